@@ -1,0 +1,1 @@
+"""The `relay` command, one file per verb as typed."""

@@ -1,0 +1,1 @@
+"""The settings: read, typed, checked, every mistake with its place."""

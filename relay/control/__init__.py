@@ -1,0 +1,1 @@
+"""One API for the page, the command line and monitors."""

@@ -1,0 +1,56 @@
+"""What happened: one call counts it and logs it.  Event names are past participles of the trade."""
+
+import sys
+from collections import Counter
+from typing import Any
+
+import structlog
+
+EVENTS = frozenset(
+    "accepted refused repaired relayed deferred failed expired noticed held released removed rested woke warned "
+    "started stopped reloaded broken".split()
+)
+"""Every event there is; `note` takes no other."""
+
+_LOUD = frozenset({"failed", "expired", "broken"})
+_WARN = frozenset({"deferred", "rested", "refused", "held", "warned"})
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+counts: Counter[tuple[str, str]] = Counter()
+"""How often each (event, upstream) happened since the start; upstream is "" where none is concerned."""
+
+_log: Any = structlog.get_logger()
+
+
+def configure(log_format: str = "auto", level: str = "info") -> None:
+    """Sends events to stdout: `console`, `json`, or `auto` (console on a terminal)."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # an 8-bit address must not end a log call
+    console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+
+
+def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) -> None:
+    """Counts and logs one event.  `text` says it in a sentence; `fields` are JSON-able, never a secret, never a body."""
+    if event not in EVENTS:
+        raise ValueError(f"{event!r} is no event; see relay.events.EVENTS")
+    counts[event, upstream] += 1
+    if upstream:
+        fields["upstream"] = upstream
+    if text:
+        fields["text"] = text
+    speak = _log.error if event in _LOUD else _log.warning if event in _WARN else _log.info
+    speak(event, **fields)

@@ -1,0 +1,1 @@
+"""The letter: what Internet mail is.  Pure."""

@@ -1,0 +1,80 @@
+"""What a server said, and at which stage of the conversation.  RFC 5321 s4.2, RFC 2034, RFC 3463.  Pure."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_QMAIL_STATUS = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\)\s*$")
+
+
+class Stage(Enum):
+    """The steps of a submission, in the order in which they are taken."""
+
+    CONNECT = "connect"
+    TLS = "tls"
+    HELLO = "hello"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    CONTENT = "content"
+
+    def before(self, other: "Stage") -> bool:
+        return _ORDER[self] < _ORDER[other]
+
+
+_ORDER = {stage: place for place, stage in enumerate(Stage)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply: three-digit code, enhanced status ("" if none was given) and the text, lines joined by a blank."""
+
+    code: int
+    status: str
+    text: str
+
+    @classmethod
+    def of(cls, code: int, text: str) -> "Reply":
+        """Reads the enhanced status where RFC 2034 puts it (first in the text) or where qmail does (last, `(#5.7.1)`).
+
+        The status must agree with the code's first digit, else it is somebody else's number in a text.
+        """
+        flat = " ".join(text.split())
+        first = _STATUS.match(flat)
+        if first and first[1][0] == str(code)[0]:
+            rest = flat[first.end() :].lstrip(" -")
+            # in a multi-line reply each line repeats the status (RFC 2034 s4)
+            return cls(code, first[1], re.sub(rf"(?:(?<=\s)|^){re.escape(first[1])}[ -]", "", rest).strip())
+        last = _QMAIL_STATUS.search(flat)
+        if last and last[1][0] == str(code)[0]:
+            return cls(code, last[1], flat)
+        return cls(code, "", flat)
+
+    @property
+    def positive(self) -> bool:
+        return 200 <= self.code < 400
+
+    @property
+    def transient(self) -> bool:
+        return 400 <= self.code < 500
+
+    @property
+    def permanent(self) -> bool:
+        return 500 <= self.code < 600
+
+    def __str__(self) -> str:
+        status = "" if not self.status or self.status in self.text else f"{self.status} "
+        return f"{self.code} {status}{self.text}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply and the stage it came at.  `lost`: the line died there and the reply is ours (4.4.x), not the server's."""
+
+    stage: Stage
+    reply: Reply
+    lost: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.stage.value}: {self.reply}"

@@ -1,0 +1,1 @@
+"""The spool: what was accepted stays here until its fate is known."""

@@ -1,0 +1,107 @@
+"""What any spool promises: the words of the trade, no SQL.  Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from relay.spool.entry import (
+    Claim,
+    Entry,
+    Order,
+    PendingNotice,
+    Settlement,
+    State,
+    StoredEntry,
+    Tally,
+    TrailLine,
+)
+
+
+class SpoolFull(Exception):
+    """There is no room (disk full, or less free than `keep_free`); nothing of the refused work was kept."""
+
+
+class SpoolBroken(Exception):
+    """The spool cannot be used: damaged, from a newer version, read-only, or held by another process. Text says which."""
+
+
+class LeaseLost(Exception):
+    """The claim is no longer ours (removed or held by an operator meanwhile); nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """`url` names backend and place; octets for `max_message` and `keep_free`; `keep_history` of finished messages."""
+
+    url: str = "sqlite:/var/lib/relay/spool.db"
+    max_message: int = 50_000_000
+    keep_free: int = 200_000_000
+    keep_history: timedelta = timedelta(days=14)
+
+
+class Spool(Protocol):
+    """The only door between accepting and relaying."""
+
+    async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
+        """Makes the entry durable (fsynced when this returns), all recipients queued and due at once.
+
+        Raises SpoolFull and leaves nothing behind; SpoolBroken when the medium fails.
+        """
+
+    async def claim(self, now: datetime) -> Claim | None:
+        """The oldest due entry that is not leased, with its due recipients; None if there is none.
+
+        Its content is read lazily, in blocks, each time it is iterated.
+        """
+
+    async def settle(self, claim: Claim, settlement: Settlement) -> None:
+        """Stores what is certain: rows, trail, notices, counters in one transaction.  The lease stays.
+
+        Content goes when no recipient is queued, held or failed.  A full disk does not raise: the settlement is
+        kept in memory and tried again until it is written, and no claim is handed out meanwhile.
+        Raises LeaseLost if the entry was removed meanwhile.
+        """
+
+    async def release(self, claim: Claim) -> None:
+        """Gives the lease back; recipients that are still queued may be claimed again when due."""
+
+    async def wait(self, until: datetime | None) -> None:
+        """Returns when something may be due: at `until` at the latest, early when work arrives (may be early)."""
+
+    async def next_due(self) -> datetime | None:
+        """When the next unleased queued recipient becomes due; None if none waits."""
+
+    async def order(self, order: Order, now: datetime) -> int:
+        """Carries out an operator's order; the number of messages that it applied to."""
+
+    async def entries(self, states: frozenset[State] | None = None, limit: int = 1000) -> list[StoredEntry]:
+        """Messages with at least one recipient in one of `states` (None: any), oldest first, without trail or content."""
+
+    async def entry(self, queue_id: str) -> StoredEntry | None:
+        """One message with its trail; its content may be iterated while it is kept."""
+
+    async def tally(self) -> Tally: ...
+
+    async def sent_today(self, day: str) -> Mapping[str, int]:
+        """Messages each upstream took on that UTC day (`2026-11-22`)."""
+
+    async def refused_senders(self) -> frozenset[tuple[str, str]]:
+        """(upstream, sender) pairs learned from refusals in the last 30 days."""
+
+    async def pending_notices(self) -> list[PendingNotice]:
+        """What people have still to be told, oldest first."""
+
+    async def notify(
+        self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()
+    ) -> None:
+        """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
+
+    async def tidy(self, now: datetime) -> None:
+        """Forgets what is older than `keep_history`, gives free pages back to the file system."""
+
+    def room(self) -> int:
+        """Octets that may still be accepted; below 0 the spool is full.  Costs no I/O worth speaking of."""
+
+    async def close(self) -> None:
+        """Writes what is in hand and lets go of the file."""

@@ -1,0 +1,191 @@
+"""The values that the spool keeps and hands out: an entry, its recipients, a claim, a settlement.  Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import Answer
+
+QUEUE_ID = re.compile(r"[0-9A-Za-z]{8,32}\Z")
+
+Content = Iterable[bytes]
+"""The octets of a message in blocks; may be iterated more than once, each time from the start."""
+
+
+class State(Enum):
+    """The state of one recipient.  "Deferred" is not a state: it is queued with attempts > 0 (RFC 3464 s2.3.3)."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    RELAYED = "relayed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+
+    @property
+    def over(self) -> bool:
+        return self in (State.RELAYED, State.FAILED, State.EXPIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted message: octets as received, kept until every recipient's fate is recorded.
+
+    `size` counts octets of `content`.  `message_id` is the value of its Message-ID field ("" if none) and
+    `digest` the SHA-256 of its content in hex: together they show a device that repeats one id for different mail.
+    `notice` marks a message of our own (a DSN or a digest of them); about such a one no notice is ever made.
+    """
+
+    queue_id: str
+    accepted_at: datetime
+    origin: Origin
+    envelope: Envelope
+    size: int
+    content: Content = field(repr=False, compare=False)
+    message_id: str = ""
+    digest: str = ""
+    notice: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One forward-path and what has become of it so far.
+
+    `upstream`, `stage`, `code`, `status`, `said` are of the last answer ("" and 0 before the first attempt);
+    `via` is an operator's order to use this upstream instead of the routes ("" if none); `due_at` is when the
+    next attempt may begin (meaningless once the state is over).
+    """
+
+    address: Address
+    state: State
+    attempts: int
+    due_at: datetime
+    upstream: str = ""
+    stage: str = ""
+    code: int = 0
+    status: str = ""
+    said: str = ""
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrailLine:
+    """One line in the recorded life of a message: when, which event (relay.events), in words, and its particulars."""
+
+    at: datetime
+    event: str
+    text: str
+    details: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An entry and those of its recipients that are due, ours until settled and released.
+
+    `repeated_id`: the same client used this Message-ID before for other content.  `warned`: its delay warning is out.
+    """
+
+    entry: Entry
+    recipients: tuple[Recipient, ...]
+    lease: int
+    repeated_id: bool = False
+    warned: bool = False
+
+
+class NoticeKind(Enum):
+    FAILED = "failed"
+    DELAYED = "delayed"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingNotice:
+    """A failure (or delay) that a person has still to be told of; it becomes part of exactly one notice.
+
+    `notify` is who is told; `recipient` is as it stood when the fate was settled.  `number` is the spool's own
+    (0 until stored).
+    """
+
+    queue_id: str
+    kind: NoticeKind
+    notify: Address
+    recipient: Recipient
+    made_at: datetime
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What has become certain in one step of an attempt; stored in one transaction.
+
+    `outcomes` are the recipients as they now stand, `notices` what has still to be told, `sent` the upstream
+    that took the message ("" if none did; counts for its daily quota), `refused_sender` (upstream, sender) where
+    the upstream refused that sender as such, `warned` that the delay warning of this message is among `notices`.
+    """
+
+    outcomes: tuple[Recipient, ...] = ()
+    trail: tuple[TrailLine, ...] = ()
+    notices: tuple[PendingNotice, ...] = ()
+    sent: str = ""
+    refused_sender: tuple[str, str] | None = None
+    warned: bool = False
+
+
+class Action(Enum):
+    """What an operator can order."""
+
+    RETRY = "retry"
+    HOLD = "hold"
+    RELEASE = "release"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
+
+    RETRY makes queued recipients due now; HOLD: queued -> held; RELEASE: held, failed or expired -> queued, due now
+    (and by `via` if given); REMOVE deletes the message with its trail.
+    """
+
+    action: Action
+    queue_ids: tuple[str, ...] | None = None
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """A message as people look at it: the entry, every recipient and the trail in order."""
+
+    entry: Entry
+    recipients: tuple[Recipient, ...]
+    trail: tuple[TrailLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The spool in numbers: recipients by state, messages unfinished, age of the oldest, room left in octets."""
+
+    states: Mapping[State, int]
+    unfinished: int
+    oldest: datetime | None
+    room: int
+    size: int
+
+
+def outcome(before: Recipient, answer: Answer, upstream: str, *, state: State, due_at: datetime) -> Recipient:
+    """The recipient after an attempt: the answer's own words are kept with it."""
+    return Recipient(
+        address=before.address,
+        state=state,
+        attempts=before.attempts + 1,
+        due_at=due_at,
+        upstream=upstream,
+        stage=answer.stage.value,
+        code=answer.reply.code,
+        status=answer.reply.status,
+        said=answer.reply.text,
+        via=before.via,
+    )

@@ -1,0 +1,1 @@
+"""One smarthost: everything that is said to it."""

@@ -1,0 +1,30 @@
+"""What came of one transaction with an upstream.  Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.mail.address import Address
+from relay.mail.reply import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """How the upstream was spoken to, for the trail: peer `address:port`, TLS version, AUTH mechanism ("" if none).
+
+    `took` in seconds; `max_size` the SIZE it announced (0: none); `notes` what was done for it, in plain words.
+    """
+
+    peer: str = ""
+    tls: str = ""
+    mechanism: str = ""
+    took: float = 0.0
+    max_size: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """An Answer for every forward-path of the transaction, and how it went."""
+
+    answers: Mapping[Address, Answer]
+    conversation: Conversation = Conversation()

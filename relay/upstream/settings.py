@@ -1,0 +1,98 @@
+"""One upstream as configured: frozen values.  RFC 6409, RFC 8314.  Pure."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+
+from relay.mail.rewrite import Identity
+from relay.secret import Secret
+
+DIRECT = "mx"
+"""The name of the built-in upstream that delivers straight to the recipient's MX."""
+
+
+class TlsMode(Enum):
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+    NONE = "none"
+
+
+class Auth(Enum):
+    """How to log in; AUTO takes the strongest mechanism that both sides have."""
+
+    AUTO = "auto"
+    PLAIN = "plain"
+    LOGIN = "login"
+    CRAM_MD5 = "cram-md5"
+    XOAUTH2 = "xoauth2"
+    POP = "pop"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificates are verified against the system's CAs, `ca_file`, or a SHA-256 `fingerprint` (hex, lower case)."""
+
+    mode: TlsMode = TlsMode.STARTTLS
+    ca_file: str = ""
+    fingerprint: str = ""
+    verify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pop:
+    """POP before SMTP: where to log in first, and how long that opens the door."""
+
+    host: str
+    port: int = 110
+    tls: TlsMode = TlsMode.NONE
+    window: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """OAuth 2.0 for XOAUTH2: whose application, and where the refresh token is kept."""
+
+    provider: str = ""
+    client_id: str = ""
+    client_secret: Secret | None = None
+    tenant: str = ""
+    refresh_token_file: str = ""
+    token_url: str = ""
+    device_url: str = ""
+    auth_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    auth: Auth = Auth.AUTO
+    username: str = ""
+    password: Secret | None = None
+    oauth: OAuth | None = None
+    pop: Pop | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may go to this upstream; None is no limit.  `message` in octets, `recipients` per transaction."""
+
+    connections: int = 4
+    per_minute: int | None = None
+    per_day: int | None = None
+    message: int | None = None
+    recipients: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A server that we hand mail to.  `timeout` is for one reply; the final one after the content gets ten times that."""
+
+    name: str
+    host: str
+    port: int = 587
+    tls: Tls = field(default_factory=Tls)
+    login: Login = field(default_factory=Login)
+    identity: Identity = field(default_factory=Identity)
+    limits: Limits = field(default_factory=Limits)
+    timeout: timedelta = timedelta(seconds=60)
+    provider: str = "generic"
