@@ -7,8 +7,26 @@ from typing import Any
 import structlog
 
 EVENTS = frozenset(
-    "accepted refused repaired relayed deferred failed expired noticed held released removed rested woke warned "
-    "started stopped reloaded broken".split()
+    [
+        "accepted",
+        "refused",
+        "repaired",
+        "relayed",
+        "deferred",
+        "failed",
+        "expired",
+        "noticed",
+        "held",
+        "released",
+        "removed",
+        "rested",
+        "woke",
+        "warned",
+        "started",
+        "stopped",
+        "reloaded",
+        "broken",
+    ]
 )
 """Every event there is; `note` takes no other."""
 
@@ -27,9 +45,7 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # an 8-bit address must not end a log call
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -92,9 +92,7 @@ class Spool(Protocol):
     async def pending_notices(self) -> list[PendingNotice]:
         """What people have still to be told, oldest first."""
 
-    async def notify(
-        self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()
-    ) -> None:
+    async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
 
     async def tidy(self, now: datetime) -> None:
