@@ -1,0 +1,59 @@
+# Everything a person needs: `make demo` shows the relay at work, `make test` proves it.
+# Needs Python 3.11 or newer (with venv) and make; all else goes into .venv, from files with hashes.
+
+# The newest Python that is good enough (a version manager's shim may exist and still not run); PYTHON=... overrides.
+GOOD   = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+            if $$p -c '$(GOOD)' 2>/dev/null; then command -v $$p; break; fi; done)
+BIN     = .venv/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
+
+.PHONY: help demo run test check lock clean
+
+help:
+	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
+	@echo "make test    run all tests                 ARGS='tests/unit -k spool' for some of them"
+	@echo "make check   lint, formatting, types"
+	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
+	@echo "make lock    write requirements*.txt anew from pyproject.toml (needs uv)"
+	@echo "make clean   remove .venv and what the tools left behind"
+
+demo: .venv/runtime
+	$(BIN)/python -m relay demo $(ARGS)
+
+run: .venv/runtime
+	$(BIN)/python -m relay run $(if $(CONFIG),--config $(CONFIG))
+
+test: .venv/development
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict relay
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "No usable Python found: the relay needs 3.11 or newer, with its venv module." >&2; \
+	  echo "Debian, Ubuntu: apt install python3 python3-venv.  Or name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c '$(GOOD)' 2>/dev/null || { echo "$(PYTHON) will not do: the relay needs Python 3.11 or newer," >&2; \
+	  echo "with its venv module (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# The stamps: a second call installs nothing, a changed lock file installs again.
+.venv/runtime: requirements.txt | .venv/bin/python
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/development: requirements-dev.txt requirements.txt | .venv/bin/python
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@ .venv/runtime
+
+lock:
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
