@@ -1,0 +1,258 @@
+"""Joins the stations: start order, signals, reload, stop order.  The only place that knows them all."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+
+from relay import __version__, events
+from relay.config import Loaded
+from relay.config.settings import Config
+from relay.control import unix
+from relay.control.api import Server, make_api
+from relay.control.desk import Desk
+from relay.control.place import control_socket, state_dir
+from relay.inbound.admission import Recipients
+from relay.inbound.listener import Inbound
+from relay.mail.address import Address
+from relay.mail.envelope import Origin
+from relay.mail.reply import Reply
+from relay.outbound import routing
+from relay.outbound.advice import advise
+from relay.outbound.notices import Notifier
+from relay.outbound.runner import Runner
+from relay.spool import open_spool
+from relay.spool.contract import Spool, SpoolBroken, SpoolFull
+from relay.spool.queue_id import new_queue_id
+from relay.upstream.pool import Pools
+from relay.upstream.settings import DIRECT, Tls, TlsMode, Upstream
+
+TIDY_EVERY = timedelta(hours=1)
+HEARTBEAT_STALE = timedelta(minutes=3)
+
+
+class StartFailed(Exception):
+    """The relay could not start; the text says why and what to do."""
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Relay:
+    """One running relay.  `reload` reads the configuration again, for SIGHUP."""
+
+    def __init__(self, config: Config, *, reload: Callable[[], Loaded] | None = None, remarks: Sequence[str] = ()) -> None:
+        self._config, self._read_again, self._remarks = config, reload, remarks
+        self._stopping = asyncio.Event()
+        self.started = asyncio.Event()
+        self._spool: Spool
+        self.inbound: Inbound
+        self._runner: Runner
+
+    async def run(self) -> None:
+        """Runs until `stop()` or a signal.  Raises StartFailed."""
+        events.configure(self._config.log.format, self._config.log.level)
+        try:
+            self._spool = await open_spool(self._config.spool, now=utcnow)
+        except (SpoolBroken, SpoolFull, OSError) as error:
+            raise StartFailed(str(error)) from error
+        try:
+            await self._with_spool()
+        finally:
+            await self._spool.close()
+            events.note("stopped", "the relay has stopped; what waits is safe in the spool")
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def _with_spool(self) -> None:
+        config = self._config
+        pools = Pools(hostname=config.hostname, nameservers=config.nameservers)
+        self._notifier = Notifier(
+            spool=self._spool,
+            policy=config.notices,
+            hostname=config.hostname,
+            now=utcnow,
+            new_queue_id=new_queue_id,
+            advise=self._advise,
+            may_route=self._may_route_notice,
+        )
+        self._runner = Runner(
+            spool=self._spool,
+            submit=pools.submit,
+            routes=config.routes,
+            upstreams=_with_direct(config.upstreams),
+            retry=config.retry,
+            repair=config.repair,
+            hostname=config.hostname,
+            now=utcnow,
+            on_settled=self._notifier.wake,
+            advise=advise,
+            notify_whom=self._notifier.notify_whom,
+            alarm=self._notifier.alarm,
+        )
+        self.inbound = Inbound(
+            hostname=config.hostname,
+            listeners=config.listeners,
+            limits=config.limits,
+            recipients=_with_postmaster(config),
+            max_message=config.spool.max_message,
+            spool=self._spool,
+            may_route=self._may_route,
+            now=utcnow,
+            new_queue_id=new_queue_id,
+            state_dir=state_dir(config.spool),
+        )
+        servers = [Server(self._api(), self._control_socket())]
+        try:
+            await self._inbound_started()
+            await self._serve(servers)
+        finally:
+            await pools.close()
+            control_socket(config.spool).unlink(missing_ok=True)
+
+    async def _inbound_started(self) -> None:
+        try:
+            await self.inbound.start()
+        except OSError as error:
+            raise StartFailed(str(error)) from error
+
+    def _control_socket(self) -> socket.socket:
+        path = control_socket(self._config.spool)
+        try:
+            return unix.listen(path)
+        except OSError as error:
+            raise StartFailed(f"{path}: the control socket cannot be made: {error.strerror or error}") from error
+
+    async def _serve(self, servers: Sequence[Server]) -> None:
+        """Everything runs side by side; the stop order is: listeners, runner, notices, control."""
+        loop = asyncio.get_running_loop()
+        for number, act in ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop), (signal.SIGHUP, self.reload)):
+            loop.add_signal_handler(number, act)
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(part) for part in (self._runner.run(), self._notifier.run(), self._tidy())]
+            work += [group.create_task(server.serve()) for server in servers]
+            self._say_started()
+            await self._stopping.wait()
+            await self.inbound.stop()
+            await self._runner.stop()
+            for server in servers:
+                server.stop()
+            for task in work[1:3]:
+                task.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+    def _say_started(self) -> None:
+        config = self._config
+        listening = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.inbound.bound]
+        events.note(
+            "started",
+            f"listening on {', '.join(listening)}; {len(config.upstreams)} upstreams, {len(config.routes)} routes",
+            version=__version__,
+            listening=listening,
+            hostname=config.hostname,
+            spool=config.spool.url,
+            config=config.source,
+            pid=os.getpid(),
+        )
+        for remark in self._remarks:
+            events.note("warned", remark)
+        self.started.set()
+
+    def reload(self) -> None:
+        """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
+        if self._read_again is None:
+            return
+        loaded = self._read_again()
+        if loaded.config is None:
+            for mistake in loaded.mistakes:
+                events.note("warned", f"the configuration was not reloaded: {mistake}")
+            return
+        before, config = self._config, loaded.config
+        self._config = replace(config, spool=before.spool, web=before.web, log=before.log)
+        left = [
+            f"{name} has changed: it takes effect at the next start"
+            for name in ("spool", "web", "log")
+            if getattr(before, name) != getattr(config, name)
+        ]
+        self._runner.reload(
+            routes=config.routes,
+            upstreams=_with_direct(config.upstreams),
+            retry=config.retry,
+            repair=config.repair,
+            hostname=config.hostname,
+        )
+        self._notifier.reload(policy=config.notices, hostname=config.hostname)
+        left += self.inbound.reload(
+            hostname=config.hostname,
+            listeners=config.listeners,
+            limits=config.limits,
+            recipients=_with_postmaster(config),
+            max_message=config.spool.max_message,
+        )
+        for sentence in (*left, *loaded.remarks):
+            events.note("warned", sentence)
+        events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+
+    def _may_route(self, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
+        return routing.may_route(self._config.routes, sender, recipient, origin)
+
+    def _may_route_notice(self, recipient: Address) -> bool:
+        return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
+
+    async def _tidy(self) -> None:
+        while True:
+            with contextlib.suppress(SpoolFull, SpoolBroken):
+                await self._spool.tidy(utcnow())
+            await asyncio.sleep(TIDY_EVERY.total_seconds())
+
+    def _api(self) -> Starlette:
+        known = partial(_names, self)
+        return make_api(Desk(self._spool, utcnow, known, self._runner.wake), self.status)
+
+    async def status(self) -> dict[str, Any]:
+        """How the relay is, for health checks and the page."""
+        why = []
+        if self._spool.room() <= 0:
+            why.append("the spool is full: less than spool.keep_free is free on its disk; devices are told 452")
+        if utcnow() - self._runner.heartbeat > HEARTBEAT_STALE:
+            why.append("the queue runner has not shown a sign of life for 3 minutes")
+        return {
+            "ready": not why,
+            "why": why,
+            "listening": [
+                {"host": host, "port": port, "tls": listener.tls.value}
+                for (host, port), listener in zip(self.inbound.bound, self._config.listeners, strict=False)
+            ],
+            "upstreams": self._runner.upstreams_now(),
+            "devices": self.inbound.devices(),
+        }
+
+
+def _names(relay: Relay) -> frozenset[str]:
+    return frozenset(relay._config.upstreams) | {DIRECT}
+
+
+def _with_direct(upstreams: Any) -> dict[str, Upstream]:
+    """The configured upstreams and the built-in one that delivers straight to the recipient's MX."""
+    direct = Upstream(name=DIRECT, host="", port=25, tls=Tls(TlsMode.STARTTLS, verify=False))
+    return {DIRECT: direct, **upstreams}
+
+
+def _with_postmaster(config: Config) -> Recipients:
+    """`postmaster` must always be accepted (RFC 5321 s4.5.1): the person who gets the notices is meant."""
+    aliases = dict(config.recipients.aliases)
+    if config.notices.to and "postmaster" not in aliases:
+        for name in ("postmaster", f"postmaster@{config.hostname}"):
+            aliases.setdefault(name, (config.notices.to,))
+    return replace(config.recipients, aliases=aliases)

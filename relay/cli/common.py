@@ -1,0 +1,37 @@
+"""What every verb needs: the configuration, or its mistakes in words; printing."""
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from relay.cli.main import USAGE
+
+if TYPE_CHECKING:
+    from relay.config import Loaded
+    from relay.config.settings import Config
+
+
+def complain(*sentences: object) -> None:
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def load_config(asked: argparse.Namespace) -> "Loaded":
+    from relay import config
+
+    return config.load(config.find(asked.config, os.environ), os.environ)
+
+
+def configured(asked: argparse.Namespace) -> "Config":
+    """The configuration; with mistakes in it, prints them all and ends with 2."""
+    loaded = load_config(asked)
+    if loaded.config is None:
+        complain(*loaded.mistakes)
+        sys.exit(USAGE)
+    return loaded.config

@@ -1,0 +1,109 @@
+"""The `relay` command: reads what was typed and calls the verb.  Imports lazily: `relay queue` stays light."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from relay import __version__
+
+FINE, PROBLEM, USAGE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0 fine, 1 found a problem, 2 wrong usage or configuration."""
+    parser = make_parser()
+    asked = parser.parse_args(argv)
+    if not asked.verb:
+        parser.print_help()
+        return USAGE
+    verb = importlib.import_module(f"relay.cli.{asked.module}")
+    try:
+        return int(verb.call(asked))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `relay queue list | head`
+        sys.stderr.close()
+        return FINE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="relay", description="The relay that every NAS, printer and camera can send through.")
+    parser.add_argument("--version", action="version", version=f"relay {__version__}")
+    parser.set_defaults(verb="", module="")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _verb(verbs, "run", "run the relay in the foreground")
+    _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
+    _explain(verbs)
+    _send(verbs)
+    _queue(verbs)
+    _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
+    demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network", config=False)
+    demo.add_argument("--keep", action="store_true", help="stay up afterwards, for a device of your own")
+    _verb(verbs, "version", "print the version", json=True, config=False)
+    return parser
+
+
+def _verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    what: str,
+    *,
+    module: str = "",
+    json: bool = False,
+    config: bool = True,
+) -> argparse.ArgumentParser:
+    parser = verbs.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    parser.set_defaults(verb=name, module=module or name)
+    if config:
+        parser.add_argument(
+            "--config",
+            metavar="PATH",
+            help="file, or directory with config.yaml (default: $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml)",
+        )
+    if json:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    send = _verb(verbs, "send", "submit a test message to the running relay and follow it to its end", json=True)
+    send.add_argument("--to", required=True, metavar="ADDRESS")
+    send.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="default: notices.to, else the recipient")
+    send.add_argument("--subject", default="A test from the relay")
+    send.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow it (default 60)")
+
+
+def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    explain = _verb(verbs, "explain", "tell what would happen to a message; sends nothing", json=True)
+    explain.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="`<>` for the null reverse-path")
+    explain.add_argument("--to", required=True, action="append", metavar="ADDRESS")
+    explain.add_argument("--client", default="127.0.0.1", metavar="IP", help="the device's address (default 127.0.0.1)")
+    explain.add_argument("file", nargs="?", metavar="FILE", help="the message; - for standard input")
+
+
+def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    queue = verbs.add_parser("queue", help="look at the spool and steer it", description="Look at the spool and steer it.")
+    queue.set_defaults(verb="queue", module="queue", act="list")
+    acts = queue.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def act(name: str, what: str) -> argparse.ArgumentParser:
+        parser = _verb(acts, name, what, module="queue", json=True)
+        parser.set_defaults(act=name)
+        return parser
+
+    listing = act("list", "the messages that wait, oldest first")
+    listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
+    listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired"])
+    act("show", "one message with its whole way").add_argument("id")
+    for name, what in (
+        ("retry", "try again now"),
+        ("hold", "keep messages back until they are released"),
+        ("release", "send held or failed messages after all"),
+        ("remove", "delete messages, unsent"),
+    ):
+        parser = act(name, what)
+        parser.add_argument("id", nargs="*")
+        parser.add_argument("--all", action="store_true", help="every message that it can apply to")
+        if name == "release":
+            parser.add_argument("--via", default="", metavar="NAME", help="by this upstream instead of the routes")

@@ -1,0 +1,93 @@
+"""`relay queue`: looks at the spool and steers it, beside the running daemon and without it."""
+
+import argparse
+from typing import Any
+
+from relay.cli.common import complain, configured, print_json
+from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.control.client import Desk, Refused, SpoolBroken, reach
+
+WAITING = ("queued", "held")
+
+
+def call(asked: argparse.Namespace) -> int:
+    config = configured(asked)
+    try:
+        desk = reach(config.spool, frozenset(config.upstreams) | {"mx"})
+        if asked.act == "list":
+            return _list(desk, asked)
+        if asked.act == "show":
+            return _show(desk, asked)
+        return _order(desk, asked)
+    except (Refused, SpoolBroken, OSError) as error:
+        complain(f"relay: {error}")
+        return PROBLEM
+
+
+def _list(desk: Desk, asked: argparse.Namespace) -> int:
+    states = () if asked.all else tuple(asked.state or WAITING)
+    found = desk.queue(states)
+    if asked.json:
+        print_json(found)
+    elif not found["messages"]:
+        print("The queue is empty." if not asked.all else "No message is known.")
+    else:
+        for message in found["messages"]:
+            print("\n".join(_lines(message)))
+    return FINE
+
+
+def _lines(message: dict[str, Any]) -> list[str]:
+    head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
+    return [head, *("    " + _fate(recipient) for recipient in message["recipients"])]
+
+
+def _fate(recipient: dict[str, Any]) -> str:
+    parts = [f"to {recipient['address']}: {recipient['state']}"]
+    if recipient["state"] == "queued" and recipient["attempts"]:
+        parts.append(f"tried {recipient['attempts']} times, next {recipient['due_at']}")
+    if recipient["upstream"]:
+        parts.append(f"by {recipient['upstream']}")
+    if recipient["said"]:
+        words = f"{recipient['status']} {recipient['said']}".strip()
+        parts.append(f"{recipient['code']} {words}" if recipient["code"] else words)
+    return ", ".join(parts)
+
+
+def _size(octets: int) -> str:
+    for unit, scale in (("MB", 1_000_000), ("kB", 1_000)):
+        if octets >= scale:
+            return f"{octets / scale:.1f} {unit}"
+    return f"{octets} B"
+
+
+def _show(desk: Desk, asked: argparse.Namespace) -> int:
+    message = desk.message(asked.id)
+    if message is None:
+        complain(f"relay: no message has the id {asked.id}; `relay queue list --all` lists those that are known")
+        return PROBLEM
+    if asked.json:
+        print_json(message)
+    else:
+        print("\n".join([*_lines(message), "", *story(message)]))
+    return FINE
+
+
+def story(message: dict[str, Any]) -> list[str]:
+    """The trail in lines for people."""
+    return [f"{line['at']}  {line['event']:<9} {line['text']}" for line in message["trail"]]
+
+
+def _order(desk: Desk, asked: argparse.Namespace) -> int:
+    if bool(asked.id) == asked.all:
+        complain(f"relay queue {asked.act}: name the messages by id, or say --all")
+        return USAGE
+    done = desk.order(asked.act, None if asked.all else asked.id, getattr(asked, "via", ""))
+    if asked.json:
+        print_json(done)
+    else:
+        for unknown in done["unknown"]:
+            complain(f"relay: no message has the id {unknown}")
+        rest = "" if desk.running or asked.act != "retry" else " (no relay is running: it begins when one starts)"
+        print(f"{asked.act}: {done['applied']} messages{rest}")
+    return PROBLEM if done["unknown"] else FINE

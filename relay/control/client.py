@@ -1,0 +1,145 @@
+"""The command line's way to the spool: through the running daemon, or by opening the spool if nobody runs."""
+
+import asyncio
+import http.client
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from urllib.parse import quote, urlencode
+
+from relay.control import unix
+from relay.control.place import control_socket
+from relay.spool.contract import SpoolBroken, SpoolSettings
+
+if TYPE_CHECKING:
+    from relay.control.desk import Desk as LocalDesk
+
+T = TypeVar("T")
+
+
+class Refused(Exception):
+    """The desk refused what was asked; the text says why."""
+
+
+class Desk(Protocol):
+    """What the commands need; `running` tells whether a daemon answers."""
+
+    running: bool
+
+    def queue(self, states: tuple[str, ...]) -> dict[str, Any]: ...
+    def message(self, queue_id: str) -> dict[str, Any] | None: ...
+    def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]: ...
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, settings: SpoolSettings, timeout: float) -> None:
+        super().__init__("relay", timeout=timeout)
+        self._path, self._seconds = control_socket(settings), timeout
+
+    def connect(self) -> None:
+        self.sock = unix.connect(self._path, self._seconds)
+
+
+class Running:
+    """The desk of a running daemon.  Raises OSError if none listens."""
+
+    running = True
+
+    def __init__(self, settings: SpoolSettings, timeout: float = 30.0) -> None:
+        self._settings, self._timeout = settings, timeout
+
+    def ask(self, method: str, target: str, order: object = None) -> tuple[int, Any]:
+        connection = _Connection(self._settings, self._timeout)
+        try:
+            body = None if order is None else json.dumps(order)
+            connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        except (http.client.HTTPException, ValueError) as error:
+            raise OSError(f"the daemon gave no proper answer: {error!r}") from error
+        finally:
+            connection.close()
+
+    def relay(self) -> dict[str, Any]:
+        return self._fine(*self.ask("GET", "/api/relay"))
+
+    def queue(self, states: tuple[str, ...]) -> dict[str, Any]:
+        return self._fine(*self.ask("GET", "/api/queue?" + urlencode([("state", one) for one in states])))
+
+    def message(self, queue_id: str) -> dict[str, Any] | None:
+        code, answer = self.ask("GET", "/api/queue/" + quote(queue_id, safe=""))
+        return None if code == 404 else self._fine(code, answer)
+
+    def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
+        return self._fine(*self.ask("POST", "/api/orders", {"action": action, "ids": queue_ids, "via": via}))
+
+    @staticmethod
+    def _fine(code: int, answer: Any) -> dict[str, Any]:
+        if code != 200 or not isinstance(answer, dict):
+            raise Refused(answer.get("error", f"the daemon answered {code}") if isinstance(answer, dict) else str(code))
+        return answer
+
+
+class Alone:
+    """The desk when no daemon runs: opens the spool for each request, under its lock."""
+
+    running = False
+
+    def __init__(self, settings: SpoolSettings, upstreams: frozenset[str]) -> None:
+        self._settings, self._upstreams = settings, upstreams
+
+    def queue(self, states: tuple[str, ...]) -> dict[str, Any]:
+        from relay.spool.entry import State
+
+        wanted = frozenset(State(word) for word in states) or None
+        return self._at_the_desk(lambda desk: desk.queue(wanted))
+
+    def message(self, queue_id: str) -> dict[str, Any] | None:
+        return self._at_the_desk(lambda desk: desk.message(queue_id))
+
+    def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
+        return self._at_the_desk(lambda desk: desk.order(action, queue_ids, via))
+
+    def _at_the_desk(self, work: Callable[["LocalDesk"], Awaitable[T]]) -> T:
+        from relay.control.desk import BadOrder, Desk
+        from relay.spool import open_spool
+
+        async def visit() -> T:
+            spool = await open_spool(self._settings, now=_now)
+            try:
+                return await work(Desk(spool, _now, lambda: self._upstreams, lambda: None))
+            except BadOrder as error:
+                raise Refused(str(error)) from error
+            finally:
+                await spool.close()
+
+        return asyncio.run(visit())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> Desk:
+    """The running daemon if one answers, else the spool itself.
+
+    Raises Refused in plain words if there is neither (wrong user, no spool yet).
+    """
+    running = Running(settings)
+    try:
+        running.relay()
+    except PermissionError as error:
+        raise Refused(
+            f"{error.filename or control_socket(settings)}: not for this user; call this as the relay's user"
+        ) from error
+    except OSError:
+        scheme, _, place = settings.url.partition(":")
+        if scheme == "sqlite" and not Path(place).exists():
+            raise Refused(f"there is no spool at {place} yet, and no relay is running; start it with `relay run`") from None
+        return Alone(settings, upstreams)
+    return running
+
+
+__all__ = ["Alone", "Desk", "Refused", "Running", "SpoolBroken", "reach"]
