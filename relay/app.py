@@ -11,8 +11,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from starlette.applications import Starlette
-
 from relay import __version__, events
 from relay.config import Loaded
 from relay.config.settings import Config
@@ -56,6 +54,7 @@ class Relay:
         self.started = asyncio.Event()
         self._spool: Spool
         self.inbound: Inbound
+        self.desk: Desk
         self._runner: Runner
 
     async def run(self) -> None:
@@ -112,7 +111,8 @@ class Relay:
             new_queue_id=new_queue_id,
             state_dir=state_dir(config.spool),
         )
-        servers = [Server(self._api(), self._control_socket())]
+        self.desk = Desk(self._spool, utcnow, partial(_names, self), self._runner.wake)
+        servers = [Server(make_api(self.desk, self.status), self._control_socket())]
         try:
             await self._inbound_started()
             await self._serve(servers)
@@ -215,10 +215,6 @@ class Relay:
             with contextlib.suppress(SpoolFull, SpoolBroken):
                 await self._spool.tidy(utcnow())
             await asyncio.sleep(TIDY_EVERY.total_seconds())
-
-    def _api(self) -> Starlette:
-        known = partial(_names, self)
-        return make_api(Desk(self._spool, utcnow, known, self._runner.wake), self.status)
 
     async def status(self) -> dict[str, Any]:
         """How the relay is, for health checks and the page."""

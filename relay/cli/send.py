@@ -1,0 +1,101 @@
+"""`relay send`: submits a test message to the running relay and follows it to its end."""
+
+import argparse
+import re
+import smtplib
+import ssl
+import sys
+import time
+from email.message import EmailMessage
+from typing import TYPE_CHECKING, Any
+
+from relay.cli.common import complain, configured, print_json
+from relay.cli.main import FINE, PROBLEM
+from relay.cli.queue import story
+from relay.control.client import Refused, Running
+
+if TYPE_CHECKING:
+    from relay.config.settings import Config
+
+OVER = ("relayed", "failed", "expired")
+LOOK_EVERY = 0.2  # seconds
+
+
+def call(asked: argparse.Namespace) -> int:
+    config = configured(asked)
+    running = Running(config.spool)
+    try:
+        listening = running.relay()["listening"]
+    except (OSError, Refused) as error:
+        complain(f"relay send: no running relay answers beside {config.spool.url} ({error}); start it with `relay run`")
+        return PROBLEM
+    try:
+        queue_id = _submit(config, listening, asked)
+    except (smtplib.SMTPException, OSError) as error:
+        complain(f"relay send: the relay did not take the message: {_words(error)}")
+        return PROBLEM
+    message = _follow(running, queue_id, asked.wait)
+    if asked.json:
+        print_json(message)
+    else:
+        print("\n".join([f"queued as {queue_id}", *story(message)]))
+    relayed = all(one["state"] == "relayed" for one in message["recipients"])
+    if not relayed and not asked.json:
+        print(f"not there yet: `relay queue show {queue_id}` tells how it goes on", file=sys.stderr)
+    return FINE if relayed else PROBLEM
+
+
+def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.Namespace) -> str:
+    """The queue id.  Raises smtplib's exceptions and OSError."""
+    sender = asked.sender or str(config.notices.to or asked.to)
+    letter = EmailMessage()
+    letter["From"], letter["To"], letter["Subject"] = sender, asked.to, asked.subject
+    letter.set_content(f"A test message, sent with `relay send` on {config.hostname}.\n")
+    with _connected(config, listening) as client:
+        client.ehlo("localhost")
+        client.mail(sender)
+        code, said = client.rcpt(asked.to)
+        if code >= 400:
+            raise smtplib.SMTPResponseException(code, said)
+        code, said = client.data(letter.as_bytes())
+        if code != 250:
+            raise smtplib.SMTPResponseException(code, said)
+    found = re.search(rb"queued as (\w+)", said)
+    return found[1].decode() if found else ""
+
+
+def _connected(config: "Config", listening: list[dict[str, Any]]) -> smtplib.SMTP:
+    one = min(listening, key=lambda each: each["tls"] == "implicit")
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one["host"], one["host"])  # noqa: S104
+    trusting = ssl._create_unverified_context()  # noqa: S323 - ourselves, over loopback, by a certificate made here
+    if one["tls"] == "implicit":
+        client: smtplib.SMTP = smtplib.SMTP_SSL(near, one["port"], timeout=30, context=trusting)
+    else:
+        client = smtplib.SMTP(near, one["port"], timeout=30)
+    users = next((each.users for each in config.listeners if each.port in (0, one["port"])), {})
+    for user, password in users.items():
+        client.ehlo("localhost")
+        if client.has_extn("starttls"):
+            client.starttls(context=trusting)
+        client.login(user, password.reveal())
+        break
+    return client
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, smtplib.SMTPResponseException):
+        said = error.smtp_error
+        return f"{error.smtp_code} {said.decode('utf-8', 'replace') if isinstance(said, bytes) else said}"
+    return str(error)
+
+
+def _follow(running: Running, queue_id: str, wait: float) -> dict[str, Any]:
+    """The message when every fate is known, or when `wait` seconds are over."""
+    end = time.monotonic() + wait
+    while True:
+        message = running.message(queue_id)
+        if message and (time.monotonic() > end or all(one["state"] in OVER for one in message["recipients"])):
+            return message
+        if message is None and time.monotonic() > end:
+            return {"recipients": [{"state": "unknown"}], "trail": []}
+        time.sleep(LOOK_EVERY)
