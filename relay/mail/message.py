@@ -1,0 +1,171 @@
+"""A message as octets: header fields and a body, nothing lost, nothing refolded.
+
+`b"".join(Message.parse(content))` is the content, whatever it was; the body is streamed.  RFC 5322 s2.  Pure.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+HEADER_LIMIT = 256 * 1024
+"""Octets of header section that are looked at; what lies beyond is body."""
+
+_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_FOLD = re.compile(rb"\r*\n(?=[ \t])")
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_BLANK_LINE = re.compile(rb"(?:\A|\n)(\r*\n)")
+
+
+class Field:
+    """One header field: its raw octets including folding and line end.  Not to be changed once made.
+
+    `name` is in lower case, "" if the line is no field (no colon, or a continuation of nothing).
+    """
+
+    __slots__ = ("name", "raw")
+
+    def __init__(self, raw: bytes) -> None:
+        match = _NAME.match(raw)
+        self.raw = raw
+        self.name = match[1].decode("ascii").lower() if match else ""
+
+    @classmethod
+    def of(cls, name: str, value: str | bytes) -> "Field":
+        """A field of our own making; `value` is ASCII, folded already if it must be (CRLF and a blank)."""
+        octets = value if isinstance(value, bytes) else value.encode("ascii")
+        return cls(name.encode("ascii") + b": " + octets + b"\r\n")
+
+    @property
+    def label(self) -> str:
+        """The name as it was written."""
+        match = _NAME.match(self.raw)
+        return match[1].decode("ascii") if match else ""
+
+    @property
+    def value(self) -> bytes:
+        """What follows the colon, unfolded and without blanks at its ends; the whole line if it is no field."""
+        rest = self.raw.partition(b":")[2] if self.name else self.raw
+        return _FOLD.sub(b"", rest).strip()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Field) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Field({self.raw!r})"
+
+
+@dataclass(frozen=True)
+class Message:
+    """Header fields, the line that ends them (b"" if there was none), and the body, which may be iterated again.
+
+    Iterating a message yields its octets in blocks.
+    """
+
+    fields: tuple[Field, ...]
+    separator: bytes
+    body: Iterable[bytes]
+
+    @classmethod
+    def parse(cls, content: Iterable[bytes]) -> "Message":
+        """Splits content (iterable again and again) at the first empty line, or after HEADER_LIMIT octets."""
+        head = bytearray()
+        end = None
+        searched = 0
+        for block in content:
+            head += block
+            end = _BLANK_LINE.search(head, searched)
+            if end or len(head) > HEADER_LIMIT:
+                break
+            searched = max(head.rfind(b"\n"), 0)
+        section, separator = _cut(bytes(head), end)
+        fields = tuple(Field(raw) for raw in _unit(section))
+        return cls(fields, separator, Rest(content, len(section) + len(separator)))
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.head
+        yield from self.body
+
+    @cached_property
+    def head(self) -> bytes:
+        """The header section with the line that ends it."""
+        return b"".join(field.raw for field in self.fields) + self.separator
+
+    @cached_property
+    def size(self) -> int:
+        """Octets in all; counted by reading the body once."""
+        return len(self.head) + sum(map(len, self.body))
+
+    def get(self, name: str) -> Field | None:
+        """The first field of that name (in lower case)."""
+        return next((field for field in self.fields if field.name == name), None)
+
+    def all(self, name: str) -> tuple[Field, ...]:
+        return tuple(field for field in self.fields if field.name == name)
+
+    def without(self, *names: str) -> "Message":
+        """The message without any field of these names."""
+        return self.with_fields(field for field in self.fields if field.name not in names)
+
+    def with_fields(self, fields: Iterable[Field]) -> "Message":
+        return Message(tuple(fields), self.separator or b"\r\n", self.body)
+
+    def with_field_first(self, field: Field) -> "Message":
+        return self.with_fields((field, *self.fields))
+
+    def with_field_last(self, field: Field) -> "Message":
+        return self.with_fields((*self.fields, field))
+
+    def with_field_replaced(self, field: Field) -> "Message":
+        """The field in the place of the first of its name, the others of that name gone; last if there was none."""
+        if not any(old.name == field.name for old in self.fields):
+            return self.with_field_last(field)
+        kept: list[Field] = []
+        for old in self.fields:
+            if old.name != field.name:
+                kept.append(old)
+            elif field not in kept:
+                kept.append(field)
+        return self.with_fields(kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What follows the first `offset` octets of a content; may be iterated again and again."""
+
+    content: Iterable[bytes]
+    offset: int
+
+    def __iter__(self) -> Iterator[bytes]:
+        skip = self.offset
+        for block in self.content:
+            if skip >= len(block):
+                skip -= len(block)
+            elif skip:
+                yield bytes(block[skip:])
+                skip = 0
+            else:
+                yield block
+
+
+def _cut(head: bytes, end: re.Match[bytes] | None) -> tuple[bytes, bytes]:
+    if end and end.start(1) <= HEADER_LIMIT:
+        return head[: end.start(1)], end[1]
+    if len(head) <= HEADER_LIMIT:
+        return head, b""
+    whole_lines = head.rfind(b"\n", 0, HEADER_LIMIT) + 1
+    return head[: whole_lines or HEADER_LIMIT], b""
+
+
+def _unit(section: bytes) -> list[bytes]:
+    """Lines joined with their continuations."""
+    units: list[list[bytes]] = []
+    for line in _LINE.findall(section):
+        if line[:1] in (b" ", b"\t") and units:
+            units[-1].append(line)
+        else:
+            units.append([line])
+    return [b"".join(lines) for lines in units]
