@@ -1,9 +1,16 @@
-"""Envelope and originator fields as an upstream's account may say them.  RFC 6409 s8.  Pure."""
+"""Envelope and originator fields as an upstream's account may say them.  RFC 6409 s8.1, RFC 5322 s3.6.2.
 
+Providers compare the envelope sender, the From field or both with the account that logged in; devices sign as
+`root@nas`.  What may stay stays octet for octet.  Pure.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from relay.mail.address import Address
+from relay.mail.mailbox import Mailbox, display, encoded, fold, has_group, quoted, read_mailboxes, read_originators, split_list
+from relay.mail.message import Field, Message
 
 
 class Rewrite(Enum):
@@ -20,3 +27,240 @@ class Identity:
     domains: frozenset[str] = frozenset()
     rewrite: Rewrite = Rewrite.FOREIGN
     rewrite_from: bool = True
+
+    def may_say(self, address: Address, *, utf8: bool = False) -> bool:
+        """Whether the account may send as this address: it is its own, or of one of its domains and well formed."""
+        if self.sender is not None and address.key == self.sender.key:
+            return True
+        return address.domain.lower() in self.domains and _plain(address, utf8=utf8)
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """The message and reverse-path to send, and what was changed, in plain words."""
+
+    message: Message
+    reverse_path: Address | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One rewriting: as whom, how strictly, and what there is to judge by."""
+
+    identity: Identity
+    sender: Address
+    force: bool
+    utf8: bool
+    judge_from: bool
+
+
+def rewrite(
+    message: Message, reverse_path: Address | None, identity: Identity, *, own_name: bool = False, utf8: bool = False
+) -> Rewritten:
+    """The message as this account may send it; the body and all that may stay keep their octets.
+
+    `own_name`: the upstream refused the sender, so everything says the account's own address, even the null
+    reverse-path.  `utf8`: the upstream takes SMTPUTF8, so an 8-bit address may stay.  With `rewrite: never`, or
+    without an own address, nothing is changed.
+    """
+    sender = identity.sender
+    if sender is None or identity.rewrite is Rewrite.NEVER:
+        return Rewritten(message, reverse_path)
+    force = own_name or identity.rewrite is Rewrite.ALWAYS
+    foreign = reverse_path is not None and not identity.may_say(reverse_path, utf8=utf8)
+    case = _Case(identity, sender, force, utf8, judge_from=foreign or reverse_path is None)
+    path, notes = _envelope(reverse_path, case, foreign=foreign, own_name=own_name)
+    if not identity.rewrite_from:
+        return Rewritten(message, path, notes)
+    kept = _why_from_stays(message)
+    if kept and not force:
+        return Rewritten(message, path, (*notes, kept) if notes else ())
+    fields, said = _header(message.fields, case, answerable=reverse_path is not None)
+    if not said:
+        return Rewritten(message, path, notes)
+    separator = message.separator or b"\r\n"
+    return Rewritten(Message(tuple(fields), separator, message.body), path, (*notes, *said))
+
+
+def _envelope(path: Address | None, case: _Case, *, foreign: bool, own_name: bool) -> tuple[Address | None, tuple[str, ...]]:
+    if path is None:
+        if not own_name:
+            return None, ()  # a notice must not be answered by a notice (RFC 5321 s6.1)
+        return case.sender, (f"the empty sender became {case.sender}: the upstream takes no mail without a sender",)
+    if path.key == case.sender.key or not (foreign or case.force):
+        return path, ()
+    why = "the account may send only as itself" if foreign or own_name else "this upstream always sends in the account's name"
+    return case.sender, (f"sender {path} became {case.sender}: {why}",)
+
+
+def _why_from_stays(message: Message) -> str:
+    """Why the From field is not ours to change: "" if it is."""
+    names = {field.name for field in message.fields}
+    if names & {"dkim-signature", "domainkey-signature"}:
+        return "From stays as it is: the message is DKIM-signed"
+    if any(name.startswith("resent-") for name in names):
+        return "From stays as it is: the message was resent by hand"
+    return ""
+
+
+def _header(fields: Iterable[Field], case: _Case, *, answerable: bool) -> tuple[list[Field], list[str]]:
+    """The fields with From, Sender, Reply-To, To and Cc made sayable, and the notes; no notes, no change."""
+    before = list(fields)
+    notes: list[str] = []
+    olds = [field for field in before if field.name == "from"]
+    boxes = [box for field in olds for box in read_originators(field.value)]
+    senders = [box for field in before if field.name == "sender" for box in read_mailboxes(field.value)]
+    new = _new_from(boxes, case, single=len(olds) == 1, has_sender=any(_sendable(box, case) for box in senders))
+    added: list[Field] = []
+    if new is not None:
+        value, _, note = new
+        added.append(Field(fold(b"From", value)))
+        added += _original(before, olds)
+        notes.append(note)
+    after: list[Field] = []
+    has_reply_to = False
+    for field in before:
+        if field.name == "from" and new is not None:
+            after += added
+            added = []
+            continue
+        mended = _mended(field, case, notes, from_changed=new is not None)
+        has_reply_to = has_reply_to or (mended is not None and field.name == "reply-to")
+        after += [mended] if mended is not None else []
+    after += added
+    if new is not None and answerable and not has_reply_to:
+        _add_reply_to(after, boxes, new[1], notes, case)
+    return after, notes
+
+
+def _new_from(boxes: list[Mailbox], case: _Case, *, single: bool, has_sender: bool) -> tuple[bytes, Address, str] | None:
+    """The From field's new value, its address and a note; None if it may stay as it is."""
+    fit = [box for box in boxes if box.address and _fits(box.address, case)]
+    if case.force:
+        fit = [box for box in fit if box.address and box.address.key == case.sender.key]
+    stays = bool(fit) and (len(fit) == len(boxes) or not (case.force or case.judge_from))
+    if stays and single and len(boxes) == 1 and boxes[0].exact:
+        return None
+    if stays and single and len(boxes) > 1 and has_sender and not case.force and all(box.exact for box in boxes):
+        return None  # several authors and who sent it: RFC 5322 s3.6.2
+    if stays and fit[0].address:
+        address = fit[0].address
+        note = f"From says only {address}: upstreams take one well-formed address there"
+        return _spelled(fit[0].phrase, address), address, note
+    old = boxes[0] if boxes else Mailbox(b"", None, b"")
+    was = _words(old)
+    phrase = display(old.phrase) if old.phrase else quoted(was) if was else b""
+    note = f"From {was} became {case.sender}: the account may send only as itself" if was else f"added From {case.sender}"
+    return _spelled(phrase, case.sender), case.sender, note
+
+
+def _fits(address: Address, case: _Case) -> bool:
+    """Where the envelope is fine or absent only what nobody could answer must go; else only the account's own stays."""
+    if case.identity.may_say(address, utf8=case.utf8):
+        return True
+    return not case.judge_from and address.public and _plain(address, utf8=case.utf8)
+
+
+def _sendable(box: Mailbox, case: _Case) -> bool:
+    return box.address is not None and _fits(box.address, case)
+
+
+def _plain(address: Address, *, utf8: bool) -> bool:
+    """Whether no upstream will stumble over its spelling: no quoting, no encoded-word, no 8-bit octets."""
+    written = str(address)
+    return not written.startswith('"') and "=?" not in written and (utf8 or address.ascii)
+
+
+def _words(box: Mailbox) -> str:
+    """A mailbox for a person: its address, else whatever stood there."""
+    if box.address is not None:
+        return str(box.address)
+    return " ".join(box.raw.decode("utf-8", "replace").split())[:200]
+
+
+def _spelled(phrase: bytes, address: Address) -> bytes:
+    written = str(address).encode("utf-8", "surrogateescape")
+    return display(phrase) + b" <" + written + b">" if phrase else written
+
+
+def _original(fields: list[Field], olds: list[Field]) -> list[Field]:
+    """The From field as it was, under a name that no upstream judges."""
+    if not olds or any(field.name == "x-original-from" for field in fields):
+        return []
+    value = b", ".join(b" ".join(field.value.split()) for field in olds)
+    if not value:
+        return []
+    printable = all(32 <= octet < 127 for octet in value)
+    if not printable or any(len(word) > 900 for word in value.split(b" ")):
+        value = encoded(value.decode("utf-8", "replace"))
+    return [Field(fold(b"X-Original-From", value))]
+
+
+def _add_reply_to(fields: list[Field], boxes: list[Mailbox], author: Address, notes: list[str], case: _Case) -> None:
+    """Answers go to the old authors where the world can reach them."""
+    reachable: dict[str, Address] = {}
+    for box in boxes:
+        if box.address and box.address.public and _plain(box.address, utf8=case.utf8) and box.address.key != author.key:
+            reachable.setdefault(box.address.key, box.address)
+    if not reachable:
+        return
+    value = ", ".join(map(str, reachable.values()))
+    place = max(place for place, field in enumerate(fields) if field.name in ("from", "x-original-from")) + 1
+    fields.insert(place, Field(fold(b"Reply-To", value.encode())))
+    notes.append(f"answers go to {value} (Reply-To)")
+
+
+def _mended(field: Field, case: _Case, notes: list[str], *, from_changed: bool) -> Field | None:
+    """Sender, Reply-To, To or Cc as it may go out; None if it must not; any other field as it is."""
+    if field.name == "sender":
+        return _mended_sender(field, case, notes, from_changed=from_changed)
+    if field.name == "reply-to":
+        return _mended_reply_to(field, notes)
+    if field.name in ("to", "cc"):
+        return _mended_recipients(field, notes)
+    return field
+
+
+def _mended_sender(field: Field, case: _Case, notes: list[str], *, from_changed: bool) -> Field | None:
+    boxes = read_mailboxes(field.value)
+    address = boxes[0].address if len(boxes) == 1 else None
+    if address and (
+        _fits(address, case) if not (from_changed or case.force) else case.identity.may_say(address, utf8=case.utf8)
+    ):
+        return field
+    notes.append(f"removed Sender {_words(boxes[0]) if boxes else ''}".rstrip() + ": the account may send only as itself")
+    return None
+
+
+def _mended_reply_to(field: Field, notes: list[str]) -> Field | None:
+    if has_group(field.value):
+        return field
+    boxes = read_mailboxes(field.value)
+    kept = [box for box in boxes if box.address and box.address.public]
+    if kept and len(kept) == len(boxes):
+        return field
+    lost = ", ".join(_words(box) for box in boxes if box not in kept) or "nothing"
+    notes.append(f"Reply-To no longer says {lost}: no answer from outside could reach that")
+    if not kept:
+        return None
+    return Field(fold(b"Reply-To", b", ".join(_spelled(box.phrase, box.address) for box in kept if box.address)))
+
+
+def _mended_recipients(field: Field, notes: list[str]) -> Field:
+    """A name without a public domain becomes an empty group: still to be read, but no address (RFC 5322 s3.4)."""
+    if has_group(field.value):
+        return field
+    parts = split_list(field.value)
+    lan = {place: box for place, part in enumerate(parts) if (box := _lan_only(part)) is not None}
+    if not lan:
+        return field
+    spelled = [quoted(_words(lan[place])) + b":;" if place in lan else part.strip() for place, part in enumerate(parts)]
+    name = field.raw.split(b":", 1)[0].strip()
+    notes.append(f"{name.decode()} {', '.join(_words(box) for box in lan.values())} stands there as a name only: LAN-only")
+    return Field(fold(name, b", ".join(part for part in spelled if part)))
+
+
+def _lan_only(part: bytes) -> Mailbox | None:
+    boxes = read_mailboxes(part)
+    return boxes[0] if boxes and boxes[0].address and not boxes[0].address.public else None
