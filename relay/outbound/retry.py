@@ -1,9 +1,17 @@
 """When to try again, when to give up, how long an upstream in trouble is left alone.  RFC 5321 s4.5.4.1.  Pure."""
 
+import zlib
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import accumulate
 
 _M = timedelta(minutes=1)
+_JITTER = 0.1
+
+
+def spread(key: str) -> float:
+    """A number from 0 up to 1 that is always the same for the same key: a schedule is a function, not a dice."""
+    return zlib.crc32(key.encode("utf-8", "surrogateescape")) / 2**32
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +23,49 @@ class RetrySchedule:
     warn_after: timedelta = timedelta(hours=4)
     rest: tuple[timedelta, ...] = (_M, 2 * _M, 4 * _M, 8 * _M, 15 * _M, 30 * _M, 60 * _M)
     rest_login: timedelta = 15 * _M
+
+    def next(self, attempts: int, age: timedelta, key: str) -> timedelta | None:
+        """How long to wait after `attempts` attempts (the one just made included); None: expired.
+
+        `key` is the queue id.  The last attempt falls on the end of `give_up_after`, not beyond it.
+        """
+        if self.expired(attempts, age):
+            return None
+        delay = self._delay(max(attempts, 1))
+        delay += delay * _JITTER * spread(f"{key} {attempts}")
+        left = self.give_up_after - max(age, timedelta(0))
+        return min(delay, left) if left > timedelta(0) else delay
+
+    def expired(self, attempts: int, age: timedelta) -> bool:
+        """Whether it is time to give up: old, and really tried.
+
+        Age alone is no proof: a box without a battery starts in 1970 and is fifty years older a minute later.
+        """
+        return age >= self.give_up_after and attempts >= self.tries
+
+    @property
+    def tries(self) -> int:
+        """How many attempts a message must have had before its age counts: as many as fit, at most one for each delay."""
+        fit = sum(1 for total in accumulate(self.delays, initial=timedelta(0)) if total < self.give_up_after)
+        return max(1, min(fit, len(self.delays)))
+
+    @property
+    def longest(self) -> timedelta:
+        """No message is ever due later than this from now; one that seems to be was dated by a broken clock."""
+        return max(*self.delays, *self.rest, self.rest_login, timedelta(seconds=1)) * (1 + _JITTER)
+
+    def rest_for(self, failures: int, *, login: bool = False) -> timedelta:
+        """How long an upstream is left alone after that many troubles in a row (the first is 1).
+
+        A refused login rests from `rest_login` at once and doubles, up to the longest rest: providers lock accounts.
+        """
+        steps = self.rest or (_M,)
+        plain = steps[min(max(failures, 1), len(steps)) - 1]
+        if not login:
+            return plain
+        doubled: timedelta = self.rest_login * 2 ** min(max(failures, 1) - 1, 6)
+        return min(doubled, max(self.rest_login, *steps))
+
+    def _delay(self, attempts: int) -> timedelta:
+        delays = self.delays or (_M,)
+        return delays[min(attempts, len(delays)) - 1]

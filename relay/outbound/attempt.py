@@ -1,0 +1,251 @@
+"""One attempt at the due recipients of an entry: next step, record the answers, settle what is certain.
+
+Promises: one fate for each recipient; never the same upstream twice (but once more in the account's own name); nothing
+after a 250; no other upstream after a lost final reply; FAILED only if every upstream of the chain said so.  Pure.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from relay.mail.address import Address
+from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.rewrite import Rewrite
+from relay.outbound import story
+from relay.outbound.course import Course, Pauses, Step
+from relay.outbound.retry import RetrySchedule, spread
+from relay.outbound.routing import Chosen
+from relay.outbound.verdict import Fate, Verdict, judge
+from relay.spool.entry import Claim, NoticeKind, PendingNotice, Recipient, Settlement, State, TrailLine, outcome
+from relay.upstream.report import Conversation, Report
+from relay.upstream.settings import Upstream
+
+
+class Attempt:
+    """The decisions of one attempt.  `sizes` are the limits in octets that upstreams are known to have."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        chosen: Mapping[Address, Chosen],
+        upstreams: Mapping[str, Upstream],
+        *,
+        refused_senders: frozenset[tuple[str, str]] = frozenset(),
+        sizes: Mapping[str, int] | None = None,
+        now: datetime,
+    ) -> None:
+        self.claim = claim
+        self._upstreams = upstreams
+        self._refused = refused_senders
+        self._sender = claim.entry.envelope.reverse_path
+        self._first = all(recipient.attempts == 0 for recipient in claim.recipients)
+        self._noted: set[str] = set()
+        self._warned = claim.warned
+        self.trail: list[TrailLine] = []
+        self.sent = ""
+        self.newly_refused: tuple[str, str] | None = None
+        self.courses = {each.address: self._course(each, chosen[each.address]) for each in claim.recipients}
+        if self._first:
+            self.trail += story.routed(list(self.courses.values()), now)
+        self._weigh(sizes or {}, now)
+
+    @property
+    def over(self) -> bool:
+        return all(course.over for course in self.courses.values())
+
+    def next_step(self, pauses: Pauses) -> Step | None:
+        """Whom to call next and for which recipients; None when nobody is left to call."""
+        wanted: dict[tuple[str, bool], list[Course]] = defaultdict(list)
+        for course in self.courses.values():
+            name = None if course.over else self._candidate(course, pauses)
+            if name is not None:
+                wanted[name, self._own_name(course, name)].append(course)
+        if not wanted:
+            return None
+        key = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))
+        name, own_name = key
+        return Step(self._upstreams[name], tuple(course.recipient for course in wanted[key]), own_name)
+
+    def _candidate(self, course: Course, pauses: Pauses) -> str | None:
+        for name in course.chain:
+            if name in course.votes and course.own_name != name:
+                continue
+            if name not in self._upstreams:
+                continue
+            if pause := pauses(name, course.recipient.address):
+                course.pauses[name] = pause
+                if not pause.divert:
+                    break
+                continue
+            course.pauses.pop(name, None)
+            return name
+        course.over = True
+        return None
+
+    def _awaited_by_others(self, name: str, ready: Sequence[Course]) -> int:
+        """How many may still come to this upstream: they share its transaction if it is asked after theirs."""
+        others = (course for course in self.courses.values() if not course.over and course not in ready)
+        return sum(1 for course in others if name in course.chain and name not in course.votes)
+
+    def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = ()) -> None:
+        """Takes the answers of one transaction.  A recipient without an answer counts as uncertain: it may have gone."""
+        answered: dict[Address, tuple[Answer, Verdict]] = {}
+        for recipient in step.recipients:
+            answer = report.answers.get(recipient.address, _NO_ANSWER)
+            verdict = judge(answer)
+            answered[recipient.address] = (answer, verdict)
+            self._take(self.courses[recipient.address], step, answer, verdict)
+        fresh = tuple(note for note in notes if note not in self._noted)
+        self._noted.update(fresh)
+        if fresh and (self._first or step.own_name):
+            self.trail.append(story.repaired(fresh, step, now))
+        self.trail += story.tried(step, answered, report.conversation, now)
+        if any(course.own_name == step.upstream.name and not course.over for course in self.courses.values()):
+            self.trail.append(story.own_name(step, now))
+
+    def _take(self, course: Course, step: Step, answer: Answer, verdict: Verdict) -> None:
+        name = step.upstream.name
+        course.votes.pop(name, None)
+        course.votes[name] = (answer, verdict)
+        course.own_name = ""
+        if verdict.own_name and not step.own_name and self._may_use_own_name(step.upstream):
+            course.own_name = name
+            self.newly_refused = (name, story.sender_text(self._sender))
+        elif verdict.fate is Fate.RELAYED:
+            course.over = True
+            self.sent = name
+        elif not verdict.try_next:
+            course.over = True
+
+    def _may_use_own_name(self, upstream: Upstream) -> bool:
+        identity = upstream.identity
+        if identity.sender is None or identity.rewrite is Rewrite.NEVER:
+            return False
+        # a bounce in a person's name invites an answer, and that one another; our own notices know better
+        return self._sender is not None or self.claim.entry.notice
+
+    def _own_name(self, course: Course, name: str) -> bool:
+        if course.own_name == name:
+            return True
+        remembered = (name, story.sender_text(self._sender)) in self._refused
+        return remembered and self._may_use_own_name(self._upstreams[name])
+
+    def _course(self, recipient: Recipient, chosen: Chosen) -> Course:
+        chain = (recipient.via,) if recipient.via else chosen.via
+        return Course(recipient, chosen, tuple(dict.fromkeys(chain)), over=not chain)
+
+    def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
+        """An upstream that is known to take less than this message need not be called to hear it say so."""
+        size = self.claim.entry.size
+        for name, upstream in self._upstreams.items():
+            known = [limit for limit in (upstream.limits.message, sizes.get(name)) if limit]
+            if not known or size <= min(known):
+                continue
+            words = f"{name} takes at most {min(known) / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
+            answer = Answer(Stage.MAIL, Reply(552, "5.3.4", words))
+            concerned = [course for course in self.courses.values() if name in course.chain]
+            for course in concerned:
+                course.votes[name] = (answer, judge(answer))
+            if concerned:
+                step = Step(upstream, tuple(course.recipient for course in concerned))
+                answered = {course.recipient.address: course.votes[name] for course in concerned}
+                self.trail += story.tried(step, answered, Conversation(), now)
+
+    def surprise(self, words: str) -> None:
+        """A bug of ours met this attempt: whoever has no certain answer yet is deferred."""
+        answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+        for course in self.courses.values():
+            if not course.settled and course.fate is not Fate.RELAYED:
+                course.votes = {"": (answer, judge(answer))}
+                course.own_name = ""
+                course.over = True
+
+    def settle(
+        self, schedule: RetrySchedule, now: datetime, *, age: timedelta | None = None, notify: Address | None = None
+    ) -> Settlement:
+        """What has become certain since the last call.
+
+        `age` is the message's (default: by the clock), `notify` who is told of a failure (None: nobody).
+        """
+        age = now - self.claim.entry.accepted_at if age is None else age
+        fresh = [course for course in self.courses.values() if course.over and not course.settled]
+        outcomes = []
+        for course in fresh:
+            course.settled = True
+            outcomes.append(self._outcome(course, schedule, now, age))
+        self.trail += story.ended(outcomes, now)
+        notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
+        late = [] if age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
+        warned = bool(late and notify and not self._warned)
+        if warned and notify:
+            self._warned = True
+            notices += [_notice(self.claim, each, notify, now) for each in late]
+            self.trail.append(story.warned(notify, now))
+        settlement = Settlement(tuple(outcomes), tuple(self.trail), tuple(notices), self.sent, self.newly_refused, warned)
+        self.trail, self.sent, self.newly_refused = [], "", None
+        return settlement
+
+    def _outcome(self, course: Course, schedule: RetrySchedule, now: datetime, age: timedelta) -> Recipient:
+        if not course.chain:
+            return self._unrouted(course, schedule, now, age)
+        if course.votes:
+            name, answer = course.reason
+            if course.fate is Fate.RELAYED:
+                return outcome(course.recipient, answer, name, state=State.RELAYED, due_at=now)
+            if course.fate is Fate.FAILED:
+                return outcome(course.recipient, answer, name, state=State.FAILED, due_at=now)
+            if course.uncertain:
+                answer = replace(answer, reply=replace(answer.reply, text=f"uncertain, perhaps delivered: {answer.reply.text}"))
+            return self._deferred(course.recipient, answer, name, schedule, now, age)
+        if course.pauses:
+            return self._waiting(course, schedule, now, age)
+        words = f"no upstream is named {' or '.join(course.chain)} in the configuration any more"
+        return self._deferred(course.recipient, _ours(words), "", schedule, now, age)
+
+    def _unrouted(self, course: Course, schedule: RetrySchedule, now: datetime, age: timedelta) -> Recipient:
+        chosen = course.chosen
+        if chosen.discard:
+            answer = Answer(Stage.CONTENT, Reply(250, "2.0.0", f"discarded by rule {chosen.rule}"))
+            return outcome(course.recipient, answer, "", state=State.RELAYED, due_at=now)
+        if chosen.reject:
+            answer = Answer(Stage.RCPT, Reply(550, "5.7.1", chosen.reject))
+            return outcome(course.recipient, answer, "", state=State.FAILED, due_at=now)
+        words = f"{chosen.why or 'no rule matches'}; mend the routes and the message goes on"
+        return self._deferred(course.recipient, _ours(words), "", schedule, now, age)
+
+    def _deferred(
+        self, recipient: Recipient, answer: Answer, name: str, schedule: RetrySchedule, now: datetime, age: timedelta
+    ) -> Recipient:
+        delay = schedule.next(recipient.attempts + 1, age, self.claim.entry.queue_id)
+        state = State.EXPIRED if delay is None else State.QUEUED
+        return outcome(recipient, answer, name, state=state, due_at=now + (delay or timedelta(0)))
+
+    def _waiting(self, course: Course, schedule: RetrySchedule, now: datetime, age: timedelta) -> Recipient:
+        """Everybody rests: due when the first wakes, and the attempt is not counted."""
+        name, pause = min(course.pauses.items(), key=lambda each: each[1].until)
+        # that an upstream failed again and again while this waited shows that the time has really passed
+        if schedule.expired(course.recipient.attempts + min(each.failures for each in course.pauses.values()), age):
+            return replace(course.recipient, state=State.EXPIRED, due_at=now, upstream=name, said=_said(course, pause.why))
+        wait = min(max(pause.until - now, timedelta(seconds=0.2)), schedule.longest)
+        wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
+        if course.recipient.attempts:
+            return replace(course.recipient, due_at=now + wait)
+        return replace(course.recipient, due_at=now + wait, upstream=name, said=pause.why)
+
+
+def _said(course: Course, why: str) -> str:
+    return course.recipient.said if course.recipient.code else why
+
+
+def _ours(words: str) -> Answer:
+    return Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+
+
+def _notice(claim: Claim, recipient: Recipient, notify: Address, now: datetime) -> PendingNotice:
+    kind = NoticeKind.FAILED if recipient.state in _BAD else NoticeKind.DELAYED
+    return PendingNotice(claim.entry.queue_id, kind, notify, recipient, now)
+
+
+_BAD = (State.FAILED, State.EXPIRED)
+_NO_ANSWER = Answer(Stage.CONTENT, Reply(451, "4.3.0", "the upstream's answer for this recipient is not known"), lost=True)

@@ -1,0 +1,67 @@
+"""One recipient's way through an attempt: whom to ask, who rests, what they said.  Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay.mail.address import Address
+from relay.mail.reply import Answer
+from relay.outbound.routing import Chosen
+from relay.outbound.verdict import Blame, Fate, Verdict
+from relay.spool.entry import Recipient
+from relay.upstream.settings import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why an upstream is not called now, and until when.  `divert`: the next one in the chain may be called instead."""
+
+    until: datetime
+    why: str
+    divert: bool = True
+    failures: int = 0
+
+
+Pauses = Callable[[str, Address], Pause | None]
+"""Who rests, as the runner sees it: by name of the upstream and recipient (direct delivery rests by domain)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction to be had: with whom, for whom, and whether in the account's own name."""
+
+    upstream: Upstream
+    recipients: tuple[Recipient, ...]
+    own_name: bool = False
+
+
+@dataclass(slots=True)
+class Course:
+    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked."""
+
+    recipient: Recipient
+    chosen: Chosen
+    chain: tuple[str, ...]
+    own_name: str = ""
+    votes: dict[str, tuple[Answer, Verdict]] = field(default_factory=dict)
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    over: bool = False
+    settled: bool = False
+
+    @property
+    def fate(self) -> Fate:
+        fates = [verdict.fate for _, verdict in self.votes.values()]
+        if Fate.RELAYED in fates:
+            return Fate.RELAYED
+        unanimous = bool(fates) and all(fate is Fate.FAILED for fate in fates) and set(self.votes) >= set(self.chain)
+        return Fate.FAILED if unanimous else Fate.DEFERRED
+
+    @property
+    def uncertain(self) -> bool:
+        return any(verdict.blame is Blame.UNCERTAIN for _, verdict in self.votes.values())
+
+    @property
+    def reason(self) -> tuple[str, Answer]:
+        """The answer that explains the fate: of a deferral the last one that deferred, else the last one."""
+        votes = [(name, answer) for name, (answer, verdict) in self.votes.items() if verdict.fate is self.fate]
+        return votes[-1] if votes else [(name, answer) for name, (answer, _) in self.votes.items()][-1]

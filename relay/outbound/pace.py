@@ -1,0 +1,96 @@
+"""How much may go to an upstream now: messages in a minute, messages in a day.  Pure."""
+
+from bisect import insort
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+
+from relay.upstream.settings import Limits
+
+_MINUTE = timedelta(minutes=1)
+
+
+def day_of(now: datetime) -> str:
+    """The UTC day that counts for a daily quota, as the spool names it."""
+    return now.astimezone(UTC).date().isoformat()
+
+
+class Pace:
+    """Counts what went where.  Whoever must wait for the minute gets a slot of his own, so thousands wait once each."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, list[datetime]] = defaultdict(list)
+        self._booked: dict[str, dict[str, datetime]] = defaultdict(dict)
+        self._day = ""
+        self._sent: dict[str, int] = {}
+        self._under_way: dict[str, int] = defaultdict(int)
+        self._last: datetime | None = None
+
+    def seed(self, day: str, sent: Mapping[str, int]) -> None:
+        """Takes over what the spool remembers of that day, so a restart does not refill a quota."""
+        self._day, self._sent = day, dict(sent)
+
+    def sent_today(self, name: str, now: datetime) -> int:
+        self._turn(now)
+        return self._sent.get(name, 0)
+
+    def when(self, name: str, limits: Limits, now: datetime, ticket: str) -> datetime | None:
+        """When the message `ticket` may go to this upstream; None: now.  A time is a promise kept until `forget`."""
+        self._turn(now)
+        if limits.per_day is not None and self._sent.get(name, 0) + self._under_way[name] >= limits.per_day:
+            return _tomorrow(now)
+        if limits.per_minute is None:
+            return None
+        promised = self._booked[name].get(ticket)
+        if promised is not None:
+            return promised if promised > now else None
+        slot = self._next_slot(name, limits.per_minute, now)
+        if slot <= now:
+            return None
+        insort(self._slots[name], slot)
+        self._booked[name][ticket] = slot
+        return slot
+
+    def begin(self, name: str, limits: Limits, now: datetime, ticket: str) -> None:
+        """A transaction begins."""
+        self._under_way[name] += 1
+        if limits.per_minute is None:
+            return
+        booked = self._booked[name].pop(ticket, None)
+        if booked is None or booked > now:
+            insort(self._slots[name], now)
+
+    def end(self, name: str, now: datetime, *, relayed: bool) -> None:
+        """A transaction is over; only what was taken counts for the day."""
+        self._turn(now)
+        self._under_way[name] -= 1
+        if relayed:
+            self._sent[name] = self._sent.get(name, 0) + 1
+
+    def forget(self, ticket: str) -> None:
+        """Gives back the slots of a message that found another way."""
+        for name, booked in self._booked.items():
+            slot = booked.pop(ticket, None)
+            if slot is not None and slot in self._slots[name]:
+                self._slots[name].remove(slot)
+
+    def _next_slot(self, name: str, per_minute: int, now: datetime) -> datetime:
+        """The earliest moment with fewer than `per_minute` messages in the minute before it, behind all promises."""
+        slots = self._slots[name]
+        while slots and slots[0] <= now - _MINUTE:
+            slots.pop(0)
+        if len(slots) < per_minute:
+            return now
+        return max(now, slots[-per_minute] + _MINUTE)
+
+    def _turn(self, now: datetime) -> None:
+        if self._last is not None and now < self._last - _MINUTE:  # the clock went back: what was promised means nothing now
+            self._slots.clear()
+            self._booked.clear()
+        self._last = now
+        if self._day != day_of(now):
+            self._day, self._sent = day_of(now), {}
+
+
+def _tomorrow(now: datetime) -> datetime:
+    return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
