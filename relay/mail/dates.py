@@ -1,0 +1,163 @@
+"""The Date field: exact out, and in as devices write it.  RFC 5322 s3.3, s4.3.  Pure."""
+
+import re
+from datetime import datetime, timedelta, timezone, tzinfo
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+_EXACT = re.compile(
+    r"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), )?(?P<day>\d{1,2}) (?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+    r" (?P<year>\d{4}) (?P<hour>\d\d):(?P<minute>\d\d)(?::(?P<second>\d\d))?"
+    r" (?P<zone>[+-]\d{4}|GMT|UT|EST|EDT|CST|CDT|MST|MDT|PST|PDT)(?: \([^()\\]*\))?\Z"
+)
+
+# Names that firmware in one language sends whatever the mail standards say (SmokePing, NAS and mail scripts, Entourage).
+_MONTH_NAMES = (
+    "jan januar january janvier janv enero ene gennaio gen januari janeiro 1月",
+    "feb februar february fevrier fevr fev febrero febbraio februari fevereiro 2月",
+    "mar march marz maerz mrz mars marzo maart mrt marco 3月",
+    "apr april avril avr abril abr aprile 4月",
+    "may mai mayo maggio mag mei maio 5月",
+    "jun june juni juin junio giugno giu junho 6月",
+    "jul july juli juillet juil julio luglio lug julho 7月",
+    "aug august aout aou agosto ago augustus 8月",
+    "sep sept september septembre septiembre settembre set setembro 9月",
+    "oct october okt oktober octobre octubre ottobre ott outubro out 10月",
+    "nov november novembre noviembre novembro 11月",
+    "dec december dez dezember decembre diciembre dic dicembre desember dezembro 12月",
+)
+_MONTH_OF = {name: number for number, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
+_PLAIN = str.maketrans("áàâäãåéèêëíìîïóòôöõúùûüçñ", "aaaaaaeeeeiiiiooooouuuucn")
+
+# RFC 5322 s4.3 knows only North America; these are what devices elsewhere write.  Hours east of Greenwich.
+_ZONE_NAMES = (
+    "z=0 gmt=0 ut=0 utc=0 wet=0 bst=1 cet=1 met=1 mez=1 west=1 cest=2 mest=2 mesz=2 eet=2 sast=2 eest=3 msk=3 hkt=8 sgt=8"
+    " awst=8 jst=9 kst=9 aest=10 aedt=11 nzst=12 nzdt=13 brt=-3 edt=-4 est=-5 cdt=-5 cst=-6 mdt=-6 mst=-7 pdt=-7 pst=-8 hst=-10"
+)
+_ZONES = {name: int(hours) for name, _, hours in (zone.partition("=") for zone in _ZONE_NAMES.split())}
+_TIME = re.compile(r"(?<![\d:.])(\d{1,2}):(\d\d)(?::(\d\d))?(?:[.,]\d+)?(?![\d:])")
+_JAPANESE_TIME = re.compile(r"(\d{1,2})時\s*(\d{1,2})分(?:\s*(\d{1,2})秒)?")
+_OFFSET = re.compile(r"(?:gmt|utc)?\s*([+-])(\d{2}):?(\d{2})?(?!\d)")
+_YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?!\d)")
+_YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?!\d)")
+_DASHED_MONTH = re.compile(r"(?<!\d)(\d{1,2})-([a-z]+)-(\d{2,4})(?!\d)")
+_COMPACT = re.compile(r"(?<!\d)(\d{4})(\d\d)(\d\d)[t ]?(\d\d)(\d\d)(\d\d)(?!\d)")
+_EPOCH = re.compile(r"\d{9,10}(?:\.\d+)?\Z")
+_WORD = re.compile(r"\d{1,2}月|[^\W\d_]+")
+_NUMBER = re.compile(r"(?<![\d:+-])(\d{4}|\d{1,2})(?![\d:])")
+
+
+def write_date(moment: datetime) -> str:
+    """The moment as RFC 5322 s3.3 wants it, with the zone that it carries."""
+    return (
+        f"{_DAYS[moment.weekday()]}, {moment.day:02d} {_MONTHS[moment.month - 1]} {moment.year:04d}"
+        f" {moment.hour:02d}:{moment.minute:02d}:{moment.second:02d} {_offset_of(moment)}"
+    )
+
+
+def read_exact(text: str) -> datetime | None:
+    """The moment, if the text is a Date that RFC 5322 lets us send; None if it is not."""
+    match = _EXACT.match(" ".join(text.split()))
+    if not match:
+        return None
+    zone = _zone_of(match["zone"].lower())
+    numbers = (int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"]))
+    return _moment(numbers, (match["hour"], match["minute"], match["second"]), zone)
+
+
+def read_lenient(text: str, local: tzinfo) -> datetime | None:
+    """The moment meant by a Date in some other format, None if it cannot be told beyond doubt.
+
+    Understood: ISO 8601, asctime, year-first and unambiguous day/month/year numbers, `2024年3月3日 9:15:00`,
+    month names of eight languages, epoch seconds, two-digit years, zone names.  Without a zone it is `local` time.
+    """
+    line = text[:200].strip()
+    if _EPOCH.match(line):
+        return datetime.fromtimestamp(int(float(line)), local)
+    plain = re.sub(r"\([^()]*\)", " ", line).lower().translate(_PLAIN)
+    clock, rest = _clock(plain)
+    if clock is None:
+        return None
+    day, rest = _numeric_day(_DASHED_MONTH.sub(r"\1 \2 \3", rest))
+    day = day or _named_day(rest)
+    return _moment(day, clock, _zone_in(rest, line.lower()) or local) if day else None
+
+
+def _clock(plain: str) -> tuple[tuple[str, str, str | None] | None, str]:
+    """The time of day, and the text without it."""
+    if compact := _COMPACT.search(plain):
+        year, month, day, hour, minute, second = compact.groups()
+        return (hour, minute, second), f"{plain[: compact.start()]} {year}-{month}-{day} {plain[compact.end() :]}"
+    match = _TIME.search(re.sub(r"(?<=\d)t(?=\d)", " ", plain)) or _JAPANESE_TIME.search(plain)
+    if not match:
+        return None, plain
+    hour, minute, second = match.groups()
+    rest = f"{plain[: match.start()]} {plain[match.end() :]}"
+    if re.search(r"\bp\.?m\b|午後", rest) and int(hour) < 12:
+        hour = str(int(hour) + 12)
+    elif re.search(r"\ba\.?m\b|午前", rest) and int(hour) == 12:
+        hour = "0"
+    return (hour, minute, second), rest
+
+
+def _numeric_day(rest: str) -> tuple[tuple[int, int, int] | None, str]:
+    """Year, month and day if they stand there in numbers, and the text without them."""
+    if match := _YEAR_FIRST.search(rest):
+        return (int(match[1]), int(match[2]), int(match[3])), _YEAR_FIRST.sub(" ", rest)
+    match = _YEAR_LAST.search(rest)
+    if not match:
+        return None, rest
+    first, second, year = int(match[1]), int(match[3]), int(match[4])
+    rest = _YEAR_LAST.sub(" ", rest)
+    if match[2] == "." or first > 12 or first == second:
+        return (year, second, first), rest
+    return ((year, first, second) if second > 12 else None), rest
+
+
+def _named_day(rest: str) -> tuple[int, int, int] | None:
+    # the last one: "mar., 7 août" begins with a Tuesday
+    named = next((word for word in reversed(_WORD.findall(rest)) if word in _MONTH_OF), "")
+    if not named:
+        return None
+    numbers = _NUMBER.findall(_OFFSET.sub(" ", rest.replace(named, " ")))
+    years = [number for number in numbers if len(number) == 4] or numbers[1:2]
+    days = [number for number in numbers if number not in years] or numbers[:1]
+    if len(years) != 1 or len(days) != 1 or len(numbers) != 2:
+        return None
+    year = int(years[0])
+    return year if year > 99 else year + (2000 if year < 50 else 1900), _MONTH_OF[named], int(days[0])
+
+
+def _zone_in(rest: str, whole: str) -> tzinfo | None:
+    if offset := re.search(r"(?:^|[\s\d)a-z])" + _OFFSET.pattern + r"\s*(?:$|[\s(])", rest):
+        sign = -1 if offset[1] == "-" else 1
+        return _fixed(sign * timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0)))
+    for word in re.findall(r"[a-z]+", re.sub(r"^[a-z]+,?", " ", whole)):
+        if word in _ZONES and word not in _MONTH_OF:
+            return _fixed(timedelta(hours=_ZONES[word]))
+    return None
+
+
+def _zone_of(name: str) -> tzinfo | None:
+    if name in _ZONES:
+        return _fixed(timedelta(hours=_ZONES[name]))
+    return _fixed((-1 if name[0] == "-" else 1) * timedelta(hours=int(name[1:3]), minutes=int(name[3:5])))
+
+
+def _fixed(offset: timedelta) -> tzinfo | None:
+    return timezone(offset) if abs(offset) < timedelta(hours=24) else None
+
+
+def _moment(day: tuple[int, int, int], clock: tuple[str, str, str | None], zone: tzinfo | None) -> datetime | None:
+    hour, minute, second = int(clock[0]), int(clock[1]), min(int(clock[2] or 0), 59)
+    try:
+        return datetime(*day, hour, minute, second, tzinfo=zone) if zone else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _offset_of(moment: datetime) -> str:
+    minutes = int((moment.utcoffset() or timedelta()).total_seconds()) // 60
+    sign, minutes = ("-", -minutes) if minutes < 0 else ("+", minutes)
+    return f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
