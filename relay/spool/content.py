@@ -1,0 +1,75 @@
+"""Stored content: read in blocks each time it is iterated, from any thread; small content is remembered for a while."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from relay.spool.contract import LeaseLost
+from relay.spool.medium import reader, translated
+
+SMALL = 262_144
+"""Octets up to which content goes into the group commit at once and may be remembered."""
+
+
+class Memory:
+    """The last small contents, so that the runner need not read again what was just written.  Any thread."""
+
+    def __init__(self, octets: int = 16 * 1024 * 1024) -> None:
+        self._room = octets
+        self._kept: OrderedDict[int, tuple[bytes, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, message: int, blocks: tuple[bytes, ...]) -> None:
+        with self._lock:
+            self._drop(message)
+            self._kept[message] = blocks
+            self._room -= _size(blocks)
+            while self._room < 0:
+                self._drop(next(iter(self._kept)))
+
+    def find(self, message: int) -> tuple[bytes, ...] | None:
+        with self._lock:
+            return self._kept.get(message)
+
+    def forget(self, message: int) -> None:
+        with self._lock:
+            self._drop(message)
+
+    def _drop(self, message: int) -> None:
+        self._room += _size(self._kept.pop(message, ()))
+
+
+def _size(blocks: tuple[bytes, ...]) -> int:
+    return sum(map(len, blocks))
+
+
+class StoredContent:
+    """The octets of one message.  Iterating raises LeaseLost when they are gone, SpoolBroken when they cannot be read."""
+
+    __slots__ = ("_memory", "_message", "_path", "_size")
+
+    def __init__(self, path: Path, message: int, size: int, memory: Memory) -> None:
+        self._path = path
+        self._message = message
+        self._size = size
+        self._memory = memory
+
+    def __iter__(self) -> Iterator[bytes]:
+        remembered = self._memory.find(self._message)
+        return self._stored() if remembered is None else iter(remembered)
+
+    def _stored(self) -> Iterator[bytes]:
+        left, seq = self._size, 0
+        with translated(self._path), closing(reader(self._path)) as db:
+            while left > 0:
+                # one finished query per block: an open one would pin the WAL for as long as a slow upstream takes
+                found = db.execute("SELECT data FROM content WHERE message = ? AND seq = ?", (self._message, seq)).fetchall()
+                if not found:
+                    # never just end: half a message would be relayed as a whole one
+                    raise LeaseLost("the content of this message is not kept any more")
+                block: bytes = found[0][0]
+                left -= len(block)
+                seq += 1
+                yield block

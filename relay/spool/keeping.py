@@ -1,0 +1,235 @@
+"""What is written: one function per verb, each within the transaction of the caller's batch."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+
+from relay.spool.contract import LeaseLost
+from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
+from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row, trail_row
+
+REFUSED_SENDER_KEPT = timedelta(days=30)
+_SENT_KEPT = timedelta(days=40)
+
+_APPLIES = {
+    Action.RETRY: (State.QUEUED,),
+    Action.HOLD: (State.QUEUED,),
+    Action.RELEASE: (State.HELD, State.FAILED, State.EXPIRED),
+    Action.REMOVE: tuple(State),
+}
+_TOLD = {
+    Action.RETRY: ("woke", "ordered to be tried again at once"),
+    Action.HOLD: ("held", "held by order"),
+    Action.RELEASE: ("released", "released by order"),
+}
+
+
+def add_content(db: sqlite3.Connection, message: int, first: int, blocks: Iterable[bytes]) -> None:
+    """Content rows from number `first` on."""
+    rows = ((message, seq, block) for seq, block in enumerate(blocks, first))
+    db.executemany("INSERT INTO content (message, seq, data) VALUES (?, ?, ?)", rows)
+
+
+def drop_content(db: sqlite3.Connection, message: int) -> None:
+    db.execute("DELETE FROM content WHERE message = ?", (message,))
+
+
+def add_entry(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...]) -> None:
+    """The message and its recipients, all queued and due at once.  Raises ValueError for a queue id used before."""
+    if db.execute("SELECT 1 FROM message WHERE queue_id = ?", (entry.queue_id,)).fetchone():
+        raise ValueError(f"queue id {entry.queue_id} is taken")
+    row = entry_row(entry)
+    row["id"] = message
+    row["repeated"] = int(_repeated(db, row))
+    _insert(db, "message", row)
+    queued = [Recipient(address, State.QUEUED, 0, entry.accepted_at) for address in entry.envelope.forward_paths]
+    distinct = {recipient.address.key: recipient for recipient in reversed(queued)}  # the first spelling wins
+    for seq, recipient in enumerate(reversed(distinct.values())):
+        _insert(db, "recipient", {"message": message, "seq": seq, **recipient_row(recipient)})
+    add_trail(db, message, trail)
+
+
+def _repeated(db: sqlite3.Connection, row: Mapping[str, object]) -> bool:
+    # judged once, at commit: the repair that follows from it must be the same at every attempt
+    if not row["message_id"]:
+        return False
+    found = db.execute(
+        "SELECT 1 FROM message WHERE client = :client AND message_id = :message_id AND message_id <> ''"
+        " AND digest <> :digest LIMIT 1",
+        row,
+    )
+    return found.fetchone() is not None
+
+
+def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
+    columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
+    db.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", row)  # noqa: S608 - our own column names
+
+
+def add_trail(db: sqlite3.Connection, message: int, trail: Iterable[TrailLine]) -> None:
+    rows = ((message, *trail_row(line)) for line in trail)
+    db.executemany("INSERT INTO trail (message, at, event, said) VALUES (?, ?, ?, ?)", rows)
+
+
+def settle(
+    db: sqlite3.Connection, message: int, settlement: Settlement, *, step: int, vias: Mapping[str, str], now: datetime
+) -> bool:
+    """Stores a settlement, the `step`th since its claim's base; True if the content went with it.
+
+    `vias` are the orders the recipients were claimed with.  Raises LeaseLost if the message was removed, ValueError
+    for a recipient that it does not have.
+    """
+    found = db.execute("SELECT settled, kept FROM message WHERE id = ?", (message,)).fetchone()
+    if found is None:
+        raise LeaseLost("the message was removed meanwhile")
+    if found[0] >= step:
+        return not found[1]  # an earlier try was cut off after it had been written
+    for outcome in settlement.outcomes:
+        _store_outcome(db, message, outcome, vias)
+    add_trail(db, message, settlement.trail)
+    for notice in settlement.notices:
+        _insert(db, "notice", notice_row(notice))
+    _count(db, settlement, now)
+    db.execute("UPDATE message SET settled = ?, warned = max(warned, ?) WHERE id = ?", (step, int(settlement.warned), message))
+    _sum_up(db, [message], now)
+    return _drop_if_done(db, message)
+
+
+def _store_outcome(db: sqlite3.Connection, message: int, outcome: Recipient, vias: Mapping[str, str]) -> None:
+    row = recipient_row(outcome)
+    changed = db.execute(
+        # Held by order while it was being tried: what was learned is kept, and it stays held.
+        # Released via another upstream meanwhile: that newer order stands.
+        "UPDATE recipient SET state = CASE WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
+        " attempts = :attempts, due_at = :due_at, upstream = :upstream, stage = :stage, code = :code,"
+        " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END"
+        " WHERE message = :message AND key = :key",
+        {**row, "message": message, "claimed_via": plain(vias.get(outcome.address.key, outcome.via))},
+    )
+    if changed.rowcount != 1:
+        raise ValueError(f"the message has no recipient {outcome.address}")
+
+
+def _count(db: sqlite3.Connection, settlement: Settlement, now: datetime) -> None:
+    if settlement.sent:
+        db.execute(
+            "INSERT INTO sent_per_day (day, upstream, messages) VALUES (?, ?, 1)"
+            " ON CONFLICT (day, upstream) DO UPDATE SET messages = messages + 1",
+            (f"{now:%Y-%m-%d}", plain(settlement.sent)),
+        )
+    if settlement.refused_sender:
+        upstream, sender = settlement.refused_sender
+        db.execute(
+            "INSERT INTO refused_sender (upstream, sender, at) VALUES (?, ?, ?)"
+            " ON CONFLICT (upstream, sender) DO UPDATE SET at = excluded.at",
+            (plain(upstream), plain(sender), micros(now)),
+        )
+
+
+def _sum_up(db: sqlite3.Connection, messages: Iterable[int], now: datetime) -> None:
+    """Brings due_at and over_at of messages into line with their recipients (invariants 2 and 3)."""
+    db.executemany(
+        "UPDATE message SET"
+        " due_at = (SELECT min(due_at) FROM recipient WHERE message = id AND state = 'queued'),"
+        " over_at = CASE WHEN EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ('queued', 'held'))"
+        " THEN NULL ELSE coalesce(over_at, ?) END WHERE id = ?",
+        [(micros(now), message) for message in messages],
+    )
+
+
+def _drop_if_done(db: sqlite3.Connection, message: int) -> bool:
+    if db.execute("SELECT 1 FROM recipient WHERE message = ? AND state <> 'relayed' LIMIT 1", (message,)).fetchone():
+        return False
+    drop_content(db, message)
+    db.execute("UPDATE message SET kept = 0 WHERE id = ?", (message,))
+    return True
+
+
+def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
+    """Carries out an operator's order; the ids of the messages that it applied to."""
+    _choose(db, order)
+    chosen = [message for (message,) in db.execute("SELECT id FROM chosen ORDER BY id").fetchall()]
+    if order.action is Action.REMOVE:
+        _remove_chosen(db)
+        return chosen
+    states = ", ".join(f"'{state.value}'" for state in _APPLIES[order.action])
+    if order.action is Action.HOLD:
+        change = "state = 'held'"
+    else:
+        change = "state = 'queued', due_at = :now, via = CASE :via WHEN '' THEN via ELSE :via END"
+    db.execute(
+        f"UPDATE recipient SET {change} WHERE message IN (SELECT id FROM chosen) AND state IN ({states})",  # noqa: S608
+        {"now": micros(now), "via": plain(order.via) if order.action is Action.RELEASE else ""},
+    )
+    event, text = _TOLD[order.action]
+    details = {"via": order.via} if order.via else {}
+    line = TrailLine(now, event, f"{text}, by {order.via}" if order.via else text, details)
+    for message in chosen:
+        add_trail(db, message, (line,))
+    _sum_up(db, chosen, now)
+    return chosen
+
+
+def _choose(db: sqlite3.Connection, order: Order) -> None:
+    states = ", ".join(f"'{state.value}'" for state in _APPLIES[order.action])
+    db.execute("DELETE FROM chosen")
+    if order.queue_ids is None:
+        db.execute(f"INSERT OR IGNORE INTO chosen SELECT message FROM recipient WHERE state IN ({states})")  # noqa: S608
+    else:
+        db.executemany(
+            "INSERT OR IGNORE INTO chosen SELECT id FROM message WHERE queue_id = ?"  # noqa: S608
+            f" AND EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ({states}))",
+            [(plain(queue_id),) for queue_id in order.queue_ids],
+        )
+
+
+def _remove_chosen(db: sqlite3.Connection) -> None:
+    # a failure is still told; a delay of what is gone concerns nobody
+    db.execute(
+        "DELETE FROM notice WHERE kind = 'delayed'"
+        " AND queue_id IN (SELECT queue_id FROM message WHERE id IN (SELECT id FROM chosen))"
+    )
+    db.execute("DELETE FROM content WHERE message IN (SELECT id FROM chosen)")
+    db.execute("DELETE FROM message WHERE id IN (SELECT id FROM chosen)")
+
+
+def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[TrailLine]) -> None:
+    """Takes notices off the list of those to be told; `trail` goes to the messages that they were about."""
+    lines = list(trail)
+    messages: dict[int, None] = {}
+    for number in told:
+        for (message,) in db.execute(
+            "SELECT m.id FROM notice n JOIN message m ON m.queue_id = n.queue_id WHERE n.number = ?", (number,)
+        ).fetchall():
+            messages[message] = None
+    for message in messages:
+        add_trail(db, message, lines)
+    db.executemany("DELETE FROM notice WHERE number = ?", [(number,) for number in told])
+
+
+def forget_old(db: sqlite3.Connection, now: datetime, keep_history: timedelta, spared: Iterable[int], limit: int) -> list[int]:
+    """Removes up to `limit` messages that were over before `keep_history`, and outworn counters; the ids removed.
+
+    A message somebody has still to be told of stays, and so do `spared` ones.
+    """
+    db.execute("DELETE FROM chosen")
+    db.execute(
+        "INSERT INTO chosen SELECT id FROM message m WHERE over_at < ?"
+        " AND NOT EXISTS (SELECT 1 FROM notice WHERE queue_id = m.queue_id) ORDER BY over_at LIMIT ?",
+        (micros(now - keep_history), limit),
+    )
+    db.executemany("DELETE FROM chosen WHERE id = ?", [(message,) for message in spared])
+    gone = [message for (message,) in db.execute("SELECT id FROM chosen").fetchall()]
+    _remove_chosen(db)
+    db.execute("DELETE FROM sent_per_day WHERE day < ?", (f"{now - _SENT_KEPT:%Y-%m-%d}",))
+    db.execute("DELETE FROM refused_sender WHERE at < ?", (micros(now - REFUSED_SENDER_KEPT),))
+    return gone
+
+
+def sweep(db: sqlite3.Connection, arriving: Iterable[int]) -> None:
+    """Removes content that belongs to no message, except of those `arriving` (invariant 5)."""
+    spared = frozenset(arriving)
+    lost = db.execute("SELECT DISTINCT message FROM content WHERE message NOT IN (SELECT id FROM message)").fetchall()
+    for (message,) in lost:
+        if message not in spared:
+            drop_content(db, message)

@@ -1,0 +1,125 @@
+"""What is read: each function one question, on any connection."""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from relay.spool.entry import Content, PendingNotice, Recipient, State, StoredEntry
+from relay.spool.rows import (
+    MESSAGE_COLUMNS,
+    RECIPIENT_COLUMNS,
+    micros,
+    moment,
+    plain,
+    row_entry,
+    row_notice,
+    row_recipient,
+    row_trail,
+)
+
+ContentOf = Callable[[int, int], Content]
+"""Content of a message, by its id and its size in octets."""
+
+
+def first_due(db: sqlite3.Connection, leased: Collection[int], now: datetime | None) -> tuple[int, datetime] | None:
+    """The message that is due first and not leased, and when; with `now` only one that is due by then."""
+    until = "" if now is None else "AND due_at <= :now"
+    query = f"SELECT id, due_at FROM message WHERE due_at IS NOT NULL {until} ORDER BY due_at, accepted_at, id"  # noqa: S608
+    with closing(db.execute(query, {} if now is None else {"now": micros(now)})) as due:
+        for message, due_at in due:
+            if message not in leased:
+                return message, moment(due_at)
+    return None
+
+
+def message_row(db: sqlite3.Connection, message: int) -> tuple[Any, ...]:
+    row: tuple[Any, ...] = db.execute(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE id = ?", (message,)).fetchall()[0]  # noqa: S608
+    return row
+
+
+def recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:
+    rows = db.execute(f"SELECT {RECIPIENT_COLUMNS} FROM recipient WHERE message = ? ORDER BY seq", (message,))  # noqa: S608
+    return tuple(map(row_recipient, rows.fetchall()))
+
+
+def stored_entry(db: sqlite3.Connection, queue_id: str, content: ContentOf) -> StoredEntry | None:
+    found = db.execute(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE queue_id = ?", (plain(queue_id),)).fetchall()  # noqa: S608
+    if not found:
+        return None
+    row = found[0]
+    rcpts = recipients(db, row[0])
+    trail = db.execute("SELECT at, event, said FROM trail WHERE message = ? ORDER BY number", (row[0],))
+    return StoredEntry(
+        entry=row_entry(row, tuple(recipient.address for recipient in rcpts), content(row[0], row[8])),
+        recipients=rcpts,
+        trail=tuple(row_trail(*line) for line in trail.fetchall()),
+    )
+
+
+def stored_entries(db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, newest: bool) -> list[StoredEntry]:
+    """Two queries, however many messages: the messages, then the recipients of all of them."""
+    wanted = "" if states is None else f"WHERE id IN (SELECT message FROM recipient WHERE state IN ({_listed(states)}))"  # noqa: S608
+    order = "DESC" if newest else "ASC"
+    chosen = f"FROM message {wanted} ORDER BY accepted_at {order}, id {order} LIMIT :limit"
+    rows = db.execute(f"SELECT {MESSAGE_COLUMNS} {chosen}", {"limit": limit}).fetchall()
+    rcpts: dict[int, list[Recipient]] = defaultdict(list)
+    for message, *row in db.execute(
+        f"SELECT message, {RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608
+        f" WHERE message IN (SELECT id {chosen}) ORDER BY message, seq",
+        {"limit": limit},
+    ):
+        rcpts[message].append(row_recipient(row))
+    if newest:
+        rows.reverse()
+    return [StoredEntry(row_entry(row, tuple(r.address for r in rcpts[row[0]]), ()), tuple(rcpts[row[0]])) for row in rows]
+
+
+def _listed(states: frozenset[State]) -> str:
+    return ", ".join(f"'{state.value}'" for state in states)
+
+
+def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int]:
+    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets in use in the file."""
+    states = dict.fromkeys(State, 0)
+    for state, number in db.execute("SELECT state, count(*) FROM recipient GROUP BY state"):
+        states[State(state)] = number
+    unfinished, oldest = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchall()[0]
+    pages, free, page = (_pragma(db, name) for name in ("page_count", "freelist_count", "page_size"))
+    return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page
+
+
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    value: int = db.execute(f"PRAGMA {name}").fetchall()[0][0]
+    return value
+
+
+def free_pages(db: sqlite3.Connection) -> int:
+    """Octets in pages of the file that hold nothing."""
+    return _pragma(db, "freelist_count") * _pragma(db, "page_size")
+
+
+def last_message(db: sqlite3.Connection) -> int:
+    """The highest id that a message or its content has ever had and still has."""
+    highest: int = db.execute(
+        "SELECT max((SELECT coalesce(max(id), 0) FROM message), (SELECT coalesce(max(message), 0) FROM content))"
+    ).fetchall()[0][0]
+    return highest
+
+
+def sent_on(db: sqlite3.Connection, day: str) -> dict[str, int]:
+    return dict(db.execute("SELECT upstream, messages FROM sent_per_day WHERE day = ?", (day,)).fetchall())
+
+
+def refused_senders(db: sqlite3.Connection, since: datetime) -> frozenset[tuple[str, str]]:
+    rows = db.execute("SELECT upstream, sender FROM refused_sender WHERE at >= ?", (micros(since),))
+    return frozenset((upstream, sender) for upstream, sender in rows.fetchall())
+
+
+def pending_notices(db: sqlite3.Connection) -> list[PendingNotice]:
+    rows = db.execute(
+        "SELECT number, queue_id, kind, notify_local, notify_domain, recipient, made_at FROM notice ORDER BY number"
+    )
+    return [row_notice(row) for row in rows.fetchall()]

@@ -1,0 +1,183 @@
+"""The spool's file: its lock, its schema, connections to it, and what its errors mean."""
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from relay.spool.contract import SpoolBroken, SpoolFull
+
+OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from another program's database
+MIGRATIONS = ("schema.sql",)
+"""The script that makes version 1 from nothing, then one for each later version; never changed once released."""
+
+_FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full disk, whatever SQLite calls it
+
+
+def translate(error: sqlite3.Error, path: Path) -> SpoolFull | SpoolBroken:
+    """The house's own exception for one of SQLite's."""
+    name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+    if name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and free_octets(path) < _FULL_BELOW):
+        return SpoolFull(f"the disk of {path} is full")
+    return SpoolBroken(f"{path}: {error} ({name})")
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turns what SQLite raises inside into SpoolFull or SpoolBroken."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+
+
+def free_octets(path: Path) -> int:
+    """What the file system has left for us beside `path`; 0 if it cannot tell."""
+    try:
+        stat = os.statvfs(path.parent)
+    except OSError:
+        return 0
+    return stat.f_bavail * stat.f_frsize
+
+
+class Lock:
+    """The exclusive flock beside the database: one relay at a time.  The kernel lets go of it when we die."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes the lock, makes the directory (0700) where it is missing.  Raises SpoolBroken naming the holder."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SpoolBroken(f"{path}: {error.strerror or error} (is the directory writable for this user?)") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._file)
+            raise SpoolBroken(f"{path}: another relay (pid {holder}) uses this spool") from error
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def let_go(self) -> None:
+        # the file stays: unlinking it would let two relays hold locks on two files of one name
+        os.close(self._file)
+
+
+def prepare(path: Path) -> None:
+    """Makes the file (0600) and brings its schema up to date.  Raises SpoolBroken; a newer schema is left untouched."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise SpoolBroken(f"SQLite {sqlite3.sqlite_version} is too old; the spool needs 3.37 or newer")
+    with translated(path):
+        _make_file(path)
+        if path.stat().st_size:
+            _look_before_touching(path)
+        with closing(_connect(path)) as db:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only obeyed before the first write to the file
+            if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                raise SpoolBroken(f"{path}: this file system cannot keep a write-ahead log (a network share?)")
+            _migrate(db)
+
+
+def _make_file(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # a new file's name must survive power loss as its content does
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise SpoolBroken(f"{path}: {error.strerror or error}") from error
+
+
+def _look_before_touching(path: Path) -> None:
+    with closing(reader(path)) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if db.execute("PRAGMA application_id").fetchone()[0] not in (0, APPLICATION_ID) or (
+            version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        ):
+            raise SpoolBroken(f"{path} is the database of another program; nothing was touched")
+    if version > len(MIGRATIONS):
+        raise SpoolBroken(
+            f"{path} was written by a newer version of the relay (schema {version}, this one knows up to"
+            f" {len(MIGRATIONS)}); nothing was touched"
+        )
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    for number, script in list(enumerate(MIGRATIONS, 1))[version:]:
+        sql = files("relay.spool").joinpath(script).read_text("utf-8")
+        db.executescript(
+            f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
+        )
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    uri = f"file:{quote(str(path.absolute()))}?mode=rw"  # never creates: that is prepare's business
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+
+
+def writer(path: Path) -> sqlite3.Connection:
+    """The one connection that writes and checkpoints.
+
+    Not more than one: SQLite before 3.51.3 can corrupt a WAL that one connection writes while another checkpoints it.
+    """
+    db = _connect(path)
+    try:
+        for pragma in (
+            "synchronous = FULL",  # NORMAL may lose the last commits when the power fails
+            "foreign_keys = ON",
+            "secure_delete = OFF",  # Debian's default would write zeros over every removed message: WAL on a full disk
+            "temp_store = MEMORY",
+            "journal_size_limit = 4194304",
+            "cache_size = -4096",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        db.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """A connection that can only read; may be closed by another thread than the one that opened it."""
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10, check_same_thread=False)
+
+
+class Room:
+    """How much may still be accepted: the disk's free octets and SQLite's own free pages, less the reserve."""
+
+    def __init__(self, path: Path, keep_free: int) -> None:
+        self.path = path
+        self.keep_free = keep_free
+        self.free_pages = 0  # octets in them; set by the writer after each transaction
+        self._free = 0
+        self._asked_at = float("-inf")
+
+    def free(self) -> int:
+        """Octets that can be written at all; asked of the file system once a second at most."""
+        if time.monotonic() - self._asked_at > 1.0:
+            self._free = free_octets(self.path)
+            self._asked_at = time.monotonic()
+        return self._free + self.free_pages
+
+    def left(self) -> int:
+        return self.free() - self.keep_free
+
+    def changed(self, free_pages: int) -> None:
+        """Something was written: what is known is stale."""
+        self.free_pages = free_pages
+        self._asked_at = float("-inf")

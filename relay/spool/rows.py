@@ -1,0 +1,150 @@
+"""Values to the columns of a row and back, and content to rows of 64 KiB.  Pure."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope, Origin
+from relay.spool.entry import Content, Entry, NoticeKind, PendingNotice, Recipient, State, TrailLine
+
+BLOCK = 65_536
+"""Octets in one content row."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+MESSAGE_COLUMNS = (
+    "id, queue_id, accepted_at, origin, reverse_local, reverse_domain, body, utf8, size, message_id, digest, notice,"
+    " repeated, warned, settled"
+)
+RECIPIENT_COLUMNS = "local, domain, state, attempts, due_at, upstream, stage, code, status, said, via"
+
+
+def micros(moment: datetime) -> int:
+    """Microseconds since 1970 in UTC, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def plain(text: str) -> str:
+    """Text that can be stored: octets that were never UTF-8 (lone surrogates) become `\\udc8f`."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
+    """The same octets in blocks of 64 KiB; the last one is what is left, none is empty."""
+    waiting = bytearray()
+    for piece in content:
+        waiting += piece
+        while len(waiting) >= BLOCK:
+            yield bytes(waiting[:BLOCK])
+            del waiting[:BLOCK]
+    if waiting:
+        yield bytes(waiting)
+
+
+def entry_row(entry: Entry) -> dict[str, Any]:
+    """The columns of `message` that are known when an entry is committed."""
+    reverse = entry.envelope.reverse_path
+    return {
+        "queue_id": entry.queue_id,
+        "accepted_at": micros(entry.accepted_at),
+        "client": plain(entry.origin.client),
+        "origin": json.dumps(asdict(entry.origin)),
+        "reverse_local": None if reverse is None else plain(reverse.local),
+        "reverse_domain": None if reverse is None else plain(reverse.domain),
+        "body": plain(entry.envelope.body),
+        "utf8": int(entry.envelope.utf8),
+        "size": entry.size,
+        "message_id": plain(entry.message_id),
+        "digest": entry.digest,
+        "notice": int(entry.notice),
+        "due_at": micros(entry.accepted_at),
+    }
+
+
+def row_entry(row: Sequence[Any], forward_paths: tuple[Address, ...], content: Content) -> Entry:
+    """The entry of a row of MESSAGE_COLUMNS."""
+    origin = json.loads(row[3])
+    origin["quirks"] = tuple(origin["quirks"])
+    return Entry(
+        queue_id=row[1],
+        accepted_at=moment(row[2]),
+        origin=Origin(**origin),
+        envelope=Envelope(
+            reverse_path=None if row[4] is None else Address(row[4], row[5]),
+            forward_paths=forward_paths,
+            body=row[6],
+            utf8=bool(row[7]),
+        ),
+        size=row[8],
+        content=content,
+        message_id=row[9],
+        digest=row[10],
+        notice=bool(row[11]),
+    )
+
+
+def recipient_row(recipient: Recipient) -> dict[str, Any]:
+    """A recipient by column; `key` is what it is found by."""
+    return {
+        "key": plain(recipient.address.key),
+        "local": plain(recipient.address.local),
+        "domain": plain(recipient.address.domain),
+        "state": recipient.state.value,
+        "attempts": recipient.attempts,
+        "due_at": micros(recipient.due_at),
+        "upstream": plain(recipient.upstream),
+        "stage": recipient.stage,
+        "code": recipient.code,
+        "status": plain(recipient.status),
+        "said": plain(recipient.said),
+        "via": plain(recipient.via),
+    }
+
+
+def row_recipient(row: Sequence[Any]) -> Recipient:
+    """The recipient of a row of RECIPIENT_COLUMNS."""
+    local, domain, state, attempts, due_at, upstream, stage, code, status, said, via = row
+    return Recipient(Address(local, domain), State(state), attempts, moment(due_at), upstream, stage, code, status, said, via)
+
+
+def trail_row(line: TrailLine) -> tuple[int, str, str]:
+    return micros(line.at), line.event, json.dumps([line.text, dict(line.details)])
+
+
+def row_trail(at: int, event: str, said: str) -> TrailLine:
+    text, details = json.loads(said)
+    return TrailLine(moment(at), event, text, details)
+
+
+def notice_row(notice: PendingNotice) -> dict[str, Any]:
+    return {
+        "queue_id": notice.queue_id,
+        "kind": notice.kind.value,
+        "notify_local": plain(notice.notify.local),
+        "notify_domain": plain(notice.notify.domain),
+        "recipient": json.dumps(recipient_row(notice.recipient)),
+        "made_at": micros(notice.made_at),
+    }
+
+
+def row_notice(row: Sequence[Any]) -> PendingNotice:
+    """The notice of a row: number, queue_id, kind, notify_local, notify_domain, recipient, made_at."""
+    number, queue_id, kind, local, domain, recipient, made_at = row
+    columns = json.loads(recipient)
+    del columns["key"]
+    return PendingNotice(
+        queue_id=queue_id,
+        kind=NoticeKind(kind),
+        notify=Address(local, domain),
+        recipient=row_recipient(tuple(columns.values())),
+        made_at=moment(made_at),
+        number=number,
+    )

@@ -1,0 +1,400 @@
+"""The spool in one SQLite file: one writer thread, readers of their own, leases in memory."""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from relay import events
+from relay.spool import keeping, looking
+from relay.spool.content import SMALL, Memory, StoredContent
+from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
+from relay.spool.entry import (
+    Action,
+    Claim,
+    Content,
+    Entry,
+    Order,
+    PendingNotice,
+    Settlement,
+    State,
+    StoredEntry,
+    Tally,
+    TrailLine,
+)
+from relay.spool.medium import Lock, Room, prepare, reader, translated
+from relay.spool.rows import blocks, row_entry
+from relay.spool.writer import Job, Writer
+
+T = TypeVar("T")
+
+ENOUGH_TO_SETTLE = 2_000_000
+"""Octets that must be free before a message is handed out: what is sent must also be remembered."""
+
+_SLICE = 16  # blocks of large content in one transaction: others wait for 1 MiB, not for 50
+_LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
+_STALLED_SLEEP = 1.0
+_VACUUM_PAGES = 2000
+_FORGET_AT_ONCE = 500
+
+
+@dataclass(slots=True, eq=False)
+class _Lease:
+    message: int
+    vias: Mapping[str, str]
+    step: int
+
+
+class SqliteSpool:
+    """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
+
+    An order to HOLD reaches recipients that are being tried, too: what the attempt learns is kept, and they stay
+    held unless it ended their story.  REMOVE takes the message away at once; its attempt's settlement meets LeaseLost.
+    """
+
+    def __init__(self, path: Path, settings: SpoolSettings, now: Callable[[], datetime], lock: Lock) -> None:
+        self._path = path
+        self._settings = settings
+        self._now = now
+        self._lock: Lock | None = lock
+        self._room = Room(path, settings.keep_free)
+        self._writer = Writer(path, self._room, self._told)
+        self._memory = Memory()
+        self._leases: dict[int, _Lease] = {}
+        self._lease_numbers = itertools.count(1)
+        self._ids: Iterator[int] = itertools.count(1)
+        self._arriving: set[int] = set()
+        self._work = asyncio.Event()
+        self._stalled = False
+
+    @classmethod
+    async def open(cls, path: Path, settings: SpoolSettings, now: Callable[[], datetime]) -> "SqliteSpool":
+        """Takes the lock, makes or migrates the file, sweeps what a crash left.  Raises SpoolBroken, SpoolFull."""
+        lock = Lock(path)
+        try:
+            await asyncio.to_thread(prepare, path)
+            spool = cls(path, settings, now, lock)
+        except BaseException:
+            lock.let_go()
+            raise
+        spool._writer.start()
+        try:
+            spool._ids = itertools.count(1 + await spool._look(looking.last_message))
+            await spool._write(lambda db: keeping.sweep(db, ()))
+        except SpoolFull:
+            pass  # it must open all the same, to empty itself; tidy sweeps later
+        except BaseException:
+            await spool.close()
+            raise
+        return spool
+
+    @property
+    def syncs(self) -> int:
+        """Transactions written since the start, each one fsync."""
+        return self._writer.syncs
+
+    # -- accepting ------------------------------------------------------------------------------------------------
+
+    async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
+        """Makes the entry durable.  Raises SpoolFull, SpoolBroken, ValueError for an entry that contradicts itself."""
+        await self._store(entry, trail, lambda _: None)
+
+    async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
+        """Queues a notice (may use the reserve) and strikes off what it tells of.
+
+        Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
+        """
+        about = tuple(line for line in trail if line.event == "noticed" or notice is None)
+        own = tuple(line for line in trail if line not in about)
+
+        def strike(db: sqlite3.Connection) -> None:
+            keeping.strike_off(db, told, about)
+
+        if notice is None:
+            await self._write(strike)
+        else:
+            await self._store(notice, own, strike)
+
+    async def _store(self, entry: Entry, trail: tuple[TrailLine, ...], also: Callable[[sqlite3.Connection], None]) -> None:
+        if not entry.envelope.forward_paths:
+            raise ValueError(f"{entry.queue_id} has no recipient")
+        message = next(self._ids)
+        if entry.size <= SMALL:
+            await self._store_small(message, entry, trail, also)
+            return
+        self._arriving.add(message)
+        try:
+            await self._store_large(message, entry, trail, also)
+        except BaseException:
+            self._take_back(message)
+            raise
+        self._arriving.discard(message)
+
+    async def _store_small(
+        self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        content = tuple(blocks(entry.content))
+        _check_size(entry, sum(map(len, content)))
+
+        def work(db: sqlite3.Connection) -> None:
+            self._check_room(entry)
+            keeping.add_content(db, message, 0, content)
+            keeping.add_entry(db, message, entry, trail)
+            also(db)
+
+        await self._write(work, after=lambda _: self._memory.keep(message, content), wakes=True)
+
+    async def _store_large(
+        self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Callable[[sqlite3.Connection], None]
+    ) -> None:
+        """In slices, each a job among others, and the message itself only when all of it is there."""
+        self._check_room(entry)
+        source, seq, octets = blocks(entry.content), 0, 0
+        while piece := await asyncio.to_thread(lambda: tuple(itertools.islice(source, _SLICE))):
+            first, octets = seq, octets + sum(map(len, piece))
+            if octets > entry.size:
+                break
+
+            def work(db: sqlite3.Connection, first: int = first, piece: tuple[bytes, ...] = piece) -> None:
+                keeping.add_content(db, message, first, piece)
+
+            await self._write(work)
+            seq += len(piece)
+        _check_size(entry, octets)
+
+        def last(db: sqlite3.Connection) -> None:
+            keeping.add_entry(db, message, entry, trail)
+            also(db)
+
+        await self._write(last, wakes=True)
+
+    def _take_back(self, message: int) -> None:
+        """Removes the slices of a commit that failed; if even that cannot be written, tidy does it later."""
+
+        def gone(future: "asyncio.Future[Any]") -> None:
+            self._arriving.discard(message)
+            if not future.cancelled():
+                future.exception()
+
+        try:
+            # the commit may have been cut off after it was written: then the message is there, and stays
+            job = Job(lambda db: keeping.sweep(db, self._arriving - {message}))
+            self._writer.submit(job).add_done_callback(gone)
+        except SpoolBroken:
+            self._arriving.discard(message)
+
+    def _check_room(self, entry: Entry) -> None:
+        # a notice of our own may use the reserve: it is small, and a failure must be told
+        left = self._room.free() - ENOUGH_TO_SETTLE if entry.notice else self._room.left()
+        if entry.size > left:
+            raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
+
+    # -- relaying -------------------------------------------------------------------------------------------------
+
+    async def claim(self, now: datetime) -> Claim | None:
+        """The oldest due entry that nobody works on, with its due recipients.  None also while nothing may be sent:
+        a settlement is not written yet, the medium is broken, or there is no room to remember what would be sent."""
+        self._work.clear()
+        future = self._writer.submit(Job(lambda db: self._claim(db, now), looks=True))
+        try:
+            claim: Claim | None = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(self._unwanted)
+            raise
+        except (SpoolBroken, SpoolFull):
+            self._stalled = True
+            return None
+        if claim is not None:
+            self._work.set()  # there may be more
+        return claim
+
+    def _claim(self, db: sqlite3.Connection, now: datetime) -> Claim | None:
+        self._stalled = self._writer.owes or self._room.free() < ENOUGH_TO_SETTLE
+        if self._stalled:
+            return None
+        found = looking.first_due(db, self._leased(), now)
+        if found is None:
+            return None
+        message = found[0]
+        row, recipients = looking.message_row(db, message), looking.recipients(db, message)
+        due = tuple(r for r in recipients if r.state is State.QUEUED and r.due_at <= now)
+        entry = row_entry(row, tuple(r.address for r in recipients), self._content(message, row[8]))
+        number = next(self._lease_numbers)
+        self._leases[number] = _Lease(message, {r.address.key: r.via for r in due}, row[14])
+        return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]))
+
+    def _leased(self) -> set[int]:
+        return {lease.message for lease in list(self._leases.values())}  # list: the other thread may change it meanwhile
+
+    def _unwanted(self, future: "asyncio.Future[Claim | None]") -> None:
+        if not future.cancelled() and future.exception() is None and (claim := future.result()) is not None:
+            self._leases.pop(claim.lease, None)
+            self._work.set()
+
+    async def settle(self, claim: Claim, settlement: Settlement) -> None:
+        """Stores what is certain.  Raises LeaseLost if the message was removed, ValueError for a recipient not its own."""
+        lease = self._leases.get(claim.lease)
+        if lease is None:
+            raise LeaseLost(f"{claim.entry.queue_id} was removed, or its lease given back")
+        lease.step += 1
+        step, now = lease.step, self._now()
+
+        def work(db: sqlite3.Connection) -> bool:
+            return keeping.settle(db, lease.message, settlement, step=step, vias=lease.vias, now=now)
+
+        def after(content_went: bool) -> None:
+            if content_went:
+                self._memory.forget(lease.message)
+
+        await self._write(work, after=after, owed=True, wakes=True)
+
+    async def release(self, claim: Claim) -> None:
+        """Gives the lease back."""
+        if self._leases.pop(claim.lease, None) is not None:
+            self._work.set()
+
+    async def wait(self, until: datetime | None) -> None:
+        """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""
+        if self._stalled:
+            await asyncio.sleep(_STALLED_SLEEP)  # what is due cannot be claimed: do not spin
+            return
+        while not self._work.is_set():
+            seconds = _LONGEST_SLEEP if until is None else (until - self._now()).total_seconds()
+            if seconds <= 0:
+                return
+            try:
+                async with asyncio.timeout(min(seconds, _LONGEST_SLEEP)):
+                    await self._work.wait()
+            except TimeoutError:
+                pass
+
+    async def next_due(self) -> datetime | None:
+        """When the next recipient that nobody works on becomes due; None if none waits or the medium is broken."""
+
+        def work(db: sqlite3.Connection) -> datetime | None:
+            found = looking.first_due(db, self._leased(), None)
+            return found and found[1]
+
+        try:
+            return await self._look(work)
+        except SpoolBroken:
+            return None
+
+    # -- steering -------------------------------------------------------------------------------------------------
+
+    async def order(self, order: Order, now: datetime) -> int:
+        """Carries out an operator's order; the number of messages that it applied to."""
+
+        def after(chosen: list[int]) -> None:
+            if order.action is Action.REMOVE:
+                self._forget(chosen)
+
+        return len(await self._write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True))
+
+    def _forget(self, messages: list[int]) -> None:
+        gone = set(messages)
+        for message in messages:
+            self._memory.forget(message)
+        for number in [n for n, lease in list(self._leases.items()) if lease.message in gone]:
+            self._leases.pop(number, None)
+
+    async def tidy(self, now: datetime) -> None:
+        """Forgets what is over since `keep_history`, sweeps, and gives free pages back to the file system."""
+        keep = self._settings.keep_history
+
+        def forget(db: sqlite3.Connection) -> list[int]:
+            return keeping.forget_old(db, now, keep, self._leased(), _FORGET_AT_ONCE)
+
+        while len(await self._write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
+            pass
+        await self._write(lambda db: keeping.sweep(db, self._arriving))
+        while self._room.free_pages and await self._write(_give_back_pages):
+            pass  # in slices, so that a commit never waits long
+        await self._look(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+    async def close(self) -> None:
+        """Writes what is in hand and lets go of the file."""
+        unwritten = await self._writer.close()
+        if unwritten:
+            events.note("broken", f"{unwritten} settlements could not be written; those messages may be sent again")
+        if self._lock is not None:
+            self._lock.let_go()
+            self._lock = None
+
+    # -- looking --------------------------------------------------------------------------------------------------
+
+    async def entries(
+        self, states: frozenset[State] | None = None, limit: int = 1000, *, newest: bool = False
+    ) -> list[StoredEntry]:
+        """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
+        return await self._read(lambda db: looking.stored_entries(db, states, limit, newest=newest))
+
+    async def entry(self, queue_id: str) -> StoredEntry | None:
+        return await self._read(lambda db: looking.stored_entry(db, queue_id, self._content))
+
+    async def tally(self) -> Tally:
+        states, unfinished, oldest, size = await self._read(looking.counts)
+        return Tally(states, unfinished, oldest, self.room(), size)
+
+    async def sent_today(self, day: str) -> Mapping[str, int]:
+        return await self._read(lambda db: looking.sent_on(db, day))
+
+    async def refused_senders(self) -> frozenset[tuple[str, str]]:
+        since = self._now() - keeping.REFUSED_SENDER_KEPT
+        return await self._read(lambda db: looking.refused_senders(db, since))
+
+    async def pending_notices(self) -> list[PendingNotice]:
+        return await self._read(looking.pending_notices)
+
+    def room(self) -> int:
+        return self._room.left()
+
+    # -- ways to the file -----------------------------------------------------------------------------------------
+
+    def _content(self, message: int, size: int) -> Content:
+        return StoredContent(self._path, message, size, self._memory)
+
+    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        def ask() -> T:
+            with translated(self._path), closing(reader(self._path)) as db:
+                db.execute("BEGIN")  # one picture for all queries of the question
+                return question(db)
+
+        return await asyncio.to_thread(ask)
+
+    async def _look(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        answer: T = await self._writer.submit(Job(question, looks=True))
+        return answer
+
+    async def _write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        after: Callable[[Any], None] | None = None,
+        owed: bool = False,
+        wakes: bool = False,
+    ) -> T:
+        answer: T = await self._writer.submit(Job(work, after=after, owed=owed, wakes=wakes))
+        return answer
+
+    def _told(self, wake: bool, news: list[str]) -> None:
+        if wake:
+            self._work.set()
+        for trouble in news:
+            events.note("broken", trouble)
+
+
+def _check_size(entry: Entry, octets: int) -> None:
+    if octets != entry.size:
+        raise ValueError(f"{entry.queue_id}: size says {entry.size} octets, its content has another number")
+
+
+def _give_back_pages(db: sqlite3.Connection) -> bool:
+    """One slice of vacuum; whether there is more to do."""
+    db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    return looking.free_pages(db) > 0

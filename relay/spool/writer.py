@@ -1,0 +1,252 @@
+"""The one thread that writes: jobs that wait together share one transaction, and so one fsync."""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.spool import looking
+from relay.spool.contract import SpoolBroken, SpoolFull
+from relay.spool.medium import Room, translate, writer
+
+BATCH = 200
+_RETRY_EVERY = 0.5  # seconds between tries to write what is owed
+_OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+"""Errors of what was to be written, not of the medium: trying again is no use."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Something to be done by the writer thread.
+
+    `work` may run more than once and must leave memory alone; `after` runs once, when what was written is durable.
+    `looks`: it writes nothing and runs between transactions.  `owed`: it is a fact and must be written at last; on a
+    full or broken medium its future is answered and the job kept.  `wakes`: something may be due afterwards.
+    """
+
+    work: Callable[[sqlite3.Connection], Any]
+    future: "asyncio.Future[Any] | None" = None
+    after: Callable[[Any], None] | None = None
+    looks: bool = False
+    owed: bool = False
+    wakes: bool = False
+
+
+Answer = tuple[Job, Any, BaseException | None]
+
+
+class Writer:
+    """Owns the writing connection.  `told` is called in the event loop, once a turn, with whether to wake and news."""
+
+    def __init__(self, path: Path, room: Room, told: Callable[[bool, list[str]], None]) -> None:
+        self._path = path
+        self._room = room
+        self._told = told
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._db: sqlite3.Connection | None = None
+        self._owed: deque[Job] = deque()
+        self._answers: list[Answer] = []
+        self._news: list[str] = []
+        self._trouble = ""
+        self._closing = False
+        self._wake = False
+        self._thread = threading.Thread(target=self._serve, name="spool-writer", daemon=True)
+        self.syncs = 0
+        """Transactions written so far; each is one fsync of the write-ahead log."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def owes(self) -> bool:
+        """Whether a settlement is still in memory only."""
+        return bool(self._owed)
+
+    @property
+    def broken(self) -> bool:
+        return bool(self._trouble)
+
+    def submit(self, job: Job) -> "asyncio.Future[Any]":
+        """Hands a job over; from the event loop only.  Raises SpoolBroken once closed."""
+        if self._closing:
+            raise SpoolBroken(f"{self._path}: the spool is closed")
+        job.future = self._loop.create_future()
+        self._jobs.put(job)
+        return job.future
+
+    async def close(self) -> int:
+        """Writes what is in hand, ends the thread; the number of settlements that could not be written."""
+        if not self._closing:
+            self._closing = True
+            self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        return len(self._owed)
+
+    # -- the writer thread ----------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        going = True
+        while going:
+            jobs, going = self._drain()
+            self._turn(jobs)
+        self._end()
+
+    def _drain(self) -> tuple[list[Job], bool]:
+        jobs: list[Job] = []
+        try:
+            job = self._jobs.get(timeout=_RETRY_EVERY if self._owed else None)
+            while job is not None:
+                jobs.append(job)
+                if len(jobs) >= BATCH:
+                    return jobs, True
+                job = self._jobs.get_nowait()
+        except queue.Empty:
+            return jobs, True
+        return jobs, False
+
+    def _turn(self, jobs: list[Job]) -> None:
+        self._pay()
+        writing = [job for job in jobs if not job.looks and not self._queue_behind(job)]
+        if writing:
+            self._write(writing)
+        for job in jobs:
+            if job.looks:
+                self._look(job)
+        self._deliver()
+
+    def _queue_behind(self, job: Job) -> bool:
+        """Settlements are stored in the order in which they were made."""
+        if not (job.owed and self._owed):
+            return False
+        self._owed.append(job)
+        self._answers.append((job, None, None))
+        return True
+
+    def _pay(self) -> None:
+        while self._owed:
+            job = self._owed[0]
+            try:
+                answers = self._transaction([job])
+            except sqlite3.Error as error:
+                trouble = self._stumble(error)
+                if not isinstance(error, _OWN_FAULT):
+                    return
+                self._owed.popleft()
+                self._news.append(f"a settlement cannot be stored: {trouble}")
+                continue
+            self._owed.popleft()
+            self._conclude([(Job(job.work, None, job.after, wakes=True), *answers[0][1:])])
+
+    def _write(self, jobs: Sequence[Job]) -> None:
+        try:
+            answers = self._transaction(jobs)
+        except sqlite3.Error as error:
+            trouble = self._stumble(error)
+            if len(jobs) > 1 and not self.broken:
+                for job in jobs:  # what one of them needs too much must not cost the others
+                    if not self._queue_behind(job):
+                        self._write([job])
+                return
+            for job in jobs:
+                keep = job.owed and not isinstance(error, _OWN_FAULT)
+                if keep:
+                    self._owed.append(job)
+                self._answers.append((job, None, None if keep else trouble))
+        else:
+            self._conclude(answers)
+
+    def _transaction(self, jobs: Sequence[Job]) -> list[Answer]:
+        db = self._connection()
+        answers: list[Answer] = []
+        db.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            db.execute("SAVEPOINT job")
+            try:
+                answers.append((job, job.work(db), None))
+            except sqlite3.Error:
+                raise
+            except Exception as refused:
+                db.execute("ROLLBACK TO job")
+                answers.append((job, None, refused))
+            db.execute("RELEASE job")
+        db.execute("COMMIT")
+        self.syncs += 1
+        self._room.changed(looking.free_pages(db))
+        self._trouble = ""
+        return answers
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            self._db = writer(self._path)
+        return self._db
+
+    def _stumble(self, error: sqlite3.Error) -> SpoolFull | SpoolBroken:
+        """Back to where the transaction began; a broken medium gets a new connection at the next turn."""
+        trouble = translate(error, self._path)
+        try:
+            if self._db is not None and self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error as worse:
+            trouble = translate(worse, self._path)
+        if isinstance(trouble, SpoolBroken) and not isinstance(error, _OWN_FAULT):
+            self._let_go()
+            if not self._trouble:
+                self._news.append(str(trouble))
+            self._trouble = str(trouble)
+        self._room.changed(self._room.free_pages)
+        return trouble
+
+    def _look(self, job: Job) -> None:
+        try:
+            self._answers.append((job, job.work(self._connection()), None))
+        except sqlite3.Error as error:
+            self._answers.append((job, None, self._stumble(error)))
+        except Exception as refused:
+            self._answers.append((job, None, refused))
+
+    def _conclude(self, answers: list[Answer]) -> None:
+        for job, result, refused in answers:
+            if refused is None:
+                self._wake = self._wake or job.wakes
+                if job.after:
+                    job.after(result)
+            self._answers.append((job, result, refused))
+
+    def _deliver(self) -> None:
+        answers, self._answers = self._answers, []
+        news, self._news = self._news, []
+        wake, self._wake = self._wake, False
+        with contextlib.suppress(RuntimeError):  # the loop ended without closing us: nobody waits any more
+            self._loop.call_soon_threadsafe(self._answer, answers, wake, news)
+
+    def _let_go(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                db.close()
+
+    def _end(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(sqlite3.Error):  # else the log stays and is read at the next start
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._let_go()
+
+    # -- back in the event loop -----------------------------------------------------------------------------------
+
+    def _answer(self, answers: list[Answer], wake: bool, news: list[str]) -> None:
+        for job, result, refused in answers:
+            future = job.future
+            if future is None or future.done():
+                continue
+            if refused is None:
+                future.set_result(result)
+            else:
+                future.set_exception(refused)
+        self._told(wake, news)
