@@ -1,0 +1,248 @@
+"""Reading a section key by key: each value typed, each mistake noted, nothing left over unseen.
+
+A section that is finished tells every key that nobody asked for; so the settings need no second list of names.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from relay.config.files import Unreadable, read_secret
+from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
+from relay.config.references import BadReference, expand
+from relay.config.scalars import Wrong, flag, near
+from relay.secret import Secret
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one reading of the settings has found so far.  Relative file names are meant from `folder`."""
+
+    environ: Mapping[str, str]
+    folder: Path
+    mistakes: list[Mistake] = field(default_factory=list)
+    remarks: list[tuple[Place, str, str]] = field(default_factory=list)
+    places: dict[str, Place] = field(default_factory=dict)
+    literal_secret: Text | None = None
+
+    def mistake(self, place: Place, path: str, text: str) -> None:
+        self.mistakes.append(Mistake(place, path, text))
+
+    def remark(self, place: Place, path: str, text: str) -> None:
+        self.remarks.append((place, path, text))
+
+    def told(self) -> tuple[str, ...]:
+        """The remarks in the order of their places."""
+        return tuple(dict.fromkeys(located(*remark) for remark in sorted(self.remarks)))
+
+    def value(self, node: Node, convert: Callable[[str], T], *, secret: bool = False) -> T | None:
+        """One scalar as its type; None after a mistake.  What was found is never shown of a secret."""
+        if not isinstance(node, Text):
+            self._not_a_scalar(node)
+            return None
+        try:
+            text, names = (node.text, ()) if node.literal else expand(node.text, self.environ)
+        except BadReference as bad:
+            self.mistake(node.place, node.path, f"expected {bad.expected}, found {'***' if secret else bad.found}")
+            return None
+        try:
+            if node.nothing:
+                raise Wrong("" if secret else _expected_of(convert))
+            return convert(text)
+        except Wrong as wrong:
+            found = "nothing" if node.nothing or not text else "***" if secret else _found(node, text, names)
+            hint = f"; {wrong.hint}" if wrong.hint else ""
+            if node.nothing and node.text:
+                hint = f'; put "{node.text}" in quotes if it is meant'
+            self.mistake(node.place, node.path, f"expected {wrong.expected or 'a value'}, found {found}{hint}")
+            return None
+
+    def _not_a_scalar(self, node: Node) -> None:
+        if not isinstance(node, Broken):
+            found = "a list" if isinstance(node, Items) else "a mapping"
+            self.mistake(node.place, node.path, f"expected one value, found {found}")
+
+    @contextmanager
+    def fields(self, node: Node | None, path: str, place: Place) -> Iterator["Fields"]:
+        """The keys of a mapping; an absent or empty one has none.  Unknown keys are told at the end."""
+        table = node if isinstance(node, Table) else Table(place, path)
+        sound = node is None or isinstance(node, Table) or (isinstance(node, Text) and node.nothing)
+        if not sound and not isinstance(node, Broken) and node is not None:
+            found = "a list" if isinstance(node, Items) else "text"  # never shown: `password x` for `password: x`
+            self.mistake(node.place, path, f"expected settings (key: value), found {found}")
+        reader = Fields(self, table, sound)
+        yield reader
+        reader.finish()
+
+
+def _expected_of(convert: Callable[[str], object]) -> str:
+    """What a converter says that it wants of an empty text."""
+    try:
+        convert("")
+    except Wrong as wrong:
+        return wrong.expected
+    return "a value"
+
+
+def show(text: str) -> str:
+    """Text as a message shows it: in quotes, on one line, not too long."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return f"'{short}'" if short.isprintable() and "'" not in short else repr(short)
+
+
+def _found(node: Text, text: str, names: tuple[str, ...]) -> str:
+    if not names:
+        return show(text)
+    if any(word in name.upper() for name in names for word in ("PASS", "SECRET", "TOKEN", "KEY")):
+        return f"what {show(node.text)} stands for"
+    return f"{show(text)} (from {show(node.text)})"
+
+
+class Fields:
+    """The keys of one section.  Every key that is asked for counts as known."""
+
+    def __init__(self, reading: Reading, table: Table, sound: bool) -> None:
+        self.reading, self.table, self.sound = reading, table, sound
+        self.asked: set[str] = set()
+
+    @property
+    def path(self) -> str:
+        return self.table.path
+
+    @property
+    def place(self) -> Place:
+        return self.table.place
+
+    def path_of(self, key: str) -> str:
+        return f"{self.path}.{segment(key)}" if self.path else segment(key)
+
+    def node(self, key: str) -> Node | None:
+        self.asked.add(key)
+        found = self.table.entries.get(key)
+        if found is not None:
+            self.reading.places[found.path] = found.place
+        return found
+
+    def said(self, key: str) -> bool:
+        return self.node(key) is not None
+
+    def place_of(self, key: str) -> Place:
+        found = self.node(key)
+        return found.place if found else self.table.place
+
+    def mistake(self, key: str, text: str) -> None:
+        """A mistake in, or the lack of, a value; silent in a section that is no section at all."""
+        if self.sound:
+            found = self.node(key)
+            self.reading.mistake(self.place_of(key), found.path if found else self.path_of(key), text)
+
+    def remark(self, key: str, text: str) -> None:
+        found = self.node(key)
+        self.reading.remark(self.place_of(key), found.path if found else self.path_of(key), text)
+
+    def get(self, key: str, convert: Callable[[str], T], default: D) -> T | D:
+        node = self.node(key)
+        if node is None:
+            return default
+        found = self.reading.value(node, convert)
+        return default if found is None else found
+
+    def flag(self, key: str, default: bool) -> bool:
+        return self.get(key, flag, default)
+
+    def each(self, key: str) -> tuple[Node, ...]:
+        """The values of a list; a single value is a list of one."""
+        node = self.node(key)
+        if node is None or (isinstance(node, Text) and node.nothing):
+            return ()
+        return node.items if isinstance(node, Items) else (node,)
+
+    def many(self, key: str, convert: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
+        """A list that is not empty, or one value."""
+        node = self.node(key)
+        if node is None:
+            return default
+        nodes = self.each(key)
+        if not nodes:
+            self.mistake(key, f"expected {_expected_of(convert)}, or a list of such, found nothing")
+        values = [self.reading.value(each, convert) for each in nodes]
+        return tuple(value for value in values if value is not None)
+
+    @contextmanager
+    def section(self, key: str) -> Iterator["Fields"]:
+        node = self.node(key)
+        with self.reading.fields(node, node.path if node else self.path_of(key), self.place_of(key)) as inner:
+            yield inner
+
+    def named(self, key: str) -> dict[str, Node]:
+        """A mapping whose keys are the user's own names."""
+        with self.section(key) as inner:
+            inner.asked.update(inner.table.entries)
+            return dict(inner.table.entries)
+
+    def file(self, key: str, *, must_exist: bool = True) -> str:
+        """The path of a file, absolute if the settings came from one; "" if not said."""
+        name = self.get(key, _file_name, "")
+        if not name:
+            return ""
+        path = self.reading.folder / Path(name).expanduser()
+        if must_exist:
+            try:
+                with path.open("rb") as opened:
+                    opened.read(1)
+            except OSError as bad:
+                self.mistake(key, f"expected a readable file, found {show(name)} ({bad.strerror})")
+        return str(path)
+
+    def secret(self, key: str, what: str = "a password") -> Secret | None:
+        """A secret from `key` or from the file that `key_file` names, which loses its trailing newline."""
+        twin = f"{key}_file"
+        node, named = self.node(key), self.node(twin)
+        if node is not None and named is not None:
+            self.mistake(twin, f"expected {key} or {twin}, found both")
+            return None
+        if named is not None:
+            return self._secret_file(twin)
+        return None if node is None else self._written_secret(node, what)
+
+    def _secret_file(self, twin: str) -> Secret | None:
+        name = self.get(twin, _file_name, "")
+        if not name:
+            return None
+        try:
+            return Secret(read_secret(self.reading.folder / Path(name).expanduser()))
+        except Unreadable as bad:
+            self.mistake(twin, f"expected a readable file with one line of text, found {show(name)} ({bad})")
+            return None
+
+    def _written_secret(self, node: Node, what: str) -> Secret | None:
+        def convert(text: str) -> Secret:
+            if not text or any(char in text for char in "\0\r\n"):
+                raise Wrong(f"{what} on one line")
+            return Secret(text)
+
+        found = self.reading.value(node, convert, secret=True)
+        if found is not None and isinstance(node, Text) and not node.literal and "${" not in node.text:
+            self.reading.literal_secret = self.reading.literal_secret or node
+            if node.commented:
+                text = "what follows the # is a comment; put the secret in quotes if the # belongs to it"
+                self.reading.remark(node.place, node.path, text)
+        return found
+
+    def finish(self) -> None:
+        for key, place in self.table.keys.items():
+            if key not in self.asked:
+                hint = near(key, self.asked)
+                text = f"no such setting; {hint}" if hint else f"no such setting; there are {', '.join(sorted(self.asked))}"
+                self.reading.mistake(place, self.path_of(key), text)
+
+
+def _file_name(value: str) -> str:
+    if not value.strip() or "\0" in value or "\n" in value:
+        raise Wrong("the name of a file")
+    return value.strip()

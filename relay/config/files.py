@@ -1,0 +1,39 @@
+"""What is read from files beside the settings: secrets, and who else may read a file."""
+
+import stat
+from pathlib import Path
+
+LARGEST_SECRET = 65536
+"""Octets; enough for any token, and an end for /dev/zero."""
+
+
+class Unreadable(Exception):
+    """A secret's file cannot be used; the text says why and never what is in it."""
+
+
+def read_secret(path: Path) -> str:
+    """The one line of text in a file, without its trailing newline.  Raises Unreadable."""
+    try:
+        with path.open("rb") as opened:
+            octets = opened.read(LARGEST_SECRET + 1)
+    except (OSError, ValueError) as bad:
+        raise Unreadable(getattr(bad, "strerror", None) or "not a file name") from None
+    if len(octets) > LARGEST_SECRET:
+        raise Unreadable("larger than 64 KiB")
+    try:
+        text = octets.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Unreadable("not UTF-8 text") from None
+    if not text:
+        raise Unreadable("empty")
+    if any(char in text for char in "\0\r\n"):
+        raise Unreadable("more than one line")
+    return text
+
+
+def others_may_read(path: Path) -> bool:
+    """Whether every user of this machine may read the file."""
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False

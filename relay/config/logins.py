@@ -1,0 +1,119 @@
+"""How to log in at an upstream: mechanism, secret, POP before SMTP, OAuth 2.0.  Pure."""
+
+import re
+
+from relay.config import scalars
+from relay.config.fields import Fields
+from relay.config.scalars import Wrong, choice, duration, one_of
+from relay.upstream.providers import Preset, UserForm
+from relay.upstream.settings import Auth, Login, OAuth, Pop, TlsMode
+
+_BY_PASSWORD = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5, Auth.POP)
+
+
+def read_login(at: Fields, preset: Preset | None, username: str, mode: TlsMode) -> Login:
+    """The login of one upstream; whatever cannot work together is a mistake."""
+    auth = at.get("auth", choice(Auth), preset.auth if preset else Auth.AUTO)
+    password = at.secret("password")
+    oauth = _oauth(at, preset)
+    pop = _pop(at)
+    if preset and preset.user is UserForm.FIXED and auth is Auth.NONE and not at.said("username"):
+        username = ""
+    _check_methods(at, auth, oauth, pop)
+    _check_names(at, preset, auth, username)
+    if auth is not Auth.NONE:
+        _check_password(at, auth, username, oauth)
+    login = Login(auth, username, password, oauth, pop)
+    _remark_on(at, preset, login, mode)
+    return login
+
+
+def _has_password(at: Fields) -> bool:
+    """Whether one is said; it may be one that could not be read, which has been told already."""
+    return at.said("password") or at.said("password_file")
+
+
+def _check_methods(at: Fields, auth: Auth, oauth: OAuth | None, pop: Pop | None) -> None:
+    if auth is Auth.POP and not at.said("pop"):
+        at.mistake("pop", "expected where to log in first, such as {host: pop.isp.example}, since auth is pop, found nothing")
+    if pop is not None and auth is not Auth.POP:
+        at.mistake("pop", f"expected auth: pop beside it, found auth: {auth.value}")
+    if auth is Auth.XOAUTH2 and not at.said("oauth"):
+        at.mistake("oauth", "expected client_id and the like, since auth is xoauth2, found nothing")
+    if oauth is not None and auth not in (Auth.AUTO, Auth.XOAUTH2):
+        at.mistake("oauth", f"expected auth: auto or xoauth2 beside it, found auth: {auth.value}")
+
+
+def _check_names(at: Fields, preset: Preset | None, auth: Auth, username: str) -> None:
+    if username or at.said("username"):
+        return
+    if auth in (*_BY_PASSWORD, Auth.XOAUTH2) and at.said("auth"):
+        at.mistake("username", f"expected a user name, since auth is {auth.value}, found nothing")
+    elif auth is not Auth.NONE and preset and preset.needs_login:
+        at.mistake("username", f"expected {preset.user.value} ({preset.name} takes no mail without a login), found nothing")
+    elif auth is not Auth.NONE and (_has_password(at) or at.said("oauth")):
+        at.mistake("username", "expected a user name beside the password or oauth, found nothing")
+
+
+def _check_password(at: Fields, auth: Auth, username: str, oauth: OAuth | None) -> None:
+    if username and not _has_password(at) and oauth is None and auth is not Auth.XOAUTH2 and not at.said("oauth"):
+        at.mistake("password", "expected password or password_file beside the user name, found nothing")
+
+
+def _remark_on(at: Fields, preset: Preset | None, login: Login, mode: TlsMode) -> None:
+    auth, password, oauth = login.auth, login.password, login.oauth
+    if auth is Auth.NONE and (_has_password(at) or at.said("username")):
+        at.remark("auth", "auth is none: user name and password are not used to log in")
+    if mode is TlsMode.NONE and password and auth not in (Auth.NONE, Auth.CRAM_MD5):
+        at.remark("tls", "tls is none: the password goes over the network in clear, for everybody on the way to read")
+    elif mode is TlsMode.NONE and password and auth is Auth.CRAM_MD5:
+        at.remark("tls", "tls is none: CRAM-MD5 hides the password, but everybody on the way can read the mail")
+    if preset and not preset.password and password and oauth is None:
+        at.remark("password", f"{preset.name} takes no password any more; set oauth and run relay oauth login")
+    if oauth and password:
+        at.remark("password", "oauth is set: the password is not used")
+
+
+def _pop(at: Fields) -> Pop | None:
+    if not at.said("pop"):
+        return None
+    with at.section("pop") as pop:
+        mode = pop.get("tls", choice(TlsMode), None)
+        port = pop.get("port", scalars.port, 995 if mode is TlsMode.IMPLICIT else 110)
+        host = pop.get("host", scalars.host, "")
+        if not pop.said("host"):
+            pop.mistake("host", "expected the POP server's name, found nothing")
+        return Pop(
+            host=host,
+            port=port,
+            tls=mode or (TlsMode.IMPLICIT if port == 995 else TlsMode.NONE),
+            window=pop.get("window", duration(), Pop("").window),
+        )
+
+
+def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
+    if not at.said("oauth"):
+        return None
+    with at.section("oauth") as oauth:
+        provider = oauth.get("provider", one_of("google", "microsoft", "yahoo"), preset.oauth if preset else "")
+        found = OAuth(
+            provider=provider,
+            client_id=oauth.get("client_id", scalars.text, ""),
+            client_secret=oauth.secret("client_secret", "a secret"),
+            tenant=oauth.get("tenant", _tenant, ""),
+            refresh_token_file=oauth.file("refresh_token_file", must_exist=False),
+            token_url=oauth.get("token_url", scalars.endpoint, ""),
+            device_url=oauth.get("device_url", scalars.endpoint, ""),
+            auth_url=oauth.get("auth_url", scalars.endpoint, ""),
+        )
+        if not oauth.said("client_id"):
+            oauth.mistake("client_id", "expected the id of the application that you registered, found nothing")
+        if not found.provider and not oauth.said("provider") and not oauth.said("token_url"):
+            oauth.mistake("provider", "expected google, microsoft or yahoo, or token_url, found nothing")
+    return found
+
+
+def _tenant(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", value.strip()):
+        raise Wrong("a tenant: its id, its domain, common, organizations or consumers")
+    return value.strip()

@@ -1,0 +1,43 @@
+"""Settings that are read and checked, but whose feature is still to come: told at every start, never silently ignored.
+
+One row per feature; a row goes when its feature comes.  Pure.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from relay.config.settings import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """`asked` gives the paths of the settings that ask for the feature, none if nobody does."""
+
+    asked: Callable[[Config], Iterable[str]]
+    text: str
+
+
+def _oauth(config: Config) -> Iterator[str]:
+    return (f"upstreams.{name}.oauth" for name, upstream in config.upstreams.items() if upstream.login.oauth)
+
+
+def _postgresql(config: Config) -> list[str]:
+    return ["spool.url"] if config.spool.url.startswith("postgres") else []
+
+
+def _web(config: Config) -> list[str]:
+    return ["web.address"] if config.web.address else []
+
+
+PENDING: tuple[Pending, ...] = (
+    Pending(_oauth, "OAuth 2.0 is still to come: this upstream cannot log in yet"),
+    Pending(_postgresql, "a spool in PostgreSQL is still to come: the relay cannot start with it yet"),
+    Pending(_web, "the status page is still to come: nothing listens there yet"),
+)
+
+
+def pending(config: Config) -> Iterator[tuple[str, str]]:
+    """(path, text) of everything that is asked for in vain."""
+    for row in PENDING:
+        for path in row.asked(config):
+            yield path, row.text

@@ -1,0 +1,224 @@
+"""The sections of the settings, one function each, into the values that the stations define.  Pure."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from relay.config import scalars
+from relay.config.fields import Fields
+from relay.config.scalars import Wrong, choice, duration, number, one_of, size
+from relay.config.settings import LogSettings, WebSettings
+from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
+from relay.mail.address import Address
+from relay.mail.policy import RepairPolicy
+from relay.outbound.notices import NoticePolicy
+from relay.outbound.retry import RetrySchedule
+from relay.secret import Secret
+from relay.spool.contract import SpoolSettings
+
+_NONE = timedelta(0)
+
+
+def read_listeners(at: Fields) -> tuple[Listener, ...]:
+    """`listen` is one mapping or a list of them; without it, port 25 for the private networks."""
+    nodes = at.each("listen")
+    if not nodes:
+        if at.said("listen"):
+            at.mistake("listen", "expected at least one address to listen on, found nothing")
+        return (Listener(networks=scalars.PRIVATE),)
+    found: list[Listener] = []
+    for node in nodes:
+        with at.reading.fields(node, node.path, node.place) as one:
+            listener = _listener(one)
+            if one.sound and any(listener.name == other.name and listener.port for other in found):
+                one.mistake("address", f"expected each address once, found '{listener.name}' again")
+            found.append(listener)
+    return tuple(found)
+
+
+def _listener(at: Fields) -> Listener:
+    default = Listener()
+    host, port = at.get("address", scalars.socket_address(25), (default.host, default.port))
+    networks = at.many("networks", scalars.submitters, (scalars.PRIVATE,))
+    listener = Listener(
+        host=host,
+        port=port,
+        networks=tuple(dict.fromkeys(network for some in networks for network in some)),
+        tls=at.get("tls", choice(ListenTls), default.tls),
+        tls_cert=at.file("tls_cert"),
+        tls_key=at.file("tls_key"),
+        auth=at.get("auth", choice(ListenAuth), default.auth),
+        users=_users(at),
+        legacy_tls=at.flag("legacy_tls", default.legacy_tls),
+    )
+    _check_listener(at, listener)
+    return listener
+
+
+def _check_listener(at: Fields, listener: Listener) -> None:
+    for key, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if at.said(key) and not at.said(other):
+            at.mistake(other, f"expected the file of {other} beside {key}, found nothing")
+    if listener.tls is ListenTls.OFF:
+        for key in ("tls_cert", "legacy_tls"):
+            if at.said(key):
+                at.remark(key, "tls is off: not used")
+        if listener.auth is ListenAuth.REQUIRED:
+            at.remark("auth", "tls is off: the devices' passwords go over the network in clear")
+    if listener.auth is ListenAuth.REQUIRED and not at.said("users"):
+        at.mistake("users", "expected user names and their passwords, since auth is required, found nothing")
+    if listener.auth is not ListenAuth.REQUIRED and at.said("users"):
+        at.mistake("users", f"expected auth: required beside it, found auth: {listener.auth.value}")
+
+
+def _users(at: Fields) -> Mapping[str, Secret]:
+    """`nas: secret` or `nas_file: path`."""
+    users: dict[str, Secret] = {}
+    with at.section("users") as section:
+        entries = list(section.table.entries)
+        section.asked.update(entries)
+        for key in entries:
+            name = key.removesuffix("_file") or key
+            if name == key or name not in entries:
+                secret = section.secret(name)
+                if secret is not None:
+                    users[name] = secret
+        if not entries and at.said("users"):
+            section.mistake("", "expected user names and their passwords, found nothing")
+        for name in users:
+            section.asked.add(name)
+    return users
+
+
+def read_recipients(at: Fields) -> Recipients:
+    with at.section("recipients") as section:
+        return Recipients(
+            default_domain=section.get("default_domain", scalars.domain, ""),
+            aliases=_aliases(section),
+        )
+
+
+def _aliases(at: Fields) -> Mapping[str, tuple[Address, ...]]:
+    aliases: dict[str, tuple[Address, ...]] = {}
+    with at.section("aliases") as section:
+        for key, place in section.table.keys.items():
+            section.asked.add(key)
+            try:
+                name = scalars.alias(key)
+            except Wrong as wrong:
+                section.reading.mistake(place, section.path_of(key), f"expected {wrong.expected}, found '{key}'")
+                continue
+            if name in aliases:
+                section.reading.mistake(place, section.path_of(key), f"said twice; '{name}' is the same")
+            aliases[name] = section.many(key, scalars.mailbox, ())
+    return aliases
+
+
+def read_retry(at: Fields) -> RetrySchedule:
+    default = RetrySchedule()
+    with at.section("retry") as section:
+        found = RetrySchedule(
+            delays=section.many("delays", duration(), default.delays),
+            give_up_after=section.get("give_up_after", duration(), default.give_up_after),
+            warn_after=section.get("warn_after", duration(), default.warn_after),
+            rest=section.many("rest", duration(), default.rest),
+            rest_login=section.get("rest_login", duration(), default.rest_login),
+        )
+        if section.said("warn_after") and found.warn_after >= found.give_up_after:
+            section.remark("warn_after", "not shorter than give_up_after: nobody is warned before mail is given up")
+    return found
+
+
+def read_notices(at: Fields) -> NoticePolicy:
+    default = NoticePolicy()
+    with at.section("notices") as section:
+        return NoticePolicy(
+            to=section.get("to", scalars.mailbox, None),
+            webhook=section.get("webhook", scalars.url("https", "http"), ""),
+            digest=section.get("digest", duration(least=_NONE), default.digest),
+        )
+
+
+def read_repair(at: Fields) -> RepairPolicy:
+    default = RepairPolicy()
+    with at.section("repair") as section:
+        return RepairPolicy(
+            date_skew=section.get("date_skew", duration(), default.date_skew),
+            fallback_charset=section.many("fallback_charset", scalars.charset, default.fallback_charset),
+            hide_client=section.flag("hide_client", default.hide_client),
+        )
+
+
+def read_spool(at: Fields) -> SpoolSettings:
+    default = SpoolSettings()
+    with at.section("spool") as section:
+        return SpoolSettings(
+            url=section.get("url", scalars.spool_url, default.url),
+            max_message=section.get("max_message", size(least=1000), default.max_message),
+            keep_free=section.get("keep_free", size(least=0), default.keep_free),
+            keep_history=section.get("keep_history", duration(least=_NONE), default.keep_history),
+        )
+
+
+def read_nameservers(at: Fields) -> tuple[str, ...]:
+    def convert(value: str) -> str:
+        host, port = scalars.socket_address(53)(value)
+        if port == 0 or host == "0.0.0.0":  # noqa: S104 - nobody answers there
+            raise Wrong("an address such as 192.168.0.1:53")
+        return scalars.written((host, port))
+
+    with at.section("dns") as section:
+        return section.many("nameservers", convert, ())
+
+
+def read_limits(at: Fields) -> ClientLimits:
+    default = ClientLimits()
+    many = number(1, 1_000_000)
+    with at.section("limits") as section:
+        found = ClientLimits(
+            connections=section.get("connections", many, default.connections),
+            per_client=section.get("per_client", many, default.per_client),
+            recipients=section.get("recipients", many, default.recipients),
+            messages_per_minute=section.get("messages_per_minute", many, default.messages_per_minute),
+            idle=section.get("idle", duration(), default.idle),
+        )
+        if section.said("recipients") and found.recipients < 100:
+            section.remark("recipients", "fewer than 100: RFC 5321 section 4.5.3.1.8 lets clients count on 100")
+    return found
+
+
+def read_web(at: Fields) -> WebSettings:
+    with at.section("web") as section:
+        address = section.get("address", _web_address, "")
+        password = section.secret("password")
+        said = section.said("password") or section.said("password_file")
+        if address and not said and not scalars.is_loopback(_host(address)):
+            text = "expected password or password_file, since web.address is not loopback, found nothing"
+            section.mistake("password", text)
+        if said and not address:
+            section.remark("password", "web.address is not set: there is no page to protect")
+    return WebSettings(address, password)
+
+
+def _web_address(value: str) -> str:
+    return "" if value.lower() == "off" else scalars.written(scalars.socket_address(8025)(value))
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].strip("[]")
+
+
+def read_log(at: Fields) -> LogSettings:
+    default = LogSettings()
+    with at.section("log") as section:
+        return LogSettings(
+            format=section.get("format", one_of("auto", "console", "json"), default.format),
+            level=section.get("level", one_of("debug", "info", "warning", "error"), default.level),
+        )
+
+
+def read_hostname(at: Fields, default: str) -> str:
+    """Our own name; one that upstreams may refuse in EHLO is remarked on."""
+    name = at.get("hostname", scalars.own_name, default)
+    if at.said("hostname") and "." not in name and ":" not in name:
+        at.remark("hostname", "has no dot: some upstreams refuse such a name in EHLO")
+    return name

@@ -1,0 +1,168 @@
+"""One upstream of the settings: what its preset knows, what the file says, and whether both can work.  Pure."""
+
+import re
+from dataclasses import dataclass
+
+from relay.config import scalars
+from relay.config.fields import Fields, show
+from relay.config.logins import read_login
+from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
+from relay.mail.address import Address, BadAddress, parse_address
+from relay.mail.rewrite import Identity, Rewrite
+from relay.upstream.providers import GENERIC, NAMES, Preset, UserForm, preset_for
+from relay.upstream.settings import Limits, Login, Tls, TlsMode, Upstream
+
+_PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 587}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user name as the server wants it, and the address that it stands for."""
+
+    username: str
+    address: Address | None
+
+
+def read_upstream(name: str, at: Fields) -> Upstream:
+    """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
+    preset = _preset(at)
+    host = at.get("host", scalars.host, preset.host if preset else "")
+    if not host and not at.said("host"):
+        form = f" such as {preset.host_form}" if preset and preset.host_form else ""
+        at.mistake("host", f"expected the server's name{form}, found nothing")
+    port, mode = _way_in(at, preset)
+    tls = _tls(at, mode)
+    account = _account(at, preset)
+    login = read_login(at, preset, account.username, mode)
+    return Upstream(
+        name=name,
+        host=host,
+        port=port,
+        tls=tls,
+        login=login,
+        identity=_identity(at, account, login),
+        limits=_limits(at, preset.limits if preset else Limits()),
+        timeout=at.get("timeout", duration(), Upstream("", "").timeout),
+        provider=preset.key if preset else GENERIC,
+    )
+
+
+def _preset(at: Fields) -> Preset | None:
+    def convert(value: str) -> Preset | None:
+        if value.strip().lower() == GENERIC:
+            return None
+        found = preset_for(value)
+        if not found:
+            raise Wrong("a known provider", near(value, NAMES) or f"known are {listing(NAMES)}")
+        return found
+
+    preset = at.get("provider", convert, None)
+    if preset and preset.key == "outlook" and re.search(r"@(outlook|hotmail|live|msn)\.", _raw(at, "username"), re.IGNORECASE):
+        at.remark("provider", "outlook is Microsoft 365 of a company; a personal account is outlook.com")
+    return preset
+
+
+def _raw(at: Fields, key: str) -> str:
+    return str(getattr(at.node(key), "text", ""))
+
+
+def _way_in(at: Fields, preset: Preset | None) -> tuple[int, TlsMode]:
+    """Port and TLS: each follows the other where only one is said (RFC 8314 s7.3: 465 is implicit TLS)."""
+    port = at.get("port", scalars.port, None)
+    mode = at.get("tls", choice(TlsMode), None)
+    default_port, default_mode = (preset.port, preset.tls) if preset else (587, TlsMode.STARTTLS)
+    if port is None:
+        port = default_port if mode in (None, default_mode) else _PORTS[mode or default_mode]
+    if mode is None:
+        changed = port != default_port
+        mode = TlsMode.IMPLICIT if port in (465, 2465) else TlsMode.STARTTLS if changed else default_mode
+    if (port, mode) == (465, TlsMode.STARTTLS):
+        at.remark("tls", "port 465 begins with TLS at nearly every server; tls: implicit is probably meant")
+    if (port, mode) == (587, TlsMode.IMPLICIT):
+        at.remark("tls", "port 587 begins in clear at nearly every server; tls: starttls is probably meant")
+    if preset and at.said("port") and port not in (preset.port, *preset.other_ports):
+        ports = listing(str(known) for known in (preset.port, *preset.other_ports))
+        at.remark("port", f"{preset.name} is known to listen on {ports}, not on {port}")
+    return port, mode
+
+
+def _tls(at: Fields, mode: TlsMode) -> Tls:
+    found = Tls(
+        mode=mode,
+        ca_file=at.file("ca_file"),
+        fingerprint=at.get("fingerprint", scalars.fingerprint, ""),
+        verify=at.flag("verify", True),
+    )
+    if mode is TlsMode.NONE:
+        for key in ("ca_file", "fingerprint", "verify"):
+            if at.said(key):
+                at.mistake(key, f"expected tls: starttls or implicit beside {key}, found tls: none")
+    elif not found.verify:
+        text = "the server's certificate is not verified: whoever is on the way can read the password"
+        at.remark("verify", f"{text}; better give its fingerprint or ca_file")
+    return found
+
+
+def _account(at: Fields, preset: Preset | None) -> Account:
+    default = preset.fixed_user if preset else ""
+    name = at.get("username", _user_name, default)
+    address = _as_address(name)
+    if not preset or not name:
+        return Account(name, address)
+    if preset.user is UserForm.FIXED and name != preset.fixed_user:
+        at.mistake("username", f"expected '{preset.fixed_user}' for {preset.name}, found {show(name)}")
+    if preset.user in (UserForm.ADDRESS, UserForm.LOCAL) and address is None and preset.mail_domain and "@" not in name:
+        address = _as_address(f"{name}@{preset.mail_domain}")
+    if preset.user is UserForm.ADDRESS and "@" not in name and preset.key != "icloud":
+        example = f"{name}@{preset.mail_domain}" if preset.mail_domain else "me@example.jp"
+        at.mistake("username", f"expected the full address ({preset.name} wants it), such as {example}, found {show(name)}")
+    if preset.user is UserForm.LOCAL and address:
+        name = address.local
+    if preset.user is UserForm.DOTTED and address and "@" in name:
+        name = name.replace("@", ".")
+    return Account(name, address)
+
+
+def _user_name(value: str) -> str:
+    if not value or any(char in value for char in "\0\r\n"):
+        raise Wrong("a user name")
+    return value
+
+
+def _as_address(name: str) -> Address | None:
+    try:
+        found = parse_address(name) if name else None
+    except BadAddress:
+        return None
+    return found if found and found.qualified else None
+
+
+def _identity(at: Fields, account: Account, login: Login) -> Identity:
+    sender = at.get("sender", scalars.mailbox, account.address)
+    own = (sender.domain.lower(),) if sender else ()
+    rewrite = at.get("rewrite", choice(Rewrite), Rewrite.FOREIGN)
+    if sender is None and not at.said("sender") and rewrite is not Rewrite.NEVER:
+        who = "the user name is no address" if login.username else "there is no user name"
+        at.remark("sender", f"not set, and {who}: senders stay as the devices write them")
+    return Identity(
+        sender=sender,
+        domains=frozenset(at.many("sender_domains", scalars.domain, own)),
+        rewrite=rewrite,
+        rewrite_from=at.flag("rewrite_from", True),
+    )
+
+
+def _limits(at: Fields, known: Limits) -> Limits:
+    many = number(1, 10_000_000)
+    with at.section("limits") as limits:
+        return Limits(
+            connections=limits.get("connections", number(1, 1000), known.connections),
+            per_minute=_unlimited(limits, "per_minute", many, known.per_minute),
+            per_day=_unlimited(limits, "per_day", many, known.per_day),
+            message=_unlimited(limits, "message", size(1000), known.message),
+            recipients=limits.get("recipients", number(1, 100_000), known.recipients),
+        )
+
+
+def _unlimited(limits: Fields, key: str, convert: scalars.Convert[int], known: int | None) -> int | None:
+    return limits.get(key, no_limit_or(convert), known if not limits.said(key) else None)
