@@ -1,0 +1,116 @@
+"""A TCP connection to the first address that answers: names through the system resolver.  RFC 8305."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+
+from relay.mail.reply import Answer, Reply, Stage
+
+_HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
+
+
+class Failed(Exception):
+    """The way to a session ended early; `answer` goes to every forward-path."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(str(answer))
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One address to try: family, numeric host, port."""
+
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+async def places(host: str, port: int, patience: float) -> list[Place]:
+    """The addresses of a host by the system resolver (hosts file, Docker's names), families alternating.
+
+    Raises Failed (4.4.3) when there are none within `patience` seconds.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(patience):
+            found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise Failed(_unknown(host, "the resolver does not answer")) from None
+    except (OSError, UnicodeError) as error:
+        raise Failed(_unknown(host, getattr(error, "strerror", None) or str(error))) from None
+    unique = dict.fromkeys(Place(family, str(address[0]), port) for family, _, _, _, address in found)
+    return alternating(list(unique))
+
+
+def alternating(found: list[Place]) -> list[Place]:
+    """Families by turns, the resolver's first one first (RFC 8305 s4)."""
+    first = [place for place in found if place.family == found[0].family]
+    other = [place for place in found if place.family != found[0].family]
+    return [place for pair in zip_longest(first, other) for place in pair if place]
+
+
+def _unknown(host: str, why: str) -> Answer:
+    return Answer(Stage.CONNECT, Reply(451, "4.4.3", f"the name {host} cannot be looked up: {why}"), lost=True)
+
+
+async def reach(candidates: Sequence[Place], patience: float) -> tuple[socket.socket, Place]:
+    """A connected socket and whom it reached; the next address starts when one fails or is slow.
+
+    Raises Failed (4.4.1) naming every address when none answers within `patience` seconds.
+    """
+    refusals: dict[Place, str] = {}
+    waiting = list(candidates)
+    running: dict[asyncio.Task[socket.socket], Place] = {}
+    try:
+        async with asyncio.timeout(patience):
+            while waiting or running:
+                if waiting:
+                    place = waiting.pop(0)
+                    running[asyncio.create_task(_dial(place))] = place
+                done, _ = await asyncio.wait(
+                    running, timeout=_HEAD_START if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    place = running.pop(task)
+                    if error := task.exception():
+                        refusals[place] = _words(error)
+                    else:
+                        return task.result(), place
+    except TimeoutError:
+        refusals.update(dict.fromkeys([*running.values(), *waiting], f"no answer within {patience:g} s"))
+    finally:
+        for task in running:
+            task.cancel()
+            task.add_done_callback(_discard)
+    told = "; ".join(f"{place}: {why}" for place, why in refusals.items())
+    raise Failed(Answer(Stage.CONNECT, Reply(421, "4.4.1", f"cannot connect: {told}"), lost=True))
+
+
+async def _dial(place: Place) -> socket.socket:
+    sock = socket.socket(place.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (place.host, place.port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _discard(task: "asyncio.Task[socket.socket]") -> None:
+    """Closes a second socket that connected in the same turn as the first."""
+    if not task.cancelled() and not task.exception():
+        task.result().close()
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()

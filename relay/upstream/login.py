@@ -1,0 +1,80 @@
+"""Which mechanism to log in by, and its words.  RFC 4954, RFC 4616, RFC 2195, XOAUTH2.  Pure."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from relay.upstream.settings import Auth, Login
+
+_MECHANISMS = {Auth.PLAIN: "PLAIN", Auth.LOGIN: "LOGIN", Auth.CRAM_MD5: "CRAM-MD5", Auth.XOAUTH2: "XOAUTH2"}
+_ENCRYPTED = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5)
+_CLEAR = (Auth.CRAM_MD5, Auth.PLAIN, Auth.LOGIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The mechanism as the AUTH command names it, or "" and why there is none ("" too: none is wanted)."""
+
+    mechanism: str = ""
+    problem: str = ""
+
+
+def choose(login: Login, offered: Collection[str], *, encrypted: bool) -> Choice:
+    """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the line is under TLS.
+
+    PLAIN before CRAM-MD5 under TLS, because servers that keep only hashes of passwords announce CRAM-MD5 and fail it.
+    On a line in clear CRAM-MD5 goes first, and PLAIN and LOGIN only because the caller was told `tls: none`.
+    """
+    if login.auth in (Auth.NONE, Auth.POP) or not login.username:
+        return Choice()
+    there = {name.upper() for name in offered}
+    if login.auth is Auth.AUTO:
+        wanted = (Auth.XOAUTH2,) if login.oauth else _ENCRYPTED if encrypted else _CLEAR
+    else:
+        wanted = (login.auth,)
+    for auth in wanted:
+        if _MECHANISMS[auth] in there:
+            return Choice(_MECHANISMS[auth])
+    return Choice(problem=_why_none(wanted, there, encrypted))
+
+
+def _why_none(wanted: tuple[Auth, ...], there: set[str], encrypted: bool) -> str:
+    names = ", ".join(_MECHANISMS[auth] for auth in wanted)
+    if there:
+        return f"the server offers AUTH by {', '.join(sorted(there))} only, we could log in by {names}; see `auth`"
+    if encrypted:
+        return "the server offers no login on this port; use its submission port (587 or 465), or drop `username`"
+    return "the server offers no login on this unencrypted line; use `tls: starttls` or `tls: implicit`, or drop `username`"
+
+
+def opening(mechanism: str, username: str, secret: str) -> tuple[bytes, ...]:
+    """The words of the AUTH command.  `secret` is the password, for XOAUTH2 the access token."""
+    if mechanism in ("PLAIN", "XOAUTH2"):
+        return b"AUTH", mechanism.encode(), response(mechanism, username, secret, "", 0)
+    return b"AUTH", mechanism.encode()
+
+
+def response(mechanism: str, username: str, secret: str, challenge: str, turn: int) -> bytes:
+    """What to say to the text of the 334 number `turn` (from 0); `*` gives up (RFC 4954 s4)."""
+    if mechanism == "PLAIN":
+        return base64.b64encode(f"\0{username}\0{secret}".encode())
+    if mechanism == "XOAUTH2":
+        return base64.b64encode(f"user={username}\x01auth=Bearer {secret}\x01\x01".encode())
+    if mechanism == "LOGIN":
+        return base64.b64encode((username, secret)[turn].encode()) if turn < 2 else b"*"
+    try:
+        nonce = base64.b64decode(challenge, validate=True)
+    except (binascii.Error, ValueError):
+        return b"*"
+    digest = hmac.new(secret.encode(), nonce, "md5").hexdigest()
+    return base64.b64encode(f"{username} {digest}".encode())
+
+
+def told(challenge: str) -> str:
+    """The text inside a challenge: XOAUTH2 servers put the reason of a refusal there, as JSON in base64."""
+    try:
+        return base64.b64decode(challenge, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return challenge

@@ -1,0 +1,118 @@
+"""The built-in upstream `mx`: straight to the hosts that the recipient's domain names.  RFC 5321 s5.1, RFC 7505, RFC 7435."""
+
+import asyncio
+import hashlib
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from relay.mail.address import Address
+from relay.mail.outgoing import Outgoing
+from relay.mail.reply import Answer, Reply, Stage
+from relay.upstream.connect import Place, alternating
+from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
+from relay.upstream.report import Conversation, Report
+from relay.upstream.settings import Auth, Login, Tls, TlsMode, Upstream
+
+Visit = Callable[[Upstream, Outgoing, Sequence[Place]], Awaitable[Report]]
+"""Hands a message to one host at known addresses."""
+
+_MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least two
+
+
+class _NoHost(Exception):
+    def __init__(self, code: int, status: str, words: str) -> None:
+        super().__init__(words)
+        self.answer = Answer(Stage.CONNECT, Reply(code, status, words))
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests."""
+
+    upstream: Upstream
+    resolver: Resolver
+    port: int
+    visit: Visit
+
+    async def deliver(self, outgoing: Outgoing) -> Report:
+        """One transaction for each domain, the domains side by side, all in one Report."""
+        domains: dict[str, list[Address]] = {}
+        for path in outgoing.forward_paths:
+            domains.setdefault(path.domain.lower(), []).append(path)
+        parts = [replace(outgoing, forward_paths=tuple(paths)) for paths in domains.values()]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._to_domain(part)) for part in parts]
+        return _merged([task.result() for task in tasks])
+
+    async def _to_domain(self, outgoing: Outgoing) -> Report:
+        domain = outgoing.forward_paths[0].domain
+        try:
+            hosts = await _hosts(domain, outgoing.queue_id, self.resolver)
+        except _NoHost as none:
+            return Report(dict.fromkeys(outgoing.forward_paths, none.answer))
+        report = Report({})
+        for host in hosts[:_MOST_HOSTS]:
+            report = await self._to_host(host, outgoing)
+            if not all(_elsewhere(answer) for answer in report.answers.values()):
+                break
+        return report
+
+    def _place(address: str, port: int) -> Place:
+    return Place(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
+
+
+def _all(outgoing: Outgoing, reply: Reply) -> Report:
+    return Report(dict.fromkeys(outgoing.forward_paths, Answer(Stage.CONNECT, reply, lost=True)))
+
+
+async def _hosts(domain: str, queue_id: str, resolver: Resolver) -> list[str]:
+    """The hosts to try, in order.  Raises _NoHost."""
+    if domain.startswith("["):
+        return [domain[1:-1].removeprefix("IPv6:")]
+    try:
+        published = await resolver.mx(domain)
+        if not published:
+            # RFC 5321 s5.1: without MX the domain itself is the host, if it has an address
+            if not await resolver.addresses(domain):
+                raise _NoHost(550, "5.1.2", f"the domain {domain} has neither a mail host nor an address")
+            return [domain]
+    except NoSuchName as error:
+        raise _NoHost(550, "5.1.2", str(error)) from None
+    except NoAnswer as error:
+        raise _NoHost(451, "4.4.3", str(error)) from None
+    if not any(host for _, host in published):
+        raise _NoHost(556, "5.1.10", f"the domain {domain} takes no mail (null MX)")
+    return in_order([(preference, host) for preference, host in published if host], queue_id)
+
+
+def in_order(published: Sequence[tuple[int, str]], queue_id: str) -> list[str]:
+    """By preference; equals by a hash of queue id and host: spread over messages, the same for one."""
+
+    def place(record: tuple[int, str]) -> tuple[int, bytes]:
+        preference, host = record
+        return preference, hashlib.sha256(f"{queue_id} {host.lower()}".encode()).digest()
+
+    return list(dict.fromkeys(host for _, host in sorted(published, key=place)))
+
+
+def _merged(reports: Sequence[Report]) -> Report:
+    answers: dict[Address, Answer] = {}
+    for report in reports:
+        answers.update(report.answers)
+    if len(reports) == 1:
+        return reports[0]
+    spoken = [report.conversation for report in reports]
+    return Report(answers, _together(spoken))
+
+
+def _together(spoken: Sequence[Conversation]) -> Conversation:
+    def joined(values: Sequence[str]) -> str:
+        return ", ".join(dict.fromkeys(value for value in values if value))
+
+    return Conversation(
+        peer=joined([one.peer for one in spoken]),
+        tls=joined([one.tls for one in spoken]),
+        took=max(one.took for one in spoken),
+        notes=tuple(dict.fromkeys(note for one in spoken for note in one.notes)),
+    )

@@ -1,0 +1,191 @@
+"""Open sessions kept for the next message, and how many may be open at once."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from relay.mail.outgoing import Outgoing
+from relay.mail.reply import Answer
+from relay.upstream import mx, submission
+from relay.upstream.connect import Failed, Place
+from relay.upstream.dns import Resolver
+from relay.upstream.line import Lost
+from relay.upstream.pop3 import Doors
+from relay.upstream.report import Conversation, Report
+from relay.upstream.session import Session, Token, no_token, open_session
+from relay.upstream.settings import DIRECT, Auth, Upstream
+
+_IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
+_MOST_MESSAGES = 100  # for one session; several providers cut it off there
+_MOST_SESSIONS = 50  # at once, to all upstreams together
+_FAREWELL = 5.0  # seconds to wait for the answer to QUIT
+
+
+class Pools:
+    """The one way to hand messages to upstreams.
+
+    `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens, `mx_port`
+    is where MX hosts listen (tests), `idle` how many seconds a session is kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        hostname: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        resolver: Resolver | None = None,
+        token: Token = no_token,
+        mx_port: int = 25,
+        idle: float = _IDLE,
+        messages: int = _MOST_MESSAGES,
+    ) -> None:
+        self._hostname = hostname
+        self._monotonic = monotonic
+        self._resolver = resolver or Resolver()
+        self._token = token
+        self._mx_port = mx_port
+        self._idle = idle
+        self._messages = messages
+        self._pools: dict[str, _Pool] = {}
+        self._doors = Doors(monotonic)
+        self._total = asyncio.Semaphore(_MOST_SESSIONS)
+        self._farewells: set[asyncio.Task[None]] = set()
+
+    async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
+        """Hands one message to one upstream, once a connection is free; an Answer for every forward-path.
+
+        Never raises for what a server or the network does; only for what reading the content raises.
+        """
+        pool = self._pool(upstream)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(pool.slots)
+            await stack.enter_async_context(self._total)
+            if upstream.name == DIRECT:
+                return await mx.Direct(upstream, self._resolver, self._mx_port, self._visit).deliver(outgoing)
+            return await self._converse(pool, outgoing)
+
+    def forget(self, name: str) -> None:
+        """Drops what is known of an upstream: kept sessions, and the POP login that opened its door."""
+        self._doors.forget(name)
+        if pool := self._pools.get(name):
+            pool.generation += 1
+            while session := pool.take():
+                self._part(session)
+
+    async def close(self) -> None:
+        """Says good-bye on all kept sessions; those still in use end with their message."""
+        self._idle = 0.0
+        for name in list(self._pools):
+            self.forget(name)
+        while self._farewells:
+            await asyncio.gather(*self._farewells)
+
+    def _pool(self, upstream: Upstream) -> "_Pool":
+        pool = self._pools.get(upstream.name)
+        if pool is None or pool.upstream != upstream:
+            self.forget(upstream.name)
+            pool = self._pools[upstream.name] = _Pool(upstream)
+        return pool
+
+    async def _converse(self, pool: "_Pool", outgoing: Outgoing) -> Report:
+        started, generation = self._monotonic(), pool.generation
+        if pool.upstream.login.auth is Auth.POP and (closed := await self._doors.open(pool.upstream)):
+            return _same(closed, outgoing, self._monotonic() - started)
+        session, answers, notes = pool.take(), None, list[str]()
+        if session:
+            try:
+                answers = await submission.submit(session, outgoing, notes)
+            except submission.Stale:
+                session.line.close()
+        if session is None or answers is None:
+            try:
+                session = await open_session(pool.upstream, hostname=self._hostname, token=self._token)
+            except Failed as failed:
+                return _same(failed.answer, outgoing, self._monotonic() - started)
+            notes = list(session.notes)
+            answers = await submission.submit(session, outgoing, notes)
+        self._put_back(pool, generation, session)
+        return Report(answers, _conversation(session, notes, self._monotonic() - started))
+
+    async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Place]) -> Report:
+        """One message to one MX host; strangers' sessions are not kept."""
+        started = self._monotonic()
+        try:
+            session = await open_session(upstream, hostname=self._hostname, candidates=candidates, opportunistic=True)
+        except Failed as failed:
+            return _same(failed.answer, outgoing, self._monotonic() - started)
+        notes = list(session.notes)
+        answers = await submission.submit(session, outgoing, notes)
+        self._part(session)
+        return Report(answers, _conversation(session, notes, self._monotonic() - started))
+
+    def _put_back(self, pool: "_Pool", generation: int, session: Session) -> None:
+        """Keeps the session for the next message if it is good for one and nobody ordered otherwise meanwhile."""
+        wanted = self._idle > 0 and generation == pool.generation and self._pools.get(pool.upstream.name) is pool
+        if wanted and session.used < self._messages and session.line.alive:
+            pool.keep(session, self._idle, self._part)
+        else:
+            self._part(session)
+
+    def _part(self, session: Session) -> None:
+        """Says QUIT without keeping anybody waiting for it."""
+        if not session.line.alive:
+            session.line.close()
+            return
+        farewell = asyncio.get_running_loop().create_task(_quit(session))
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
+
+
+class _Pool:
+    """The kept sessions of one upstream; `generation` grows when those in use must not be kept either."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self.slots = asyncio.Semaphore(upstream.limits.connections)
+        self.generation = 0
+        self._kept: list[tuple[Session, asyncio.TimerHandle]] = []
+
+    def take(self) -> Session | None:
+        """The session used last that still seems alive."""
+        while self._kept:
+            session, expiry = self._kept.pop()
+            expiry.cancel()
+            if session.line.alive:
+                return session
+            session.line.close()
+        return None
+
+    def keep(self, session: Session, idle: float, part: Callable[[Session], None]) -> None:
+        expiry = asyncio.get_running_loop().call_later(idle, self._expire, session, part)
+        self._kept.append((session, expiry))
+
+    def _expire(self, session: Session, part: Callable[[Session], None]) -> None:
+        self._kept = [(kept, expiry) for kept, expiry in self._kept if kept is not session]
+        part(session)
+
+
+async def _quit(session: Session) -> None:
+    try:
+        session.line.write(b"QUIT\r\n")
+        await session.line.reply(_FAREWELL)
+    except Lost:
+        pass  # it is over either way
+    finally:
+        session.line.close()
+
+
+def _same(answer: Answer, outgoing: Outgoing, took: float) -> Report:
+    return Report(dict.fromkeys(outgoing.forward_paths, answer), Conversation(took=took))
+
+
+def _conversation(session: Session, notes: list[str], took: float) -> Conversation:
+    return Conversation(
+        peer=session.peer,
+        tls=session.tls,
+        mechanism=session.mechanism,
+        took=took,
+        max_size=session.max_size,
+        notes=tuple(dict.fromkeys(notes)),
+    )

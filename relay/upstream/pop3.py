@@ -1,0 +1,98 @@
+"""POP before SMTP: a POP3 login opens the SMTP door of some hosts for a while.  RFC 1939, RFC 2595, RFC 8314."""
+
+import asyncio
+import poplib
+import re
+import ssl
+from collections.abc import Callable
+
+from relay.mail.reply import Answer, Reply, Stage
+from relay.upstream import tls
+from relay.upstream.settings import Pop, TlsMode, Upstream
+
+_STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
+_EARLY = 0.9  # of the window: a message must not start inside it and end outside
+
+
+class Doors:
+    """Remembers which upstreams' doors are open, and until when."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._open_until: dict[str, float] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def forget(self, name: str) -> None:
+        """The next message logs in again, whatever is left of the window."""
+        self._open_until.pop(name, None)
+
+    async def open(self, upstream: Upstream) -> Answer | None:
+        """Logs in unless the door is open still; None when it is open, else the Answer at AUTH that says why not."""
+        pop = upstream.login.pop
+        if pop is None:
+            return _ours(530, "5.7.4", "`auth: pop` needs a `pop` section that says where to log in")
+        async with self._locks.setdefault(upstream.name, asyncio.Lock()):
+            if self._monotonic() < self._open_until.get(upstream.name, float("-inf")):
+                return None
+            asked = self._monotonic()
+            refusal = await asyncio.to_thread(_log_in, upstream, pop)
+            if refusal is None:
+                self._open_until[upstream.name] = asked + pop.window.total_seconds() * _EARLY
+            return refusal
+
+
+def _log_in(upstream: Upstream, pop: Pop) -> Answer | None:
+    """One login and QUIT.  Blocks; never more than one try with a password."""
+    where, timeout = f"{pop.host}:{pop.port}", upstream.timeout.total_seconds()
+    try:
+        session = _connect(pop, upstream, timeout)
+    except ssl.SSLError as error:
+        return _ours(454, "4.7.5", f"POP at {where}: {tls.explain(error, upstream)}", lost=True)
+    except poplib.error_proto as error:
+        return _ours(421, "4.4.2", f"POP at {where}: {_said(error)}", lost=True)
+    except OSError as error:
+        return _ours(421, "4.4.1", f"POP at {where} cannot be reached: {error.strerror or error}", lost=True)
+    try:
+        _authenticate(session, upstream)
+        session.quit()
+    except poplib.error_proto as error:
+        return _ours(535, "5.7.8", f"POP at {where} refuses the login: {_said(error)}")
+    except OSError as error:
+        return _ours(421, "4.4.2", f"POP at {where} broke off: {error.strerror or error}", lost=True)
+    finally:
+        session.close()
+    return None
+
+
+def _connect(pop: Pop, upstream: Upstream, timeout: float) -> poplib.POP3:
+    if pop.tls is TlsMode.IMPLICIT:
+        return poplib.POP3_SSL(pop.host, pop.port, timeout=timeout, context=tls.context_for(upstream.tls))
+    session = poplib.POP3(pop.host, pop.port, timeout=timeout)
+    if pop.tls is TlsMode.STARTTLS:
+        try:
+            session.stls(tls.context_for(upstream.tls))
+        except BaseException:
+            session.close()
+            raise
+    return session
+
+
+def _authenticate(session: poplib.POP3, upstream: Upstream) -> None:
+    """APOP where the banner has a time stamp, since it hides the password; else USER and PASS."""
+    user = upstream.login.username
+    password = upstream.login.password.reveal() if upstream.login.password else ""
+    if _STAMP.search(session.getwelcome()):
+        session.apop(user, password)
+    else:
+        session.user(user)
+        session.pass_(password)
+
+
+def _said(error: poplib.error_proto) -> str:
+    words = error.args[0] if error.args else b""
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+    return " ".join(text.split())
+
+
+def _ours(code: int, status: str, words: str, *, lost: bool = False) -> Answer:
+    return Answer(Stage.AUTH, Reply(code, status, words), lost=lost)

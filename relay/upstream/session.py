@@ -1,0 +1,235 @@
+"""From nothing to a session that takes MAIL: connect, TLS, EHLO, one AUTH; aiosmtplib's errors end here.
+
+aiosmtplib does connection, TLS and greeting; the conversation proper goes over our own Line (see line.py).
+RFC 5321 s3.1, s3.2, RFC 3207, RFC 4954.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import aiosmtplib
+
+from relay.mail.reply import Answer, Reply, Stage
+from relay.upstream import login, tls
+from relay.upstream.connect import Failed, Place, places, reach
+from relay.upstream.line import Line, garbage
+from relay.upstream.settings import Auth, TlsMode, Upstream
+
+Token = Callable[[Upstream], Awaitable[str | Answer]]
+"""Gets an OAuth access token, or says as an Answer at AUTH why there is none."""
+
+
+@dataclass
+class Session:
+    """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions."""
+
+    upstream: Upstream
+    line: Line
+    extensions: Mapping[str, str]
+    peer: str
+    tls: str = ""
+    mechanism: str = ""
+    used: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def max_size(self) -> int:
+        """The SIZE limit in octets that the server announced, 0 if none (RFC 1870)."""
+        value = self.extensions.get("size", "").split(" ")[0]
+        return int(value) if value.isascii() and value.isdigit() else 0
+
+    def offers(self, extension: str) -> bool:
+        return extension.lower() in self.extensions
+
+
+async def no_token(upstream: Upstream) -> str | Answer:
+    """The answer where no OAuth is at hand."""
+    words = f"there is no OAuth token for {upstream.name}; run `relay oauth login {upstream.name}` first"
+    return Answer(Stage.AUTH, Reply(535, "5.7.8", words))
+
+
+async def open_session(
+    upstream: Upstream,
+    *,
+    hostname: str,
+    token: Token = no_token,
+    candidates: Sequence[Place] = (),
+    opportunistic: bool = False,
+) -> Session:
+    """A session ready for MAIL.  Raises Failed with the Answer that every forward-path shares.
+
+    `candidates` are addresses to try instead of looking up the host; `opportunistic`: STARTTLS where offered,
+    in clear where not (RFC 7435), for the MX of strangers.
+    """
+    timeout = upstream.timeout.total_seconds()
+    sock, place = await reach(candidates or await places(upstream.host, upstream.port, timeout), timeout)
+    opener = _Opener(upstream, hostname, timeout)
+    try:
+        return await opener.run(sock, place, token, opportunistic)
+    except BaseException:
+        opener.smtp.close()
+        sock.close()
+        raise
+
+
+class _Opener:
+    """The steps to one session, each with its stage.  The caller closes on failure."""
+
+    def __init__(self, upstream: Upstream, hostname: str, timeout: float) -> None:
+        self.upstream = upstream
+        self.timeout = timeout
+        self.notes: list[str] = []
+        self.smtp = aiosmtplib.SMTP(
+            hostname=upstream.host.strip("[]"),
+            local_hostname=hostname,
+            timeout=timeout,
+            start_tls=False,
+            use_tls=upstream.tls.mode is TlsMode.IMPLICIT,
+        )
+
+    async def run(self, sock: socket.socket, place: Place, token: Token, opportunistic: bool) -> Session:
+        encrypted = self.upstream.tls.mode is TlsMode.IMPLICIT
+        if self.upstream.tls.mode is not TlsMode.NONE:
+            self.smtp.tls_context = await self._context()
+        await self._connect(sock)
+        if encrypted:
+            self._check_pin()
+        await self._hello(may_fall_back=not encrypted)
+        if self.upstream.tls.mode is TlsMode.STARTTLS and (not opportunistic or self.smtp.supports_extension("starttls")):
+            await self._starttls()
+            encrypted = True
+        version = self._tls_version() if encrypted else ""
+        mechanism = await self._log_in(token, encrypted)
+        extensions = dict(self.smtp.esmtp_extensions)
+        line = Line(cast(asyncio.Transport, self.smtp.transport))
+        return Session(self.upstream, line, extensions, str(place), version, mechanism, notes=self.notes)
+
+    async def _context(self) -> ssl.SSLContext:
+        try:
+            return await asyncio.to_thread(tls.context_for, self.upstream.tls)
+        except OSError as error:
+            words = f"ca_file {self.upstream.tls.ca_file} cannot be used: {error.strerror or error}"
+            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
+
+    async def _connect(self, sock: socket.socket) -> None:
+        try:
+            await self.smtp.connect(sock=sock)
+        except aiosmtplib.SMTPConnectResponseError as error:
+            raise Failed(_said(Stage.CONNECT, error)) from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise Failed(_said(Stage.CONNECT, error)) from None
+        except aiosmtplib.SMTPConnectError as error:
+            raise Failed(self._no_greeting(error.__cause__)) from None
+
+    def _no_greeting(self, cause: BaseException | None) -> Answer:
+        """aiosmtplib folds the TLS handshake and the greeting into one; the cause tells them apart."""
+        if isinstance(cause, aiosmtplib.SMTPServerDisconnected):
+            return _lost(Stage.CONNECT, "the server closed the connection before its greeting")
+        if isinstance(cause, aiosmtplib.SMTPTimeoutError):
+            return _lost(Stage.CONNECT, f"the server sent no greeting within {self.timeout:g} seconds{self._hint()}")
+        if self.upstream.tls.mode is TlsMode.IMPLICIT:
+            return self._untrusted(cause)
+        return _lost(Stage.CONNECT, f"the connection broke before the greeting: {cause}")
+
+    def _hint(self) -> str:
+        if self.upstream.tls.mode is TlsMode.IMPLICIT:
+            return ""
+        return "; if this port begins with TLS, as 465 does, set `tls: implicit`"
+
+    def _untrusted(self, cause: BaseException | None) -> Answer:
+        error = cause if isinstance(cause, Exception) else OSError()
+        return Answer(Stage.TLS, Reply(454, "4.7.5", tls.explain(error, self.upstream)), lost=True)
+
+    async def _hello(self, may_fall_back: bool) -> None:
+        """EHLO; HELO where it is not understood and neither TLS nor a login is needed (RFC 5321 s3.2)."""
+        try:
+            await self._said_at(Stage.HELLO, self.smtp.ehlo())
+        except Failed as failed:
+            needed = self.upstream.login.username and self.upstream.login.auth not in (Auth.NONE, Auth.POP)
+            plain = may_fall_back and not needed and self.upstream.tls.mode is TlsMode.NONE
+            if failed.answer.lost or not failed.answer.reply.permanent or not plain:
+                raise
+            await self._said_at(Stage.HELLO, self.smtp.helo())
+            self.notes.append("HELO, since the server does not understand EHLO")
+
+    async def _starttls(self) -> None:
+        if not self.smtp.supports_extension("starttls"):
+            words = f"{self.upstream.host} offers no STARTTLS on port {self.upstream.port}; try port 465 with `tls: implicit`"
+            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words)))
+        try:
+            await self._said_at(Stage.TLS, self.smtp.starttls())
+        except (ssl.SSLError, OSError) as error:
+            raise Failed(self._untrusted(error)) from None
+        self._check_pin()
+        await self._said_at(Stage.HELLO, self.smtp.ehlo())  # what was announced in clear is void, RFC 3207 s4.2
+
+    def _check_pin(self) -> None:
+        ssl_object = self.smtp.get_transport_info("ssl_object")
+        if problem := tls.pin_problem(self.upstream.tls, ssl_object.getpeercert(binary_form=True)):
+            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", f"{self.upstream.host}: {problem}"), lost=True))
+
+    def _tls_version(self) -> str:
+        return str(self.smtp.get_transport_info("ssl_object").version() or "")
+
+    async def _log_in(self, token: Token, encrypted: bool) -> str:
+        """At most one AUTH command for each connection: providers lock accounts after a few wrong ones."""
+        settings = self.upstream.login
+        choice = login.choose(settings, self.smtp.server_auth_methods, encrypted=encrypted)
+        if choice.problem:
+            raise Failed(Answer(Stage.AUTH, Reply(530, "5.7.4", choice.problem)))
+        if not choice.mechanism:
+            return ""
+        secret: str | Answer = settings.password.reveal() if settings.password else ""
+        if choice.mechanism == "XOAUTH2":
+            secret = await token(self.upstream)
+        if isinstance(secret, Answer):
+            raise Failed(secret)
+        await self._auth(choice.mechanism, settings.username, secret)
+        return choice.mechanism
+
+    async def _auth(self, mechanism: str, username: str, secret: str) -> None:
+        words, reason = login.opening(mechanism, username, secret), ""
+        for turn in range(4):
+            reply = await self._said_at(Stage.AUTH, self.smtp.execute_command(*words))
+            if reply.code == 235:
+                return
+            if reply.code != 334:
+                break
+            if mechanism == "XOAUTH2":
+                # the reason comes as a challenge; an empty answer to it brings the refusal proper
+                reason, words = login.told(reply.text), (b"",)
+            else:
+                words = (login.response(mechanism, username, secret, reply.text, turn),)
+        if not (reply.transient or reply.permanent):
+            raise Failed(_lost(Stage.AUTH, f"the login ended with {reply}"))
+        text = f"{reply.text} ({reason})" if reason else reply.text
+        raise Failed(Answer(Stage.AUTH, Reply(reply.code, reply.status, text)))
+
+    async def _said_at(self, stage: Stage, command: Awaitable[aiosmtplib.SMTPResponse]) -> Reply:
+        """The reply to a command; raises Failed where there is none, and for what aiosmtplib takes for a refusal."""
+        try:
+            code, text = await command
+        except aiosmtplib.SMTPResponseException as error:
+            raise Failed(_said(stage, error)) from None
+        except aiosmtplib.SMTPTimeoutError:
+            raise Failed(_lost(stage, f"the server gave no reply within {self.timeout:g} seconds")) from None
+        except aiosmtplib.SMTPServerDisconnected:
+            raise Failed(_lost(stage, "the server closed the connection")) from None
+        if not 200 <= code < 600:
+            raise Failed(Answer(stage, garbage(f"{code} {text}".encode()), lost=True))
+        return Reply.of(code, text)
+
+
+def _said(stage: Stage, error: aiosmtplib.SMTPResponseException) -> Answer:
+    """The refusal that aiosmtplib raised; its code -1 stands for what is no reply at all."""
+    if not 400 <= error.code < 600:
+        return Answer(stage, garbage(str(error.message).encode()), lost=True)
+    return Answer(stage, Reply.of(error.code, error.message))
+
+
+def _lost(stage: Stage, words: str) -> Answer:
+    return Answer(stage, Reply(421, "4.4.2", words), lost=True)
