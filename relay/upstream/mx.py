@@ -58,7 +58,31 @@ class Direct:
                 break
         return report
 
-    def _place(address: str, port: int) -> Place:
+    async def _to_host(self, host: str, outgoing: Outgoing) -> Report:
+        """STARTTLS where offered, unverified: in clear is what there would be otherwise."""
+        try:
+            addresses = await self.resolver.addresses(host)
+        except (NoSuchName, NoAnswer) as error:
+            return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"))
+        if not addresses:
+            return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"))
+        places = alternating([_place(address, self.port) for address in addresses])
+        tls = Tls(TlsMode.STARTTLS, verify=False)
+        stranger = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
+        report = await self.visit(stranger, outgoing, places)
+        if not all(answer.stage is Stage.TLS for answer in report.answers.values()):
+            return report
+        clear = await self.visit(replace(stranger, tls=Tls(TlsMode.NONE)), outgoing, places)
+        notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
+        return Report(clear.answers, replace(clear.conversation, notes=notes))
+
+
+def _elsewhere(answer: Answer) -> bool:
+    """Whether the domain's next host may do better: this one could not be spoken to at all."""
+    return answer.stage.before(Stage.MAIL) or (answer.lost and answer.stage is not Stage.CONTENT)
+
+
+def _place(address: str, port: int) -> Place:
     return Place(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
 
 
