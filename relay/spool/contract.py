@@ -75,8 +75,13 @@ class Spool(Protocol):
     async def order(self, order: Order, now: datetime) -> int:
         """Carries out an operator's order; the number of messages that it applied to."""
 
-    async def entries(self, states: frozenset[State] | None = None, limit: int = 1000) -> list[StoredEntry]:
-        """Messages with at least one recipient in one of `states` (None: any), oldest first, without trail or content."""
+    async def entries(
+        self, states: frozenset[State] | None = None, limit: int = 1000, *, newest: bool = False
+    ) -> list[StoredEntry]:
+        """Messages with at least one recipient in one of `states` (None: any), oldest first, without trail or content.
+
+        Of more than `limit` the oldest ones; with `newest` the newest ones, still oldest first.
+        """
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         """One message with its trail; its content may be iterated while it is kept."""

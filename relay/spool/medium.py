@@ -23,7 +23,8 @@ _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full
 def translate(error: sqlite3.Error, path: Path) -> SpoolFull | SpoolBroken:
     """The house's own exception for one of SQLite's."""
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
-    if name.startswith("SQLITE_FULL") or (name.startswith("SQLITE_IOERR") and free_octets(path) < _FULL_BELOW):
+    maybe_full = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and 0 <= free_octets(path) < _FULL_BELOW
+    if name.startswith("SQLITE_FULL") or maybe_full:
         return SpoolFull(f"the disk of {path} is full")
     return SpoolBroken(f"{path}: {error} ({name})")
 
@@ -38,11 +39,11 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def free_octets(path: Path) -> int:
-    """What the file system has left for us beside `path`; 0 if it cannot tell."""
+    """What the file system has left for us beside `path`; -1 if it cannot tell."""
     try:
         stat = os.statvfs(path.parent)
     except OSError:
-        return 0
+        return -1
     return stat.f_bavail * stat.f_frsize
 
 

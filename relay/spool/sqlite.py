@@ -1,18 +1,19 @@
 """The spool in one SQLite file: one writer thread, readers of their own, leases in memory."""
 
 import asyncio
+import contextlib
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from relay import events
 from relay.spool import keeping, looking
-from relay.spool.content import SMALL, Memory, StoredContent
+from relay.spool.content import Memory, StoredContent
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import (
     Action,
@@ -27,16 +28,13 @@ from relay.spool.entry import (
     Tally,
     TrailLine,
 )
+from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
 from relay.spool.medium import Lock, Room, prepare, reader, translated
-from relay.spool.rows import blocks, row_entry
+from relay.spool.rows import row_entry
 from relay.spool.writer import Job, Writer
 
 T = TypeVar("T")
 
-ENOUGH_TO_SETTLE = 2_000_000
-"""Octets that must be free before a message is handed out: what is sent must also be remembered."""
-
-_SLICE = 16  # blocks of large content in one transaction: others wait for 1 MiB, not for 50
 _LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
 _STALLED_SLEEP = 1.0
 _VACUUM_PAGES = 2000
@@ -67,8 +65,6 @@ class SqliteSpool:
         self._memory = Memory()
         self._leases: dict[int, _Lease] = {}
         self._lease_numbers = itertools.count(1)
-        self._ids: Iterator[int] = itertools.count(1)
-        self._arriving: set[int] = set()
         self._work = asyncio.Event()
         self._stalled = False
 
@@ -82,16 +78,19 @@ class SqliteSpool:
         except BaseException:
             lock.let_go()
             raise
-        spool._writer.start()
         try:
-            spool._ids = itertools.count(1 + await spool._look(looking.last_message))
-            await spool._write(lambda db: keeping.sweep(db, ()))
-        except SpoolFull:
-            pass  # it must open all the same, to empty itself; tidy sweeps later
+            await spool._start()
         except BaseException:
             await spool.close()
             raise
         return spool
+
+    async def _start(self) -> None:
+        self._writer.start()
+        last = await self._writer.look(looking.last_message)
+        self._intake = Intake(self._writer, self._room, self._memory, last)
+        with contextlib.suppress(SpoolFull):  # it must open all the same, to empty itself; tidy sweeps later
+            await self._writer.write(lambda db: keeping.sweep(db, ()))
 
     @property
     def syncs(self) -> int:
@@ -102,7 +101,7 @@ class SqliteSpool:
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolBroken, ValueError for an entry that contradicts itself."""
-        await self._store(entry, trail, lambda _: None)
+        await self._intake.store(entry, trail)
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
@@ -116,83 +115,9 @@ class SqliteSpool:
             keeping.strike_off(db, told, about)
 
         if notice is None:
-            await self._write(strike)
+            await self._writer.write(strike)
         else:
-            await self._store(notice, own, strike)
-
-    async def _store(self, entry: Entry, trail: tuple[TrailLine, ...], also: Callable[[sqlite3.Connection], None]) -> None:
-        if not entry.envelope.forward_paths:
-            raise ValueError(f"{entry.queue_id} has no recipient")
-        message = next(self._ids)
-        if entry.size <= SMALL:
-            await self._store_small(message, entry, trail, also)
-            return
-        self._arriving.add(message)
-        try:
-            await self._store_large(message, entry, trail, also)
-        except BaseException:
-            self._take_back(message)
-            raise
-        self._arriving.discard(message)
-
-    async def _store_small(
-        self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Callable[[sqlite3.Connection], None]
-    ) -> None:
-        content = tuple(blocks(entry.content))
-        _check_size(entry, sum(map(len, content)))
-
-        def work(db: sqlite3.Connection) -> None:
-            self._check_room(entry)
-            keeping.add_content(db, message, 0, content)
-            keeping.add_entry(db, message, entry, trail)
-            also(db)
-
-        await self._write(work, after=lambda _: self._memory.keep(message, content), wakes=True)
-
-    async def _store_large(
-        self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Callable[[sqlite3.Connection], None]
-    ) -> None:
-        """In slices, each a job among others, and the message itself only when all of it is there."""
-        self._check_room(entry)
-        source, seq, octets = blocks(entry.content), 0, 0
-        while piece := await asyncio.to_thread(lambda: tuple(itertools.islice(source, _SLICE))):
-            first, octets = seq, octets + sum(map(len, piece))
-            if octets > entry.size:
-                break
-
-            def work(db: sqlite3.Connection, first: int = first, piece: tuple[bytes, ...] = piece) -> None:
-                keeping.add_content(db, message, first, piece)
-
-            await self._write(work)
-            seq += len(piece)
-        _check_size(entry, octets)
-
-        def last(db: sqlite3.Connection) -> None:
-            keeping.add_entry(db, message, entry, trail)
-            also(db)
-
-        await self._write(last, wakes=True)
-
-    def _take_back(self, message: int) -> None:
-        """Removes the slices of a commit that failed; if even that cannot be written, tidy does it later."""
-
-        def gone(future: "asyncio.Future[Any]") -> None:
-            self._arriving.discard(message)
-            if not future.cancelled():
-                future.exception()
-
-        try:
-            # the commit may have been cut off after it was written: then the message is there, and stays
-            job = Job(lambda db: keeping.sweep(db, self._arriving - {message}))
-            self._writer.submit(job).add_done_callback(gone)
-        except SpoolBroken:
-            self._arriving.discard(message)
-
-    def _check_room(self, entry: Entry) -> None:
-        # a notice of our own may use the reserve: it is small, and a failure must be told
-        left = self._room.free() - ENOUGH_TO_SETTLE if entry.notice else self._room.left()
-        if entry.size > left:
-            raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
+            await self._intake.store(notice, own, strike)
 
     # -- relaying -------------------------------------------------------------------------------------------------
 
@@ -251,7 +176,7 @@ class SqliteSpool:
             if content_went:
                 self._memory.forget(lease.message)
 
-        await self._write(work, after=after, owed=True, wakes=True)
+        await self._writer.write(work, after=after, owed=True, wakes=True)
 
     async def release(self, claim: Claim) -> None:
         """Gives the lease back."""
@@ -281,7 +206,7 @@ class SqliteSpool:
             return found and found[1]
 
         try:
-            return await self._look(work)
+            return await self._writer.look(work)
         except SpoolBroken:
             return None
 
@@ -294,7 +219,7 @@ class SqliteSpool:
             if order.action is Action.REMOVE:
                 self._forget(chosen)
 
-        return len(await self._write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True))
+        return len(await self._writer.write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True))
 
     def _forget(self, messages: list[int]) -> None:
         gone = set(messages)
@@ -310,12 +235,20 @@ class SqliteSpool:
         def forget(db: sqlite3.Connection) -> list[int]:
             return keeping.forget_old(db, now, keep, self._leased(), _FORGET_AT_ONCE)
 
-        while len(await self._write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
+        while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
-        await self._write(lambda db: keeping.sweep(db, self._arriving))
-        while self._room.free_pages and await self._write(_give_back_pages):
+        await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving))
+        while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
-        await self._look(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        await self._writer.look(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+
+    def _give_back_pages(self, db: sqlite3.Connection) -> bool:
+        """One slice of vacuum; whether there is more to do."""
+        before = looking.free_pages(db)
+        if before:
+            db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # execute() would give back a single page
+            self._room.changed(looking.free_pages(db))
+        return 0 < looking.free_pages(db) < before
 
     async def close(self) -> None:
         """Writes what is in hand and lets go of the file."""
@@ -352,7 +285,7 @@ class SqliteSpool:
         return await self._read(looking.pending_notices)
 
     def room(self) -> int:
-        return self._room.left()
+        return self._intake.left()
 
     # -- ways to the file -----------------------------------------------------------------------------------------
 
@@ -367,34 +300,8 @@ class SqliteSpool:
 
         return await asyncio.to_thread(ask)
 
-    async def _look(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        answer: T = await self._writer.submit(Job(question, looks=True))
-        return answer
-
-    async def _write(
-        self,
-        work: Callable[[sqlite3.Connection], T],
-        *,
-        after: Callable[[Any], None] | None = None,
-        owed: bool = False,
-        wakes: bool = False,
-    ) -> T:
-        answer: T = await self._writer.submit(Job(work, after=after, owed=owed, wakes=wakes))
-        return answer
-
     def _told(self, wake: bool, news: list[str]) -> None:
         if wake:
             self._work.set()
         for trouble in news:
             events.note("broken", trouble)
-
-
-def _check_size(entry: Entry, octets: int) -> None:
-    if octets != entry.size:
-        raise ValueError(f"{entry.queue_id}: size says {entry.size} octets, its content has another number")
-
-
-def _give_back_pages(db: sqlite3.Connection) -> bool:
-    """One slice of vacuum; whether there is more to do."""
-    db.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
-    return looking.free_pages(db) > 0

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.medium import Room, translate, writer
+
+T = TypeVar("T")
 
 BATCH = 200
 _RETRY_EVERY = 0.5  # seconds between tries to write what is owed
@@ -80,6 +82,23 @@ class Writer:
         job.future = self._loop.create_future()
         self._jobs.put(job)
         return job.future
+
+    async def write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        after: Callable[[Any], None] | None = None,
+        owed: bool = False,
+        wakes: bool = False,
+    ) -> T:
+        """What `work` made of the connection, once it is durable.  Raises what `work` raised, SpoolFull, SpoolBroken."""
+        answer: T = await self.submit(Job(work, after=after, owed=owed, wakes=wakes))
+        return answer
+
+    async def look(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Asks between two transactions, so the answer holds nothing that could still be lost."""
+        answer: T = await self.submit(Job(question, looks=True))
+        return answer
 
     async def close(self) -> int:
         """Writes what is in hand, ends the thread; the number of settlements that could not be written."""

@@ -1,0 +1,119 @@
+"""Accepting: an entry with all its content becomes durable, or nothing of it stays."""
+
+import asyncio
+import itertools
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from relay.spool import keeping
+from relay.spool.content import SMALL, Memory
+from relay.spool.contract import SpoolBroken, SpoolFull
+from relay.spool.entry import Entry, TrailLine
+from relay.spool.medium import Room
+from relay.spool.rows import blocks
+from relay.spool.writer import Job, Writer
+
+ENOUGH_TO_SETTLE = 2_000_000
+"""Octets of the reserve that nothing but settlements may use: what was sent must also be remembered."""
+
+_SLICE = 16  # blocks of large content in one transaction: others wait for 1 MiB, not for 50
+
+Also = Callable[[sqlite3.Connection], None]
+"""What is to be written in the same transaction as the entry."""
+
+
+class Intake:
+    """Stores entries by the writer thread; `last` is the highest message id there is."""
+
+    def __init__(self, writer: Writer, room: Room, memory: Memory, last: int) -> None:
+        self._writer = writer
+        self._room = room
+        self._memory = memory
+        self._ids = itertools.count(last + 1)
+        self._arriving: dict[int, int] = {}
+
+    @property
+    def arriving(self) -> frozenset[int]:
+        """Messages whose content is being written before they are there themselves."""
+        return frozenset(list(self._arriving))
+
+    def left(self) -> int:
+        """Octets that may still be accepted: what is free, less the reserve and what has been promised already."""
+        return self._room.left() - sum(list(self._arriving.values()))
+
+    async def store(self, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None = None) -> None:
+        """Durable when it returns.  Raises SpoolFull, SpoolBroken; ValueError for an entry that contradicts itself."""
+        if not entry.envelope.forward_paths:
+            raise ValueError(f"{entry.queue_id} has no recipient")
+        message = next(self._ids)
+        self._check_room(entry)
+        self._arriving[message] = entry.size
+        try:
+            if entry.size <= SMALL:
+                await self._store_small(message, entry, trail, also)
+            else:
+                await self._store_large(message, entry, trail, also)
+        except BaseException:
+            self._take_back(message)
+            raise
+        del self._arriving[message]
+
+    async def _store_small(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
+        content = tuple(blocks(entry.content))
+        _check_size(entry, sum(map(len, content)))
+
+        def work(db: sqlite3.Connection) -> None:
+            keeping.add_content(db, message, 0, content)
+            _add(db, message, entry, trail, also)
+
+        await self._writer.write(work, after=lambda _: self._memory.keep(message, content), wakes=True)
+
+    async def _store_large(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
+        """In slices, each a job among others; the message itself only when all of its content is there."""
+        source, seq, octets = blocks(entry.content), 0, 0
+        while piece := await asyncio.to_thread(lambda: tuple(itertools.islice(source, _SLICE))):
+            octets += sum(map(len, piece))
+            if octets > entry.size:
+                break
+
+            def work(db: sqlite3.Connection, first: int = seq, piece: tuple[bytes, ...] = piece) -> None:
+                keeping.add_content(db, message, first, piece)
+
+            await self._writer.write(work)
+            seq += len(piece)
+            self._arriving[message] = entry.size - octets
+        _check_size(entry, octets)
+        await self._writer.write(lambda db: _add(db, message, entry, trail, also), wakes=True)
+
+    def _take_back(self, message: int) -> None:
+        """Removes the slices of a commit that failed; if even that cannot be written, tidy does it later."""
+
+        def gone(future: "asyncio.Future[Any]") -> None:
+            self._arriving.pop(message, None)
+            if not future.cancelled():
+                future.exception()  # marks it as seen
+
+        try:
+            # a commit whose caller was cancelled may have been written all the same: sweep spares what has a message
+            job = Job(lambda db: keeping.sweep(db, self.arriving - {message}))
+            self._writer.submit(job).add_done_callback(gone)
+        except SpoolBroken:
+            self._arriving.pop(message, None)
+
+    def _check_room(self, entry: Entry) -> None:
+        # a notice of our own may use the reserve: it is small, and a failure must be told
+        left = self._room.free() - ENOUGH_TO_SETTLE if entry.notice else self.left()
+        if entry.size > left:
+            raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
+
+
+def _add(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
+    keeping.add_entry(db, message, entry, trail)
+    if also:
+        also(db)
+
+
+def _check_size(entry: Entry, octets: int) -> None:
+    if octets != entry.size:
+        raise ValueError(f"{entry.queue_id}: its size is given as {entry.size} octets, but its content has another number")
