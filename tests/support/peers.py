@@ -66,8 +66,9 @@ class Papers:
 
 
 def papers(directory: Path) -> Papers:
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1", "localhost", "mail.isp.example")
+    # RSA, for OpenSMTPD 6.8 cannot use an elliptic key.
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    issued = authority.issue_cert("127.0.0.1", "localhost", "mail.isp.example", key_type=trustme.KeyType.RSA)
     ca_file = directory / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
     chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
@@ -258,6 +259,7 @@ hostname = dovecot.test
 submission_relay_host = 127.0.0.1
 submission_relay_port = %(sink)d
 submission_relay_trusted = no
+first_valid_uid = 1
 passdb {
   driver = static
   args = password=%(password)s
@@ -330,12 +332,15 @@ tls_certificate = /etc/exim-cert.pem
 tls_privatekey = /etc/exim-key.pem
 auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}}
 acl_smtp_rcpt = rcpt
-acl_smtp_data =
+acl_smtp_data = content
+notifier_socket =
 message_size_limit = 60M
 begin acl
 rcpt:
   accept authenticated = *
   deny message = 5.7.1 log in first
+content:
+  accept
 begin routers
 all:
   driver = accept
@@ -398,6 +403,7 @@ chmod 600 /etc/smtpd-key.pem
 printf '%s %s\n' 'USER' "$(smtpctl encrypt 'PASSWORD')" > /etc/smtpd-users
 cp /srv/peer/smtpd.conf /etc/smtpd-t.conf
 chmod 600 /etc/smtpd-t.conf
+mkdir -p /var/spool/smtpd
 chmod 711 /var/spool/smtpd
 exec smtpd -d -f /etc/smtpd-t.conf
 """
