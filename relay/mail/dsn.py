@@ -1,0 +1,318 @@
+"""Failure and delay notices: plain words on top, the facts for machines below.
+
+One notice may tell of several recipients and several messages.  It has the null reverse-path in its envelope, which
+is not written here.  RFC 3464, RFC 6522, RFC 6533, RFC 3834.  Pure.
+"""
+
+import base64
+import hashlib
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.header import decode_header, make_header
+from email.utils import format_datetime
+
+from relay.mail.address import Address
+from relay.mail.mailbox import encoded, fold, quoted
+from relay.mail.message import Field
+
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
+_MESSAGE_ID = re.compile(rb"<[!-;=?-~]+@[!-;=?-~]+>\Z")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
+_WIDTH = 76
+_HEADER_BOUND = 20_000
+"""Octets of the original's header section that go back with a notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What has become of one recipient.  `code` 0: nobody answered, `said` is ours; `retry_until` only for delays.
+
+    `remote` is the upstream as a host name or `[address]`, `upstream` its name in the configuration; `cause` and
+    `remedy` are sentences; `original` is the recipient as the device gave it, where another was used.
+    """
+
+    recipient: Address
+    failed: bool
+    expired: bool = False
+    code: int = 0
+    status: str = ""
+    said: str = ""
+    upstream: str = ""
+    remote: str = ""
+    attempts: int = 0
+    tried_at: datetime | None = None
+    retry_until: datetime | None = None
+    cause: str = ""
+    remedy: str = ""
+    original: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message that a notice is about: what identifies it, its header fields, and its recipients' fates."""
+
+    queue_id: str
+    accepted_at: datetime
+    sender: Address | None
+    told: tuple[Told, ...]
+    client: str = ""
+    fields: tuple[Field, ...] = field(default=(), repr=False)
+
+    def value(self, name: str) -> bytes:
+        return next((each.value for each in self.fields if each.name == name), b"")
+
+    @property
+    def subject(self) -> str:
+        """The subject as a person reads it, in one line of at most 120 characters; "" if there is none."""
+        return readable(self.value("subject"))[:120]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice ready to be queued: its octets (CRLF, 7 bit), and its subject and text for other channels."""
+
+    content: bytes
+    subject: str
+    text: str
+    message_id: str
+
+
+def compose(letters: Sequence[Letter], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
+    """One notice about all these letters.  Each of them must have at least one `told`."""
+    subject = _subject(letters)
+    text = _text(letters, hostname)
+    parts = [_text_part(text), _part(b"message/delivery-status", _status(letters, hostname))]
+    if len(letters) == 1:  # several headers in one part would be none (RFC 6522 s4)
+        parts.append(_part(b"text/rfc822-headers", _header_of(letters[0])))
+    message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
+    head = _head(subject, to, hostname, message_id, now)
+    if len(letters) == 1 and _MESSAGE_ID.match(letters[0].value("message-id")):
+        head += fold(b"In-Reply-To", letters[0].value("message-id"))
+    return Notice(_report(head, parts), subject, text, message_id)
+
+
+def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
+    """A message of our own that is not about one letter: an upstream refuses the login, nothing moves."""
+    message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
+    body = f"{_wrap(text)}\n\n-- \nThe mail relay on {hostname}\n"
+    content = _head(_line(subject), to, hostname, message_id, now) + _text_part(body)
+    return Notice(content, _line(subject), body, message_id)
+
+
+def _head(subject: str, to: Address, hostname: str, message_id: str, now: datetime) -> bytes:
+    name, host = quoted(f"Mail relay on {hostname}"), _ascii(hostname) or "localhost"
+    return b"".join(
+        [
+            fold(b"Date", format_datetime(now).encode()),
+            fold(b"From", name + f" <postmaster@{host}>".encode()),
+            fold(b"To", str(to).encode("utf-8", "replace")),
+            fold(b"Subject", subject.encode() if subject.isascii() else encoded(subject)),
+            fold(b"Message-ID", message_id.encode()),
+            fold(b"Auto-Submitted", b"auto-replied"),
+            fold(b"MIME-Version", b"1.0"),
+        ]
+    )
+
+
+def _report(head: bytes, parts: Sequence[bytes]) -> bytes:
+    """A multipart/report whose boundary nobody could have foretold, and so nobody put into what is quoted."""
+    boundary = b"=_notice_" + hashlib.sha256(b"".join(parts)).hexdigest()[:32].encode()
+    kind = b'multipart/report; report-type=delivery-status; boundary="' + boundary + b'"'
+    body = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    return head + fold(b"Content-Type", kind) + b"\r\n" + body + b"--" + boundary + b"--\r\n"
+
+
+def _part(kind: bytes, octets: bytes) -> bytes:
+    return b"Content-Type: " + kind + b"\r\n\r\n" + octets
+
+
+def _text_part(text: str) -> bytes:
+    octets = text.replace("\n", "\r\n").encode("utf-8", "replace")
+    if octets.isascii():
+        return b"Content-Type: text/plain; charset=us-ascii\r\n\r\n" + octets
+    head = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    return head + base64.encodebytes(octets).replace(b"\n", b"\r\n")
+
+
+def _subject(letters: Sequence[Letter]) -> str:
+    failed = any(told.failed for letter in letters for told in letter.told)
+    what = "Not delivered" if failed else "Late"
+    if len(letters) > 1:
+        return f"{what}: {len(letters)} messages"
+    name = f"{what}: {letters[0].subject or 'a message without a subject'}"
+    others = len(letters[0].told) - 1
+    return _line(f"{name} (to {letters[0].told[0].recipient}{f' and {others} more' if others else ''})")
+
+
+def _text(letters: Sequence[Letter], hostname: str) -> str:
+    lines = [f"This is the mail relay on {hostname}.", ""]
+    for letter in letters:
+        lines += _letter_text(letter)
+    return "\n".join(_CONTROL.sub(" ", line).rstrip() for line in lines).rstrip() + "\n"
+
+
+def _letter_text(letter: Letter) -> list[str]:
+    sender = str(letter.sender) if letter.sender else "nobody (<>)"
+    origin = f", sent by the device {letter.client}" if letter.client else ""
+    title = f'"{letter.subject}"' if letter.subject else "without a subject"
+    lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(letter.accepted_at)}")
+    for failed, says in ((True, "could not be delivered to:"), (False, "is late; it has not yet been delivered to:")):
+        told = [each for each in letter.told if each.failed is failed]
+        if told:
+            lines += [says, "", *(line for each in told for line in _told_text(each))]
+    if any(each.failed for each in letter.told):
+        lines += _wrapped(
+            f"The message is kept for some time. `relay queue show {letter.queue_id}` tells its whole story, "
+            f"`relay queue release {letter.queue_id}` sends it once more, with `--via NAME` by another upstream."
+        )
+    else:
+        lines += _wrapped(f"`relay queue show {letter.queue_id}` tells its whole story.")
+    return [*lines, ""]
+
+
+def _told_text(told: Told) -> list[str]:
+    lines = [f"  {told.recipient}"]
+    if told.expired:
+        lines += _item("What happened", f"It was tried {told.attempts} times and is given up now.")
+    if told.cause:
+        lines += _item("Why", told.cause)
+    if told.remedy:
+        lines += _item("What to do", told.remedy)
+    words = " ".join(word for word in (str(told.code) if told.code else "", _shown_status(told), told.said) if word)
+    if words:
+        lines += _item(f"{told.upstream or 'The relay'} said", words[:600])
+    if told.retry_until:
+        lines += _item("How it goes on", f"The relay goes on trying until {_when(told.retry_until)}.")
+    return [*lines, ""]
+
+
+def _shown_status(told: Told) -> str:
+    return "" if told.status in told.said else told.status
+
+
+def _item(label: str, words: str) -> list[str]:
+    return textwrap.wrap(
+        _line(words), _WIDTH, initial_indent=f"    {label}: ", subsequent_indent="      ", break_on_hyphens=False
+    ) or [f"    {label}:"]
+
+
+def _wrapped(words: str) -> list[str]:
+    return textwrap.wrap(_line(words), _WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
+def _wrap(text: str) -> str:
+    return "\n".join("\n".join(_wrapped(paragraph)) for paragraph in text.split("\n")).strip()
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
+
+
+def _status(letters: Sequence[Letter], hostname: str) -> bytes:
+    """The fields of message/delivery-status: those of the message, then a group for each recipient (RFC 3464 s2)."""
+    about = [fold(b"Reporting-MTA", b"dns; " + (_ascii(hostname) or "localhost").encode())]
+    if len(letters) == 1:
+        about.append(fold(b"X-Relay-Queue-ID", letters[0].queue_id.encode()))
+        about.append(fold(b"Arrival-Date", format_datetime(letters[0].accepted_at).encode()))
+    groups = [b"".join(about)]
+    for letter in letters:
+        extra = [] if len(letters) == 1 else [fold(b"X-Relay-Queue-ID", letter.queue_id.encode())]
+        groups += [b"".join([*_recipient_fields(told), *extra]) for told in letter.told]
+    return b"\r\n".join(groups)
+
+
+def _recipient_fields(told: Told) -> list[bytes]:
+    fields = []
+    if told.original:
+        fields.append(fold(b"Original-Recipient", _typed(told.original)))
+    fields.append(fold(b"Final-Recipient", _typed(told.recipient)))
+    fields.append(fold(b"Action", b"failed" if told.failed else b"delayed"))
+    fields.append(fold(b"Status", status_of(told).encode()))
+    if told.remote:
+        fields.append(fold(b"Remote-MTA", b"dns; " + _ascii(told.remote).encode()))
+    if told.code:
+        words = " ".join(word for word in (str(told.code), _shown_status(told), told.said) if word)
+        fields.append(_diagnostic("smtp", words))
+    elif told.said:
+        fields.append(_diagnostic("x-relay", told.said))
+    if told.tried_at:
+        fields.append(fold(b"Last-Attempt-Date", format_datetime(told.tried_at).encode()))
+    if told.retry_until and not told.failed:
+        fields.append(fold(b"Will-Retry-Until", format_datetime(told.retry_until).encode()))
+    return fields
+
+
+def status_of(told: Told) -> str:
+    """The status to report: a failure has class 5 (5.4.7 when time ran out), a delay class 4 (RFC 3464 s2.3.4)."""
+    if told.expired:
+        return "5.4.7"
+    wanted = "5" if told.failed else "4"
+    if _STATUS.match(told.status) and told.status[0] == wanted:
+        return told.status
+    return f"{wanted}.0.0"
+
+
+def _diagnostic(kind: str, words: str) -> bytes:
+    """The upstream's own words, cut into words that can be folded."""
+    plain = _line(words).encode("ascii", "backslashreplace").decode()[:2000]
+    foldable = re.sub(r"(\S{500})(?=\S)", r"\1 ", plain)
+    return fold(b"Diagnostic-Code", f"{kind}; {foldable}".encode())
+
+
+def _typed(address: Address) -> bytes:
+    """An address with its type; one with 8-bit letters in the 7-bit spelling of RFC 6533 s3."""
+    written = _CONTROL.sub("?", str(address))
+    if written.isascii():
+        return b"rfc822; " + written.encode()
+    return b"utf-8; " + "".join(_xtext(char) for char in written).encode()
+
+
+def _xtext(char: str) -> str:
+    return char if char.isascii() and char not in "\\+= " else f"\\x{{{ord(char):X}}}"
+
+
+def _header_of(letter: Letter) -> bytes:
+    """The original's header fields, bounded, with line ends and letters that pass anywhere."""
+    kept, size = [], 0
+    for each in letter.fields:
+        if not each.name:
+            continue
+        lines = [_seven_bit(line) for line in re.split(rb"\r*\n|\r", each.raw) if line.strip()]
+        octets = b"".join(line + b"\r\n" for line in lines)
+        size += len(octets)
+        if size > _HEADER_BOUND:
+            break
+        kept.append(octets)
+    return b"".join(kept)
+
+
+def _seven_bit(line: bytes) -> bytes:
+    text = line.decode("utf-8", "replace")
+    plain = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "?", text).encode("ascii", "backslashreplace")
+    return plain if len(plain) <= 998 else plain[:990] + b" [...]"
+
+
+def readable(value: bytes) -> str:
+    """A header value for people: encoded-words decoded, in one line; never raises."""
+    try:
+        text = str(make_header(decode_header(value.decode("utf-8", "replace"))))
+    except (ValueError, LookupError):
+        text = value.decode("utf-8", "replace")
+    return _line(text)
+
+
+def _line(text: str) -> str:
+    return " ".join(_CONTROL.sub(" ", text).split())
+
+
+def _ascii(name: str) -> str:
+    """A host name fit for a field: A-labels for an international one."""
+    if name.isascii():
+        return re.sub(r"[^!-~]", "", name)
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return ""
