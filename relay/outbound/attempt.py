@@ -6,7 +6,7 @@ after a 250; no other upstream after a lost final reply; FAILED only if every up
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
@@ -36,12 +36,13 @@ class Attempt:
         now: datetime,
     ) -> None:
         self.claim = claim
-        self._upstreams = upstreams
+        self.upstreams = upstreams
         self._refused = refused_senders
         self._sender = claim.entry.envelope.reverse_path
         self._first = all(recipient.attempts == 0 for recipient in claim.recipients)
         self._noted: set[str] = set()
         self._warned = claim.warned
+        self._hold = False
         self.trail: list[TrailLine] = []
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
@@ -65,13 +66,13 @@ class Attempt:
             return None
         key = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))
         name, own_name = key
-        return Step(self._upstreams[name], tuple(course.recipient for course in wanted[key]), own_name)
+        return Step(self.upstreams[name], tuple(course.recipient for course in wanted[key]), own_name)
 
     def _candidate(self, course: Course, pauses: Pauses) -> str | None:
         for name in course.chain:
             if name in course.votes and course.own_name != name:
                 continue
-            if name not in self._upstreams:
+            if name not in self.upstreams:
                 continue
             if pause := pauses(name, course.recipient.address):
                 course.pauses[name] = pause
@@ -129,7 +130,7 @@ class Attempt:
         if course.own_name == name:
             return True
         remembered = (name, story.sender_text(self._sender)) in self._refused
-        return remembered and self._may_use_own_name(self._upstreams[name])
+        return remembered and self._may_use_own_name(self.upstreams[name])
 
     def _course(self, recipient: Recipient, chosen: Chosen) -> Course:
         chain = (recipient.via,) if recipient.via else chosen.via
@@ -138,7 +139,7 @@ class Attempt:
     def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
         """An upstream that is known to take less than this message need not be called to hear it say so."""
         size = self.claim.entry.size
-        for name, upstream in self._upstreams.items():
+        for name, upstream in self.upstreams.items():
             known = [limit for limit in (upstream.limits.message, sizes.get(name)) if limit]
             if not known or size <= min(known):
                 continue
@@ -152,14 +153,27 @@ class Attempt:
                 answered = {course.recipient.address: course.votes[name] for course in concerned}
                 self.trail += story.tried(step, answered, Conversation(), now)
 
-    def surprise(self, words: str) -> None:
-        """A bug of ours met this attempt: whoever has no certain answer yet is deferred."""
+    def retries_in_own_name(self, address: Address) -> bool:
+        return bool(self.courses[address].own_name)
+
+    def advised(self, sentences: Sequence[str], step: Step, now: datetime) -> None:
+        """Puts advice into the trail, behind the answer that it is about."""
+        self.trail.append(story.advised(sentences, step.upstream.name, now))
+
+    def surprise(self, words: str, *, hold: bool = False) -> None:
+        """A bug of ours met this attempt: whoever has no certain answer yet is deferred, or held for a person to look."""
+        self._hold = hold
         answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
         for course in self.courses.values():
-            if not course.settled and course.fate is not Fate.RELAYED:
+            if not course.settled and course.fate is not Fate.RELAYED and not course.uncertain:
                 course.votes = {"": (answer, judge(answer))}
                 course.own_name = ""
-                course.over = True
+            course.over = True
+
+    @property
+    def waits(self) -> bool:
+        """Whether some recipient was not tried because everybody it could go by rests."""
+        return any(course.over and course.pauses and not course.votes for course in self.courses.values())
 
     def settle(
         self, schedule: RetrySchedule, now: datetime, *, age: timedelta | None = None, notify: Address | None = None
@@ -173,7 +187,7 @@ class Attempt:
         outcomes = []
         for course in fresh:
             course.settled = True
-            outcomes.append(self._outcome(course, schedule, now, age))
+            outcomes.append(self._outcome(course, _Terms(schedule, now, age)))
         self.trail += story.ended(outcomes, now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
         late = [] if age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
@@ -186,52 +200,63 @@ class Attempt:
         self.trail, self.sent, self.newly_refused = [], "", None
         return settlement
 
-    def _outcome(self, course: Course, schedule: RetrySchedule, now: datetime, age: timedelta) -> Recipient:
-        if not course.chain:
-            return self._unrouted(course, schedule, now, age)
+    def _outcome(self, course: Course, terms: "_Terms") -> Recipient:
+        if not course.votes and not course.chain:
+            return self._unrouted(course, terms)
         if course.votes:
             name, answer = course.reason
             if course.fate is Fate.RELAYED:
-                return outcome(course.recipient, answer, name, state=State.RELAYED, due_at=now)
+                return outcome(course.recipient, answer, name, state=State.RELAYED, due_at=terms.now)
             if course.fate is Fate.FAILED:
-                return outcome(course.recipient, answer, name, state=State.FAILED, due_at=now)
+                return outcome(course.recipient, answer, name, state=State.FAILED, due_at=terms.now)
             if course.uncertain:
                 answer = replace(answer, reply=replace(answer.reply, text=f"uncertain, perhaps delivered: {answer.reply.text}"))
-            return self._deferred(course.recipient, answer, name, schedule, now, age)
+            return self._deferred(course.recipient, answer, name, terms)
         if course.pauses:
-            return self._waiting(course, schedule, now, age)
+            return self._waiting(course, terms)
         words = f"no upstream is named {' or '.join(course.chain)} in the configuration any more"
-        return self._deferred(course.recipient, _ours(words), "", schedule, now, age)
+        return self._deferred(course.recipient, _ours(words), "", terms)
 
-    def _unrouted(self, course: Course, schedule: RetrySchedule, now: datetime, age: timedelta) -> Recipient:
+    def _unrouted(self, course: Course, terms: "_Terms") -> Recipient:
         chosen = course.chosen
         if chosen.discard:
             answer = Answer(Stage.CONTENT, Reply(250, "2.0.0", f"discarded by rule {chosen.rule}"))
-            return outcome(course.recipient, answer, "", state=State.RELAYED, due_at=now)
+            return outcome(course.recipient, answer, "", state=State.RELAYED, due_at=terms.now)
         if chosen.reject:
             answer = Answer(Stage.RCPT, Reply(550, "5.7.1", chosen.reject))
-            return outcome(course.recipient, answer, "", state=State.FAILED, due_at=now)
+            return outcome(course.recipient, answer, "", state=State.FAILED, due_at=terms.now)
         words = f"{chosen.why or 'no rule matches'}; mend the routes and the message goes on"
-        return self._deferred(course.recipient, _ours(words), "", schedule, now, age)
+        return self._deferred(course.recipient, _ours(words), "", terms)
 
-    def _deferred(
-        self, recipient: Recipient, answer: Answer, name: str, schedule: RetrySchedule, now: datetime, age: timedelta
-    ) -> Recipient:
-        delay = schedule.next(recipient.attempts + 1, age, self.claim.entry.queue_id)
+    def _deferred(self, recipient: Recipient, answer: Answer, name: str, terms: "_Terms") -> Recipient:
+        if self._hold:
+            return outcome(recipient, answer, name, state=State.HELD, due_at=terms.now)
+        delay = terms.schedule.next(recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
         state = State.EXPIRED if delay is None else State.QUEUED
-        return outcome(recipient, answer, name, state=state, due_at=now + (delay or timedelta(0)))
+        return outcome(recipient, answer, name, state=state, due_at=terms.now + (delay or timedelta(0)))
 
-    def _waiting(self, course: Course, schedule: RetrySchedule, now: datetime, age: timedelta) -> Recipient:
+    def _waiting(self, course: Course, terms: "_Terms") -> Recipient:
         """Everybody rests: due when the first wakes, and the attempt is not counted."""
         name, pause = min(course.pauses.items(), key=lambda each: each[1].until)
         # that an upstream failed again and again while this waited shows that the time has really passed
-        if schedule.expired(course.recipient.attempts + min(each.failures for each in course.pauses.values()), age):
-            return replace(course.recipient, state=State.EXPIRED, due_at=now, upstream=name, said=_said(course, pause.why))
-        wait = min(max(pause.until - now, timedelta(seconds=0.2)), schedule.longest)
+        if terms.schedule.expired(course.recipient.attempts + min(each.failures for each in course.pauses.values()), terms.age):
+            return replace(
+                course.recipient, state=State.EXPIRED, due_at=terms.now, upstream=name, said=_said(course, pause.why)
+            )
+        wait = min(max(pause.until - terms.now, timedelta(seconds=0.2)), terms.schedule.longest)
         wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
         if course.recipient.attempts:
-            return replace(course.recipient, due_at=now + wait)
-        return replace(course.recipient, due_at=now + wait, upstream=name, said=pause.why)
+            return replace(course.recipient, due_at=terms.now + wait)
+        return replace(course.recipient, due_at=terms.now + wait, upstream=name, said=pause.why)
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """By which schedule, at what hour and age the outcomes are reckoned."""
+
+    schedule: RetrySchedule
+    now: datetime
+    age: timedelta
 
 
 def _said(course: Course, why: str) -> str:

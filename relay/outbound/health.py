@@ -58,9 +58,8 @@ class Health:
             return None
         return min(known.until, now + (known.until - known.since))  # the clock may have gone back meanwhile
 
-    def unproven(self, name: str) -> bool:
-        """In trouble last time; after its rest one message goes ahead before the others follow."""
-        return name in self._troubles
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._troubles)
 
     def of(self, name: str) -> Trouble | None:
         return self._troubles.get(name)

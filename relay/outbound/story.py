@@ -46,12 +46,13 @@ def tried(
     groups: dict[tuple[Answer, Verdict], list[Address]] = defaultdict(list)
     for address, vote in answered.items():
         groups[vote].append(address)
-    return [_tried(step, answer, verdict, group, conversation, now) for (answer, verdict), group in groups.items()]
+    return [_tried(step, vote, group, conversation, now) for vote, group in groups.items()]
 
 
 def _tried(
-    step: Step, answer: Answer, verdict: Verdict, group: Sequence[Address], conversation: Conversation, now: datetime
+    step: Step, vote: tuple[Answer, Verdict], group: Sequence[Address], conversation: Conversation, now: datetime
 ) -> TrailLine:
+    answer, verdict = vote
     name, to = step.upstream.name, _addresses(group)
     how = ", ".join(word for word in (conversation.peer, conversation.tls, conversation.mechanism) if word)
     who = f"{name} ({how})" if how else name
@@ -88,7 +89,7 @@ def own_name(step: Step, now: datetime) -> TrailLine:
     """Said before the same upstream is asked once more."""
     name = step.upstream.name
     account = step.upstream.identity.sender
-    text = f"{name} refuses this sender: the message goes once more as {account}, the account's own name; {name} is remembered for it"
+    text = f"{name} refuses this sender: the message goes once more as {account}, the account's own name; this is remembered"
     return TrailLine(now, "tried", text, {"upstream": name, "own_name": True})
 
 

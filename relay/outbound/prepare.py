@@ -1,0 +1,63 @@
+"""A stored message as it goes to one upstream: repaired, traced, rewritten; never stored.  RFC 6409 s8.  Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.mail.outgoing import Outgoing
+from relay.mail.policy import RepairPolicy
+from relay.mail.rewrite import rewrite
+from relay.spool.entry import Claim, Recipient
+from relay.upstream.settings import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What to send, and what was changed for it, in plain words."""
+
+    outgoing: Outgoing
+    notes: tuple[str, ...] = ()
+
+
+def prepare(
+    claim: Claim,
+    recipients: Sequence[Recipient],
+    upstream: Upstream,
+    *,
+    hostname: str,
+    policy: RepairPolicy,
+    own_name: bool = False,
+) -> Prepared:
+    """The same message every time it is asked for: dates and ids come from acceptance, not from now.
+
+    Reads the content once or twice, block by block; what it costs grows with the size.  `own_name`: the upstream
+    refused the sender, so the message goes in the account's own name.
+    """
+    from relay.mail.repair import Circumstances, repair
+
+    entry = claim.entry
+    about = Circumstances(
+        queue_id=entry.queue_id,
+        accepted_at=entry.accepted_at,
+        hostname=hostname,
+        origin=entry.origin,
+        envelope=entry.envelope,
+        repeated_id=claim.repeated_id,
+    )
+    repaired = repair(entry.content, about, policy)
+    rewritten = rewrite(repaired.message, entry.envelope.reverse_path, upstream.identity, own_name=own_name)
+    message, sender = rewritten.message, rewritten.reverse_path
+    forward_paths = tuple(recipient.address for recipient in recipients)
+    size, eight_bit = 0, False
+    for block in message:
+        size += len(block)
+        eight_bit = eight_bit or not block.isascii()
+    outgoing = Outgoing(
+        queue_id=entry.queue_id,
+        reverse_path=sender,
+        forward_paths=forward_paths,
+        content=message,
+        size=size,
+        eight_bit=eight_bit,
+        utf8=not message.head.isascii() or any(not path.local.isascii() for path in (sender, *forward_paths) if path),
+    )
+    return Prepared(outgoing, (*repaired.notes, *rewritten.notes))

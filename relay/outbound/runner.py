@@ -1,0 +1,359 @@
+"""The queue runner: claim, attempt, settle, wait.  Every decision is made elsewhere; here they are carried out."""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from relay import events
+from relay.mail.address import Address
+from relay.mail.outgoing import Outgoing
+from relay.mail.policy import RepairPolicy
+from relay.mail.reply import Answer
+from relay.outbound import chronicle
+from relay.outbound.attempt import Attempt
+from relay.outbound.course import Pause, Step
+from relay.outbound.pace import day_of
+from relay.outbound.prepare import Prepared, prepare
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.routing import Chosen, Routes, chain_for
+from relay.outbound.standing import Rested, Standing, Woke
+from relay.outbound.verdict import judge
+from relay.spool.contract import LeaseLost, Spool
+from relay.spool.entry import Action, Claim, Entry, Order, Settlement, State
+from relay.upstream.report import Report
+from relay.upstream.settings import Upstream
+
+AT_ONCE = 500
+"""Claims in flight; each upstream's pool bounds its connections."""
+
+_BEAT = 20.0
+_IN_THREAD = 262_144
+_SURPRISES = 3
+_CHUNK = 500
+_TIDY = timedelta(hours=1)
+
+Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
+
+
+class Runner:
+    """Carries mail from the spool to the upstreams.  `heartbeat` is when its loop last turned."""
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        submit: Submit,
+        routes: Routes,
+        upstreams: Mapping[str, Upstream],
+        retry: RetrySchedule,
+        repair: RepairPolicy,
+        hostname: str,
+        now: Callable[[], datetime],
+        on_settled: Callable[[], None] = lambda: None,
+        advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
+        notify_whom: Callable[[Entry], Address | None] = lambda entry: None,
+        alarm: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._spool, self._submit, self._now = spool, submit, now
+        self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
+        self._repair, self._hostname = repair, hostname
+        self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
+        self._standing = Standing()
+        self._refused: set[tuple[str, str]] = set()
+        self._surprises: Counter[str] = Counter()
+        self._alarmed: dict[tuple[str, str], datetime] = {}
+        self._claims: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
+        self._nudge = asyncio.Event()
+        self._stopping = False
+        self._clock = (now(), 0.0)
+        self._tidied: datetime | None = None
+        self.heartbeat = now()
+
+    async def run(self) -> None:
+        """Works until `stop()`."""
+        self._clock = (self._now(), asyncio.get_running_loop().time())
+        empty = 0
+        while not self._stopping:
+            self._nudge.clear()
+            self.heartbeat = self._now()
+            try:
+                await self._keep_up()
+                claim = None if len(self._claims) >= AT_ONCE else await self._spool.claim(self._now())
+                if claim is not None:
+                    empty = 0
+                    self._begin(claim)
+                    continue
+                empty = await self._idle(empty)
+            except Exception as error:  # the medium may heal; a runner that ended would not
+                events.note("broken", f"the queue runner cannot read the spool: {error}", error=type(error).__name__)
+                await self._doze(5)
+
+    def _begin(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._carry(claim), name=f"relay {claim.entry.queue_id}")
+        self._claims.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._claims.discard(task)
+        self._nudge.set()
+
+    async def _idle(self, empty: int) -> int:
+        """Sleeps until something may be due; the number of times in a row that it looked due and was not."""
+        if self._stopping:
+            return 0
+        if len(self._claims) >= AT_ONCE:
+            await self._doze(_BEAT)
+            return 0
+        now = self._now()
+        due = await self._spool.next_due()
+        beat = now + timedelta(seconds=_BEAT)
+        if due is not None and due <= now:
+            # the spool hands out no claim while a settlement cannot be written; do not spin on it
+            await self._doze(min(0.01 * 2**empty, 2.0))
+            return empty + 1
+        waits = asyncio.create_task(self._spool.wait(min(due, beat) if due else beat))
+        nudged = asyncio.create_task(self._nudge.wait())
+        try:
+            await asyncio.wait({waits, nudged}, timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (waits, nudged):
+                task.cancel()
+            await asyncio.gather(waits, nudged, return_exceptions=True)
+        return 0
+
+    async def _doze(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._nudge.wait(), seconds)
+
+    async def stop(self, grace: float = 30.0) -> None:
+        """Claims nothing more and lets attempts end, `grace` seconds at most; what is cut off stays in the spool."""
+        self._stopping = True
+        self._nudge.set()
+        if self._claims:
+            await asyncio.wait(self._claims, timeout=grace)
+        left = [*self._claims, *self._errands]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    # one claim
+
+    async def _carry(self, claim: Claim) -> None:
+        """One attempt at one entry, whatever happens."""
+        attempt: Attempt | None = None
+        queue_id = claim.entry.queue_id
+        try:
+            try:
+                attempt = self._attempt(claim)
+                await self._relay(claim, attempt)
+                self._surprises.pop(queue_id, None)
+            except LeaseLost:
+                raise
+            except Exception as error:
+                await self._surprised(claim, attempt, error)
+        except LeaseLost:
+            events.note("warned", "the message was removed while it was under way", queue_id=queue_id)
+        except Exception as error:
+            events.note("broken", f"cannot even defer this message: {error}", queue_id=queue_id, error=type(error).__name__)
+            await asyncio.sleep(_BEAT)  # it is still due; without a pause this would spin
+        finally:
+            if attempt is None or not attempt.waits:
+                self._standing.gone(queue_id)
+            with contextlib.suppress(Exception):
+                await self._spool.release(claim)
+
+    def _attempt(self, claim: Claim) -> Attempt:
+        entry, now = claim.entry, self._now()
+        sender, origin = entry.envelope.reverse_path, entry.origin
+        chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
+        return Attempt(
+            claim,
+            chosen,
+            self._upstreams,
+            refused_senders=frozenset(self._refused),
+            sizes=self._standing.sizes(now),
+            now=now,
+        )
+
+    async def _relay(self, claim: Claim, attempt: Attempt) -> None:
+        """The whole of one attempt: what is certain is stored after every step, before anybody else is called."""
+
+        def pauses(name: str, recipient: Address) -> Pause | None:
+            return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
+
+        while step := attempt.next_step(pauses):
+            number = self._standing.begin(step, claim.entry.queue_id, self._now())
+            report: Report | None = None
+            try:
+                prepared = await self._prepared(claim, step)
+                report = await self._submit(step.upstream, prepared.outgoing)
+            finally:
+                news = self._standing.end(number, step, report, self._retry, self._now())
+                self._tell(news, step.upstream)
+            attempt.record(step, report, self._now(), notes=prepared.notes)
+            self._counsel(attempt, step, report)
+            await self._settle(claim, attempt)
+        await self._settle(claim, attempt)
+
+    async def _prepared(self, claim: Claim, step: Step) -> Prepared:
+        def work() -> Prepared:
+            return prepare(
+                claim,
+                step.recipients,
+                step.upstream,
+                hostname=self._hostname,
+                policy=self._repair,
+                own_name=step.own_name,
+            )
+
+        return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
+
+    async def _settle(self, claim: Claim, attempt: Attempt) -> None:
+        now = self._now()
+        settlement = attempt.settle(self._retry, now, notify=None if claim.entry.notice else self._notify_whom(claim.entry))
+        if settlement == Settlement():
+            return
+        await self._stored(claim, settlement)
+        if settlement.refused_sender:
+            self._refused.add(settlement.refused_sender)
+        chronicle.settled(claim, settlement)
+        if settlement.notices:
+            self._on_settled()
+
+    async def _stored(self, claim: Claim, settlement: Settlement) -> None:
+        """Stores a settlement, however long it takes: a 250 that is not on disk must not be followed by another try."""
+        seconds = 1.0
+        while True:
+            try:
+                await self._spool.settle(claim, settlement)
+                return
+            except LeaseLost:
+                raise
+            except Exception as error:
+                text = f"what became of a message cannot be stored, trying again in {seconds:g} s: {error}"
+                events.note("broken", text, queue_id=claim.entry.queue_id, error=type(error).__name__)
+                await asyncio.sleep(seconds)
+                seconds = min(seconds * 2, 60.0)
+
+    async def _surprised(self, claim: Claim, attempt: Attempt | None, error: Exception) -> None:
+        """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
+        queue_id = claim.entry.queue_id
+        self._surprises[queue_id] += 1
+        hold = self._surprises[queue_id] >= _SURPRISES
+        words = f"internal error: {type(error).__name__}: {error}"
+        events.note("broken", words, queue_id=queue_id, times=self._surprises[queue_id])
+        if attempt is None:
+            attempt = Attempt(claim, {each.address: Chosen(0) for each in claim.recipients}, {}, now=self._now())
+        attempt.surprise(f"held: {words}" if hold else words, hold=hold)
+        await self._settle(claim, attempt)
+        if hold:
+            del self._surprises[queue_id]
+
+    # what is learned on the way
+
+    def _counsel(self, attempt: Attempt, step: Step, report: Report) -> None:
+        """Advice goes into the trail when something new was said; what a person must mend is told at once."""
+        told: set[tuple[str, ...]] = set()
+        for recipient in step.recipients:
+            answer = report.answers.get(recipient.address)
+            if answer is None or answer.reply.positive:
+                continue
+            sentences = tuple(self._advise(answer, step.upstream))
+            if sentences and sentences not in told and (recipient.said != answer.reply.text or step.own_name):
+                told.add(sentences)
+                attempt.advised(sentences, step, self._now())
+            verdict = judge(answer)
+            if verdict.urgent and not verdict.blame.rests and not attempt.retries_in_own_name(recipient.address):
+                self._alarm_once(step.upstream.name, verdict.blame.value, f"{step.upstream.name}: {answer}", sentences)
+
+    def _alarm_once(self, name: str, what: str, text: str, sentences: Sequence[str]) -> None:
+        now = self._now()
+        last = self._alarmed.get((name, what))
+        if last is None or abs(now - last) > timedelta(days=1):
+            self._alarmed[name, what] = now
+            self._alarm(" ".join((text, *sentences)))
+
+    def _tell(self, news: Sequence[Rested | Woke], upstream: Upstream | None = None) -> None:
+        for item in news:
+            if isinstance(item, Woke):
+                events.note("woke", f"{item.name} is called again", upstream=item.name)
+                self._make_due(item.waiting)
+                continue
+            until, failures = item.trouble.until, item.trouble.failures
+            text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
+            events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
+            if item.first and upstream is not None and item.name == upstream.name:
+                self._alarm(" ".join((text, *self._advise(item.answer, upstream))))
+
+    # orders from outside
+
+    def reload(
+        self,
+        *,
+        routes: Routes,
+        upstreams: Mapping[str, Upstream],
+        retry: RetrySchedule,
+        repair: RepairPolicy,
+        hostname: str,
+    ) -> None:
+        """Takes new settings; every upstream wakes, and all that waits is tried under the new rules."""
+        self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
+        self._repair, self._hostname = repair, hostname
+        self._alarmed.clear()
+        self._tell(self._standing.wake(None))
+        self._errand(self._due_now(None))
+
+    def wake(self, upstream: str | None = None) -> None:
+        """Ends the rest of one upstream, or of all; the messages that waited for it become due."""
+        self._tell(self._standing.wake(upstream))
+        self._nudge.set()
+
+    def upstreams_now(self) -> list[dict[str, str | int | None]]:
+        """For the status: name, resting_until (ISO 8601 or None), why, failures in a row, in_flight, sent_today."""
+        return self._standing.lines(self._upstreams.values(), self._now())
+
+    def _make_due(self, queue_ids: Sequence[str]) -> None:
+        for start in range(0, len(queue_ids), _CHUNK):
+            self._errand(self._due_now(tuple(queue_ids[start : start + _CHUNK])))
+
+    async def _due_now(self, queue_ids: tuple[str, ...] | None) -> None:
+        await self._spool.order(Order(Action.RETRY, queue_ids), self._now())
+        self._nudge.set()
+
+    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+        async def done() -> None:
+            try:
+                await work
+            except Exception as error:
+                events.note("broken", f"waiting mail could not be made due: {error}", error=type(error).__name__)
+
+        task = asyncio.create_task(done())
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    # what time does
+
+    async def _keep_up(self) -> None:
+        """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""
+        now, ticks = self._now(), asyncio.get_running_loop().time()
+        drift = (now - self._clock[0]).total_seconds() - (ticks - self._clock[1])
+        self._clock = (now, ticks)
+        if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -60:
+            return
+        first, self._tidied = self._tidied is None, now
+        if first:
+            self._standing.pace.seed(day_of(now), await self._spool.sent_today(day_of(now)))
+        self._refused = set(await self._spool.refused_senders())
+        self._standing.tidy(now)
+        latest = now + self._retry.longest * 1.5
+        waiting = await self._spool.entries(frozenset({State.QUEUED}))
+        absurd = [
+            stored.entry.queue_id
+            for stored in waiting
+            if any(each.state is State.QUEUED and each.due_at > latest for each in stored.recipients)
+        ]
+        self._make_due(absurd)

@@ -1,0 +1,184 @@
+"""How each upstream stands with us: who rests, who is busy, what may go now, and who waits for whom.  Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from relay.mail.address import Address
+from relay.mail.reply import Answer, Stage
+from relay.outbound.course import Pause, Step
+from relay.outbound.health import Health, Trouble
+from relay.outbound.pace import Pace
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.verdict import Blame, judge
+from relay.upstream.report import Report
+from relay.upstream.settings import DIRECT, Upstream
+
+_CROWD = 100
+_SLOW = timedelta(seconds=30)
+_SIZE_KNOWN = timedelta(hours=1)
+_PARKED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """An upstream was sent to rest; `first` of a row, when a person should hear of it."""
+
+    name: str
+    trouble: Trouble
+    answer: Answer
+
+    @property
+    def first(self) -> bool:
+        return self.trouble.failures == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """An upstream serves us again; `waiting` are the queue ids that were put off because of it."""
+
+    name: str
+    waiting: tuple[str, ...]
+
+
+def key_of(name: str, recipient: Address) -> str:
+    """Direct delivery is as many upstreams as there are domains: one closed door says nothing of the others."""
+    return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
+
+
+class Standing:
+    """Health, pace and the conversations under way.  Keys are those of `key_of`."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.pace = Pace()
+        self._under_way: dict[str, dict[int, datetime]] = defaultdict(dict)
+        self._sizes: dict[str, tuple[int, datetime]] = {}
+        self._parked: dict[str, dict[str, None]] = defaultdict(dict)
+        self._next = 0
+
+    def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
+        """Why this upstream should not be called for this message now; None if it may."""
+        key = key_of(upstream.name, recipient)
+        pause = self._rest(key, upstream, now) or self._quota(upstream, queue_id, now) or self._crowd(key, now)
+        if pause and len(self._parked[key]) < _PARKED:
+            self._parked[key][queue_id] = None
+        return pause
+
+    def _rest(self, key: str, upstream: Upstream, now: datetime) -> Pause | None:
+        trouble = self.health.of(key)
+        if trouble is None:
+            return None
+        if until := self.health.resting_until(key, now):
+            return Pause(until, f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}", failures=trouble.failures)
+        if self._under_way[key]:
+            # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once
+            until = now + min(2 * upstream.timeout, timedelta(minutes=2))
+            return Pause(until, f"{key} had trouble and is being tried by another message: {trouble.why}", failures=0)
+        return None
+
+    def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
+        until = self.pace.when(upstream.name, upstream.limits, now, queue_id)
+        if until is None:
+            return None
+        limits = upstream.limits
+        said = f"per_minute {limits.per_minute}, per_day {limits.per_day}".replace(", per_day None", "").replace("None", "any")
+        return Pause(until, f"the limit of {upstream.name} is reached ({said}): its turn is at {until:%Y-%m-%d %H:%M:%S} UTC")
+
+    def _crowd(self, key: str, now: datetime) -> Pause | None:
+        """A slow upstream must not fill every place in the runner: beyond a crowd its mail waits in the spool."""
+        crowd = self._under_way[key]
+        if len(crowd) < _CROWD or now - next(iter(crowd.values())) < _SLOW:
+            return None
+        return Pause(now + 2 * _SLOW, f"{key} is slow and {len(crowd)} messages are on their way to it", divert=False)
+
+    def begin(self, step: Step, queue_id: str, now: datetime) -> int:
+        """A conversation begins; the number to end it with."""
+        self._next += 1
+        for key in _keys(step):
+            self._under_way[key][self._next] = now
+        self.pace.begin(step.upstream.name, step.upstream.limits, now, queue_id)
+        return self._next
+
+    def end(
+        self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
+    ) -> list[Rested | Woke]:
+        """A conversation is over (without a report if it broke by a bug): what it teaches about the upstream."""
+        began = now
+        for key in _keys(step):
+            began = self._under_way[key].pop(number, now)
+            if not self._under_way[key]:
+                del self._under_way[key]
+        answers = dict(report.answers) if report else {}
+        relayed = any(answer.stage is Stage.CONTENT and answer.reply.positive for answer in answers.values())
+        self.pace.end(step.upstream.name, now, relayed=relayed)
+        if report and report.conversation.max_size and step.upstream.name != DIRECT:
+            self._sizes[step.upstream.name] = (report.conversation.max_size, now)
+        return list(self._learn(step, answers, schedule, began, now))
+
+    def _learn(
+        self, step: Step, answers: Mapping[Address, Answer], schedule: RetrySchedule, began: datetime, now: datetime
+    ) -> Iterator[Rested | Woke]:
+        for key in _keys(step):
+            said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
+            bad = next((answer for answer in said if _rests(answer)), None)
+            if bad is not None:
+                login = judge(bad).blame is Blame.LOGIN
+                trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login)
+                if trouble:
+                    yield Rested(key, trouble, bad)
+            elif any(not answer.lost for answer in said) and self.health.success(key):
+                yield Woke(key, self._unpark(key))
+
+    def wake(self, name: str | None) -> list[Woke]:
+        """Ends rests by hand."""
+        return [Woke(key, self._unpark(key)) for key in self.health.wake(name)]
+
+    def _unpark(self, key: str) -> tuple[str, ...]:
+        return tuple(self._parked.pop(key, ()))
+
+    def gone(self, queue_id: str) -> None:
+        """That message waits for nobody any more."""
+        self.pace.forget(queue_id)
+        for parked in self._parked.values():
+            parked.pop(queue_id, None)
+
+    def sizes(self, now: datetime) -> dict[str, int]:
+        """What upstreams said lately of their limits (EHLO SIZE), in octets."""
+        return {name: size for name, (size, at) in self._sizes.items() if abs(now - at) < _SIZE_KNOWN}
+
+    def tidy(self, now: datetime) -> None:
+        self.health.forget(now)
+        for key in [key for key, parked in self._parked.items() if not parked]:
+            del self._parked[key]
+        for key in [key for key, crowd in self._under_way.items() if not crowd]:
+            del self._under_way[key]
+
+    def lines(self, upstreams: Iterable[Upstream], now: datetime) -> list[dict[str, str | int | None]]:
+        """For people and monitors: one line for each upstream, and one for each domain that direct delivery rests from."""
+        names = [upstream.name for upstream in upstreams]
+        domains = [key for key in self.health.names() if key.startswith(f"{DIRECT} ") and self.health.resting_until(key, now)]
+        return [self._line(key, now) for key in (*names, *domains)]
+
+    def _line(self, key: str, now: datetime) -> dict[str, str | int | None]:
+        until = self.health.resting_until(key, now)
+        trouble = self.health.of(key)
+        flights = [len(crowd) for each, crowd in self._under_way.items() if each == key or each.startswith(f"{key} ")]
+        return {
+            "name": key,
+            "resting_until": until.isoformat() if until else None,
+            "why": trouble.why if trouble else "",
+            "failures": trouble.failures if trouble else 0,
+            "in_flight": sum(flights),
+            "sent_today": self.pace.sent_today(key, now),
+        }
+
+
+def _keys(step: Step) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(key_of(step.upstream.name, recipient.address) for recipient in step.recipients))
+
+
+def _rests(answer: Answer) -> bool:
+    """A line that breaks after MAIL may be this message's doing; only what every message would meet counts."""
+    return judge(answer).blame.rests and (answer.stage.before(Stage.MAIL) or not answer.lost)
