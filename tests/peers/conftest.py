@@ -49,6 +49,6 @@ def exim_upstream(paper: Papers) -> Iterator[Peer]:
 
 
 @pytest.fixture(scope="module")
-def opensmtpd_upstream(paper: Papers, behind: Sink) -> Iterator[Peer]:
-    with opensmtpd(paper, behind.port) as peer:
+def opensmtpd_upstream(behind: Sink) -> Iterator[Peer]:
+    with opensmtpd(behind.port) as peer:
         yield peer

@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 LETTER = b"From: <taro@isp.example>\r\nTo: <b@far.example>\r\nSubject: %s\r\n\r\nhello\r\n"
 
 
-@pytest.fixture(params=["postfix", "dovecot_submission", "exim_upstream", "opensmtpd_upstream"])
+@pytest.fixture(params=["postfix", "dovecot_submission", "exim_upstream"])
 def peer(request: pytest.FixtureRequest) -> Peer:
     return request.getfixturevalue(request.param)
 
@@ -67,3 +67,10 @@ def test_dovecot_speaks_pop3_too(dovecot_submission: Peer, paper: Papers) -> Non
     mailbox.user(USER)
     assert mailbox.pass_(PASSWORD).startswith(b"+OK")
     mailbox.quit()
+
+
+def test_opensmtpd_takes_mail_from_its_own_network(opensmtpd_upstream: Peer, behind: Sink) -> None:
+    """A smarthost of the old kind: no TLS, no login, clients are known by their address."""
+    with smtplib.SMTP("127.0.0.1", opensmtpd_upstream.port, timeout=20) as client:
+        client.sendmail(USER, ["b@far.example"], LETTER % b"plain")
+    wait_until_arrived(opensmtpd_upstream, behind, b"plain")
