@@ -20,6 +20,9 @@ UPSTREAM = {
     "RELAY_PASSWORD_FILE": "password_file",
     "RELAY_SENDER": "sender",
 }
+KEYS = {key: name for name, key in UPSTREAM.items()}
+"""What a key of the upstream is called here."""
+
 ELSEWHERE = ("RELAY_NETWORKS", "RELAY_HOSTNAME", "RELAY_NOTICES_TO", "RELAY_LISTEN", "RELAY_SPOOL")
 NAMES = (*UPSTREAM, *ELSEWHERE)
 

@@ -21,10 +21,14 @@ D = TypeVar("D")
 
 @dataclass(slots=True)
 class Reading:
-    """What one reading of the settings has found so far.  Relative file names are meant from `folder`."""
+    """What one reading of the settings has found so far.
+
+    Relative file names are meant from `folder`.  `names` tells what a setting is called where it has no path.
+    """
 
     environ: Mapping[str, str]
     folder: Path
+    names: Mapping[str, str] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     remarks: list[tuple[Place, str, str]] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
@@ -48,7 +52,7 @@ class Reading:
         try:
             text, names = (node.text, ()) if node.literal else expand(node.text, self.environ)
         except BadReference as bad:
-            self.mistake(node.place, node.path, f"expected {bad.expected}, found {'***' if secret else bad.found}")
+            self.mistake(node.place, node.path, f"expected {bad.expected}, found {bad.found}")
             return None
         try:
             if node.nothing:
@@ -119,7 +123,11 @@ class Fields:
         return self.table.place
 
     def path_of(self, key: str) -> str:
-        return f"{self.path}.{segment(key)}" if self.path else segment(key)
+        return f"{self.path}.{segment(key)}" if self.path else self.word(key)
+
+    def word(self, key: str) -> str:
+        """What people call this key: itself, or the variable that stands for it."""
+        return self.reading.names.get(key, segment(key))
 
     def node(self, key: str) -> Node | None:
         self.asked.add(key)
@@ -130,6 +138,11 @@ class Fields:
 
     def said(self, key: str) -> bool:
         return self.node(key) is not None
+
+    def given(self, key: str) -> bool:
+        """Said, and not just a key whose value is commented out."""
+        found = self.node(key)
+        return found is not None and not (isinstance(found, Text) and found.nothing)
 
     def place_of(self, key: str) -> Place:
         found = self.node(key)
@@ -158,7 +171,7 @@ class Fields:
     def each(self, key: str) -> tuple[Node, ...]:
         """The values of a list; a single value is a list of one."""
         node = self.node(key)
-        if node is None or (isinstance(node, Text) and node.nothing):
+        if node is None or not self.given(key):
             return ()
         return node.items if isinstance(node, Items) else (node,)
 
@@ -179,12 +192,6 @@ class Fields:
         with self.reading.fields(node, node.path if node else self.path_of(key), self.place_of(key)) as inner:
             yield inner
 
-    def named(self, key: str) -> dict[str, Node]:
-        """A mapping whose keys are the user's own names."""
-        with self.section(key) as inner:
-            inner.asked.update(inner.table.entries)
-            return dict(inner.table.entries)
-
     def file(self, key: str, *, must_exist: bool = True) -> str:
         """The path of a file, absolute if the settings came from one; "" if not said."""
         name = self.get(key, _file_name, "")
@@ -204,7 +211,7 @@ class Fields:
         twin = f"{key}_file"
         node, named = self.node(key), self.node(twin)
         if node is not None and named is not None:
-            self.mistake(twin, f"expected {key} or {twin}, found both")
+            self.mistake(twin, f"expected {self.word(key)} or {self.word(twin)}, found both")
             return None
         if named is not None:
             return self._secret_file(twin)

@@ -1,8 +1,8 @@
-"""How to log in at an upstream: mechanism, secret, POP before SMTP, OAuth 2.0.  Pure."""
+"""How to log in at an upstream: mechanism, secret, POP before SMTP, OAuth 2.0."""
 
 import re
 
-from relay.config import scalars
+from relay.config import hosts, scalars
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, choice, duration, one_of
 from relay.upstream.providers import Preset, UserForm
@@ -13,7 +13,7 @@ _BY_PASSWORD = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5, Auth.POP)
 
 def read_login(at: Fields, preset: Preset | None, username: str, mode: TlsMode) -> Login:
     """The login of one upstream; whatever cannot work together is a mistake."""
-    auth = at.get("auth", choice(Auth), preset.auth if preset else Auth.AUTO)
+    auth = at.get("auth", choice(Auth), preset.auth if preset and mode is preset.tls else Auth.AUTO)
     password = at.secret("password")
     oauth = _oauth(at, preset)
     pop = _pop(at)
@@ -34,11 +34,11 @@ def _has_password(at: Fields) -> bool:
 
 
 def _check_methods(at: Fields, auth: Auth, oauth: OAuth | None, pop: Pop | None) -> None:
-    if auth is Auth.POP and not at.said("pop"):
+    if auth is Auth.POP and not at.given("pop"):
         at.mistake("pop", "expected where to log in first, such as {host: pop.isp.example}, since auth is pop, found nothing")
     if pop is not None and auth is not Auth.POP:
         at.mistake("pop", f"expected auth: pop beside it, found auth: {auth.value}")
-    if auth is Auth.XOAUTH2 and not at.said("oauth"):
+    if auth is Auth.XOAUTH2 and not at.given("oauth"):
         at.mistake("oauth", "expected client_id and the like, since auth is xoauth2, found nothing")
     if oauth is not None and auth not in (Auth.AUTO, Auth.XOAUTH2):
         at.mistake("oauth", f"expected auth: auto or xoauth2 beside it, found auth: {auth.value}")
@@ -51,13 +51,14 @@ def _check_names(at: Fields, preset: Preset | None, auth: Auth, username: str) -
         at.mistake("username", f"expected a user name, since auth is {auth.value}, found nothing")
     elif auth is not Auth.NONE and preset and preset.needs_login:
         at.mistake("username", f"expected {preset.user.value} ({preset.name} takes no mail without a login), found nothing")
-    elif auth is not Auth.NONE and (_has_password(at) or at.said("oauth")):
+    elif auth is not Auth.NONE and (_has_password(at) or at.given("oauth")):
         at.mistake("username", "expected a user name beside the password or oauth, found nothing")
 
 
 def _check_password(at: Fields, auth: Auth, username: str, oauth: OAuth | None) -> None:
-    if username and not _has_password(at) and oauth is None and auth is not Auth.XOAUTH2 and not at.said("oauth"):
-        at.mistake("password", "expected password or password_file beside the user name, found nothing")
+    if username and not _has_password(at) and oauth is None and auth is not Auth.XOAUTH2:
+        words = f"{at.word('password')} or {at.word('password_file')}"
+        at.mistake("password", f"expected {words} beside the user name, found nothing")
 
 
 def _remark_on(at: Fields, preset: Preset | None, login: Login, mode: TlsMode) -> None:
@@ -75,12 +76,12 @@ def _remark_on(at: Fields, preset: Preset | None, login: Login, mode: TlsMode) -
 
 
 def _pop(at: Fields) -> Pop | None:
-    if not at.said("pop"):
+    if not at.given("pop"):
         return None
     with at.section("pop") as pop:
         mode = pop.get("tls", choice(TlsMode), None)
         port = pop.get("port", scalars.port, 995 if mode is TlsMode.IMPLICIT else 110)
-        host = pop.get("host", scalars.host, "")
+        host = pop.get("host", hosts.host, "")
         if not pop.said("host"):
             pop.mistake("host", "expected the POP server's name, found nothing")
         return Pop(
@@ -92,7 +93,7 @@ def _pop(at: Fields) -> Pop | None:
 
 
 def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
-    if not at.said("oauth"):
+    if not at.given("oauth"):
         return None
     with at.section("oauth") as oauth:
         provider = oauth.get("provider", one_of("google", "microsoft", "yahoo"), preset.oauth if preset else "")
@@ -102,9 +103,9 @@ def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
             client_secret=oauth.secret("client_secret", "a secret"),
             tenant=oauth.get("tenant", _tenant, ""),
             refresh_token_file=oauth.file("refresh_token_file", must_exist=False),
-            token_url=oauth.get("token_url", scalars.endpoint, ""),
-            device_url=oauth.get("device_url", scalars.endpoint, ""),
-            auth_url=oauth.get("auth_url", scalars.endpoint, ""),
+            token_url=oauth.get("token_url", hosts.endpoint, ""),
+            device_url=oauth.get("device_url", hosts.endpoint, ""),
+            auth_url=oauth.get("auth_url", hosts.endpoint, ""),
         )
         if not oauth.said("client_id"):
             oauth.mistake("client_id", "expected the id of the application that you registered, found nothing")

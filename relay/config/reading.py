@@ -41,7 +41,11 @@ def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
     named = path_option or environ.get("RELAY_CONFIG")
     if named:
         path = Path(named)
-        return path / "config.yaml" if path.is_dir() else path
+        path = path / "config.yaml" if path.is_dir() else path
+        # An image may name its configuration directory for good, and still be told everything by variables.
+        empty_directory = Path(named).is_dir() and not path.exists()
+        by_variables = not path_option and empty_directory and environment.said(environ)
+        return None if by_variables else path
     return next((path for path in (Path("config.yaml"), _SYSTEM) if path.is_file()), None)
 
 
@@ -59,7 +63,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
         reason = getattr(bad, "strerror", None) or "not a file name"
         return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
     root, mistakes = parse(octets, str(path))
-    reading = Reading(environ, path.absolute().parent, mistakes)
+    reading = Reading(environ, path.absolute().parent, mistakes=mistakes)
     if root is None and mistakes:
         return Loaded(None, tuple(sorted(mistakes, key=_order)))
     for variable in environment.said(environ):
@@ -71,7 +75,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
 
 def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
     variables = environment.said(environ)
-    reading = Reading(environ, Path.cwd(), list(environment.misspelt(environ)))
+    reading = Reading(environ, Path.cwd(), environment.KEYS, list(environment.misspelt(environ)))
     if "RELAY_PROVIDER" not in variables and "RELAY_HOST" not in variables:
         reading.mistake(Place(""), "", environment.WHAT_TO_SET)
         return _loaded(None, reading)
@@ -95,13 +99,13 @@ def _order(mistake: Mistake) -> tuple[Place, str, str]:
 def _read(root: Node | None, reading: Reading, start: Place, name: str, source: str) -> Config:
     """Every section, whatever is wrong with the others."""
     with reading.fields(root, "", start) as at:
-        upstreams = _upstreams(at)
+        upstreams, readable = _upstreams(at)
         listeners = sections.read_listeners(at)
         return Config(
             hostname=sections.read_hostname(at, name),
             upstreams=upstreams,
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners)),
+            routes=read_routes(at, Known(tuple(upstreams), listeners, readable)),
             recipients=sections.read_recipients(at),
             retry=sections.read_retry(at),
             notices=sections.read_notices(at),
@@ -115,7 +119,8 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
         )
 
 
-def _upstreams(at: Fields) -> dict[str, Upstream]:
+def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:
+    """The upstreams by name, and whether the section could be read at all."""
     found: dict[str, Upstream] = {}
     with at.section("upstreams") as section:
         for name, node in section.table.entries.items():
@@ -129,9 +134,10 @@ def _upstreams(at: Fields) -> dict[str, Upstream]:
                 section.reading.mistake(place, path, text)
             with at.reading.fields(node, node.path, node.place) as one:
                 found[name] = read_upstream(name, one)
-        if not found and section.sound:
+        direct_only = at.given("upstreams") and at.given("routes")  # `{}` and rules with `via: mx`
+        if not found and section.sound and not direct_only:
             at.mistake("upstreams", "expected at least one server to hand mail to, found nothing")
-    return found
+    return found, section.sound
 
 
 def _remark_on_literal(reading: Reading, path: Path) -> None:

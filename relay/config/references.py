@@ -8,7 +8,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 class BadReference(Exception):
-    """A variable that is not set, or no variable at all."""
+    """A variable that is not set, or no variable at all.  Both texts are safe to show, also of a secret."""
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(expected)

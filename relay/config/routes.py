@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from relay.config import scalars
+from relay.config import hosts, scalars
 from relay.config.fields import Fields, Reading, show
+from relay.config.hosts import Network
 from relay.config.located import Node, Place
-from relay.config.scalars import Network, Wrong, listing, near
+from relay.config.scalars import Wrong, listing, near
 from relay.inbound.admission import Listener
 from relay.outbound.routing import Route
 from relay.upstream.settings import DIRECT
@@ -14,10 +15,11 @@ from relay.upstream.settings import DIRECT
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What rules may name."""
+    """What rules may name.  `readable` False: the upstreams could not be read, so that no name can be called wrong."""
 
     upstreams: Sequence[str]
     listeners: Sequence[Listener]
+    readable: bool = True
 
 
 def read_routes(at: Fields, known: Known) -> tuple[Route, ...]:
@@ -40,7 +42,7 @@ def read_routes(at: Fields, known: Known) -> tuple[Route, ...]:
 
 
 def _default(at: Fields, known: Known) -> tuple[Route, ...]:
-    if at.said("routes") or len(known.upstreams) > 1:
+    if at.given("routes") or len(known.upstreams) > 1:
         why = f", since there are {len(known.upstreams)} upstreams" if len(known.upstreams) > 1 else ""
         example = known.upstreams[0] if known.upstreams else DIRECT
         at.mistake("routes", f"expected rules such as [{{via: [{example}]}}]{why}, found nothing")
@@ -49,9 +51,9 @@ def _default(at: Fields, known: Known) -> tuple[Route, ...]:
 
 def _route(rule: Fields, known: Known) -> Route:
     found = Route(
-        via=_via(rule, known.upstreams),
-        to=rule.many("to", scalars.pattern, ()),
-        sender=rule.many("from", scalars.sender_pattern, ()),
+        via=_via(rule, known),
+        to=rule.many("to", hosts.pattern, ()),
+        sender=rule.many("from", hosts.sender_pattern, ()),
         client=_networks(rule),
         listener=_listeners(rule, known.listeners),
         reject=rule.get("reject", scalars.text, ""),
@@ -64,11 +66,12 @@ def _route(rule: Fields, known: Known) -> Route:
     return found
 
 
-def _via(rule: Fields, names: Collection[str]) -> tuple[str, ...]:
+def _via(rule: Fields, known: Known) -> tuple[str, ...]:
+    names = known.upstreams
     seen: set[str] = set()
 
     def convert(value: str) -> str:
-        if value not in names and value != DIRECT:
+        if value not in names and value != DIRECT and known.readable:
             raise _Unnamed(value)
         if value in seen:
             raise Wrong("each upstream once", "a chain never tries the same one twice")
@@ -98,7 +101,7 @@ def _upstream(reading: Reading, node: Node, convert: scalars.Convert[str], names
 
 
 def _networks(rule: Fields) -> tuple[Network, ...]:
-    return tuple(network for some in rule.many("client", scalars.clients, ()) for network in some)
+    return tuple(network for some in rule.many("client", hosts.clients, ()) for network in some)
 
 
 def _listeners(rule: Fields, listeners: Sequence[Listener]) -> tuple[str, ...]:
@@ -106,7 +109,7 @@ def _listeners(rule: Fields, listeners: Sequence[Listener]) -> tuple[str, ...]:
 
     def convert(value: str) -> str:
         try:
-            name = scalars.written(scalars.socket_address(25)(value))
+            name = hosts.written(hosts.socket_address(25)(value))
         except Wrong:
             name = value
         if name not in names:

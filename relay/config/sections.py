@@ -1,10 +1,11 @@
-"""The sections of the settings, one function each, into the values that the stations define.  Pure."""
+"""The sections of the settings, one function each, into the values that the stations define."""
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
-from relay.config import scalars
-from relay.config.fields import Fields
+from relay.config import hosts, scalars
+from relay.config.fields import Fields, show
 from relay.config.scalars import Wrong, choice, duration, number, one_of, size
 from relay.config.settings import LogSettings, WebSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
@@ -22,9 +23,9 @@ def read_listeners(at: Fields) -> tuple[Listener, ...]:
     """`listen` is one mapping or a list of them; without it, port 25 for the private networks."""
     nodes = at.each("listen")
     if not nodes:
-        if at.said("listen"):
+        if at.given("listen"):
             at.mistake("listen", "expected at least one address to listen on, found nothing")
-        return (Listener(networks=scalars.PRIVATE),)
+        return (Listener(networks=hosts.PRIVATE),)
     found: list[Listener] = []
     for node in nodes:
         with at.reading.fields(node, node.path, node.place) as one:
@@ -37,8 +38,8 @@ def read_listeners(at: Fields) -> tuple[Listener, ...]:
 
 def _listener(at: Fields) -> Listener:
     default = Listener()
-    host, port = at.get("address", scalars.socket_address(25), (default.host, default.port))
-    networks = at.many("networks", scalars.submitters, (scalars.PRIVATE,))
+    host, port = at.get("address", hosts.socket_address(25), (default.host, default.port))
+    networks = at.many("networks", hosts.submitters, (hosts.PRIVATE,))
     listener = Listener(
         host=host,
         port=port,
@@ -64,52 +65,44 @@ def _check_listener(at: Fields, listener: Listener) -> None:
                 at.remark(key, "tls is off: not used")
         if listener.auth is ListenAuth.REQUIRED:
             at.remark("auth", "tls is off: the devices' passwords go over the network in clear")
-    if listener.auth is ListenAuth.REQUIRED and not at.said("users"):
+    if listener.auth is ListenAuth.REQUIRED and not at.each("users"):
         at.mistake("users", "expected user names and their passwords, since auth is required, found nothing")
-    if listener.auth is not ListenAuth.REQUIRED and at.said("users"):
+    if listener.auth is not ListenAuth.REQUIRED and at.given("users"):
         at.mistake("users", f"expected auth: required beside it, found auth: {listener.auth.value}")
 
 
 def _users(at: Fields) -> Mapping[str, Secret]:
     """`nas: secret` or `nas_file: path`."""
-    users: dict[str, Secret] = {}
     with at.section("users") as section:
-        entries = list(section.table.entries)
-        section.asked.update(entries)
-        for key in entries:
-            name = key.removesuffix("_file") or key
-            if name == key or name not in entries:
-                secret = section.secret(name)
-                if secret is not None:
-                    users[name] = secret
-        if not entries and at.said("users"):
-            section.mistake("", "expected user names and their passwords, found nothing")
-        for name in users:
-            section.asked.add(name)
-    return users
+        names = dict.fromkeys(key.removesuffix("_file") for key in section.table.entries)
+        secrets = {name: section.secret(name) for name in names}
+    return {name: secret for name, secret in secrets.items() if secret is not None}
 
 
 def read_recipients(at: Fields) -> Recipients:
     with at.section("recipients") as section:
-        return Recipients(
-            default_domain=section.get("default_domain", scalars.domain, ""),
-            aliases=_aliases(section),
-        )
+        default_domain = section.get("default_domain", hosts.domain, "")
+        return Recipients(default_domain, _aliases(section, default_domain))
 
 
-def _aliases(at: Fields) -> Mapping[str, tuple[Address, ...]]:
+def _aliases(at: Fields, default_domain: str) -> Mapping[str, tuple[Address, ...]]:
     aliases: dict[str, tuple[Address, ...]] = {}
+
+    def convert(value: str) -> Address:
+        bare = default_domain and "@" not in value
+        return hosts.mailbox(f"{value}@{default_domain}" if bare else value)
+
     with at.section("aliases") as section:
         for key, place in section.table.keys.items():
             section.asked.add(key)
             try:
-                name = scalars.alias(key)
+                name = hosts.alias(key).lower()
             except Wrong as wrong:
-                section.reading.mistake(place, section.path_of(key), f"expected {wrong.expected}, found '{key}'")
+                section.reading.mistake(place, section.path_of(key), f"expected {wrong.expected}, found {show(key)}")
                 continue
             if name in aliases:
-                section.reading.mistake(place, section.path_of(key), f"said twice; '{name}' is the same")
-            aliases[name] = section.many(key, scalars.mailbox, ())
+                section.reading.mistake(place, section.path_of(key), f"said twice; {show(name)} is the same")
+            aliases[name] = section.many(key, convert, ())
     return aliases
 
 
@@ -132,8 +125,8 @@ def read_notices(at: Fields) -> NoticePolicy:
     default = NoticePolicy()
     with at.section("notices") as section:
         return NoticePolicy(
-            to=section.get("to", scalars.mailbox, None),
-            webhook=section.get("webhook", scalars.url("https", "http"), ""),
+            to=section.get("to", hosts.mailbox, None),
+            webhook=section.get("webhook", hosts.url("https", "http"), ""),
             digest=section.get("digest", duration(least=_NONE), default.digest),
         )
 
@@ -152,19 +145,26 @@ def read_spool(at: Fields) -> SpoolSettings:
     default = SpoolSettings()
     with at.section("spool") as section:
         return SpoolSettings(
-            url=section.get("url", scalars.spool_url, default.url),
+            url=section.get("url", _spool_url, default.url),
             max_message=section.get("max_message", size(least=1000), default.max_message),
             keep_free=section.get("keep_free", size(least=0), default.keep_free),
             keep_history=section.get("keep_history", duration(least=_NONE), default.keep_history),
         )
 
 
+def _spool_url(value: str) -> str:
+    """A directory means spool.db in it, as for the settings themselves."""
+    url = scalars.spool_url(value)
+    scheme, _, place = url.partition(":")
+    return f"{url.rstrip('/')}/spool.db" if scheme == "sqlite" and Path(place).is_dir() else url
+
+
 def read_nameservers(at: Fields) -> tuple[str, ...]:
     def convert(value: str) -> str:
-        host, port = scalars.socket_address(53)(value)
+        host, port = hosts.socket_address(53)(value)
         if port == 0 or host == "0.0.0.0":  # noqa: S104 - nobody answers there
             raise Wrong("an address such as 192.168.0.1:53")
-        return scalars.written((host, port))
+        return hosts.written((host, port))
 
     with at.section("dns") as section:
         return section.many("nameservers", convert, ())
@@ -191,7 +191,7 @@ def read_web(at: Fields) -> WebSettings:
         address = section.get("address", _web_address, "")
         password = section.secret("password")
         said = section.said("password") or section.said("password_file")
-        if address and not said and not scalars.is_loopback(_host(address)):
+        if address and not said and not hosts.is_loopback(_host(address)):
             text = "expected password or password_file, since web.address is not loopback, found nothing"
             section.mistake("password", text)
         if said and not address:
@@ -200,7 +200,7 @@ def read_web(at: Fields) -> WebSettings:
 
 
 def _web_address(value: str) -> str:
-    return "" if value.lower() == "off" else scalars.written(scalars.socket_address(8025)(value))
+    return "" if value.lower() == "off" else hosts.written(hosts.socket_address(8025)(value))
 
 
 def _host(address: str) -> str:
@@ -218,7 +218,7 @@ def read_log(at: Fields) -> LogSettings:
 
 def read_hostname(at: Fields, default: str) -> str:
     """Our own name; one that upstreams may refuse in EHLO is remarked on."""
-    name = at.get("hostname", scalars.own_name, default)
+    name = at.get("hostname", hosts.own_name, default)
     if at.said("hostname") and "." not in name and ":" not in name:
         at.remark("hostname", "has no dot: some upstreams refuse such a name in EHLO")
     return name

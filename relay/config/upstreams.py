@@ -1,9 +1,9 @@
-"""One upstream of the settings: what its preset knows, what the file says, and whether both can work.  Pure."""
+"""One upstream of the settings: what its preset knows, what the file says, and whether both can work."""
 
 import re
 from dataclasses import dataclass
 
-from relay.config import scalars
+from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.logins import read_login
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
@@ -26,7 +26,7 @@ class Account:
 def read_upstream(name: str, at: Fields) -> Upstream:
     """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
     preset = _preset(at)
-    host = at.get("host", scalars.host, preset.host if preset else "")
+    host = at.get("host", hosts.host, preset.host if preset else "")
     if not host and not at.said("host"):
         form = f" such as {preset.host_form}" if preset and preset.host_form else ""
         at.mistake("host", f"expected the server's name{form}, found nothing")
@@ -138,7 +138,7 @@ def _as_address(name: str) -> Address | None:
 
 
 def _identity(at: Fields, account: Account, login: Login) -> Identity:
-    sender = at.get("sender", scalars.mailbox, account.address)
+    sender = at.get("sender", hosts.mailbox, account.address)
     own = (sender.domain.lower(),) if sender else ()
     rewrite = at.get("rewrite", choice(Rewrite), Rewrite.FOREIGN)
     if sender is None and not at.said("sender") and rewrite is not Rewrite.NEVER:
@@ -146,7 +146,7 @@ def _identity(at: Fields, account: Account, login: Login) -> Identity:
         at.remark("sender", f"not set, and {who}: senders stay as the devices write them")
     return Identity(
         sender=sender,
-        domains=frozenset(at.many("sender_domains", scalars.domain, own)),
+        domains=frozenset(at.many("sender_domains", hosts.domain, own)),
         rewrite=rewrite,
         rewrite_from=at.flag("rewrite_from", True),
     )
