@@ -1,12 +1,15 @@
-"""Who may submit, and what: the listeners' policy.  RFC 6409 s4, s6.  Pure."""
+"""Who may submit, and what: the listeners' policy, and the decisions made by it.  RFC 6409 s4, s6.  Pure."""
 
+import re
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from relay.mail.address import Address
+from relay.mail.reply import Reply
 from relay.secret import Secret
 
 Network = IPv4Network | IPv6Network
@@ -63,3 +66,132 @@ class Recipients:
 
     default_domain: str = ""
     aliases: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+
+
+MAX_HOPS = 50
+"""Received fields that a message may carry (RFC 5321 s6.3 asks for a large threshold)."""
+OWN_HOPS = 3
+"""How often a message may have been here before; a mailbox that forwards home again passes twice in good faith."""
+
+
+def client_address(peer: str) -> IPv4Address | IPv6Address:
+    """The peer as networks are written: without zone, and IPv4 even when it came by a dual-stack socket."""
+    address = ip_address(peer.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def admit_client(client: IPv4Address | IPv6Address, listener: Listener) -> Reply | None:
+    """None if this address may submit here, else the reply at connect."""
+    if any(client in network for network in listener.networks):
+        return None
+    return Reply(554, "5.7.1", f"{client} may not submit here; to allow it, add its network to listen.networks")
+
+
+def admit_session(open_in_all: int, open_of_client: int, limits: ClientLimits) -> Reply | None:
+    """None if one more session may be opened.  Counts are without the new one."""
+    if open_in_all >= limits.connections:
+        return Reply(421, "4.7.0", "too many connections; try again soon (limits.connections)")
+    if open_of_client >= limits.per_client:
+        return Reply(421, "4.7.0", "too many connections from your address; try again soon (limits.per_client)")
+    return None
+
+
+def admit_size(said: int, max_message: int, room: int) -> Reply | None:
+    """None if a message of this many octets may come in.  RFC 1870 s6.1."""
+    if said > max_message:
+        return Reply(552, "5.3.4", f"the message is larger than {max_message} octets (spool.max_message)")
+    if room <= 0 or said > room:
+        return Reply(452, "4.3.1", "the spool is full; try again later")
+    return None
+
+
+def expand(address: Address, recipients: Recipients) -> tuple[Address, ...] | Reply:
+    """Who is meant by a forward-path: aliases resolved, bare names completed; the reply if nobody can be.
+
+    An alias may lead to another one; one that leads back to itself stops there.
+    """
+    found: dict[str, Address] = {}
+    seen: set[str] = set()
+    waiting = deque([address])
+    while waiting:
+        one = waiting.popleft()
+        key = str(one).lower()
+        targets = None if key in seen else _alias(one, recipients)
+        seen.add(key)
+        if targets:
+            waiting.extend(targets)
+        elif one.qualified:
+            found[one.key] = one
+        elif recipients.default_domain:
+            waiting.append(Address(one.local, recipients.default_domain))
+        else:
+            text = f"{one.local!r} has no domain; set recipients.default_domain or an alias for it"
+            return Reply(550, "5.1.1", text)
+    return tuple(found.values())
+
+
+def _alias(address: Address, recipients: Recipients) -> tuple[Address, ...] | None:
+    aliases = _folded(recipients)
+    return aliases.get(str(address).lower()) or aliases.get(f"*@{address.domain.lower()}")
+
+
+def _folded(recipients: Recipients) -> dict[str, tuple[Address, ...]]:
+    return {name.lower(): targets for name, targets in recipients.aliases.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderFacts:
+    """What admission needs of a header: the Message-ID ("" if none), how many hops, how many of them here."""
+
+    message_id: str = ""
+    hops: int = 0
+    own_hops: int = 0
+
+
+def header_facts(head: bytes, hostname: str) -> HeaderFacts:
+    """Read from the first octets of a message, whatever its line ends."""
+    lines = re.split(rb"\r*\n|\r", head.lstrip(b"\r\n"))
+    end = lines.index(b"") if b"" in lines else len(lines)
+    fields = re.split(rb"\n(?![ \t])", b"\n".join(lines[:end]))
+    own = re.compile(rb"\bby\s+" + re.escape(hostname.encode("utf-8")) + rb"(?![\w.-])", re.IGNORECASE)
+    message_id, hops, own_hops = "", 0, 0
+    for one in fields:
+        name, _, value = one.partition(b":")
+        match name.strip().lower():
+            case b"received":
+                hops += 1
+                own_hops += bool(own.search(value))
+            case b"message-id" if not message_id:
+                message_id = " ".join(value.decode("utf-8", "replace").split())[:998]
+    return HeaderFacts(message_id, hops, own_hops)
+
+
+def admit_hops(facts: HeaderFacts) -> Reply | None:
+    """None unless the message runs in a circle.  RFC 5321 s6.3."""
+    if facts.hops > MAX_HOPS:
+        return Reply(554, "5.4.6", f"the message has passed {facts.hops} servers: a mail loop")
+    if facts.own_hops > OWN_HOPS:
+        return Reply(554, "5.4.6", f"the message was here {facts.own_hops} times before: a mail loop")
+    return None
+
+
+class Throttle:
+    """Messages per client within the last minute; clients that went quiet are forgotten."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, deque[datetime]] = {}
+
+    def admit(self, client: str, now: datetime, limits: ClientLimits) -> Reply | None:
+        """None if this client may send one more message now."""
+        times = self._times.get(client)
+        while times and not timedelta() <= now - times[0] < timedelta(minutes=1):
+            times.popleft()
+        if times and len(times) >= limits.messages_per_minute:
+            return Reply(450, "4.7.1", "too many messages within a minute; try again soon (limits.messages_per_minute)")
+        return None
+
+    def count(self, client: str, now: datetime) -> None:
+        """One more message of this client was accepted."""
+        if len(self._times) > 1000 and client not in self._times:
+            self._times = {who: times for who, times in self._times.items() if now - times[-1] < timedelta(minutes=1)}
+        self._times.setdefault(client, deque()).append(now)

@@ -113,7 +113,8 @@ def parse_path(text: str) -> Address | None:
     """The path of MAIL or RCPT as devices write it; None is the null reverse-path.
 
     Understood: `<a@b>`, `a@b`, `< a@b >`, `<<a@b>>`, `<a@b` (never closed), `a@b>`, `<a@b>;`, `"My NAS" <a@b>`
-    (the last `<...>` wins), `<@r1,@r2:a@b>` (the source route is dropped, RFC 5321 App. C), `mailto:a@b`, `< >`.
+    (the last `<...>` wins), `<@r1,@r2:a@b>` (the source route is dropped, RFC 5321 App. C), `mailto:a@b`, `< >`,
+    `nas@` (a name whose domain was left empty).
     Raises BadAddress.
     """
     inner = text.strip()
@@ -130,6 +131,8 @@ def parse_path(text: str) -> Address | None:
         inner = inner.split(":", 1)[1].strip()
     if inner[:7].lower() == "mailto:":
         inner = inner[7:]
+    if inner.endswith("@") and len(inner) > 1:
+        inner = inner[:-1]
     return parse_address(inner)
 
 

@@ -1,0 +1,91 @@
+"""Server TLS: the certificate that is configured, or one made once beside the spool by the `openssl` program."""
+
+import asyncio
+import os
+import re
+import ssl
+import tempfile
+from pathlib import Path
+
+from relay.inbound.admission import Listener
+
+_YEARS = 10
+_PATIENCE = 60.0
+"""Seconds for the key: RSA with 2048 bits takes a Raspberry Pi up to ten."""
+
+
+class NoCertificate(OSError):
+    """TLS cannot be offered; the text says why and what helps."""
+
+
+async def server_context(listener: Listener, state_dir: Path, hostname: str) -> ssl.SSLContext:
+    """The TLS context of a listener.  Raises NoCertificate."""
+    if listener.tls_cert:
+        cert, key = Path(listener.tls_cert), Path(listener.tls_key or listener.tls_cert)
+    else:
+        cert, key = state_dir / "tls-cert.pem", state_dir / "tls-key.pem"
+        if not (cert.exists() and key.exists()):
+            await _make(cert, key, hostname)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if listener.legacy_tls:
+        # Alarm panels and copiers from before 2010 (Paradox IP150): TLS 1.0 needs SHA-1, which is below level 1.
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or error
+        raise NoCertificate(f"{listener.name}: {cert} with {key} cannot be used for TLS: {reason}") from error
+    return context
+
+
+def handshake_advice(reason: str) -> str:
+    """What to do about a handshake that failed for this reason (OpenSSL's word for it)."""
+    if any(word in reason for word in ("PROTOCOL", "CIPHER", "VERSION_TOO_LOW", "SIGALG")):
+        return "the device knows only old TLS; set `legacy_tls: true` on this listener, or turn encryption off in the device"
+    if any(word in reason for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "taking longer")):
+        return "the device does not speak TLS here; set it to SSL/TLS, or give it a listener with `tls: starttls` or `off`"
+    if any(word in reason for word in ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED")):
+        return "the device does not trust our certificate; give the listener tls_cert and tls_key, or turn its check off"
+    return "the device gave up"
+
+
+async def _make(cert: Path, key: Path, hostname: str) -> None:
+    """RSA, since devices before 2012 know no elliptic curves.  The key is never readable for others."""
+    name = hostname if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", hostname) else "relay.invalid"
+    with tempfile.TemporaryDirectory(dir=cert.parent, prefix="tls-") as folder:  # mode 0700
+        new_cert, new_key = Path(folder, "cert.pem"), Path(folder, "key.pem")
+        await _run(
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", str(_YEARS * 365)),
+            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+            *("-keyout", str(new_key), "-out", str(new_cert)),
+        )
+        new_key.chmod(0o600)  # noqa: ASYNC240 - once in ten years, before anybody is served
+        new_key.replace(key)  # noqa: ASYNC240
+        new_cert.replace(cert)  # noqa: ASYNC240
+
+
+async def _run(*command: str) -> None:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except OSError as error:
+        raise NoCertificate(
+            "no TLS certificate can be made, because the program `openssl` cannot be run; install openssl, "
+            "or set tls_cert and tls_key of the listener"
+        ) from error
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            _, said = await process.communicate()
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise NoCertificate(f"openssl took more than {_PATIENCE:.0f} s to make a key; set tls_cert and tls_key") from error
+    if process.returncode:
+        last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
+        raise NoCertificate(f"openssl cannot make a certificate ({last[0]}); set tls_cert and tls_key of the listener")

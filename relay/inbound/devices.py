@@ -1,0 +1,63 @@
+"""The devices that were seen: when, what they call themselves, what had to be understood for them.  Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+_KNOWN = 1000
+_NAMES = 8
+_QUIRKS = 32
+
+
+@dataclass(slots=True)
+class Device:
+    """One client address.  `helo` and `quirks` keep the order in which they were first seen."""
+
+    client: str
+    last_seen: datetime
+    helo: dict[str, None] = field(default_factory=dict)
+    quirks: dict[str, None] = field(default_factory=dict)
+    messages: int = 0
+    refused: int = 0
+    last_refusal: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "client": self.client,
+            "last_seen": self.last_seen.isoformat(),
+            "helo": list(self.helo),
+            "quirks": list(self.quirks),
+            "messages": self.messages,
+            "refused": self.refused,
+            "last_refusal": self.last_refusal,
+        }
+
+
+class Devices:
+    """At most a thousand devices; the one not seen for longest makes room."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, Device] = {}
+
+    def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = ()) -> Device:
+        """Notes that a device spoke; the record is for the caller to count on."""
+        device = self._devices.pop(client, None) or Device(client, now)
+        self._devices[client] = device  # the last in the dict is the one seen last
+        if len(self._devices) > _KNOWN:
+            del self._devices[next(iter(self._devices))]
+        device.last_seen = now
+        if helo:
+            _remember(device.helo, [helo], _NAMES)
+        _remember(device.quirks, quirks, _QUIRKS)
+        return device
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Those seen last come first."""
+        return [device.as_json() for device in reversed(self._devices.values())]
+
+
+def _remember(known: dict[str, None], new: Iterable[str], most: int) -> None:
+    for one in new:
+        if one in known or len(known) < most:
+            known[one] = None

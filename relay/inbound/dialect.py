@@ -1,0 +1,137 @@
+"""What devices really send on the command line, as what RFC 5321 says.
+
+Tolerant of lower case, blanks around the colon, missing or doubled brackets, display names, telnet negotiation and
+parameters that nobody advertised; exact about what was meant.  RFC 5321 s4.1.1, RFC 6531 s3.4.  Pure.
+"""
+
+import re
+from dataclasses import dataclass
+
+from relay.mail.address import Address, BadAddress, parse_path
+
+_TELNET = re.compile(rb"\xff[\xfb-\xfe].|\xff[\xf0-\xfa\xff]|[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
+_VERB = re.compile(r"([A-Za-z]+)(?:[ \t]+|(?=:)|\Z)(.*)\Z", re.DOTALL)
+_PARAMETERS = re.compile(r"[>;,\s]*(?:[A-Za-z0-9][A-Za-z0-9-]*(?:=\S*)?(?:\s+|\Z))*\Z")
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=(\S*))?\Z")
+_BARE_WORDS = frozenset({"SMTPUTF8", "REQUIRETLS"})
+_TLS_HELLO = b"\x16\x03"
+_HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|TRACE|CONNECT) \S|[Hh][Oo][Ss][Tt]: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command line: the verb in capitals ("" if there is none), what follows it, and whether it was clean."""
+
+    verb: str
+    argument: str
+    quirk: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailArgument:
+    """What MAIL said.  `reverse_path` None is `<>`; `size` in octets, 0 if not said; `body` in capitals or ""."""
+
+    reverse_path: Address | None
+    size: int = 0
+    body: str = ""
+    utf8: bool = False
+    quirks: tuple[str, ...] = ()
+
+
+def is_tls_hello(first: bytes) -> bool:
+    """Whether a connection begins with a TLS record instead of SMTP: the device is set to SSL."""
+    return first.startswith(_TLS_HELLO)
+
+
+def is_http(line: bytes) -> bool:
+    """Whether a browser, health check or cross-protocol attack speaks here."""
+    return bool(_HTTP.match(line))
+
+
+def read_command(line: bytes) -> Command:
+    """One command line without its end, telnet negotiation and control octets taken out."""
+    bare = _TELNET.sub(b"", line)
+    quirk = "telnet or control octets in a command" if bare != line else ""
+    text = bare.decode("utf-8", "replace").strip()
+    match = _VERB.match(text)
+    if not match:
+        return Command("", text, quirk)
+    return Command(match[1].upper(), match[2].strip(), quirk)
+
+
+def mail_argument(argument: str) -> MailArgument:
+    """The argument of MAIL.  Raises BadAddress if no sender can be understood."""
+    path, parameters, quirks = _path_and_parameters("FROM", argument)
+    size = parameters.get("SIZE", "")
+    return MailArgument(
+        parse_path(path),
+        int(size) if size.isascii() and size.isdigit() and len(size) <= 20 else 0,
+        parameters.get("BODY", "").upper(),
+        "SMTPUTF8" in parameters,
+        quirks,
+    )
+
+
+def rcpt_argument(argument: str) -> tuple[tuple[Address, ...], tuple[str, ...]]:
+    """The forward-paths of RCPT and the quirks; no path at all for `<>`.  Raises BadAddress.
+
+    More than one path comes of devices whose single field was filled with a list: `TO:<a@b, c@d>`.
+    """
+    path, _, quirks = _path_and_parameters("TO", argument)
+    try:
+        one = parse_path(path)
+        return ((one,) if one else ()), quirks
+    except BadAddress:
+        several = [part for part in re.split(r"[,;]", path) if part.strip("<> \t")]
+        if len(several) < 2:
+            raise
+        parsed = tuple(found for part in several if (found := parse_path(part)))
+        return parsed, (*quirks, "several recipients in one RCPT")
+
+
+def _path_and_parameters(keyword: str, argument: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    text = re.sub(rf"\A(?:{keyword}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", "", argument, count=1, flags=re.IGNORECASE)
+    path, words = _split_parameters(text)
+    parameters = {}
+    for word in words:
+        if found := _PARAMETER.match(word):
+            parameters[found[1].upper()] = found[2] or ""
+    return path, parameters, _quirks(keyword, argument, path)
+
+
+def _split_parameters(text: str) -> tuple[str, list[str]]:
+    """The path, and the words behind it that are parameters (`AUTH=<>` is one, though it looks like a path)."""
+    words = re.split(r"(\s+)", text.strip())
+    end = len(words)
+    while end > 1 and _is_parameter(words[end - 1]):
+        end -= 2
+    path, found = "".join(words[:end]), words[end + 1 :: 2]
+    quoted = False
+    for place, char in enumerate(path):
+        if char == '"' and path[place - 1 : place] != "\\":
+            quoted = not quoted
+        elif char == ">" and not quoted and _PARAMETERS.match(path, place + 1):
+            return path[: place + 1], [*path[place + 1 :].strip(">;, \t").split(), *found]
+    return path, found
+
+
+def _is_parameter(word: str) -> bool:
+    name, said, value = word.partition("=")
+    if not said:
+        return name.upper() in _BARE_WORDS
+    return bool(_PARAMETER.match(word)) and value.count("<") == value.count(">")
+
+
+def _quirks(keyword: str, argument: str, path: str) -> tuple[str, ...]:
+    quirks = []
+    bare = path.strip()
+    if not re.match(rf"{keyword}:\S", argument, re.IGNORECASE):
+        quirks.append(f"odd spacing after {'MAIL' if keyword == 'FROM' else 'RCPT'} {keyword}")
+    if not (bare.startswith("<") and bare.endswith(">")):
+        quirks.append(f"no plain angle brackets in {'MAIL' if keyword == 'FROM' else 'RCPT'}")
+    return tuple(quirks)
+
+
+def clean_helo(argument: str) -> str:
+    """What a device calls itself, made safe for a Received field: no blank, bracket, quote or octet that could break out."""
+    return re.sub(r'[^!-~]|[()<>"\\;,]', "?", " ".join(argument.split()).replace(" ", "_"))[:255]

@@ -1,0 +1,71 @@
+"""Reading the content of one message to its end, whatever has to be done with it."""
+
+from dataclasses import dataclass
+
+from relay import events
+from relay.inbound.admission import admit_size
+from relay.inbound.connection import Connection
+from relay.inbound.content import IncomingContent
+from relay.inbound.line_endings import ContentDecoder, LineEnd
+from relay.mail.reply import Reply
+
+SILENCE = 10.0
+"""Seconds without an octet after a lone dot between bare line ends that make it the end of data."""
+
+
+class LineLost(Exception):
+    """The client went away within its message; nothing of it counts (RFC 5321 s4.1.1.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How the content came: what had to be understood, whether only QUIT may follow, and why it cannot be kept."""
+
+    quirks: tuple[str, ...]
+    irregular: bool
+    refusal: Reply | None
+
+
+async def receive(connection: Connection, content: IncomingContent, max_message: int) -> Arrival:
+    """Reads to the end of data; what is refused is read and thrown away.  Raises LineLost."""
+    decoder = ContentDecoder(connection.line_end)
+    refusal: Reply | None = None
+    size, stalled = 0, False
+    while not decoder.ended:
+        block = await connection.next_block(SILENCE if decoder.stalled else None)
+        if block is None or (block == b"" and decoder.stalled and not connection.lost):
+            stalled = True
+            decoder.finish_stalled()
+        elif block == b"":
+            raise LineLost(f"the line was lost within the message, after {size} octets; it was thrown away")
+        else:
+            piece = decoder.feed(block)
+            size += len(piece)
+            refusal = refusal or _keep(content, piece, size, max_message)
+    connection.give_back(decoder.rest)
+    return Arrival(_quirks(decoder, connection.line_end, stalled=stalled), decoder.irregular, refusal)
+
+
+def _keep(content: IncomingContent, piece: bytes, size: int, max_message: int) -> Reply | None:
+    if refusal := admit_size(size, max_message, size + 1):
+        content.close()
+        return refusal
+    try:
+        content.write(piece)
+    except OSError as error:
+        content.close()
+        events.note("warned", f"a message that comes in cannot be kept: {error.strerror or error}")
+        return Reply(452, "4.3.1", "no room for the message; try again later")
+    return None
+
+
+def _quirks(decoder: ContentDecoder, line_end: LineEnd, *, stalled: bool) -> tuple[str, ...]:
+    found = {
+        f"command lines end in a bare {line_end.name}": line_end is not LineEnd.CRLF,
+        "ended its message by a lone dot between bare line ends, then silence": stalled,
+        "ended its message by LF.LF": decoder.irregular and not stalled,
+        "bare LF in the message": decoder.bare_lf,
+        "bare CR in the message": decoder.bare_cr,
+        "NUL in the message": decoder.nul,
+    }
+    return tuple(text for text, seen in found.items() if seen)

@@ -1,0 +1,111 @@
+"""Where the content of a message ends, and which dots in it are only transparency.
+
+A client whose commands end in CRLF ends its content by CRLF.CRLF and by nothing else (RFC 5321 s4.1.1.4): curl,
+LuaSocket and uMail speak CRLF, then send bare-LF content with an unstuffed dot line inside.  Only a client that never
+sent a CR may end by LF.LF.  RFC 5321 s4.5.2.  Pure.
+"""
+
+import re
+from enum import Enum
+
+_ANY_LINE_END = re.compile(rb"[\r\n]\.")
+
+
+class LineEnd(Enum):
+    """How a client ends its command lines; CR is a client that waited for an answer after a bare CR."""
+
+    CRLF = b"\r\n"
+    LF = b"\n"
+    CR = b"\r"
+
+
+class ContentDecoder:
+    """Takes the octets after 354 block by block, gives the content back with the dot-stuffing undone.
+
+    How the blocks are cut never matters.  `ended`: the end was seen; `rest` are the octets after it.
+    `irregular`: it ended by something else than CRLF.CRLF, so the client may only QUIT now (else the content could
+    smuggle commands).  `stalled`: what came last is a lone dot framed by bare line ends; silence may make it the end.
+    """
+
+    def __init__(self, line_end: LineEnd) -> None:
+        self.ended = False
+        self.irregular = False
+        self.stalled = False
+        self.rest = b""
+        self.bare_lf = False
+        self.bare_cr = False
+        self.nul = False
+        self._line_end = line_end
+        self._held = b""  # an unfinished dot line: not content until more is known
+        self._before = b"\n\r" if line_end is LineEnd.CR else b"\r\n"  # the last two octets in front of what is held
+        self._last = b""
+
+    def feed(self, block: bytes) -> bytes:
+        """The content that has become certain.  Not to be called once `ended`."""
+        window = self._before + self._held + block
+        self._held, self.stalled = b"", False
+        content: list[bytes] = []
+        start = 2
+        place = self._next_dot(window, 1)
+        while place >= 0:
+            dot = place + 1
+            after = window[dot + 1 : dot + 3]
+            if end := self._end(window, place, after):
+                content.append(window[start:dot])
+                self.ended, self.rest = True, window[dot + 1 + end :]
+                return self._known(content)
+            if len(window) - dot <= 3 and after in (b"", b"\r", b"\n", b"\r\n"):
+                self._hold(window, start, dot, after)
+                content.append(window[start:dot])
+                return self._known(content)
+            if self._line_end is not LineEnd.CRLF or window[place - 1 : place] == b"\r":
+                content.append(window[start:dot])
+                start = dot + 1
+            place = self._next_dot(window, dot)
+        content.append(window[start:])
+        self._before = window[-2:]
+        return self._known(content)
+
+    def _next_dot(self, window: bytes, start: int) -> int:
+        """Where the next line end stands that has a dot behind it; -1 if none."""
+        if self._line_end is LineEnd.CR:
+            found = _ANY_LINE_END.search(window, start)
+            return found.start() if found else -1
+        return window.find(b"\n.", start)
+
+    def finish_stalled(self) -> None:
+        """Takes the lone dot that was followed by silence as the end."""
+        self._held, self.stalled = b"", False
+        self.ended = self.irregular = True
+
+    def _end(self, window: bytes, place: int, after: bytes) -> int:
+        """How many octets after the dot belong to the end of data; 0 if this is not the end."""
+        if after == b"\r\n" and window[place - 1 : place + 1] == b"\r\n":
+            return 2
+        if self._line_end is not LineEnd.LF:
+            return 0
+        self.irregular = after == b"\r\n" or after[:1] == b"\n"
+        if after == b"\r\n":
+            return 2
+        return 1 if after[:1] == b"\n" else 0
+
+    def _hold(self, window: bytes, start: int, dot: int, after: bytes) -> None:
+        self._held = window[dot:]
+        self._before = window[dot - 2 : dot]
+        self.stalled = after in (b"\n", b"\r\n") or (self._line_end is LineEnd.CR and after == b"\r")
+
+    def _known(self, pieces: list[bytes]) -> bytes:
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if content:
+            self._look_at(content)
+        return content
+
+    def _look_at(self, content: bytes) -> None:
+        """Notes what is odd about the octets, for the trail; a CR at the end of a block waits for its LF."""
+        pairs = content.count(b"\r\n")
+        split = self._last == b"\r" and content.startswith(b"\n")
+        self.bare_lf = self.bare_lf or content.count(b"\n") > pairs + split
+        lone = content.count(b"\r") - pairs - content.endswith(b"\r")
+        self.bare_cr = self.bare_cr or lone > 0 or (self._last == b"\r" and not split)
+        self.nul = self.nul or b"\0" in content
+        self._last = content[-1:]

@@ -1,0 +1,178 @@
+"""The sockets that devices connect to: bound at start, emptied at stop."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from relay import events
+from relay.inbound.admission import ClientLimits, Listener, ListenTls, Recipients
+from relay.inbound.certificate import NoCertificate, server_context
+from relay.inbound.reception import MayRoute, Policy, Reception
+from relay.inbound.session import Session
+from relay.spool.contract import Spool
+
+_BACKLOG = 256
+_UNPRIVILEGED = 1024
+
+
+class CannotListen(OSError):
+    """A listener cannot be opened; the text names its address and the cure."""
+
+
+@dataclass(slots=True)
+class _Door:
+    """One listening socket; `listener` is looked up at each connection, so a reload reaches new sessions."""
+
+    listener: Listener
+    context: ssl.SSLContext | None
+    socket: socket.socket
+    server: asyncio.Server | None = None
+
+
+class Inbound:
+    """All listeners of the relay.  `bound` are the real addresses after `start`, one for each listener."""
+
+    def __init__(
+        self,
+        *,
+        hostname: str,
+        listeners: Sequence[Listener],
+        limits: ClientLimits,
+        recipients: Recipients,
+        max_message: int,
+        spool: Spool,
+        may_route: MayRoute,
+        now: Callable[[], datetime],
+        new_queue_id: Callable[[datetime], str],
+        state_dir: Path,
+    ) -> None:
+        self.bound: list[tuple[str, int]] = []
+        self._listeners = tuple(listeners)
+        self._doors: list[_Door] = []
+        self._reception = Reception(
+            policy=Policy(hostname, limits, recipients, max_message),
+            spool=spool,
+            may_route=may_route,
+            now=now,
+            new_queue_id=new_queue_id,
+            state_dir=Path(state_dir),
+        )
+
+    async def start(self) -> None:
+        """Binds every address, then serves them.  Raises OSError whose text names the address and the cure."""
+        self._reception.state_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            for listener in self._listeners:
+                context = await self._context(listener)
+                self._doors.append(_Door(listener, context, _bind(listener)))
+            for door in self._doors:
+                door.server = await asyncio.get_running_loop().create_server(
+                    partial(self._session, door), sock=door.socket, backlog=_BACKLOG
+                )
+        except BaseException:
+            for door in self._doors:
+                door.socket.close()
+            self._doors = []
+            raise
+        self.bound = [door.socket.getsockname()[:2] for door in self._doors]
+
+    async def stop(self, grace: float = 10.0) -> None:
+        """Closes the listeners, dismisses idle clients with 421; DATA in hand has `grace` seconds to end."""
+        reception = self._reception
+        reception.draining = True
+        for door in self._doors:
+            if door.server:
+                door.server.close()
+        for session in list(reception.sessions):
+            if session.waiting:
+                session.dismiss("4.3.2 the relay is stopping; try again soon")
+        await self._emptied(grace)
+        for session in list(reception.sessions):
+            session.abort()
+        await self._emptied(1.0)
+        if reception.commits:
+            await asyncio.wait(reception.commits)
+
+    def reload(
+        self,
+        *,
+        hostname: str,
+        listeners: Sequence[Listener],
+        limits: ClientLimits,
+        recipients: Recipients,
+        max_message: int,
+    ) -> list[str]:
+        """New policy for new sessions.  The sentences name what needs a restart."""
+        self._reception.policy = Policy(hostname, limits, recipients, max_message)
+        new = {listener.name: listener for listener in listeners}
+        old = {door.listener.name for door in self._doors}
+        sentences = [f"listening on {name} begins with a restart" for name in new if name not in old]
+        sentences += [f"listening on {name} ends with a restart" for name in old if name not in new]
+        for door in self._doors:
+            if (changed := new.get(door.listener.name)) is not None:
+                sentences += _change(door, changed)
+        return sentences
+
+    def devices(self) -> list[dict[str, Any]]:
+        """The devices seen since the start, the latest first: client, last_seen, helo, quirks, messages, refused."""
+        return self._reception.devices.as_json()
+
+    def _session(self, door: _Door) -> Session:
+        return Session(self._reception, door.listener, door.context)
+
+    async def _context(self, listener: Listener) -> ssl.SSLContext | None:
+        if listener.tls is ListenTls.OFF:
+            return None
+        try:
+            return await server_context(listener, self._reception.state_dir, self._reception.policy.hostname)
+        except NoCertificate as error:
+            if listener.tls is ListenTls.IMPLICIT or listener.tls_cert:
+                raise
+            events.note("warned", f"{listener.name} does not offer STARTTLS: {error}")
+            return None
+
+    async def _emptied(self, seconds: float) -> None:
+        tasks = [session.task for session in self._reception.sessions if session.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+
+
+def _change(door: _Door, new: Listener) -> list[str]:
+    """Takes over what can change while the socket stays open."""
+    fixed = ("tls", "tls_cert", "tls_key", "legacy_tls")
+    changed = [name for name in fixed if getattr(door.listener, name) != getattr(new, name)]
+    door.listener = replace(new, **{name: getattr(door.listener, name) for name in fixed})
+    return [f"{new.name}: the change of {', '.join(changed)} needs a restart"] if changed else []
+
+
+def _bind(listener: Listener) -> socket.socket:
+    host = listener.host.strip("[]")
+    try:
+        if ":" not in host:
+            return socket.create_server((host, listener.port), backlog=_BACKLOG)
+        dual = host == "::" and socket.has_dualstack_ipv6()
+        return socket.create_server((host, listener.port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=dual)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {listener.name}: {_cure(error, listener)}") from error
+
+
+def _cure(error: OSError, listener: Listener) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {listener.port} is in use by another program; stop that one (`ss -ltnp`) or choose another port"
+    if error.errno in (errno.EACCES, errno.EPERM) and listener.port < _UNPRIVILEGED:
+        return (
+            f"no permission for port {listener.port}; ports under {_UNPRIVILEGED} need the capability NET_BIND_SERVICE "
+            "(or choose a port from 1024 up, such as 2525)"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"this machine has no address {listener.host}; use 0.0.0.0 (or [::]) for all of its addresses"
+    if error.errno == errno.EAFNOSUPPORT:
+        return "this machine has no IPv6; use 0.0.0.0"
+    return error.strerror or str(error)

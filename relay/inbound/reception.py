@@ -1,0 +1,144 @@
+"""What all listeners share: who is in, what they may use, and the way of a message into the spool."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relay import events
+from relay.inbound.admission import ClientLimits, Recipients, Throttle, admit_hops, admit_size, header_facts
+from relay.inbound.content import IncomingContent
+from relay.inbound.devices import Devices
+from relay.inbound.dialect import MailArgument
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import Reply
+from relay.spool.contract import Spool, SpoolBroken, SpoolFull
+from relay.spool.entry import Entry, TrailLine
+
+if TYPE_CHECKING:
+    from relay.inbound.session import Session
+
+MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
+
+
+@dataclass(slots=True)
+class Policy:
+    """What a reload may change; a session keeps the one it began with."""
+
+    hostname: str
+    limits: ClientLimits
+    recipients: Recipients
+    max_message: int
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One MAIL and the RCPTs after it.  `meant` tells what aliases made of them.  RFC 5321 s3.3."""
+
+    mail: MailArgument
+    forward_paths: dict[str, Address] = field(default_factory=dict)
+    meant: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Reception:
+    """The state behind the listeners; one for the whole relay."""
+
+    policy: Policy
+    spool: Spool
+    may_route: MayRoute
+    now: Callable[[], datetime]
+    new_queue_id: Callable[[datetime], str]
+    state_dir: Path
+    devices: Devices = field(default_factory=Devices)
+    throttle: Throttle = field(default_factory=Throttle)
+    sessions: "set[Session]" = field(default_factory=set)
+    per_client: Counter[str] = field(default_factory=Counter)
+    commits: set[asyncio.Task[None]] = field(default_factory=set)
+    draining: bool = False
+
+    def enter(self, session: "Session", client: str) -> None:
+        self.sessions.add(session)
+        self.per_client[client] += 1
+
+    def leave(self, session: "Session", client: str) -> None:
+        """Safe to be called twice: after a failed handshake the event loop may or may not tell of the loss."""
+        if session in self.sessions:
+            self.sessions.discard(session)
+            self.per_client[client] -= 1
+            if self.per_client[client] <= 0:
+                del self.per_client[client]
+
+    async def accept(self, transaction: Transaction, origin: Origin, content: IncomingContent, policy: Policy) -> Reply:
+        """Nothing but admission and one durable write stands between the dot and the 250."""
+        facts = header_facts(bytes(content.head), policy.hostname)
+        if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room()):
+            return refusal
+        now, mail = self.now(), transaction.mail
+        entry = Entry(
+            queue_id=self.new_queue_id(now),
+            accepted_at=now,
+            origin=origin,
+            envelope=Envelope(mail.reverse_path, tuple(transaction.forward_paths.values()), mail.body, mail.utf8),
+            size=content.size,
+            content=content,
+            message_id=facts.message_id,
+            digest=content.digest,
+        )
+        if refusal := await self._store(entry, content, (_accepted_line(entry, transaction.meant),)):
+            return refusal
+        self._accepted(entry)
+        return Reply(250, "2.0.0", f"queued as {entry.queue_id}")
+
+    async def _store(self, entry: Entry, content: IncomingContent, trail: tuple[TrailLine, ...]) -> Reply | None:
+        """Makes the entry durable; None when it is, else the reply.  A hang-up in the middle does not stop it."""
+        task = asyncio.get_running_loop().create_task(self.spool.commit(entry, trail))
+        self.commits.add(task)
+        task.add_done_callback(self.commits.discard)
+        task.add_done_callback(lambda _: content.close())
+        try:
+            await asyncio.shield(task)
+        except SpoolFull:
+            return Reply(452, "4.3.1", "the spool is full; try again later")
+        except SpoolBroken as error:
+            events.note("broken", f"the spool cannot take mail: {error}", queue_id=entry.queue_id)
+            return Reply(451, "4.3.0", "the spool cannot be written; try again later")
+        return None
+
+    def _accepted(self, entry: Entry) -> None:
+        origin = entry.origin
+        self.throttle.count(origin.client, entry.accepted_at)
+        self.devices.saw(origin.client, entry.accepted_at, origin.helo, origin.quirks).messages += 1
+        events.note(
+            "accepted",
+            queue_id=entry.queue_id,
+            client=origin.client,
+            helo=origin.helo,
+            listener=origin.listener,
+            tls=origin.tls,
+            sender=str(entry.envelope.reverse_path or "<>"),
+            recipients=[str(one) for one in entry.envelope.forward_paths],
+            size=entry.size,
+            quirks=list(origin.quirks),
+        )
+
+
+def _accepted_line(entry: Entry, meant: list[str]) -> TrailLine:
+    origin = entry.origin
+    words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
+    words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []
+    details: dict[str, str | int | float | bool | None] = {
+        "client": origin.client,
+        "helo": origin.helo,
+        "listener": origin.listener,
+        "protocol": origin.protocol,
+        "tls": origin.tls,
+        "user": origin.user,
+        "quirks": "; ".join(origin.quirks),
+        "size": entry.size,
+    }
+    return TrailLine(entry.accepted_at, "accepted", ", ".join([*words, *meant]), details)

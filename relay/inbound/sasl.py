@@ -1,0 +1,51 @@
+"""What devices say when they insist on logging in: PLAIN and LOGIN, read tolerantly.  RFC 4616, RFC 4954.  Pure."""
+
+import binascii
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from relay.secret import Secret
+
+USERNAME_CHALLENGE = "334 VXNlcm5hbWU6"
+"""`Username:` in base64; many devices compare it letter by letter."""
+PASSWORD_CHALLENGE = "334 UGFzc3dvcmQ6"  # noqa: S105 - `Password:`, what everybody is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who a device says it is.  `password` is raw: a device may send what is no UTF-8."""
+
+    user: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return "Credentials(***)"
+
+
+def plain(response: str) -> Credentials:
+    """The one response of PLAIN: authorisation id, user and password, NUL between (the id may be left out)."""
+    parts = decoded(response).split(b"\0")
+    if len(parts) < 2:
+        return Credentials(b"", b"")
+    return Credentials(parts[-2], parts[-1])
+
+
+def decoded(response: str) -> bytes:
+    """Base64 as devices write it: unpadded, with blanks, or not base64 at all (then taken as it stands)."""
+    text = "".join(response.split()).rstrip("=")
+    if text == "":
+        return b""
+    try:
+        return binascii.a2b_base64((text + "=" * (-len(text) % 4)).encode("ascii"), strict_mode=True)
+    except (binascii.Error, ValueError):
+        return response.encode("utf-8")
+
+
+def known(credentials: Credentials, users: Mapping[str, Secret]) -> str:
+    """The name of the user whose password this is, or "".  Takes the same time for an unknown name."""
+    name = credentials.user.decode("utf-8", "replace")
+    secret = users.get(name)
+    expected = secret.reveal().encode("utf-8") if secret else b"\0 nobody"
+    same = hmac.compare_digest(expected, credentials.password)
+    return name if same and secret else ""

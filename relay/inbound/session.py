@@ -1,0 +1,401 @@
+"""One client's dialog: greeting, login, envelope, content, and the 250 that promises.  RFC 5321 s3, RFC 6409.
+
+Refusals are values from `admission`; what a device means comes from `dialect`.  Whatever goes wrong inside is answered
+`451 4.3.0` and noted, never told in detail.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from relay import events
+from relay.inbound import sasl
+from relay.inbound.admission import (
+    ListenAuth,
+    Listener,
+    ListenTls,
+    admit_client,
+    admit_session,
+    admit_size,
+    client_address,
+    expand,
+)
+from relay.inbound.certificate import handshake_advice
+from relay.inbound.connection import Connection, Gone
+from relay.inbound.content import IncomingContent
+from relay.inbound.dialect import clean_helo, is_http, mail_argument, rcpt_argument, read_command
+from relay.inbound.intake import LineLost, receive
+from relay.inbound.reception import Reception, Transaction
+from relay.mail.address import Address, BadAddress
+from relay.mail.envelope import Origin
+from relay.mail.reply import Reply
+
+BOGUS = 20
+"""Unknown commands before the line is cut; real devices send a few probes, scanners hundreds."""
+LOGINS = 5
+
+
+class Session(Connection):
+    """A conversation on one listener; `context` None means that TLS cannot be had."""
+
+    def __init__(self, reception: Reception, listener: Listener, context: ssl.SSLContext | None) -> None:
+        super().__init__(reception.policy.limits.idle.total_seconds())
+        self._reception = reception
+        self._policy = reception.policy
+        self._listener = listener
+        self._context = context
+        self._client = ""
+        self._helo = ""
+        self._extended = False
+        self._user = ""
+        self._transaction: Transaction | None = None
+        self._quirks: dict[str, None] = {}
+        self._bogus = 0
+        self._failed_logins = 0
+        self._quit_only = False
+        self._refused_data = False
+        self._turned_away: Reply | None = None
+        self._verbs: dict[str, Callable[[str], Awaitable[None]]] = {
+            "HELO": self._on_helo,
+            "EHLO": self._on_ehlo,
+            "MAIL": self._on_mail,
+            "RCPT": self._on_rcpt,
+            "DATA": self._on_data,
+            "RSET": self._on_rset,
+            "NOOP": self._on_noop,
+            "QUIT": self._on_quit,
+            "AUTH": self._on_auth,
+            "STARTTLS": self._on_starttls,
+            "VRFY": self._on_vrfy,
+            "HELP": self._on_help,
+        }
+
+    # ---- coming and going ----------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        peer = transport.get_extra_info("peername")
+        if self._listener.tls is ListenTls.IMPLICIT:
+            transport.pause_reading()  # the ClientHello is for the TLS layer
+        if peer:
+            address = client_address(peer[0])
+            self._client = str(address)
+            self._turned_away = admit_session(
+                len(self._reception.sessions), self._reception.per_client[self._client], self._policy.limits
+            ) or admit_client(address, self._listener)
+        self._reception.enter(self, self._client)
+        super().connection_made(transport)
+        if self.task:
+            self.task.add_done_callback(lambda _: self._reception.leave(self, self._client))
+
+    async def _converse(self) -> None:
+        if not self._client:
+            return  # gone before it was looked at: a port check
+        if self._turned_away:
+            self._refused(self._turned_away)
+            await self._reply(self._turned_away)
+            return
+        if self._listener.tls is ListenTls.IMPLICIT and self._context:
+            await self._secure(self._context)
+        await self.say(f"220 {self._policy.hostname} ESMTP")
+        while (line := await self.next_line()) is not None:
+            await self._answer(line)
+            if self._reception.draining:
+                self.dismiss("4.3.2 the relay is stopping; try again soon")
+                return
+
+    async def _answer(self, line: bytes) -> None:
+        if is_http(line):
+            self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
+            raise Gone
+        command = read_command(line)
+        if not command.verb and not command.argument:
+            return  # an empty line between commands: some firmware ends its lines twice
+        if self._quit_only and command.verb != "QUIT":
+            await self._cut("4.7.0 after an end of data by a bare line end only QUIT is understood")
+        if command.quirk:
+            self._quirk(command.quirk)
+        verb = self._verbs.get(command.verb)
+        if verb is None:
+            await self._unknown(command.verb)
+            return
+        self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
+        try:
+            await verb(command.argument)
+        except (Gone, OSError):
+            raise
+        except Exception as error:
+            self._transaction = None
+            events.note("broken", f"{command.verb}: {type(error).__name__}: {error}", client=self._client, exc_info=True)
+            await self.say("451 4.3.0 an error inside the relay; try again later")
+
+    async def _unknown(self, verb: str) -> None:
+        if self._refused_data:
+            # The device did not wait for 354: its content must never be read as commands.
+            await self._cut("4.7.0 DATA was refused, its content cannot be taken")
+        if verb in {"EXPN", "BDAT", "ETRN", "TURN", "SEND", "SOML", "SAML", "BURL"}:
+            await self.say(f"502 5.5.1 {verb} is not offered")
+            return
+        self._bogus += 1
+        if self._bogus >= BOGUS:
+            await self._cut("4.7.0 too many unknown commands")
+        await self.say("500 5.5.1 the command is not understood")
+
+    async def _cut(self, text: str) -> None:
+        self._refused(Reply.of(421, text))
+        await self.say(f"421 {text}")
+        raise Gone
+
+    # ---- greeting ------------------------------------------------------------------------------
+
+    async def _on_helo(self, argument: str) -> None:
+        self._greeted(argument, extended=False)
+        await self.say(f"250 {self._policy.hostname}")
+
+    async def _on_ehlo(self, argument: str) -> None:
+        self._greeted(argument, extended=True)
+        offers = [f"SIZE {self._policy.max_message}", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "SMTPUTF8"]
+        if self._context and not self.tls:
+            offers.append("STARTTLS")
+        if self._listener.auth is not ListenAuth.OFF:
+            offers.append("AUTH LOGIN PLAIN")
+        await self.say(f"250-{self._policy.hostname}", *(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}")
+
+    def _greeted(self, argument: str, *, extended: bool) -> None:
+        self._helo, self._extended, self._transaction = clean_helo(argument), extended, None
+        if not self._helo:
+            self._quirk("empty HELO")
+        self._reception.devices.saw(self._client, self._reception.now(), self._helo)
+
+    # ---- login and TLS -------------------------------------------------------------------------
+
+    async def _on_auth(self, argument: str) -> None:
+        mechanism, _, initial = argument.partition(" ")
+        if self._listener.auth is ListenAuth.OFF:
+            await self.say("502 5.5.1 no login is needed here, and none is offered")
+        elif self._user:
+            await self.say("503 5.5.1 already logged in")
+        elif mechanism.upper() not in {"PLAIN", "LOGIN"}:
+            await self.say("504 5.5.4 only AUTH PLAIN and AUTH LOGIN are understood")
+        elif (credentials := await self._credentials(mechanism.upper(), initial.strip())) is None:
+            await self.say("501 5.7.0 the login was cancelled")
+        elif self._listener.auth is ListenAuth.ANY:
+            self._quirk("insisted on logging in; any name and password will do here")
+            await self.say("235 2.7.0 ok, though no login is needed")
+        elif user := sasl.known(credentials, self._listener.users):
+            self._user = user
+            await self.say("235 2.7.0 ok")
+        else:
+            await self._login_failed()
+
+    async def _credentials(self, mechanism: str, initial: str) -> sasl.Credentials | None:
+        """What the device answers to the challenges; None if it took its login back (RFC 4954 s4)."""
+        if mechanism == "PLAIN":
+            response = initial or await self._challenge("334 ")
+            return None if response == "*" else sasl.plain("" if response == "=" else response)
+        user = initial or await self._challenge(sasl.USERNAME_CHALLENGE)
+        if user == "*":
+            return None
+        answer = await self._challenge(sasl.PASSWORD_CHALLENGE)
+        return None if answer == "*" else sasl.Credentials(sasl.decoded(user), sasl.decoded(answer))
+
+    async def _challenge(self, challenge: str) -> str:
+        await self.say(challenge)
+        line = await self.next_line()
+        if line is None:
+            raise Gone
+        return line.decode("utf-8", "replace").strip()
+
+    async def _login_failed(self) -> None:
+        self._failed_logins += 1
+        self._refused(Reply(535, "5.7.8", "wrong user name or password"))
+        await self.say("535 5.7.8 wrong user name or password")
+        if self._failed_logins >= LOGINS:
+            await self._cut("4.7.0 too many failed logins")
+
+    async def _on_starttls(self, _argument: str) -> None:
+        if self.tls:
+            await self.say("503 5.5.1 TLS is already in use")
+            return
+        if self._context is None:
+            await self.say("502 5.5.1 STARTTLS is not offered here; go on without")
+            return
+        self.transport.pause_reading()  # what comes from now on is for the TLS layer
+        await self.say("220 2.0.0 go ahead")
+        await self._secure(self._context)
+        self._helo, self._extended, self._user, self._transaction = "", False, "", None  # RFC 3207 s4.2
+
+    async def _secure(self, context: ssl.SSLContext) -> None:
+        try:
+            await self._upgrade(context)
+        except OSError as error:
+            reason = str(getattr(error, "reason", "") or error or type(error).__name__)
+            self._refused(Reply(421, "4.7.0", f"TLS handshake failed: {handshake_advice(reason)} ({reason})"))
+            raise Gone from error
+
+    def _tls_in_the_clear(self) -> None:
+        cure = "set the device to STARTTLS or to no encryption, or give it a listener with `tls: implicit` (usually port 465)"
+        self._refused(Reply(421, "4.7.0", f"the device is set to SSL/TLS, but this port begins in the clear: {cure}"))
+
+    # ---- envelope ------------------------------------------------------------------------------
+
+    async def _on_mail(self, argument: str) -> None:
+        if self._transaction:
+            self._quirk("MAIL twice without RSET; the first was forgotten")
+        self._transaction = None
+        if self._listener.auth is ListenAuth.REQUIRED and not self._user:
+            await self._refuse(Reply(530, "5.7.0", "log in first (AUTH PLAIN or LOGIN)"))
+            return
+        if not argument:
+            await self.say("501 5.5.4 a sender is missing: MAIL FROM:<address>")
+            return
+        try:
+            mail = mail_argument(argument)
+        except BadAddress as error:
+            await self._refuse(Reply(553, "5.1.7", f"the sender cannot be understood: {error}"))
+            return
+        reception = self._reception
+        refusal = admit_size(mail.size, self._policy.max_message, reception.spool.room()) or reception.throttle.admit(
+            self._client, reception.now(), self._policy.limits
+        )
+        if refusal:
+            await self._refuse(refusal)
+            return
+        for quirk in mail.quirks:
+            self._quirk(quirk)
+        if not self._helo:
+            self._quirk("MAIL without a usable HELO")
+        self._transaction = Transaction(mail)
+        await self.say("250 2.1.0 ok")
+
+    async def _on_rcpt(self, argument: str) -> None:
+        transaction = self._transaction
+        if transaction is None:
+            await self.say("503 5.5.1 MAIL comes before RCPT")
+            return
+        try:
+            paths, quirks = rcpt_argument(argument)
+        except BadAddress as error:
+            await self._refuse(Reply(501, "5.1.3", f"the recipient cannot be understood: {error}"))
+            return
+        if not paths:
+            await self._refuse(Reply(501, "5.1.3", "the recipient is empty"))
+            return
+        targets: dict[str, Address] = {}
+        for path in paths:
+            found = self._admit_recipient(transaction, path)
+            if isinstance(found, Reply):
+                await self._refuse(found, recipient=str(path))
+                return
+            targets |= found
+        if len(transaction.forward_paths | targets) > self._policy.limits.recipients:
+            await self._refuse(Reply(452, "4.5.3", "too many recipients in one message (limits.recipients)"))
+            return
+        for quirk in quirks:
+            self._quirk(quirk)
+        transaction.forward_paths |= {key: one for key, one in targets.items() if key not in transaction.forward_paths}
+        await self.say("250 2.1.5 ok")
+
+    def _admit_recipient(self, transaction: Transaction, path: Address) -> dict[str, Address] | Reply:
+        if not path.ascii and not transaction.mail.utf8:
+            return Reply(553, "5.6.7", "a recipient with 8-bit letters needs SMTPUTF8 after MAIL")
+        targets = expand(path, self._policy.recipients)
+        if isinstance(targets, Reply):
+            return targets
+        origin = self._origin()
+        for target in targets:
+            if refusal := self._reception.may_route(transaction.mail.reverse_path, target, origin):
+                return refusal
+        if targets != (path,):
+            transaction.meant.append(f"{path} means {', '.join(map(str, targets))}")
+        return {target.key: target for target in targets}
+
+    # ---- content -------------------------------------------------------------------------------
+
+    async def _on_data(self, _argument: str) -> None:
+        transaction = self._transaction
+        if transaction is None or not transaction.forward_paths:
+            missing = "554 5.5.1 no valid recipient" if transaction else "503 5.5.1 MAIL and RCPT come before DATA"
+            await self.say(missing)
+            if self.pending:
+                await self._cut("4.7.0 DATA was refused, its content cannot be taken")
+            self._refused_data = True
+            return
+        await self.say("354 go ahead; end with a dot alone on a line")
+        self._transaction = None
+        content = IncomingContent(self._reception.state_dir)
+        try:
+            reply = await self._take(transaction, content)
+        except Exception:  # not when cancelled: the spool may be reading it
+            content.close()
+            raise
+        if not reply.positive:
+            content.close()
+            self._refused(reply)
+        await self._reply(reply)
+
+    async def _take(self, transaction: Transaction, content: IncomingContent) -> Reply:
+        try:
+            arrival = await receive(self, content, self._policy.max_message)
+        except LineLost as error:
+            self._refused(Reply(451, "4.4.2", str(error)))
+            raise Gone from error
+        self._quit_only = arrival.irregular
+        for quirk in arrival.quirks:
+            self._quirk(quirk)
+        if arrival.refusal:
+            return arrival.refusal
+        self.no_timeout()  # a slow disk is not the device's idleness
+        return await self._reception.accept(transaction, self._origin(), content, self._policy)
+
+    # ---- the rest ------------------------------------------------------------------------------
+
+    async def _on_rset(self, _argument: str) -> None:
+        self._transaction = None
+        await self.say("250 2.0.0 ok")
+
+    async def _on_noop(self, _argument: str) -> None:
+        await self.say("250 2.0.0 ok")
+
+    async def _on_vrfy(self, _argument: str) -> None:
+        await self.say("252 2.5.2 send the mail and see")
+
+    async def _on_help(self, _argument: str) -> None:
+        await self.say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP AUTH STARTTLS QUIT")
+
+    async def _on_quit(self, _argument: str) -> None:
+        await self.say("221 2.0.0 bye")
+        raise Gone
+
+    # ---- words ---------------------------------------------------------------------------------
+
+    def _origin(self) -> Origin:
+        return Origin(
+            client=self._client,
+            helo=self._helo,
+            listener=self._listener.name,
+            protocol=_protocol(extended=self._extended, tls=bool(self.tls), login=bool(self._user)),
+            tls=self.tls,
+            user=self._user,
+            quirks=tuple(self._quirks),
+        )
+
+    def _quirk(self, text: str) -> None:
+        self._quirks[text] = None
+
+    async def _reply(self, reply: Reply) -> None:
+        await self.say(str(reply))
+
+    async def _refuse(self, reply: Reply, **fields: str) -> None:
+        self._refused(reply, **fields)
+        await self._reply(reply)
+
+    def _refused(self, reply: Reply, **fields: str) -> None:
+        device = self._reception.devices.saw(self._client, self._reception.now(), self._helo, self._quirks)
+        device.refused += 1
+        device.last_refusal = str(reply)
+        events.note("refused", str(reply), client=self._client, helo=self._helo, listener=self._listener.name, **fields)
+
+
+def _protocol(*, extended: bool, tls: bool, login: bool) -> str:
+    """RFC 3848's word for the Received field."""
+    return f"ESMTP{'S' if tls else ''}{'A' if login else ''}" if extended or tls or login else "SMTP"
