@@ -18,12 +18,14 @@ Visit = Callable[[Upstream, Outgoing, Sequence[Place]], Awaitable[Report]]
 """Hands a message to one host at known addresses."""
 
 _MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least two
+_AT_ONCE = 8  # domains of one message
 
 
 class _NoHost(Exception):
     def __init__(self, code: int, status: str, words: str) -> None:
         super().__init__(words)
-        self.answer = Answer(Stage.CONNECT, Reply(code, status, words))
+        # at RCPT, not CONNECT: it is about this domain, no sign that `mx` as such is in trouble
+        self.answer = Answer(Stage.RCPT, Reply(code, status, words))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,14 @@ class Direct:
         for path in outgoing.forward_paths:
             domains.setdefault(path.domain.lower(), []).append(path)
         parts = [replace(outgoing, forward_paths=tuple(paths)) for paths in domains.values()]
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._to_domain(part)) for part in parts]
-        return _merged([task.result() for task in tasks])
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def in_turn(part: Outgoing) -> Report:
+            async with turns:
+                return await self._to_domain(part)
+
+        results = await asyncio.gather(*map(in_turn, parts), return_exceptions=True)
+        return _merged([_settled(part, result) for part, result in zip(parts, results, strict=True)], results)
 
     async def _to_domain(self, outgoing: Outgoing) -> Report:
         domain = outgoing.forward_paths[0].domain
@@ -120,14 +127,23 @@ def in_order(published: Sequence[tuple[int, str]], queue_id: str) -> list[str]:
     return list(dict.fromkeys(host for _, host in sorted(published, key=place)))
 
 
-def _merged(reports: Sequence[Report]) -> Report:
-    answers: dict[Address, Answer] = {}
-    for report in reports:
-        answers.update(report.answers)
+def _settled(part: Outgoing, result: Report | BaseException) -> Report:
+    """A domain at which we failed ourselves must not hide that another took the message already."""
+    if isinstance(result, Report):
+        return result
+    words = f"the message could not be read here: {type(result).__name__}"
+    return Report(dict.fromkeys(part.forward_paths, Answer(Stage.RCPT, Reply(451, "4.3.0", words), lost=True)))
+
+
+def _merged(reports: Sequence[Report], results: Sequence[Report | BaseException]) -> Report:
+    """All domains' answers.  Raises what was raised if no domain got any answer."""
+    troubles = [result for result in results if isinstance(result, BaseException)]
+    if len(troubles) == len(results):
+        raise troubles[0]
     if len(reports) == 1:
         return reports[0]
-    spoken = [report.conversation for report in reports]
-    return Report(answers, _together(spoken))
+    answers = {path: answer for report in reports for path, answer in report.answers.items()}
+    return Report(answers, _together([report.conversation for report in reports]))
 
 
 def _together(spoken: Sequence[Conversation]) -> Conversation:

@@ -45,10 +45,20 @@ async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Answ
     raises comes out too, and the session is closed then.
     """
     answers, rest = _own_refusals(session, outgoing)
+    kept = session.used > 0
     most = session.upstream.limits.recipients
     while rest:
-        transaction = _Transaction(session, outgoing, rest[:most])
-        postponed = await transaction.run(answers)
+        transaction = _Transaction(session, outgoing, rest[:most], kept)
+        kept = False  # from now on something may have been taken
+        try:
+            postponed = await transaction.run(answers)
+        except Exception as error:
+            if isinstance(error, Stale) or not any(answer.reply.positive for answer in answers.values()):
+                raise
+            # an earlier transaction was taken: that must be told, or it would be sent again
+            trouble = Reply(451, "4.3.0", f"the message could not be read here: {type(error).__name__}")
+            answers.update(dict.fromkeys(rest, Answer(Stage.RCPT, trouble, lost=True)))
+            break
         rest = postponed + rest[most:]
         if rest and not session.line.alive:
             lost = _lost("the session ended before these recipients were told")
@@ -58,7 +68,7 @@ async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Answ
             notes.append(f"{len(rest)} recipients go in a further transaction")
         if transaction.seven_bit:
             notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
-    return answers
+    return {path: answers[path] for path in outgoing.forward_paths}
 
 
 def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
@@ -94,13 +104,15 @@ def _sayable(path: Address | None, utf8: bool) -> bool:
 
 
 class _Transaction:
-    """One MAIL ... final dot."""
+    """One MAIL ... final dot.  `kept`: the session served another message before."""
 
-    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address]) -> None:
+    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address], kept: bool) -> None:
         self.session = session
         self.line = session.line
         self.outgoing = outgoing
         self.paths = paths
+        self.kept = kept
+        self.stage = Stage.MAIL  # of a loss; never CONTENT, which would say that the message may have been taken
         self.timeout = session.upstream.timeout.total_seconds()
         self.utf8 = session.offers("smtputf8")
         self.seven_bit = outgoing.eight_bit and not session.offers("8bitmime")
@@ -112,7 +124,7 @@ class _Transaction:
             return await self._run(answers)
         except Lost as lost:
             self.line.close()
-            told = Answer(Stage.RCPT, lost.reply, lost=True)
+            told = Answer(self.stage, lost.reply, lost=True)
             answers.update({path: told for path in self.paths if path not in answers})
             return []
         except BaseException:
@@ -143,19 +155,19 @@ class _Transaction:
 
     async def _begin(self) -> Reply:
         """The reply to MAIL.  A kept session often shows only here that the server has left it."""
-        reused = self.session.used > 0
         self.session.used += 1
         try:
             reply = await self._ask(self._mail())
         except Lost:
-            if reused:
+            if self.kept:
                 raise Stale from None
             raise
-        if reply.code == 421 and reused:
+        if reply.code == 421 and self.kept:
             self.line.close()
             raise Stale
         if 300 <= reply.code < 400:
             raise Lost(garbage(str(reply).encode()))
+        self.stage = Stage.RCPT
         return reply
 
     async def _recipients(self, answers: Answers) -> tuple[list[Address], dict[Address, Reply]]:

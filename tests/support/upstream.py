@@ -29,9 +29,10 @@ class Do(Enum):
     DROP = "drop"
     HANG = "hang"
     GARBAGE = "garbage"
+    STALL = "stall"
 
 
-DROP, HANG, GARBAGE = Do.DROP, Do.HANG, Do.GARBAGE
+DROP, HANG, GARBAGE, STALL = Do.DROP, Do.HANG, Do.GARBAGE, Do.STALL
 Action = str | Do | None | Callable[[str], "str | Do | None"]
 
 NOISE = b"HTTP/1.1 400 Bad Request\r\n"
@@ -242,6 +243,8 @@ class _Dialog:
     async def misbehave(self, action: Do) -> None:
         if action is DROP:
             raise _Gone
+        if action is STALL:
+            await asyncio.Event().wait()  # until close()
         if action is GARBAGE:
             self.writer.write(NOISE)
             await self.writer.drain()
