@@ -218,6 +218,7 @@ class Connection(SMTP):
 
     async def _upgrade(self, context: ssl.SSLContext) -> None:
         """Puts TLS under the line.  All plaintext that came before is dropped (RFC 3207 s5).  Raises OSError."""
+        self.no_timeout()  # the handshake has its own
         self._reader._buffer.clear()
         self._reader._paused = False
         self._spoke = True

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from relay import events
 from relay.inbound.admission import ClientLimits, Recipients, Throttle, admit_hops, admit_size, header_facts
+from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
@@ -18,9 +18,6 @@ from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.entry import Entry, TrailLine
-
-if TYPE_CHECKING:
-    from relay.inbound.session import Session
 
 MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
 
@@ -56,16 +53,16 @@ class Reception:
     state_dir: Path
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
-    sessions: "set[Session]" = field(default_factory=set)
+    sessions: set[Connection] = field(default_factory=set)
     per_client: Counter[str] = field(default_factory=Counter)
     commits: set[asyncio.Task[None]] = field(default_factory=set)
     draining: bool = False
 
-    def enter(self, session: "Session", client: str) -> None:
+    def enter(self, session: Connection, client: str) -> None:
         self.sessions.add(session)
         self.per_client[client] += 1
 
-    def leave(self, session: "Session", client: str) -> None:
+    def leave(self, session: Connection, client: str) -> None:
         """Safe to be called twice: after a failed handshake the event loop may or may not tell of the loss."""
         if session in self.sessions:
             self.sessions.discard(session)

@@ -5,6 +5,7 @@ Refusals are values from `admission`; what a device means comes from `dialect`. 
 """
 
 import ssl
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from relay.inbound.connection import Connection, Gone
 from relay.inbound.content import IncomingContent
 from relay.inbound.dialect import clean_helo, is_http, mail_argument, rcpt_argument, read_command
 from relay.inbound.intake import LineLost, receive
+from relay.inbound.login import ask_credentials
 from relay.inbound.reception import Reception, Transaction
 from relay.mail.address import Address, BadAddress
 from relay.mail.envelope import Origin
@@ -125,7 +127,9 @@ class Session(Connection):
             raise
         except Exception as error:
             self._transaction = None
-            events.note("broken", f"{command.verb}: {type(error).__name__}: {error}", client=self._client, exc_info=True)
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename}:{place.lineno}"
+            events.note("broken", f"{command.verb}: {type(error).__name__}: {error}", client=self._client, where=where)
             await self.say("451 4.3.0 an error inside the relay; try again later")
 
     async def _unknown(self, verb: str) -> None:
@@ -176,7 +180,7 @@ class Session(Connection):
             await self.say("503 5.5.1 already logged in")
         elif mechanism.upper() not in {"PLAIN", "LOGIN"}:
             await self.say("504 5.5.4 only AUTH PLAIN and AUTH LOGIN are understood")
-        elif (credentials := await self._credentials(mechanism.upper(), initial.strip())) is None:
+        elif (credentials := await ask_credentials(self, mechanism.upper(), initial.strip())) is None:
             await self.say("501 5.7.0 the login was cancelled")
         elif self._listener.auth is ListenAuth.ANY:
             self._quirk("insisted on logging in; any name and password will do here")
@@ -186,24 +190,6 @@ class Session(Connection):
             await self.say("235 2.7.0 ok")
         else:
             await self._login_failed()
-
-    async def _credentials(self, mechanism: str, initial: str) -> sasl.Credentials | None:
-        """What the device answers to the challenges; None if it took its login back (RFC 4954 s4)."""
-        if mechanism == "PLAIN":
-            response = initial or await self._challenge("334 ")
-            return None if response == "*" else sasl.plain("" if response == "=" else response)
-        user = initial or await self._challenge(sasl.USERNAME_CHALLENGE)
-        if user == "*":
-            return None
-        answer = await self._challenge(sasl.PASSWORD_CHALLENGE)
-        return None if answer == "*" else sasl.Credentials(sasl.decoded(user), sasl.decoded(answer))
-
-    async def _challenge(self, challenge: str) -> str:
-        await self.say(challenge)
-        line = await self.next_line()
-        if line is None:
-            raise Gone
-        return line.decode("utf-8", "replace").strip()
 
     async def _login_failed(self) -> None:
         self._failed_logins += 1

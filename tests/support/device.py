@@ -1,11 +1,11 @@
 """A device as seen from the wire: octets out, replies in, nothing done for it."""
 
 import asyncio
+import contextlib
 import re
 import socket
 import ssl
 import struct
-from types import TracebackType
 
 PATIENCE = 15.0
 """Seconds that a test waits for a reply before it fails."""
@@ -28,9 +28,7 @@ class Device:
     async def __aenter__(self) -> "Device":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.close()
 
     async def say(self, octets: bytes, *, at_a_time: int = 0, pause: float = 0.0) -> None:
@@ -98,7 +96,5 @@ class Device:
 
     async def close(self) -> None:
         self._writer.close()
-        try:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self._writer.wait_closed()
-        except (ConnectionError, ssl.SSLError):
-            pass
