@@ -40,13 +40,23 @@ class Advice:
     done: str
     remedy: str
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Cause, what the relay does, what to do."""
+        return self.cause, self.done, self.remedy
+
     def __str__(self) -> str:
-        return f"{self.cause} {self.remedy}"
+        return " ".join(self.sentences)
 
 
 def advise(answer: Answer, upstream: Upstream | None = None) -> Advice:
     """What this answer of this upstream means; an unknown one gets an honest general line."""
     return _advise(answer.stage, answer.lost, str(answer.reply)[:_LONGEST], upstream.port if upstream else 0)
+
+
+def sentences(answer: Answer, upstream: Upstream | None = None) -> tuple[str, ...]:
+    """The advice on this answer as sentences, for the trail."""
+    return advise(answer, upstream).sentences
 
 
 @lru_cache(maxsize=512)

@@ -1,0 +1,123 @@
+"""What a notice says about failures and delays, out of what the spool knows.  Pure."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from relay.mail.address import Address
+from relay.mail.dsn import Letter, Notice, Told
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.message import Field, Message
+from relay.mail.reply import Answer, Reply, Stage
+from relay.outbound.advice import Advice
+from relay.outbound.webhook import body_of
+from relay.spool.entry import Entry, NoticeKind, PendingNotice, State, StoredEntry, TrailLine
+
+Advise = Callable[[Answer, str], Advice]
+"""The advice on an answer of the upstream of that name."""
+
+
+def letter(
+    about: Sequence[PendingNotice],
+    stored: StoredEntry | None,
+    fields: tuple[Field, ...],
+    advise: Advise,
+    give_up_after: timedelta | None,
+) -> Letter:
+    """What is told of one message.  `stored` None: an operator removed it meanwhile; it is told of all the same."""
+    said = tuple(told(pending, stored, advise, give_up_after) for pending in about)
+    if stored is None:
+        return Letter(about[0].queue_id, about[0].made_at, None, said)
+    entry = stored.entry
+    return Letter(entry.queue_id, entry.accepted_at, entry.envelope.reverse_path, said, entry.origin.client, fields)
+
+
+def told(pending: PendingNotice, stored: StoredEntry | None, advise: Advise, give_up_after: timedelta | None) -> Told:
+    """What is told of one recipient, with advice on the last answer."""
+    recipient = pending.recipient
+    failed = pending.kind is NoticeKind.FAILED
+    remote, lost = last_attempt(pending, stored)
+    advice = None
+    if recipient.code and recipient.stage:
+        reply = Reply(recipient.code, recipient.status, recipient.said)
+        advice = advise(Answer(Stage(recipient.stage), reply, lost), recipient.upstream)
+    until = stored.entry.accepted_at + give_up_after if stored and give_up_after and not failed else None
+    return Told(
+        recipient=recipient.address,
+        failed=failed,
+        expired=recipient.state is State.EXPIRED,
+        code=recipient.code,
+        status=recipient.status,
+        said=recipient.said,
+        upstream=recipient.upstream,
+        remote=remote,
+        attempts=recipient.attempts,
+        tried_at=pending.made_at if recipient.attempts else None,
+        retry_until=until,
+        cause="" if advice is None else advice.cause if failed else f"{advice.cause} {advice.done}",
+        remedy="" if advice is None else advice.remedy,
+    )
+
+
+def last_attempt(pending: PendingNotice, stored: StoredEntry | None) -> tuple[str, bool]:
+    """The address of the upstream that gave the last answer, as `[address]`, and whether the line was lost then."""
+    upstream, address = pending.recipient.upstream, str(pending.recipient.address)
+    for line in reversed(stored.trail if stored else ()):
+        details = line.details
+        if not upstream or details.get("upstream") != upstream or "peer" not in details:
+            continue
+        if address in str(details.get("to", address)):
+            host = str(details["peer"] or "").rpartition(":")[0].strip("[]")
+            return (f"[{'IPv6:' if ':' in host else ''}{host}]" if host else ""), bool(details.get("lost"))
+    return "", False
+
+
+def fields_of(stored: StoredEntry) -> tuple[Field, ...]:
+    """The header of a stored message, read from the medium; none if its content has gone meanwhile."""
+    try:
+        return Message.parse(stored.entry.content).fields
+    except Exception:  # whatever the medium says: a notice without the header is better than none
+        return ()
+
+
+def entry_of(notice: Notice, queue_id: str, whom: Address, hostname: str, now: datetime) -> Entry:
+    """A notice as an ordinary message in the queue; its null reverse-path keeps it from being answered by another."""
+    return Entry(
+        queue_id=queue_id,
+        accepted_at=now,
+        origin=Origin(client="127.0.0.1", helo=hostname, protocol="SMTP"),
+        envelope=Envelope(None, (whom,)),
+        size=len(notice.content),
+        content=(notice.content,),
+        message_id=notice.message_id,
+        digest=hashlib.sha256(notice.content).hexdigest(),
+        notice=True,
+    )
+
+
+def accepted(notice: Notice, whom: Address, now: datetime) -> TrailLine:
+    """The first line in a notice's own trail."""
+    return TrailLine(now, "accepted", f"a notice of our own to {whom}: {notice.subject}", {"size": len(notice.content)})
+
+
+def push_body(letters: Sequence[Letter], notice: Notice, hostname: str) -> dict[str, Any]:
+    """A notice as a push: the same words, and the failures one by one for programs."""
+    failures = [
+        {
+            "queue_id": letter.queue_id,
+            "sender": str(letter.sender or "<>"),
+            "recipient": str(told.recipient),
+            "subject": letter.subject,
+            "upstream": told.upstream,
+            "code": told.code,
+            "status": told.status,
+            "said": told.said,
+            "cause": told.cause,
+            "remedy": told.remedy,
+        }
+        for letter in letters
+        for told in letter.told
+    ]
+    event = "failed" if any(told.failed for letter in letters for told in letter.told) else "delayed"
+    return body_of(notice.subject, notice.text, event=event, host=hostname, failures=failures)
