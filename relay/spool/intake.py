@@ -1,10 +1,10 @@
 """Accepting: an entry with all its content becomes durable, or nothing of it stays."""
 
 import asyncio
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Callable
-from typing import Any
 
 from relay.spool import keeping
 from relay.spool.content import SMALL, Memory
@@ -55,9 +55,11 @@ class Intake:
             else:
                 await self._store_large(message, entry, trail, also)
         except BaseException:
-            self._take_back(message)
+            if entry.size > SMALL:
+                self._take_back(message)
             raise
-        del self._arriving[message]
+        finally:
+            self._arriving.pop(message, None)
 
     async def _store_small(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         content = tuple(blocks(entry.content))
@@ -89,17 +91,10 @@ class Intake:
     def _take_back(self, message: int) -> None:
         """Removes the slices of a commit that failed; if even that cannot be written, tidy does it later."""
 
-        def gone(future: "asyncio.Future[Any]") -> None:
-            self._arriving.pop(message, None)
-            if not future.cancelled():
-                future.exception()  # marks it as seen
-
-        try:
+        with contextlib.suppress(SpoolBroken):
             # a commit whose caller was cancelled may have been written all the same: sweep spares what has a message
-            job = Job(lambda db: keeping.sweep(db, self.arriving - {message}))
-            self._writer.submit(job).add_done_callback(gone)
-        except SpoolBroken:
-            self._arriving.pop(message, None)
+            job = Job(lambda db: keeping.sweep(db, self.arriving))
+            self._writer.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def _check_room(self, entry: Entry) -> None:
         # a notice of our own may use the reserve: it is small, and a failure must be told
