@@ -22,14 +22,15 @@ from relay.inbound.admission import Recipients
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
 from relay.mail.envelope import Origin
-from relay.mail.reply import Reply
+from relay.mail.reply import Answer, Reply
 from relay.outbound import routing
-from relay.outbound.advice import advise
+from relay.outbound.advice import Advice, advise
 from relay.outbound.notices import Notifier
 from relay.outbound.runner import Runner
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
+from relay.upstream.dns import Resolver
 from relay.upstream.pool import Pools
 from relay.upstream.settings import DIRECT, Tls, TlsMode, Upstream
 
@@ -75,7 +76,7 @@ class Relay:
 
     async def _with_spool(self) -> None:
         config = self._config
-        pools = Pools(hostname=config.hostname, nameservers=config.nameservers)
+        pools = Pools(hostname=config.hostname, resolver=Resolver(config.nameservers))
         self._notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
@@ -84,6 +85,7 @@ class Relay:
             new_queue_id=new_queue_id,
             advise=self._advise,
             may_route=self._may_route_notice,
+            give_up_after=config.retry.give_up_after,
         )
         self._runner = Runner(
             spool=self._spool,
@@ -95,7 +97,7 @@ class Relay:
             hostname=config.hostname,
             now=utcnow,
             on_settled=self._notifier.wake,
-            advise=advise,
+            advise=_sentences,
             notify_whom=self._notifier.notify_whom,
             alarm=self._notifier.alarm,
         )
@@ -204,6 +206,9 @@ class Relay:
             events.note("warned", sentence)
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
 
+    def _advise(self, answer: Answer, upstream: str) -> Advice:
+        return advise(answer, self._config.upstreams.get(upstream))
+
     def _may_route(self, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
         return routing.may_route(self._config.routes, sender, recipient, origin)
 
@@ -233,6 +238,12 @@ class Relay:
             "upstreams": self._runner.upstreams_now(),
             "devices": self.inbound.devices(),
         }
+
+
+def _sentences(answer: Answer, upstream: Upstream) -> tuple[str, ...]:
+    """Advice for the trail: what it means, what the relay does, what the person can do."""
+    advice = advise(answer, upstream)
+    return tuple(sentence for sentence in (advice.cause, advice.done, advice.remedy) if sentence)
 
 
 def _names(relay: Relay) -> frozenset[str]:
