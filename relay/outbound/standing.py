@@ -11,7 +11,7 @@ from relay.outbound.course import Pause, Step
 from relay.outbound.health import Health, Trouble
 from relay.outbound.pace import Pace
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.verdict import Blame, judge
+from relay.outbound.verdict import Blame, Fate, judge
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
 
@@ -111,7 +111,7 @@ class Standing:
             if not self._under_way[key]:
                 del self._under_way[key]
         answers = dict(report.answers) if report else {}
-        relayed = any(answer.stage is Stage.CONTENT and answer.reply.positive for answer in answers.values())
+        relayed = any(judge(answer).fate is Fate.RELAYED for answer in answers.values())
         self.pace.end(step.upstream.name, now, relayed=relayed)
         if report and report.conversation.max_size and step.upstream.name != DIRECT:
             self._sizes[step.upstream.name] = (report.conversation.max_size, now)

@@ -177,12 +177,13 @@ _LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 
 def judge(answer: Answer) -> Verdict:
-    """The verdict on one answer.  A 2yz before CONTENT is a conversation without an end, and so uncertain."""
+    """The verdict on one answer.  A 2yz before CONTENT, or a 3yz at it, is a conversation without an end, and so uncertain."""
     reply, stage = answer.reply, answer.stage
     if answer.lost:
         return _deferred(Blame.UNCERTAIN) if stage is Stage.CONTENT else _deferred(Blame.LINE)
     if reply.positive:
-        return Verdict(Fate.RELAYED, False, Blame.NOBODY) if stage is Stage.CONTENT else _deferred(Blame.UNCERTAIN)
+        taken = stage is Stage.CONTENT and reply.code < 300
+        return Verdict(Fate.RELAYED, False, Blame.NOBODY) if taken else _deferred(Blame.UNCERTAIN)
     if stage.before(Stage.MAIL):
         return _deferred(_before_mail(answer))
     if reply.permanent:

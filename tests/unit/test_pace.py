@@ -1,0 +1,80 @@
+"""Pace: so many in a minute, so many in a day, and everyone who must wait has a turn of his own."""
+
+from datetime import UTC, datetime, timedelta
+
+from relay.outbound.pace import Pace, day_of
+from relay.upstream.settings import Limits
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+S = timedelta(seconds=1)
+
+
+def _send(pace, limits, now, ticket):
+    assert pace.when("isp", limits, now, ticket) is None
+    pace.begin("isp", limits, now, ticket)
+    pace.end("isp", now, relayed=True)
+
+
+def test_no_limit_no_waiting():
+    """Without limits everything may go at once."""
+    pace = Pace()
+    for number in range(100):
+        _send(pace, Limits(), NOW, f"q{number}")
+
+
+def test_a_minute_is_a_sliding_window():
+    """Two a minute: the third waits until the first is a minute old."""
+    pace, limits = Pace(), Limits(per_minute=2)
+    _send(pace, limits, NOW, "a")
+    _send(pace, limits, NOW + 20 * S, "b")
+    assert pace.when("isp", limits, NOW + 30 * S, "c") == NOW + 60 * S
+    _send(pace, limits, NOW + 60 * S, "c")
+    assert pace.when("isp", limits, NOW + 60 * S, "d") == NOW + 80 * S
+
+
+def test_each_that_waits_gets_a_slot_and_keeps_it():
+    """Ten messages at two a minute: five minutes of turns, the same when asked again, and newcomers queue behind."""
+    pace, limits = Pace(), Limits(per_minute=2)
+    _send(pace, limits, NOW, "x")
+    _send(pace, limits, NOW, "y")
+    turns = [pace.when("isp", limits, NOW, f"q{number}") for number in range(6)]
+    assert turns == [NOW + m * 60 * S for m in (1, 1, 2, 2, 3, 3)]
+    assert pace.when("isp", limits, NOW, "q3") == turns[3]
+    assert pace.when("isp", limits, NOW + 61 * S, "new") == NOW + 4 * 60 * S
+    _send(pace, limits, NOW + 61 * S, "q0")
+
+
+def test_a_slot_that_is_not_needed_is_given_back():
+    """A message that found another way frees its turn."""
+    pace, limits = Pace(), Limits(per_minute=1)
+    _send(pace, limits, NOW, "x")
+    first = pace.when("isp", limits, NOW, "a")
+    pace.forget("a")
+    assert pace.when("isp", limits, NOW, "b") == first
+
+
+def test_the_day_ends_at_midnight_utc_and_survives_a_restart():
+    """Five hundred a day, 499 of them known from the spool: one more goes, the next waits until tomorrow."""
+    pace, limits = Pace(), Limits(per_day=500)
+    pace.seed(day_of(NOW), {"isp": 499})
+    _send(pace, limits, NOW, "a")
+    assert pace.sent_today("isp", NOW) == 500
+    midnight = datetime(2026, 11, 23, tzinfo=UTC)
+    assert pace.when("isp", limits, NOW, "b") == midnight
+    assert pace.when("isp", limits, midnight, "b") is None
+
+
+def test_what_is_under_way_counts_and_what_was_refused_does_not():
+    """The quota cannot be overrun by messages at once; a refused one gives its place back."""
+    pace, limits = Pace(), Limits(per_day=1)
+    pace.begin("isp", limits, NOW, "a")
+    assert pace.when("isp", limits, NOW, "b") is not None
+    pace.end("isp", NOW, relayed=False)
+    assert pace.when("isp", limits, NOW, "b") is None
+
+
+def test_a_clock_that_goes_back_frees_the_minute():
+    """Slots promised in a future that is gone bind nobody."""
+    pace, limits = Pace(), Limits(per_minute=1)
+    _send(pace, limits, NOW, "a")
+    assert pace.when("isp", limits, NOW - timedelta(days=1), "b") is None

@@ -1,0 +1,58 @@
+"""The retry schedule: when again, or never."""
+
+from datetime import timedelta
+
+from relay.outbound.retry import RetrySchedule, spread
+
+M = timedelta(minutes=1)
+DAY = timedelta(days=1)
+
+
+def test_the_delays_are_those_of_the_configuration_with_a_little_jitter():
+    """Each attempt waits its own delay, at most a tenth longer; the last delay repeats."""
+    schedule = RetrySchedule()
+    for attempts, minutes in ((1, 1), (2, 5), (3, 15), (4, 30), (5, 60), (6, 120), (7, 240), (20, 240)):
+        delay = schedule.next(attempts, timedelta(0), "abc")
+        assert minutes * M <= delay <= minutes * M * 1.1
+
+
+def test_jitter_is_a_hash_not_a_dice():
+    """The same message and attempt always wait the same time; another message waits another."""
+    schedule = RetrySchedule()
+    assert schedule.next(3, timedelta(0), "abc") == schedule.next(3, timedelta(0), "abc")
+    assert len({schedule.next(3, timedelta(0), f"q{n}") for n in range(20)}) > 10
+    assert all(0 <= spread(f"q{n}") < 1 for n in range(100))
+
+
+def test_mail_expires_when_it_is_old_and_was_really_tried():
+    """Five days and seven attempts end it; age alone, as after a clock jump, does not."""
+    schedule = RetrySchedule()
+    assert schedule.next(7, 5 * DAY, "abc") is None
+    assert schedule.next(1, 20000 * DAY, "abc") is not None
+    assert schedule.next(100, 5 * DAY - M, "abc") is not None
+
+
+def test_a_short_life_needs_fewer_attempts():
+    """Where only two attempts fit into `give_up_after`, two are enough to expire."""
+    schedule = RetrySchedule(delays=(M, 5 * M, 15 * M), give_up_after=3 * M)
+    assert schedule.tries == 2
+    assert schedule.next(1, 4 * M, "abc") is not None
+    assert schedule.next(2, 4 * M, "abc") is None
+    assert RetrySchedule(give_up_after=timedelta(0)).next(1, timedelta(0), "abc") is None
+
+
+def test_the_last_attempt_falls_on_the_end():
+    """A delay is cut so that the last attempt comes when the time is up, not hours later."""
+    assert RetrySchedule().next(9, 5 * DAY - M, "abc") == M
+
+
+def test_a_clock_that_went_back_makes_mail_young_not_broken():
+    """A negative age counts as none."""
+    assert RetrySchedule().next(1, -DAY, "abc") <= 1.1 * M
+
+
+def test_rests_grow_and_logins_rest_long_at_once():
+    """Troubles rest 1, 2, 4 ... 60 minutes; a refused login 15 minutes at once, 30, then 60 at most."""
+    schedule = RetrySchedule()
+    assert [schedule.rest_for(n) / M for n in (1, 2, 3, 4, 5, 6, 7, 50)] == [1, 2, 4, 8, 15, 30, 60, 60]
+    assert [schedule.rest_for(n, login=True) / M for n in (1, 2, 3, 50)] == [15, 30, 60, 60]

@@ -1,0 +1,94 @@
+"""Routes: the first rule that matches a recipient says where it goes, and is named."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from relay.mail.address import Address, parse_address
+from relay.mail.envelope import Origin
+from relay.outbound.routing import Route, chain_for, may_route, unreachable
+
+NAS = Origin("192.168.0.7", listener="0.0.0.0:25")
+ME = Address("me", "office.example")
+HER = Address("her", "host.example")
+
+
+def test_the_first_match_wins_and_is_numbered_from_one():
+    """Of two rules that match, the first gives the chain; the number counts from 1 and the words name the condition."""
+    routes = [Route(via=("a",), to=("*@other.example",)), Route(via=("b", "c"), to=("*@host.example",)), Route(via=("d",))]
+    chosen = chain_for(routes, ME, HER, NAS)
+    assert (chosen.rule, chosen.via) == (2, ("b", "c"))
+    assert chosen.why == "rule 2: to *@host.example"
+    assert chain_for(routes, ME, ME, NAS).why == "rule 3: everything"
+
+
+def test_without_a_rule_there_is_no_chain():
+    """Nothing matches: rule 0, no upstream, and RCPT is refused in plain words."""
+    routes = [Route(via=("a",), to=("*@other.example",))]
+    assert (chain_for(routes, ME, HER, NAS).rule, chain_for(routes, ME, HER, NAS).via) == (0, ())
+    refusal = may_route(routes, ME, HER, NAS)
+    assert str(refusal) == "550 5.4.4 no rule in routes leads to her@host.example"
+
+
+@pytest.mark.parametrize(
+    ("glob", "sender", "matches"),
+    [
+        ("*@office.example", "me@office.example", True),
+        ("*@OFFICE.example", "Me@Office.Example", True),
+        ("*@office.example", "me@sub.office.example", False),
+        ("*@*.example", "me@sub.office.example", True),
+        ("m?@office.example", "me@office.example", True),
+        ("root", "root", True),
+        ("*@[192.168.0.5]", "x@[192.168.0.5]", True),
+        ("*@office.example", None, False),
+        ("<>", None, True),
+        ("<>", "me@office.example", False),
+        ("*", None, True),
+    ],
+)
+def test_sender_globs(glob, sender, matches):
+    """`*` and `?` are wild, brackets are not; case never matters; `<>` is the null reverse-path."""
+    path = parse_address(sender) if sender else None
+    assert (chain_for([Route(via=("a",), sender=(glob,))], path, HER, NAS).rule == 1) is matches
+
+
+@pytest.mark.parametrize(
+    ("network", "client", "matches"),
+    [
+        ("192.168.0.0/28", "192.168.0.7", True),
+        ("192.168.0.0/28", "192.168.0.17", False),
+        ("192.168.0.0/28", "::ffff:192.168.0.7", True),
+        ("fe80::/10", "fe80::1%eth0", True),
+        ("192.168.0.0/28", "", False),
+        ("192.168.0.0/28", "fe80::1", False),
+    ],
+)
+def test_client_networks(network, client, matches):
+    """A device is known by its address, also as a dual-stack socket shows it."""
+    route = Route(via=("a",), client=(ip_network(network),))
+    assert (chain_for([route], ME, HER, Origin(client)).rule == 1) is matches
+
+
+def test_all_conditions_of_a_rule_must_hold():
+    """Conditions of different kinds are all needed; of one kind, any does."""
+    route = Route(via=("a",), to=("*@x.example", "*@host.example"), sender=("*@office.example",), listener=("0.0.0.0:25",))
+    assert chain_for([route], ME, HER, NAS).why == "rule 1: to *@host.example, from *@office.example, listener 0.0.0.0:25"
+    assert chain_for([route], None, HER, NAS).rule == 0
+    assert chain_for([route], ME, HER, Origin("192.168.0.7", listener="0.0.0.0:2525")).rule == 0
+
+
+def test_reject_and_discard():
+    """A rule that rejects answers RCPT with its own text; one that discards accepts."""
+    routes = [Route(reject="not from here", to=("*@spam.example",)), Route(discard=True)]
+    assert str(may_route(routes, ME, Address("x", "spam.example"), NAS)) == "550 5.7.1 not from here"
+    assert may_route(routes, ME, HER, NAS) is None
+    assert chain_for(routes, ME, HER, NAS).discard
+
+
+def test_rules_after_a_catch_all_are_unreachable():
+    """Whatever follows a rule without conditions is named; a rule with a client or a listener catches not all."""
+    some = Route(via=("a",), to=("*@x.example",))
+    assert unreachable([some, Route(via=("a",)), some, some]) == [3, 4]
+    assert unreachable([Route(via=("a",), to=("*",)), some]) == [2]
+    assert unreachable([Route(via=("a",), client=(ip_network("10.0.0.0/8"),)), some]) == []
+    assert unreachable([some, Route(via=("a",))]) == []
