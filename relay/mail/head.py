@@ -1,0 +1,199 @@
+"""The header section as a device meant it: where it begins and ends, and which of its lines are fields.
+
+RFC 6409 s8 lets a submission server mend it; RFC 5322 s3.6, s4.5.  Pure.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.mail.lines import split
+from relay.mail.message import HEADER_LIMIT, Field
+
+_KNOWN_NAMES = (
+    "date from sender reply-to to cc bcc message-id in-reply-to references subject comments keywords received return-path"
+    " delivered-to mime-version mime-typ importance priority precedence sensitivity organization organisation status errors-to"
+    " list-id list-unsubscribe auto-submitted dkim-signature domainkey-signature authentication-results user-agent thread-topic"
+    " thread-index disposition-notification-to return-receipt-to apparently-to envelope-to lines resent-date resent-from"
+    " resent-to resent-cc resent-bcc resent-message-id resent-sender"
+)
+_KNOWN = frozenset(_KNOWN_NAMES.split())
+_FIELD = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}[ \t]*:(?!//)")
+_NAME_GAP = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
+_MBOX = re.compile(rb">?From [^:\s]")
+_MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b.*\b\d\d:\d\d\b.*\d{4}\s*\Z")
+_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Fields whose line ends are CRLF; `length` raw octets of the content belong to the head, what follows is the body.
+
+    `missing`: the message had no header section at all.
+    """
+
+    fields: tuple[Field, ...]
+    length: int
+    notes: tuple[str, ...]
+    missing: bool = False
+
+
+def read_head(content: Iterable[bytes]) -> Head:
+    """Finds the header section in the first HEADER_LIMIT octets; nothing of the content is lost, but
+    a byte order mark, an mbox `From ` line, and blank lines before the first field.
+    """
+    raw = _first_octets(content)
+    notes: list[str] = []
+    start = 0
+    for bom in _BOMS:
+        if raw.startswith(bom):
+            start = len(bom)
+            notes.append("removed the byte order mark before the header")
+    lines = split(raw[start:HEADER_LIMIT])
+    if len(raw) > HEADER_LIMIT and lines and not lines[-1].endswith(b"\n"):
+        lines.pop()
+    return _Reader(lines, start, notes).read()
+
+
+def _first_octets(content: Iterable[bytes]) -> bytes:
+    head = bytearray()
+    for block in content:
+        head += block
+        if len(head) > HEADER_LIMIT + 2:
+            break
+    return bytes(head)
+
+
+class _Reader:
+    """One walk over the lines of a head."""
+
+    def __init__(self, lines: list[bytes], start: int, notes: list[str]) -> None:
+        self.lines = lines
+        self.place = 0
+        self.length = start
+        self.notes = notes
+        self.units: list[list[bytes]] = []
+        self.removed: list[bytes] = []
+
+    def read(self) -> Head:
+        self.skip_before_header()
+        first = self.place
+        before = self.length
+        known_until = _last_known(self.lines, first)
+        if known_until < 0:
+            return Head((), before, (*self.notes, *self._no_header()), missing=True)
+        ended = self.read_fields(known_until)
+        if not ended and self.place < len(self.lines):
+            self.notes.append("added the empty line between header and text: the device sent none")
+        fields = [Field(b"".join(unit)) for unit in self.units]
+        return Head(tuple(fields), self.length, tuple(self.notes))
+
+    def _no_header(self) -> list[str]:
+        return ["made a header: the device sent none"]
+
+    def take(self) -> bytes:
+        line = self.lines[self.place]
+        self.place += 1
+        self.length += len(line)
+        return line
+
+    def skip_before_header(self) -> None:
+        """M41, M43: blank lines and an mbox separator, if a field follows them."""
+        ahead = self.place
+        mbox = False
+        while ahead < len(self.lines):
+            line = self.lines[ahead]
+            following = self.lines[ahead + 1] if ahead + 1 < len(self.lines) else b""
+            if not mbox and _MBOX.match(line) and (_MBOX_DATE.search(line) or _is_known(following)):
+                mbox = True
+            elif line.strip(b" \t\r\n\0"):
+                break
+            ahead += 1
+        if ahead == self.place or ahead == len(self.lines) or not _is_field(self.lines[ahead].lstrip(b" \t")):
+            return
+        self.notes.append("removed the mbox line before the header" if mbox else "removed blank lines before the header")
+        while self.place < ahead:
+            self.take()
+
+    def read_fields(self, known_until: int) -> bool:
+        """Takes fields until the blank line (taken too, True) or the first line that must be text (False)."""
+        while self.place < len(self.lines):
+            line = self.lines[self.place]
+            bare = line.rstrip(b"\r\n")
+            if not bare:
+                self.take()
+                return True
+            if not bare.strip(b" \t\0"):
+                if not self._goes_on():
+                    self.take()
+                    self._note("took a line of blanks for the end of the header")
+                    return True
+                self.take()
+                self._note("removed a line of blanks inside the header")
+            elif bare[:1] in (b" ", b"\t"):
+                self.take_continuation(bare)
+            elif _is_field(bare):
+                self.take_field(bare)
+            elif self.place < known_until:
+                self.take()
+                self.units.append([b"X-Removed-Line: ", bare, b"\r\n"])
+                self._note("moved a header line without a colon to X-Removed-Line")
+            else:
+                return False
+        return False
+
+    def take_field(self, bare: bytes) -> None:
+        """M30: no blank may stand between the name and the colon."""
+        self.take()
+        mended = _NAME_GAP.sub(rb"\1:", bare, count=1)
+        if mended != bare:
+            self._note("removed the blank between a field name and its colon")
+        self.units.append([mended, b"\r\n"])
+
+    def take_continuation(self, bare: bytes) -> None:
+        """M42: the first line of a header cannot be a continuation, so it is a field that was indented."""
+        if self.units:
+            self.take()
+            self.units[-1] += [bare, b"\r\n"]
+        elif _is_field(bare.lstrip(b" \t")):
+            self._note("removed the blanks before the first header line")
+            self.take_field(bare.lstrip(b" \t"))
+        else:
+            self.take()
+            self.units.append([b"X-Removed-Line:", bare, b"\r\n"])
+            self._note("moved a header line without a colon to X-Removed-Line")
+
+    def _goes_on(self) -> bool:
+        """Whether a field or its continuation follows a line of blanks."""
+        for line in self.lines[self.place + 1 : self.place + 50]:
+            bare = line.rstrip(b"\r\n")
+            if bare.strip(b" \t\0") or not bare:
+                return bool(bare) and (bare[:1] in (b" ", b"\t") or _is_known(bare))
+        return False
+
+    def _note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
+
+
+def _is_field(line: bytes) -> bool:
+    return _FIELD.match(line) is not None
+
+
+def _is_known(line: bytes) -> bool:
+    if not _is_field(line):
+        return False
+    name = line.partition(b":")[0].strip().decode("ascii").lower()
+    return name in _KNOWN or name.startswith(("x-", "content-", "list-", "resent-", "arc-"))
+
+
+def _last_known(lines: list[bytes], first: int) -> int:
+    """The place of the last line before the first blank one that is surely a field; -1 if there is none."""
+    last = -1
+    for place in range(first, len(lines)):
+        line = lines[place].strip(b"\r\n")
+        if not line:
+            break
+        if _is_known(line if place > first else line.lstrip(b" \t")):
+            last = place
+    return last

@@ -1,0 +1,207 @@
+"""Address lists in header fields: tolerant in, exact out.  RFC 5322 s3.4, s4.4.  Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.mail.address import Address, BadAddress, parse_address
+from relay.mail.words import decode_words, encode_word
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
+_QUOTED = r'"(?:[^"\\\r\n]|\\[ -~])*"'
+_ENCODED = r"=\?[!->@-~]{1,40}\?[BbQq]\?[!->@-~]{0,400}\?="
+_WORD = rf"(?:{_ENCODED}(?![^ \t<,;:\"])|[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]+|{_QUOTED})"
+_ADDR = rf"(?:{_ATOM}+(?:\.{_ATOM}+)*|{_QUOTED})@(?:{_ATOM}+(?:\.{_ATOM}+)*|\[[0-9A-Za-z:.-]+\])"
+_COMMENT = r"(?:[ \t]*\([^()\\\r\n]*\))?"
+_PHRASE = rf"{_WORD}(?:[ \t]+{_WORD})*"
+_MAILBOX = rf"(?:(?:{_PHRASE}[ \t]*)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*"
+
+_REGULAR = re.compile(rf"[ \t]*(?:{_PHRASE}[ \t]*:[ \t]*(?:{_MAILBOX}(?:,[ \t]*{_MAILBOX})*)?;[ \t]*|{_MAILBOX})(?:,|\Z)")
+_PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
+
+_TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
+_RUN = re.compile(r'([<>"()@])\1{3,}')
+_ADDRESS_WORD = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s"<>()\[\]:;,@\\]+)@([^\s"<>();,@\\]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A display name ("" if none) and the address; None where there is only a name."""
+
+    name: str
+    address: Address | None
+
+
+def is_regular(value: bytes) -> bool:
+    """Whether the list stands there as RFC 5322 s3.4 lets us send it: then it is best left alone."""
+    return count_regular(value) > 0
+
+
+def count_regular(value: bytes) -> int:
+    """How many mailboxes or groups a regular list has; 0 if it is not regular."""
+    if not value.isascii():
+        return 0
+    text, place, count = value.decode("ascii"), 0, 0
+    while place < len(text):
+        match = _REGULAR.match(text, place)
+        if not match:
+            return 0
+        place, count = match.end(), count + 1
+    return 0 if text.rstrip().endswith(",") else count
+
+
+def with_commas(text: str) -> str | None:
+    """The list with commas for semicolons, newlines and doubled commas, if that alone makes it regular (M12)."""
+    if not text.isascii() or '"' in text or "(" in text or ":" in text:
+        return None
+    parts = [part.strip() for part in re.split(r"[,;\r\n]+", text)]
+    joined = ", ".join(part for part in parts if part)
+    return joined if count_regular(joined.encode("ascii")) else None
+
+
+def read_mailboxes(text: str) -> list[Mailbox]:
+    """Every mailbox that can be made out, in order; text that is no address is a Mailbox without one.
+
+    Understood: semicolons and newlines for commas, brackets never closed, names with unquoted specials
+    (`NAS: Backup, Server [01] <a@b>`), comments as names, an address as its own name.
+    """
+    found: list[Mailbox] = []
+    waiting = ""
+    text = _RUN.sub(r"\1", text)
+    if text.count("(") > 100:
+        text = text.replace("(", " ").replace(")", " ")
+    for words, comment, angle, separator in _entries(text):
+        if angle is None and "@" not in words:
+            waiting += words + separator
+            if not words.strip() and comment:
+                waiting += comment
+            if not separator or separator == ";":
+                found += _named_only(waiting, comment)
+                waiting = ""
+            continue
+        if angle is None:
+            found += _named_only(waiting, "")
+            found += _bare(words, comment)
+        else:
+            found.append(Mailbox(_name(waiting + words) or _name(comment), _address(angle)))
+        waiting = ""
+    found += _named_only(waiting, "")
+    return found
+
+
+def _entries(text: str) -> Iterable[tuple[str, str, str | None, str]]:
+    """What stands between separators: words, comment, what is in angle brackets (None without), the separator."""
+    words: list[str] = []
+    comment: list[str] = []
+    angle: str | None = None
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        piece = match[0]
+        if depth or piece == "(":
+            depth += piece.count("(") - piece.count(")")
+            if depth > 0:
+                comment.append(piece.lstrip("(") if not comment else piece)
+                continue
+            inside, _, after = piece.rpartition(")")
+            comment.append(inside)
+            words.append(" " + after)
+            depth = 0
+        elif piece in (",", ";"):
+            yield "".join(words), "".join(comment), angle, piece
+            words, comment, angle = [], [], None
+        elif piece[0] == "<" and (angle is None or "@" in piece):
+            angle = piece.strip("<> \t")
+        else:
+            words.append(piece.replace(">", " ").replace("<", " "))
+    if words or angle is not None or comment:
+        yield "".join(words), "".join(comment), angle, ""
+
+
+def _named_only(text: str, comment: str) -> list[Mailbox]:
+    name = _name(text.rstrip(",; \t"))
+    if not name:
+        return []
+    if comment and re.fullmatch(r"[^\s@]+", name):
+        return [Mailbox(_name(comment), _address(name))]
+    return [Mailbox(name, None)]
+
+
+def _bare(words: str, comment: str) -> list[Mailbox]:
+    """Addresses without brackets; one address keeps the words around it as its name."""
+    matches = list(_ADDRESS_WORD.finditer(words))
+    addresses = [(match, _address(match[0])) for match in matches]
+    good = [(match, address) for match, address in addresses if address]
+    if not good:
+        return [Mailbox(_name(words), None)]
+    if len(good) == 1:
+        match, address = good[0]
+        around = f"{words[: match.start()]} {words[match.end() :]}".strip()
+        name = "" if re.fullmatch(r"[\w. -]*:", around) else _name(around)
+        return [Mailbox(name or _name(comment), address)]
+    return [Mailbox("", address) for _, address in good]
+
+
+def _address(text: str) -> Address | None:
+    bare = text.strip().removeprefix("mailto:").strip()
+    if bare.startswith("@") and ":" in bare:
+        bare = bare.partition(":")[2]
+    try:
+        address = parse_address(decode_words(bare) if bare.startswith("=?") else bare)
+    except BadAddress:
+        return None
+    if bare.startswith('"'):
+        return address
+    local = re.sub(r"\.{2,}", ".", address.local.strip("."))
+    return Address(local, address.domain) if local else None
+
+
+def _name(text: str) -> str:
+    """A display name as people read it: unquoted, decoded, one line."""
+    bare = text.strip()
+    if len(bare) > 1 and bare[0] == bare[-1] == '"':
+        bare = re.sub(r"\\(.)", r"\1", bare[1:-1])
+    bare = bare.replace('"', "") if bare.count('"') % 2 or bare.startswith('"') else bare
+    return " ".join("".join(char for char in decode_words(bare) if char.isprintable() or char == " ").split())
+
+
+def write_mailbox(mailbox: Mailbox) -> str:
+    """The mailbox in ASCII: the name as atoms, quoted string or encoded-words, as it needs.
+
+    A domain that is not ASCII becomes its A-labels; a local part that is not ASCII stays (only SMTPUTF8 can carry it).
+    """
+    address = _ascii_domain(mailbox.address)
+    if not mailbox.name or mailbox.name == address:
+        return address
+    return f"{write_name(mailbox.name)} <{address}>"
+
+
+def write_name(name: str) -> str:
+    """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5)."""
+    if not name.isascii() or "=?" in name:
+        return encode_word(name)
+    if _PLAIN_NAME.match(name):
+        return name
+    return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
+
+
+def _ascii_domain(address: Address | None) -> str:
+    if address is None:
+        return ""
+    if address.domain.isascii():
+        return str(address)
+    try:
+        return str(Address(address.local, address.domain.encode("idna").decode("ascii")))
+    except UnicodeError:
+        return str(address)
+
+
+def fold_list(name: str, mailboxes: Iterable[str], width: int = 76) -> bytes:
+    """An address field, folded after commas."""
+    lines = [f"{name}:"]
+    for place, text in enumerate(mailboxes):
+        if place:
+            lines[-1] += ","
+        if len(lines[-1]) + 1 + len(text) > width and lines[-1] != f"{name}:":
+            lines.append("")
+        lines[-1] += f" {text}"
+    return "\r\n".join(lines).encode("utf-8") + b"\r\n"

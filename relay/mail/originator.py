@@ -1,0 +1,160 @@
+"""Who wrote the message, when, and under which id: the fields that every message must have.  RFC 5322 s3.6.  Pure."""
+
+import re
+from datetime import timedelta
+
+from relay.mail.address import Address
+from relay.mail.charset import decode
+from relay.mail.circumstances import Case, Change, Fields
+from relay.mail.dates import read_exact, read_lenient, write_date
+from relay.mail.mailboxes import Mailbox, count_regular, fold_list, read_mailboxes, write_mailbox
+from relay.mail.message import Field
+from relay.mail.words import encode_text, fold
+
+_ID = re.compile(rb"<[^<>\s@\x00-\x1f\x7f-\xff]+@[^<>\s@\x00-\x1f\x7f-\xff]+>")
+_BARE_ID = re.compile(rb"<?\s*([^<>\s@\x00-\x1f\x7f-\xff]+@[^<>\s@\x00-\x1f\x7f-\xff]+)\s*>?")
+_ID_LIMIT = 900
+_SLACK = timedelta(hours=1)  # a message may have waited in the device before it came
+
+
+def repair_date(fields: Fields, case: Case) -> Change:
+    """Exactly one Date, in RFC 5322's form and near the hour of acceptance; the device's own words are kept.
+
+    RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
+    """
+    dates = [field for field in fields if field.name == "date"]
+    exact = [field for field in dates if read_exact(_text(field, case))]
+    good = [field for field in exact if _near(field, case)] or (exact[:1] if "date" in case.sealed else [])
+    if good and len(dates) == 1:
+        return fields, ()
+    if good:
+        return _replaced(fields, "date", good[0]), ("kept one Date of several",)
+    said = next((value for field in dates if (value := _text(field, case))), "")
+    if not said:
+        why = "the device sent none" if not dates else "the device's was empty"
+        return _replaced(fields, "date", _date(case)), (f"added Date: {why}",)
+    for field in dates:
+        moment = read_lenient(_text(field, case), case.arrival.tzinfo) if case.arrival.tzinfo else None
+        if moment and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK:
+            rewritten = Field.of("Date", write_date(moment))
+            note = f"rewrote Date in the standard form: the device wrote {said[:60]!r}"
+            return _with_original(_replaced(fields, "date", rewritten), said), (note,)
+    off = any(read_exact(_text(field, case)) or read_lenient(_text(field, case), case.arrival.tzinfo) for field in dates)  # type: ignore[arg-type]
+    why = "is far from the hour of arrival" if off else "cannot be read"
+    return _with_original(_replaced(fields, "date", _date(case)), said), (f"replaced Date: {said[:60]!r} {why}",)
+
+
+def _near(field: Field, case: Case) -> bool:
+    moment = read_exact(_text(field, case))
+    return moment is not None and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK
+
+
+def _date(case: Case) -> Field:
+    return Field.of("Date", write_date(case.arrival))
+
+
+def _with_original(fields: Fields, said: str) -> Fields:
+    if any(field.name == "x-original-date" for field in fields):
+        return fields
+    place = next(place for place, field in enumerate(fields) if field.name == "date") + 1
+    original = Field(fold("X-Original-Date", encode_text(said[:300])))
+    return (*fields[:place], original, *fields[place:])
+
+
+def repair_message_id(fields: Fields, case: Case) -> Change:
+    """Exactly one Message-ID, `<id@host>`, unlike any that this device used for other content.
+
+    RFC 6409 s8.3 (add Message-ID); Gmail refuses mail without a valid one (550 5.7.1) and slows down those who
+    repeat one (421 4.7.28).  Ours comes from the queue id, so it is the same in every attempt.
+    """
+    ids = [field for field in fields if field.name == "message-id"]
+    good = [field for field in ids if len(field.value) <= _ID_LIMIT and _ID.fullmatch(field.value)]
+    if good and case.about.repeated_id and "message-id" not in case.sealed:
+        note = "replaced Message-ID: the device used it before for another message"
+        return _replaced(fields, "message-id", _message_id(case)), (note,)
+    if good and len(ids) == 1:
+        return fields, ()
+    if good:
+        return _replaced(fields, "message-id", good[0]), ("kept one Message-ID of several",)
+    for field in ids:
+        bare = _BARE_ID.fullmatch(field.value)
+        if bare and len(field.value) <= _ID_LIMIT and not case.about.repeated_id:
+            mended = Field.of("Message-ID", b"<" + bare[1] + b">")
+            return _replaced(fields, "message-id", mended), ("set Message-ID in brackets",)
+    why = (
+        "replaced Message-ID: the device's is malformed"
+        if any(field.value for field in ids)
+        else "added Message-ID: the device sent none"
+    )
+    return _replaced(fields, "message-id", _message_id(case)), (why,)
+
+
+def _message_id(case: Case) -> Field:
+    return Field.of("Message-ID", f"<{case.about.queue_id}@{case.host}>")
+
+
+def repair_from(fields: Fields, case: Case) -> Change:
+    """Exactly one From with one address that can be read; what else stood there goes to Reply-To.
+
+    RFC 6409 s8.8, RFC 5321 s6.4; Gmail refuses mail without a valid address in From, and several of them.
+    With a Sender field beside it a From of several authors is right (RFC 5322 s3.6.2) and stays.
+    """
+    froms = [field for field in fields if field.name == "from"]
+    counts = [count_regular(field.value) if b":" not in field.value else 0 for field in froms]
+    has_sender = any(field.name == "sender" and count_regular(field.value) == 1 for field in fields)
+    if len(froms) == 1 and (counts[0] == 1 or (counts[0] > 1 and has_sender) or (counts[0] and "from" in case.sealed)):
+        return fields, ()
+    boxes = [box for field in froms for box in read_mailboxes(_text(field, case))]
+    usable = [box for box in boxes if box.address and _writable(box.address, case)]
+    public = [box for box in usable if box.address and box.address.public]
+    name = next((box.name for box in boxes if box.name), "")
+    chosen = (
+        public or [box for box in usable if box.address and box.address.qualified] or [Mailbox(name, _author(case, usable))]
+    )[0]
+    new = Field(fold_list("From", [write_mailbox(chosen)]))
+    if len(froms) == 1 and counts[0] == 1:
+        return fields, ()
+    mended = _replaced(fields, "from", new)
+    others = [box for box in public if box != chosen]
+    if others and not any(field.name == "reply-to" for field in fields):
+        mended = _after(mended, "from", Field(fold_list("Reply-To", [write_mailbox(box) for box in others])))
+    return mended, (_from_note(froms, boxes, usable, chosen),)
+
+
+def _author(case: Case, usable: list[Mailbox]) -> Address:
+    """The envelope's sender; a bare name in From is its local part if the envelope has none either."""
+    path = case.about.envelope.reverse_path
+    if usable and usable[0].address and (path is None or not path.qualified):
+        return Address(usable[0].address.local, case.host)
+    return case.author
+
+
+def _from_note(froms: list[Field], boxes: list[Mailbox], usable: list[Mailbox], chosen: Mailbox) -> str:
+    if not froms:
+        return f"added From {chosen.address}: the device sent none"
+    if not usable:
+        return f"put the address {chosen.address} into From: the device gave none that can be used"
+    if len(boxes) > 1:
+        return f"kept one address in From, {chosen.address}: providers refuse several"
+    return "wrote From in the standard form"
+
+
+def _writable(address: Address, case: Case) -> bool:
+    return address.local.isascii() or case.about.envelope.utf8
+
+
+def _text(field: Field, case: Case) -> str:
+    return decode(field.value, case.charset)
+
+
+def _replaced(fields: Fields, name: str, new: Field) -> Fields:
+    """The field in the place of the first of its name; in front if there was none."""
+    kept = [field for field in fields if field.name != name]
+    place = next((place for place, field in enumerate(fields) if field.name == name), 0)
+    kept.insert(place, new)
+    return tuple(kept)
+
+
+def _after(fields: Fields, name: str, new: Field) -> Fields:
+    place = next(place for place, field in enumerate(fields) if field.name == name) + 1
+    return (*fields[:place], new, *fields[place:])
