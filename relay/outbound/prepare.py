@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
+from relay.mail.repair import Circumstances, repair
 from relay.mail.rewrite import rewrite
 from relay.spool.entry import Claim, Recipient
 from relay.upstream.settings import Upstream
@@ -32,8 +33,6 @@ def prepare(
     Reads the content once or twice, block by block; what it costs grows with the size.  `own_name`: the upstream
     refused the sender, so the message goes in the account's own name.
     """
-    from relay.mail.repair import Circumstances, repair
-
     entry = claim.entry
     about = Circumstances(
         queue_id=entry.queue_id,

@@ -1,0 +1,120 @@
+"""Whatever upstreams answer at whatever stage: the promises of an attempt hold.
+
+Chains, rests, sizes and answers are random; several attempts follow each other as the runner would make them.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.rewrite import Identity, Rewrite
+from relay.outbound.attempt import Attempt
+from relay.outbound.course import Pause
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.routing import Chosen
+from relay.outbound.verdict import Fate, judge
+from relay.spool.entry import Claim, Entry, Recipient, State
+from relay.upstream.report import Report
+from relay.upstream.settings import Limits, Upstream
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+NAMES = ("a", "b", "c", "d", "gone")
+PLAN = RetrySchedule()
+
+replies = st.sampled_from(
+    [
+        (250, "2.0.0 taken"),
+        (421, "4.3.2 shutting down"),
+        (450, "4.2.0 greylisted"),
+        (450, "4.1.8 Sender address rejected: Domain not found"),
+        (550, "5.1.1 no such user"),
+        (550, "5.7.1 rejected due to listing in Spamhaus PBL"),
+        (552, "sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"),
+        (552, "5.3.4 too big"),
+        (553, "no"),
+        (535, "5.7.8 authentication failed"),
+        (554, "5.7.1 spam"),
+        (550, "5.4.5 Daily user sending limit exceeded"),
+        (354, "what"),
+    ]
+).map(lambda each: Reply.of(*each))
+answers = st.builds(Answer, st.sampled_from(list(Stage)), replies, st.booleans())
+chains = st.lists(st.sampled_from(NAMES), max_size=4).map(tuple)
+routes = st.builds(lambda via: Chosen(1, via, why="rule 1"), chains)
+identities = st.builds(Identity, st.sampled_from([None, Address("me", "x.example")]), rewrite=st.sampled_from(list(Rewrite)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_one_fate_for_each_recipient(data):
+    """Exactly one fate; no upstream twice but in the own name; nothing after a 250; nobody after a lost final reply;
+    failed only if everybody said so, and never by an answer from before MAIL."""
+    upstreams = {
+        name: Upstream(
+            name, name, identity=data.draw(identities), limits=Limits(message=data.draw(st.sampled_from([None, 50])))
+        )
+        for name in NAMES[:-1]
+    }
+    paths = [Address(f"r{number}", "y.example") for number in range(data.draw(st.integers(1, 5)))]
+    chosen = {path: data.draw(routes) for path in paths}
+    sender = data.draw(st.sampled_from([None, Address("nas", "lan.example")]))
+    entry = Entry("q1234567890", NOW, Origin("10.0.0.1"), Envelope(sender, tuple(paths)), 100, [b""])
+    claim = Claim(entry, tuple(Recipient(path, State.QUEUED, data.draw(st.integers(0, 9)), NOW) for path in paths), 1)
+    resting = data.draw(st.sets(st.sampled_from(NAMES)))
+    age = timedelta(hours=data.draw(st.integers(-30, 200)))
+
+    trial = Attempt(claim, chosen, upstreams, now=NOW)
+    asked = {path: [] for path in paths}
+    heard = {path: {} for path in paths}
+    outcomes = []
+
+    def pauses(name, recipient):
+        return Pause(NOW + timedelta(minutes=1), "rests", divert=data.draw(st.booleans())) if name in resting else None
+
+    while step := trial.next_step(pauses):
+        assert step.upstream.name not in resting
+        assert step.upstream.limits.message is None
+        said = {}
+        for recipient in step.recipients:
+            path = recipient.address
+            assert path not in {row.address for row in outcomes}, "asked again for a settled recipient"
+            assert (step.upstream.name, step.own_name) not in asked[path]
+            assert (step.upstream.name, True) not in asked[path]
+            for before in heard[path].values():
+                assert judge(before).fate is not Fate.RELAYED
+                assert not (before.lost and before.stage is Stage.CONTENT)
+            asked[path].append((step.upstream.name, step.own_name))
+            if data.draw(st.integers(0, 20)):
+                said[path] = heard[path][step.upstream.name] = data.draw(answers)
+            else:
+                heard[path][step.upstream.name] = Answer(Stage.CONTENT, Reply(451, "4.3.0", "?"), lost=True)
+        trial.record(step, Report(said), NOW)
+        settlement = trial.settle(PLAN, NOW, age=age)
+        outcomes += settlement.outcomes
+        relayed = {path for path in paths if any(judge(a).fate is Fate.RELAYED for a in heard[path].values())}
+        assert relayed <= {row.address for row in outcomes}, "a 250 is not settled before the next step"
+    outcomes += trial.settle(PLAN, NOW, age=age).outcomes
+
+    assert sorted(str(row.address) for row in outcomes) == sorted(map(str, paths))
+    for before in claim.recipients:
+        row = next(each for each in outcomes if each.address == before.address)
+        said = heard[row.address]
+        if any(judge(answer).fate is Fate.RELAYED for answer in said.values()):
+            assert row.state is State.RELAYED
+        else:
+            assert row.state is not State.RELAYED
+        if row.state is State.FAILED:
+            small = {name for name, each in upstreams.items() if each.limits.message}
+            assert set(chosen[row.address].via) == {name for name in chosen[row.address].via if name in said or name in small}
+            assert all(judge(answer).fate is Fate.FAILED for answer in said.values())
+            assert not any(answer.lost or answer.stage.before(Stage.MAIL) for answer in said.values())
+        if row.state is State.QUEUED:
+            assert row.due_at > NOW
+            assert row.attempts in (before.attempts, before.attempts + 1)
+            assert row.attempts == before.attempts + 1 or not said
+        if row.state is State.EXPIRED:
+            assert age >= PLAN.give_up_after

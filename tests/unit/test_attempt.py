@@ -1,0 +1,345 @@
+"""One attempt: which upstream next, what the answers make of each recipient, what is settled."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from relay.mail.address import Address, parse_address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.rewrite import Identity, Rewrite
+from relay.outbound.attempt import Attempt
+from relay.outbound.course import Pause
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.routing import Chosen
+from relay.spool.entry import Claim, Entry, NoticeKind, Recipient, State
+from relay.upstream.report import Conversation, Report
+from relay.upstream.settings import Limits, Upstream
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+M = timedelta(minutes=1)
+PLAN = RetrySchedule()
+ME = Address("me", "example.jp")
+
+OK = Answer(Stage.CONTENT, Reply(250, "2.0.0", "taken"))
+REFUSED = Answer(Stage.CONNECT, Reply(421, "4.4.1", "connection refused"), lost=True)
+LOST_AT_END = Answer(Stage.CONTENT, Reply(421, "4.4.2", "the line was lost"), lost=True)
+UNKNOWN = Answer(Stage.RCPT, Reply(550, "5.1.1", "no such user"))
+SENDERHOSTS = Answer(Stage.MAIL, Reply.of(552, "sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"))
+LATER = Answer(Stage.RCPT, Reply(450, "4.2.0", "greylisted"))
+
+
+def upstream(name, **settings):
+    identity = Identity(parse_address(f"account@{name}.example"))
+    return Upstream(name, f"mail.{name}.example", **{"identity": identity, **settings})
+
+
+def claim(*names, sender="nas@lan.example", accepted=NOW, warned=False, attempts=0, via="", size=100):
+    paths = tuple(parse_address(name) for name in names)
+    path = parse_address(sender) if sender else None
+    entry = Entry("q1234567890", accepted, Origin("192.168.0.7"), Envelope(path, paths), size, [b"x"])
+    rows = tuple(Recipient(each, State.QUEUED, attempts, NOW, via=via) for each in paths)
+    return Claim(entry, rows, 1, warned=warned)
+
+
+def attempt(claim, *via, upstreams=None, chosen=None, **more):
+    known = {name: upstream(name) for name in ("a", "b", "c")} if upstreams is None else upstreams
+    default = Chosen(1, via, why="rule 1: everything")
+    chosen = chosen or {each.address: default for each in claim.recipients}
+    return Attempt(claim, chosen, known, now=NOW, **more)
+
+
+def awake(name, recipient):
+    return None
+
+
+def answer(trial, step, said):
+    """Records one answer for all recipients of a step, or one for each address."""
+    answers = said if isinstance(said, dict) else {str(each.address): said for each in step.recipients}
+    report = Report(
+        {each.address: answers[str(each.address)] for each in step.recipients}, Conversation("192.0.2.1:587", took=0.2)
+    )
+    trial.record(step, report, NOW)
+
+
+def run(trial, said):
+    """Goes through the attempt with what each upstream says; the names in the order of the calls."""
+    called = []
+    while step := trial.next_step(awake):
+        called.append(step.upstream.name + ("*" if step.own_name else ""))
+        answer(trial, step, said[called[-1]])
+    return called
+
+
+def settled(trial, **more):
+    settlement = trial.settle(PLAN, NOW, **more)
+    return settlement, {str(each.address): each for each in settlement.outcomes}
+
+
+def test_a_message_taken_is_relayed_with_the_upstreams_own_words():
+    """A 250 ends it: state, upstream, stage, code and words are kept, the quota is counted, the trail tells."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    assert run(trial, {"a": OK}) == ["a"]
+    settlement, rows = settled(trial)
+    row = rows["x@y.example"]
+    assert (row.state, row.upstream, row.stage, row.code, row.said) == (State.RELAYED, "a", "content", 250, "taken")
+    assert settlement.sent == "a"
+    words = [line.text for line in settlement.trail]
+    assert words[0] == "x@y.example: by a, else b (rule 1: everything)"
+    assert "a (192.0.2.1:587) took it for x@y.example" in words[1]
+
+
+def test_trouble_of_the_first_sends_it_by_the_second():
+    """The first upstream cannot, the second takes it; the trail says why the first did not."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    assert run(trial, {"a": REFUSED, "b": OK}) == ["a", "b"]
+    settlement, rows = settled(trial)
+    assert rows["x@y.example"].state is State.RELAYED and rows["x@y.example"].upstream == "b"
+    assert any("connection refused" in line.text for line in settlement.trail)
+
+
+def test_refusal_by_all_fails_and_makes_one_notice():
+    """Every upstream of the chain refused this recipient: failed, with a notice for whom it concerns."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    run(trial, {"a": UNKNOWN, "b": UNKNOWN})
+    settlement, rows = settled(trial, notify=ME)
+    assert rows["x@y.example"].state is State.FAILED
+    assert [(notice.kind, notice.notify) for notice in settlement.notices] == [(NoticeKind.FAILED, ME)]
+
+
+def test_refusal_by_one_and_trouble_of_another_only_defers():
+    """As long as one upstream of the chain was merely in trouble, nothing has failed; its words are shown."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    run(trial, {"a": REFUSED, "b": UNKNOWN})
+    settlement, rows = settled(trial, notify=ME)
+    row = rows["x@y.example"]
+    assert (row.state, row.attempts, row.upstream) == (State.QUEUED, 1, "a")
+    assert M <= row.due_at - NOW <= 1.1 * M
+    assert settlement.notices == ()
+
+
+def test_after_a_lost_final_reply_no_other_upstream_is_asked():
+    """Perhaps it was delivered: deferred, shown as uncertain, nobody else."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    assert run(trial, {"a": LOST_AT_END}) == ["a"]
+    settlement, rows = settled(trial)
+    assert rows["x@y.example"].state is State.QUEUED
+    assert rows["x@y.example"].said.startswith("uncertain")
+    assert any("uncertain" in line.text for line in settlement.trail)
+
+
+def test_an_answer_that_is_missing_counts_as_uncertain():
+    """A recipient of whom the report says nothing may have been delivered: nobody else is asked."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    step = trial.next_step(awake)
+    trial.record(step, Report({}), NOW)
+    assert trial.next_step(awake) is None
+    assert settled(trial)[1]["x@y.example"].state is State.QUEUED
+
+
+def test_a_refused_sender_goes_once_more_in_the_accounts_own_name():
+    """The same upstream, in its own name, at once; it is remembered for the next message, and told."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    assert run(trial, {"a": SENDERHOSTS, "a*": OK}) == ["a", "a*"]
+    settlement, rows = settled(trial)
+    assert rows["x@y.example"].state is State.RELAYED
+    assert settlement.refused_sender == ("a", "nas@lan.example")
+    assert any("own name" in line.text for line in settlement.trail)
+
+
+def test_the_own_name_is_tried_once_only():
+    """Refused in its own name too: the next upstream, and nothing has failed."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    assert run(trial, {"a": SENDERHOSTS, "a*": SENDERHOSTS, "b": LATER}) == ["a", "a*", "b"]
+    assert settled(trial)[1]["x@y.example"].state is State.QUEUED
+
+
+def test_a_remembered_refusal_goes_right_at_once():
+    """The second message of that sender goes in the account's own name without asking first."""
+    trial = attempt(claim("x@y.example"), "a", refused_senders=frozenset({("a", "nas@lan.example")}))
+    assert run(trial, {"a*": OK}) == ["a*"]
+
+
+def test_rewrite_never_means_never():
+    """Where rewriting is forbidden, a refused sender goes to the next upstream as it is."""
+    strict = upstream("a", identity=Identity(ME, rewrite=Rewrite.NEVER))
+    trial = attempt(claim("x@y.example"), "a", "b", upstreams={"a": strict, "b": upstream("b")})
+    assert run(trial, {"a": SENDERHOSTS, "b": OK}) == ["a", "b"]
+
+
+def test_the_null_reverse_path_gets_no_own_name():
+    """A bounce is never sent in a person's name; a notice of our own may be."""
+    bounce = claim("x@y.example", sender="")
+    assert run(attempt(bounce, "a"), {"a": SENDERHOSTS}) == ["a"]
+    ours = replace(bounce, entry=replace(bounce.entry, notice=True))
+    assert run(attempt(ours, "a"), {"a": SENDERHOSTS, "a*": OK}) == ["a", "a*"]
+
+
+def test_thirty_recipients_three_upstreams_one_refused_are_three_transactions():
+    """Recipients that share an upstream share its transaction, each with a fate of its own."""
+    names = [f"r{number}@{'xyz'[number % 3]}.example" for number in range(30)]
+    message = claim(*names)
+    via = {"x": ("a",), "y": ("b",), "z": ("c",)}
+    chosen = {each.address: Chosen(1, via[each.address.domain[0]], why="rule") for each in message.recipients}
+    trial = attempt(message, chosen=chosen)
+    steps = []
+    while step := trial.next_step(awake):
+        steps.append(step)
+        answer(trial, step, {str(e.address): UNKNOWN if str(e.address) == names[4] else OK for e in step.recipients})
+    settlement, rows = settled(trial, notify=ME)
+    assert [len(step.recipients) for step in steps] == [10, 10, 10]
+    assert [name for name in names if rows[name].state is State.FAILED] == [names[4]]
+    assert sum(row.state is State.RELAYED for row in rows.values()) == 29
+    assert len(settlement.notices) == 1
+
+
+def test_those_that_fall_back_share_the_transaction_of_those_that_begin_there():
+    """One recipient goes by b, the other by a and then b: a is asked first, then b once for both."""
+    message = claim("one@y.example", "two@y.example")
+    one, two = (each.address for each in message.recipients)
+    trial = attempt(message, chosen={one: Chosen(1, ("b",), why="r"), two: Chosen(2, ("a", "b"), why="r")})
+    assert run(trial, {"a": REFUSED, "b": OK}) == ["a", "b"]
+
+
+def test_each_step_is_settled_on_its_own():
+    """What is certain after the first step is settled before the second, and only once."""
+    message = claim("one@y.example", "two@y.example")
+    one, two = (each.address for each in message.recipients)
+    trial = attempt(message, chosen={one: Chosen(1, ("a",), why="r"), two: Chosen(2, ("b",), why="r")})
+    answer(trial, trial.next_step(awake), OK)
+    assert set(settled(trial)[1]) == {"one@y.example"}
+    answer(trial, trial.next_step(awake), LATER)
+    trial.next_step(awake)
+    assert set(settled(trial)[1]) == {"two@y.example"}
+    assert settled(trial)[1] == {}
+
+
+def test_when_all_rest_the_attempt_is_not_counted():
+    """Due when the first wakes; the number of attempts stays; the reason is shown."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    rests = {"a": Pause(NOW + 9 * M, "a rests"), "b": Pause(NOW + 4 * M, "b rests: refused")}
+    assert trial.next_step(lambda name, recipient: rests[name]) is None
+    row = settled(trial)[1]["x@y.example"]
+    assert (row.state, row.attempts, row.said) == (State.QUEUED, 0, "b rests: refused")
+    assert 4 * M <= row.due_at - NOW <= 4 * M + timedelta(seconds=5)
+
+
+def test_a_resting_upstream_is_skipped():
+    """The first rests, so the second takes the mail."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    step = trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests") if name == "a" else None)
+    assert step.upstream.name == "b"
+
+
+def test_a_pause_that_does_not_divert_waits():
+    """A slow upstream's mail waits for it instead of flooding the next in the chain."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    slow = Pause(NOW + M, "a is slow", divert=False)
+    assert trial.next_step(lambda name, recipient: slow if name == "a" else None) is None
+    assert settled(trial)[1]["x@y.example"].attempts == 0
+
+
+def test_a_waiting_message_keeps_the_words_of_the_last_answer():
+    """What a server said before is not overwritten by our waiting."""
+    message = claim("x@y.example")
+    row = replace(message.recipients[0], attempts=2, code=450, said="greylisted", upstream="a")
+    trial = attempt(replace(message, recipients=(row,)), "a")
+    trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests"))
+    after = settled(trial)[1]["x@y.example"]
+    assert (after.said, after.code, after.attempts) == ("greylisted", 450, 2)
+
+
+def test_old_age_expires():
+    """After five days and enough attempts the next deferral is the last; a notice says so."""
+    trial = attempt(claim("x@y.example", accepted=NOW - timedelta(days=5), attempts=7), "a")
+    run(trial, {"a": LATER})
+    settlement, rows = settled(trial, notify=ME)
+    assert rows["x@y.example"].state is State.EXPIRED
+    assert [notice.kind for notice in settlement.notices] == [NoticeKind.FAILED]
+
+
+def test_old_age_expires_also_while_everybody_rests():
+    """An upstream that failed again and again proves that the time has passed; a single rest does not."""
+    for failures, state in ((7, State.EXPIRED), (1, State.QUEUED)):
+        trial = attempt(claim("x@y.example", accepted=NOW - timedelta(days=6)), "a")
+        trial.next_step(lambda name, recipient, n=failures: Pause(NOW + M, "a rests", failures=n))
+        assert settled(trial)[1]["x@y.example"].state is state
+
+
+def test_fresh_mail_survives_a_clock_that_jumps():
+    """A message that looks fifty years old after its first attempt is deferred, not given up."""
+    trial = attempt(claim("x@y.example", accepted=datetime(1976, 1, 1, tzinfo=UTC)), "a")
+    run(trial, {"a": LATER})
+    assert settled(trial)[1]["x@y.example"].state is State.QUEUED
+
+
+def test_the_delay_warning_goes_once():
+    """After four hours one warning for what still waits; not again for a message that had it."""
+    late = NOW - timedelta(hours=5)
+    trial = attempt(claim("x@y.example", accepted=late), "a")
+    run(trial, {"a": LATER})
+    settlement, _ = settled(trial, notify=ME)
+    assert settlement.warned and [notice.kind for notice in settlement.notices] == [NoticeKind.DELAYED]
+    again = attempt(claim("x@y.example", accepted=late, warned=True), "a")
+    run(again, {"a": LATER})
+    settlement, _ = settled(again, notify=ME)
+    assert not settlement.warned and settlement.notices == ()
+
+
+def test_nobody_to_tell_is_told_nothing():
+    """Without someone to notify there is no notice, and no claim that one went."""
+    trial = attempt(claim("x@y.example", accepted=NOW - timedelta(hours=5)), "a")
+    run(trial, {"a": LATER})
+    settlement, _ = settled(trial)
+    assert settlement.notices == () and not settlement.warned
+
+
+def test_reject_and_discard_rules_act_on_queued_mail():
+    """The configuration changed: a discarded recipient is relayed to nowhere, a rejected one fails with the rule's text."""
+    message = claim("one@y.example", "two@y.example")
+    one, two = (each.address for each in message.recipients)
+    trial = attempt(message, chosen={one: Chosen(3, discard=True, why="rule 3"), two: Chosen(4, reject="not here", why="r")})
+    assert trial.next_step(awake) is None
+    _, rows = settled(trial)
+    assert (rows["one@y.example"].state, rows["one@y.example"].said) == (State.RELAYED, "discarded by rule 3")
+    assert (rows["two@y.example"].state, rows["two@y.example"].said) == (State.FAILED, "not here")
+
+
+def test_what_the_configuration_does_not_know_is_deferred_in_plain_words():
+    """No rule, or an upstream that is gone: the mail waits for a mended configuration."""
+    for chosen, words in ((Chosen(0, why="no rule matches x"), "no rule matches"), (Chosen(1, ("gone",), why="r"), "gone")):
+        message = claim("x@y.example")
+        trial = attempt(message, chosen={message.recipients[0].address: chosen})
+        assert trial.next_step(awake) is None
+        row = settled(trial)[1]["x@y.example"]
+        assert row.state is State.QUEUED and words in row.said
+
+
+def test_an_operators_order_overrides_the_routes():
+    """Released by another upstream: only that one, whatever the rules say."""
+    message = claim("x@y.example", via="c")
+    trial = attempt(message, chosen={message.recipients[0].address: Chosen(1, reject="no", why="r")})
+    assert run(trial, {"c": OK}) == ["c"]
+
+
+def test_a_message_too_big_for_an_upstream_goes_by_another():
+    """A known limit counts as that upstream's refusal; if all are too small, it has failed with the size in words."""
+    small = {"a": upstream("a", limits=Limits(message=1000)), "b": upstream("b")}
+    trial = attempt(claim("x@y.example", size=2000), "a", "b", upstreams=small)
+    assert run(trial, {"b": OK}) == ["b"]
+    trial = attempt(claim("x@y.example", size=2000), "a", "b", upstreams=small, sizes={"b": 1500})
+    assert run(trial, {}) == []
+    row = settled(trial)[1]["x@y.example"]
+    assert (row.state, row.code, row.status) == (State.FAILED, 552, "5.3.4")
+
+
+def test_a_surprise_defers_what_is_not_certain_and_keeps_what_is():
+    """Our own bug after a 250 for one recipient: that one stays relayed, the other is tried again; later it is held."""
+    for hold, state in ((False, State.QUEUED), (True, State.HELD)):
+        message = claim("one@y.example", "two@y.example")
+        one, two = (each.address for each in message.recipients)
+        trial = attempt(message, chosen={one: Chosen(1, ("a",), why="r"), two: Chosen(2, ("b",), why="r")})
+        answer(trial, trial.next_step(awake), OK)
+        trial.surprise("internal error: boom", hold=hold)
+        _, rows = settled(trial)
+        assert rows["one@y.example"].state is State.RELAYED
+        assert (rows["two@y.example"].state, rows["two@y.example"].status) == (state, "4.3.0")
