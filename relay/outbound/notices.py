@@ -24,6 +24,7 @@ ALARM_AGAIN = timedelta(days=1)
 _TOGETHER = 500  # failures in one notice
 _BEAT = timedelta(minutes=5)
 _PUSH_AGAIN = timedelta(minutes=5)
+_ALARMS = "alarms"  # no address's key: it has no @
 _FORGET_PUSH = timedelta(days=3)
 
 
@@ -133,10 +134,7 @@ class Notifier:
         groups: dict[Address, list[PendingNotice]] = defaultdict(list)
         for pending in await self._spool.pending_notices():
             groups[self._reachable(pending.notify)].append(pending)
-        waits = [self._flush_alarms_at(now)] if self._alarms else []
-        if waits and waits[0] is not None and waits[0] <= now:
-            await self._send_alarms(now)
-            waits = []
+        waits = [await self._flush_alarms(now)]
         if pushes := groups.pop(WEBHOOK, None):
             waits.append(self._begin_push(pushes, now))
         for whom, group in groups.items():
@@ -144,9 +142,9 @@ class Notifier:
             if due > now:
                 waits.append(due)
                 continue
-            self._told_at[whom.key] = now
             for first in range(0, len(group), _TOGETHER):
                 await self._send(whom, group[first : first + _TOGETHER], now)
+            self._told_at[whom.key] = now
         return min((due for due in waits if due is not None), default=None)
 
     def _reachable(self, whom: Address) -> Address:
@@ -243,10 +241,11 @@ class Notifier:
 
     # -- troubles that are not one message's ----------------------------------------------------------------------
 
-    def _flush_alarms_at(self, now: datetime) -> datetime | None:
-        return self._due("alarm", now)
-
-    async def _send_alarms(self, now: datetime) -> None:
+    async def _flush_alarms(self, now: datetime) -> datetime | None:
+        if not self._alarms:
+            return None
+        if (due := self._due(_ALARMS, now)) > now:
+            return due
         alarms, subject = self._alarms[:100], "Mail relay: something needs you"
         if self._policy.to:
             queue_id = self._new_queue_id(now)
@@ -255,11 +254,12 @@ class Notifier:
             line = telling.accepted(notice, self._policy.to, now)
             await self._spool.notify(telling.entry_of(notice, queue_id, self._policy.to, self._hostname, now), (), (line,))
             events.note("noticed", f"{self._policy.to} is told: {alarms[0]}", queue_id=queue_id, to=str(self._policy.to))
-        self._told_at["alarm"] = now
+        self._told_at[_ALARMS] = now
         del self._alarms[: len(alarms)]
         if self._policy.webhook:
             body = webhook.body_of(subject, "\n\n".join(alarms), event="alarm", host=self._hostname)
             self._errand(self._push_quietly(body))
+        return None
 
     async def _check_progress(self, now: datetime) -> None:
         """Mail waits and none went out for hours: whatever the reason, somebody should look."""

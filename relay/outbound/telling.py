@@ -14,6 +14,8 @@ from relay.outbound.advice import Advice
 from relay.outbound.webhook import body_of
 from relay.spool.entry import Entry, NoticeKind, PendingNotice, State, StoredEntry, TrailLine
 
+_STAGES = frozenset(stage.value for stage in Stage)
+
 Advise = Callable[[Answer, str], Advice]
 """The advice on an answer of the upstream of that name."""
 
@@ -39,7 +41,7 @@ def told(pending: PendingNotice, stored: StoredEntry | None, advise: Advise, giv
     failed = pending.kind is NoticeKind.FAILED
     remote, lost = last_attempt(pending, stored)
     advice = None
-    if recipient.code and recipient.stage:
+    if recipient.code and recipient.stage in _STAGES:
         reply = Reply(recipient.code, recipient.status, recipient.said)
         advice = advise(Answer(Stage(recipient.stage), reply, lost), recipient.upstream)
     until = stored.entry.accepted_at + give_up_after if stored and give_up_after and not failed else None
