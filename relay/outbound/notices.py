@@ -122,7 +122,7 @@ class Notifier:
         """Tells what is due; seconds until there may be more."""
         now = self._now()
         try:
-            await self._check_progress(now)
+            await self.check_progress(now)
             due = await self.flush(now)
         except Exception as error:  # the spool may be full or broken for now: what is pending stays pending
             events.note("broken", f"notices cannot be sent, trying again: {error}", error=type(error).__name__)
@@ -261,7 +261,7 @@ class Notifier:
             self._errand(self._push_quietly(body))
         return None
 
-    async def _check_progress(self, now: datetime) -> None:
+    async def check_progress(self, now: datetime) -> None:
         """Mail waits and none went out for hours: whatever the reason, somebody should look."""
         count, since = self._progress
         tally = await self._spool.tally()
