@@ -1,0 +1,144 @@
+"""What would happen to a message: admission, repairs, rule, chain, rewriting.  Sends nothing.  Pure."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from typing import Any
+
+from relay.config.settings import Config
+from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, expand, header_facts
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import Reply
+from relay.outbound.prepare import Prepared, prepare
+from relay.outbound.routing import Chosen, chain_for, may_route
+from relay.spool.entry import Claim, Entry, Recipient, State
+from relay.upstream.settings import Upstream
+
+SHOWN_LINES = 400  # of a difference; the rest is counted
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A message that somebody asks about: who would send it from where, and its octets ("" if only the way is asked)."""
+
+    client: str
+    reverse_path: Address | None
+    forward_paths: tuple[Address, ...]
+    content: Sequence[bytes] = ()
+
+
+def explain(config: Config, sample: Sample, now: datetime) -> dict[str, Any]:
+    """Stable keys: admitted, why, listener, repairs, recipients [{address, rule, why, via, ...}], diff."""
+    origin, refusal = _entrance(config, sample.client)
+    told: dict[str, Any] = {"admitted": refusal is None, "why": str(refusal or ""), "listener": origin.listener}
+    content_refusal = _content_refusal(config, sample)
+    if refusal is None and content_refusal:
+        told |= {"admitted": False, "why": str(content_refusal)}
+    recipients, repairs, diff = [], [], ""
+    for asked in sample.forward_paths:
+        targets = expand(asked, config.recipients)
+        if isinstance(targets, Reply):
+            recipients.append(_refused(asked, targets))
+            continue
+        for address in targets:
+            line, notes, changed = _recipient(config, sample, origin, address, now)
+            recipients.append(line)
+            repairs += [note for note in notes if note not in repairs]
+            diff = diff or changed
+    if any(line["refused"] for line in recipients):
+        told["admitted"] = False
+        told["why"] = told["why"] or next(line["refused"] for line in recipients if line["refused"])
+    return {**told, "repairs": repairs, "recipients": recipients, "diff": diff}
+
+
+def _entrance(config: Config, client: str) -> tuple[Origin, Reply | None]:
+    """By which listener this client would come in; the first one's refusal if by none."""
+    refusal: Reply | None = None
+    for listener in config.listeners:
+        said = admit_client(client_address(client), listener)
+        if said is None:
+            return Origin(client, "explain", listener.name), None
+        refusal = refusal or said
+    return Origin(client, "explain", config.listeners[0].name), refusal
+
+
+def _content_refusal(config: Config, sample: Sample) -> Reply | None:
+    size = sum(map(len, sample.content))
+    if not size:
+        return None
+    head = b"".join(sample.content)[: 1 << 18]
+    return admit_size(size, config.spool.max_message, size + 1) or admit_hops(header_facts(head, config.hostname))
+
+
+def _refused(address: Address, reply: Reply) -> dict[str, Any]:
+    return {"address": str(address), "rule": 0, "why": "", "via": [], "refused": str(reply), "sent": []}
+
+
+def _recipient(
+    config: Config, sample: Sample, origin: Origin, address: Address, now: datetime
+) -> tuple[dict[str, Any], tuple[str, ...], str]:
+    chosen = chain_for(config.routes, sample.reverse_path, address, origin)
+    refusal = may_route(config.routes, sample.reverse_path, address, origin)
+    ways, notes, diff = [], (), ""
+    for name in chosen.via:
+        if name not in config.upstreams:
+            ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "changes": []})
+            continue
+        prepared = _prepared(config, sample, origin, address, config.upstreams[name], now)
+        sender = str(prepared.outgoing.reverse_path or "<>")
+        ways.append({"upstream": name, "as": sender, "changes": list(prepared.notes)})
+        if sample.content and not notes:
+            notes, diff = prepared.notes, difference(sample.content, prepared.outgoing.content)
+    return _line(address, chosen, refusal, ways), notes, diff
+
+
+def _line(address: Address, chosen: Chosen, refusal: Reply | None, ways: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "address": str(address),
+        "rule": chosen.rule,
+        "why": chosen.why,
+        "via": list(chosen.via),
+        "refused": str(refusal or ""),
+        "discard": chosen.discard,
+        "sent": ways,
+    }
+
+
+def _prepared(config: Config, sample: Sample, origin: Origin, address: Address, upstream: Upstream, now: datetime) -> Prepared:
+    content = sample.content or (_flawless(sample.reverse_path or address, address, now),)
+    envelope = Envelope(sample.reverse_path, (address,))
+    size = sum(map(len, content))
+    entry = Entry("0" * 14, now, origin, envelope, size, content)
+    recipient = Recipient(address, State.QUEUED, 0, now)
+    return prepare(Claim(entry, (recipient,), 0), (recipient,), upstream, hostname=config.hostname, policy=config.repair)
+
+
+def _flawless(sender: Address, address: Address, now: datetime) -> bytes:
+    """A letter without a fault, for who asks about the way only."""
+    return (
+        f"Date: {format_datetime(now)}\r\nFrom: {sender}\r\nTo: {address}\r\n"
+        "Message-ID: <sample@example.com>\r\nSubject: sample\r\n\r\n"
+    ).encode()
+
+
+def difference(before: Iterable[bytes], after: Iterable[bytes]) -> str:
+    """What the repairs change, line by line, as a unified difference; line ends and octets over 127 are made visible."""
+    lines = [_visible(b"".join(octets)) for octets in (before, after)]
+    found = list(difflib.unified_diff(lines[0], lines[1], "as it came", "as it goes", lineterm="", n=2))
+    if len(found) > SHOWN_LINES:
+        found = [*found[:SHOWN_LINES], f"... and {len(found) - SHOWN_LINES} lines more"]
+    return "\n".join(found)
+
+
+def _visible(octets: bytes) -> list[str]:
+    """One text per line; an end other than CRLF is written out."""
+    lines = []
+    for line in octets.splitlines(keepends=True):
+        text = line.rstrip(b"\r\n")
+        end = line[len(text) :]
+        mark = "" if end == b"\r\n" else {b"\n": "␊", b"\r": "␍", b"": "⌁"}.get(end, "␍␊")
+        lines.append(text.decode("ascii", "backslashreplace").replace("\0", "␀") + mark)
+    return lines
