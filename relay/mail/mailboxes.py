@@ -8,7 +8,7 @@ from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.words import decode_words, encode_word
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_QUOTED = r'"(?:[^"\\\r\n]|\\[ -~])*"'
+_QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*"'
 _ENCODED = r"=\?[!->@-~]{1,40}\?[BbQq]\?[!->@-~]{0,400}\?="
 _WORD = rf"(?:{_ENCODED}(?![^ \t<,;:\"])|[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]+|{_QUOTED})"
 _ADDR = rf"(?:{_ATOM}+(?:\.{_ATOM}+)*|{_QUOTED})@(?:{_ATOM}+(?:\.{_ATOM}+)*|\[[0-9A-Za-z:.-]+\])"

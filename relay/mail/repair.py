@@ -8,16 +8,32 @@ from dataclasses import dataclass
 
 from relay.mail.charset import vote
 from relay.mail.circumstances import Case, Change, Circumstances, Fields
+from relay.mail.fieldtext import repair_blank_folds, repair_controls, repair_false_label, repair_long_lines, repair_raw_text
 from relay.mail.head import read_head
 from relay.mail.lines import blocks, crlf
 from relay.mail.message import Message, Rest
 from relay.mail.originator import repair_date, repair_from, repair_message_id
 from relay.mail.policy import RepairPolicy
+from relay.mail.recipients import repair_addresses, repair_private, repair_recipients, repair_singletons, repair_subject
 from relay.mail.trace import received
 
 __all__ = ["Circumstances", "Repaired", "repair"]
 
-REPAIRS: tuple[Callable[[Fields, Case], Change], ...] = (repair_date, repair_message_id, repair_from)
+REPAIRS: tuple[Callable[[Fields, Case], Change], ...] = (
+    repair_controls,
+    repair_blank_folds,
+    repair_private,
+    repair_singletons,
+    repair_date,
+    repair_message_id,
+    repair_from,
+    repair_addresses,
+    repair_recipients,
+    repair_subject,
+    repair_raw_text,
+    repair_false_label,
+    repair_long_lines,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +61,9 @@ class _Mended:
 def repair(content: Iterable[bytes], about: Circumstances, policy: RepairPolicy) -> Repaired:
     """Mends the message and puts our Received field in front; `content` is read several times, never kept whole."""
     head = read_head(content)
-    case = Case(about, policy, charset=vote((field.value for field in head.fields), policy.fallback_charset))
+    case = Case(
+        about, policy, charset=vote((field.value for field in head.fields), policy.fallback_charset), headless=head.missing
+    )
     fields, notes = head.fields, list(head.notes)
     for step in REPAIRS:
         fields, said = step(fields, case)

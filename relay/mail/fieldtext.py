@@ -1,0 +1,141 @@
+"""The octets of header fields: none that a header must not have, no line that is too long.  RFC 5322 s2.1.1, s2.2.  Pure."""
+
+import re
+from collections.abc import Callable
+
+from relay.mail.charset import decode
+from relay.mail.circumstances import Case, Change, Fields
+from relay.mail.message import Field
+from relay.mail.words import LINE_LIMIT, decode_words, encode_text, encode_word, fold, word_octets
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+_FORBIDDEN = re.compile(rb"[^\t\r\n -~]")
+_LONG = re.compile(rb"[^\n]{999,}")
+_BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
+_ENCODED = re.compile(rb"=\?iso-8859-1\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
+_MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+
+# Fields of tokens, ids and dates: an encoded-word may not stand there (RFC 2047 s5), so foreign octets have no rescue.
+_STRUCTURED = frozenset(
+    {
+        *("date", "message-id", "in-reply-to", "references", "received", "return-path", "mime-version", "content-id"),
+        *("content-transfer-encoding", "dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature"),
+        *("arc-authentication-results", "authentication-results", "resent-date", "resent-message-id", "auto-submitted"),
+    }
+)
+_SIGNATURES = frozenset({"dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature"})
+
+
+def repair_controls(fields: Fields, case: Case) -> Change:
+    """No control octets in the header (RFC 5322 s2.2); escape sequences are left to the charset's reader."""
+    return _each(
+        fields,
+        lambda field: Field(_CONTROL.sub(b"", field.raw)) if _CONTROL.search(field.raw) else field,
+        "removed control octets from the header",
+    )
+
+
+def repair_raw_text(fields: Fields, case: Case) -> Change:
+    """Raw 8-bit text and escape sequences become encoded-words: RFC 6409 s8.4 allows what RFC 2047 demands."""
+    names: dict[str, None] = {}
+
+    def mend(field: Field) -> Field:
+        if not _FORBIDDEN.search(field.raw) or (case.about.envelope.utf8 and _is_utf8_address(field)):
+            return field
+        names[field.label] = None
+        return _in_ascii(field, case)
+
+    mended = tuple(mend(field) for field in fields)
+    listed = ", ".join(list(names)[:8])
+    return (mended, (f"encoded raw 8-bit text in {listed} (RFC 2047)",)) if names else (fields, ())
+
+
+def _is_utf8_address(field: Field) -> bool:
+    """An address that only SMTPUTF8 can carry (RFC 6531): the address fields have been mended before."""
+    return field.name in ("from", "to", "cc", "sender", "reply-to") and not _CONTROL.search(field.raw)
+
+
+def _in_ascii(field: Field, case: Case) -> Field:
+    if field.name in _STRUCTURED:
+        return Field(re.sub(rb"[^\t\r\n -~]+", b"?", field.raw))
+    text = decode_words(decode(field.value, case.charset))
+    return Field(fold(field.label, encode_text(text)))
+
+
+def repair_false_label(fields: Fields, case: Case) -> Change:
+    """Encoded-words that say ISO-8859-1 and hold UTF-8 (PHPMailer's default) say UTF-8: RFC 6409 s6.5."""
+    if not any(b"=?" in field.raw for field in fields):
+        return fields, ()
+    return _each(
+        fields,
+        lambda field: _relabelled(field) if field.name not in case.sealed and b"=?" in field.raw else field,
+        "relabelled encoded-words that hold UTF-8 under the name of ISO-8859-1",
+    )
+
+
+def _relabelled(field: Field) -> Field:
+    octets = b""
+    for match in _ENCODED.finditer(field.raw):
+        octets += word_octets(match[1].decode("ascii"), match[2].decode("ascii")) or b""
+    if len(_MULTIBYTE.findall(octets)) < 2:
+        return field
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return field
+    return Field(_ENCODED.sub(rb"=?utf-8?\1?\2?=", field.raw))
+
+
+def repair_long_lines(fields: Fields, case: Case) -> Change:
+    """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures)."""
+    return _each(
+        fields,
+        lambda field: _folded(field) if len(field.raw) > LINE_LIMIT and _LONG.search(field.raw) else field,
+        "folded header lines of more than 998 octets",
+    )
+
+
+def _folded(field: Field) -> Field:
+    text = re.sub(rb"[\r\n]+", b"", field.value).decode("ascii", "replace")
+    label = field.label
+    folded = fold(label, _loosened(field.name, text))
+    if not _LONG.search(folded):
+        return Field(folded)
+    if field.name in _SIGNATURES:
+        return Field(_hard_fold(label, text))
+    if field.name in _STRUCTURED:
+        return Field(fold(label, " ".join(word for word in text.split() if len(word) < 900)))
+    return Field(fold(label, encode_word(text)))
+
+
+def _loosened(name: str, text: str) -> str:
+    """The text with blanks where its grammar lets some stand, so that it can be folded there."""
+    if name == "references":
+        return text.replace("><", "> <")
+    if name in ("from", "to", "cc", "reply-to", "sender", "resent-to", "resent-cc", "disposition-notification-to"):
+        return re.sub(r",(?=[^ \t\"])", ", ", text)
+    return text
+
+
+def _hard_fold(label: str, text: str) -> bytes:
+    lines = [text[place : place + 70] for place in range(0, len(text), 70)]
+    return (
+        f"{label}: ".encode()
+        + "\r\n ".join(line.strip() for line in lines if line.strip()).encode("ascii", "replace")
+        + b"\r\n"
+    )
+
+
+def repair_blank_folds(fields: Fields, case: Case) -> Change:
+    """No continuation line of blanks alone (RFC 5322 s3.2.2): some parsers end the header there."""
+    return _each(
+        fields,
+        lambda field: Field(_BLANK_FOLD.sub(b"", field.raw)) if _BLANK_FOLD.search(field.raw) else field,
+        "removed a line of blanks inside a header field",
+    )
+
+
+def _each(fields: Fields, mend: Callable[[Field], Field], note: str) -> Change:
+    mended = tuple(mend(field) for field in fields)
+    changed = any(new is not old for new, old in zip(mended, fields, strict=True))
+    return (mended, (note,)) if changed else (fields, ())

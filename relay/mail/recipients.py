@@ -1,0 +1,127 @@
+"""Address fields other than From, and fields that may stand once or not at all.  RFC 5322 s3.6.  Pure."""
+
+import re
+
+from relay.mail.address import Address
+from relay.mail.charset import decode
+from relay.mail.circumstances import Case, Change, Fields
+from relay.mail.mailboxes import Mailbox, count_regular, fold_list, read_mailboxes, with_commas, write_mailbox, write_name
+from relay.mail.message import Field
+from relay.mail.words import encode_text, fold
+
+_LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
+_SINGLE = frozenset({"sender", "resent-from", "resent-sender"})
+_ADDRESSED = _LISTS | _SINGLE | {"bcc", "resent-bcc"}
+_MERGED = frozenset({"to", "cc", "reply-to"})
+_ONCE = frozenset(
+    {"sender", "subject", "in-reply-to", "references", "mime-version", "content-type", "content-transfer-encoding"}
+    | {"content-id", "content-disposition"}
+)
+
+
+def repair_private(fields: Fields, case: Case) -> Change:
+    """Bcc would tell the blind recipients' names (RFC 5322 s3.6.3); Return-Path belongs to delivery (RFC 5321 s4.4)."""
+    private = {"bcc", "resent-bcc", "return-path"} - case.sealed
+    found = list(dict.fromkeys(field.label for field in fields if field.name in private))
+    if not found:
+        return fields, ()
+    return tuple(field for field in fields if field.name not in private), (f"removed {', '.join(found)}",)
+
+
+def repair_addresses(fields: Fields, case: Case) -> Change:
+    """Address lists that can be parsed (RFC 6409 s8.8): commas, closed brackets, quoted names; empty fields go (M5)."""
+    kept: list[Field] = []
+    notes: dict[str, None] = {}
+    for field in fields:
+        if field.name not in _ADDRESSED:
+            kept.append(field)
+            continue
+        new, note = _list(field, case)
+        if new is not None:
+            kept.append(new)
+        if note:
+            notes[note] = None
+    return (tuple(kept), tuple(notes)) if notes else (fields, ())
+
+
+def _list(field: Field, case: Case) -> tuple[Field | None, str]:
+    value = field.value
+    count = count_regular(value)
+    if count == 1 or (count and field.name in _LISTS):
+        return field, ""
+    if not value.strip(b" \t,;<>"):
+        return None, f"removed the empty {field.label}"
+    text = decode(value, case.charset)
+    if field.name in _LISTS and (joined := with_commas(text)):
+        return Field(fold_list(field.label, joined.split(", "))), f"wrote the addresses in {field.label} with commas between"
+    boxes = read_mailboxes(text)
+    written = [spelled for box in boxes if (spelled := _spelled(box, case))]
+    if field.name in _SINGLE:
+        written = [write_mailbox(box) for box in boxes if box.address and box.address.qualified][:1]
+    if not written:
+        return None, f"removed {field.label}: no address can be read in it ({text[:60]!r})"
+    return Field(fold_list(field.label, written)), f"wrote {field.label} in the standard form"
+
+
+def _spelled(box: Mailbox, case: Case) -> str:
+    """A mailbox as it may stand in a list; a name without an address becomes a group of nobody (RFC 5322 s3.4)."""
+    if box.address and box.address.qualified and _writable(box.address, case):
+        return write_mailbox(box)
+    name = box.name.rstrip(":; ") or (str(box.address) if box.address else "")
+    return f"{write_name(name)}:;" if name else ""
+
+
+def _writable(address: Address, case: Case) -> bool:
+    return address.local.isascii() or case.about.envelope.utf8
+
+
+def repair_singletons(fields: Fields, case: Case) -> Change:
+    """One of each field that may stand only once (RFC 5322 s3.6; Gmail and others refuse doubles): lists are joined,
+    of others the first with a value stays.  Date, From and Message-ID have their own repairs.
+    """
+    count: dict[str, int] = {}
+    for field in fields:
+        if field.name in _ONCE or field.name in _MERGED:
+            count[field.name] = count.get(field.name, 0) + 1
+    doubled = [name for name, times in count.items() if times > 1]
+    if not doubled:
+        return fields, ()
+    for name in doubled:
+        same = [field for field in fields if field.name == name]
+        if name in _MERGED:
+            value = ", ".join(
+                spelled for field in same for spelled in [decode(field.value, case.charset).strip(" ,;")] if spelled
+            )
+            new = Field(same[0].label.encode() + b": " + value.encode("utf-8", "replace") + b"\r\n")
+        else:
+            new = next((field for field in same if field.value and _meant(field)), same[0])
+        place = next(place for place, field in enumerate(fields) if field.name == name)
+        rest = [field for field in fields if field.name != name]
+        rest.insert(place, new)
+        fields = tuple(rest)
+    return fields, (f"made one of several: {', '.join(doubled)}",)
+
+
+def _meant(field: Field) -> bool:
+    """Whether the value of a MIME field can be meant: of two, the one that can be read is the better."""
+    if field.name == "content-type":
+        return re.match(rb"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+[ \t]*(?:;|\(|\Z)", field.value) is not None
+    if field.name == "content-transfer-encoding":
+        return field.value.lower() in (b"7bit", b"8bit", b"base64", b"quoted-printable", b"binary")
+    return True
+
+
+def repair_recipients(fields: Fields, case: Case) -> Change:
+    """Somebody in the header: RFC 5322 allows none, many servers do not; the envelope is never told (Bcc)."""
+    if any(field.name in ("to", "cc", "bcc") for field in fields) or "to" in case.sealed:
+        return fields, ()
+    return (*fields, Field.of("To", "undisclosed-recipients:;")), ("added To: the device named nobody in the header",)
+
+
+def repair_subject(fields: Fields, case: Case) -> Change:
+    """A message that came without any header (a UPS's test button) gets a Subject that names the device."""
+    if not case.headless or any(field.name == "subject" for field in fields):
+        return fields, ()
+    device = case.about.origin.helo or case.about.origin.client
+    text = "".join(char for char in device if char.isprintable())[:100] or "a device"
+    return (*fields, Field(fold("Subject", encode_text(f"Message from {text}")))), ("added Subject: the device sent none",)
