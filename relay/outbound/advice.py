@@ -25,7 +25,7 @@ REFUSALS: tuple[Refusal, ...] = (
 )
 """Every row, in the order in which they are asked."""
 
-_LONGEST = 2000  # characters of a reply that are looked at; real ones have a few hundred
+_LONGEST = 1200  # characters of a reply that are looked at; real ones have a few hundred
 
 _COMPILED = tuple((row, re.compile(row.pattern, re.IGNORECASE)) for row in REFUSALS)
 

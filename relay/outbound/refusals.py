@@ -314,7 +314,7 @@ SENDERS: tuple[Refusal, ...] = (
         "icloud-from",
         Deed.SENDER,
         r"from address is not one of your addresses|5\.7\.0 .*not one of your addresses",
-        "iCloud sends only as the addresses of this Apple account.",
+        "Apple sends only as the addresses of this account.",
         _OWN_SENDER,
     ),
     Refusal(

@@ -97,7 +97,7 @@ MESSAGES: tuple[Refusal, ...] = (
     Refusal(
         "size",
         Deed.MESSAGE,
-        r"(message|mail)\b.{0,20}too (big|large)|exceed\w*.{0,30}\bsize|size exceed|5\.3\.4\b|5\.2\.3\b|^552 .*size",
+        r"(message|mail)\b.{0,20}too (big|large)|exceed(s|ed|ing)?.{0,30}\bsize|size exceed|5\.3\.4\b|5\.2\.3\b|^552 .*size",
         "The message is larger than this upstream takes. Attachments grow by more than a third on their way.",
         "Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
     ),
@@ -135,7 +135,7 @@ AMOUNTS: tuple[Refusal, ...] = (
     Refusal(
         "m365-daily",
         Deed.QUOTA,
-        r"5\.1\.90\b|submission quota exceeded|5\.2\.2 .*quota",
+        r"5\.1\.90\b|submission quota exceeded",
         "The account has sent all that Microsoft allows it in a day.",
         "It passes within a day. A second upstream in the route carries the mail meanwhile.",
     ),
@@ -192,6 +192,13 @@ AMOUNTS: tuple[Refusal, ...] = (
 )
 
 RECIPIENTS: tuple[Refusal, ...] = (
+    Refusal(
+        "greylist",
+        Deed.PASSING,
+        r"gr[ae]y-?list|postgrey",
+        "The other side makes every stranger wait before it takes mail (greylisting).",
+        "Nothing to do: it takes the mail when it comes again, usually within half an hour.",
+    ),
     Refusal(
         "null-mx",
         Deed.RECIPIENT,
