@@ -173,7 +173,7 @@ class Attempt:
     @property
     def waits(self) -> bool:
         """Whether some recipient was not tried because everybody it could go by rests."""
-        return any(course.over and course.pauses and not course.votes for course in self.courses.values())
+        return any(course.over and course.why_not for course in self.courses.values())
 
     def settle(
         self, schedule: RetrySchedule, now: datetime, *, age: timedelta | None = None, notify: Address | None = None
@@ -184,11 +184,10 @@ class Attempt:
         """
         age = now - self.claim.entry.accepted_at if age is None else age
         fresh = [course for course in self.courses.values() if course.over and not course.settled]
-        outcomes = []
+        outcomes = [self._outcome(course, _Terms(schedule, now, age)) for course in fresh]
         for course in fresh:
             course.settled = True
-            outcomes.append(self._outcome(course, _Terms(schedule, now, age)))
-        self.trail += story.ended(outcomes, now)
+        self.trail += story.ended([(each, course.why_not) for each, course in zip(outcomes, fresh, strict=True)], now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
         late = [] if age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
         warned = bool(late and notify and not self._warned)
@@ -237,7 +236,7 @@ class Attempt:
 
     def _waiting(self, course: Course, terms: "_Terms") -> Recipient:
         """Everybody rests: due when the first wakes, and the attempt is not counted."""
-        name, pause = min(course.pauses.items(), key=lambda each: each[1].until)
+        name, pause = course.first_to_wake
         # that an upstream failed again and again while this waited shows that the time has really passed
         if terms.schedule.expired(course.recipient.attempts + min(each.failures for each in course.pauses.values()), terms.age):
             return replace(

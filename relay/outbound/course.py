@@ -65,3 +65,13 @@ class Course:
         """The answer that explains the fate: of a deferral the last one that deferred, else the last one."""
         votes = [(name, answer) for name, (answer, verdict) in self.votes.items() if verdict.fate is self.fate]
         return votes[-1] if votes else [(name, answer) for name, (answer, _) in self.votes.items()][-1]
+
+    @property
+    def first_to_wake(self) -> tuple[str, Pause]:
+        """Of those that rest the one that may be called soonest."""
+        return min(self.pauses.items(), key=lambda each: each[1].until)
+
+    @property
+    def why_not(self) -> str:
+        """Why nobody was called for this recipient: "" if somebody was."""
+        return self.first_to_wake[1].why if self.pauses and not self.votes else ""

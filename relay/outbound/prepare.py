@@ -30,7 +30,7 @@ def prepare(
 ) -> Prepared:
     """The same message every time it is asked for: dates and ids come from acceptance, not from now.
 
-    Reads the content once or twice, block by block; what it costs grows with the size.  `own_name`: the upstream
+    Reads the content block by block, never keeps it; the cost grows with the size.  `own_name`: the upstream
     refused the sender, so the message goes in the account's own name.
     """
     entry = claim.entry
@@ -46,17 +46,14 @@ def prepare(
     rewritten = rewrite(repaired.message, entry.envelope.reverse_path, upstream.identity, own_name=own_name)
     message, sender = rewritten.message, rewritten.reverse_path
     forward_paths = tuple(recipient.address for recipient in recipients)
-    size, eight_bit = 0, False
-    for block in message:
-        size += len(block)
-        eight_bit = eight_bit or not block.isascii()
+    head = message.head
     outgoing = Outgoing(
         queue_id=entry.queue_id,
         reverse_path=sender,
         forward_paths=forward_paths,
         content=message,
-        size=size,
-        eight_bit=eight_bit,
-        utf8=not message.head.isascii() or any(not path.local.isascii() for path in (sender, *forward_paths) if path),
+        size=repaired.size - len(repaired.message.head) + len(head),  # rewriting keeps the body: no need to read it again
+        eight_bit=repaired.eight_bit or not head.isascii(),
+        utf8=not head.isascii() or any(not path.local.isascii() for path in (sender, *forward_paths) if path),
     )
     return Prepared(outgoing, (*repaired.notes, *rewritten.notes))

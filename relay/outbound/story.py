@@ -97,36 +97,38 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
     return TrailLine(now, "advised", " ".join(sentences), {"upstream": name})
 
 
-def ended(outcomes: Sequence[Recipient], now: datetime) -> list[TrailLine]:
-    """What becomes of them: when again, or never.  A relayed one was told by the upstream's own line."""
-    lines = []
-    for recipient in outcomes:
-        details: dict[str, str | int | float | bool | None] = {
-            "to": str(recipient.address),
-            "upstream": recipient.upstream,
-            "attempts": recipient.attempts,
-            "state": recipient.state.value,
-        }
-        if recipient.state is State.QUEUED:
-            details["due_at"] = recipient.due_at.isoformat()
-            lines.append(TrailLine(now, "deferred", f"{recipient.address}: {_again(recipient)}", details))
-        elif recipient.state is State.RELAYED and not recipient.upstream:
-            lines.append(TrailLine(now, "relayed", f"{recipient.address}: {recipient.said}", details))
-        elif recipient.state is State.FAILED:
-            lines.append(TrailLine(now, "failed", f"{recipient.address}: refused for good: {_words(recipient)}", details))
-        elif recipient.state is State.EXPIRED:
-            text = f"{recipient.address}: given up after {recipient.attempts} attempts; last: {_words(recipient)}"
-            lines.append(TrailLine(now, "expired", text, details))
-        elif recipient.state is State.HELD:
-            lines.append(TrailLine(now, "held", f"{recipient.address}: {recipient.said}", details))
-    return lines
+def ended(outcomes: Sequence[tuple[Recipient, str]], now: datetime) -> list[TrailLine]:
+    """What becomes of them: when again, or never; one line for those of one fate.
+
+    The text beside a recipient says why it was not tried now ("" if it was).  A relayed one was told by the
+    upstream's own line.
+    """
+    groups: dict[tuple[str, ...], list[tuple[Recipient, str]]] = defaultdict(list)
+    for recipient, why in outcomes:
+        if recipient.state is not State.RELAYED or not recipient.upstream:
+            groups[recipient.state.value, recipient.due_at.isoformat(), _words(recipient), why].append((recipient, why))
+    return [_ended([recipient for recipient, _ in group], group[0][1], now) for group in groups.values()]
 
 
-def _again(recipient: Recipient) -> str:
+def _ended(group: Sequence[Recipient], why: str, now: datetime) -> TrailLine:
+    recipient, to = group[0], _addresses(each.address for each in group)
     due = f"{recipient.due_at:%Y-%m-%d %H:%M:%S} UTC"
-    if not recipient.code:
-        return f"waits until {due}: {recipient.said}"
-    return f"next attempt at {due} ({_words(recipient)})"
+    event, text = {
+        State.QUEUED: ("deferred", f"waits until {due}: {why}" if why else f"next attempt at {due} ({_words(recipient)})"),
+        State.RELAYED: ("relayed", recipient.said),
+        State.FAILED: ("failed", f"refused for good: {_words(recipient)}"),
+        State.EXPIRED: ("expired", f"given up after {recipient.attempts} attempts; last: {_words(recipient)}"),
+        State.HELD: ("held", recipient.said),
+    }[recipient.state]
+    details: dict[str, str | int | float | bool | None] = {
+        "to": to,
+        "upstream": recipient.upstream,
+        "attempts": recipient.attempts,
+        "state": recipient.state.value,
+    }
+    if recipient.state is State.QUEUED:
+        details["due_at"] = recipient.due_at.isoformat()
+    return TrailLine(now, event, f"{to}: {text}", details)
 
 
 def _words(recipient: Recipient) -> str:

@@ -1,0 +1,337 @@
+"""The queue runner with a real spool, the real submission and scripted upstreams on loopback.
+
+spool (SQLite)  -->  Runner  -->  Pools.submit  -->  ScriptedUpstream
+"""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from relay import events
+from relay.mail.address import Address, parse_address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.policy import RepairPolicy
+from relay.mail.rewrite import Identity
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.routing import Route
+from relay.outbound.runner import Runner
+from relay.spool import open_spool
+from relay.spool.contract import SpoolSettings
+from relay.spool.entry import Entry, State
+from relay.spool.queue_id import new_queue_id
+from relay.upstream.pool import Pools
+from relay.upstream.settings import Auth, Limits, Login, Tls, TlsMode, Upstream
+from tests.support.upstream import DROP, HANG, ScriptedUpstream
+
+S = timedelta(seconds=1)
+QUICK = RetrySchedule(
+    delays=(0.2 * S, 0.4 * S), give_up_after=60 * S, warn_after=30 * S, rest=(0.2 * S, 0.4 * S), rest_login=0.5 * S
+)
+CONTENT = b"From: nas@lan.example\r\nTo: x@y.example\r\nDate: Sun, 22 Nov 2026 03:04:05 +0000\r\nSubject: hi\r\n\r\nbody\r\n"
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+def upstream(name: str, port: int, **settings: Any) -> Upstream:
+    plain = {"tls": Tls(TlsMode.NONE), "login": Login(Auth.NONE), "timeout": 2 * S, **settings}
+    return Upstream(name, "127.0.0.1", port, **plain)
+
+
+def closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@dataclass
+class World:
+    """A spool and the runner on it, with what it told."""
+
+    spool: Any
+    runner: Runner
+    alarms: list[str] = field(default_factory=list)
+    notices: list[int] = field(default_factory=list)
+
+    async def accept(self, *recipients: str, sender: str = "nas@lan.example", content: bytes = CONTENT) -> str:
+        paths = tuple(parse_address(each) for each in recipients)
+        reverse_path = parse_address(sender) if sender else None
+        now = utcnow()
+        entry = Entry(new_queue_id(now), now, Origin("192.168.0.7"), Envelope(reverse_path, paths), len(content), [content])
+        await self.spool.commit(entry)
+        return entry.queue_id
+
+    async def until(self, queue_id: str, *states: State, seconds: float = 15) -> dict[str, Any]:
+        """The recipients of a message by address, once each is in one of `states`."""
+        async with asyncio.timeout(seconds):
+            while True:
+                stored = await self.spool.entry(queue_id)
+                if all(each.state in states for each in stored.recipients):
+                    return {str(each.address): each for each in stored.recipients}
+                await asyncio.sleep(0.02)
+
+    async def trail(self, queue_id: str) -> list[str]:
+        return [f"{line.event}: {line.text}" for line in (await self.spool.entry(queue_id)).trail]
+
+
+@asynccontextmanager
+async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, notify=None):
+    events.configure("json", "error")
+    settings = SpoolSettings(url=f"sqlite:{tmp_path / 'spool.db'}", keep_free=0)
+    spool = await open_spool(settings, now=utcnow)
+    pools = Pools(hostname="relay.example")
+    alarms, notices = [], []
+    runner = Runner(
+        spool=spool,
+        submit=submit or pools.submit,
+        routes=routes,
+        upstreams={each.name: each for each in upstreams},
+        retry=retry,
+        repair=RepairPolicy(),
+        hostname="relay.example",
+        now=utcnow,
+        on_settled=lambda: notices.append(1),
+        advise=lambda answer, upstream: [f"advice on {answer.reply.code}"],
+        notify_whom=lambda entry: notify,
+        alarm=alarms.append,
+    )
+    task = asyncio.create_task(runner.run())
+    try:
+        yield World(spool, runner, alarms, notices)
+    finally:
+        await runner.stop(2)
+        await asyncio.wait_for(task, 5)
+        await pools.close()
+        await spool.close()
+
+
+async def test_mail_goes_through_the_second_when_the_first_refuses_connections(tmp_path):
+    """Two upstreams, the first refusing connections: the second takes it, and the trail tells rule, reason and way."""
+    async with ScriptedUpstream() as good:
+        upstreams = [upstream("dead", closed_port()), upstream("good", good.port)]
+        async with running(tmp_path, [Route(via=("dead", "good"))], upstreams) as world:
+            queue_id = await world.accept("x@y.example")
+            rows = await world.until(queue_id, State.RELAYED)
+            trail = await world.trail(queue_id)
+    assert rows["x@y.example"].upstream == "good"
+    assert any(line.startswith("routed: x@y.example: by dead, else good (rule 1") for line in trail)
+    assert any(line.startswith("tried: dead") and "refused" in line.lower() for line in trail)
+    assert any(line.startswith("relayed: good") and "250" in line for line in trail)
+    assert any("advice on" in line for line in trail)
+    assert len(world.alarms) == 1 and "dead rests until" in world.alarms[0]
+
+
+async def test_thirty_recipients_three_upstreams_one_refused(tmp_path):
+    """Exactly three transactions, one fate for each recipient, one notice for the one that was refused."""
+
+    def but_one(path):
+        return "550 5.1.1 no such user" if path == "r4@b.example" else None
+
+    async with ScriptedUpstream() as a, ScriptedUpstream(script={"RCPT": but_one}) as b, ScriptedUpstream() as c:
+        upstreams = [upstream(name, each.port) for name, each in (("a", a), ("b", b), ("c", c))]
+        routes = [Route(via=(name,), to=(f"*@{name}.example",)) for name in "abc"]
+        async with running(tmp_path, routes, upstreams, notify=Address("me", "a.example")) as world:
+            queue_id = await world.accept(*[f"r{n}@{'abc'[n % 3]}.example" for n in range(30)])
+            rows = await world.until(queue_id, State.RELAYED, State.FAILED)
+            pending = await world.spool.pending_notices()
+        assert [len(each.transactions) for each in (a, b, c)] == [1, 1, 1]
+        assert sum(len(message.forward_paths) for each in (a, b, c) for message in each.messages) == 29
+    assert [name for name, row in rows.items() if row.state is State.FAILED] == ["r4@b.example"]
+    assert [(str(each.notify), str(each.recipient.address)) for each in pending] == [("me@a.example", "r4@b.example")]
+    assert world.notices
+
+
+async def test_a_refused_sender_goes_in_the_accounts_own_name_and_is_remembered(tmp_path):
+    """552 senderhosts: once more in the own name within the same attempt; the next message goes right at once."""
+
+    def senderhosts(argument):
+        ours = "taro@isp.example" in argument
+        return None if ours else "552 sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"
+
+    async with ScriptedUpstream(script={"MAIL": senderhosts}) as isp:
+        identity = Identity(Address("taro", "isp.example"), frozenset({"shop.example"}))
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port, identity=identity)]) as world:
+            first = await world.accept("x@y.example", sender="me@shop.example")
+            rows = await world.until(first, State.RELAYED)
+            assert len(isp.transactions) == 2
+            second = await world.accept("x@y.example", sender="me@shop.example")
+            await world.until(second, State.RELAYED)
+            assert len(isp.transactions) == 3
+            trail = await world.trail(first)
+    assert rows["x@y.example"].attempts == 1
+    assert [message.reverse_path for message in isp.messages] == ["taro@isp.example"] * 2
+    assert any("own name" in line for line in trail)
+
+
+async def test_a_wrong_password_rests_the_upstream_and_bounces_nothing(tmp_path):
+    """535: one AUTH, one alarm, the mail waits; when the password is right after a reload, it goes."""
+    from relay.secret import Secret
+
+    async with ScriptedUpstream(users={"taro": "right"}, require_auth=True) as isp:
+
+        def with_password(word):
+            return upstream("isp", isp.port, login=Login(Auth.PLAIN, "taro", Secret(word)))
+
+        retry = RetrySchedule(delays=(0.1 * S,), rest=(S,), rest_login=timedelta(minutes=15))
+        async with running(tmp_path, [Route(via=("isp",))], [with_password("wrong")], retry=retry) as world:
+            ids = [await world.accept("x@y.example") for _ in range(5)]
+            async with asyncio.timeout(10):
+                while not world.runner.upstreams_now()[0]["resting_until"]:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5)  # long enough for five attempts by the schedule, had it not gone to rest
+            assert len(isp.auths) <= 5
+            tried = len(isp.auths)
+            assert len(world.alarms) == 1
+            world.runner.reload(
+                routes=[Route(via=("isp",))],
+                upstreams={"isp": with_password("right")},
+                retry=retry,
+                repair=RepairPolicy(),
+                hostname="relay.example",
+            )
+            for queue_id in ids:
+                await world.until(queue_id, State.RELAYED)
+            assert [right for _, _, right in isp.auths[:tried]] == [False] * tried
+
+
+@pytest.mark.parametrize("step", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA", "CONTENT"])
+@pytest.mark.parametrize("trouble", [DROP, "421 4.3.2 not now"], ids=["drop", "421"])
+async def test_trouble_at_any_stage_heals_without_loss_or_double(tmp_path, step, trouble):
+    """The upstream fails once at this stage, then works: the message arrives exactly once."""
+    async with ScriptedUpstream(script={step: [trouble]}) as isp:
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)]) as world:
+            queue_id = await world.accept("x@y.example")
+            await world.until(queue_id, State.RELAYED)
+        assert len(isp.messages) == 1
+
+
+async def test_a_lost_final_reply_is_uncertain_and_asks_nobody_else(tmp_path):
+    """The line is lost after the dot: shown as uncertain, the second upstream never sees it, the first again later."""
+    async with ScriptedUpstream(script={"DOT": [DROP]}) as first, ScriptedUpstream() as second:
+        upstreams = [upstream("first", first.port), upstream("second", second.port)]
+        async with running(tmp_path, [Route(via=("first", "second"))], upstreams) as world:
+            queue_id = await world.accept("x@y.example")
+            await world.until(queue_id, State.RELAYED)
+            trail = await world.trail(queue_id)
+        assert len(first.messages) == 1 and second.transactions == []
+    assert any("uncertain" in line for line in trail)
+
+
+async def test_a_hanging_upstream_does_not_starve_the_other(tmp_path):
+    """Fifty messages hang at one upstream while those for the other pass."""
+    async with ScriptedUpstream(script={"MAIL": lambda argument: HANG}) as slow, ScriptedUpstream() as good:
+        upstreams = [upstream("slow", slow.port, timeout=20 * S), upstream("good", good.port)]
+        routes = [Route(via=("slow",), to=("*@slow.example",)), Route(via=("good",))]
+        async with running(tmp_path, routes, upstreams) as world:
+            for _ in range(50):
+                await world.accept("x@slow.example")
+            ids = [await world.accept("x@y.example") for _ in range(20)]
+            for queue_id in ids:
+                await world.until(queue_id, State.RELAYED, seconds=10)
+        assert len(good.messages) == 20 and slow.messages == []
+
+
+async def test_a_surprise_defers_and_the_third_holds(tmp_path):
+    """A bug of ours in one entry: deferred twice with 4.3.0, then held for a person; the others pass."""
+    calls = []
+
+    async def submit(upstream, outgoing):
+        if outgoing.reverse_path == Address("poison", "lan.example"):
+            calls.append(outgoing.queue_id)
+            raise KeyError("boom")
+        return await pools.submit(upstream, outgoing)
+
+    pools = Pools(hostname="relay.example")
+    async with ScriptedUpstream() as isp:
+        try:
+            async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)], submit=submit) as world:
+                bad = await world.accept("x@y.example", sender="poison@lan.example")
+                good = await world.accept("x@y.example")
+                await world.until(good, State.RELAYED)
+                rows = await world.until(bad, State.HELD)
+        finally:
+            await pools.close()
+    assert len(calls) == 3
+    assert rows["x@y.example"].status == "4.3.0" and "internal error" in rows["x@y.example"].said
+
+
+async def test_a_rate_limit_spreads_and_a_chain_helps(tmp_path):
+    """Two a minute at the first: two go there, the others by the next in the chain."""
+    async with ScriptedUpstream() as a, ScriptedUpstream() as b:
+        upstreams = [upstream("a", a.port, limits=Limits(per_minute=2)), upstream("b", b.port)]
+        async with running(tmp_path, [Route(via=("a", "b"))], upstreams) as world:
+            for queue_id in [await world.accept("x@y.example") for _ in range(5)]:
+                await world.until(queue_id, State.RELAYED)
+        assert (len(a.messages), len(b.messages)) == (2, 3)
+
+
+async def test_a_daily_quota_survives_a_restart(tmp_path):
+    """One a day: after a restart the second message still waits, with the reason in plain words."""
+    async with ScriptedUpstream() as isp:
+        settings = upstream("isp", isp.port, limits=Limits(per_day=1))
+        async with running(tmp_path, [Route(via=("isp",))], [settings]) as world:
+            await world.until(await world.accept("x@y.example"), State.RELAYED)
+        async with running(tmp_path, [Route(via=("isp",))], [settings]) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while not (row := (await world.spool.entry(queue_id)).recipients[0]).said:
+                    await asyncio.sleep(0.02)
+        assert row.state is State.QUEUED and row.attempts == 0
+        assert "limit of isp" in row.said
+        assert len(isp.messages) == 1
+
+
+async def test_reload_gives_queued_mail_the_new_routes(tmp_path):
+    """A message without a rule waits; after the reload it goes by the new rule at once."""
+    async with ScriptedUpstream() as isp:
+        slow = RetrySchedule()
+        async with running(
+            tmp_path, [Route(via=("isp",), to=("*@other.example",))], [upstream("isp", isp.port)], retry=slow
+        ) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while not (row := (await world.spool.entry(queue_id)).recipients[0]).attempts:
+                    await asyncio.sleep(0.02)
+            assert "no rule matches x@y.example" in row.said
+            world.runner.reload(
+                routes=[Route(via=("isp",))],
+                upstreams={"isp": upstream("isp", isp.port)},
+                retry=slow,
+                repair=RepairPolicy(),
+                hostname="relay.example",
+            )
+            await world.until(queue_id, State.RELAYED)
+
+
+async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
+    """The upstream rests for an hour; it heals, a hand wakes it, and the mail that waited goes at once."""
+    port = closed_port()
+    retry = RetrySchedule(delays=(0.1 * S,), rest=(3600 * S,))
+    async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", port)], retry=retry) as world:
+        queue_id = await world.accept("x@y.example")
+        async with asyncio.timeout(10):
+            while not any("rests until" in line for line in await world.trail(queue_id)):
+                await asyncio.sleep(0.02)
+        async with ScriptedUpstream(port=port) as isp:
+            world.runner.wake()
+            await world.until(queue_id, State.RELAYED)
+            assert len(isp.messages) == 1
+
+
+async def test_stop_lets_the_attempt_in_hand_end(tmp_path):
+    """A transaction that is under way when the relay stops is finished and settled."""
+    async with ScriptedUpstream(delays={"DOT": 0.5}) as isp:
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)]) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while not isp.transactions:
+                    await asyncio.sleep(0.02)
+            await world.runner.stop(10)
+            await world.until(queue_id, State.RELAYED, seconds=1)
+        assert len(isp.messages) == 1
