@@ -39,6 +39,7 @@ _LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
 _STALLED_SLEEP = 1.0
 _VACUUM_PAGES = 2000
 _FORGET_AT_ONCE = 500
+_lease_numbers = itertools.count(1)  # of the process: no claim ever fits another spool's lease
 
 
 @dataclass(slots=True, eq=False)
@@ -64,7 +65,6 @@ class SqliteSpool:
         self._writer = Writer(path, self._room, self._told)
         self._memory = Memory()
         self._leases: dict[int, _Lease] = {}
-        self._lease_numbers = itertools.count(1)
         self._work = asyncio.Event()
         self._stalled = False
 
@@ -149,7 +149,7 @@ class SqliteSpool:
         row, recipients = looking.message_row(db, message), looking.recipients(db, message)
         due = tuple(r for r in recipients if r.state is State.QUEUED and r.due_at <= now)
         entry = row_entry(row, tuple(r.address for r in recipients), self._content(message, row[8]))
-        number = next(self._lease_numbers)
+        number = next(_lease_numbers)
         self._leases[number] = _Lease(message, {r.address.key: r.via for r in due}, row[14])
         return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]))
 

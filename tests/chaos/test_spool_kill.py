@@ -1,0 +1,94 @@
+"""kill -9 at random moments: what was promised is there.
+
+child: commit -> prints "accepted ID"; claim, settle -> prints "relayed ID"      x  kill -9
+we:    open the same file; every ID accepted is there, every fate printed is the fate stored
+"""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from relay.spool.contract import LeaseLost, SpoolSettings
+from relay.spool.entry import State
+from relay.spool.invariants import check_invariants
+from relay.spool.sqlite import SqliteSpool
+from tests.chaos.spool_child import content_of, now
+
+KILLS = int(os.environ.get("SPOOL_KILLS", "16"))
+ROOT = Path(__file__).parents[2]
+
+
+def live_and_die(url: str, delay: float) -> list[tuple[str, str]]:
+    """Runs the child, kills it `delay` seconds after its first promise; all that it promised."""
+    command = [sys.executable, "-m", "tests.chaos.spool_child", url]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        first = child.stdout.readline()
+        try:
+            child.wait(delay)  # nobody reads meanwhile: a full pipe would stop the child, so delays are short
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+        rest, errors = child.communicate(timeout=30)
+    assert child.returncode == -signal.SIGKILL, errors.decode()
+    lines = (first + rest).decode().splitlines()
+    return [(word, queue_id) for word, queue_id in (line.split() for line in lines)]
+
+
+async def broken_promises(spool: SqliteSpool, promised: dict[str, str]) -> list[str]:
+    """Ids that are missing, or whose stored fate is not the one that was promised."""
+    stored = {one.entry.queue_id: one for one in await spool.entries(limit=1_000_000)}
+    wrong = []
+    for queue_id, word in promised.items():
+        found = stored.get(queue_id)
+        states = {recipient.state.value for recipient in found.recipients} if found else set()
+        if not found or (word in State._value2member_map_ and states != {word}):
+            wrong.append(f"{queue_id} was {word}, is {states or 'lost'}")
+    return wrong
+
+
+async def spoiled_contents(spool: SqliteSpool, queue_ids: list[str]) -> list[str]:
+    spoiled = []
+    for queue_id in queue_ids:
+        stored = await spool.entry(queue_id)
+        try:
+            content = b"".join(stored.entry.content)
+        except LeaseLost:
+            if any(recipient.state is not State.RELAYED for recipient in stored.recipients):
+                spoiled.append(queue_id)
+        else:
+            if content != content_of(queue_id, stored.entry.size):
+                spoiled.append(queue_id)
+    return spoiled
+
+
+def test_nothing_promised_is_lost_by_kill_9(tmp_path, capsys):
+    """After each kill every accepted id is there with its octets, every settled fate stands, the file is sound."""
+    url = f"sqlite:{tmp_path}/spool.db"
+    dice = random.Random(os.environ.get("SPOOL_SEED", "5321"))
+    promised: dict[str, str] = {}
+    words: Counter[str] = Counter()
+
+    async def examine() -> int:
+        spool = await SqliteSpool.open(tmp_path / "spool.db", SpoolSettings(url, keep_free=0), now)
+        assert await broken_promises(spool, promised) == []
+        assert await spoiled_contents(spool, list(promised)[-150:]) == []
+        kept = len(await spool.entries(limit=1_000_000))
+        await spool.close()
+        return kept
+
+    kept = 0
+    for _ in range(KILLS):
+        for word, queue_id in live_and_die(url, dice.uniform(0, 0.35)):
+            words[word] += 1
+            if word != "attempted":
+                promised[queue_id] = word
+        kept = asyncio.run(examine())
+        assert check_invariants(tmp_path / "spool.db") == []
+    assert words["accepted"] > KILLS
+    assert words["relayed"] > 0
+    with capsys.disabled():
+        print(f"\nspool: {KILLS} kills -9, {words['accepted']} messages promised, {kept} kept, 0 lost; {dict(words)}")
