@@ -155,12 +155,16 @@ def _change(door: _Door, new: Listener) -> list[str]:
 def _bind(listener: Listener) -> socket.socket:
     host = listener.host.strip("[]")
     try:
-        if ":" not in host:
-            return socket.create_server((host, listener.port), backlog=_BACKLOG)
-        dual = host == "::" and socket.has_dualstack_ipv6()
-        return socket.create_server((host, listener.port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=dual)
+        if ":" in host:
+            dual = host == "::" and socket.has_dualstack_ipv6()
+            door = socket.create_server((host, listener.port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=dual)
+        else:
+            door = socket.create_server((host, listener.port), backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(f"cannot listen on {listener.name}: {_cure(error, listener)}") from error
+    # Clients inherit it.  asyncio sets it only on sockets made with the protocol named: 40 ms a message otherwise.
+    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return door
 
 
 def _cure(error: OSError, listener: Listener) -> str:

@@ -6,6 +6,7 @@ import re
 import socket
 import ssl
 import struct
+from typing import ClassVar
 
 PATIENCE = 15.0
 """Seconds that a test waits for a reply before it fails."""
@@ -14,9 +15,18 @@ PATIENCE = 15.0
 class Device:
     """One connection.  `say` sends octets as they are; `reply` reads one whole reply, "" when the relay hung up."""
 
+    opened: ClassVar[list["Device"]] = []
+    """Those that a test has not closed; `close_all` does."""
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self.opened.append(self)
+
+    @classmethod
+    async def close_all(cls) -> None:
+        while cls.opened:
+            await cls.opened[-1].close()
 
     @classmethod
     async def connect(cls, address: tuple[str, int], *, context: ssl.SSLContext | None = None, source: str = "") -> "Device":
@@ -95,6 +105,8 @@ class Device:
         self._writer.transport.abort()
 
     async def close(self) -> None:
+        if self in self.opened:
+            self.opened.remove(self)
         self._writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             await self._writer.wait_closed()

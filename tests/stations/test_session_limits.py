@@ -1,0 +1,290 @@
+"""What devices may use: sessions, messages, octets, time, room; and how the listeners come and go."""
+
+import asyncio
+import gc
+import resource
+import socket
+from dataclasses import replace
+from datetime import timedelta
+from ipaddress import ip_network
+
+import pytest
+
+from relay.inbound import connection
+from relay.inbound.admission import ClientLimits, ListenTls, Recipients
+from relay.spool.contract import SpoolBroken, SpoolFull
+from tests.support.device import Device
+from tests.support.inbound import HERE, receiving
+
+
+async def gone(relay) -> None:
+    """Waits until nobody is in."""
+    async with asyncio.timeout(5):
+        while relay.inbound._reception.sessions:
+            await asyncio.sleep(0.01)
+
+
+async def test_sessions_are_limited_in_all_and_per_client(tmp_path, monkeypatch):
+    """421 4.7.0 names the limit; a place that becomes free is given to the next."""
+    limits = ClientLimits(connections=3, per_client=2)
+    async with receiving(tmp_path, monkeypatch, limits=limits) as relay:
+        first, _ = await relay.device(source="127.0.0.2"), await relay.device(source="127.0.0.2")
+        third = await Device.connect(relay.address, source="127.0.0.2")
+        assert "limits.per_client" in await third.reply()
+        await third.close()
+        await relay.device(source="127.0.0.3")
+        fourth = await Device.connect(relay.address, source="127.0.0.4")
+        assert (await fourth.reply()).startswith("421 4.7.0")
+        await fourth.close()
+        await first.dialog((b"QUIT\r\n", "221"))
+        async with asyncio.timeout(5):
+            while len(relay.inbound._reception.sessions) > 2:
+                await asyncio.sleep(0.01)
+        await relay.device(source="127.0.0.2")
+
+
+async def test_a_flood_of_messages_is_slowed_down(tmp_path, monkeypatch):
+    """450 4.7.1 per client and minute; another client is served, and so is this one a minute later."""
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(messages_per_minute=3)) as relay:
+        device = await relay.device()
+        for _ in range(3):
+            assert (await device.submit(b"x\r\n")).startswith("250")
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "450 4.7.1"))
+        other = await relay.device(source="127.0.0.9")
+        assert (await other.submit(b"x\r\n")).startswith("250")
+        relay.clock.advance(seconds=61)
+        assert (await device.submit(b"x\r\n")).startswith("250")
+
+
+async def test_too_large_is_refused_by_what_is_said_and_by_what_arrives(tmp_path, monkeypatch):
+    """552 5.3.4 at MAIL for a SIZE over the limit, else after the end of data; the session goes on."""
+    async with receiving(tmp_path, monkeypatch, max_message=1000) as relay:
+        device = await relay.device()
+        await device.dialog((b"MAIL FROM:<a@b.c> SIZE=1001\r\n", "552 5.3.4"))
+        assert (await device.submit(b"x" * 998 + b"\r\n")).startswith("250")
+        assert (await device.submit(b"x" * 999 + b"\r\n")).startswith("552 5.3.4")
+        assert (await device.submit(b"x" * 500_000 + b"\r\n")).startswith("552 5.3.4")
+        assert (await device.submit(b"x\r\n")).startswith("250")
+        assert [len(content) for content in await relay.contents()] == [1000, 3]
+
+
+async def test_mail_in_a_circle_is_refused(tmp_path, monkeypatch):
+    """554 5.4.6 for too many hops, or for our own name too often."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        assert (await device.submit(b"Received: from a by b\r\n" * 51 + b"\r\n")).startswith("554 5.4.6")
+        assert (await device.submit(b"Received: from a\r\n by RELAY.test\r\n" * 4 + b"\r\n")).startswith("554 5.4.6")
+        assert (await device.submit(b"Received: from a by relay.test\r\n" * 2 + b"\r\n")).startswith("250")
+
+
+async def test_idle_clients_are_dismissed_and_dripping_does_not_help(tmp_path, monkeypatch):
+    """One command has the whole time, an octet now and then does not renew it."""
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(idle=timedelta(seconds=0.4))) as relay:
+        device = await relay.device()
+        dripping = asyncio.create_task(device.say(b"NOOP" * 10, at_a_time=1, pause=0.05))
+        assert (await device.reply(1.5)).startswith("421 4.4.2")
+        dripping.cancel()
+        assert await device.reply() == ""
+        talking = await relay.device()
+        for _ in range(4):
+            await asyncio.sleep(0.2)
+            await talking.dialog((b"NOOP\r\n", "250"))
+
+
+async def test_in_data_every_block_renews_the_time(tmp_path, monkeypatch):
+    """A slow upload lives; one that stops is dropped."""
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(idle=timedelta(seconds=0.4))) as relay:
+        device = await relay.device()
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+        await device.say(b"x\r\ny\r\nz\r\n.\r\n", at_a_time=2, pause=0.15)
+        assert (await device.reply()).startswith("250")
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+        await device.say(b"x\r\n")
+        assert (await device.reply(2)).startswith("421 4.4.2")
+        await gone(relay)
+        assert len(await relay.entries()) == 1
+
+
+async def test_a_full_spool_is_said_before_and_after_the_content(tmp_path, monkeypatch):
+    """452 4.3.1, and nothing is kept."""
+    async with receiving(tmp_path, monkeypatch, keep_free=10**15) as relay:
+        device = await relay.device()
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "452 4.3.1"))
+        assert await relay.entries() == []
+
+
+class TroubledSpool:
+    """A spool whose medium fails in a chosen way; it stands for the disk, not for our code."""
+
+    def __init__(self, trouble: Exception) -> None:
+        self.trouble = trouble
+
+    def room(self) -> int:
+        return 10**9
+
+    async def commit(self, entry, trail=()):
+        await asyncio.sleep(0)
+        raise self.trouble
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("trouble", "expected", "event"),
+    [
+        (SpoolFull("disk full"), "452 4.3.1", "refused"),
+        (SpoolBroken("read-only"), "451 4.3.0", "broken"),
+        (RuntimeError("secret detail\r\n250 ok"), "451 4.3.0", "broken"),
+    ],
+)
+async def test_trouble_inside_is_a_temporary_reply_without_details(tmp_path, monkeypatch, trouble, expected, event):
+    """Never aiosmtpd's 500 with the exception's text: a device would drop its mail for that."""
+    async with receiving(tmp_path, monkeypatch, spool=TroubledSpool(trouble)) as relay:
+        device = await relay.device()
+        reply = await device.submit(b"x\r\n")
+        assert reply.startswith(expected)
+        assert "secret" not in reply
+        assert len(relay.events(event)) >= 1
+        assert (await device.submit(b"x\r\n")).startswith(expected)
+
+
+async def test_fifty_devices_at_once(tmp_path, monkeypatch):
+    """Each sends four messages; all are in the spool, each once."""
+
+    async def send(relay, number: int) -> None:
+        async with await relay.device() as device:
+            for count in range(4):
+                assert (await device.submit(b"Subject: %d-%d\r\n\r\nx\r\n" % (number, count))).startswith("250")
+
+    async with receiving(tmp_path, monkeypatch) as relay:
+        await asyncio.gather(*(send(relay, number) for number in range(50)))
+        contents = await relay.contents()
+        assert len(contents) == len(set(contents)) == 200
+
+
+async def test_a_thousand_messages_in_one_session(tmp_path, monkeypatch):
+    """A pool that never says QUIT is served to the end."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        envelope = b"MAIL FROM:<a@b.c>\r\nRCPT TO:<me@example.jp>\r\nDATA\r\n"
+        for number in range(1000):
+            await device.say(envelope)
+            assert [(await device.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+            assert (await device.ask(b"%d\r\n.\r\n" % number)).startswith("250")
+        assert (await relay.spool.tally()).unfinished == 1000
+
+
+async def test_a_large_message_costs_little_memory(tmp_path, monkeypatch):
+    """50 MB pass with a few MB more than before, octet for octet."""
+    block = b"0123456789abcdef" * 4 + b"\r\n"
+    count = 50_000_000 // len(block)
+    async with receiving(tmp_path, monkeypatch, max_message=60_000_000) as relay:
+        device = await relay.device()
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+        gc.collect()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        many = block * 1000
+        for _ in range(count // 1000):
+            await device.say(many)
+        assert (await device.ask(b".\r\n", 60)).startswith("250")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000  # kB
+        [line] = await relay.spool.entries()
+        assert line.entry.size == count // 1000 * 1000 * len(block)
+        stored = await relay.spool.entry(line.entry.queue_id)
+        assert sum(len(piece) for piece in stored.entry.content) == line.entry.size
+    assert [file.name for file in (tmp_path / "state").iterdir()] == []
+
+
+async def test_stop_dismisses_the_idle_and_lets_data_in_hand_end(tmp_path, monkeypatch):
+    """421 to who waits; the message that is coming in is still answered 250; new ones find the door closed."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        idle, busy = await relay.device(), await relay.device()
+        await busy.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+        stopping = asyncio.create_task(relay.inbound.stop(grace=5.0))
+        assert (await idle.reply()).startswith("421 4.3.2")
+        with pytest.raises(ConnectionError):
+            await Device.connect(relay.address)
+        await busy.dialog((b"x\r\n.\r\n", "250"))
+        assert (await busy.reply()).startswith("421")
+        await asyncio.wait_for(stopping, 5)
+        assert await relay.contents() == [b"x\r\n"]
+
+
+async def test_stop_does_not_wait_longer_than_its_grace(tmp_path, monkeypatch):
+    """A device that stopped in the middle of its message is aborted."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+        await asyncio.wait_for(relay.inbound.stop(grace=0.2), 3)
+        assert not relay.inbound._reception.sessions
+
+
+async def test_a_reload_reaches_new_sessions(tmp_path, monkeypatch):
+    """Limits, recipients, networks and our name change at once; addresses and certificates ask for a restart."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        sentences = relay.inbound.reload(
+            hostname="new.test",
+            listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),)), replace(HERE, port=2526)],
+            limits=ClientLimits(),
+            recipients=Recipients("example.jp"),
+            max_message=99,
+        )
+        assert sentences == ["listening on 127.0.0.1:2526 begins with a restart"]
+        outside = await Device.connect(relay.address)
+        assert (await outside.reply()).startswith("554 5.7.1")
+        device = await Device.connect(relay.address, source="127.0.0.8")
+        assert await device.reply() == "220 new.test ESMTP"
+        await device.dialog((b"MAIL FROM:<a@b.c> SIZE=100\r\n", "552"), (b"MAIL FROM:<a@b.c>\r\n", "250"))
+        await device.dialog((b"RCPT TO:<root>\r\n", "250"))
+        again = relay.inbound.reload(
+            hostname="new.test",
+            listeners=[replace(HERE, tls=ListenTls.STARTTLS)],
+            limits=ClientLimits(),
+            recipients=Recipients(),
+            max_message=99,
+        )
+        assert again == ["127.0.0.1:0: the change of tls needs a restart"]
+
+
+async def test_a_port_in_use_is_named_with_the_cure(tmp_path, monkeypatch):
+    """The start fails as a whole, and nothing stays open."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"cannot listen on 127\.0\.0\.1:{port}: port {port} is in use"):
+            async with receiving(tmp_path, monkeypatch, HERE, replace(HERE, port=port)):
+                pass
+
+
+async def test_dual_stack_sees_ipv4_clients_as_ipv4(tmp_path, monkeypatch):
+    """`[::]` takes both families; ::ffff:127.0.0.1 is 127.0.0.1."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no dual-stack IPv6")
+    async with receiving(tmp_path, monkeypatch, replace(HERE, host="::")) as relay:
+        device = await Device.connect(("127.0.0.1", relay.address[1]))
+        assert (await device.reply()).startswith("220")
+        await device.submit(b"x\r\n")
+        [entry] = await relay.entries()
+        assert (entry.origin.client, entry.origin.listener) == ("127.0.0.1", "[::]:0")
+
+
+async def test_a_client_that_reads_nothing_is_dropped(tmp_path, monkeypatch):
+    """Commands without end and no reply read: memory stays bounded, the session ends by its time limit."""
+    monkeypatch.setattr(connection, "_FLUSH", 0.1)
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(idle=timedelta(seconds=0.5))) as relay:
+        device = await relay.device()
+        with pytest.raises((ConnectionError, TimeoutError)):
+            async with asyncio.timeout(20):
+                while True:
+                    await device.say(b"HELP\r\n" * 10_000)
+        await gone(relay)
+
+
+async def test_port_checks_leave_no_trace(tmp_path, monkeypatch):
+    """Connect and hang up, politely or not: no event, nothing left open."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        for _ in range(5):
+            (await Device.connect(relay.address)).reset()
+        await (await Device.connect(relay.address)).close()
+        await gone(relay)
+        assert relay.noted == []
