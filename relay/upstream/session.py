@@ -8,6 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -72,8 +73,19 @@ async def open_session(
         return await opener.run(sock, place, token, opportunistic)
     except BaseException:
         opener.smtp.close()
-        sock.close()
+        _hang_up(sock, opener.owned)
         raise
+
+
+def _hang_up(sock: socket.socket, owned: bool) -> None:
+    """Ends the connection now: closing a TLS transport waits for the other side, which may be what failed.
+
+    Once the socket is the transport's own (`owned`) only that may close it, but it closes when the line is down.
+    """
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+    if not owned:
+        sock.close()
 
 
 class _Opener:
@@ -83,6 +95,7 @@ class _Opener:
         self.upstream = upstream
         self.timeout = timeout
         self.notes: list[str] = []
+        self.owned = False
         self.smtp = aiosmtplib.SMTP(
             hostname=upstream.host.strip("[]"),
             local_hostname=hostname,
@@ -116,10 +129,9 @@ class _Opener:
             raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
 
     async def _connect(self, sock: socket.socket) -> None:
+        self.owned = True
         try:
             await self.smtp.connect(sock=sock)
-        except aiosmtplib.SMTPConnectResponseError as error:
-            raise Failed(_said(Stage.CONNECT, error)) from None
         except aiosmtplib.SMTPResponseException as error:
             raise Failed(_said(Stage.CONNECT, error)) from None
         except aiosmtplib.SMTPConnectError as error:

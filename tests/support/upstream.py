@@ -207,11 +207,12 @@ class _Dialog:
                 await handler(argument.strip())
 
     async def line(self) -> str:
-        raw = await self.reader.readuntil(b"\n")
-        if not raw.endswith(b"\r\n") or b"\r" in raw[:-2]:
+        while True:
+            raw = await self.reader.readuntil(b"\n")
+            if raw.endswith(b"\r\n") and b"\r" not in raw[:-2]:
+                return raw[:-2].decode("utf-8", "surrogateescape")
             self.server.faults.append(f"bad line end in {raw!r}")
             await self.say("500 5.5.2 CRLF only")
-        return raw.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
 
     async def say(self, reply: str) -> None:
         lines = reply.split("\n")
