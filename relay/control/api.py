@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -66,8 +67,14 @@ def make_api(desk: Desk, status: Status) -> Starlette:
             Route("/api/relay", relay),
             Route("/healthz", healthz),
             Route("/readyz", readyz),
-        ]
+        ],
+        exception_handlers={HTTPException: _unknown},
     )
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    code = error.status_code if isinstance(error, HTTPException) else 500
+    return _wrong("there is no such page here" if code == 404 else str(error), code)
 
 
 def _wrong(why: str, code: int = 400) -> JSONResponse:

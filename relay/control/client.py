@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from relay.control import unix
 from relay.control.place import control_socket
 from relay.spool.contract import SpoolBroken, SpoolSettings
+from relay.spool.entry import QUEUE_ID
 
 if TYPE_CHECKING:
     from relay.control.desk import Desk as LocalDesk
@@ -69,6 +70,8 @@ class Running:
         return self._fine(*self.ask("GET", "/api/queue?" + urlencode([("state", one) for one in states])))
 
     def message(self, queue_id: str) -> dict[str, Any] | None:
+        if not QUEUE_ID.match(queue_id):
+            return None
         code, answer = self.ask("GET", "/api/queue/" + quote(queue_id, safe=""))
         return None if code == 404 else self._fine(code, answer)
 

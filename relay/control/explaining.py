@@ -82,7 +82,8 @@ def _recipient(
 ) -> tuple[dict[str, Any], tuple[str, ...], str]:
     chosen = chain_for(config.routes, sample.reverse_path, address, origin)
     refusal = may_route(config.routes, sample.reverse_path, address, origin)
-    ways, notes, diff = [], (), ""
+    notes: tuple[str, ...] = ()
+    ways, diff = [], ""
     for name in chosen.via:
         if name not in config.upstreams:
             ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "changes": []})

@@ -1,0 +1,237 @@
+"""The commands that a person types, against a real relay process and a real sink.
+
+device ──> relay run ──> sink        relay queue | send | health | explain
+"""
+
+import json
+import smtplib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.running import ROOT, RelayProcess, running
+from tests.support.sink import Sink, sink
+
+LETTER = b"From: <nas@isp.example>\r\nTo: <me@far.example>\r\nSubject: one\r\n\r\nbody\r\n"
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Iterator[Sink]:
+    folder = tmp_path / "sink"
+    folder.mkdir()
+    with sink(folder) as upstream:
+        yield upstream
+
+
+def upstream_at(port: int) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": port, "tls": "none", "sender": "nas@isp.example"}
+
+
+@pytest.fixture
+def relay(tmp_path: Path, behind: Sink) -> Iterator[RelayProcess]:
+    with running(tmp_path, {"upstreams": {"isp": upstream_at(behind.port)}, "notices": {"to": "me@far.example"}}) as one:
+        yield one
+
+
+@pytest.fixture
+def stuck(tmp_path: Path, unused_tcp_port: int, behind: Sink) -> Iterator[RelayProcess]:
+    """A relay whose first upstream is away, so that mail waits; a second one works, but no rule leads to it."""
+    config = {
+        "upstreams": {"away": upstream_at(unused_tcp_port), "sink": upstream_at(behind.port)},
+        "routes": [{"via": ["away"]}],
+        "retry": {"delays": ["1h"], "rest": ["1h"]},
+    }
+    with running(tmp_path, config) as one:
+        yield one
+
+
+def submit(relay: RelayProcess, count: int = 1) -> list[str]:
+    ids = []
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=20) as device:
+        for _ in range(count):
+            device.ehlo("nas")
+            device.mail("nas@isp.example")
+            device.rcpt("me@far.example")
+            code, said = device.data(LETTER)
+            assert code == 250
+            ids.append(said.decode().rpartition(" ")[2])
+    return ids
+
+
+def test_send_follows_a_message_to_its_end(relay: RelayProcess, behind: Sink) -> None:
+    """`relay send` ends with 0 when the upstream took the message, and tells its way."""
+    done = relay.command("send", "--to", "you@far.example", "--subject", "hello there")
+    assert done.returncode == 0, done.stderr
+    (taken,) = behind.wait_for(1)
+    assert (taken.forward_paths, taken.header("Subject")) == (["you@far.example"], "hello there")
+    assert "accepted" in done.stdout
+    assert "relayed" in done.stdout
+
+
+def test_send_says_so_when_it_did_not_get_there(stuck: RelayProcess) -> None:
+    """With the upstream away, `relay send --wait 1` ends with 1 and shows what the relay met."""
+    done = stuck.command("send", "--to", "you@far.example", "--wait", "1", "--json")
+    assert done.returncode == 1
+    message = json.loads(done.stdout)
+    assert [row["state"] for row in message["recipients"]] == ["queued"]
+    assert any("refused" in line["text"].lower() for line in message["trail"])
+
+
+def test_send_without_a_relay_names_the_cure(tmp_path: Path) -> None:
+    """Nobody listens: the sentence says to start `relay run`."""
+    done = RelayProcess(tmp_path, {"upstreams": {"isp": upstream_at(9)}}).command("send", "--to", "a@b.example")
+    assert done.returncode == 1
+    assert "relay run" in done.stderr
+
+
+def test_the_queue_is_looked_at_and_steered_beside_the_daemon(stuck: RelayProcess, behind: Sink) -> None:
+    """list, show, hold, release --via and remove work on the running relay's queue."""
+    first, second = submit(stuck, 2)
+    stuck.wait_for("deferred")
+    assert {one["id"] for one in stuck.queue()} == {first, second}
+    assert stuck.show(first)["trail"][0]["event"] == "accepted"
+
+    assert stuck.command("queue", "hold", first).returncode == 0
+    assert [row["state"] for row in stuck.show(first)["recipients"]] == ["held"]
+    assert stuck.command("queue", "release", first, "--via", "sink").returncode == 0
+    assert behind.wait_for(1)[0].header("Subject") == "one"
+
+    assert stuck.command("queue", "remove", second).returncode == 0
+    gone = stuck.command("queue", "show", second)
+    assert (gone.returncode, second in gone.stderr) == (1, True)
+
+
+def test_retry_wakes_an_upstream_that_is_left_alone(stuck: RelayProcess, behind: Sink) -> None:
+    """An hour's rest does not keep a person from trying now: the upstream is back on its port, `retry --all` sends."""
+    submit(stuck)
+    stuck.wait_for("rested")
+    before = len(stuck.events("deferred"))
+    assert stuck.command("queue", "retry", "--all").returncode == 0
+    stuck.wait_for("deferred", before + 1)
+
+
+def test_the_queue_is_steered_without_a_daemon(stuck: RelayProcess) -> None:
+    """When the relay is stopped, the same commands open the spool themselves; what they order is done at the next start."""
+    first, second = submit(stuck, 2)
+    stuck.wait_for("deferred")
+    assert stuck.stop() == 0
+    assert {one["id"] for one in stuck.queue()} == {first, second}
+    assert stuck.show(first)["id"] == first
+    assert stuck.command("queue", "remove", first).returncode == 0
+    assert [one["id"] for one in stuck.queue()] == [second]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        (("queue", "show", "nosuchmessage1"), 1, "nosuchmessage1"),
+        (("queue", "show", "../../etc/passwd"), 1, "no message"),
+        (("queue", "remove"), 2, "--all"),
+        (("queue", "release", "--all", "--via", "nobody"), 1, "nobody"),
+    ],
+)
+def test_a_wrong_order_is_answered_in_words(relay: RelayProcess, words: tuple[str, ...], status: int, says: str) -> None:
+    """Unknown ids, missing ids and unknown upstreams end with 1 or 2 and a sentence that names them."""
+    done = relay.command(*words)
+    assert done.returncode == status
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_health_follows_the_relay(relay: RelayProcess) -> None:
+    """0 while it runs, without a line in the log; 1 with a sentence when it does not."""
+    lines = len(relay.log)
+    assert relay.command("health").returncode == 0
+    assert len(relay.log) == lines
+    relay.stop()
+    done = relay.command("health")
+    assert done.returncode == 1
+    assert "is it running" in done.stderr
+
+
+def test_explain_tells_the_way_and_the_repairs(relay: RelayProcess, tmp_path: Path) -> None:
+    """Admission, rule, chain, rewriting and repairs, and nothing is sent."""
+    letter = tmp_path / "letter.eml"
+    letter.write_bytes(b"From: root@nas\nSubject: bad disk\n\nhelp\n")
+    done = relay.command("explain", "--from", "root@nas", "--to", "me@far.example", "--json", str(letter))
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["admitted"]) == (0, True)
+    assert [(one["address"], one["rule"], one["via"]) for one in told["recipients"]] == [("me@far.example", 1, ["isp"])]
+    assert any("Date" in note for note in told["repairs"])
+    assert told["recipients"][0]["sent"][0]["as"] == "nas@isp.example"
+    assert "-From: root@nas␊" in told["diff"].splitlines()
+    assert relay.queue("--all") == []
+
+
+def test_explain_refuses_a_client_from_outside(relay: RelayProcess) -> None:
+    """A public address is not admitted: exit 1 and the reply that it would hear."""
+    done = relay.command("explain", "--from", "a@b.example", "--to", "me@far.example", "--client", "203.0.113.9", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["admitted"] is False
+    assert "listen.networks" in json.loads(done.stdout)["why"]
+
+
+def test_a_wrong_configuration_ends_run_and_check_with_2(tmp_path: Path) -> None:
+    """Every mistake stands on stderr with file, line, column and key, all at once; nothing starts."""
+    bad = tmp_path / "config.yaml"
+    bad.write_text("upstreams:\n  isp: {host: a.example, port: 587a, hst: b}\nroutes:\n  - {via: [ips]}\n")
+    for verb in ("check", "run"):
+        done = subprocess.run(
+            [sys.executable, "-m", "relay", verb, "--config", str(bad)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert f"{bad}:2:32: upstreams.isp.port: expected" in done.stderr
+        assert "did you mean 'host'?" in done.stderr
+        assert f"{bad}:4:12: routes[0].via[0]: no upstream is named 'ips'" in done.stderr
+
+
+def test_a_second_relay_on_the_same_spool_is_refused(relay: RelayProcess) -> None:
+    """The spool's lock names the process that holds it."""
+    done = relay.command("run")
+    assert done.returncode == 1
+    assert str(relay.pid) in done.stderr
+
+
+def test_a_mistake_keeps_the_running_configuration(relay: RelayProcess, behind: Sink) -> None:
+    """SIGHUP with a mistake changes nothing and says where it is; a good one takes effect for new mail."""
+    good = dict(relay.config)
+    relay.configure({**good, "routes": [{"via": ["nobody"]}]})
+    relay.reload()
+    assert "nobody" in relay.events("warned")[-1]["text"]
+    submit(relay)
+    behind.wait_for(1)
+    relay.configure({**good, "routes": [{"to": "*@far.example", "reject": "closed today"}, {"via": ["isp"]}]})
+    relay.reload()
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=20) as device:
+        device.ehlo("nas")
+        device.mail("nas@isp.example")
+        code, said = device.rcpt("me@far.example")
+    assert (code, b"closed today" in said) == (550, True)
+
+
+def test_the_demo_shows_that_all_arrives() -> None:
+    """`relay demo` ends with 0 only if every message arrived as promised."""
+    done = subprocess.run(
+        [sys.executable, "-m", "relay", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("arrived as promised") == 4
+    assert "NOT as promised" not in done.stdout
+    assert "ディスク障害の警告" not in done.stderr
+
+
+def test_the_queue_command_stays_light() -> None:
+    """`relay queue` must not load DNS, web server, listener or mail client: on a Pi that is seconds."""
+    heavy = "{'dns', 'starlette', 'uvicorn', 'aiosmtpd', 'aiosmtplib', 'structlog', 'jinja2', 'prometheus_client'}"
+    code = f"import sys, relay.cli.queue, relay.config; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "[]"
