@@ -5,10 +5,12 @@ import poplib
 import re
 import ssl
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 from relay.mail.reply import Answer, Reply, Stage
 from relay.upstream import tls
-from relay.upstream.settings import Pop, TlsMode, Upstream
+from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
 
 _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
 _EARLY = 0.9  # of the window: a message must not start inside it and end outside
@@ -43,38 +45,51 @@ class Doors:
 
 def _log_in(upstream: Upstream, pop: Pop) -> Answer | None:
     """One login and QUIT.  Blocks; never more than one try with a password."""
-    where, timeout = f"{pop.host}:{pop.port}", upstream.timeout.total_seconds()
-    try:
-        session = _connect(pop, upstream, timeout)
-    except ssl.SSLError as error:
-        return _ours(454, "4.7.5", f"POP at {where}: {tls.explain(error, upstream)}", lost=True)
-    except poplib.error_proto as error:
-        return _ours(421, "4.4.2", f"POP at {where}: {_said(error)}", lost=True)
-    except OSError as error:
-        return _ours(421, "4.4.1", f"POP at {where} cannot be reached: {error.strerror or error}", lost=True)
-    try:
-        _authenticate(session, upstream)
-        session.quit()
-    except poplib.error_proto as error:
-        return _ours(535, "5.7.8", f"POP at {where} refuses the login: {_said(error)}")
-    except OSError as error:
-        return _ours(421, "4.4.2", f"POP at {where} broke off: {error.strerror or error}", lost=True)
-    finally:
-        session.close()
+    where = f"POP at {pop.host}:{pop.port}"
+    policy = replace(upstream.tls, mode=pop.tls)
+    with ExitStack() as stack:
+        try:
+            session = _connect(pop, policy, upstream.timeout.total_seconds(), stack)
+            if problem := _pin_problem(session, policy):
+                return _ours(454, "4.7.5", f"{where}: {problem}", lost=True)
+            try:
+                _authenticate(session, upstream)
+                session.quit()
+            except poplib.error_proto as error:
+                if "EOF" not in _said(error):
+                    return _ours(535, "5.7.8", f"{where} refuses the login: {_said(error)}")
+                raise
+        except ssl.SSLError as error:
+            words = tls.explain(error, replace(upstream, host=pop.host, port=pop.port, tls=policy))
+            return _ours(454, "4.7.5", f"{where}: {words}", lost=True)
+        except poplib.error_proto as error:
+            return _ours(421, "4.4.2", f"{where} ended the session: {_said(error)}", lost=True)
+        except OSError as error:
+            return _ours(421, "4.4.1", f"{where} cannot be reached: {error.strerror or error}", lost=True)
     return None
 
 
-def _connect(pop: Pop, upstream: Upstream, timeout: float) -> poplib.POP3:
+def _connect(pop: Pop, policy: Tls, patience: float, stack: ExitStack) -> poplib.POP3:
     if pop.tls is TlsMode.IMPLICIT:
-        return poplib.POP3_SSL(pop.host, pop.port, timeout=timeout, context=tls.context_for(upstream.tls))
-    session = poplib.POP3(pop.host, pop.port, timeout=timeout)
+        session: poplib.POP3 = poplib.POP3_SSL(pop.host, pop.port, timeout=patience, context=tls.context_for(policy))
+    else:
+        session = poplib.POP3(pop.host, pop.port, timeout=patience)
+    stack.callback(_close, session)
     if pop.tls is TlsMode.STARTTLS:
-        try:
-            session.stls(tls.context_for(upstream.tls))
-        except BaseException:
-            session.close()
-            raise
+        session.stls(tls.context_for(policy))
     return session
+
+
+def _close(session: poplib.POP3) -> None:
+    with suppress(OSError):
+        session.close()
+
+
+def _pin_problem(session: poplib.POP3, policy: Tls) -> str:
+    """A pinned fingerprint switches the usual verification off, so it must be asked for here too."""
+    if not isinstance(session.sock, ssl.SSLSocket):
+        return ""
+    return tls.pin_problem(policy, session.sock.getpeercert(binary_form=True))
 
 
 def _authenticate(session: poplib.POP3, upstream: Upstream) -> None:

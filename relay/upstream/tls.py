@@ -74,5 +74,5 @@ def _distrust(error: ssl.SSLCertVerificationError, host: str) -> str:
 
 def _other_mode(upstream: Upstream) -> str:
     if upstream.tls.mode is TlsMode.IMPLICIT:
-        return "a port that begins in clear (587, 25) wants `tls: starttls`"
-    return "a port that begins with TLS (465) wants `tls: implicit`"
+        return "a port that begins in clear (587, 25; POP 110) wants `tls: starttls`"
+    return "a port that begins with TLS (465; POP 995) wants `tls: implicit`"

@@ -1,0 +1,194 @@
+"""The built-in upstream `mx`: a DNS of our own says where the mail goes."""
+
+import pytest
+import trustme
+
+from relay.mail.reply import Stage
+from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
+from relay.upstream.mx import in_order
+from relay.upstream.pool import Pools
+from relay.upstream.settings import DIRECT
+from tests.support.dns import FakeDNS
+from tests.support.sending import letter, server_context, upstream_at
+from tests.support.upstream import DROP, ScriptedUpstream
+
+
+async def direct(server, zone, *paths, failing=(), silent=(), **more):
+    """One message by `mx`, with the port of `server` in place of 25."""
+    async with FakeDNS(zone, failing=failing, silent=silent) as dns:
+        pools = Pools(hostname="relay.test", resolver=Resolver([dns.address], patience=1), mx_port=server.port)
+        report = await pools.submit(upstream_at(0, name=DIRECT, timeout=2), letter(*paths, **more))
+        await pools.close()
+    return report
+
+
+def mail_at(address: str = "127.0.0.1", *domains: str):
+    zone = {domain: {"MX": ["10 mail.there.example."]} for domain in domains or ("there.example",)}
+    return {**zone, "mail.there.example": {"A": [address]}}
+
+
+def only(report):
+    [answer] = report.answers.values()
+    return answer
+
+
+async def test_straight_to_the_mail_host():
+    """The domain's MX is looked up and gets the mail, without a login."""
+    async with ScriptedUpstream(users={"x": "y"}) as server:
+        report = await direct(server, mail_at(), "b@there.example", "c@THERE.example")
+    assert [answer.reply.code for answer in report.answers.values()] == [250, 250]
+    [message] = server.messages
+    assert message.forward_paths == ["b@there.example", "c@THERE.example"]
+    assert report.conversation.peer == f"127.0.0.1:{server.port}"
+    assert server.auths == []
+
+
+async def test_the_next_host_when_one_is_closed():
+    """Preference decides; a host that cannot be reached is followed by the next."""
+    zone = {
+        "there.example": {"MX": ["20 second.there.example.", "10 first.there.example."]},
+        "first.there.example": {"A": ["127.0.0.9"]},
+        "second.there.example": {"A": ["127.0.0.1"]},
+    }
+    async with ScriptedUpstream() as server:
+        report = await direct(server, zone)
+    assert only(report).reply.code == 250
+    assert report.conversation.peer.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("greeting", ["421 4.3.2 busy", "554 5.7.1 not from you", DROP])
+async def test_the_next_host_when_one_does_not_greet(greeting):
+    """A host that does not come as far as MAIL is followed by the next."""
+    zone = {
+        "there.example": {"MX": ["10 first.there.example.", "20 second.there.example."]},
+        "first.there.example": {"A": ["127.0.0.1"]},
+        "second.there.example": {"A": ["127.0.0.1"]},
+    }
+    async with ScriptedUpstream(script={"CONNECT": [greeting]}) as server:
+        assert only(await direct(server, zone)).reply.code == 250
+    assert len(server.connections) == 2
+
+
+async def test_a_refusal_is_final_for_the_domain():
+    """What the host says to the recipient is the answer; the next host is not asked."""
+    zone = {
+        "there.example": {"MX": ["10 first.there.example.", "20 second.there.example."]},
+        "first.there.example": {"A": ["127.0.0.1"]},
+        "second.there.example": {"A": ["127.0.0.1"]},
+    }
+    async with ScriptedUpstream(script={"RCPT": lambda _: "550 5.7.1 listed in PBL"}) as server:
+        assert str(only(await direct(server, zone))) == "rcpt: 550 5.7.1 listed in PBL"
+    assert len(server.connections) == 1
+
+
+async def test_without_mx_the_domain_is_the_host():
+    """RFC 5321 s5.1: an address record alone makes a mail host."""
+    async with ScriptedUpstream() as server:
+        assert only(await direct(server, {"there.example": {"A": ["127.0.0.1"]}})).reply.code == 250
+
+
+async def test_an_address_literal_is_the_host():
+    """`b@[127.0.0.1]` needs no DNS."""
+    async with ScriptedUpstream() as server:
+        assert only(await direct(server, {}, "b@[127.0.0.1]")).reply.code == 250
+
+
+@pytest.mark.parametrize(
+    ("zone", "more", "code", "status"),
+    [
+        ({"there.example": {"MX": ["0 ."]}}, {}, 556, "5.1.10"),
+        ({}, {}, 550, "5.1.2"),
+        ({"there.example": {"TXT": ['"nothing here"']}}, {}, 550, "5.1.2"),
+        ({}, {"failing": ["there.example"]}, 451, "4.4.3"),
+        ({}, {"silent": ["there.example"]}, 451, "4.4.3"),
+    ],
+    ids=["null MX", "no such domain", "no address", "SERVFAIL", "silence"],
+)
+async def test_what_the_dns_says_is_an_answer(zone, more, code, status):
+    """Null MX and unknown domains are the recipient's fate; a DNS that fails is a deferral."""
+    async with ScriptedUpstream() as server:
+        answer = only(await direct(server, zone, **more))
+    assert (answer.stage, answer.reply.code, answer.reply.status) == (Stage.RCPT, code, status)
+    assert server.connections == []
+
+
+async def test_port_25_closed(unused_tcp_port):
+    """When no host can be reached the last one's address is told at CONNECT, so the chain goes on."""
+
+    class Closed:
+        port = unused_tcp_port
+
+    answer = only(await direct(Closed, mail_at()))
+    assert (answer.stage, answer.lost) == (Stage.CONNECT, True)
+
+
+async def test_several_domains_come_back_in_one_report():
+    """Each domain has its own transaction; every recipient its own answer."""
+    zone = {**mail_at("127.0.0.1", "there.example", "other.example"), "null.example": {"MX": ["0 ."]}}
+    paths = ["b@there.example", "c@other.example", "d@there.example", "e@null.example"]
+    async with ScriptedUpstream() as server:
+        report = await direct(server, zone, *paths)
+    assert {str(path): answer.reply.code for path, answer in report.answers.items()} == {
+        "b@there.example": 250,
+        "c@other.example": 250,
+        "d@there.example": 250,
+        "e@null.example": 556,
+    }
+    assert sorted(message.forward_paths for message in server.messages) == [
+        ["b@there.example", "d@there.example"],
+        ["c@other.example"],
+    ]
+
+
+async def test_tls_with_strangers_is_taken_but_not_verified():
+    """STARTTLS is used where it is offered, whoever signed the certificate."""
+    async with ScriptedUpstream(tls=server_context(trustme.CA(), "whoever.example")) as server:
+        report = await direct(server, mail_at())
+    assert only(report).reply.code == 250
+    assert report.conversation.tls == "TLSv1.3"
+
+
+@pytest.mark.parametrize("script", [{"STARTTLS": ["454 4.7.0 no"]}, {"HANDSHAKE": [DROP]}])
+async def test_in_clear_where_starttls_fails(script):
+    """A broken STARTTLS is no reason not to deliver; the trail says that it went in clear."""
+    async with ScriptedUpstream(tls=server_context(trustme.CA(), "whoever.example"), script=script) as server:
+        report = await direct(server, mail_at())
+    assert only(report).reply.code == 250
+    assert server.messages[0].tls == ""
+    assert any("sent in clear" in note for note in report.conversation.notes)
+
+
+def test_equal_preference_is_shuffled_by_message():
+    """The order is the same for one message, spread over hosts for many, and preference goes first."""
+    published = [(10, "a.example"), (10, "b.example"), (10, "c.example"), (5, "first.example")]
+    orders = {tuple(in_order(published, f"q{number}")) for number in range(100)}
+    assert len(orders) == 6
+    assert all(order[0] == "first.example" for order in orders)
+    assert in_order(published, "q1") == in_order(list(reversed(published)), "q1")
+
+
+async def test_the_resolver_remembers():
+    """The same question is asked once."""
+    async with FakeDNS({"there.example": {"MX": ["10 mail.there.example."]}}) as dns:
+        resolver = Resolver([dns.address])
+        assert await resolver.mx("there.example") == await resolver.mx("There.example.") == [(10, "mail.there.example")]
+    assert len(dns.asked) == 1
+
+
+async def test_the_resolver_never_raises_anything_else():
+    """Bad names are unknown names; a dead server is a failure within the patience."""
+    async with FakeDNS({}, silent=["slow.example"]) as dns:
+        resolver = Resolver([dns.address], patience=0.5)
+        for name in ("a..b", "x" * 70 + ".example", "nowhere.example", "\u00ff" * 300):
+            with pytest.raises(NoSuchName):
+                await resolver.ask(name, "A")
+        with pytest.raises(NoAnswer):
+            await resolver.ask("slow.example", "A")
+
+
+async def test_addresses_of_both_families():
+    """AAAA and A are both there, IPv6 first; one failing type does not hide the other."""
+    async with FakeDNS({"m.example": {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"]}}) as dns:
+        resolver = Resolver([dns.address])
+        assert await resolver.addresses("m.example") == ["2001:db8::1", "192.0.2.1"]
+        assert await resolver.addresses("192.0.2.7") == ["192.0.2.7"]
