@@ -5,15 +5,16 @@ smtplib ──> relay run ── STARTTLS | TLS, AUTH ──> postfix | dovecot 
 
 import json
 import smtplib
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
+from relay.mail.address import parse_address
+from relay.mail.outgoing import Outgoing
+from relay.mail.rewrite import Identity
+from relay.upstream.pool import Pools
+from relay.upstream.settings import Auth, Login, OAuth, Tls, Upstream
 from tests.support.peers import PASSWORD, USER, Papers, Peer, dovecot, postfix_submission
 from tests.support.running import RelayProcess
 from tests.support.sink import Sink
@@ -94,38 +95,44 @@ def assert_intact(octets: bytes, subject: str) -> None:
         assert line in header.split(b"\n")
 
 
-@pytest.fixture(params=["postfix", "dovecot_submission", "exim_upstream"])
-def peer(request: pytest.FixtureRequest) -> Peer:
-    return request.getfixturevalue(request.param)
-
-
-@pytest.mark.parametrize("auth", ["plain", "login", "auto"])
-@pytest.mark.parametrize("tls", ["starttls", "implicit"])
-def test_forwards_with_tls_and_a_login(
-    *, peer: Peer, paper: Papers, behind: Sink, start_relay: StartRelay, tls: str, auth: str
+@pytest.mark.parametrize(
+    ("server", "mechanisms"),
+    [
+        ("postfix", ["plain", "login", "cram-md5", "auto"]),
+        ("dovecot_submission", ["plain", "login", "cram-md5", "auto"]),
+        ("exim_upstream", ["plain", "login", "auto"]),
+    ],
+)
+def test_forwards_with_tls_and_each_login(
+    *,
+    server: str,
+    mechanisms: list[str],
+    paper: Papers,
+    behind: Sink,
+    start_relay: StartRelay,
+    request: pytest.FixtureRequest,
+    subtests: pytest.Subtests,
 ) -> None:
-    """Each real server takes the message after TLS and AUTH, and it arrives octet for octet."""
-    subject = f"{tls}-{auth}-{peer.port}"
-    port = peer.port if tls == "starttls" else peer.tls_port
-    relay = start_relay({"upstreams": {"isp": upstream(peer, paper, tls=tls, port=port, auth=auth)}})
-    queue_id = submit(relay, subject)
-    relay.wait_for("relayed")
-    assert_intact(arrived(peer, behind, subject), subject)
-    told = trail(relay, queue_id)
-    assert "TLSv1" in told
-    assert (auth if auth != "auto" else "plain") in told.lower()
+    """Each real server takes the message after TLS and AUTH, in every way, and it arrives octet for octet."""
+    peer: Peer = request.getfixturevalue(server)
+    ports = {"starttls": peer.port, "implicit": peer.tls_port}
+    ways = [(tls, auth) for tls in ports for auth in mechanisms]
+    relay = start_relay(
+        {
+            "upstreams": {f"{tls}-{auth}": upstream(peer, paper, tls=tls, port=ports[tls], auth=auth) for tls, auth in ways},
+            "routes": [{"to": f"*@{tls}-{auth}.example", "via": [f"{tls}-{auth}"]} for tls, auth in ways],
+        }
+    )
+    promised = {(tls, auth): submit(relay, f"{server}-{tls}-{auth}", recipient=f"b@{tls}-{auth}.example") for tls, auth in ways}
+    relay.wait_for("relayed", len(ways))
+    for (tls, auth), queue_id in promised.items():
+        with subtests.test(tls=tls, auth=auth):
+            subject = f"{server}-{tls}-{auth}"
+            assert_intact(arrived(peer, behind, subject), subject)
+            told = trail(relay, queue_id)
+            assert "TLSv1" in told
+            assert (auth if auth != "auto" else "plain") in told.lower()
     assert relay.queue() == []
-
-
-@pytest.mark.parametrize("name", ["postfix", "dovecot_submission"])
-def test_cram_md5(name: str, paper: Papers, behind: Sink, start_relay: StartRelay, request: pytest.FixtureRequest) -> None:
-    """The challenge is answered as Cyrus SASL and Dovecot expect it."""
-    peer: Peer = request.getfixturevalue(name)
-    relay = start_relay({"upstreams": {"isp": upstream(peer, paper, auth="cram-md5")}})
-    queue_id = submit(relay, f"cram-{name}")
-    relay.wait_for("relayed")
-    assert_intact(arrived(peer, behind, f"cram-{name}"), f"cram-{name}")
-    assert "cram-md5" in trail(relay, queue_id).lower()
 
 
 @pytest.mark.parametrize(("offered", "taken"), [("LOGIN", "login"), ("CRAM-MD5", "cram-md5"), ("LOGIN CRAM-MD5", "login")])
@@ -211,49 +218,31 @@ def test_a_foreign_sender_is_rewritten_before_postfix_sees_it(paper: Papers, beh
     assert "nas@home.example" in header.partition("Reply-To:")[2].partition("\n")[0]
 
 
-class _TokenServer(BaseHTTPRequestHandler):
-    """An authorization server's token endpoint: whoever brings the refresh token gets the access token."""
+async def test_xoauth2(dovecot_submission: Peer, paper: Papers, behind: Sink) -> None:
+    """An access token goes to Dovecot as XOAUTH2."""
 
-    def do_POST(self) -> None:
-        form = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        fine = "refresh_token=first-refresh" in form
-        answer = {"access_token": PASSWORD, "token_type": "Bearer", "expires_in": 3600} if fine else {"error": "invalid_grant"}
-        self.send_response(200 if fine else 400)
-        self.send_header("Content-Type", "application/json")
-        self.end_headers()
-        self.wfile.write(json.dumps(answer).encode())
+    async def token(_: Upstream) -> str:
+        return PASSWORD
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing on stderr."""
-
-
-@contextmanager
-def token_server() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _TokenServer)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
+    pools = Pools(hostname="relay.test", token=token)
+    sender = parse_address(USER)
+    m365 = Upstream(
+        name="m365",
+        host="127.0.0.1",
+        port=dovecot_submission.port,
+        tls=Tls(ca_file=str(paper.ca_file)),
+        login=Login(auth=Auth.XOAUTH2, username=USER, oauth=OAuth(client_id="relay")),
+        identity=Identity(sender=sender),
+    )
+    octets = letter("xoauth2")
+    outgoing = Outgoing("q1", sender, (parse_address("b@far.example"),), [octets], len(octets), eight_bit=True)
     try:
-        yield f"http://127.0.0.1:{server.server_port}/token"
+        report = await pools.submit(m365, outgoing)
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-
-def test_xoauth2(dovecot_submission: Peer, paper: Papers, behind: Sink, start_relay: StartRelay, tmp_path: Path) -> None:
-    """With `oauth` the access token is fetched and Dovecot takes it as XOAUTH2."""
-    refresh = tmp_path / "refresh-token"
-    refresh.write_text("first-refresh\n")
-    refresh.chmod(0o600)
-    with token_server() as url:
-        oauth = {"client_id": "relay", "token_url": url, "refresh_token_file": str(refresh)}
-        settings = upstream(dovecot_submission, paper, oauth=oauth)
-        del settings["password"]
-        relay = start_relay({"upstreams": {"m365": settings}})
-        queue_id = submit(relay, "xoauth2")
-        relay.wait_for("relayed")
+        await pools.close()
+    assert [answer.reply.code for answer in report.answers.values()] == [250]
+    assert report.conversation.mechanism == "XOAUTH2"
     assert_intact(arrived(dovecot_submission, behind, "xoauth2"), "xoauth2")
-    assert "xoauth2" in trail(relay, queue_id).lower()
     assert "method=XOAUTH2" in dovecot_submission.log()
 
 
