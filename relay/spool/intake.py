@@ -89,11 +89,11 @@ class Intake:
         await self._writer.write(lambda db: _add(db, message, entry, trail, also), wakes=True)
 
     def _take_back(self, message: int) -> None:
-        """Removes the slices of a commit that failed; if even that cannot be written, tidy does it later."""
+        """Removes the slices of a commit that failed; on a disk too full even for that, as soon as it can be written."""
 
         with contextlib.suppress(SpoolBroken):
             # a commit whose caller was cancelled may have been written all the same: sweep spares what has a message
-            job = Job(lambda db: keeping.sweep(db, self.arriving))
+            job = Job(lambda db: keeping.sweep(db, self.arriving), owed=True)
             self._writer.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
 
     def _check_room(self, entry: Entry) -> None:

@@ -1,7 +1,6 @@
 """The spool in one SQLite file: one writer thread, readers of their own, leases in memory."""
 
 import asyncio
-import contextlib
 import itertools
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -89,8 +88,7 @@ class SqliteSpool:
         self._writer.start()
         last = await self._writer.look(looking.last_message)
         self._intake = Intake(self._writer, self._room, self._memory, last)
-        with contextlib.suppress(SpoolFull):  # it must open all the same, to empty itself; tidy sweeps later
-            await self._writer.write(lambda db: keeping.sweep(db, ()))
+        await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving), owed=True)
 
     @property
     def syncs(self) -> int:

@@ -68,7 +68,7 @@ class Writer:
 
     @property
     def owes(self) -> bool:
-        """Whether a settlement is still in memory only."""
+        """Whether something that must be written is still in memory only."""
         return bool(self._owed)
 
     @property
@@ -106,7 +106,7 @@ class Writer:
             self._closing = True
             self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
-        return len(self._owed)
+        return sum(job.wakes for job in self._owed)  # what wakes nobody is clearing up: the next start does it again
 
     # -- the writer thread ----------------------------------------------------------------------------------------
 
