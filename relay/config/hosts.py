@@ -113,7 +113,7 @@ def own_name(value: str) -> str:
     if bare.startswith("[") and bare.endswith("]"):
         if _is_address(bare[1:-1].removeprefix("IPv6:")):
             return bare
-    elif _is_name(bare) and not _is_address(bare):
+    elif _is_name(bare) and not _is_address(bare) and "_" not in bare:
         return bare.removesuffix(".")
     hint = f"write an address as [{bare}]" if _is_address(bare) else ""
     raise Wrong("a host name such as relay.home.example", hint)

@@ -20,10 +20,15 @@ LARGEST = 1_000_000
 
 _HINTS = (
     (re.compile(r"cannot start any token|while scanning an alias|while scanning a directive"), "put the value in quotes"),
+    (re.compile(r"'[}\]]', but got '[{]'"), "put ${NAME} in quotes between { } and [ ]"),
+    (re.compile(r"expected the node content, but found ':'"), "put the value in quotes"),
     (re.compile(r"mapping values are not allowed"), "put a value that contains ': ' in quotes, or check the indentation"),
     (re.compile(r"expected <block end>"), "check the indentation"),
     (re.compile(r"could not find expected ':'"), "a setting is written as 'key: value', with a blank after the colon"),
 )
+
+_TELLS_WHERE_IT_BEGAN = re.compile(r"unexpected end of stream|could not find expected ':'")
+"""Errors that PyYAML notices a line or more too late."""
 
 
 class Place(NamedTuple):
@@ -281,8 +286,10 @@ class _Composer:
     def _malformed(self, bad: yaml.MarkedYAMLError) -> None:
         words = " ".join(part for part in (bad.context, bad.problem) if part)
         hint = next((f"; {hint}" for pattern, hint in _HINTS if pattern.search(words)), "")
-        tab = "; indent with blanks, not tabs" if "'\\t'" in words else hint
-        self._say(self._place(bad.problem_mark or bad.context_mark), "", f"expected YAML, found an error: {words}{tab}")
+        hint = "; indent with blanks, not tabs" if "'\\t'" in words else hint
+        began = _TELLS_WHERE_IT_BEGAN.search(words)
+        mark = bad.context_mark if began and bad.context_mark else bad.problem_mark or bad.context_mark
+        self._say(self._place(mark), "", f"expected YAML, found an error: {words}{hint}")
 
     def _unprintable(self, bad: yaml.reader.ReaderError) -> None:
         code = bad.character if isinstance(bad.character, int) else ord(bad.character)

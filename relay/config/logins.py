@@ -84,10 +84,13 @@ def _pop(at: Fields) -> Pop | None:
         host = pop.get("host", hosts.host, "")
         if not pop.said("host"):
             pop.mistake("host", "expected the POP server's name, found nothing")
+        mode = mode or (TlsMode.IMPLICIT if port == 995 else TlsMode.NONE)
+        if mode is TlsMode.NONE:
+            pop.remark("tls", "tls is none: the POP password goes over the network in clear")
         return Pop(
             host=host,
             port=port,
-            tls=mode or (TlsMode.IMPLICIT if port == 995 else TlsMode.NONE),
+            tls=mode,
             window=pop.get("window", duration(), Pop("").window),
         )
 

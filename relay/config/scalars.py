@@ -24,9 +24,9 @@ class Wrong(Exception):
         self.expected, self.hint = expected, hint
 
 
-def near(word: str, words: Iterable[str]) -> str:
+def near(word: str, words: Iterable[str], likeness: float = 0.6) -> str:
     """`did you mean 'x'?`, or "" if nothing is near."""
-    close = get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
+    close = get_close_matches(word.lower(), list(words), n=1, cutoff=likeness)
     return f"did you mean '{close[0]}'?" if close else ""
 
 
@@ -62,7 +62,7 @@ def choice(kind: type[E]) -> Callable[[str], E]:
     def convert(value: str) -> E:
         word = value.strip().lower()
         if word not in words:
-            raise Wrong(listing(words), near(word, words))
+            raise Wrong(listing(words), near(word, words, 0.7))  # "tls: on" is not meant as none
         return kind(word)
 
     return convert
@@ -72,7 +72,7 @@ def one_of(*words: str) -> Callable[[str], str]:
     def convert(value: str) -> str:
         word = value.strip().lower()
         if word not in words:
-            raise Wrong(listing(words), near(word, words))
+            raise Wrong(listing(words), near(word, words, 0.7))
         return word
 
     return convert

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
+from relay.config.located import Table
 from relay.config.scalars import Wrong, choice, duration, number, one_of, size
 from relay.config.settings import LogSettings, WebSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
@@ -65,7 +66,8 @@ def _check_listener(at: Fields, listener: Listener) -> None:
                 at.remark(key, "tls is off: not used")
         if listener.auth is ListenAuth.REQUIRED:
             at.remark("auth", "tls is off: the devices' passwords go over the network in clear")
-    if listener.auth is ListenAuth.REQUIRED and not at.each("users"):
+    users = at.node("users")
+    if listener.auth is ListenAuth.REQUIRED and (not at.given("users") or (isinstance(users, Table) and not users.entries)):
         at.mistake("users", "expected user names and their passwords, since auth is required, found nothing")
     if listener.auth is not ListenAuth.REQUIRED and at.given("users"):
         at.mistake("users", f"expected auth: required beside it, found auth: {listener.auth.value}")

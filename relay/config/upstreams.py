@@ -27,7 +27,7 @@ def read_upstream(name: str, at: Fields) -> Upstream:
     """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
     preset = _preset(at)
     host = at.get("host", hosts.host, preset.host if preset else "")
-    if not host and not at.said("host"):
+    if not host and not at.said("host") and (preset or _raw(at, "provider").lower() in ("", GENERIC)):
         form = f" such as {preset.host_form}" if preset and preset.host_form else ""
         at.mistake("host", f"expected the server's name{form}, found nothing")
     port, mode = _way_in(at, preset)

@@ -1,0 +1,197 @@
+"""Settings without a file; which file there is; our own name."""
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from relay.config import find, load
+from relay.config.reading import default_hostname
+from relay.mail.address import Address
+from relay.upstream.settings import TlsMode
+
+FULL = {
+    "RELAY_HOST": "mail.isp.example",
+    "RELAY_PORT": "465",
+    "RELAY_TLS": "implicit",
+    "RELAY_USERNAME": "taro@isp.example",
+    "RELAY_PASSWORD": " p%s${HOME}$w#rd ",
+    "RELAY_SENDER": "nas@isp.example",
+    "RELAY_NETWORKS": "192.168.7.0/24, private",
+    "RELAY_HOSTNAME": "relay.home.example",
+    "RELAY_NOTICES_TO": "me@example.jp",
+    "RELAY_LISTEN": "127.0.0.1:2525 [::1]:2525",
+    "RELAY_SPOOL": "sqlite:/srv/spool.db",
+}
+
+
+def said(environ: dict[str, str]) -> list[str]:
+    """Every mistake in an environment."""
+    return [str(mistake) for mistake in load(None, environ, machine_name="nas").mistakes]
+
+
+def test_everything_that_the_environment_can_say() -> None:
+    """Each variable arrives where a file's setting would."""
+    loaded = load(None, FULL, machine_name="nas")
+    assert loaded.mistakes == ()
+    config = loaded.config
+    assert config
+    (upstream,) = config.upstreams.values()
+    assert (upstream.host, upstream.port, upstream.tls.mode) == ("mail.isp.example", 465, TlsMode.IMPLICIT)
+    assert upstream.identity.sender == Address("nas", "isp.example")
+    assert [listener.name for listener in config.listeners] == ["127.0.0.1:2525", "[::1]:2525"]
+    assert all(ip_network("192.168.7.0/24") in listener.networks for listener in config.listeners)
+    assert (config.hostname, config.notices.to, config.source) == ("relay.home.example", Address("me", "example.jp"), "")
+    assert config.spool.url == "sqlite:/srv/spool.db"
+    assert config.routes[0].via == (upstream.name,)
+
+
+def test_a_password_from_the_environment_is_taken_as_it_is() -> None:
+    """Neither blanks nor `${` mean anything there."""
+    config = load(None, FULL).config
+    assert config
+    password = config.upstreams["upstream"].login.password
+    assert password is not None
+    assert password.reveal() == " p%s${HOME}$w#rd "
+
+
+def test_four_settings_are_enough(tmp_path: Path) -> None:
+    """A provider, an account, its secret's file and who is told."""
+    (tmp_path / "s").write_text("abcd efgh\n", encoding="utf-8")
+    environ = {"RELAY_PROVIDER": "Gmail", "RELAY_USERNAME": "me@gmail.com", "RELAY_NOTICES_TO": "me@gmail.com"}
+    loaded = load(None, environ | {"RELAY_PASSWORD_FILE": str(tmp_path / "s")})
+    assert loaded.config
+    assert (loaded.mistakes, loaded.remarks) == ((), ())
+    gmail = loaded.config.upstreams["gmail"]
+    assert gmail.login.password is not None
+    assert (gmail.host, gmail.login.password.reveal(), gmail.limits.per_day) == ("smtp.gmail.com", "abcd efgh", 500)
+
+
+def test_empty_variables_are_not_set() -> None:
+    """Compose files hand on what nobody set as empty text."""
+    environ = dict.fromkeys(FULL, "") | {"RELAY_HOST": "mail.isp.example"}
+    assert said(environ) == []
+
+
+def test_a_cluster_s_variables_are_not_ours() -> None:
+    """RELAY_PORT=tcp://... comes from Docker links and Kubernetes, for any service of that name."""
+    assert said({"RELAY_HOST": "a.example", "RELAY_PORT": "tcp://10.0.0.7:25", "RELAY_PORT_25_TCP_ADDR": "10.0.0.7"}) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "mistakes"),
+    [
+        ({"RELAY_PORT": "587a"}, ["RELAY_PORT: expected a port from 1 to 65535, found '587a'"]),
+        ({"RELAY_TLS": "ssl"}, ["RELAY_TLS: expected starttls, implicit or none, found 'ssl'"]),
+        (
+            {"RELAY_HOST": "a.example:587"},
+            ["RELAY_HOST: expected a host name or address, found 'a.example:587'; the port is a setting of its own"],
+        ),
+        ({"RELAY_USERNAME": "a"}, ["RELAY_PASSWORD: expected RELAY_PASSWORD or RELAY_PASSWORD_FILE beside the user name,"
+             " found nothing"]),
+        ({"RELAY_PASSWORD": "hunter2"}, ["RELAY_USERNAME: expected a user name beside the password or oauth, found nothing"]),
+        (
+            {"RELAY_USERNAME": "a@b.c", "RELAY_PASSWORD": "hunter2", "RELAY_PASSWORD_FILE": "/nowhere"},
+            ["RELAY_PASSWORD_FILE: expected RELAY_PASSWORD or RELAY_PASSWORD_FILE, found both"],
+        ),
+        (
+            {"RELAY_USERNAME": "a@b.c", "RELAY_PASSWORD_FILE": "/nowhere/s"},
+            ["RELAY_PASSWORD_FILE: expected a readable file with one line of text,"
+             " found '/nowhere/s' (No such file or directory)"],
+        ),
+        ({"RELAY_SENDER": "taro"}, ["RELAY_SENDER: expected an address such as me@example.jp,"
+             " found 'taro'; the part after the @ is missing"]),
+        (
+            {"RELAY_NETWORKS": "private,0.0.0.0/0"},
+            ["RELAY_NETWORKS: expected private or networks of your own,"
+             " found '0.0.0.0/0'; this would be an open relay for the whole Internet"],
+        ),
+        ({"RELAY_LISTEN": "2525:25"}, ["RELAY_LISTEN: expected an address such as 127.0.0.1:25 or [::]:25, found '2525:25'"]),
+        ({"RELAY_HOSTNAME": "a b"}, ["RELAY_HOSTNAME: expected a host name such as relay.home.example, found 'a b'"]),
+        ({"RELAY_SPOOL": "spool"}, ["RELAY_SPOOL: expected sqlite:/path/to/spool.db or postgresql://..., found 'spool'"]),
+        ({"RELAY_PASWORD": "x"}, ["RELAY_PASWORD: no such setting; did you mean RELAY_PASSWORD?"]),
+        (
+            {"RELAY_PORT": "x", "RELAY_HOST": "y z"},
+            ["RELAY_HOST: expected a host name or address,"
+             " found 'y z'", "RELAY_PORT: expected a port from 1 to 65535, found 'x'"],
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_name_the_variable(environ: dict[str, str], mistakes: list[str]) -> None:
+    """A variable is blamed like a line of a file; its secret is not shown."""
+    assert said({"RELAY_HOST": "mail.isp.example"} | environ) == mistakes
+
+
+def test_a_provider_that_needs_a_host_says_which() -> None:
+    """The form of the name is told."""
+    environ = {"RELAY_PROVIDER": "sakura", "RELAY_USERNAME": "a@b.example", "RELAY_PASSWORD": "x"}
+    assert said(environ) == ["RELAY_HOST: expected the server's name such as INITIALDOMAIN.sakura.ne.jp, found nothing"]
+
+
+@pytest.mark.parametrize("environ", [{}, {"RELAY_USERNAME": "a@b.c", "RELAY_PASSWORD": "x"}, {"RELAY_HOST": ""}])
+def test_with_neither_the_error_says_what_to_set(environ: dict[str, str]) -> None:
+    """No file and no server: one sentence names the ways out."""
+    (mistake,) = said(environ)
+    for word in ("--config", "./config.yaml", "/etc/relay/config.yaml", "RELAY_PROVIDER", "RELAY_HOST", "RELAY_PASSWORD_FILE"):
+        assert word in mistake
+
+
+def test_variables_beside_a_file_are_told(tmp_path: Path) -> None:
+    """A file wins, and says so of each variable that has no effect."""
+    path = tmp_path / "config.yaml"
+    path.write_text("upstreams: {isp: {host: a.example, sender: a@b.c}}", encoding="utf-8")
+    loaded = load(path, {"RELAY_HOST": "b.example"})
+    assert loaded.config
+    assert loaded.config.upstreams["isp"].host == "a.example"
+    assert loaded.remarks == (f"RELAY_HOST: not used, since the settings come from {path}",)
+
+
+def test_a_spool_s_directory_is_enough(tmp_path: Path) -> None:
+    """A directory means spool.db in it."""
+    config = load(None, {"RELAY_HOST": "a.example", "RELAY_SPOOL": f"{tmp_path}/"}).config
+    assert config
+    assert config.spool.url == f"sqlite:{tmp_path}/spool.db"
+
+
+def test_where_the_settings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--config, then $RELAY_CONFIG, then ./config.yaml; a directory means config.yaml in it."""
+    monkeypatch.chdir(tmp_path)
+    assert find(None, {}) in (None, Path("/etc/relay/config.yaml"))
+    here, there = tmp_path / "config.yaml", tmp_path / "etc"
+    here.touch()
+    there.mkdir()
+    assert find(None, {}) == Path("config.yaml")
+    assert find(None, {"RELAY_CONFIG": ""}) == Path("config.yaml")
+    assert find(None, {"RELAY_CONFIG": str(there)}) == there / "config.yaml"
+    assert find("other.yaml", {"RELAY_CONFIG": str(there)}) == Path("other.yaml")
+    assert find(str(there), {}) == there / "config.yaml"
+
+
+def test_an_empty_directory_leaves_room_for_variables(tmp_path: Path) -> None:
+    """An image that names /etc/relay for good can be told everything by variables."""
+    environ = {"RELAY_CONFIG": str(tmp_path), "RELAY_HOST": "a.example"}
+    assert find(None, environ) is None
+    assert find(str(tmp_path), environ) == tmp_path / "config.yaml"
+    (tmp_path / "config.yaml").touch()
+    assert find(None, environ) == tmp_path / "config.yaml"
+
+
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        ("relay.example.jp", "relay.example.jp"),
+        ("nas", "relay.home.arpa"),
+        ("localhost", "relay.home.arpa"),
+        ("localhost.localdomain", "relay.home.arpa"),
+        ("nas.local", "relay.home.arpa"),
+        ("3f2a9c1b7d5e", "relay.home.arpa"),
+        ("3f2a9c1b7d5e.example.jp", "relay.home.arpa"),
+        ("192.168.0.2", "relay.home.arpa"),
+        ("", "relay.home.arpa"),
+        ("ho st.example.jp", "relay.home.arpa"),
+        ("my_nas.example.jp", "relay.home.arpa"),
+    ],
+)
+def test_our_own_name(machine: str, name: str) -> None:
+    """A full public name, never a container's id, localhost or a name of the LAN; always with a dot."""
+    assert default_hostname(machine) == name

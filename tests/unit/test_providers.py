@@ -1,0 +1,115 @@
+"""The presets: each is enough with a user name and a password."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.config import load
+from relay.config.hosts import host
+from relay.upstream.providers import NAMES, PRESETS, Preset, SenderRule, UserForm, preset_for
+from relay.upstream.settings import Auth, TlsMode, Upstream
+
+ISSUE = [
+    "Gmail", "Google Workspace relay", "Microsoft 365", "Outlook.com", "iCloud", "Yahoo", "Yahoo! JAPAN", "GMX", "WEB.DE",
+    "Fastmail", "Zoho", "mailbox.org", "sakura", "coreserver", "xrea", "Lolipop", "XSERVER", "IIJmio", "ASAHI net", "OCN",
+    "So-net", "nifty", "BIGLOBE", "Amazon SES", "SendGrid", "Mailgun", "Postmark", "Brevo",
+]  # fmt: skip
+USERS = {UserForm.FIXED: "apikey", UserForm.ANY: "AKIA0123"}
+
+
+def configured(tmp_path: Path, preset: Preset, username: str, more: str = "") -> Upstream:
+    """An upstream with this preset, a user name and a password, and a host only where the preset has none."""
+    server = "" if preset.host else "host: s1.example.jp, "
+    text = f"upstreams: {{x: {{provider: '{preset.key}', {server}username: {username}, password: secret{more}}}}}"
+    path = tmp_path / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    loaded = load(path, {})
+    assert [str(mistake) for mistake in loaded.mistakes] == []
+    assert loaded.config
+    return loaded.config.upstreams["x"]
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
+def test_a_user_name_and_a_password_are_enough(tmp_path: Path, preset: Preset) -> None:
+    """Each row passes `check`, and what it knows reaches the upstream's own values."""
+    found = configured(tmp_path, preset, USERS.get(preset.user, "nas@company.example"))
+    assert (found.port, found.tls.mode, found.login.auth, found.limits) == (preset.port, preset.tls, preset.auth, preset.limits)
+    assert found.host == (preset.host or "s1.example.jp")
+    assert found.provider == preset.key
+    assert found.tls.verify
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
+def test_rows_are_sound(preset: Preset) -> None:
+    """A row has a source, a host or its form, a port that suits its TLS, and doubts only about fields that exist."""
+    assert preset.source
+    assert bool(preset.host) != bool(preset.host_form)
+    assert not preset.host or host(preset.host) == preset.host
+    assert (preset.port == 465) == (preset.tls is TlsMode.IMPLICIT)
+    assert preset.port not in preset.other_ports
+    assert set(preset.doubts) <= {"host", "port", "tls", "auth", "user", "sender", "limits"}
+    assert preset.confirmed == (not {"host", "port", "tls", "user"} & set(preset.doubts))
+    assert bool(preset.fixed_user) == (preset.user is UserForm.FIXED)
+    assert preset.user is not UserForm.LOCAL or preset.mail_domain
+    assert not preset.app_link or preset.app_link.startswith("https://")
+    assert preset.tls is not TlsMode.NONE or preset.auth is Auth.CRAM_MD5
+
+
+@pytest.mark.parametrize("name", ISSUE)
+def test_every_provider_that_was_asked_for_is_there(name: str) -> None:
+    """By the name that people use, in any case."""
+    assert preset_for(name)
+    assert preset_for(f" {name.upper()} ") == preset_for(name.lower())
+
+
+def test_names_are_nobody_else_s() -> None:
+    """No two rows answer to the same name; `generic` is none of them."""
+    owners = [(name.lower(), preset.key) for preset in PRESETS for name in (preset.key, preset.name, *preset.aliases)]
+    names = [name for name, _ in set(owners)]
+    assert len(set(names)) == len(names)
+    assert preset_for("generic") is None
+    assert len(set(NAMES)) == len(NAMES) == len(PRESETS) + 1
+
+
+@pytest.mark.parametrize(
+    ("provider", "username", "login", "sender"),
+    [
+        ("gmail", "me@gmail.com", "me@gmail.com", "me@gmail.com"),
+        ("yahoo-jp", "taro", "taro", "taro@yahoo.co.jp"),
+        ("yahoo-jp", "taro@yahoo.co.jp", "taro", "taro@yahoo.co.jp"),
+        ("nifty", "taro", "taro", "taro@nifty.com"),
+        ("icloud", "taro", "taro", "taro@icloud.com"),
+        ("iijmio", "taro@abc.iijmio-mail.jp", "taro.abc.iijmio-mail.jp", "taro@abc.iijmio-mail.jp"),
+        ("iijmio", "taro.abc.iijmio-mail.jp", "taro.abc.iijmio-mail.jp", "None"),
+        ("sendgrid", "apikey", "apikey", "None"),
+    ],
+)
+def test_user_names_take_the_provider_s_form(tmp_path: Path, provider: str, username: str, login: str, sender: str) -> None:
+    """Whoever gives the full address gets the right login, and the address as sender."""
+    preset = preset_for(provider)
+    assert preset
+    found = configured(tmp_path, preset, username)
+    assert (found.login.username, str(found.identity.sender)) == (login, sender)
+
+
+def test_what_a_preset_says_may_be_said_otherwise(tmp_path: Path) -> None:
+    """Host, port, TLS, mechanism and limits are the user's in the end; `none` takes a limit away."""
+    preset = preset_for("gmail")
+    assert preset
+    more = ", host: smtp.example, port: 2525, tls: starttls, auth: plain, limits: {per_day: none, connections: 1}"
+    found = configured(tmp_path, preset, "me@gmail.com", more)
+    assert (found.host, found.port, found.tls.mode, found.login.auth) == ("smtp.example", 2525, TlsMode.STARTTLS, Auth.PLAIN)
+    assert (found.limits.per_day, found.limits.connections, found.limits.message) == (None, 1, 25_000_000)
+
+
+def test_a_mechanism_for_lines_in_clear_stays_there(tmp_path: Path) -> None:
+    """nifty's CRAM-MD5 belongs to its port without TLS; with TLS the strongest is taken."""
+    preset = preset_for("nifty")
+    assert preset
+    assert configured(tmp_path, preset, "taro").login.auth is Auth.CRAM_MD5
+    assert configured(tmp_path, preset, "taro", ", tls: implicit").login.auth is Auth.AUTO
+
+
+def test_free_senders_are_the_exception() -> None:
+    """Only the two ISPs of the field notes let any sender through."""
+    assert {preset.key for preset in PRESETS if preset.sender is SenderRule.FREE} == {"iijmio", "asahi-net"}
