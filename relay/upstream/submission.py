@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.transfer import seven_bit
 from relay.upstream.dots import gathered, stuffed
 from relay.upstream.line import Lost, garbage
 from relay.upstream.session import Session
@@ -254,8 +255,6 @@ class _Transaction:
     def _pieces(self) -> Generator[bytes, None, None]:
         content = self.outgoing.content
         if self.seven_bit:
-            from relay.mail.transfer import seven_bit
-
             content = seven_bit(content)
         yield from stuffed(content)
 

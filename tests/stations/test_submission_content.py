@@ -151,3 +151,15 @@ async def test_cancelling_in_the_middle_sends_no_dot(pools):
         with pytest.raises(asyncio.CancelledError):
             await sending
     assert server.messages == []
+
+
+async def test_eight_bits_become_seven_where_they_must(pools):
+    """Without 8BITMIME the content goes out in 7-bit transfer encoding, and the trail says so."""
+    content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\ncaf\u00e9\r\n".encode()
+    async with ScriptedUpstream(capabilities=["SIZE"]) as server:
+        report = await pools.submit(upstream_at(server.port), letter(content=[content], eight_bit=True))
+    assert only(report).reply.code == 250
+    assert server.messages[0].content.isascii()
+    assert b"Content-Transfer-Encoding:" in server.messages[0].content
+    assert server.transactions[0].mail == "FROM:<a@home.example>"
+    assert any("7-bit" in note for note in report.conversation.notes)
