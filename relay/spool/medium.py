@@ -17,6 +17,7 @@ APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from
 MIGRATIONS = ("schema.sql",)
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
+_BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
 _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full disk, whatever SQLite calls it
 
 
@@ -125,7 +126,7 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"  # never creates: that is prepare's business
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY)
 
 
 def writer(path: Path) -> sqlite3.Connection:
@@ -155,7 +156,16 @@ def writer(path: Path) -> sqlite3.Connection:
 def reader(path: Path) -> sqlite3.Connection:
     """A connection that can only read; may be closed by another thread than the one that opened it."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10, check_same_thread=False)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY, check_same_thread=False)
+
+
+def shrink_log(db: sqlite3.Connection) -> None:
+    """Brings the log's pages home and empties it, unless somebody reads in it: devices do not wait for that."""
+    db.execute("PRAGMA busy_timeout = 100")
+    try:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {_BUSY * 1000}")
 
 
 class Room:

@@ -28,7 +28,7 @@ from relay.spool.entry import (
     TrailLine,
 )
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
-from relay.spool.medium import Lock, Room, prepare, reader, translated
+from relay.spool.medium import Lock, Room, prepare, reader, shrink_log, translated
 from relay.spool.rows import row_entry
 from relay.spool.writer import Job, Writer
 
@@ -238,7 +238,7 @@ class SqliteSpool:
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving))
         while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
-        await self._writer.look(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        await self._writer.look(shrink_log)
 
     def _give_back_pages(self, db: sqlite3.Connection) -> bool:
         """One slice of vacuum; whether there is more to do."""

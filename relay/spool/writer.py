@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.medium import Room, translate, writer
+from relay.spool.medium import Room, shrink_log, translate, writer
 
 T = TypeVar("T")
 
@@ -254,7 +254,7 @@ class Writer:
     def _end(self) -> None:
         if self._db is not None:
             with contextlib.suppress(sqlite3.Error):  # else the log stays and is read at the next start
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                shrink_log(self._db)
         self._let_go()
 
     # -- back in the event loop -----------------------------------------------------------------------------------

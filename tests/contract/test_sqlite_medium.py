@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from relay.spool import medium, open_spool
+from relay.spool import keeping, medium, open_spool
 from relay.spool.contract import SpoolBroken, SpoolFull, SpoolSettings
-from relay.spool.entry import Action, Order, Settlement, State
+from relay.spool.entry import Action, Order, Settlement, State, TrailLine
 from relay.spool.invariants import check_invariants
 from relay.spool.sqlite import SqliteSpool
-from tests.support.spooled import HOUR, after, an_entry, settled
+from tests.support.spooled import HOUR, a_notice, after, an_entry, settled
 from tests.support.world import Clock
 
 LARGE = tuple(bytes([number]) * 100_000 for number in range(11))
@@ -207,6 +207,50 @@ async def test_a_settlement_survives_a_full_file(spool, clock):
     assert (await until_claimed(spool, clock)).entry.queue_id == B
     assert (await spool.entry(A)).recipients == long_words.outcomes
     assert await spool.sent_today(f"{clock():%Y-%m-%d}") == {"isp": 2}
+
+
+async def test_a_settlement_that_is_tried_twice_counts_once(spool, clock):
+    """An I/O error after the commit reached the disk leads to a second try; it must not double trail, count, notice."""
+    await spool.commit(an_entry(A, clock()))
+    claim = await spool.claim(clock())
+    outcome = after(claim.recipients[0], State.FAILED)
+    line = TrailLine(clock(), "failed", "550")
+    settlement = Settlement((outcome,), (line,), (a_notice(A, outcome, clock()),), sent="isp")
+    await spool.settle(claim, settlement)
+    lease = spool._leases[claim.lease]
+    await spool._writer.write(
+        lambda db: keeping.settle(db, lease.message, settlement, step=lease.step, vias=lease.vias, now=clock())
+    )
+    assert (await spool.entry(A)).trail == (line,)
+    assert await spool.sent_today(f"{clock():%Y-%m-%d}") == {"isp": 1}
+    assert len(await spool.pending_notices()) == 1
+
+
+async def test_a_file_that_was_only_begun_is_completed(path, clock):
+    """Power lost between making the file and its tables: the next start goes on from there."""
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        db.execute("PRAGMA journal_mode = WAL")
+    assert path.stat().st_size > 0
+    spool = await open_spool(SpoolSettings(f"sqlite:{path}", keep_free=0), now=clock)
+    await spool.commit(an_entry(A, clock()))
+    assert await spool._writer.look(lambda db: db.execute("PRAGMA auto_vacuum").fetchall()) == [(2,)]
+    await spool.close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_tidying_does_not_wait_for_who_reads(spool, path, clock):
+    """A reader in the middle of a long look keeps neither tidy nor devices waiting."""
+    await spool.commit(an_entry(A, clock()))
+    with closing(medium.reader(path)) as reading:
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM message").fetchall()
+        await spool.commit(an_entry(B, clock()))
+        begun = time.monotonic()
+        await spool.tidy(clock())
+        assert time.monotonic() - begun < 5
+        await spool.commit(an_entry("c" * 14, clock()))
 
 
 async def test_waiting_with_a_settlement_owed_does_not_spin(spool, clock):
