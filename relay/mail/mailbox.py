@@ -10,10 +10,16 @@ from dataclasses import dataclass
 from relay.mail.address import Address, BadAddress, parse_path
 
 _SPECIAL = re.compile(rb'[\\"()<>,;:]')
-_WORD = re.compile(rb'[ \t]+|[A-Za-z0-9!#$%&\'*+/=?^_`{|}~.\x80-\xff-]+|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*"')
+_PHRASE = re.compile(rb'(?:[ \t]+|[A-Za-z0-9!#$%&\'*+/=?^_`{|}~.\x80-\xff-]+|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*")*+\Z')
+_QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # possessive, and matching unclosed ones too: linear in any text
 _JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 _BLANKS = re.compile(rb"[\x00-\x20\x7f]+")
+_PLAIN = re.compile(rb'[^\\"()<>]*\Z')
 _LINE = 76
+_MANY = 100
+"""Mailboxes of an originator field that are looked at; a device that writes more means none of them."""
+
+_LONGEST_PHRASE = 500  # octets; a display name is for a list of messages on a screen
 _WORD_OCTETS = 45
 """An encoded-word has at most 75 characters (RFC 2047 s2): 12 of frame, 60 of base64."""
 
@@ -33,11 +39,11 @@ class Mailbox:
 
 
 def read_mailboxes(value: bytes) -> tuple[Mailbox, ...]:
-    """The mailboxes of an address list; commas and semicolons separate, empty places are skipped.
+    """The first hundred mailboxes of an address list; commas and semicolons separate, empty places are skipped.
 
     A group's name and colon are read as part of its first member's display name.
     """
-    return tuple(_read_one(part) for part in split_list(value) if part.strip())
+    return tuple(_read_one(part) for part in split_list(value)[:_MANY] if part.strip())
 
 
 def read_originators(value: bytes) -> tuple[Mailbox, ...]:
@@ -50,7 +56,7 @@ def read_originators(value: bytes) -> tuple[Mailbox, ...]:
             waiting = b""
     if waiting.strip():
         parts.append(waiting)
-    return tuple(_read_one(part) for part in parts)
+    return tuple(_read_one(part) for part in parts[:_MANY])
 
 
 def split_list(value: bytes) -> list[bytes]:
@@ -58,6 +64,8 @@ def split_list(value: bytes) -> list[bytes]:
 
     If one of these is never closed, the rest of the value counts as one part.
     """
+    if _PLAIN.match(value):
+        return value.replace(b";", b",").split(b",")
     parts, start, depth, quoted, angle, skip = [], 0, 0, False, False, -1
     for found in _SPECIAL.finditer(value):
         place, char = found.start(), found[0]
@@ -86,7 +94,7 @@ def has_group(value: bytes) -> bool:
     """Whether a list holds a group (`name: a, b;`): a colon outside quotation marks, comments and brackets."""
     if b":" not in value:
         return False
-    bare = re.sub(rb'"(?:[^"\\]|\\.)*"|<[^<>]*>', b"", value)
+    bare = re.sub(rb"<[^<>]*>", b"", _QUOTED.sub(b"", value))
     return b":" in _without_comments(bare)[0]
 
 
@@ -119,7 +127,7 @@ def _address(text: bytes) -> Address | None:
 
 def _angle(text: bytes) -> int:
     """The place of the bracket that opens the address: the last one outside quotation marks, else the last one."""
-    masked = re.sub(rb'"(?:[^"\\]|\\.)*"', lambda found: b'"' * len(found[0]), text)
+    masked = _QUOTED.sub(lambda found: b'"' * len(found[0]), text)
     place = masked.rfind(b"<")
     if place >= 0:
         return place
@@ -155,13 +163,7 @@ def _without_comments(text: bytes) -> tuple[bytes, bytes]:
 
 def is_phrase(text: bytes) -> bool:
     """Whether these octets may stand as a display name as they are (periods and 8-bit octets included)."""
-    place = 0
-    while place < len(text):
-        word = _WORD.match(text, place)
-        if not word:
-            return False
-        place = word.end()
-    return True
+    return _PHRASE.match(text) is not None
 
 
 def _phrase_of(text: bytes) -> bytes:
@@ -170,9 +172,9 @@ def _phrase_of(text: bytes) -> bytes:
 
 def display(phrase: bytes) -> bytes:
     """A display name that any parser takes: as it stands if it may, else quoted, else as encoded-words (RFC 2047)."""
-    flat = re.sub(rb"[ \t\r\n]+", b" ", phrase).strip()
+    flat = re.sub(rb"[ \t\r\n]+", b" ", phrase[:_LONGEST_PHRASE]).strip()
     if flat.isascii() and is_phrase(flat) and not _overlong(flat):
-        return flat if b"." not in re.sub(rb'"(?:[^"\\]|\\.)*"', b"", flat) else quoted(flat.decode())
+        return flat if b"." not in _QUOTED.sub(b"", flat) else quoted(flat.decode())
     return quoted(_plain(flat))
 
 

@@ -4,13 +4,17 @@ Providers compare the envelope sender, the From field or both with the account t
 `root@nas`.  What may stay stays octet for octet.  Pure.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from relay.mail.address import Address
+from relay.mail.address import Address, is_public
 from relay.mail.mailbox import Mailbox, display, encoded, fold, has_group, quoted, read_mailboxes, read_originators, split_list
 from relay.mail.message import Field, Message
+
+_PUBLIC = re.compile(rb"[^\"()<>,;:@\\]*<?[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]+\.([A-Za-z]{2,20})>?[ \t]*\Z")
+_LONGEST_ORIGINAL = 8000  # octets of an old From that are kept
 
 
 class Rewrite(Enum):
@@ -188,7 +192,7 @@ def _original(fields: list[Field], olds: list[Field]) -> list[Field]:
     """The From field as it was, under a name that no upstream judges."""
     if not olds or any(field.name == "x-original-from" for field in fields):
         return []
-    value = b", ".join(b" ".join(field.value.split()) for field in olds)
+    value = b", ".join(b" ".join(field.value.split()) for field in olds)[:_LONGEST_ORIGINAL]
     if not value:
         return []
     printable = all(32 <= octet < 127 for octet in value)
@@ -262,5 +266,8 @@ def _mended_recipients(field: Field, notes: list[str]) -> Field:
 
 
 def _lan_only(part: bytes) -> Mailbox | None:
+    fine = _PUBLIC.match(part) if len(part) < 300 else None
+    if fine and is_public("a." + fine[1].decode()):
+        return None  # almost every recipient; a device may name thousands
     boxes = read_mailboxes(part)
     return boxes[0] if boxes and boxes[0].address and not boxes[0].address.public else None
