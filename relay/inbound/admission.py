@@ -119,11 +119,11 @@ def expand(address: Address, recipients: Recipients) -> tuple[Address, ...] | Re
         targets = None if key in seen else _alias(one, recipients)
         seen.add(key)
         if targets:
-            waiting.extend(targets)
+            waiting.extendleft(reversed(targets))
         elif one.qualified:
-            found[one.key] = one
+            found.setdefault(one.key, one)
         elif recipients.default_domain:
-            waiting.append(Address(one.local, recipients.default_domain))
+            waiting.appendleft(Address(one.local, recipients.default_domain))
         else:
             text = f"{one.local!r} has no domain; set recipients.default_domain or an alias for it"
             return Reply(550, "5.1.1", text)

@@ -78,15 +78,25 @@ def rcpt_argument(argument: str) -> tuple[tuple[Address, ...], tuple[str, ...]]:
     More than one path comes of devices whose single field was filled with a list: `TO:<a@b, c@d>`.
     """
     path, _, quirks = _path_and_parameters("TO", argument)
+    parts = [part for part in re.split(r"[,;]", path) if part.strip("<> \t")]
+    several = len(parts) > 1
+    if several and all("@" in part for part in parts) and (found := _all_of(parts)):
+        return found, (*quirks, "several recipients in one RCPT")
     try:
         one = parse_path(path)
         return ((one,) if one else ()), quirks
     except BadAddress:
-        several = [part for part in re.split(r"[,;]", path) if part.strip("<> \t")]
-        if len(several) < 2:
-            raise
-        parsed = tuple(found for part in several if (found := parse_path(part)))
-        return parsed, (*quirks, "several recipients in one RCPT")
+        if several and (found := _all_of(parts)):
+            return found, (*quirks, "several recipients in one RCPT")
+        raise
+
+
+def _all_of(parts: list[str]) -> tuple[Address, ...]:
+    """The addresses of a list, if each part is one; else none (a source route or a name has commas too)."""
+    try:
+        return tuple(found for part in parts if (found := parse_path(part)))
+    except BadAddress:
+        return ()
 
 
 def _path_and_parameters(keyword: str, argument: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
