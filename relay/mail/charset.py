@@ -4,7 +4,7 @@ import codecs
 import re
 from collections.abc import Iterable, Sequence
 
-_ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
+ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
 
@@ -14,7 +14,7 @@ def decode(octets: bytes, charset: str) -> str:
 
 
 def _decode(octets: bytes, charset: str) -> str:
-    if _ESCAPED.search(octets):
+    if ESCAPED.search(octets):
         try:
             return octets.decode("iso2022_jp_ext")
         except UnicodeDecodeError:
@@ -31,12 +31,12 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     """The one charset that explains all pieces of raw text, header fields and body text together."""
     ballots = [piece for piece in pieces if not piece.isascii()]
     for name in ("utf-8", *fallback):
-        if all(_fits(piece, name) for piece in ballots):
+        if all(fits(piece, name) for piece in ballots):
             return codecs.lookup(name).name
     return "cp1252"
 
 
-def _fits(octets: bytes, name: str) -> bool:
+def fits(octets: bytes, name: str) -> bool:
     try:
         octets.decode(name)
     except (UnicodeDecodeError, LookupError):

@@ -90,17 +90,20 @@ def repair_long_lines(fields: Fields, case: Case) -> Change:
     """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures)."""
     return _each(
         fields,
-        lambda field: _folded(field) if len(field.raw) > LINE_LIMIT and _LONG.search(field.raw) else field,
+        folded,
         "folded header lines of more than 998 octets",
     )
 
 
-def _folded(field: Field) -> Field:
+def folded(field: Field) -> Field:
+    """The field with no line over 998 octets; itself if it has none."""
+    if len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw):
+        return field
     text = re.sub(rb"[\r\n]+", b"", field.value).decode("ascii", "replace")
     label = field.label
-    folded = fold(label, _loosened(field.name, text))
-    if not _LONG.search(folded):
-        return Field(folded)
+    lines = fold(label, _loosened(field.name, text))
+    if not _LONG.search(lines):
+        return Field(lines)
     if field.name in _SIGNATURES:
         return Field(_hard_fold(label, text))
     if field.name in _STRUCTURED:

@@ -89,10 +89,8 @@ def repair_singletons(fields: Fields, case: Case) -> Change:
     for name in doubled:
         same = [field for field in fields if field.name == name]
         if name in _MERGED:
-            value = ", ".join(
-                spelled for field in same for spelled in [decode(field.value, case.charset).strip(" ,;")] if spelled
-            )
-            new = Field(same[0].label.encode() + b": " + value.encode("utf-8", "replace") + b"\r\n")
+            value = b", ".join(said for field in same if (said := field.value.strip(b" \t,;")))
+            new = Field(same[0].label.encode() + b": " + value + b"\r\n")
         else:
             new = next((field for field in same if field.value and _meant(field)), same[0])
         place = next(place for place, field in enumerate(fields) if field.name == name)

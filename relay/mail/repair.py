@@ -3,14 +3,14 @@
 RFC 6409 s8 and RFC 5321 s6.4 allow it to the first server on a message's way.  What is right stays octet for octet.  Pure.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from relay.mail.charset import vote
+from relay.mail.body import charset_of, examine, mend
 from relay.mail.circumstances import Case, Change, Circumstances, Fields
 from relay.mail.fieldtext import repair_blank_folds, repair_controls, repair_false_label, repair_long_lines, repair_raw_text
 from relay.mail.head import read_head
-from relay.mail.lines import blocks, crlf
 from relay.mail.message import Message, Rest
 from relay.mail.originator import repair_date, repair_from, repair_message_id
 from relay.mail.policy import RepairPolicy
@@ -19,11 +19,14 @@ from relay.mail.trace import received
 
 __all__ = ["Circumstances", "Repaired", "repair"]
 
-REPAIRS: tuple[Callable[[Fields, Case], Change], ...] = (
-    repair_controls,
-    repair_blank_folds,
-    repair_private,
-    repair_singletons,
+_SIGNED = re.compile(rb";h=([A-Za-z0-9:_-]+)", re.IGNORECASE)
+
+Repair = Callable[[Fields, Case], Change]
+
+FIRST: tuple[Repair, ...] = (repair_controls, repair_blank_folds, repair_private, repair_singletons)
+"""What must be done before the body is looked at, since it decides what the header says of it."""
+
+THEN: tuple[Repair, ...] = (
     repair_date,
     repair_message_id,
     repair_from,
@@ -34,42 +37,53 @@ REPAIRS: tuple[Callable[[Fields, Case], Change], ...] = (
     repair_false_label,
     repair_long_lines,
 )
+"""What needs the charset that header and text voted for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
     """The mended message and what was done to it, in plain words and in order.
 
-    `eight_bit`: some octet is over 127.  `size` counts octets.
+    `eight_bit`: some octet is over 127.  `size` counts octets.  `utf8`: the header has an address that only
+    SMTPUTF8 can carry.
     """
 
     message: Message
     notes: tuple[str, ...]
     eight_bit: bool
     size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Mended:
-    body: Iterable[bytes]
-
-    def __iter__(self) -> Iterator[bytes]:
-        for block in blocks(self.body):
-            yield crlf(block.replace(b"\0", b""))
+    utf8: bool = False
 
 
 def repair(content: Iterable[bytes], about: Circumstances, policy: RepairPolicy) -> Repaired:
     """Mends the message and puts our Received field in front; `content` is read several times, never kept whole."""
     head = read_head(content)
-    case = Case(
-        about, policy, charset=vote((field.value for field in head.fields), policy.fallback_charset), headless=head.missing
-    )
-    fields, notes = head.fields, list(head.notes)
-    for step in REPAIRS:
+    case = Case(about, policy, sealed=_sealed(head.fields), headless=head.missing)
+    fields, notes = _apply(FIRST, head.fields, case, head.notes)
+    examined = examine(fields, Rest(content, head.length))
+    charset = charset_of(examined, fields, policy.fallback_charset)
+    mended = mend(examined, fields, charset, signed=bool(case.sealed))
+    fields, notes = _apply(THEN, mended.fields, replace(case, charset=charset), (*notes, *mended.notes))
+    trace = received(about.queue_id, about.accepted_at, case.host, about.origin, hide_client=policy.hide_client)
+    message = Message((trace, *fields), b"\r\n", mended.body)
+    size = len(message.head) + mended.size if mended.size >= 0 else message.size
+    raw_header = not message.head.isascii()
+    return Repaired(message, notes, mended.eight_bit or raw_header, size, utf8=raw_header)
+
+
+def _apply(repairs: Iterable[Repair], fields: Fields, case: Case, notes: tuple[str, ...]) -> Change:
+    for step in repairs:
         fields, said = step(fields, case)
         notes += said
-    trace = received(about.queue_id, about.accepted_at, case.host, about.origin, hide_client=policy.hide_client)
-    body = _Mended(Rest(content, head.length))
-    message = Message((trace, *fields), b"\r\n", body)
-    eight_bit = any(not block.isascii() for block in body)
-    return Repaired(message, tuple(notes), eight_bit, message.size)
+    return fields, notes
+
+
+def _sealed(fields: Fields) -> frozenset[str]:
+    """The names of the fields that DKIM signatures cover (RFC 6376 s3.5, h=); empty if there is no signature."""
+    names: set[str] = set()
+    for field in fields:
+        if field.name == "dkim-signature":
+            names.add(field.name)
+            match = _SIGNED.search(re.sub(rb"\s+", b"", field.value))
+            names.update(match[1].decode("ascii", "replace").lower().split(":") if match else ())
+    return frozenset(names)

@@ -1,0 +1,123 @@
+"""A body as repair leaves it: true labels, sendable octets, delimiters that close.  RFC 6409 s8.4, RFC 2046 s5.1.  Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from relay.mail.charset import vote
+from relay.mail.circumstances import Fields
+from relay.mail.labels import is_doubtful
+from relay.mail.lines import blocks
+from relay.mail.message import Field
+from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
+from relay.mail.plan import PartPlan, Recode, Terms, plan
+from relay.mail.survey import Survey, survey
+from relay.mail.transfer import Body, mime_fields, with_mime_fields
+from relay.mail.words import LINE_LIMIT
+
+_CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,200}?)(?:--)?[ \t]*(?=[\r\n]|\Z)")
+_CANDIDATES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """The header with its MIME fields mended, the body to send, its size in octets (-1: not counted), and the notes."""
+
+    fields: Fields
+    body: Iterable[bytes]
+    size: int
+    eight_bit: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A body after one reading (two, if its boundary had to be looked for)."""
+
+    source: Iterable[bytes]
+    top: ContentType
+    seen: Survey
+    notes: tuple[str, ...] = ()
+
+
+def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
+    """Reads the body; a multipart that never begins gets the boundary that its lines show, or is text after all (M45)."""
+    said = mime_fields(fields)
+    top = content_type(said)
+    seen = survey(said, top, source)
+    if not top.multipart or seen.opened:
+        return Examined(source, top, seen)
+    found = next(field for field in said if field.name == "content-type")
+    boundary = _boundary_in(source)
+    if boundary:
+        value = with_param(found.value, "boundary", boundary.decode("latin-1"))
+        note = "took the boundary from the body: Content-Type " + ("names another" if top.boundary else "names none")
+    else:
+        value = b"text/plain"
+        note = "made Content-Type text/plain: there are no parts in this multipart"
+    new = Field(b"Content-Type: " + value + b"\r\n")
+    said = tuple(new if field.name == "content-type" else field for field in said)
+    top = content_type(said)
+    return Examined(source, top, survey(said, top, source), (note,))
+
+
+def _boundary_in(source: Iterable[bytes]) -> bytes:
+    """The first `--x` line that comes again; b"" if none does."""
+    seen: set[bytes] = set()
+    last = b""
+    for block in blocks(source):
+        for match in _CANDIDATE.finditer(last + block):
+            if match[1].strip(b"- ") and match[1] in seen:
+                return match[1].rstrip()
+            if len(seen) < _CANDIDATES:
+                seen.add(match[1])
+        last = block[-1:]
+    return b""
+
+
+def charset_of(examined: Examined, fields: Fields, fallback: tuple[str, ...]) -> str:
+    """The vote of raw header text and of text parts that do not say, or say falsely, what they are in."""
+    pieces = [field.value for field in fields if not field.raw.isascii()]
+    for part in examined.seen.parts.values():
+        if part.kind.text and part.eight_bit and is_doubtful(part):
+            pieces.append(part.sample)
+        if part.number:
+            pieces += [field.value for field in part.fields if not field.raw.isascii()]
+    return vote(pieces, fallback)
+
+
+def mend(examined: Examined, fields: Fields, charset: str, *, signed: bool) -> Mended:
+    """Carries out what the facts demand; a right body is handed on as it came."""
+    seen = examined.seen
+    plans, said = plan(seen, Terms(charset=charset, signed=signed))
+    notes = (*examined.notes, *said, *_notes(seen))
+    mended = with_mime_fields(fields, plans[0].fields)
+    if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
+        notes = (*notes, "added MIME-Version: the message has MIME fields")
+    between = seen.between.longest > LINE_LIMIT
+    eight_bit = any(planned.eight_bit for planned in plans.values()) or (seen.between.eight_bit and not between)
+    if not between and _is_right(seen, plans):
+        return Mended(mended, examined.source, seen.size, eight_bit, notes)
+    body = Body(examined.source, examined.top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between)
+    return Mended(mended, body, -1, eight_bit, notes)
+
+
+def _is_right(seen: Survey, plans: Mapping[int, PartPlan]) -> bool:
+    if seen.bare_ends or seen.nul or seen.missing or seen.glued or not seen.ends_with_line:
+        return False
+    if any(ascii_boundary(part.kind.boundary) != part.kind.boundary for part in seen.parts.values()):
+        return False
+    return all(planned.recode is Recode.KEEP and not (number and planned.changed) for number, planned in plans.items())
+
+
+def _notes(seen: Survey) -> tuple[str, ...]:
+    notes = []
+    if seen.bare_ends:
+        notes.append("made every line end CRLF: the device sent others")
+    if seen.nul:
+        notes.append("removed NUL octets")
+    if seen.missing:
+        notes.append("added a closing boundary: the device left a multipart open")
+    if seen.glued:
+        notes.append("put a boundary on a line of its own")
+    return tuple(notes)

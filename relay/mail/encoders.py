@@ -1,0 +1,110 @@
+"""Transfer encodings as streams: octets in, lines of at most 76 characters out.  RFC 2045 s6.7, s6.8.  Pure."""
+
+import re
+from binascii import b2a_base64, b2a_qp
+from typing import Protocol
+
+_SPACE = b" \t\r\n"
+_NOT_ASCII = bytes(range(128, 256))
+_WRAP = re.compile(rb"[^\n]{76}")
+_FOREIGN = re.compile(rb"[\x80-\xff]")
+_QP_UNIT = re.compile(rb"(?:=[0-9A-Fa-f]{2}|[^\r\n]){1,70}")
+
+
+class Encoder(Protocol):
+    """Takes a part's octets in blocks that never split a line end (but may split long lines)."""
+
+    def feed(self, block: bytes) -> bytes: ...
+
+    def close(self) -> bytes:
+        """The rest; the last line goes without its line end, which belongs to what follows."""
+        ...
+
+
+class Base64:
+    """Any octets as base64."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._lines = _Lines()
+
+    def feed(self, block: bytes) -> bytes:
+        octets = self._held + block
+        end = len(octets) - len(octets) % 57
+        self._held = octets[end:]
+        return self._lines.wrap(b2a_base64(octets[:end], newline=False)) if end else b""
+
+    def close(self) -> bytes:
+        return self._lines.wrap(b2a_base64(self._held, newline=False)) if self._held else b""
+
+
+class Rewrap:
+    """Base64 in lines that are too long: the same characters in new lines, foreign octets left out (RFC 2045 s6.8)."""
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._lines = _Lines()
+
+    def feed(self, block: bytes) -> bytes:
+        octets = self._held + block.translate(None, _SPACE + _NOT_ASCII)
+        end = len(octets) - len(octets) % 76
+        self._held = octets[end:]
+        return self._lines.wrap(octets[:end]) if end else b""
+
+    def close(self) -> bytes:
+        return self._lines.wrap(self._held) if self._held else b""
+
+
+class _Lines:
+    """Puts characters in lines of 76; every line but the first begins with the CRLF of the one before."""
+
+    def __init__(self) -> None:
+        self._lead = b""
+
+    def wrap(self, octets: bytes) -> bytes:
+        lines = [octets[place : place + 76] for place in range(0, len(octets), 76)]
+        wrapped = self._lead + b"\r\n".join(lines)
+        self._lead = b"\r\n"
+        return wrapped
+
+
+class QuotedPrintable:
+    """Text as quoted-printable; its line ends stay line ends."""
+
+    def __init__(self) -> None:
+        self._soft = b""
+
+    def feed(self, block: bytes) -> bytes:
+        coded = b2a_qp(block, quotetabs=False, istext=True)
+        if b"\r\n" not in block:
+            coded = coded.replace(b"\n", b"\r\n")
+        out = self._soft + coded
+        # a piece of a long line goes on in the next block
+        self._soft = b"" if block.endswith(b"\n") else b"=\r\n"
+        return out
+
+    def close(self) -> bytes:
+        return b""
+
+
+class MendedQuotedPrintable:
+    """Quoted-printable with raw 8-bit octets or over-long lines in it, made what it says it is."""
+
+    def __init__(self) -> None:
+        self._soft = b""
+
+    def feed(self, block: bytes) -> bytes:
+        octets = _FOREIGN.sub(lambda match: b"=%02X" % match[0][0], block)
+        lines = [_soft_wrapped(line) for line in octets.split(b"\r\n")]
+        out = self._soft + b"\r\n".join(lines)
+        self._soft = b"" if block.endswith(b"\n") else b"=\r\n"
+        return out
+
+    def close(self) -> bytes:
+        return b""
+
+
+def _soft_wrapped(line: bytes) -> bytes:
+    if len(line) <= 76:
+        return line
+    return b"=\r\n".join(_QP_UNIT.findall(line))

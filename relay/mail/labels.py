@@ -1,0 +1,74 @@
+"""Whether a text part says truly which charset it is in, and what it should say.  RFC 2046 s4.1.2.  Pure."""
+
+import codecs
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from quopri import decodestring
+
+from relay.mail.charset import ESCAPED, fits
+from relay.mail.survey import Part
+
+_NOTHING = frozenset(
+    {"", "us-ascii", "ascii", "ansi_x3.4-1968", "646", "7bit", "8bit", "default", "unknown", "unknown-8bit", "none"}
+)
+_JAPANESE = frozenset({"cp932", "euc_jp", "shift_jis"})
+_LABELS = {"cp932": "Shift_JIS", "euc_jp": "EUC-JP", "cp1252": "windows-1252", "iso8859-1": "iso-8859-1"}
+_MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
+_WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+_C1 = re.compile(rb"[\x80-\x9f]")
+
+
+def label_for(part: Part, voted: str) -> str:
+    """The charset that a text part should be said to be in; "" if its label may stay."""
+    octets = _sample(part)
+    said = part.kind.charset
+    if octets.isascii():
+        if ESCAPED.search(octets) and said in _NOTHING and fits(octets, "iso2022_jp_ext"):
+            return "ISO-2022-JP"
+        return "us-ascii" if part.kind.said and "charset" in part.kind.params and not said else ""
+    if said not in _NOTHING and _is_known(said) and not _is_false(octets, said):
+        return ""
+    guess = "utf-8" if fits(octets, "utf-8") else voted
+    if _is_known(said) and said not in _NOTHING and guess not in _JAPANESE | {"utf-8"}:
+        return ""
+    return _LABELS.get(guess, guess)
+
+
+def _sample(part: Part) -> bytes:
+    """How the text begins, decoded from its transfer encoding, cut after the last whole line if there are several."""
+    octets = part.sample
+    whole = part.size <= len(octets)
+    if part.encoding == "base64":
+        characters = re.sub(rb"[^A-Za-z0-9+/]", b"", octets)
+        try:
+            octets = a2b_base64(characters[: len(characters) // 4 * 4])
+        except Base64Error:
+            return b""
+    elif part.encoding == "quoted-printable":
+        octets = decodestring(octets)
+    return octets if whole else octets[: octets.rfind(b"\n") + 1] or octets[:-4]
+
+
+def _is_known(name: str) -> bool:
+    try:
+        b" ".decode(name)
+    except (LookupError, ValueError):
+        return False
+    return True
+
+
+def _is_false(octets: bytes, said: str) -> bool:
+    """Whether a label is surely wrong: UTF-8 or Shift_JIS sold as Latin-1 or the like, or octets that it cannot have."""
+    name = codecs.lookup(said).name
+    if name in ("iso8859-1", "cp1252", "iso8859-15"):
+        if (len(_WIDE.findall(octets)) > 1 or len(_MULTIBYTE.findall(octets)) > 2) and fits(octets, "utf-8"):
+            return True
+        return name != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932")
+    return name in ("utf-8", "iso2022_jp", "euc_jp", "shift_jis", "cp932") and not fits(octets, name)
+
+
+def is_doubtful(part: Part) -> bool:
+    """Whether the part's text has a say in the vote: its label is missing, unknown or surely wrong."""
+    said = part.kind.charset
+    return said in _NOTHING or not _is_known(said) or _is_false(_sample(part), said)

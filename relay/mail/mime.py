@@ -1,0 +1,157 @@
+"""MIME fields: read tolerantly, written exactly.  RFC 2045 s5 and s6, RFC 2046 s5.1, RFC 2231.  Pure."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from relay.mail.message import Field
+
+IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
+_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
+_LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")
+_PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("(?:[^"\\]|\\.)*"?|[^;]*)')
+_BARE = re.compile(rf"{_ATOM}\Z")
+_MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
+_ENCODING_NAMES = {
+    **dict.fromkeys(("7-bit", "7 bit", "us-ascii", "ascii", "none", "text"), "7bit"),
+    **dict.fromkeys(("8-bit", "8 bit", "utf-8", "utf8", "raw"), "8bit"),
+    **dict.fromkeys(("base-64", "base 64", "b64"), "base64"),
+    **dict.fromkeys(("quoted_printable", "quotedprintable", "quoted printable", "qp"), "quoted-printable"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ContentType:
+    """`kind` is `type/subtype` in lower case, "" if there is none that can be read; `params` as latin-1 text.
+
+    `said`: there was a Content-Type field at all.
+    """
+
+    kind: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    said: bool = False
+
+    @property
+    def text(self) -> bool:
+        """Text, or what a reader takes for text because nothing was said (RFC 2045 s5.2)."""
+        return self.kind.startswith("text/") or not self.kind
+
+    @property
+    def multipart(self) -> bool:
+        return self.kind.startswith("multipart/")
+
+    @property
+    def boundary(self) -> bytes:
+        """The boundary, b"" if this is no multipart or none is given; RFC 2046 wants 1 to 70 octets, more is taken."""
+        value = self.params.get("boundary", "").rstrip().encode("latin-1") if self.multipart else b""
+        return value if len(value) <= 500 else b""
+
+    @property
+    def charset(self) -> str:
+        return self.params.get("charset", "").strip().split(" ")[0].strip("'\"").lower()
+
+
+def content_type(fields: Iterable[Field]) -> ContentType:
+    """What the first Content-Type field says."""
+    found = next((field for field in fields if field.name == "content-type"), None)
+    return read_content_type(found.value) if found else ContentType()
+
+
+def read_content_type(value: bytes) -> ContentType:
+    text = value.decode("latin-1")
+    match = _KIND.match(text) or _LOOSE_KIND.match(text)
+    kind = f"{match[1]}/{match[2]}".lower() if match else ""
+    return ContentType(kind, dict(_params(text)), said=True)
+
+
+def _params(text: str) -> Iterable[tuple[str, str]]:
+    seen: set[str] = set()
+    for name, value in _PARAM.findall(text[:8000]):
+        if name.lower() not in seen:
+            seen.add(name.lower())
+            yield name.lower(), _unquoted(value)
+
+
+def _unquoted(value: str) -> str:
+    bare = value.strip()
+    if bare.startswith('"'):
+        return re.sub(r"\\(.)", r"\1", bare[1:-1] if len(bare) > 1 and bare.endswith('"') else bare[1:])
+    return bare
+
+
+def transfer_encoding(fields: Iterable[Field]) -> str:
+    """The Content-Transfer-Encoding in lower case, under its proper name where it was meant; "" if there is none."""
+    found = next((field for field in fields if field.name == "content-transfer-encoding"), None)
+    if found is None:
+        return ""
+    word = re.sub(rb"\([^()]*\)", b"", found.value).decode("latin-1").strip().strip("\"';,").lower()
+    return _ENCODING_NAMES.get(word, word)
+
+
+def is_misread(value: bytes) -> bool:
+    """Whether readers would disagree about the boundary: blanks or specials in it, and no quotation marks."""
+    for name, said in _PARAM.findall(value.decode("latin-1")):
+        if name.lower() == "boundary":
+            return not said.strip().startswith('"') and _MISREAD.search(said.strip()) is not None
+    return False
+
+
+def with_param(value: bytes, name: str, new: str) -> bytes:
+    """The field's value with this parameter set; the others stay as they are written."""
+    text = value.decode("latin-1").rstrip().rstrip(";").rstrip()
+    for match in _PARAM.finditer(text):
+        if match[1].lower() == name:
+            return f"{text[: match.start()]}; {match[1]}={quoted(new)}{text[match.end() :]}".encode("latin-1")
+    return f"{text}; {name}={quoted(new)}".encode("latin-1")
+
+
+def ascii_boundary(boundary: bytes) -> bytes:
+    """The boundary itself, or one in ASCII that stands for it."""
+    if re.fullmatch(rb"[ -~]*", boundary):
+        return boundary
+    return b"=_" + boundary.hex().encode()[:60]
+
+
+def quoted(value: str) -> str:
+    """A parameter's value as a token, or in quotation marks if it must be."""
+    if _BARE.match(value):
+        return value
+    return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def with_ascii_params(value: bytes, texts: Mapping[str, str]) -> bytes:
+    """The value with these parameters' texts said by RFC 2231, `name*=utf-8''...`, beside an ASCII likeness."""
+    text = value.decode("latin-1")
+    first, *_ = text.partition(";")
+    pieces = ["".join(char for char in first.strip() if char.isascii())]
+    for name, said in _params(text):
+        label = "".join(char for char in name if char.isascii())
+        meant = texts.get(name, said)
+        if meant.isascii():
+            pieces.append(f"{label}={quoted(meant)}")
+            continue
+        pieces.append(f"{label}={quoted(_likeness(meant))}")
+        pieces += _extended(label, meant)
+    return ";\r\n\t".join(pieces).encode("ascii", "replace")
+
+
+def _extended(name: str, text: str) -> list[str]:
+    coded = "utf-8''" + quote(text, safe="")
+    if len(coded) <= 66:
+        return [f"{name}*={coded}"]
+    pieces: list[str] = [""]
+    for unit in re.findall(r"%[0-9A-F]{2}|.", coded):
+        if len(pieces[-1]) + len(unit) > 60:
+            pieces.append("")
+        pieces[-1] += unit
+    return [f"{name}*{place}*={piece}" for place, piece in enumerate(pieces)]
+
+
+def _likeness(text: str) -> str:
+    stem, dot, extension = text.rpartition(".")
+    if not dot or not extension.isascii():
+        stem, dot, extension = text, "", ""
+    return "".join(char if char.isascii() and char.isprintable() else "_" for char in stem) + dot + extension

@@ -1,0 +1,231 @@
+"""What has to be done to each part of a body, decided from facts alone.  RFC 6409 s8.4, RFC 2045 s6, RFC 2046 s4.1.2.  Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from relay.mail.charset import decode
+from relay.mail.fieldtext import folded
+from relay.mail.labels import label_for
+from relay.mail.message import Field
+from relay.mail.mime import ascii_boundary, is_misread, read_content_type, transfer_encoding, with_ascii_params, with_param
+from relay.mail.survey import Part, Survey
+from relay.mail.words import LINE_LIMIT, decode_words, encode_text, fold
+
+
+class Recode(Enum):
+    """How a part's octets are written anew."""
+
+    KEEP = "keep"
+    QUOTED = "quoted-printable"
+    BASE64 = "base64"
+    RAW_BASE64 = "base64 of the octets as they came"
+    REWRAP = "base64 in shorter lines"
+    MEND_QUOTED = "quoted-printable made right"
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """The part's fields (b"" names none changed: `changed` tells) and its encoding from now on."""
+
+    fields: tuple[Field, ...]
+    changed: bool
+    recode: Recode = Recode.KEEP
+    eight_bit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms the body goes on: may it have 8-bit octets, what raw text is in, is a signature over all of it."""
+
+    eight_bit_allowed: bool = True
+    charset: str = "utf-8"
+    signed: bool = False
+    only_transport: bool = False
+
+
+_CODED = ("base64", "quoted-printable")
+
+
+def plan(seen: Survey, terms: Terms) -> tuple[Mapping[int, PartPlan], tuple[str, ...]]:
+    """A plan for every part, and the notes."""
+    notes: dict[str, None] = {}
+    plans = {number: _plan_part(part, seen, terms, notes) for number, part in seen.parts.items()}
+    return plans, tuple(notes)
+
+
+def _plan_part(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -> PartPlan:
+    if part.container:
+        return _plan_container(part, seen, terms, notes)
+    recode = _recode(part, terms)
+    still_eight_bit = part.eight_bit and recode is Recode.KEEP
+    fields = part.fields
+    sealed = (part.sealed or terms.signed) and recode is Recode.KEEP
+    if not sealed:
+        if not terms.only_transport or recode is not Recode.KEEP:
+            fields = _with_charset(part, fields, terms, notes)
+        fields = _with_encoding(part, fields, recode, notes, still_eight_bit=still_eight_bit)
+    fields = _with_sendable_fields(part, fields, terms, notes)
+    _note_recode(recode, part, terms, notes)
+    return PartPlan(fields, fields != part.fields, recode, still_eight_bit)
+
+
+def _recode(part: Part, terms: Terms) -> Recode:
+    """Whether the octets can go as they are; if not, how."""
+    too_long = part.longest > LINE_LIMIT
+    unsendable = too_long or (part.eight_bit and not terms.eight_bit_allowed)
+    sealed = part.sealed or terms.signed
+    if part.encoding == "base64":
+        return Recode.REWRAP if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
+    if part.encoding == "quoted-printable":
+        return Recode.MEND_QUOTED if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
+    if not part.kind.text:
+        octets = part.nul or (part.encoding == "binary" and (part.eight_bit or part.bare_ends or too_long))
+        return Recode.RAW_BASE64 if octets else Recode.BASE64 if unsendable else Recode.KEEP
+    if not unsendable:
+        return Recode.KEEP
+    foreign = sum(octet > 127 for octet in part.sample[:4096])
+    return Recode.BASE64 if foreign * 3 > len(part.sample[:4096]) else Recode.QUOTED
+
+
+def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]) -> tuple[Field, ...]:
+    """Text says the charset it is in (RFC 2046 s4.1.2): a missing, unknown or false label is replaced by a guess.
+
+    A Content-Type that cannot be read becomes text/plain, or application/octet-stream for encoded octets.
+    """
+    old = next((field for field in fields if field.name == "content-type"), None)
+    value = old.value if old else b""
+    if old and not part.kind.kind:
+        kind = (
+            b"application/octet-stream"
+            if part.encoding == "base64" and not value.lower().startswith(b"text")
+            else b"text/plain"
+        )
+        notes[f"made Content-Type {kind.decode()}: {_shown(value)} is none"] = None
+        value = kind + (
+            b"; charset=" + part.kind.charset.encode("latin-1") if part.kind.charset and kind == b"text/plain" else b""
+        )
+    label = label_for(part, terms.charset) if part.kind.text else ""
+    if label and value.startswith(b"application/"):
+        label = ""
+    if label:
+        said = f"named the charset {label}: " + (
+            f"the device said {part.kind.charset}" if part.kind.charset else "the device named none"
+        )
+        notes[said] = None
+        value = with_param(value or b"text/plain", "charset", label)
+    elif not old and part.number == 0 and part.longest > LINE_LIMIT:
+        value = b"text/plain; charset=us-ascii"
+    if not value or (old and value == old.value):
+        return fields
+    return _set(fields, "Content-Type", value)
+
+
+def _with_encoding(
+    part: Part, fields: tuple[Field, ...], recode: Recode, notes: dict[str, None], *, still_eight_bit: bool
+) -> tuple[Field, ...]:
+    """The Content-Transfer-Encoding says what is so (RFC 2045 s6.2); `binary` has no way through SMTP (RFC 3030)."""
+    written = next((field.value.lower() for field in fields if field.name == "content-transfer-encoding"), b"")
+    if recode in (Recode.BASE64, Recode.RAW_BASE64, Recode.REWRAP):
+        wanted = "base64"
+    elif recode in (Recode.QUOTED, Recode.MEND_QUOTED):
+        wanted = "quoted-printable"
+    elif part.encoding in _CODED:
+        wanted = part.encoding
+    elif part.encoding.startswith("x-"):
+        return fields
+    elif still_eight_bit:
+        wanted = "8bit"
+    elif written == b"8bit" or not written:
+        return fields
+    else:
+        wanted = "7bit"
+    if written == wanted.encode() or (part.encoding == wanted and re.match(rb"[a-z0-9-]+[ \t]*(?:\(|\Z)", written)):
+        return fields
+    if recode is Recode.KEEP:
+        notes[f"set Content-Transfer-Encoding to {wanted}" + (f": the device said {_shown(written)}" if written else "")] = None
+    return _set(fields, "Content-Transfer-Encoding", wanted.encode())
+
+
+def _plan_container(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -> PartPlan:
+    """A multipart is 7bit, 8bit or binary (RFC 2045 s6.4), and its boundary must be read alike by all."""
+    fields = part.fields
+    sealed = part.sealed or terms.signed
+    eight_bit = seen.eight_bit and terms.eight_bit_allowed
+    written = transfer_encoding(fields)
+    wanted = "8bit" if eight_bit else "7bit"
+    false = written and (
+        written not in ("7bit", "8bit")
+        if not seen.eight_bit
+        else written not in ("7bit", "8bit", "binary") or written == "binary"
+    )
+    if not terms.eight_bit_allowed and seen.eight_bit and written in ("8bit", "binary"):
+        false = True
+    if false and (not sealed or not terms.eight_bit_allowed):
+        fields = _set(fields, "Content-Transfer-Encoding", wanted.encode())
+        if terms.eight_bit_allowed:
+            notes[f"set Content-Transfer-Encoding of a multipart to {wanted}: it cannot be {written}"] = None
+    found = next((field for field in fields if field.name == "content-type"), None)
+    boundary = ascii_boundary(part.kind.boundary).decode("ascii")
+    if found and boundary and ((is_misread(found.value) and not sealed) or boundary.encode() not in found.raw):
+        fields = _set(fields, "Content-Type", with_param(found.value, "boundary", boundary))
+        notes["wrote the boundary in quotation marks"] = None
+    fields = _with_sendable_fields(part, fields, terms, notes)
+    return PartPlan(fields, fields != part.fields)
+
+
+def _with_sendable_fields(part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]) -> tuple[Field, ...]:
+    """MIME fields in ASCII (RFC 2231, RFC 2047), without control octets and over-long lines."""
+    if all(_is_sendable(field) for field in fields):
+        return fields
+    return tuple(field if _is_sendable(field) else _sendable(field, part, terms, notes) for field in fields)
+
+
+def _is_sendable(field: Field) -> bool:
+    raw = field.raw
+    if len(raw) > LINE_LIMIT and max(map(len, raw.split(b"\r\n"))) > LINE_LIMIT:
+        return False
+    return raw.isascii() and not _CONTROL.search(raw)
+
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_PARAMETERED = ("content-type", "content-disposition")
+
+
+def _sendable(field: Field, part: Part, terms: Terms, notes: dict[str, None]) -> Field:
+    raw, value = field.raw, field.value
+    if not raw.isascii() or b"\x1b" in value:
+        notes[f"encoded raw 8-bit text in {field.label}"] = None
+        if field.name in _PARAMETERED and part.number >= 0:
+            texts: dict[str, str] = {}
+            for name, said in (part.kind.params if field.name == "content-type" else read_content_type(value).params).items():
+                octets = said.encode("latin-1")
+                if not octets.isascii() or b"\x1b" in octets:
+                    texts[name] = decode(octets, terms.charset)
+            value = with_ascii_params(value, texts)
+            raw = field.label.encode() + b": " + value + b"\r\n"
+        else:
+            raw = fold(field.label, encode_text(decode_words(decode(value, terms.charset))))
+    else:
+        notes["mended the header fields of a part"] = None
+    return folded(Field(_CONTROL.sub(b"", raw)))
+
+
+def _set(fields: tuple[Field, ...], label: str, value: bytes) -> tuple[Field, ...]:
+    new = Field(label.encode() + b": " + value + b"\r\n")
+    place = next((place for place, field in enumerate(fields) if field.name == new.name), len(fields))
+    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
+
+
+def _note_recode(recode: Recode, part: Part, terms: Terms, notes: dict[str, None]) -> None:
+    if recode is Recode.KEEP:
+        return
+    why = "lines of more than 998 octets" if part.longest > LINE_LIMIT else "8-bit octets that cannot go as they are"
+    if recode is Recode.RAW_BASE64:
+        why = "binary octets"
+    notes[f"re-encoded a part ({part.kind.kind or 'text/plain'}): {why}"] = None
+
+
+def _shown(value: bytes) -> str:
+    return repr(value[:60].decode("latin-1"))

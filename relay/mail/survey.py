@@ -1,0 +1,112 @@
+"""What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.mail.lines import crlf
+from relay.mail.message import Field
+from relay.mail.mime import ContentType, transfer_encoding
+from relay.mail.parts import BETWEEN, Delimiter, PartHead, walk
+
+_SAMPLE = 32 * 1024
+_ESCAPE = b"\x1b$"
+
+
+@dataclass(slots=True)
+class Part:
+    """Facts about one part.  `longest` octets stand in its longest line; `sample` is how its text begins.
+
+    `container`: a multipart or message/rfc822, whose octets are those of its parts.
+    """
+
+    number: int
+    fields: tuple[Field, ...]
+    kind: ContentType
+    encoding: str
+    sealed: bool = False
+    separator: bytes = b"\r\n"
+    eight_bit: bool = False
+    nul: bool = False
+    escapes: bool = False
+    longest: int = 0
+    size: int = 0
+    bare_ends: bool = False
+    container: bool = False
+    sample: bytes = b""
+
+
+@dataclass(slots=True)
+class Survey:
+    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters."""
+
+    parts: dict[int, Part]
+    between: Part
+    opened: bool = False
+    missing: int = 0
+    glued: int = 0
+    bare_ends: bool = False
+    nul: bool = False
+    ends_with_line: bool = True
+    size: int = 0
+    eight_bit: bool = False
+
+
+def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]) -> Survey:
+    """Reads the body once.  `top` says how to take it, which may differ from what the fields say."""
+    encoding = transfer_encoding(fields)
+    first = Part(0, fields, top, encoding)
+    between = Part(BETWEEN, (), ContentType(), "")
+    seen = Survey({0: first}, between)
+    first.container = bool(top.boundary) or (top.kind == "message/rfc822" and encoding not in ("base64", "quoted-printable"))
+    for event in walk(top, _counted(body, seen), base64=encoding == "base64"):
+        if isinstance(event, PartHead):
+            _enter(seen, event)
+        elif isinstance(event, Delimiter):
+            seen.opened = True
+            seen.missing += event.missing
+            seen.glued += event.glued
+        else:
+            part = between if event.number == BETWEEN else seen.parts[event.number]
+            _look(part, event.block, seen)
+    seen.eight_bit = between.eight_bit or any(part.eight_bit for part in seen.parts.values())
+    return seen
+
+
+def _counted(body: Iterable[bytes], seen: Survey) -> Iterable[bytes]:
+    both = line_feeds = returns = 0
+    last = b""
+    for block in body:
+        if block:
+            seen.size += len(block)
+            both += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
+            line_feeds += block.count(b"\n")
+            returns += block.count(b"\r")
+            last = block[-1:]
+            yield block
+    seen.ends_with_line = last in (b"\n", b"\r", b"")
+    seen.bare_ends = not both == line_feeds == returns
+
+
+def _enter(seen: Survey, event: PartHead) -> None:
+    part = Part(event.number, event.fields, event.kind, transfer_encoding(event.fields), event.sealed, event.separator)
+    encoded = part.encoding in ("base64", "quoted-printable")
+    part.container = bool(event.kind.boundary) or (event.kind.kind == "message/rfc822" and not encoded)
+    seen.parts[event.number] = part
+
+
+def _look(part: Part, block: bytes, seen: Survey) -> None:
+    clean = crlf(block)
+    if clean is not block:
+        part.bare_ends = True
+    if b"\0" in clean:
+        part.nul = seen.nul = True
+        clean = clean.replace(b"\0", b"")
+    part.size += len(block)
+    if not clean.isascii():
+        part.eight_bit = True
+    if not part.escapes and _ESCAPE in clean:
+        part.escapes = True
+    if len(clean) > part.longest:
+        part.longest = max(part.longest, *map(len, clean.split(b"\r\n")))
+    if len(part.sample) < _SAMPLE and part.kind.text:
+        part.sample += clean[: _SAMPLE - len(part.sample)]
