@@ -11,7 +11,7 @@ from relay.cli.main import FINE, PROBLEM, USAGE
 
 
 def call(asked: argparse.Namespace) -> int:
-    from relay.control.explaining import Sample, explain
+    from relay.cli.explaining import Sample, explain
     from relay.mail.address import BadAddress, parse_path
 
     config = configured(asked)
