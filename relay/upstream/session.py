@@ -9,16 +9,20 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import cast
 
 import aiosmtplib
 
 from relay.mail.reply import Answer, Reply, Stage
 from relay.upstream import login, tls
+from relay.upstream.certificate import Certificate, examine
 from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.line import Line, garbage
-from relay.upstream.settings import Auth, TlsMode, Upstream
+from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
+
+_CURIOSITY = timedelta(seconds=10)  # for a second look at a certificate that was not trusted
 
 Token = Callable[[Upstream], Awaitable[str | Answer]]
 """Gets an OAuth access token, or says as an Answer at AUTH why there is none."""
@@ -71,20 +75,42 @@ async def open_session(
     opener = _Opener(upstream, hostname, timeout)
     try:
         return await opener.run(sock, place, token, opportunistic)
+    except Failed as failed:
+        _hang_up(opener, sock)
+        if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
+            raise
+        seen = await _shown_certificate(upstream, hostname, place)
+        words = tls.explain(failed.__cause__, upstream, seen)
+        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
     except BaseException:
-        opener.smtp.close()
-        _hang_up(sock, opener.owned)
+        _hang_up(opener, sock)
         raise
 
 
-def _hang_up(sock: socket.socket, owned: bool) -> None:
+async def _shown_certificate(upstream: Upstream, hostname: str, place: Place) -> Certificate | None:
+    """Asks once more without trusting, only to tell the person what is wrong with the certificate; says no secret."""
+    mode = upstream.tls.mode
+    distrusting = replace(upstream, tls=Tls(mode, verify=False), timeout=min(upstream.timeout, _CURIOSITY))
+    opener = _Opener(distrusting, hostname, distrusting.timeout.total_seconds())
+    try:
+        sock, _ = await reach([place], opener.timeout)
+        try:
+            return examine(await opener.certificate(sock))
+        finally:
+            _hang_up(opener, sock)
+    except Failed:
+        return None
+
+
+def _hang_up(opener: "_Opener", sock: socket.socket) -> None:
     """Ends the connection now: closing a TLS transport waits for the other side, which may be what failed.
 
     Once the socket is the transport's own (`owned`) only that may close it, but it closes when the line is down.
     """
+    opener.smtp.close()
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
-    if not owned:
+    if not opener.owned:
         sock.close()
 
 
@@ -103,6 +129,15 @@ class _Opener:
             start_tls=False,
             use_tls=upstream.tls.mode is TlsMode.IMPLICIT,
         )
+
+    async def certificate(self, sock: socket.socket) -> bytes:
+        """The server's certificate (DER), trusted or not."""
+        self.smtp.tls_context = await self._context()
+        await self._connect(sock)
+        if self.upstream.tls.mode is TlsMode.STARTTLS:
+            await self._hello(may_fall_back=False)
+            await self._starttls()
+        return bytes(self.smtp.get_transport_info("ssl_object").getpeercert(binary_form=True) or b"")
 
     async def run(self, sock: socket.socket, place: Place, token: Token, opportunistic: bool) -> Session:
         encrypted = self.upstream.tls.mode is TlsMode.IMPLICIT
@@ -135,7 +170,7 @@ class _Opener:
         except aiosmtplib.SMTPResponseException as error:
             raise Failed(_said(Stage.CONNECT, error)) from None
         except aiosmtplib.SMTPConnectError as error:
-            raise Failed(self._no_greeting(error.__cause__)) from None
+            raise Failed(self._no_greeting(error.__cause__)) from error.__cause__
 
     def _no_greeting(self, cause: BaseException | None) -> Answer:
         """aiosmtplib folds the TLS handshake and the greeting into one; the cause tells them apart."""
@@ -175,7 +210,7 @@ class _Opener:
         try:
             await self._said_at(Stage.TLS, self.smtp.starttls())
         except (ssl.SSLError, OSError) as error:
-            raise Failed(self._untrusted(error)) from None
+            raise Failed(self._untrusted(error)) from error
         self._check_pin()
         await self._said_at(Stage.HELLO, self.smtp.ehlo())  # what was announced in clear is void, RFC 3207 s4.2
 

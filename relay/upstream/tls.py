@@ -5,6 +5,7 @@ import ssl
 from functools import lru_cache
 from pathlib import Path
 
+from relay.upstream.certificate import Certificate
 from relay.upstream.settings import Tls, TlsMode, Upstream
 
 
@@ -36,11 +37,11 @@ def pin_problem(tls: Tls, certificate: bytes | None) -> str:
     return f"its certificate is not the pinned one: if that is meant, set `fingerprint: {seen}`"
 
 
-def explain(error: Exception, upstream: Upstream) -> str:
-    """A failed handshake in plain words, with its cure."""
+def explain(error: Exception, upstream: Upstream, seen: Certificate | None = None) -> str:
+    """A failed handshake in plain words, with its cure; `seen` is the certificate that was not trusted, if known."""
     host = upstream.host
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _distrust(error, host)
+        return _distrust(error, host, seen)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "").replace("_", " ").lower() or str(error)
         if "wrong version number" in reason or "record layer failure" in reason or "unexpected message" in reason:
@@ -53,18 +54,18 @@ def explain(error: Exception, upstream: Upstream) -> str:
     return f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}"
 
 
-def _distrust(error: ssl.SSLCertVerificationError, host: str) -> str:
-    pin = "or pin it with `fingerprint` (sha256) in this upstream's tls settings"
+def _distrust(error: ssl.SSLCertVerificationError, host: str, seen: Certificate | None) -> str:
+    pin = f"or pin it with `fingerprint: {seen.fingerprint}`" if seen else "or pin it with `fingerprint` (its SHA-256)"
     match error.verify_code:
         case 10:
-            return f"the certificate of {host} has expired; have it renewed there, {pin}. If it has not, check the clock here"
+            since = f" expired on {seen.expires:%Y-%m-%d}" if seen and seen.expires else " has expired"
+            return f"the certificate of {host}{since}; have it renewed there, {pin}. If it is still good, check the clock here"
         case 9:
             return f"the certificate of {host} is not valid yet; check the clock here"
         case 62 | 64:
-            return (
-                f"the certificate of {host} is for another name ({error.verify_message}); "
-                f"use the host name that is in the certificate, {pin}"
-            )
+            names = ", ".join(seen.names[:5]) if seen else ""
+            known = f"({names}); use that name as `host`" if names else "; use the name that is in it as `host`"
+            return f"the certificate of {host} is for another name {known}, {pin}"
         case 18:
             return f"the certificate of {host} is self-signed; name it in `ca_file`, {pin}"
         case 19 | 20 | 21:

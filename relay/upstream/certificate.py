@@ -1,0 +1,72 @@
+"""What a person has to know of a certificate that was not trusted: names, dates, fingerprint.  RFC 5280 s4.1.  Pure.
+
+The ssl module tells these of verified certificates only; the few fields are read from the DER here.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+_ALT_NAMES = b"\x55\x1d\x11"  # OID 2.5.29.17, subjectAltName
+_OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """`fingerprint` is SHA-256 in hex; `expires` None and `names` empty where they cannot be read."""
+
+    fingerprint: str
+    expires: datetime | None = None
+    names: tuple[str, ...] = ()
+
+
+def examine(der: bytes) -> Certificate:
+    """Reads a certificate; never raises for what is in it."""
+    fingerprint = hashlib.sha256(der).hexdigest()
+    try:
+        [(_, certificate)] = _items(der)
+        _, signed = next(_items(certificate))
+        fields = list(_items(signed))
+        # [0] version is left out by version 1 certificates; then serial, algorithm, issuer, validity
+        validity = fields[4 if fields[0][0] == _VERSION else 3][1]
+        kind, expires = list(_items(validity))[1]
+        return Certificate(fingerprint, _time(kind, expires), tuple(_names(fields)))
+    except (ValueError, IndexError, StopIteration):
+        return Certificate(fingerprint)
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Tag and contents of each element.  Raises ValueError or IndexError on what is no DER."""
+    place = 0
+    while place < len(data):
+        tag, length = data[place], data[place + 1]
+        place += 2
+        if length & 0x80:
+            digits = length & 0x7F
+            length = int.from_bytes(data[place : place + digits])
+            place += digits
+        if place + length > len(data):
+            raise ValueError("an element reaches beyond its frame")
+        yield tag, data[place : place + length]
+        place += length
+
+
+def _time(kind: int, value: bytes) -> datetime:
+    """UTCTime or GeneralizedTime; two-digit years below 50 are of this century (RFC 5280 s4.1.2.5.1)."""
+    text = value.decode("ascii")
+    if kind == _UTC_TIME:
+        text = ("20" if int(text[:2]) < 50 else "19") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _names(fields: list[tuple[int, bytes]]) -> Iterator[str]:
+    for tag, wrapped in fields:
+        if tag != _EXTENSIONS:
+            continue
+        [(_, extensions)] = _items(wrapped)
+        for _, extension in _items(extensions):
+            parts = list(_items(extension))
+            if parts[0] == (_OID, _ALT_NAMES):
+                [(_, names)] = _items(parts[-1][1])
+                yield from (name.decode("ascii", "replace") for kind, name in _items(names) if kind == _DNS_NAME)
