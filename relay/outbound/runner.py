@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from relay.outbound.verdict import judge
 from relay.spool.contract import LeaseLost, Spool
 from relay.spool.entry import Action, Claim, Entry, Order, Settlement, State
 from relay.upstream.report import Report
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DIRECT, Upstream
 
 AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
@@ -36,6 +36,14 @@ _CHUNK = 500
 _TIDY = timedelta(hours=1)
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
+
+
+class _Lane:
+    """The way to one upstream: as many at a time as it allows connections; the door is for the first one."""
+
+    def __init__(self, connections: int) -> None:
+        self.places = asyncio.Semaphore(connections)
+        self.door = asyncio.Lock()
 
 
 class Runner:
@@ -62,6 +70,7 @@ class Runner:
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._standing = Standing()
+        self._lanes: dict[str, _Lane] = {}
         self._refused: set[tuple[str, str]] = set()
         self._surprises: Counter[str] = Counter()
         self._alarmed: dict[tuple[str, str], datetime] = {}
@@ -186,11 +195,13 @@ class Runner:
             return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
         while step := attempt.next_step(pauses):
-            number = self._standing.begin(step, claim.entry.queue_id, self._now())
-            report: Report | None = None
+            number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
-                prepared = await self._prepared(claim, step)
-                report = await self._submit(step.upstream, prepared.outgoing)
+                async with self._turn(step.upstream):
+                    if not self._standing.may_talk(number, step, self._now()):
+                        continue
+                    prepared = await self._prepared(claim, step)
+                    report = await self._submit(step.upstream, prepared.outgoing)
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
                 self._tell(news, step.upstream)
@@ -198,6 +209,23 @@ class Runner:
             self._counsel(attempt, step, report)
             await self._settle(claim, attempt)
         await self._settle(claim, attempt)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, upstream: Upstream) -> AsyncIterator[None]:
+        """Waits for one of the upstream's connections to be free; one that has not let us in yet is tried by one at a time."""
+        if upstream.name == DIRECT:
+            yield  # as many servers as there are domains: the pool bounds them
+            return
+        lane = self._lanes.setdefault(upstream.name, _Lane(upstream.limits.connections))
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(lane.places)
+            if not self._standing.proven(upstream.name):
+                await lane.door.acquire()
+                if self._standing.proven(upstream.name):
+                    lane.door.release()
+                else:
+                    stack.callback(lane.door.release)
+            yield
 
     async def _prepared(self, claim: Claim, step: Step) -> Prepared:
         def work() -> Prepared:
@@ -304,6 +332,8 @@ class Runner:
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._alarmed.clear()
+        self._lanes.clear()
+        self._standing.doubt()
         self._tell(self._standing.wake(None))
         self._errand(self._due_now(None))
 

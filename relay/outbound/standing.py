@@ -56,6 +56,8 @@ class Standing:
         self._under_way: dict[str, dict[int, datetime]] = defaultdict(dict)
         self._sizes: dict[str, tuple[int, datetime]] = {}
         self._parked: dict[str, dict[str, None]] = defaultdict(dict)
+        self._talking: dict[int, datetime] = {}
+        self._proven: set[str] = set()
         self._next = 0
 
     def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
@@ -101,13 +103,28 @@ class Standing:
         self.pace.begin(step.upstream.name, step.upstream.limits, now, queue_id)
         return self._next
 
+    def may_talk(self, number: int, step: Step, now: datetime) -> bool:
+        """Its turn has come: False if the upstream went to rest while this conversation waited for a free connection."""
+        if any(self.health.resting_until(key, now) for key in _keys(step)):
+            return False
+        self._talking[number] = now
+        return True
+
+    def proven(self, name: str) -> bool:
+        """Whether it let us in since it was last in trouble; before that, one at a time must try the password."""
+        return name == DIRECT or name in self._proven
+
+    def doubt(self) -> None:
+        """Settings changed: what let us in yesterday proves nothing."""
+        self._proven.clear()
+
     def end(
         self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
     ) -> list[Rested | Woke]:
         """A conversation is over (without a report if it broke by a bug): what it teaches about the upstream."""
-        began = now
+        began = self._talking.pop(number, now)
         for key in _keys(step):
-            began = self._under_way[key].pop(number, now)
+            self._under_way[key].pop(number, None)
             if not self._under_way[key]:
                 del self._under_way[key]
         answers = dict(report.answers) if report else {}
@@ -126,9 +143,13 @@ class Standing:
             if bad is not None:
                 login = judge(bad).blame is Blame.LOGIN
                 trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login)
+                self._proven.discard(key)
                 if trouble:
                     yield Rested(key, trouble, bad)
-            elif any(not answer.lost for answer in said) and self.health.success(key):
+                continue
+            if any(not answer.stage.before(Stage.MAIL) for answer in said):
+                self._proven.add(key)
+            if any(not answer.lost for answer in said) and self.health.success(key):
                 yield Woke(key, self._unpark(key))
 
     def wake(self, name: str | None) -> list[Woke]:
@@ -152,6 +173,7 @@ class Standing:
         self.health.forget(now)
         for key in [key for key, parked in self._parked.items() if not parked]:
             del self._parked[key]
+        self._proven = {key for key in self._proven if not key.startswith(f"{DIRECT} ")}
         for key in [key for key, crowd in self._under_way.items() if not crowd]:
             del self._under_way[key]
 
