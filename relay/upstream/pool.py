@@ -1,6 +1,7 @@
 """Open sessions kept for the next message, and how many may be open at once."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -40,7 +41,7 @@ class Pools:
         idle: float = _IDLE,
         messages: int = _MOST_MESSAGES,
     ) -> None:
-        self._hostname = hostname
+        self._hostname = _greeting_name(hostname)
         self._monotonic = monotonic
         self._resolver = resolver or Resolver()
         self._token = token
@@ -164,6 +165,15 @@ class _Pool:
     def _expire(self, session: Session, part: Callable[[Session], None]) -> None:
         self._kept = [(kept, expiry) for kept, expiry in self._kept if kept is not session]
         part(session)
+
+
+def _greeting_name(hostname: str) -> str:
+    """Our name as EHLO takes it: ASCII without blanks; an address literal where that cannot be had (RFC 5321 s4.1.3)."""
+    try:
+        name = hostname if hostname.isascii() else hostname.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    return name if re.fullmatch(r"[!-~]+", name) else "[127.0.0.1]"
 
 
 async def _quit(session: Session) -> None:

@@ -71,8 +71,8 @@ async def open_session(
     in clear where not (RFC 7435), for the MX of strangers.
     """
     timeout = upstream.timeout.total_seconds()
-    sock, place = await reach(candidates or await places(upstream.host, upstream.port, timeout), timeout)
     opener = _Opener(upstream, hostname, timeout)
+    sock, place = await reach(candidates or await places(upstream.host, upstream.port, timeout), timeout)
     try:
         return await opener.run(sock, place, token, opportunistic)
     except Failed as failed:

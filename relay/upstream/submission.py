@@ -75,7 +75,7 @@ async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Answ
 def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
     """What cannot be said to this server at all, answered by us; and the recipients that remain."""
     paths, name = list(dict.fromkeys(outgoing.forward_paths)), session.upstream.name
-    limit = session.max_size
+    limit = min(filter(None, (session.max_size, session.upstream.limits.message)), default=0)
     if limit and outgoing.size > limit:
         words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {outgoing.size / 1e6:.1f} MB"
         return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(552, "5.3.4", words))), []

@@ -145,3 +145,21 @@ async def test_the_report_says_how_it_went(pools):
     assert spoken.peer == f"127.0.0.1:{server.port}"
     assert (spoken.tls, spoken.mechanism, spoken.max_size) == ("", "CRAM-MD5", 50_000_000)
     assert 0 < spoken.took < 5
+
+
+@pytest.mark.parametrize(
+    ("hostname", "said"),
+    [
+        ("relay.home.example", "relay.home.example"),
+        ("b\u00fcro.example", "xn--bro-hoa.example"),
+        ("my nas", "[127.0.0.1]"),
+        ("", "[127.0.0.1]"),
+    ],
+)
+async def test_our_name_is_always_sayable(hostname, said):
+    """A host name that EHLO cannot carry never stops the mail."""
+    pools = Pools(hostname=hostname)
+    async with ScriptedUpstream() as server:
+        assert await code_of(pools, upstream_at(server.port)) == 250
+        await pools.close()
+    assert server.connections[0].helo == said

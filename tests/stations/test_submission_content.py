@@ -8,6 +8,7 @@ import pytest
 
 from relay.mail.reply import Stage
 from relay.upstream.pool import Pools
+from relay.upstream.settings import Limits
 from tests.support.sending import letter, upstream_at
 from tests.support.upstream import DROP, HANG, STALL, ScriptedUpstream
 
@@ -76,6 +77,16 @@ async def test_a_message_over_the_announced_size_is_not_begun(pools):
         assert report.conversation.max_size == 1_000_000
         assert only(await pools.submit(upstream, letter())).reply.code == 250
     assert (len(server.connections), len(server.transactions)) == (1, 1)
+
+
+async def test_the_configured_size_counts_too(pools):
+    """limits.message refuses like an announced SIZE; the smaller of both is the limit."""
+    async with ScriptedUpstream(capabilities=["SIZE 5000000"]) as server:
+        upstream = upstream_at(server.port, limits=Limits(message=1000))
+        report = await pools.submit(upstream, letter(content=MEGABYTE, size=1_008_000))
+        assert str(only(report).reply).startswith("552 5.3.4")
+        assert report.conversation.max_size == 5_000_000
+        assert only(await pools.submit(upstream, letter())).reply.code == 250
 
 
 async def test_25_megabytes_in_flat_memory(pools):
