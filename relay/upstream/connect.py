@@ -12,11 +12,12 @@ _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 
 
 class Failed(Exception):
-    """The way to a session ended early; `answer` goes to every forward-path."""
+    """The way to a session ended early; `answer` goes to every forward-path, `peer` is whom it came to ("" nobody)."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, peer: str = "") -> None:
         super().__init__(str(answer))
         self.answer = answer
+        self.peer = peer
 
 
 @dataclass(frozen=True, slots=True)

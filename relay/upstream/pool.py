@@ -103,7 +103,7 @@ class Pools:
             try:
                 session = await open_session(pool.upstream, hostname=self._hostname, token=self._token)
             except Failed as failed:
-                return _same(failed.answer, outgoing, self._monotonic() - started)
+                return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
             notes = list(session.notes)
             answers = await submission.submit(session, outgoing, notes)
         self._put_back(pool, generation, session)
@@ -115,7 +115,7 @@ class Pools:
         try:
             session = await open_session(upstream, hostname=self._hostname, candidates=candidates, opportunistic=True)
         except Failed as failed:
-            return _same(failed.answer, outgoing, self._monotonic() - started)
+            return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
         notes = list(session.notes)
         answers = await submission.submit(session, outgoing, notes)
         self._part(session)
@@ -186,8 +186,8 @@ async def _quit(session: Session) -> None:
         session.line.close()
 
 
-def _same(answer: Answer, outgoing: Outgoing, took: float) -> Report:
-    return Report(dict.fromkeys(outgoing.forward_paths, answer), Conversation(took=took))
+def _same(answer: Answer, outgoing: Outgoing, took: float, peer: str = "") -> Report:
+    return Report(dict.fromkeys(outgoing.forward_paths, answer), Conversation(peer=peer, took=took))
 
 
 def _conversation(session: Session, notes: list[str], took: float) -> Conversation:

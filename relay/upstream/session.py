@@ -77,11 +77,12 @@ async def open_session(
         return await opener.run(sock, place, token, opportunistic)
     except Failed as failed:
         _hang_up(opener, sock)
+        failed.peer = str(place)
         if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
             raise
         seen = await _shown_certificate(upstream, hostname, place)
         words = tls.explain(failed.__cause__, upstream, seen)
-        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
+        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True), str(place)) from None
     except BaseException:
         _hang_up(opener, sock)
         raise

@@ -44,7 +44,9 @@ async def test_each_mechanism_logs_in(pools, auth):
 async def test_a_wrong_password_is_tried_once(pools, auth):
     """535 is the answer for everybody, after exactly one AUTH: providers lock accounts."""
     async with ScriptedUpstream(users=USERS, mechanisms=ALL) as server:
-        answer = await answer_of(pools, server, auth=auth, password="wrong")
+        report = await pools.submit(upstream(server, auth=auth, password="wrong"), letter())
+    [answer] = report.answers.values()
+    assert report.conversation.peer == f"127.0.0.1:{server.port}"
     assert (answer.stage, answer.lost, answer.reply.code, answer.reply.status) == (Stage.AUTH, False, 535, "5.7.8")
     assert len(server.auths) == 1
     assert len(server.connections) == 1
