@@ -81,10 +81,10 @@ class World:
 
 
 @asynccontextmanager
-async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, notify=None):
+async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, notify=None, now=utcnow):
     events.configure("json", "error")
     settings = SpoolSettings(url=f"sqlite:{tmp_path / 'spool.db'}", keep_free=0)
-    spool = await open_spool(settings, now=utcnow)
+    spool = await open_spool(settings, now=now)
     pools = Pools(hostname="relay.example")
     alarms, notices = [], []
     runner = Runner(
@@ -95,7 +95,7 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
         retry=retry,
         repair=RepairPolicy(),
         hostname="relay.example",
-        now=utcnow,
+        now=now,
         on_settled=lambda: notices.append(1),
         advise=lambda answer, upstream: [f"advice on {answer.reply.code}"],
         notify_whom=lambda entry: notify,
@@ -334,3 +334,50 @@ async def test_stop_lets_the_attempt_in_hand_end(tmp_path):
             await world.runner.stop(10)
             await world.until(queue_id, State.RELAYED, seconds=1)
         assert len(isp.messages) == 1
+
+
+async def test_a_clock_that_jumps_loses_no_mail_and_makes_no_storm(tmp_path):
+    """A day back: what was due tomorrow is tried now, once; six days forward: fresh mail is deferred, not given up."""
+    offset = timedelta(0)
+
+    def jumpy():
+        return utcnow() + offset
+
+    async with ScriptedUpstream(script={"RCPT": lambda path: "450 4.2.0 greylisted"}) as isp:
+        async with running(
+            tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)], retry=RetrySchedule(), now=jumpy
+        ) as world:
+
+            async def attempts(number):
+                async with asyncio.timeout(10):
+                    while (row := (await world.spool.entry(queue_id)).recipients[0]).attempts < number:
+                        await asyncio.sleep(0.02)
+                return row
+
+            queue_id = await world.accept("x@y.example")
+            await attempts(1)
+            offset = -timedelta(days=1)
+            world.runner.wake()
+            assert (await attempts(2)).due_at < jumpy() + timedelta(hours=5)
+            offset = timedelta(days=6)
+            world.runner.wake()
+            row = await attempts(3)
+            await asyncio.sleep(0.3)  # a storm would show in this time
+            assert (row.state, (await world.spool.entry(queue_id)).recipients[0].attempts) == (State.QUEUED, 3)
+        assert len(isp.transactions) == 3
+
+
+async def test_when_nothing_is_to_do_the_spool_is_left_alone(tmp_path):
+    """An idle runner asks the spool for work a few times in a while, not in a loop."""
+    async with ScriptedUpstream() as isp:
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)]) as world:
+            await world.until(await world.accept("x@y.example"), State.RELAYED)
+            asked, claim = [], world.spool.claim
+
+            async def counted(now):
+                asked.append(now)
+                return await claim(now)
+
+            world.spool.claim = counted
+            await asyncio.sleep(0.5)
+            assert len(asked) <= 3
