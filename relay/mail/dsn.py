@@ -11,11 +11,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from email.header import decode_header, make_header
 from email.utils import format_datetime
 
 from relay.mail.address import Address
-from relay.mail.mailbox import encoded, fold, quoted
+from relay.mail.mailbox import encoded, fold, quoted, readable
 from relay.mail.message import Field
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
@@ -67,7 +66,7 @@ class Letter:
     @property
     def subject(self) -> str:
         """The subject as a person reads it, in one line of at most 120 characters; "" if there is none."""
-        return readable(self.value("subject"))[:120]
+        return readable(self.value("subject").decode("utf-8", "replace"))[:120]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +95,10 @@ def compose(letters: Sequence[Letter], *, to: Address, hostname: str, queue_id: 
 
 def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
     """A message of our own that is not about one letter: an upstream refuses the login, nothing moves."""
-    message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
+    message_id, subject = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>", _line(subject)[:200]
     body = f"{_wrap(text)}\n\n-- \nThe mail relay on {hostname}\n"
-    content = _head(_line(subject), to, hostname, message_id, now) + _text_part(body)
-    return Notice(content, _line(subject), body, message_id)
+    content = _head(subject, to, hostname, message_id, now) + _text_part(body)
+    return Notice(content, subject, body, message_id)
 
 
 def _head(subject: str, to: Address, hostname: str, message_id: str, now: datetime) -> bytes:
@@ -109,7 +108,7 @@ def _head(subject: str, to: Address, hostname: str, message_id: str, now: dateti
             fold(b"Date", format_datetime(now).encode()),
             fold(b"From", name + f" <postmaster@{host}>".encode()),
             fold(b"To", str(to).encode("utf-8", "replace")),
-            fold(b"Subject", subject.encode() if subject.isascii() else encoded(subject)),
+            fold(b"Subject", subject.encode() if subject.isascii() and "=?" not in subject else encoded(subject)),
             fold(b"Message-ID", message_id.encode()),
             fold(b"Auto-Submitted", b"auto-replied"),
             fold(b"MIME-Version", b"1.0"),
@@ -200,7 +199,7 @@ def _item(label: str, words: str) -> list[str]:
 
 
 def _wrapped(words: str) -> list[str]:
-    return textwrap.wrap(_line(words), _WIDTH, break_on_hyphens=False, break_long_words=False)
+    return textwrap.wrap(_line(words), _WIDTH, break_on_hyphens=False)
 
 
 def _wrap(text: str) -> str:
@@ -293,15 +292,6 @@ def _seven_bit(line: bytes) -> bytes:
     text = line.decode("utf-8", "replace")
     plain = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "?", text).encode("ascii", "backslashreplace")
     return plain if len(plain) <= 998 else plain[:990] + b" [...]"
-
-
-def readable(value: bytes) -> str:
-    """A header value for people: encoded-words decoded, in one line; never raises."""
-    try:
-        text = str(make_header(decode_header(value.decode("utf-8", "replace"))))
-    except (ValueError, LookupError):
-        text = value.decode("utf-8", "replace")
-    return _line(text)
 
 
 def _line(text: str) -> str:

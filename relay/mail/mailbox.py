@@ -4,8 +4,11 @@ Works on octets, in time linear in the field's length, whatever a device wrote t
 """
 
 import base64
+import binascii
+import contextlib
 import re
 from dataclasses import dataclass
+from email.header import decode_header, make_header
 
 from relay.mail.address import Address, BadAddress, parse_path
 
@@ -14,6 +17,7 @@ _PHRASE = re.compile(rb'(?:[ \t]+|[A-Za-z0-9!#$%&\'*+/=?^_`{|}~.\x80-\xff-]+|"(?
 _QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # possessive, and matching unclosed ones too: linear in any text
 _JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 _BLANKS = re.compile(rb"[\x00-\x20\x7f]+")
+_ENCODED_WORD = re.compile(rb"=\?[^?\s]*\?([bBqQ])\?([^?]*)\?=")
 _PLAIN = re.compile(rb'[^\\"()<>]*\Z')
 _LINE = 76
 _MANY = 100
@@ -163,7 +167,19 @@ def _without_comments(text: bytes) -> tuple[bytes, bytes]:
 
 def is_phrase(text: bytes) -> bool:
     """Whether these octets may stand as a display name as they are (periods and 8-bit octets included)."""
-    return _PHRASE.match(text) is not None
+    return _PHRASE.match(text) is not None and not (b"=?" in text and _hides_controls(text))
+
+
+def _hides_controls(text: bytes) -> bool:
+    """Whether an encoded-word decodes to a line end or the like, which some parsers take for one (ESC may be a shift)."""
+    for how, octets in _ENCODED_WORD.findall(text):
+        try:
+            plain = binascii.a2b_base64(octets) if how in b"bB" else binascii.a2b_qp(octets, header=True)
+        except ValueError:
+            return True
+        if re.search(rb"[\x00-\x1a\x1c-\x1f\x7f]", plain):
+            return True
+    return False
 
 
 def _phrase_of(text: bytes) -> bytes:
@@ -181,7 +197,7 @@ def display(phrase: bytes) -> bytes:
 def quoted(text: str) -> bytes:
     """Text as a display name: a quoted string if it is ASCII, else encoded-words."""
     clean = " ".join(_JUNK.sub(" ", text).split())
-    if clean.isascii() and not _overlong(clean.encode()):
+    if clean.isascii() and "=?" not in clean and not _overlong(clean.encode()):
         return b'"' + re.sub(r'(["\\])', r"\\\1", clean).encode() + b'"'
     return encoded(clean)
 
@@ -189,7 +205,15 @@ def quoted(text: str) -> bytes:
 def _plain(phrase: bytes) -> str:
     """The text of a display name that is not well formed: its quotation marks and backslashes are not part of it."""
     text = phrase.decode("utf-8", "replace") if _is_utf8(phrase) else phrase.decode("latin-1")
-    return re.sub(r"\\(.)", r"\1", text).replace('"', "").strip()
+    return re.sub(r"\\(.)", r"\1", readable(text)).replace('"', "").strip()
+
+
+def readable(text: str) -> str:
+    """A header's text for people: encoded-words decoded, in one line, without control characters; never raises."""
+    if "=?" in text:
+        with contextlib.suppress(ValueError, LookupError):
+            text = str(make_header(decode_header(text)))
+    return " ".join(_JUNK.sub(" ", text).split())
 
 
 def _is_utf8(octets: bytes) -> bool:

@@ -261,7 +261,8 @@ def _mended_recipients(field: Field, notes: list[str]) -> Field:
         return field
     spelled = [quoted(_words(lan[place])) + b":;" if place in lan else part.strip() for place, part in enumerate(parts)]
     name = field.raw.split(b":", 1)[0].strip()
-    notes.append(f"{name.decode()} {', '.join(_words(box) for box in lan.values())} stands there as a name only: LAN-only")
+    shown = ", ".join(_words(box) for box in list(lan.values())[:5]) + (" ..." if len(lan) > 5 else "")
+    notes.append(f"{name.decode()} {shown}: no address outside the LAN, so it stands there as a name only")
     return Field(fold(name, b", ".join(part for part in spelled if part)))
 
 

@@ -74,6 +74,6 @@ def test_an_unknown_refusal_is_admitted() -> None:
 def test_a_hostile_reply_costs_little() -> None:
     """However long and repetitive a reply is, all rows together look at it within a quarter of a second."""
     for text in ("message " * 9000, "exceed" * 9000, "ehlo " * 9000, "from " * 9000, "a" * 65_000, "null sender " * 5000):
-        started = time.perf_counter()
+        started = time.process_time()
         advise(Answer(Stage.RCPT, Reply(550, "", text)))
-        assert time.perf_counter() - started < 0.25
+        assert time.process_time() - started < 0.25

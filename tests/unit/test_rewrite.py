@@ -253,6 +253,6 @@ def test_a_pathological_header_costs_little() -> None:
     ]
     for head in heads:
         message = Message.parse([head + b"\r\nbody"])
-        started = time.perf_counter()
+        started = time.process_time()
         rewrite(message, parse_path("root@nas"), ISP)
-        assert time.perf_counter() - started < 0.5, head[:40]
+        assert time.process_time() - started < 0.5, head[:40]
