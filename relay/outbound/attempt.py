@@ -47,7 +47,8 @@ class Attempt:
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
         self.courses = {each.address: self._course(each, chosen[each.address]) for each in claim.recipients}
-        if self._first:
+        untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
+        if untouched or any(each.via for each in claim.recipients):
             self.trail += story.routed(list(self.courses.values()), now)
         self._weigh(sizes or {}, now)
 
