@@ -20,7 +20,7 @@ from relay.upstream.settings import DIRECT, Auth, Upstream
 _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
 _MOST_MESSAGES = 100  # for one session; several providers cut it off there
 _MOST_SESSIONS = 50  # at once, to all upstreams together
-_FAREWELL = 5.0  # seconds to wait for the answer to QUIT
+_FAREWELL = 3.0  # seconds to wait for the answer to QUIT
 
 
 class Pools:
