@@ -208,7 +208,7 @@ async def test_our_own_recipient_limit_splits(pools, capabilities):
 
 
 async def test_a_session_lost_between_transactions(pools):
-    """What the first transaction brought stays; the recipients of the next are lost before the content, so they may go elsewhere."""
+    """What the first transaction brought stays; the recipients of the next are lost before the content: safe elsewhere."""
     async with ScriptedUpstream(script={"MAIL": [None, DROP]}) as server:
         upstream = upstream_at(server.port, limits=Limits(recipients=1))
         assert await submitted(pools, upstream) == [(Stage.CONTENT, False, 250), (Stage.MAIL, True, 421)]
