@@ -109,3 +109,11 @@ async def test_a_release_via_during_an_attempt_outlives_its_settlement(two, cloc
     await two.order(Order(Action.RELEASE, (A,), "gmail"), clock())
     await two.settle(claim, settled(claim.recipients, State.QUEUED, due_at=clock()))
     assert (await two.entry(A)).recipients[1].via == "gmail"
+
+
+async def test_of_messages_due_together_the_one_accepted_first_goes_first(spool, clock):
+    """An order to retry makes all due at one moment; their age decides, not the order of their commits."""
+    for name, hours in ((B, 1), (A, 2)):
+        await spool.commit(an_entry(name, clock() - hours * HOUR))
+    await spool.order(Order(Action.RETRY), clock())
+    assert [(await spool.claim(clock())).entry.queue_id for _ in range(2)] == [A, B]
