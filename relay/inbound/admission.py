@@ -148,11 +148,15 @@ class HeaderFacts:
     own_hops: int = 0
 
 
+_BLANK_LINE = re.compile(rb"\n\r*\n|\r\r(?!\r*\n)")
+
+
 def header_facts(head: bytes, hostname: str) -> HeaderFacts:
     """Read from the first octets of a message, whatever its line ends."""
-    lines = re.split(rb"\r*\n|\r", head.lstrip(b"\r\n"))
-    end = lines.index(b"") if b"" in lines else len(lines)
-    fields = re.split(rb"\n(?![ \t])", b"\n".join(lines[:end]))
+    head = head.lstrip(b"\r\n")
+    end = _BLANK_LINE.search(head)
+    lines = re.split(rb"\r*\n|\r", head[: end.start()] if end else head)
+    fields = re.split(rb"\n(?![ \t])", b"\n".join(lines))
     own = re.compile(rb"\bby\s+" + re.escape(hostname.encode("utf-8")) + rb"(?![\w.-])", re.IGNORECASE)
     message_id, hops, own_hops = "", 0, 0
     for one in fields:

@@ -100,11 +100,16 @@ class Connection(SMTP):
             await self._converse()
         except Gone:
             pass
+        except Exception as error:
+            self._surprised(error)
         finally:
             self._hang_up()
 
     async def _converse(self) -> None:
         raise NotImplementedError
+
+    def _surprised(self, error: Exception) -> None:
+        """Something went wrong that is nobody's mail: to be noted, not told."""
 
     def _tls_in_the_clear(self) -> None:
         """A TLS ClientHello came where plain text was expected."""

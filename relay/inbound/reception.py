@@ -34,11 +34,12 @@ class Policy:
 
 @dataclass(slots=True)
 class Transaction:
-    """One MAIL and the RCPTs after it.  `meant` tells what aliases made of them.  RFC 5321 s3.3."""
+    """One MAIL and the RCPTs after it.  `meant` tells what aliases made of them, `quirks` how they came.  RFC 5321 s3.3."""
 
     mail: MailArgument
     forward_paths: dict[str, Address] = field(default_factory=dict)
     meant: list[str] = field(default_factory=list)
+    quirks: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ Refusals are values from `admission`; what a device means comes from `dialect`. 
 `451 4.3.0` and noted, never told in detail.
 """
 
+import asyncio
 import ssl
 import traceback
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,7 @@ from relay.mail.reply import Reply
 BOGUS = 20
 """Unknown commands before the line is cut; real devices send a few probes, scanners hundreds."""
 LOGINS = 5
+_LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 
 
 class Session(Connection):
@@ -101,6 +103,8 @@ class Session(Connection):
         await self.say(f"220 {self._policy.hostname} ESMTP")
         while (line := await self.next_line()) is not None:
             await self._answer(line)
+            if self.pending:
+                await asyncio.sleep(0)  # who pipelines thousands of commands must not stop the others
             if self._reception.draining:
                 self.dismiss("4.3.2 the relay is stopping; try again soon")
                 return
@@ -123,14 +127,17 @@ class Session(Connection):
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
         try:
             await verb(command.argument)
-        except (Gone, OSError):
+        except Gone:
             raise
         except Exception as error:
             self._transaction = None
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            where = f"{place.filename}:{place.lineno}"
-            events.note("broken", f"{command.verb}: {type(error).__name__}: {error}", client=self._client, where=where)
+            self._surprised(error)
             await self.say("451 4.3.0 an error inside the relay; try again later")
+
+    def _surprised(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}:{place.lineno}"
+        events.note("broken", f"{type(error).__name__}: {error}", client=self._client, where=where)
 
     async def _unknown(self, verb: str) -> None:
         if self._refused_data:
@@ -213,6 +220,8 @@ class Session(Connection):
     async def _secure(self, context: ssl.SSLContext) -> None:
         try:
             await self._upgrade(context)
+        except ConnectionResetError as error:
+            raise Gone from error  # a port check, or a device that changed its mind
         except OSError as error:
             reason = str(getattr(error, "reason", "") or error or type(error).__name__)
             self._refused(Reply(421, "4.7.0", f"TLS handshake failed: {handshake_advice(reason)} ({reason})"))
@@ -225,8 +234,7 @@ class Session(Connection):
     # ---- envelope ------------------------------------------------------------------------------
 
     async def _on_mail(self, argument: str) -> None:
-        if self._transaction:
-            self._quirk("MAIL twice without RSET; the first was forgotten")
+        quirks = ["MAIL twice without RSET; the first was forgotten"] if self._transaction else []
         self._transaction = None
         if self._listener.auth is ListenAuth.REQUIRED and not self._user:
             await self._refuse(Reply(530, "5.7.0", "log in first (AUTH PLAIN or LOGIN)"))
@@ -246,11 +254,11 @@ class Session(Connection):
         if refusal:
             await self._refuse(refusal)
             return
-        for quirk in mail.quirks:
-            self._quirk(quirk)
         if not self._helo:
-            self._quirk("MAIL without a usable HELO")
-        self._transaction = Transaction(mail)
+            quirks.append("MAIL without a usable HELO")
+        if mail.reverse_path and not mail.reverse_path.ascii and not mail.utf8:
+            quirks.append("8-bit sender without SMTPUTF8")
+        self._transaction = Transaction(mail, quirks=[*quirks, *mail.quirks])
         await self.say("250 2.1.0 ok")
 
     async def _on_rcpt(self, argument: str) -> None:
@@ -276,8 +284,7 @@ class Session(Connection):
         if len(transaction.forward_paths | targets) > self._policy.limits.recipients:
             await self._refuse(Reply(452, "4.5.3", "too many recipients in one message (limits.recipients)"))
             return
-        for quirk in quirks:
-            self._quirk(quirk)
+        transaction.quirks += quirks
         transaction.forward_paths |= {key: one for key, one in targets.items() if key not in transaction.forward_paths}
         await self.say("250 2.1.5 ok")
 
@@ -287,7 +294,7 @@ class Session(Connection):
         targets = expand(path, self._policy.recipients)
         if isinstance(targets, Reply):
             return targets
-        origin = self._origin()
+        origin = self._origin(transaction)
         for target in targets:
             if refusal := self._reception.may_route(transaction.mail.reverse_path, target, origin):
                 return refusal
@@ -326,12 +333,11 @@ class Session(Connection):
             self._refused(Reply(451, "4.4.2", str(error)))
             raise Gone from error
         self._quit_only = arrival.irregular
-        for quirk in arrival.quirks:
-            self._quirk(quirk)
+        transaction.quirks += arrival.quirks
         if arrival.refusal:
             return arrival.refusal
         self.no_timeout()  # a slow disk is not the device's idleness
-        return await self._reception.accept(transaction, self._origin(), content, self._policy)
+        return await self._reception.accept(transaction, self._origin(transaction), content, self._policy)
 
     # ---- the rest ------------------------------------------------------------------------------
 
@@ -354,7 +360,7 @@ class Session(Connection):
 
     # ---- words ---------------------------------------------------------------------------------
 
-    def _origin(self) -> Origin:
+    def _origin(self, transaction: Transaction) -> Origin:
         return Origin(
             client=self._client,
             helo=self._helo,
@@ -362,21 +368,22 @@ class Session(Connection):
             protocol=_protocol(extended=self._extended, tls=bool(self.tls), login=bool(self._user)),
             tls=self.tls,
             user=self._user,
-            quirks=tuple(self._quirks),
+            quirks=tuple(dict.fromkeys([*self._quirks, *transaction.quirks])),
         )
 
     def _quirk(self, text: str) -> None:
         self._quirks[text] = None
 
     async def _reply(self, reply: Reply) -> None:
-        await self.say(str(reply))
+        await self.say(" ".join(str(reply).split())[:_LONGEST_REPLY])
 
     async def _refuse(self, reply: Reply, **fields: str) -> None:
         self._refused(reply, **fields)
         await self._reply(reply)
 
     def _refused(self, reply: Reply, **fields: str) -> None:
-        device = self._reception.devices.saw(self._client, self._reception.now(), self._helo, self._quirks)
+        quirks = [*self._quirks, *(self._transaction.quirks if self._transaction else ())]
+        device = self._reception.devices.saw(self._client, self._reception.now(), self._helo, quirks)
         device.refused += 1
         device.last_refusal = str(reply)
         events.note("refused", str(reply), client=self._client, helo=self._helo, listener=self._listener.name, **fields)

@@ -294,6 +294,16 @@ async def test_a_second_mail_forgets_the_first(relay):
     assert names(await relay.entries()) == [["me@example.jp"]]
 
 
+async def test_oddities_of_one_message_are_not_told_of_the_next(relay):
+    """The trail of each message names its own quirks, and those of the session."""
+    device = await relay.device(b"HELO\r\n")
+    await device.submit(b"bare\nlf\r\n")
+    await device.submit(b"x\r\n")
+    first, second = await relay.entries()
+    assert first.origin.quirks == ("empty HELO", "MAIL without a usable HELO", "bare LF in the message")
+    assert second.origin.quirks == ("empty HELO", "MAIL without a usable HELO")
+
+
 async def test_header_injection_through_helo_is_impossible(relay):
     """What goes into a Received field has no octet that could end it."""
     device = await relay.device(b'EHLO a b) by evil; (\x01<x>\xe2\x80\xa8"\\\r\n')
