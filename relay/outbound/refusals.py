@@ -88,21 +88,22 @@ SILENCES: tuple[Refusal, ...] = (
         "Ask the provider for its current server name, or use another upstream.",
     ),
     Refusal(
-        "port-25",
+        "name",
         Deed.SETTING,
-        r"(?<!\d)25\b.*(timed? ?out|no answer|not answer|unreachable)"
-        r"|(timed? ?out|no answer|not answer|unreachable).*\bport 25\b",
-        "Port 25 to the outside does not answer. Most home lines have it closed by the provider (outbound port 25 blocking).",
-        "Send through your provider's or mail host's submission server: port 587 with `tls: starttls`, or 465 with `implicit`.",
+        r"cannot be looked up|has no address|gave no answer about|name or service not known|not be resolved"
+        r"|nodename nor servname|name resolution|no such host|getaddrinfo",
+        "The name of the server could not be found.",
+        "Check `host` for a misspelling, then whether this machine can reach its DNS server.",
         frozenset({Stage.CONNECT}),
         True,
     ),
     Refusal(
-        "name",
+        "port-25",
         Deed.SETTING,
-        r"name or service not known|no address|not be resolved|nodename nor servname|name resolution|no such host|getaddrinfo",
-        "The name of the server could not be found.",
-        "Check `host` for a misspelling, then whether this machine can reach its DNS server.",
+        r"[\]\w.]:25(?!\d).*(timed? ?out|no answer|not answer|unreachable)"
+        r"|(timed? ?out|no answer|not answer|unreachable).*\bport 25\b",
+        "Port 25 to the outside does not answer. Most home lines have it closed by the provider (outbound port 25 blocking).",
+        "Send through your provider's or mail host's submission server: port 587 with `tls: starttls`, or 465 with `implicit`.",
         frozenset({Stage.CONNECT}),
         True,
     ),

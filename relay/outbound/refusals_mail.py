@@ -214,6 +214,20 @@ RECIPIENTS: tuple[Refusal, ...] = (
         "Make room there, or tell the recipient another way.",
     ),
     Refusal(
+        "no-domain",
+        Deed.RECIPIENT,
+        r"\b[45]\.1\.2\b|neither a mail host nor an address|domain not found|domain name not found",
+        "The domain after the @ of the recipient does not exist, or has no mail server.",
+        "Correct the address in the device; a misspelled domain is the usual reason.",
+    ),
+    Refusal(
+        "smtputf8",
+        Deed.RECIPIENT,
+        r"SMTPUTF8|5\.6\.7\b|internationali[sz]ed address",
+        "The address has letters outside of ASCII, and this upstream cannot carry such addresses.",
+        "Use the recipient's plain address if there is one, or put an upstream with SMTPUTF8 into the route.",
+    ),
+    Refusal(
         "unknown-user",
         Deed.RECIPIENT,
         r"user (is )?unknown|unknown user|no such user|does not exist|5\.1\.1\b|mailbox not found|inactive email address"

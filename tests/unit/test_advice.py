@@ -58,6 +58,8 @@ def test_port_25_is_known_from_the_settings() -> None:
     silence = answer("connect!", "421 4.4.1 the connection timed out")
     assert advise(silence, Upstream("old", "mail.isp.example", port=25)).name == "port-25"
     assert advise(silence, Upstream("isp", "mail.isp.example", port=587)).name == "no-connection"
+    unknown = answer("connect!", "451 4.4.3 the name a.b cannot be looked up: the resolver does not answer")
+    assert advise(unknown, Upstream("old", "mail.isp.example", port=25)).name == "name"
 
 
 def test_words_of_a_server_are_not_taken_for_silence() -> None:
