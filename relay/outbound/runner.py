@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from relay.mail.reply import Answer
 from relay.outbound import chronicle
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause, Step
+from relay.outbound.lanes import Lanes
 from relay.outbound.pace import day_of
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
@@ -24,7 +25,7 @@ from relay.outbound.verdict import judge
 from relay.spool.contract import LeaseLost, Spool
 from relay.spool.entry import Action, Claim, Entry, Order, Settlement, State
 from relay.upstream.report import Report
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import Upstream
 
 AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
@@ -36,14 +37,6 @@ _CHUNK = 500
 _TIDY = timedelta(hours=1)
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
-
-
-class _Lane:
-    """The way to one upstream: as many at a time as it allows connections; the door is for the first one."""
-
-    def __init__(self, connections: int) -> None:
-        self.places = asyncio.Semaphore(connections)
-        self.door = asyncio.Lock()
 
 
 class Runner:
@@ -70,7 +63,7 @@ class Runner:
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._standing = Standing()
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes = Lanes(self._standing.proven)
         self._refused: set[tuple[str, str]] = set()
         self._surprises: Counter[str] = Counter()
         self._alarmed: dict[tuple[str, str], datetime] = {}
@@ -197,35 +190,27 @@ class Runner:
         while step := attempt.next_step(pauses):
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
-                async with self._turn(step.upstream):
+                async with self._lanes.turn(step.upstream):
                     if not self._standing.may_talk(number, step, self._now()):
                         continue
                     prepared = await self._prepared(claim, step)
                     report = await self._submit(step.upstream, prepared.outgoing)
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
-                self._tell(news, step.upstream)
             attempt.record(step, report, self._now(), notes=prepared.notes)
-            self._counsel(attempt, step, report)
-            await self._settle(claim, attempt)
+            self._unharmed(self._counsel, attempt, step, report)
+            try:
+                await self._settle(claim, attempt)
+            finally:
+                self._unharmed(self._tell, news, step.upstream)
         await self._settle(claim, attempt)
 
-    @contextlib.asynccontextmanager
-    async def _turn(self, upstream: Upstream) -> AsyncIterator[None]:
-        """Waits for one of the upstream's connections to be free; one that has not let us in yet is tried by one at a time."""
-        if upstream.name == DIRECT:
-            yield  # as many servers as there are domains: the pool bounds them
-            return
-        lane = self._lanes.setdefault(upstream.name, _Lane(upstream.limits.connections))
-        async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(lane.places)
-            if not self._standing.proven(upstream.name):
-                await lane.door.acquire()
-                if self._standing.proven(upstream.name):
-                    lane.door.release()
-                else:
-                    stack.callback(lane.door.release)
-            yield
+    def _unharmed(self, tell: Callable[..., None], *about: object) -> None:
+        """Tells somebody; that this may go wrong must not cost a fate that is certain."""
+        try:
+            tell(*about)
+        except Exception as error:
+            events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
     async def _prepared(self, claim: Claim, step: Step) -> Prepared:
         def work() -> Prepared:
@@ -250,7 +235,7 @@ class Runner:
             self._refused.add(settlement.refused_sender)
         chronicle.settled(claim, settlement)
         if settlement.notices:
-            self._on_settled()
+            self._unharmed(self._on_settled)
 
     async def _stored(self, claim: Claim, settlement: Settlement) -> None:
         """Stores a settlement, however long it takes: a 250 that is not on disk must not be followed by another try."""

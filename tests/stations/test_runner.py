@@ -381,3 +381,18 @@ async def test_when_nothing_is_to_do_the_spool_is_left_alone(tmp_path):
             world.spool.claim = counted
             await asyncio.sleep(0.5)
             assert len(asked) <= 3
+
+
+async def test_a_broken_bell_costs_no_fate(tmp_path):
+    """Advice and alarm fail by a bug: the mail still goes by the second upstream, once, and is recorded so."""
+
+    def boom(*about):
+        raise RuntimeError("the bell is broken")
+
+    async with ScriptedUpstream() as good:
+        upstreams = [upstream("dead", closed_port()), upstream("good", good.port)]
+        async with running(tmp_path, [Route(via=("dead", "good"))], upstreams) as world:
+            world.runner._advise = world.runner._alarm = boom
+            rows = await world.until(await world.accept("x@y.example"), State.RELAYED)
+        assert len(good.messages) == 1
+    assert rows["x@y.example"].attempts == 1
