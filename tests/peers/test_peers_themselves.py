@@ -9,6 +9,7 @@ import ssl
 
 import pytest
 
+from tests.support.overlay import unavailable
 from tests.support.peers import PASSWORD, USER, Papers, Peer
 from tests.support.sink import Sink
 from tests.support.waiting import eventually
@@ -74,3 +75,13 @@ def test_opensmtpd_takes_mail_from_its_own_network(opensmtpd_upstream: Peer, beh
     with smtplib.SMTP("127.0.0.1", opensmtpd_upstream.port, timeout=20) as client:
         client.sendmail(USER, ["b@far.example"], LETTER % b"plain")
     wait_until_arrived(opensmtpd_upstream, behind, b"plain")
+
+
+def test_a_missing_peer_is_a_skip_here_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a peer cannot run the reason is told; RELAY_REQUIRE_PEERS makes it a failure."""
+    monkeypatch.delenv("RELAY_REQUIRE_PEERS", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="only root"):
+        unavailable("only root can mount an overlay")
+    monkeypatch.setenv("RELAY_REQUIRE_PEERS", "1")
+    with pytest.raises(pytest.fail.Exception, match="only root"):
+        unavailable("only root can mount an overlay")
