@@ -1,7 +1,9 @@
 """What devices may use: sessions, messages, octets, time, room; and how the listeners come and go."""
 
 import asyncio
+import contextlib
 import gc
+import random
 import resource
 import socket
 from dataclasses import replace
@@ -288,3 +290,51 @@ async def test_port_checks_leave_no_trace(tmp_path, monkeypatch):
         await (await Device.connect(relay.address)).close()
         await gone(relay)
         assert relay.noted == []
+
+
+SCRAPS = [
+    *(b"EHLO x", b"MAIL FROM:<a@b.c>", b"RCPT TO:<me@example.jp>", b"DATA", b"RSET", b"AUTH LOGIN", b"AUTH PLAIN", b"QUIT"),
+    *(b"STARTTLS\r\n", b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n", b"\0", b"\xff\xfb", b"<", b">", b":", b" ", b"x" * 70_000),
+]
+
+
+async def test_garbage_from_many_devices_breaks_nothing(tmp_path, monkeypatch):
+    """Scraps of SMTP in any order, half-closes and resets: no surprise inside, nobody left, the next device is served."""
+    dice = random.Random(7)
+
+    async def babble(relay) -> None:
+        device = await Device.connect(relay.address)
+        with contextlib.suppress(OSError):
+            for _ in range(dice.randint(1, 20)):
+                await device.say(
+                    b"".join(dice.choices(SCRAPS, k=dice.randint(1, 6))) + dice.choice([b"\r\n", b"\n", b"", b"\r"])
+                )
+            if dice.random() < 0.5:
+                device.half_close()
+        if dice.random() < 0.3:
+            device.reset()
+        await device.close()
+
+    limits = ClientLimits(idle=timedelta(seconds=1), per_client=100)
+    async with receiving(tmp_path, monkeypatch, limits=limits) as relay:
+        for _ in range(4):
+            await asyncio.gather(*(babble(relay) for _ in range(25)))
+        await gone(relay)
+        assert relay.events("broken") == []
+        device = await relay.device()
+        assert (await device.submit(b"x\r\n")).startswith("250")
+
+
+async def test_octets_without_a_line_end_cost_no_memory(tmp_path, monkeypatch):
+    """40 MB in one command line, then 40 MB in one content line: thrown away as they come, answered truly."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for _ in range(40):
+            await device.say(b"x" * 1_000_000)
+        await device.dialog((b"\r\n", "500 5.5.6"), (b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"))
+        await device.dialog((b"DATA\r\n", "354"))
+        for _ in range(40):
+            await device.say(b"x" * 1_000_000)
+        await device.dialog((b"\r\n.\r\n", "552 5.3.4"))
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
