@@ -18,7 +18,7 @@ Change = tuple[Fields, tuple[str, ...]]
 class Circumstances:
     """How the message came: `accepted_at` is aware, `hostname` our own name.
 
-    `repeated_id`: the same client used this Message-ID before for other content.
+    `repeated_id`: the same client used this Message-ID before for other content to one of the recipients.
     """
 
     queue_id: str

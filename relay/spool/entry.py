@@ -85,7 +85,8 @@ class TrailLine:
 class Claim:
     """An entry and those of its recipients that are due, ours until settled and released.
 
-    `repeated_id`: the same client used this Message-ID before for other content.  `warned`: its delay warning is out.
+    `repeated_id`: the same client used this Message-ID before for other content to one of the recipients.
+    `warned`: its delay warning is out.
     """
 
     entry: Entry

@@ -10,6 +10,7 @@ from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
+_REPEATS_LOOKED_AT = 50
 
 _APPLIES = {
     Action.RETRY: (State.QUEUED,),
@@ -40,25 +41,34 @@ def add_entry(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[T
         raise ValueError(f"queue id {entry.queue_id} is taken")
     row = entry_row(entry)
     row["id"] = message
-    row["repeated"] = int(_repeated(db, row))
-    _insert(db, "message", row)
     queued = [Recipient(address, State.QUEUED, 0, entry.accepted_at) for address in entry.envelope.forward_paths]
     distinct = {recipient.address.key: recipient for recipient in reversed(queued)}  # the first spelling wins
+    row["repeated"] = int(_repeated(db, row, distinct))
+    _insert(db, "message", row)
     for seq, recipient in enumerate(reversed(distinct.values())):
         _insert(db, "recipient", {"message": message, "seq": seq, **recipient_row(recipient)})
     add_trail(db, message, trail)
 
 
-def _repeated(db: sqlite3.Connection, row: Mapping[str, object]) -> bool:
+def _repeated(db: sqlite3.Connection, row: Mapping[str, object], keys: Iterable[str]) -> bool:
+    """Whether this client used this Message-ID before for other content to one of these recipients.
+
+    Such a mailbox takes the later mail for a copy of the earlier one (Gmail drops or throttles it).  Mail to others
+    with the same id is left as it is.  Only the latest uses are looked at, so a constant id costs the same for ever.
+    """
     # judged once, at commit: the repair that follows from it must be the same at every attempt
     if not row["message_id"]:
         return False
-    found = db.execute(
-        "SELECT 1 FROM message WHERE client = :client AND message_id = :message_id AND message_id <> ''"
-        " AND digest <> :digest LIMIT 1",
-        row,
+    earlier = db.execute(
+        "SELECT id FROM message WHERE client = :client AND message_id = :message_id AND message_id <> ''"
+        " AND digest <> :digest ORDER BY id DESC LIMIT :looked_at",
+        {**row, "looked_at": _REPEATS_LOOKED_AT},
+    ).fetchall()
+    return any(
+        db.execute("SELECT 1 FROM recipient WHERE message = ? AND key = ?", (*found, key)).fetchone()
+        for key in keys
+        for found in earlier
     )
-    return found.fetchone() is not None
 
 
 def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:

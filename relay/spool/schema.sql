@@ -23,7 +23,7 @@ CREATE TABLE message (
     message_id     TEXT    NOT NULL,
     digest         TEXT    NOT NULL,
     notice         INTEGER NOT NULL,
-    repeated       INTEGER NOT NULL,               -- its client used this Message-ID before, for other content
+    repeated       INTEGER NOT NULL,               -- its client used this Message-ID before, for other content to one of these
     warned         INTEGER NOT NULL DEFAULT 0,
     settled        INTEGER NOT NULL DEFAULT 0,     -- number of the last settlement: one that was retried counts once
     kept           INTEGER NOT NULL DEFAULT 1,

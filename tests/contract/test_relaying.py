@@ -184,10 +184,12 @@ async def test_a_refused_sender_is_forgotten_after_thirty_days(spool, clock):
         ({"content": b"first"}, False),
         ({"content": b"other", "message_id": "<2@nas>"}, False),
         ({"content": b"other", "client": "192.168.0.8"}, False),
+        ({"content": b"other", "to": ("you@example.jp",)}, False),
+        ({"content": b"other", "to": ("you@example.jp", "me@EXAMPLE.jp")}, True),
     ],
 )
 async def test_a_message_id_used_before_for_other_content_is_told(spool, clock, second, repeated):
-    """Only the same device, the same non-empty id and another content make a repetition; the first is none."""
+    """The same device, non-empty id and recipient with another content make a repetition; the first is none."""
     await commit(spool, clock, "a", message_id="<1@nas>", content=b"first")
     await commit(spool, clock, "b", **{"message_id": "<1@nas>", **second})
     assert not (await spool.claim(clock())).repeated_id
