@@ -22,9 +22,10 @@ from relay.inbound.admission import Recipients
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
 from relay.mail.envelope import Origin
+from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Reply
 from relay.outbound import routing
-from relay.outbound.advice import Advice, advise
+from relay.outbound.advice import Advice, advise, sentences
 from relay.outbound.notices import Notifier
 from relay.outbound.runner import Runner
 from relay.spool import open_spool
@@ -32,6 +33,7 @@ from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.dns import Resolver
 from relay.upstream.pool import Pools
+from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Tls, TlsMode, Upstream
 
 TIDY_EVERY = timedelta(hours=1)
@@ -76,7 +78,7 @@ class Relay:
 
     async def _with_spool(self) -> None:
         config = self._config
-        pools = Pools(hostname=config.hostname, resolver=Resolver(config.nameservers))
+        self._pools = _pools(config)
         self._notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
@@ -89,7 +91,7 @@ class Relay:
         )
         self._runner = Runner(
             spool=self._spool,
-            submit=pools.submit,
+            submit=self._submit,
             routes=config.routes,
             upstreams=_with_direct(config.upstreams),
             retry=config.retry,
@@ -97,7 +99,7 @@ class Relay:
             hostname=config.hostname,
             now=utcnow,
             on_settled=self._notifier.wake,
-            advise=_sentences,
+            advise=sentences,
             notify_whom=self._notifier.notify_whom,
             alarm=self._notifier.alarm,
         )
@@ -119,7 +121,7 @@ class Relay:
             await self._inbound_started()
             await self._serve(servers)
         finally:
-            await pools.close()
+            await self._pools.close()
             control_socket(config.spool).unlink(missing_ok=True)
 
     async def _inbound_started(self) -> None:
@@ -194,7 +196,7 @@ class Relay:
             repair=config.repair,
             hostname=config.hostname,
         )
-        self._notifier.reload(policy=config.notices, hostname=config.hostname)
+        self._notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         left += self.inbound.reload(
             hostname=config.hostname,
             listeners=config.listeners,
@@ -202,9 +204,15 @@ class Relay:
             recipients=_with_postmaster(config),
             max_message=config.spool.max_message,
         )
+        if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
+            old, self._pools = self._pools, _pools(config)
+            self._farewell = asyncio.get_running_loop().create_task(old.close())
         for sentence in (*left, *loaded.remarks):
             events.note("warned", sentence)
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+
+    async def _submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
+        return await self._pools.submit(upstream, outgoing)
 
     def _advise(self, answer: Answer, upstream: str) -> Advice:
         return advise(answer, self._config.upstreams.get(upstream))
@@ -240,10 +248,8 @@ class Relay:
         }
 
 
-def _sentences(answer: Answer, upstream: Upstream) -> tuple[str, ...]:
-    """Advice for the trail: what it means, what the relay does, what the person can do."""
-    advice = advise(answer, upstream)
-    return tuple(sentence for sentence in (advice.cause, advice.done, advice.remedy) if sentence)
+def _pools(config: Config) -> Pools:
+    return Pools(hostname=config.hostname, resolver=Resolver(config.nameservers))
 
 
 def _names(relay: Relay) -> frozenset[str]:
