@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.words import decode_words, encode_word
 
+# Atomic groups and possessive repeats throughout: what a device sends must not make a pattern backtrack for ever.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*"'
-_ENCODED = r"=\?[!->@-~]{1,40}\?[BbQq]\?[!->@-~]{0,400}\?="
-_WORD = rf"(?:{_ENCODED}(?![^ \t<,;:\"])|[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]+|{_QUOTED})"
-_ADDR = rf"(?:{_ATOM}+(?:\.{_ATOM}+)*|{_QUOTED})@(?:{_ATOM}+(?:\.{_ATOM}+)*|\[[0-9A-Za-z:.-]+\])"
-_COMMENT = r"(?:[ \t]*\([^()\\\r\n]*\))?"
-_PHRASE = rf"{_WORD}(?:[ \t]+{_WORD})*"
-_MAILBOX = rf"(?:(?:{_PHRASE}[ \t]*)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*"
+_QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*+"'
+_ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
+_WORD = rf"(?>{_ENCODED}(?=[ \t<,;:\"]|\Z)|[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
+_ADDR = rf"(?>(?:{_ATOM}++(?:\.{_ATOM}++)*+|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*+|\[[0-9A-Za-z:.-]++\]))"
+_COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?+"
+_PHRASE = rf"(?>{_WORD}(?:[ \t]++{_WORD})*+)"
+_MAILBOX = rf"(?>(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+)"
 
-_REGULAR = re.compile(rf"[ \t]*(?:{_PHRASE}[ \t]*:[ \t]*(?:{_MAILBOX}(?:,[ \t]*{_MAILBOX})*)?;[ \t]*|{_MAILBOX})(?:,|\Z)")
+_REGULAR = re.compile(
+    rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*+)?+;[ \t]*+)(?:,|\Z)"
+)
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 
 _TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)

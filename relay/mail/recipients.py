@@ -68,7 +68,7 @@ def _spelled(box: Mailbox, case: Case) -> str:
     if box.address and box.address.qualified and _writable(box.address, case):
         return write_mailbox(box)
     name = box.name.rstrip(":; ") or (str(box.address) if box.address else "")
-    return f"{write_name(name)}:;" if name else ""
+    return f"{write_name(name)} :;" if name else ""
 
 
 def _writable(address: Address, case: Case) -> bool:

@@ -101,7 +101,7 @@ def _look(part: Part, block: bytes, seen: Survey) -> None:
     if b"\0" in clean:
         part.nul = seen.nul = True
         clean = clean.replace(b"\0", b"")
-    part.size += len(block)
+    part.size += len(clean)
     if not clean.isascii():
         part.eight_bit = True
     if not part.escapes and _ESCAPE in clean:
