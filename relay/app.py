@@ -18,12 +18,13 @@ from relay.control import unix
 from relay.control.api import Server, make_api
 from relay.control.desk import Desk
 from relay.control.place import control_socket, state_dir
-from relay.inbound.admission import Recipients
+from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
 from relay.mail.envelope import Origin
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Reply
+from relay.notify import notify, watchdog_every
 from relay.outbound import routing
 from relay.outbound.advice import Advice, advise, sentences
 from relay.outbound.notices import Notifier
@@ -31,6 +32,7 @@ from relay.outbound.runner import Runner
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
+from relay.surroundings import look_around, lost_with_container
 from relay.upstream.dns import Resolver
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
@@ -53,6 +55,7 @@ class Relay:
 
     def __init__(self, config: Config, *, reload: Callable[[], Loaded] | None = None, remarks: Sequence[str] = ()) -> None:
         self._config, self._read_again, self._remarks = config, reload, remarks
+        self._masks = look_around().masks
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
         self._spool: Spool
@@ -63,6 +66,9 @@ class Relay:
     async def run(self) -> None:
         """Runs until `stop()` or a signal.  Raises StartFailed."""
         events.configure(self._config.log.format, self._config.log.level)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):  # at once: as process 1 of a container we have no default action
+            loop.add_signal_handler(number, self.stop)
         try:
             self._spool = await open_spool(self._config.spool, now=utcnow)
         except (SpoolBroken, SpoolFull, OSError) as error:
@@ -71,6 +77,8 @@ class Relay:
             await self._with_spool()
         finally:
             await self._spool.close()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
             events.note("stopped", "the relay has stopped; what waits is safe in the spool")
 
     def stop(self) -> None:
@@ -114,6 +122,7 @@ class Relay:
             now=utcnow,
             new_queue_id=new_queue_id,
             state_dir=state_dir(config.spool),
+            masks=self._masks,
         )
         self.desk = Desk(self._spool, utcnow, partial(_names, self), self._runner.wake)
         servers = [Server(make_api(self.desk, self.status), self._control_socket())]
@@ -140,21 +149,21 @@ class Relay:
     async def _serve(self, servers: Sequence[Server]) -> None:
         """Everything runs side by side; the stop order is: listeners, runner, notices, control."""
         loop = asyncio.get_running_loop()
-        for number, act in ((signal.SIGTERM, self.stop), (signal.SIGINT, self.stop), (signal.SIGHUP, self.reload)):
-            loop.add_signal_handler(number, act)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(part) for part in (self._runner.run(), self._notifier.run(), self._tidy())]
             work += [group.create_task(server.serve()) for server in servers]
+            alive = group.create_task(self._show_life())
             self._say_started()
             await self._stopping.wait()
+            notify("STOPPING=1")
             await self.inbound.stop()
             await self._runner.stop()
             for server in servers:
                 server.stop()
-            for task in work[1:3]:
+            for task in (*work[1:3], alive):
                 task.cancel()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGHUP)
 
     def _say_started(self) -> None:
         config = self._config
@@ -169,9 +178,17 @@ class Relay:
             config=config.source,
             pid=os.getpid(),
         )
-        for remark in self._remarks:
-            events.note("warned", remark)
+        for sentence in (*self._remarks, *self._about_the_container()):
+            events.note("warned", sentence)
+        notify("READY=1")
         self.started.set()
+
+    def _about_the_container(self) -> list[str]:
+        """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
+        sentences = mask_warnings(self._config.listeners, self._masks)
+        if lost := lost_with_container(state_dir(self._config.spool)):
+            sentences.append(f"mail will be lost: {lost}; with a new container the queue is gone. Mount a named volume there")
+        return sentences
 
     def reload(self) -> None:
         """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
@@ -207,12 +224,19 @@ class Relay:
         if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
             old, self._pools = self._pools, _pools(config)
             self._farewell = asyncio.get_running_loop().create_task(old.close())
-        for sentence in (*left, *loaded.remarks):
+        for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
 
     async def _submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         return await self._pools.submit(upstream, outgoing)
+
+    async def _show_life(self) -> None:
+        """The service manager's watchdog hears of us as long as the runner works."""
+        while (seconds := watchdog_every()) is not None:
+            if utcnow() - self._runner.heartbeat <= HEARTBEAT_STALE:
+                notify("WATCHDOG=1")
+            await asyncio.sleep(seconds)
 
     def _advise(self, answer: Answer, upstream: str) -> Advice:
         return advise(answer, self._config.upstreams.get(upstream))

@@ -45,6 +45,7 @@ def _listener(at: Fields) -> Listener:
         host=host,
         port=port,
         networks=tuple(dict.fromkeys(network for some in networks for network in some)),
+        on_purpose=tuple(network for some in networks if some is not hosts.PRIVATE for network in some),
         tls=at.get("tls", choice(ListenTls), default.tls),
         tls_cert=at.file("tls_cert"),
         tls_key=at.file("tls_key"),

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -13,6 +13,7 @@ from relay.mail.reply import Reply
 from relay.secret import Secret
 
 Network = IPv4Network | IPv6Network
+HostAddress = IPv4Address | IPv6Address
 
 
 class ListenTls(Enum):
@@ -31,11 +32,15 @@ class ListenAuth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One address that devices connect to, and who may submit there."""
+    """One address that devices connect to, and who may submit there.
+
+    `on_purpose`: those of the networks that were written out, not only meant by `private`.
+    """
 
     host: str = "0.0.0.0"  # noqa: S104 - the networks below decide who may speak
     port: int = 25
     networks: tuple[Network, ...] = ()
+    on_purpose: tuple[Network, ...] = ()
     tls: ListenTls = ListenTls.STARTTLS
     tls_cert: str = ""
     tls_key: str = ""
@@ -74,17 +79,57 @@ OWN_HOPS = 3
 """How often a message may have been here before; a mailbox that forwards home again passes twice in good faith."""
 
 
-def client_address(peer: str) -> IPv4Address | IPv6Address:
+def client_address(peer: str) -> HostAddress:
     """The peer as networks are written: without zone, and IPv4 even when it came by a dual-stack socket."""
     address = ip_address(peer.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def admit_client(client: IPv4Address | IPv6Address, listener: Listener) -> Reply | None:
+def admit_client(client: HostAddress, listener: Listener) -> Reply | None:
     """None if this address may submit here, else the reply at connect."""
     if any(client in network for network in listener.networks):
         return None
     return Reply(554, "5.7.1", f"{client} may not submit here; to allow it, add its network to listen.networks")
+
+
+def admit_origin(client: HostAddress, user: str, listener: Listener, masks: Iterable[HostAddress] = ()) -> Reply | None:
+    """None if it is known well enough who sends: by a login where one is asked for, else by the address.
+
+    `masks` are addresses that the container's network puts in any client's place: they prove nothing, unless they were
+    listed on purpose.  Asked at MAIL, not at connect: a port check from the host itself should find the relay alive.
+    """
+    if listener.auth is ListenAuth.REQUIRED:
+        return None if user else Reply(530, "5.7.0", "log in first (AUTH PLAIN or LOGIN)")
+    if client not in masks or _on_purpose(client, listener):
+        return None
+    cure = f"use network_mode: host, or list {client} in listen.networks on purpose"
+    return Reply(554, "5.7.1", f"{client} is the container's own network, any client may look like that: {cure}")
+
+
+def mask_warnings(listeners: Iterable[Listener], masks: Iterable[HostAddress]) -> list[str]:
+    """What to say at start where clients may hide behind the container's network: whom that shuts out or lets in."""
+    shown = sorted(masks, key=lambda address: (address.version, address))
+    hidden = [one for one in listeners if one.auth is not ListenAuth.REQUIRED]
+    trusting = [one for one in hidden if any(_on_purpose(address, one) for address in shown)]
+    doubting = [one.name for one in hidden if one not in trusting]
+    addresses = " or ".join(map(str, shown))
+    sentences = []
+    if shown and doubting:
+        sentences.append(
+            f"the relay is behind the container's network: clients that seem to come from {addresses} cannot be told"
+            f" apart (with some engines that is every client), so {', '.join(doubting)} takes no mail from there; the cure"
+            " is network_mode: host, or listing that address in listen.networks on purpose"
+        )
+    if shown and trusting:
+        sentences.append(
+            f"listen.networks has {addresses}, the container's own network, on purpose: any client may look like that, so"
+            " whoever reaches the published port may send; publish it on an address of the LAN only"
+        )
+    return sentences
+
+
+def _on_purpose(client: HostAddress, listener: Listener) -> bool:
+    return any(client in network for network in listener.on_purpose)
 
 
 def admit_session(open_in_all: int, open_of_client: int, limits: ClientLimits) -> Reply | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from relay import events
-from relay.inbound.admission import ClientLimits, Listener, ListenTls, Recipients
+from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenTls, Recipients
 from relay.inbound.certificate import NoCertificate, server_context
 from relay.inbound.reception import MayRoute, Policy, Reception
 from relay.inbound.session import Session
@@ -52,6 +52,7 @@ class Inbound:
         now: Callable[[], datetime],
         new_queue_id: Callable[[datetime], str],
         state_dir: Path,
+        masks: frozenset[HostAddress] = frozenset(),
     ) -> None:
         self.bound: list[tuple[str, int]] = []
         self._listeners = tuple(listeners)
@@ -63,6 +64,7 @@ class Inbound:
             now=now,
             new_queue_id=new_queue_id,
             state_dir=Path(state_dir),
+            masks=masks,
         )
 
     async def start(self) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from relay import events
-from relay.inbound.admission import ClientLimits, Recipients, Throttle, admit_hops, admit_size, header_facts
+from relay.inbound.admission import ClientLimits, HostAddress, Recipients, Throttle, admit_hops, admit_size, header_facts
 from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
 from relay.inbound.devices import Devices
@@ -52,6 +52,7 @@ class Reception:
     now: Callable[[], datetime]
     new_queue_id: Callable[[datetime], str]
     state_dir: Path
+    masks: frozenset[HostAddress] = frozenset()
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
     sessions: set[Connection] = field(default_factory=set)

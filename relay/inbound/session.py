@@ -17,6 +17,7 @@ from relay.inbound.admission import (
     Listener,
     ListenTls,
     admit_client,
+    admit_origin,
     admit_session,
     admit_size,
     client_address,
@@ -236,8 +237,8 @@ class Session(Connection):
     async def _on_mail(self, argument: str) -> None:
         quirks = ["MAIL twice without RSET; the first was forgotten"] if self._transaction else []
         self._transaction = None
-        if self._listener.auth is ListenAuth.REQUIRED and not self._user:
-            await self._refuse(Reply(530, "5.7.0", "log in first (AUTH PLAIN or LOGIN)"))
+        if refusal := admit_origin(client_address(self._client), self._user, self._listener, self._reception.masks):
+            await self._refuse(refusal)
             return
         if not argument:
             await self.say("501 5.5.4 a sender is missing: MAIL FROM:<address>")

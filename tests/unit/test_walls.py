@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, which files touch the world, how long a file may be.
 
-    secret  <  mail | events  <  spool | upstream  <  inbound | outbound  <  config | control | doctor  <  app  <  cli
+    secret  <  mail | events | notify | surroundings  <  spool | upstream  <  inbound | outbound
+            <  config | control | doctor  <  app  <  cli
 
 A file imports from its own folder and from lower floors, never from a neighbour on its floor and never from above.
 """
@@ -17,6 +18,8 @@ FLOORS = {
     "secret": 0,
     "mail": 1,
     "events": 1,
+    "notify": 1,
+    "surroundings": 1,
     "spool": 2,
     "upstream": 2,
     "inbound": 3,
