@@ -108,6 +108,8 @@ def folded(field: Field) -> Field:
         return Field(_hard_fold(label, text))
     if field.name in _STRUCTURED:
         return Field(fold(label, " ".join(word for word in text.split() if len(word) < 900)))
+    if field.name.startswith("content-"):
+        return Field(fold(label, "; ".join(piece.strip() for piece in text.split(";") if len(piece) < 900) or "text/plain"))
     return Field(fold(label, encode_word(text)))
 
 
@@ -117,6 +119,8 @@ def _loosened(name: str, text: str) -> str:
         return text.replace("><", "> <")
     if name in ("from", "to", "cc", "reply-to", "sender", "resent-to", "resent-cc", "disposition-notification-to"):
         return re.sub(r",(?=[^ \t\"])", ", ", text)
+    if name.startswith("content-"):
+        return re.sub(r";(?=[^ \t])", "; ", text)
     return text
 
 

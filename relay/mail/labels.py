@@ -32,7 +32,10 @@ def label_for(part: Part, voted: str) -> str:
     guess = "utf-8" if fits(octets, "utf-8") else voted
     if _is_known(said) and said not in _NOTHING and guess not in _JAPANESE | {"utf-8"}:
         return ""
-    return _LABELS.get(guess, guess)
+    if guess == "cp932" and fits(octets, "cp932") and not fits(octets, "shift_jis"):
+        return "MS_Kanji"  # the one registered name for CP932 that old and new readers know
+    label = _LABELS.get(guess, guess) if fits(octets, guess) else "iso-8859-1"
+    return "MS_Kanji" if label == "iso-8859-1" and _is_false(octets, label) else label
 
 
 def _sample(part: Part) -> bytes:
@@ -65,7 +68,9 @@ def _is_false(octets: bytes, said: str) -> bool:
         if (len(_WIDE.findall(octets)) > 1 or len(_MULTIBYTE.findall(octets)) > 2) and fits(octets, "utf-8"):
             return True
         return name != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932")
-    return name in ("utf-8", "iso2022_jp", "euc_jp", "shift_jis", "cp932") and not fits(octets, name)
+    if name == "shift_jis":
+        name = "cp932"
+    return name in ("utf-8", "iso2022_jp", "euc_jp", "cp932") and not fits(octets, name)
 
 
 def is_doubtful(part: Part) -> bool:

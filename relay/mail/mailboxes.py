@@ -20,6 +20,9 @@ _MAILBOX = rf"(?>(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+)"
 _REGULAR = re.compile(
     rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*+)?+;[ \t]*+)(?:,|\Z)"
 )
+_LOCAL_LIMIT = 256
+_UNFOLDABLE = 900
+_NAME_LIMIT = 300  # nobody reads a longer name, and a quoted string cannot be folded
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 
 _TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
@@ -42,7 +45,7 @@ def is_regular(value: bytes) -> bool:
 
 def count_regular(value: bytes) -> int:
     """How many mailboxes or groups a regular list has; 0 if it is not regular."""
-    if not value.isascii():
+    if not value.isascii() or (len(value) > _UNFOLDABLE and max(map(len, value.split())) > _UNFOLDABLE):
         return 0
     text, place, count = value.decode("ascii"), 0, 0
     while place < len(text):
@@ -149,8 +152,10 @@ def _address(text: str) -> Address | None:
     if bare.startswith("@") and ":" in bare:
         bare = bare.partition(":")[2]
     try:
-        address = parse_address(decode_words(bare) if bare.startswith("=?") else bare)
+        address = _in_ascii(parse_address(decode_words(bare) if bare.startswith("=?") else bare))
     except BadAddress:
+        return None
+    if address is None or len(address.local) > _LOCAL_LIMIT:
         return None
     if bare.startswith('"'):
         return address
@@ -164,15 +169,15 @@ def _name(text: str) -> str:
     if len(bare) > 1 and bare[0] == bare[-1] == '"':
         bare = re.sub(r"\\(.)", r"\1", bare[1:-1])
     bare = bare.replace('"', "") if bare.count('"') % 2 or bare.startswith('"') else bare
-    return " ".join("".join(char for char in decode_words(bare) if char.isprintable() or char == " ").split())
+    return " ".join("".join(char for char in decode_words(bare) if char.isprintable() or char == " ").split())[:_NAME_LIMIT]
 
 
 def write_mailbox(mailbox: Mailbox) -> str:
-    """The mailbox in ASCII: the name as atoms, quoted string or encoded-words, as it needs.
+    """The mailbox with the name as atoms, quoted string or encoded-words, as it needs.
 
-    A domain that is not ASCII becomes its A-labels; a local part that is not ASCII stays (only SMTPUTF8 can carry it).
+    A local part that is not ASCII stays: only SMTPUTF8 can carry it.
     """
-    address = _ascii_domain(mailbox.address)
+    address = str(mailbox.address) if mailbox.address else ""
     if not mailbox.name or mailbox.name == address:
         return address
     return f"{write_name(mailbox.name)} <{address}>"
@@ -187,15 +192,14 @@ def write_name(name: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
 
 
-def _ascii_domain(address: Address | None) -> str:
-    if address is None:
-        return ""
+def _in_ascii(address: Address) -> Address | None:
+    """The address with a domain of A-labels (RFC 5891); None if there can be no such domain."""
     if address.domain.isascii():
-        return str(address)
+        return address
     try:
-        return str(Address(address.local, address.domain.encode("idna").decode("ascii")))
+        return Address(address.local, address.domain.encode("idna").decode("ascii"))
     except UnicodeError:
-        return str(address)
+        return None
 
 
 def fold_list(name: str, mailboxes: Iterable[str], width: int = 76) -> bytes:

@@ -9,11 +9,11 @@ from relay.mail.message import Field
 
 IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
 
-_ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+"
+_ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
 _LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")
 _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("(?:[^"\\]|\\.)*"?|[^;]*)')
-_BARE = re.compile(rf"{_ATOM}\Z")
+_BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
 _ENCODING_NAMES = {
     **dict.fromkeys(("7-bit", "7 bit", "us-ascii", "ascii", "none", "text"), "7bit"),
