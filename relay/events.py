@@ -1,10 +1,10 @@
 """What happened: one call counts it and logs it.  Event names are past participles of the trade."""
 
+import contextlib
+import logging
 import sys
 from collections import Counter
 from typing import Any
-
-import structlog
 
 EVENTS = frozenset(
     [
@@ -37,18 +37,19 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 counts: Counter[tuple[str, str]] = Counter()
 """How often each (event, upstream) happened since the start; upstream is "" where none is concerned."""
 
-_log: Any = structlog.get_logger()
+_log: Any = None
 
 
 def configure(log_format: str = "auto", level: str = "info") -> None:
-    """Sends events to stdout: `console`, `json`, or `auto` (console on a terminal)."""
+    """Sends events to stdout: `console`, `json`, or `auto` (console on a terminal); libraries' warnings too."""
+    import structlog
+
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # an 8-bit address must not end a log call
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
@@ -57,10 +58,14 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
 
 
 def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) -> None:
-    """Counts and logs one event.  `text` says it in a sentence; `fields` are JSON-able, never a secret, never a body."""
+    """Counts and logs one event.  `text` says it in a sentence; `fields` are JSON-able, never a secret, never a body.
+
+    A log that cannot be written (full disk, closed pipe) costs the line, never the mail.
+    """
     if event not in EVENTS:
         raise ValueError(f"{event!r} is no event; see relay.events.EVENTS")
     counts[event, upstream] += 1
@@ -68,5 +73,25 @@ def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) ->
         fields["upstream"] = upstream
     if text:
         fields["text"] = text
-    speak = _log.error if event in _LOUD else _log.warning if event in _WARN else _log.info
-    speak(event, **fields)
+    log = _logger()
+    speak = log.error if event in _LOUD else log.warning if event in _WARN else log.info
+    with contextlib.suppress(OSError):
+        speak(event, **fields)
+
+
+def _logger() -> Any:
+    """Made at the first event: `relay queue` counts nothing and must not wait for the import."""
+    global _log  # noqa: PLW0603 - the one log of the process
+    if _log is None:
+        import structlog
+
+        _log = structlog.get_logger()
+    return _log
+
+
+class _Libraries(logging.Handler):
+    """What asyncio and the libraries warn of, as one line of our log; their tracebacks name code, not mail."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        cause = f": {record.exc_info[1]!r}" if record.exc_info and record.exc_info[1] else ""
+        note("broken", f"{record.name}: {record.getMessage().splitlines()[0]}{cause}")

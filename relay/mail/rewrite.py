@@ -6,7 +6,7 @@ Providers compare the envelope sender, the From field or both with the account t
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from relay.mail.address import Address, is_public
@@ -25,7 +25,11 @@ class Rewrite(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an account may be: its own address, the domains whose senders may stay as they are, and what to rewrite."""
+    """Who an account may be: its own address, the domains whose senders may stay as they are, and what to rewrite.
+
+    Without `rewrite_from` a From that the world can answer to stays; a name of the LAN goes all the same, for no
+    upstream takes that.
+    """
 
     sender: Address | None = None
     domains: frozenset[str] = frozenset()
@@ -76,7 +80,7 @@ def rewrite(
     case = _Case(identity, sender, force, utf8, judge_from=foreign or reverse_path is None)
     path, notes = _envelope(reverse_path, case, foreign=foreign, own_name=own_name)
     if not identity.rewrite_from:
-        return Rewritten(message, path, notes)
+        force, case = False, replace(case, force=False, judge_from=False)
     kept = _why_from_stays(message)
     if kept and not force:
         return Rewritten(message, path, (*notes, kept) if notes else ())

@@ -141,11 +141,18 @@ def test_never_is_never(how: dict[str, bool]) -> None:
     assert untouched(text, "root@nas", Identity(None, ISP.domains), **how)
 
 
-def test_rewrite_from_off_leaves_the_header() -> None:
+@pytest.mark.parametrize("how", [{}, {"own_name": True}])
+def test_rewrite_from_off_leaves_the_header(how: dict[str, bool]) -> None:
     """Only the envelope changes where the person wants From left alone."""
-    text = "From: root@nas\nSender: root\n"
-    result = done(text, "root@nas", Identity(TARO, ISP.domains, rewrite_from=False))
+    text = "From: me@club.example\nSender: you@club.example\n"
+    result = done(text, "me@club.example", Identity(TARO, ISP.domains, rewrite_from=False), **how)
     assert (result.reverse_path, header(result)) == (TARO, text)
+
+
+def test_a_name_of_the_lan_goes_even_with_rewrite_from_off() -> None:
+    """No upstream takes `From: root@nas`, whoever may say it."""
+    result = done("From: root@nas\n", "root@nas", Identity(TARO, ISP.domains, rewrite_from=False))
+    assert header(result) == 'From: "root@nas" <taro@isp.example>\nX-Original-From: root@nas\n'
 
 
 def test_a_foreign_sender_field_goes() -> None:
