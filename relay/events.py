@@ -94,4 +94,4 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         cause = f": {record.exc_info[1]!r}" if record.exc_info and record.exc_info[1] else ""
-        note("broken", f"{record.name}: {record.getMessage().splitlines()[0]}{cause}")
+        note("broken", f"{record.name}: {record.getMessage().partition(chr(10))[0]}{cause}")
