@@ -22,6 +22,8 @@ _FIELD = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}[ \t]*:(?!//)")
 _NAME_GAP = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
 _MBOX = re.compile(rb">?From [^:\s]")
 _MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b.*\b\d\d:\d\d\b.*\d{4}\s*\Z")
+_REMOVED = b"X-Removed-Line:"
+_BLANK_LINES = frozenset({b"\r\n", b"\n", b"\r", b"\r\r\n"})
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -73,7 +75,6 @@ class _Reader:
         self.length = start
         self.notes = notes
         self.units: list[list[bytes]] = []
-        self.removed: list[bytes] = []
 
     def read(self) -> Head:
         self.skip_before_header()
@@ -136,8 +137,7 @@ class _Reader:
                 self.take_field(bare)
             elif self.place < known_until:
                 self.take()
-                self.units.append([b"X-Removed-Line: ", bare, b"\r\n"])
-                self._note("moved a header line without a colon to X-Removed-Line")
+                self.remove(bare)
             else:
                 return False
         return False
@@ -145,7 +145,7 @@ class _Reader:
     def take_field(self, bare: bytes) -> None:
         """M30: no blank may stand between the name and the colon."""
         self.take()
-        mended = _NAME_GAP.sub(rb"\1:", bare, count=1)
+        mended = _NAME_GAP.sub(rb"\1:", bare, count=1) if b" :" in bare or b"\t:" in bare else bare
         if mended != bare:
             self._note("removed the blank between a field name and its colon")
         self.units.append([mended, b"\r\n"])
@@ -160,8 +160,14 @@ class _Reader:
             self.take_field(bare.lstrip(b" \t"))
         else:
             self.take()
-            self.units.append([b"X-Removed-Line:", bare, b"\r\n"])
-            self._note("moved a header line without a colon to X-Removed-Line")
+            self.remove(bare)
+
+    def remove(self, bare: bytes) -> None:
+        """M29: a line that is no field among fields that are; one field keeps all that stand together."""
+        if not self.units or self.units[-1][0] != _REMOVED:
+            self.units.append([_REMOVED])
+        self.units[-1] += [b" ", bare.strip(b" \t"), b"\r\n"]
+        self._note("moved a header line without a colon to X-Removed-Line")
 
     def _goes_on(self) -> bool:
         """Whether a field or its continuation follows a line of blanks."""
@@ -189,11 +195,8 @@ def _is_known(line: bytes) -> bool:
 
 def _last_known(lines: list[bytes], first: int) -> int:
     """The place of the last line before the first blank one that is surely a field; -1 if there is none."""
-    last = -1
-    for place in range(first, len(lines)):
-        line = lines[place].strip(b"\r\n")
-        if not line:
-            break
-        if _is_known(line if place > first else line.lstrip(b" \t")):
-            last = place
-    return last
+    end = next((place for place in range(first, len(lines)) if lines[place] in _BLANK_LINES), len(lines))
+    for place in range(end - 1, first, -1):
+        if _is_known(lines[place]):
+            return place
+    return first if first < end and _is_known(lines[first].lstrip(b" \t")) else -1

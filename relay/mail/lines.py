@@ -50,7 +50,11 @@ def crlf(block: bytes) -> bytes:
     ends = block.count(b"\r\n")
     if block.count(b"\n") == ends and block.count(b"\r") == ends:
         return block
-    return _ENDS.sub(_end, block)
+    for _ in range(3):
+        block = block.replace(b"\r\r\n", b"\r\n")
+    if b"\r\r" in block:
+        return _ENDS.sub(_end, block)
+    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
 
 
 def _end(match: re.Match[bytes]) -> bytes:

@@ -17,6 +17,7 @@ _COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?+"
 _PHRASE = rf"(?>{_WORD}(?:[ \t]++{_WORD})*+)"
 _MAILBOX = rf"(?>(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+)"
 
+_REGULAR_MAILBOX = re.compile(rf"[ \t]*+{_MAILBOX}(?:,|\Z)")
 _REGULAR = re.compile(
     rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*+)?+;[ \t]*+)(?:,|\Z)"
 )
@@ -43,13 +44,14 @@ def is_regular(value: bytes) -> bool:
     return count_regular(value) > 0
 
 
-def count_regular(value: bytes) -> int:
-    """How many mailboxes or groups a regular list has; 0 if it is not regular."""
+def count_regular(value: bytes, *, groups: bool = True) -> int:
+    """How many mailboxes (and groups, where they may stand) a regular list has; 0 if it is not regular."""
+    pattern = _REGULAR if groups else _REGULAR_MAILBOX
     if not value.isascii() or (len(value) > _UNFOLDABLE and max(map(len, value.split())) > _UNFOLDABLE):
         return 0
     text, place, count = value.decode("ascii"), 0, 0
     while place < len(text):
-        match = _REGULAR.match(text, place)
+        match = pattern.match(text, place)
         if not match:
             return 0
         place, count = match.end(), count + 1

@@ -100,7 +100,7 @@ def repair_from(fields: Fields, case: Case) -> Change:
     With a Sender field beside it a From of several authors is right (RFC 5322 s3.6.2) and stays.
     """
     froms = [field for field in fields if field.name == "from"]
-    counts = [count_regular(field.value) if b":" not in field.value else 0 for field in froms]
+    counts = [count_regular(field.value, groups=False) for field in froms]
     has_sender = any(field.name == "sender" and count_regular(field.value) == 1 for field in fields)
     if len(froms) == 1 and (counts[0] == 1 or (counts[0] > 1 and has_sender) or (counts[0] and "from" in case.sealed)):
         return fields, ()

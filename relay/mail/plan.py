@@ -205,6 +205,8 @@ def _sendable(field: Field, part: Part, terms: Terms, notes: dict[str, None]) ->
                     texts[name] = decode(octets, terms.charset)
             value = with_ascii_params(value, texts)
             raw = field.label.encode() + b": " + value + b"\r\n"
+        elif field.name == "content-transfer-encoding":
+            raw = re.sub(rb"[\x80-\xff]", b"", raw)
         else:
             raw = fold(field.label, encode_text(decode_words(decode(value, terms.charset))))
     else:
