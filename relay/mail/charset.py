@@ -4,8 +4,6 @@ import codecs
 import re
 from collections.abc import Iterable, Sequence
 
-from charset_normalizer import from_bytes
-
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
 _SAMPLE = 8192
 _JUDGED = frozenset({"cp932", "shift_jis", "euc_jp", "iso8859-1", "iso8859-15", "cp1252"})
@@ -74,6 +72,8 @@ def _read_as(name: str) -> str:
 
 def _normalizer(sample: bytes, able: list[str]) -> str:
     """charset-normalizer's word where there are charsets whose text we cannot judge (GBK, KOI8-R ...)."""
+    from charset_normalizer import from_bytes  # 2.5 MB that a relay for two printers never needs
+
     best = from_bytes(sample, cp_isolation=able, enable_fallback=False).best()
     return codecs.lookup(best.encoding).name if best else able[0]
 

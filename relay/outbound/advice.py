@@ -5,7 +5,7 @@ The knowledge is data (refusals.py, refusals_mail.py); this file only finds the 
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from relay.mail.reply import Answer, Stage
 from relay.outbound import refusals_mail as mail
@@ -27,7 +27,11 @@ REFUSALS: tuple[Refusal, ...] = (
 
 _LONGEST = 1200  # characters of a reply that are looked at; real ones have a few hundred
 
-_COMPILED = tuple((row, re.compile(row.pattern, re.IGNORECASE)) for row in REFUSALS)
+
+@cache
+def _compiled() -> tuple[tuple[Refusal, re.Pattern[str]], ...]:
+    """At the first refusal, not at start: a hundred expressions cost a small board half a second."""
+    return tuple((row, re.compile(row.pattern, re.IGNORECASE)) for row in REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ def sentences(answer: Answer, upstream: Upstream | None = None) -> tuple[str, ..
 @lru_cache(maxsize=512)
 def _advise(stage: Stage, lost: bool, said: str, port: int) -> Advice:
     text = f"{said} (port 25)" if lost and port == 25 else said
-    row = next(row for row, pattern in _COMPILED if _applies(row, stage, lost) and pattern.search(text))
+    row = next(row for row, pattern in _compiled() if _applies(row, stage, lost) and pattern.search(text))
     return Advice(row.name, row.deed, row.cause, row.deed.value, row.remedy)
 
 

@@ -2,14 +2,11 @@
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dns.asyncresolver
-import dns.exception
-import dns.name
-import dns.nameserver
-import dns.rdtypes.ANY.MX
-import dns.resolver
+if TYPE_CHECKING:  # else at the first question: 5 MB that a relay without `mx` never needs
+    import dns.asyncresolver
+    import dns.nameserver
 
 _PATIENCE = 10.0  # seconds for one question, all servers and tries together
 
@@ -32,6 +29,9 @@ class Resolver:
 
     async def ask(self, name: str, kind: str) -> list[Any]:
         """The records of one type, as dnspython's rdata; [] if the name has none.  Raises NoSuchName, NoAnswer."""
+        import dns.exception
+        import dns.resolver
+
         try:
             answer = await self._ready().resolve(
                 name.rstrip(".") + ".", kind, raise_on_no_answer=False, lifetime=self._patience, search=False
@@ -72,7 +72,10 @@ class Resolver:
             raise trouble
         return found
 
-    def _ready(self) -> dns.asyncresolver.Resolver:
+    def _ready(self) -> "dns.asyncresolver.Resolver":
+        import dns.asyncresolver
+        import dns.resolver
+
         if self._resolver is None:
             resolver = dns.asyncresolver.Resolver(configure=not self._nameservers)
             if self._nameservers:
@@ -82,7 +85,9 @@ class Resolver:
         return self._resolver
 
 
-def _nameserver(text: str) -> dns.nameserver.Nameserver:
+def _nameserver(text: str) -> "dns.nameserver.Nameserver":
+    import dns.nameserver
+
     host, _, port = text.rpartition(":")
     if not host or (":" in host and not host.startswith("[")):
         host, port = text, "53"
