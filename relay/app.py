@@ -27,7 +27,7 @@ from relay.mail.reply import Answer, Reply
 from relay.notify import notify, watchdog_every
 from relay.outbound import routing
 from relay.outbound.advice import Advice, advise, sentences
-from relay.outbound.notices import Notifier
+from relay.outbound.notifier import Notifier
 from relay.outbound.runner import Runner
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
@@ -273,7 +273,9 @@ class Relay:
 
 
 def _pools(config: Config) -> Pools:
-    return Pools(hostname=config.hostname, resolver=Resolver(config.nameservers))
+    # tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets this variable
+    mx_port = int(os.environ.get("RELAY_TEST_MX_PORT", "25"))
+    return Pools(hostname=config.hostname, resolver=Resolver(config.nameservers), mx_port=mx_port)
 
 
 def _names(relay: Relay) -> frozenset[str]:

@@ -24,7 +24,8 @@ from relay.mail.address import Address
 from relay.mail.envelope import Envelope
 from relay.outbound import webhook
 from relay.outbound.advice import advise
-from relay.outbound.notices import WEBHOOK, NoticePolicy, Notifier
+from relay.outbound.notices import NoticePolicy
+from relay.outbound.notifier import WEBHOOK, Notifier
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Action, Entry, NoticeKind, Order, PendingNotice, Settlement, State, TrailLine

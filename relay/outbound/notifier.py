@@ -1,0 +1,271 @@
+"""Tells people what went wrong: one notice for each failure, bundled, by mail and by push."""
+
+import asyncio
+import contextlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from relay import events
+from relay.mail import dsn
+from relay.mail.address import Address
+from relay.outbound import telling, webhook
+from relay.outbound.notices import NoticePolicy
+from relay.spool.contract import Spool
+from relay.spool.entry import Entry, PendingNotice, State, TrailLine
+
+WEBHOOK = Address("webhook")
+"""Stands for whoever reads the webhook, where no mail address can be told.  Never an envelope address: it has no domain."""
+
+STALLED_AFTER = timedelta(hours=4)
+ALARM_AGAIN = timedelta(days=1)
+_TOGETHER = 500  # failures in one notice
+_BEAT = timedelta(minutes=5)
+_PUSH_AGAIN = timedelta(minutes=5)
+_ALARMS = "alarms"  # no address's key: it has no @
+_FORGET_PUSH = timedelta(days=3)
+
+
+class Notifier:
+    """Turns the spool's pending notices into mail and pushes.
+
+    `advise` gets an answer and its upstream's name; `may_route` tells whether a notice to that address has a route.
+    `give_up_after` is the retry schedule's, for what delays are told (None: left out).
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        policy: NoticePolicy,
+        hostname: str,
+        now: Callable[[], datetime],
+        new_queue_id: Callable[[datetime], str],
+        advise: telling.Advise,
+        may_route: Callable[[Address], bool],
+        give_up_after: timedelta | None = None,
+        stalled_after: timedelta = STALLED_AFTER,
+        push: Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]] = webhook.tell,
+    ) -> None:
+        self._spool, self._policy, self._hostname, self._now = spool, policy, hostname, now
+        self._new_queue_id, self._advise, self._may_route, self._push = new_queue_id, advise, may_route, push
+        self._give_up_after, self._stalled_after = give_up_after, stalled_after
+        self._nudge = asyncio.Event()
+        self._told_at: dict[str, datetime] = {}
+        self._alarmed_at: dict[str, datetime] = {}
+        self._alarms: list[str] = []
+        self._errands: set[asyncio.Task[None]] = set()
+        self._push_task: asyncio.Task[None] | None = None
+        self._push_at: datetime | None = None
+        self._progress = (_relayed(), now())
+
+    def reload(self, *, policy: NoticePolicy, hostname: str, give_up_after: timedelta | None = None) -> None:
+        """Takes new settings; what is pending goes by them."""
+        self._policy, self._hostname = policy, hostname
+        self._give_up_after = give_up_after or self._give_up_after
+        self.wake()
+
+    def wake(self, *_: object) -> None:
+        """Something may have to be told."""
+        self._nudge.set()
+
+    def notify_whom(self, entry: Entry) -> Address | None:
+        """Who is told of this entry's failure: nobody of a notice's or a null sender's (RFC 5321 s6.1)."""
+        sender = entry.envelope.reverse_path
+        if entry.notice or sender is None:
+            return None
+        if sender.public and not self._ours(sender) and self._may_route(sender):
+            return sender
+        return self._policy.to or (WEBHOOK if self._policy.webhook else None)
+
+    def _ours(self, address: Address) -> bool:
+        """Whether it is the name under which the relay itself writes."""
+        return address.local.lower() in ("postmaster", "mailer-daemon") and address.domain.lower() == self._hostname.lower()
+
+    def alarm(self, text: str, cause: str = "") -> None:
+        """Tells the person in charge at once of a trouble that is not one message's; each cause once a day."""
+        key = cause or re.sub(r"\d[\d:.\-]*", "#", text)[:120]
+        now, last = self._now(), self._alarmed_at.get(key)
+        if last is not None and timedelta() <= now - last < ALARM_AGAIN:
+            return
+        self._alarmed_at[key] = now
+        self._alarms.append(text)
+        self.wake()
+
+    async def run(self) -> None:
+        """Works until cancelled; what is pending then stays pending in the spool."""
+        try:
+            while True:
+                self._nudge.clear()
+                wait = min(await self._turn(), _BEAT.total_seconds())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._nudge.wait(), max(wait, 0.05))
+        finally:
+            tasks = [task for task in (*self._errands, self._push_task) if task]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _turn(self) -> float:
+        """Tells what is due; seconds until there may be more."""
+        now = self._now()
+        try:
+            await self.check_progress(now)
+            due = await self.flush(now)
+        except Exception as error:  # the spool may be full or broken for now: what is pending stays pending
+            events.note("broken", f"notices cannot be sent, trying again: {error}", error=type(error).__name__)
+            return 30.0
+        return _BEAT.total_seconds() if due is None else (due - now).total_seconds()
+
+    async def flush(self, now: datetime) -> datetime | None:
+        """Tells everything that is due at `now`; returns when the next is due, None if nothing waits."""
+        groups: dict[Address, list[PendingNotice]] = defaultdict(list)
+        for pending in await self._spool.pending_notices():
+            groups[self._reachable(pending.notify)].append(pending)
+        waits = [await self._flush_alarms(now)]
+        if pushes := groups.pop(WEBHOOK, None):
+            waits.append(self._begin_push(pushes, now))
+        for whom, group in groups.items():
+            due = self._due(whom.key, now)
+            if due > now:
+                waits.append(due)
+                continue
+            for first in range(0, len(group), _TOGETHER):
+                await self._send(whom, group[first : first + _TOGETHER], now)
+            self._told_at[whom.key] = now
+        return min((due for due in waits if due is not None), default=None)
+
+    def _reachable(self, whom: Address) -> Address:
+        """A person now in charge, where there was nobody but the webhook."""
+        return self._policy.to if whom == WEBHOOK and self._policy.to and not self._policy.webhook else whom
+
+    def _due(self, key: str, now: datetime) -> datetime:
+        last = self._told_at.get(key)
+        return now if last is None or last > now else max(last + self._policy.digest, now)
+
+    # -- failures and delays, by mail -----------------------------------------------------------------------------
+
+    async def _send(self, whom: Address, group: Sequence[PendingNotice], now: datetime) -> None:
+        letters = await self._letters(group)
+        queue_id = self._new_queue_id(now)
+        notice = dsn.compose(letters, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
+        told = tuple(pending.number for pending in group)
+        text = f"{whom} is told of this by notice {queue_id}"
+        trail = (
+            TrailLine(now, "noticed", text, {"notice": queue_id, "to": str(whom)}),
+            telling.accepted(notice, whom, now),
+        )
+        await self._spool.notify(telling.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
+        for letter in letters:
+            events.note("noticed", f"{whom} is told", queue_id=letter.queue_id, notice=queue_id, to=str(whom))
+        if self._policy.webhook:
+            self._errand(self._push_quietly(telling.push_body(letters, notice, self._hostname)))
+
+    async def _letters(self, group: Sequence[PendingNotice]) -> list[dsn.Letter]:
+        by_message: dict[str, list[PendingNotice]] = defaultdict(list)
+        for pending in group:
+            by_message[pending.queue_id].append(pending)
+        letters = []
+        for queue_id, about in by_message.items():
+            stored = await self._spool.entry(queue_id)
+            fields = await asyncio.to_thread(telling.fields_of, stored) if stored else ()
+            letters.append(telling.letter(about, stored, fields, self._advise, self._give_up_after))
+        return letters
+
+    # -- by push --------------------------------------------------------------------------------------------------
+
+    def _begin_push(self, group: Sequence[PendingNotice], now: datetime) -> datetime | None:
+        """What only the webhook can be told stays pending until it was."""
+        if self._push_task and not self._push_task.done():
+            return None  # wakes us when it ends
+        due = max(self._due(WEBHOOK.key, now), self._push_at or now)
+        if due > now:
+            return due
+        self._told_at[WEBHOOK.key] = now
+        self._push_task = asyncio.create_task(self._push_pending(group[:_TOGETHER], now))
+        return now + self._policy.digest if len(group) > _TOGETHER else None
+
+    async def _push_pending(self, group: Sequence[PendingNotice], now: datetime) -> None:
+        try:
+            await self._push_and_strike(group, now)
+        except Exception as error:  # the spool may be full or broken for now
+            events.note("broken", f"what was pushed cannot be recorded: {error}", error=type(error).__name__)
+            self._push_at = now + _PUSH_AGAIN
+        self.wake()
+
+    async def _push_and_strike(self, group: Sequence[PendingNotice], now: datetime) -> None:
+        text = "the webhook is told of this"
+        try:
+            letters = await self._letters(group)
+            notice = dsn.compose(letters, to=WEBHOOK, hostname=self._hostname, queue_id=self._new_queue_id(now), now=now)
+            if not self._policy.webhook:
+                text = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more"
+            else:
+                await self._push(self._policy.webhook, telling.push_body(letters, notice, self._hostname))
+        except webhook.WebhookFailed as error:
+            events.note("warned", f"a failure could not be pushed: {error}", pending=len(group))
+            if now - group[0].made_at < _FORGET_PUSH:
+                self._push_at = now + _PUSH_AGAIN
+                self._told_at.pop(WEBHOOK.key, None)
+                return
+            text = f"nobody could be told of this: {error}"
+        lines = (TrailLine(now, "noticed", text, {"to": "webhook"}),)
+        await self._spool.notify(None, tuple(pending.number for pending in group), lines)
+        for letter in letters:
+            events.note("noticed", text, queue_id=letter.queue_id, to="webhook")
+        self._push_at = None
+
+    async def _push_quietly(self, body: dict[str, Any]) -> None:
+        """A push beside a mail: if it fails, the mail tells."""
+        try:
+            await self._push(self._policy.webhook, body)
+        except webhook.WebhookFailed as error:
+            events.note("warned", str(error))
+
+    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    # -- troubles that are not one message's ----------------------------------------------------------------------
+
+    async def _flush_alarms(self, now: datetime) -> datetime | None:
+        if not self._alarms:
+            return None
+        if (due := self._due(_ALARMS, now)) > now:
+            return due
+        alarms, subject = self._alarms[:100], "Mail relay: something needs you"
+        if self._policy.to:
+            queue_id = self._new_queue_id(now)
+            text = "\n\n".join(alarms)
+            notice = dsn.compose_alarm(subject, text, to=self._policy.to, hostname=self._hostname, queue_id=queue_id, now=now)
+            line = telling.accepted(notice, self._policy.to, now)
+            await self._spool.notify(telling.entry_of(notice, queue_id, self._policy.to, self._hostname, now), (), (line,))
+            events.note("noticed", f"{self._policy.to} is told: {alarms[0]}", queue_id=queue_id, to=str(self._policy.to))
+        self._told_at[_ALARMS] = now
+        del self._alarms[: len(alarms)]
+        if self._policy.webhook:
+            body = webhook.body_of(subject, "\n\n".join(alarms), event="alarm", host=self._hostname)
+            self._errand(self._push_quietly(body))
+        return None
+
+    async def check_progress(self, now: datetime) -> None:
+        """Mail waits and none went out for hours: whatever the reason, somebody should look."""
+        count, since = self._progress
+        tally = await self._spool.tally()
+        if (relayed := _relayed()) != count or not tally.states.get(State.QUEUED, 0) or now < since:
+            self._progress = (relayed, now)
+            return
+        since = max(since, tally.oldest or since)
+        if now - since < self._stalled_after:
+            return
+        hours = int((now - since).total_seconds() // 3600)
+        queued = tally.states[State.QUEUED]
+        text = f"Nothing has been delivered for {hours} hours while mail for {queued} recipients waits."
+        self.alarm(f"{text} `relay doctor` looks for the cause.", cause="nothing delivered")
+
+
+def _relayed() -> int:
+    return sum(count for (event, _), count in events.counts.items() if event == "relayed")
