@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from relay import events
+from relay import crash_points, events
 from relay.inbound.admission import ClientLimits, HostAddress, Recipients, Throttle, admit_hops, admit_size, header_facts
 from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
@@ -74,6 +74,7 @@ class Reception:
 
     async def accept(self, transaction: Transaction, origin: Origin, content: IncomingContent, policy: Policy) -> Reply:
         """Nothing but admission and one durable write stands between the dot and the 250."""
+        crash_points.passed("accept-received")
         facts = header_facts(bytes(content.head), policy.hostname)
         if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room()):
             return refusal
@@ -90,6 +91,7 @@ class Reception:
         )
         if refusal := await self._store(entry, content, (_accepted_line(entry, transaction.meant),)):
             return refusal
+        crash_points.passed("accept-durable")
         self._accepted(entry)
         return Reply(250, "2.0.0", f"queued as {entry.queue_id}")
 

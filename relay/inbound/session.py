@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from relay import events
+from relay import crash_points, events
 from relay.inbound import sasl
 from relay.inbound.admission import (
     ListenAuth,
@@ -326,6 +326,8 @@ class Session(Connection):
             content.close()
             self._refused(reply)
         await self._reply(reply)
+        if reply.positive:
+            crash_points.passed("accept-promised")
 
     async def _take(self, transaction: Transaction, content: IncomingContent) -> Reply:
         try:

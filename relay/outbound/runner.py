@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from relay import events
+from relay import crash_points, events
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
@@ -150,6 +150,7 @@ class Runner:
         queue_id = claim.entry.queue_id
         try:
             try:
+                crash_points.passed("claim-leased")
                 attempt = self._attempt(claim)
                 await self._relay(claim, attempt)
                 self._surprises.pop(queue_id, None)
@@ -194,7 +195,9 @@ class Runner:
                     if not self._standing.may_talk(number, step, self._now()):
                         continue
                     prepared = await self._prepared(claim, step)
+                    crash_points.passed("send-prepared")
                     report = await self._submit(step.upstream, prepared.outgoing)
+                    crash_points.passed("send-answered")
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
             attempt.record(step, report, self._now(), notes=prepared.notes)
@@ -231,6 +234,8 @@ class Runner:
         if settlement == Settlement():
             return
         await self._stored(claim, settlement)
+        if settlement.outcomes:
+            crash_points.passed("settle-durable")
         if settlement.refused_sender:
             self._refused.add(settlement.refused_sender)
         chronicle.settled(claim, settlement)

@@ -6,6 +6,7 @@ import itertools
 import sqlite3
 from collections.abc import Callable
 
+from relay import crash_points
 from relay.spool import keeping
 from relay.spool.content import SMALL, Memory
 from relay.spool.contract import SpoolBroken, SpoolFull
@@ -107,6 +108,7 @@ def _add(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailL
     keeping.add_entry(db, message, entry, trail)
     if also:
         also(db)
+    crash_points.passed("notice-inside" if entry.notice else "accept-inside")
 
 
 def _check_size(entry: Entry, octets: int) -> None:

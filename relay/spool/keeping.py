@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row, trail_row
@@ -102,7 +103,10 @@ def settle(
     _count(db, settlement, now)
     db.execute("UPDATE message SET settled = ?, warned = max(warned, ?) WHERE id = ?", (step, int(settlement.warned), message))
     _sum_up(db, [message], now)
-    return _drop_if_done(db, message)
+    dropped = _drop_if_done(db, message)
+    if settlement.outcomes:
+        crash_points.passed("settle-inside")
+    return dropped
 
 
 def _store_outcome(db: sqlite3.Connection, message: int, outcome: Recipient, vias: Mapping[str, str]) -> None:

@@ -17,6 +17,7 @@ FLOORS = {
     "": 0,  # relay/__init__.py: the version
     "secret": 0,
     "mail": 1,
+    "crash_points": 0,
     "events": 1,
     "notify": 1,
     "surroundings": 1,

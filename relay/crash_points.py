@@ -1,0 +1,32 @@
+"""Named moments at which a test may let the relay die, as by a power failure: what a crash leaves is proved, not argued.
+
+`RELAY_DIE_AT=settle-inside` kills the process the first time it comes there; without the variable nothing happens.
+"""
+
+import os
+import signal
+
+POINTS = (
+    "accept-received",  # the final dot has come; nothing is written
+    "accept-inside",  # rows and content are written, the transaction is open
+    "accept-durable",  # fsynced; the 250 has not left
+    "accept-promised",  # the 250 has left
+    "claim-leased",  # an attempt begins; nobody was called
+    "send-prepared",  # repaired and rewritten; the upstream was not called
+    "send-answered",  # the upstream has answered; we have not stored it
+    "settle-inside",  # the fate is written, the transaction is open
+    "settle-durable",  # the fate is stored; nobody was told, no log line written
+    "notice-composed",  # a failure is stored, its notice is only in memory
+    "notice-inside",  # the notice is written and the failure struck off, the transaction is open
+    "notice-durable",  # the notice is queued like any other message
+)
+
+_DIE_AT = os.environ.get("RELAY_DIE_AT", "")
+if _DIE_AT and _DIE_AT not in POINTS:
+    raise ValueError(f"RELAY_DIE_AT={_DIE_AT}: there is no such point; there are {', '.join(POINTS)}")
+
+
+def passed(point: str) -> None:
+    """The relay comes by a point; dies there if a test said so."""
+    if point == _DIE_AT:
+        os.kill(os.getpid(), signal.SIGKILL)  # not sys.exit: no `finally`, no flush, no farewell
