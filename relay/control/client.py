@@ -1,6 +1,5 @@
 """The command line's way to the spool: through the running daemon, or by opening the spool if nobody runs."""
 
-import asyncio
 import http.client
 import json
 from collections.abc import Awaitable, Callable
@@ -106,6 +105,8 @@ class Alone:
         return self._at_the_desk(lambda desk: desk.order(action, queue_ids, via))
 
     def _at_the_desk(self, work: Callable[["LocalDesk"], Awaitable[T]]) -> T:
+        import asyncio  # here: a health check every two minutes never comes so far
+
         from relay.control.desk import BadOrder, Desk
         from relay.spool import open_spool
 
