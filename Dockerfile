@@ -1,7 +1,7 @@
 # The appliance: Python, the relay, and what the two load, on nothing else.  No shell, no package manager, no pip.
-#   docker build -t relay .          docker build --build-arg BASE=python:3.13-slim -t relay .
+#   docker build -t relay .          docker build --build-arg BASE=python:3.14-slim -t relay .
 # BASE is any Debian with Python >= 3.11 under /usr/local, with pip; what is needed of it is copied by make-rootfs.sh.
-ARG BASE=python:3.14-slim
+ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
