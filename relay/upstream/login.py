@@ -1,4 +1,4 @@
-"""Which mechanism to log in by, and its words.  RFC 4954, RFC 4616, RFC 2195, XOAUTH2.  Pure."""
+"""Which mechanism to log in by, and its words.  RFC 4954, RFC 4616, RFC 2195, RFC 7628, XOAUTH2.  Pure."""
 
 import base64
 import binascii
@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from relay.upstream.settings import Auth, Login
 
-_MECHANISMS = {Auth.PLAIN: "PLAIN", Auth.LOGIN: "LOGIN", Auth.CRAM_MD5: "CRAM-MD5", Auth.XOAUTH2: "XOAUTH2"}
-_ENCRYPTED = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5)
-_CLEAR = (Auth.CRAM_MD5, Auth.PLAIN, Auth.LOGIN)
+BY_TOKEN = ("XOAUTH2", "OAUTHBEARER")
+"""The mechanisms whose secret is an access token: the providers' own one first, the standard's where only that is there."""
+
+_ENCRYPTED = ("PLAIN", "LOGIN", "CRAM-MD5")
+_CLEAR = ("CRAM-MD5", "PLAIN", "LOGIN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,17 @@ def choose(login: Login, offered: Collection[str], *, encrypted: bool) -> Choice
         return Choice()
     there = {name.upper() for name in offered}
     if login.auth is Auth.AUTO:
-        wanted = (Auth.XOAUTH2,) if login.oauth else _ENCRYPTED if encrypted else _CLEAR
+        wanted: tuple[str, ...] = BY_TOKEN if login.oauth else _ENCRYPTED if encrypted else _CLEAR
     else:
-        wanted = (login.auth,)
-    for auth in wanted:
-        if _MECHANISMS[auth] in there:
-            return Choice(_MECHANISMS[auth])
+        wanted = BY_TOKEN if login.auth is Auth.XOAUTH2 else (login.auth.value.upper(),)
+    for mechanism in wanted:
+        if mechanism in there:
+            return Choice(mechanism)
     return Choice(problem=_why_none(wanted, there, encrypted))
 
 
-def _why_none(wanted: tuple[Auth, ...], there: set[str], encrypted: bool) -> str:
-    names = ", ".join(_MECHANISMS[auth] for auth in wanted)
+def _why_none(wanted: tuple[str, ...], there: set[str], encrypted: bool) -> str:
+    names = ", ".join(wanted)
     if there:
         return f"the server offers AUTH by {', '.join(sorted(there))} only, we could log in by {names}; see `auth`"
     if encrypted:
@@ -50,8 +52,8 @@ def _why_none(wanted: tuple[Auth, ...], there: set[str], encrypted: bool) -> str
 
 
 def opening(mechanism: str, username: str, secret: str) -> tuple[bytes, ...]:
-    """The words of the AUTH command.  `secret` is the password, for XOAUTH2 the access token."""
-    if mechanism in ("PLAIN", "XOAUTH2"):
+    """The words of the AUTH command.  `secret` is the password, for XOAUTH2 and OAUTHBEARER the access token."""
+    if mechanism == "PLAIN" or mechanism in BY_TOKEN:
         return b"AUTH", mechanism.encode(), response(mechanism, username, secret, "", 0)
     return b"AUTH", mechanism.encode()
 
@@ -62,6 +64,9 @@ def response(mechanism: str, username: str, secret: str, challenge: str, turn: i
         return base64.b64encode(f"\0{username}\0{secret}".encode())
     if mechanism == "XOAUTH2":
         return base64.b64encode(f"user={username}\x01auth=Bearer {secret}\x01\x01".encode())
+    if mechanism == "OAUTHBEARER":
+        name = username.replace("=", "=3D").replace(",", "=2C")  # RFC 5801 s4: saslname
+        return base64.b64encode(f"n,a={name},\x01auth=Bearer {secret}\x01\x01".encode())
     if mechanism == "LOGIN":
         return base64.b64encode((username, secret)[turn].encode()) if turn < 2 else b"*"
     try:
@@ -72,8 +77,13 @@ def response(mechanism: str, username: str, secret: str, challenge: str, turn: i
     return base64.b64encode(f"{username} {digest}".encode())
 
 
+def farewell(mechanism: str) -> bytes:
+    """What a server waits for that put the reason of its refusal into a challenge (RFC 7628 s3.2.3)."""
+    return b"AQ==" if mechanism == "OAUTHBEARER" else b""
+
+
 def told(challenge: str) -> str:
-    """The text inside a challenge: XOAUTH2 servers put the reason of a refusal there, as JSON in base64."""
+    """The text inside a challenge: OAuth servers put the reason of a refusal there, as JSON in base64."""
     try:
         return base64.b64decode(challenge, validate=True).decode("utf-8", "replace")
     except (binascii.Error, ValueError):

@@ -29,14 +29,29 @@ class Auth(Enum):
     NONE = "none"
 
 
+class TlsFloor(Enum):
+    """The lowest TLS version that is spoken."""
+
+    TLS_1_2 = "1.2"
+    TLS_1_3 = "1.3"
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Certificates are verified against the system's CAs, `ca_file`, or a SHA-256 `fingerprint` (hex, lower case)."""
+    """Certificates are verified against the system's CAs, `ca_file`, or a SHA-256 `fingerprint` (hex, lower case).
+
+    `client_cert` (PEM; `client_key` if the key is not in it) is shown to servers that ask.  `legacy`: TLS 1.0, small DH
+    keys and SHA-1 too, for servers that nobody mends any more.
+    """
 
     mode: TlsMode = TlsMode.STARTTLS
     ca_file: str = ""
     fingerprint: str = ""
     verify: bool = True
+    floor: TlsFloor = TlsFloor.TLS_1_2
+    client_cert: str = ""
+    client_key: str = ""
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +64,19 @@ class Pop:
     window: timedelta = timedelta(minutes=10)
 
 
+class Grant(Enum):
+    """What an access token is asked for with: a person's consent once given, or the application's own right."""
+
+    REFRESH_TOKEN = "refresh-token"  # noqa: S105 - a word, no secret
+    CLIENT_CREDENTIALS = "client-credentials"
+
+
 @dataclass(frozen=True, slots=True)
 class OAuth:
-    """OAuth 2.0 for XOAUTH2: whose application, and where the refresh token is kept."""
+    """OAuth 2.0 for XOAUTH2 and OAUTHBEARER: whose application, and where the refresh token is kept.
+
+    `certificate_file` (PEM, certificate and RSA key) stands in for the client secret.  `scope` "" is the provider's.
+    """
 
     provider: str = ""
     client_id: str = ""
@@ -61,6 +86,9 @@ class OAuth:
     token_url: str = ""
     device_url: str = ""
     auth_url: str = ""
+    scope: str = ""
+    grant: Grant = Grant.REFRESH_TOKEN
+    certificate_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

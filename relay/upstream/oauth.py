@@ -1,0 +1,125 @@
+"""Access tokens for the sessions of all upstreams; what a refused one means.
+
+A refused token is renewed once, without a second AUTH: the upstream rests first, as after any refused login.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from relay import events
+from relay.mail.reply import Answer, Reply, Stage
+from relay.upstream.settings import Upstream
+from relay.upstream.token_account import Account, NoToken
+from relay.upstream.token_health import idle, standing, warnings_on
+from relay.upstream.token_requests import PATIENCE
+from relay.upstream.token_store import StoreBroken, TokenStore
+
+_POLICY = frozenset({"5.7.139"})  # SMTP AUTH is off, or security defaults: no token helps
+
+
+@dataclass
+class _Keeper:
+    """One upstream's account; the token given out last and how often; `hopeless` was new and refused all the same."""
+
+    account: Account
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    token: str = ""
+    uses: int = 0
+    hopeless: str = ""
+
+
+class Tokens:
+    """Gives out access tokens.  `folder` is where tokens are kept, `patience` seconds for an answer of a token server."""
+
+    def __init__(self, folder: Path, now: Callable[[], datetime], *, patience: float = PATIENCE) -> None:
+        self._folder, self._now, self._patience = folder, now, patience
+        self._keepers: dict[str, _Keeper] = {}
+
+    async def get(self, upstream: Upstream) -> str | Answer:
+        """A token that is good for a while, or at AUTH why there is none."""
+        keeper = self._keeper(upstream)
+        async with keeper.lock:
+            found = await asyncio.to_thread(keeper.account.token)
+            if isinstance(found, NoToken):
+                return _answer(found)
+            token = found.reveal()
+            keeper.uses = keeper.uses + 1 if token == keeper.token else 1
+            keeper.token = token
+        return token
+
+    async def refused(self, upstream: Upstream, token: str, answer: Answer) -> Answer:
+        """What becomes of the refusal of a token: it is renewed once; a refused new one is a matter for a person."""
+        keeper = self._keeper(upstream)
+        if answer.reply.status in _POLICY:
+            return answer
+        async with keeper.lock:
+            if token == keeper.account.fetched and (keeper.uses <= 1 or token == keeper.hopeless):
+                keeper.hopeless = token
+                words = f"{answer.reply.text} (this access token of {upstream.name} was new)"
+                return Answer(Stage.AUTH, Reply(answer.reply.code, answer.reply.status, words))
+            events.note("warned", f"an access token was refused: {answer.reply}", upstream=upstream.name)
+            found = await asyncio.to_thread(keeper.account.renew, instead_of=token)
+        if isinstance(found, NoToken):
+            return _answer(found)
+        return _passing(f"{upstream.name} takes this access token no longer; a new one is here for the next try")
+
+    async def look_after(self, upstreams: Iterable[Upstream]) -> list[str]:
+        """Uses refresh tokens that lie idle, so that they live on; what the owner should hear."""
+        told: list[str] = []
+        for upstream in upstreams:
+            if upstream.login.oauth is None:
+                continue
+            keeper = self._keeper(upstream)
+            async with keeper.lock:
+                told += await asyncio.to_thread(_look_after, keeper.account, self._now())
+        return told
+
+    def standings(self, upstreams: Iterable[Upstream]) -> list[dict[str, Any]]:
+        """Age and end of each consent, for page, metrics and doctor.  Reads small files."""
+        found = []
+        for upstream in upstreams:
+            if upstream.login.oauth is not None:
+                try:
+                    kept = self._keeper(upstream).account.kept()
+                except StoreBroken as error:
+                    found.append({**standing(upstream, None, self._now()), "warnings": [f"{error}."]})
+                    continue
+                found.append(standing(upstream, kept, self._now()))
+        return found
+
+    def _keeper(self, upstream: Upstream) -> _Keeper:
+        keeper = self._keepers.get(upstream.name)
+        if keeper is None or keeper.account.upstream.login != upstream.login:
+            keeper = self._keepers[upstream.name] = _Keeper(account_of(upstream, self._folder, self._now, self._patience))
+        return keeper
+
+
+def account_of(upstream: Upstream, folder: Path, now: Callable[[], datetime], patience: float = PATIENCE) -> Account:
+    """The account of an upstream whose tokens are kept under `folder`."""
+    seed = upstream.login.oauth.refresh_token_file if upstream.login.oauth else ""
+    return Account(upstream, TokenStore(folder, upstream.name, seed), now, patience)
+
+
+def _look_after(account: Account, now: datetime) -> list[str]:
+    try:
+        kept = account.kept()
+    except StoreBroken as error:
+        return [f"{error}."]
+    told = warnings_on(account.upstream, kept, now)
+    if not told and idle(kept, now):
+        found = account.renew()
+        if isinstance(found, NoToken) and not found.passing:
+            told.append(f"{found.words}.")
+    return told
+
+
+def _answer(trouble: NoToken) -> Answer:
+    return _passing(trouble.words) if trouble.passing else Answer(Stage.AUTH, Reply(535, "5.7.8", trouble.words))
+
+
+def _passing(words: str) -> Answer:
+    return Answer(Stage.AUTH, Reply(454, "4.7.0", words))

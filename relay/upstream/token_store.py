@@ -1,0 +1,178 @@
+"""Where tokens are kept: one file for each upstream beside the spool, mode 0600, replaced whole and synced.
+
+{"refresh_token", "access_token", "access_until", "granted_at", "refreshed_at", "ends_at", "client_id", "username", "seed"}
+
+`refresh_token_file` of the settings, if named, has the bare refresh token as a person or another program put it there.  It
+is taken over from there when it changes, and follows each rotation if it can be written (a mounted secret cannot).  `seed`
+is the digest of what the file held when we last looked, so a crash between the two writes loses nothing.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relay.secret import Secret
+
+_LARGEST = 262_144
+
+
+class StoreBroken(OSError):
+    """The tokens cannot be read or kept; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of one account.  `granted_at`: when a person consented; `ends_at`: when that ends, if it was told."""
+
+    refresh_token: Secret
+    client_id: str
+    username: str
+    granted_at: datetime
+    refreshed_at: datetime
+    ends_at: datetime | None = None
+    access_token: Secret | None = None
+    access_until: datetime | None = None
+
+
+class TokenStore:
+    """The tokens of one upstream.  Every method blocks."""
+
+    def __init__(self, folder: Path, upstream: str, seed_file: str = "") -> None:
+        self.path = folder / "oauth" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', upstream)}.json"
+        self._seed_file = Path(seed_file) if seed_file else None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One at a time, over all processes: the daemon, `relay oauth login`, the doctor.  Raises StoreBroken."""
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreBroken(f"{self.path.parent} cannot be written: {error.strerror or error}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def load(self, client_id: str, username: str, now: datetime) -> Kept | None:
+        """What is kept for this account; None if nothing is.  Raises StoreBroken."""
+        kept, seed = self._read()
+        given = self._given()
+        if kept and (not given or given == kept.refresh_token.reveal() or _digest(given) == seed):
+            return kept if (kept.client_id, kept.username) == (client_id, username) else None
+        return Kept(Secret(given), client_id, username, now, now) if given else None
+
+    def save(self, kept: Kept) -> None:
+        """Keeps it; durable when it returns.  Raises StoreBroken, and then the old one is still there."""
+        given = self._given()
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _replace(self.path, json.dumps(_as_json(kept, _digest(given)), indent=1).encode())
+        except OSError as error:
+            raise StoreBroken(f"{self.path} cannot be written: {error.strerror or error}") from error
+        token = kept.refresh_token.reveal()
+        if self._seed_file and token and given != token:
+            with suppress(OSError):  # a mounted secret is read-only; `seed` says that it is the old one
+                _replace(self._seed_file, f"{token}\n".encode())
+
+    def _read(self) -> tuple[Kept | None, str]:
+        try:
+            octets = self.path.read_bytes()[:_LARGEST]
+        except FileNotFoundError:
+            return None, ""
+        except OSError as error:
+            raise StoreBroken(f"{self.path} cannot be read: {error.strerror or error}") from error
+        try:
+            found = json.loads(octets)
+            return _from_json(found), str(found.get("seed", ""))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise StoreBroken(f"{self.path} is damaged; log in again with `relay oauth login`") from None
+
+    def _given(self) -> str:
+        if self._seed_file is None:
+            return ""
+        try:
+            lines = self._seed_file.read_bytes()[:_LARGEST].decode("utf-8-sig").split("\n")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise StoreBroken(f"{self._seed_file} cannot be read: {error.strerror or error}") from error
+        except UnicodeDecodeError:
+            raise StoreBroken(f"{self._seed_file} is not text") from None
+        return lines[0].strip()
+
+
+def _replace(path: Path, octets: bytes) -> None:
+    """Either the old or the new file is there, whatever happens; on disk when it returns."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(octets)
+            opened.flush()
+            os.fsync(opened.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest() if token else ""
+
+
+_TIMES = ("granted_at", "refreshed_at", "ends_at", "access_until")
+
+
+def _as_json(kept: Kept, seed: str) -> dict[str, str | None]:
+    return {
+        "refresh_token": kept.refresh_token.reveal(),
+        "access_token": kept.access_token.reveal() if kept.access_token else None,
+        "client_id": kept.client_id,
+        "username": kept.username,
+        "seed": seed,
+        **{name: _written(getattr(kept, name)) for name in _TIMES},
+    }
+
+
+def _from_json(found: dict[str, str | None]) -> Kept:
+    times = {name: _read_time(found.get(name)) for name in _TIMES}
+    start = datetime.fromtimestamp(0, UTC)
+    access = found.get("access_token")
+    return Kept(
+        refresh_token=Secret(str(found["refresh_token"] or "")),
+        client_id=str(found["client_id"]),
+        username=str(found["username"]),
+        granted_at=times["granted_at"] or start,
+        refreshed_at=times["refreshed_at"] or start,
+        ends_at=times["ends_at"],
+        access_token=Secret(access) if access else None,
+        access_until=times["access_until"],
+    )
+
+
+def _written(moment: datetime | None) -> str | None:
+    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
+
+
+def _read_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text).astimezone(UTC) if text else None
+
+
+def without_access(kept: Kept) -> Kept:
+    """The same consent, its access token dropped."""
+    return replace(kept, access_token=None, access_until=None)
