@@ -54,7 +54,11 @@ def read_head(content: Iterable[bytes]) -> Head:
     lines = split(raw[start:HEADER_LIMIT])
     if len(raw) > HEADER_LIMIT and lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    return _Reader(lines, start, notes).read()
+    sizes = list(map(len, lines))
+    if b"\0" in raw:
+        cleaned = [line.replace(b"\0", b"") for line in lines]
+        return _Reader(cleaned, sizes, start, notes).read()
+    return _Reader(lines, sizes, start, notes).read()
 
 
 def _first_octets(content: Iterable[bytes]) -> bytes:
@@ -69,8 +73,9 @@ def _first_octets(content: Iterable[bytes]) -> bytes:
 class _Reader:
     """One walk over the lines of a head."""
 
-    def __init__(self, lines: list[bytes], start: int, notes: list[str]) -> None:
+    def __init__(self, lines: list[bytes], sizes: list[int], start: int, notes: list[str]) -> None:
         self.lines = lines
+        self.sizes = sizes  # as they came, for what was taken out of them is part of the head too
         self.place = 0
         self.length = start
         self.notes = notes
@@ -94,8 +99,10 @@ class _Reader:
 
     def take(self) -> bytes:
         line = self.lines[self.place]
+        self.length += self.sizes[self.place]
         self.place += 1
-        self.length += len(line)
+        if self.sizes[self.place - 1] != len(line):
+            self._note("removed NUL octets from the header")
         return line
 
     def skip_before_header(self) -> None:
@@ -107,7 +114,7 @@ class _Reader:
             following = self.lines[ahead + 1] if ahead + 1 < len(self.lines) else b""
             if not mbox and _MBOX.match(line) and (_MBOX_DATE.search(line) or _is_known(following)):
                 mbox = True
-            elif line.strip(b" \t\r\n\0"):
+            elif line.strip(b" \t\r\n"):
                 break
             ahead += 1
         if ahead == self.place or ahead == len(self.lines) or not _is_field(self.lines[ahead].lstrip(b" \t")):
@@ -124,7 +131,7 @@ class _Reader:
             if not bare:
                 self.take()
                 return True
-            if not bare.strip(b" \t\0"):
+            if not bare.strip(b" \t"):
                 if not self._goes_on():
                     self.take()
                     self._note("took a line of blanks for the end of the header")
@@ -173,7 +180,7 @@ class _Reader:
         """Whether a field or its continuation follows a line of blanks."""
         for line in self.lines[self.place + 1 : self.place + 50]:
             bare = line.rstrip(b"\r\n")
-            if bare.strip(b" \t\0") or not bare:
+            if bare.strip(b" \t") or not bare:
                 return bool(bare) and (bare[:1] in (b" ", b"\t") or _is_known(bare))
         return False
 

@@ -123,7 +123,10 @@ def quoted(value: str) -> str:
 
 
 def with_ascii_params(value: bytes, texts: Mapping[str, str]) -> bytes:
-    """The value with these parameters' texts said by RFC 2231, `name*=utf-8''...`, beside an ASCII likeness."""
+    """The value with these parameters' texts said by RFC 2231, `name*=utf-8''...`.
+
+    No ASCII likeness beside it: readers that know both forms do not agree on which one counts.
+    """
     text = value.decode("latin-1")
     first, *_ = text.partition(";")
     pieces = ["".join(char for char in first.strip() if char.isascii())]
@@ -133,7 +136,6 @@ def with_ascii_params(value: bytes, texts: Mapping[str, str]) -> bytes:
         if meant.isascii():
             pieces.append(f"{label}={quoted(meant)}")
             continue
-        pieces.append(f"{label}={quoted(_likeness(meant))}")
         pieces += _extended(label, meant)
     return ";\r\n\t".join(pieces).encode("ascii", "replace")
 
@@ -148,10 +150,3 @@ def _extended(name: str, text: str) -> list[str]:
             pieces.append("")
         pieces[-1] += unit
     return [f"{name}*{place}*={piece}" for place, piece in enumerate(pieces)]
-
-
-def _likeness(text: str) -> str:
-    stem, dot, extension = text.rpartition(".")
-    if not dot or not extension.isascii():
-        stem, dot, extension = text, "", ""
-    return "".join(char if char.isascii() and char.isprintable() else "_" for char in stem) + dot + extension

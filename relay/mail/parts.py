@@ -156,22 +156,18 @@ class _Walker:
         return best
 
     def _next_of(self, boundary: bytes, block: bytes, start: int) -> int:
-        known = self.nexts.get(boundary, -2)
-        if known == -1 or known >= start:
-            return known
-        mark = b"--" + boundary
-        place = block.find(mark, start)
-        while place >= 0:
-            if _AFTER.match(block, place + len(mark)) and self._may_delimit(boundary, block, place):
-                break
-            place = block.find(mark, place + 1)
-        self.nexts[boundary] = place
+        place = self.nexts.get(boundary, -2)
+        if place != -1 and place < start:
+            place = self.nexts[boundary] = _mark(boundary, block, start)
+        # whether a glued one counts depends on the part, so the refused ones are not remembered
+        while place >= 0 and not self._may_delimit(boundary, block, place):
+            place = _mark(boundary, block, place + 1)
         return place
 
     def _may_delimit(self, boundary: bytes, block: bytes, place: int) -> bool:
         if self._starts_line(block, place):
             return True
-        if self.current == BETWEEN or block[place - 1 : place] == b"-":
+        if self.head is not None or self.current == BETWEEN or block[place - 1 : place] == b"-":
             return False
         return self.base64 or len(boundary) >= _GLUED
 
@@ -236,3 +232,12 @@ def _one_end(block: bytes, match: re.Match[bytes]) -> int:
         bare = match[0].rstrip(b"\r")
         return match.start() + len(bare) + 1
     return end
+
+
+def _mark(boundary: bytes, block: bytes, start: int) -> int:
+    """Where `--boundary` next ends a line, with nothing but `--` and blanks behind it; -1 if nowhere."""
+    mark = b"--" + boundary
+    place = block.find(mark, start)
+    while place >= 0 and not _AFTER.match(block, place + len(mark)):
+        place = block.find(mark, place + 1)
+    return place

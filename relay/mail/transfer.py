@@ -52,7 +52,7 @@ class _Writer:
         self.encoder: Encoder | None = None
         self.number = 0
         self.recode = Recode.KEEP
-        self._enter(0)
+        self._enter(BETWEEN if body.top.boundary else 0)
 
     def blocks(self) -> Iterator[bytes]:
         for event in walk(self.body.top, self.body.source, base64=self.body.base64):

@@ -1,0 +1,34 @@
+"""Seven-bit encoding: decoded, a letter says the same as before."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.mail.transfer import seven_bit
+from tests.properties.test_repair import CONTENT
+from tests.support.letters import RIGHT, assert_sendable, octets, repaired, text_of
+
+LETTERS = st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029", exclude_categories=("Cs", "Cc"))
+TEXT = st.text(LETTERS | st.just("\n"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(CONTENT)
+def test_any_repaired_letter_can_be_made_seven_bit(content):
+    """All ASCII, still sendable; a letter that was ASCII already stays octet for octet."""
+    letter = repaired(content).message
+    sent = octets(seven_bit(letter))
+    assert sent.isascii()
+    assert_sendable(sent)
+    if octets(letter).isascii():
+        assert sent == octets(letter)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXT, st.integers(0, 1200))
+def test_text_says_the_same(text, width):
+    """UTF-8 text of any line length reads the same after repair and after seven-bit encoding."""
+    whole = text + "字" * width + "\n"
+    header = RIGHT + b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    letter = repaired(header + whole.encode()).message
+    assert text_of(letter) == whole
+    assert text_of(seven_bit(letter)) == whole

@@ -1,0 +1,65 @@
+"""Messages as octets."""
+
+import pytest
+
+from relay.mail.message import HEADER_LIMIT, Field, Message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\r\n",
+        b"x",
+        b"a: b",
+        b"a: b\r\n\r\nbody",
+        b"a: b\n\nbody\n",
+        b" x\r\na: b\r\n\r\n",
+        b"a:b\r\r\n\r\r\nbody",
+        b"\n\n\n",
+    ],
+)
+def test_a_message_is_the_octets_it_was_made_of(content):
+    """Parsing loses nothing, however the content is cut into blocks."""
+    for size in (1, 3, 1000):
+        blocks = [content[place : place + size] for place in range(0, len(content), size)]
+        assert b"".join(Message.parse(blocks)) == content
+        assert b"".join(Message.parse(iter_again(blocks))) == content
+
+
+def iter_again(blocks):
+    class Again:
+        def __iter__(self):
+            return iter(blocks)
+
+    return Again()
+
+
+def test_the_header_section_is_bounded():
+    """Beyond 256 KiB all is body, and a header line is not cut in two."""
+    content = b"X-A: b\r\n" * (HEADER_LIMIT // 4)
+    message = Message.parse([content])
+    assert len(message.head) <= HEADER_LIMIT
+    assert message.head.endswith(b"\r\n")
+    assert b"".join(message) == content
+
+
+def test_a_field_knows_its_name_and_unfolded_value():
+    """Names are in lower case, values without folding; a line without a colon has no name."""
+    field = Field(b"Subject : one\r\n two\r\n")
+    assert (field.name, field.label, field.value) == ("subject", "Subject", b"one two")
+    assert Field(b"no colon here\r\n").name == ""
+    assert Field.of("To", "a@b.jp").raw == b"To: a@b.jp\r\n"
+
+
+def test_helpers_give_new_messages():
+    """A message is never changed: the helpers make others that share its body."""
+    message = Message.parse([b"A: 1\r\nB: 2\r\nA: 3\r\n\r\nbody"])
+    replaced = message.with_field_replaced(Field.of("A", "9"))
+    assert [field.raw for field in replaced.fields] == [b"A: 9\r\n", b"B: 2\r\n"]
+    assert [field.value for field in message.all("a")] == [b"1", b"3"]
+    assert message.get("b").value == b"2"
+    assert message.without("a").head == b"B: 2\r\n\r\n"
+    assert message.with_field_first(Field.of("C", "0")).fields[0].name == "c"
+    assert message.with_field_replaced(Field.of("D", "4")).fields[-1].name == "d"
+    assert message.size == len(b"A: 1\r\nB: 2\r\nA: 3\r\n\r\nbody")
