@@ -17,6 +17,11 @@ from relay.upstream.settings import Auth, Login, Tls, TlsMode, Upstream
 Visit = Callable[[Upstream, Outgoing, Sequence[Place]], Awaitable[Report]]
 """Hands a message to one host at known addresses."""
 
+DIAL = 10.0
+"""Seconds to wait for a connection.  Consumer lines drop what goes to port 25 (OP25B): nothing comes back, ever, and the
+next in the chain must not wait minutes for that."""
+
+_ALL_DIALS = 20.0  # seconds that silent hosts of one domain may take together
 _MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least two
 _AT_ONCE = 8  # domains of one message
 
@@ -58,10 +63,12 @@ class Direct:
             hosts = await _hosts(domain, outgoing.queue_id, self.resolver)
         except _NoHost as none:
             return Report(dict.fromkeys(outgoing.forward_paths, none.answer))
-        report = Report({})
+        report, loop = Report({}), asyncio.get_running_loop()
+        called = loop.time()
         for host in hosts[:_MOST_HOSTS]:
             report = await self._to_host(host, outgoing)
-            if not all(_elsewhere(answer) for answer in report.answers.values()):
+            silent = not report.conversation.peer and loop.time() - called >= _ALL_DIALS
+            if silent or not all(_elsewhere(answer) for answer in report.answers.values()):
                 break
         return report
 

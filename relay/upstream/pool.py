@@ -14,7 +14,7 @@ from relay.upstream.dns import Resolver
 from relay.upstream.line import Lost
 from relay.upstream.pop3 import Doors
 from relay.upstream.report import Conversation, Report
-from relay.upstream.session import Session, Token, no_token, open_session
+from relay.upstream.session import Refused, Session, Token, as_said, no_token, open_session
 from relay.upstream.settings import DIRECT, Auth, Upstream
 
 _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
@@ -26,8 +26,8 @@ _FAREWELL = 3.0  # seconds to wait for the answer to QUIT
 class Pools:
     """The one way to hand messages to upstreams.
 
-    `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens, `mx_port`
-    is where MX hosts listen (tests), `idle` how many seconds a session is kept.
+    `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens and `refused`
+    hears that one was no good, `mx_port` is where MX hosts listen (tests), `idle` how many seconds a session is kept.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Pools:
         monotonic: Callable[[], float] = time.monotonic,
         resolver: Resolver | None = None,
         token: Token = no_token,
+        refused: Refused = as_said,
         mx_port: int = 25,
         idle: float = _IDLE,
         messages: int = _MOST_MESSAGES,
@@ -44,7 +45,7 @@ class Pools:
         self._hostname = _greeting_name(hostname)
         self._monotonic = monotonic
         self._resolver = resolver or Resolver()
-        self._token = token
+        self._token, self._refused = token, refused
         self._mx_port = mx_port
         self._idle = idle
         self._messages = messages
@@ -101,7 +102,7 @@ class Pools:
                 session.line.close()
         if session is None or answers is None:
             try:
-                session = await open_session(pool.upstream, hostname=self._hostname, token=self._token)
+                session = await open_session(pool.upstream, hostname=self._hostname, token=self._token, refused=self._refused)
             except Failed as failed:
                 return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
             notes = list(session.notes)
@@ -113,7 +114,9 @@ class Pools:
         """One message to one MX host; strangers' sessions are not kept."""
         started = self._monotonic()
         try:
-            session = await open_session(upstream, hostname=self._hostname, candidates=candidates, opportunistic=True)
+            session = await open_session(
+                upstream, hostname=self._hostname, candidates=candidates, opportunistic=True, dial=mx.DIAL
+            )
         except Failed as failed:
             return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
         notes = list(session.notes)

@@ -27,6 +27,9 @@ _CURIOSITY = timedelta(seconds=10)  # for a second look at a certificate that wa
 Token = Callable[[Upstream], Awaitable[str | Answer]]
 """Gets an OAuth access token, or says as an Answer at AUTH why there is none."""
 
+Refused = Callable[[Upstream, str, Answer], Awaitable[Answer]]
+"""Hears that a token was refused and how; the Answer that every forward-path is to get for it."""
+
 
 @dataclass
 class Session:
@@ -57,22 +60,31 @@ async def no_token(upstream: Upstream) -> str | Answer:
     return Answer(Stage.AUTH, Reply(535, "5.7.8", words))
 
 
+async def as_said(_upstream: Upstream, _token: str, answer: Answer) -> Answer:
+    """The refusal of a token as it stands, where nobody can get another one."""
+    return answer
+
+
 async def open_session(
     upstream: Upstream,
     *,
     hostname: str,
     token: Token = no_token,
+    refused: Refused = as_said,
     candidates: Sequence[Place] = (),
     opportunistic: bool = False,
+    dial: float | None = None,
 ) -> Session:
     """A session ready for MAIL.  Raises Failed with the Answer that every forward-path shares.
 
     `candidates` are addresses to try instead of looking up the host; `opportunistic`: STARTTLS where offered,
-    in clear where not (RFC 7435), for the MX of strangers.
+    in clear where not (RFC 7435), for the MX of strangers; `dial`: seconds to wait for a connection, if less than
+    for a reply.
     """
     timeout = upstream.timeout.total_seconds()
-    opener = _Opener(upstream, hostname, timeout)
-    sock, place = await reach(candidates or await places(upstream.host, upstream.port, timeout), timeout)
+    opener = _Opener(upstream, hostname, timeout, refused)
+    found = candidates or await places(upstream.host, upstream.port, timeout)
+    sock, place = await reach(found, min(timeout, dial or timeout))
     try:
         return await opener.run(sock, place, token, opportunistic)
     except Failed as failed:
@@ -118,8 +130,9 @@ def _hang_up(opener: "_Opener", sock: socket.socket) -> None:
 class _Opener:
     """The steps to one session, each with its stage.  The caller closes on failure."""
 
-    def __init__(self, upstream: Upstream, hostname: str, timeout: float) -> None:
+    def __init__(self, upstream: Upstream, hostname: str, timeout: float, refused: Refused = as_said) -> None:
         self.upstream = upstream
+        self.refused = refused
         self.timeout = timeout
         self.notes: list[str] = []
         self.owned = False
@@ -232,11 +245,17 @@ class _Opener:
         if not choice.mechanism:
             return ""
         secret: str | Answer = settings.password.reveal() if settings.password else ""
-        if choice.mechanism == "XOAUTH2":
+        by_token = choice.mechanism in login.BY_TOKEN
+        if by_token:
             secret = await token(self.upstream)
         if isinstance(secret, Answer):
             raise Failed(secret)
-        await self._auth(choice.mechanism, settings.username, secret)
+        try:
+            await self._auth(choice.mechanism, settings.username, secret)
+        except Failed as failed:
+            if by_token and failed.answer.reply.permanent and not failed.answer.lost:
+                failed.answer = await self.refused(self.upstream, secret, failed.answer)
+            raise
         return choice.mechanism
 
     async def _auth(self, mechanism: str, username: str, secret: str) -> None:
@@ -247,9 +266,9 @@ class _Opener:
                 return
             if reply.code != 334:
                 break
-            if mechanism == "XOAUTH2":
-                # the reason comes as a challenge; an empty answer to it brings the refusal proper
-                reason, words = login.told(reply.text), (b"",)
+            if mechanism in login.BY_TOKEN:
+                # the reason comes as a challenge; an answer without a meaning brings the refusal proper
+                reason, words = login.told(reply.text), (login.farewell(mechanism),)
             else:
                 words = (login.response(mechanism, username, secret, reply.text, turn),)
         if not (reply.transient or reply.permanent):

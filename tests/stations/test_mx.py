@@ -1,14 +1,18 @@
 """The built-in upstream `mx`: a DNS of our own says where the mail goes."""
 
+import time
+
 import pytest
 import trustme
 
 from relay.mail.reply import Stage
+from relay.upstream import mx
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.mx import in_order
 from relay.upstream.pool import Pools
 from relay.upstream.settings import DIRECT
 from tests.support.dns import FakeDNS
+from tests.support.isps.internet import Deaf, port_for_all
 from tests.support.sending import letter, server_context, upstream_at
 from tests.support.upstream import DROP, ScriptedUpstream
 
@@ -120,6 +124,28 @@ async def test_port_25_closed(unused_tcp_port):
 
     answer = only(await direct(Closed, mail_at()))
     assert (answer.stage, answer.lost) == (Stage.CONNECT, True)
+
+
+async def test_port_25_silent(monkeypatch):
+    """Where the line drops what goes to port 25, the answer comes after the short wait, not after minutes for each host."""
+    monkeypatch.setattr(mx, "DIAL", 0.4)
+    monkeypatch.setattr(mx, "_ALL_DIALS", 0.8)
+    hosts = {f"h{number}.there.example": {"A": ["127.0.9.7"]} for number in range(5)}
+    zone = {"there.example": {"MX": [f"{number} h{number}.there.example." for number in range(5)]}, **hosts}
+    port = port_for_all()
+    wall = Deaf("127.0.9.7", port)
+    try:
+        async with FakeDNS(zone) as dns:
+            pools = Pools(hostname="relay.test", resolver=Resolver([dns.address]), mx_port=port)
+            began = time.monotonic()
+            report = await pools.submit(upstream_at(0, name=DIRECT, timeout=60), letter())
+            took = time.monotonic() - began
+            await pools.close()
+    finally:
+        wall.close()
+    assert only(report).stage is Stage.CONNECT and only(report).lost
+    assert "no answer within 0.4 s" in only(report).reply.text
+    assert 0.8 <= took < 4, "two hosts are called, and no more"
 
 
 async def test_several_domains_come_back_in_one_report():
