@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
@@ -36,6 +37,15 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 counts: Counter[tuple[str, str]] = Counter()
 """How often each (event, upstream) happened since the start; upstream is "" where none is concerned."""
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
+"""Upper bounds in seconds of the buckets that durations are counted in; one more takes what is longer."""
+
+durations: dict[str, list[int]] = {}
+"""Of each kind of duration how many fell into each bucket."""
+
+microseconds: Counter[str] = Counter()
+"""Of each kind of duration the sum."""
 
 _log: Any = None
 
@@ -77,6 +87,12 @@ def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) ->
     speak = log.error if event in _LOUD else log.warning if event in _WARN else log.info
     with contextlib.suppress(OSError):
         speak(event, **fields)
+
+
+def took(what: str, duration: float) -> None:
+    """Counts one duration in seconds, for the monitors; nothing is logged."""
+    durations.setdefault(what, [0] * (len(BUCKETS) + 1))[bisect_left(BUCKETS, duration)] += 1
+    microseconds[what] += max(0, round(duration * 1_000_000))
 
 
 def _logger() -> Any:

@@ -186,12 +186,18 @@ def _folded(recipients: Recipients) -> dict[str, tuple[Address, ...]]:
 
 @dataclass(frozen=True, slots=True)
 class HeaderFacts:
-    """What admission needs of a header: the Message-ID ("" if none), how many hops, how many of them here."""
+    """What is read of a header: the Message-ID ("" if none), how many hops, how many of them here, the Subject as it came.
+
+    Octets of `subject` that are not ASCII stand as lone surrogates: whoever shows it decodes it.
+    """
 
     message_id: str = ""
     hops: int = 0
     own_hops: int = 0
+    subject: str = ""
 
+
+_SUBJECT = 400  # octets that are kept of a subject, for people who look for their message
 
 _BLANK_LINE = re.compile(rb"\n\r*\n|\r\r(?!\r*\n)")
 
@@ -203,7 +209,7 @@ def header_facts(head: bytes, hostname: str) -> HeaderFacts:
     lines = re.split(rb"\r*\n|\r", head[: end.start()] if end else head)
     fields = re.split(rb"\n(?![ \t])", b"\n".join(lines))
     own = re.compile(rb"\bby\s+" + re.escape(hostname.encode("utf-8")) + rb"(?![\w.-])", re.IGNORECASE)
-    message_id, hops, own_hops = "", 0, 0
+    message_id, hops, own_hops, subject = "", 0, 0, ""
     for one in fields:
         name, _, value = one.partition(b":")
         match name.strip().lower():
@@ -212,7 +218,9 @@ def header_facts(head: bytes, hostname: str) -> HeaderFacts:
                 own_hops += bool(own.search(value))
             case b"message-id" if not message_id:
                 message_id = " ".join(value.decode("utf-8", "replace").split())[:998]
-    return HeaderFacts(message_id, hops, own_hops)
+            case b"subject" if not subject:
+                subject = b" ".join(value.split())[:_SUBJECT].decode("ascii", "surrogateescape")
+    return HeaderFacts(message_id, hops, own_hops, subject)
 
 
 def admit_hops(facts: HeaderFacts) -> Reply | None:

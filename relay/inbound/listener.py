@@ -126,6 +126,11 @@ class Inbound:
         """The devices seen since the start, the latest first: client, last_seen, helo, quirks, messages, refused."""
         return self._reception.devices.as_json()
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected now."""
+        return len(self._reception.sessions)
+
     def _session(self, door: _Door) -> Session:
         return Session(self._reception, door.listener, door.context)
 

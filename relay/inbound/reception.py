@@ -1,6 +1,7 @@
 """What all listeners share: who is in, what they may use, and the way of a message into the spool."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -89,7 +90,7 @@ class Reception:
             message_id=facts.message_id,
             digest=content.digest,
         )
-        if refusal := await self._store(entry, content, (_accepted_line(entry, transaction.meant),)):
+        if refusal := await self._store(entry, content, (_accepted_line(entry, facts.subject, transaction.meant),)):
             return refusal
         crash_points.passed("accept-durable")
         self._accepted(entry)
@@ -101,8 +102,10 @@ class Reception:
         self.commits.add(task)
         task.add_done_callback(self.commits.discard)
         task.add_done_callback(lambda _: content.close())
+        began = time.monotonic()
         try:
             await asyncio.shield(task)
+            events.took("accepting", time.monotonic() - began)
         except SpoolFull:
             return Reply(452, "4.3.1", "the spool is full; try again later")
         except SpoolBroken as error:
@@ -128,7 +131,7 @@ class Reception:
         )
 
 
-def _accepted_line(entry: Entry, meant: list[str]) -> TrailLine:
+def _accepted_line(entry: Entry, subject: str, meant: list[str]) -> TrailLine:
     origin = entry.origin
     words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
     words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []
@@ -141,5 +144,6 @@ def _accepted_line(entry: Entry, meant: list[str]) -> TrailLine:
         "user": origin.user,
         "quirks": "; ".join(origin.quirks),
         "size": entry.size,
+        "subject": subject,
     }
     return TrailLine(entry.accepted_at, "accepted", ", ".join([*words, *meant]), details)

@@ -12,6 +12,8 @@ def settled(claim: Claim, settlement: Settlement) -> None:
             events.note("repaired", line.text, queue_id=claim.entry.queue_id, upstream=str(line.details.get("upstream", "")))
         elif line.details.get("own_name") and line.event == "tried" and "code" not in line.details:
             events.note("warned", line.text, queue_id=claim.entry.queue_id, upstream=str(line.details.get("upstream", "")))
+        elif line.event == "relayed":
+            events.took("relaying", (line.at - claim.entry.accepted_at).total_seconds())
     for recipient in settlement.outcomes:
         _fate(claim, recipient, before[recipient.address])
     if settlement.warned:

@@ -192,6 +192,7 @@ class Standing:
             "resting_until": until.isoformat() if until else None,
             "why": trouble.why if trouble else "",
             "failures": trouble.failures if trouble else 0,
+            "login_refused": bool(trouble and trouble.login),
             "in_flight": sum(flights),
             "sent_today": self.pace.sent_today(key, now),
         }

@@ -76,17 +76,30 @@ class Spool(Protocol):
         """Carries out an operator's order; the number of messages that it applied to."""
 
     async def entries(
-        self, states: frozenset[State] | None = None, limit: int = 1000, *, newest: bool = False
+        self,
+        states: frozenset[State] | None = None,
+        limit: int = 1000,
+        *,
+        newest: bool = False,
+        skip: int = 0,
+        trail: bool = False,
     ) -> list[StoredEntry]:
-        """Messages with at least one recipient in one of `states` (None: any), oldest first, without trail or content.
+        """Messages with at least one recipient in one of `states` (None: any), oldest first, without content.
 
-        Of more than `limit` the oldest ones; with `newest` the newest ones, still oldest first.
+        Of more than `limit` the oldest ones; with `newest` the newest ones, still oldest first; `skip` leaves out
+        as many of those before.  The trails come only with `trail`.
         """
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         """One message with its trail; its content may be iterated while it is kept."""
 
     async def tally(self) -> Tally: ...
+
+    async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
+        """Trail lines by (start of the step they fall into, event) since then; steps are counted from 1970 in UTC."""
+
+    async def last_accepted(self, client: str) -> datetime | None:
+        """When the last message of this client that is still known was accepted."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""

@@ -4,10 +4,10 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from relay.spool.entry import Content, PendingNotice, Recipient, State, StoredEntry
+from relay.spool.entry import Content, PendingNotice, Recipient, State, StoredEntry, TrailLine
 from relay.spool.rows import (
     MESSAGE_COLUMNS,
     RECIPIENT_COLUMNS,
@@ -59,22 +59,32 @@ def stored_entry(db: sqlite3.Connection, queue_id: str, content: ContentOf) -> S
     )
 
 
-def stored_entries(db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, newest: bool) -> list[StoredEntry]:
-    """Two queries, however many messages: the messages, then the recipients of all of them."""
+def stored_entries(
+    db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, newest: bool, skip: int = 0, trail: bool = False
+) -> list[StoredEntry]:
+    """Two queries (three with the trails), however many messages: the messages, then the recipients of all of them."""
     wanted = "" if states is None else f"WHERE id IN (SELECT message FROM recipient WHERE state IN ({_listed(states)}))"  # noqa: S608
     order = "DESC" if newest else "ASC"
-    chosen = f"FROM message {wanted} ORDER BY accepted_at {order}, id {order} LIMIT :limit"
-    rows = db.execute(f"SELECT {MESSAGE_COLUMNS} {chosen}", {"limit": limit}).fetchall()
+    chosen = f"FROM message {wanted} ORDER BY accepted_at {order}, id {order} LIMIT :limit OFFSET :skip"
+    window = {"limit": limit, "skip": skip}
+    rows = db.execute(f"SELECT {MESSAGE_COLUMNS} {chosen}", window).fetchall()
     rcpts: dict[int, list[Recipient]] = defaultdict(list)
     for message, *row in db.execute(
         f"SELECT message, {RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608
         f" WHERE message IN (SELECT id {chosen}) ORDER BY message, seq",
-        {"limit": limit},
+        window,
     ):
         rcpts[message].append(row_recipient(row))
+    lines: dict[int, list[TrailLine]] = defaultdict(list)
+    told = "SELECT message, at, event, said FROM trail"
+    for message, *line in db.execute(f"{told} WHERE message IN (SELECT id {chosen}) ORDER BY number", window) if trail else ():
+        lines[message].append(row_trail(*line))
     if newest:
         rows.reverse()
-    return [StoredEntry(row_entry(row, tuple(r.address for r in rcpts[row[0]]), ()), tuple(rcpts[row[0]])) for row in rows]
+    return [
+        StoredEntry(row_entry(row, tuple(r.address for r in rcpts[row[0]]), ()), tuple(rcpts[row[0]]), tuple(lines[row[0]]))
+        for row in rows
+    ]
 
 
 def _listed(states: frozenset[State]) -> str:
@@ -107,6 +117,31 @@ def last_message(db: sqlite3.Connection) -> int:
         "SELECT max((SELECT coalesce(max(id), 0) FROM message), (SELECT coalesce(max(message), 0) FROM content))"
     ).fetchall()[0][0]
     return highest
+
+
+def history(db: sqlite3.Connection, since: datetime, step: timedelta) -> dict[tuple[datetime, str], int]:
+    """Lines are written in the order of time, so where to begin is found by halving: no index to keep for this alone."""
+    low, high = db.execute("SELECT coalesce(min(number), 1), coalesce(max(number), 0) + 1 FROM trail").fetchall()[0]
+    while low < high:
+        middle = (low + high) // 2
+        found = db.execute("SELECT number, at FROM trail WHERE number >= ? ORDER BY number LIMIT 1", (middle,)).fetchall()
+        if not found or found[0][1] >= micros(since):
+            high = middle
+        else:
+            low = found[0][0] + 1
+    width = step // timedelta(microseconds=1)
+    counted = db.execute(
+        "SELECT at / :width, event, count(*) FROM trail WHERE number >= :low AND at >= :since GROUP BY 1, 2",
+        {"width": width, "low": low, "since": micros(since)},
+    )
+    return {(moment(number * width), event): count for number, event, count in counted.fetchall()}
+
+
+def last_accepted(db: sqlite3.Connection, client: str) -> datetime | None:
+    """Walks back from the newest message; a device that mails is found soon, one that does not is not asked for often."""
+    rows = db.execute("SELECT accepted_at FROM message WHERE client = ? ORDER BY accepted_at DESC, id DESC LIMIT 1", (client,))
+    found = rows.fetchall()
+    return moment(found[0][0]) if found else None
 
 
 def sent_on(db: sqlite3.Connection, day: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -260,10 +260,16 @@ class SqliteSpool:
     # -- looking --------------------------------------------------------------------------------------------------
 
     async def entries(
-        self, states: frozenset[State] | None = None, limit: int = 1000, *, newest: bool = False
+        self,
+        states: frozenset[State] | None = None,
+        limit: int = 1000,
+        *,
+        newest: bool = False,
+        skip: int = 0,
+        trail: bool = False,
     ) -> list[StoredEntry]:
         """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
-        return await self._read(lambda db: looking.stored_entries(db, states, limit, newest=newest))
+        return await self._read(lambda db: looking.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         return await self._read(lambda db: looking.stored_entry(db, queue_id, self._content))
@@ -271,6 +277,12 @@ class SqliteSpool:
     async def tally(self) -> Tally:
         states, unfinished, oldest, size = await self._read(looking.counts)
         return Tally(states, unfinished, oldest, self.room(), size)
+
+    async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
+        return await self._read(lambda db: looking.history(db, since, step))
+
+    async def last_accepted(self, client: str) -> datetime | None:
+        return await self._read(lambda db: looking.last_accepted(db, client))
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         return await self._read(lambda db: looking.sent_on(db, day))
