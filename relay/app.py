@@ -34,11 +34,13 @@ from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
 from relay.surroundings import look_around, lost_with_container
 from relay.upstream.dns import Resolver
+from relay.upstream.oauth import Tokens
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Tls, TlsMode, Upstream
 
 TIDY_EVERY = timedelta(hours=1)
+TOKENS_EVERY = timedelta(hours=6)
 HEARTBEAT_STALE = timedelta(minutes=3)
 
 
@@ -86,7 +88,8 @@ class Relay:
 
     async def _with_spool(self) -> None:
         config = self._config
-        self._pools = _pools(config)
+        self._tokens = Tokens(state_dir(config.spool), utcnow)
+        self._pools = _pools(config, self._tokens)
         self._notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
@@ -153,7 +156,7 @@ class Relay:
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(part) for part in (self._runner.run(), self._notifier.run(), self._tidy())]
             work += [group.create_task(server.serve()) for server in servers]
-            alive = group.create_task(self._show_life())
+            aside = [group.create_task(part) for part in (self._show_life(), self._look_after_tokens())]
             self._say_started()
             await self._stopping.wait()
             notify("STOPPING=1")
@@ -161,7 +164,7 @@ class Relay:
             await self._runner.stop()
             for server in servers:
                 server.stop()
-            for task in (*work[1:3], alive):
+            for task in (*work[1:3], *aside):
                 task.cancel()
         loop.remove_signal_handler(signal.SIGHUP)
 
@@ -222,7 +225,7 @@ class Relay:
             max_message=config.spool.max_message,
         )
         if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
-            old, self._pools = self._pools, _pools(config)
+            old, self._pools = self._pools, _pools(config, self._tokens)
             self._farewell = asyncio.get_running_loop().create_task(old.close())
         for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
@@ -253,6 +256,14 @@ class Relay:
                 await self._spool.tidy(utcnow())
             await asyncio.sleep(TIDY_EVERY.total_seconds())
 
+    async def _look_after_tokens(self) -> None:
+        """A consent that is about to end is told before mail waits for it."""
+        while True:
+            for text in await self._tokens.look_after(self._config.upstreams.values()):
+                events.note("warned", text)
+                self._notifier.alarm(text)
+            await asyncio.sleep(TOKENS_EVERY.total_seconds())
+
     async def status(self) -> dict[str, Any]:
         """How the relay is, for health checks and the page."""
         why = []
@@ -268,14 +279,21 @@ class Relay:
                 for (host, port), listener in zip(self.inbound.bound, self._config.listeners, strict=False)
             ],
             "upstreams": self._runner.upstreams_now(),
+            "oauth": await asyncio.to_thread(self._tokens.standings, self._config.upstreams.values()),
             "devices": self.inbound.devices(),
         }
 
 
-def _pools(config: Config) -> Pools:
+def _pools(config: Config, tokens: Tokens) -> Pools:
     # tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets this variable
     mx_port = int(os.environ.get("RELAY_TEST_MX_PORT", "25"))
-    return Pools(hostname=config.hostname, resolver=Resolver(config.nameservers), mx_port=mx_port)
+    return Pools(
+        hostname=config.hostname,
+        resolver=Resolver(config.nameservers),
+        token=tokens.get,
+        refused=tokens.refused,
+        mx_port=mx_port,
+    )
 
 
 def _names(relay: Relay) -> frozenset[str]:

@@ -17,10 +17,6 @@ class Pending:
     text: str
 
 
-def _oauth(config: Config) -> Iterator[str]:
-    return (f"upstreams.{name}.oauth" for name, upstream in config.upstreams.items() if upstream.login.oauth)
-
-
 def _postgresql(config: Config) -> list[str]:
     return ["spool.url"] if config.spool.url.startswith("postgres") else []
 
@@ -30,7 +26,6 @@ def _web(config: Config) -> list[str]:
 
 
 PENDING: tuple[Pending, ...] = (
-    Pending(_oauth, "OAuth 2.0 is still to come: this upstream cannot log in yet"),
     Pending(_postgresql, "a spool in PostgreSQL is still to come: the relay cannot start with it yet"),
     Pending(_web, "the status page is still to come: nothing listens there yet"),
 )

@@ -207,7 +207,6 @@ def test_port_and_tls_follow_each_other(said_of_it: str, port: int, mode: TlsMod
         ("provider: outlook, username: a@hotmail.com, password: x", "provider: outlook is Microsoft 365 of a company"),
         ("host: a.example, username: a@b.c, password: x, auth: none", "auth: auth is none"),
         ("host: a.example, username: a@b.c, password: x #y\n}", "password: what follows the # is a comment"),
-        ("host: a.example, username: a@b.c, oauth: {client_id: x, provider: google}", "oauth: OAuth 2.0 is still to come"),
     ],
 )
 def test_what_is_allowed_but_risky_is_remarked_on(said_of_it: str, remark: str) -> None:
