@@ -111,6 +111,14 @@ class RelayProcess:
         process.wait(10)
         self._closed(process)
 
+    def death(self, seconds: float = 30) -> int:
+        """Waits until it ends by itself; its exit status, negative for a signal."""
+        process = self._process
+        assert process is not None
+        status = process.wait(seconds)
+        self._closed(process)
+        return status
+
     def reload(self) -> None:
         before = len(self.events("reloaded")) + len(self.events("warned"))
         os.kill(self.pid, signal.SIGHUP)

@@ -5,7 +5,7 @@
         upstream.taken()      what it answered 250 to, in order
 
 Run as `python -m tests.support.sink DIRECTORY PORT [DELAY]` it prints its port.  Each message becomes one line in
-DIRECTORY/taken.jsonl, written before the 250 leaves.
+DIRECTORY/taken.jsonl, written before the 250 leaves.  The only recipient that it refuses is nobody@.
 """
 
 import asyncio
@@ -98,10 +98,14 @@ class _Dialog:
                 reply = EHLO
             elif verb.startswith("MAIL"):
                 mail, rcpt = _path(text), []
+            elif verb.startswith("RCPT") and _path(text).startswith("nobody@"):
+                reply = b"550 5.1.1 no such user"
             elif verb.startswith("RCPT"):
                 rcpt.append(_path(text))
             elif verb == "RSET":
                 mail, rcpt = "", []
+            elif verb == "DATA" and not rcpt:
+                reply = b"554 5.5.1 no valid recipients"
             elif verb == "DATA":
                 writer.write(b"354 go on\r\n")
                 octets = await _content(reader)
