@@ -52,7 +52,7 @@ class Sink:
 
     def taken(self) -> list[Taken]:
         file = self.directory / TAKEN
-        lines = file.read_text().splitlines() if file.exists() else []
+        lines = file.read_text().split("\n")[:-1] if file.exists() else []  # the last one may still be being written
         rows = [json.loads(line) for line in lines]
         return [Taken(row["at"], row["mail"], row["rcpt"], base64.b64decode(row["octets"])) for row in rows]
 
