@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from relay.mail.charset import vote
 from relay.mail.circumstances import Fields
-from relay.mail.labels import is_doubtful
+from relay.mail.labels import is_doubtful, sample_of
 from relay.mail.lines import blocks
 from relay.mail.message import Field
 from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
@@ -79,8 +79,8 @@ def charset_of(examined: Examined, fields: Fields, fallback: tuple[str, ...]) ->
     """The vote of raw header text and of text parts that do not say, or say falsely, what they are in."""
     pieces = [field.value for field in fields if not field.raw.isascii()]
     for part in examined.seen.parts.values():
-        if part.kind.text and part.eight_bit and is_doubtful(part):
-            pieces.append(part.sample)
+        if part.kind.text and is_doubtful(part) and not (sample := sample_of(part)).isascii():
+            pieces.append(sample)
         if part.number:
             pieces += [field.value for field in part.fields if not field.raw.isascii()]
     return vote(pieces, fallback)

@@ -21,7 +21,7 @@ _C1 = re.compile(rb"[\x80-\x9f]")
 
 def label_for(part: Part, voted: str) -> str:
     """The charset that a text part should be said to be in; "" if its label may stay."""
-    octets = _sample(part)
+    octets = sample_of(part)
     said = part.kind.charset
     if octets.isascii():
         if ESCAPED.search(octets) and said in _NOTHING and fits(octets, "iso2022_jp_ext"):
@@ -38,7 +38,7 @@ def label_for(part: Part, voted: str) -> str:
     return "MS_Kanji" if label == "iso-8859-1" and _is_false(octets, label) else label
 
 
-def _sample(part: Part) -> bytes:
+def sample_of(part: Part) -> bytes:
     """How the text begins, decoded from its transfer encoding, cut after the last whole line if there are several."""
     octets = part.sample
     whole = part.size <= len(octets)
@@ -76,4 +76,4 @@ def _is_false(octets: bytes, said: str) -> bool:
 def is_doubtful(part: Part) -> bool:
     """Whether the part's text has a say in the vote: its label is missing, unknown or surely wrong."""
     said = part.kind.charset
-    return said in _NOTHING or not _is_known(said) or _is_false(_sample(part), said)
+    return said in _NOTHING or not _is_known(said) or _is_false(sample_of(part), said)

@@ -9,7 +9,8 @@ from relay.mail.words import decode_words, encode_word
 
 # Atomic groups and possessive repeats throughout: what a device sends must not make a pattern backtrack for ever.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
-_QUOTED = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[ -~])*+"'
+# an encoded-word may not stand in quotation marks (RFC 2047 s5); Toshiba e-STUDIO puts it there
+_QUOTED = r'"(?:[^"\\=\x00-\x08\x0a-\x1f\x7f]|=(?!\?)|\\[ -~])*+"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WORD = rf"(?>{_ENCODED}(?=[ \t<,;:\"]|\Z)|[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
 _ADDR = rf"(?>(?:{_ATOM}++(?:\.{_ATOM}++)*+|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*+|\[[0-9A-Za-z:.-]++\]))"

@@ -141,7 +141,7 @@ def _with_encoding(
         return fields
     else:
         wanted = "7bit"
-    if written == wanted.encode() or (part.encoding == wanted and re.match(rb"[a-z0-9-]+[ \t]*(?:\(|\Z)", written)):
+    if written == wanted.encode() or re.match(re.escape(wanted.encode()) + rb"[ \t]*\(", written):
         return fields
     if recode is Recode.KEEP:
         notes[f"set Content-Transfer-Encoding to {wanted}" + (f": the device said {_shown(written)}" if written else "")] = None

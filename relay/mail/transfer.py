@@ -119,9 +119,16 @@ def mime_fields(fields: Iterable[Field]) -> tuple[Field, ...]:
 
 def with_mime_fields(fields: tuple[Field, ...], mended: tuple[Field, ...]) -> tuple[Field, ...]:
     """The header with these in the places of its MIME fields, new ones last; MIME-Version if there are any."""
-    new = {field.name: field for field in mended}
-    placed = [new.pop(field.name, None) if field.name.startswith("content-") else field for field in fields]
-    kept = [field for field in placed if field is not None] + list(new.values())
+    new: dict[str, list[Field]] = {}
+    for field in mended:
+        new.setdefault(field.name, []).append(field)
+    kept: list[Field] = []
+    for field in fields:
+        if not field.name.startswith("content-"):
+            kept.append(field)
+        elif new.get(field.name):
+            kept.append(new[field.name].pop(0))
+    kept += [field for rest in new.values() for field in rest]
     needs = any(field.name in ("content-type", "content-transfer-encoding") for field in kept)
     if needs and not any(field.name == "mime-version" and field.value for field in kept):
         kept = [field for field in kept if field.name != "mime-version"]

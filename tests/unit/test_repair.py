@@ -109,6 +109,7 @@ def test_a_repeated_message_id_is_replaced():
         (None, None, ("", f"device@{HOST}")),
         ("監視カメラ", "cam@example.jp", ("監視カメラ", "cam@example.jp")),
         ("監視, サーバ <cam@example.jp>", "x@example.jp", ("監視, サーバ", "cam@example.jp")),
+        ('"=?utf-8?B?TkFT?=\r\n =?utf-8?B?MQ==?=" <nas@example.jp>', "x@example.jp", ("NAS1", "nas@example.jp")),
         ("ilo-srv.@example.jp", "x@example.jp", ("", "ilo-srv@example.jp")),
     ],
 )

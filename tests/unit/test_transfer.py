@@ -71,6 +71,7 @@ def test_undeclared_text_is_declared(charset):
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: binary\r\n",
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n",
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8-bit\r\n",
+        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: utf-8\r\n",
     ],
 )
 def test_lies_about_text_are_corrected(fields):
@@ -79,6 +80,17 @@ def test_lies_about_text_are_corrected(fields):
     result = repaired(MIME + fields + b"\r\n" + text.encode())
     assert text_of(result.message) == text
     assert text_of(seven_bit(result.message)) == text
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "cp932", "euc_jp"])
+def test_encoded_text_without_a_charset_is_read(charset):
+    """BusyBox makemime says `charset=` and sends base64: the octets behind it have the say."""
+    import base64
+
+    text = "容量が不足しています\n"
+    body = base64.encodebytes(text.encode(charset)).replace(b"\n", b"\r\n")
+    result = repaired(MIME + b"Content-Type: text/plain; charset=\r\nContent-Transfer-Encoding: base64\r\n\r\n" + body)
+    assert text_of(result.message) == text
 
 
 def test_long_text_lines_are_wrapped_softly():
