@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from relay import events
+from relay import crash_points, events
 from relay.mail import dsn
 from relay.mail.address import Address
 from relay.outbound import telling, webhook
@@ -157,7 +157,9 @@ class Notifier:
             TrailLine(now, "noticed", text, {"notice": queue_id, "to": str(whom)}),
             telling.accepted(notice, whom, now),
         )
+        crash_points.passed("notice-composed")
         await self._spool.notify(telling.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
+        crash_points.passed("notice-durable")
         for letter in letters:
             events.note("noticed", f"{whom} is told", queue_id=letter.queue_id, notice=queue_id, to=str(whom))
         if self._policy.webhook:

@@ -5,7 +5,7 @@ First match wins, for each recipient.  Rules count from 1, as people count; 0 is
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
@@ -56,6 +56,15 @@ def chain_for(routes: Routes, sender: Address | None, recipient: Address, origin
             why = f"rule {number}: {matched}"
             return Chosen(number, route.via, route.reject, route.discard, why)
     return Chosen(0, why=f"no rule matches {recipient}")
+
+
+def for_notice(chosen: Chosen, upstreams: Sequence[str]) -> Chosen:
+    """Any way will do to tell a person that one way is blocked: behind the rule's chain stands every other upstream."""
+    if chosen.discard:
+        return chosen
+    others = [name for name in upstreams if name not in chosen.via]
+    why = f"{chosen.why}; a notice of our own, so {', '.join(others)} too" if others else chosen.why
+    return replace(chosen, via=(*chosen.via, *others), reject="", why=why)
 
 
 def may_route(routes: Routes, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:

@@ -19,13 +19,13 @@ from relay.outbound.lanes import Lanes
 from relay.outbound.pace import day_of
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.routing import Chosen, Routes, chain_for
+from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.verdict import judge
 from relay.spool.contract import LeaseLost, Spool
 from relay.spool.entry import Action, Claim, Entry, Order, Settlement, State
 from relay.upstream.report import Report
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DIRECT, Upstream
 
 AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
@@ -173,6 +173,9 @@ class Runner:
         entry, now = claim.entry, self._now()
         sender, origin = entry.envelope.reverse_path, entry.origin
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
+        if entry.notice:
+            accounts = [name for name in self._upstreams if name != DIRECT]
+            chosen = {address: for_notice(way, accounts) for address, way in chosen.items()}
         return Attempt(
             claim,
             chosen,

@@ -7,13 +7,10 @@ spool (pending failures) ──► Notifier ──► spool (one notice, queued 
 import asyncio
 import email
 import email.policy
-import json
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,48 +26,12 @@ from relay.outbound.notifier import WEBHOOK, Notifier
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Action, Entry, NoticeKind, Order, PendingNotice, Settlement, State, TrailLine
+from tests.support.push import Push
 from tests.support.spooled import after, an_entry
 from tests.support.world import Clock, Ids
 
 BOSS = Address("boss", "example.jp")
 TARO = Address("taro", "isp.example")
-
-
-class Push:
-    """A push service: keeps what is posted to it, answers with `status`."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.posts: list[dict[str, Any]] = []
-        self.paths: list[str] = []
-        self.headers: list[dict[str, str]] = []
-        push = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                push.posts.append(json.loads(body))
-                push.paths.append(self.path)
-                push.headers.append(dict(self.headers.items()))
-                self.send_response(push.status)
-                if push.status == 302:
-                    self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=partial(self._server.serve_forever, poll_interval=0.02))
-        self._thread.start()
-        self.port = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}/topic"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 @pytest.fixture

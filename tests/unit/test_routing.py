@@ -6,7 +6,7 @@ import pytest
 
 from relay.mail.address import Address, parse_address
 from relay.mail.envelope import Origin
-from relay.outbound.routing import Route, chain_for, may_route, unreachable
+from relay.outbound.routing import Chosen, Route, chain_for, for_notice, may_route, unreachable
 
 NAS = Origin("192.168.0.7", listener="0.0.0.0:25")
 ME = Address("me", "office.example")
@@ -92,3 +92,13 @@ def test_rules_after_a_catch_all_are_unreachable():
     assert unreachable([Route(via=("a",), to=("*",)), some]) == [2]
     assert unreachable([Route(via=("a",), client=(ip_network("10.0.0.0/8"),)), some]) == []
     assert unreachable([some, Route(via=("a",))]) == []
+
+
+def test_a_notice_may_go_by_every_upstream():
+    """Behind the rule's chain stand all the others; a rule that refuses its address does not silence it, one that discards does."""
+    chosen = Chosen(2, ("a",), why="rule 2: everything")
+    assert for_notice(chosen, ["b", "a", "c"]).via == ("a", "b", "c")
+    assert for_notice(Chosen(1, reject="no"), ["b"]) == Chosen(1, ("b",), why="; a notice of our own, so b too")
+    assert for_notice(Chosen(0), ["b"]).via == ("b",)
+    assert for_notice(Chosen(1, discard=True), ["b"]).via == ()
+    assert for_notice(chosen, ["a"]) == chosen
