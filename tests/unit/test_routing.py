@@ -95,7 +95,7 @@ def test_rules_after_a_catch_all_are_unreachable():
 
 
 def test_a_notice_may_go_by_every_upstream():
-    """Behind the rule's chain stand all the others; a rule that refuses its address does not silence it, one that discards does."""
+    """Behind the chain stand all others; a rule that refuses its address does not silence it, one that discards does."""
     chosen = Chosen(2, ("a",), why="rule 2: everything")
     assert for_notice(chosen, ["b", "a", "c"]).via == ("a", "b", "c")
     assert for_notice(Chosen(1, reject="no"), ["b"]) == Chosen(1, ("b",), why="; a notice of our own, so b too")
