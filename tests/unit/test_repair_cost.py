@@ -1,0 +1,36 @@
+"""Repair is cheap whatever comes: bounds far above what is needed, far below what a non-linear step would take."""
+
+import time
+
+import pytest
+
+from relay.mail.policy import RepairPolicy
+from relay.mail.repair import repair
+from tests.support.letters import about
+
+MANY = 100_000
+CASES = {
+    "fields": b"".join(b"X-F%d: value\r\n" % number for number in range(MANY)),
+    "no colon": b"w" * 256 * 1024,
+    "lines without a colon": b"word\n" * MANY + b"Subject: x\n\n",
+    "comments": b"From: " + b"(" * 2 * MANY + b"\r\n\r\n",
+    "nested comments": b"To: " + b"(a " * 60_000 + b")" * 60_000 + b"\r\n\r\n",
+    "recipients": b"To: " + b", ".join(b"user%d@example.jp" % number for number in range(8000)) + b"\r\n\r\n",
+    "quotation marks": b"To: " + b'"' * 2 * MANY + b"\r\n\r\n",
+    "encoded-words": b"To: " + b"=?utf-8?B?YQ==?= " * 12_000 + b"\r\n\r\n",
+    "carriage returns": b"Subject: x\r\n\r\n" + b"\r" * 300_000,
+    "continuations": b"Subject: x\r\n" + b" y\r\n" * 60_000 + b"\r\n",
+    "parts": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 5000 + b"--b--\r\n",
+    "glued boundaries": b"Content-Type: multipart/mixed; boundary=bbbbbbbb\r\n\r\n--bbbbbbbb\r\n\r\n"
+    + b"---bbbbbbbb\r\n" * 20_000,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_no_input_is_expensive(name):
+    """Every pathological letter is repaired within seconds even on a slow machine; most take milliseconds."""
+    content = CASES[name]
+    blocks = [content[place : place + 65536] for place in range(0, len(content), 65536)]
+    start = time.process_time()
+    repair(blocks, about(), RepairPolicy())
+    assert time.process_time() - start < 3
