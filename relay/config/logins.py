@@ -6,7 +6,7 @@ from relay.config import hosts, scalars
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, choice, duration, one_of
 from relay.upstream.providers import Preset, UserForm
-from relay.upstream.settings import Auth, Login, OAuth, Pop, TlsMode
+from relay.upstream.settings import Auth, Grant, Login, OAuth, Pop, TlsMode
 
 _BY_PASSWORD = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5, Auth.POP)
 
@@ -109,12 +109,33 @@ def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
             token_url=oauth.get("token_url", hosts.endpoint, ""),
             device_url=oauth.get("device_url", hosts.endpoint, ""),
             auth_url=oauth.get("auth_url", hosts.endpoint, ""),
+            scope=oauth.get("scope", scalars.text, ""),
+            grant=oauth.get("grant", choice(Grant), Grant.REFRESH_TOKEN),
+            certificate_file=oauth.file("certificate_file"),
         )
         if not oauth.said("client_id"):
             oauth.mistake("client_id", "expected the id of the application that you registered, found nothing")
         if not found.provider and not oauth.said("provider") and not oauth.said("token_url"):
             oauth.mistake("provider", "expected google, microsoft or yahoo, or token_url, found nothing")
+        _check_application(oauth, found)
     return found
+
+
+def _check_application(oauth: Fields, found: OAuth) -> None:
+    """Whether the application can prove itself, and to whom it belongs where no person stands behind it."""
+    secret = oauth.said("client_secret") or oauth.said("client_secret_file")
+    certificate = oauth.said("certificate_file")
+    if secret and certificate:
+        oauth.mistake("certificate_file", "expected client_secret or certificate_file, found both")
+    if found.grant is not Grant.CLIENT_CREDENTIALS:
+        return
+    if not secret and not certificate:
+        words = f"{oauth.word('client_secret_file')} or {oauth.word('certificate_file')}"
+        oauth.mistake("grant", f"expected {words} beside grant: client-credentials, found neither")
+    if found.provider == "microsoft" and not found.token_url and found.tenant in ("", "common", "organizations", "consumers"):
+        oauth.mistake("tenant", "expected the id or domain of your own tenant beside grant: client-credentials, found none")
+    if oauth.said("refresh_token_file"):
+        oauth.mistake("refresh_token_file", "expected none beside grant: client-credentials, which asks no person")
 
 
 def _tenant(value: str) -> str:

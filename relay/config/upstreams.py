@@ -10,7 +10,7 @@ from relay.config.scalars import Wrong, choice, duration, listing, near, no_limi
 from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.rewrite import Identity, Rewrite
 from relay.upstream.providers import GENERIC, NAMES, Preset, UserForm, preset_for
-from relay.upstream.settings import Limits, Login, Tls, TlsMode, Upstream
+from relay.upstream.settings import Limits, Login, Tls, TlsFloor, TlsMode, Upstream
 
 _PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 587}
 
@@ -92,15 +92,30 @@ def _tls(at: Fields, mode: TlsMode) -> Tls:
         ca_file=at.file("ca_file"),
         fingerprint=at.get("fingerprint", scalars.fingerprint, ""),
         verify=at.flag("verify", True),
+        floor=at.get("tls_min", choice(TlsFloor), TlsFloor.TLS_1_2),
+        client_cert=at.file("client_cert"),
+        client_key=at.file("client_key"),
+        legacy=at.flag("legacy_tls", False),
     )
+    _check_tls(at, mode, found)
+    return found
+
+
+def _check_tls(at: Fields, mode: TlsMode, found: Tls) -> None:
+    if found.client_key and not found.client_cert:
+        at.mistake("client_key", "expected client_cert beside it, found nothing")
+    if found.legacy and at.said("tls_min"):
+        at.mistake("tls_min", "expected tls_min or legacy_tls, found both")
+    if found.legacy and mode is not TlsMode.NONE:
+        text = "TLS 1.0 and weak keys are allowed: whoever is on the way may be able to read the password"
+        at.remark("legacy_tls", f"{text}; take it out once the server is renewed")
     if mode is TlsMode.NONE:
-        for key in ("ca_file", "fingerprint", "verify"):
+        for key in ("ca_file", "fingerprint", "verify", "tls_min", "client_cert", "client_key", "legacy_tls"):
             if at.said(key):
                 at.mistake(key, f"expected tls: starttls or implicit beside {key}, found tls: none")
     elif not found.verify:
         text = "the server's certificate is not verified: whoever is on the way can read the password"
         at.remark("verify", f"{text}; better give its fingerprint or ca_file")
-    return found
 
 
 def _account(at: Fields, preset: Preset | None) -> Account:

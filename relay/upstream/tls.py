@@ -2,29 +2,69 @@
 
 import hashlib
 import ssl
+import warnings
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from relay.upstream.certificate import Certificate
-from relay.upstream.settings import Tls, TlsMode, Upstream
+from relay.upstream.settings import Tls, TlsFloor, TlsMode, Upstream
+
+
+class BadClientCertificate(OSError):
+    """The certificate that we should show, or its key, cannot be used; the text says which."""
 
 
 def context_for(tls: Tls) -> ssl.SSLContext:
-    """The shared context of this policy; making one costs 50 ms and a megabyte.  Raises OSError if ca_file is no good."""
-    changed = Path(tls.ca_file).stat().st_mtime_ns if tls.ca_file else 0
-    return _context(tls.ca_file, changed, tls.verify and not tls.fingerprint)
+    """The shared context of this policy; making one costs 50 ms and a megabyte.
+
+    Raises BadClientCertificate, and OSError if ca_file is no good.
+    """
+    files = tuple(Path(name).stat().st_mtime_ns for name in (tls.ca_file, tls.client_cert, tls.client_key) if name)
+    return _context(replace(tls, mode=TlsMode.STARTTLS), files)
 
 
 @lru_cache(maxsize=64)
-def _context(ca_file: str, _changed: int, verify: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+def _context(policy: Tls, _changed: tuple[int, ...]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=policy.ca_file or None)
+    context.minimum_version = _FLOORS[policy.floor]
     # RFC 5280 conformance beyond what servers on small networks keep; Python 3.13 switched it on by default
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    if not verify:
+    if policy.legacy:
+        _allow_the_old(context)
+    if policy.client_cert:
+        _show(context, policy)
+    if not policy.verify or policy.fingerprint:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+_FLOORS = {TlsFloor.TLS_1_2: ssl.TLSVersion.TLSv1_2, TlsFloor.TLS_1_3: ssl.TLSVersion.TLSv1_3}
+_UNSAFE_RENEGOTIATION = 0x4  # OpenSSL's SSL_OP_LEGACY_SERVER_CONNECT; the ssl module names it from Python 3.12 on
+
+
+def _allow_the_old(context: ssl.SSLContext) -> None:
+    """Level 0 lets in SHA-1 signatures and the 512- and 1024-bit DH keys of servers from before 2015."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.options |= _UNSAFE_RENEGOTIATION
+
+
+def _show(context: ssl.SSLContext, policy: Tls) -> None:
+    def no_passphrase() -> str:
+        raise BadClientCertificate(f"the key of client_cert {policy.client_cert} has a passphrase; store it without one")
+
+    try:
+        context.load_cert_chain(policy.client_cert, policy.client_key or None, no_passphrase)
+    except BadClientCertificate:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        words = f"client_cert {policy.client_cert} cannot be used: {str(reason).replace('_', ' ').lower()}"
+        raise BadClientCertificate(words) from None
 
 
 def pin_problem(tls: Tls, certificate: bytes | None) -> str:
@@ -47,11 +87,22 @@ def explain(error: Exception, upstream: Upstream, seen: Certificate | None = Non
         if "wrong version number" in reason or "record layer failure" in reason or "unexpected message" in reason:
             return f"{host}:{upstream.port} answers without TLS; {_other_mode(upstream)}"
         if "protocol" in reason or "handshake failure" in reason or "no shared cipher" in reason:
-            return f"{host} and we have no TLS version or cipher in common (we need TLS 1.2 or later): {reason}"
+            return f"{host} and we have no TLS version or cipher in common ({_floor(upstream.tls)}): {reason}"
+        if "dh key too small" in reason or "ca md too weak" in reason or "unsafe legacy renegotiation" in reason:
+            return f"{host} has TLS too weak to be safe ({reason}); `legacy_tls: true` on this upstream allows it"
+        if "certificate required" in reason or "bad certificate" in reason:
+            return f"{host} wants a certificate of ours; name it in `client_cert`: {reason}"
         return f"the TLS handshake with {host} failed: {reason}"
     if isinstance(error, TimeoutError):
         return f"{host}:{upstream.port} does not answer the TLS handshake; {_other_mode(upstream)}"
     return f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}"
+
+
+def _floor(tls: Tls) -> str:
+    if tls.legacy:
+        return "even with legacy_tls"
+    hint = "; `legacy_tls: true` on this upstream allows older ones" if tls.floor is TlsFloor.TLS_1_2 else ""
+    return f"we need TLS {tls.floor.value} or later{hint}"
 
 
 def _distrust(error: ssl.SSLCertVerificationError, host: str, seen: Certificate | None) -> str:

@@ -18,11 +18,14 @@ SETTINGS = {
     "recipients": "default_domain aliases",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"
-        " rewrite rewrite_from limits timeout oauth pop"
+        " rewrite rewrite_from limits timeout oauth pop tls_min client_cert client_key legacy_tls"
     ),
     "limits of an upstream": "connections per_minute per_day message recipients",
     "pop": "host port tls window",
-    "oauth": "client_id client_secret_file tenant provider refresh_token_file token_url device_url auth_url",
+    "oauth": (
+        "client_id client_secret_file tenant provider refresh_token_file token_url device_url auth_url"
+        " scope grant certificate_file"
+    ),
     "routes": "to from client listener via reject discard",
     "retry": "delays give_up_after warn_after rest rest_login",
     "notices": "to webhook digest",
@@ -55,7 +58,7 @@ def test_it_passes_with_every_setting_in_use(everything: Loaded) -> None:
     """What stands behind a # is true as well."""
     assert [str(mistake) for mistake in everything.mistakes] == []
     assert everything.config
-    assert list(everything.config.upstreams) == ["isp", "gmail", "m365", "old-host"]
+    assert list(everything.config.upstreams) == ["isp", "gmail", "m365", "m365-application", "old-host"]
 
 
 def test_it_shows_every_setting() -> None:
