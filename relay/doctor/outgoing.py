@@ -19,7 +19,6 @@ INCLUDES = {
     "outlook.com": "spf.protection.outlook.com",
     "icloud": "icloud.com",
     "yahoo": "_spf.mail.yahoo.com",
-    "yahoo-jp": "_spf.yahoo.co.jp",
     "fastmail": "spf.messagingengine.com",
     "zoho": "zohomail.com",
     "gmx": "gmx.net",

@@ -14,11 +14,12 @@ _OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`fingerprint` is SHA-256 in hex; `expires` None and `names` empty where they cannot be read."""
+    """`fingerprint` is SHA-256 in hex; `expires` and `since` None, `names` empty where they cannot be read."""
 
     fingerprint: str
     expires: datetime | None = None
     names: tuple[str, ...] = ()
+    since: datetime | None = None
 
 
 def examine(der: bytes) -> Certificate:
@@ -30,8 +31,8 @@ def examine(der: bytes) -> Certificate:
         fields = list(_items(signed))
         # [0] version is left out by version 1 certificates; then serial, algorithm, issuer, validity
         validity = fields[4 if fields[0][0] == _VERSION else 3][1]
-        kind, expires = list(_items(validity))[1]
-        return Certificate(fingerprint, _time(kind, expires), tuple(_names(fields)))
+        since, expires = (_time(kind, value) for kind, value in _items(validity))
+        return Certificate(fingerprint, expires, tuple(_names(fields)), since)
     except (ValueError, IndexError, StopIteration):
         return Certificate(fingerprint)
 

@@ -12,12 +12,16 @@ _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 
 
 class Failed(Exception):
-    """The way to a session ended early; `answer` goes to every forward-path, `peer` is whom it came to ("" nobody)."""
+    """The way to a session ended early; `answer` goes to every forward-path, `peer` is whom it came to ("" nobody).
 
-    def __init__(self, answer: Answer, peer: str = "") -> None:
+    `banner` is what the server had said in its greeting before that.
+    """
+
+    def __init__(self, answer: Answer, peer: str = "", banner: str = "") -> None:
         super().__init__(str(answer))
         self.answer = answer
         self.peer = peer
+        self.banner = banner
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,10 @@ Refused = Callable[[Upstream, str, Answer], Awaitable[Answer]]
 
 @dataclass
 class Session:
-    """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions."""
+    """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions.
+
+    `banner` and `hello` are the server's words in its greeting and to EHLO, `certificate` is its own in DER (b"" without TLS).
+    """
 
     upstream: Upstream
     line: Line
@@ -43,6 +46,9 @@ class Session:
     mechanism: str = ""
     used: int = 0
     notes: list[str] = field(default_factory=list)
+    banner: str = ""
+    hello: str = ""
+    certificate: bytes = b""
 
     @property
     def max_size(self) -> int:
@@ -89,12 +95,12 @@ async def open_session(
         return await opener.run(sock, place, token, opportunistic)
     except Failed as failed:
         _hang_up(opener, sock)
-        failed.peer = str(place)
+        failed.peer, failed.banner = str(place), opener.banner
         if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
             raise
         seen = await _shown_certificate(upstream, hostname, place)
         words = tls.explain(failed.__cause__, upstream, seen)
-        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True), str(place)) from None
+        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True), str(place), opener.banner) from None
     except BaseException:
         _hang_up(opener, sock)
         raise
@@ -135,6 +141,7 @@ class _Opener:
         self.refused = refused
         self.timeout = timeout
         self.notes: list[str] = []
+        self.banner = ""
         self.owned = False
         self.smtp = aiosmtplib.SMTP(
             hostname=upstream.host.strip("[]"),
@@ -151,6 +158,9 @@ class _Opener:
         if self.upstream.tls.mode is TlsMode.STARTTLS:
             await self._hello(may_fall_back=False)
             await self._starttls()
+        return self._certificate()
+
+    def _certificate(self) -> bytes:
         return bytes(self.smtp.get_transport_info("ssl_object").getpeercert(binary_form=True) or b"")
 
     async def run(self, sock: socket.socket, place: Place, token: Token, opportunistic: bool) -> Session:
@@ -165,22 +175,40 @@ class _Opener:
             await self._starttls()
             encrypted = True
         version = self._tls_version() if encrypted else ""
+        certificate = self._certificate() if encrypted else b""
         mechanism = await self._log_in(token, encrypted)
         extensions = dict(self.smtp.esmtp_extensions)
+        hello = self.smtp.last_ehlo_response
         line = Line(cast(asyncio.Transport, self.smtp.transport))
-        return Session(self.upstream, line, extensions, str(place), version, mechanism, notes=self.notes)
+        return Session(
+            self.upstream,
+            line,
+            extensions,
+            str(place),
+            version,
+            mechanism,
+            notes=self.notes,
+            banner=self.banner,
+            hello=hello.message if hello else "",
+            certificate=certificate,
+        )
 
     async def _context(self) -> ssl.SSLContext:
         try:
             return await asyncio.to_thread(tls.context_for, self.upstream.tls)
+        except tls.BadClientCertificate as error:
+            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", str(error)), lost=True)) from None
         except OSError as error:
-            words = f"ca_file {self.upstream.tls.ca_file} cannot be used: {error.strerror or error}"
+            policy = self.upstream.tls
+            ours = {policy.client_cert: "client_cert", policy.client_key: "client_key"}
+            name = error.filename if error.filename in ours else policy.ca_file
+            words = f"{ours.get(name, 'ca_file')} {name} cannot be used: {error.strerror or error}"
             raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
 
     async def _connect(self, sock: socket.socket) -> None:
         self.owned = True
         try:
-            await self.smtp.connect(sock=sock)
+            self.banner = " ".join((await self.smtp.connect(sock=sock)).message.split())
         except aiosmtplib.SMTPResponseException as error:
             raise Failed(_said(Stage.CONNECT, error)) from None
         except aiosmtplib.SMTPConnectError as error:

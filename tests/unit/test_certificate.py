@@ -19,9 +19,10 @@ def made(*names: str, **more) -> bytes:
 @pytest.mark.parametrize("expires", [datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC), datetime(2060, 12, 31, tzinfo=UTC)])
 def test_names_date_and_fingerprint(expires):
     """Both forms of time are read (two-digit years end in 2049), and every DNS name."""
-    der = made("mail.isp.example", "smtp.isp.example", not_before=datetime(2019, 1, 1, tzinfo=UTC), not_after=expires)
+    since = datetime(2019, 1, 1, tzinfo=UTC)
+    der = made("mail.isp.example", "smtp.isp.example", not_before=since, not_after=expires)
     names = ("mail.isp.example", "smtp.isp.example")
-    assert examine(der) == Certificate(hashlib.sha256(der).hexdigest(), expires, names)
+    assert examine(der) == Certificate(hashlib.sha256(der).hexdigest(), expires, names, since)
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,92 @@
+"""What the doctor says: a grade, the evidence, the cause and the cure.  Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+PAGE = "docs/findings.md"
+
+
+class Grade(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`name` is stable, and its section on the page; `about` is whom it concerns: an upstream, a domain, a listener.
+
+    `evidence` are sentences, with the other side's own words; `publish` is a DNS record, ready to be copied.
+    """
+
+    name: str
+    grade: Grade
+    about: str
+    cause: str
+    cure: str = ""
+    evidence: tuple[str, ...] = ()
+    publish: str = ""
+
+    @property
+    def link(self) -> str:
+        return f"{PAGE}#{self.name}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The stable keys of `doctor --json`."""
+        return {
+            "name": self.name,
+            "grade": self.grade.value,
+            "about": self.about,
+            "cause": self.cause,
+            "cure": self.cure,
+            "evidence": list(self.evidence),
+            "publish": self.publish,
+            "link": self.link if self.grade is not Grade.OK else "",
+        }
+
+
+def fine(name: str, about: str, cause: str, *evidence: str) -> Finding:
+    return Finding(name, Grade.OK, about, cause, evidence=evidence)
+
+
+def warning(name: str, about: str, cause: str, cure: str, *evidence: str, publish: str = "") -> Finding:
+    return Finding(name, Grade.WARNING, about, cause, cure, evidence, publish)
+
+
+def problem(name: str, about: str, cause: str, cure: str, *evidence: str, publish: str = "") -> Finding:
+    return Finding(name, Grade.PROBLEM, about, cause, cure, evidence, publish)
+
+
+def problems(findings: Iterable[Finding]) -> list[Finding]:
+    return [one for one in findings if one.grade is Grade.PROBLEM]
+
+
+def in_words(finding: Finding, *, colour: bool = False) -> list[str]:
+    """The lines of one finding for a person; what is fine takes one line."""
+    mark = _painted(finding.grade, colour)
+    lines = [f"{mark:<{7 + len(mark) - len(finding.grade.value)}}  {finding.about}: {finding.cause}"]
+    if finding.grade is Grade.OK:
+        return lines
+    lines += [f"         seen: {sentence}" for sentence in finding.evidence]
+    if finding.cure:
+        lines.append(f"         cure: {finding.cure}")
+    if finding.publish:
+        lines += ["", f"             {finding.publish}", ""]
+    return [*lines, f"         more: {finding.link}"]
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """One line for the end: how many of each grade."""
+    grades = [one.grade for one in findings]
+    counted = [(grades.count(Grade.PROBLEM), "problem"), (grades.count(Grade.WARNING), "warning")]
+    said = " and ".join(f"{number} {word}{'s' if number > 1 else ''}" for number, word in counted if number)
+    return said or f"no problem found ({len(grades)} things were looked at)"
+
+
+_COLOURS = {Grade.OK: "32", Grade.WARNING: "33", Grade.PROBLEM: "1;31"}
+
+
+def _painted(grade: Grade, colour: bool) -> str:
+    return f"\x1b[{_COLOURS[grade]}m{grade.value}\x1b[0m" if colour else grade.value
