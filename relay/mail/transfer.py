@@ -3,6 +3,7 @@
 RFC 2045 s6, RFC 6152 (8BITMIME), RFC 5321 s4.5.3.1.6.  Pure.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from relay.mail.plan import PartPlan, Recode, Terms, plan
 from relay.mail.survey import survey
 from relay.mail.words import LINE_LIMIT
 
+_VERSION = re.compile(rb"[ \t]*\d+[ \t]*\.[ \t]*\d+.{0,200}")
 _ENCODERS: Mapping[Recode, type[Encoder]] = {
     Recode.QUOTED: QuotedPrintable,
     Recode.BASE64: Base64,
@@ -130,7 +132,8 @@ def with_mime_fields(fields: tuple[Field, ...], mended: tuple[Field, ...]) -> tu
             kept.append(new[field.name].pop(0))
     kept += [field for rest in new.values() for field in rest]
     needs = any(field.name in ("content-type", "content-transfer-encoding") for field in kept)
-    if needs and not any(field.name == "mime-version" and field.value for field in kept):
+    versions = [field for field in kept if field.name == "mime-version"]
+    if (needs and not versions) or any(not _VERSION.fullmatch(field.value) for field in versions):
         kept = [field for field in kept if field.name != "mime-version"]
         kept.append(Field.of("MIME-Version", "1.0"))
     return tuple(kept)
