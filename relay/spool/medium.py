@@ -102,6 +102,9 @@ def _make_file(path: Path) -> None:
 
 
 def _look_before_touching(path: Path) -> None:
+    if Path(f"{path}-journal").exists():
+        with closing(_connect(path)) as db:  # the power failed while the file was made: a reader could not roll that back
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     with closing(reader(path)) as db:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if db.execute("PRAGMA application_id").fetchone()[0] not in (0, APPLICATION_ID) or (

@@ -46,6 +46,8 @@ class RelayProcess:
         self.log: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.ports: list[int] = []
+        self.wrapper: list[str] = []
+        """Words before the command, such as `strace -D`; the process started must stay the relay itself."""
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.configure(self.config)
@@ -73,7 +75,7 @@ class RelayProcess:
         """Starts it and returns once it listens.  Raises AssertionError with all it said if it does not."""
         before = len(self.events("started"))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "relay", "run", "--config", str(self.config_file)],
+            [*self.wrapper, sys.executable, "-m", "relay", "run", "--config", str(self.config_file)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
