@@ -57,9 +57,9 @@ ln -s /etc/ssl/certs "$root/usr/lib/ssl/certs"
     find "$root$library" -name '*.so*' -type f
     echo "$root$prefix/bin/python$version"
     echo "$root/usr/bin/openssl"
-    ldconfig -p | sed -n 's/.*=> \(.*libgcc_s\.so\.1\)$/\1/p' | sed -n 1p
+    find /usr/lib -name libgcc_s.so.1 | sed -n 1p
 } >/tmp/objects
-xargs ldd </tmp/objects 2>/dev/null | awk '/=> \//{print $3} /^\t\//{print $1}' >/tmp/wanted
+xargs ldd </tmp/objects 2>/dev/null | sed -n 's,.*=> \(/[^ ]*\).*,\1,p; s,^[[:space:]]*\(/[^ ]*\) (.*,\1,p' >/tmp/wanted
 grep -v "^$root" /tmp/objects >>/tmp/wanted || true
 sort -u /tmp/wanted | grep -v "^$root" | while read -r file; do
     real=$(readlink -f "$(dirname "$file")")/$(basename "$file")
