@@ -37,6 +37,8 @@ def make_parser() -> argparse.ArgumentParser:
     _explain(verbs)
     _send(verbs)
     _queue(verbs)
+    _oauth(verbs)
+    _init(verbs)
     _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
     demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network", config=False)
     demo.add_argument("--keep", action="store_true", help="stay up afterwards, for a device of your own")
@@ -107,3 +109,50 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         parser.add_argument("--all", action="store_true", help="every message that it can apply to")
         if name == "release":
             parser.add_argument("--via", default="", metavar="NAME", help="by this upstream instead of the routes")
+
+
+def _oauth(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    oauth = verbs.add_parser(
+        "oauth", help="consent to OAuth logins, and how they are", description="OAuth logins of upstreams."
+    )
+    acts = oauth.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    login = _verb(acts, "login", "let an upstream send in your name, by a code to type or a browser", module="oauth")
+    login.set_defaults(verb="oauth", act="login")
+    login.add_argument("upstream", metavar="UPSTREAM")
+    login.add_argument(
+        "--flow", choices=["auto", "device", "code"], default="auto", help="a code to type, or a browser's address"
+    )
+    login.add_argument("--port", type=int, default=0, help="where this machine waits for the browser (default: any free port)")
+    status = _verb(acts, "status", "age and end of every consent", module="oauth", json=True)
+    status.set_defaults(verb="oauth", act="status")
+
+
+def _init(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    init = _verb(verbs, "init", "write a configuration for one provider; asks what the options leave open", config=False)
+    init.add_argument(
+        "--config", metavar="PATH", default="", help="where to write it (default: $RELAY_CONFIG, else ./config.yaml)"
+    )
+    init.add_argument("--provider", default="", metavar="NAME", help="gmail, outlook, sakura, ... or generic")
+    init.add_argument("--host", default="", help="the server's name, where the provider does not tell it")
+    init.add_argument("--port", default="")
+    init.add_argument("--tls", default="", choices=["starttls", "implicit", "none"])
+    init.add_argument("--username", default="", metavar="NAME")
+    init.add_argument("--password-file", default="", metavar="FILE", help="a file with the password; - for standard input")
+    init.add_argument("--sender", default="", metavar="ADDRESS", help="the address that the account may send as")
+    init.add_argument(
+        "--client-id", default="", metavar="ID", help="your application's id: log in by OAuth, without a password"
+    )
+    init.add_argument("--tenant", default="", help="the tenant of your application (Microsoft)")
+    init.add_argument("--client-secret-file", default="", metavar="FILE", help="its secret, if it has one (Google)")
+    init.add_argument("--notices-to", default="", metavar="ADDRESS", help="who is told when mail fails")
+    init.add_argument("--listen", default="", metavar="ADDRESS", help="where devices connect (default: 0.0.0.0:25)")
+    init.add_argument(
+        "--spool", default="", metavar="PATH", help="where waiting mail is kept (default: /var/lib/relay/spool.db)"
+    )
+    init.add_argument(
+        "--login", action=argparse.BooleanOptionalAction, help="run the OAuth login afterwards, where one is needed"
+    )
+    init.add_argument("--doctor", action=argparse.BooleanOptionalAction, help="run the doctor afterwards")
+    init.add_argument("--test-to", default="", metavar="ADDRESS", help="send a test mail there afterwards")
+    init.add_argument("--force", action="store_true", help="write over a configuration that is there")
+    init.add_argument("--no-input", action="store_true", help="ask nothing; what is not said is an error or its default")

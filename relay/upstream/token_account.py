@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from relay.secret import Secret
 from relay.upstream.assertion import CannotSign, assertion
 from relay.upstream.authorities import Authority, authority_for
+from relay.upstream.consent_cures import cure_for
 from relay.upstream.settings import Grant, OAuth, Upstream
 from relay.upstream.token_requests import PATIENCE, Denied, Granted, ask_token
 from relay.upstream.token_store import Kept, StoreBroken, TokenStore
@@ -153,13 +154,13 @@ class Account:
         return form | ({"scope": self.authority.scope} if self.oauth.provider == "microsoft" else {})
 
     def _trouble_of(self, denied: Denied) -> NoToken:
+        """The provider's own words, then what to do."""
         name = self.upstream.name
         told = f"{self.authority.name} gives no access token for {name}: {denied}"
         if denied.passing:
             return NoToken(told, passing=True)
-        if self.oauth.grant is Grant.CLIENT_CREDENTIALS:
-            return NoToken(told)
-        return NoToken(f"{told} - once that is mended, run `relay oauth login {name}`")
+        login = "" if self.oauth.grant is Grant.CLIENT_CREDENTIALS else f" Then run `relay oauth login {name}`."
+        return NoToken(f"{told.rstrip('.')}. {cure_for(denied)}{login}".strip())
 
 
 def identity_form(oauth: OAuth, authority: Authority, now: datetime) -> dict[str, str]:

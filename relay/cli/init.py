@@ -1,0 +1,267 @@
+"""`relay init`: asks provider, account, secret and who gets failure notices; writes a configuration that passes `check`."""
+
+import argparse
+import getpass
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from relay import config
+from relay.cli.common import complain
+from relay.cli.init_draft import Draft, as_yaml
+from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.config import Config, Loaded
+from relay.mail.address import BadAddress, parse_address
+from relay.spool.contract import SpoolSettings
+from relay.upstream.providers import GENERIC, NAMES, preset_for
+
+_TRIES = 5
+
+SPOKEN = (
+    "host",
+    "port",
+    "tls",
+    "username",
+    "sender",
+    "client_id",
+    "tenant",
+    "client_secret_file",
+    "notices_to",
+    "listen",
+    "spool",
+)
+"""The answers that an option gives as it stands."""
+
+
+class GivenUp(Exception):
+    """There will be no configuration; the text says why."""
+
+
+def call(asked: argparse.Namespace) -> int:
+    target = _target(asked.config)
+    if target.exists() and not asked.force:
+        complain(f"relay: {target} is there already; --force writes over it, --config PATH writes another")
+        return USAGE
+    try:
+        dialogue = Dialogue(asked, target)
+        loaded = dialogue.run()
+    except (GivenUp, OSError, EOFError) as error:
+        complain(f"relay: {error or 'the input ended before all was said'}")
+        return USAGE
+    print(f"{target}: written, and fine")
+    for remark in loaded.remarks:
+        print(f"remark: {remark}")
+    return dialogue.afterwards(loaded.config) if loaded.config else PROBLEM
+
+
+def _target(named: str) -> Path:
+    path = Path(named or os.environ.get("RELAY_CONFIG") or "config.yaml").absolute()
+    return path / "config.yaml" if path.is_dir() else path
+
+
+class Dialogue:
+    """The questions.  What an option says is not asked; with `--no-input`, or without a terminal, nothing is."""
+
+    def __init__(self, asked: argparse.Namespace, target: Path) -> None:
+        self.asked, self.target = asked, target
+        self.silent = asked.no_input or not sys.stdin.isatty()
+        self.draft = Draft(**{key: getattr(asked, key) for key in SPOKEN})
+        self.password = ""
+
+    def run(self) -> Loaded:
+        """Asks until the configuration passes, then keeps it.  Raises GivenUp, OSError."""
+        self._provider()
+        self._server()
+        self._account()
+        self._secret()
+        self._notices()
+        self._place_of_spool()
+        for _ in range(_TRIES):
+            loaded = self._tried()
+            if loaded.config is not None:
+                self._keep()
+                return loaded
+            said = [f"{mistake.path}: {mistake.text}" for mistake in loaded.mistakes]
+            wrong = {mistake.path.rpartition(".")[2] for mistake in loaded.mistakes} & set(SPOKEN)
+            if self.silent or not wrong:
+                raise GivenUp("\n".join(("this would not pass `relay check`:", *said)))
+            complain(*said)
+            for key in sorted(wrong):
+                setattr(self.draft, key, self._ask(f"{key}"))
+        raise GivenUp("that did not come to a configuration that passes `relay check`")
+
+    # the questions
+
+    def _provider(self) -> None:
+        if not self.silent and not self.asked.provider:
+            print(f"Providers that are known: {', '.join(NAMES)}")
+        said = self.asked.provider or (GENERIC if self.draft.host else "") or self._ask("Provider", default=GENERIC)
+        if said.lower() != GENERIC and not preset_for(said):
+            raise GivenUp(f"no provider is called {said!r}; there are {', '.join(NAMES)}, and `generic` is any other server")
+        self.draft.provider = said
+        if self.draft.preset and self.draft.preset.note and not self.silent:
+            print(f"{self.draft.preset.name}: {self.draft.preset.note}.")
+
+    def _server(self) -> None:
+        preset = self.draft.preset
+        if not self.draft.host and not (preset and preset.host):
+            form = preset.host_form if preset else "mail.isp.example"
+            self.draft.host = self._ask(f"Server, such as {form}", option="--host")
+
+    def _account(self) -> None:
+        preset = self.draft.preset
+        if not self.draft.username and not (preset and preset.fixed_user):
+            needed = preset.needs_login if preset else False
+            form = preset.user.value if preset else "as the provider names it; empty: no login"
+            self.draft.username = self._ask(f"User name ({form})", option="--username" if needed else "")
+        if preset and preset.fixed_user and not self.draft.username:
+            self.draft.username = preset.fixed_user
+        if not self.draft.sender and not self.draft.address:
+            self.draft.sender = self._ask("Address that this account may send as")
+
+    def _secret(self) -> None:
+        draft, preset = self.draft, self.draft.preset
+        by_token = preset is not None and bool(preset.oauth)
+        if draft.client_id or (preset and not preset.password):
+            draft.oauth = True
+        elif by_token and not self.asked.password_file and draft.username:
+            draft.oauth = self._yes(
+                "Log in by OAuth 2.0 instead of a password (needs an application of your own)?", default=False
+            )
+        if draft.oauth:
+            draft.client_id = draft.client_id or self._ask("Application (client) id", option="--client-id")
+            if preset and preset.oauth == "microsoft" and not draft.tenant:
+                draft.tenant = self._ask("Tenant (id or domain; empty: common)")
+            if preset and preset.oauth == "google" and not draft.client_secret_file:
+                draft.client_secret_file = self._ask("File with the client secret")
+        elif draft.username:
+            self._password()
+
+    def _password(self) -> None:
+        preset, file = self.draft.preset, self.asked.password_file
+        if file and file != "-":
+            self.draft.password_file = str(Path(file).absolute())
+            return
+        if preset and preset.app_link and not self.silent:
+            print(f"An app password or key is made here: {preset.app_link}")
+        if file == "-":
+            self.password = sys.stdin.readline().rstrip("\r\n")
+        elif not self.silent:
+            self.password = getpass.getpass("Password (it is not shown): ")
+        if not self.password:
+            raise GivenUp("a password is needed: --password-file FILE, or - for standard input")
+        self.draft.password_file = f"{self.draft.name}.secret"
+
+    def _notices(self) -> None:
+        if not self.draft.notices_to:
+            self.draft.notices_to = self._ask("Who is told when mail fails", default=self.draft.address or self.draft.sender)
+
+    def _place_of_spool(self) -> None:
+        """Beside the configuration where the usual place is not ours to write."""
+        usual = Path(SpoolSettings().url.removeprefix("sqlite:")).parent
+        there = next(path for path in (usual, *usual.parents) if path.exists())
+        if not self.draft.spool and not os.access(there, os.W_OK):
+            self.draft.spool = str(self.target.parent / "spool" / "spool.db")
+
+    def _ask(self, question: str, *, default: str = "", option: str = "") -> str:
+        """An answer; with an `option` named, an empty one will not do."""
+        if self.silent:
+            if option and not default:
+                raise GivenUp(f"{option} is needed ({question[0].lower()}{question[1:]})")
+            return default
+        for _ in range(_TRIES):
+            found = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
+            if found or not option:
+                return found
+        raise GivenUp(f"no answer: {question}")
+
+    def _yes(self, question: str, *, default: bool) -> bool:
+        if self.silent:
+            return default
+        said = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
+        return said.startswith("y") if said else default
+
+    # the file
+
+    def _tried(self) -> Loaded:
+        """Reads the configuration as `relay check` would, beside its place, where relative names mean the same."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.target.parent, prefix=".init-") as folder:
+            trial = Path(folder, "config.yaml")
+            trial.write_text(as_yaml(self._anchored(folder)), encoding="utf-8")
+            if self.password:
+                Path(folder, self.draft.password_file).write_text(f"{self.password}\n", encoding="utf-8")
+            return config.load(trial, os.environ)
+
+    def _anchored(self, folder: str) -> Draft:
+        """The draft with file names that mean the same from another folder."""
+        named = self.draft.client_secret_file
+        anchored = str(self.target.parent / named) if named else ""
+        return Draft(**{**vars(self.draft), "client_secret_file": anchored})
+
+    def _keep(self) -> None:
+        if self.password:
+            _write(self.target.parent / self.draft.password_file, f"{self.password}\n")
+        _write(self.target, as_yaml(self.draft))
+
+    # what comes next
+
+    def afterwards(self, settings: Config) -> int:
+        """OAuth login, doctor, test mail: done if wanted, else named."""
+        upstream, here = settings.upstreams[self.draft.name], f"--config {self.target}"
+        result = FINE
+        if self.draft.oauth and not self._wanted(
+            self.asked.login, "Log in now?", lambda: self._verb("oauth", "login", upstream.name)
+        ):
+            print(f"Next: relay oauth login {upstream.name} {here}")
+        if _there_is("doctor") and not self._wanted(
+            self.asked.doctor, "Examine server, login and surroundings now (relay doctor)?", lambda: self._verb("doctor")
+        ):
+            print(f"Next: relay doctor {here}")
+        to = self.asked.test_to or ("" if self.silent else input("Send a test mail to (empty: not now): ").strip())
+        if to:
+            result = self._test_mail(settings, to)
+        print(f"Start it: relay run {here}")
+        return result
+
+    def _wanted(self, option: bool | None, question: str, work: Callable[[], object]) -> bool:
+        if option or (option is None and not self.silent and self._yes(question, default=True)):
+            work()
+            return True
+        return False
+
+    def _verb(self, *words: str) -> int:
+        from relay.cli.main import main
+
+        return main([*words, "--config", str(self.target)])
+
+    def _test_mail(self, settings: Config, to: str) -> int:
+        from relay.cli.init_trial import try_out
+
+        try:
+            recipient = parse_address(to)
+        except BadAddress as bad:
+            complain(f"relay: {to}: {bad}")
+            return USAGE
+        refusal = try_out(settings, settings.upstreams[self.draft.name], recipient)
+        print("\n".join(refusal) if refusal else f"{self.draft.name} took the test mail for {recipient}.")
+        return PROBLEM if refusal else FINE
+
+
+def _there_is(verb: str) -> bool:
+    with suppress(ImportError, ValueError):
+        return importlib.util.find_spec(f"relay.cli.{verb}") is not None
+    return False
+
+
+def _write(path: Path, text: str) -> None:
+    """For our eyes only from the first moment on."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    with os.fdopen(handle, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    Path(name).replace(path)

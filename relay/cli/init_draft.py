@@ -1,0 +1,79 @@
+"""What `relay init` has been told, and the configuration that it makes of it.  Pure."""
+
+import json
+from dataclasses import dataclass
+
+from relay.mail.address import BadAddress, parse_address
+from relay.upstream.providers import GENERIC, Preset, preset_for
+
+
+@dataclass
+class Draft:
+    """The answers so far; "" is not said.  `oauth`: tokens instead of a password."""
+
+    provider: str = ""
+    host: str = ""
+    port: str = ""
+    tls: str = ""
+    username: str = ""
+    password_file: str = ""
+    sender: str = ""
+    client_id: str = ""
+    tenant: str = ""
+    client_secret_file: str = ""
+    notices_to: str = ""
+    listen: str = ""
+    spool: str = ""
+    oauth: bool = False
+
+    @property
+    def preset(self) -> Preset | None:
+        return preset_for(self.provider)
+
+    @property
+    def name(self) -> str:
+        """What the upstream is called."""
+        return self.preset.key if self.preset else "isp"
+
+    @property
+    def address(self) -> str:
+        """The address that the account stands for; "" if its user name does not tell."""
+        preset = self.preset
+        for name in (self.username, f"{self.username}@{preset.mail_domain}" if preset and preset.mail_domain else ""):
+            try:
+                if name and parse_address(name).qualified:
+                    return name
+            except BadAddress:
+                continue
+        return ""
+
+
+def as_yaml(draft: Draft) -> str:
+    """The configuration file: only what differs from the defaults, with a word on each."""
+    lines = [
+        "# Written by `relay init`.  config.example.yaml has every setting; `relay check` finds mistakes.",
+        *([f"listen: [{{address: {_quoted(draft.listen)}}}]", ""] if draft.listen else []),
+        "upstreams:",
+        f"  {draft.name}:",
+        f"    provider: {_quoted(draft.preset.key if draft.preset else draft.provider or GENERIC)}",
+        *_settings(draft, "host", "port", "tls", "username", "sender"),
+    ]
+    if draft.oauth:
+        lines += ["    oauth:", *("  " + line for line in _settings(draft, "client_id", "tenant", "client_secret_file"))]
+    else:
+        lines += _settings(draft, "password_file")
+    lines += ["", "routes:", f"  - {{via: [{draft.name}]}}"]
+    if draft.notices_to:
+        lines += ["", f"notices: {{to: {_quoted(draft.notices_to)}}}   # who is told when mail fails"]
+    if draft.spool:
+        lines += ["", f"spool: {{url: {_quoted(f'sqlite:{draft.spool}')}}}"]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(draft: Draft, *keys: str) -> list[str]:
+    return [f"    {key}: {_quoted(getattr(draft, key))}" for key in keys if getattr(draft, key)]
+
+
+def _quoted(text: str) -> str:
+    """A double-quoted scalar; `${` means itself, since answers name no variables."""
+    return json.dumps(text.replace("${", "$${"), ensure_ascii=False)
