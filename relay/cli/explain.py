@@ -2,12 +2,16 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
+
+if TYPE_CHECKING:
+    from relay.config.settings import Config
 
 
 def call(asked: argparse.Namespace) -> int:
@@ -19,15 +23,43 @@ def call(asked: argparse.Namespace) -> int:
         sender = parse_path(asked.sender)
         paths = tuple(address for one in asked.to if (address := parse_path(one)))
         content = (_read(asked.file),) if asked.file else ()
-        told = explain(config, Sample(asked.client, sender, paths, content), datetime.now(UTC))
+        told = explain(config, Sample(asked.client, sender, paths, content), datetime.now(UTC), _standings(config))
     except (BadAddress, ValueError, OSError) as error:
         complain(f"relay explain: {error}")
         return USAGE
     if asked.json:
         print_json(told)
     else:
-        print("\n".join(_lines(told, asked.client)))
+        print("\n".join([*_lines(told, asked.client), *_later(config)]))
     return FINE if told["admitted"] else PROBLEM
+
+
+def _standings(config: "Config") -> dict[str, Any] | None:
+    """How the upstreams stand with the running relay; None if none runs, or not for this user."""
+    from relay.control.client import Refused, Running
+
+    try:
+        known = Running(config.spool, timeout=5).relay()
+    except (OSError, Refused):
+        return None
+    return {str(line["name"]): line for line in known["upstreams"]}
+
+
+def _later(config: "Config") -> list[str]:
+    """What happens if nobody takes it at once."""
+    retry = config.retry
+    return ["", f"If nobody can take it: again after {_listed(retry.delays)}; given up after {_span(retry.give_up_after)}."]
+
+
+def _listed(delays: Sequence[timedelta]) -> str:
+    return ", ".join(_span(delay) for delay in delays) + " and so on"
+
+
+def _span(span: timedelta) -> str:
+    """`90s` as `90 s`, `5m` as `5 min`: in the largest unit that divides it."""
+    seconds = int(span.total_seconds())
+    unit, name = next(each for each in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % each[0] == 0)
+    return f"{seconds // unit} {name}"
 
 
 def _read(name: str) -> bytes:
@@ -49,7 +81,15 @@ def _way(one: dict[str, Any]) -> list[str]:
     if one["discard"]:
         return [f"  {one['why']}: thrown away"]
     lines = [f"  {one['why']}: by {', then '.join(one['via'])}"]
+    lines += [f"  {rest['upstream']} rests until {rest['until']}: {rest['why']}" for rest in one["resting"]]
+    lines.append(f"  {_next(one['next_attempt'])}")
     for way in one["sent"]:
         lines.append(f"  by {way['upstream']} as {way['as']}")
         lines += [f"    {change}" for change in way["changes"]]
     return lines
+
+
+def _next(attempt: dict[str, str] | None) -> str:
+    if attempt is None:
+        return "no relay is running, so nobody can tell which upstreams rest"
+    return f"the next attempt would be at {attempt['at']}, by {attempt['by']}"

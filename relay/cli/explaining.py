@@ -1,9 +1,9 @@
 """What would happen to a message: admission, repairs, rule, chain, rewriting.  Sends nothing.  Pure."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from relay.mail.reply import Reply
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, may_route
 from relay.spool.entry import Claim, Entry, Recipient, State
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DIRECT, Limits, Upstream
 
 SHOWN_LINES = 400  # of a difference; the rest is counted
 
@@ -30,8 +30,15 @@ class Sample:
     content: Sequence[bytes] = ()
 
 
-def explain(config: Config, sample: Sample, now: datetime) -> dict[str, Any]:
-    """Stable keys: admitted, why, listener, repairs, recipients [{address, rule, why, via, ...}], diff."""
+Standings = Mapping[str, Mapping[str, Any]]
+"""What the running relay says of its upstreams (`/api/relay`), by name; direct delivery rests as `mx DOMAIN`."""
+
+
+def explain(config: Config, sample: Sample, now: datetime, standings: Standings | None = None) -> dict[str, Any]:
+    """Stable keys: admitted, why, listener, repairs, recipients [{address, rule, why, via, ...}], diff.
+
+    `standings` None: no relay runs, so nobody can tell who rests; `next_attempt` is then null.
+    """
     origin, refusal = _entrance(config, sample.client)
     told: dict[str, Any] = {"admitted": refusal is None, "why": str(refusal or ""), "listener": origin.listener}
     content_refusal = _content_refusal(config, sample)
@@ -45,7 +52,7 @@ def explain(config: Config, sample: Sample, now: datetime) -> dict[str, Any]:
             continue
         for address in targets:
             line, notes, changed = _recipient(config, sample, origin, address, now)
-            recipients.append(line)
+            recipients.append(line | _when(config, line["via"], address, now, standings))
             repairs += [note for note in notes if note not in repairs]
             diff = diff or changed
     if any(line["refused"] for line in recipients):
@@ -74,7 +81,45 @@ def _content_refusal(config: Config, sample: Sample) -> Reply | None:
 
 
 def _refused(address: Address, reply: Reply) -> dict[str, Any]:
-    return {"address": str(address), "rule": 0, "why": "", "via": [], "refused": str(reply), "sent": []}
+    nothing: dict[str, Any] = {
+        "rule": 0,
+        "why": "",
+        "via": [],
+        "discard": False,
+        "sent": [],
+        "resting": [],
+        "next_attempt": None,
+    }
+    return {"address": str(address), **nothing, "refused": str(reply)}
+
+
+def _when(config: Config, via: Sequence[str], address: Address, now: datetime, standings: Standings | None) -> dict[str, Any]:
+    """Who of the chain rests, and when the first attempt would be and by whom."""
+    if standings is None or not via:
+        return {"resting": [], "next_attempt": None}
+    resting: list[dict[str, str]] = []
+    for name in via:
+        until, why = _rest(name, address, config.upstreams.get(name), now, standings)
+        if until is None:
+            return {"resting": resting, "next_attempt": {"at": now.isoformat(), "by": name}}
+        resting.append({"upstream": name, "until": until.isoformat(), "why": why})
+    first = min(resting, key=lambda each: each["until"])
+    return {"resting": resting, "next_attempt": {"at": first["until"], "by": first["upstream"]}}
+
+
+def _rest(
+    name: str, address: Address, upstream: Upstream | None, now: datetime, standings: Standings
+) -> tuple[datetime | None, str]:
+    """Until when this upstream is left alone, and why; None if it may be called now."""
+    line = standings.get(f"{DIRECT} {address.domain.lower()}" if name == DIRECT else name, {})
+    until = datetime.fromisoformat(line["resting_until"]) if line.get("resting_until") else None
+    if until and until > now:
+        return until, str(line.get("why", ""))
+    limits = upstream.limits if upstream else Limits()
+    if limits.per_day is not None and int(line.get("sent_today") or 0) >= limits.per_day:
+        tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
+        return datetime.combine(tomorrow, time(), UTC), f"its limit of {limits.per_day} a day is reached"
+    return None, ""
 
 
 def _recipient(

@@ -23,7 +23,11 @@ from relay.upstream.settings import Upstream
 
 
 class Attempt:
-    """The decisions of one attempt.  `sizes` are the limits in octets that upstreams are known to have."""
+    """The decisions of one attempt.
+
+    `sizes` are the limits in octets that upstreams are known to have; `faithful`: up to this age a message whose final
+    reply was lost waits for that upstream alone.
+    """
 
     def __init__(
         self,
@@ -33,8 +37,10 @@ class Attempt:
         *,
         refused_senders: frozenset[tuple[str, str]] = frozenset(),
         sizes: Mapping[str, int] | None = None,
+        faithful: timedelta = timedelta(hours=4),
         now: datetime,
     ) -> None:
+        self._young = now - claim.entry.accepted_at < faithful
         self.claim = claim
         self.upstreams = upstreams
         self._refused = refused_senders
@@ -71,6 +77,8 @@ class Attempt:
 
     def _candidate(self, course: Course, pauses: Pauses) -> str | None:
         for name in course.chain:
+            if course.stays and name != course.chain[0]:
+                break
             if name in course.votes and course.own_name != name:
                 continue
             if name not in self.upstreams:
@@ -134,8 +142,13 @@ class Attempt:
         return remembered and self._may_use_own_name(self.upstreams[name])
 
     def _course(self, recipient: Recipient, chosen: Chosen) -> Course:
-        chain = (recipient.via,) if recipient.via else chosen.via
-        return Course(recipient, chosen, tuple(dict.fromkeys(chain)), over=not chain)
+        chain = (recipient.via,) if recipient.via else tuple(dict.fromkeys(chosen.via))
+        first = recipient.upstream
+        if not recipient.said.startswith(_UNCERTAIN) or first not in chain or first not in self.upstreams:
+            return Course(recipient, chosen, chain, over=not chain)
+        # it may have been taken: only there would the same Message-ID be known for a copy (RFC 1047)
+        chain = (first, *(name for name in chain if name != first))
+        return Course(recipient, chosen, chain, alone=self._young)
 
     def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
         """An upstream that is known to take less than this message need not be called to hear it say so."""
@@ -210,7 +223,7 @@ class Attempt:
             if course.fate is Fate.FAILED:
                 return outcome(course.recipient, answer, name, state=State.FAILED, due_at=terms.now)
             if course.uncertain:
-                answer = replace(answer, reply=replace(answer.reply, text=f"uncertain, perhaps delivered: {answer.reply.text}"))
+                answer = replace(answer, reply=replace(answer.reply, text=f"{_UNCERTAIN}: {answer.reply.text}"))
             return self._deferred(course.recipient, answer, name, terms)
         if course.pauses:
             return self._waiting(course, terms)
@@ -272,5 +285,6 @@ def _notice(claim: Claim, recipient: Recipient, notify: Address, now: datetime) 
     return PendingNotice(claim.entry.queue_id, kind, notify, recipient, now)
 
 
+_UNCERTAIN = "uncertain, perhaps delivered"
 _BAD = (State.FAILED, State.EXPIRED)
 _NO_ANSWER = Answer(Stage.CONTENT, Reply(451, "4.3.0", "the upstream's answer for this recipient is not known"), lost=True)

@@ -37,16 +37,28 @@ class Step:
 
 @dataclass(slots=True)
 class Course:
-    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked."""
+    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked.
+
+    `alone`: the first of the chain may have taken the message before, so the others wait for its word.
+    """
 
     recipient: Recipient
     chosen: Chosen
     chain: tuple[str, ...]
     own_name: str = ""
+    alone: bool = False
     votes: dict[str, tuple[Answer, Verdict]] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
     over: bool = False
     settled: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Whether nobody but the first may be asked: only its refusal for good shows that it has not taken it."""
+        if not self.alone or not self.chain:
+            return False
+        vote = self.votes.get(self.chain[0])
+        return vote is None or vote[1].fate is not Fate.FAILED
 
     @property
     def fate(self) -> Fate:

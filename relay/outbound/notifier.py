@@ -56,6 +56,7 @@ class Notifier:
         self._told_at: dict[str, datetime] = {}
         self._alarmed_at: dict[str, datetime] = {}
         self._alarms: list[str] = []
+        self._pushed = 0
         self._errands: set[asyncio.Task[None]] = set()
         self._push_task: asyncio.Task[None] | None = None
         self._push_at: datetime | None = None
@@ -239,6 +240,8 @@ class Notifier:
         if (due := self._due(_ALARMS, now)) > now:
             return due
         alarms, subject = self._alarms[:100], "Mail relay: something needs you"
+        self._push_alarms(alarms[self._pushed :], subject)  # first: a spool in trouble may not take the mail for long
+        self._pushed = len(alarms)
         if self._policy.to:
             queue_id = self._new_queue_id(now)
             text = "\n\n".join(alarms)
@@ -248,10 +251,13 @@ class Notifier:
             events.note("noticed", f"{self._policy.to} is told: {alarms[0]}", queue_id=queue_id, to=str(self._policy.to))
         self._told_at[_ALARMS] = now
         del self._alarms[: len(alarms)]
-        if self._policy.webhook:
+        self._pushed = 0
+        return None
+
+    def _push_alarms(self, alarms: Sequence[str], subject: str) -> None:
+        if alarms and self._policy.webhook:
             body = webhook.body_of(subject, "\n\n".join(alarms), event="alarm", host=self._hostname)
             self._errand(self._push_quietly(body))
-        return None
 
     async def check_progress(self, now: datetime) -> None:
         """Mail waits and none went out for hours: whatever the reason, somebody should look."""

@@ -182,6 +182,7 @@ class Runner:
             self._upstreams,
             refused_senders=frozenset(self._refused),
             sizes=self._standing.sizes(now),
+            faithful=self._retry.warn_after,
             now=now,
         )
 

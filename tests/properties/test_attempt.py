@@ -1,6 +1,6 @@
 """Whatever upstreams answer at whatever stage: the promises of an attempt hold.
 
-Chains, rests, sizes and answers are random; several attempts follow each other as the runner would make them.
+Chains, rests, sizes and answers are random; in a life several attempts follow each other as the runner would make them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -118,3 +118,71 @@ def test_one_fate_for_each_recipient(data):
             assert row.attempts == before.attempts + 1 or not said
         if row.state is State.EXPIRED:
             assert age >= PLAN.give_up_after
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_one_fate_over_a_whole_life(data):
+    """Attempt after attempt: taken at most once and never asked for again; each recipient comes to exactly one end, and
+    young mail whose final reply was lost goes nowhere else in the next attempt."""
+    upstreams = {name: Upstream(name, name, identity=data.draw(identities)) for name in NAMES[:-1]}
+    paths = tuple(Address(f"r{number}", "y.example") for number in range(data.draw(st.integers(1, 3))))
+    chosen = {path: data.draw(routes.filter(lambda each: set(each.via) & set(upstreams))) for path in paths}
+    sender = data.draw(st.sampled_from([None, Address("nas", "lan.example")]))
+    entry = Entry("q1234567890", NOW, Origin("10.0.0.1"), Envelope(sender, paths), 100, [b""])
+    rows = {path: Recipient(path, State.QUEUED, 0, NOW) for path in paths}
+    taken, ends, uncertain, refused = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0), {}, frozenset()
+    now, attempts = NOW, 0
+
+    while due := [row for row in rows.values() if row.state is State.QUEUED]:
+        now = max(now, min(row.due_at for row in due))
+        claimed = tuple(row for row in due if row.due_at <= now)
+        attempts += 1
+        healed = attempts > 8  # from now on everybody works and takes it
+        resting = set() if healed else data.draw(st.sets(st.sampled_from(NAMES), max_size=2))
+        trial = Attempt(Claim(entry, claimed, attempts), chosen, upstreams, refused_senders=refused, now=now)
+        before, uncertain, heard = uncertain, {}, {path: {} for path in paths}
+
+        def pauses(name, recipient, resting=resting, now=now):
+            return Pause(now + timedelta(minutes=1), "rests", failures=1) if name in resting else None
+
+        while step := trial.next_step(pauses):
+            said = {}
+            for path in (recipient.address for recipient in step.recipients):
+                assert taken[path] == 0 and ends[path] == 0
+                assert path not in uncertain, "asked somebody after a lost final reply"
+                faithful = path in before and now - NOW < PLAN.warn_after and before[path] != step.upstream.name
+                assert not faithful or heard[path][before[path]].fate is Fate.FAILED
+                said[path] = Answer(Stage.CONTENT, Reply(250, "2.0.0", "taken")) if healed else data.draw(answers)
+                verdict = heard[path][step.upstream.name] = judge(said[path])
+                taken[path] += verdict.fate is Fate.RELAYED
+                if verdict.fate is Fate.DEFERRED and not verdict.try_next:
+                    uncertain[path] = step.upstream.name
+            trial.record(step, Report(said), now)
+            settlement = trial.settle(PLAN, now)
+            refused |= {settlement.refused_sender} if settlement.refused_sender else set()
+            rows, ends = _after(rows, ends, settlement)
+        rows, ends = _after(rows, ends, trial.settle(PLAN, now))
+        for path in (row.address for row in claimed if rows[row.address].state is State.FAILED):
+            assert {name for name, verdict in heard[path].items() if verdict.fate is Fate.FAILED} == set(chosen[path].via)
+        waiting = {row.address for row in claimed if not rows[row.address].state.over} - set(uncertain)
+        uncertain |= {
+            path: before[path] for path in waiting if path in before and rows[path].attempts == _of(claimed, path).attempts
+        }
+
+    assert set(ends.values()) == {1}
+    for path, row in rows.items():
+        assert (row.state is State.RELAYED) == (taken[path] == 1)
+        assert taken[path] <= 1
+
+
+def _after(rows, ends, settlement):
+    """The rows as the spool would keep them, and how often each recipient has come to an end."""
+    ends = {
+        path: times + any(row.address == path and row.state.over for row in settlement.outcomes) for path, times in ends.items()
+    }
+    return rows | {row.address: row for row in settlement.outcomes}, ends
+
+
+def _of(claimed, path):
+    return next(row for row in claimed if row.address == path)

@@ -8,6 +8,7 @@ import smtplib
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,25 @@ def test_explain_tells_the_way_and_the_repairs(relay: RelayProcess, tmp_path: Pa
     assert told["recipients"][0]["sent"][0]["as"] == "nas@isp.example"
     assert "-From: root@nas␊" in told["diff"].splitlines()
     assert relay.queue("--all") == []
+
+
+def test_explain_tells_who_rests_and_when_the_next_attempt_would_be(stuck: RelayProcess) -> None:
+    """Beside the daemon it knows of the rest and its cause; without a daemon it says that nobody can tell."""
+    submit(stuck)
+    stuck.wait_for("rested")
+    question = ("explain", "--from", "nas@isp.example", "--to", "me@far.example")
+    (told,) = json.loads(stuck.command(*question, "--json").stdout)["recipients"]
+    (rest,) = told["resting"]
+    assert rest["upstream"] == "away" and "connection refused" in rest["why"]
+    assert told["next_attempt"] == {"at": rest["until"], "by": "away"}
+    assert rest["until"] > datetime.now(UTC).isoformat()
+    said = stuck.command(*question).stdout
+    assert "away rests until" in said
+    assert "again after 1 h and so on; given up after 5 d" in said
+    stuck.stop()
+    (told,) = json.loads(stuck.command(*question, "--json").stdout)["recipients"]
+    assert told["next_attempt"] is None
+    assert "no relay is running" in stuck.command(*question).stdout
 
 
 def test_explain_refuses_a_client_from_outside(relay: RelayProcess) -> None:

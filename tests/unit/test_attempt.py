@@ -127,6 +127,43 @@ def test_after_a_lost_final_reply_no_other_upstream_is_asked():
     assert any("uncertain" in line.text for line in settlement.trail)
 
 
+def after_a_lost_reply(**more):
+    """The next attempt at a message that `b` may have taken; the rule says a, else b, else c."""
+    first = attempt(claim("x@y.example", **more), "b")
+    run(first, {"b": LOST_AT_END})
+    row = settled(first)[1]["x@y.example"]
+    return attempt(replace(first.claim, recipients=(row,)), "a", "b", "c")
+
+
+def test_who_may_have_taken_it_is_asked_first_and_alone():
+    """After a lost final reply the next attempt goes to the same upstream, though another stands before it; nobody else."""
+    trial = after_a_lost_reply()
+    assert run(trial, {"b": LATER}) == ["b"]
+    assert settled(trial)[1]["x@y.example"].state is State.QUEUED
+
+
+def test_who_refuses_it_for_good_has_not_taken_it():
+    """When that upstream says no for good, the others are asked; failed only if they all say so."""
+    trial = after_a_lost_reply()
+    assert run(trial, {"b": UNKNOWN, "a": UNKNOWN, "c": OK}) == ["b", "a", "c"]
+    assert settled(trial)[1]["x@y.example"].state is State.RELAYED
+
+
+def test_an_old_message_does_not_wait_for_one_upstream():
+    """Past the time of the delay warning it is asked first, but no longer alone."""
+    trial = after_a_lost_reply(accepted=NOW - timedelta(hours=5))
+    assert run(trial, {"b": LATER, "a": OK}) == ["b", "a"]
+
+
+def test_while_who_may_have_taken_it_rests_nobody_is_asked():
+    """It waits for the one upstream, with the words kept that say why."""
+    trial = after_a_lost_reply()
+    pauses = {"b": Pause(NOW + 5 * M, "b rests")}
+    assert trial.next_step(lambda name, recipient: pauses.get(name)) is None
+    row = settled(trial)[1]["x@y.example"]
+    assert row.state is State.QUEUED and row.attempts == 1 and row.said.startswith("uncertain")
+
+
 def test_an_answer_that_is_missing_counts_as_uncertain():
     """A recipient of whom the report says nothing may have been delivered: nobody else is asked."""
     trial = attempt(claim("x@y.example"), "a", "b")

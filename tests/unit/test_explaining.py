@@ -1,0 +1,83 @@
+"""What explain says of upstreams that rest, as a function of what the running relay tells."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from relay import config
+from relay.cli.explaining import Sample, explain
+from relay.mail.address import parse_address
+
+NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
+SETTINGS = """
+hostname: relay.test
+upstreams:
+  isp: {host: a.example, auth: none, sender: me@a.example, limits: {per_day: 2}}
+  other: {host: b.example, auth: none, sender: me@b.example}
+routes:
+  - {to: "*@direct.example", via: [mx, isp]}
+  - {to: "*@away.example", discard: true}
+  - {via: [isp, other]}
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path):
+    file = tmp_path / "config.yaml"
+    file.write_text(SETTINGS)
+    loaded = config.load(file, {})
+    assert loaded.config, loaded.mistakes
+    return loaded.config
+
+
+def line(until: str = "", sent: int = 0) -> dict[str, object]:
+    return {"resting_until": until or None, "why": "connect: 421 4.4.1 refused" if until else "", "sent_today": sent}
+
+
+def asked(settings, to: str, standings):
+    sample = Sample("127.0.0.1", parse_address("nas@lan.local"), (parse_address(to),))
+    return explain(settings, sample, NOW, standings)["recipients"][0]
+
+
+@pytest.mark.parametrize(
+    ("to", "standings", "by", "at", "resting"),
+    [
+        ("x@far.example", {}, "isp", "2026-11-22T03:04:05+00:00", []),
+        ("x@far.example", {"isp": line("2026-11-22T03:05:00+00:00")}, "other", "2026-11-22T03:04:05+00:00", ["isp"]),
+        ("x@far.example", {"isp": line("2026-11-22T03:04:00+00:00")}, "isp", "2026-11-22T03:04:05+00:00", []),
+        (
+            "x@far.example",
+            {"isp": line("2026-11-22T04:00:00+00:00"), "other": line("2026-11-22T03:30:00+00:00")},
+            "other",
+            "2026-11-22T03:30:00+00:00",
+            ["isp", "other"],
+        ),
+        (
+            "x@far.example",
+            {"isp": line(sent=2), "other": line("2026-11-24T00:00:00+00:00")},
+            "isp",
+            "2026-11-23T00:00:00+00:00",
+            ["isp", "other"],
+        ),
+        (
+            "x@direct.example",
+            {"mx direct.example": line("2026-11-22T03:30:00+00:00")},
+            "isp",
+            "2026-11-22T03:04:05+00:00",
+            ["mx"],
+        ),
+        ("x@direct.example", {"mx other.example": line("2026-11-22T03:30:00+00:00")}, "mx", "2026-11-22T03:04:05+00:00", []),
+    ],
+)
+def test_the_next_attempt_is_by_the_first_that_may_be_called(settings, to, standings, by, at, resting):
+    """The first of the chain that does not rest, now; if all rest, the first to wake; a used-up day ends at midnight UTC."""
+    told = asked(settings, to, standings)
+    assert told["next_attempt"] == {"at": at, "by": by}
+    assert [rest["upstream"] for rest in told["resting"]] == resting
+
+
+def test_what_goes_nowhere_has_no_next_attempt(settings):
+    """A rule that discards has nobody to call, and without a running relay nobody can tell."""
+    assert asked(settings, "x@away.example", {})["next_attempt"] is None
+    assert asked(settings, "x@far.example", None)["next_attempt"] is None
