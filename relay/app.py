@@ -126,6 +126,7 @@ class Relay:
             new_queue_id=new_queue_id,
             state_dir=state_dir(config.spool),
             masks=self._masks,
+            alarm=self._notifier.alarm,
         )
         self.desk = Desk(self._spool, utcnow, partial(_names, self), self._runner.wake)
         servers = [Server(make_api(self.desk, self.status), self._control_socket())]

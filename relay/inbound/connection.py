@@ -44,6 +44,7 @@ class Connection(SMTP):
         self.session: Any = None
         self.tls = ""
         self.waiting = False
+        self.waiting_since = 0.0
         self.lost = False
         self._original_transport = None
         self._timeout_handle: asyncio.TimerHandle | None = None
@@ -132,7 +133,7 @@ class Connection(SMTP):
     async def next_line(self) -> bytes | None:
         """The next line without its end; None when the client is gone.  The whole line has `idle` seconds to come."""
         self._reset_timeout()
-        self.waiting = True
+        self.waiting, self.waiting_since = True, self.loop.time()
         try:
             line = bytes(await self._reader.readuntil(b"\n"))
         except asyncio.IncompleteReadError as error:

@@ -53,6 +53,7 @@ class Inbound:
         new_queue_id: Callable[[datetime], str],
         state_dir: Path,
         masks: frozenset[HostAddress] = frozenset(),
+        alarm: Callable[[str, str], None] = lambda _text, _cause: None,
     ) -> None:
         self.bound: list[tuple[str, int]] = []
         self._listeners = tuple(listeners)
@@ -65,6 +66,7 @@ class Inbound:
             new_queue_id=new_queue_id,
             state_dir=Path(state_dir),
             masks=masks,
+            alarm=alarm,
         )
 
     async def start(self) -> None:

@@ -20,6 +20,9 @@ from relay.mail.reply import Reply
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.entry import Entry, TrailLine
 
+GIVES_WAY_AFTER = 5.0
+"""Seconds without a whole command, after which a client may have to give up its place to another one."""
+
 MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
 
 
@@ -56,19 +59,35 @@ class Reception:
     masks: frozenset[HostAddress] = frozenset()
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
-    sessions: set[Connection] = field(default_factory=set)
+    sessions: dict[Connection, str] = field(default_factory=dict)
     per_client: Counter[str] = field(default_factory=Counter)
     commits: set[asyncio.Task[None]] = field(default_factory=set)
+    alarm: Callable[[str, str], None] = lambda _text, _cause: None
     draining: bool = False
 
+    def make_room(self, client: str) -> None:
+        """All places are taken: whoever waits longest without saying anything gives way, if its client has more of them."""
+        if len(self.sessions) < self.policy.limits.connections:
+            return
+        late = asyncio.get_running_loop().time() - GIVES_WAY_AFTER
+        silent = [
+            one
+            for one, other in self.sessions.items()
+            if one.waiting and one.waiting_since < late and self.per_client[other] > self.per_client[client]
+        ]
+        if silent:
+            longest = min(silent, key=lambda one: one.waiting_since)
+            longest.dismiss("4.7.0 too many connections; come back when there is something to send")
+            self.leave(longest, self.sessions[longest])
+
     def enter(self, session: Connection, client: str) -> None:
-        self.sessions.add(session)
+        self.sessions[session] = client
         self.per_client[client] += 1
 
     def leave(self, session: Connection, client: str) -> None:
         """Safe to be called twice: after a failed handshake the event loop may or may not tell of the loss."""
         if session in self.sessions:
-            self.sessions.discard(session)
+            del self.sessions[session]
             self.per_client[client] -= 1
             if self.per_client[client] <= 0:
                 del self.per_client[client]
@@ -110,8 +129,24 @@ class Reception:
             return Reply(452, "4.3.1", "the spool is full; try again later")
         except SpoolBroken as error:
             events.note("broken", f"the spool cannot take mail: {error}", queue_id=entry.queue_id)
-            return Reply(451, "4.3.0", "the spool cannot be written; try again later")
+            return Reply(452, "4.3.0", "the spool cannot be written; try again later")
         return None
+
+    def tell(self, client: str, reply: Reply) -> None:
+        """What a person has to know of a refusal is told; the same trouble once only."""
+        match reply.code, reply.status:
+            case 452, "4.3.1":
+                text = "The spool is full: devices are told to try again later (452). What was accepted is safe and goes on"
+                self.alarm(
+                    f"{text} being relayed. Make room on the spool's disk; spool.keep_free is the reserve.", "spool full"
+                )
+            case 452, "4.3.0":
+                text = "The spool cannot be written (see the log): devices are told to try again later (452)."
+                self.alarm(f"{text} Look after the disk; the relay goes on by itself when it can write again.", "spool broken")
+            case 450, "4.7.1":
+                text = f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute"
+                cure = "is it broken? What is over the limit is answered 450, so nothing is lost (limits.messages_per_minute)"
+                self.alarm(f"{text}: {cure}.", f"flood from {client}")
 
     def _accepted(self, entry: Entry) -> None:
         origin = entry.origin

@@ -84,6 +84,7 @@ class Session(Connection):
         if peer:
             address = client_address(peer[0])
             self._client = str(address)
+            self._reception.make_room(self._client)
             self._turned_away = admit_session(
                 len(self._reception.sessions), self._reception.per_client[self._client], self._policy.limits
             ) or admit_client(address, self._listener)
@@ -389,6 +390,7 @@ class Session(Connection):
         device = self._reception.devices.saw(self._client, self._reception.now(), self._helo, quirks)
         device.refused += 1
         device.last_refusal = str(reply)
+        self._reception.tell(self._client, reply)
         events.note("refused", str(reply), client=self._client, helo=self._helo, listener=self._listener.name, **fields)
 
 

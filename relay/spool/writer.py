@@ -203,7 +203,10 @@ class Writer:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = writer(self._path)
+            db = writer(self._path)
+            if self.broken:
+                _write_home(db)
+            self._db = db
         return self._db
 
     def _stumble(self, error: sqlite3.Error) -> SpoolFull | SpoolBroken:
@@ -269,3 +272,17 @@ class Writer:
             else:
                 future.set_exception(refused)
         self._told(wake, news)
+
+
+def _write_home(db: sqlite3.Connection) -> None:
+    """Writes all of the log anew into the file itself, and syncs that.  Raises sqlite3.Error.
+
+    After a failed fsync the kernel takes lost pages for clean: another fsync of the log would prove nothing.
+    """
+    try:
+        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the log of a medium that failed is still being read; trying again")
+    except sqlite3.Error:
+        db.close()
+        raise

@@ -136,7 +136,7 @@ class TroubledSpool:
     ("trouble", "expected", "event"),
     [
         (SpoolFull("disk full"), "452 4.3.1", "refused"),
-        (SpoolBroken("read-only"), "451 4.3.0", "broken"),
+        (SpoolBroken("read-only"), "452 4.3.0", "broken"),
         (RuntimeError("secret detail\r\n250 ok"), "451 4.3.0", "broken"),
     ],
 )
