@@ -34,6 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     _verb(verbs, "run", "run the relay in the foreground")
     _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
+    doctor = _verb(verbs, "doctor", "examine surroundings and upstreams: what is wrong, why, and what to do", json=True)
+    doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
     _explain(verbs)
     _send(verbs)
     _queue(verbs)

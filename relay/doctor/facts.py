@@ -64,7 +64,7 @@ class Talk:
     """How far a conversation came: `failed` is the answer that ended it early, `mail` the one to MAIL FROM:<sender>.
 
     `banner` and `hello` are the server's words; `offers` its AUTH mechanisms; `repeated`: not said to the server again,
-    because the same account was refused there already in this run.
+    because the same account was refused there already in this run; `speaks_tls`: where no greeting came, TLS was answered.
     """
 
     failed: Answer | None = None
@@ -79,13 +79,14 @@ class Talk:
     sender: str = ""
     mail: Answer | None = None
     repeated: bool = False
+    speaks_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFacts:
     """One upstream: its name's addresses (or what the resolver said), its doors by the port they are known by, the talk.
 
-    `mute_v6`: it has IPv6 addresses, and none of them can be reached while an IPv4 one can.
+    `mute_v6`: it has IPv6 addresses, and none of them can be reached while an IPv4 one can.  `asked_at` by our clock.
     """
 
     upstream: Upstream
@@ -94,7 +95,7 @@ class UpstreamFacts:
     doors: Mapping[int, Door] = field(default_factory=dict)
     mute_v6: bool = False
     talk: Talk | None = None
-    unfinished: bool = False
+    asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def port_holder(port: int, proc: Path = Path("/proc")) -> tuple[int, str]:
     wanted = {f"socket:[{inode}]" for table in ("net/tcp", "net/tcp6") for inode in _listening(proc / table, port)}
     for process in proc.glob("[0-9]*"):
         try:
-            if any(os.readlink(link) in wanted for link in (process / "fd").iterdir()):
+            if any(str(link.readlink()) in wanted for link in (process / "fd").iterdir()):
                 name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
                 return int(process.name), f"{name} (pid {process.name})"
         except OSError:

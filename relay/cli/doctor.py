@@ -1,0 +1,124 @@
+"""`relay doctor`: what is wrong, why, and what to do; progress while it looks, findings at the end."""
+
+import argparse
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from relay.cli.common import complain, load_config, print_json
+from relay.cli.main import FINE, PROBLEM, USAGE
+
+if TYPE_CHECKING:
+    from relay.config import Loaded
+    from relay.config.settings import Config
+    from relay.doctor.facts import Subject
+    from relay.doctor.finding import Finding
+
+
+def call(asked: argparse.Namespace) -> int:
+    loaded = load_config(asked)
+    if loaded.config is None:
+        return _unreadable(loaded, asked)
+    unknown = [name for name in asked.upstream if name not in loaded.config.upstreams]
+    if unknown:
+        known = ", ".join(loaded.config.upstreams) or "none"
+        complain(f"relay doctor: no upstream is named {', '.join(unknown)}; there are: {known}")
+        return USAGE
+    findings, took = _examined(subject_of(loaded.config, loaded.remarks, asked.upstream), _progress(asked))
+    return _told(findings, asked, took)
+
+
+def subject_of(config: "Config", remarks: tuple[str, ...] = (), only: list[str] | None = None) -> "Subject":
+    """What the doctor examines of a configuration; `only` these upstreams, if any are named."""
+    from relay.control.place import state_dir
+    from relay.doctor.facts import Subject
+
+    return Subject(
+        hostname=config.hostname,
+        upstreams={name: one for name, one in config.upstreams.items() if not only or name in only},
+        listeners=config.listeners,
+        routes=config.routes,
+        spool=config.spool,
+        state_dir=state_dir(config.spool),
+        nameservers=config.nameservers,
+        notices_to=config.notices.to,
+        source=config.source,
+        remarks=remarks,
+    )
+
+
+def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Finding"], float]:
+    from relay.doctor.gather import World, gather
+    from relay.doctor.judge import judge
+
+    async def examine() -> tuple[list["Finding"], float]:
+        asyncio.get_running_loop().set_default_executor(_Abandonable())
+        facts = await gather(subject, World(), tell)
+        return judge(facts, subject), facts.took
+
+    return asyncio.run(examine())
+
+
+class _Abandonable(ThreadPoolExecutor):
+    """Threads that nobody waits for: the system's resolver cannot be interrupted, and may take half a minute to give up."""
+
+    def submit(self, work: Callable[..., Any], /, *words: Any, **named: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work(*words, **named))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leaves the threads to end with the process."""
+
+
+def _progress(asked: argparse.Namespace) -> Callable[[str], None]:
+    """One line on a terminal that changes as the examination goes on; silence elsewhere."""
+    if asked.json or not sys.stderr.isatty():
+        return lambda _: None
+
+    def tell(sentence: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{sentence[:78]} ...")
+        sys.stderr.flush()
+
+    return tell
+
+
+def _told(findings: list["Finding"], asked: argparse.Namespace, took: float) -> int:
+    from relay.doctor.finding import in_words, problems, summary
+
+    if asked.json:
+        print_json({"findings": [one.as_json() for one in findings], "took": round(took, 1)})
+    else:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        for one in findings:
+            print("\n".join(in_words(one, colour=colour)))
+        print(f"\n{summary(findings)} (in {took:.1f} s)")
+    return PROBLEM if problems(findings) else FINE
+
+
+def _unreadable(loaded: "Loaded", asked: argparse.Namespace) -> int:
+    from relay.doctor.finding import problem
+
+    if asked.json:
+        cause = "The configuration has a mistake, so the relay cannot start."
+        cure = "Correct what is named; `relay check` shows all mistakes."
+        found = [problem("configuration", mistake.place.file, cause, cure, str(mistake)) for mistake in loaded.mistakes]
+        print_json({"findings": [one.as_json() for one in found]})
+    else:
+        complain(*loaded.mistakes)
+    return USAGE

@@ -1,0 +1,146 @@
+"""Evidence about one upstream: its name, its doors, and a conversation up to MAIL that sends nothing.
+
+Exactly one AUTH for an account in a run: providers lock accounts after a few wrong ones.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from relay.doctor.facts import Door, State, Talk, UpstreamFacts
+from relay.mail.reply import Answer, Reply, Stage
+from relay.upstream.certificate import examine
+from relay.upstream.connect import Failed, Place, places, reach
+from relay.upstream.line import Lost
+from relay.upstream.pop3 import Doors
+from relay.upstream.session import Session, Token, no_token, open_session
+from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
+from relay.upstream.tls import context_for
+
+KNOWN_PORTS = (25, 465, 587)
+
+
+@dataclass
+class Asking:
+    """One run's way of asking.  `patience` in seconds for one reply or connection; `ports`: where a test keeps 25, 465, 587.
+
+    `refused` remembers the accounts whose login was refused, so that no password is tried twice.
+    """
+
+    hostname: str
+    patience: float
+    token: Token = no_token
+    ports: Mapping[int, int] = field(default_factory=dict)
+    refused: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    turns: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+
+    async def examine(self, upstream: Upstream) -> UpstreamFacts:
+        """Everything about one upstream; doors and conversation side by side.  Never raises for what the world does."""
+        try:
+            found = await places(upstream.host, upstream.port, self.patience)
+        except Failed as failed:
+            return UpstreamFacts(upstream, name_trouble=failed.answer.reply.text)
+        known = dict.fromkeys((upstream.port, *KNOWN_PORTS))
+        doors, mute, talk = await asyncio.gather(
+            asyncio.gather(*(self.door(found, port) for port in known)),
+            self._mute_v6(found),
+            self._talk_in_turn(upstream),
+        )
+        addresses = tuple(dict.fromkeys(place.host for place in found))
+        return UpstreamFacts(upstream, addresses, "", {door.port: door for door in doors}, mute, talk)
+
+    async def door(self, found: list[Place], port: int) -> Door:
+        """Whether a TCP connection comes about.  A filter's answer (unreachable) counts as silence."""
+        there = [Place(place.family, place.host, self.ports.get(port, port)) for place in found]
+        try:
+            sock, _ = await reach(there, self.patience)
+        except Failed as failed:
+            words = failed.answer.reply.text
+            refused = "refused" in words or "reset" in words
+            return Door(port, State.REFUSED if refused else State.SILENT, words)
+        sock.close()
+        return Door(port, State.OPEN)
+
+    async def _mute_v6(self, found: list[Place]) -> bool:
+        six = [place for place in found if ":" in place.host]
+        four = [place for place in found if ":" not in place.host]
+        if not six or not four:
+            return False
+        over_six, over_four = await asyncio.gather(self.door(six, six[0].port), self.door(four, four[0].port))
+        return over_four.state is State.OPEN and over_six.state is not State.OPEN
+
+    async def _talk_in_turn(self, upstream: Upstream) -> Talk:
+        """Two upstreams with the same account wait for each other, so that a wrong password is said once."""
+        account = upstream.host.lower(), upstream.login.username
+        async with self.turns.setdefault(account, asyncio.Lock()):
+            if upstream.login.username and account in self.refused:
+                return Talk(failed=self.refused[account], repeated=True)
+            talk = await self._talk(upstream)
+            if talk.failed and talk.failed.stage is Stage.AUTH:
+                self.refused[account] = talk.failed
+            return talk
+
+    async def _talk(self, upstream: Upstream) -> Talk:
+        brief = replace(upstream, timeout=min(upstream.timeout, timedelta(seconds=self.patience)))
+        if upstream.login.auth is Auth.POP and (refusal := await Doors(time.monotonic).open(brief)):
+            return Talk(failed=refusal)
+        try:
+            session = await open_session(brief, hostname=self.hostname, token=self.token)
+        except Failed as failed:
+            mute = failed.answer.stage is Stage.CONNECT and failed.answer.lost and upstream.tls.mode is not TlsMode.IMPLICIT
+            answers = bool(mute and failed.peer) and await self._answers_tls(upstream)
+            return Talk(failed=failed.answer, peer=failed.peer, banner=failed.banner, speaks_tls=answers)
+        try:
+            return await self._said(session, upstream)
+        finally:
+            session.line.close()
+
+    async def _answers_tls(self, upstream: Upstream) -> bool:
+        """Whether a port that sends no greeting begins with TLS; nothing is said there but a ClientHello."""
+        try:
+            async with asyncio.timeout(self.patience / 2):
+                context = context_for(Tls(TlsMode.IMPLICIT, verify=False))
+                _, writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=context)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
+
+    async def _said(self, session: Session, upstream: Upstream) -> Talk:
+        sender = upstream.identity.sender
+        mail = await self._mail(session, str(sender)) if sender is not None and sender.ascii else None
+        return Talk(
+            peer=session.peer,
+            tls=session.tls,
+            mechanism=session.mechanism,
+            banner=session.banner,
+            hello=session.hello,
+            certificate=examine(session.certificate) if session.certificate else None,
+            offers=tuple(session.extensions.get("auth", "").upper().split()),
+            max_size=session.max_size,
+            sender=str(sender or ""),
+            mail=mail,
+        )
+
+    async def _mail(self, session: Session, sender: str) -> Answer:
+        """MAIL in our own name, taken back at once."""
+        try:
+            session.line.write(f"MAIL FROM:<{sender}>\r\n".encode())
+            reply = await session.line.reply(self.patience)
+        except Lost as lost:
+            return Answer(Stage.MAIL, lost.reply, lost=True)
+        try:
+            for command in (b"RSET\r\n", b"QUIT\r\n"):
+                session.line.write(command)
+                await session.line.reply(self.patience)
+        except Lost:
+            pass  # what had to be known is known
+        return Answer(Stage.MAIL, reply)
+
+
+def unfinished(upstream: Upstream, seconds: float) -> UpstreamFacts:
+    """What is said of an upstream whose examination had to be broken off."""
+    reply = Reply(421, "4.4.2", f"no end of the conversation within {seconds:g} seconds")
+    return UpstreamFacts(upstream, talk=Talk(failed=Answer(Stage.CONNECT, reply, lost=True)))

@@ -1,0 +1,146 @@
+"""Gathers the facts by asking the world, everything side by side, within a fixed time."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from relay.doctor import here as machine
+from relay.doctor import publishing
+from relay.doctor.asking import Asking, unfinished
+from relay.doctor.facts import DomainFacts, Facts, Here, Line, Subject, UpstreamFacts, Way
+from relay.doctor.publishing import Outside, sender_domains
+from relay.doctor.resolver import PATIENCE, Look
+from relay.doctor.spf import LookupFailed
+from relay.surroundings import look_around, lost_with_container
+from relay.upstream.session import Token, no_token
+from relay.upstream.settings import Upstream
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is asked, and how long; tests put their own in its place.  All times in seconds.
+
+    `whole` bounds a part of the examination (upstreams, then the line): two of them stay under 20 s.
+    """
+
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    root: Path = Path("/")
+    token: Token = no_token
+    ports: dict[int, int] = field(default_factory=dict)
+    outside: Outside = field(default_factory=Outside)
+    patience: float = 6.0
+    dns_patience: float = PATIENCE
+    whole: float = 12.0
+    rest: float = 6.0
+
+
+def _silent(_: str) -> None:
+    """Tells nobody."""
+
+
+async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
+    """All facts.  `tell` hears in a few words what is being looked at, as it happens."""
+    begun = time.monotonic()
+    look = Look(subject.nameservers, patience=world.dns_patience)
+    asking = Asking(subject.hostname, world.patience, world.token, world.ports)
+    try:
+        here, upstreams, dns = await asyncio.gather(
+            gather_here(subject, world),
+            asyncio.gather(*(_upstream(one, asking, world, tell) for one in subject.upstreams.values())),
+            _published(subject, look, world, tell),
+        )
+        line = await _line(subject, upstreams, asking, look, world, tell) if publishing.direct(subject) else None
+    finally:
+        await look.close()
+    resolver, domains, ways = dns
+    return Facts(here, resolver, tuple(upstreams), domains, ways, line, time.monotonic() - begun)
+
+
+async def gather_cheaply(subject: Subject, world: World) -> Facts:
+    """What may be looked at daily without troubling anybody: this machine and the DNS, no upstream."""
+    look = Look(subject.nameservers, patience=world.dns_patience)
+    try:
+        here, dns = await asyncio.gather(gather_here(subject, world), _published(subject, look, world, _silent))
+    finally:
+        await look.close()
+    resolver, domains, ways = dns
+    return Facts(here, resolver, (), domains, ways)
+
+
+async def gather_here(subject: Subject, world: World) -> Here:
+    """This machine: clock, spool, listeners, container."""
+    return await asyncio.to_thread(_here, subject, world)
+
+
+def _here(subject: Subject, world: World) -> Here:
+    around = look_around(world.root)
+    folder = subject.state_dir
+    return Here(
+        now=world.now(),
+        spool=machine.spool(subject.spool),
+        listeners=tuple(machine.listener(one, subject) for one in subject.listeners),
+        container=around.container,
+        masks=around.masks,
+        lost=lost_with_container(folder, world.root) if folder else "",
+    )
+
+
+async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell) -> UpstreamFacts:
+    tell(f"{upstream.name}: asking {upstream.host}")
+    try:
+        async with asyncio.timeout(world.whole):
+            return replace(await asking.examine(upstream), asked_at=world.now())
+    except TimeoutError:
+        return unfinished(upstream, world.whole)
+    finally:
+        tell(f"{upstream.name}: done")
+
+
+Published = tuple[str, tuple[DomainFacts, ...], tuple[Way, ...]]
+
+
+async def _published(subject: Subject, look: Look, world: World, tell: Tell) -> Published:
+    """Why the DNS does not answer ("" if it does), the domains, and SPF for each of them by each upstream."""
+    wanted = [(name, one) for one in subject.upstreams.values() for name in sender_domains(one, subject)]
+    if not wanted and not publishing.direct(subject) and not subject.nameservers:
+        return "", (), ()
+    tell("asking the DNS")
+    try:
+        await look(".", "NS")
+    except LookupFailed as failed:
+        return str(failed), (), ()
+    names = dict.fromkeys(name for name, _ in wanted)
+    domains = [asyncio.create_task(publishing.domain(name, look)) for name in names]
+    ways = [asyncio.create_task(publishing.way(name, one, look)) for name, one in wanted]
+    await _within(world.whole - world.dns_patience, [*domains, *ways])
+    late = f"the DNS gave no answer within {world.whole:g} seconds"
+    said = [
+        DomainFacts(name, trouble=late) if task.cancelled() else task.result()
+        for name, task in zip(names, domains, strict=True)
+    ]
+    return "", tuple(said), tuple(task.result() for task in ways if not task.cancelled())
+
+
+async def _within(seconds: float, tasks: Sequence["asyncio.Task[DomainFacts] | asyncio.Task[Way]"]) -> None:
+    """Waits for all of them; those that take longer are cancelled."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+async def _line(
+    subject: Subject, upstreams: Sequence[UpstreamFacts], asking: Asking, look: Look, world: World, tell: Tell
+) -> Line:
+    tell("mx: looking at port 25 and at our public address")
+    try:
+        async with asyncio.timeout(world.rest):
+            return await publishing.line(subject, upstreams, asking, look, world.outside)
+    except TimeoutError:
+        return Line(trouble=f"no answer within {world.rest:g} seconds")

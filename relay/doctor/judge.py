@@ -1,0 +1,36 @@
+"""From facts to findings: each fault under its own name, with its cause and its cure, and nothing said twice.  Pure."""
+
+from relay.doctor.facts import Facts, Subject
+from relay.doctor.finding import Finding, Grade, fine, problem, warning
+from relay.doctor.judge_domain import judge_domains
+from relay.doctor.judge_here import judge_here
+from relay.doctor.judge_line import judge_line
+from relay.doctor.judge_upstream import judge_upstream
+
+
+def judge(facts: Facts, subject: Subject) -> list[Finding]:
+    """All findings, in the order in which a person would look: here, the DNS, the upstreams, the domains, the line."""
+    findings = [*_configuration(subject), *judge_here(facts, subject), *_resolver(facts, subject)]
+    wrong_clock = any(one.name == "clock" and one.grade is Grade.PROBLEM for one in findings)
+    for one in facts.upstreams:
+        findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
+    findings += judge_domains(facts, subject)
+    if facts.line:
+        findings += judge_line(facts.line, facts, subject)
+    return findings
+
+
+def _configuration(subject: Subject) -> list[Finding]:
+    where = subject.source or "the environment"
+    cure = "Change the setting that is named, or leave it if it is meant so."
+    remarks = [warning("configuration", where, remark, cure) for remark in subject.remarks]
+    return remarks or [fine("configuration", where, f"{len(subject.upstreams)} upstreams, {len(subject.routes)} routes")]
+
+
+def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
+    asked = ", ".join(subject.nameservers) or "the system's resolver"
+    if not facts.resolver:
+        return [fine("resolver", asked, "answers")] if facts.domains or facts.line else []
+    cause = "The nameserver does not answer, so SPF, DMARC and MX records cannot be looked up."
+    cure = "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or take the line out."
+    return [problem("resolver", asked, cause, cure, facts.resolver)]

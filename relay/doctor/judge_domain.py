@@ -1,0 +1,146 @@
+"""What the facts about the senders' domains mean: SPF by each upstream, DMARC, and whether answers can come back.  Pure."""
+
+from collections.abc import Iterator
+
+from relay.doctor.dmarc import Dmarc, aligned
+from relay.doctor.facts import DomainFacts, Facts, Subject, Way
+from relay.doctor.finding import Finding, fine, problem, warning
+from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR
+from relay.mail.rewrite import Rewrite
+from relay.upstream.providers import preset_for
+from relay.upstream.settings import Upstream
+
+
+def judge_domains(facts: Facts, subject: Subject) -> list[Finding]:
+    findings: list[Finding] = []
+    for domain in facts.domains:
+        whole = _mailbox(domain)
+        findings.append(whole)
+        if not domain.exists or domain.trouble:
+            continue
+        findings += [_spf(way, domain, subject.upstreams[way.upstream]) for way in facts.ways if way.domain == domain.domain]
+        findings += _dmarc(domain)
+    findings += [one for upstream in subject.upstreams.values() for one in _from_stays(upstream)]
+    return findings
+
+
+def _mailbox(facts: DomainFacts) -> Finding:
+    """Whether the domain can receive: receivers refuse senders that nobody can answer, and failure notices go there."""
+    domain = facts.domain
+    if facts.trouble:
+        cure = "Run the doctor again; if it stays so, the domain's nameservers are in trouble: ask its registrar."
+        return warning("domain-unknown", domain, "The DNS failed on this domain of the sender.", cure, facts.trouble)
+    if not facts.exists:
+        cause = "The sender's domain does not exist: every receiver refuses its mail."
+        cure = "Correct `sender` (or `sender_domains`) of the upstream; if the domain is yours, has it run out?"
+        return problem("domain-missing", domain, cause, cure, f"the DNS says there is no {domain}")
+    if facts.mx and not any(facts.mx):
+        cause = "The domain says that it takes no mail at all (null MX, RFC 7505), so receivers refuse mail from it."
+        cure = f"Publish the MX of the mail host for {domain}, or use a sender of a domain that can receive."
+        return problem("null-mx", domain, cause, cure, f"{domain} MX 0 .")
+    if not facts.mx and not facts.has_address:
+        cause = "The domain has neither a mail host (MX) nor an address: nobody can answer, and receivers refuse its mail."
+        return problem("no-mx", domain, cause, f"Publish an MX for {domain}: the name of the mail host where its mailbox is.")
+    if not facts.mx:
+        cause = "The domain has no mail host (MX); answers go to its web address, which seldom takes mail."
+        return warning("no-mx", domain, cause, f"Publish an MX for {domain}: the name of the mail host where its mailbox is.")
+    return fine("mx", domain, f"mail for it goes to {facts.mx[0]}")
+
+
+def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
+    result, about = way.outcome.result, f"{way.domain} by {way.upstream}"
+    if result == TEMPERROR:
+        cause = "Whether SPF passes cannot be told: the DNS failed on a record that it needs."
+        return warning("spf-unknown", about, cause, "Run the doctor again in a few minutes.", way.outcome.why)
+    if not any(client.is_global for client in way.outgoing.samples):
+        return _unknown_addresses(way, about)
+    if result == PASS:
+        return fine("spf", about, f"SPF passes: {way.outgoing.term} is covered")
+    evidence = (f"SPF says {result}: {way.outcome.why}", _consequence(domain.dmarc))
+    if way.theirs:
+        return _theirs(way, about, upstream, evidence)
+    name, cause = _cause(way)
+    if not way.proposal.record:
+        cure = (
+            f"Take terms out of the record of {way.domain} until at most 10 look-ups are left, and put {way.outgoing.term} in; "
+            "no record that keeps all of it would pass."
+        )
+        return problem("spf-too-long", about, cause, cure, *evidence)
+    preset = preset_for(upstream.provider)
+    tick = (
+        f" At {preset.name} the tick box for SPF in the control panel does the same."
+        if preset and "tick" in preset.note
+        else ""
+    )
+    cure = f"Publish this as the only SPF record (TXT) of {way.domain}, keeping what else is there.{tick}"
+    if aligned(way.domain, upstream.host) and result == NONE:
+        cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
+        return warning(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
+    return problem(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
+
+
+def _published(way: Way) -> str:
+    return f'{way.domain}. TXT "{way.proposal.record}"'
+
+
+def _cause(way: Way) -> tuple[str, str]:
+    domain, result = way.domain, way.outcome.result
+    if result == NONE:
+        return "spf-none", f"{domain} publishes no SPF record: receivers cannot tell its mail from forged mail."
+    if result == PERMERROR:
+        return "spf-broken", f"The SPF record of {domain} has a mistake, so receivers treat all its mail as suspicious."
+    if result == FAIL:
+        return "spf-fail", f"The SPF record of {domain} forbids what {way.upstream} delivers: its addresses are not in it."
+    return (
+        "spf-weak",
+        f"The SPF record of {domain} does not name {way.upstream}: its mail looks unverified and is filed as spam.",
+    )
+
+
+def _consequence(dmarc: Dmarc) -> str:
+    if dmarc.enforced:
+        return f"and by its DMARC policy (p={dmarc.policy}) receivers {_DEEDS[dmarc.policy]} it unless DKIM saves it"
+    return "and no DMARC policy asks for more than that"
+
+
+_DEEDS = {"quarantine": "file as spam", "reject": "refuse"}
+
+
+def _unknown_addresses(way: Way, about: str) -> Finding:
+    if way.outgoing.samples:
+        return fine("spf", about, "the upstream is in the LAN: what it delivers by is not known here")
+    cause = "The addresses that this upstream delivers from are not known: neither it nor its domain publishes them."
+    cure = f"Ask the provider which `include:` belongs in the SPF record of {way.domain}."
+    return warning("spf-unverifiable", about, cause, cure)
+
+
+def _theirs(way: Way, about: str, upstream: Upstream, evidence: tuple[str, ...]) -> Finding:
+    preset = preset_for(upstream.provider)
+    if preset and preset.name == way.theirs:
+        return fine("spf", about, f"the domain is {way.theirs}'s own, which answers for it")
+    cause = f"{way.domain} belongs to {way.theirs}: nobody else can send in its name and pass SPF."
+    cure = (
+        f"Set `sender` to an address of this account or of a domain of yours, or route such mail by {way.theirs}'s own server."
+    )
+    return problem("spf-foreign", about, cause, cure, *evidence)
+
+
+def _dmarc(facts: DomainFacts) -> Iterator[Finding]:
+    dmarc, domain = facts.dmarc, facts.domain
+    if dmarc.mistake:
+        cure = f'Publish one record at _dmarc.{dmarc.domain}, for example "v=DMARC1; p=none".'
+        yield warning("dmarc-broken", domain, f"The DMARC record does not count: {dmarc.mistake}.", cure, dmarc.record)
+    elif dmarc.policy:
+        strict = ", for this very domain only (aspf=s)" if dmarc.strict else ""
+        what = f"asks receivers to {_DEEDS.get(dmarc.policy, 'let pass')} mail that is not aligned{strict}"
+        yield fine("dmarc", domain, f"p={dmarc.policy} {what}; what leaves in its name and passes SPF is aligned")
+
+
+def _from_stays(upstream: Upstream) -> Iterator[Finding]:
+    identity = upstream.identity
+    if identity.sender and not identity.rewrite_from and identity.rewrite is not Rewrite.NEVER:
+        cause = (
+            "With `rewrite_from: false` the device's own From stays while the envelope becomes the account's, so the two "
+            "are not aligned: where the From's domain has a DMARC policy, receivers refuse the mail."
+        )
+        yield warning("dmarc-from", upstream.name, cause, "Leave `rewrite_from` out, or list the domain in `sender_domains`.")

@@ -1,0 +1,147 @@
+"""What the facts about this machine mean: clock, spool, listeners, container.  Pure."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from relay.doctor.facts import Facts, Here, ListenerFacts, SpoolFacts, Subject, UpstreamFacts
+from relay.doctor.finding import Finding, fine, problem, warning
+from relay.inbound.admission import mask_warnings
+
+WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
+"""No clock that is right is before this."""
+
+_TOLERANCE = timedelta(minutes=5)
+_SLOW = 1.0  # seconds for one durable page: a device waits for that at each mail
+_BANNER_DATE = re.compile(r"(?:\w{3}, ?)?\d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d (?:[+-]\d{4}|GMT|UTC)")
+_BEYOND_REPAIR = "not valid yet"
+
+
+def judge_here(facts: Facts, subject: Subject) -> list[Finding]:
+    here = facts.here
+    findings = [_clock(here, facts.upstreams)]
+    if here.spool:
+        findings.append(_spool(here.spool, subject))
+    findings += _container(here, subject)
+    findings += [_listener(one) for one in here.listeners]
+    return findings
+
+
+# --- the clock
+
+
+def clock_skews(here: Here, upstreams: Iterable[UpstreamFacts]) -> list[tuple[timedelta, str]]:
+    """How far our clock is ahead of those that upstreams tell in their banners, and who said so."""
+    found = []
+    for one in upstreams:
+        said = _BANNER_DATE.search(one.talk.banner) if one.talk else None
+        if said:
+            try:
+                found.append((here.now - parsedate_to_datetime(said[0]).astimezone(UTC), one.upstream.name))
+            except ValueError:
+                continue
+    return found
+
+
+def _clock(here: Here, upstreams: Iterable[UpstreamFacts]) -> Finding:
+    there = list(upstreams)
+    cure = "Switch on time synchronisation (NTP: systemd-timesyncd or chrony on this machine, the NTP setting on a NAS)."
+    about = f"{here.now:%Y-%m-%d %H:%M} UTC"
+    if here.now < WRITTEN:
+        return problem("clock", about, "The clock of this machine was never set: this program is younger.", cure)
+    # one server with a wrong clock must not accuse ours: the closest one counts
+    if skews := sorted(clock_skews(here, there), key=lambda one: abs(one[0])):
+        skew, who = skews[0]
+        if abs(skew) <= _TOLERANCE:
+            return fine("clock", about, f"agrees with that of {who}")
+        words = f"{_span(abs(skew))} {'ahead of' if skew > timedelta(0) else 'behind'} that of {who}"
+        cause = f"The clock of this machine is {words}: certificates fail to verify and mail bears a wrong date."
+        return problem("clock", about, cause, cure, f"{who} greeted with its own time")
+    early = [one for one in there if one.talk and one.talk.failed and _BEYOND_REPAIR in one.talk.failed.reply.text]
+    if early:
+        cause = "The clock of this machine seems to be behind: a certificate that is in use is not valid yet by it."
+        return problem(
+            "clock", about, cause, cure, *(str(one.talk.failed.reply) for one in early if one.talk and one.talk.failed)
+        )
+    return fine("clock", about, "set; no upstream told its own time to compare")
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours" if minutes < 2880 else f"{minutes // 1440} days"
+
+
+# --- the spool
+
+
+def _spool(spool: SpoolFacts, subject: Subject) -> Finding:
+    settings, about = subject.spool, spool.path
+    if spool.alien:
+        cure = "Set `spool.url` to a file of its own, for example sqlite:/var/lib/relay/spool.db."
+        return problem("spool-alien", about, f"The file is no spool: it is {spool.alien}.", cure)
+    if spool.trouble:
+        cure = "Give the relay's user the directory (chown), mount it writable, or set `spool.url` to another place."
+        return problem(
+            "spool-not-writable", about, "The spool cannot be written, so no mail can be accepted.", cure, spool.trouble
+        )
+    free = _mb(spool.free)
+    if 0 <= spool.free <= settings.keep_free:
+        cause = (
+            f"The disk is too full: {free} are free, and spool.keep_free keeps {_mb(settings.keep_free)}. Devices are told 452."
+        )
+        return problem("spool-full", about, cause, "Make room on that disk, or set a smaller `spool.keep_free`.")
+    if 0 <= spool.free < settings.keep_free + 2 * settings.max_message:
+        cause = f"Little room: {free} are free, two of the largest messages ({_mb(settings.max_message)} each) would fill it."
+        return warning("spool-tight", about, cause, "Make room on that disk before devices are told 452.")
+    if spool.slow > _SLOW:
+        cause = f"The disk is slow: {spool.slow:.1f} seconds to keep one page; a device waits that long for each mail."
+        return warning("spool-slow", about, cause, "Put the spool on a faster disk; a worn SD card is the usual reason.")
+    return fine("spool", about, f"writable, {free} free")
+
+
+def _mb(octets: int) -> str:
+    return f"{octets / 1_000_000:,.0f} MB"
+
+
+# --- the container
+
+
+def _container(here: Here, subject: Subject) -> list[Finding]:
+    findings = []
+    if here.lost:
+        cause = f"Mail that waits will be lost when the container is made anew: {here.lost}."
+        cure = "Mount a named volume there: `volumes: [relay:/var/lib/relay]` in compose.yaml."
+        findings.append(warning("spool-no-volume", str(subject.state_dir or ""), cause, cure))
+    for sentence in mask_warnings([one.listener for one in here.listeners], here.masks):
+        cause = "Every device may look as if it came from the container's own network (NAT), so who sends cannot be told."
+        cure = "Use `network_mode: host`, or a macvlan network; or list the gateway in `listen.networks` on purpose."
+        findings.append(warning("nat", ", ".join(map(str, sorted(map(str, here.masks)))), cause, cure, sentence))
+    if here.container and not findings:
+        findings.append(fine("container", "container", "the spool is on a volume, and devices keep their addresses"))
+    return findings
+
+
+# --- the listeners
+
+
+def _listener(facts: ListenerFacts) -> Finding:
+    name, port = facts.listener.name, facts.listener.port
+    if not facts.trouble or facts.ours:
+        return fine("listener", name, "the relay listens there" if facts.ours else "free")
+    if facts.errno == "EADDRINUSE":
+        by = f" by {facts.holder}" if facts.holder else ""
+        cure = f"Stop that program (on Debian often exim4 or postfix), or listen on another port than {port}."
+        return problem("port-taken", name, f"Another program has the port: it is taken{by}.", cure, facts.trouble)
+    if facts.errno in ("EACCES", "EPERM"):
+        cure = (
+            "Give the program CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit, cap_add in compose.yaml), "
+            "or listen on a port from 1024."
+        )
+        return problem("port-forbidden", name, "This user may not listen on a port below 1024.", cure, facts.trouble)
+    if facts.errno in ("EADDRNOTAVAIL", "EAFNOSUPPORT"):
+        cure = "Set `listen.address` to an address of this machine, or 0.0.0.0:25 for all of them."
+        return problem("listen-address", name, "This machine does not have that address.", cure, facts.trouble)
+    return problem("listener", name, "The relay cannot listen there.", "See what the system says.", facts.trouble)

@@ -1,0 +1,226 @@
+"""What the facts about one upstream mean: the first thing that is in the way, with its cure.  Pure."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from ipaddress import ip_address
+
+from relay.doctor.facts import Door, State, Subject, Talk, UpstreamFacts
+from relay.doctor.finding import Finding, fine, problem, warning
+from relay.mail.reply import Answer, Stage
+from relay.outbound.advice import Advice, advise
+from relay.upstream.providers import preset_for
+from relay.upstream.settings import Auth, TlsMode, Upstream
+
+_DAYS_LEFT = timedelta(days=14)
+_LONGEST_WINDOW = timedelta(minutes=30)
+_GOOD_PORTS = {587: "starttls", 465: "implicit"}
+
+
+def judge_upstream(facts: UpstreamFacts, subject: Subject, *, wrong_clock: bool = False) -> list[Finding]:
+    """The findings on one upstream; a talk that failed because of our clock is the clock's finding, not another."""
+    upstream, talk = facts.upstream, facts.talk
+    if facts.name_trouble:
+        return [_no_name(facts)]
+    if talk is None:
+        return []
+    if talk.failed:
+        return (
+            []
+            if wrong_clock and _by_clock(talk.failed)
+            else [_failed(facts, talk, talk.failed), *_remarks(facts, talk, subject)]
+        )
+    if talk.mail and not talk.mail.reply.positive:
+        return [_sender_refused(upstream, talk.mail, subject), *_remarks(facts, talk, subject)]
+    return [_healthy(upstream, talk), *_remarks(facts, talk, subject)]
+
+
+def _by_clock(answer: Answer) -> bool:
+    return answer.stage is Stage.TLS and any(word in answer.reply.text for word in ("expired", "not valid yet"))
+
+
+def _no_name(facts: UpstreamFacts) -> Finding:
+    upstream = facts.upstream
+    preset = preset_for(upstream.provider)
+    form = f" The provider's is {preset.host or preset.host_form}." if preset else ""
+    cause = f"The name {upstream.host} cannot be looked up."
+    cure = f"Check `host` for a misspelling, then whether this machine reaches its DNS server.{form}"
+    return problem("upstream-name", upstream.name, cause, cure, facts.name_trouble)
+
+
+def _failed(facts: UpstreamFacts, talk: Talk, answer: Answer) -> Finding:
+    upstream = facts.upstream
+    advice = advise(answer, upstream)
+    own = facts.doors.get(upstream.port)
+    if answer.stage is Stage.CONNECT and answer.lost:
+        if talk.speaks_tls:
+            cause = f"Port {upstream.port} begins with TLS, but `tls: {upstream.tls.mode.value}` waits for a greeting."
+            return problem("tls-mode", upstream.name, cause, "Set `tls: implicit` for this upstream.", *_said(talk, answer))
+        if own and own.state is not State.OPEN:
+            return _closed(facts, own)
+        cause = "The server takes the connection but does not greet: it is overloaded, or a firewall stands in between."
+        cure = "Wait and try again; if it stays so, try port 587 or 465, or ask the provider about a filter."
+        return problem("upstream-mute", upstream.name, cause, cure, *_said(talk, answer))
+    if answer.stage is Stage.CONNECT:
+        return problem(_refusal_name(advice), upstream.name, advice.cause, advice.remedy, *_said(talk, answer))
+    if answer.stage is Stage.TLS:
+        return _tls(upstream, talk, answer, advice)
+    if answer.stage is Stage.HELLO:
+        return problem("upstream-hello", upstream.name, advice.cause, advice.remedy, *_said(talk, answer))
+    return _login(upstream, talk, answer, advice)
+
+
+def _refusal_name(advice: Advice) -> str:
+    return "address-refused" if advice.name == "pbl" else "upstream-refuses"
+
+
+def _closed(facts: UpstreamFacts, own: Door) -> Finding:
+    """The port that is set cannot be reached: what the other ports say tells a closed port from a dead line."""
+    upstream, name = facts.upstream, facts.upstream.name
+    seen = tuple(f"port {door.port}: {door.state.value}" for door in facts.doors.values())
+    better = [port for port in _GOOD_PORTS if facts.doors.get(port, own).state is State.OPEN and port != upstream.port]
+    advice = " or ".join(f"`port: {port}` with `tls: {_GOOD_PORTS[port]}`" for port in better)
+    if upstream.port == 25 and own.state is State.SILENT and better:
+        cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have; the submission ports are open."
+        return problem("op25b", name, cause, f"Set {advice} for this upstream.", *seen)
+    if better:
+        cause = f"Port {upstream.port} of {upstream.host} is closed, another port of it is open."
+        return problem("upstream-port", name, cause, f"Set {advice} for this upstream.", *seen)
+    if own.state is State.REFUSED:
+        cause = (
+            f"Nothing listens on port {upstream.port} of {upstream.host}: it is the wrong machine, or its mail server is down."
+        )
+        return problem("upstream-down", name, cause, "Check `host` and `port` with the provider's help page.", own.words, *seen)
+    cause = (
+        f"{upstream.host} does not answer on any port: the internet line is down, a firewall drops it, or the server is gone."
+    )
+    cure = "Check the line from another program, then the firewall of router and container, then `host`."
+    return problem("upstream-unreachable", name, cause, cure, own.words, *seen)
+
+
+def _tls(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Finding:
+    text = answer.reply.text
+    name = advice.name if advice.name.startswith("tls-") else "tls"
+    cause, cure = advice.cause, advice.remedy
+    if "pinned" in text:
+        name, cause = "tls-pin", "The server shows another certificate than the one that `fingerprint` pins."
+        cure = "If the server's certificate was renewed, set the fingerprint named here; if not, somebody stands in between."
+    elif "ca_file" in text and "cannot be used" in text:
+        name, cause, cure = "tls-ca-file", "The file that `ca_file` names cannot be used.", "Name a PEM file that can be read."
+    elif "offers no STARTTLS" in text:
+        name, cause = "tls-not-offered", f"The server offers no encryption on port {upstream.port}."
+        cure = "Set `port: 465` with `tls: implicit`; only if the provider has nothing better, `tls: none`."
+    elif "not valid yet" in text:
+        name, cause = "tls-expired", "The server's certificate is not valid yet, although the clock here is right."
+        cure = "The provider must mend it; until then use another upstream."
+    return problem(name, upstream.name, cause, cure, *_said(talk, answer))
+
+
+def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Finding:
+    text = answer.reply.text
+    if upstream.login.auth is Auth.POP:
+        cause = "The POP login that should open the door for sending did not come about."
+        cure = "Check `pop: {host, port, tls}`, `username` and the password; where the server offers AUTH, use that."
+        return problem("pop-login", upstream.name, cause, cure, *_said(talk, answer))
+    if "there is no OAuth token" in text:
+        cure = f"Run `relay oauth login {upstream.name}`."
+        return problem("login-oauth", upstream.name, "There is no OAuth token for this account yet.", cure, text)
+    if answer.reply.code == 530 and answer.reply.status == "5.7.4":
+        cause = "The server offers no way to log in that we could take."
+        cure = "Set `auth: auto`, and `tls: starttls` with port 587 or `tls: implicit` with port 465."
+        return problem("login-mechanism", upstream.name, cause, cure, *_said(talk, answer))
+    if answer.lost:
+        cause = "The server broke off during the login."
+        return problem("login-lost", upstream.name, cause, "Wait and try again; then ask the provider.", *_said(talk, answer))
+    again = ("not tried again: the same account was refused in this run already",) if talk.repeated else ()
+    return problem("login", upstream.name, advice.cause, advice.remedy, *_said(talk, answer), *again)
+
+
+def _sender_refused(upstream: Upstream, answer: Answer, subject: Subject) -> Finding:
+    advice = advise(answer, upstream)
+    said = f"to MAIL FROM:<{upstream.identity.sender}> the server said: {answer.reply}"
+    if advice.name == "senderhosts":
+        return _senderhosts(upstream, said, subject)
+    if advice.name == "pbl":
+        return problem("address-refused", upstream.name, advice.cause, advice.remedy, said)
+    if answer.lost or (answer.reply.transient and advice.name not in ("sender-domain",)):
+        cause = "The server did not want to take our sender at the moment."
+        return warning("sender-later", upstream.name, cause, "Run the doctor again in a few minutes.", said)
+    cause = f"The account may not send as {upstream.identity.sender}. {advice.cause}"
+    return problem("sender-refused", upstream.name, cause, advice.remedy, said)
+
+
+def _senderhosts(upstream: Upstream, said: str, subject: Subject) -> Finding:
+    """CORESERVER, XREA: while a POP login from this address counts, everything is outgoing mail of registered domains."""
+    others = [name for name in subject.upstreams if name != upstream.name]
+    domain = upstream.host.partition(".")[2] or upstream.host
+    by = others[0] if others else "isp"
+    route = f'routes: [{{to: "*@your-domain-there", via: [{by}]}}, ...]'
+    cause = (
+        "The host takes this address for one that sends its users' mail, because somebody behind it logged in by POP "
+        f"lately, and allows only senders of domains registered there (senderhosts); {upstream.identity.sender} is none."
+    )
+    cure = (
+        f"Send mail for that host's own domains by your ISP or another upstream ({route}), or set `sender` to an address "
+        f"of a domain that is registered at {domain}, or log in there by AUTH (port 587 or 465)."
+    )
+    return problem("senderhosts", upstream.name, cause, cure, said)
+
+
+def _said(talk: Talk, answer: Answer) -> tuple[str, ...]:
+    """The server's own words, or ours where it had none."""
+    who = f"{talk.peer}: " if talk.peer else ""
+    return (f"{who}{answer.reply}",)
+
+
+def _healthy(upstream: Upstream, talk: Talk) -> Finding:
+    parts = [talk.tls or "no TLS", f"login by {talk.mechanism}" if talk.mechanism else "no login"]
+    if talk.certificate and talk.certificate.expires:
+        parts.append(f"certificate until {talk.certificate.expires:%Y-%m-%d}")
+    if talk.mail:
+        parts.append(f"takes mail from {talk.sender}")
+    return fine("upstream", upstream.name, f"{upstream.host}:{upstream.port} is fine: {', '.join(parts)}", talk.banner)
+
+
+def _remarks(facts: UpstreamFacts, talk: Talk, subject: Subject) -> Iterator[Finding]:
+    """What works today and will not always, or works by luck."""
+    upstream, expires = facts.upstream, talk.certificate.expires if talk.certificate else None
+    if expires and facts.asked_at and expires - facts.asked_at < _DAYS_LEFT and not upstream.tls.fingerprint:
+        cause = f"The server's certificate runs out on {expires:%Y-%m-%d}; from then on no mail goes there."
+        cure = "If it is your own server, renew it; providers usually do so a few days before."
+        yield warning("tls-soon", upstream.name, cause, cure)
+    if not talk.failed:
+        yield from _exposed(upstream, talk)
+    if facts.mute_v6:
+        cause = f"{upstream.host} has an IPv6 address that cannot be reached from here; each connection loses time over it."
+        cure = "Mend IPv6 on this machine or switch it off; inside a container, on the container's network."
+        yield warning("ipv6-mute", upstream.name, cause, cure)
+    pop = upstream.login.pop
+    if upstream.login.auth is Auth.POP and pop and pop.window > _LONGEST_WINDOW:
+        cause = (
+            f"`pop.window` is {pop.window}: hosts let a POP login count for 10 to 30 minutes, later mail is refused with 553."
+        )
+        yield warning("pop-window", upstream.name, cause, "Set `window: 10m`, or leave it out.")
+    if upstream.login.auth is Auth.POP and talk.offers:
+        cause = "The server offers a login (AUTH) by now, so POP before SMTP is no longer needed."
+        cure = "Set `auth: auto` with port 587 or 465: then nobody else behind your address can disturb the sending."
+        yield warning("pop-needless", upstream.name, cause, cure, f"EHLO offers AUTH {' '.join(talk.offers)}")
+
+
+def _exposed(upstream: Upstream, talk: Talk) -> Iterator[Finding]:
+    if any(_in_lan(address) for address in (talk.peer.rpartition(":")[0].strip("[]"),)):
+        return
+    if upstream.tls.mode is TlsMode.NONE and talk.mechanism in ("PLAIN", "LOGIN"):
+        cause = "The password goes over the internet in clear."
+        yield warning("tls-none", upstream.name, cause, "Set `tls: starttls` with port 587 or `tls: implicit` with port 465.")
+    if upstream.tls.mode is not TlsMode.NONE and not upstream.tls.verify and not upstream.tls.fingerprint:
+        cause = "The server's certificate is not verified: whoever stands in between can read the password."
+        yield warning(
+            "tls-unverified", upstream.name, cause, "Leave `verify: false` out, or pin the certificate with `fingerprint`."
+        )
+
+
+def _in_lan(address: str) -> bool:
+    try:
+        return not ip_address(address).is_global
+    except ValueError:
+        return False
