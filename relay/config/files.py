@@ -1,5 +1,6 @@
 """What is read from files beside the settings: secrets, and who else may read a file."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def read_secret(path: Path) -> str:
     try:
         with path.open("rb") as opened:
             octets = opened.read(LARGEST_SECRET + 1)
+    except PermissionError:
+        raise Unreadable(f"not readable for user {os.geteuid()}, as whom the relay runs") from None
     except (OSError, ValueError) as bad:
         raise Unreadable(getattr(bad, "strerror", None) or "not a file name") from None
     if len(octets) > LARGEST_SECRET:

@@ -1,8 +1,10 @@
 """From a file or the environment to a Config, or to every mistake at once."""
 
+import os
 import re
 import socket
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +43,22 @@ def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
     named = path_option or environ.get("RELAY_CONFIG")
     if named:
         path = Path(named)
-        path = path / "config.yaml" if path.is_dir() else path
+        path = path / "config.yaml" if _is(stat.S_ISDIR, path) else path
         # An image may name its configuration directory for good, and still be told everything by variables.
-        empty_directory = Path(named).is_dir() and not path.exists()
+        empty_directory = _is(stat.S_ISDIR, Path(named)) and not _is(bool, path, barred=True)
         by_variables = not path_option and empty_directory and environment.said(environ)
         return None if by_variables else path
-    return next((path for path in (Path("config.yaml"), _SYSTEM) if path.is_file()), None)
+    return next((path for path in (Path("config.yaml"), _SYSTEM) if _is(stat.S_ISREG, path, barred=True)), None)
+
+
+def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> bool:
+    """Whether what is there has that kind of mode; `barred` where we may not look: a mounted directory of another user."""
+    try:
+        return kind(path.stat().st_mode)
+    except PermissionError:
+        return barred
+    except (OSError, ValueError):
+        return False
 
 
 def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None) -> Loaded:
@@ -54,13 +66,15 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
     name = default_hostname(socket.gethostname() if machine_name is None else machine_name)
     if path is None:
         return _from_environment(environ, name)
-    if path.is_dir():
+    if _is(stat.S_ISDIR, path):
         path = path / "config.yaml"
     try:
         with path.open("rb") as opened:
             octets = opened.read(2_000_000)
     except (OSError, ValueError) as bad:
         reason = getattr(bad, "strerror", None) or "not a file name"
+        if isinstance(bad, PermissionError):
+            reason = f"{reason}: the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
         return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
     root, mistakes = parse(octets, str(path))
     reading = Reading(environ, path.absolute().parent, mistakes=mistakes)

@@ -57,7 +57,8 @@ class Lock:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise SpoolBroken(f"{path}: {error.strerror or error} (is the directory writable for this user?)") from error
+            who = f"is the directory there, and writable for user {os.geteuid()}?"
+            raise SpoolBroken(f"{path}: {error.strerror or error} ({who})") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

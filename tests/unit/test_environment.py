@@ -1,5 +1,6 @@
 """Settings without a file; which file there is; our own name."""
 
+import os
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -195,3 +196,18 @@ def test_an_empty_directory_leaves_room_for_variables(tmp_path: Path) -> None:
 def test_our_own_name(machine: str, name: str) -> None:
     """A full public name, never a container's id, localhost or a name of the LAN; always with a dot."""
     assert default_hostname(machine) == name
+
+
+def test_a_directory_that_may_not_be_entered_is_named_with_the_user(tmp_path, monkeypatch):
+    """A mounted directory of another user is told as such, and is no reason to crash."""
+
+    def barred(self, *_how, **_more):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr("pathlib.Path.stat", barred)
+    monkeypatch.setattr("pathlib.Path.open", barred)
+    monkeypatch.chdir(tmp_path)
+    assert find(None, {}) == Path("config.yaml")
+    assert find(None, {"RELAY_CONFIG": str(tmp_path)}) == tmp_path
+    told = str(load(tmp_path / "config.yaml", {}).mistakes[0])
+    assert f"Permission denied: the relay runs as user {os.geteuid()}" in told
