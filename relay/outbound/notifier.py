@@ -25,6 +25,7 @@ _TOGETHER = 500  # failures in one notice
 _BEAT = timedelta(minutes=5)
 _PUSH_AGAIN = timedelta(minutes=5)
 _ALARMS = "alarms"  # no address's key: it has no @
+_ALARM = "Mail relay: something needs you"
 _FORGET_PUSH = timedelta(days=3)
 
 
@@ -112,6 +113,7 @@ class Notifier:
     async def _turn(self) -> float:
         """Tells what is due; seconds until there may be more."""
         now = self._now()
+        self._push_alarms(now)  # first: a spool in trouble may not even be read for a while
         try:
             await self.check_progress(now)
             due = await self.flush(now)
@@ -239,25 +241,26 @@ class Notifier:
             return None
         if (due := self._due(_ALARMS, now)) > now:
             return due
-        alarms, subject = self._alarms[:100], "Mail relay: something needs you"
-        self._push_alarms(alarms[self._pushed :], subject)  # first: a spool in trouble may not take the mail for long
-        self._pushed = len(alarms)
+        alarms = self._alarms[:100]
+        self._push_alarms(now)
         if self._policy.to:
             queue_id = self._new_queue_id(now)
             text = "\n\n".join(alarms)
-            notice = dsn.compose_alarm(subject, text, to=self._policy.to, hostname=self._hostname, queue_id=queue_id, now=now)
+            notice = dsn.compose_alarm(_ALARM, text, to=self._policy.to, hostname=self._hostname, queue_id=queue_id, now=now)
             line = telling.accepted(notice, self._policy.to, now)
             await self._spool.notify(telling.entry_of(notice, queue_id, self._policy.to, self._hostname, now), (), (line,))
             events.note("noticed", f"{self._policy.to} is told: {alarms[0]}", queue_id=queue_id, to=str(self._policy.to))
         self._told_at[_ALARMS] = now
         del self._alarms[: len(alarms)]
-        self._pushed = 0
+        self._pushed = max(self._pushed - len(alarms), 0)
         return None
 
-    def _push_alarms(self, alarms: Sequence[str], subject: str) -> None:
-        if alarms and self._policy.webhook:
-            body = webhook.body_of(subject, "\n\n".join(alarms), event="alarm", host=self._hostname)
+    def _push_alarms(self, now: datetime) -> None:
+        alarms = self._alarms[self._pushed : 100]
+        if alarms and self._policy.webhook and self._due(_ALARMS, now) <= now:
+            body = webhook.body_of(_ALARM, "\n\n".join(alarms), event="alarm", host=self._hostname)
             self._errand(self._push_quietly(body))
+            self._pushed += len(alarms)
 
     async def check_progress(self, now: datetime) -> None:
         """Mail waits and none went out for hours: whatever the reason, somebody should look."""
