@@ -24,11 +24,17 @@ class Pace:
         self._day = ""
         self._sent: dict[str, int] = {}
         self._under_way: dict[str, int] = defaultdict(int)
+        self._inherited: dict[str, int] = {}
+        self._begun: datetime | None = None
         self._last: datetime | None = None
 
-    def seed(self, day: str, sent: Mapping[str, int]) -> None:
-        """Takes over what the spool remembers of that day, so a restart does not refill a quota."""
-        self._day, self._sent = day, dict(sent)
+    def seed(self, now: datetime, sent: Mapping[str, int]) -> None:
+        """Takes over what the spool remembers of this day, so that a restart refills neither a day nor a minute.
+
+        Nobody wrote down the minute: what went today counts as if it had gone just now, as far as one minute allows.
+        """
+        self._day, self._sent = day_of(now), dict(sent)
+        self._begun, self._inherited = now, dict(sent)
 
     def sent_today(self, name: str, now: datetime) -> int:
         self._turn(now)
@@ -41,6 +47,7 @@ class Pace:
             return _tomorrow(now)
         if limits.per_minute is None:
             return None
+        self._inherit(name, limits.per_minute)
         promised = self._booked[name].get(ticket)
         if promised is not None:
             return promised if promised > now else None
@@ -73,6 +80,11 @@ class Pace:
             slot = booked.pop(ticket, None)
             if slot is not None and slot in self._slots[name]:
                 self._slots[name].remove(slot)
+
+    def _inherit(self, name: str, per_minute: int) -> None:
+        number = min(self._inherited.pop(name, 0), per_minute)
+        if self._begun is not None:
+            self._slots[name] = sorted([*self._slots[name], *[self._begun] * number])
 
     def _next_slot(self, name: str, per_minute: int, now: datetime) -> datetime:
         """The earliest moment with fewer than `per_minute` messages in the minute before it, behind all promises."""

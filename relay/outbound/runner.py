@@ -370,7 +370,7 @@ class Runner:
             return
         first, self._tidied = self._tidied is None, now
         if first:
-            self._standing.pace.seed(day_of(now), await self._spool.sent_today(day_of(now)))
+            self._standing.pace.seed(now, await self._spool.sent_today(day_of(now)))
         self._refused = set(await self._spool.refused_senders())
         self._standing.tidy(now)
         latest = now + self._retry.longest * 1.5

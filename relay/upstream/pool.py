@@ -12,7 +12,7 @@ from relay.upstream import mx, submission
 from relay.upstream.connect import Failed, Place
 from relay.upstream.dns import Resolver
 from relay.upstream.line import Lost
-from relay.upstream.pop3 import Doors
+from relay.upstream.pop3 import Doors, shut
 from relay.upstream.report import Conversation, Report
 from relay.upstream.session import Refused, Session, Token, as_said, no_token, open_session
 from relay.upstream.settings import DIRECT, Auth, Upstream
@@ -91,9 +91,22 @@ class Pools:
         return pool
 
     async def _converse(self, pool: "_Pool", outgoing: Outgoing) -> Report:
+        if pool.upstream.login.auth is not Auth.POP:
+            return await self._speak(pool, outgoing)
+        started, renewed = self._monotonic(), False
+        while True:
+            fresh = not self._doors.is_open(pool.upstream.name)
+            if closed := await self._doors.open(pool.upstream):
+                return _same(closed, outgoing, self._monotonic() - started)
+            report = await self._speak(pool, outgoing)
+            if fresh or renewed or not shut(report.answers.values()):
+                return report
+            renewed = True
+            if self._doors.opened_before(pool.upstream.name, started):  # else another message has just logged in again
+                self.forget(pool.upstream.name)
+
+    async def _speak(self, pool: "_Pool", outgoing: Outgoing) -> Report:
         started, generation = self._monotonic(), pool.generation
-        if pool.upstream.login.auth is Auth.POP and (closed := await self._doors.open(pool.upstream)):
-            return _same(closed, outgoing, self._monotonic() - started)
         session, answers, notes = pool.take(), None, list[str]()
         if session:
             try:

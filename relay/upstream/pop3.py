@@ -4,7 +4,7 @@ import asyncio
 import poplib
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
@@ -13,7 +13,16 @@ from relay.upstream import tls
 from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
 
 _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
+_SHUT = re.compile(r"allowed rcpthosts|don'?t authenticate|relay\w* (access )?(not permitted|denied)|pop\W+before\W+smtp", re.I)
 _EARLY = 0.9  # of the window: a message must not start inside it and end outside
+
+
+def shut(answers: Iterable[Answer]) -> bool:
+    """Whether the host treats us as a stranger: its window was shorter than ours, or it has forgotten us."""
+    said = list(answers)
+    return not any(answer.reply.positive for answer in said) and any(
+        not answer.lost and answer.stage in (Stage.MAIL, Stage.RCPT) and _SHUT.search(answer.reply.text) for answer in said
+    )
 
 
 class Doors:
@@ -22,11 +31,20 @@ class Doors:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._open_until: dict[str, float] = {}
+        self._opened: dict[str, float] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def forget(self, name: str) -> None:
         """The next message logs in again, whatever is left of the window."""
         self._open_until.pop(name, None)
+
+    def opened_before(self, name: str, moment: float) -> bool:
+        """Whether the last login was before that moment of the monotonic clock."""
+        return self._opened.get(name, float("-inf")) <= moment
+
+    def is_open(self, name: str) -> bool:
+        """Whether the next message needs no login."""
+        return self._monotonic() < self._open_until.get(name, float("-inf"))
 
     async def open(self, upstream: Upstream) -> Answer | None:
         """Logs in unless the door is open still; None when it is open, else the Answer at AUTH that says why not."""
@@ -34,11 +52,12 @@ class Doors:
         if pop is None:
             return _ours(530, "5.7.4", "`auth: pop` needs a `pop` section that says where to log in")
         async with self._locks.setdefault(upstream.name, asyncio.Lock()):
-            if self._monotonic() < self._open_until.get(upstream.name, float("-inf")):
+            if self.is_open(upstream.name):
                 return None
             asked = self._monotonic()
             refusal = await asyncio.to_thread(_log_in, upstream, pop)
             if refusal is None:
+                self._opened[upstream.name] = asked
                 self._open_until[upstream.name] = asked + pop.window.total_seconds() * _EARLY
             return refusal
 

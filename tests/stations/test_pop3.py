@@ -67,6 +67,30 @@ async def test_the_window_is_used_and_renewed(pools, clock):
             assert len(pop.logins) == logins
 
 
+async def test_a_door_that_shut_early_is_opened_again_at_once(pools, clock):
+    """The host's window is shorter than ours: it refuses a stranger, we log in again, and the same message goes."""
+    stranger = "553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
+    async with PopServer() as pop, ScriptedUpstream() as server:
+        upstream = old_host(server, pop)
+        assert (await answer_of(pools, upstream)).reply.code == 250
+        clock.now += 60
+        server.script["RCPT"] = [stranger]
+        assert (await answer_of(pools, upstream)).reply.code == 250
+        assert len(pop.logins) == 2
+        clock.now += 60
+        server.script["RCPT"] = [stranger] * 5
+        assert (await answer_of(pools, upstream)).reply.code == 553, "asked once more only"
+    assert len(pop.logins) == 3
+    assert len(server.messages) == 2
+
+
+async def test_a_refusal_right_after_the_login_is_believed(pools):
+    """Who has just logged in and is refused gains nothing by a second login."""
+    async with PopServer() as pop, ScriptedUpstream(script={"RCPT": lambda _: "554 5.7.1 Relay access denied"}) as server:
+        assert (await answer_of(pools, old_host(server, pop))).reply.code == 554
+    assert len(pop.logins) == 1
+
+
 async def test_forget_makes_the_next_message_log_in(pools):
     """When the host says that it saw no login, `forget` opens the door anew."""
     async with PopServer() as pop, ScriptedUpstream() as server:

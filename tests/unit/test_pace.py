@@ -2,17 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 
-from relay.outbound.pace import Pace, day_of
+from relay.outbound.pace import Pace
 from relay.upstream.settings import Limits
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 S = timedelta(seconds=1)
 
 
-def _send(pace, limits, now, ticket):
-    assert pace.when("isp", limits, now, ticket) is None
-    pace.begin("isp", limits, now, ticket)
-    pace.end("isp", now, relayed=True)
+def _send(pace, limits, now, ticket, name="isp"):
+    assert pace.when(name, limits, now, ticket) is None
+    pace.begin(name, limits, now, ticket)
+    pace.end(name, now, relayed=True)
 
 
 def test_no_limit_no_waiting():
@@ -56,12 +56,24 @@ def test_a_slot_that_is_not_needed_is_given_back():
 def test_the_day_ends_at_midnight_utc_and_survives_a_restart():
     """Five hundred a day, 499 of them known from the spool: one more goes, the next waits until tomorrow."""
     pace, limits = Pace(), Limits(per_day=500)
-    pace.seed(day_of(NOW), {"isp": 499})
+    pace.seed(NOW, {"isp": 499})
     _send(pace, limits, NOW, "a")
     assert pace.sent_today("isp", NOW) == 500
     midnight = datetime(2026, 11, 23, tzinfo=UTC)
     assert pace.when("isp", limits, NOW, "b") == midnight
     assert pace.when("isp", limits, midnight, "b") is None
+
+
+def test_a_restart_does_not_refill_the_minute():
+    """What went today counts for the first minute: a busy upstream waits for it, one that had little to do does not."""
+    pace, limits = Pace(), Limits(per_minute=10)
+    pace.seed(NOW, {"busy": 300, "quiet": 3})
+    assert pace.when("busy", limits, NOW, "a") == NOW + timedelta(minutes=1)
+    for number in range(7):
+        _send(pace, limits, NOW, str(number), name="quiet")
+    assert pace.when("quiet", limits, NOW, "more") == NOW + timedelta(minutes=1)
+    assert pace.when("new", limits, NOW, "c") is None
+    assert pace.when("busy", limits, NOW + timedelta(minutes=1), "a") is None
 
 
 def test_what_is_under_way_counts_and_what_was_refused_does_not():
