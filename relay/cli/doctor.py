@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, load_config, print_json
@@ -14,7 +15,6 @@ from relay.cli.main import FINE, PROBLEM, USAGE
 
 if TYPE_CHECKING:
     from relay.config import Loaded
-    from relay.config.settings import Config
     from relay.doctor.facts import Subject
     from relay.doctor.finding import Finding
 
@@ -28,36 +28,23 @@ def call(asked: argparse.Namespace) -> int:
         known = ", ".join(loaded.config.upstreams) or "none"
         complain(f"relay doctor: no upstream is named {', '.join(unknown)}; there are: {known}")
         return USAGE
+    from relay.app import subject_of
+
     findings, took = _examined(subject_of(loaded.config, loaded.remarks, asked.upstream), _progress(asked))
     return _told(findings, asked, took)
 
 
-def subject_of(config: "Config", remarks: tuple[str, ...] = (), only: list[str] | None = None) -> "Subject":
-    """What the doctor examines of a configuration; `only` these upstreams, if any are named."""
-    from relay.control.place import state_dir
-    from relay.doctor.facts import Subject
-
-    return Subject(
-        hostname=config.hostname,
-        upstreams={name: one for name, one in config.upstreams.items() if not only or name in only},
-        listeners=config.listeners,
-        routes=config.routes,
-        spool=config.spool,
-        state_dir=state_dir(config.spool),
-        nameservers=config.nameservers,
-        notices_to=config.notices.to,
-        source=config.source,
-        remarks=remarks,
-    )
-
-
 def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Finding"], float]:
+    from relay.app import utcnow
     from relay.doctor.gather import World, gather
     from relay.doctor.judge import judge
+    from relay.upstream.oauth import Tokens
 
     async def examine() -> tuple[list["Finding"], float]:
         asyncio.get_running_loop().set_default_executor(_Abandonable())
-        facts = await gather(subject, World(), tell)
+        world = World()
+        tokens = Tokens(subject.state_dir, utcnow, patience=world.patience)
+        facts = await gather(subject, replace(world, token=tokens.get), tell)
         return judge(facts, subject), facts.took
 
     return asyncio.run(examine())

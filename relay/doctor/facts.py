@@ -34,7 +34,7 @@ class Subject:
     listeners: tuple[Listener, ...] = ()
     routes: tuple[Route, ...] = ()
     spool: SpoolSettings = field(default_factory=SpoolSettings)
-    state_dir: Path | None = None
+    state_dir: Path = Path("/var/lib/relay")
     nameservers: tuple[str, ...] = ()
     notices_to: Address | None = None
     source: str = ""

@@ -86,7 +86,7 @@ def _here(subject: Subject, world: World) -> Here:
         listeners=tuple(machine.listener(one, subject) for one in subject.listeners),
         container=around.container,
         masks=around.masks,
-        lost=lost_with_container(folder, world.root) if folder else "",
+        lost=lost_with_container(folder, world.root),
     )
 
 

@@ -114,7 +114,7 @@ def _container(here: Here, subject: Subject) -> list[Finding]:
     if here.lost:
         cause = f"Mail that waits will be lost when the container is made anew: {here.lost}."
         cure = "Mount a named volume there: `volumes: [relay:/var/lib/relay]` in compose.yaml."
-        findings.append(warning("spool-no-volume", str(subject.state_dir or ""), cause, cure))
+        findings.append(warning("spool-no-volume", str(subject.state_dir), cause, cure))
     for sentence in mask_warnings([one.listener for one in here.listeners], here.masks):
         cause = "Every device may look as if it came from the container's own network (NAT), so who sends cannot be told."
         cure = "Use `network_mode: host`, or a macvlan network; or list the gateway in `listen.networks` on purpose."
