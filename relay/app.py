@@ -18,6 +18,8 @@ from relay.control import unix
 from relay.control.api import Server, make_api
 from relay.control.desk import Desk
 from relay.control.place import control_socket, state_dir
+from relay.doctor.daily import CheckUp
+from relay.doctor.facts import Subject
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
@@ -58,6 +60,7 @@ class Relay:
     def __init__(self, config: Config, *, reload: Callable[[], Loaded] | None = None, remarks: Sequence[str] = ()) -> None:
         self._config, self._read_again, self._remarks = config, reload, remarks
         self._masks = look_around().masks
+        self.check_up = CheckUp(self._subject)
         self._stopping = asyncio.Event()
         self.started = asyncio.Event()
         self._spool: Spool
@@ -157,7 +160,7 @@ class Relay:
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(part) for part in (self._runner.run(), self._notifier.run(), self._tidy())]
             work += [group.create_task(server.serve()) for server in servers]
-            aside = [group.create_task(part) for part in (self._show_life(), self._look_after_tokens())]
+            aside = [group.create_task(part) for part in (self._show_life(), self._look_after_tokens(), self.check_up.run())]
             self._say_started()
             await self._stopping.wait()
             notify("STOPPING=1")
@@ -265,6 +268,13 @@ class Relay:
                 self._notifier.alarm(text)
             await asyncio.sleep(TOKENS_EVERY.total_seconds())
 
+    def _subject(self) -> Subject:
+        return replace(subject_of(self._config, self._remarks), running=True)
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What the last check-up found: {"grade": warning | problem, "about", "cause", "cure", "link", ...}, worst first."""
+        return self.check_up.findings()
+
     async def status(self) -> dict[str, Any]:
         """How the relay is, for health checks and the page."""
         why = []
@@ -283,6 +293,22 @@ class Relay:
             "oauth": await asyncio.to_thread(self._tokens.standings, self._config.upstreams.values()),
             "devices": self.inbound.devices(),
         }
+
+
+def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] = ()) -> Subject:
+    """What the doctor examines of a configuration; `only` these upstreams, if any are named."""
+    return Subject(
+        hostname=config.hostname,
+        upstreams={name: one for name, one in config.upstreams.items() if not only or name in only},
+        listeners=config.listeners,
+        routes=config.routes,
+        spool=config.spool,
+        state_dir=state_dir(config.spool),
+        nameservers=config.nameservers,
+        notices_to=config.notices.to,
+        source=config.source,
+        remarks=tuple(remarks),
+    )
 
 
 def _pools(config: Config, tokens: Tokens) -> Pools:
