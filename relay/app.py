@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -14,10 +15,17 @@ from typing import Any
 from relay import __version__, events
 from relay.config import Loaded
 from relay.config.settings import Config
+from relay.control import server as web
 from relay.control import unix
-from relay.control.api import Server, make_api
+from relay.control.access import AccessRules
+from relay.control.api import make_api
 from relay.control.desk import Desk
+from relay.control.metrics import metrics_route
 from relay.control.place import control_socket, state_dir
+from relay.control.reports import upstream_views
+from relay.control.site import make_site
+from relay.control.views import sound
+from relay.control.watch import Watch
 from relay.doctor.daily import CheckUp
 from relay.doctor.facts import Subject
 from relay.inbound.admission import Recipients, mask_warnings
@@ -65,6 +73,7 @@ class Relay:
         self.started = asyncio.Event()
         self._spool: Spool
         self.inbound: Inbound
+        self.web_address: tuple[str, int] | None = None
         self.desk: Desk
         self._runner: Runner
 
@@ -132,7 +141,7 @@ class Relay:
             alarm=self._notifier.alarm,
         )
         self.desk = Desk(self._spool, utcnow, partial(_names, self), self._runner.wake)
-        servers = [Server(make_api(self.desk, self.status), self._control_socket())]
+        servers = self._control_servers(Watch(self.desk, self.status, utcnow, self.findings))
         try:
             await self._inbound_started()
             await self._serve(servers)
@@ -146,6 +155,23 @@ class Relay:
         except OSError as error:
             raise StartFailed(str(error)) from error
 
+    def _control_servers(self, watch: Watch) -> list[web.Server]:
+        """The UNIX socket for the command line, and the page where `web.address` is set."""
+        servers = [web.Server(make_api(watch, [metrics_route(watch)]), self._control_socket())]
+        settings = self._config.web
+        if settings.address:
+            rules = AccessRules(
+                password=settings.password.reveal() if settings.password else "",
+                names=frozenset({self._config.hostname.lower(), socket.gethostname().lower()}),
+            )
+            try:
+                sock = web.listen(settings.address)
+            except OSError as error:
+                raise StartFailed(f"web.address {settings.address}: {error.strerror or error}") from error
+            self.web_address = sock.getsockname()[:2]
+            servers.append(web.Server(make_site(watch, lambda: self._config.hostname, rules), sock))
+        return servers
+
     def _control_socket(self) -> socket.socket:
         path = control_socket(self._config.spool)
         try:
@@ -153,7 +179,7 @@ class Relay:
         except OSError as error:
             raise StartFailed(f"{path}: the control socket cannot be made: {error.strerror or error}") from error
 
-    async def _serve(self, servers: Sequence[Server]) -> None:
+    async def _serve(self, servers: Sequence[web.Server]) -> None:
         """Everything runs side by side; the stop order is: listeners, runner, notices, control."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self.reload)
@@ -174,12 +200,13 @@ class Relay:
 
     def _say_started(self) -> None:
         config = self._config
-        listening = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.inbound.bound]
+        listening = [_place(host, port) for host, port in self.inbound.bound]
         events.note(
             "started",
             f"listening on {', '.join(listening)}; {len(config.upstreams)} upstreams, {len(config.routes)} routes",
             version=__version__,
             listening=listening,
+            web=_place(*self.web_address) if self.web_address else "",
             hostname=config.hostname,
             spool=config.spool.url,
             config=config.source,
@@ -289,9 +316,11 @@ class Relay:
                 {"host": host, "port": port, "tls": listener.tls.value}
                 for (host, port), listener in zip(self.inbound.bound, self._config.listeners, strict=False)
             ],
-            "upstreams": self._runner.upstreams_now(),
+            "upstreams": upstream_views(self._runner.upstreams_now(), _with_direct(self._config.upstreams)),
             "oauth": await asyncio.to_thread(self._tokens.standings, self._config.upstreams.values()),
-            "devices": self.inbound.devices(),
+            "devices": sound(self.inbound.devices()),
+            "connections": self.inbound.connections,
+            "free": shutil.disk_usage(state_dir(self._config.spool)).free,
         }
 
 
@@ -321,6 +350,10 @@ def _pools(config: Config, tokens: Tokens) -> Pools:
         refused=tokens.refused,
         mx_port=mx_port,
     )
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _names(relay: Relay) -> frozenset[str]:

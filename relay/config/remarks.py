@@ -21,13 +21,8 @@ def _postgresql(config: Config) -> list[str]:
     return ["spool.url"] if config.spool.url.startswith("postgres") else []
 
 
-def _web(config: Config) -> list[str]:
-    return ["web.address"] if config.web.address else []
-
-
 PENDING: tuple[Pending, ...] = (
     Pending(_postgresql, "a spool in PostgreSQL is still to come: the relay cannot start with it yet"),
-    Pending(_web, "the status page is still to come: nothing listens there yet"),
 )
 
 

@@ -1,12 +1,12 @@
-"""The daemon's API: JSON over HTTP on a UNIX socket beside the spool (mode 0600)."""
+"""The API: JSON for the command line, the page and programs; docs/openapi.yaml describes it.
 
-import asyncio
-import contextlib
-import socket
-from collections.abc import Awaitable, Callable, Iterator
+The same routes answer on the UNIX socket beside the spool (mode 0600) and, behind access.py, on TCP.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -14,111 +14,161 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control.desk import LIST_LIMIT, BadOrder, Desk
+from relay.control.desk import LIST_LIMIT, BadOrder
+from relay.control.watch import Watch
 from relay.spool.entry import State
 
-Status = Callable[[], Awaitable[dict[str, Any]]]
 MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
+_MOST_SKIPPED = 2**31
+_STATES = ", ".join(state.value for state in State)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def make_api(desk: Desk, status: Status) -> Starlette:
-    """The routes.  `status` tells how the relay is: {"ready": bool, "why": [...], "listening": [...], "upstreams": [...]}."""
+class TooLong(Exception):
+    """The request's body is longer than an order may be."""
 
+
+async def body_of(request: Request) -> bytes:
+    """The body, never more than MAX_ORDER octets, whatever Content-Length said.  Raises TooLong."""
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_ORDER:
+            raise TooLong
+    return bytes(body)
+
+
+def make_api(watch: Watch, more: Sequence[Route] = ()) -> Starlette:
+    """The application for the UNIX socket: whoever may open the socket may do anything."""
+    return Starlette(routes=[*api_routes(watch), *more], exception_handlers={HTTPException: unknown})
+
+
+def api_routes(watch: Watch) -> list[Route]:
+    return [
+        Route("/api/queue", _queue(watch)),
+        Route("/api/queue/{queue_id}", _message(watch)),
+        Route("/api/orders", _orders(watch), methods=["POST"]),
+        Route("/api/relay", _relay(watch)),
+        Route("/api/upstreams", _part(watch, "upstreams")),
+        Route("/api/devices", _part(watch, "devices")),
+        Route("/api/findings", _findings(watch)),
+        Route("/api/history", _history(watch)),
+        Route("/api/version", _version),
+        Route("/healthz", _healthz),
+        Route("/readyz", _readyz(watch)),
+    ]
+
+
+def _queue(watch: Watch) -> Endpoint:
     async def queue(request: Request) -> Response:
-        wanted = request.query_params.getlist("state")
+        asked = request.query_params
         try:
-            states = frozenset(State(word) for word in wanted) or None
-            limit = min(int(request.query_params.get("limit", LIST_LIMIT)), LIST_LIMIT)
+            states = frozenset(State(word) for word in asked.getlist("state")) or None
+            limit, skip = _number(asked.get("limit"), LIST_LIMIT), _number(asked.get("skip"), 0)
         except ValueError:
-            return _wrong("state is one of queued, held, relayed, failed, expired; limit is a number")
-        return JSONResponse(await desk.queue(states, limit))
+            return wrong(f"state is one of {_STATES}; limit and skip are whole numbers from 0 up")
+        return JSONResponse(await watch.desk.queue(states, min(limit, LIST_LIMIT), skip))
 
+    return queue
+
+
+def _number(said: str | None, default: int) -> int:
+    if said is None:
+        return default
+    if not (said.isascii() and said.isdigit()) or len(said) > 10 or int(said) > _MOST_SKIPPED:
+        raise ValueError(said)
+    return int(said)
+
+
+def _message(watch: Watch) -> Endpoint:
     async def message(request: Request) -> Response:
-        story = await desk.message(request.path_params["queue_id"])
-        return JSONResponse(story) if story else _wrong("no message has this id", 404)
+        story = await watch.desk.message(request.path_params["queue_id"])
+        return JSONResponse(story) if story else wrong("no message has this id", 404)
 
+    return message
+
+
+def _orders(watch: Watch) -> Endpoint:
     async def orders(request: Request) -> Response:
-        if int(request.headers.get("content-length") or 0) > MAX_ORDER:
-            return _wrong("the order is too long", 413)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            # a form of a foreign page can be sent without asking; JSON cannot
+            return wrong("an order is JSON: say Content-Type: application/json", 415)
         try:
-            asked = await request.json()
-            ids = asked.get("ids")
-            if ids is not None and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
-                raise BadOrder("ids is a list of queue ids, or null for all")
-            return JSONResponse(await desk.order(str(asked.get("action", "")), ids, str(asked.get("via") or "")))
-        except (BadOrder, ValueError, AttributeError) as error:
-            return _wrong(str(error))
+            asked = json.loads(await body_of(request))
+            return JSONResponse(await watch.desk.order(*_order(asked)))
+        except TooLong:
+            return wrong("the order is too long", 413)
+        except (BadOrder, ValueError, RecursionError) as error:
+            return wrong(str(error))
 
+    return orders
+
+
+def _order(asked: Any) -> tuple[str, list[str] | None, str]:
+    """Action, ids (None: all) and upstream.  Raises BadOrder."""
+    if not isinstance(asked, dict):
+        raise BadOrder('an order is an object: {"action": ..., "ids": [...], "via": ...}')
+    ids, via = asked.get("ids"), asked.get("via")
+    if ids is not None and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
+        raise BadOrder("ids is a list of queue ids, or null for all")
+    if not isinstance(via, str | None) or not isinstance(asked.get("action"), str):
+        raise BadOrder("action and via are words")
+    return asked["action"], ids, via or ""
+
+
+def _relay(watch: Watch) -> Endpoint:
     async def relay(_: Request) -> Response:
-        return JSONResponse({"version": __version__, "tally": await desk.tally(), **await status()})
+        return JSONResponse({"version": __version__, "tally": await watch.desk.tally(), **await watch.status()})
 
-    async def healthz(_: Request) -> Response:
-        return JSONResponse({"ok": True})
+    return relay
 
+
+def _part(watch: Watch, name: str) -> Endpoint:
+    async def part(_: Request) -> Response:
+        return JSONResponse({name: (await watch.status()).get(name, [])})
+
+    return part
+
+
+def _findings(watch: Watch) -> Endpoint:
+    async def findings(_: Request) -> Response:
+        return JSONResponse({"findings": watch.findings()})
+
+    return findings
+
+
+def _history(watch: Watch) -> Endpoint:
+    async def history(_: Request) -> Response:
+        return JSONResponse(await watch.desk.history())
+
+    return history
+
+
+async def _version(_: Request) -> Response:
+    return JSONResponse({"version": __version__})
+
+
+async def _healthz(_: Request) -> Response:
+    return JSONResponse({"ok": True})
+
+
+def _readyz(watch: Watch) -> Endpoint:
     async def readyz(_: Request) -> Response:
-        known = await status()
+        known = await watch.status()
         return JSONResponse({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)
 
-    return Starlette(
-        routes=[
-            Route("/api/queue", queue),
-            Route("/api/queue/{queue_id}", message),
-            Route("/api/orders", orders, methods=["POST"]),
-            Route("/api/relay", relay),
-            Route("/healthz", healthz),
-            Route("/readyz", readyz),
-        ],
-        exception_handlers={HTTPException: _unknown},
-    )
+    return readyz
 
 
-async def _unknown(_: Request, error: Exception) -> Response:
+async def unknown(_: Request, error: Exception) -> Response:
+    """No such page, or no such method."""
     code = error.status_code if isinstance(error, HTTPException) else 500
-    return _wrong("there is no such page here" if code == 404 else str(error), code)
+    answer = wrong("there is no such page here" if code == 404 else str(error), code)
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
+    return answer
 
 
-def _wrong(why: str, code: int = 400) -> JSONResponse:
+def wrong(why: str, code: int = 400) -> JSONResponse:
     return JSONResponse({"error": why}, code)
-
-
-class _Quiet(uvicorn.Server):
-    """uvicorn without signal handlers (app.py has them) and without its ten wake-ups a second."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stopping = asyncio.Event()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def main_loop(self) -> None:
-        await self.stopping.wait()
-
-
-class Server:
-    """Serves one application on one socket until stopped."""
-
-    def __init__(self, application: Starlette, sock: socket.socket) -> None:
-        settings = uvicorn.Config(
-            application,
-            http="h11",
-            ws="none",
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=15,
-            timeout_graceful_shutdown=2,
-            limit_concurrency=50,
-        )
-        self._server, self._sock = _Quiet(settings), sock
-
-    async def serve(self) -> None:
-        await self._server.serve(sockets=[self._sock])
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._server.stopping.set()

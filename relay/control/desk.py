@@ -1,15 +1,18 @@
 """What one can ask of a relay and order it to do: the same for the API, the page and a command line without a daemon."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
-from relay.control.views import message_view, story_view, tally_view
+from relay.control.views import history_view, message_view, story_view, tally_view
 from relay.spool.contract import Spool
 from relay.spool.entry import QUEUE_ID, Action, Order, State
 
 LIST_LIMIT = 20_000
+HOUR = timedelta(hours=1)
+HISTORY = timedelta(days=7)
+HISTORY_FRESH = timedelta(minutes=1)
 
 
 class BadOrder(ValueError):
@@ -23,10 +26,33 @@ class Desk:
         self, spool: Spool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[], None]
     ) -> None:
         self._spool, self._now, self._known, self._wake = spool, now, known, wake
+        self._history: dict[str, Any] | None = None
+        self._history_at = datetime.min.replace(tzinfo=UTC)
 
-    async def queue(self, states: frozenset[State] | None, limit: int = LIST_LIMIT) -> dict[str, Any]:
-        stored = await self._spool.entries(states, limit)
+    @property
+    def upstreams(self) -> list[str]:
+        """Names that a release may go by."""
+        return sorted(self._known())
+
+    async def queue(self, states: frozenset[State] | None, limit: int = LIST_LIMIT, skip: int = 0) -> dict[str, Any]:
+        stored = await self._spool.entries(states, limit, skip=skip)
         return {"messages": [message_view(one) for one in stored]}
+
+    async def stories(self, states: frozenset[State] | None, limit: int, skip: int = 0) -> list[dict[str, Any]]:
+        """Messages with their trails, the newest first."""
+        stored = await self._spool.entries(states, limit, newest=True, skip=skip, trail=True)
+        return [story_view(one) for one in reversed(stored)]
+
+    async def history(self) -> dict[str, Any]:
+        """Per hour of the last seven days how much was relayed, deferred and failed; at most a minute old."""
+        now = self._now()
+        if self._history is None or not timedelta() <= now - self._history_at < HISTORY_FRESH:
+            since = now.replace(minute=0, second=0, microsecond=0) - HISTORY + HOUR
+            counted = await self._spool.history(since, HOUR)
+            hours = [since + number * HOUR for number in range(HISTORY // HOUR)]
+            self._history = {"hours": [history_view(hour, counted) for hour in hours]}
+            self._history_at = now
+        return self._history
 
     async def message(self, queue_id: str) -> dict[str, Any] | None:
         if not QUEUE_ID.match(queue_id):

@@ -1,0 +1,206 @@
+"""Who may look at the page over TCP, and what their browser is told: Host, password, Origin, headers.
+
+The UNIX socket has none of this: the file's mode decides there.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+FORM_COOKIE = "relay_form"
+TRIES = 10
+"""Wrong passwords of one client within `TRY_SECONDS`; after that even the right one is not looked at for a while."""
+TRY_SECONDS = 300.0
+_CLIENTS = 2000
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_LOCAL_DOMAINS = ("localhost", "local", "lan", "internal", "home.arpa")
+
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",  # `no-referrer` would make browsers send `Origin: null` with our own forms
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """`password` "" asks for none.  `names` are host names of ours.
+
+    `user_header` is the header by which a reverse proxy at an address within `proxies` names who has logged in.
+    """
+
+    password: str = field(default="", repr=False)
+    names: frozenset[str] = frozenset()
+    user_header: str = ""
+    proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+
+class Guard:
+    """ASGI middleware.  `clock` counts seconds, for the limit on wrong passwords."""
+
+    def __init__(self, app: ASGIApp, rules: AccessRules, clock: Callable[[], float] = time.monotonic) -> None:
+        self._app, self._rules, self._clock = app, rules, clock
+        self._wrong: dict[str, deque[float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dressed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = {name for name, _ in message["headers"]}
+                dress = ((name.encode(), value.encode()) for name, value in HEADERS.items())
+                message["headers"] = [*message["headers"], *(pair for pair in dress if pair[0] not in given)]
+            await send(message)
+
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, dressed)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if scope["path"] == "/healthz" and scope["method"] in _SAFE:
+            return None
+        return self._misled(headers) or self._unknown(scope, headers) or self._foreign(scope["method"], headers)
+
+    def _misled(self, headers: Headers) -> Response | None:
+        """DNS rebinding: a foreign name that points at us makes a browser think that a foreign page is ours."""
+        hosts = headers.getlist("host")
+        if len(hosts) == 1 and is_our_name(hosts[0], self._rules.names):
+            return None
+        return _refuse(400, "This is not a name of this relay. Use its address, or add the name to web.hosts.")
+
+    def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
+        client = _client(scope)
+        if not self._rules.password and not self._rules.user_header:
+            return None
+        if self._named_by_proxy(client, headers):
+            return None
+        if self._tired(client):
+            return _refuse(429, "Too many wrong passwords; wait a few minutes.", {"retry-after": str(int(TRY_SECONDS))})
+        given = headers.get("authorization")
+        if given is not None and self._rules.password:
+            if _password_fits(given, self._rules.password):
+                self._wrong.pop(_flock(client), None)
+                return None
+            self._count(client)
+        return _refuse(401, "A password is needed.", {"www-authenticate": 'Basic realm="relay", charset="UTF-8"'})
+
+    def _named_by_proxy(self, client: str, headers: Headers) -> bool:
+        if not self._rules.user_header or not headers.get(self._rules.user_header, "").strip():
+            return False
+        try:
+            address = ipaddress.ip_address(client)
+        except ValueError:
+            return False
+        return any(address in network for network in self._rules.proxies)
+
+    def _foreign(self, method: str, headers: Headers) -> Response | None:
+        """Orders come from our own pages or from programs; a browser always says which page sends it."""
+        if method in _SAFE:
+            return None
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "")
+        own = origin is None or urlsplit(origin).netloc.lower() in (headers["host"].lower(), *self._rules.names)
+        if own and site in ("", "same-origin", "none"):
+            return None
+        return _refuse(403, "Orders are taken from this relay's own pages only.")
+
+    def _tired(self, client: str) -> bool:
+        times = self._wrong.get(_flock(client))
+        while times and times[0] <= self._clock() - TRY_SECONDS:
+            times.popleft()
+        return bool(times) and len(times or ()) >= TRIES
+
+    def _count(self, client: str) -> None:
+        key = _flock(client)
+        times = self._wrong.pop(key, None) or deque(maxlen=TRIES)
+        self._wrong[key] = times
+        times.append(self._clock())
+        if len(self._wrong) > _CLIENTS:
+            del self._wrong[next(iter(self._wrong))]
+
+
+class FormSeal:
+    """CSRF tokens: a form carries the seal of the cookie that its page came with.  The key lives as long as the process."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+
+    @staticmethod
+    def new_cookie() -> str:
+        return secrets.token_urlsafe(18)
+
+    def token(self, cookie: str) -> str:
+        return hmac.new(self._key, cookie.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def fits(self, cookie: str | None, token: str) -> bool:
+        return bool(cookie) and hmac.compare_digest(self.token(cookie or "").encode(), token.encode("utf-8", "replace"))
+
+
+def is_our_name(host: str, names: frozenset[str]) -> bool:
+    """Whether a Host header names this relay: an IP address, a name that no foreign DNS can give, or one of `names`."""
+    name = host.lower()
+    if name.startswith("["):
+        name, _, port = name[1:].partition("]")
+        port = port.removeprefix(":")
+    else:
+        name, _, port = name.partition(":")
+    if port and not (port.isascii() and port.isdigit()):
+        return False
+    name = name.removesuffix(".")
+    if "." not in name or name in names or _is_address(name):
+        return bool(name)  # a name without a dot is the LAN's: no public zone can give it an address
+    return any(name == one or name.endswith("." + one) for one in _LOCAL_DOMAINS)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _password_fits(given: str, password: str) -> bool:
+    scheme, _, coded = given.partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        said = base64.b64decode(coded.strip(), validate=True).partition(b":")[2]
+    except (binascii.Error, ValueError):
+        return False
+    wanted = password.encode("utf-8", "surrogateescape")
+    return hmac.compare_digest(said, wanted)
+
+
+def _client(scope: Scope) -> str:
+    peer: Any = scope.get("client")
+    return str(peer[0]).removeprefix("::ffff:") if peer else ""
+
+
+def _flock(client: str) -> str:
+    """Who is counted together: one IPv4 address, or the /64 that an IPv6 host can choose its addresses from."""
+    if ":" not in client:
+        return client
+    return str(ipaddress.ip_network((client.partition("%")[0], 64), strict=False))
+
+
+def _refuse(code: int, why: str, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(why + "\n", code, headers)

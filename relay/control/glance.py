@@ -1,0 +1,67 @@
+"""How the relay is, at a glance: one level and a few sentences, by key, for page and person.  Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A text of texts.py with its values, or with `key` "" the words as they are."""
+
+    key: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """`level`: well, look (somebody should), trouble (mail is not taken)."""
+
+    level: str
+    sentences: tuple[Sentence, ...]
+
+
+def glance(
+    status: Mapping[str, Any], tally: Mapping[str, Any], relayed_day: int, findings: Sequence[Mapping[str, Any]]
+) -> Glance:
+    """`relayed_day`: what went out in the last 24 hours."""
+    wrong = [*_upstreams(status), *_silent(status), *_failed(tally), *_findings(findings)]
+    trouble = [Sentence("", words=str(why)) for why in status["why"]]
+    level = "trouble" if trouble else "look" if wrong else "well"
+    return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
+
+
+def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:
+    sentences = []
+    for one in status["upstreams"]:
+        if one["resting_until"]:
+            sentences.append(Sentence("resting", {"name": one["name"], "until": one["resting_until"]}))
+        if one.get("login_refused"):
+            sentences.append(Sentence("login_refused", {"name": one["name"]}))
+    return sentences
+
+
+def _silent(status: Mapping[str, Any]) -> list[Sentence]:
+    found = [one for one in status.get("expected", ()) if one["silent"]]
+    return [Sentence("silent", {"name": one["name"], "since": one["since"]}) for one in found]
+
+
+def _failed(tally: Mapping[str, Any]) -> list[Sentence]:
+    states = tally["recipients"]
+    failed = states.get("failed", 0) + states.get("expired", 0)
+    return [Sentence("some_failed", {"n": failed})] if failed else []
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[Sentence]:
+    problems = sum(one.get("grade") == "problem" for one in findings)
+    return [Sentence("findings_bad", {"n": problems})] if problems else []
+
+
+def _calm(tally: Mapping[str, Any], relayed_day: int) -> list[Sentence]:
+    held, waiting = tally["recipients"].get("held", 0), tally["unfinished"]
+    return [
+        Sentence("relayed_day", {"n": relayed_day}) if relayed_day else Sentence("quiet"),
+        Sentence("some_wait", {"n": waiting}) if waiting else Sentence("none_waits"),
+        *([Sentence("some_held", {"n": held})] if held else []),
+    ]

@@ -1,0 +1,135 @@
+"""The relay in numbers, for Prometheus: OpenMetrics with few labels, never an address.
+
+Only upstreams' names, events and states are labels, so a year of mail makes no more time series than a day.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from relay import __version__, events
+from relay.control.watch import Watch
+
+if TYPE_CHECKING:
+    from prometheus_client.core import HistogramMetricFamily
+    from prometheus_client.metrics_core import Metric
+
+_OUTCOMES = ("relayed", "deferred", "failed")
+_OPEN = "application/openmetrics-text"
+
+
+def metrics_route(watch: Watch) -> Route:
+    async def metrics(request: Request) -> Response:
+        from prometheus_client import exposition, openmetrics
+
+        status, tally = await watch.status(), await watch.desk.tally()
+        numbers = _Numbers(list(families(status, tally, watch.now().timestamp())))
+        if _OPEN in request.headers.get("accept", ""):
+            text = openmetrics.exposition.generate_latest(numbers)  # type: ignore[no-untyped-call]
+            kind = openmetrics.exposition.CONTENT_TYPE_LATEST
+        else:
+            text, kind = exposition.generate_latest(numbers), exposition.CONTENT_TYPE_LATEST
+        return Response(text, headers={"content-type": kind})
+
+    return Route("/metrics", metrics)
+
+
+class _Numbers:
+    """As much of a registry as the writers ask for: what was collected, once."""
+
+    def __init__(self, found: list["Metric"]) -> None:
+        self._found = found
+
+    def collect(self) -> list["Metric"]:
+        return self._found
+
+
+def families(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> Iterator["Metric"]:
+    """Every family of metrics, made from what is known now (seconds since 1970)."""
+    yield from _counters()
+    yield from _spool(status, tally, now)
+    yield from _upstreams(status)
+    yield from _durations()
+
+
+def _counters() -> Iterator["Metric"]:
+    from prometheus_client.core import CounterMetricFamily, InfoMetricFamily
+
+    yield InfoMetricFamily("relay_build", "The version that runs", value={"version": __version__})
+    happened = CounterMetricFamily("relay_events", "What happened since the start", labels=["event"])
+    outcomes = CounterMetricFamily("relay_attempts", "Recipients tried, by outcome", labels=["upstream", "outcome"])
+    counts = dict(events.counts)
+    for event in sorted(events.EVENTS):
+        happened.add_metric([event], sum(count for (name, _), count in counts.items() if name == event))
+    for (event, upstream), count in sorted(counts.items()):
+        if upstream and event in (*_OUTCOMES, "expired"):
+            outcomes.add_metric([upstream, event], count)
+    yield happened
+    yield outcomes
+
+
+def _spool(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> Iterator["Metric"]:
+    from datetime import datetime
+
+    from prometheus_client.core import GaugeMetricFamily
+
+    def gauge(name: str, text: str, value: float) -> "Metric":
+        return GaugeMetricFamily(f"relay_{name}", text, value=value)
+
+    recipients = GaugeMetricFamily("relay_recipients", "Recipients in the spool, by state", labels=["state"])
+    for state, count in tally["recipients"].items():
+        recipients.add_metric([state], count)
+    oldest = now - datetime.fromisoformat(tally["oldest"]).timestamp() if tally["oldest"] else 0.0
+    yield recipients
+    yield gauge("queue_messages", "Messages whose fate is open", tally["unfinished"])
+    yield gauge("queue_oldest_age_seconds", "Age of the oldest of them", max(oldest, 0.0))
+    yield gauge("spool_bytes", "Octets in use in the spool", tally["size"])
+    yield gauge("spool_room_bytes", "Octets that may still be accepted", max(tally["room"], 0))
+    if "free" in status:
+        yield gauge("disk_free_bytes", "Octets free on the spool's file system", status["free"])
+    yield gauge("connections", "Clients that are connected to a listener now", status.get("connections", 0))
+    yield gauge("ready", "1 if mail is accepted", float(status["ready"]))
+    expected = GaugeMetricFamily("relay_device_silent", "1 if a device that should mail has gone quiet", labels=["device"])
+    for one in status.get("expected", ()):
+        expected.add_metric([one["name"]], float(one["silent"]))
+    yield expected
+
+
+def _upstreams(status: Mapping[str, Any]) -> Iterator["Metric"]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    def family(name: str, text: str) -> "GaugeMetricFamily":
+        return GaugeMetricFamily(f"relay_upstream_{name}", text, labels=["upstream"])
+
+    up, login = family("up", "1 unless it rests after trouble"), family("login_ok", "0 if it refuses our login")
+    sent, busy = family("sent_today", "Messages it took this day (UTC)"), family("in_flight", "Transactions under way")
+    token = family("token_expiry_timestamp_seconds", "When the access token ends")
+    for one in status["upstreams"]:
+        name = [one["name"]]
+        if " " in one["name"]:
+            continue  # `mx DOMAIN`: direct delivery meets as many domains as there are
+        up.add_metric(name, float(not one["resting_until"]))
+        login.add_metric(name, float(not one.get("login_refused")))
+        sent.add_metric(name, one["sent_today"])
+        busy.add_metric(name, one["in_flight"])
+        if one.get("token_expires"):
+            token.add_metric(name, one["token_expires"])
+    yield from (up, login, sent, busy, token)
+
+
+def _durations() -> Iterator["Metric"]:
+    yield _histogram("accepting", "relay_accept_seconds", "From the end of a message to its safe place on disk")
+    yield _histogram("relaying", "relay_relay_seconds", "From acceptance to the upstream's 250")
+
+
+def _histogram(what: str, name: str, text: str) -> "HistogramMetricFamily":
+    from prometheus_client.core import HistogramMetricFamily
+
+    counted = itertools.accumulate(events.durations.get(what, [0] * (len(events.BUCKETS) + 1)))
+    bounds = [*(str(float(bound)) for bound in events.BUCKETS), "+Inf"]
+    buckets = list(zip(bounds, counted, strict=True))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=events.microseconds[what] / 1_000_000)

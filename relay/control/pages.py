@@ -1,0 +1,243 @@
+"""The pages: stories and numbers to HTML by templates/ (Jinja2, everything escaped)."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from relay import __version__
+from relay.control import graph, way
+from relay.control.access import FORM_COOKIE, FormSeal
+from relay.control.api import TooLong, body_of
+from relay.control.desk import BadOrder
+from relay.control.glance import Sentence, glance
+from relay.control.texts import Texts, language_of
+from relay.control.watch import Watch
+from relay.spool.entry import State
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+LATEST = 12
+PER_PAGE = 50
+_HERE = Path(__file__).parent
+_BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[a-z0-9=&]{0,60})?)?\Z")
+_DONE = frozenset({"retry", "hold", "release", "remove", "none"})
+
+
+def page_routes(pages: "Pages") -> list[Route]:
+    return [
+        Route("/", pages.home),
+        Route("/messages", pages.messages),
+        Route("/messages/{queue_id}", pages.message),
+        Route("/orders", pages.order, methods=["POST"]),
+        Route("/static/{name}", _static),
+    ]
+
+
+class Pages:
+    """One method for each page; all are complete without JavaScript."""
+
+    def __init__(self, watch: Watch, hostname: Callable[[], str]) -> None:
+        self._watch, self._desk, self._hostname, self._seal = watch, watch.desk, hostname, FormSeal()
+
+    async def home(self, request: Request) -> Response:
+        status, tally = await self._watch.status(), await self._desk.tally()
+        hours, findings = (await self._desk.history())["hours"], self._watch.findings()
+        relayed_day = sum(hour["relayed"] for hour in hours[-24:])
+        return self._page(
+            request,
+            "home.html",
+            status=status,
+            tally=tally,
+            relayed_day=relayed_day,
+            glance=glance(status, tally, relayed_day, findings),
+            graph=graph.draw(hours, None),
+            stories=await self._desk.stories(None, LATEST),
+            findings=findings,
+        )
+
+    async def messages(self, request: Request) -> Response:
+        wanted, skip = request.query_params.get("state", ""), request.query_params.get("skip", "0")
+        known = {state.value for state in State}
+        states = frozenset({State(wanted)}) if wanted in known else None
+        first = min(int(skip), 10**9) if skip.isascii() and skip.isdigit() and len(skip) < 12 else 0
+        found = await self._desk.stories(states, PER_PAGE + 1, first)
+        return self._page(
+            request,
+            "messages.html",
+            stories=found[:PER_PAGE],
+            more=len(found) > PER_PAGE,
+            skip=first,
+            per_page=PER_PAGE,
+            state=wanted if states else "",
+            states=[state.value for state in State],
+            tally=await self._desk.tally(),
+        )
+
+    async def message(self, request: Request) -> Response:
+        story = await self._desk.message(request.path_params["queue_id"])
+        if story is None:
+            return self._page(request, "error.html", 404, key="gone")
+        states = {recipient["state"] for recipient in story["recipients"]}
+        return self._page(
+            request,
+            "message.html",
+            story=story,
+            states=states,
+            repairs=way.repairs_of(story["trail"]),
+            upstreams=self._desk.upstreams,
+        )
+
+    async def order(self, request: Request) -> Response:
+        """Carries an order out, then sends the browser back to where it was: reloading orders nothing twice."""
+        try:
+            asked = parse_qs((await body_of(request)).decode("utf-8", "replace"), max_num_fields=1000)
+        except (TooLong, ValueError):
+            return self._page(request, "error.html", 413, key="bad_order")
+        if not self._seal.fits(request.cookies.get(FORM_COOKIE), _one(asked, "form")):
+            return self._page(request, "error.html", 403, key="stale_form")
+        action, ids = _one(asked, "action"), asked.get("id", [])
+        everything = not ids and _one(asked, "all") == "yes" and action == "retry"
+        if not ids and not everything:
+            return self._back(asked, "none", 0)
+        try:
+            done = await self._desk.order(
+                action, None if everything else ids, _one(asked, "via") if action == "release" else ""
+            )
+        except BadOrder:
+            return self._page(request, "error.html", 400, key="bad_order")
+        return self._back(asked, action if done["applied"] else "none", done["applied"])
+
+    @staticmethod
+    def _back(asked: Mapping[str, list[str]], done: str, number: int) -> Response:
+        back = _one(asked, "back")
+        back = back if _BACK.match(back) else "/"
+        if done == "remove" and back.startswith("/messages/"):
+            back = "/messages"
+        return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}", 303)
+
+    def missing(self, request: Request, error: Exception) -> Response:
+        code = error.status_code if isinstance(error, HTTPException) else 500
+        answer = self._page(request, "error.html", code, key="not_found" if code == 404 else "bad_order")
+        if isinstance(error, HTTPException) and error.headers:
+            answer.headers.update(error.headers)
+        return answer
+
+    def _page(self, request: Request, template: str, code: int = 200, **values: Any) -> Response:
+        cookie, t = request.cookies.get(FORM_COOKIE), Texts(language_of(request.headers.get("accept-language", "")))
+        fresh = cookie or self._seal.new_cookie()
+        html = (
+            _environment()
+            .get_template(template)
+            .render(
+                t=t,
+                show=Show(t, self._watch.now()),
+                path=request.url.path,
+                hostname=self._hostname(),
+                version=__version__,
+                form=self._seal.token(fresh),
+                done=self._done(request, t),
+                style=_stamp("page.css"),
+                script=_stamp("page.js"),
+                **values,
+            )
+        )
+        answer = HTMLResponse(html, code, {"vary": "Accept-Language", "content-language": t.language})
+        if not cookie:
+            answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
+        return answer
+
+    @staticmethod
+    def _done(request: Request, t: Texts) -> str:
+        done, number = request.query_params.get("done", ""), request.query_params.get("n", "")
+        if done not in _DONE or not (number.isascii() and number.isdigit() and len(number) < 7):
+            return ""
+        return t(f"done_{done}", n=int(number))
+
+
+class Show:
+    """Values as people read them, in the language of `t` and the zone of this machine."""
+
+    def __init__(self, t: Texts, now: datetime) -> None:
+        self._t, self._now = t, now
+        self.way_of, self.worst, self.advice, self.repairs = way.way_of, way.worst_state, way.advice_of, way.repairs_of
+
+    def ago(self, stamp: str) -> str:
+        return self._t.ago(datetime.fromisoformat(stamp), self._now)
+
+    @staticmethod
+    def clock(stamp: str) -> str:
+        return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+    @staticmethod
+    def hour(stamp: str) -> str:
+        return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S")
+
+    def span(self, seconds: float) -> str:
+        return self._t.span(timedelta(seconds=seconds))
+
+    @staticmethod
+    def size(octets: int) -> str:
+        for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+            if octets >= scale:
+                return f"{octets / scale:.1f} {unit}"
+        return f"{max(octets, 0)} B"
+
+    def said(self, sentence: Sentence) -> str:
+        if not sentence.key:
+            return sentence.words
+        moments = {name: self.ago(value) for name, value in sentence.values.items() if name == "since"}
+        moments |= {name: self.hour(value)[:5] for name, value in sentence.values.items() if name == "until"}
+        return self._t(sentence.key, **{**sentence.values, **moments})
+
+
+def _one(asked: Mapping[str, list[str]], name: str) -> str:
+    return asked.get(name, [""])[0]
+
+
+@cache
+def _environment() -> "Environment":
+    """Made for the first page: who never looks does not pay for the template engine."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    return Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+_KINDS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+
+
+@cache
+def _file(name: str) -> bytes:
+    return (_HERE / "static" / name).read_bytes()
+
+
+@cache
+def _stamp(name: str) -> str:
+    import hashlib
+
+    return f"/static/{name}?{hashlib.sha256(_file(name)).hexdigest()[:12]}"
+
+
+async def _static(request: Request) -> Response:
+    """Three files by name, so no path can lead anywhere else."""
+    name = request.path_params["name"]
+    if name not in _KINDS:
+        raise HTTPException(404)
+    age = "public, max-age=31536000, immutable" if request.url.query else "no-cache"
+    return Response(_file(name), media_type=_KINDS[name], headers={"cache-control": age})

@@ -1,0 +1,27 @@
+"""What answers on web.address: the pages, the API and the metrics behind one guard."""
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from relay.control.access import AccessRules, Guard
+from relay.control.api import api_routes, unknown
+from relay.control.metrics import metrics_route
+from relay.control.pages import Pages, page_routes
+from relay.control.watch import Watch
+
+
+def make_site(watch: Watch, hostname: Callable[[], str], rules: AccessRules) -> ASGIApp:
+    pages = Pages(watch, hostname)
+
+    async def missing(request: Request, error: Exception) -> Response:
+        if request.url.path.startswith("/api/"):
+            return await unknown(request, error)
+        return pages.missing(request, error)
+
+    routes = [*page_routes(pages), *api_routes(watch), metrics_route(watch)]
+    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: missing}), rules)

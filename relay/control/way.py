@@ -1,0 +1,82 @@
+"""The way of one message as stations on a line: device, relay, repairs, upstreams, recipients.  Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+_WORST = ("failed", "expired", "held", "queued", "relayed")
+_MOST = 4  # upstreams that are drawn, the last ones
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """`kind` device, relay, mended, upstream or people; `state` done, waits, failed, held; `count` attempts or repairs.
+
+    `name` and `note` are somebody's own words ("" where the page has words for it).
+    """
+
+    kind: str
+    state: str
+    name: str = ""
+    note: str = ""
+    count: int = 1
+
+
+def way_of(story: Mapping[str, Any]) -> list[Station]:
+    """Drawn from the story that `queue show --json` tells."""
+    stations = [_device(story), Station("relay", "done", note=str(story["accepted_at"]))]
+    if mended := repairs_of(story["trail"]):
+        stations.append(Station("mended", "done", count=len(mended)))
+    stations += _upstreams(story["trail"])[-_MOST:]
+    return [*stations, _people(story["recipients"])]
+
+
+def worst_state(recipients: Sequence[Mapping[str, Any]]) -> str:
+    """The state that a person should know of first."""
+    states = {recipient["state"] for recipient in recipients}
+    return next((state for state in _WORST if state in states), "queued")
+
+
+def repairs_of(trail: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every repair once, in the order in which they were first made."""
+    texts = (text for line in trail if line["event"] == "repaired" for text in str(line["text"]).split("; "))
+    return list(dict.fromkeys(texts))
+
+
+def advice_of(trail: Sequence[Mapping[str, Any]]) -> str:
+    """The last advice, unless everything went well after it."""
+    last = [line for line in trail if line["event"] in ("advised", "relayed")]
+    return str(last[-1]["text"]) if last and last[-1]["event"] == "advised" else ""
+
+
+def _device(story: Mapping[str, Any]) -> Station:
+    origin = story["origin"]
+    if story["notice"]:
+        return Station("notice", "done")
+    return Station("device", "done", name=origin["helo"] or origin["client"], note=origin["client"] if origin["helo"] else "")
+
+
+def _upstreams(trail: Sequence[Mapping[str, Any]]) -> list[Station]:
+    """Who was asked, and what came of it last; the same one asked again is one station."""
+    stations: list[Station] = []
+    for line in trail:
+        if line["event"] not in ("tried", "relayed") or "code" not in line:
+            continue
+        name = str(line["upstream"])
+        words = f"{line['code']} {line['status']}".strip() if line["code"] else str(line["said"])
+        this = Station("upstream", "done" if line["event"] == "relayed" else _blame(line["code"]), name, words)
+        if stations and stations[-1].name == name:
+            this = replace(this, count=stations.pop().count + 1)
+        stations.append(this)
+    return stations
+
+
+def _blame(code: int) -> str:
+    return "failed" if code >= 500 else "waits"
+
+
+def _people(recipients: Sequence[Mapping[str, Any]]) -> Station:
+    worst = worst_state(recipients)
+    state = {"relayed": "done", "queued": "waits", "held": "held"}.get(worst, "failed")
+    name = str(recipients[0]["address"]) if len(recipients) == 1 else ""
+    return Station("people", state, name, worst, len(recipients))
