@@ -104,7 +104,8 @@ def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
             provider=provider,
             client_id=oauth.get("client_id", scalars.text, ""),
             client_secret=oauth.secret("client_secret", "a secret"),
-            tenant=oauth.get("tenant", _tenant, ""),
+            # an application for personal accounts only is not found under `common`
+            tenant=oauth.get("tenant", _tenant, "consumers" if preset and preset.key == "outlook.com" else ""),
             refresh_token_file=oauth.file("refresh_token_file", must_exist=False),
             token_url=oauth.get("token_url", hosts.endpoint, ""),
             device_url=oauth.get("device_url", hosts.endpoint, ""),

@@ -10,10 +10,12 @@ from functools import cache, lru_cache
 from relay.mail.reply import Answer, Stage
 from relay.outbound import refusals_mail as mail
 from relay.outbound.refusals import LOGINS, SENDERS, SILENCES, Deed, Refusal
+from relay.outbound.refusals_oauth import TOKENS
 from relay.upstream.settings import Upstream
 
 REFUSALS: tuple[Refusal, ...] = (
     *SILENCES,
+    *TOKENS,
     *LOGINS,
     *SENDERS,
     *mail.LINES,

@@ -9,8 +9,8 @@ from relay.upstream.token_requests import Denied
 _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("AADSTS53003", "AADSTS530036", "AADSTS50097", "AADSTS53000"),
-        "The organisation's Conditional Access forbids this way of logging in: use `--flow code` on a computer that it manages, "
-        "or ask the administrator for an exception.",
+        "The organisation's Conditional Access forbids this way of logging in: use `--flow code` on a computer that it "
+        "manages, or ask the administrator for an exception.",
     ),
     (
         ("AADSTS65001", "AADSTS90094", "AADSTS65004", "consent_required"),
@@ -72,5 +72,5 @@ def cure_for(denied: Denied) -> str:
 
 def _stands_in(mark: str, said: str) -> bool:
     """As a whole number or word: AADSTS70008 is not AADSTS700082."""
-    before, found, after = said.partition(mark)
+    _, found, after = said.partition(mark)
     return bool(found) and not after[:1].isalnum()
