@@ -35,10 +35,12 @@ def glance(
 def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:
     sentences = []
     for one in status["upstreams"]:
+        login = one.get("login_refused")
         if one["resting_until"]:
-            sentences.append(Sentence("resting", {"name": one["name"], "until": one["resting_until"]}))
-        if one.get("login_refused"):
-            sentences.append(Sentence("login_refused", {"name": one["name"]}))
+            key = "login_refused" if login else "resting"
+            sentences.append(Sentence(key, {"name": one["name"], "until": one["resting_until"]}))
+        elif login:
+            sentences.append(Sentence("login_refused_before", {"name": one["name"]}))
     return sentences
 
 

@@ -30,7 +30,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{n}件の宛先に届きませんでした。",
     ),
     "resting": ("{name} is in trouble and rests until {until}.", "{name} は問題があり、{until} まで休止中です。"),
-    "login_refused": ("{name} refuses our login.", "{name} がログインを拒否しています。"),
+    "login_refused": (
+        "{name} refuses our login and is left alone until {until}.",
+        "{name} がログインを拒否したため、{until} まで休止中です。",
+    ),
+    "login_refused_before": ("{name} refused our login.", "{name} がログインを拒否しました。"),
     "silent": ("{name} has not sent anything since {since}.", "{name} は {since} から送信していません。"),
     "findings_bad": ("The doctor found {n} problem.|The doctor found {n} problems.", "診断で{n}件の問題が見つかりました。"),
     # numbers
