@@ -100,6 +100,8 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
     listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired"])
     act("show", "one message with its whole way").add_argument("id")
+    export = act("export", "save what can be read of the spool as files, when it is damaged")
+    export.add_argument("directory", metavar="DIRECTORY")
     for name, what in (
         ("retry", "try again now"),
         ("hold", "keep messages back until they are released"),

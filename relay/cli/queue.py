@@ -11,6 +11,10 @@ WAITING = ("queued", "held")
 
 
 def call(asked: argparse.Namespace) -> int:
+    if asked.act == "export":
+        from relay.cli.export import export
+
+        return export(asked)
     config = configured(asked)
     try:
         desk = reach(config.spool, frozenset(config.upstreams) | {"mx"})

@@ -18,6 +18,8 @@ MIGRATIONS = ("schema.sql",)
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB", "SQLITE_NOTADB")
+_CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
 _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full disk, whatever SQLite calls it
 
 
@@ -27,7 +29,15 @@ def translate(error: sqlite3.Error, path: Path) -> SpoolFull | SpoolBroken:
     maybe_full = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and 0 <= free_octets(path) < _FULL_BELOW
     if name.startswith("SQLITE_FULL") or maybe_full:
         return SpoolFull(f"the disk of {path} is full")
-    return SpoolBroken(f"{path}: {error} ({name})")
+    return damaged(path, f"{error} ({name})") if name in _DAMAGED else SpoolBroken(f"{path}: {error} ({name})")
+
+
+def damaged(path: Path, what: str) -> SpoolBroken:
+    """The file is not what we wrote; the text says what to do."""
+    return SpoolBroken(
+        f"{path} is damaged: {what}. Stop the relay, save what can be read with `relay queue export DIRECTORY`,"
+        f" move {path.name}* out of the way, and start again with an empty spool; then look after the disk"
+    )
 
 
 @contextmanager
@@ -86,6 +96,16 @@ def prepare(path: Path) -> None:
             if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
                 raise SpoolBroken(f"{path}: this file system cannot keep a write-ahead log (a network share?)")
             _migrate(db)
+            _examine(db, path)
+
+
+def _examine(db: sqlite3.Connection, path: Path) -> None:
+    """Rather no start than a start that loses what could still be saved.  Raises SpoolBroken."""
+    whole = path.stat().st_size < _CHECKED_WHOLE
+    for table in ("",) if whole else ("(message)", "(recipient)", "(trail)", "(notice)"):
+        (found,) = db.execute(f"PRAGMA quick_check{table}").fetchone()
+        if found != "ok":
+            raise damaged(path, " ".join(found.split()))
 
 
 def _make_file(path: Path) -> None:

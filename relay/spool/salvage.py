@@ -1,0 +1,169 @@
+"""Saves what can be read of a damaged spool: every message as a file of its own, whatever is broken beside it.
+
+Works on a copy; the spool itself is only read.  The order of trust: the file as it is, then with the first page (where
+SQLite keeps the way to everything) taken from a new spool, since tables lie at the same place in each.
+"""
+
+import hashlib
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.spool import looking
+from relay.spool.contract import SpoolBroken
+from relay.spool.entry import StoredEntry
+from relay.spool.medium import Lock, prepare
+from relay.spool.rows import BLOCK, row_entry
+
+_PAGE = 4096
+_GAPS = 1_000_000  # ids that are tried one by one where the tables cannot be walked through
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One message: what is known of it (None: its row cannot be read), its file ("" if there is no content), what is amiss."""
+
+    name: str
+    stored: StoredEntry | None
+    file: str
+    amiss: str
+
+
+def save(spool: Path, directory: Path) -> list[Saved]:
+    """Writes every message that still has content to `directory` (made, 0700; the files 0600).
+
+    Raises SpoolBroken if a relay runs on the spool, or nothing at all can be made of the file; OSError.
+    """
+    if not spool.exists():
+        raise SpoolBroken(f"{spool}: there is no such spool")
+    lock = Lock(spool)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (
+            tempfile.TemporaryDirectory(dir=directory, prefix=".copy-") as scratch,
+            closing(_opened(spool, Path(scratch))) as db,
+        ):
+            return [_save_one(db, message, directory) for message in _messages(db)]
+    finally:
+        lock.let_go()
+
+
+# -- a copy that SQLite opens ---------------------------------------------------------------------------------------------
+
+
+def _opened(spool: Path, scratch: Path) -> sqlite3.Connection:
+    for attempt, (log, first_page) in enumerate(((True, False), (False, False), (True, True), (False, True))):
+        copy = scratch / f"{attempt}.db"
+        _copy(spool, copy)
+        if log and (old := Path(f"{spool}-wal")).exists():
+            _copy(old, Path(f"{copy}-wal"))
+        if first_page:
+            _give_first_page(copy, scratch / "new.db")
+        db = sqlite3.connect(copy, isolation_level=None)
+        try:
+            if db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('message', 'content')").fetchone() == (2,):
+                return db
+        except sqlite3.Error:
+            pass
+        db.close()
+    raise SpoolBroken(f"{spool}: nothing in it can be recognised as a spool")
+
+
+def _copy(old: Path, new: Path) -> None:
+    """Octet for octet; what the disk will not give becomes zeros."""
+    with old.open("rb", buffering=0) as source, new.open("wb") as target:
+        size = old.stat().st_size
+        for place in range(0, size, _PAGE):
+            source.seek(place)
+            block = b""
+            with suppress(OSError):
+                block = source.read(_PAGE)
+            target.write(block.ljust(min(_PAGE, size - place), b"\0"))
+
+
+def _give_first_page(copy: Path, new: Path) -> None:
+    if not new.exists():
+        prepare(new)
+    page = bytearray(new.read_bytes()[:_PAGE])
+    page[28:32] = (copy.stat().st_size // _PAGE).to_bytes(4, "big")  # pages in the file
+    page[32:40] = bytes(8)  # no free ones that we know of
+    with copy.open("r+b") as file:
+        file.write(page)
+
+
+# -- what is in it ----------------------------------------------------------------------------------------------------------
+
+
+def _messages(db: sqlite3.Connection) -> list[int]:
+    """The ids of all messages, and of content whose message cannot be read."""
+    found: set[int] = set()
+    for table, column in (("message", "id"), ("content", "message")):
+        for direction in ("ASC", "DESC"):  # from both ends, up to where it breaks
+            for way in (f"NOT INDEXED ORDER BY {table}.id", f"ORDER BY {column}"):
+                found |= set(_walked(db, f"SELECT {column} FROM {table} {way} {direction}"))  # noqa: S608 - our own names
+    if found and max(found) - min(found) < _GAPS:
+        missing = (number for number in range(min(found), max(found)) if number not in found)
+        found |= {number for number in missing if _walked(db, "SELECT 1 FROM message WHERE id = ?", number)}
+    return sorted(found)
+
+
+def _walked(db: sqlite3.Connection, query: str, *values: int) -> list[int]:
+    rows: list[int] = []
+    with suppress(sqlite3.Error):
+        for (value,) in db.execute(query, values):
+            rows.append(value)  # one by one: those before the break count
+    return rows
+
+
+def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> Saved:
+    stored, amiss = _described(db, message)
+    name = stored.entry.queue_id if stored else f"unknown-{message}"
+    octets = b"".join(_blocks(db, message))
+    if not octets and not _content_wanted(stored):
+        return Saved(name, stored, "", amiss)
+    if stored and stored.entry.digest and hashlib.sha256(octets).hexdigest() != stored.entry.digest:
+        amiss = f"{amiss}; {len(octets)} of {stored.entry.size} octets, not all as they were accepted".removeprefix("; ")
+    file = directory / f"{name}.{'partial.' if amiss else ''}eml"
+    file.touch(0o600)
+    file.write_bytes(octets)
+    return Saved(name, stored, file.name, amiss)
+
+
+def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None, str]:
+    try:
+        row = looking.message_row(db, message)
+    except (sqlite3.Error, IndexError):
+        return None, "sender and recipients cannot be read"
+    try:
+        recipients = looking.recipients(db, message)
+        entry = row_entry(row, tuple(recipient.address for recipient in recipients), ())
+    except (sqlite3.Error, ValueError, TypeError, KeyError):
+        return None, "sender and recipients cannot be read"
+    return StoredEntry(entry, recipients), "" if recipients else "its recipients cannot be read"
+
+
+def _content_wanted(stored: StoredEntry | None) -> bool:
+    return stored is None or not stored.recipients or any(not one.state.over for one in stored.recipients)
+
+
+def _blocks(db: sqlite3.Connection, message: int) -> Iterator[bytes]:
+    """The content's blocks in order, zeros for one that cannot be read between others."""
+    found = dict(_block_rows(db, message))
+    last = max(found, default=-1)
+    for number in range(last + 1):
+        yield found.get(number, bytes(BLOCK))
+
+
+def _block_rows(db: sqlite3.Connection, message: int) -> Iterable[tuple[int, bytes]]:
+    numbers = set(_walked(db, "SELECT seq FROM content WHERE message = ? ORDER BY seq", message))
+    numbers |= set(_walked(db, "SELECT seq FROM content NOT INDEXED WHERE message = ?", message))
+    for number in sorted(numbers):
+        for how in ("", "NOT INDEXED"):
+            with suppress(sqlite3.Error):
+                row = db.execute(f"SELECT data FROM content {how} WHERE message = ? AND seq = ?", (message, number)).fetchone()  # noqa: S608
+                if row:
+                    yield number, row[0]
+                    break
