@@ -186,8 +186,8 @@ class Attempt:
 
     @property
     def waits(self) -> bool:
-        """Whether some recipient was not tried because everybody it could go by rests."""
-        return any(course.over and course.why_not for course in self.courses.values())
+        """Whether some recipient is put off because somebody it could go by rests, or was just sent to rest."""
+        return any(course.over and (course.why_not or course.troubled) for course in self.courses.values())
 
     def settle(
         self, schedule: RetrySchedule, now: datetime, *, age: timedelta | None = None, notify: Address | None = None

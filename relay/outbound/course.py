@@ -73,6 +73,11 @@ class Course:
         return any(verdict.blame is Blame.UNCERTAIN for _, verdict in self.votes.values())
 
     @property
+    def troubled(self) -> bool:
+        """Whether it is put off, and an upstream's own trouble has a part in it."""
+        return self.fate is Fate.DEFERRED and any(verdict.blame.rests for _, verdict in self.votes.values())
+
+    @property
     def reason(self) -> tuple[str, Answer]:
         """The answer that explains the fate: of a deferral the last one that deferred, else the last one."""
         votes = [(name, answer) for name, (answer, verdict) in self.votes.items() if verdict.fate is self.fate]

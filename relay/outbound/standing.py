@@ -57,6 +57,7 @@ class Standing:
         self._sizes: dict[str, tuple[int, datetime]] = {}
         self._parked: dict[str, dict[str, None]] = defaultdict(dict)
         self._talking: dict[int, datetime] = {}
+        self._tickets: dict[int, str] = {}
         self._proven: set[str] = set()
         self._next = 0
 
@@ -64,9 +65,13 @@ class Standing:
         """Why this upstream should not be called for this message now; None if it may."""
         key = key_of(upstream.name, recipient)
         pause = self._rest(key, upstream, now) or self._quota(upstream, queue_id, now) or self._crowd(key, now)
-        if pause and len(self._parked[key]) < _PARKED:
-            self._parked[key][queue_id] = None
+        if pause:
+            self._park(key, queue_id)
         return pause
+
+    def _park(self, key: str, queue_id: str) -> None:
+        if len(self._parked[key]) < _PARKED:
+            self._parked[key][queue_id] = None
 
     def _rest(self, key: str, upstream: Upstream, now: datetime) -> Pause | None:
         trouble = self.health.of(key)
@@ -98,6 +103,7 @@ class Standing:
     def begin(self, step: Step, queue_id: str, now: datetime) -> int:
         """A conversation begins; the number to end it with."""
         self._next += 1
+        self._tickets[self._next] = queue_id
         for key in _keys(step):
             self._under_way[key][self._next] = now
         self.pace.begin(step.upstream.name, step.upstream.limits, now, queue_id)
@@ -122,7 +128,7 @@ class Standing:
         self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
     ) -> list[Rested | Woke]:
         """A conversation is over (without a report if it broke by a bug): what it teaches about the upstream."""
-        began = self._talking.pop(number, now)
+        began, queue_id = self._talking.pop(number, now), self._tickets.pop(number)
         for key in _keys(step):
             self._under_way[key].pop(number, None)
             if not self._under_way[key]:
@@ -132,10 +138,16 @@ class Standing:
         self.pace.end(step.upstream.name, now, relayed=relayed)
         if report and report.conversation.max_size and step.upstream.name != DIRECT:
             self._sizes[step.upstream.name] = (report.conversation.max_size, now)
-        return list(self._learn(step, answers, schedule, began, now))
+        return list(self._learn(step, answers, queue_id, schedule, began, now))
 
     def _learn(
-        self, step: Step, answers: Mapping[Address, Answer], schedule: RetrySchedule, began: datetime, now: datetime
+        self,
+        step: Step,
+        answers: Mapping[Address, Answer],
+        queue_id: str,
+        schedule: RetrySchedule,
+        began: datetime,
+        now: datetime,
     ) -> Iterator[Rested | Woke]:
         for key in _keys(step):
             said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
@@ -144,6 +156,7 @@ class Standing:
                 login = judge(bad).blame is Blame.LOGIN
                 trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login)
                 self._proven.discard(key)
+                self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:
                     yield Rested(key, trouble, bad)
                 continue

@@ -6,7 +6,7 @@ spool (SQLite)  -->  Runner  -->  Pools.submit  -->  ScriptedUpstream
 import asyncio
 import socket
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -321,6 +321,21 @@ async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
             world.runner.wake()
             await world.until(queue_id, State.RELAYED)
             assert len(isp.messages) == 1
+
+
+async def test_an_upstream_that_is_back_gets_at_once_what_it_missed(tmp_path):
+    """A message that was tried in vain and is to wait for half a minute goes as soon as another one gets through."""
+    port = closed_port()
+    patient = replace(QUICK, delays=(30 * S,))
+    async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", port)], retry=patient) as world:
+        missed = await world.accept("x@y.example")
+        async with asyncio.timeout(10):
+            while not (await world.spool.entry(missed)).recipients[0].attempts:
+                await asyncio.sleep(0.02)
+        async with ScriptedUpstream(port=port) as isp:
+            await world.until(await world.accept("x@y.example"), State.RELAYED)
+            await world.until(missed, State.RELAYED, seconds=10)
+            assert len(isp.messages) == 2
 
 
 async def test_stop_lets_the_attempt_in_hand_end(tmp_path):

@@ -75,7 +75,7 @@ async def test_a_notice_goes_by_an_upstream_that_works(tmp_path: Path) -> None:
     assert parsed["Auto-Submitted"]
     words, report, original = parsed.iter_parts()
     assert "does not exist" in unwrapped(words)
-    assert b"550 5.1.1 The email account that you tried to reach does not exist." in report.as_bytes()
+    assert b"550 5.1.1 The email account that you tried to reach does not exist." in b" ".join(report.as_bytes().split())
     assert b"nightly backup" in original.as_bytes() and b"3 files failed" not in original.as_bytes()
     assert [line["event"] for line in story["trail"]][-2:] == ["failed", "noticed"]
 

@@ -35,13 +35,15 @@ def free_port() -> int:
                 return port
 
 
-def wait_for_banner(port: int, alive: "subprocess.Popen[bytes] | None" = None, *, tls: bool = False) -> None:
+def wait_for_banner(
+    port: int, alive: "subprocess.Popen[bytes] | None" = None, *, tls: bool = False, host: str = "127.0.0.1"
+) -> None:
     """Returns once the port accepts (and greets, unless TLS comes first).  Raises PeerBroken after START_SECONDS."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if alive is not None and alive.poll() is not None:
             break
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 2) as line:
+        with suppress(OSError), socket.create_connection((host, port), 2) as line:
             line.settimeout(5)
             if tls or line.recv(1):
                 return
@@ -118,10 +120,12 @@ def _recipient(octets: bytes) -> str:
 
 
 @contextmanager
-def _answering(inside: Inside, ports: Sequence[int], tls_ports: Sequence[int] = ()) -> Iterator[None]:
+def _answering(
+    inside: Inside, ports: Sequence[int], tls_ports: Sequence[int] = (), *, host: str = "127.0.0.1"
+) -> Iterator[None]:
     try:
         for port in ports:
-            wait_for_banner(port, inside.process)
+            wait_for_banner(port, inside.process, host=host)
         for port in tls_ports:
             wait_for_banner(port, inside.process, tls=True)
     except PeerBroken as broken:
@@ -259,6 +263,7 @@ submission_relay_host = 127.0.0.1
 submission_relay_port = %(sink)d
 submission_relay_trusted = no
 first_valid_uid = 1
+%(oauth)s
 passdb {
   driver = static
   args = password=%(password)s
@@ -289,6 +294,22 @@ service submission-login {
 }
 """
 
+_DOVECOT_OAUTH = """
+passdb {
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = /srv/peer/oauth2.conf
+}
+"""
+
+_DOVECOT_INTROSPECTION = """
+introspection_mode = auth
+introspection_url = %s
+username_attribute = username
+active_attribute = active
+active_value = true
+"""
+
 _DOVECOT_RUN = r"""
 mkdir -p /run/dovecot /var/mail-t
 chown mail: /var/mail-t
@@ -298,11 +319,17 @@ exec dovecot -F -c /srv/peer/dovecot.conf
 
 @contextmanager
 def dovecot(
-    paper: Papers, sink_port: int, *, mechanisms: str = "plain login cram-md5 xoauth2", plaintext: bool = False
+    paper: Papers,
+    sink_port: int,
+    *,
+    mechanisms: str = "plain login cram-md5 xoauth2",
+    plaintext: bool = False,
+    introspection: str = "",
 ) -> Iterator[Peer]:
     """Dovecot: submission with STARTTLS on `port` and implicit TLS on `tls_port`, POP3 on `pop_port`; relays to a sink.
 
-    PASSWORD is the password of every user, and the bearer token for XOAUTH2.  `plaintext`: logins without TLS too.
+    PASSWORD is the password of every user, and the bearer token for XOAUTH2 unless `introspection` names who knows the tokens
+    (RFC 7662).  `plaintext`: logins without TLS too.
     """
     port, tls_port, pop = free_port(), free_port(), free_port()
     conf = _DOVECOT % {
@@ -313,8 +340,9 @@ def dovecot(
         "port": port,
         "tls_port": tls_port,
         "plaintext": "no" if plaintext else "yes",
+        "oauth": _DOVECOT_OAUTH if introspection else "",
     }
-    files = {**paper.files, "dovecot.conf": conf}
+    files = {**paper.files, "dovecot.conf": conf, "oauth2.conf": _DOVECOT_INTROSPECTION % introspection}
     with instance("postfix", _DOVECOT_RUN, files) as inside, _answering(inside, [port, pop], [tls_port]):
         yield Peer(inside, port, tls_port, pop)
 

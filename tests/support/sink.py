@@ -63,10 +63,10 @@ class Sink:
 
 
 @contextmanager
-def sink(directory: Path, *, delay: float = 0) -> Iterator[Sink]:
+def sink(directory: Path, *, delay: float = 0, port: int = 0) -> Iterator[Sink]:
     """A sink that answers the final dot after `delay` seconds."""
     directory.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.support.sink", str(directory), "0", str(delay)]
+    command = [sys.executable, "-m", "tests.support.sink", str(directory), str(port), str(delay)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
     try:
         assert process.stdout is not None

@@ -37,7 +37,7 @@ def test_trouble_before_mail_rests_and_success_wakes_those_who_waited():
     assert isinstance(rested, Rested) and rested.first
     pause = standing.pause(ISP, X, "q2", NOW)
     assert pause.until == NOW + M and "connection refused" in pause.why
-    assert talk(standing, ISP, {X: OK}, NOW + M) == [Woke("isp", ("q2",))]
+    assert talk(standing, ISP, {X: OK}, NOW + M) == [Woke("isp", ("q1", "q2"))]
     assert standing.pause(ISP, X, "q2", NOW + M) is None
 
 
@@ -111,7 +111,7 @@ def test_a_hand_wakes_and_names_who_waited():
     standing.pause(ISP, X, "q2", NOW)
     standing.pause(ISP, X, "q3", NOW)
     standing.gone("q3")
-    assert standing.wake("isp") == [Woke("isp", ("q2",))]
+    assert standing.wake("isp") == [Woke("isp", ("q1", "q2"))]
 
 
 def test_the_daily_count_is_shown():
