@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from relay.config.settings import Config
 
 
+_READABLE = 1000  # entries of a list
+
+
 def complain(*sentences: object) -> None:
     for sentence in sentences:
         print(sentence, file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    """One JSON document; indented while a person may read it, for that takes four times as long."""
+    long = isinstance(value, dict) and any(isinstance(part, list) and len(part) > _READABLE for part in value.values())
+    print(json.dumps(value, ensure_ascii=False, indent=None if long else 2))
 
 
 def load_config(asked: argparse.Namespace) -> "Loaded":
