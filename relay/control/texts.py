@@ -49,6 +49,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{relayed} sent, {deferred} put off, {failed} failed",
         "送信 {relayed}、延期 {deferred}、失敗 {failed}",
     ),
+    "deferred": ("put off", "延期"),
     "day": ("Day", "日"),
     "in_numbers": ("In numbers", "数値で見る"),
     "latest": ("Latest messages", "最近のメッセージ"),

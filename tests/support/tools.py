@@ -26,3 +26,19 @@ def faketime() -> Path:
         return place
     _missing("libfaketime")
     raise AssertionError
+
+
+def chromium() -> tuple[str, str]:
+    """The browser and its driver."""
+    driver, program = shutil.which("chromedriver"), shutil.which("chromium")
+    if not driver or not program:
+        _missing("Chromium (packages chromium and chromium-driver)")
+    return str(driver), str(program)
+
+
+def promtool() -> str:
+    """Prometheus's checker of rules."""
+    found = shutil.which("promtool")
+    if not found:
+        _missing("promtool (package prometheus)")
+    return str(found)
