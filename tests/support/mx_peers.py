@@ -149,6 +149,7 @@ def pop_before_smtp_host(paper: Papers) -> Iterator[Peer]:
     port, pop = free_port(), free_port()
     dovecot = _DOVECOT % {
         "mechanisms": "plain",
+        "oauth": "",
         "sink": 1,
         "password": PASSWORD,
         "pop": pop,
