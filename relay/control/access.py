@@ -158,8 +158,10 @@ def is_our_name(host: str, names: frozenset[str]) -> bool:
     """Whether a Host header names this relay: an IP address, a name that no foreign DNS can give, or one of `names`."""
     name = host.lower()
     if name.startswith("["):
-        name, _, port = name[1:].partition("]")
-        port = port.removeprefix(":")
+        name, bracket, port = name[1:].partition("]")
+        if not bracket or ":" not in name or port[:1] not in ("", ":"):
+            return False
+        port = port[1:]
     else:
         name, _, port = name.partition(":")
     if port and not (port.isascii() and port.isdigit()):
