@@ -13,11 +13,12 @@ COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-
 IMAGE ?= relay:latest
 BUILD ?= $(if $(wildcard ../shared/container/build-image),../shared/container/build-image -t,docker build -t)
 
-.PHONY: help demo run test check lock clean image image-arm image-lint wheels
+.PHONY: help demo run test fuzz check lock clean image image-arm image-lint wheels
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
 	@echo "make test    run all tests                 ARGS='tests/unit -k spool' for some of them"
+	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
 	@echo "make check   lint, formatting, types"
 	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
@@ -33,6 +34,9 @@ run: .venv/runtime
 
 test: .venv/development
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: .venv/development
+	$(BIN)/python -m tests.fuzz
 
 check: .venv/development
 	$(BIN)/ruff check .
