@@ -35,6 +35,7 @@ cp -a "$site/." "$root$library/site-packages/"
 rm -rf "$root$library/site-packages/bin"
 [ ! -e "$library/dist-packages" ] || ln -s site-packages "$root$library/dist-packages" # where Debian's own site.py looks
 find "$root$library/site-packages" \( -name __pycache__ -o -name '*.pyi' -o -name py.typed \) -prune -exec rm -rf {} +
+find "$root$library" -xtype l -delete # links into what was left behind
 
 cat >"$root$prefix/bin/relay" <<SCRIPT
 #!$prefix/bin/python3

@@ -2,12 +2,16 @@
 
 import argparse
 import asyncio
+import signal
+import sys
 
 from relay.cli.common import complain, load_config
 from relay.cli.main import FINE, PROBLEM, USAGE
 
 
 def call(asked: argparse.Namespace) -> int:
+    # As process 1 of a container nothing ends us by default: `docker stop` while we still load would wait for its kill.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(FINE))
     loaded = load_config(asked)
     if loaded.config is None:
         complain(*loaded.mistakes)
