@@ -5,6 +5,7 @@ Only the public shape of aiosmtpd 1.4.6 and four private names are used (`_reade
 """
 
 import asyncio
+import re
 import ssl
 from typing import Any
 
@@ -16,6 +17,7 @@ from relay.inbound.line_endings import LineEnd
 READ_AHEAD = 64 * 1024
 LONGEST_COMMAND = 12 * 1024
 """Octets of one command line; RFC 4954 s4 asks for 12,288 in AUTH."""
+_NOT_TEXT = re.compile(rb"[^\t -~]")
 _CR_SILENCE = 1.0
 _HANDSHAKE = 15.0
 _FLUSH = 5.0
@@ -188,7 +190,8 @@ class Connection(SMTP):
         """Sends reply lines in one write; a peer that is gone is no error."""
         if self.transport is None or self.transport.is_closing():
             return
-        self._writer.write("".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace"))
+        # what is quoted from the client may be 8-bit or worse; a reply is ASCII (RFC 5321 s4.2)
+        self._writer.write(b"".join(_NOT_TEXT.sub(b"?", line.encode("ascii", "replace")) + b"\r\n" for line in lines))
         try:
             await self._writer.drain()
         except OSError:

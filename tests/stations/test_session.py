@@ -1,6 +1,7 @@
 """Devices talk to the receiving half over real sockets; what they meant is in the spool before they hear 250."""
 
 import asyncio
+import re
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -107,6 +108,15 @@ async def test_recipients_are_completed_and_expanded(tmp_path, monkeypatch):
             (b"x\r\n.\r\n", "250"),
         )
         assert names(await relay.entries()) == [["me@example.jp", "you@example.jp", "a@b.example", "bob@example.jp"]]
+
+
+async def test_replies_are_ascii(tmp_path, monkeypatch):
+    """What a reply quotes of 8-bit or control octets is question marks: many a device reads replies as ASCII."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        reply = await device.ask(b"MAIL FROM:<(\xe3\x81\x82\x80nas@nas.local>\r\n")
+        assert reply.startswith("553 5.1.7 ")
+        assert re.fullmatch(r"[ -~]+", reply)
 
 
 async def test_refusals_of_recipients_name_the_cure(tmp_path, monkeypatch):
