@@ -131,6 +131,10 @@ def _account(at: Fields, preset: Preset | None) -> Account:
     if preset.user is UserForm.ADDRESS and "@" not in name and preset.key != "icloud":
         example = f"{name}@{preset.mail_domain}" if preset.mail_domain else "me@example.jp"
         at.mistake("username", f"expected the full address ({preset.name} wants it), such as {example}, found {show(name)}")
+    if preset.user is UserForm.ANY and address:
+        at.remark(
+            "username", f"{preset.name} hands out user names of its own, which are no addresses; {show(name)} looks like one"
+        )
     if preset.user is UserForm.LOCAL and address:
         name = address.local
     if preset.user is UserForm.DOTTED and address and "@" in name:

@@ -22,6 +22,7 @@ from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.line import Line, garbage
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 
+_HUNG_UP = "the server closed the connection"
 _CURIOSITY = timedelta(seconds=10)  # for a second look at a certificate that was not trusted
 
 Token = Callable[[Upstream], Awaitable[str | Answer]]
@@ -251,6 +252,10 @@ class _Opener:
             raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words)))
         try:
             await self._said_at(Stage.TLS, self.smtp.starttls())
+        except Failed as failed:
+            if failed.answer.reply.text != _HUNG_UP:
+                raise
+            raise Failed(self._untrusted(ConnectionResetError())) from None
         except (ssl.SSLError, OSError) as error:
             raise Failed(self._untrusted(error)) from error
         self._check_pin()
@@ -313,7 +318,7 @@ class _Opener:
         except aiosmtplib.SMTPTimeoutError:
             raise Failed(_lost(stage, f"the server gave no reply within {self.timeout:g} seconds")) from None
         except aiosmtplib.SMTPServerDisconnected:
-            raise Failed(_lost(stage, "the server closed the connection")) from None
+            raise Failed(_lost(stage, _HUNG_UP)) from None
         if not 200 <= code < 600:
             raise Failed(Answer(stage, garbage(f"{code} {text}".encode()), lost=True))
         return Reply.of(code, text)

@@ -95,7 +95,8 @@ def explain(error: Exception, upstream: Upstream, seen: Certificate | None = Non
         return f"the TLS handshake with {host} failed: {reason}"
     if isinstance(error, TimeoutError):
         return f"{host}:{upstream.port} does not answer the TLS handshake; {_other_mode(upstream)}"
-    return f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}"
+    old = "" if upstream.tls.legacy else ", and a server that knows only old TLS wants `legacy_tls: true`"
+    return f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}{old}"
 
 
 def _floor(tls: Tls) -> str:

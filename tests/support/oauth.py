@@ -57,6 +57,10 @@ class Stub:
     most_at_once: int = 0
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     lock: threading.Lock = field(default_factory=threading.Lock)
+    introspecting: threading.Event = field(default_factory=threading.Event)
+    """Set once somebody has shown a token."""
+    gate: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, whoever asks about a token has to wait."""
 
     @property
     def base(self) -> str:
@@ -167,6 +171,8 @@ def _handler(stub: Stub) -> type[http.server.BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             split = urlsplit(self.path)
             if split.path.endswith("/introspect"):
+                stub.introspecting.set()
+                stub.gate.wait(20)
                 self._say(200, stub.introspect(self.headers.get("Authorization", "").removeprefix("Bearer ")))
                 return
             query = {name: values[0] for name, values in parse_qs(split.query).items()}
@@ -192,6 +198,7 @@ def _handler(stub: Stub) -> type[http.server.BaseHTTPRequestHandler]:
 def provider(**settings: Any) -> Iterator[Stub]:
     """A running stub; see Stub for the settings."""
     stub = Stub(0, **settings)
+    stub.gate.set()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(stub))
     server.daemon_threads = True
     stub.port = server.server_port
