@@ -44,12 +44,20 @@ class Asking:
             return UpstreamFacts(upstream, name_trouble=failed.answer.reply.text)
         known = dict.fromkeys((upstream.port, *KNOWN_PORTS))
         doors, mute, talk = await asyncio.gather(
-            asyncio.gather(*(self.door(found, port) for port in known)),
+            asyncio.gather(*(self.door(found, port) for port in known if port != upstream.port)),
             self._mute_v6(found),
-            self._talk_in_turn(upstream),
+            self._entered(upstream, found),
         )
+        own, said = talk
         addresses = tuple(dict.fromkeys(place.host for place in found))
-        return UpstreamFacts(upstream, addresses, "", {door.port: door for door in doors}, mute, talk)
+        return UpstreamFacts(upstream, addresses, "", {door.port: door for door in (own, *doors)}, mute, said)
+
+    async def _entered(self, upstream: Upstream, found: list[Place]) -> tuple[Door, Talk]:
+        """The upstream's own door, and the conversation behind it if it opens."""
+        own = await self.door(found, upstream.port)
+        if own.state is State.OPEN:
+            return own, await self._talk_in_turn(upstream)
+        return own, Talk(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True))
 
     async def door(self, found: list[Place], port: int) -> Door:
         """Whether a TCP connection comes about.  A filter's answer (unreachable) counts as silence."""
@@ -83,14 +91,15 @@ class Asking:
             return talk
 
     async def _talk(self, upstream: Upstream) -> Talk:
-        brief = replace(upstream, timeout=min(upstream.timeout, timedelta(seconds=self.patience)))
+        timeout = min(upstream.timeout, timedelta(seconds=self.patience))
+        brief = replace(upstream, timeout=timeout, port=self.ports.get(upstream.port, upstream.port))
         if upstream.login.auth is Auth.POP and (refusal := await Doors(time.monotonic).open(brief)):
             return Talk(failed=refusal)
         try:
             session = await open_session(brief, hostname=self.hostname, token=self.token)
         except Failed as failed:
             mute = failed.answer.stage is Stage.CONNECT and failed.answer.lost and upstream.tls.mode is not TlsMode.IMPLICIT
-            answers = bool(mute and failed.peer) and await self._answers_tls(upstream)
+            answers = bool(mute and failed.peer) and await self._answers_tls(brief)
             return Talk(failed=failed.answer, peer=failed.peer, banner=failed.banner, speaks_tls=answers)
         try:
             return await self._said(session, upstream)

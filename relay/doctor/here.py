@@ -87,8 +87,10 @@ def listener(listener: Listener, subject: Subject) -> ListenerFacts:
         name = errno.errorcode.get(error.errno or 0, "")
         if name != "EADDRINUSE":
             return ListenerFacts(listener, name, error.strerror or str(error))
+        if subject.running:
+            return ListenerFacts(listener, name, error.strerror or "", ours=True)
         pid, holder = port_holder(listener.port)
-        ours = subject.running or (pid and pid == _daemon(subject.spool)) or _is_relay(listener, subject.hostname)
+        ours = (pid and pid == _daemon(subject.spool)) or _is_relay(listener, subject.hostname)
         return ListenerFacts(listener, name, error.strerror or "", holder, bool(ours))
 
 

@@ -80,7 +80,10 @@ def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
 
 
 def _published(way: Way) -> str:
-    return f'{way.domain}. TXT "{way.proposal.record}"'
+    """As a zone file has it; a string holds 255 octets at most, the parts are joined without a blank (RFC 7208 s3.3)."""
+    record = way.proposal.record
+    parts = [record[place : place + 250] for place in range(0, len(record), 250)]
+    return f"{way.domain}. TXT " + " ".join(f'"{part}"' for part in parts)
 
 
 def _cause(way: Way) -> tuple[str, str]:

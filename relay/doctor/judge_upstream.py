@@ -116,14 +116,14 @@ def _tls(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Find
 
 
 def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Finding:
-    text = answer.reply.text
     if upstream.login.auth is Auth.POP:
         cause = "The POP login that should open the door for sending did not come about."
         cure = "Check `pop: {host, port, tls}`, `username` and the password; where the server offers AUTH, use that."
         return problem("pop-login", upstream.name, cause, cure, *_said(talk, answer))
-    if "there is no OAuth token" in text:
-        cure = f"Run `relay oauth login {upstream.name}`."
-        return problem("login-oauth", upstream.name, "There is no OAuth token for this account yet.", cure, text)
+    if upstream.login.oauth and advice.name in ("login", "passing", "unknown"):
+        cause = "The login by OAuth did not come about: there is no access token, or it is not taken."
+        cure = f"Do what the words seen say; mostly: run `relay oauth login {upstream.name}`."
+        return problem("login-oauth", upstream.name, cause, cure, *_said(talk, answer))
     if answer.reply.code == 530 and answer.reply.status == "5.7.4":
         cause = "The server offers no way to log in that we could take."
         cure = "Set `auth: auto`, and `tls: starttls` with port 587 or `tls: implicit` with port 465."

@@ -5,11 +5,13 @@ RFC 7208 s4.6.4 allows ten look-ups; where an include would go beyond them, the 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
-from relay.doctor.outgoing import Outgoing
-from relay.doctor.spf import PASS, Lookup, LookupFailed, Outcome, check
+from relay.doctor.outgoing import Outgoing, networks_of
+from relay.doctor.spf import PASS, PERMERROR, Lookup, LookupFailed, Outcome, check
 from relay.doctor.spf_terms import bad_terms, is_spf
 
+_STRANGER = ip_address("240.255.255.254")  # of class E: in nobody's record
 _LONGEST = 450  # octets: with the other records of the domain the answer should stay in one UDP packet
 
 
@@ -33,13 +35,20 @@ async def evaluate(domain: str, sender: str, outgoing: Outgoing, lookup: Lookup)
 
 async def propose(domain: str, sender: str, outgoing: Outgoing, lookup: Lookup) -> Proposal:
     """The first record, from the one closest to what is there, with which all known addresses pass."""
-    records = [record for record in await lookup(domain, "TXT") if is_spf(record)]
+    # sorted: nameservers turn the order of records around, and what is printed should be the same each time
+    records = sorted(record for record in await lookup(domain, "TXT") if is_spf(record))
     has_mx = any(await lookup(domain, "MX"))
     for proposal in _candidates(records, outgoing, has_mx=has_mx):
-        outcome = await evaluate(domain, sender, outgoing, _with(domain, proposal.record, lookup))
-        if outcome.result == PASS:
+        if await _does(domain, sender, outgoing, _with(domain, proposal.record, lookup)):
             return proposal
     return await _lighter(records, domain, sender, outgoing, lookup)
+
+
+async def _does(domain: str, sender: str, outgoing: Outgoing, lookup: Lookup) -> bool:
+    """Whether our mail passes and the record stays within its limits for everybody else's: a stranger asks the most."""
+    if (await evaluate(domain, sender, outgoing, lookup)).result != PASS:
+        return False
+    return (await check(_STRANGER, domain, sender, "relay.invalid", lookup)).result != PERMERROR
 
 
 def _with(domain: str, record: str, lookup: Lookup) -> Lookup:
@@ -66,25 +75,42 @@ def _candidates(records: Sequence[str], outgoing: Outgoing, *, has_mx: bool) -> 
     if slim != terms:
         yield Proposal(_joined(_inserted(slim, [term])), (*changes, "ptr is left out: RFC 7208 s5.5 says not to use it"))
     own = [f"ip{network.version}:{network}" for network in outgoing.networks]
-    flat = _joined(_inserted(slim, own))
+    flat = _joined(_inserted([one for one in slim if _bare(one) != term.lower()], own))
     if outgoing.include and len(flat) <= _LONGEST:
         why = f"the addresses stand for include:{outgoing.include}, which would need too many look-ups"
         yield Proposal(flat, (*changes, why))
 
 
 async def _lighter(records: Sequence[str], domain: str, sender: str, outgoing: Outgoing, lookup: Lookup) -> Proposal:
-    """Leaves out one term after the other that leads nowhere, or that is not about addresses of its own."""
+    """Leaves out what leads nowhere; then writes the smallest includes out as addresses, one after the other."""
     if not records:
         return Proposal()
     terms, changes = _merged(records)
-    dead = [one for one in terms if await _is_dead(_bare(one), lookup)]
-    kept = [one for one in terms if one not in dead and _bare(one).partition(":")[0] != "ptr"]
-    if kept == terms:
-        return Proposal()
-    record = _joined(_inserted(kept, [outgoing.term]))
-    outcome = await evaluate(domain, sender, outgoing, _with(domain, record, lookup))
-    gone = ", ".join(one for one in terms if one not in kept)
-    return Proposal(record, (*changes, f"left out: {gone}")) if outcome.result == PASS else Proposal()
+    dead = [one for one in terms if _bare(one).partition(":")[0] == "ptr" or await _is_dead(_bare(one), lookup)]
+    terms = [one for one in terms if one not in dead]
+    said = [*changes, *([f"left out, since it leads nowhere: {', '.join(dead)}"] if dead else [])]
+    smallest = await _by_size(terms, lookup)
+    while True:
+        record = _joined(_inserted(terms, [outgoing.term]))
+        if await _does(domain, sender, outgoing, _with(domain, record, lookup)):
+            return Proposal(record, tuple(said))
+        if not smallest or len(record) > _LONGEST:
+            return Proposal()
+        include, addresses = smallest.pop(0)
+        place = terms.index(include)
+        terms = [*terms[:place], *addresses, *terms[place + 1 :]]
+        said.append(f"addresses stand for {include}, since there would be too many look-ups: look after them when they change")
+
+
+async def _by_size(terms: Sequence[str], lookup: Lookup) -> list[tuple[str, list[str]]]:
+    """The includes that have addresses to write out, fewest first, and these as terms."""
+    found = []
+    for term in terms:
+        name, _, target = _bare(term).partition(":")
+        if name == "include" and "%" not in target and (networks := await networks_of(target, lookup)):
+            sign = term[0] if term[0] in "~?" else ""
+            found.append((term, [f"{sign}ip{network.version}:{network}" for network in networks]))
+    return sorted(found, key=lambda one: len(one[1]))
 
 
 async def _is_dead(term: str, lookup: Lookup) -> bool:
