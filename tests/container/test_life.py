@@ -209,7 +209,7 @@ def test_a_newer_spool_is_refused_and_left_alone(image, spool, port) -> None:
 def test_a_spool_without_a_volume_is_loudly_told(image, spool, port) -> None:
     """In memory, or on the nameless volume that goes with its container: said at start; on a named one nothing is said."""
     where = settings(port, nobody_there())
-    tmpfs = ("--network=host", f"--tmpfs={SPOOL}:notmpcopyup,mode=1777")
+    tmpfs = ("--network=host", f"--mount=type=tmpfs,destination={SPOOL},U=true")
     for mounts, options, words in (
         ({}, ("--network=host",), "volume without a name"),
         ({}, tmpfs, "in memory"),

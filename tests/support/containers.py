@@ -131,6 +131,10 @@ class Container:
         podman("kill", "-s", "KILL", self.name)
         podman("wait", self.name)
 
+    @property
+    def running(self) -> bool:
+        return podman("inspect", "--format", "{{.State.Running}}", self.name).stdout.strip() == "true"
+
     def exit_code(self) -> int:
         """Waits for its end."""
         return int(podman("wait", self.name).stdout.strip())
@@ -148,5 +152,11 @@ class Container:
 
     def wait_for(self, name: str, count: int = 1, seconds: float = 60) -> list[dict[str, Any]]:
         """The log's lines of one event, once there are `count`."""
-        eventually(lambda: len(self.events(name)) >= count, seconds, lambda: f"not {count} x {name}:\n{self.said()[-3000:]}")
-        return self.events(name)
+
+        def said_or_ended() -> bool:
+            return len(self.events(name)) >= count or not self.running
+
+        eventually(said_or_ended, seconds, lambda: f"not {count} x {name}:\n{self.said()[-3000:]}")
+        found = self.events(name)
+        assert len(found) >= count, f"it ended before {count} x {name}:\n{self.said()[-3000:]}"
+        return found

@@ -8,16 +8,19 @@ import pytest
 from relay.inbound.admission import (
     ClientLimits,
     HeaderFacts,
+    ListenAuth,
     Listener,
     Recipients,
     Throttle,
     admit_client,
     admit_hops,
+    admit_origin,
     admit_session,
     admit_size,
     client_address,
     expand,
     header_facts,
+    mask_warnings,
 )
 from relay.mail.address import Address, parse_address
 from relay.mail.reply import Reply
@@ -183,3 +186,47 @@ def test_the_throttle_forgets_who_went_quiet():
         throttle.count(str(number), NOON)
     throttle.count("late", NOON + timedelta(minutes=2))
     assert len(throttle._times) == 1
+
+
+PRIVATE = (ip_network("172.16.0.0/12"), ip_network("192.168.0.0/16"))
+GATEWAY = client_address("172.17.0.1")
+
+
+@pytest.mark.parametrize(
+    ("listener", "user", "code"),
+    [
+        (Listener(networks=PRIVATE), "", 554),
+        (Listener(networks=PRIVATE, on_purpose=(ip_network("172.17.0.1/32"),)), "", 0),
+        (Listener(networks=PRIVATE, on_purpose=(ip_network("172.17.0.0/16"),)), "", 0),
+        (Listener(networks=PRIVATE, on_purpose=(ip_network("192.168.1.0/24"),)), "", 554),
+        (Listener(networks=PRIVATE, auth=ListenAuth.REQUIRED), "nas", 0),
+        (Listener(networks=PRIVATE, auth=ListenAuth.REQUIRED), "", 530),
+        (Listener(networks=PRIVATE, auth=ListenAuth.ANY), "whoever", 554),
+    ],
+)
+def test_an_address_that_anybody_may_have_proves_nothing(listener, user, code):
+    """The container's gateway is trusted when it was listed on purpose or a real login vouches; else the cure is named."""
+    reply = admit_origin(GATEWAY, user, listener, {GATEWAY})
+    assert (reply.code if reply else 0) == code
+    if code == 554:
+        assert "network_mode: host" in reply.text
+        assert "172.17.0.1" in reply.text
+
+
+def test_others_are_not_concerned():
+    """A device with an address of its own, and everybody where there is no such network."""
+    assert admit_origin(client_address("192.168.1.9"), "", Listener(networks=PRIVATE), {GATEWAY}) is None
+    assert admit_origin(GATEWAY, "", Listener(networks=PRIVATE)) is None
+
+
+def test_the_start_says_whom_the_containers_network_shuts_out_or_lets_in():
+    """Refusing and trusting are both told, with the cure; a listener that asks for a login needs no word."""
+    doubting = Listener(port=25, networks=PRIVATE)
+    trusting = Listener(port=26, networks=PRIVATE, on_purpose=(ip_network("172.17.0.1/32"),))
+    known = Listener(port=27, networks=PRIVATE, auth=ListenAuth.REQUIRED)
+    first, second = mask_warnings([doubting, trusting, known], {GATEWAY})
+    assert "0.0.0.0:25 takes no mail from there" in first
+    assert "network_mode: host" in first
+    assert "on purpose" in second
+    assert mask_warnings([known], {GATEWAY}) == []
+    assert mask_warnings([doubting, trusting], ()) == []
