@@ -70,6 +70,7 @@ class Relay:
         self._masks = look_around().masks
         self.check_up = CheckUp(self._subject)
         self._stopping = asyncio.Event()
+        self._farewells: list[asyncio.Task[None]] = []
         self.started = asyncio.Event()
         self._spool: Spool
         self.inbound: Inbound
@@ -83,6 +84,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):  # at once: as process 1 of a container we have no default action
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
             self._spool = await open_spool(self._config.spool, now=utcnow)
         except (SpoolBroken, SpoolFull, OSError) as error:
@@ -91,7 +93,7 @@ class Relay:
             await self._with_spool()
         finally:
             await self._spool.close()
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
             events.note("stopped", "the relay has stopped; what waits is safe in the spool")
 
@@ -181,8 +183,6 @@ class Relay:
 
     async def _serve(self, servers: Sequence[web.Server]) -> None:
         """Everything runs side by side; the stop order is: listeners, runner, notices, control."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(part) for part in (self._runner.run(), self._notifier.run(), self._tidy())]
             work += [group.create_task(server.serve()) for server in servers]
@@ -196,7 +196,6 @@ class Relay:
                 server.stop()
             for task in (*work[1:3], *aside):
                 task.cancel()
-        loop.remove_signal_handler(signal.SIGHUP)
 
     def _say_started(self) -> None:
         config = self._config
@@ -226,8 +225,8 @@ class Relay:
 
     def reload(self) -> None:
         """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
-        if self._read_again is None:
-            return
+        if self._read_again is None or not self.started.is_set():
+            return  # before the start is over the configuration is as fresh as can be
         loaded = self._read_again()
         if loaded.config is None:
             for mistake in loaded.mistakes:
@@ -257,7 +256,7 @@ class Relay:
         )
         if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
             old, self._pools = self._pools, _pools(config, self._tokens)
-            self._farewell = asyncio.get_running_loop().create_task(old.close())
+            self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
@@ -312,10 +311,7 @@ class Relay:
         return {
             "ready": not why,
             "why": why,
-            "listening": [
-                {"host": host, "port": port, "tls": listener.tls.value}
-                for (host, port), listener in zip(self.inbound.bound, self._config.listeners, strict=False)
-            ],
+            "listening": self.inbound.doors(),
             "upstreams": upstream_views(self._runner.upstreams_now(), _with_direct(self._config.upstreams)),
             "oauth": await asyncio.to_thread(self._tokens.standings, self._config.upstreams.values()),
             "devices": sound(self.inbound.devices()),

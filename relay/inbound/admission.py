@@ -199,7 +199,7 @@ class HeaderFacts:
 
 _SUBJECT = 400  # octets that are kept of a subject, for people who look for their message
 
-_BLANK_LINE = re.compile(rb"\n\r*\n|\r\r(?!\r*\n)")
+_BLANK_LINE = re.compile(rb"\n\r*+\n|(?<!\r)\r{2,}+(?!\n)")  # possessive: a run of CRs is looked at once
 
 
 def header_facts(head: bytes, hostname: str) -> HeaderFacts:

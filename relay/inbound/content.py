@@ -28,6 +28,10 @@ class IncomingContent:
         self._sha256 = hashlib.sha256()
 
     @property
+    def on_disk(self) -> bool:
+        return self._file is not None
+
+    @property
     def digest(self) -> str:
         return self._sha256.hexdigest()
 

@@ -15,6 +15,7 @@ _PARAMETERS = re.compile(r"[>;,\s]*(?:[A-Za-z0-9][A-Za-z0-9-]*(?:=\S*)?(?:\s+|\Z
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=(\S*))?\Z")
 _BARE_WORDS = frozenset({"SMTPUTF8", "REQUIRETLS"})
 _TLS_HELLO = b"\x16\x03"
+_LONGEST_ARGUMENT = 2000  # characters of MAIL or RCPT; RFC 5321 s4.5.3.1 allows a path 256 octets
 _HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|TRACE|CONNECT) \S|[Hh][Oo][Ss][Tt]: ")
 
 
@@ -100,6 +101,8 @@ def _all_of(parts: list[str]) -> tuple[Address, ...]:
 
 
 def _path_and_parameters(keyword: str, argument: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
+    if len(argument) > _LONGEST_ARGUMENT:
+        raise BadAddress(f"the command is longer than {_LONGEST_ARGUMENT} characters")
     text = re.sub(rf"\A(?:{keyword}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", "", argument, count=1, flags=re.IGNORECASE)
     path, words = _split_parameters(text)
     parameters = {}
@@ -145,3 +148,8 @@ def _quirks(keyword: str, argument: str, path: str) -> tuple[str, ...]:
 def clean_helo(argument: str) -> str:
     """What a device calls itself, made safe for a Received field: no blank, bracket, quote or octet that could break out."""
     return re.sub(r'[^!-~]|[()<>"\\;,]', "?", " ".join(argument.split()).replace(" ", "_"))[:255]
+
+
+def transfer_protocol(*, extended: bool, tls: bool, login: bool) -> str:
+    """RFC 3848's word for the Received field."""
+    return f"ESMTP{'S' if tls else ''}{'A' if login else ''}" if extended or tls or login else "SMTP"

@@ -1,5 +1,7 @@
 """Reading the content of one message to its end, whatever has to be done with it."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay import events
@@ -26,8 +28,11 @@ class Arrival:
     refusal: Reply | None
 
 
-async def receive(connection: Connection, content: IncomingContent, max_message: int) -> Arrival:
-    """Reads to the end of data; what is refused is read and thrown away.  Raises LineLost."""
+async def receive(connection: Connection, content: IncomingContent, max_message: int, room: Callable[[], int]) -> Arrival:
+    """Reads to the end of data; what is refused is read and thrown away.  Raises LineLost.
+
+    `room` tells how many octets the spool may still take: what cannot be kept in the end is not even collected.
+    """
     decoder = ContentDecoder(connection.line_end)
     refusal: Reply | None = None
     size, stalled = 0, False
@@ -41,19 +46,20 @@ async def receive(connection: Connection, content: IncomingContent, max_message:
         else:
             piece = decoder.feed(block)
             size += len(piece)
-            refusal = refusal or _keep(content, piece, size, max_message)
+            refusal = refusal or admit_size(size, max_message, room()) or await _kept(content, piece)
+            if refusal:
+                content.close()
     connection.give_back(decoder.rest)
     return Arrival(_quirks(decoder, connection.line_end, stalled=stalled), decoder.irregular, refusal)
 
 
-def _keep(content: IncomingContent, piece: bytes, size: int, max_message: int) -> Reply | None:
-    if refusal := admit_size(size, max_message, size + 1):
-        content.close()
-        return refusal
+async def _kept(content: IncomingContent, piece: bytes) -> Reply | None:
     try:
-        content.write(piece)
+        if content.on_disk:
+            await asyncio.to_thread(content.write, piece)  # an SD card may take its time
+        else:
+            content.write(piece)
     except OSError as error:
-        content.close()
         events.note("warned", f"a message that comes in cannot be kept: {error.strerror or error}")
         return Reply(452, "4.3.1", "no room for the message; try again later")
     return None

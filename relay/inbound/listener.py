@@ -128,6 +128,13 @@ class Inbound:
         """The devices seen since the start, the latest first: client, last_seen, helo, quirks, messages, refused."""
         return self._reception.devices.as_json()
 
+    def doors(self) -> list[dict[str, Any]]:
+        """Where devices are let in, as they are open now: host, port and tls of each listener."""
+        return [
+            {"host": host, "port": port, "tls": door.listener.tls.value}
+            for (host, port), door in zip(self.bound, self._doors, strict=True)
+        ]
+
     @property
     def connections(self) -> int:
         """How many clients are connected now."""

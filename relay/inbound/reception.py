@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -38,12 +38,15 @@ class Policy:
 
 @dataclass(slots=True)
 class Transaction:
-    """One MAIL and the RCPTs after it.  `meant` tells what aliases made of them, `quirks` how they came.  RFC 5321 s3.3."""
+    """One MAIL and the RCPTs after it.  `meant` tells what aliases made of them, `quirks` how they came, each once.
+
+    RFC 5321 s3.3.
+    """
 
     mail: MailArgument
     forward_paths: dict[str, Address] = field(default_factory=dict)
-    meant: list[str] = field(default_factory=list)
-    quirks: list[str] = field(default_factory=list)
+    meant: dict[str, None] = field(default_factory=dict)
+    quirks: dict[str, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -166,7 +169,7 @@ class Reception:
         )
 
 
-def _accepted_line(entry: Entry, subject: str, meant: list[str]) -> TrailLine:
+def _accepted_line(entry: Entry, subject: str, meant: Iterable[str]) -> TrailLine:
     origin = entry.origin
     words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
     words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []

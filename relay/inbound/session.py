@@ -26,7 +26,7 @@ from relay.inbound.admission import (
 from relay.inbound.certificate import handshake_advice
 from relay.inbound.connection import Connection, Gone
 from relay.inbound.content import IncomingContent
-from relay.inbound.dialect import clean_helo, is_http, mail_argument, rcpt_argument, read_command
+from relay.inbound.dialect import clean_helo, is_http, mail_argument, rcpt_argument, read_command, transfer_protocol
 from relay.inbound.intake import LineLost, receive
 from relay.inbound.login import ask_credentials
 from relay.inbound.reception import Reception, Transaction
@@ -55,7 +55,7 @@ class Session(Connection):
         self._user = ""
         self._transaction: Transaction | None = None
         self._quirks: dict[str, None] = {}
-        self._bogus = 0
+        self._bogus = self._refusals = 0
         self._failed_logins = 0
         self._quit_only = False
         self._refused_data = False
@@ -260,7 +260,7 @@ class Session(Connection):
             quirks.append("MAIL without a usable HELO")
         if mail.reverse_path and not mail.reverse_path.ascii and not mail.utf8:
             quirks.append("8-bit sender without SMTPUTF8")
-        self._transaction = Transaction(mail, quirks=[*quirks, *mail.quirks])
+        self._transaction = Transaction(mail, quirks=dict.fromkeys([*quirks, *mail.quirks]))
         await self.say("250 2.1.0 ok")
 
     async def _on_rcpt(self, argument: str) -> None:
@@ -286,7 +286,7 @@ class Session(Connection):
         if len(transaction.forward_paths | targets) > self._policy.limits.recipients:
             await self._refuse(Reply(452, "4.5.3", "too many recipients in one message (limits.recipients)"))
             return
-        transaction.quirks += quirks
+        transaction.quirks |= dict.fromkeys(quirks)
         transaction.forward_paths |= {key: one for key, one in targets.items() if key not in transaction.forward_paths}
         await self.say("250 2.1.5 ok")
 
@@ -301,7 +301,7 @@ class Session(Connection):
             if refusal := self._reception.may_route(transaction.mail.reverse_path, target, origin):
                 return refusal
         if targets != (path,):
-            transaction.meant.append(f"{path} means {', '.join(map(str, targets))}")
+            transaction.meant[f"{path} means {', '.join(map(str, targets))}"] = None
         return {target.key: target for target in targets}
 
     # ---- content -------------------------------------------------------------------------------
@@ -332,12 +332,12 @@ class Session(Connection):
 
     async def _take(self, transaction: Transaction, content: IncomingContent) -> Reply:
         try:
-            arrival = await receive(self, content, self._policy.max_message)
+            arrival = await receive(self, content, self._policy.max_message, self._reception.spool.room)
         except LineLost as error:
             self._refused(Reply(451, "4.4.2", str(error)))
             raise Gone from error
         self._quit_only = arrival.irregular
-        transaction.quirks += arrival.quirks
+        transaction.quirks |= dict.fromkeys(arrival.quirks)
         if arrival.refusal:
             return arrival.refusal
         self.no_timeout()  # a slow disk is not the device's idleness
@@ -369,7 +369,7 @@ class Session(Connection):
             client=self._client,
             helo=self._helo,
             listener=self._listener.name,
-            protocol=_protocol(extended=self._extended, tls=bool(self.tls), login=bool(self._user)),
+            protocol=transfer_protocol(extended=self._extended, tls=bool(self.tls), login=bool(self._user)),
             tls=self.tls,
             user=self._user,
             quirks=tuple(dict.fromkeys([*self._quirks, *transaction.quirks])),
@@ -384,6 +384,9 @@ class Session(Connection):
     async def _refuse(self, reply: Reply, **fields: str) -> None:
         self._refused(reply, **fields)
         await self._reply(reply)
+        self._refusals += 1
+        if self._refusals > self._policy.limits.recipients + BOGUS:
+            await self._cut("4.7.0 too many refused commands in one session")
 
     def _refused(self, reply: Reply, **fields: str) -> None:
         quirks = [*self._quirks, *(self._transaction.quirks if self._transaction else ())]
@@ -392,8 +395,3 @@ class Session(Connection):
         device.last_refusal = str(reply)
         self._reception.tell(self._client, reply)
         events.note("refused", str(reply), client=self._client, helo=self._helo, listener=self._listener.name, **fields)
-
-
-def _protocol(*, extended: bool, tls: bool, login: bool) -> str:
-    """RFC 3848's word for the Received field."""
-    return f"ESMTP{'S' if tls else ''}{'A' if login else ''}" if extended or tls or login else "SMTP"
