@@ -3,6 +3,7 @@
 A section that is finished tells every key that nobody asked for; so the settings need no second list of names.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,9 +94,13 @@ def _expected_of(convert: Callable[[str], object]) -> str:
     return "a value"
 
 
+_LOGIN_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]*(?=@)")
+
+
 def show(text: str) -> str:
-    """Text as a message shows it: in quotes, on one line, not too long."""
-    short = text if len(text) <= 60 else text[:57] + "..."
+    """Text as a message shows it: in quotes, on one line, not too long, without the password of a URL."""
+    bare = _LOGIN_IN_URL.sub(r"\1***", text)
+    short = bare if len(bare) <= 60 else bare[:57] + "..."
     return f"'{short}'" if short.isprintable() and "'" not in short else repr(short)
 
 
