@@ -14,7 +14,7 @@ SUBJECT_CUT = 390  # octets; what is longer may have been cut at acceptance
 
 def stamp(moment: datetime) -> str:
     """RFC 3339, UTC, whole seconds: `2026-11-22T10:20:30Z`."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.isoformat()[:19] + "Z"  # strftime takes twice as long, and a list has twenty thousand of them
 
 
 def sound(value: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from relay.mail.address import Address
@@ -69,14 +70,20 @@ def entry_row(entry: Entry) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=1024)
+def _origin(text: str) -> Origin:
+    """The same few devices send most of what is listed."""
+    origin = json.loads(text)
+    origin["quirks"] = tuple(origin["quirks"])
+    return Origin(**origin)
+
+
 def row_entry(row: Sequence[Any], forward_paths: tuple[Address, ...], content: Content) -> Entry:
     """The entry of a row of MESSAGE_COLUMNS."""
-    origin = json.loads(row[3])
-    origin["quirks"] = tuple(origin["quirks"])
     return Entry(
         queue_id=row[1],
         accepted_at=moment(row[2]),
-        origin=Origin(**origin),
+        origin=_origin(row[3]),
         envelope=Envelope(
             reverse_path=None if row[4] is None else Address(row[4], row[5]),
             forward_paths=forward_paths,
