@@ -219,7 +219,6 @@ def test_what_is_allowed_but_risky_is_remarked_on(said_of_it: str, remark: str) 
 @pytest.mark.parametrize(
     ("source", "remark"),
     [
-        ("web: {address: 127.0.0.1:8025}", "config.yaml:2:16: web.address: the status page is still to come"),
         ("spool: {url: postgresql://db/relay}", "config.yaml:2:14: spool.url: a spool in PostgreSQL is still to come"),
         ("hostname: nas", "config.yaml:2:11: hostname: has no dot"),
         ("retry: {give_up_after: 1h, warn_after: 2h}", "config.yaml:2:40: retry.warn_after: not shorter than give_up_after"),
