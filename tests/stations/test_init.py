@@ -1,0 +1,188 @@
+"""`relay init`: from a few answers, or options, to a configuration that passes `check` and sends.
+
+relay init ── test mail ──> ScriptedUpstream
+"""
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relay.config import load
+from relay.upstream.providers import PRESETS, UserForm
+from tests.support.upstream import ScriptedUpstream
+
+ROOT = Path(__file__).parents[2]
+USERS = {UserForm.FIXED: "apikey", UserForm.ANY: "AKIA0123"}
+
+
+def command(directory, *words):
+    return [sys.executable, "-m", "relay", "init", "--config", str(directory / "config.yaml"), *words]
+
+
+def init(directory, *words, typed=""):
+    """Runs it without a terminal."""
+    return subprocess.run(
+        command(directory, *words), cwd=ROOT, input=typed, capture_output=True, text=True, timeout=60, check=False, env=quiet()
+    )
+
+
+def quiet():
+    return {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
+
+
+def converse(directory, *answers, words=()):
+    """Answers its questions on a terminal; (exit status, what stood on the screen)."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command(directory, *words), cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=quiet()
+    )
+    os.close(theirs)
+    screen, left, asked = "", list(answers), 0
+    deadline = time.monotonic() + 60
+    try:
+        while time.monotonic() < deadline:
+            try:
+                screen += os.read(ours, 10_000).decode(errors="replace")
+            except OSError:  # EIO: the other side has closed
+                break
+            if screen.endswith((": ", "] ")) and len(screen) > asked:
+                assert left, f"an unexpected question:\n{screen}"
+                os.write(ours, f"{left.pop(0)}\n".encode())
+                asked = len(screen)
+    finally:
+        os.close(ours)
+        if process.poll() is None and time.monotonic() >= deadline:
+            process.kill()
+    assert left == [], f"not asked for {left}:\n{screen}"
+    return process.wait(30), screen
+
+
+def written(directory):
+    return yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
+def test_every_provider_by_options(tmp_path, preset):
+    """Provider, user name and password file are enough for a script; the file passes `check` and is for its owner only."""
+    from relay.cli.main import main
+
+    (tmp_path / "pw").write_text("geheim\n")
+    words = ["--provider", preset.key, "--username", USERS.get(preset.user, "nas@company.example"), "--no-input"]
+    words += ["--client-id", "app"] if not preset.password else ["--password-file", str(tmp_path / "pw")]
+    words += [] if preset.host else ["--host", "s1.example.jp"]
+    assert main([*command(tmp_path)[3:], *words]) == 0
+    loaded = load(tmp_path / "config.yaml", {})
+    assert loaded.config
+    assert loaded.config.upstreams[preset.key].provider == preset.key
+    assert (tmp_path / "config.yaml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_conversation(tmp_path):
+    """Five answers on a terminal; the password is not shown, lies in a file of its own, and both are private."""
+    status, screen = converse(tmp_path, "gmail", "me@gmail.com", "n", "app pass word", "owner@example.jp", "n", "")
+    assert status == 0, screen
+    assert "app pass word" not in screen
+    assert "https://myaccount.google.com/apppasswords" in screen
+    settings = written(tmp_path)
+    assert settings["upstreams"] == {
+        "gmail": {"provider": "gmail", "username": "me@gmail.com", "password_file": "gmail.secret"}
+    }
+    assert settings["notices"] == {"to": "owner@example.jp"}
+    assert (tmp_path / "gmail.secret").read_text() == "app pass word\n"
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("config.yaml", "gmail.secret")] == [0o600, 0o600]
+    loaded = load(tmp_path / "config.yaml", {})
+    assert loaded.config
+    assert loaded.config.upstreams["gmail"].login.password.reveal() == "app pass word"
+
+
+def test_a_wrong_answer_is_asked_again(tmp_path):
+    """What would not pass is told with the setting's name, and only that is asked once more."""
+    status, screen = converse(tmp_path, "gmail", "taro", "n", "secret", "owner@example.jp", "taro@gmail.com", "n", "")
+    assert status == 0, screen
+    assert "expected the full address (Gmail wants it)" in screen
+    assert written(tmp_path)["upstreams"]["gmail"]["username"] == "taro@gmail.com"
+
+
+def test_oauth_by_options(tmp_path):
+    """A client id means tokens; the login that is still to come is named."""
+    words = ["--provider", "outlook", "--username", "nas@company.example", "--client-id", "app", "--tenant", "company.example"]
+    done = init(tmp_path, *words, "--notices-to", "owner@example.jp")
+    assert done.returncode == 0, done.stderr
+    assert "relay oauth login outlook" in done.stdout
+    assert written(tmp_path)["upstreams"]["outlook"]["oauth"] == {"client_id": "app", "tenant": "company.example"}
+
+
+def test_odd_answers_stay_what_they_are(tmp_path):
+    """Quotes, variables and line noise in answers become neither YAML nor references."""
+    password = "a'\"${HOME}#: \\ "
+    words = ["--host", "mail.isp.example", "--username", 'ta"r${o}: #', "--sender", "taro@isp.example"]
+    done = init(tmp_path, *words, "--password-file", "-", "--notices-to", "taro@isp.example", typed=f"{password}\n")
+    assert done.returncode == 0, done.stderr
+    login = load(tmp_path / "config.yaml", {}).config.upstreams["isp"].login
+    assert (login.username, login.password.reveal()) == ('ta"r${o}: #', password)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--provider", "gmial", "--username", "a@b.c"], "no provider is called 'gmial'"),
+        (["--provider", "gmail"], "--username is needed"),
+        (["--provider", "sakura", "--username", "a@b.c"], "--host is needed"),
+        (["--provider", "gmail", "--username", "a@b.c"], "--password-file FILE"),
+        (["--provider", "outlook.com", "--username", "a@b.c"], "--client-id is needed"),
+        (["--provider", "gmail", "--username", "taro", "--password-file", "-"], "expected the full address"),
+        (["--provider", "gmail", "--username", "a@b.c", "--password-file", "-", "--notices-to", "me"], "notices.to"),
+        (["--provider", "gmail", "--username", "a@b.c", "--password-file", "/nowhere"], "No such file"),
+    ],
+)
+def test_what_is_missing_or_wrong_leaves_nothing_behind(tmp_path, words, said):
+    """Without a terminal nothing is asked: exit 2, the option's name, and no half-written file."""
+    done = init(tmp_path, *words, typed="secret\n")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_that_is_there_stays(tmp_path):
+    """Only --force writes over it."""
+    (tmp_path / "config.yaml").write_text("mine")
+    words = ["--host", "mail.isp.example", "--username", "a@isp.example", "--password-file", "-"]
+    assert init(tmp_path, *words, typed="x\n").returncode == 2
+    assert (tmp_path / "config.yaml").read_text() == "mine"
+    assert init(tmp_path, *words, "--force", typed="x\n").returncode == 0
+    assert "mail.isp.example" in (tmp_path / "config.yaml").read_text()
+
+
+async def finished(directory, *words, typed="secret\n"):
+    process = await asyncio.create_subprocess_exec(
+        *command(directory, *words), cwd=ROOT, env=quiet(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate(typed.encode())
+    return process.returncode, out.decode()
+
+
+@pytest.mark.parametrize(("password", "status"), [("secret", 0), ("wrong", 1)])
+async def test_a_test_mail_through_the_new_upstream(tmp_path, password, status):
+    """It arrives, or the server's words and the advice are shown and the exit status tells."""
+    async with ScriptedUpstream(users={"taro": "secret"}, require_auth=True) as server:
+        words = ["--host", "127.0.0.1", "--port", str(server.port), "--tls", "none", "--username", "taro"]
+        words += ["--sender", "taro@isp.example", "--password-file", "-", "--test-to", "owner@example.jp"]
+        words += ["--spool", str(tmp_path / "state" / "spool.db")]
+        found, out = await finished(tmp_path, *words, typed=f"{password}\n")
+    assert found == status, out
+    assert len(server.messages) == (1 if status == 0 else 0)
+    if status == 0:
+        [message] = server.messages
+        assert (message.reverse_path, message.forward_paths) == ("taro@isp.example", ["owner@example.jp"])
+        assert "took the test mail" in out
+    else:
+        assert "535" in out
+        assert "Check `username`" in out
+    assert len(server.auths) == 1
