@@ -1,6 +1,6 @@
 """Which upstreams rest, until when, and why.  Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.outbound.retry import RetrySchedule
@@ -65,6 +65,12 @@ class Health:
         return self._troubles.get(name)
 
     def forget(self, now: datetime, after: timedelta = timedelta(days=1)) -> None:
-        """Drops troubles long over: direct delivery meets many domains once."""
+        """Drops troubles long over: direct delivery meets many domains once.
+
+        A rest that began in the future was begun by a wrong clock: it begins now, or it would last until then.
+        """
+        for name, known in self._troubles.items():
+            if known.since > now:
+                self._troubles[name] = replace(known, since=now, until=now + (known.until - known.since))
         for name in [name for name, known in self._troubles.items() if known.until + after < now]:
             del self._troubles[name]

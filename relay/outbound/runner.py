@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import crash_points, events
@@ -35,6 +35,8 @@ _IN_THREAD = 262_144
 _SURPRISES = 3
 _CHUNK = 500
 _TIDY = timedelta(hours=1)
+_DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
+_EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
@@ -73,6 +75,7 @@ class Runner:
         self._stopping = False
         self._clock = (now(), 0.0)
         self._tidied: datetime | None = None
+        self._began = now()
         self.heartbeat = now()
 
     async def run(self) -> None:
@@ -361,12 +364,26 @@ class Runner:
 
     # what time does
 
+    async def _clock_was_set(self, now: datetime, by: timedelta) -> None:
+        """What was accepted by the old clock came when it came: else it would be dated, and given up, by an error."""
+        until = now - by
+        since = _EPOCH if until < _NEVER_BEFORE else self._began  # a small board starts in 1970, perhaps again and again
+        moved = await self._spool.rebase(since, until, by)
+        self._began += by
+        events.note(
+            "warned",
+            f"the clock was set by {by}; {moved} waiting messages are reckoned by the new one",
+            seconds=int(by.total_seconds()),
+        )
+
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""
         now, ticks = self._now(), asyncio.get_running_loop().time()
         drift = (now - self._clock[0]).total_seconds() - (ticks - self._clock[1])
         self._clock = (now, ticks)
-        if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -60:
+        if abs(drift) > _DRIFT:
+            await self._clock_was_set(now, timedelta(seconds=drift))
+        if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -_DRIFT:
             return
         first, self._tidied = self._tidied is None, now
         if first:

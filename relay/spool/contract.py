@@ -113,6 +113,12 @@ class Spool(Protocol):
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
 
+    async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
+        """Moves the hour of acceptance of what still waits, of messages accepted from `since` to `until` by a wrong clock.
+
+        The number of messages moved by `by`.
+        """
+
     async def tidy(self, now: datetime) -> None:
         """Forgets what is older than `keep_history`, gives free pages back to the file system."""
 

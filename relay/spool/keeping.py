@@ -240,6 +240,14 @@ def forget_old(db: sqlite3.Connection, now: datetime, keep_history: timedelta, s
     return gone
 
 
+def rebase(db: sqlite3.Connection, since: datetime, until: datetime, by: timedelta) -> int:
+    """Moves accepted_at of unfinished messages that lies from `since` to `until`; how many they were."""
+    return db.execute(
+        "UPDATE message SET accepted_at = accepted_at + ? WHERE over_at IS NULL AND accepted_at BETWEEN ? AND ?",
+        (by // timedelta(microseconds=1), micros(since), micros(until)),
+    ).rowcount
+
+
 def sweep(db: sqlite3.Connection, arriving: Iterable[int]) -> None:
     """Removes content that belongs to no message, except of those `arriving` (invariant 5)."""
     spared = frozenset(arriving)

@@ -219,6 +219,10 @@ class SqliteSpool:
 
         return len(await self._writer.write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True))
 
+    async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
+        """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
+        return await self._writer.write(lambda db: keeping.rebase(db, since, until, by), wakes=True)
+
     def _forget(self, messages: list[int]) -> None:
         gone = set(messages)
         for message in messages:
