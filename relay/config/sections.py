@@ -31,10 +31,22 @@ def read_listeners(at: Fields) -> tuple[Listener, ...]:
     for node in nodes:
         with at.reading.fields(node, node.path, node.place) as one:
             listener = _listener(one)
-            if one.sound and any(listener.name == other.name and listener.port for other in found):
+            taken = next((other.name for other in found if one.sound and _overlap(listener, other)), None)
+            if taken == listener.name:
                 one.mistake("address", f"expected each address once, found '{listener.name}' again")
+            elif taken:
+                one.mistake("address", f"expected each address once, found '{listener.name}' beside '{taken}', which share it")
             found.append(listener)
     return tuple(found)
+
+
+def _overlap(one: Listener, other: Listener) -> bool:
+    """Whether the two would fight for one port: [::] is dual-stack and takes all of IPv4 too."""
+    if one.port != other.port or not one.port:
+        return False
+    hosts = {one.host, other.host}
+    every_v4 = "0.0.0.0" in hosts and not any(":" in host and host != "::" for host in hosts)  # noqa: S104 - compared only
+    return len(hosts) == 1 or "::" in hosts or every_v4
 
 
 def _listener(at: Fields) -> Listener:
