@@ -148,6 +148,16 @@ async def test_port_25_silent(monkeypatch):
     assert 0.8 <= took < 4, "two hosts are called, and no more"
 
 
+async def test_a_host_with_an_ipv6_address_only():
+    """A host that has no IPv4 address is reached by IPv6; where both are there, the one that answers is taken."""
+    async with ScriptedUpstream(host="::1") as server:
+        report = await direct(server, {**mail_at(), "mail.there.example": {"AAAA": ["::1"]}})
+        assert only(report).reply.code == 250
+        assert report.conversation.peer == f"[::1]:{server.port}"
+        both = {**mail_at(), "mail.there.example": {"AAAA": ["::1"], "A": ["127.0.0.9"]}}
+        assert only(await direct(server, both)).reply.code == 250
+
+
 async def test_several_domains_come_back_in_one_report():
     """Each domain has its own transaction; every recipient its own answer."""
     zone = {**mail_at("127.0.0.1", "there.example", "other.example"), "null.example": {"MX": ["0 ."]}}

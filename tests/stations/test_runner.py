@@ -294,6 +294,23 @@ async def test_a_rate_limit_spreads_and_a_chain_helps(tmp_path):
         assert (len(a.messages), len(b.messages)) == (2, 3)
 
 
+async def test_a_size_that_an_upstream_told_is_remembered(tmp_path):
+    """EHLO says 1,000 octets: the message goes by the next, and the following one does not even call there."""
+    large = CONTENT + b"x" * 70 + b"\r\n" * 1000
+    async with ScriptedUpstream(capabilities=("SIZE 1000",)) as small, ScriptedUpstream() as big:
+        upstreams = [upstream("small", small.port), upstream("big", big.port)]
+        async with running(tmp_path, [Route(via=("small", "big"))], upstreams) as world:
+            await world.until(await world.accept("x@y.example", content=large), State.RELAYED)
+            second = await world.accept("x@y.example", content=large)
+            await world.until(second, State.RELAYED)
+            calls = len(small.connections)
+            trail = await world.trail(second)
+            await world.until(await world.accept("x@y.example"), State.RELAYED)
+        assert calls == 1 and len(big.messages) == 2
+        assert any(line.startswith("tried: small") and "takes at most" in line for line in trail)
+        assert len(small.messages) == 1, "what is small enough still goes there"
+
+
 async def test_a_daily_quota_survives_a_restart(tmp_path):
     """One a day: after a restart the second message still waits, with the reason in plain words."""
     async with ScriptedUpstream() as isp:
