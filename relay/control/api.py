@@ -19,7 +19,7 @@ from relay.control.watch import Watch
 from relay.spool.entry import State
 
 MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
-_MOST_SKIPPED = 2**31
+MOST_SKIPPED = 1_000_000
 _STATES = ", ".join(state.value for state in State)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -65,18 +65,18 @@ def _queue(watch: Watch) -> Endpoint:
         asked = request.query_params
         try:
             states = frozenset(State(word) for word in asked.getlist("state")) or None
-            limit, skip = _number(asked.get("limit"), LIST_LIMIT), _number(asked.get("skip"), 0)
+            limit, skip = _number(asked.get("limit"), LIST_LIMIT, LIST_LIMIT), _number(asked.get("skip"), 0, MOST_SKIPPED)
         except ValueError:
-            return wrong(f"state is one of {_STATES}; limit and skip are whole numbers from 0 up")
-        return JSONResponse(await watch.desk.queue(states, min(limit, LIST_LIMIT), skip))
+            return wrong(f"state is one of {_STATES}; limit is from 0 to {LIST_LIMIT}, skip from 0 to {MOST_SKIPPED}")
+        return JSONResponse(await watch.desk.queue(states, limit, skip))
 
     return queue
 
 
-def _number(said: str | None, default: int) -> int:
+def _number(said: str | None, default: int, most: int) -> int:
     if said is None:
         return default
-    if not (said.isascii() and said.isdigit()) or len(said) > 10 or int(said) > _MOST_SKIPPED:
+    if not (said.isascii() and said.isdigit()) or len(said) > 9 or int(said) > most:
         raise ValueError(said)
     return int(said)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
-from relay.control.views import history_view, message_view, story_view, tally_view
+from relay.control.views import history_view, message_view, sound, story_view, tally_view
 from relay.spool.contract import Spool
 from relay.spool.entry import QUEUE_ID, Action, Order, State
 
@@ -78,7 +78,7 @@ class Desk:
         self._note(order, applied)
         if order.action in (Action.RETRY, Action.RELEASE):
             self._wake()
-        return {"applied": applied, "unknown": unknown}
+        return {"applied": applied, "unknown": sound(unknown)}
 
     def _understood(self, action: str, queue_ids: list[str] | None, via: str) -> Order:
         try:

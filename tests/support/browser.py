@@ -2,7 +2,7 @@
 
     with chromium(javascript=False) as browser:
         browser.open("http://127.0.0.1:8025/")
-        browser.click(browser.find("a", "Messages"))
+        browser.click("a", "Messages")
 
 `find` looks by CSS selector and, if given, by text that the element shows.
 """
@@ -81,8 +81,14 @@ class Browser:
     def text_of(self, element: str) -> str:
         return str(self._do("GET", f"/element/{element}/text"))
 
-    def click(self, element: str) -> None:
-        self._do("POST", f"/element/{element}/click")
+    def click(self, css: str, text: str = "") -> None:
+        """What a person would click; looked for again if the page changes just then."""
+
+        def clicked() -> bool | None:
+            self._do("POST", f"/element/{self.all(css, text)[0]}/click")
+            return True
+
+        self.until(clicked, f"no {css} with {text!r} to click")
 
     def type(self, element: str, text: str) -> None:
         self._do("POST", f"/element/{element}/value", {"text": text})
@@ -118,7 +124,7 @@ class Browser:
             try:
                 if (found := look()) is not None:
                     return found
-            except LookupError:
+            except LookupError:  # also IndexError: nothing is there yet
                 pass  # the page changed under our eyes
             if time.monotonic() > deadline:
                 raise AssertionError(f"{complaint} within {PATIENCE:g} s; the page says:\n{self.text}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 
-def _missing(what: str) -> None:
+def missing(what: str) -> None:
     reason = f"{what} is not installed"
     if os.environ.get("RELAY_REQUIRE_PEERS") == "1":
         pytest.fail(f"{reason}, and RELAY_REQUIRE_PEERS forbids to skip")
@@ -17,14 +17,14 @@ def _missing(what: str) -> None:
 def strace() -> None:
     """Returns if processes can be traced."""
     if not shutil.which("strace"):
-        _missing("strace")
+        missing("strace")
 
 
 def faketime() -> Path:
     """The library that shifts a process's clock."""
     for place in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"):
         return place
-    _missing("libfaketime")
+    missing("libfaketime")
     raise AssertionError
 
 
@@ -32,7 +32,7 @@ def chromium() -> tuple[str, str]:
     """The browser and its driver."""
     driver, program = shutil.which("chromedriver"), shutil.which("chromium")
     if not driver or not program:
-        _missing("Chromium (packages chromium and chromium-driver)")
+        missing("Chromium (packages chromium and chromium-driver)")
     return str(driver), str(program)
 
 
@@ -40,5 +40,5 @@ def promtool() -> str:
     """Prometheus's checker of rules."""
     found = shutil.which("promtool")
     if not found:
-        _missing("promtool (package prometheus)")
+        missing("promtool (package prometheus)")
     return str(found)

@@ -11,8 +11,35 @@
   }
   let fails = 0;
 
-  const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("select, input, button, summary")
-    || part.querySelector("input:checked") !== null;
+  let pressed = false;
+  for (const [name, down] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+    addEventListener(name, () => { pressed = down; }, true);
+  }
+
+  // A choice that somebody is making must not be taken from under their hands.
+  const busy = (part) => pressed || part.querySelector("input:checked, select:focus") !== null
+    || [...part.querySelectorAll("select")].some((one) => one.selectedIndex > 0);
+
+  const shape = (part) => part.innerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1");
+
+  const tick = (part, next) => {
+    const fresh = next.querySelectorAll("time");
+    part.querySelectorAll("time").forEach((one, number) => {
+      if (one.textContent !== fresh[number].textContent) one.textContent = fresh[number].textContent;
+    });
+  };
+
+  // How to find again what had the focus.
+  const focused = (part) => {
+    const one = document.activeElement;
+    if (!one || !part.contains(one)) return null;
+    if (one.id) return "#" + CSS.escape(one.id);
+    if (one.matches("details[id] > summary")) return `#${CSS.escape(one.parentElement.id)} > summary`;
+    for (const name of ["href", "value"]) {
+      if (one.hasAttribute(name)) return `${one.localName}[${name}="${CSS.escape(one.getAttribute(name))}"]`;
+    }
+    return null;
+  };
 
   const say = (ok) => {
     live.classList.toggle("off", !ok);
@@ -23,14 +50,18 @@
   const put = (fresh) => {
     for (const part of document.querySelectorAll("[data-live]")) {
       const next = fresh.querySelector(`[data-live="${CSS.escape(part.dataset.live)}"]`);
-      if (!next || next.innerHTML === part.shown || busy(part)) continue;
-      part.shown = next.innerHTML;
-      const open = [...part.querySelectorAll("details[open]")].map((one) => one.id);
-      part.replaceChildren(...next.childNodes);
-      part.className = next.className;
-      for (const id of open) {
-        const one = document.getElementById(id);
-        if (one) one.open = true;
+      if (!next) continue;
+      const wanted = shape(next);
+      part.shape ??= shape(part).replaceAll(' open=""', "");
+      if (wanted === part.shape) {
+        tick(part, next);
+      } else if (!busy(part)) {
+        part.shape = wanted;
+        const open = [...part.querySelectorAll("details[open]")].map((one) => one.id), focus = focused(part);
+        part.replaceChildren(...next.childNodes);
+        part.className = next.className;
+        for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+        if (focus) part.querySelector(focus)?.focus({preventScroll: true});
       }
     }
   };
