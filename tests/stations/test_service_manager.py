@@ -1,0 +1,42 @@
+"""The relay under a service manager: it tells when it listens, that it lives, and that it stops."""
+
+import os
+import socket
+
+import pytest
+
+from tests.support.running import running
+
+UPSTREAM = {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none", "sender": "nas@isp.example"}}}
+
+
+@pytest.fixture
+def manager(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(20)
+        yield sock
+
+
+def test_ready_alive_stopping(manager, tmp_path):
+    """READY only once the port answers, WATCHDOG again and again, STOPPING at SIGTERM."""
+    words = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    with running(tmp_path, UPSTREAM, words) as relay:
+        heard = [manager.recv(100) for _ in range(4)]
+        assert heard.count(b"READY=1") == 1
+        assert heard.count(b"WATCHDOG=1") == 3
+        with socket.create_connection(("127.0.0.1", relay.port), 10) as line:
+            assert line.recv(100).startswith(b"220")
+        assert relay.stop() == 0
+        while (said := manager.recv(100)) == b"WATCHDOG=1":
+            continue
+        assert said == b"STOPPING=1"
+
+
+def test_a_watchdog_that_waits_for_somebody_else_hears_nothing(manager, tmp_path):
+    """Variables that were inherited from another service are not ours."""
+    words = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000", "WATCHDOG_PID": str(os.getpid())}
+    with running(tmp_path, UPSTREAM, words) as relay:
+        assert manager.recv(100) == b"READY=1"
+        assert relay.stop() == 0
+        assert manager.recv(100) == b"STOPPING=1"

@@ -1,0 +1,113 @@
+"""Dockerfile, compose.yaml and the systemd unit say the same as the code, and keep the promises of their comments."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+import relay
+from relay.config.environment import NAMES
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE_TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)
+SERVICE = COMPOSE["services"]["relay"]
+UNIT = (ROOT / "packaging" / "relay.service").read_text(encoding="utf-8")
+
+
+def test_the_image_has_the_version_of_the_code():
+    """The label is that of relay/__init__.py."""
+    assert f"ARG VERSION={relay.__version__}\n" in DOCKERFILE
+
+
+def test_only_what_the_image_needs_goes_to_the_builder():
+    """Everything is ignored but what the Dockerfile copies: no secret, spool or history can get in."""
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8").split("\n")
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    wanted = {word for line in copied for word in line.split()}
+    assert "*" in ignore
+    assert {line[1:] for line in ignore if line.startswith("!")} == wanted
+    assert all((ROOT / name).exists() for name in wanted)
+
+
+def test_image_and_compose_file_agree():
+    """The same user, volume and health check in both."""
+    user = re.search(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)[1]
+    assert SERVICE["user"] == user
+    assert not user.startswith("0")
+    place = re.search(r'^VOLUME \["(.*)"\]$', DOCKERFILE, re.MULTILINE)[1]
+    assert SERVICE["volumes"] == [f"spool:{place}"]
+    assert SERVICE["healthcheck"]["test"] == ["CMD", "relay", "health"]
+    assert 'CMD ["relay", "health"]' in DOCKERFILE
+
+
+def test_the_appliance_is_locked_down():
+    """Read-only, no capability, no new privileges, time to stop, a log that cannot fill the card."""
+    assert SERVICE["read_only"] is True
+    assert SERVICE["cap_drop"] == ["ALL"]
+    assert "cap_add" not in SERVICE
+    assert SERVICE["security_opt"] == ["no-new-privileges:true"]
+    assert SERVICE["stop_grace_period"] == "45s"
+    assert set(SERVICE["logging"]["options"]) == {"max-size", "max-file"}
+    assert list(COMPOSE["volumes"]) == ["spool"]
+
+
+def test_four_settings_are_enough(tmp_path):
+    """As it stands, compose.yaml configures a relay; every variable in it, commented ones too, is one of ours."""
+    from relay.config import load
+
+    secret = tmp_path / "password"
+    secret.write_text("app password\n")
+    environment = {**SERVICE["environment"], "RELAY_PASSWORD_FILE": str(secret)}
+    loaded = load(None, environment, machine_name="0123456789ab")
+    assert loaded.mistakes == ()
+    assert {f"{one.host}:{one.port}" for one in loaded.config.listeners} == {"0.0.0.0:2525"}
+    assert SERVICE["environment"]["RELAY_PASSWORD_FILE"] == "/run/secrets/password"
+    assert set(re.findall(r"\bRELAY_[A-Z_]+", COMPOSE_TEXT)) <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    "variant", ["network_mode: host", "- ./config:/etc/relay:ro", '- "25:2525"', "cap_add: [NET_BIND_SERVICE]"]
+)
+def test_the_variants_are_there(variant):
+    """As comments that become valid settings when the # goes."""
+    assert re.search(rf"^\s+# {re.escape(variant)}$", COMPOSE_TEXT, re.MULTILINE)
+    line = next(line for line in COMPOSE_TEXT.splitlines() if line.strip() == f"# {variant}")
+    uncommented = COMPOSE_TEXT.replace(line, line.replace("# ", "", 1))
+    if "network_mode" in variant:
+        uncommented = uncommented.replace('    ports:\n      - "2525:2525"\n', "")
+    assert isinstance(yaml.safe_load(uncommented)["services"]["relay"], dict)
+    assert yaml.safe_load(uncommented) != COMPOSE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Type=notify",
+        "WatchdogSec=3min",
+        "User=relay",
+        "StateDirectory=relay",
+        "NoNewPrivileges=yes",
+        "ProtectSystem=strict",
+        "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
+        "SystemCallFilter=@system-service",
+    ],
+)
+def test_the_unit_is_a_sandbox(line):
+    """Ready and alive are told, and only what the relay needs is allowed."""
+    assert line in UNIT.splitlines()
+
+
+def test_systemd_understands_the_unit(tmp_path):
+    """No unknown option, by systemd's own check."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    unit = tmp_path / "relay.service"
+    unit.write_text(UNIT.replace("/opt/relay/.venv/bin/python", "/bin/true"), encoding="utf-8")
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False)
+    about_it = [line for line in (done.stdout + done.stderr).splitlines() if "relay.service" in line]
+    assert about_it == []
