@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Any
 
 from relay.doctor.dmarc import Dmarc
 from relay.doctor.outgoing import Outgoing
@@ -186,7 +187,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that is known.  `resolver` is why the DNS does not answer, "" if it does."""
+    """Everything that is known.  `resolver` is why the DNS does not answer, "" if it does; `consents` as in judge_consent."""
 
     here: Here
     resolver: str = ""
@@ -195,3 +196,4 @@ class Facts:
     ways: tuple[Way, ...] = ()
     line: Line | None = None
     took: float = 0.0
+    consents: tuple[Mapping[str, Any], ...] = ()

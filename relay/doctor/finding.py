@@ -7,6 +7,23 @@ from typing import Any
 
 PAGE = "docs/findings.md"
 
+_NAMES = """
+    configuration clock spool-not-writable spool-alien spool-full spool-tight
+    spool-slow spool-no-volume port-taken port-forbidden listen-address listener
+    nat check-up resolver upstream-name upstream-port op25b
+    upstream-down upstream-unreachable upstream-mute upstream-refuses address-refused upstream-hello
+    tls tls-mode tls-not-offered tls-trust tls-name tls-expired
+    tls-soon tls-old tls-pin tls-ca-file tls-none tls-unverified
+    login login-mechanism login-oauth login-lost pop-login pop-window
+    pop-needless senderhosts sender-refused sender-later ipv6-mute domain-missing
+    domain-unknown null-mx no-mx spf-none spf-fail spf-weak
+    spf-broken spf-too-long spf-foreign spf-unknown spf-unverifiable dmarc-broken
+    dmarc-from port-25 port-25-unknown public-address pbl block-list
+    block-list-refused block-list-unknown reverse-dns
+"""
+NAMES = frozenset(_NAMES.split())
+"""Every finding that is not fine; each has a section of that name on the page."""
+
 
 class Grade(Enum):
     OK = "ok"
@@ -28,6 +45,10 @@ class Finding:
     cure: str = ""
     evidence: tuple[str, ...] = ()
     publish: str = ""
+
+    def __post_init__(self) -> None:
+        if self.grade is not Grade.OK and self.name not in NAMES:
+            raise ValueError(f"{self.name!r} has no section in {PAGE}")
 
     @property
     def link(self) -> str:

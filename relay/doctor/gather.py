@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from relay.doctor import here as machine
 from relay.doctor import publishing
@@ -21,6 +22,14 @@ from relay.upstream.settings import Upstream
 Tell = Callable[[str], None]
 
 
+Consents = Callable[[Iterable[Upstream]], list[dict[str, Any]]]
+"""How long the OAuth consents are good for."""
+
+
+def _no_consents(_: Iterable[Upstream]) -> list[dict[str, Any]]:
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What is asked, and how long; tests put their own in its place.  All times in seconds.
@@ -31,6 +40,7 @@ class World:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     root: Path = Path("/")
     token: Token = no_token
+    consents: Consents = _no_consents
     ports: dict[int, int] = field(default_factory=dict)
     outside: Outside = field(default_factory=Outside)
     patience: float = 6.0
@@ -58,7 +68,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     finally:
         await look.close()
     resolver, domains, ways = dns
-    return Facts(here, resolver, tuple(upstreams), domains, ways, line, time.monotonic() - begun)
+    consents = await _consents(subject, world)
+    return Facts(here, resolver, tuple(upstreams), domains, ways, line, time.monotonic() - begun, consents)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -69,7 +80,11 @@ async def gather_cheaply(subject: Subject, world: World) -> Facts:
     finally:
         await look.close()
     resolver, domains, ways = dns
-    return Facts(here, resolver, (), domains, ways)
+    return Facts(here, resolver, (), domains, ways, consents=await _consents(subject, world))
+
+
+async def _consents(subject: Subject, world: World) -> tuple[dict[str, Any], ...]:
+    return tuple(await asyncio.to_thread(world.consents, subject.upstreams.values()))
 
 
 async def gather_here(subject: Subject, world: World) -> Here:

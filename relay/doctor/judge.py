@@ -2,6 +2,7 @@
 
 from relay.doctor.facts import Facts, Subject
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
+from relay.doctor.judge_consent import judge_consents
 from relay.doctor.judge_domain import judge_domains
 from relay.doctor.judge_here import judge_here
 from relay.doctor.judge_line import judge_line
@@ -14,6 +15,8 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     wrong_clock = any(one.name == "clock" and one.grade is Grade.PROBLEM for one in findings)
     for one in facts.upstreams:
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
+    told = frozenset(one.about for one in findings if one.name == "login-oauth")
+    findings += judge_consents(facts.consents, told=told)
     findings += judge_domains(facts, subject)
     if facts.line:
         findings += judge_line(facts.line, facts, subject)

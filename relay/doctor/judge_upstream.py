@@ -120,6 +120,8 @@ def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Fi
         cause = "The POP login that should open the door for sending did not come about."
         cure = "Check `pop: {host, port, tls}`, `username` and the password; where the server offers AUTH, use that."
         return problem("pop-login", upstream.name, cause, cure, *_said(talk, answer))
+    if advice.name.startswith("oauth-"):
+        return problem("login-oauth", upstream.name, advice.cause, _by_name(advice.remedy, upstream), *_said(talk, answer))
     if upstream.login.oauth and advice.name in ("login", "passing", "unknown"):
         cause = "The login by OAuth did not come about: there is no access token, or it is not taken."
         cure = f"Do what the words seen say; mostly: run `relay oauth login {upstream.name}`."
@@ -133,6 +135,12 @@ def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Fi
         return problem("login-lost", upstream.name, cause, "Wait and try again; then ask the provider.", *_said(talk, answer))
     again = ("not tried again: the same account was refused in this run already",) if talk.repeated else ()
     return problem("login", upstream.name, advice.cause, advice.remedy, *_said(talk, answer), *again)
+
+
+def _by_name(remedy: str, upstream: Upstream) -> str:
+    return remedy.replace("`relay oauth login` with the upstream's name", f"`relay oauth login {upstream.name}`").replace(
+        "`relay oauth login`", f"`relay oauth login {upstream.name}`"
+    )
 
 
 def _sender_refused(upstream: Upstream, answer: Answer, subject: Subject) -> Finding:

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relay.doctor.spf import LookupFailed, check
+from relay.doctor.spf_terms import BadRecord, bad_terms, parse
 
 SUITE = Path(__file__).parents[1] / "corpus" / "rfc7208" / "rfc7208-tests.yml"
 LEFT_OUT: dict[str, str] = {}
@@ -73,3 +76,40 @@ def test_the_whole_suite_is_run() -> None:
     """All 203 cases are there, none is left out."""
     assert len(CASES) == 203
     assert LEFT_OUT == {}
+
+
+def test_bad_terms_are_named() -> None:
+    """A record's mistakes are told one by one, for who has to mend it."""
+    assert bad_terms("v=spf1 mx ipv4:192.0.2.1 ip4:192.0.2.300 include: +all:x a/33 -all") == [
+        "ipv4:192.0.2.1",
+        "ip4:192.0.2.300",
+        "include:",
+        "+all:x",
+        "a/33",
+    ]
+    with pytest.raises(BadRecord, match="ipv4"):
+        parse("v=spf1 ipv4:192.0.2.1")
+
+
+async def test_look_ups_are_bounded_whatever_is_published() -> None:
+    """A record that leads to itself ends after ten look-ups, with permerror."""
+    asked: list[str] = []
+
+    async def lookup(name: str, kind: str) -> Sequence[str]:
+        asked.append(name)
+        return [f"v=spf1 include:{name} redirect={name}"] if kind == "TXT" else []
+
+    outcome = await check(ip_address("192.0.2.1"), "loop.example", "a@loop.example", "x.example", lookup)
+    assert (outcome.result, outcome.lookups) == ("permerror", 11)
+    assert len(asked) <= 11
+
+
+@given(st.text("v=spf1 amxincludeptrip46:/~?+-{}%.lodsr0129e", max_size=60))
+def test_no_record_crashes_the_evaluator(terms: str) -> None:
+    """Whatever somebody publishes, there is a result."""
+
+    async def lookup(name: str, kind: str) -> Sequence[str]:
+        return [f"v=spf1 {terms}"] if kind == "TXT" else []
+
+    outcome = asyncio.run(check(ip_address("192.0.2.1"), "a.example", "a@a.example", "x.example", lookup))
+    assert outcome.result in {"pass", "fail", "softfail", "neutral", "none", "temperror", "permerror"}

@@ -1,0 +1,184 @@
+"""`relay doctor` as a person or a monitor calls it, and the check-up that the running relay keeps for its page."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.doctor.daily import CheckUp
+from relay.doctor.facts import Subject
+from relay.doctor.gather import World
+from relay.spool.contract import SpoolSettings
+from tests.support.dns import FakeDNS
+from tests.support.doctor import Case
+from tests.support.running import ROOT, running
+from tests.support.upstream import ScriptedUpstream
+
+KEYS = {"grade", "cause", "cure", "name", "about", "evidence", "publish", "link"}
+
+
+async def doctor(config: Path, *words: str) -> tuple[int, str, str]:
+    """Exit status, standard output and standard error of `relay doctor`."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "relay", "doctor", "--config", str(config), *words),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode(), errors.decode()
+
+
+def written(folder: Path, port: int, dns: str, **more: Any) -> Path:
+    """A configuration whose upstream is the test's server, by the test's DNS."""
+    account = {"host": "127.0.0.1", "port": port, "tls": "none", "auth": "cram-md5", "username": "taro", "password": "secret"}
+    config = {
+        "hostname": "relay.example.jp",
+        "listen": {"address": "127.0.0.1:0"},
+        "upstreams": {"isp": {**account, "provider": "asahi-net", "sender": "taro@example.jp"}},
+        "routes": [{"via": ["isp"]}],
+        "spool": {"url": f"sqlite:{folder}/spool/spool.db", "keep_free": "1MB"},
+        "dns": {"nameservers": [dns]},
+        **more,
+    }
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(config))
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Mapping[str, Any]:
+    return Case(tmp_path).zone
+
+
+async def test_json_has_the_promised_keys_and_healthy_is_0(tmp_path: Path, zone: Mapping[str, Any]) -> None:
+    """`{"findings": [{"grade", "cause", "cure", ...}]}`; with nothing wrong the status is 0."""
+    async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "secret"}) as server:
+        status, out, errors = await doctor(written(tmp_path, server.port, dns.address), "--json")
+    findings = json.loads(out)["findings"]
+    assert [one for one in findings if one["grade"] == "problem"] == []
+    assert (status, errors) == (0, "")
+    assert all(set(one) == KEYS for one in findings)
+    assert {one["grade"] for one in findings} <= {"ok", "warning"}
+    assert [one["about"] for one in findings if one["name"] == "upstream"] == ["isp"]
+    assert [auth[0] for auth in server.auths] == ["CRAM-MD5"]
+
+
+async def test_a_problem_is_1_and_told_in_words(tmp_path: Path, zone: Mapping[str, Any]) -> None:
+    """Cause, the server's words, cure and link; no colours where nobody looks; no secret anywhere."""
+    async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "other"}) as server:
+        status, out, errors = await doctor(written(tmp_path, server.port, dns.address))
+    assert status == 1
+    assert "problem  isp: The upstream does not accept the user name and password." in out
+    assert "535 5.7.8 bad user name or password" in out
+    assert "more: docs/findings.md#login" in out
+    assert "1 problem" in out.splitlines()[-1]
+    assert "\x1b" not in out + errors
+    assert "secret" not in out + errors
+
+
+async def test_only_the_named_upstream_is_asked(tmp_path: Path, zone: Mapping[str, Any]) -> None:
+    """`relay doctor NAME` leaves the others alone; a name that is not there is wrong usage."""
+    async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "secret"}) as server:
+        config = written(tmp_path, server.port, dns.address)
+        raw = json.loads(config.read_text())
+        raw["upstreams"]["other"] = {**raw["upstreams"]["isp"], "port": 9}
+        raw["routes"] = [{"via": ["isp", "other"]}]
+        config.write_text(json.dumps(raw))
+        assert (await doctor(config, "isp", "--json"))[0] == 0
+        assert (await doctor(config, "--json"))[0] == 1
+        status, _, errors = await doctor(config, "nobody")
+    assert status == 2
+    assert "no upstream is named nobody; there are: isp, other" in errors
+
+
+async def test_a_mistake_in_the_configuration_is_2(tmp_path: Path) -> None:
+    """As everywhere, all mistakes with their places; for programs as findings."""
+    config = tmp_path / "config.yaml"
+    config.write_text("upstreams:\n  isp: {hst: x}\n")
+    status, out, errors = await doctor(config)
+    assert (status, out) == (2, "")
+    assert f"{config}:2:" in errors
+    status, out, _ = await doctor(config, "--json")
+    findings = json.loads(out)["findings"]
+    assert status == 2
+    assert {one["name"] for one in findings} == {"configuration"}
+    assert any("hst" in one["evidence"][0] for one in findings)
+
+
+async def test_beside_the_running_relay_its_port_is_its_own(tmp_path: Path, zone: Mapping[str, Any]) -> None:
+    """The listener is taken, by the relay: no finding."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "secret"}) as server:
+        config = json.loads(written(tmp_path, server.port, dns.address).read_text())
+        config["listen"] = {"address": f"127.0.0.1:{port}"}
+        with running(tmp_path, config) as relay:
+            status, out, _ = await doctor(relay.config_file, "--json")
+    findings = json.loads(out)["findings"]
+    assert [one["cause"] for one in findings if one["name"] == "listener"] == ["the relay listens there"]
+    assert status == 0
+
+
+async def test_the_check_up_keeps_what_needs_a_person(tmp_path: Path, zone: dict[str, Any]) -> None:
+    """It asks the DNS and looks at this machine, troubles no upstream, and shows problems before warnings."""
+    (tmp_path / "case").mkdir()
+    case = Case(tmp_path / "case")
+    zone["example.jp"]["TXT"] = ['"v=spf1 mx -all"']
+    zone["_dmarc.example.jp"]["TXT"] = ['"v=DMARC1; p=?"']
+    async with FakeDNS(zone) as dns, ScriptedUpstream() as server:
+        spool = SpoolSettings(f"sqlite:{tmp_path}/spool.db", keep_free=0, max_message=1000)
+        upstreams = {"isp": case.upstream}
+        subject = Subject("relay.test", upstreams, spool=spool, state_dir=tmp_path, nameservers=(dns.address,), running=True)
+        check_up = CheckUp(lambda: subject, World(root=case.root), every=timedelta(days=1))
+        assert check_up.findings() == []
+        task = asyncio.create_task(check_up.run())
+        await asyncio.wait_for(check_up.done.wait(), 10)
+        task.cancel()
+        assert server.connections == []
+    found = check_up.findings()
+    assert [(one["name"], one["grade"]) for one in found] == [("spf-fail", "problem"), ("dmarc-broken", "warning")]
+    assert all(set(one) == KEYS for one in found)
+
+
+async def test_the_check_up_comes_again(tmp_path: Path) -> None:
+    """What is mended is gone at the next look; the subject is asked for afresh."""
+    asked: list[int] = []
+
+    def subject() -> Subject:
+        asked.append(1)
+        alien = tmp_path / "spool.db"
+        alien.write_bytes(b"%PDF" * 40) if len(asked) == 1 else alien.unlink(missing_ok=True)
+        return Subject(
+            "relay.test", {}, spool=SpoolSettings(f"sqlite:{alien}", keep_free=0, max_message=1000), state_dir=tmp_path
+        )
+
+    (tmp_path / "root").mkdir()
+    check_up = CheckUp(subject, World(root=tmp_path / "root"), every=timedelta(milliseconds=50))
+    task = asyncio.create_task(check_up.run())
+    await asyncio.wait_for(check_up.done.wait(), 10)
+    assert [one["name"] for one in check_up.findings()] == ["spool-alien"]
+    async with asyncio.timeout(10):
+        while check_up.findings():
+            await asyncio.sleep(0.02)
+    task.cancel()
+    assert len(asked) >= 2
+
+
+async def test_a_doctor_that_stumbles_does_not_take_the_relay_along() -> None:
+    """A mistake in the check-up is a warning in its own place."""
+    check_up = CheckUp(lambda: Subject("relay.test", {}), World(now=lambda: 1 // 0))  # type: ignore[arg-type, return-value]
+    await check_up.examine()
+    [one] = check_up.findings()
+    assert (one["name"], one["grade"]) == ("check-up", "warning")
+    assert "ZeroDivisionError" in one["cause"]

@@ -1,0 +1,346 @@
+"""Facts become findings: what the world cannot easily be made to do is given here as facts."""
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import pytest
+
+from relay.doctor.asking import unfinished
+from relay.doctor.dmarc import Dmarc
+from relay.doctor.facts import (
+    DomainFacts,
+    Door,
+    Facts,
+    Here,
+    Line,
+    ListenerFacts,
+    Listing,
+    SpoolFacts,
+    State,
+    Subject,
+    Talk,
+    UpstreamFacts,
+    Way,
+)
+from relay.doctor.finding import NAMES, Finding, Grade, in_words, problem, problems, summary, warning
+from relay.doctor.judge import judge
+from relay.doctor.outgoing import Outgoing
+from relay.doctor.publishing import addresses_in, sender_domains
+from relay.doctor.spf import Outcome
+from relay.inbound.admission import Listener
+from relay.mail.address import Address
+from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.rewrite import Identity, Rewrite
+from relay.outbound.routing import Route
+from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+ROOT = Path(__file__).parents[2]
+ISP = Upstream("isp", "mail.isp.example", identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"})))
+SUBJECT = Subject("relay.example.jp", {"isp": ISP}, routes=(Route(via=("isp",)),), source="config.yaml")
+HERE = Here(NOW)
+
+
+def found(facts: Facts, subject: Subject = SUBJECT) -> list[Finding]:
+    return [one for one in judge(facts, subject) if one.grade is not Grade.OK]
+
+
+def names(facts: Facts, subject: Subject = SUBJECT) -> list[tuple[str, str]]:
+    return [(one.name, one.grade.value) for one in found(facts, subject)]
+
+
+def talking(**talk: object) -> Facts:
+    return Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Talk(**talk), asked_at=NOW),))  # type: ignore[arg-type]
+
+
+def test_every_finding_has_its_section_on_the_page_and_no_section_is_left_over() -> None:
+    """The links of the findings lead somewhere."""
+    page = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## (\S+)\n\n\S", page, re.MULTILINE)
+    assert sorted(sections) == sorted(NAMES)
+    for link in re.findall(r"\]\(#([a-z0-9-]+)\)", page):
+        assert link in NAMES
+
+
+def test_every_name_is_given_by_the_judges() -> None:
+    """No section is about a finding that never comes; `tls-...` may come from the table of refusals."""
+    sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "relay" / "doctor").glob("*.py"))
+    sources += (ROOT / "relay" / "outbound" / "refusals.py").read_text(encoding="utf-8")
+    assert {name for name in NAMES if f'"{name}"' not in sources} == set()
+
+
+def test_a_finding_without_a_section_is_a_mistake_of_ours() -> None:
+    """A new finding is written about before it is used."""
+    with pytest.raises(ValueError, match="no section"):
+        problem("novelty", "x", "cause", "cure")
+
+
+def test_nothing_known_nothing_wrong() -> None:
+    """Facts without faults give no finding."""
+    assert names(Facts(HERE)) == []
+
+
+@pytest.mark.parametrize(
+    ("errno", "name"),
+    [("EACCES", "port-forbidden"), ("EADDRINUSE", "port-taken"), ("EADDRNOTAVAIL", "listen-address"), ("EMFILE", "listener")],
+)
+def test_why_a_port_cannot_be_had(errno: str, name: str) -> None:
+    """Taken, forbidden and foreign addresses are different cures."""
+    facts = Facts(replace(HERE, listeners=(ListenerFacts(Listener(port=25), errno, "no"),)))
+    assert names(facts) == [(name, "problem")]
+
+
+def test_a_port_that_we_have_ourselves_is_fine() -> None:
+    """The doctor beside the running relay does not accuse it."""
+    facts = Facts(replace(HERE, listeners=(ListenerFacts(Listener(), "EADDRINUSE", "in use", "python3 (pid 7)", ours=True),)))
+    assert names(facts) == []
+
+
+@pytest.mark.parametrize(
+    ("spool", "name", "grade"),
+    [
+        (SpoolFacts("x", free=100_000_000), "spool-full", "problem"),
+        (SpoolFacts("x", free=250_000_000), "spool-tight", "warning"),
+        (SpoolFacts("x", free=10**12, slow=2.5), "spool-slow", "warning"),
+        (SpoolFacts("x", trouble="read-only"), "spool-not-writable", "problem"),
+        (SpoolFacts("x", alien="no database"), "spool-alien", "problem"),
+    ],
+)
+def test_the_spool(spool: SpoolFacts, name: str, grade: str) -> None:
+    """Room is judged against what the settings keep free and what one message may take."""
+    assert names(Facts(replace(HERE, spool=spool))) == [(name, grade)]
+
+
+BANNER = "mx.example ESMTP ready at Sun, 22 Nov 2026 {}:00 +0000"
+
+
+@pytest.mark.parametrize(
+    ("banners", "wrong"),
+    [
+        (["12:01"], False),
+        (["12:04"], False),
+        (["12:09"], True),
+        (["09:00", "12:00"], False),
+        (["09:00", "08:59"], True),
+        ([], False),
+    ],
+)
+def test_one_wrong_clock_elsewhere_does_not_accuse_ours(banners: list[str], wrong: bool) -> None:
+    """The clock that is closest to ours counts."""
+    talks = [Talk(banner=BANNER.format(time)) for time in banners]
+    facts = Facts(HERE, upstreams=tuple(UpstreamFacts(ISP, talk=talk) for talk in talks))
+    assert names(facts) == ([("clock", "problem")] if wrong else [])
+
+
+def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None:
+    """One cause, one problem."""
+    expired = Answer(Stage.TLS, Reply(454, "4.7.5", "the certificate of mail.isp.example expired on 2027-01-01"), lost=True)
+    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Talk(failed=expired, banner=BANNER.format("03:00"))),))
+    assert names(facts) == [("clock", "problem")]
+
+
+@pytest.mark.parametrize(
+    ("upstream", "peer", "mechanism", "expected"),
+    [
+        (replace(ISP, tls=Tls(TlsMode.NONE)), "198.41.0.4:587", "PLAIN", "tls-none"),
+        (replace(ISP, tls=Tls(TlsMode.NONE)), "198.41.0.4:587", "CRAM-MD5", ""),
+        (replace(ISP, tls=Tls(TlsMode.NONE)), "192.168.0.3:25", "PLAIN", ""),
+        (replace(ISP, tls=Tls(verify=False)), "[2001:500:2::c]:587", "PLAIN", "tls-unverified"),
+        (replace(ISP, tls=Tls(verify=False)), "192.168.0.3:587", "PLAIN", ""),
+    ],
+)
+def test_what_others_could_read(upstream: Upstream, peer: str, mechanism: str, expected: str) -> None:
+    """A password in clear, or to whoever says he is the server, is a warning on the internet and none in the LAN."""
+    facts = Facts(HERE, upstreams=(UpstreamFacts(upstream, talk=Talk(peer=peer, mechanism=mechanism)),))
+    assert names(facts, replace(SUBJECT, upstreams={"isp": upstream})) == ([(expected, "warning")] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (Answer(Stage.AUTH, Reply(421, "4.4.2", "the server closed the connection"), lost=True), "login-lost"),
+        (Answer(Stage.TLS, Reply(454, "4.7.5", "the TLS handshake with x failed: odd"), lost=True), "tls"),
+        (Answer(Stage.TLS, Reply(454, "4.7.5", "we have no TLS version or cipher in common"), lost=True), "tls-old"),
+    ],
+)
+def test_rare_ends_of_a_conversation(answer: Answer, name: str) -> None:
+    """Each stage has its finding."""
+    assert names(talking(failed=answer)) == [(name, "problem")]
+
+
+def test_no_oauth_token() -> None:
+    """The cure is the consent."""
+    from relay.upstream.settings import OAuth
+
+    m365 = replace(ISP, login=Login(Auth.AUTO, "a@b.example", oauth=OAuth("microsoft")))
+    refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no consent yet; run `relay oauth login isp`"))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(m365, talk=Talk(failed=refusal)),))
+    [one] = found(facts, replace(SUBJECT, upstreams={"isp": m365}))
+    assert one.name == "login-oauth"
+    assert "relay oauth login isp" in one.cure
+
+
+def test_a_repeated_refusal_says_that_it_was_not_tried_again() -> None:
+    """The second upstream of the same account shows the first one's answer."""
+    refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "no"))
+    [one] = found(talking(failed=refusal, repeated=True))
+    assert "not tried again" in " ".join(one.evidence)
+
+
+def test_ipv6_that_leads_nowhere() -> None:
+    """It works, slowly: a warning."""
+    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, mute_v6=True, talk=Talk()),))
+    assert names(facts) == [("ipv6-mute", "warning")]
+
+
+def test_a_long_pop_window() -> None:
+    """Hosts keep the door open for 10 to 30 minutes; who counts on hours will be refused."""
+    pop = replace(ISP, login=Login(Auth.POP, "me", pop=Pop("s1.host.example", window=timedelta(hours=3))))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(pop, talk=Talk()),))
+    assert names(facts, replace(SUBJECT, upstreams={"isp": pop})) == [("pop-window", "warning")]
+
+
+def test_an_examination_that_was_broken_off() -> None:
+    """What took too long is told as silence."""
+    assert names(Facts(HERE, upstreams=(unfinished(ISP, 12),))) == [("upstream-mute", "problem")]
+
+
+# --- domains
+
+OUTGOING = Outgoing("include:_spf.isp.example", "_spf.isp.example", (ip_network("198.41.0.0/24"),))
+
+
+def with_way(result: str, **changes: object) -> Facts:
+    way = Way("example.jp", "isp", OUTGOING, Outcome(result, "because"))
+    domain = DomainFacts("example.jp", mx=("mx.example.jp",), has_address=True, dmarc=Dmarc())
+    return Facts(HERE, domains=(domain,), ways=(replace(way, **changes),))  # type: ignore[arg-type]
+
+
+def test_spf_that_cannot_be_told() -> None:
+    """Trouble in the DNS is no verdict."""
+    assert names(with_way("temperror")) == [("spf-unknown", "warning")]
+
+
+def test_an_upstream_whose_addresses_nobody_knows() -> None:
+    """Nothing is claimed; the provider has to be asked."""
+    assert names(with_way("pass", outgoing=Outgoing("a:x.example"))) == [("spf-unverifiable", "warning")]
+
+
+def test_an_upstream_in_the_lan() -> None:
+    """What it delivers by is not known here, and is its own business."""
+    lan = Outgoing("a:mail.lan.example", "", (ip_network("192.168.0.2/32"),))
+    assert names(with_way("fail", outgoing=lan)) == []
+
+
+def test_no_record_that_would_do() -> None:
+    """Then the limit is told, and what to do."""
+    assert names(with_way("permerror")) == [("spf-too-long", "problem")]
+
+
+def test_a_providers_own_domain_is_its_own_business() -> None:
+    """Nobody can publish anything at gmail.com."""
+    gmail = replace(ISP, name="isp", provider="gmail")
+    assert names(with_way("softfail", theirs="Gmail"), replace(SUBJECT, upstreams={"isp": gmail})) == []
+    assert names(with_way("softfail", theirs="Gmail")) == [("spf-foreign", "problem")]
+
+
+@pytest.mark.parametrize(
+    ("identity", "routes", "expected"),
+    [
+        (Identity(Address("a", "Example.JP"), frozenset({"example.jp", "other.jp"})), (), ("example.jp", "other.jp")),
+        (Identity(Address("a", "nas.local"), frozenset()), (), ()),
+        (Identity(), (Route(via=("isp",), sender=("*@office.example",)),), ("office.example",)),
+        (
+            Identity(Address("a", "a.jp"), rewrite=Rewrite.NEVER),
+            (Route(via=("mx", "isp"), sender=("*@b.jp", "*@*.c.jp", "<>")), Route(via=("mx",), sender=("*@d.jp",))),
+            ("a.jp", "b.jp"),
+        ),
+    ],
+)
+def test_which_domains_mail_leaves_in(identity: Identity, routes: tuple[Route, ...], expected: tuple[str, ...]) -> None:
+    """The account's own, those that may stay as they are, and without rewriting those that the routes let by."""
+    upstream = replace(ISP, identity=identity)
+    assert sender_domains(upstream, replace(SUBJECT, routes=routes)) == expected
+
+
+# --- the line
+
+OPEN = {"mx.example": Door(25, State.OPEN)}
+
+
+def line(**changes: object) -> Line:
+    plain = Line(OPEN, ("198.41.0.9",), (Listing("198.41.0.9"),), {"198.41.0.9": ("h.example",)}, frozenset({"h.example"}))
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "grade"),
+    [
+        ({"targets": {}}, "port-25-unknown", "warning"),
+        ({"public": (), "listings": (), "reverse": {}}, "public-address", "warning"),
+        ({"targets": {"mx.example": Door(25, State.SILENT)}}, "port-25", "problem"),
+        ({"listings": (Listing("198.41.0.9", ("127.0.0.11",)),)}, "pbl", "problem"),
+        ({"listings": (Listing("198.41.0.9", ("127.0.0.2",)),)}, "block-list", "problem"),
+        ({"listings": (Listing("198.41.0.9", ("127.255.255.255",)),)}, "block-list-refused", "warning"),
+        ({"listings": (Listing("198.41.0.9", ("127.255.255.252",)),)}, "block-list-refused", "warning"),
+        ({"listings": (Listing("198.41.0.9", trouble="no answer"),)}, "block-list-unknown", "warning"),
+        ({"reverse": {"198.41.0.9": ()}}, "reverse-dns", "problem"),
+        ({"forward": frozenset()}, "reverse-dns", "problem"),
+    ],
+)
+def test_the_line_as_others_see_it(changes: dict[str, object], name: str, grade: str) -> None:
+    """Each fault of a line has its name; behind `mx` another upstream makes it a warning, since mail goes all the same."""
+    facts = Facts(HERE, line=line(**changes))
+    alone = replace(SUBJECT, routes=(Route(via=("mx",)),))
+    behind = replace(SUBJECT, routes=(Route(via=("mx", "isp")),))
+    assert names(facts, alone) == [(name, grade)]
+    assert names(facts, behind) == [(name, "warning")]
+
+
+def test_a_sound_line() -> None:
+    """Open, not listed, named."""
+    assert names(Facts(HERE, line=line()), replace(SUBJECT, routes=(Route(via=("mx",)),))) == []
+
+
+@pytest.mark.parametrize(
+    ("hello", "expected"),
+    [
+        ("mx.google.com at your service, [198.41.0.4]\nSIZE 1", ["198.41.0.4"]),
+        ("exim.example Hello relay.lan [192.168.0.5]", []),
+        ("outlook Hello [2001:500:2::c]", ["2001:500:2::c"]),
+        ("x Hello [IPv6:2001:500:2::c] (999.1.2.3)", ["2001:500:2::c"]),
+        ("upstream.test", []),
+    ],
+)
+def test_our_address_in_the_words_of_others(hello: str, expected: list[str]) -> None:
+    """Only public addresses in brackets count."""
+    assert addresses_in(hello) == expected
+    assert all(ip_address(one).is_global for one in addresses_in(hello))
+
+
+# --- words
+
+
+def test_words_for_people() -> None:
+    """What is fine takes a line; a problem has evidence, cure, record and link; colours only where they are wanted."""
+    one = problem("spf-fail", "example.jp by isp", "It is forbidden.", "Publish this.", "SPF says fail", publish="x. TXT y")
+    plain = in_words(one)
+    assert plain[0] == "problem  example.jp by isp: It is forbidden."
+    assert [line.split(":")[0].strip() for line in plain if ":" in line][1:] == ["seen", "cure", "more"]
+    assert plain[-1].endswith("docs/findings.md#spf-fail")
+    assert any(line.strip() == "x. TXT y" for line in plain)
+    assert "\x1b" not in "".join(plain)
+    assert "\x1b[1;31mproblem\x1b[0m  example.jp" in in_words(one, colour=True)[0]
+    assert len(in_words(Finding("clock", Grade.OK, "now", "set", evidence=("x",)))) == 1
+
+
+def test_the_summary_counts() -> None:
+    """One line for the end."""
+    bad, soso = problem("clock", "a", "b", "c"), warning("nat", "a", "b", "c")
+    assert summary([bad, bad, soso]) == "2 problems and 1 warning"
+    assert summary([soso]) == "1 warning"
+    assert summary([Finding("clock", Grade.OK, "a", "b")]) == "no problem found (1 things were looked at)"
+    assert problems([bad, soso]) == [bad]
