@@ -8,7 +8,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 COPY requirements.txt /build/
 # Wheels where there are any.  PyYAML has none for 32-bit ARM: its sdist installs without a compiler, in pure Python.
 RUN pip install --quiet --require-hashes --prefer-binary --no-compile --target /build/site -r /build/requirements.txt
-COPY packaging/make-rootfs.sh LICENSE /build/
+COPY packaging/make-rootfs.sh packaging/needed.py LICENSE /build/
 COPY relay /build/site/relay
 RUN ["sh", "/build/make-rootfs.sh", "/build/site", "/rootfs"]
 

@@ -60,15 +60,13 @@ ln -s /etc/ssl/certs "$root/usr/lib/ssl/certs"
     echo "$root/usr/bin/openssl"
     find /usr/lib -name libgcc_s.so.1 | sed -n 1p
 } >/tmp/objects
-xargs ldd </tmp/objects 2>/dev/null | sed -n 's,.*=> \(/[^ ]*\).*,\1,p; s,^[[:space:]]*\(/[^ ]*\) (.*,\1,p' >/tmp/wanted
-grep -v "^$root" /tmp/objects >>/tmp/wanted || true
-sort -u /tmp/wanted | grep -v "^$root" | while read -r file; do
-    real=$(readlink -f "$(dirname "$file")")/$(basename "$file")
-    mkdir -p "$root$(dirname "$real")"
-    [ -e "$root$real" ] || cp -L "$file" "$root$real"
-    echo "$real"
-done >/tmp/copied
-if xargs ldd </tmp/objects 2>/dev/null | grep 'not found'; then echo "make-rootfs: a shared object is missing" >&2; exit 1; fi
+python3 /build/needed.py </tmp/objects >/tmp/wanted
+grep -v "^$root" /tmp/objects >>/tmp/wanted # what is not yet in the root
+sort -u /tmp/wanted >/tmp/copied
+while read -r file; do
+    mkdir -p "$root$(dirname "$file")"
+    cp -L "$file" "$root$file"
+done </tmp/copied
 cp -L /etc/ld.so.conf "$root/etc/" 2>/dev/null || echo "$prefix/lib" >"$root/etc/ld.so.conf"
 [ ! -d /etc/ld.so.conf.d ] || cp -aL /etc/ld.so.conf.d "$root/etc/"
 ldconfig -X -r "$root"
