@@ -16,6 +16,7 @@ _JAPANESE = frozenset({"cp932", "euc_jp", "shift_jis"})
 _LABELS = {"cp932": "Shift_JIS", "euc_jp": "EUC-JP", "cp1252": "windows-1252", "iso8859-1": "iso-8859-1"}
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+_ALONE = re.compile(rb".*[\x00-\x3f]", re.DOTALL)
 _C1 = re.compile(rb"[\x80-\x9f]")
 
 
@@ -39,7 +40,7 @@ def label_for(part: Part, voted: str) -> str:
 
 
 def sample_of(part: Part) -> bytes:
-    """How the text begins, decoded from its transfer encoding, cut after the last whole line if there are several."""
+    """How the text begins, decoded from its transfer encoding, cut after the last whole line or at least character."""
     octets = part.sample
     whole = part.size <= len(octets)
     if part.encoding == "base64":
@@ -50,7 +51,15 @@ def sample_of(part: Part) -> bytes:
             return b""
     elif part.encoding == "quoted-printable":
         octets = decodestring(octets)
-    return octets if whole else octets[: octets.rfind(b"\n") + 1] or octets[:-4]
+    return octets if whole else octets[: octets.rfind(b"\n") + 1] or _whole_characters(octets)
+
+
+def _whole_characters(octets: bytes) -> bytes:
+    """A piece of one endless line without a character cut in two: up to an octet that is a character in any charset."""
+    if alone := _ALONE.match(octets):
+        return alone[0]
+    ends = (octets[: len(octets) - cut] for cut in range(4))
+    return next((end for end in ends if fits(end, "utf-8")), octets)
 
 
 def _is_known(name: str) -> bool:

@@ -1,11 +1,12 @@
 """Seven-bit encoding: decoded, a letter says the same as before."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.mail.transfer import seven_bit
 from tests.properties.test_repair import CONTENT
-from tests.support.letters import RIGHT, assert_sendable, octets, repaired, text_of
+from tests.support.letters import RIGHT, assert_sendable, octets, repaired, text_of, without_trace
 
 LETTERS = st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029", exclude_categories=("Cs", "Cc"))
 TEXT = st.text(LETTERS | st.just("\n"))
@@ -32,3 +33,13 @@ def test_text_says_the_same(text, width):
     letter = repaired(header + whole.encode()).message
     assert text_of(letter) == whole
     assert text_of(seven_bit(letter)) == whole
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_an_endless_line_keeps_its_label(before):
+    """Text without any line end is judged by whole characters, wherever the sample of it ends."""
+    first = octets(repaired(b"\r\n\r\n" + b"y" * before + "あ".encode() * 14_000).message)
+    assert b"charset=utf-8" in first
+    again = repaired(first)
+    assert without_trace(again.message) == first
+    assert again.notes == ()
