@@ -44,7 +44,7 @@ def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Fi
         asyncio.get_running_loop().set_default_executor(_Abandonable())
         world = World()
         tokens = Tokens(subject.state_dir, utcnow, patience=world.patience)
-        facts = await gather(subject, replace(world, token=tokens.get), tell)
+        facts = await gather(subject, replace(world, token=tokens.get, consents=tokens.standings), tell)
         return judge(facts, subject), facts.took
 
     return asyncio.run(examine())

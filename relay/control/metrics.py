@@ -53,6 +53,7 @@ def families(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) ->
     yield from _counters()
     yield from _spool(status, tally, now)
     yield from _upstreams(status)
+    yield from _consents(status)
     yield from _durations()
 
 
@@ -107,7 +108,6 @@ def _upstreams(status: Mapping[str, Any]) -> Iterator["Metric"]:
 
     up, login = family("up", "1 unless it rests after trouble"), family("login_ok", "0 if it refuses our login")
     sent, busy = family("sent_today", "Messages it took this day (UTC)"), family("in_flight", "Transactions under way")
-    token = family("token_expiry_timestamp_seconds", "When the access token ends")
     for one in status["upstreams"]:
         name = [one["name"]]
         if " " in one["name"]:
@@ -116,9 +116,31 @@ def _upstreams(status: Mapping[str, Any]) -> Iterator["Metric"]:
         login.add_metric(name, float(not one.get("login_refused")))
         sent.add_metric(name, one["sent_today"])
         busy.add_metric(name, one["in_flight"])
-        if one.get("token_expires"):
-            token.add_metric(name, one["token_expires"])
-    yield from (up, login, sent, busy, token)
+    yield from (up, login, sent, busy)
+
+
+def _consents(status: Mapping[str, Any]) -> Iterator["Metric"]:
+    """Times of the OAuth logins; an access token that has ended is renewed with the next message, a consent is not."""
+    from datetime import datetime
+
+    from prometheus_client.core import GaugeMetricFamily
+
+    def family(name: str, text: str) -> "GaugeMetricFamily":
+        return GaugeMetricFamily(f"relay_upstream_{name}", text, labels=["upstream"])
+
+    token = family("token_expiry_timestamp_seconds", "When the access token ends")
+    age = family("consent_age_seconds", "Time since a person consented to the OAuth login")
+    end = family("consent_expiry_timestamp_seconds", "When that consent ends, if the provider told it")
+    due = family("consent_due", "1 if a person must log in again, now or soon")
+    for one in status.get("oauth", ()):
+        name = [one["upstream"]]
+        due.add_metric(name, float(bool(one["warnings"])))
+        if one["age"] is not None:
+            age.add_metric(name, one["age"])
+        for metric, moment in ((token, one["access_until"]), (end, one["ends_at"])):
+            if moment:
+                metric.add_metric(name, datetime.fromisoformat(moment).timestamp())
+    yield from (token, age, end, due)
 
 
 def _durations() -> Iterator["Metric"]:
