@@ -15,7 +15,9 @@ import pytest
 
 from tests.support.inprocess import ended, relay_at_home, send
 from tests.support.isps.all import World, internet
+from tests.support.isps.coreserver import SENDERHOSTS as LISTED_WORDS
 from tests.support.isps.internet import HOME
+from tests.support.isps.receivers import BUSY as BUSY_WORDS
 from tests.support.upstream import LF_REFUSAL
 
 CORE = "taro@taro.s1.example"
@@ -153,3 +155,40 @@ async def test_every_row_arrives_by_a_chain_that_knows_nothing(row: Row, world: 
     assert bool(row.trap) == bool(said)
     assert [recipient["upstream"] for recipient in story["recipients"]] == [row.by]
     assert bool(row.trap) == any(line["event"] == "advised" for line in story["trail"])
+
+
+async def test_what_a_listed_address_may_not_send_there_goes_elsewhere(world: World, tmp_path: Path) -> None:
+    """With `rewrite: never` there is no own name to try: CORESERVER says 552, and the ISP brings the mail."""
+    row = Row("never rewritten", CORE, CORE, BY_CORE, QUIET, LISTED, "iijmio")
+    stubborn = {"rewrite": "never"}
+    story = await brought(world, row, tmp_path, settings(world, [{"via": list(BY_CORE)}], coreserver=stubborn))
+    assert [recipient["upstream"] for recipient in story["recipients"]] == ["iijmio"]
+    assert world.core.refusals == [f"{HOME} MAIL: {LISTED_WORDS}"]
+
+
+async def test_a_refused_sender_is_remembered(world: World, tmp_path: Path) -> None:
+    """The second message of that sender goes in the account's own name at once; one person's name is not another's."""
+    trusting = {"sender_domains": ["taro.example", "taro.s1.example"]}
+    async with relay_at_home(tmp_path, settings(world, [{"via": ["coreserver"]}], coreserver=trusting)) as relay:
+        for number in range(3):
+            queue_id = await send(relay, CORE, CORE, health_check(CORE))
+            story = await ended(relay, queue_id, "relayed")
+            assert len(world.core.refusals) == 1, f"message {number}"
+        other = await ended(relay, await send(relay, "hana@taro.s1.example", CORE, health_check(CORE)), "relayed")
+        arrived = await world.net.arrived(CORE, 4)
+    assert {one.sender for one in arrived} == {REGISTERED}
+    assert not any("refuses this sender" in line["text"] for line in story["trail"])
+    assert any("refuses this sender" in line["text"] for line in other["trail"])
+    assert all(b"Reply-To:" in one.content for one in arrived), "the person can still be answered"
+
+
+async def test_a_host_that_puts_strangers_off_is_visited_again(world: World, tmp_path: Path) -> None:
+    """From a fixed address with nobody else in the chain: docomo says 421 to a stranger, then takes its mail, slowly."""
+    world.net.pbl.clear()
+    async with relay_at_home(tmp_path, settings(world, [{"via": ["mx"]}])) as relay:
+        queue_id = await send(relay, OWN, "taro@docomo.example", health_check(OWN))
+        story = await ended(relay, queue_id, "relayed")
+        (arrived,) = await world.net.arrived("taro@docomo.example")
+    assert arrived.source == HOME
+    assert story["recipients"][0]["attempts"] == 2
+    assert world.hosts["docomo-mx"].refusals == [f"{HOME} CONNECT: {BUSY_WORDS}"]
