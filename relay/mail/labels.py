@@ -16,7 +16,7 @@ _JAPANESE = frozenset({"cp932", "euc_jp", "shift_jis"})
 _LABELS = {"cp932": "Shift_JIS", "euc_jp": "EUC-JP", "cp1252": "windows-1252", "iso8859-1": "iso-8859-1"}
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
-_ALONE = re.compile(rb".*[\x00-\x3f]", re.DOTALL)
+_ALONE = re.compile(rb"[\x00-\x3f]")
 _C1 = re.compile(rb"[\x80-\x9f]")
 
 
@@ -51,15 +51,25 @@ def sample_of(part: Part) -> bytes:
             return b""
     elif part.encoding == "quoted-printable":
         octets = decodestring(octets)
-    return octets if whole else octets[: octets.rfind(b"\n") + 1] or _whole_characters(octets)
+    return octets if whole else _whole_characters(octets)
 
 
 def _whole_characters(octets: bytes) -> bytes:
-    """A piece of one endless line without a character cut in two: up to an octet that is a character in any charset."""
-    if alone := _ALONE.match(octets):
-        return alone[0]
+    """The octets without a character that was cut in two at their end.
+
+    After a line end no character goes on, nor, in any charset, after an octet below 0x40; but neither may stand so far
+    in front that the text itself would not be looked at.
+    """
+    for place in (octets.rfind(b"\n"), _last_alone(octets)):
+        if place > len(octets) // 2:
+            return octets[: place + 1]
     ends = (octets[: len(octets) - cut] for cut in range(4))
     return next((end for end in ends if fits(end, "utf-8")), octets)
+
+
+def _last_alone(octets: bytes) -> int:
+    match = _ALONE.search(octets[::-1])
+    return len(octets) - match.end() if match else -1
 
 
 def _is_known(name: str) -> bool:
