@@ -29,8 +29,8 @@ class CheckUp:
 
     async def examine(self) -> None:
         """One check-up; no upstream is troubled, no password said."""
-        subject = self._subject()
         try:
+            subject = self._subject()
             self._found = judge(await gather_cheaply(subject, self._world), subject)
         except Exception as error:  # a doctor that stumbles must not take the patient along
             cause = f"The check-up itself failed: {type(error).__name__}: {error}"
