@@ -11,7 +11,7 @@ from typing import Any
 
 from relay.secret import Secret
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds for one answer."""
 
 _LARGEST = 1_000_000

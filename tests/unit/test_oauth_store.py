@@ -3,9 +3,9 @@
 import json
 import os
 import stat
-import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +66,30 @@ def test_a_write_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     assert len(list(store.path.parent.iterdir())) == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_writes_for_the_daemon(tmp_path):
+    """Who logs in with sudo leaves files that the user of the spool's folder can read."""
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 1234, 4321)
+    store = TokenStore(state, "m365")
+    with store.locked():
+        store.save(KEPT)
+    made = [store.path.parent, *store.path.parent.iterdir()]
+    assert {(one.stat().st_uid, one.stat().st_gid) for one in made} == {(1234, 4321)}
+    assert sorted(one.name for one in made) == ["m365.json", "m365.lock", "oauth"]
+
+
+def test_what_a_crash_left_is_overwritten(tmp_path):
+    """A half-written file from before is no trouble, and does not stay."""
+    store = TokenStore(tmp_path, "m365")
+    store.path.parent.mkdir()
+    (store.path.parent / ".m365.json.new").write_text('{"refresh')
+    store.save(KEPT)
+    assert load(store) == KEPT
+    assert [one.name for one in store.path.parent.iterdir()] == ["m365.json"]
+
+
 def test_the_folder_is_synced_after_the_rename(tmp_path, monkeypatch):
     """File first, then rename, then folder: else a power cut brings the old token back."""
     real, order = os.fsync, []
@@ -115,14 +139,14 @@ class TestNamedFile:
 
     def test_a_mounted_secret_stays_as_it_is(self, store, named, monkeypatch):
         """A file that cannot be replaced is no trouble: the kept token goes on after it."""
-        real = tempfile.mkstemp
+        real = os.open
 
-        def read_only(*args, **kwargs):
-            if kwargs["dir"] == named.parent:
+        def read_only(path, flags, *more, **named_more):
+            if flags & os.O_CREAT and Path(path).parent == named.parent:
                 raise OSError(30, "Read-only file system")
-            return real(*args, **kwargs)
+            return real(path, flags, *more, **named_more)
 
-        monkeypatch.setattr(tempfile, "mkstemp", read_only)
+        monkeypatch.setattr(os, "open", read_only)
         store.save(KEPT)
         store.save(replace(KEPT, refresh_token=Secret("r2")))
         assert named.read_text() == "given\n"
