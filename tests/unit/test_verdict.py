@@ -30,6 +30,33 @@ def test_the_table_knows_every_collected_pattern():
     assert {row[0] for row in ROWS} >= {f"E{number}" for number in range(1, 63)}
 
 
+CLASSES = {
+    number: (kind, hold == "hold")
+    for number, kind, hold in (
+        line.split("\t") for line in (_TABLE.parent / "classes.tsv").read_text("utf-8").splitlines() if line[0] != "#"
+    )
+}
+ABOUT_THE_LETTER = {"E35", "E36", "E37", "E38", "E39", "E40", "E59"}
+"""A person has to act here too, but on this very message: it fails, is kept, and its sender is told why."""
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row[0] in CLASSES], ids=lambda row: f"{row[0]}-{row[2]}")
+def test_verdicts_agree_with_what_can_be_done(row):
+    """What passes is deferred; what another upstream may take is tried there; what a person must set right never bounces."""
+    kind, hold = CLASSES[row[0]]
+    said = row[3]
+    verdict = judge(Answer(Stage(row[2]), Reply.of(int(said[:3]), said[4:])))
+    if kind == "temporary":
+        assert verdict.fate is Fate.DEFERRED
+    elif kind == "other-upstream":
+        assert verdict.try_next
+    elif hold and row[0] not in ABOUT_THE_LETTER:
+        assert verdict.fate is Fate.DEFERRED and verdict.try_next
+    else:
+        assert verdict.fate is Fate.FAILED
+    assert len(CLASSES) == 62
+
+
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_lost_line_never_fails_mail(stage):
     """A line lost before the content lets the next upstream try; lost after it, nobody may."""
