@@ -13,12 +13,13 @@ COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-
 IMAGE ?= relay:latest
 BUILD ?= $(if $(wildcard ../shared/container/build-image),../shared/container/build-image -t,docker build -t)
 
-.PHONY: help demo run test fuzz check lock clean image image-arm image-lint wheels
+.PHONY: help demo run test chaos fuzz check lock clean image image-arm image-lint wheels
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
 	@echo "make test    run all tests                 ARGS='tests/unit -k spool' for some of them"
 	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
+	@echo "make chaos   break everything for a quarter of an hour, and print what came of it (some of it as root only)"
 	@echo "make check   lint, formatting, types"
 	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
@@ -37,6 +38,9 @@ test: .venv/development
 
 fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz
+
+chaos: .venv/development
+	RELAY_CHAOS=full $(BIN)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
 
 check: .venv/development
 	$(BIN)/ruff check .

@@ -61,6 +61,7 @@ async def _make(cert: Path, key: Path, hostname: str) -> None:
             *("-keyout", str(new_key), "-out", str(new_cert)),
         )
         new_key.chmod(0o600)  # noqa: ASYNC240 - once in ten years, before anybody is served
+        new_cert.chmod(0o600)  # noqa: ASYNC240
         new_key.replace(key)  # noqa: ASYNC240
         new_cert.replace(cert)  # noqa: ASYNC240
 
