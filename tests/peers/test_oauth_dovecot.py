@@ -246,3 +246,20 @@ def test_kill_9_between_renewal_and_use_loses_nothing(
         arrived(behind, each, server, relay)
     assert len(stub.asked("refresh_token")) > renewals
     assert not rested(relay)
+
+
+def test_a_new_login_sends_what_waits_at_once(
+    stub: Stub, server: Peer, paper: Papers, behind: Sink, start_relay: StartRelay, tmp_path: Path
+) -> None:
+    """The upstream rests for an hour; `relay oauth login` beside the running relay ends that, and nobody restarts anything."""
+    one = by_token(server, paper, stub, tmp_path)
+    stub.revoke()
+    relay = start_relay({**settings(one), "retry": {"rest_login": "1h"}})
+    subject = submit(relay)
+    relay.wait_for("rested")
+    stub.pending = ["authorization_pending"]
+    done = relay.command("oauth", "login", "isp")
+    assert done.returncode == 0, done.stderr
+    assert "tries what waits now" in done.stdout
+    arrived(behind, subject, server, relay)
+    assert len(rested(relay)) == 1
