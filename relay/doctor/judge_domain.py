@@ -136,7 +136,8 @@ def _dmarc(facts: DomainFacts) -> Iterator[Finding]:
     elif dmarc.policy:
         strict = ", for this very domain only (aspf=s)" if dmarc.strict else ""
         what = f"asks receivers to {_DEEDS.get(dmarc.policy, 'let pass')} mail that is not aligned{strict}"
-        yield fine("dmarc", domain, f"p={dmarc.policy} {what}; what leaves in its name and passes SPF is aligned")
+        rewriting = "a sender that the relay rewrites to this domain is aligned, as envelope and From change together"
+        yield fine("dmarc", domain, f"p={dmarc.policy} {what}; {rewriting}")
 
 
 def _from_stays(upstream: Upstream) -> Iterator[Finding]:

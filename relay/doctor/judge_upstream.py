@@ -31,7 +31,7 @@ def judge_upstream(facts: UpstreamFacts, subject: Subject, *, wrong_clock: bool 
         )
     if talk.mail and not talk.mail.reply.positive:
         return [_sender_refused(upstream, talk.mail, subject), *_remarks(facts, talk, subject)]
-    return [_healthy(upstream, talk), *_remarks(facts, talk, subject)]
+    return [_healthy(facts, talk), *_remarks(facts, talk, subject)]
 
 
 def _by_clock(answer: Answer) -> bool:
@@ -180,10 +180,12 @@ def _said(talk: Talk, answer: Answer) -> tuple[str, ...]:
     return (f"{who}{answer.reply}",)
 
 
-def _healthy(upstream: Upstream, talk: Talk) -> Finding:
+def _healthy(facts: UpstreamFacts, talk: Talk) -> Finding:
+    upstream = facts.upstream
     parts = [talk.tls or "no TLS", f"login by {talk.mechanism}" if talk.mechanism else "no login"]
     if talk.certificate and talk.certificate.expires:
-        parts.append(f"certificate until {talk.certificate.expires:%Y-%m-%d}")
+        left = f" ({(talk.certificate.expires - facts.asked_at).days} days)" if facts.asked_at else ""
+        parts.append(f"certificate until {talk.certificate.expires:%Y-%m-%d}{left}")
     if talk.mail:
         parts.append(f"takes mail from {talk.sender}")
     return fine("upstream", upstream.name, f"{upstream.host}:{upstream.port} is fine: {', '.join(parts)}", talk.banner)
