@@ -13,7 +13,7 @@ from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Rewrite
 from relay.outbound import story
-from relay.outbound.course import Course, Pauses, Step
+from relay.outbound.course import Course, Pauses, Step, key_of
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
 from relay.outbound.verdict import Fate, Verdict, judge
@@ -26,7 +26,7 @@ class Attempt:
     """The decisions of one attempt.
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: up to this age a message whose final
-    reply was lost waits for that upstream alone.
+    reply was lost waits for that upstream alone; `waited`: how long it has waited by a clock that nobody sets.
     """
 
     def __init__(
@@ -38,8 +38,10 @@ class Attempt:
         refused_senders: frozenset[tuple[str, str]] = frozenset(),
         sizes: Mapping[str, int] | None = None,
         faithful: timedelta = timedelta(hours=4),
+        waited: timedelta = timedelta(0),
         now: datetime,
     ) -> None:
+        self._waited = waited
         self._young = now - claim.entry.accepted_at < faithful
         self.claim = claim
         self.upstreams = upstreams
@@ -64,15 +66,15 @@ class Attempt:
 
     def next_step(self, pauses: Pauses) -> Step | None:
         """Whom to call next and for which recipients; None when nobody is left to call."""
-        wanted: dict[tuple[str, bool], list[Course]] = defaultdict(list)
+        wanted: dict[tuple[str, bool, str], list[Course]] = defaultdict(list)
         for course in self.courses.values():
             name = None if course.over else self._candidate(course, pauses)
             if name is not None:
-                wanted[name, self._own_name(course, name)].append(course)
+                wanted[name, self._own_name(course, name), key_of(name, course.recipient.address)].append(course)
         if not wanted:
             return None
         key = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))
-        name, own_name = key
+        name, own_name, _ = key
         return Step(self.upstreams[name], tuple(course.recipient for course in wanted[key]), own_name)
 
     def _candidate(self, course: Course, pauses: Pauses) -> str | None:
@@ -99,9 +101,14 @@ class Attempt:
         return sum(1 for course in others if name in course.chain and name not in course.votes)
 
     def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = ()) -> None:
-        """Takes the answers of one transaction.  A recipient without an answer counts as uncertain: it may have gone."""
+        """Takes the answers of one transaction.
+
+        A recipient without an answer counts as uncertain: it may have gone.  But those `left` may go in the next step.
+        """
         answered: dict[Address, tuple[Answer, Verdict]] = {}
         for recipient in step.recipients:
+            if recipient.address in report.left:
+                continue
             answer = report.answers.get(recipient.address, _NO_ANSWER)
             verdict = judge(answer)
             answered[recipient.address] = (answer, verdict)
@@ -251,8 +258,9 @@ class Attempt:
     def _waiting(self, course: Course, terms: "_Terms") -> Recipient:
         """Everybody rests: due when the first wakes, and the attempt is not counted."""
         name, pause = course.first_to_wake
-        # that an upstream failed again and again while this waited shows that the time has really passed
-        if terms.schedule.expired(course.recipient.attempts + min(each.failures for each in course.pauses.values()), terms.age):
+        # that an upstream failed again and again while this waited shows that the time has really passed, and so do we
+        shown = course.recipient.attempts + max(each.failures for each in course.pauses.values())
+        if terms.schedule.expired(shown, terms.age, waited=self._waited):
             return replace(
                 course.recipient, state=State.EXPIRED, due_at=terms.now, upstream=name, said=_said(course, pause.why)
             )

@@ -9,7 +9,7 @@ from relay.mail.reply import Answer
 from relay.outbound.routing import Chosen
 from relay.outbound.verdict import Blame, Fate, Verdict
 from relay.spool.entry import Recipient
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DIRECT, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ Pauses = Callable[[str, Address], Pause | None]
 """Who rests, as the runner sees it: by name of the upstream and recipient (direct delivery rests by domain)."""
 
 
+def key_of(name: str, recipient: Address) -> str:
+    """Direct delivery is as many upstreams as there are domains: one closed door says nothing of the others."""
+    return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One transaction to be had: with whom, for whom, and whether in the account's own name."""
@@ -33,6 +38,11 @@ class Step:
     upstream: Upstream
     recipients: tuple[Recipient, ...]
     own_name: bool = False
+
+    @property
+    def key(self) -> str:
+        """Whose lane, rest and crowd this is."""
+        return key_of(self.upstream.name, self.recipients[0].address)
 
 
 @dataclass(slots=True)

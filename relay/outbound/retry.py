@@ -36,12 +36,12 @@ class RetrySchedule:
         left = self.give_up_after - max(age, timedelta(0))
         return min(delay, left) if left > timedelta(0) else delay
 
-    def expired(self, attempts: int, age: timedelta) -> bool:
-        """Whether it is time to give up: old, and really tried.
+    def expired(self, attempts: int, age: timedelta, *, waited: timedelta = timedelta(0)) -> bool:
+        """Whether it is time to give up: old, and really tried, or seen to wait (`waited`) all that time.
 
         Age alone is no proof: a box without a battery starts in 1970 and is fifty years older a minute later.
         """
-        return age >= self.give_up_after and attempts >= self.tries
+        return age >= self.give_up_after and (attempts >= self.tries or waited >= self.give_up_after)
 
     @property
     def tries(self) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay import crash_points, events
@@ -16,14 +16,14 @@ from relay.outbound import chronicle
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause, Step
 from relay.outbound.lanes import Lanes
-from relay.outbound.pace import day_of
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
+from relay.outbound.upkeep import Upkeep
 from relay.outbound.verdict import judge
 from relay.spool.contract import LeaseLost, Spool
-from relay.spool.entry import Action, Claim, Entry, Order, Settlement, State
+from relay.spool.entry import Action, Claim, Entry, Order, Settlement
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
 
@@ -34,9 +34,6 @@ _BEAT = 20.0
 _IN_THREAD = 262_144
 _SURPRISES = 3
 _CHUNK = 500
-_TIDY = timedelta(hours=1)
-_DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
-_EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
@@ -65,6 +62,7 @@ class Runner:
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._standing = Standing()
+        self._upkeep = Upkeep(spool, self._standing, now)
         self._lanes = Lanes(self._standing.proven)
         self._refused: set[tuple[str, str]] = set()
         self._surprises: Counter[str] = Counter()
@@ -73,14 +71,12 @@ class Runner:
         self._errands: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
         self._stopping = False
-        self._clock = (now(), 0.0)
-        self._tidied: datetime | None = None
-        self._began = now()
+        self._loop: asyncio.Task[None] | None = None
         self.heartbeat = now()
 
     async def run(self) -> None:
         """Works until `stop()`."""
-        self._clock = (self._now(), asyncio.get_running_loop().time())
+        self._loop = asyncio.current_task()
         empty = 0
         while not self._stopping:
             self._nudge.clear()
@@ -88,7 +84,9 @@ class Runner:
             try:
                 await self._keep_up()
                 claim = None if len(self._claims) >= AT_ONCE else await self._spool.claim(self._now())
-                if claim is not None:
+                if claim is not None and self._stopping:
+                    await self._spool.release(claim)  # after `stop` nobody would wait for what it brings
+                elif claim is not None:
                     empty = 0
                     self._begin(claim)
                     continue
@@ -138,8 +136,11 @@ class Runner:
         """Claims nothing more and lets attempts end, `grace` seconds at most; what is cut off stays in the spool."""
         self._stopping = True
         self._nudge.set()
+        until = asyncio.get_running_loop().time() + grace
+        if self._loop:
+            await asyncio.wait([self._loop], timeout=grace)  # a claim may be on its way
         if self._claims:
-            await asyncio.wait(self._claims, timeout=grace)
+            await asyncio.wait(self._claims, timeout=max(0.0, until - asyncio.get_running_loop().time()))
         left = [*self._claims, *self._errands]
         for task in left:
             task.cancel()
@@ -186,6 +187,7 @@ class Runner:
             refused_senders=frozenset(self._refused),
             sizes=self._standing.sizes(now),
             faithful=self._retry.warn_after,
+            waited=self._standing.waited(entry.queue_id, asyncio.get_running_loop().time()),
             now=now,
         )
 
@@ -198,7 +200,7 @@ class Runner:
         while step := attempt.next_step(pauses):
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
-                async with self._lanes.turn(step.upstream):
+                async with self._lanes.turn(step):
                     if not self._standing.may_talk(number, step, self._now()):
                         continue
                     prepared = await self._prepared(claim, step)
@@ -334,6 +336,11 @@ class Runner:
         self._tell(self._standing.wake(None))
         self._errand(self._due_now(None))
 
+    def let_in(self, name: str) -> None:
+        """That upstream has opened a session: those who waited at its door need not wait for the message in it."""
+        self._standing.let_in(name)
+        self._lanes.opened(name)
+
     def wake(self, upstream: str | None = None) -> None:
         """Ends the rest of one upstream, or of all; the messages that waited for it become due."""
         self._tell(self._standing.wake(upstream))
@@ -348,7 +355,7 @@ class Runner:
             self._errand(self._due_now(tuple(queue_ids[start : start + _CHUNK])))
 
     async def _due_now(self, queue_ids: tuple[str, ...] | None) -> None:
-        await self._spool.order(Order(Action.RETRY, queue_ids), self._now())
+        await self._spool.order(Order(Action.RETRY, queue_ids, by_hand=False), self._now())
         self._nudge.set()
 
     def _errand(self, work: Coroutine[Any, Any, None]) -> None:
@@ -364,37 +371,11 @@ class Runner:
 
     # what time does
 
-    async def _clock_was_set(self, now: datetime, by: timedelta) -> None:
-        """What was accepted by the old clock came when it came: else it would be dated, and given up, by an error."""
-        until = now - by
-        since = _EPOCH if until < _NEVER_BEFORE else self._began  # a small board starts in 1970, perhaps again and again
-        moved = await self._spool.rebase(since, until, by)
-        self._began += by
-        events.note(
-            "warned",
-            f"the clock was set by {by}; {moved} waiting messages are reckoned by the new one",
-            seconds=int(by.total_seconds()),
-        )
-
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""
-        now, ticks = self._now(), asyncio.get_running_loop().time()
-        drift = (now - self._clock[0]).total_seconds() - (ticks - self._clock[1])
-        self._clock = (now, ticks)
-        if abs(drift) > _DRIFT:
-            await self._clock_was_set(now, timedelta(seconds=drift))
-        if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -_DRIFT:
-            return
-        first, self._tidied = self._tidied is None, now
-        if first:
-            self._standing.pace.seed(now, await self._spool.sent_today(day_of(now)))
-        self._refused = set(await self._spool.refused_senders())
-        self._standing.tidy(now)
-        latest = now + self._retry.longest * 1.5
-        waiting = await self._spool.entries(frozenset({State.QUEUED}))
-        absurd = [
-            stored.entry.queue_id
-            for stored in waiting
-            if any(each.state is State.QUEUED and each.due_at > latest for each in stored.recipients)
-        ]
-        self._make_due(absurd)
+        if await self._upkeep.is_due():
+            self._refused = set(await self._spool.refused_senders())
+            self._errand(self._heal())
+
+    async def _heal(self) -> None:
+        self._make_due(await self._upkeep.misdated(self._retry.longest * 1.5))

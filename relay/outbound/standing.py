@@ -1,13 +1,13 @@
 """How each upstream stands with us: who rests, who is busy, what may go now, and who waits for whom.  Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Stage
-from relay.outbound.course import Pause, Step
+from relay.outbound.course import Pause, Step, key_of
 from relay.outbound.health import Health, Trouble
 from relay.outbound.pace import Pace
 from relay.outbound.retry import RetrySchedule
@@ -42,11 +42,6 @@ class Woke:
     waiting: tuple[str, ...]
 
 
-def key_of(name: str, recipient: Address) -> str:
-    """Direct delivery is as many upstreams as there are domains: one closed door says nothing of the others."""
-    return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
-
-
 class Standing:
     """Health, pace and the conversations under way.  Keys are those of `key_of`."""
 
@@ -59,6 +54,7 @@ class Standing:
         self._talking: dict[int, datetime] = {}
         self._tickets: dict[int, str] = {}
         self._proven: set[str] = set()
+        self._seen: dict[str, float] = {}
         self._next = 0
 
     def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
@@ -79,7 +75,7 @@ class Standing:
             return None
         if until := self.health.resting_until(key, now):
             return Pause(until, f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}", failures=trouble.failures)
-        if self._under_way[key]:
+        if self._under_way[key] and key not in self._proven:
             # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once
             until = now + min(2 * upstream.timeout, timedelta(minutes=2))
             return Pause(until, f"{key} had trouble and is being tried by another message: {trouble.why}", failures=0)
@@ -119,6 +115,10 @@ class Standing:
     def proven(self, name: str) -> bool:
         """Whether it let us in since it was last in trouble; before that, one at a time must try the password."""
         return name == DIRECT or name in self._proven
+
+    def let_in(self, name: str) -> None:
+        """A session is open: name and password are right, whatever comes of the message."""
+        self._proven.add(name)
 
     def doubt(self) -> None:
         """Settings changed: what let us in yesterday proves nothing."""
@@ -175,8 +175,17 @@ class Standing:
     def gone(self, queue_id: str) -> None:
         """That message waits for nobody any more."""
         self.pace.forget(queue_id)
+        self._seen.pop(queue_id, None)
         for parked in self._parked.values():
             parked.pop(queue_id, None)
+
+    def waited(self, queue_id: str, ticks: float) -> timedelta:
+        """For how long we have seen this message wait, by the steady clock (seconds) that nobody sets."""
+        return timedelta(seconds=ticks - self._seen.setdefault(queue_id, ticks))
+
+    def remember_only(self, queue_ids: Set[str]) -> None:
+        """Whatever else was waiting was removed."""
+        self._seen = {queue_id: since for queue_id, since in self._seen.items() if queue_id in queue_ids}
 
     def sizes(self, now: datetime) -> dict[str, int]:
         """What upstreams said lately of their limits (EHLO SIZE), in octets."""

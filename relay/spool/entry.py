@@ -148,12 +148,14 @@ class Order:
     """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
 
     RETRY makes queued recipients due now; HOLD: queued -> held; RELEASE: held, failed or expired -> queued, due now
-    (and by `via` if given); REMOVE deletes the message with its trail.
+    (and by `via` if given); REMOVE deletes the message with its trail.  Trails tell it
+    if a person ordered it (`by_hand`).
     """
 
     action: Action
     queue_ids: tuple[str, ...] | None = None
     via: str = ""
+    by_hand: bool = True
 
 
 @dataclass(frozen=True, slots=True)

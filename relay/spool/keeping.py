@@ -178,7 +178,7 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
     event, text = _TOLD[order.action]
     details = {"via": order.via} if order.via else {}
     line = TrailLine(now, event, f"{text}, by {order.via}" if order.via else text, details)
-    for message in chosen:
+    for message in chosen if order.by_hand else ():
         add_trail(db, message, (line,))
     _sum_up(db, chosen, now)
     return chosen

@@ -6,12 +6,11 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Reply, Stage
 from relay.upstream.connect import Place, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
-from relay.upstream.report import Conversation, Report
+from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Login, Tls, TlsMode, Upstream
 
 Visit = Callable[[Upstream, Outgoing, Sequence[Place]], Awaitable[Report]]
@@ -23,7 +22,6 @@ next in the chain must not wait minutes for that."""
 
 _ALL_DIALS = 20.0  # seconds that silent hosts of one domain may take together
 _MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least two
-_AT_ONCE = 8  # domains of one message
 
 
 class _NoHost(Exception):
@@ -43,19 +41,10 @@ class Direct:
     visit: Visit
 
     async def deliver(self, outgoing: Outgoing) -> Report:
-        """One transaction for each domain, the domains side by side, all in one Report."""
-        domains: dict[str, list[Address]] = {}
-        for path in outgoing.forward_paths:
-            domains.setdefault(path.domain.lower(), []).append(path)
-        parts = [replace(outgoing, forward_paths=tuple(paths)) for paths in domains.values()]
-        turns = asyncio.Semaphore(_AT_ONCE)
-
-        async def in_turn(part: Outgoing) -> Report:
-            async with turns:
-                return await self._to_domain(part)
-
-        results = await asyncio.gather(*map(in_turn, parts), return_exceptions=True)
-        return _merged([_settled(part, result) for part, result in zip(parts, results, strict=True)], results)
+        """Goes to the domain of the first recipient with all of its recipients; the others get no answer."""
+        domain = outgoing.forward_paths[0].domain.lower()
+        paths = tuple(path for path in outgoing.forward_paths if path.domain.lower() == domain)
+        return await self._to_domain(replace(outgoing, forward_paths=paths))
 
     async def _to_domain(self, outgoing: Outgoing) -> Report:
         domain = outgoing.forward_paths[0].domain
@@ -132,34 +121,3 @@ def in_order(published: Sequence[tuple[int, str]], queue_id: str) -> list[str]:
         return preference, hashlib.sha256(f"{queue_id} {host.lower()}".encode()).digest()
 
     return list(dict.fromkeys(host for _, host in sorted(published, key=place)))
-
-
-def _settled(part: Outgoing, result: Report | BaseException) -> Report:
-    """A domain at which we failed ourselves must not hide that another took the message already."""
-    if isinstance(result, Report):
-        return result
-    words = f"the message could not be read here: {type(result).__name__}"
-    return Report(dict.fromkeys(part.forward_paths, Answer(Stage.RCPT, Reply(451, "4.3.0", words), lost=True)))
-
-
-def _merged(reports: Sequence[Report], results: Sequence[Report | BaseException]) -> Report:
-    """All domains' answers.  Raises what was raised if no domain got any answer."""
-    troubles = [result for result in results if isinstance(result, BaseException)]
-    if len(troubles) == len(results):
-        raise troubles[0]
-    if len(reports) == 1:
-        return reports[0]
-    answers = {path: answer for report in reports for path, answer in report.answers.items()}
-    return Report(answers, _together([report.conversation for report in reports]))
-
-
-def _together(spoken: Sequence[Conversation]) -> Conversation:
-    def joined(values: Sequence[str]) -> str:
-        return ", ".join(dict.fromkeys(value for value in values if value))
-
-    return Conversation(
-        peer=joined([one.peer for one in spoken]),
-        tls=joined([one.tls for one in spoken]),
-        took=max(one.took for one in spoken),
-        notes=tuple(dict.fromkeys(note for one in spoken for note in one.notes)),
-    )

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer
@@ -27,7 +28,8 @@ class Pools:
     """The one way to hand messages to upstreams.
 
     `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens and `refused`
-    hears that one was no good, `mx_port` is where MX hosts listen (tests), `idle` how many seconds a session is kept.
+    hears that one was no good, `mx_port` is where MX hosts listen (tests), `idle` how many seconds a session is kept,
+    `on_open` hears the name of each upstream that has just let us in.
     """
 
     def __init__(
@@ -41,13 +43,14 @@ class Pools:
         mx_port: int = 25,
         idle: float = _IDLE,
         messages: int = _MOST_MESSAGES,
+        on_open: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._hostname = _greeting_name(hostname)
         self._monotonic = monotonic
         self._resolver = resolver or Resolver()
         self._token, self._refused = token, refused
         self._mx_port = mx_port
-        self._idle = idle
+        self._idle, self._on_open = idle, on_open
         self._messages = messages
         self._pools: dict[str, _Pool] = {}
         self._doors = Doors(monotonic)
@@ -55,17 +58,19 @@ class Pools:
         self._farewells: set[asyncio.Task[None]] = set()
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        """Hands one message to one upstream, once a connection is free; an Answer for every forward-path.
+        """Has one transaction with one upstream, once a connection is free; an Answer for every forward-path not `left`.
 
+        The upstream `mx` takes those of the first one's domain; how many may go there at once is the caller's business.
         Never raises for what a server or the network does; only for what reading the content raises.
         """
+        if upstream.name == DIRECT:
+            direct = mx.Direct(upstream, self._resolver, self._mx_port, self._visit)
+            return _whole(await direct.deliver(outgoing), outgoing)
         pool = self._pool(upstream)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(pool.slots)
             await stack.enter_async_context(self._total)
-            if upstream.name == DIRECT:
-                return await mx.Direct(upstream, self._resolver, self._mx_port, self._visit).deliver(outgoing)
-            return await self._converse(pool, outgoing)
+            return _whole(await self._converse(pool, outgoing), outgoing)
 
     def forget(self, name: str) -> None:
         """Drops what is known of an upstream: kept sessions, and the POP login that opened its door."""
@@ -118,6 +123,7 @@ class Pools:
                 session = await open_session(pool.upstream, hostname=self._hostname, token=self._token, refused=self._refused)
             except Failed as failed:
                 return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
+            self._on_open(pool.upstream.name)
             notes = list(session.notes)
             answers = await submission.submit(session, outgoing, notes)
         self._put_back(pool, generation, session)
@@ -200,6 +206,12 @@ async def _quit(session: Session) -> None:
         pass  # it is over either way
     finally:
         session.line.close()
+
+
+def _whole(report: Report, outgoing: Outgoing) -> Report:
+    """The report with those named of whom nothing was said."""
+    left = tuple(path for path in dict.fromkeys(outgoing.forward_paths) if path not in report.answers)
+    return replace(report, left=left) if left else report
 
 
 def _same(answer: Answer, outgoing: Outgoing, took: float, peer: str = "") -> Report:

@@ -24,7 +24,11 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """An Answer for every forward-path of the transaction, and how it went."""
+    """An Answer for every forward-path of the transaction, and how it went.
+
+    `left` are those that the transaction had no room for: nothing was said of them, they may go in a further one.
+    """
 
     answers: Mapping[Address, Answer]
     conversation: Conversation = Conversation()
+    left: tuple[Address, ...] = ()

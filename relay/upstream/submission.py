@@ -1,4 +1,4 @@
-"""One message to one session: MAIL, RCPT, DATA streamed; an Answer for every forward-path.
+"""One message to one session: MAIL, RCPT, DATA streamed; an Answer for every forward-path told.
 
 Whatever happens before the final dot is written is safe to repeat elsewhere and never said to be lost at CONTENT.
 RFC 5321 s3.3, RFC 1870, RFC 2920, RFC 6152, RFC 6531.
@@ -40,36 +40,23 @@ class _Uncertain(Exception):
 
 
 async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Answers:
-    """Hands the message over, in as many transactions as recipient limits ask for; `notes` tell what was special.
+    """Hands the message over in one transaction; `notes` tell what was special.
 
+    Recipients beyond a limit, ours or the server's, get no answer: what was taken must be on disk before they are told.
     Raises Stale when a session that was used before is dead at MAIL.  What the reading of our own content
     raises comes out too, and the session is closed then.
     """
     answers, rest = _own_refusals(session, outgoing)
-    kept = session.used > 0
+    if not rest:
+        return answers
     most = session.upstream.limits.recipients
-    while rest:
-        transaction = _Transaction(session, outgoing, rest[:most], kept)
-        kept = False  # from now on something may have been taken
-        try:
-            postponed = await transaction.run(answers)
-        except Exception as error:
-            if isinstance(error, Stale) or not any(answer.reply.positive for answer in answers.values()):
-                raise
-            # an earlier transaction was taken: that must be told, or it would be sent again
-            trouble = Reply(451, "4.3.0", f"the message could not be read here: {type(error).__name__}")
-            answers.update(dict.fromkeys(rest, Answer(Stage.RCPT, trouble, lost=True)))
-            break
-        rest = postponed + rest[most:]
-        if rest and not session.line.alive:
-            lost = _lost("the session ended before these recipients were told")
-            answers.update(dict.fromkeys(rest, Answer(Stage.RCPT, lost, lost=True)))
-            break
-        if rest:
-            notes.append(f"{len(rest)} recipients go in a further transaction")
-        if transaction.seven_bit:
-            notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
-    return {path: answers[path] for path in outgoing.forward_paths}
+    transaction = _Transaction(session, outgoing, rest[:most], kept=session.used > 0)
+    left = await transaction.run(answers) + rest[most:]
+    if left:
+        notes.append(f"{len(left)} recipients go in a further transaction")
+    if transaction.seven_bit:
+        notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
+    return {path: answers[path] for path in outgoing.forward_paths if path in answers}
 
 
 def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
@@ -107,7 +94,7 @@ def _sayable(path: Address | None, utf8: bool) -> bool:
 class _Transaction:
     """One MAIL ... final dot.  `kept`: the session served another message before."""
 
-    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address], kept: bool) -> None:
+    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address], *, kept: bool) -> None:
         self.session = session
         self.line = session.line
         self.outgoing = outgoing

@@ -87,7 +87,11 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
     events.configure("json", "error")
     settings = SpoolSettings(url=f"sqlite:{tmp_path / 'spool.db'}", keep_free=0)
     spool = await open_spool(settings, now=now)
-    pools = Pools(hostname="relay.example")
+
+    def let_in(name):
+        runner.let_in(name)
+
+    pools = Pools(hostname="relay.example", on_open=let_in)
     alarms, notices = [], []
     runner = Runner(
         spool=spool,

@@ -13,7 +13,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, Entry, NoticeKind, Recipient, State
 from relay.upstream.report import Conversation, Report
-from relay.upstream.settings import Limits, Upstream
+from relay.upstream.settings import DIRECT, Limits, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 M = timedelta(minutes=1)
@@ -380,3 +380,43 @@ def test_a_surprise_defers_what_is_not_certain_and_keeps_what_is():
         _, rows = settled(trial)
         assert rows["one@y.example"].state is State.RELAYED
         assert (rows["two@y.example"].state, rows["two@y.example"].status) == (state, "4.3.0")
+
+
+def test_a_quota_does_not_hide_another_upstreams_failures():
+    """One waits for its quota, the other failed fifty times: after five days it is over."""
+    trial = attempt(claim("x@y.example", accepted=NOW - timedelta(days=6)), "a", "b")
+    pauses = {"a": Pause(NOW + M, "the limit of a is reached"), "b": Pause(NOW + M, "b rests", failures=50)}
+    assert trial.next_step(lambda name, recipient: pauses[name]) is None
+    _, rows = settled(trial)
+    assert rows["x@y.example"].state is State.EXPIRED
+
+
+def test_old_mail_that_was_seen_to_wait_for_a_quota_expires():
+    """A month of quota pauses is a month; but who has not seen it wait does not believe the clock."""
+    for waited, state in ((timedelta(days=30), State.EXPIRED), (timedelta(hours=1), State.QUEUED)):
+        trial = attempt(claim("x@y.example", accepted=NOW - timedelta(days=30)), "a", waited=waited)
+        assert trial.next_step(lambda name, recipient: Pause(NOW + M, "the limit of a is reached")) is None
+        _, rows = settled(trial)
+        assert rows["x@y.example"].state is state
+
+
+def test_those_left_out_of_a_transaction_go_in_the_next():
+    """A transaction answers for two of three: they are settled, and the third gets a step of its own with the same upstream."""
+    trial = attempt(claim("x@y.example", "y@y.example", "z@y.example"), "a", "b")
+    step = trial.next_step(awake)
+    addresses = [each.address for each in step.recipients]
+    trial.record(step, Report(dict.fromkeys(addresses[:2], OK), left=tuple(addresses[2:])), NOW)
+    assert [str(each.address) for each in settled(trial)[0].outcomes] == ["x@y.example", "y@y.example"]
+    step = trial.next_step(awake)
+    assert step.upstream.name == "a" and [str(each.address) for each in step.recipients] == ["z@y.example"]
+
+
+def test_direct_delivery_is_one_step_for_each_domain():
+    """Recipients of one domain share a transaction by `mx`; another domain has its own."""
+    names = ["a@one.example", "b@two.example", "c@ONE.example"]
+    trial = attempt(claim(*names), DIRECT, upstreams={DIRECT: Upstream(DIRECT, "")})
+    steps = []
+    while step := trial.next_step(awake):
+        steps.append([str(each.address) for each in step.recipients])
+        answer(trial, step, OK)
+    assert steps == [["a@one.example", "c@ONE.example"], ["b@two.example"]]

@@ -56,3 +56,12 @@ def test_rests_grow_and_logins_rest_long_at_once():
     schedule = RetrySchedule()
     assert [schedule.rest_for(n) / M for n in (1, 2, 3, 4, 5, 6, 7, 50)] == [1, 2, 4, 8, 15, 30, 60, 60]
     assert [schedule.rest_for(n, login=True) / M for n in (1, 2, 3, 50)] == [15, 30, 60, 60]
+
+
+def test_a_long_wait_that_was_seen_counts_without_attempts():
+    """Mail that only ever waited for a quota ends too; a clock that jumped has not been seen to wait."""
+    plan = RetrySchedule()
+    month, day = timedelta(days=30), timedelta(days=1)
+    assert plan.expired(0, month, waited=month)
+    assert not plan.expired(0, month, waited=day)
+    assert not plan.expired(0, day, waited=month)

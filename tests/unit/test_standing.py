@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, Stage
-from relay.outbound.course import Step
+from relay.outbound.course import Step, key_of
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.standing import Rested, Standing, Woke, key_of
+from relay.outbound.standing import Rested, Standing, Woke
 from relay.spool.entry import Recipient, State
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import DIRECT, Limits, Upstream
