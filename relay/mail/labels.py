@@ -45,8 +45,10 @@ def sample_of(part: Part) -> bytes:
     whole = part.size <= len(octets)
     if part.encoding == "base64":
         characters = re.sub(rb"[^A-Za-z0-9+/]", b"", octets)
+        over = len(characters) % 4
+        characters = characters + b"=" * (4 - over) if whole and over > 1 else characters[: len(characters) - over]
         try:
-            octets = a2b_base64(characters[: len(characters) // 4 * 4])
+            octets = a2b_base64(characters)
         except Base64Error:
             return b""
     elif part.encoding == "quoted-printable":

@@ -1,5 +1,7 @@
 """Seven-bit encoding: decoded, a letter says the same as before."""
 
+from base64 import b64encode
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,3 +45,12 @@ def test_an_endless_line_keeps_its_label(before):
     again = repaired(first)
     assert without_trace(again.message) == first
     assert again.notes == ()
+
+
+@pytest.mark.parametrize("letters", range(1, 5))
+def test_base64_text_of_any_length_keeps_its_label(letters):
+    """Text whose last character lies in a padded group is as right as any other: nothing is changed."""
+    coded = b64encode(("\u3042" * letters + "x").encode()) + b"\r\n"
+    mime = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    for right in (RIGHT + mime + coded, RIGHT + mime + b64encode(b"x" * letters + "\u3042".encode()) + b"\r\n"):
+        assert without_trace(repaired(right).message) == right
