@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from relay.config import environment, sections
+from relay.config import environment, sections, watching
 from relay.config.fields import Fields, Reading, show
 from relay.config.files import others_may_read
 from relay.config.located import Mistake, Node, Place, parse
@@ -127,7 +127,8 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),
             limits=sections.read_limits(at),
-            web=sections.read_web(at),
+            web=watching.read_web(at),
+            devices=watching.read_devices(at),
             log=sections.read_log(at),
             source=source,
         )

@@ -8,7 +8,7 @@ from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.located import Table
 from relay.config.scalars import Wrong, choice, duration, number, one_of, size
-from relay.config.settings import LogSettings, WebSettings
+from relay.config.settings import LogSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
@@ -199,27 +199,6 @@ def read_limits(at: Fields) -> ClientLimits:
         if section.said("recipients") and found.recipients < 100:
             section.remark("recipients", "fewer than 100: RFC 5321 section 4.5.3.1.8 lets clients count on 100")
     return found
-
-
-def read_web(at: Fields) -> WebSettings:
-    with at.section("web") as section:
-        address = section.get("address", _web_address, "")
-        password = section.secret("password")
-        said = section.said("password") or section.said("password_file")
-        if address and not said and not hosts.is_loopback(_host(address)):
-            text = "expected password or password_file, since web.address is not loopback, found nothing"
-            section.mistake("password", text)
-        if said and not address:
-            section.remark("password", "web.address is not set: there is no page to protect")
-    return WebSettings(address, password)
-
-
-def _web_address(value: str) -> str:
-    return "" if value.lower() == "off" else hosts.written(hosts.socket_address(8025)(value))
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]")
 
 
 def read_log(at: Fields) -> LogSettings:

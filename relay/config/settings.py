@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relay.inbound.admission import ClientLimits, Listener, Recipients
+from relay.inbound.admission import ClientLimits, Listener, Network, Recipients
+from relay.inbound.devices import Expected
 from relay.mail.policy import RepairPolicy
 from relay.outbound.notices import NoticePolicy
 from relay.outbound.retry import RetrySchedule
@@ -15,10 +16,16 @@ from relay.upstream.settings import Upstream
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """The status page: `address` "" is off; `password` None is allowed on loopback only."""
+    """The status page: `address` "" is off; without `password` or `user_header` it must be loopback.
+
+    `hosts` are names of ours beside `hostname`.  `user_header` is how a reverse proxy within `proxies` says who logged in.
+    """
 
     address: str = ""
     password: Secret | None = None
+    hosts: tuple[str, ...] = ()
+    user_header: str = ""
+    proxies: tuple[Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,5 +52,6 @@ class Config:
     nameservers: tuple[str, ...] = ()
     limits: ClientLimits = field(default_factory=ClientLimits)
     web: WebSettings = field(default_factory=WebSettings)
+    devices: tuple[Expected, ...] = ()
     log: LogSettings = field(default_factory=LogSettings)
     source: str = ""

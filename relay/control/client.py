@@ -105,7 +105,7 @@ class Alone:
         return self._at_the_desk(lambda desk: desk.order(action, queue_ids, via))
 
     def _at_the_desk(self, work: Callable[["LocalDesk"], Awaitable[T]]) -> T:
-        import asyncio  # here: a health check every two minutes never comes so far
+        import asyncio  # here: a health check every three minutes never comes so far
 
         from relay.control.desk import BadOrder, Desk
         from relay.spool import open_spool

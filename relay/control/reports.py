@@ -1,8 +1,10 @@
-"""What is known of an upstream: how it stands, and what was set for it.  Pure."""
+"""What is known of upstreams and devices: how they stand, and what was set for them.  Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from relay.control.views import sound
+from relay.inbound.devices import Expected
 from relay.upstream.settings import DIRECT, Upstream
 
 
@@ -25,3 +27,9 @@ def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, U
         view["used"] = line["name"] != DIRECT or bool(line["sent_today"] or line["in_flight"] or line["resting_until"])
         views.append(view)
     return views
+
+
+def device_views(devices: Any, expected: Iterable[Expected]) -> Any:
+    """Each device with the name that the settings give it ("" if none)."""
+    names = {one.client: one.name for one in expected}
+    return sound([{**device, "name": names.get(device["client"], "")} for device in devices])

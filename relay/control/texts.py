@@ -35,7 +35,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{name} がログインを拒否したため、{until} まで休止中です。",
     ),
     "login_refused_before": ("{name} refused our login.", "{name} がログインを拒否しました。"),
-    "silent": ("{name} has not sent anything since {since}.", "{name} は {since} から送信していません。"),
+    "silent": (
+        "{name} last sent mail {since}, longer ago than expected.",
+        "{name} の最後の送信は{since}で、予定より遅れています。",
+    ),
     "findings_bad": ("The doctor found {n} problem.|The doctor found {n} problems.", "診断で{n}件の問題が見つかりました。"),
     # numbers
     "relayed_24h": ("sent, 24 hours", "送信（24時間）"),

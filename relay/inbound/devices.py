@@ -2,12 +2,21 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 _KNOWN = 1000
 _NAMES = 8
 _QUIRKS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A device that should mail: what people call it, its address, and within what time one message must come."""
+
+    name: str
+    client: str
+    every: timedelta
 
 
 @dataclass(slots=True)

@@ -33,7 +33,8 @@ SETTINGS = {
     "spool": "url max_message keep_free keep_history",
     "dns": "nameservers",
     "limits": "connections per_client recipients messages_per_minute idle",
-    "web": "address password_file",
+    "web": "address password_file hosts user_header proxies",
+    "devices": "client expect_every",
     "log": "format level",
 }
 
@@ -73,6 +74,7 @@ def test_it_shows_every_setting() -> None:
         "limits of an upstream": {key for one in ups for key in one.get("limits", {})},
         "pop": {key for one in ups for key in one.get("pop", {})},
         "oauth": {key for one in ups for key in one.get("oauth", {})},
+        "devices": {key for one in root["devices"].values() for key in one},
     }
     assert shown == {section: set(keys.split()) for section, keys in SETTINGS.items()}
     assert set(root) == set(SETTINGS) - {"limits of an upstream", "pop", "oauth"} | {"hostname"}
