@@ -74,8 +74,11 @@ class Tokens:
             if upstream.login.oauth is None:
                 continue
             keeper = self._keeper(upstream)
-            async with keeper.lock:
-                told += await asyncio.to_thread(_look_after, keeper.account, self._now())
+            try:
+                async with keeper.lock:
+                    told += await asyncio.to_thread(_look_after, keeper.account, self._now())
+            except Exception as error:  # whoever only looks must not end the relay
+                events.note("broken", f"the tokens of {upstream.name} could not be looked after: {error!r}")
         return told
 
     def standings(self, upstreams: Iterable[Upstream]) -> list[dict[str, Any]]:

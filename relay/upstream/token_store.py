@@ -58,7 +58,8 @@ class TokenStore:
         except OSError as error:
             raise StoreBroken(f"{self.path.parent} cannot be written: {error.strerror or error}") from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            with suppress(OSError):  # some network file systems know no locks; then one process must do
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
@@ -152,7 +153,8 @@ def _belongs_like(other: Path, handle: int) -> None:
     """What root makes on a person's behalf (`sudo relay oauth login`) must be readable for the daemon's user."""
     if os.geteuid() == 0:
         owner = other.stat()
-        os.fchown(handle, owner.st_uid, owner.st_gid)
+        with suppress(OSError):  # CIFS and the like give every file to one user anyway
+            os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _digest(token: str) -> str:
