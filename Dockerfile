@@ -35,6 +35,6 @@ VOLUME ["/var/lib/relay"]
 EXPOSE 25 2525
 STOPSIGNAL SIGTERM
 # Rarely: on a small board every check costs a second of a core.  Slow ones are no sign of illness there.
-HEALTHCHECK --interval=2m --timeout=20s --start-period=60s --retries=3 CMD ["relay", "health"]
+HEALTHCHECK --interval=3m --timeout=20s --start-period=60s --retries=3 CMD ["relay", "health"]
 ENTRYPOINT ["relay"]
 CMD ["run"]

@@ -7,11 +7,13 @@ import asyncio
 import base64
 import contextlib
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+if TYPE_CHECKING:  # else with the first push: 1 MB that a relay without a webhook never needs
+    import urllib.request
 
 TIMEOUT = 10.0  # seconds for one try
 PAUSES: tuple[float, ...] = (2.0, 10.0)
@@ -25,14 +27,17 @@ class WebhookFailed(Exception):
     """The push did not get through; the text says why."""
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would arrive as an empty GET and look like a success."""
+@cache
+def _opener() -> "urllib.request.OpenerDirector":
+    import urllib.request
 
-    def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
-        return None
+    class NoRedirects(urllib.request.HTTPRedirectHandler):
+        """A redirected POST would arrive as an empty GET and look like a success."""
 
+        def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
+            return None
 
-_opener = urllib.request.build_opener(_NoRedirects)
+    return urllib.request.build_opener(NoRedirects)
 
 
 def body_of(title: str, message: str, **facts: Any) -> dict[str, Any]:
@@ -50,8 +55,10 @@ def body_of(title: str, message: str, **facts: Any) -> dict[str, Any]:
     }
 
 
-def request_of(url: str, body: Mapping[str, Any]) -> urllib.request.Request:
+def request_of(url: str, body: Mapping[str, Any]) -> "urllib.request.Request":
     """The POST for a URL.  ntfy takes JSON at its root only, with the topic in it; elsewhere its templates help it."""
+    import urllib.request
+
     parts = urlsplit(url)
     headers = {"Content-Type": "application/json", "User-Agent": "lan-mail-relay"}
     topic = parts.path.strip("/")
@@ -74,10 +81,12 @@ def _basic(userinfo: str) -> str:
 
 def post(url: str, body: Mapping[str, Any]) -> None:
     """One try.  Blocks for at most about TIMEOUT seconds; raises WebhookFailed."""
+    import urllib.error
+
     if urlsplit(url).scheme not in ("http", "https"):
         raise WebhookFailed("the webhook is no http or https URL")
     try:
-        with contextlib.closing(_opener.open(request_of(url, body), timeout=TIMEOUT)) as answer:
+        with contextlib.closing(_opener().open(request_of(url, body), timeout=TIMEOUT)) as answer:
             answer.read(1000)
     except urllib.error.HTTPError as error:
         with error:
