@@ -1,0 +1,126 @@
+"""The numbers for monitors, and what is built on them: alert rules and dashboard.
+
+relay run ──/metrics──> Prometheus ──> docs/monitoring/alerts.yml, grafana.json
+"""
+
+import json
+import re
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as old_families
+from prometheus_client.samples import Sample
+
+from tests.stations.test_control_api import submit
+from tests.support import tools
+from tests.support.running import ROOT, RelayProcess, running
+from tests.support.sink import sink
+
+MONITORING = ROOT / "docs" / "monitoring"
+OPEN = "application/openmetrics-text; version=1.0.0"
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
+    """Two messages relayed, one failed."""
+    folder = tmp_path_factory.mktemp("metrics")
+    with sink(folder / "sink") as upstream:
+        isp = {"host": "127.0.0.1", "port": upstream.port, "tls": "none", "sender": "taro@isp.example"}
+        devices = {"nas": {"client": "192.168.0.20", "expect_every": "26h"}}
+        with running(folder, {"upstreams": {"isp": isp}, "devices": devices, "web": {"address": "127.0.0.1:0"}}) as one:
+            for to in ("one@far.example", "two@far.example", "nobody@far.example"):
+                submit(one, to, helo=b"secret-name-of-the-nas")
+            one.wait_for("relayed", 2)
+            one.wait_for("failed")
+            yield one
+
+
+def scraped(relay: RelayProcess, accept: str = OPEN) -> tuple[str, str]:
+    request = urllib.request.Request(f"http://{relay.events('started')[-1]['web']}/metrics", headers={"Accept": accept})
+    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - our own relay
+        return answer.headers["Content-Type"], answer.read().decode()
+
+
+@pytest.fixture(scope="module")
+def samples(relay: RelayProcess) -> list[Sample]:
+    kind, text = scraped(relay)
+    assert kind.startswith("application/openmetrics-text")
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def value(samples: list[Sample], name: str, **labels: str) -> float:
+    (found,) = [one.value for one in samples if one.name == name and labels.items() <= one.labels.items()]
+    return float(found)
+
+
+def test_what_happened_is_counted(samples: list[Sample]) -> None:
+    """Events, attempts by outcome, and who holds what now."""
+    assert value(samples, "relay_events_total", event="accepted") == 3
+    assert value(samples, "relay_attempts_total", upstream="isp", outcome="relayed") == 2
+    assert value(samples, "relay_attempts_total", upstream="isp", outcome="failed") == 1
+    assert value(samples, "relay_recipients", state="failed") == 1
+    assert value(samples, "relay_upstream_up", upstream="isp") == 1
+    assert value(samples, "relay_upstream_login_ok", upstream="isp") == 1
+    assert value(samples, "relay_upstream_sent_today", upstream="isp") == 2
+    assert value(samples, "relay_ready") == 1
+    assert value(samples, "relay_disk_free_bytes") > 0
+
+
+def test_durations_are_histograms(samples: list[Sample]) -> None:
+    """Each message accepted and each relayed once, in buckets that only grow."""
+    assert value(samples, "relay_accept_seconds_count") == 3
+    assert value(samples, "relay_relay_seconds_count") == 2
+    buckets = [one.value for one in samples if one.name == "relay_accept_seconds_bucket"]
+    assert buckets == sorted(buckets)
+    assert buckets[-1] == 3
+    assert 0 < value(samples, "relay_accept_seconds_sum") < 60
+
+
+def test_no_label_is_an_address(relay: RelayProcess, samples: list[Sample]) -> None:
+    """Neither senders nor recipients nor devices' names or addresses: few series, and nobody's business."""
+    allowed = {"event", "upstream", "outcome", "state", "version", "le", "device"}
+    assert {label for one in samples for label in one.labels} <= allowed
+    text = scraped(relay)[1]
+    assert "@" not in text
+    assert "secret-name" not in text
+    assert not re.search(r'="(?:\d+\.){3}\d+', text)
+    assert all(one.name.startswith("relay_") for one in samples)
+    assert len(samples) < 150
+
+
+def test_plain_prometheus_text_for_who_asks_for_it(relay: RelayProcess) -> None:
+    """curl and old Prometheus get the old format, with the same names."""
+    kind, text = scraped(relay, accept="*/*")
+    assert kind.startswith("text/plain")
+    names = {sample.name for family in old_families(text) for sample in family.samples}
+    assert {"relay_events_total", "relay_queue_messages", "relay_build_info"} <= names
+
+
+def asked_for(expression: str) -> set[str]:
+    return set(re.findall(r"\brelay_[a-z_]+", expression))
+
+
+def test_rules_and_dashboard_ask_for_metrics_that_exist(relay: RelayProcess, samples: list[Sample]) -> None:
+    """A renamed metric would leave an alert silent for ever."""
+    known = {one.name for one in samples}
+    # a device is looked for in the first half minute; its family is there even when nothing is in it yet
+    known |= set(re.findall(r"^# TYPE (\S+)", scraped(relay)[1], re.MULTILINE))
+    rules = (MONITORING / "alerts.yml").read_text(encoding="utf-8")
+    board = json.loads((MONITORING / "grafana.json").read_text(encoding="utf-8"))
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert len(expressions) >= 15
+    assert asked_for(rules) <= known
+    assert set().union(*map(asked_for, expressions)) <= known
+
+
+def test_the_alerts_ring_when_they_should(tmp_path: Path) -> None:
+    """promtool loads the rules and plays bad and good hours to them."""
+    for command in (["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]):
+        done = subprocess.run(
+            [tools.promtool(), *command], cwd=MONITORING, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
