@@ -38,7 +38,28 @@ LAYERS: Mapping[str, Sequence[str]] = {
     ),
     "exim": ("exim4-base", "exim4-config", "exim4-daemon-light"),
     "opensmtpd": ("opensmtpd",),
+    "programs": (
+        "swaks",
+        "msmtp",
+        "curl",
+        "s-nail",
+        "ssmtp",
+        "libmime-lite-perl",
+        "php-cli",
+        "libphp-phpmailer",
+        "sendemail",
+        "mutt",
+        "python3-minimal",
+        "libpython3-stdlib",
+    ),
+    "nodemailer": ("nodejs",),
 }
+
+AFTERWARDS: Mapping[str, str] = {
+    "nodemailer": "command -v npm >/dev/null || $apt install --no-install-recommends npm\n"
+    "mkdir -p /opt/nodemailer && cd /opt/nodemailer\nnpm install --no-audit --no-fund nodemailer@6\n",
+}
+"""Shell lines that go on where the packages of a layer are installed."""
 
 # $1 the instance's directory (upper, work, root, share), $2 a script for the inside
 _ENTER = r"""
@@ -147,7 +168,7 @@ def layer(name: str) -> Path:
 
 def _layer(name: str) -> Path:
     home = _home()
-    script = _INSTALL.replace("PACKAGES", " ".join(LAYERS[name]))
+    script = _INSTALL.replace("PACKAGES", " ".join(LAYERS[name])) + AFTERWARDS.get(name, "")
     below = Path("/var/lib/dpkg/status").read_bytes()  # a layer holds only what the system under it lacks
     ready = home / f"{name}-{hashlib.sha256(script.encode() + below).hexdigest()[:12]}"
     with open(home / f"{name}.lock", "w") as lock:
