@@ -82,12 +82,12 @@ class Tokens:
         return told
 
     def standings(self, upstreams: Iterable[Upstream]) -> list[dict[str, Any]]:
-        """Age and end of each consent, for page, metrics and doctor.  Reads small files."""
+        """Age and end of each consent, for page, metrics and doctor.  Reads small files; from any thread."""
         found = []
         for upstream in upstreams:
             if upstream.login.oauth is not None:
                 try:
-                    kept = self._keeper(upstream).account.kept()
+                    kept = account_of(upstream, self._folder, self._now).kept()
                 except StoreBroken as error:
                     found.append({**standing(upstream, None, self._now()), "warnings": [f"{error}."]})
                     continue
