@@ -27,6 +27,7 @@ from relay.control.site import make_site
 from relay.control.views import sound
 from relay.control.watch import Watch
 from relay.doctor.daily import CheckUp
+from relay.doctor.gather import World
 from relay.doctor.facts import Subject
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound
@@ -68,7 +69,8 @@ class Relay:
     def __init__(self, config: Config, *, reload: Callable[[], Loaded] | None = None, remarks: Sequence[str] = ()) -> None:
         self._config, self._read_again, self._remarks = config, reload, remarks
         self._masks = look_around().masks
-        self.check_up = CheckUp(self._subject)
+        self._tokens = Tokens(state_dir(config.spool), utcnow)
+        self.check_up = CheckUp(self._subject, World(consents=self._tokens.standings))
         self._stopping = asyncio.Event()
         self._farewells: list[asyncio.Task[None]] = []
         self.started = asyncio.Event()
@@ -102,7 +104,6 @@ class Relay:
 
     async def _with_spool(self) -> None:
         config = self._config
-        self._tokens = Tokens(state_dir(config.spool), utcnow)
         self._pools = _pools(config, self._tokens)
         self._notifier = Notifier(
             spool=self._spool,
