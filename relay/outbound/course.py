@@ -85,7 +85,7 @@ class Course:
     @property
     def troubled(self) -> bool:
         """Whether it is put off, and an upstream's own trouble has a part in it."""
-        return self.fate is Fate.DEFERRED and any(verdict.blame.rests for _, verdict in self.votes.values())
+        return self.fate is Fate.DEFERRED and any(verdict.rests for _, verdict in self.votes.values())
 
     @property
     def reason(self) -> tuple[str, Answer]:

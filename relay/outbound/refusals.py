@@ -224,7 +224,7 @@ LOGINS: tuple[Refusal, ...] = (
     Refusal(
         "login",
         Deed.LOGIN,
-        r"^535\b|^5\.7\.8\b|authentication (failed(?!: maximum credits)|unsuccessful|failure)"
+        r"^535\b|^5\.7\.8\b|(?<!spf )(?<!dkim )(?<!dmarc )authentication (failed(?!: maximum credits)|unsuccessful|failure)"
         r"|authentication credentials invalid|incorrect authentication data|invalid login",
         "The upstream does not accept the user name and password. Some also answer so while an account is locked after "
         "several wrong tries, for an hour or so.",

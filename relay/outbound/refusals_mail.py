@@ -25,10 +25,20 @@ LINES: tuple[Refusal, ...] = (
         "Send through an upstream with a login instead of `mx`. There is no need to ask for removal from the list.",
     ),
     Refusal(
+        "listed-domain",
+        Deed.MESSAGE,
+        r"\bDBL\b|\bS?URI?BL\b|\b(URL|URI|link)s?\b.{0,60}\blist|\blist.{0,60}\b(URL|URI|link)s?\b",
+        "A domain in this message, in a link or in the sender's address, stands on a block list of domains.",
+        "Look at the links in the message and at its sender's domain; check.spamhaus.org tells whether it is listed, and why.",
+    ),
+    Refusal(
         "bad-address",
         Deed.ADDRESS,
         r"on our block list \(S3\d+\)|banned sending ip|not authorized to send email directly|blocked using"
-        r"|client host rejected|no ptr record|does not have a ptr record|cannot find your hostname",
+        r"|client host rejected|no ptr record|does not have a ptr record|cannot find your hostname"
+        r"|\b(DNSBL|RBL)\b|spamcop|\bsorbs\b|barracuda|\b(bad|poor|low) (\w+ )?reputation|dynamic (ip|address)"
+        r"|\byour (ip|mail ?server|host)\b.{0,60}\b(listed|blocked|banned|black|block)|\bip (address )?(is )?blocked"
+        r"|\d\.\d{1,3} is (in|on) (our|a|the) (black|block)[ -]?list",
         "The receiving side does not trust the address of this internet line (a block list, or no reverse DNS name).",
         "Send through an upstream with a login instead of directly.",
     ),

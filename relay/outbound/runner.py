@@ -294,7 +294,7 @@ class Runner:
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
             verdict = judge(answer)
-            if verdict.urgent and not verdict.blame.rests and not attempt.retries_in_own_name(recipient.address):
+            if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
                 self._alarm_once(step.upstream.name, verdict.blame.value, f"{step.upstream.name}: {answer}", sentences)
 
     def _alarm_once(self, name: str, what: str, text: str, sentences: Sequence[str]) -> None:

@@ -151,7 +151,7 @@ class Standing:
     ) -> Iterator[Rested | Woke]:
         for key in _keys(step):
             said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
-            bad = next((answer for answer in said if _rests(answer)), None)
+            bad = next((answer for answer in said if judge(answer).rests), None)
             if bad is not None:
                 login = judge(bad).blame is Blame.LOGIN
                 trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login)
@@ -222,8 +222,3 @@ class Standing:
 
 def _keys(step: Step) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key_of(step.upstream.name, recipient.address) for recipient in step.recipients))
-
-
-def _rests(answer: Answer) -> bool:
-    """A line that breaks after MAIL may be this message's doing; only what every message would meet counts."""
-    return judge(answer).blame.rests and (answer.stage.before(Stage.MAIL) or not answer.lost)

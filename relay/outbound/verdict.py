@@ -5,7 +5,7 @@ whom they blame: only the message and the recipient can fail.  RFC 5321 s4.2.1, 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from relay.mail.reply import Answer, Stage
@@ -38,7 +38,7 @@ class Blame(Enum):
 
     @property
     def rests(self) -> bool:
-        """Whether any other message would meet the same trouble there now."""
+        """Whether any other message would meet the same trouble there now, if it is not about the content."""
         return self in (Blame.LINE, Blame.LOGIN, Blame.REPUTATION, Blame.QUOTA)
 
 
@@ -47,12 +47,16 @@ _TELL = frozenset({Blame.LOGIN, Blame.REPUTATION, Blame.QUOTA, Blame.SENDER, Bla
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`try_next`: another upstream may take it.  `own_name`: the same one may, said in the account's own name."""
+    """`try_next`: another upstream may take it.  `own_name`: the same one may, said in the account's own name.
+
+    `rests`: any other message would meet the same there now, so that upstream is left alone for a while.
+    """
 
     fate: Fate
     try_next: bool
     blame: Blame
     own_name: bool = False
+    rests: bool = False
 
     @property
     def urgent(self) -> bool:
@@ -76,6 +80,20 @@ _REPUTATION = _words(
     r"does not have a ptr record",
     r"cannot find your (reverse )?hostname",
     r"(no|missing|without|invalid) (a )?(valid )?reverse dns",
+    r"\b(DNSBL|RBL)\b",
+    r"spamcop",
+    r"\bsorbs\b",
+    r"barracuda",
+    r"\b(bad|poor|low) (\w+ )?reputation",
+    r"dynamic (ip|address)",
+    r"\byour (ip|mail ?server|host)\b.{0,60}\b(listed|blocked|banned|black|block)",
+    r"\bip (address )?(is |was |has been )?(blocked|banned|black|block)",
+)
+_LIST = _words(r"\b(black|block|deny)[ -]?list")
+_PERSON = _words(r"\b(sender|recipient|user|mailbox|from|envelope|e-?mail) ?(address|domain|name)?\b")
+_MACHINE = _words(r"\b(ip|client|host|server|network|dns)\b", r"\b\d{1,3}(\.\d{1,3}){3}\b")
+_DOMAIN_LIST = _words(
+    r"\bDBL\b", r"\b(S?URI?BL|S?URBL)\b", r"\b(URL|URI|link)s?\b.{0,60}\blist", r"\blist.{0,60}\b(URL|URI|link)s?\b"
 )
 _SENDER = _words(
     r"allowed senderhosts",
@@ -153,6 +171,7 @@ _CONTENT = _words(
     r"bare ?linefeeds ?are ?illegal",
     r"violating 822\.bis",
     r"message content rejected",
+    r"\b(message|mail|body) contains\b",
 )
 
 _SENDER_STATUS = frozenset({"5.1.7", "5.1.8", "4.1.7", "4.1.8", "5.7.60", "5.2.252"})
@@ -178,6 +197,20 @@ _LOGIN_CODES = frozenset({530, 534, 535, 538})
 
 def judge(answer: Answer) -> Verdict:
     """The verdict on one answer.  A 2yz before CONTENT, or a 3yz at it, is a conversation without an end, and so uncertain."""
+    verdict = _judge(answer)
+    return replace(verdict, rests=True) if verdict.blame.rests and _of_everybody(answer, verdict.blame) else verdict
+
+
+def _of_everybody(answer: Answer, blame: Blame) -> bool:
+    """A line that breaks after MAIL may be this message's doing; and so is what a server says when it has read it."""
+    if answer.stage.before(Stage.MAIL):
+        return True
+    if answer.lost:
+        return False
+    return answer.stage is not Stage.CONTENT or blame is Blame.QUOTA or answer.reply.code in _LOGIN_CODES
+
+
+def _judge(answer: Answer) -> Verdict:
     reply, stage = answer.reply, answer.stage
     if answer.lost:
         return _deferred(Blame.UNCERTAIN) if stage is Stage.CONTENT else _deferred(Blame.LINE)
@@ -199,7 +232,7 @@ def _deferred(blame: Blame) -> Verdict:
 def _before_mail(answer: Answer) -> Blame:
     """Nothing was said about any mail yet; only whose door is shut can differ."""
     text = answer.reply.text
-    if _REPUTATION.search(text):
+    if _listed(text):
         return Blame.REPUTATION
     if answer.stage is Stage.AUTH:
         if _QUOTA.search(text):
@@ -215,10 +248,12 @@ def _put_off(answer: Answer) -> Verdict:
         return _deferred(Blame.BUSY)
     if reply.status in _SENDER_STATUS or _SENDER.search(reply.text):
         return _deferred(Blame.SENDER)
-    if _REPUTATION.search(reply.text):
+    if _listed(reply.text):
         return _deferred(Blame.REPUTATION)
     if _QUOTA.search(reply.text):
         return _deferred(Blame.QUOTA)
+    if _AUTHENTICITY.search(reply.text):
+        return _deferred(Blame.ACCESS)
     if _LOGIN.search(reply.text):
         return _deferred(Blame.LOGIN)
     return _deferred(Blame.BUSY if reply.transient else Blame.PROTOCOL)
@@ -226,22 +261,36 @@ def _put_off(answer: Answer) -> Verdict:
 
 def _refused(answer: Answer) -> Verdict:
     """5yz to MAIL, RCPT or the content: the words first, for they know better than the number."""
+    return _by_words(answer) or _by_number(answer)
+
+
+def _by_words(answer: Answer) -> Verdict | None:
+    """Whom the words blame; the number counts where it says no less."""
     reply, text = answer.reply, answer.reply.text
     if _CONTENT.search(text):
         return _failed(Blame.MESSAGE)
-    if _REPUTATION.search(text):
+    if _DOMAIN_LIST.search(text):  # such lists have names, never addresses: of a link in the letter, or of its sender
+        return _failed(Blame.MESSAGE) if answer.stage is Stage.CONTENT else _deferred(Blame.ACCESS)
+    if _listed(text):
         return _deferred(Blame.REPUTATION)
     if _refuses_sender(answer):
         return _deferred(Blame.SENDER)
     if _QUOTA.search(text):
         return _deferred(Blame.QUOTA)
-    if reply.code in _LOGIN_CODES or _LOGIN.search(text):
+    if reply.code in _LOGIN_CODES:
         return _deferred(Blame.LOGIN)
-    if _RATE.search(text):
-        return _deferred(Blame.BUSY)
+    if _AUTHENTICITY.search(text):  # "SPF authentication failed" is about the letter's domain, not about our password
+        return _deferred(Blame.ACCESS)
+    if _LOGIN.search(text):
+        return _deferred(Blame.LOGIN)
+    return _deferred(Blame.BUSY) if _RATE.search(text) else None
+
+
+def _by_number(answer: Answer) -> Verdict:
+    reply, text = answer.reply, answer.reply.text
     if reply.status in _STATUS:
         return _deferred(_STATUS[reply.status])
-    if _ACCESS.search(text) or _AUTHENTICITY.search(text):
+    if _ACCESS.search(text):
         return _deferred(Blame.ACCESS)
     if _SIZE.search(text) or reply.status in ("5.3.4", "5.2.3"):
         return _failed(Blame.SIZE)
@@ -252,6 +301,13 @@ def _refused(answer: Answer) -> Verdict:
     if reply.code == 521 and answer.stage is not Stage.CONTENT:  # RFC 7504: this host takes no mail at all
         return _deferred(Blame.LINE)
     return _failed(Blame.RECIPIENT if answer.stage is Stage.RCPT or reply.status[:4] in ("5.1.", "5.2.") else Blame.MESSAGE)
+
+
+def _listed(text: str) -> bool:
+    """Whether our address is what they mistrust; a person's own list of unwanted senders is none of that."""
+    if _REPUTATION.search(text):
+        return True
+    return bool(_LIST.search(text)) and (bool(_MACHINE.search(text)) or not _PERSON.search(text))
 
 
 def _refuses_sender(answer: Answer) -> bool:

@@ -87,3 +87,23 @@ def test_only_troubles_of_everybody_rest_an_upstream():
     """A refused sender or recipient does not send an upstream to rest; a login, a listing or a quota does."""
     resting = {blame for blame in Blame if blame.rests}
     assert resting == {Blame.LINE, Blame.LOGIN, Blame.REPUTATION, Blame.QUOTA}
+
+
+@pytest.mark.parametrize(
+    ("stage", "said", "rests"),
+    [
+        ("content", "554 5.7.1 Message contains a URL listed in the Spamhaus DBL", False),
+        ("content", "550 5.7.1 SPF/DMARC authentication failed", False),
+        ("content", "554 5.7.1 Your IP 192.0.2.4 is on the SORBS blacklist", False),
+        ("content", "550 5.3.2 not now", False),
+        ("content", "550 5.4.5 Daily user sending limit exceeded", True),
+        ("content", "535 5.7.8 authentication required", True),
+        ("mail", "554 Your IP address is blacklisted", True),
+        ("rcpt", "550 Rejected: 192.0.2.4 listed at bl.spamcop.net", True),
+        ("mail", "550 5.7.1 SPF authentication failed for this domain", False),
+        ("connect", "554 5.7.1 no mail from you", True),
+    ],
+)
+def test_what_is_said_of_one_letter_rests_nobody(stage, said, rests):
+    """After the content only a quota and a login concern the next message too; before it, what is said of our address."""
+    assert judge(Answer(Stage(stage), Reply.of(int(said[:3]), said[4:]))).rests is rests
