@@ -22,13 +22,13 @@ from relay.control.api import make_api
 from relay.control.desk import Desk
 from relay.control.metrics import metrics_route
 from relay.control.place import control_socket, state_dir
-from relay.control.reports import upstream_views
+from relay.control.reports import device_views, upstream_views
+from relay.control.silence import Silence
 from relay.control.site import make_site
-from relay.control.views import sound
 from relay.control.watch import Watch
 from relay.doctor.daily import CheckUp
-from relay.doctor.gather import World
 from relay.doctor.facts import Subject
+from relay.doctor.gather import World
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
@@ -51,6 +51,7 @@ from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Tls, TlsMode, Upstream
 
 TIDY_EVERY = timedelta(hours=1)
+SILENCE_EVERY = timedelta(seconds=30)
 TOKENS_EVERY = timedelta(hours=6)
 HEARTBEAT_STALE = timedelta(minutes=3)
 
@@ -104,7 +105,7 @@ class Relay:
 
     async def _with_spool(self) -> None:
         config = self._config
-        self._pools = _pools(config, self._tokens)
+        self._pools = _pools(config, self._tokens, self._let_in)
         self._notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
@@ -143,6 +144,7 @@ class Relay:
             masks=self._masks,
             alarm=self._notifier.alarm,
         )
+        self._silence = Silence(self._spool.last_accepted, self._notifier.alarm, utcnow)
         self.desk = Desk(self._spool, utcnow, partial(_names, self), self._runner.wake)
         servers = self._control_servers(Watch(self.desk, self.status, utcnow, self.findings))
         try:
@@ -165,7 +167,9 @@ class Relay:
         if settings.address:
             rules = AccessRules(
                 password=settings.password.reveal() if settings.password else "",
-                names=frozenset({self._config.hostname.lower(), socket.gethostname().lower()}),
+                names=frozenset(name.lower() for name in (self._config.hostname, socket.gethostname(), *settings.hosts)),
+                user_header=settings.user_header,
+                proxies=settings.proxies,
             )
             try:
                 sock = web.listen(settings.address)
@@ -187,7 +191,8 @@ class Relay:
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(part) for part in (self._runner.run(), self._notifier.run(), self._tidy())]
             work += [group.create_task(server.serve()) for server in servers]
-            aside = [group.create_task(part) for part in (self._show_life(), self._look_after_tokens(), self.check_up.run())]
+            asides = (self._show_life(), self._look_after_tokens(), self.check_up.run(), self._listen_for_silence())
+            aside = [group.create_task(part) for part in asides]
             self._say_started()
             await self._stopping.wait()
             notify("STOPPING=1")
@@ -256,7 +261,7 @@ class Relay:
             max_message=config.spool.max_message,
         )
         if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
-            old, self._pools = self._pools, _pools(config, self._tokens)
+            old, self._pools = self._pools, _pools(config, self._tokens, self._let_in)
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
@@ -264,6 +269,9 @@ class Relay:
 
     async def _submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         return await self._pools.submit(upstream, outgoing)
+
+    def _let_in(self, upstream: str) -> None:
+        self._runner.let_in(upstream)
 
     async def _show_life(self) -> None:
         """The service manager's watchdog hears of us as long as the runner works."""
@@ -286,6 +294,13 @@ class Relay:
             with contextlib.suppress(SpoolFull, SpoolBroken):
                 await self._spool.tidy(utcnow())
             await asyncio.sleep(TIDY_EVERY.total_seconds())
+
+    async def _listen_for_silence(self) -> None:
+        """A device that stopped mailing is told, since nobody misses the mail of a dead NAS."""
+        while True:
+            with contextlib.suppress(SpoolFull, SpoolBroken):
+                await self._silence.look(self._config.devices)
+            await asyncio.sleep(SILENCE_EVERY.total_seconds())
 
     async def _look_after_tokens(self) -> None:
         """A consent that is about to end is told before mail waits for it."""
@@ -315,7 +330,8 @@ class Relay:
             "listening": self.inbound.doors(),
             "upstreams": upstream_views(self._runner.upstreams_now(), _with_direct(self._config.upstreams)),
             "oauth": await asyncio.to_thread(self._tokens.standings, self._config.upstreams.values()),
-            "devices": sound(self.inbound.devices()),
+            "devices": device_views(self.inbound.devices(), self._config.devices),
+            "expected": self._silence.lines(),
             "connections": self.inbound.connections,
             "free": shutil.disk_usage(state_dir(self._config.spool)).free,
         }
@@ -337,7 +353,7 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
     )
 
 
-def _pools(config: Config, tokens: Tokens) -> Pools:
+def _pools(config: Config, tokens: Tokens, let_in: Callable[[str], None]) -> Pools:
     # tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets this variable
     mx_port = int(os.environ.get("RELAY_TEST_MX_PORT", "25"))
     return Pools(
@@ -346,6 +362,7 @@ def _pools(config: Config, tokens: Tokens) -> Pools:
         token=tokens.get,
         refused=tokens.refused,
         mx_port=mx_port,
+        on_open=let_in,
     )
 
 
