@@ -13,7 +13,7 @@ COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-
 IMAGE ?= relay:latest
 BUILD ?= $(if $(wildcard ../shared/container/build-image),../shared/container/build-image -t,docker build -t)
 
-.PHONY: help demo run test chaos fuzz check lock clean image image-arm image-lint wheels
+.PHONY: help demo run test chaos fuzz check lock clean image image-arm image-lint wheels schemathesis
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
@@ -24,6 +24,7 @@ help:
 	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
 	@echo "make image-lint, make wheels    check Dockerfile and compose.yaml; that ARM installs without a compiler"
+	@echo "make schemathesis   install what plays docs/openapi.yaml against the relay in make test (skipped without)"
 	@echo "make lock    write requirements*.txt anew from pyproject.toml (needs uv)"
 	@echo "make clean   remove .venv and what the tools left behind"
 
@@ -83,12 +84,20 @@ wheels: .venv/runtime
 	$(INSTALL) -r requirements-image.txt
 	@touch $@
 
+schemathesis: .venv-schemathesis/ready
+
+.venv-schemathesis/ready: requirements-api.txt | .venv/bin/python
+	$(BIN)/python -m venv .venv-schemathesis
+	.venv-schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-api.txt
+	@touch $@
+
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
 	$(COMPILE) --group image -o requirements-image.txt
+	$(COMPILE) --group api -o requirements-api.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-schemathesis .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
