@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,8 @@ from relay.doctor.asking import Asking, unfinished
 from relay.doctor.facts import DomainFacts, Facts, Here, Line, Subject, UpstreamFacts, Way
 from relay.doctor.publishing import Outside, sender_domains
 from relay.doctor.resolver import PATIENCE, Look
-from relay.doctor.spf import LookupFailed
+from relay.doctor.spf import LookupFailed, is_name
+from relay.mail.address import is_public
 from relay.surroundings import look_around, lost_with_container
 from relay.upstream.session import Token, no_token
 from relay.upstream.settings import Upstream
@@ -58,14 +59,17 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     begun = time.monotonic()
     look = Look(subject.nameservers, patience=world.dns_patience)
     asking = Asking(subject.hostname, world.patience, world.token, world.ports)
+    examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in subject.upstreams.items()}
     try:
         here, upstreams, dns = await asyncio.gather(
             gather_here(subject, world),
-            asyncio.gather(*(_upstream(one, asking, world, tell) for one in subject.upstreams.values())),
-            _published(subject, look, world, tell),
+            asyncio.gather(*examined.values()),
+            _published(subject, look, world, tell, examined),
         )
         line = await _line(subject, upstreams, asking, look, world, tell) if publishing.direct(subject) else None
     finally:
+        for task in examined.values():
+            task.cancel()  # of no effect but when we ourselves are ended early
         await look.close()
     resolver, domains, ways = dns
     consents = await _consents(subject, world)
@@ -76,7 +80,7 @@ async def gather_cheaply(subject: Subject, world: World) -> Facts:
     """What may be looked at daily without troubling anybody: this machine and the DNS, no upstream."""
     look = Look(subject.nameservers, patience=world.dns_patience)
     try:
-        here, dns = await asyncio.gather(gather_here(subject, world), _published(subject, look, world, _silent))
+        here, dns = await asyncio.gather(gather_here(subject, world), _published(subject, look, world, _silent, {}))
     finally:
         await look.close()
     resolver, domains, ways = dns
@@ -119,7 +123,19 @@ async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell
 Published = tuple[str, tuple[DomainFacts, ...], tuple[Way, ...]]
 
 
-async def _published(subject: Subject, look: Look, world: World, tell: Tell) -> Published:
+Examined = Mapping[str, "asyncio.Task[UpstreamFacts]"]
+
+
+async def _way(name: str, upstream: Upstream, look: Look, examined: Examined) -> Way:
+    """Where the host is a bare address, its server's greeting tells whose it is."""
+    greeted = ""
+    if upstream.name in examined and (not is_name(upstream.host) or upstream.host.replace(".", "").isdigit()):
+        talk = (await asyncio.shield(examined[upstream.name])).talk
+        greeted = next(iter(talk.banner.split()), "") if talk else ""
+    return await publishing.way(name, upstream, look, greeted if is_public(greeted) else "")
+
+
+async def _published(subject: Subject, look: Look, world: World, tell: Tell, examined: Examined) -> Published:
     """Why the DNS does not answer ("" if it does), the domains, and SPF for each of them by each upstream."""
     wanted = [(name, one) for one in subject.upstreams.values() for name in sender_domains(one, subject)]
     if not wanted and not publishing.direct(subject) and not subject.nameservers:
@@ -131,7 +147,7 @@ async def _published(subject: Subject, look: Look, world: World, tell: Tell) -> 
         return str(failed), (), ()
     names = dict.fromkeys(name for name, _ in wanted)
     domains = [asyncio.create_task(publishing.domain(name, look)) for name in names]
-    ways = [asyncio.create_task(publishing.way(name, one, look)) for name, one in wanted]
+    ways = [asyncio.create_task(_way(name, one, look, examined)) for name, one in wanted]
     await _within(world.whole - world.dns_patience, [*domains, *ways])
     late = f"the DNS gave no answer within {world.whole:g} seconds"
     said = [

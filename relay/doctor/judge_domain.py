@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.facts import DomainFacts, Facts, Subject, Way
 from relay.doctor.finding import Finding, fine, problem, warning
+from relay.doctor.outgoing import in_lan
 from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR
 from relay.mail.rewrite import Rewrite
 from relay.upstream.providers import preset_for
@@ -52,7 +53,8 @@ def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
     if result == TEMPERROR:
         cause = "Whether SPF passes cannot be told: the DNS failed on a record that it needs."
         return warning("spf-unknown", about, cause, "Run the doctor again in a few minutes.", way.outcome.why)
-    if not any(client.is_global for client in way.outgoing.samples):
+    unknown = all(map(in_lan, way.outgoing.samples))
+    if unknown and result not in (NONE, PERMERROR):
         return _unknown_addresses(way, about)
     if result == PASS:
         return fine("spf", about, f"SPF passes: {way.outgoing.term} is covered")
@@ -60,6 +62,12 @@ def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
     if way.theirs:
         return _theirs(way, about, upstream, evidence)
     name, cause = _cause(way)
+    if unknown:
+        cure = (
+            f"Ask the upstream's provider which `include:` belongs in the SPF record of {way.domain}, and publish one "
+            'record with it: "v=spf1 mx include:... ~all".'
+        )
+        return problem(name, about, cause, cure, *evidence)
     if not way.proposal.record:
         cure = (
             f"Take terms out of the record of {way.domain} until at most 10 look-ups are left, and put {way.outgoing.term} in; "

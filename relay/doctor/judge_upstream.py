@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from relay.doctor.facts import Door, State, Subject, Talk, UpstreamFacts
 from relay.doctor.finding import Finding, fine, problem, warning
+from relay.doctor.outgoing import in_lan
 from relay.mail.reply import Answer, Stage
 from relay.outbound.advice import Advice, advise
 from relay.upstream.providers import preset_for
@@ -231,6 +232,6 @@ def _exposed(upstream: Upstream, talk: Talk) -> Iterator[Finding]:
 
 def _in_lan(address: str) -> bool:
     try:
-        return not ip_address(address).is_global
+        return in_lan(ip_address(address))
     except ValueError:
         return False

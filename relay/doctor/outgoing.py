@@ -35,6 +35,14 @@ INCLUDES = {
 }
 """Preset -> the record that the provider asks its customers to include.  A name that turns out empty is not used."""
 
+_LAN = tuple(
+    ip_network(text)
+    for text in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+
 SAMPLES = 24  # networks whose first address is tried
 _MOST_RECORDS = 40
 
@@ -57,15 +65,24 @@ class Outgoing:
         return tuple(network.network_address for network in self.networks[::step])
 
 
-async def learn(provider: str, host: str, lookup: Lookup) -> Outgoing:
-    """What is known about an upstream's outgoing addresses.  Raises LookupFailed."""
-    for name in _candidates(provider, host):
+def in_lan(address: HostAddress) -> bool:
+    """Whether an address means nothing outside: loopback, private, link-local, behind a carrier's NAT (RFC 6598)."""
+    return any(address in network for network in _LAN)
+
+
+async def learn(provider: str, host: str, lookup: Lookup, greeted: str = "") -> Outgoing:
+    """What is known about an upstream's outgoing addresses.  Raises LookupFailed.
+
+    `greeted` is the name by which the server greets: where `host` is a bare address, it tells whose server it is.
+    """
+    for name in _candidates(provider, host if is_name(host) and not _literal(host) else greeted):
         if networks := await networks_of(name, lookup):
             return Outgoing(f"include:{name}", name, networks)
-    addresses = await _addresses([host], lookup) if is_name(host) else _literal(host)
-    four_or_six = [f"ip{address.version}:{address}" for address in addresses]
-    term = f"a:{host}" if is_name(host) else " ".join(four_or_six)
-    return Outgoing(term, "", tuple(ip_network(str(address)) for address in addresses))
+    addresses = _literal(host) or (await _addresses([host], lookup) if is_name(host) else [])
+    networks = tuple(ip_network(str(address)) for address in addresses)
+    if all(map(in_lan, addresses)):
+        return Outgoing("", "", networks)  # in the LAN, or unknown: nothing that could stand in a record
+    return Outgoing(f"ip{addresses[0].version}:{addresses[0]}" if _literal(host) else f"a:{host}", "", networks)
 
 
 def _candidates(provider: str, host: str) -> Iterable[str]:

@@ -10,7 +10,7 @@ from relay.doctor import dmarc
 from relay.doctor.asking import Asking
 from relay.doctor.dmarc import aligned, organisational
 from relay.doctor.facts import DomainFacts, Door, Line, Listing, Subject, UpstreamFacts, Way
-from relay.doctor.outgoing import Outgoing, learn
+from relay.doctor.outgoing import Outgoing, in_lan, learn
 from relay.doctor.resolver import Look
 from relay.doctor.spf import PASS, TEMPERROR, LookupFailed, Outcome
 from relay.doctor.spf_record import Proposal, evaluate, propose
@@ -51,13 +51,16 @@ async def domain(name: str, look: Look) -> DomainFacts:
         return DomainFacts(name, trouble=str(failed))
 
 
-async def way(name: str, upstream: Upstream, look: Look) -> Way:
-    """What SPF says to mail in the name of a domain from this upstream, and the record that makes it pass."""
+async def way(name: str, upstream: Upstream, look: Look, greeted: str = "") -> Way:
+    """What SPF says to mail in the name of a domain from this upstream, and the record that makes it pass.
+
+    `greeted` is the server's own name, of use where the host is a bare address.
+    """
     sender = upstream.identity.sender
     spoken = str(sender) if sender and sender.domain.lower() == name else f"postmaster@{name}"
     outgoing = Outgoing()
     try:
-        outgoing = await learn(upstream.provider, upstream.host, look)
+        outgoing = await learn(upstream.provider, upstream.host, look, greeted)
         outcome = await evaluate(name, spoken, outgoing, look)
         found = Way(name, upstream.name, outgoing, outcome, theirs=_owner(name, upstream))
         if outcome.result in (PASS, TEMPERROR) or not outgoing.term:
@@ -144,7 +147,7 @@ async def _public(upstreams: Iterable[UpstreamFacts], patience: float, outside: 
     server, name = outside.whoami
     look = Look([server], patience=patience)
     try:
-        return tuple(address for address in await look(name, "A") if ip_address(address).is_global)
+        return tuple(address for address in await look(name, "A") if not in_lan(ip_address(address)))
     except LookupFailed:
         return ()
     finally:
@@ -159,7 +162,7 @@ def addresses_in(hello: str) -> list[str]:
             address = ip_address(text.removeprefix("IPv6:"))
         except ValueError:
             continue
-        if address.is_global:
+        if not in_lan(address) and not address.is_unspecified:
             found.append(str(address))
     return found
 

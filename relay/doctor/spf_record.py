@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from relay.doctor.outgoing import Outgoing, networks_of
-from relay.doctor.spf import PASS, PERMERROR, Lookup, LookupFailed, Outcome, check
+from relay.doctor.spf import NONE, PASS, PERMERROR, Lookup, LookupFailed, Outcome, check
 from relay.doctor.spf_terms import bad_terms, is_spf
 
 _STRANGER = ip_address("240.255.255.254")  # of class E: in nobody's record
@@ -25,12 +25,15 @@ class Proposal:
 
 async def evaluate(domain: str, sender: str, outgoing: Outgoing, lookup: Lookup) -> Outcome:
     """What receivers will say about mail from this upstream: the worst result over its addresses."""
-    worst = Outcome(PASS, f"all known addresses of {outgoing.term} pass")
     for client in outgoing.samples:
         outcome = await check(client, domain, sender, "relay.invalid", lookup)
         if outcome.result != PASS:
             return outcome
-    return worst
+    if not outgoing.samples:  # no record and a broken one are so for everybody
+        outcome = await check(_STRANGER, domain, sender, "relay.invalid", lookup)
+        if outcome.result in (NONE, PERMERROR):
+            return outcome
+    return Outcome(PASS, f"all known addresses of {outgoing.term} pass")
 
 
 async def propose(domain: str, sender: str, outgoing: Outgoing, lookup: Lookup) -> Proposal:

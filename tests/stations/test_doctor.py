@@ -557,3 +557,31 @@ async def test_an_upstream_that_drips_is_cut_off(case: Case) -> None:
         subject_ = replace(subject_, upstreams={"isp": case.upstream})
         facts = await gather(subject_, World(root=case.root, whole=1.5, dns_patience=0.5, patience=3))
     assert troubles(judge(facts, subject_)) == ["resolver", "upstream-mute"]
+
+
+async def test_a_bare_address_is_known_by_its_greeting(case: Case) -> None:
+    """The host is written as an address: the name in its greeting tells whose SPF record lists where it delivers from."""
+    case.upstream = replace(case.upstream, provider="generic")
+    case.script["CONNECT"] = "220 smtp3.mail.isp.ne.jp ESMTP"
+    case.zone["isp.ne.jp"] = {"TXT": ['"v=spf1 ip4:192.0.2.0/24 ~all"']}
+    case.zone["example.jp"]["TXT"] = ['"v=spf1 mx -all"']
+    found = the(await case.examined(), "spf-fail")
+    assert found.publish == 'example.jp. TXT "v=spf1 mx include:isp.ne.jp -all"'
+
+
+@pytest.mark.parametrize(("record", "name"), [("none of it", "spf-none"), ("v=spf1 mx mx:", "spf-broken")])
+async def test_a_missing_or_broken_record_is_so_by_any_upstream(case: Case, record: str, name: str) -> None:
+    """Where the upstream's addresses are not known, what is wrong for everybody is told still, without a record made up."""
+    case.upstream = replace(case.upstream, provider="generic")
+    case.zone["example.jp"]["TXT"] = [f'"{record}"']
+    findings = await case.examined()
+    assert troubles(findings) == [name]
+    assert the(findings, name).publish == ""
+    assert "include:" in the(findings, name).cure
+
+
+async def test_an_upstream_in_the_lan_is_not_judged_by_spf(case: Case) -> None:
+    """What a relay of one's own delivers by is not known here."""
+    case.upstream = replace(case.upstream, provider="generic")
+    findings = await case.examined()
+    assert (troubles(findings), warned(findings)) == ([], [])
