@@ -27,7 +27,7 @@ ENV PATH=/usr/local/bin:/usr/bin \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    MALLOC_ARENA_MAX=2
+    MALLOC_ARENA_MAX=1
 # A number, so that `runAsNonRoot` can see that it is not root; any other user will do that may write to the volume.
 USER 65532:65532
 # Queue, certificate and tokens.  Give the volume a name: one without is left behind with its container.
