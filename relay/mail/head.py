@@ -5,6 +5,7 @@ RFC 6409 s8 lets a submission server mend it; RFC 5322 s3.6, s4.5.  Pure.
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from relay.mail.lines import split
@@ -22,8 +23,10 @@ _FIELD = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}[ \t]*:(?!//)")
 _NAME_GAP = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
 _MBOX = re.compile(rb">?From [^:\s]")
 _MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b.*\b\d\d:\d\d\b.*\d{4}\s*\Z")
+_CLEAN = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}:(?!//)[^\r\n\0]*+\r\n(?:[ \t]++[^\r\n\0 \t][^\r\n\0]*+\r\n)*+")
 _REMOVED = b"X-Removed-Line:"
-_BLANK_LINES = frozenset({b"\r\n", b"\n", b"\r", b"\r\r\n"})
+_BEGINS_OTHERWISE = frozenset({b"", b" ", b"\t", b"\r", b"\n"})
+_BLANK_LINES = (b"\r\n", b"\n", b"\r", b"\r\r\n")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 
@@ -45,6 +48,8 @@ def read_head(content: Iterable[bytes]) -> Head:
     a byte order mark, an mbox `From ` line, and blank lines before the first field.
     """
     raw = _first_octets(content)
+    if clean := _clean(raw):
+        return clean
     notes: list[str] = []
     start = 0
     for bom in _BOMS:
@@ -68,6 +73,19 @@ def _first_octets(content: Iterable[bytes]) -> bytes:
         if len(head) > HEADER_LIMIT + 2:
             break
     return bytes(head)
+
+
+def _clean(raw: bytes) -> Head | None:
+    """The head of a message that has nothing to mend there, which is almost every message; None if there may be."""
+    end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT) + 2
+    if end < 2:
+        if len(raw) <= HEADER_LIMIT:
+            return None
+        end = raw.rfind(b"\n", 0, HEADER_LIMIT) + 1
+    units = _CLEAN.findall(raw, 0, end)
+    if sum(map(len, units)) != end or not any(_is_known(unit) for unit in reversed(units)):
+        return None
+    return Head(tuple(map(Field, units)), end + 2 if raw[end : end + 2] == b"\r\n" else end, ())
 
 
 class _Reader:
@@ -143,11 +161,22 @@ class _Reader:
             elif _is_field(bare):
                 self.take_field(bare)
             elif self.place < known_until:
-                self.take()
-                self.remove(bare)
+                self.remove_run(known_until)
             else:
                 return False
         return False
+
+    def remove_run(self, known_until: int) -> None:
+        """All lines that stand together and are no fields; there may be a hundred thousand."""
+        lines, first = self.lines, self.place
+        end = first + 1
+        while end < known_until and not ((line := lines[end])[:1] in _BEGINS_OTHERWISE or (b":" in line and _is_field(line))):
+            end += 1
+        if sum(self.sizes[first:end]) != sum(map(len, lines[first:end])):
+            self._note("removed NUL octets from the header")
+        self.length += sum(self.sizes[first:end])
+        self.place = end
+        self.remove(lines[first:end])
 
     def take_field(self, bare: bytes) -> None:
         """M30: no blank may stand between the name and the colon."""
@@ -166,14 +195,13 @@ class _Reader:
             self._note("removed the blanks before the first header line")
             self.take_field(bare.lstrip(b" \t"))
         else:
-            self.take()
-            self.remove(bare)
+            self.remove([self.take()])
 
-    def remove(self, bare: bytes) -> None:
+    def remove(self, lines: list[bytes]) -> None:
         """M29: a line that is no field among fields that are; one field keeps all that stand together."""
         if not self.units or self.units[-1][0] != _REMOVED:
             self.units.append([_REMOVED])
-        self.units[-1] += [b" ", bare.strip(b" \t"), b"\r\n"]
+        self.units[-1] += [b" ", b"\r\n ".join([line.strip(b" \t\r\n") for line in lines]), b"\r\n"]
         self._note("moved a header line without a colon to X-Removed-Line")
 
     def _goes_on(self) -> bool:
@@ -202,7 +230,10 @@ def _is_known(line: bytes) -> bool:
 
 def _last_known(lines: list[bytes], first: int) -> int:
     """The place of the last line before the first blank one that is surely a field; -1 if there is none."""
-    end = next((place for place in range(first, len(lines)) if lines[place] in _BLANK_LINES), len(lines))
+    end = len(lines)
+    for blank in _BLANK_LINES:
+        with suppress(ValueError):
+            end = min(end, lines.index(blank, first, end))
     for place in range(end - 1, first, -1):
         if _is_known(lines[place]):
             return place

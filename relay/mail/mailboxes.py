@@ -28,6 +28,7 @@ _NAME_LIMIT = 300  # nobody reads a longer name, and a quoted string cannot be f
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 
 _TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
+_DOTS = re.compile(r"\.{2,}")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
 _ADDRESS_WORD = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s"<>()\[\]:;,@\\]+)@([^\s"<>();,@\\]+)')
 
@@ -162,7 +163,7 @@ def _address(text: str) -> Address | None:
         return None
     if bare.startswith('"'):
         return address
-    local = re.sub(r"\.{2,}", ".", address.local.strip("."))
+    local = _DOTS.sub(".", address.local.strip("."))
     return Address(local, address.domain) if local else None
 
 
@@ -172,7 +173,10 @@ def _name(text: str) -> str:
     if len(bare) > 1 and bare[0] == bare[-1] == '"':
         bare = re.sub(r"\\(.)", r"\1", bare[1:-1])
     bare = bare.replace('"', "") if bare.count('"') % 2 or bare.startswith('"') else bare
-    return " ".join("".join(char for char in decode_words(bare) if char.isprintable() or char == " ").split())[:_NAME_LIMIT]
+    text = decode_words(bare)
+    if not text.isprintable():
+        text = "".join(char for char in text if char.isprintable() or char == " ")
+    return " ".join(text.split())[:_NAME_LIMIT]
 
 
 def write_mailbox(mailbox: Mailbox) -> str:

@@ -1,7 +1,7 @@
 """Who wrote the message, when, and under which id: the fields that every message must have.  RFC 5322 s3.6.  Pure."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.charset import decode
@@ -23,7 +23,7 @@ def repair_date(fields: Fields, case: Case) -> Change:
     RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
     """
     dates = [field for field in fields if field.name == "date"]
-    exact = [field for field in dates if read_exact(_text(field, case))]
+    exact = [field for field in dates if _exact(field)]
     good = [field for field in exact if _near(field, case)] or (exact[:1] if "date" in case.sealed else [])
     if good and len(dates) == 1:
         return fields, ()
@@ -45,8 +45,13 @@ def repair_date(fields: Fields, case: Case) -> Change:
 
 
 def _near(field: Field, case: Case) -> bool:
-    moment = read_exact(_text(field, case))
+    moment = _exact(field)
     return moment is not None and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK
+
+
+def _exact(field: Field) -> datetime | None:
+    """The moment of a Date that may go out as it stands: what is left of it without foreign octets does not count."""
+    return read_exact(field.value.decode("ascii")) if field.value.isascii() else None
 
 
 def _date(case: Case) -> Field:

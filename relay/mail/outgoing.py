@@ -12,8 +12,8 @@ class Outgoing:
 
     `content` may be iterated more than once; every line of it ends in CRLF and none is over 998 octets (dot-stuffing
     is the sender's business, not done here).  `size` counts its octets.  `eight_bit`: some octet is over 127, so
-    without 8BITMIME at the upstream it must go through `transfer.seven_bit` first.  `utf8`: an address or the header
-    needs SMTPUTF8.
+    without 8BITMIME at the upstream it must go through `transfer.seven_bit` first.  `utf8`: the sender or the header
+    needs SMTPUTF8; a forward-path that does is known by itself.
     """
 
     queue_id: str

@@ -17,8 +17,9 @@ _BLANKS = re.compile(r"([ \t]+)")
 
 def encode_word(text: str) -> str:
     """The text as encoded-words in UTF-8, each of whole characters and at most 75 long, one blank between them."""
-    words: list[bytes] = [b""]
-    for char in text:
+    whole = text.encode("utf-8", "replace")
+    words: list[bytes] = [whole if len(whole) <= _WORD_OCTETS else b""]
+    for char in text if not words[0] else "":
         octets = char.encode("utf-8", "replace")
         if len(words[-1]) + len(octets) > _WORD_OCTETS:
             words.append(b"")
@@ -30,6 +31,8 @@ def encode_text(text: str) -> str:
     """Unstructured text in ASCII: runs of words that need it become encoded-words, all else stays as it is."""
     if text.isascii():
         return text
+    if " " not in text and "\t" not in text:
+        return encode_word(text)
     out: list[str] = []
     run: list[str] = []
     pending = ""
@@ -82,6 +85,8 @@ def word_octets(encoding: str, coded: str) -> bytes | None:
 
 def fold(name: str, value: str, width: int = _WIDTH) -> bytes:
     """The field `name: value` folded at blanks so that lines keep to `width` where the words allow it."""
+    if len(name) + len(value) < width - 1 and value[:1] not in (" ", "\t", "") and value[-1:] not in (" ", "\t"):
+        return f"{name}: {value}\r\n".encode("ascii", "replace")
     lines: list[str] = []
     line = f"{name}:"
     for piece in re.findall(r"[ \t]*[^ \t]+", " " + value.strip()):

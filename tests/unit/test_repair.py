@@ -25,6 +25,13 @@ def test_what_is_right_stays_as_it_is():
     assert result.size == len(octets(result.message))
 
 
+def test_a_date_with_foreign_octets_is_written_anew():
+    """A byte order mark before the day is no part of any date; what is left is read, and stays so."""
+    once = octets(repaired(RIGHT.replace(b"Date:", b"Date:\xef\xbb\xbf") + b"\r\nx\r\n").message)
+    assert b"\r\nDate: Sun, 22 Nov 2026 11:59:00 +0900\r\n" in once
+    assert without_trace(repaired(once).message) == once
+
+
 def test_the_nas_of_the_field_notes():
     """Bare LF, no Date, no Message-ID, a raw Shift_JIS subject: all mended, all named."""
     raw = "From: admin@example.jp\nTo: admin@example.jp\nSubject: 監視カメラ異常\n\nvoltage low\n".encode("cp932")
