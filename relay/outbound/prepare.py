@@ -54,6 +54,6 @@ def prepare(
         content=message,
         size=repaired.size - len(repaired.message.head) + len(head),  # rewriting keeps the body: no need to read it again
         eight_bit=repaired.eight_bit or not head.isascii(),
-        utf8=not head.isascii() or any(not path.local.isascii() for path in (sender, *forward_paths) if path),
+        utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
     )
     return Prepared(outgoing, (*repaired.notes, *rewritten.notes))

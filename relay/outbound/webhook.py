@@ -8,9 +8,11 @@ import base64
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+from relay.apart import apart
 
 if TYPE_CHECKING:  # else with the first push: 1 MB that a relay without a webhook never needs
     import urllib.request
@@ -99,7 +101,7 @@ async def tell(url: str, body: Mapping[str, Any], *, pauses: Sequence[float] = P
     """Posts in a thread, again after each of `pauses` (seconds).  Raises WebhookFailed when the last try failed too."""
     for pause in (*pauses, None):
         try:
-            await asyncio.to_thread(post, url, body)
+            await apart(partial(post, url, body))
             return
         except WebhookFailed:
             if pause is None:

@@ -4,8 +4,10 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 
+from relay.apart import apart
 from relay.mail.reply import Answer, Reply, Stage
 
 _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
@@ -41,10 +43,9 @@ async def places(host: str, port: int, patience: float) -> list[Place]:
 
     Raises Failed (4.4.3) when there are none within `patience` seconds.
     """
-    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(patience):
-            found = await loop.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+            found = await apart(partial(socket.getaddrinfo, host.strip("[]"), port, type=socket.SOCK_STREAM))
     except TimeoutError:
         raise Failed(_unknown(host, "the resolver does not answer")) from None
     except (OSError, UnicodeError) as error:

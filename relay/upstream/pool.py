@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from relay.mail.outgoing import Outgoing
-from relay.mail.reply import Answer
+from relay.mail.reply import Answer, Stage
 from relay.upstream import mx, submission
 from relay.upstream.connect import Failed, Place
 from relay.upstream.dns import Resolver
@@ -120,8 +120,13 @@ class Pools:
                 session.line.close()
         if session is None or answers is None:
             try:
-                session = await open_session(pool.upstream, hostname=self._hostname, token=self._token, refused=self._refused)
+                way = self._doors.way(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
+                session = await open_session(
+                    pool.upstream, hostname=self._hostname, token=self._token, refused=self._refused, candidates=way
+                )
             except Failed as failed:
+                if failed.answer.stage is Stage.CONNECT:
+                    self._doors.forget(pool.upstream.name)  # another address may answer, and it must see a login first
                 return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
             self._on_open(pool.upstream.name)
             notes = list(session.notes)

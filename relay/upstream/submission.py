@@ -70,9 +70,14 @@ def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[A
     if not utf8 and (outgoing.utf8 or not _sayable(outgoing.reverse_path, utf8)):
         words = f"an address or a header needs SMTPUTF8 (it is not in ASCII), which {name} does not offer"
         return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words))), []
-    refused = Reply(553, "5.1.3", f"this address cannot be said to {name}: it has control characters, or needs SMTPUTF8")
-    answers = {path: Answer(Stage.RCPT, refused) for path in paths if not _sayable(path, utf8)}
+    answers = {path: Answer(Stage.RCPT, _unsayable(path, name)) for path in paths if not _sayable(path, utf8)}
     return answers, [path for path in paths if path not in answers]
+
+
+def _unsayable(path: Address, name: str) -> Reply:
+    if path.ascii:
+        return Reply(553, "5.1.3", f"this address cannot be said to {name}: it has control characters")
+    return Reply(553, "5.6.7", f"this address needs SMTPUTF8 (it is not in ASCII), which {name} does not offer")
 
 
 def _wire(path: Address | None, utf8: bool) -> bytes:

@@ -1,6 +1,8 @@
 """POP before SMTP: the mail box is opened first, then mail goes while the window lasts."""
 
 import asyncio
+import socket
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -160,3 +162,53 @@ async def test_no_pop_section(pools):
     async with ScriptedUpstream() as server:
         answer = await answer_of(pools, upstream_at(server.port, login=Login(auth=Auth.POP, username="me")))
     assert answer.stage is Stage.AUTH
+
+
+async def test_the_login_comes_from_the_address_that_smtp_is_spoken_from(pools, monkeypatch):
+    """Two families, SMTP answers on IPv4 only: the POP login goes by IPv4 too, though IPv6 would answer first."""
+    resolve = socket.getaddrinfo
+
+    def both(host, port, *args, **more):
+        if host != "old.host.test":
+            return resolve(host, port, *args, **more)
+        stream = (socket.SOCK_STREAM, 6, "")
+        return [(socket.AF_INET6, *stream, ("::1", port, 0, 0)), (socket.AF_INET, *stream, ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    async with PopServer(also="::1") as pop, ScriptedUpstream() as server:
+        assert (await answer_of(pools, old_host(server, pop, host="old.host.test"))).reply.code == 250
+    assert pop.peers == ["127.0.0.1"]
+    assert len(server.messages) == 1
+
+
+@pytest.mark.parametrize("refusal", ["550 5.7.1 log in first, stranger", "530 5.7.0 who are you"])
+async def test_any_refusal_of_a_stranger_makes_us_log_in_again(pools, clock, refusal):
+    """Inside the window the host treats us as a stranger, in words we do not know: the number tells."""
+    async with PopServer() as pop, ScriptedUpstream() as server:
+        upstream = old_host(server, pop)
+        assert (await answer_of(pools, upstream)).reply.code == 250
+        clock.now += 60
+        server.script["MAIL"] = [refusal]
+        assert (await answer_of(pools, upstream)).reply.code == 250
+    assert len(pop.logins) == 2
+
+
+def test_a_silent_pop_server_does_not_delay_the_end():
+    """Whoever stops waiting for a login may leave at once; the thread with the silent server is not waited for."""
+    held = []
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        async def begun_and_left():
+            async with ScriptedUpstream() as server:
+                pools = Pools(hostname="relay.test")
+                upstream = replace(old_host(server, silent.getsockname()[1]), timeout=timedelta(seconds=20))
+                login = asyncio.create_task(pools.submit(upstream, letter()))
+                held.append((await asyncio.to_thread(silent.accept))[0])
+                login.cancel()
+                await asyncio.gather(login, return_exceptions=True)
+
+        began = time.monotonic()
+        asyncio.run(begun_and_left())
+        took = time.monotonic() - began
+    held[0].close()
+    assert took < 10

@@ -63,6 +63,7 @@ async def test_one_international_recipient_does_not_stop_the_others(pools):
     async with ScriptedUpstream() as server:
         report = await pools.submit(upstream_at(server.port), letter(*paths))
     assert [answer.reply.code for answer in report.answers.values()] == [250, 553, 250]
+    assert [answer.reply.status for answer in report.answers.values()][1] == "5.6.7"
     assert server.messages[0].forward_paths == ["b@there.example", "c@xn--bcher-kva.example"]
 
 

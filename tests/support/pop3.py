@@ -16,7 +16,8 @@ STAMP = "<1896.697170952@pop.test>"
 class PopServer:
     """`apop`: the banner has a time stamp.  `implicit`: TLS from the start, else STLS if there is a context.
 
-    `drop_at` is a verb at which it hangs up; `logins` lists (way, user, whether it was right).
+    `drop_at` is a verb at which it hangs up, `also` a second address to listen on; `logins` lists (way, user, whether it
+    was right), `peers` who called.
     """
 
     def __init__(
@@ -28,11 +29,14 @@ class PopServer:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         drop_at: str = "",
+        also: str = "",
     ) -> None:
         self.user, self.password, self.apop = user, password, apop
         self.tls, self.implicit, self.drop_at = tls, implicit, drop_at
         self.logins: list[tuple[str, str, bool]] = []
         self.commands: list[str] = []
+        self.also = also
+        self.peers: list[str] = []
         self.port = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -40,10 +44,13 @@ class PopServer:
         context = self.tls if self.implicit else None
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=context)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._second = await asyncio.start_server(self._accept, self.also, self.port, ssl=context) if self.also else None
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        if self._second:
+            self._second.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -52,6 +59,7 @@ class PopServer:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
+        self.peers.append(writer.get_extra_info("peername")[0])
         try:
             await self._talk(reader, writer)
         except (ConnectionError, asyncio.CancelledError, ssl.SSLError):

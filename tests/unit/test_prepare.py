@@ -15,12 +15,12 @@ HER = Address("her", "host.example")
 BARE = b"From: nas@lan.local\nTo: her@host.example\nSubject: health\n\nall disks fine\n"
 
 
-def prepared(content, *, sender="nas@lan.local", own_name=False, identity=None):
+def prepared(content, *, sender="nas@lan.local", own_name=False, identity=None, recipients=(HER,)):
     local, _, domain = sender.partition("@")
     path = Address(local, domain) if sender else None
     blocks = [content[start : start + 7] for start in range(0, len(content), 7)]
-    entry = Entry("q1234567890", NOW, Origin("192.168.0.7", "nas"), Envelope(path, (HER,)), len(content), blocks)
-    claim = Claim(entry, (Recipient(HER, State.QUEUED, 0, NOW),), 1)
+    entry = Entry("q1234567890", NOW, Origin("192.168.0.7", "nas"), Envelope(path, recipients), len(content), blocks)
+    claim = Claim(entry, tuple(Recipient(each, State.QUEUED, 0, NOW) for each in recipients), 1)
     identity = identity or Identity(Address("taro", "isp.example"), frozenset({"isp.example"}))
     upstream = Upstream("isp", "mail.isp.example", identity=identity)
     return prepare(claim, claim.recipients, upstream, hostname="relay.example", policy=RepairPolicy(), own_name=own_name)
@@ -43,6 +43,14 @@ def test_size_and_kind_are_those_of_what_is_sent():
     for made in (plain, eight):
         assert made.outgoing.size == sum(map(len, made.outgoing.content))
     assert not plain.outgoing.eight_bit and eight.outgoing.eight_bit and not eight.outgoing.utf8
+
+
+def test_a_recipient_outside_ascii_does_not_burden_the_others():
+    """Only header and sender make a whole message need SMTPUTF8; a forward-path needs it for itself."""
+    paths = (Address("b", "there.example"), Address("jos\u00e9", "there.example"))
+    assert not prepared(BARE, recipients=paths).outgoing.utf8
+    ours = Identity(Address("taro", "isp.example"), frozenset({"lan.example"}))
+    assert prepared(BARE, sender="jos\u00e9@lan.example", identity=ours).outgoing.utf8
 
 
 def test_the_same_message_every_time():

@@ -18,6 +18,7 @@ FLOORS = {
     "secret": 0,
     "mail": 1,
     "crash_points": 0,
+    "apart": 1,
     "events": 1,
     "notify": 1,
     "surroundings": 1,
