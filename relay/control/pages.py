@@ -1,5 +1,6 @@
 """The pages: stories and numbers to HTML by templates/ (Jinja2, everything escaped)."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 LATEST = 12
-PER_PAGE = 50
+PER_PAGE = 25
 _HERE = Path(__file__).parent
 _BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[a-z0-9=&]{0,60})?)?\Z")
 _DONE = frozenset({"retry", "hold", "release", "remove", "none"})
@@ -53,7 +54,7 @@ class Pages:
         status, tally = await self._watch.status(), await self._desk.tally()
         hours, findings = (await self._desk.history())["hours"], self._watch.findings()
         relayed_day = sum(hour["relayed"] for hour in hours[-24:])
-        return self._page(
+        return await self._page(
             request,
             "home.html",
             status=status,
@@ -71,7 +72,7 @@ class Pages:
         states = frozenset({State(wanted)}) if wanted in known else None
         first = min(int(skip), 10**9) if skip.isascii() and skip.isdigit() and len(skip) < 12 else 0
         found = await self._desk.stories(states, PER_PAGE + 1, first)
-        return self._page(
+        return await self._page(
             request,
             "messages.html",
             stories=found[:PER_PAGE],
@@ -86,9 +87,9 @@ class Pages:
     async def message(self, request: Request) -> Response:
         story = await self._desk.message(request.path_params["queue_id"])
         if story is None:
-            return self._page(request, "error.html", 404, key="gone")
+            return await self._page(request, "error.html", 404, key="gone")
         states = {recipient["state"] for recipient in story["recipients"]}
-        return self._page(
+        return await self._page(
             request,
             "message.html",
             story=story,
@@ -102,9 +103,9 @@ class Pages:
         try:
             asked = parse_qs((await body_of(request)).decode("utf-8", "replace"), max_num_fields=1000)
         except (TooLong, ValueError):
-            return self._page(request, "error.html", 413, key="bad_order")
+            return await self._page(request, "error.html", 413, key="bad_order")
         if not self._seal.fits(request.cookies.get(FORM_COOKIE), _one(asked, "form")):
-            return self._page(request, "error.html", 403, key="stale_form")
+            return await self._page(request, "error.html", 403, key="stale_form")
         action, ids = _one(asked, "action"), asked.get("id", [])
         everything = not ids and _one(asked, "all") == "yes" and action == "retry"
         if not ids and not everything:
@@ -114,7 +115,7 @@ class Pages:
                 action, None if everything else ids, _one(asked, "via") if action == "release" else ""
             )
         except BadOrder:
-            return self._page(request, "error.html", 400, key="bad_order")
+            return await self._page(request, "error.html", 400, key="bad_order")
         return self._back(asked, action if done["applied"] else "none", done["applied"])
 
     @staticmethod
@@ -125,32 +126,26 @@ class Pages:
             back = "/messages"
         return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}", 303)
 
-    def missing(self, request: Request, error: Exception) -> Response:
+    async def missing(self, request: Request, error: Exception) -> Response:
         code = error.status_code if isinstance(error, HTTPException) else 500
-        answer = self._page(request, "error.html", code, key="not_found" if code == 404 else "bad_order")
+        answer = await self._page(request, "error.html", code, key="not_found" if code == 404 else "bad_order")
         if isinstance(error, HTTPException) and error.headers:
             answer.headers.update(error.headers)
         return answer
 
-    def _page(self, request: Request, template: str, code: int = 200, **values: Any) -> Response:
+    async def _page(self, request: Request, template: str, code: int = 200, **values: Any) -> Response:
         cookie, t = request.cookies.get(FORM_COOKIE), Texts(language_of(request.headers.get("accept-language", "")))
         fresh = cookie or self._seal.new_cookie()
-        html = (
-            _environment()
-            .get_template(template)
-            .render(
-                t=t,
-                show=Show(t, self._watch.now()),
-                path=request.url.path,
-                hostname=self._hostname(),
-                version=__version__,
-                form=self._seal.token(fresh),
-                done=self._done(request, t),
-                style=_stamp("page.css"),
-                script=_stamp("page.js"),
-                **values,
-            )
-        )
+        values |= {
+            "t": t,
+            "show": Show(t, self._watch.now()),
+            "path": request.url.path,
+            "hostname": self._hostname(),
+            "version": __version__,
+            "form": self._seal.token(fresh),
+            "done": self._done(request, t),
+        }
+        html = await asyncio.to_thread(_rendered, template, values)  # a device that is talking must not wait for a page
         answer = HTMLResponse(html, code, {"vary": "Accept-Language", "content-language": t.language})
         if not cookie:
             answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
@@ -202,6 +197,10 @@ class Show:
 
 def _one(asked: Mapping[str, list[str]], name: str) -> str:
     return asked.get(name, [""])[0]
+
+
+def _rendered(template: str, values: Mapping[str, Any]) -> str:
+    return _environment().get_template(template).render(values, style=_stamp("page.css"), script=_stamp("page.js"))
 
 
 @cache

@@ -21,7 +21,7 @@ def make_site(watch: Watch, hostname: Callable[[], str], rules: AccessRules) -> 
     async def missing(request: Request, error: Exception) -> Response:
         if request.url.path.startswith("/api/"):
             return await unknown(request, error)
-        return pages.missing(request, error)
+        return await pages.missing(request, error)
 
     routes = [*page_routes(pages), *api_routes(watch), metrics_route(watch)]
     return Guard(Starlette(routes=routes, exception_handlers={HTTPException: missing}), rules)

@@ -20,6 +20,8 @@ from relay.spool.rows import (
     row_trail,
 )
 
+_FEW = 500
+
 ContentOf = Callable[[int, int], Content]
 """Content of a message, by its id and its size in octets."""
 
@@ -63,21 +65,22 @@ def stored_entries(
     db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, newest: bool, skip: int = 0, trail: bool = False
 ) -> list[StoredEntry]:
     """Two queries (three with the trails), however many messages: the messages, then the recipients of all of them."""
-    wanted = "" if states is None else f"WHERE id IN (SELECT message FROM recipient WHERE state IN ({_listed(states)}))"  # noqa: S608
+    wanted = "" if states is None else _with_one_in(states, limit + skip)
     order = "DESC" if newest else "ASC"
     chosen = f"FROM message {wanted} ORDER BY accepted_at {order}, id {order} LIMIT :limit OFFSET :skip"
     window = {"limit": limit, "skip": skip}
     rows = db.execute(f"SELECT {MESSAGE_COLUMNS} {chosen}", window).fetchall()
+    few = len(rows) <= _FEW  # a page names its messages; thousands are chosen again by the same words
+    these, window = (",".join(str(row[0]) for row in rows), {}) if few else (f"SELECT id {chosen}", window)
     rcpts: dict[int, list[Recipient]] = defaultdict(list)
     for message, *row in db.execute(
-        f"SELECT message, {RECIPIENT_COLUMNS} FROM recipient"  # noqa: S608
-        f" WHERE message IN (SELECT id {chosen}) ORDER BY message, seq",
+        f"SELECT message, {RECIPIENT_COLUMNS} FROM recipient WHERE message IN ({these}) ORDER BY message, seq",  # noqa: S608
         window,
     ):
         rcpts[message].append(row_recipient(row))
     lines: dict[int, list[TrailLine]] = defaultdict(list)
-    told = "SELECT message, at, event, said FROM trail"
-    for message, *line in db.execute(f"{told} WHERE message IN (SELECT id {chosen}) ORDER BY number", window) if trail else ():
+    told = f"SELECT message, at, event, said FROM trail WHERE message IN ({these}) ORDER BY number"  # noqa: S608
+    for message, *line in db.execute(told, window) if trail else ():
         lines[message].append(row_trail(*line))
     if newest:
         rows.reverse()
@@ -85,6 +88,13 @@ def stored_entries(
         StoredEntry(row_entry(row, tuple(r.address for r in rcpts[row[0]]), ()), tuple(rcpts[row[0]]), tuple(lines[row[0]]))
         for row in rows
     ]
+
+
+def _with_one_in(states: frozenset[State], few: int) -> str:
+    """A page is found by walking along the messages until it is full, a long list by their states."""
+    if few <= _FEW:
+        return f"WHERE EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({_listed(states)}))"  # noqa: S608
+    return f"WHERE id IN (SELECT message FROM recipient WHERE state IN ({_listed(states)}))"  # noqa: S608
 
 
 def _listed(states: frozenset[State]) -> str:

@@ -1,0 +1,159 @@
+"""What watching costs: a page with 10,000 queued messages, accepting beside it, and memory.
+
+    python bench/page.py            prints the figures; ends with 1 if a promise is not kept
+
+Promises: `/`, `/messages` and the last page of the list answer in under 200 ms; control/ needs under 8 MB when idle.
+"""
+
+import asyncio
+import http.client
+import smtplib
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from relay.spool import open_spool
+from relay.spool.contract import SpoolSettings
+from relay.spool.entry import TrailLine
+from tests.support.running import RelayProcess, running
+from tests.support.spooled import an_entry
+
+QUEUED = 10_000
+LIMIT_MS = 200.0
+LIMIT_MB = 8.0
+LETTER = b"From: a@isp.example\r\nSubject: x\r\n\r\nhi"
+
+
+async def fill(folder: Path, count: int) -> None:
+    now = datetime.now(UTC)
+    spool = await open_spool(SpoolSettings(f"sqlite:{folder}/spool.db", keep_free=0), now=lambda: datetime.now(UTC))
+
+    async def put(number: int) -> None:
+        at = now - timedelta(seconds=count - number)
+        trail = (TrailLine(at, "accepted", "from a NAS", {"subject": f"Report {number}"}),)
+        await spool.commit(an_entry(f"bench{number:08d}", at), trail)
+
+    for start in range(0, count, 200):
+        await asyncio.gather(*(put(number) for number in range(start, min(start + 200, count))))
+    await spool.close()
+
+
+def config(port: int, *, web: bool) -> dict[str, object]:
+    isp = {"host": "127.0.0.1", "port": port, "tls": "none", "sender": "a@isp.example"}
+    found: dict[str, object] = {"upstreams": {"isp": isp}, "retry": {"delays": ["1h"], "rest": ["1h"]}}
+    return {**found, "web": {"address": "127.0.0.1:0"}} if web else found
+
+
+def get(relay: RelayProcess, path: str) -> float:
+    """Milliseconds."""
+    connection = http.client.HTTPConnection(relay.events("started")[-1]["web"], timeout=60)
+    began = time.perf_counter()
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    answer.read()
+    if answer.status != 200:
+        raise SystemExit(f"{path} answered {answer.status}")
+    connection.close()
+    return (time.perf_counter() - began) * 1000
+
+
+def accept(relay: RelayProcess, count: int = 60) -> float:
+    """Median milliseconds of one message on a kept connection."""
+    times = []
+    with smtplib.SMTP("127.0.0.1", relay.port, timeout=30) as device:
+        device.ehlo("bench")
+        for _ in range(count):
+            began = time.perf_counter()
+            device.sendmail("a@isp.example", "b@far.example", LETTER)
+            times.append((time.perf_counter() - began) * 1000)
+    return statistics.median(times)
+
+
+def settled(pid: int) -> None:
+    """Waits until the relay has found that the upstream is away and put all of its mail off."""
+    busy = -1.0
+    while (now := sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))) - busy > 5:
+        busy = now
+        time.sleep(1.5)
+
+
+def resident(pid: int) -> float:
+    """MB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def cost_of_imports() -> float:
+    """What the modules of control/ that an idle relay loads add to everything else, in MB, each in a fresh process."""
+    core = (
+        "import relay.inbound.listener, relay.outbound.runner, relay.outbound.notifier, relay.spool.sqlite, relay.upstream.pool"
+    )
+    more = "; import relay.control.site, relay.control.server, relay.control.unix, relay.control.reports, relay.control.silence"
+    show = "; print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmRSS')][0])"
+
+    def measured(text: str) -> float:
+        runs = [
+            subprocess.run(  # noqa: S603 - ourselves
+                [sys.executable, "-c", text + show], capture_output=True, text=True, check=True
+            )
+            for _ in range(5)
+        ]
+        return statistics.median(int(run.stdout) for run in runs) / 1024
+
+    return measured(core + more) - measured(core)
+
+
+def main() -> int:
+    kept = True
+    cost = cost_of_imports()
+    kept &= cost < LIMIT_MB
+    print(f"control/ loaded and idle: {cost:.1f} MB (promise: {LIMIT_MB:g})")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "spool").mkdir()
+        asyncio.run(fill(folder / "spool", QUEUED))
+        with running(folder, config(9, web=True)) as relay:
+            settled(relay.pid)
+            for path in (
+                "/",
+                "/messages",
+                f"/messages?skip={QUEUED - 50}",
+                "/messages?state=queued",
+                "/api/queue?limit=50",
+                "/metrics",
+            ):
+                first = get(relay, path)
+                times = [get(relay, path) for _ in range(15)]
+                median = statistics.median(times)
+                kept &= median < LIMIT_MS
+                print(f"{path:28} first {first:6.1f} ms, then median {median:6.1f} ms, worst {max(times):6.1f} ms")
+            alone = accept(relay)
+            over = threading.Event()
+
+            def look() -> None:
+                while not over.wait(1.0):  # three open pages ask every three seconds
+                    get(relay, "/")
+
+            viewer = threading.Thread(target=look)
+            viewer.start()
+            watched = accept(relay)
+            over.set()
+            viewer.join()
+            print(
+                f"accepting: median {alone:.2f} ms alone, {watched:.2f} ms with three live pages: ratio {watched / alone:.2f}"
+            )
+            print(f"relay with {QUEUED} queued, after all this: {resident(relay.pid):.1f} MB")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

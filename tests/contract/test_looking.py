@@ -1,0 +1,73 @@
+"""What people look at: pages of messages with their trails, a week by the hour, and who mailed last."""
+
+from datetime import timedelta
+
+import pytest
+
+from relay.spool.contract import Spool
+from relay.spool.entry import Action, Order, Settlement, State, TrailLine
+from tests.support.spooled import after, an_entry
+from tests.support.world import Clock
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def five(spool: Spool, clock: Clock) -> Spool:
+    """Five messages an hour apart; the third is held."""
+    for number in range(5):
+        now = clock()
+        await spool.commit(
+            an_entry(f"message{number}", now, client=f"10.0.0.{number % 2}"), (TrailLine(now, "accepted", str(number)),)
+        )
+        clock.advance(hours=1)
+    await spool.order(Order(Action.HOLD, ("message2",)), clock())
+    return spool
+
+
+def ids(found: object) -> list[str]:
+    return [one.entry.queue_id for one in found]  # type: ignore[attr-defined]
+
+
+async def test_pages_follow_one_another(five: Spool) -> None:
+    """`skip` goes on where the page before ended, from either end, and past the end there is nothing."""
+    assert ids(await five.entries(limit=2, skip=2)) == ["message2", "message3"]
+    assert ids(await five.entries(limit=2, skip=2, newest=True)) == ["message1", "message2"]
+    assert ids(await five.entries(limit=2, skip=5)) == []
+    assert ids(await five.entries(frozenset({State.QUEUED}), limit=2, skip=2)) == ["message3", "message4"]
+
+
+async def test_trails_come_only_when_asked_for(five: Spool) -> None:
+    """Each message gets its own lines, in order; a plain list has none."""
+    assert [one.trail for one in await five.entries()] == [()] * 5
+    told = [[line.text for line in one.trail][:1] for one in await five.entries(limit=2, skip=1, trail=True)]
+    assert told == [["1"], ["2"]]
+
+
+async def test_a_history_counts_what_happened_by_the_step(five: Spool, clock: Clock) -> None:
+    """Lines are counted by event in the step that they fall into; what is older is left out."""
+    start = clock() - 5 * HOUR
+    claim = await five.claim(clock())
+    assert claim is not None
+    lines = (TrailLine(clock(), "deferred", "later"), TrailLine(clock(), "relayed", "done"))
+    await five.settle(claim, Settlement(outcomes=(after(claim.recipients[0], State.RELAYED),), trail=lines))
+    whole = await five.history(start, HOUR)
+    begin = start.replace(minute=0, second=0, microsecond=0)
+    assert [whole[begin + number * HOUR, "accepted"] for number in range(5)] == [1] * 5
+    assert whole[begin + 5 * HOUR, "relayed"] == whole[begin + 5 * HOUR, "deferred"] == 1
+    later = await five.history(start + 3 * HOUR, HOUR)
+    assert sum(count for (_, event), count in later.items() if event == "accepted") == 2
+    assert {at for at, _ in later} == {begin + number * HOUR for number in (3, 4, 5)}
+
+
+async def test_an_empty_spool_has_no_history(spool: Spool, clock: Clock) -> None:
+    """Nothing happened, nothing is counted, nobody mailed."""
+    assert await spool.history(clock(), HOUR) == {}
+    assert await spool.last_accepted("10.0.0.1") is None
+
+
+async def test_the_last_mail_of_a_device_is_known(five: Spool, clock: Clock) -> None:
+    """The latest of its messages, whatever became of it; None for who never mailed."""
+    assert await five.last_accepted("10.0.0.0") == clock() - HOUR
+    assert await five.last_accepted("10.0.0.1") == clock() - 2 * HOUR
+    assert await five.last_accepted("10.0.0.9") is None
