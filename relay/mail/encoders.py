@@ -4,8 +4,8 @@ import re
 from binascii import b2a_base64, b2a_qp
 from typing import Protocol
 
-_SPACE = b" \t\r\n"
-_NOT_ASCII = bytes(range(128, 256))
+_ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
+_IGNORED = bytes(octet for octet in range(256) if octet not in _ALPHABET)
 _WRAP = re.compile(rb"[^\n]{76}")
 _FOREIGN = re.compile(rb"[\x80-\xff]")
 _QP_UNIT = re.compile(rb"(?:=[0-9A-Fa-f]{2}|[^\r\n]){1,70}")
@@ -39,14 +39,17 @@ class Base64:
 
 
 class Rewrap:
-    """Base64 in lines that are too long: the same characters in new lines, foreign octets left out (RFC 2045 s6.8)."""
+    """Base64 in lines that are too long: the same characters in new lines.
+
+    All others, which readers ignore (RFC 2045 s6.8), are left out: new lines of them could look like a boundary.
+    """
 
     def __init__(self) -> None:
         self._held = b""
         self._lines = _Lines()
 
     def feed(self, block: bytes) -> bytes:
-        octets = self._held + block.translate(None, _SPACE + _NOT_ASCII)
+        octets = self._held + block.translate(None, _IGNORED)
         end = len(octets) - len(octets) % 76
         self._held = octets[end:]
         return self._lines.wrap(octets[:end]) if end else b""

@@ -120,9 +120,9 @@ class _Walker:
     def close(self) -> Iterator[Event]:
         if self.head is not None:
             yield self._end_head(b"")
-        if self.held:
+        lead = self.held or (b"" if self.at_line_start else b"\r\n")
+        if self.held and not any(level.opened for level in self.levels):
             yield Octets(self.current, self.held)
-        lead = b"" if self.at_line_start else b"\r\n"
         while self.levels:
             level = self.levels.pop()
             if level.opened:

@@ -222,3 +222,13 @@ def test_a_body_is_never_held_whole():
     tracemalloc.stop()
     assert size > 12_000_000
     assert peak < 3_000_000
+
+
+def test_an_open_part_that_is_rewrapped_ends_with_its_line():
+    """The closing boundary that we add stands on a line of its own, and no octets of a device can look like one."""
+    part = b"Content-Type: image/jpeg\r\nContent-Transfer-Encoding: base64\r\n\r\nUkVE\r\n-\x80-=_xxxxxxxx--\r\n.\r\n"
+    once = octets(repaired(mixed(part, boundary=b"=_xxxxxxxx", close=False)).message)
+    assert once.endswith(b"\r\n--=_xxxxxxxx--\r\n")
+    again = repaired(once)
+    assert without_trace(again.message) == once
+    assert again.notes == ()
