@@ -48,7 +48,7 @@ from relay.upstream.dns import Resolver
 from relay.upstream.oauth import Tokens
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
-from relay.upstream.settings import DIRECT, Tls, TlsMode, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
 
 TIDY_EVERY = timedelta(hours=1)
 SILENCE_EVERY = timedelta(seconds=30)
@@ -376,8 +376,7 @@ def _names(relay: Relay) -> frozenset[str]:
 
 def _with_direct(upstreams: Any) -> dict[str, Upstream]:
     """The configured upstreams and the built-in one that delivers straight to the recipient's MX."""
-    direct = Upstream(name=DIRECT, host="", port=25, tls=Tls(TlsMode.STARTTLS, verify=False))
-    return {DIRECT: direct, **upstreams}
+    return {DIRECT: DIRECT_UPSTREAM, **upstreams}
 
 
 def _with_postmaster(config: Config) -> Recipients:

@@ -15,7 +15,7 @@ from relay.mail.reply import Reply
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, may_route
 from relay.spool.entry import Claim, Entry, Recipient, State
-from relay.upstream.settings import DIRECT, Limits, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Limits, Upstream
 
 SHOWN_LINES = 400  # of a difference; the rest is counted
 
@@ -130,10 +130,11 @@ def _recipient(
     notes: tuple[str, ...] = ()
     ways, diff = [], ""
     for name in chosen.via:
-        if name not in config.upstreams:
+        upstream = DIRECT_UPSTREAM if name == DIRECT else config.upstreams.get(name)
+        if upstream is None:
             ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "changes": []})
             continue
-        prepared = _prepared(config, sample, origin, address, config.upstreams[name], now)
+        prepared = _prepared(config, sample, origin, address, upstream, now)
         sender = str(prepared.outgoing.reverse_path or "<>")
         ways.append({"upstream": name, "as": sender, "changes": list(prepared.notes)})
         if sample.content and not notes:

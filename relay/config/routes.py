@@ -9,7 +9,7 @@ from relay.config.hosts import Network
 from relay.config.located import Node, Place
 from relay.config.scalars import Wrong, listing, near
 from relay.inbound.admission import Listener
-from relay.outbound.routing import Route
+from relay.outbound.routing import Route, catches_all
 from relay.upstream.settings import DIRECT
 
 
@@ -127,9 +127,8 @@ def _only_true(value: str) -> bool:
 
 def _matches_everything(rule: Fields, route: Route) -> bool:
     """A condition that was said but could not be read still is one."""
-    to_all = not rule.said("to") or "*" in route.to
-    from_all = not rule.said("from") or "*" in route.sender
-    return to_all and from_all and not rule.said("client") and not rule.said("listener")
+    conditions = {"to": route.to, "from": route.sender, "client": route.client, "listener": route.listener}
+    return catches_all(route) and all(read or not rule.said(key) for key, read in conditions.items())
 
 
 def _remark_unused(at: Fields, known: Known, routes: Sequence[Route]) -> None:

@@ -80,14 +80,25 @@ def may_route(routes: Routes, sender: Address | None, recipient: Address, origin
 def unreachable(routes: Routes) -> list[int]:
     """The numbers of the rules that can never match because one before them matches everything."""
     for number, route in enumerate(routes, 1):
-        if _catches_all(route):
+        if catches_all(route):
             return list(range(number + 1, len(routes) + 1))
     return []
 
 
-def _catches_all(route: Route) -> bool:
-    anybody = all(not globs or "*" in globs for globs in (route.to, route.sender))
+def catches_all(route: Route) -> bool:
+    """Whether no message gets past this rule.  Every recipient has an @; of senders, notices have none."""
+    anybody = _anybody(route.to, "*@") and _anybody(route.sender, "*")
     return anybody and not route.client and not route.listener
+
+
+def _anybody(globs: Sequence[str], wild: str) -> bool:
+    """Whether one of them stands for every address, as nothing but `wild` characters does, one @ at most."""
+    return not globs or any("*" in glob and set(glob) <= set(wild) and _wide(glob) for glob in globs)
+
+
+def _wide(glob: str) -> bool:
+    name, at, domain = glob.partition("@")
+    return not at or (set(name) == {"*"} and set(domain) == {"*"})
 
 
 def _matches(

@@ -128,7 +128,12 @@ class _Plain(poplib.POP3):
 
     def __init__(self, pop: Pop, patience: float, family: socket.AddressFamily) -> None:
         self._family = family
-        super().__init__(pop.host, pop.port, timeout=patience)
+        try:
+            super().__init__(pop.host, pop.port, timeout=patience)
+        except BaseException:
+            if sock := getattr(self, "sock", None):  # the library leaves it open when the greeting does not come
+                sock.close()
+            raise
 
     def _create_socket(self, timeout: float) -> socket.socket:
         """The seam that the library's own TLS class uses."""

@@ -124,3 +124,7 @@ class Upstream:
     limits: Limits = field(default_factory=Limits)
     timeout: timedelta = timedelta(seconds=60)
     provider: str = "generic"
+
+
+DIRECT_UPSTREAM = Upstream(name=DIRECT, host="", port=25, tls=Tls(TlsMode.STARTTLS, verify=False))
+"""How the built-in upstream stands among the configured ones: no account, so letters go under their own senders."""

@@ -81,3 +81,15 @@ def test_what_goes_nowhere_has_no_next_attempt(settings):
     """A rule that discards has nobody to call, and without a running relay nobody can tell."""
     assert asked(settings, "x@away.example", {})["next_attempt"] is None
     assert asked(settings, "x@far.example", None)["next_attempt"] is None
+
+
+def test_repairs_are_told_for_direct_delivery_too(settings):
+    """By `mx` the letter is mended as by any upstream, and goes under its own sender: both are shown."""
+    letter = (b"From: nas@lan.local\nSubject: health\n\nfine\n",)
+    sample = Sample("127.0.0.1", parse_address("nas@lan.local"), (parse_address("x@direct.example"),), letter)
+    told = explain(settings, sample, NOW)
+    direct, by_isp = told["recipients"][0]["sent"]
+    assert direct["upstream"] == "mx" and direct["as"] == "nas@lan.local"
+    assert direct["changes"] and any("Date" in each for each in direct["changes"])
+    assert told["repairs"] and told["diff"]
+    assert by_isp["as"] == "me@a.example"

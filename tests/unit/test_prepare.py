@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.policy import RepairPolicy
-from relay.mail.rewrite import Identity
+from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.prepare import prepare
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.settings import Upstream
@@ -49,8 +49,8 @@ def test_a_recipient_outside_ascii_does_not_burden_the_others():
     """Only header and sender make a whole message need SMTPUTF8; a forward-path needs it for itself."""
     paths = (Address("b", "there.example"), Address("jos\u00e9", "there.example"))
     assert not prepared(BARE, recipients=paths).outgoing.utf8
-    ours = Identity(Address("taro", "isp.example"), frozenset({"lan.example"}))
-    assert prepared(BARE, sender="jos\u00e9@lan.example", identity=ours).outgoing.utf8
+    as_it_is = Identity(Address("taro", "isp.example"), rewrite=Rewrite.NEVER)
+    assert prepared(BARE, sender="jos\u00e9@shop.example", identity=as_it_is).outgoing.utf8
 
 
 def test_the_same_message_every_time():

@@ -94,6 +94,17 @@ def test_rules_after_a_catch_all_are_unreachable():
     assert unreachable([some, Route(via=("a",))]) == []
 
 
+def test_globs_of_nothing_but_stars_catch_everything():
+    """`*@*` and `**` match every recipient; as a sender `*@*` leaves notices (`<>`) through."""
+    some = Route(via=("a",), to=("*@a.example",))
+    for glob in ("*", "**", "*@*", "**@*"):
+        assert unreachable([Route(via=("a",), to=(glob,)), some]) == [2]
+    for glob in ("@", "*@", "@*", "?*", "*@*.*"):
+        assert unreachable([Route(via=("a",), to=(glob,)), some]) == []
+    assert unreachable([Route(via=("a",), sender=("*@*",)), some]) == []
+    assert unreachable([Route(via=("a",), sender=("**",)), some]) == [2]
+
+
 def test_a_notice_may_go_by_every_upstream():
     """Behind the chain stand all others; a rule that refuses its address does not silence it, one that discards does."""
     chosen = Chosen(2, ("a",), why="rule 2: everything")
