@@ -9,6 +9,9 @@ BIN     = .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
+# Tests wait more than they compute: two files at a time, on whatever machine.
+WORKERS ?= 2
+
 # Where an image can be built without a registry, this makes it (see packaging/README.md); else the engine itself does.
 IMAGE ?= relay:latest
 BUILD ?= $(if $(wildcard ../shared/container/build-image),../shared/container/build-image -t,docker build -t)
@@ -35,7 +38,7 @@ run: .venv/runtime
 	$(BIN)/python -m relay run $(if $(CONFIG),--config $(CONFIG))
 
 test: .venv/development
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz

@@ -35,10 +35,10 @@ def test_without_a_manager_nothing_happens(monkeypatch, where):
 
 @pytest.mark.parametrize(
     ("microseconds", "pid", "seconds"),
-    [("30000000", "", 15.0), ("30000000", str(os.getpid()), 15.0), ("30000000", "1", None), ("", "", None), ("0", "", None)],
+    [("30000000", "", 15.0), ("30000000", "ours", 15.0), ("30000000", "1", None), ("", "", None), ("0", "", None)],
 )
 def test_half_of_the_watchdogs_patience(monkeypatch, microseconds, pid, seconds):
     """Signs of life come twice as often as they are wanted; those wanted of another process are not ours."""
     monkeypatch.setenv("WATCHDOG_USEC", microseconds)
-    monkeypatch.setenv("WATCHDOG_PID", pid)
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()) if pid == "ours" else pid)
     assert watchdog_every() == seconds
