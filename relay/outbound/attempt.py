@@ -41,7 +41,7 @@ class Attempt:
         waited: timedelta = timedelta(0),
         now: datetime,
     ) -> None:
-        self._waited = waited
+        self._waited, self._began = waited, now
         self._young = now - claim.entry.accepted_at < faithful
         self.claim = claim
         self.upstreams = upstreams
@@ -52,12 +52,13 @@ class Attempt:
         self._warned = claim.warned
         self._hold = False
         self.trail: list[TrailLine] = []
+        self._opening: list[TrailLine] = []  # told behind the repairs, which are known only when somebody is to be called
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
         self.courses = {each.address: self._course(each, chosen[each.address]) for each in claim.recipients}
         untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
         if untouched or any(each.via for each in claim.recipients):
-            self.trail += story.routed(list(self.courses.values()), now)
+            self._opening += story.routed(list(self.courses.values()), now)
         self._weigh(sizes or {}, now)
 
     @property
@@ -116,10 +117,15 @@ class Attempt:
         fresh = tuple(note for note in notes if note not in self._noted)
         self._noted.update(fresh)
         if fresh and (self._first or step.own_name):
-            self.trail.append(story.repaired(fresh, step, now))
+            self.trail.append(story.repaired(fresh, step, self._began))
+        self._open()
         self.trail += story.tried(step, answered, report.conversation, now)
         if any(course.own_name == step.upstream.name and not course.over for course in self.courses.values()):
             self.trail.append(story.own_name(step, now))
+
+    def _open(self) -> None:
+        self.trail += self._opening
+        self._opening = []
 
     def _take(self, course: Course, step: Step, answer: Answer, verdict: Verdict) -> None:
         name = step.upstream.name
@@ -172,7 +178,7 @@ class Attempt:
             if concerned:
                 step = Step(upstream, tuple(course.recipient for course in concerned))
                 answered = {course.recipient.address: course.votes[name] for course in concerned}
-                self.trail += story.tried(step, answered, Conversation(), now)
+                self._opening += story.tried(step, answered, Conversation(), now)
 
     def retries_in_own_name(self, address: Address) -> bool:
         return bool(self.courses[address].own_name)
@@ -204,6 +210,7 @@ class Attempt:
         `age` is the message's (default: by the clock), `notify` who is told of a failure (None: nobody).
         """
         age = now - self.claim.entry.accepted_at if age is None else age
+        self._open()
         fresh = [course for course in self.courses.values() if course.over and not course.settled]
         outcomes = [self._outcome(course, _Terms(schedule, now, age)) for course in fresh]
         for course in fresh:

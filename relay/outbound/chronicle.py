@@ -1,23 +1,35 @@
-"""What a settlement made certain, told to log and counters: each fate once."""
+"""What a settlement made certain, told to log and counters: each step of the story and each fate once."""
 
 from relay import events
-from relay.spool.entry import Claim, Recipient, Settlement, State
+from relay.spool.entry import Claim, Recipient, Settlement, State, TrailLine
+
+_TOLD = frozenset({"repaired", "routed", "tried", "advised"})
 
 
 def settled(claim: Claim, settlement: Settlement) -> None:
-    """Notes every fate in a stored settlement with its queue id."""
+    """Notes what was done and said, in the order of the trail, then every fate, with the queue id."""
     before = {recipient.address: recipient for recipient in claim.recipients}
     for line in settlement.trail:
-        if line.event == "repaired":
-            events.note("repaired", line.text, queue_id=claim.entry.queue_id, upstream=str(line.details.get("upstream", "")))
-        elif line.details.get("own_name") and line.event == "tried" and "code" not in line.details:
-            events.note("warned", line.text, queue_id=claim.entry.queue_id, upstream=str(line.details.get("upstream", "")))
-        elif line.event == "relayed":
+        _step(claim, line)
+        if line.event == "relayed":
             events.took("relaying", (line.at - claim.entry.accepted_at).total_seconds())
     for recipient in settlement.outcomes:
         _fate(claim, recipient, before[recipient.address])
     if settlement.warned:
         events.note("warned", "the sender is told that this message is late", queue_id=claim.entry.queue_id)
+
+
+def _step(claim: Claim, line: TrailLine) -> None:
+    """The same story as the trail's, with its details: rule, upstream, peer, TLS, mechanism, stage, words, advice."""
+    details = dict(line.details)
+    event, upstream = line.event, str(details.pop("upstream", ""))
+    if event == "relayed" and "code" in details:
+        event = "tried"  # who took it and how; the fate of each recipient follows
+    elif event == "tried" and "code" not in details:
+        event = "warned"  # the sender was refused: a person should know that the account's own name goes there now
+    elif event not in _TOLD:
+        return
+    events.note(event, line.text, upstream=upstream, queue_id=claim.entry.queue_id, **details)
 
 
 def _fate(claim: Claim, recipient: Recipient, before: Recipient) -> None:

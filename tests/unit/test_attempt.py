@@ -420,3 +420,29 @@ def test_direct_delivery_is_one_step_for_each_domain():
         steps.append([str(each.address) for each in step.recipients])
         answer(trial, step, OK)
     assert steps == [["a@one.example", "c@ONE.example"], ["b@two.example"]]
+
+
+def test_the_trail_tells_repairs_then_the_route_then_who_was_tried():
+    """In the order of the story: what was mended, which rule sends it where, who was called, the end."""
+    trial = attempt(
+        claim("x@y.example", size=2_000),
+        "small",
+        "a",
+        upstreams={
+            "small": upstream("small", limits=Limits(message=1_000)),
+            "a": upstream("a"),
+        },
+    )
+    step = trial.next_step(awake)
+    trial.record(step, Report({each.address: LATER for each in step.recipients}), NOW + M, notes=("Date added",))
+    assert trial.next_step(awake) is None
+    settlement, _ = settled(trial)
+    assert [line.event for line in settlement.trail] == ["repaired", "routed", "tried", "tried", "deferred"]
+    assert [line.at for line in settlement.trail][:3] == [NOW] * 3
+
+
+def test_the_route_is_told_also_when_nobody_is_called():
+    """Everybody rests: the trail has the rule and why it waits."""
+    trial = attempt(claim("x@y.example"), "a")
+    assert trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests")) is None
+    assert [line.event for line in settled(trial)[0].trail] == ["routed", "deferred"]
