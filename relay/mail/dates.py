@@ -59,8 +59,8 @@ def write_date(moment: datetime) -> str:
 def read_exact(text: str) -> datetime | None:
     """The moment, if the text is a Date that RFC 5322 lets us send; None if it is not."""
     match = _EXACT.match(" ".join(text.split()))
-    if not match:
-        return None
+    if not match or int(match["second"] or 0) > 59:
+        return None  # a leap second is right, but readers stumble over it
     zone = _zone_of(match["zone"].lower())
     numbers = (int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"]))
     return _moment(numbers, (match["hour"], match["minute"], match["second"]), zone)

@@ -204,7 +204,8 @@ def _in_ascii(address: Address) -> Address | None:
     if address.domain.isascii():
         return address
     try:
-        return Address(address.local, address.domain.encode("idna").decode("ascii"))
+        domain = address.domain.encode("idna").decode("ascii").rstrip(".")  # an ideographic full stop ends one too
+        return Address(address.local, domain) if domain else None
     except UnicodeError:
         return None
 

@@ -95,7 +95,8 @@ def is_misread(value: bytes) -> bool:
     """Whether readers would disagree about the boundary: blanks or specials in it, and no quotation marks."""
     for name, said in _PARAM.findall(value.decode("latin-1")):
         if name.lower() == "boundary":
-            return not said.strip().startswith('"') and _MISREAD.search(said.strip()) is not None
+            bare = said.strip()
+            return (len(bare) < 2 or bare[-1] != '"') if bare[:1] == '"' else _MISREAD.search(bare) is not None
     return False
 
 

@@ -175,9 +175,11 @@ def _sendable(box: Mailbox, case: _Case) -> bool:
 
 
 def _plain(address: Address, *, utf8: bool) -> bool:
-    """Whether no upstream will stumble over its spelling: no quoting, no encoded-word, no 8-bit octets."""
+    """Whether no upstream will stumble over its spelling: no quoting, no encoded-word, no 8-bit octets,
+    no domain that is no host name (RFC 5321 s2.3.5).
+    """
     written = str(address)
-    return not written.startswith('"') and "=?" not in written and (utf8 or address.ascii)
+    return "_" not in address.domain and not written.startswith('"') and "=?" not in written and (utf8 or address.ascii)
 
 
 def _words(box: Mailbox) -> str:

@@ -32,6 +32,24 @@ def test_a_date_with_foreign_octets_is_written_anew():
     assert without_trace(repaired(once).message) == once
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("From: NAS <nas@\u4f8b\u3048\u3002jp\u3002>", b"From: NAS <nas@xn--r8jz45g.jp>"),
+        ("Date: Sun, 22 Nov 2026 02:59:60 +0000", b"Date: Sun, 22 Nov 2026 02:59:59 +0000"),
+        ('Content-Type: multipart/mixed; boundary="b', b"Content-Type: multipart/mixed; boundary=b"),
+    ],
+)
+def test_what_readers_stumble_over_is_written_anew(line, expected):
+    """Ideographic full stops in a domain, a leap second, a quotation mark that is never closed: mended, and once."""
+    name = line.partition(":")[0].encode()
+    kept = [field for field in RIGHT.splitlines(keepends=True) if not field.startswith(name + b":")]
+    head = b"".join(kept) + line.encode() + b"\r\nMIME-Version: 1.0\r\n"
+    once = octets(repaired(head + b"\r\n--b\r\n\r\nx\r\n--b--\r\n").message)
+    assert b"\r\n" + expected + b"\r\n" in once
+    assert without_trace(repaired(once).message) == once
+
+
 def test_the_nas_of_the_field_notes():
     """Bare LF, no Date, no Message-ID, a raw Shift_JIS subject: all mended, all named."""
     raw = "From: admin@example.jp\nTo: admin@example.jp\nSubject: 監視カメラ異常\n\nvoltage low\n".encode("cp932")
