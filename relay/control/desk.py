@@ -1,5 +1,6 @@
 """What one can ask of a relay and order it to do: the same for the API, the page and a command line without a daemon."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +37,7 @@ class Desk:
 
     async def queue(self, states: frozenset[State] | None, limit: int = LIST_LIMIT, skip: int = 0) -> dict[str, Any]:
         stored = await self._spool.entries(states, limit, skip=skip)
-        return {"messages": [message_view(one) for one in stored]}
+        return await asyncio.to_thread(lambda: {"messages": [message_view(one) for one in stored]})
 
     async def stories(self, states: frozenset[State] | None, limit: int, skip: int = 0) -> list[dict[str, Any]]:
         """Messages with their trails, the newest first."""
