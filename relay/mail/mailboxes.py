@@ -205,8 +205,8 @@ def _in_ascii(address: Address) -> Address | None:
         return address
     try:
         domain = address.domain.encode("idna").decode("ascii").rstrip(".")  # an ideographic full stop ends one too
-        return Address(address.local, domain) if domain else None
-    except UnicodeError:
+        return Address(address.local, parse_address(f"x@{domain}").domain)  # spacing signs become blanks and the like
+    except (UnicodeError, BadAddress):
         return None
 
 

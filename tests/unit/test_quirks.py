@@ -41,6 +41,7 @@ def parts(boundary_line: str, *bodies: str) -> str:
     return boundary_line + "\n" + f"\n{boundary_line}\n".join(bodies) + f"\n{boundary_line}--\n"
 
 
+CODED = "Content-Transfer-Encoding: base64\n"
 WRAPPED = base64.encodebytes(FILE).decode()
 MIXED = "multipart/mixed; boundary=cut-here"
 TEXT_PART = "Content-Type: text/plain\n\nhello"
@@ -169,7 +170,8 @@ ROWS: dict[str, tuple[bytes, Says]] = {
                 parts(
                     "--cut-here",
                     TEXT_PART,
-                    f'Content-Type: application/pdf; name="見積書.pdf"\nContent-Disposition: attachment; filename="見積書.pdf"\nContent-Transfer-Encoding: base64\n\n{WRAPPED}',
+                    f'Content-Type: application/pdf; name="見積書.pdf"\n'
+                    f'Content-Disposition: attachment;\n filename="見積書.pdf"\n{CODED}\n{WRAPPED}',
                 ),
             ),
             "cp932",
@@ -225,7 +227,7 @@ ROWS: dict[str, tuple[bytes, Says]] = {
         crlf(
             mime(
                 MIXED,
-                f"--cut-here\n{TEXT_PART}\n--cut-here\nContent-Transfer-Encoding: base64\nContent-Type: application/pdf\n\n{WRAPPED}",
+                f"--cut-here\n{TEXT_PART}\n--cut-here\nContent-Type: application/pdf\n{CODED}\n{WRAPPED}",
             )
         ),
         {"file": "kept", "part": "hello"},

@@ -36,6 +36,7 @@ def test_a_date_with_foreign_octets_is_written_anew():
     ("line", "expected"),
     [
         ("From: NAS <nas@\u4f8b\u3048\u3002jp\u3002>", b"From: NAS <nas@xn--r8jz45g.jp>"),
+        ("From: NAS <nas@\xae\xb9\xaf\u4f8b>", b"From: NAS <nas@nas.example.test>"),
         ("Date: Sun, 22 Nov 2026 02:59:60 +0000", b"Date: Sun, 22 Nov 2026 02:59:59 +0000"),
         ('Content-Type: multipart/mixed; boundary="b', b"Content-Type: multipart/mixed; boundary=b"),
     ],
