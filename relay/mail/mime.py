@@ -105,7 +105,8 @@ def with_param(value: bytes, name: str, new: str) -> bytes:
     text = value.decode("latin-1").rstrip().rstrip(";").rstrip()
     for match in _PARAM.finditer(text):
         if match[1].lower() == name:
-            return f"{text[: match.start()]}; {match[1]}={quoted(new)}{text[match.end() :]}".encode("latin-1")
+            _junk, semicolon, others = text[match.end() :].partition(";")
+            return f"{text[: match.start()]}; {match[1]}={quoted(new)}{semicolon}{others}".encode("latin-1")
     return f"{text}; {name}={quoted(new)}".encode("latin-1")
 
 

@@ -75,6 +75,9 @@ VARIANTS = {
     "ct windows-31j": crlf(mime("text/plain; charset=windows-31j", "①完了しました\n"), "cp932"),
     "ct euc label sjis": crlf(mime("text/plain; charset=euc-jp", "完了しました\n"), "cp932"),
     "ct utf-8 label sjis": crlf(mime("text/plain; charset=utf-8", "完了しました\n"), "cp932"),
+    "ct quotes in quotes": crlf(
+        mime('text/plain; charset="Content-Type: text/plain; charset="iso-8859-1"', "再起動しました\n")
+    ),
     "html 8bit": crlf(mime("text/html", "<meta charset=shift_jis>完了しました\n"), "cp932"),
     "html long": crlf(mime("text/html; charset=utf-8", "<p>" + "完了" * 900 + "\n")),
     "qp long": crlf(mime("text/plain; charset=utf-8", "a=3D" * 400 + "\n", "Content-Transfer-Encoding: quoted-printable\n")),
