@@ -199,7 +199,7 @@ def _sendable(field: Field, part: Part, terms: Terms, notes: dict[str, None]) ->
         notes[f"encoded raw 8-bit text in {field.label}"] = None
         if field.name in _PARAMETERED and part.number >= 0:
             texts: dict[str, str] = {}
-            for name, said in (part.kind.params if field.name == "content-type" else read_content_type(value).params).items():
+            for name, said in read_content_type(value).params.items():
                 octets = said.encode("latin-1")
                 if not octets.isascii() or b"\x1b" in octets:
                     texts[name] = decode(octets, terms.charset)

@@ -75,6 +75,7 @@ VARIANTS = {
     "ct windows-31j": crlf(mime("text/plain; charset=windows-31j", "①完了しました\n"), "cp932"),
     "ct euc label sjis": crlf(mime("text/plain; charset=euc-jp", "完了しました\n"), "cp932"),
     "ct utf-8 label sjis": crlf(mime("text/plain; charset=utf-8", "完了しました\n"), "cp932"),
+    "ct charset raw": b"Content-Type: text/plain; charset=\x80; \x80\r\n\r\n\x80",
     "ct quotes in quotes": crlf(
         mime('text/plain; charset="Content-Type: text/plain; charset="iso-8859-1"', "再起動しました\n")
     ),
