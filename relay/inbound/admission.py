@@ -206,7 +206,7 @@ def header_facts(head: bytes, hostname: str) -> HeaderFacts:
     """Read from the first octets of a message, whatever its line ends."""
     head = head.lstrip(b"\r\n")
     end = _BLANK_LINE.search(head)
-    lines = re.split(rb"\r*\n|\r", head[: end.start()] if end else head)
+    lines = re.split(rb"(?<!\r)\r*+\n|\r", head[: end.start()] if end else head)
     fields = re.split(rb"\n(?![ \t])", b"\n".join(lines))
     own = re.compile(rb"\bby\s+" + re.escape(hostname.encode("utf-8")) + rb"(?![\w.-])", re.IGNORECASE)
     message_id, hops, own_hops, subject = "", 0, 0, ""

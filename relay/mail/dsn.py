@@ -49,6 +49,9 @@ class Told:
     original: Address | None = None
 
 
+_SUBJECT_READ = 2000  # octets; a notice shows its first words
+
+
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A message that a notice is about: what identifies it, its header fields, and its recipients' fates."""
@@ -66,7 +69,7 @@ class Letter:
     @property
     def subject(self) -> str:
         """The subject as a person reads it, in one line of at most 120 characters; "" if there is none."""
-        return readable(self.value("subject").decode("utf-8", "replace"))[:120]
+        return readable(self.value("subject")[:_SUBJECT_READ].decode("utf-8", "replace"))[:120]
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +282,7 @@ def _header_of(letter: Letter) -> bytes:
     for each in letter.fields:
         if not each.name:
             continue
-        lines = [_seven_bit(line) for line in re.split(rb"\r*\n|\r", each.raw) if line.strip()]
+        lines = [_seven_bit(line) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
         octets = b"".join(line + b"\r\n" for line in lines)
         size += len(octets)
         if size > _HEADER_BOUND:

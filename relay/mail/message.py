@@ -12,7 +12,7 @@ HEADER_LIMIT = 256 * 1024
 """Octets of header section that are looked at; what lies beyond is body."""
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_FOLD = re.compile(rb"\r*\n(?=[ \t])")
+_FOLD = re.compile(rb"(?<!\r)\r*+\n(?=[ \t])")  # possessive: a run of CRs is looked at once
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _BLANK_LINE = re.compile(rb"(?:\A|\n)(\r*\n)")
 

@@ -13,6 +13,7 @@ BETWEEN = -1
 
 _HEAD_LIMIT = 64 * 1024
 _DEPTH = 30  # more levels than that are an attack on readers, not a message
+_MOST = 1000  # parts, likewise; what follows them is not looked into
 _GLUED = 8  # a boundary at least so long is no accident in the middle of a line
 _LINE = re.compile(rb"[^\r\n]*(?:\r+\n?|\n|\Z)")
 _AFTER = re.compile(rb"(--)?[ \t]*(?:\r+\n?|\n|\Z)")
@@ -185,6 +186,10 @@ class _Walker:
         yield Delimiter(lead, level.boundary, closing, glued=glued)
         if closing:
             self.levels.pop()
+            self.current = BETWEEN
+            self.base64 = False
+        elif self.number >= _MOST:
+            self.levels = []
             self.current = BETWEEN
             self.base64 = False
         else:

@@ -45,7 +45,7 @@ def encode_text(text: str) -> str:
             pending = ""
         else:
             run += [pending if run else "", piece]
-            if not run[2:]:
+            if len(run) == 2:
                 out.append(pending)
             pending = ""
     _flush(out, run)

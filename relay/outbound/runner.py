@@ -31,7 +31,7 @@ AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
 
 _BEAT = 20.0
-_IN_THREAD = 262_144
+_IN_THREAD = 16_384
 _SURPRISES = 3
 _CHUNK = 500
 

@@ -1,9 +1,12 @@
 """Repair is cheap whatever comes: bounds far above what is needed, far below what a non-linear step would take."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
+from relay.mail.dsn import Letter
+from relay.mail.message import Field
 from relay.mail.policy import RepairPolicy
 from relay.mail.repair import repair
 from tests.support.letters import about
@@ -21,6 +24,9 @@ CASES = {
     "carriage returns": b"Subject: x\r\n\r\n" + b"\r" * 300_000,
     "continuations": b"Subject: x\r\n" + b" y\r\n" * 60_000 + b"\r\n",
     "parts": b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 5000 + b"--b--\r\n",
+    "half a million parts": b"Content-Type: multipart/mixed; boundary=x\r\n\r\n" + b"--x\r\n" * 500_000,
+    "8-bit words": b"Subject: " + "語 ".encode() * 60_000 + b"\r\n\r\n",
+    "folds of carriage returns": b"Subject: a" + b"\r" * 60_000 + b"\n b\r\n\r\n",
     "glued boundaries": b"Content-Type: multipart/mixed; boundary=bbbbbbbb\r\n\r\n--bbbbbbbb\r\n\r\n"
     + b"---bbbbbbbb\r\n" * 20_000,
 }
@@ -34,3 +40,12 @@ def test_no_input_is_expensive(name):
     start = time.process_time()
     repair(blocks, about(), RepairPolicy())
     assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("subject", [b"a" + b"\r" * 60_000 + b"\n b", b"=?utf-8?B?YQ==?= " * 15_000, b"\r" * 60_000])
+def test_no_subject_makes_a_notice_expensive(subject):
+    """What is shown of a subject costs no more than what is shown of it."""
+    letter = Letter("01x", datetime(2026, 11, 22, tzinfo=UTC), None, (), fields=(Field(b"Subject: " + subject + b"\r\n"),))
+    start = time.process_time()
+    assert len(letter.subject) <= 120
+    assert time.process_time() - start < 1
