@@ -1,6 +1,7 @@
 """`relay check`: every mistake in the configuration, with its place."""
 
 import argparse
+from collections.abc import Sized
 
 from relay.cli.common import complain, load_config, print_json
 from relay.cli.main import FINE, USAGE
@@ -12,7 +13,7 @@ def call(asked: argparse.Namespace) -> int:
         print_json({"mistakes": [str(one) for one in loaded.mistakes], "remarks": list(loaded.remarks)})
     elif loaded.config is not None:
         where = loaded.config.source or "the environment"
-        print(f"{where}: fine ({len(loaded.config.upstreams)} upstreams, {len(loaded.config.routes)} routes)")
+        print(f"{where}: fine ({_count(loaded.config.upstreams, 'upstream')}, {_count(loaded.config.routes, 'route')})")
         for remark in loaded.remarks:
             print(f"remark: {remark}")
     if loaded.config is None:
@@ -20,3 +21,7 @@ def call(asked: argparse.Namespace) -> int:
             complain(*loaded.mistakes)
         return USAGE
     return FINE
+
+
+def _count(things: Sized, what: str) -> str:
+    return f"{len(things)} {what}" if len(things) == 1 else f"{len(things)} {what}s"

@@ -54,6 +54,18 @@ def misspelt(environ: Mapping[str, str]) -> Iterator[Mistake]:
             yield Mistake(_PLACE, name, f"no such setting; did you mean {close[0]}?")
 
 
+_OF_LINKS = re.compile(r"RELAY_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)|ENV_|NAME$)")
+"""What Docker links and Kubernetes set for services named relay, relay-web, ..."""
+
+
+def strange(environ: Mapping[str, str]) -> Iterator[str]:
+    """Variables with our prefix that no setting has, and that no link explains."""
+    for name in sorted(environ):
+        linked = _OF_LINKS.match(name) or re.match(r"(tcp|udp)://", environ[name])
+        if name.startswith("RELAY_") and name not in (*NAMES, "RELAY_CONFIG") and not linked:
+            yield name
+
+
 def as_table(variables: Mapping[str, str]) -> Table:
     """What a file would say for these variables."""
     upstream = {key: _text(name, variables[name]) for name, key in UPSTREAM.items() if name in variables}

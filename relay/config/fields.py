@@ -79,10 +79,37 @@ class Reading:
         sound = node is None or isinstance(node, Table) or (isinstance(node, Text) and node.nothing)
         if not sound and not isinstance(node, Broken) and node is not None:
             found = "a list" if isinstance(node, Items) else "text"  # never shown: `password x` for `password: x`
-            self.mistake(node.place, path, f"expected settings (key: value), found {found}")
+            self.mistake(node.place, path, f"expected settings ({_example(path)}), found {found}")
         reader = Fields(self, table, sound)
         yield reader
         reader.finish()
+
+
+EXAMPLES = {
+    "upstreams": "{isp: {host: mail.isp.example}}",
+    "upstreams.*": "{host: mail.isp.example}",
+    "upstreams.*.limits": "{per_day: 500}",
+    "listen": '{address: "0.0.0.0:2525"}',
+    "listen.users": "{nas: secret}",
+    "routes": '{to: ["*@company.example"], via: [isp]}',
+    "recipients": "{default_domain: company.example}",
+    "recipients.aliases": "{root: me@company.example}",
+    "retry": "{delays: [5m, 1h]}",
+    "notices": "{to: me@company.example}",
+    "repair": "{hide_client: true}",
+    "spool": "{url: sqlite:/var/lib/relay/spool.db}",
+    "dns": "{nameservers: [192.168.0.1]}",
+    "limits": "{per_client: 10}",
+    "web": '{address: "127.0.0.1:8025"}',
+    "devices": "{nas: {client: 192.168.0.20, expect_every: 26h}}",
+    "log": "{level: info}",
+}
+"""What each section looks like, by its path without numbers and with a star for a name of one's own."""
+
+
+def _example(path: str) -> str:
+    bare = re.sub(r"\[\d+\]", "", path)
+    return EXAMPLES.get(bare) or EXAMPLES.get(re.sub(r"^(upstreams)\.[^.]+", r"\1.*", bare), "key: value")
 
 
 def _expected_of(convert: Callable[[str], object]) -> str:
@@ -246,12 +273,16 @@ class Fields:
                 self.reading.remark(node.place, node.path, text)
         return found
 
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """The keys that nobody has asked for yet."""
+        return tuple(key for key in self.table.keys if key not in self.asked)
+
     def finish(self) -> None:
-        for key, place in self.table.keys.items():
-            if key not in self.asked:
-                hint = near(key, self.asked)
-                text = f"no such setting; {hint}" if hint else f"no such setting; there are {', '.join(sorted(self.asked))}"
-                self.reading.mistake(place, self.path_of(key), text)
+        for key in self.strangers:
+            hint = near(key, self.asked)
+            text = f"no such setting; {hint}" if hint else f"no such setting; there are {', '.join(sorted(self.asked))}"
+            self.reading.mistake(self.table.keys[key], self.path_of(key), text)
 
 
 def _file_name(value: str) -> str:

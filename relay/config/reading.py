@@ -28,11 +28,15 @@ _SYSTEM = Path("/etc/relay/config.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """`config` is None if there are mistakes (sorted by place).  `remarks` are for the log at every start."""
+    """`config` is None if there are mistakes (sorted by place).  `remarks` are for the log at every start.
+
+    `guess` is what could be read in spite of the mistakes: good enough to find a relay that is running, for nothing else.
+    """
 
     config: Config | None
     mistakes: tuple[Mistake, ...] = ()
     remarks: tuple[str, ...] = ()
+    guess: Config | None = None
 
 
 def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -82,6 +86,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
         return Loaded(None, tuple(sorted(mistakes, key=_order)))
     for variable in environment.said(environ):
         reading.remark(Place(""), variable, f"not used, since the settings come from {path}")
+    _remark_on_strange(reading, named_in=octets)
     config = _read(root, reading, Place(str(path), 1, 1), name, str(path))
     _remark_on_literal(reading, path)
     return _loaded(config, reading)
@@ -90,6 +95,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
 def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
     variables = environment.said(environ)
     reading = Reading(environ, Path.cwd(), environment.KEYS, list(environment.misspelt(environ)))
+    _remark_on_strange(reading)
     if "RELAY_PROVIDER" not in variables and "RELAY_HOST" not in variables:
         reading.mistake(Place(""), "", environment.WHAT_TO_SET)
         return _loaded(None, reading)
@@ -100,7 +106,7 @@ def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
 def _loaded(config: Config | None, reading: Reading) -> Loaded:
     mistakes = tuple(sorted(dict.fromkeys(reading.mistakes), key=_order))
     if mistakes or config is None:
-        return Loaded(None, mistakes, reading.told())
+        return Loaded(None, mistakes, reading.told(), config)
     for path, text in pending(config):
         reading.remark(reading.places.get(path, Place("")), path, text)
     return Loaded(config, (), reading.told())
@@ -153,6 +159,14 @@ def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:
         if not found and section.sound and not direct_only:
             at.mistake("upstreams", "expected at least one server to hand mail to, found nothing")
     return found, section.sound
+
+
+def _remark_on_strange(reading: Reading, named_in: bytes = b"") -> None:
+    """Variables that nobody reads; a file may name any in `${...}`, and misspelt ones are mistakes already."""
+    mistaken = {mistake.path for mistake in reading.mistakes}
+    for variable in environment.strange(reading.environ):
+        if variable not in mistaken and os.fsencode(variable) not in named_in:
+            reading.remark(Place(""), variable, "not read: no setting has this name")
 
 
 def _remark_on_literal(reading: Reading, path: Path) -> None:

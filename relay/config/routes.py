@@ -35,7 +35,7 @@ def read_routes(at: Fields, known: Known) -> tuple[Route, ...]:
             if catch_all:
                 text = f"can never be reached: the rule on line {catch_all.line} already matches everything"
                 at.reading.mistake(node.place, node.path, text)
-            elif rule.sound and _matches_everything(rule, routes[-1]):
+            elif rule.sound and not rule.strangers and _matches_everything(rule, routes[-1]):
                 catch_all = node.place
     _remark_unused(at, known, routes)
     return tuple(routes)

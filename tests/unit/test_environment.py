@@ -211,3 +211,21 @@ def test_a_directory_that_may_not_be_entered_is_named_with_the_user(tmp_path, mo
     assert find(None, {"RELAY_CONFIG": str(tmp_path)}) == tmp_path
     told = str(load(tmp_path / "config.yaml", {}).mistakes[0])
     assert f"Permission denied: the relay runs as user {os.geteuid()}" in told
+
+
+def test_a_variable_that_nobody_reads_is_named() -> None:
+    """Unknown ones with our prefix are remarked on; what links set, and near misses (mistakes already), are not."""
+    links = {"RELAY_PORT_25_TCP": "x", "RELAY_WEB_SERVICE_HOST": "x", "RELAY_WEB_PORT": "tcp://10.0.0.1:80", "RELAY_NAME": "x"}
+    loaded = load(None, FULL | links | {"RELAY_FOO": "1", "RELAYS": "1"}, machine_name="nas")
+    assert loaded.mistakes == ()
+    assert [remark for remark in loaded.remarks if "not read" in remark] == ["RELAY_FOO: not read: no setting has this name"]
+    assert load(None, FULL | {"RELAY_HOSTT": "x"}, machine_name="nas").remarks == ()
+
+
+def test_a_file_may_name_any_variable(tmp_path: Path) -> None:
+    """Beside a file only those are remarked on that it does not name."""
+    path = tmp_path / "config.yaml"
+    path.write_text("upstreams: {isp: {host: 'mail.isp.example', username: '${RELAY_WHO}', password: '${RELAY_WORD}'}}\n")
+    loaded = load(path, {"RELAY_WHO": "taro@isp.example", "RELAY_WORD": "x", "RELAY_FOO": "1"}, machine_name="nas")
+    assert loaded.mistakes == ()
+    assert [remark for remark in loaded.remarks if "not read" in remark] == ["RELAY_FOO: not read: no setting has this name"]

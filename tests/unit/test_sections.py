@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import Config, load
+from relay.config.fields import EXAMPLES
 from relay.inbound.admission import ListenAuth, ListenTls
 from relay.mail.address import Address
 from relay.mail.rewrite import Rewrite
@@ -329,3 +330,24 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert [str(m) for m in load(missing, {}).mistakes] == [
         f"{missing}:1:1: expected a readable file, found none ({os.strerror(2)})"
     ]
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if "." not in path and path != "upstreams"])
+def test_what_a_section_is_said_to_look_like_is_right(path: str) -> None:
+    """The example that a mistake shows passes the check."""
+    assert said(f"{BASE}{path}: {EXAMPLES[path] if path != 'routes' else f'[{EXAMPLES[path]}]'}\n") == []
+    assert f"({EXAMPLES[path]})" in said(f"{BASE}{path}: hello\n")[0]
+
+
+@pytest.mark.parametrize("path", ["upstreams", "upstreams.*", "upstreams.*.limits", "recipients.aliases", "listen.users"])
+def test_the_examples_of_what_lies_deeper_are_right(path: str) -> None:
+    """Those too pass where they belong."""
+    frames = {
+        "upstreams": "upstreams: {}\n",
+        "upstreams.*": "upstreams: {{isp: {}}}\n",
+        "upstreams.*.limits": "upstreams: {{isp: {{host: mail.isp.example, limits: {}}}}}\n",
+        "recipients.aliases": BASE.replace("{", "{{").replace("}", "}}") + "recipients: {{aliases: {}}}\n",
+        "listen.users": BASE.replace("{", "{{").replace("}", "}}") + "listen: {{auth: required, users: {}}}\n",
+    }
+    assert said(frames[path].format(EXAMPLES[path])) == []
+    assert f"({EXAMPLES[path]})" in " ".join(said(frames[path].format("hello")))
