@@ -18,7 +18,7 @@ MIGRATIONS = ("schema.sql",)
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB", "SQLITE_NOTADB")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB")
 _CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
 _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full disk, whatever SQLite calls it
 
@@ -29,6 +29,12 @@ def translate(error: sqlite3.Error, path: Path) -> SpoolFull | SpoolBroken:
     maybe_full = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and 0 <= free_octets(path) < _FULL_BELOW
     if name.startswith("SQLITE_FULL") or maybe_full:
         return SpoolFull(f"the disk of {path} is full")
+    if name == "SQLITE_NOTADB":
+        return SpoolBroken(
+            f"{path} is no spool: it is no database; nothing was touched. Set `spool.url` to a file of its own, for example"
+            " sqlite:/var/lib/relay/spool.db. If it was the relay's spool before, its beginning is damaged: save what can"
+            f" be read with `relay queue export DIRECTORY`, and move {path.name}* out of the way"
+        )
     return damaged(path, f"{error} ({name})") if name in _DAMAGED else SpoolBroken(f"{path}: {error} ({name})")
 
 

@@ -125,7 +125,7 @@ async def test_the_file_of_another_program_is_left_alone(tmp_path, clock, what):
     else:
         path.write_text(what)
     before = path.read_bytes()
-    with pytest.raises(SpoolBroken, match=r"another program|not a database"):
+    with pytest.raises(SpoolBroken, match=r"another program|no spool: it is no database; nothing was touched. Set `spool.url`"):
         await open_spool(SpoolSettings(f"sqlite:{path}"), now=clock)
     assert path.read_bytes() == before
 
