@@ -145,7 +145,7 @@ class Relay:
             alarm=self._notifier.alarm,
         )
         self._silence = Silence(self._spool.last_accepted, self._notifier.alarm, utcnow)
-        self.desk = Desk(self._spool, utcnow, partial(_names, self), self._runner.wake)
+        self.desk = Desk(self._spool, utcnow, partial(_names, self), self._try_again)
         servers = self._control_servers(Watch(self.desk, self.status, utcnow, self.findings))
         try:
             await self._inbound_started()
@@ -266,6 +266,14 @@ class Relay:
         for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+
+    def _try_again(self, everything: bool) -> None:
+        """An order by hand: whoever gives it may just have mended a password file, so the logins are read anew."""
+        loaded = self._read_again() if self._read_again else None
+        if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
+            self.reload()
+        else:
+            self._runner.wake(waiting=everything)
 
     async def _submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         return await self._pools.submit(upstream, outgoing)

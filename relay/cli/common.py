@@ -40,3 +40,25 @@ def configured(asked: argparse.Namespace) -> "Config":
         complain(*loaded.mistakes)
         sys.exit(USAGE)
     return loaded.config
+
+
+def configured_or_running(asked: argparse.Namespace) -> "Config":
+    """The same for who only asks a relay: one that runs goes on with its old settings, whatever the file says now."""
+    loaded = load_config(asked)
+    if loaded.config is not None:
+        return loaded.config
+    complain(*loaded.mistakes)
+    if loaded.guess is None or not _answers(loaded.guess):
+        sys.exit(USAGE)
+    complain("The relay that is running keeps its old settings until these mistakes are mended; it is asked all the same.")
+    return loaded.guess
+
+
+def _answers(config: "Config") -> bool:
+    from relay.control.client import Refused, Running
+
+    try:
+        Running(config.spool, timeout=5.0).relay()
+    except (OSError, Refused):
+        return False
+    return True

@@ -3,7 +3,7 @@
 import argparse
 import socket
 
-from relay.cli.common import complain, configured, print_json
+from relay.cli.common import complain, configured_or_running, print_json
 from relay.cli.main import FINE, PROBLEM
 
 PATIENCE = 5.0  # seconds for each question
@@ -12,7 +12,7 @@ PATIENCE = 5.0  # seconds for each question
 def call(asked: argparse.Namespace) -> int:
     from relay.control.client import Refused, Running
 
-    config = configured(asked)
+    config = configured_or_running(asked)
     try:
         known = Running(config.spool, PATIENCE).relay()
         why = list(known["why"])

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from relay.cli.common import complain, configured, print_json
+from relay.cli.common import complain, configured_or_running, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.control.client import Desk, Refused, SpoolBroken, reach
 
@@ -15,7 +15,7 @@ def call(asked: argparse.Namespace) -> int:
         from relay.cli.export import export
 
         return export(asked)
-    config = configured(asked)
+    config = configured_or_running(asked)
     try:
         desk = reach(config.spool, frozenset(config.upstreams) | {"mx"})
         if asked.act == "list":

@@ -9,7 +9,7 @@ import time
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
-from relay.cli.common import complain, configured, print_json
+from relay.cli.common import complain, configured_or_running, print_json
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.control.client import Refused, Running
@@ -22,7 +22,7 @@ LOOK_EVERY = 0.2  # seconds
 
 
 def call(asked: argparse.Namespace) -> int:
-    config = configured(asked)
+    config = configured_or_running(asked)
     running = Running(config.spool)
     try:
         listening = running.relay()["listening"]

@@ -113,7 +113,7 @@ class Alone:
         async def visit() -> T:
             spool = await open_spool(self._settings, now=_now)
             try:
-                return await work(Desk(spool, _now, lambda: self._upstreams, lambda: None))
+                return await work(Desk(spool, _now, lambda: self._upstreams, lambda _: None))
             except BadOrder as error:
                 raise Refused(str(error)) from error
             finally:

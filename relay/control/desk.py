@@ -21,10 +21,10 @@ class BadOrder(ValueError):
 
 
 class Desk:
-    """Looks at a spool and steers it.  `wake` is called after an order that makes work due."""
+    """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it."""
 
     def __init__(
-        self, spool: Spool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[], None]
+        self, spool: Spool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
     ) -> None:
         self._spool, self._now, self._known, self._wake = spool, now, known, wake
         self._history: dict[str, Any] | None = None
@@ -77,8 +77,8 @@ class Desk:
             order = Order(order.action, tuple(known), order.via)
         applied = await self._spool.order(order, self._now())
         self._note(order, applied)
-        if order.action in (Action.RETRY, Action.RELEASE):
-            self._wake()
+        if applied and order.action in (Action.RETRY, Action.RELEASE):
+            self._wake(order.queue_ids is None)
         return {"applied": applied, "unknown": sound(unknown)}
 
     def _understood(self, action: str, queue_ids: list[str] | None, via: str) -> Order:

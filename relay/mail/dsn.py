@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
+from functools import cached_property
 
 from relay.mail.address import Address
+from relay.mail.charset import decode, vote
 from relay.mail.mailbox import encoded, fold, quoted, readable
 from relay.mail.message import Field
+from relay.mail.policy import RepairPolicy
+from relay.mail.words import encode_text
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
 _MESSAGE_ID = re.compile(rb"<[!-;=?-~]+@[!-;=?-~]+>\Z")
@@ -52,7 +56,7 @@ class Told:
 _SUBJECT_READ = 2000  # octets; a notice shows its first words
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Letter:
     """A message that a notice is about: what identifies it, its header fields, and its recipients' fates."""
 
@@ -69,7 +73,12 @@ class Letter:
     @property
     def subject(self) -> str:
         """The subject as a person reads it, in one line of at most 120 characters; "" if there is none."""
-        return readable(self.value("subject")[:_SUBJECT_READ].decode("utf-8", "replace"))[:120]
+        return readable(decode(self.value("subject")[:_SUBJECT_READ], self.charset))[:120]
+
+    @cached_property
+    def charset(self) -> str:
+        """In which charset the device wrote what is not ASCII; all its fields vote."""
+        return vote((each.raw for each in self.fields), RepairPolicy().fallback_charset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +291,7 @@ def _header_of(letter: Letter) -> bytes:
     for each in letter.fields:
         if not each.name:
             continue
-        lines = [_seven_bit(line) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
+        lines = [_seven_bit(line, letter.charset) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
         octets = b"".join(line + b"\r\n" for line in lines)
         size += len(octets)
         if size > _HEADER_BOUND:
@@ -291,8 +300,8 @@ def _header_of(letter: Letter) -> bytes:
     return b"".join(kept)
 
 
-def _seven_bit(line: bytes) -> bytes:
-    text = line.decode("utf-8", "replace")
+def _seven_bit(line: bytes, charset: str) -> bytes:
+    text = line.decode() if line.isascii() else encode_text(decode(line, charset))
     plain = re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "?", text).encode("ascii", "backslashreplace")
     return plain if len(plain) <= 998 else plain[:990] + b" [...]"
 

@@ -341,9 +341,10 @@ class Runner:
         self._standing.let_in(name)
         self._lanes.opened(name)
 
-    def wake(self, upstream: str | None = None) -> None:
-        """Ends the rest of one upstream, or of all; the messages that waited for it become due."""
-        self._tell(self._standing.wake(upstream))
+    def wake(self, upstream: str | None = None, *, waiting: bool = True) -> None:
+        """Ends the rest of one upstream, or of all; the messages that waited for it become due, if so wanted."""
+        news = self._standing.wake(upstream)
+        self._tell(news if waiting else [Woke(one.name, ()) if isinstance(one, Woke) else one for one in news])
         self._nudge.set()
 
     def upstreams_now(self) -> list[dict[str, str | int | None]]:

@@ -171,6 +171,8 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
         change = "state = 'held'"
     else:
         change = "state = 'queued', due_at = :now, via = CASE :via WHEN '' THEN via ELSE :via END"
+        if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
+            change += ", attempts = 0"  # who mends something and tries must not make the next delay longer
     db.execute(
         f"UPDATE recipient SET {change} WHERE message IN (SELECT id FROM chosen) AND state IN ({states})",  # noqa: S608
         {"now": micros(now), "via": plain(order.via) if order.action is Action.RELEASE else ""},

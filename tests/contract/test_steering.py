@@ -117,3 +117,23 @@ async def test_of_messages_due_together_the_one_accepted_first_goes_first(spool,
         await spool.commit(an_entry(name, clock() - hours * HOUR))
     await spool.order(Order(Action.RETRY), clock())
     assert [(await spool.claim(clock())).entry.queue_id for _ in range(2)] == [A, B]
+
+
+@pytest.mark.parametrize(
+    ("order", "attempts"),
+    [
+        (Order(Action.RETRY, (A,)), 0),
+        (Order(Action.RETRY), 0),
+        (Order(Action.RETRY, by_hand=False), 0),
+        (Order(Action.RETRY, (A,), by_hand=False), 1),
+    ],
+)
+async def test_who_orders_a_retry_starts_the_delays_anew(spool, clock, order, attempts):
+    """By hand, and at a reload, the next delay is the shortest again; an upstream that wakes changes nothing of it."""
+    await spool.commit(an_entry(A, clock()))
+    claim = await spool.claim(clock())
+    (row,) = claim.recipients
+    await spool.settle(claim, Settlement(outcomes=(replace(row, attempts=1, due_at=clock() + HOUR),)))
+    await spool.release(claim)
+    assert await spool.order(order, clock()) == 1
+    assert [one.attempts for one in (await spool.claim(clock())).recipients] == [attempts]

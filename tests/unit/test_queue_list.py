@@ -38,7 +38,7 @@ class Shelf:
 
 
 class Looked:
-    desk = Desk(Shelf(), lambda: NOW, frozenset, lambda: None)
+    desk = Desk(Shelf(), lambda: NOW, frozenset, lambda _: None)
 
 
 async def test_the_list_is_made_beside_the_loop():
