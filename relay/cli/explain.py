@@ -24,13 +24,16 @@ def call(asked: argparse.Namespace) -> int:
         paths = tuple(address for one in asked.to if (address := parse_path(one)))
         content = (_read(asked.file),) if asked.file else ()
         told = explain(config, Sample(asked.client, sender, paths, content), datetime.now(UTC), _standings(config))
-    except (BadAddress, ValueError, OSError) as error:
+    except OSError as error:
+        complain(f"relay explain: {_unread(asked.file, error)}")
+        return USAGE
+    except (BadAddress, ValueError) as error:
         complain(f"relay explain: {error}")
         return USAGE
     if asked.json:
         print_json(told)
     else:
-        print("\n".join([*_lines(told, asked.client), *_later(config)]))
+        print("\n".join([*_lines(told, asked.client), *_later(told, config)]))
     return FINE if told["admitted"] else PROBLEM
 
 
@@ -45,8 +48,12 @@ def _standings(config: "Config") -> dict[str, Any] | None:
     return {str(line["name"]): line for line in known["upstreams"]}
 
 
-def _later(config: "Config") -> list[str]:
-    """What happens if nobody takes it at once."""
+def _later(told: dict[str, Any], config: "Config") -> list[str]:
+    """What happens if nobody takes it at once; nothing, where nobody is to take it."""
+    refusals = {one["refused"] for one in told["recipients"]}
+    client_refused = not told["admitted"] and told["why"] not in refusals
+    if client_refused or not any(one["via"] and not one["refused"] for one in told["recipients"]):
+        return []
     retry = config.retry
     return ["", f"If nobody can take it: again after {_listed(retry.delays)}; given up after {_span(retry.give_up_after)}."]
 
@@ -64,6 +71,12 @@ def _span(span: timedelta) -> str:
 
 def _read(name: str) -> bytes:
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def _unread(name: str, error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no file {name}"
+    return f"{name} cannot be read: {error.strerror or error}"
 
 
 def _lines(told: dict[str, Any], client: str) -> list[str]:

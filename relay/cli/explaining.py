@@ -8,6 +8,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from relay.config.settings import Config
+from relay.control.views import stamp
 from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, expand, header_facts
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
@@ -101,8 +102,8 @@ def _when(config: Config, via: Sequence[str], address: Address, now: datetime, s
     for name in via:
         until, why = _rest(name, address, config.upstreams.get(name), now, standings)
         if until is None:
-            return {"resting": resting, "next_attempt": {"at": now.isoformat(), "by": name}}
-        resting.append({"upstream": name, "until": until.isoformat(), "why": why})
+            return {"resting": resting, "next_attempt": {"at": stamp(now.astimezone(UTC)), "by": name}}
+        resting.append({"upstream": name, "until": stamp(until.astimezone(UTC)), "why": why})
     first = min(resting, key=lambda each: each["until"])
     return {"resting": resting, "next_attempt": {"at": first["until"], "by": first["upstream"]}}
 

@@ -7,6 +7,7 @@ import pytest
 
 from relay import config
 from relay.cli.explaining import Sample, explain
+from relay.cli.main import main
 from relay.mail.address import parse_address
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
@@ -43,31 +44,31 @@ def asked(settings, to: str, standings):
 @pytest.mark.parametrize(
     ("to", "standings", "by", "at", "resting"),
     [
-        ("x@far.example", {}, "isp", "2026-11-22T03:04:05+00:00", []),
-        ("x@far.example", {"isp": line("2026-11-22T03:05:00+00:00")}, "other", "2026-11-22T03:04:05+00:00", ["isp"]),
-        ("x@far.example", {"isp": line("2026-11-22T03:04:00+00:00")}, "isp", "2026-11-22T03:04:05+00:00", []),
+        ("x@far.example", {}, "isp", "2026-11-22T03:04:05Z", []),
+        ("x@far.example", {"isp": line("2026-11-22T03:05:00+00:00")}, "other", "2026-11-22T03:04:05Z", ["isp"]),
+        ("x@far.example", {"isp": line("2026-11-22T03:04:00+00:00")}, "isp", "2026-11-22T03:04:05Z", []),
         (
             "x@far.example",
             {"isp": line("2026-11-22T04:00:00+00:00"), "other": line("2026-11-22T03:30:00+00:00")},
             "other",
-            "2026-11-22T03:30:00+00:00",
+            "2026-11-22T03:30:00Z",
             ["isp", "other"],
         ),
         (
             "x@far.example",
             {"isp": line(sent=2), "other": line("2026-11-24T00:00:00+00:00")},
             "isp",
-            "2026-11-23T00:00:00+00:00",
+            "2026-11-23T00:00:00Z",
             ["isp", "other"],
         ),
         (
             "x@direct.example",
             {"mx direct.example": line("2026-11-22T03:30:00+00:00")},
             "isp",
-            "2026-11-22T03:04:05+00:00",
+            "2026-11-22T03:04:05Z",
             ["mx"],
         ),
-        ("x@direct.example", {"mx other.example": line("2026-11-22T03:30:00+00:00")}, "mx", "2026-11-22T03:04:05+00:00", []),
+        ("x@direct.example", {"mx other.example": line("2026-11-22T03:30:00+00:00")}, "mx", "2026-11-22T03:04:05Z", []),
     ],
 )
 def test_the_next_attempt_is_by_the_first_that_may_be_called(settings, to, standings, by, at, resting):
@@ -93,3 +94,33 @@ def test_repairs_are_told_for_direct_delivery_too(settings):
     assert direct["changes"] and any("Date" in each for each in direct["changes"])
     assert told["repairs"] and told["diff"]
     assert by_isp["as"] == "me@a.example"
+
+
+def said(tmp_path: Path, capsys, *words: str) -> tuple[int, str, str]:
+    (tmp_path / "config.yaml").write_text(SETTINGS + "recipients: {aliases: {}}\nspool: {url: 'sqlite:spool.db'}\n")
+    status = main(["explain", "--config", str(tmp_path / "config.yaml"), "--from", "nas@lan.local", *words])
+    return status, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("words", "later"),
+    [
+        (("--to", "x@far.example"), True),
+        (("--to", "x@far.example", "--to", "nobody"), True),
+        (("--to", "x@far.example", "--client", "203.0.113.9"), False),
+        (("--to", "nobody"), False),
+        (("--to", "x@away.example"), False),
+    ],
+)
+def test_what_is_refused_is_not_tried_again(tmp_path, capsys, words, later):
+    """The line about later tries stands only where somebody is to take the mail."""
+    _, out, _ = said(tmp_path, capsys, *words)
+    assert ("If nobody can take it" in out) is later
+
+
+def test_a_file_that_is_missing_is_told_plainly(tmp_path, capsys):
+    """No number of an error, but the file's name and what is with it; exit 2."""
+    status, _, err = said(tmp_path, capsys, "--to", "x@far.example", "nowhere.eml")
+    assert (status, err) == (2, "relay explain: there is no file nowhere.eml\n")
+    status, _, err = said(tmp_path, capsys, "--to", "x@far.example", str(tmp_path))
+    assert (status, err) == (2, f"relay explain: {tmp_path} cannot be read: Is a directory\n")
