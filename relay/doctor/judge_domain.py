@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.facts import DomainFacts, Facts, Subject, Way
 from relay.doctor.finding import Finding, fine, problem, warning
-from relay.doctor.outgoing import in_lan
+from relay.doctor.outgoing import INCLUDES, in_lan
 from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR
 from relay.mail.rewrite import Rewrite
 from relay.upstream.providers import preset_for
@@ -81,6 +81,10 @@ def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
         else ""
     )
     cure = f"Publish this as the only SPF record (TXT) of {way.domain}, keeping what else is there.{tick}"
+    if upstream.provider not in INCLUDES and result not in (NONE, PERMERROR):
+        # what the host publishes is a guess at where it delivers from: an organisation's record lists others too
+        cure += " Ask the provider first: where it names another `include:` for its customers, that one is right."
+        return warning(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
     if aligned(way.domain, upstream.host) and result == NONE:
         cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
         return warning(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))

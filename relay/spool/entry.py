@@ -147,7 +147,8 @@ class Action(Enum):
 class Order:
     """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
 
-    RETRY makes queued recipients due now, by hand with the shortest delay again; HOLD: queued -> held; RELEASE: held, failed or expired -> queued, due now
+    RETRY makes queued recipients due now, by hand with the shortest delay again; HOLD: queued -> held;
+    RELEASE: held, failed or expired -> queued, due now
     (and by `via` if given); REMOVE deletes the message with its trail.  Trails tell it
     if a person ordered it (`by_hand`).
     """
