@@ -10,6 +10,7 @@ import socket
 import tempfile
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ PATIENCE = 20.0  # seconds until every message must have arrived
 
 CONFIG = """\
 hostname: relay.home.example
-listen: {{address: "{listen}", networks: [private]}}
+listen: {{address: "{listen}", networks: [{networks}]}}
 recipients: {{default_domain: isp.example}}
 upstreams:
   isp:
@@ -136,7 +137,8 @@ async def _demo(keep: bool) -> int:
 def _relay(folder: Path, isps: dict[str, Isp], listen: str) -> Relay:
     path = folder / "config.yaml"
     ports = {name: isp.port for name, isp in isps.items()}
-    path.write_text(CONFIG.format(listen=listen, ca=CERTIFICATE, folder=folder, **ports))
+    networks = ", ".join(f'"{one}"' for one in ("private", *_own_network()))
+    path.write_text(CONFIG.format(listen=listen, networks=networks, ca=CERTIFICATE, folder=folder, **ports))
     path.chmod(0o600)
     loaded = load(path, {})
     if loaded.config is None:
@@ -248,6 +250,12 @@ async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int) -> None:
                 seen.add(one["id"])
                 print("\n".join(["", *story(await relay.desk.message(one["id"]) or {"trail": []})]))
         await asyncio.sleep(0.5)
+
+
+def _own_network() -> tuple[str, ...]:
+    """This machine's own address, where it is a public one: who tries the demo from here must not be turned away."""
+    address = _lan_address()
+    return () if ip_address(address).is_private else (address,)
 
 
 def _lan_address() -> str:

@@ -107,10 +107,12 @@ class Alone:
     def _at_the_desk(self, work: Callable[["LocalDesk"], Awaitable[T]]) -> T:
         import asyncio  # here: a health check every three minutes never comes so far
 
+        from relay import events
         from relay.control.desk import BadOrder, Desk
         from relay.spool import open_spool
 
         async def visit() -> T:
+            events.configure(level="error")  # what a person ordered is answered, not logged, where no daemon runs
             spool = await open_spool(self._settings, now=_now)
             try:
                 return await work(Desk(spool, _now, lambda: self._upstreams, lambda _: None))
