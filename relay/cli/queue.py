@@ -93,5 +93,36 @@ def _order(desk: Desk, asked: argparse.Namespace) -> int:
         for unknown in done["unknown"]:
             complain(f"relay: no message has the id {unknown}")
         rest = "" if desk.running or asked.act != "retry" else " (no relay is running: it begins when one starts)"
-        print(f"{asked.act}: {done['applied']} messages{rest}")
+        applied = int(done["applied"])
+        print(f"{asked.act}: {applied} message{'' if applied == 1 else 's'}{rest if applied else ''}")
+        for queue_id in asked.id if not applied else ():
+            complain(*_why_not(desk, asked.act, queue_id))
     return PROBLEM if done["unknown"] else FINE
+
+
+def _why_not(desk: Desk, act: str, queue_id: str) -> list[str]:
+    """Why an order did nothing to this message; empty if there is none."""
+    message = desk.message(queue_id)
+    if message is None:
+        return []
+    states = {recipient["state"] for recipient in message["recipients"]}
+    state = next((one for one in _TOLD_FIRST if one in states), "relayed")
+    why = _WHY_NOT.get((act, state), f"it is {state}")
+    return [f"relay: {queue_id}: {why.format(id=queue_id)}"]
+
+
+_TOLD_FIRST = ("held", "queued", "failed", "expired")
+_AFTER_ALL = "; `relay queue release {id}` sends it after all"
+_WHY_NOT = {
+    ("hold", "held"): "it is held already",
+    ("hold", "failed"): "it has failed, so nothing of it waits" + _AFTER_ALL,
+    ("hold", "expired"): "it was given up, so nothing of it waits" + _AFTER_ALL,
+    ("hold", "relayed"): "it has been relayed, so nothing of it waits",
+    ("retry", "held"): "it is held; release it first: `relay queue release {id}`",
+    ("retry", "failed"): "it has failed" + _AFTER_ALL,
+    ("retry", "expired"): "it was given up" + _AFTER_ALL,
+    ("retry", "relayed"): "it has been relayed, so nothing is left to send",
+    ("release", "queued"): "it is not held; it goes when it is due, or now by `relay queue retry {id}`",
+    ("release", "relayed"): "it has been relayed, so nothing is left to send",
+}
+"""What is said where an order finds a message in a state that it does not apply to."""

@@ -27,7 +27,7 @@ def call(asked: argparse.Namespace) -> int:
     try:
         listening = running.relay()["listening"]
     except (OSError, Refused) as error:
-        complain(f"relay send: no running relay answers beside {config.spool.url} ({error}); start it with `relay run`")
+        complain(f"relay send: no running relay answers beside {config.spool.url} ({_words(error)}); start it with `relay run`")
         return PROBLEM
     try:
         queue_id = _submit(config, listening, asked)
@@ -86,7 +86,7 @@ def _words(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         said = error.smtp_error
         return f"{error.smtp_code} {said.decode('utf-8', 'replace') if isinstance(said, bytes) else said}"
-    return str(error)
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _follow(running: Running, queue_id: str, wait: float) -> dict[str, Any]:

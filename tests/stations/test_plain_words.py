@@ -1,0 +1,44 @@
+"""What the commands say to people when there is nothing to do, or nobody to ask.
+
+device ──> relay run ──> upstream that is away        relay queue | health | send
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.stations.test_commands import submit, upstream_at
+from tests.support.running import RelayProcess, running
+
+
+def test_an_order_that_does_nothing_says_why(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Held already, held and so not retried, not held and so not released: each with what helps."""
+    config = {"upstreams": {"away": upstream_at(unused_tcp_port)}, "retry": {"delays": ["1h"], "rest": ["1h"]}}
+    with running(tmp_path, config) as relay:
+        (queue_id,) = submit(relay)
+        relay.wait_for("deferred")
+
+        def ordered(act: str) -> tuple[str, str]:
+            done = relay.command("queue", act, queue_id)
+            assert done.returncode == 0
+            return done.stdout, done.stderr
+
+        assert ordered("release") == (
+            "release: 0 messages\n",
+            f"relay: {queue_id}: it is not held; it goes when it is due, or now by `relay queue retry {queue_id}`\n",
+        )
+        assert ordered("hold") == ("hold: 1 message\n", "")
+        assert ordered("hold") == ("hold: 0 messages\n", f"relay: {queue_id}: it is held already\n")
+        assert ordered("retry") == (
+            "retry: 0 messages\n",
+            f"relay: {queue_id}: it is held; release it first: `relay queue release {queue_id}`\n",
+        )
+
+
+@pytest.mark.parametrize("words", [("health",), ("send", "--to", "a@b.example")])
+def test_no_number_of_an_error_is_shown(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Without a relay the sentence says what is missing, not `[Errno 2]`."""
+    done = RelayProcess(tmp_path, {"upstreams": {"isp": upstream_at(9)}}).command(*words)
+    assert done.returncode == 1
+    assert "(No such file or directory)" in done.stderr
+    assert "Errno" not in done.stderr
