@@ -10,15 +10,19 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from relay import config
+from relay.cli import init_answers as answers
+from relay.cli import init_here as here
 from relay.cli.common import complain
+from relay.cli.init_answers import Fits
 from relay.cli.init_draft import Draft, as_yaml
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import Config, Loaded
 from relay.mail.address import BadAddress, parse_address
-from relay.spool.contract import SpoolSettings
-from relay.upstream.providers import GENERIC, NAMES, preset_for
+from relay.upstream.providers import GENERIC, NAMES
+from relay.upstream.settings import TlsMode
 
 _TRIES = 5
 
@@ -56,7 +60,13 @@ def call(asked: argparse.Namespace) -> int:
     print(f"{target}: written, and fine")
     for remark in loaded.remarks:
         print(f"remark: {remark}")
-    return dialogue.afterwards(loaded.config) if loaded.config else PROBLEM
+    try:
+        return dialogue.afterwards(loaded.config) if loaded.config else PROBLEM
+    except EOFError:
+        return FINE
+    except GivenUp as error:
+        complain(f"relay: {error}")
+        return USAGE
 
 
 def _target(named: str) -> Path:
@@ -80,7 +90,7 @@ class Dialogue:
         self._account()
         self._secret()
         self._notices()
-        self._place_of_spool()
+        self._surroundings()
         for _ in range(_TRIES):
             loaded = self._tried()
             if loaded.config is not None:
@@ -100,9 +110,10 @@ class Dialogue:
     def _provider(self) -> None:
         if not self.silent and not self.asked.provider:
             print(f"Providers that are known: {', '.join(NAMES)}")
-        said = self.asked.provider or (GENERIC if self.draft.host else "") or self._ask("Provider", default=GENERIC)
-        if said.lower() != GENERIC and not preset_for(said):
-            raise GivenUp(f"no provider is called {said!r}; there are {', '.join(NAMES)}, and `generic` is any other server")
+        said = self.asked.provider or (GENERIC if self.draft.host else "")
+        said = said or self._ask("Provider", default=GENERIC, fits=answers.provider)
+        if wrong := answers.provider(said):
+            raise GivenUp(wrong)
         self.draft.provider = said
         if self.draft.preset and self.draft.preset.note and not self.silent:
             print(f"{self.draft.preset.name}: {self.draft.preset.note}.")
@@ -111,18 +122,31 @@ class Dialogue:
         preset = self.draft.preset
         if not self.draft.host and not (preset and preset.host):
             form = preset.host_form if preset else "mail.isp.example"
-            self.draft.host = self._ask(f"Server, such as {form}", option="--host")
+            self.draft.host = self._ask(f"Server, such as {form}", option="--host", fits=answers.host)
+        if not preset and not self.silent:
+            self._way_in()
+
+    def _way_in(self) -> None:
+        """Port and TLS of a server that nothing is known about; each follows the other."""
+        draft = self.draft
+        if not draft.port:
+            default = "465" if draft.tls == TlsMode.IMPLICIT.value else "587"
+            draft.port = self._ask("Port", default=default, fits=answers.port)
+        if not draft.tls:
+            usual = TlsMode.IMPLICIT if draft.port in ("465", "2465") else TlsMode.STARTTLS
+            draft.tls = self._ask("TLS (starttls, implicit or none)", default=usual.value, fits=answers.tls).lower()
 
     def _account(self) -> None:
         preset = self.draft.preset
         if not self.draft.username and not (preset and preset.fixed_user):
             needed = preset.needs_login if preset else False
             form = preset.user.value if preset else "as the provider names it; empty: no login"
-            self.draft.username = self._ask(f"User name ({form})", option="--username" if needed else "")
+            option = "--username" if needed else ""
+            self.draft.username = self._ask(f"User name ({form})", option=option, fits=answers.username())
         if preset and preset.fixed_user and not self.draft.username:
             self.draft.username = preset.fixed_user
         if not self.draft.sender and not self.draft.address:
-            self.draft.sender = self._ask("Address that this account may send as")
+            self.draft.sender = self._ask("Address that this account may send as", fits=answers.mailbox)
 
     def _secret(self) -> None:
         draft, preset = self.draft, self.draft.preset
@@ -138,7 +162,8 @@ class Dialogue:
             if preset and preset.oauth == "microsoft" and not draft.tenant:
                 draft.tenant = self._ask("Tenant (id or domain; empty: common)")
             if preset and preset.oauth == "google" and not draft.client_secret_file:
-                draft.client_secret_file = self._ask("File with the client secret")
+                fits = answers.file(self.target.parent)
+                draft.client_secret_file = self._ask("File with the client secret", fits=fits)
         elif draft.username:
             self._password()
 
@@ -151,40 +176,50 @@ class Dialogue:
             print(f"An app password or key is made here: {preset.app_link}")
         if file == "-":
             self.password = sys.stdin.readline().rstrip("\r\n")
-        elif not self.silent:
+        for _ in range(0 if self.silent or self.password or file else _TRIES):
             self.password = getpass.getpass("Password (it is not shown): ")
+            if self.password:
+                break
+            complain("It is empty.")
         if not self.password:
             raise GivenUp("a password is needed: --password-file FILE, or - for standard input")
         self.draft.password_file = f"{self.draft.name}.secret"
 
     def _notices(self) -> None:
         if not self.draft.notices_to:
-            self.draft.notices_to = self._ask("Who is told when mail fails", default=self.draft.address or self.draft.sender)
+            self.draft.notices_to = self._ask(
+                "Who is told when mail fails", default=self.draft.address or self.draft.sender, fits=answers.mailbox
+            )
 
-    def _place_of_spool(self) -> None:
-        """Beside the configuration where the usual place is not ours to write."""
-        usual = Path(SpoolSettings().url.removeprefix("sqlite:")).parent
-        there = next(path for path in (usual, *usual.parents) if path.exists())
-        if not self.draft.spool and not os.access(there, os.W_OK):
-            self.draft.spool = str(self.target.parent / "spool" / "spool.db")
+    def _surroundings(self) -> None:
+        """What an ordinary user cannot have is replaced by what he can: port and spool."""
+        self.draft.listen = self.draft.listen or here.listen()
+        self.draft.spool = self.draft.spool or here.spool(self.target.parent)
 
-    def _ask(self, question: str, *, default: str = "", option: str = "") -> str:
-        """An answer; with an `option` named, an empty one will not do."""
+    def _ask(self, question: str, *, default: str = "", option: str = "", fits: Fits | None = None) -> str:
+        """An answer that fits; with an `option` named, an empty one will not do.  Asks again.  Raises GivenUp."""
         if self.silent:
             if option and not default:
                 raise GivenUp(f"{option} is needed ({question[0].lower()}{question[1:]})")
             return default
         for _ in range(_TRIES):
             found = input(f"{question}{f' [{default}]' if default else ''}: ").strip() or default
-            if found or not option:
+            wrong = fits(found) if fits and found else "an answer is needed" if option and not found else ""
+            if not wrong:
                 return found
-        raise GivenUp(f"no answer: {question}")
+            complain(wrong)
+        raise GivenUp(f"no answer that fits: {question}")
 
     def _yes(self, question: str, *, default: bool) -> bool:
+        """Yes or no; whatever else is asked again.  Raises GivenUp."""
         if self.silent:
             return default
-        said = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
-        return said.startswith("y") if said else default
+        for _ in range(_TRIES):
+            said = input(f"{question} [{'Y/n' if default else 'y/N'}] ").strip().lower()
+            if said in ("", "y", "yes", "n", "no"):
+                return said.startswith("y") if said else default
+            complain(f"expected y or n, found {said!r}")
+        raise GivenUp(f"no answer that fits: {question}")
 
     # the file
 
@@ -213,20 +248,20 @@ class Dialogue:
 
     def afterwards(self, settings: Config) -> int:
         """OAuth login, doctor, test mail: done if wanted, else named."""
-        upstream, here = settings.upstreams[self.draft.name], f"--config {self.target}"
+        upstream, command, named = settings.upstreams[self.draft.name], here.called(), f"--config {quote(str(self.target))}"
         result = FINE
         if self.draft.oauth and not self._wanted(
             self.asked.login, "Log in now?", lambda: self._verb("oauth", "login", upstream.name)
         ):
-            print(f"Next: relay oauth login {upstream.name} {here}")
+            print(f"Next: {command} oauth login {upstream.name} {named}")
         if _there_is("doctor") and not self._wanted(
             self.asked.doctor, "Examine server, login and surroundings now (relay doctor)?", lambda: self._verb("doctor")
         ):
-            print(f"Next: relay doctor {here}")
-        to = self.asked.test_to or ("" if self.silent else input("Send a test mail to (empty: not now): ").strip())
+            print(f"Next: {command} doctor {named}")
+        to = self.asked.test_to or self._ask("Send a test mail to (empty: not now)", fits=answers.mailbox)
         if to:
             result = self._test_mail(settings, to)
-        print(f"Start it: relay run {here}")
+        print(f"Start it: {command} run {named}")
         return result
 
     def _wanted(self, option: bool | None, question: str, work: Callable[[], object]) -> bool:

@@ -71,7 +71,11 @@ def as_yaml(draft: Draft) -> str:
 
 
 def _settings(draft: Draft, *keys: str) -> list[str]:
-    return [f"    {key}: {_quoted(getattr(draft, key))}" for key in keys if getattr(draft, key)]
+    return [f"    {key}: {_written(key, getattr(draft, key))}" for key in keys if getattr(draft, key)]
+
+
+def _written(key: str, text: str) -> str:
+    return text if key == "port" and text.isascii() and text.isdigit() else _quoted(text)
 
 
 def _quoted(text: str) -> str:

@@ -8,7 +8,7 @@ from relay.config import Config
 from relay.control.place import state_dir
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
-from relay.outbound.advice import sentences
+from relay.outbound.advice import advise
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.oauth import Tokens
 from relay.upstream.pool import Pools
@@ -39,4 +39,7 @@ async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> li
         [answer] = (await pools.submit(upstream, outgoing)).answers.values()
     finally:
         await pools.close()
-    return [] if answer.reply.positive else [str(answer), *sentences(answer, upstream)]
+    if answer.reply.positive:
+        return []
+    advice = advise(answer, upstream)  # not what is done about it: nothing keeps a test mail
+    return [f"The test mail was not sent: {answer}", advice.cause, advice.remedy]

@@ -6,8 +6,11 @@ relay init ── test mail ──> ScriptedUpstream
 import asyncio
 import os
 import pty
+import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -108,6 +111,128 @@ def test_a_wrong_answer_is_asked_again(tmp_path):
     assert status == 0, screen
     assert "expected the full address (Gmail wants it)" in screen
     assert written(tmp_path)["upstreams"]["gmail"]["username"] == "taro@gmail.com"
+
+
+def test_every_question_is_asked_again(tmp_path):
+    """A typo costs one answer, not all of them; an unclear yes or no is no answer."""
+    answers = [
+        "gmial",
+        "gmail",
+        "me@gmail.com",
+        "maybe",
+        "n",
+        "",
+        "secret",
+        "owner",
+        "owner@example.jp",
+        "what?",
+        "n",
+        "me",
+        "",
+    ]
+    status, screen = converse(tmp_path, *answers)
+    assert status == 0, screen
+    assert "no provider is called 'gmial'; did you mean 'gmail'?" in screen
+    assert "expected y or n, found 'maybe'" in screen and "expected y or n, found 'what?'" in screen
+    assert screen.count("expected an address such as me@example.jp") == 2
+    assert written(tmp_path)["upstreams"]["gmail"]["username"] == "me@gmail.com"
+    assert written(tmp_path)["notices"] == {"to": "owner@example.jp"}
+
+
+def test_a_server_of_ones_own_is_asked_for_port_and_tls(tmp_path):
+    """Each is asked until it fits; a port in the place of the user name is doubted; the port is written as a number."""
+    answers = ["generic", "smtp://mail", "mail.isp.example", "99999", "5587", "startls", "starttls", "5587", "taro@isp.example"]
+    status, screen = converse(tmp_path, *answers, "secret", "", "n", "")
+    assert status == 0, screen
+    assert "5587 looks like a port, not like a user name" in screen
+    assert written(tmp_path)["upstreams"]["isp"] == {
+        "provider": "generic",
+        "host": "mail.isp.example",
+        "port": 5587,
+        "tls": "starttls",
+        "username": "taro@isp.example",
+        "password_file": "isp.secret",
+    }
+
+
+def test_a_user_name_of_digits_is_believed_the_second_time(tmp_path):
+    """Some providers do number their customers."""
+    status, screen = converse(
+        tmp_path,
+        "mail.isp.example",
+        "465",
+        "",
+        "5587",
+        "5587",
+        "taro@isp.example",
+        "secret",
+        "",
+        "n",
+        "",
+        words=["--provider", "generic"],
+    )
+    assert status == 0, screen
+    assert written(tmp_path)["upstreams"]["isp"]["username"] == "5587"
+    assert written(tmp_path)["upstreams"]["isp"]["tls"] == "implicit"
+
+
+def test_the_next_step_is_named_as_this_one_was_called(tmp_path):
+    """Who has only a clone is told a command that is there."""
+    words = ["--host", "mail.isp.example", "--username", "a@isp.example", "--password-file", "-"]
+    done = init(tmp_path, *words, typed="x\n")
+    (start,) = [line for line in done.stdout.splitlines() if line.startswith("Start it: ")]
+    command = shlex.split(start.removeprefix("Start it: "))
+    assert command[1:] == ["-m", "relay", "run", "--config", str(tmp_path / "config.yaml")]
+    assert Path(ROOT, shutil.which(command[0], path=f"{ROOT}:{os.environ['PATH']}") or command[0]).samefile(sys.executable)
+
+
+AS_BOTH = """
+import os, sys
+from relay.cli.main import main
+
+def init(folder):
+    words = ["--host", "mail.isp.example", "--username", "a", "--sender", "a@isp.example", "--password-file"]
+    assert main(["init", "--no-input", "--config", f"{folder}/config.yaml", *words, sys.argv[3]]) == 0
+
+init(sys.argv[1])  # and everything is imported: the ordinary user may not read where Python lies
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+init(sys.argv[2])
+"""
+
+
+def test_port_and_spool_are_such_as_the_user_can_have():
+    """Root gets the defaults; whoever may not use port 25 and /var/lib gets 2525 and a folder beside the file."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 - another user has to get into it
+        first, second, secret = Path(folder, "first"), Path(folder, "second"), Path(folder, "secret")
+        first.mkdir()
+        second.mkdir()
+        secret.write_text("x\n")
+        if root:
+            os.chown(second, 65534, 65534)
+        words = [sys.executable, "-c", AS_BOTH, first, second, secret]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=quiet())
+        assert done.returncode == 0, done.stderr
+        by_first, by_ordinary = written(first), written(second)
+    free = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 25
+    assert by_ordinary.get("listen") == (None if free else [{"address": "0.0.0.0:2525"}])
+    assert by_ordinary["spool"] == {"url": f"sqlite:{second}/spool/spool.db"}
+    if root:
+        assert "listen" not in by_first and "spool" not in by_first
+
+
+def test_a_test_mail_that_finds_nobody_is_not_said_to_be_kept(tmp_path, unused_tcp_port):
+    """What was met is told, and what to do; nothing is promised, for nothing keeps it."""
+    words = ["--host", "127.0.0.1", "--port", str(unused_tcp_port), "--tls", "none", "--sender", "taro@isp.example"]
+    done = init(tmp_path, *words, "--test-to", "owner@example.jp", "--spool", str(tmp_path / "spool.db"))
+    assert done.returncode == 1
+    assert "The test mail was not sent: " in done.stdout
+    assert "refused" in done.stdout
+    assert "kept" not in done.stdout and "tried again" not in done.stdout
 
 
 def test_oauth_by_options(tmp_path):
