@@ -265,6 +265,7 @@ class Relay:
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
+        self.check_up.look_again()
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
 
     def _try_again(self, everything: bool) -> None:

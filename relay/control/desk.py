@@ -72,7 +72,7 @@ class Desk:
         order = self._understood(action, queue_ids, via)
         unknown = []
         if order.queue_ids is not None:
-            known = [one for one in order.queue_ids if QUEUE_ID.match(one) and await self._spool.entry(one)]
+            known = {one: None for one in order.queue_ids if QUEUE_ID.match(one) and await self._spool.entry(one)}
             unknown = [one for one in order.queue_ids if one not in known]
             order = Order(order.action, tuple(known), order.via)
         applied = await self._spool.order(order, self._now())

@@ -2,11 +2,17 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+PATIENCE = 15.0  # seconds until a whole request must be there
+MOST_CONNECTIONS = 60
+MOST_PER_CLIENT = 20
 
 
 class _Quiet(uvicorn.Server):
@@ -24,13 +30,39 @@ class _Quiet(uvicorn.Server):
         await self.stopping.wait()
 
 
+class _Impatient(H11Protocol):
+    """Who connects and says nothing is sent away: nobody on the LAN may use up our sockets without a password."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        same = sum(1 for one in self.connections if isinstance(one, _Impatient) and one.address == self.address)
+        if len(self.connections) > MOST_CONNECTIONS or (self.address and same > MOST_PER_CLIENT):
+            transport.abort()
+            return
+        self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._silent)
+
+    @property
+    def address(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if patience := getattr(self, "_patience", None):
+            patience.cancel()
+        super().connection_lost(exc)
+
+    def _silent(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
+
+
 class Server:
     """Serves one ASGI application on one socket until stopped."""
 
     def __init__(self, application: Any, sock: socket.socket) -> None:
         settings = uvicorn.Config(
             application,
-            http="h11",
+            http=_Impatient,
+            backlog=16,
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -41,9 +73,9 @@ class Server:
             proxy_headers=False,  # whoever may write X-Forwarded-For could choose under which address it is counted
             timeout_keep_alive=15,
             timeout_graceful_shutdown=2,
-            limit_concurrency=50,
         )
         self._server, self._sock = _Quiet(settings), sock
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers' noise is no event of ours
 
     async def serve(self) -> None:
         await self._server.serve(sockets=[self._sock])

@@ -1,6 +1,7 @@
 """The daemon's own check-up: the cheap part of the examination at start and once a day, its findings kept for the page."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from relay.doctor.gather import World, gather_cheaply
 from relay.doctor.judge import judge
 
 EVERY = timedelta(days=1)
+SOON = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
+"""When to look again while something is wrong: after a power cut we are up before the router is."""
 
 
 class CheckUp:
@@ -20,12 +23,22 @@ class CheckUp:
         self._subject, self._world, self._every = subject, world or World(), every
         self._found: Sequence[Finding] = ()
         self.done = asyncio.Event()
+        self._again = asyncio.Event()
 
     async def run(self) -> None:
         """Examines now and then daily, until it is cancelled.  What goes wrong in it never ends the relay."""
+        soon = iter(SOON)
         while True:
+            self._again.clear()
             await self.examine()
-            await asyncio.sleep(self._every.total_seconds())
+            pause = next(soon, self._every) if self.findings() else self._every
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, self._every).total_seconds()):
+                    await self._again.wait()
+
+    def look_again(self) -> None:
+        """Something was changed: what was found may no longer hold."""
+        self._again.set()
 
     async def examine(self) -> None:
         """One check-up; no upstream is troubled, no password said."""

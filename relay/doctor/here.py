@@ -85,7 +85,8 @@ def listener(listener: Listener, subject: Subject) -> ListenerFacts:
         return ListenerFacts(listener)
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "")
-        if name != "EADDRINUSE":
+        # whoever asks may lack the right to bind that the service has: then the holder tells whether all is well
+        if name not in ("EADDRINUSE", "EACCES", "EPERM"):
             return ListenerFacts(listener, name, error.strerror or str(error))
         if subject.running:
             return ListenerFacts(listener, name, error.strerror or "", ours=True)

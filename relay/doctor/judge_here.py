@@ -38,7 +38,10 @@ def clock_skews(here: Here, upstreams: Iterable[UpstreamFacts]) -> list[tuple[ti
         said = _BANNER_DATE.search(one.talk.banner) if one.talk else None
         if said:
             try:
-                found.append((here.now - parsedate_to_datetime(said[0]).astimezone(UTC), one.upstream.name))
+                there = parsedate_to_datetime(said[0])
+                if there.tzinfo is None:  # -0000: universal time, from a place that is not told (RFC 5322 s3.3)
+                    there = there.replace(tzinfo=UTC)
+                found.append((here.now - there, one.upstream.name))
             except ValueError:
                 continue
     return found
