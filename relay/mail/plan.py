@@ -13,6 +13,8 @@ from relay.mail.mime import ascii_boundary, is_misread, read_content_type, trans
 from relay.mail.survey import Part, Survey
 from relay.mail.words import LINE_LIMIT, decode_words, encode_text, fold
 
+_CHARSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]*")
+
 
 class Recode(Enum):
     """How a part's octets are written anew."""
@@ -103,9 +105,8 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
             else b"text/plain"
         )
         notes[f"made Content-Type {kind.decode()}: {_shown(value)} is none"] = None
-        value = kind + (
-            b"; charset=" + part.kind.charset.encode("latin-1") if part.kind.charset and kind == b"text/plain" else b""
-        )
+        kept = kind == b"text/plain" and _CHARSET_NAME.fullmatch(part.kind.charset)
+        value = kind + (b"; charset=" + part.kind.charset.encode("latin-1") if kept else b"")
     label = label_for(part, terms.charset) if part.kind.text else ""
     if label and value.startswith(b"application/"):
         label = ""

@@ -133,6 +133,7 @@ VARIANTS = {
     "no final newline": crlf(ALL + "\nx"),
     "cr only": (ALL + "\nx\n").encode().replace(b"\n", b"\r"),
     "mixed ends": (DATE + MESSAGE_ID).encode() + crlf(FROM + TO) + b"Subject: x\r\r\n\nbody\rline\r\nend\n",
+    "M27 a charset that is no name in no Content-Type": b"Content-Type:;charset=\x1b$@",
 }
 
 
