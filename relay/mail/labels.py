@@ -27,7 +27,7 @@ def label_for(part: Part, voted: str) -> str:
     if octets.isascii():
         if ESCAPED.search(octets) and said in _NOTHING and fits(octets, "iso2022_jp_ext"):
             return "ISO-2022-JP"
-        return "us-ascii" if part.kind.said and "charset" in part.kind.params and not said else ""
+        return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if said not in _NOTHING and _is_known(said) and not _is_false(octets, said):
         return ""
     guess = "utf-8" if fits(octets, "utf-8") else voted
@@ -37,6 +37,11 @@ def label_for(part: Part, voted: str) -> str:
         return "MS_Kanji"  # the one registered name for CP932 that old and new readers know
     label = _LABELS.get(guess, guess) if fits(octets, guess) else "iso-8859-1"
     return "MS_Kanji" if label == "iso-8859-1" and _is_false(octets, label) else label
+
+
+def is_name(charset: str) -> bool:
+    """Whether it could be a charset's name at all, known or not (RFC 2978 s2.3)."""
+    return re.fullmatch(r"[A-Za-z0-9!#$%&'+^_`{}~.:-]+", charset) is not None
 
 
 def sample_of(part: Part) -> bytes:

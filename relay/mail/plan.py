@@ -7,13 +7,11 @@ from enum import Enum
 
 from relay.mail.charset import decode
 from relay.mail.fieldtext import folded
-from relay.mail.labels import label_for
+from relay.mail.labels import is_name, label_for
 from relay.mail.message import Field
 from relay.mail.mime import ascii_boundary, is_misread, read_content_type, transfer_encoding, with_ascii_params, with_param
 from relay.mail.survey import Part, Survey
 from relay.mail.words import LINE_LIMIT, decode_words, encode_text, fold
-
-_CHARSET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:+-]*")
 
 
 class Recode(Enum):
@@ -105,7 +103,7 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
             else b"text/plain"
         )
         notes[f"made Content-Type {kind.decode()}: {_shown(value)} is none"] = None
-        kept = kind == b"text/plain" and _CHARSET_NAME.fullmatch(part.kind.charset)
+        kept = kind == b"text/plain" and is_name(part.kind.charset)
         value = kind + (b"; charset=" + part.kind.charset.encode("latin-1") if kept else b"")
     label = label_for(part, terms.charset) if part.kind.text else ""
     if label and value.startswith(b"application/"):
