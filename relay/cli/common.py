@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
     from relay.config.settings import Config
 
 
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _READABLE = 1000  # entries of a list
 
 
 def complain(*sentences: object) -> None:
     for sentence in sentences:
         print(sentence, file=sys.stderr)
+
+
+def harmless(text: str) -> str:
+    """Text from mail or servers as a terminal may show it: no control character can move the cursor or colour a lie."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def print_json(value: Any) -> None:

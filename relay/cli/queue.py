@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from relay.cli.common import complain, configured_or_running, print_json
+from relay.cli.common import complain, configured_or_running, harmless, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.control.client import Desk, Refused, SpoolBroken, reach
 
@@ -43,7 +43,7 @@ def _list(desk: Desk, asked: argparse.Namespace) -> int:
 
 def _lines(message: dict[str, Any]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
-    return [head, *("    " + _fate(recipient) for recipient in message["recipients"])]
+    return [harmless(line) for line in (head, *("    " + _fate(recipient) for recipient in message["recipients"]))]
 
 
 def _fate(recipient: dict[str, Any]) -> str:
@@ -79,7 +79,7 @@ def _show(desk: Desk, asked: argparse.Namespace) -> int:
 
 def story(message: dict[str, Any]) -> list[str]:
     """The trail in lines for people."""
-    return [f"{line['at']}  {line['event']:<9} {line['text']}" for line in message["trail"]]
+    return [harmless(f"{line['at']}  {line['event']:<9} {line['text']}") for line in message["trail"]]
 
 
 def _order(desk: Desk, asked: argparse.Namespace) -> int:
