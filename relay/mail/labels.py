@@ -25,7 +25,7 @@ def label_for(part: Part, voted: str) -> str:
     octets = sample_of(part)
     said = part.kind.charset
     if octets.isascii():
-        if ESCAPED.search(octets) and said in _NOTHING and fits(octets, "iso2022_jp_ext"):
+        if ESCAPED.search(octets) and (said in _NOTHING or not is_name(said)) and fits(octets, "iso2022_jp_ext"):
             return "ISO-2022-JP"
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if said not in _NOTHING and _is_known(said) and not _is_false(octets, said):

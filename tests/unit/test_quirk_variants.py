@@ -134,6 +134,7 @@ VARIANTS = {
     "cr only": (ALL + "\nx\n").encode().replace(b"\n", b"\r"),
     "mixed ends": (DATE + MESSAGE_ID).encode() + crlf(FROM + TO) + b"Subject: x\r\r\n\nbody\rline\r\nend\n",
     "M27 a charset that is no name in no Content-Type": b"Content-Type:;charset=\x1b$@",
+    "M24 a charset that is no name, a body that shows its own": b"Content-Type:;charset=<\r\n\r\n\x1b$@",
     "M24 a charset that is no name": b"Content-Type: text/-;charset=\x1b$@\r\n\r\nx\r\n",
 }
 
