@@ -80,6 +80,8 @@ def _last_alone(octets: bytes) -> int:
 
 
 def _is_known(name: str) -> bool:
+    if not is_name(name):
+        return False  # Python's codecs forgive what other readers do not
     try:
         b" ".decode(name)
     except (LookupError, ValueError):

@@ -135,6 +135,7 @@ VARIANTS = {
     "mixed ends": (DATE + MESSAGE_ID).encode() + crlf(FROM + TO) + b"Subject: x\r\r\n\nbody\rline\r\nend\n",
     "M27 a charset that is no name in no Content-Type": b"Content-Type:;charset=\x1b$@",
     "M24 a charset that is no name, a body that shows its own": b"Content-Type:;charset=<\r\n\r\n\x1b$@",
+    "M24 a charset with a stray octet": b'Content-Type: text/plain; charset=\x80"utf-8"\r\n\r\n' + "本文\r\n".encode(),
     "M24 a charset that is no name": b"Content-Type: text/-;charset=\x1b$@\r\n\r\nx\r\n",
 }
 
