@@ -227,4 +227,4 @@ SpoolMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-test_the_spool_keeps_what_a_dict_would_keep = pytest.mark.timeout(400)(SpoolMachine.TestCase)
+test_the_spool_keeps_what_a_dict_would_keep = pytest.mark.timeout(110)(SpoolMachine.TestCase)
