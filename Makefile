@@ -16,7 +16,7 @@ WORKERS ?= 2
 IMAGE ?= relay:latest
 BUILD ?= $(if $(wildcard ../shared/container/build-image),../shared/container/build-image -t,docker build -t)
 
-.PHONY: help demo run test chaos fuzz check lock clean image image-arm image-lint wheels schemathesis
+.PHONY: help demo run test chaos fuzz check docs pages lock clean image image-arm image-lint wheels schemathesis
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
@@ -28,6 +28,8 @@ help:
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
 	@echo "make image-lint, make wheels    check Dockerfile and compose.yaml; that ARM installs without a compiler"
 	@echo "make schemathesis   install what plays docs/openapi.yaml against the relay in make test (skipped without)"
+	@echo "make docs    build the site from docs/ into build/site, links and anchors checked"
+	@echo "make pages   write anew the pages of docs/ that are made from the code (settings, providers, advice)"
 	@echo "make lock    write requirements*.txt anew from pyproject.toml (needs uv)"
 	@echo "make clean   remove .venv and what the tools left behind"
 
@@ -94,13 +96,26 @@ schemathesis: .venv-schemathesis/ready
 	.venv-schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-api.txt
 	@touch $@
 
+docs: .venv-docs/ready
+	.venv-docs/bin/python -m mkdocs build --strict --clean --quiet
+	@echo "built: build/site/index.html"
+
+.venv-docs/ready: requirements-docs.txt | .venv/bin/python
+	$(BIN)/python -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.txt
+	@touch $@
+
+pages: .venv/runtime
+	$(BIN)/python -m tools.pages
+
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
 	$(COMPILE) --group image -o requirements-image.txt
 	$(COMPILE) --group api -o requirements-api.txt
+	$(COMPILE) --group docs -o requirements-docs.txt
 
 clean:
-	rm -rf .venv .venv-schemathesis .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-schemathesis .venv-docs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from relay.config.described import EXAMPLES
 from relay.config.files import Unreadable, read_secret
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
@@ -85,31 +86,9 @@ class Reading:
         reader.finish()
 
 
-EXAMPLES = {
-    "upstreams": "{isp: {host: mail.isp.example}}",
-    "upstreams.*": "{host: mail.isp.example}",
-    "upstreams.*.limits": "{per_day: 500}",
-    "listen": '{address: "0.0.0.0:2525"}',
-    "listen.users": "{nas: secret}",
-    "routes": '{to: ["*@company.example"], via: [isp]}',
-    "recipients": "{default_domain: company.example}",
-    "recipients.aliases": "{root: me@company.example}",
-    "retry": "{delays: [5m, 1h]}",
-    "notices": "{to: me@company.example}",
-    "repair": "{hide_client: true}",
-    "spool": "{url: sqlite:/var/lib/relay/spool.db}",
-    "dns": "{nameservers: [192.168.0.1]}",
-    "limits": "{per_client: 10}",
-    "web": '{address: "127.0.0.1:8025"}',
-    "devices": "{nas: {client: 192.168.0.20, expect_every: 26h}}",
-    "log": "{level: info}",
-}
-"""What each section looks like, by its path without numbers and with a star for a name of one's own."""
-
-
 def _example(path: str) -> str:
     bare = re.sub(r"\[\d+\]", "", path)
-    return EXAMPLES.get(bare) or EXAMPLES.get(re.sub(r"^(upstreams)\.[^.]+", r"\1.*", bare), "key: value")
+    return EXAMPLES.get(bare) or EXAMPLES.get(re.sub(r"^(upstreams|devices)\.[^.]+", r"\1.*", bare), "key: value")
 
 
 def _expected_of(convert: Callable[[str], object]) -> str:

@@ -27,6 +27,9 @@ REFUSALS: tuple[Refusal, ...] = (
 )
 """Every row, in the order in which they are asked."""
 
+PAGE = "docs/advice.md"
+"""Has a section for each row, under its name; made from the table by tools/pages."""
+
 _LONGEST = 1200  # characters of a reply that are looked at; real ones have a few hundred
 
 
@@ -51,6 +54,10 @@ class Advice:
         """Cause, what the relay does, what to do."""
         return self.cause, self.done, self.remedy
 
+    @property
+    def link(self) -> str:
+        return f"{PAGE}#{self.name}"
+
     def __str__(self) -> str:
         return " ".join(self.sentences)
 
@@ -61,8 +68,9 @@ def advise(answer: Answer, upstream: Upstream | None = None) -> Advice:
 
 
 def sentences(answer: Answer, upstream: Upstream | None = None) -> tuple[str, ...]:
-    """The advice on this answer as sentences, for the trail."""
-    return advise(answer, upstream).sentences
+    """The advice on this answer as sentences, for the trail; the last one tells where there is more."""
+    advice = advise(answer, upstream)
+    return (*advice.sentences, f"More: {advice.link}.")
 
 
 @lru_cache(maxsize=512)

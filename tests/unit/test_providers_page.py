@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from relay.upstream.providers import PRESETS, Preset
-from tests.support.providers_page import page
+from tools.pages.providers import overview
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"
 
 
 def test_the_page_is_the_table() -> None:
-    """Whoever changes a preset writes the page anew: python -m tests.support.providers_page > docs/providers.md."""
-    assert PAGE.read_text(encoding="utf-8") == page()
+    """Whoever changes a preset writes the page anew: make pages."""
+    assert PAGE.read_text(encoding="utf-8") == overview()
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)

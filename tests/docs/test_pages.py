@@ -1,0 +1,45 @@
+"""The pages that are made from the code say what the code says, and every link that the program prints leads somewhere."""
+
+import re
+
+import pytest
+
+from relay.doctor.finding import NAMES
+from relay.outbound.advice import PAGE, REFUSALS, Advice
+from relay.upstream.providers import PRESETS
+from tools.pages import DOCS, pages
+
+MADE = dict(pages())
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_the_page_in_the_tree_is_the_page_that_would_be_made(name: str) -> None:
+    """Whoever changes a setting, a preset or an advice runs `make pages`."""
+    assert (DOCS / name).read_text(encoding="utf-8") == MADE[name]
+
+
+def test_no_page_of_a_provider_is_left_over() -> None:
+    """A provider that is gone leaves no page behind."""
+    assert {file.name for file in (DOCS / "providers").iterdir()} == {f"{preset.key}.md" for preset in PRESETS}
+
+
+def headings(name: str) -> list[str]:
+    return re.findall(r"^#{2,} (\S+)$", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", REFUSALS, ids=lambda row: row.name)
+def test_every_advice_has_its_section(row) -> None:  # type: ignore[no-untyped-def]
+    """The link in the trail leads to a section that has its words."""
+    link = Advice(row.name, row.deed, row.cause, row.deed.value, row.remedy).link
+    assert link == f"{PAGE}#{row.name}" == f"docs/advice.md#{row.name}"
+    assert headings("advice.md").count(row.name) == 1
+    page = (DOCS / "advice.md").read_text(encoding="utf-8")
+    section = page.partition(f"### {row.name}\n")[2].partition("\n### ")[0]
+    assert row.cause in section
+    assert row.remedy in section
+    assert re.search(r"^- `` .+ ``", section, re.MULTILINE)
+
+
+def test_every_finding_has_its_section() -> None:
+    """The link under a finding leads to its section."""
+    assert {name for name in NAMES if headings("findings.md").count(name) != 1} == set()

@@ -1,0 +1,129 @@
+"""docs/configuration.md: every setting, from its description, with the words in which `relay check` asks for its value."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from relay.config import environment, load
+from relay.config.described import SECTIONS, Section, Setting
+
+HEAD = """# Configuration
+
+Every setting, what it takes, and what holds without it. This page is made from `relay/config/described.py` and from what the
+code says when a value is missing (`make pages`); tests hold it to what the code reads.
+
+The file is `config.yaml`: the one that `--config` or `RELAY_CONFIG` names, else the one in the current directory, else
+`/etc/relay/config.yaml`. The smallest that works:
+
+```yaml
+upstreams:
+  isp: {host: mail.isp.example, username: taro@isp.example, password_file: isp.secret}
+```
+
+`config.example.yaml` in the repository shows all of them in one file. `relay check` prints every mistake with its line, and
+SIGHUP (`systemctl reload`, `docker compose kill -s HUP relay`) makes a running relay read the file again; with a mistake in it
+the old settings stay in force.
+
+How values are written:
+
+- **Durations** `30s 5m 4h 2d 1w`, also `1h30m`. **Sizes** `500kB 50MB 10MiB`.
+- Where several values are possible, one may stand without the brackets of a list.
+- `${NAME}` in a value takes an environment variable; it is a mistake if there is none. `$${` stands for `${` itself.
+- **Secrets** may stand in a file of their own: `password_file`, `client_secret_file`, and `nas_file` under `users`. The file is
+  read as it is, without its last line end. File names count from the folder of `config.yaml`.
+- YAML's surprises are switched off: `no`, `on`, `22:22` and `0123` stay what you typed until the setting gives them a type.
+  Anchors, aliases and tags are mistakes; so is a key said twice.
+"""
+
+VARIABLES = """
+## Without a file
+
+One upstream can be told by environment variables alone, as in `compose.yaml`. They count only where no file is found.
+
+| variable | is |
+| --- | --- |
+"""
+
+_ELSEWHERE = {
+    "RELAY_NETWORKS": "`listen.networks`, separated by blanks or commas",
+    "RELAY_HOSTNAME": "`hostname`",
+    "RELAY_NOTICES_TO": "`notices.to`",
+    "RELAY_LISTEN": "`listen.address`, one or several",
+    "RELAY_SPOOL": "`spool.url`",
+}
+
+ISP = "host: mail.isp.example, sender: taro@isp.example"
+POP = "auth: pop, username: me, password: x, pop: {host: pop.isp.example, %s}"
+OAUTH = "username: me, oauth: {token_url: http://localhost, client_id: x, %s}"
+FRAMES = {
+    "": f"upstreams: {{isp: {{{ISP}}}}}\n%s\n",
+    "upstreams.*": "upstreams: {isp: {host: mail.isp.example, %s}}\n",
+    "upstreams.*.limits": f"upstreams: {{isp: {{{ISP}, limits: {{%s}}}}}}\n",
+    "upstreams.*.pop": f"upstreams: {{isp: {{{ISP}, {POP}}}}}\n",
+    "upstreams.*.oauth": f"upstreams: {{isp: {{{ISP}, {OAUTH}}}}}\n",
+    "routes": f"upstreams: {{isp: {{{ISP}}}}}\nroutes: [{{via: [isp], %s}}]\n",
+    "devices.*": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, expect_every: 26h, %s}}}}\n",
+}
+"""A configuration around one setting, by the path of its section."""
+
+
+def framed(section: Section, said: str) -> str:
+    """A whole configuration in which that section says this."""
+    frame = FRAMES.get(section.path) or FRAMES[""] % (section.path + ": {%s}")
+    return re.sub(r"(\w+): [^,{}]+, (?=[^{}]*\b\1:)", "", frame % said)  # what is said replaces what the frame says
+
+
+def reading(source: str) -> list[str]:
+    """The mistakes of `relay check` in this file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(source, encoding="utf-8")
+        return [f"{one.path}: {one.text}" for one in load(path, {}, machine_name="nas").mistakes]
+
+
+def expected(section: Section, setting: Setting) -> str:
+    """What `relay check` asks for where the value is missing."""
+    for mistake in reading(framed(section, f"{setting.key}: null")):
+        match = re.search(rf"(?:^|\.){setting.key}: expected (.*?)(?:, or a list of such)?, found ", mistake)
+        if match:
+            several = ", or a list of such" in mistake
+            return match[1] + (" (one or several)" if several else "")
+    if setting.key in ("users", "aliases"):
+        return "a mapping"
+    raise ValueError(f"relay check says nothing of an empty {section.path}.{setting.key}")
+
+
+def _row(section: Section, setting: Setting) -> str:
+    default = setting.otherwise or (f"`{setting.default}`" if setting.default else "")
+    return f"| `{setting.key}` | {expected(section, setting)} | {default or 'none'} | {setting.text} |\n"
+
+
+PARTS = {
+    "upstreams.*": "upstreams:\n  isp: %s\n",
+    "upstreams.*.limits": "upstreams:\n  isp:\n    limits: %s\n",
+    "upstreams.*.pop": "upstreams:\n  isp:\n    auth: pop\n    username: me\n    password_file: pop.secret\n    pop: %s\n",
+    "upstreams.*.oauth": "upstreams:\n  isp:\n    provider: outlook\n    username: nas@company.example\n    oauth: %s\n",
+    "routes": "routes:\n  - %s\n",
+    "devices.*": "devices:\n  nas: %s\n",
+}
+"""How a section stands in a file."""
+
+
+def _section(section: Section) -> str:
+    name = section.path.replace("*", "NAME")
+    heading = f"\n## {name}\n\n" if name else "\n## Top level\n\n"
+    part = PARTS.get(section.path, f"{section.path}: %s\n") % section.example
+    example = f"\n\n<!-- part -->\n```yaml\n{part}```" if section.example else ""
+    table = "\n\n| setting | takes | without it | what it is for |\n| --- | --- | --- | --- |\n"
+    return heading + section.text + example + table + "".join(_row(section, setting) for setting in section.settings)
+
+
+def _variables() -> str:
+    rows = [f"| `{name}` | `{key}` of the upstream |" for name, key in environment.UPSTREAM.items()]
+    rows += [f"| `{name}` | {_ELSEWHERE[name]} |" for name in environment.ELSEWHERE]
+    return VARIABLES + "\n".join(rows) + "\n"
+
+
+def page() -> str:
+    """The whole page."""
+    return HEAD + "".join(map(_section, SECTIONS)) + _variables()
