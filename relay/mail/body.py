@@ -1,16 +1,17 @@
 """A body as repair leaves it: true labels, sendable octets, delimiters that close.  RFC 6409 s8.4, RFC 2046 s5.1.  Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from relay.mail.charset import vote
+from relay.mail.charset import BALLOTS, vote
 from relay.mail.circumstances import Fields
 from relay.mail.labels import is_doubtful, sample_of
 from relay.mail.lines import blocks
 from relay.mail.message import Field
 from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
-from relay.mail.plan import PartPlan, Recode, Terms, plan
+from relay.mail.plan import CODED, PartPlan, Recode, Terms, plan
 from relay.mail.survey import Survey, survey
 from relay.mail.transfer import Body, mime_fields, with_mime_fields
 from relay.mail.words import LINE_LIMIT
@@ -75,21 +76,29 @@ def _boundary_in(source: Iterable[bytes]) -> bytes:
     return b""
 
 
-def charset_of(examined: Examined, fields: Fields, fallback: tuple[str, ...]) -> str:
+def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, signed: bool) -> Terms:
     """The vote of raw header text and of text parts that do not say, or say falsely, what they are in."""
-    pieces = [field.value for field in fields if not field.raw.isascii()]
+    charset = vote(_raw_text(examined, fields), fallback)
+    raw = tuple(islice((field.value for field in fields if not field.raw.isascii()), BALLOTS))
+    return Terms(charset=charset, raw=raw, fallback=fallback, signed=signed)
+
+
+def _raw_text(examined: Examined, fields: Fields) -> Iterator[bytes]:
+    for field in fields:
+        if not field.raw.isascii():
+            yield field.value
     for part in examined.seen.parts.values():
-        if part.kind.text and is_doubtful(part) and not (sample := sample_of(part)).isascii():
-            pieces.append(sample)
+        foreign = part.kind.text and (part.eight_bit or part.encoding in CODED)
+        if foreign and is_doubtful(part) and not (sample := sample_of(part)).isascii():
+            yield sample
         if part.number:
-            pieces += [field.value for field in part.fields if not field.raw.isascii()]
-    return vote(pieces, fallback)
+            yield from (field.value for field in part.fields if not field.raw.isascii())
 
 
-def mend(examined: Examined, fields: Fields, charset: str, *, signed: bool) -> Mended:
+def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     """Carries out what the facts demand; a right body is handed on as it came."""
     seen = examined.seen
-    plans, said = plan(seen, Terms(charset=charset, signed=signed))
+    plans, said = plan(seen, terms)
     notes = (*examined.notes, *said, *_notes(seen))
     mended = with_mime_fields(fields, plans[0].fields)
     if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):

@@ -7,7 +7,8 @@ from itertools import islice
 
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
 _SAMPLE = 1024  # octets that are judged; more would only cost
-_BALLOTS = 100
+BALLOTS = 100
+"""Pieces of text that have a vote."""
 _JUDGED = frozenset({"cp932", "shift_jis", "euc_jp", "iso8859-1", "iso8859-15", "cp1252"})
 _EUC_KANA = re.compile(rb"[\x00-\x7f]*(?:\x8e[\xa1-\xdf][\x00-\x7f]*){2,}")
 _C1 = re.compile(rb"[\x80-\x9f]")
@@ -49,7 +50,7 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     Strict UTF-8 first: no other text looks like it by chance.  Then `fallback`, the charsets of the people at the
     devices: who cannot decode is out; the rest are judged by how likely their text is.
     """
-    ballots = list(islice((piece for piece in pieces if not piece.isascii() and not fits(piece, "utf-8")), _BALLOTS))
+    ballots = list(islice((piece for piece in pieces if not piece.isascii() and not fits(piece, "utf-8")), BALLOTS))
     if not ballots:
         return "utf-8"
     names = list(dict.fromkeys(codecs.lookup(name).name for name in fallback if fits(b" ", name)))

@@ -16,10 +16,10 @@ from functools import cached_property
 
 from relay.mail.address import Address
 from relay.mail.charset import decode, vote
-from relay.mail.mailbox import encoded, fold, quoted, readable
+from relay.mail.mailboxes import write_name
 from relay.mail.message import Field
 from relay.mail.policy import RepairPolicy
-from relay.mail.words import encode_text
+from relay.mail.words import encode_text, encode_word, fold, readable
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
 _MESSAGE_ID = re.compile(rb"<[!-;=?-~]+@[!-;=?-~]+>\Z")
@@ -101,7 +101,7 @@ def compose(letters: Sequence[Letter], *, to: Address, hostname: str, queue_id: 
     message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
     head = _head(subject, to, hostname, message_id, now)
     if len(letters) == 1 and _MESSAGE_ID.match(letters[0].value("message-id")):
-        head += fold(b"In-Reply-To", letters[0].value("message-id"))
+        head += fold("In-Reply-To", letters[0].value("message-id").decode("ascii"))
     return Notice(_report(head, parts), subject, text, message_id)
 
 
@@ -114,26 +114,26 @@ def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_
 
 
 def _head(subject: str, to: Address, hostname: str, message_id: str, now: datetime) -> bytes:
-    name, host = quoted(f"Mail relay on {hostname}"), _ascii(hostname) or "localhost"
+    name, host = write_name(f"Mail relay on {_line(hostname)}", bare=False), _ascii(hostname) or "localhost"
     return b"".join(
         [
-            fold(b"Date", format_datetime(now).encode()),
-            fold(b"From", name + f" <postmaster@{host}>".encode()),
-            fold(b"To", str(to).encode("utf-8", "replace")),
-            fold(b"Subject", subject.encode() if subject.isascii() and "=?" not in subject else encoded(subject)),
-            fold(b"Message-ID", message_id.encode()),
-            fold(b"Auto-Submitted", b"auto-replied"),
-            fold(b"MIME-Version", b"1.0"),
+            fold("Date", format_datetime(now)),
+            fold("From", f"{name} <postmaster@{host}>"),
+            fold("To", str(to)),
+            fold("Subject", subject if subject.isascii() and "=?" not in subject else encode_word(subject)),
+            fold("Message-ID", message_id),
+            fold("Auto-Submitted", "auto-replied"),
+            fold("MIME-Version", "1.0"),
         ]
     )
 
 
 def _report(head: bytes, parts: Sequence[bytes]) -> bytes:
     """A multipart/report whose boundary nobody could have foretold, and so nobody put into what is quoted."""
-    boundary = b"=_notice_" + hashlib.sha256(b"".join(parts)).hexdigest()[:32].encode()
-    kind = b'multipart/report; report-type=delivery-status; boundary="' + boundary + b'"'
-    body = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
-    return head + fold(b"Content-Type", kind) + b"\r\n" + body + b"--" + boundary + b"--\r\n"
+    boundary = "=_notice_" + hashlib.sha256(b"".join(parts)).hexdigest()[:32]
+    kind = fold("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"')
+    mark = b"--" + boundary.encode()
+    return head + kind + b"\r\n" + b"".join(mark + b"\r\n" + part + b"\r\n" for part in parts) + mark + b"--\r\n"
 
 
 def _part(kind: bytes, octets: bytes) -> bytes:
@@ -224,13 +224,13 @@ def _when(moment: datetime) -> str:
 
 def _status(letters: Sequence[Letter], hostname: str) -> bytes:
     """The fields of message/delivery-status: those of the message, then a group for each recipient (RFC 3464 s2)."""
-    about = [fold(b"Reporting-MTA", b"dns; " + (_ascii(hostname) or "localhost").encode())]
+    about = [fold("Reporting-MTA", "dns; " + (_ascii(hostname) or "localhost"))]
     if len(letters) == 1:
-        about.append(fold(b"X-Relay-Queue-ID", letters[0].queue_id.encode()))
-        about.append(fold(b"Arrival-Date", format_datetime(letters[0].accepted_at).encode()))
+        about.append(fold("X-Relay-Queue-ID", letters[0].queue_id))
+        about.append(fold("Arrival-Date", format_datetime(letters[0].accepted_at)))
     groups = [b"".join(about)]
     for letter in letters:
-        extra = [] if len(letters) == 1 else [fold(b"X-Relay-Queue-ID", letter.queue_id.encode())]
+        extra = [] if len(letters) == 1 else [fold("X-Relay-Queue-ID", letter.queue_id)]
         groups += [b"".join([*_recipient_fields(told), *extra]) for told in letter.told]
     return b"\r\n".join(groups)
 
@@ -238,21 +238,21 @@ def _status(letters: Sequence[Letter], hostname: str) -> bytes:
 def _recipient_fields(told: Told) -> list[bytes]:
     fields = []
     if told.original:
-        fields.append(fold(b"Original-Recipient", _typed(told.original)))
-    fields.append(fold(b"Final-Recipient", _typed(told.recipient)))
-    fields.append(fold(b"Action", b"failed" if told.failed else b"delayed"))
-    fields.append(fold(b"Status", status_of(told).encode()))
+        fields.append(fold("Original-Recipient", _typed(told.original)))
+    fields.append(fold("Final-Recipient", _typed(told.recipient)))
+    fields.append(fold("Action", "failed" if told.failed else "delayed"))
+    fields.append(fold("Status", status_of(told)))
     if told.remote:
-        fields.append(fold(b"Remote-MTA", b"dns; " + _ascii(told.remote).encode()))
+        fields.append(fold("Remote-MTA", "dns; " + _ascii(told.remote)))
     if told.code:
         words = " ".join(word for word in (str(told.code), _shown_status(told), told.said) if word)
         fields.append(_diagnostic("smtp", words))
     elif told.said:
         fields.append(_diagnostic("x-relay", told.said))
     if told.tried_at:
-        fields.append(fold(b"Last-Attempt-Date", format_datetime(told.tried_at).encode()))
+        fields.append(fold("Last-Attempt-Date", format_datetime(told.tried_at)))
     if told.retry_until and not told.failed:
-        fields.append(fold(b"Will-Retry-Until", format_datetime(told.retry_until).encode()))
+        fields.append(fold("Will-Retry-Until", format_datetime(told.retry_until)))
     return fields
 
 
@@ -270,15 +270,15 @@ def _diagnostic(kind: str, words: str) -> bytes:
     """The upstream's own words, cut into words that can be folded."""
     plain = _line(words).encode("ascii", "backslashreplace").decode()[:2000]
     foldable = re.sub(r"(\S{500})(?=\S)", r"\1 ", plain)
-    return fold(b"Diagnostic-Code", f"{kind}; {foldable}".encode())
+    return fold("Diagnostic-Code", f"{kind}; {foldable}")
 
 
-def _typed(address: Address) -> bytes:
+def _typed(address: Address) -> str:
     """An address with its type; one with 8-bit letters in the 7-bit spelling of RFC 6533 s3."""
     written = _CONTROL.sub("?", str(address))
     if written.isascii():
-        return b"rfc822; " + written.encode()
-    return b"utf-8; " + "".join(_xtext(char) for char in written).encode()
+        return "rfc822; " + written
+    return "utf-8; " + "".join(_xtext(char) for char in written)
 
 
 def _xtext(char: str) -> str:

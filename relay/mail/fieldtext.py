@@ -23,6 +23,9 @@ _STRUCTURED = frozenset(
         *("arc-authentication-results", "authentication-results", "resent-date", "resent-message-id", "auto-submitted"),
     }
 )
+_ADDRESSED = frozenset(
+    {"from", "to", "cc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender"}
+)
 _SIGNATURES = frozenset({"dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature"})
 
 
@@ -61,7 +64,7 @@ def repair_raw_text(fields: Fields, case: Case) -> Change:
 
 def _is_utf8_address(field: Field) -> bool:
     """An address that only SMTPUTF8 can carry (RFC 6531): the address fields have been mended before."""
-    return field.name in ("from", "to", "cc", "sender", "reply-to") and not _CONTROL.search(field.raw)
+    return field.name in _ADDRESSED and not _CONTROL.search(field.raw)
 
 
 def _in_ascii(field: Field, case: Case) -> Field:
@@ -108,7 +111,7 @@ def folded(field: Field) -> Field:
     """The field with no line over 998 octets; itself if it has none."""
     if len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw):
         return field
-    text = re.sub(rb"[\r\n]+", b"", field.value).decode("ascii", "replace")
+    text = re.sub(rb"[\r\n]+", b"", field.value).decode("utf-8", "replace")
     label = field.label
     lines = fold(label, _loosened(field.name, text))
     if not _LONG.search(lines):
@@ -126,7 +129,7 @@ def _loosened(name: str, text: str) -> str:
     """The text with blanks where its grammar lets some stand, so that it can be folded there."""
     if name == "references":
         return text.replace("><", "> <")
-    if name in ("from", "to", "cc", "reply-to", "sender", "resent-to", "resent-cc", "disposition-notification-to"):
+    if name in _ADDRESSED or name == "disposition-notification-to":
         return re.sub(r",(?=[^ \t\"])", ", ", text)
     if name.startswith("content-"):
         return re.sub(r";(?=[^ \t])", "; ", text)

@@ -4,9 +4,10 @@ import codecs
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections.abc import Sequence
 from quopri import decodestring
 
-from relay.mail.charset import ESCAPED, fits
+from relay.mail.charset import ESCAPED, fits, vote
 from relay.mail.survey import Part
 
 _NOTHING = frozenset(
@@ -20,19 +21,27 @@ _ALONE = re.compile(rb"[\x00-\x3f]")
 _C1 = re.compile(rb"[\x80-\x9f]")
 
 
-def label_for(part: Part, voted: str) -> str:
-    """The charset that a text part should be said to be in; "" if its label may stay."""
+def label_for(part: Part, voted: str, raw: Sequence[bytes] = (), fallback: Sequence[str] = ()) -> str:
+    """The charset that a text part should be said to be in; "" if its label may stay.
+
+    `voted` is what raw header text and all undeclared text are in together.  A false label goes only where this text
+    alone, or with the `raw` header text, is surely in one of `fallback`: other parts may be mended, and then vote no more.
+    """
     octets = sample_of(part)
     said = part.kind.charset
     if octets.isascii():
         if ESCAPED.search(octets) and (said in _NOTHING or not is_name(said)) and fits(octets, "iso2022_jp_ext"):
             return "ISO-2022-JP"
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
-    if said not in _NOTHING and _is_known(said) and not _is_false(octets, said):
-        return ""
     guess = "utf-8" if fits(octets, "utf-8") else voted
-    if _is_known(said) and said not in _NOTHING and guess not in _JAPANESE | {"utf-8"}:
-        return ""
+    if said not in _NOTHING and _is_known(said):
+        if not _is_false(octets, said):
+            return ""
+        if guess != "utf-8":
+            guesses = (vote([octets, *more], fallback) for more in ((), raw))
+            guess = next((name for name in guesses if name in _JAPANESE and fits(octets, name)), "")
+        if not guess:
+            return ""
     if guess == "cp932" and fits(octets, "cp932") and not fits(octets, "shift_jis"):
         return "MS_Kanji"  # the one registered name for CP932 that old and new readers know
     label = _LABELS.get(guess, guess) if fits(octets, guess) else "iso-8859-1"
@@ -98,7 +107,15 @@ def _is_false(octets: bytes, said: str) -> bool:
         return name != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932")
     if name == "shift_jis":
         name = "cp932"
-    return name in ("utf-8", "iso2022_jp", "euc_jp", "cp932") and not fits(octets, name)
+    return name in ("utf-8", "iso2022_jp", "euc_jp", "cp932") and not fits(octets, name) and _is_mostly_wrong(octets, name)
+
+
+def _is_mostly_wrong(octets: bytes, name: str) -> bool:
+    """Whether it is no text of this charset at all, rather than one with an octet or two damaged on the way."""
+    text = octets.decode(name, "replace")
+    wrong = text.count("\ufffd")
+    foreign = sum(not char.isascii() for char in text) - wrong
+    return 2 * wrong > foreign
 
 
 def is_doubtful(part: Part) -> bool:

@@ -1,11 +1,14 @@
-"""Address lists in header fields: tolerant in, exact out.  RFC 5322 s3.4, s4.4.  Pure."""
+"""Mailboxes in header fields: read tolerantly, written exactly.  RFC 5322 s3.4, s4.4, RFC 2047 s5.
+
+In time linear in the field's length, whatever a device wrote there.  Pure.
+"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.mail.address import Address, BadAddress, parse_address
-from relay.mail.words import decode_words, encode_word
+from relay.mail.words import decode_words, encode_word, hides_controls
 
 # Atomic groups and possessive repeats throughout: what a device sends must not make a pattern backtrack for ever.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
@@ -18,6 +21,7 @@ _COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?+"
 _PHRASE = rf"(?>{_WORD}(?:[ \t]++{_WORD})*+)"
 _MAILBOX = rf"(?>(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+)"
 
+_REGULAR_PHRASE = re.compile(rf"{_PHRASE}\Z")
 _REGULAR_MAILBOX = re.compile(rf"[ \t]*+{_MAILBOX}(?:,|\Z)")
 _REGULAR = re.compile(
     rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*+)?+;[ \t]*+)(?:,|\Z)"
@@ -25,25 +29,51 @@ _REGULAR = re.compile(
 _LOCAL_LIMIT = 256
 _UNFOLDABLE = 900
 _NAME_LIMIT = 300  # nobody reads a longer name, and a quoted string cannot be folded
+_WORD_LIMIT = 75  # of an encoded-word (RFC 2047 s2); a name with a longer word is written anew
+_DEPTH = 100  # comments in comments in comments mean nothing any more
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
+_PLAIN_TEXT = re.compile(r'[^\x00-\x1f\x7f"=\\\u0080-\U0010ffff]*+\Z')
 
 _TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
+_USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?+([,;]|\Z)')
 _DOTS = re.compile(r"\.{2,}")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
 _ADDRESS_WORD = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s"<>()\[\]:;,@\\]+)@([^\s"<>();,@\\]+)')
+_USUAL_ADDRESS = re.compile(
+    rf"({_ATOM}{{1,64}}+(?:\.{_ATOM}{{1,64}}+)*+)@([A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?(?:\.[A-Za-z0-9]{{1,63}}){{1,10}})\Z"
+)
+_QUOTED_STRING = re.compile(_QUOTED)
+_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+_NO_COLON = re.compile(rb'"(?:[^"\\]|\\.)*+"|<[^<>]*+>|\([^()]*+\)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A display name ("" if none) and the address; None where there is only a name."""
+    """A display name ("" if none) and the address; None where there is only a name.
+
+    `phrase` is the display name as it was written, where it may go on so; else "".
+    """
 
     name: str
     address: Address | None
+    phrase: str = ""
 
 
-def is_regular(value: bytes) -> bool:
-    """Whether the list stands there as RFC 5322 s3.4 lets us send it: then it is best left alone."""
+def is_regular(value: bytes, *, utf8: bool = False) -> bool:
+    """Whether the list stands there as RFC 5322 s3.4 lets us send it: then it is best left alone.
+
+    `utf8`: without groups, but addresses and names may be in UTF-8 (RFC 6532).
+    """
+    if utf8 and not value.isascii():
+        return _is_utf8(value) and count_regular(_NOT_ASCII.sub(b"x", value), groups=False) > 0
     return count_regular(value) > 0
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        return octets.decode("utf-8").isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def count_regular(value: bytes, *, groups: bool = True) -> int:
@@ -57,7 +87,12 @@ def count_regular(value: bytes, *, groups: bool = True) -> int:
         if not match:
             return 0
         place, count = match.end(), count + 1
-    return 0 if text.rstrip().endswith(",") else count
+    return 0 if text.rstrip().endswith(",") or hides_controls(text) else count
+
+
+def has_group(value: bytes) -> bool:
+    """Whether a list holds a group (`name: a, b;`): a colon outside quotation marks, comments and brackets."""
+    return b":" in value and b":" in _NO_COLON.sub(b"", value)
 
 
 def with_commas(text: str) -> str | None:
@@ -75,10 +110,14 @@ def read_mailboxes(text: str) -> list[Mailbox]:
     Understood: semicolons and newlines for commas, brackets never closed, names with unquoted specials
     (`NAS: Backup, Server [01] <a@b>`), comments as names, an address as its own name.
     """
-    found: list[Mailbox] = []
+    return list(each_mailbox(text))
+
+
+def each_mailbox(text: str) -> Iterator[Mailbox]:
+    """As `read_mailboxes`, for who may not need them all."""
     waiting = ""
     text = _RUN.sub(r"\1", text)
-    if text.count("(") > 100:
+    if text.count("(") > _DEPTH:
         text = text.replace("(", " ").replace(")", " ")
     for words, comment, angle, separator in _entries(text):
         if angle is None and "@" not in words:
@@ -86,26 +125,38 @@ def read_mailboxes(text: str) -> list[Mailbox]:
             if not words.strip() and comment:
                 waiting += comment
             if not separator or separator == ";":
-                found += _named_only(waiting, comment)
+                yield from _named_only(waiting, comment)
                 waiting = ""
             continue
         if angle is None:
-            found += _named_only(waiting, "")
-            found += _bare(words, comment)
+            yield from _named_only(waiting, "")
+            yield from _bare(words, comment)
         else:
-            found.append(Mailbox(_name(waiting + words) or _name(comment), _address(angle)))
+            yield _with_name((waiting + words).strip() or comment, _address(angle))
         waiting = ""
-    found += _named_only(waiting, "")
-    return found
+    yield from _named_only(waiting, "")
 
 
-def _entries(text: str) -> Iterable[tuple[str, str, str | None, str]]:
+def _entries(text: str) -> Iterator[tuple[str, str, str | None, str]]:
     """What stands between separators: words, comment, what is in angle brackets (None without), the separator."""
+    place = 0
+    while place < len(text):
+        if usual := _USUAL.match(text, place):
+            words, angle, separator = usual.groups()
+            yield words.replace(">", " "), "", angle if angle is None else angle.strip(), separator
+            place = usual.end()
+            continue
+        words, comment, angle, separator, place = _entry(text, place)
+        yield words, comment, angle, separator
+
+
+def _entry(text: str, place: int) -> tuple[str, str, str | None, str, int]:
+    """One entry token by token, and the place behind it."""
     words: list[str] = []
     comment: list[str] = []
     angle: str | None = None
     depth = 0
-    for match in _TOKEN.finditer(text):
+    for match in _TOKEN.finditer(text, place):
         piece = match[0]
         if depth or piece == "(":
             depth += piece.count("(") - piece.count(")")
@@ -117,23 +168,36 @@ def _entries(text: str) -> Iterable[tuple[str, str, str | None, str]]:
             words.append(" " + after)
             depth = 0
         elif piece in (",", ";"):
-            yield "".join(words), "".join(comment), angle, piece
-            words, comment, angle = [], [], None
+            return "".join(words), "".join(comment), angle, piece, match.end()
         elif piece[0] == "<" and (angle is None or "@" in piece):
             angle = piece.strip("<> \t")
         else:
             words.append(piece.replace(">", " ").replace("<", " "))
-    if words or angle is not None or comment:
-        yield "".join(words), "".join(comment), angle, ""
+    return "".join(words), "".join(comment), angle, "", len(text)
 
 
-def _named_only(text: str, comment: str) -> list[Mailbox]:
+def _with_name(written: str, address: Address | None) -> Mailbox:
+    text = written.strip()
+    return Mailbox(_name(text), address, text if address and _is_phrase(text) else "")
+
+
+def _is_phrase(text: str) -> bool:
+    """Whether it may stand before an address as it is, and every reader understands it so."""
+    if not text.isascii() or not _REGULAR_PHRASE.match(text) or hides_controls(text):
+        return False
+    if "." in text and "." in _QUOTED_STRING.sub("", text):
+        return False  # allowed only in old mail (RFC 5322 s4.1)
+    return len(text) <= _NAME_LIMIT and (len(text) <= _WORD_LIMIT or max(map(len, text.split())) <= _WORD_LIMIT)
+
+
+def _named_only(text: str, comment: str) -> Iterator[Mailbox]:
     name = _name(text.rstrip(",; \t"))
     if not name:
-        return []
+        return
     if comment and re.fullmatch(r"[^\s@]+", name):
-        return [Mailbox(_name(comment), _address(name))]
-    return [Mailbox(name, None)]
+        yield _with_name(comment, _address(name))
+    else:
+        yield Mailbox(name, None)
 
 
 def _bare(words: str, comment: str) -> list[Mailbox]:
@@ -145,13 +209,15 @@ def _bare(words: str, comment: str) -> list[Mailbox]:
         return [Mailbox(_name(words), None)]
     if len(good) == 1:
         match, address = good[0]
-        around = f"{words[: match.start()]} {words[match.end() :]}".strip()
-        name = "" if re.fullmatch(r"[\w. -]*:", around) else _name(around)
-        return [Mailbox(name or _name(comment), address)]
+        around = f"{words[: match.start()].rstrip(' <')} {words[match.end() :].lstrip(' >')}".strip()
+        name = "" if re.fullmatch(r"[\w. -]*:", around) else around
+        return [_with_name(name or comment, address)]
     return [Mailbox("", address) for _, address in good]
 
 
 def _address(text: str) -> Address | None:
+    if (usual := _USUAL_ADDRESS.match(text)) and len(text) < _LOCAL_LIMIT and text[0] != "=":
+        return Address(usual[1], usual[2])
     bare = text.strip().removeprefix("mailto:").strip()
     if bare.startswith("@") and ":" in bare:
         bare = bare.partition(":")[2]
@@ -163,13 +229,15 @@ def _address(text: str) -> Address | None:
         return None
     if bare.startswith('"'):
         return address
-    local = _DOTS.sub(".", address.local.strip("."))
+    local = _DOTS.sub(".", address.local.strip("."))  # firmware puts dots at its ends (HPE iLO)
     return Address(local, address.domain) if local else None
 
 
 def _name(text: str) -> str:
     """A display name as people read it: unquoted, decoded, one line."""
     bare = text.strip()
+    if _PLAIN_TEXT.match(bare):
+        return " ".join(bare.split())[:_NAME_LIMIT]
     if len(bare) > 1 and bare[0] == bare[-1] == '"':
         bare = re.sub(r"\\(.)", r"\1", bare[1:-1])
     bare = bare.replace('"', "") if bare.count('"') % 2 or bare.startswith('"') else bare
@@ -190,11 +258,11 @@ def write_mailbox(mailbox: Mailbox) -> str:
     return f"{write_name(mailbox.name)} <{address}>"
 
 
-def write_name(name: str) -> str:
-    """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5)."""
+def write_name(name: str, *, bare: bool = True) -> str:
+    """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5); unless `bare`, plain words are quoted too."""
     if not name.isascii() or "=?" in name:
         return encode_word(name)
-    if _PLAIN_NAME.match(name):
+    if bare and _PLAIN_NAME.match(name):
         return name
     return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
 
@@ -211,12 +279,14 @@ def _in_ascii(address: Address) -> Address | None:
 
 
 def fold_list(name: str, mailboxes: Iterable[str], width: int = 76) -> bytes:
-    """An address field, folded after commas."""
-    lines = [f"{name}:"]
+    """An address field, folded after commas, and between encoded-words."""
+    start = f"{name}:"
+    lines = [start]
     for place, text in enumerate(mailboxes):
         if place:
             lines[-1] += ","
-        if len(lines[-1]) + 1 + len(text) > width and lines[-1] != f"{name}:":
-            lines.append("")
-        lines[-1] += f" {text}"
+        for piece in text.split(" ") if len(text) >= width and text.startswith("=?") else (text,):
+            if len(lines[-1]) + 1 + len(piece) > width and lines[-1] != start:
+                lines.append("")
+            lines[-1] += f" {piece}"
     return "\r\n".join(lines).encode("utf-8") + b"\r\n"

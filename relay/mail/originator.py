@@ -117,8 +117,8 @@ def repair_from(fields: Fields, case: Case) -> Change:
         public or [box for box in usable if box.address and box.address.qualified] or [Mailbox(name, _author(case, usable))]
     )[0]
     new = Field(fold_list("From", [write_mailbox(chosen)]))
-    if len(froms) == 1 and counts[0] == 1:
-        return fields, ()
+    if froms == [new]:
+        return fields, ()  # in UTF-8, but right
     mended = _replaced(fields, "from", new)
     others = [box for box in public if box != chosen]
     if others and not any(field.name == "reply-to" for field in fields):

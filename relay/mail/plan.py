@@ -37,15 +37,20 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms the body goes on: may it have 8-bit octets, what raw text is in, is a signature over all of it."""
+    """On what terms the body goes on: may it have 8-bit octets, what raw text is in, is a signature over all of it.
+
+    `raw` is the raw text of the header and `fallback` the charsets that it, and text with a false label, may be in.
+    """
 
     eight_bit_allowed: bool = True
     charset: str = "utf-8"
+    raw: tuple[bytes, ...] = ()
+    fallback: tuple[str, ...] = ()
     signed: bool = False
     only_transport: bool = False
 
 
-_CODED = ("base64", "quoted-printable")
+CODED = ("base64", "quoted-printable")
 
 
 def plan(seen: Survey, terms: Terms) -> tuple[Mapping[int, PartPlan], tuple[str, ...]]:
@@ -105,7 +110,7 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
         notes[f"made Content-Type {kind.decode()}: {_shown(value)} is none"] = None
         kept = kind == b"text/plain" and is_name(part.kind.charset)
         value = kind + (b"; charset=" + part.kind.charset.encode("latin-1") if kept else b"")
-    label = label_for(part, terms.charset) if part.kind.text else ""
+    label = label_for(part, terms.charset, terms.raw, terms.fallback) if part.kind.text else ""
     if label and value.startswith(b"application/"):
         label = ""
     if label:
@@ -130,7 +135,7 @@ def _with_encoding(
         wanted = "base64"
     elif recode in (Recode.QUOTED, Recode.MEND_QUOTED):
         wanted = "quoted-printable"
-    elif part.encoding in _CODED:
+    elif part.encoding in CODED:
         wanted = part.encoding
     elif part.encoding.startswith("x-"):
         return fields

@@ -57,10 +57,12 @@ def _list(field: Field, case: Case) -> tuple[Field | None, str]:
     boxes = read_mailboxes(text)
     written = [spelled for box in boxes if (spelled := _spelled(box, case))]
     if field.name in _SINGLE:
-        written = [write_mailbox(box) for box in boxes if box.address and box.address.qualified][:1]
+        usable = (box for box in boxes if box.address and box.address.qualified and _writable(box.address, case))
+        written = [write_mailbox(box) for box in usable][:1]
     if not written:
         return None, f"removed {field.label}: no address can be read in it ({text[:60]!r})"
-    return Field(fold_list(field.label, written)), f"wrote {field.label} in the standard form"
+    new = Field(fold_list(field.label, written))
+    return (field, "") if new == field else (new, f"wrote {field.label} in the standard form")
 
 
 def _spelled(box: Mailbox, case: Case) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from relay.mail.body import charset_of, examine, mend
+from relay.mail.body import examine, mend, terms_for
 from relay.mail.circumstances import Case, Change, Circumstances, Fields
 from relay.mail.fieldtext import repair_blank_folds, repair_controls, repair_false_label, repair_long_lines, repair_raw_text
 from relay.mail.head import read_head
@@ -61,9 +61,9 @@ def repair(content: Iterable[bytes], about: Circumstances, policy: RepairPolicy)
     case = Case(about, policy, sealed=_sealed(head.fields), headless=head.missing)
     fields, notes = _apply(FIRST, head.fields, case, head.notes)
     examined = examine(fields, Rest(content, head.length))
-    charset = charset_of(examined, fields, policy.fallback_charset)
-    mended = mend(examined, fields, charset, signed=bool(case.sealed))
-    fields, notes = _apply(THEN, mended.fields, replace(case, charset=charset), (*notes, *mended.notes))
+    terms = terms_for(examined, fields, policy.fallback_charset, signed=bool(case.sealed))
+    mended = mend(examined, fields, terms)
+    fields, notes = _apply(THEN, mended.fields, replace(case, charset=terms.charset), (*notes, *mended.notes))
     trace = received(about.queue_id, about.accepted_at, case.host, about.origin, hide_client=policy.hide_client)
     message = Message((trace, *fields), b"\r\n", mended.body)
     size = len(message.head) + mended.size if mended.size >= 0 else message.size

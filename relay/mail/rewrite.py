@@ -8,13 +8,18 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import islice
 
 from relay.mail.address import Address, is_public
-from relay.mail.mailbox import Mailbox, display, encoded, fold, has_group, quoted, read_mailboxes, read_originators, split_list
+from relay.mail.charset import decode
+from relay.mail.mailboxes import Mailbox, each_mailbox, fold_list, has_group, is_regular, write_name
 from relay.mail.message import Field, Message
+from relay.mail.words import encode_word, fold
 
-_PUBLIC = re.compile(rb"[^\"()<>,;:@\\]*<?[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]++@[A-Za-z0-9.-]+\.([A-Za-z]{2,20})>?[ \t]*\Z")
+_MANY = 100  # mailboxes of an originator field that are looked at; a device that writes more means none of them
 _LONGEST_ORIGINAL = 8000  # octets of an old From that are kept
+_LONGEST_NAME = 200
+_DOMAIN = re.compile(rb"@([^\s@<>(),;:\"\\]+)")
 
 
 class Rewrite(Enum):
@@ -117,13 +122,14 @@ def _header(fields: Iterable[Field], case: _Case, *, answerable: bool) -> tuple[
     before = list(fields)
     notes: list[str] = []
     olds = [field for field in before if field.name == "from"]
-    boxes = [box for field in olds for box in read_originators(field.value)]
-    senders = [box for field in before if field.name == "sender" for box in read_mailboxes(field.value)]
-    new = _new_from(boxes, case, single=len(olds) == 1, has_sender=any(_sendable(box, case) for box in senders))
+    boxes = [box for field in olds for box in _read(field)]
+    senders = [box for field in before if field.name == "sender" for box in _read(field)]
+    exact = len(olds) == 1 and is_regular(olds[0].value, utf8=case.utf8)
+    new = _new_from(boxes, case, exact=exact, has_sender=any(_sendable(box, case) for box in senders))
     added: list[Field] = []
     if new is not None:
         value, _, note = new
-        added.append(Field(fold(b"From", value)))
+        added.append(Field(fold("From", value)))
         added += _original(before, olds)
         notes.append(note)
     after: list[Field] = []
@@ -142,25 +148,42 @@ def _header(fields: Iterable[Field], case: _Case, *, answerable: bool) -> tuple[
     return after, notes
 
 
-def _new_from(boxes: list[Mailbox], case: _Case, *, single: bool, has_sender: bool) -> tuple[bytes, Address, str] | None:
-    """The From field's new value, its address and a note; None if it may stay as it is."""
+def _read(field: Field) -> list[Mailbox]:
+    """Its first mailboxes; an address that is not spelled there as it should be is none that may stay."""
+    text = decode(field.value, "cp1252")
+    plain = text.replace('"', "")
+    boxes = islice(each_mailbox(text), _MANY)
+    return [box if box.address is None or _stands(box.address, text, plain) else _nobody(box, text) for box in boxes]
+
+
+def _stands(address: Address, text: str, plain: str) -> bool:
+    return str(address) in text or str(address) in plain
+
+
+def _nobody(box: Mailbox, text: str) -> Mailbox:
+    return Mailbox(box.name or " ".join(text.split())[:_LONGEST_NAME], None, box.phrase)
+
+
+def _new_from(boxes: list[Mailbox], case: _Case, *, exact: bool, has_sender: bool) -> tuple[str, Address, str] | None:
+    """The From field's new value, its address and a note; None if it may stay as it is.
+
+    `exact`: there is one From field, and nothing in it had to be tolerated.
+    """
     fit = [box for box in boxes if box.address and _fits(box.address, case)]
     if case.force:
         fit = [box for box in fit if box.address and box.address.key == case.sender.key]
     stays = bool(fit) and (len(fit) == len(boxes) or not (case.force or case.judge_from))
-    if stays and single and len(boxes) == 1 and boxes[0].exact:
-        return None
-    if stays and single and len(boxes) > 1 and has_sender and not case.force and all(box.exact for box in boxes):
-        return None  # several authors and who sent it: RFC 5322 s3.6.2
+    if stays and exact and (len(boxes) == 1 or (has_sender and not case.force)):
+        return None  # one author, or several and who sent it: RFC 5322 s3.6.2
     if stays and fit[0].address:
         address = fit[0].address
         note = f"From says only {address}: upstreams take one well-formed address there"
-        return _spelled(fit[0].phrase, address), address, note
-    old = boxes[0] if boxes else Mailbox(b"", None, b"")
+        return _spelled(fit[0], address), address, note
+    old = boxes[0] if boxes else Mailbox("", None)
     was = _words(old)
-    phrase = display(old.phrase) if old.phrase else quoted(was) if was else b""
+    value = _spelled(old if old.name else Mailbox(was, None), case.sender)
     note = f"From {was} became {case.sender}: the account may send only as itself" if was else f"added From {case.sender}"
-    return _spelled(phrase, case.sender), case.sender, note
+    return value, case.sender, note
 
 
 def _fits(address: Address, case: _Case) -> bool:
@@ -184,27 +207,26 @@ def _plain(address: Address, *, utf8: bool) -> bool:
 
 def _words(box: Mailbox) -> str:
     """A mailbox for a person: its address, else whatever stood there."""
-    if box.address is not None:
-        return str(box.address)
-    return " ".join(box.raw.decode("utf-8", "replace").split())[:200]
+    return str(box.address) if box.address is not None else box.name
 
 
-def _spelled(phrase: bytes, address: Address) -> bytes:
-    written = str(address).encode("utf-8", "surrogateescape")
-    return display(phrase) + b" <" + written + b">" if phrase else written
+def _spelled(box: Mailbox, address: Address) -> str:
+    """The address under the mailbox's display name, which stays as it was written if it may stand so."""
+    name = box.phrase or (write_name(box.name, bare=False) if box.name else "")
+    return f"{name} <{address}>" if name else str(address)
 
 
 def _original(fields: list[Field], olds: list[Field]) -> list[Field]:
     """The From field as it was, under a name that no upstream judges."""
     if not olds or any(field.name == "x-original-from" for field in fields):
         return []
-    value = b", ".join(b" ".join(field.value.split()) for field in olds)[:_LONGEST_ORIGINAL]
-    if not value:
+    octets = b", ".join(b" ".join(field.value.split()) for field in olds)[:_LONGEST_ORIGINAL]
+    if not octets:
         return []
-    printable = all(32 <= octet < 127 for octet in value)
-    if not printable or any(len(word) > 900 for word in value.split(b" ")):
-        value = encoded(value.decode("utf-8", "replace"))
-    return [Field(fold(b"X-Original-From", value))]
+    value = decode(octets, "cp1252")
+    if not (octets.isascii() and value.isprintable()) or any(len(word) > 900 for word in value.split(" ")):
+        value = encode_word(value)
+    return [Field(fold("X-Original-From", value))]
 
 
 def _add_reply_to(fields: list[Field], boxes: list[Mailbox], author: Address, notes: list[str], case: _Case) -> None:
@@ -217,7 +239,7 @@ def _add_reply_to(fields: list[Field], boxes: list[Mailbox], author: Address, no
         return
     value = ", ".join(map(str, reachable.values()))
     place = max(place for place, field in enumerate(fields) if field.name in ("from", "x-original-from")) + 1
-    fields.insert(place, Field(fold(b"Reply-To", value.encode())))
+    fields.insert(place, Field(fold("Reply-To", value)))
     notes.append(f"answers go to {value} (Reply-To)")
 
 
@@ -233,7 +255,7 @@ def _mended(field: Field, case: _Case, notes: list[str], *, from_changed: bool) 
 
 
 def _mended_sender(field: Field, case: _Case, notes: list[str], *, from_changed: bool) -> Field | None:
-    boxes = read_mailboxes(field.value)
+    boxes = _read(field)
     address = boxes[0].address if len(boxes) == 1 else None
     if address and (
         _fits(address, case) if not (from_changed or case.force) else case.identity.may_say(address, utf8=case.utf8)
@@ -246,7 +268,7 @@ def _mended_sender(field: Field, case: _Case, notes: list[str], *, from_changed:
 def _mended_reply_to(field: Field, notes: list[str]) -> Field | None:
     if has_group(field.value):
         return field
-    boxes = read_mailboxes(field.value)
+    boxes = _read(field)
     kept = [box for box in boxes if box.address and box.address.public]
     if kept and len(kept) == len(boxes):
         return field
@@ -254,27 +276,28 @@ def _mended_reply_to(field: Field, notes: list[str]) -> Field | None:
     notes.append(f"Reply-To no longer says {lost}: no answer from outside could reach that")
     if not kept:
         return None
-    return Field(fold(b"Reply-To", b", ".join(_spelled(box.phrase, box.address) for box in kept if box.address)))
+    return Field(fold_list("Reply-To", [_spelled(box, box.address) for box in kept if box.address]))
 
 
 def _mended_recipients(field: Field, notes: list[str]) -> Field:
     """A name without a public domain becomes an empty group: still to be read, but no address (RFC 5322 s3.4)."""
-    if has_group(field.value):
+    value = field.value
+    if not value or has_group(value) or _is_public_list(value):
         return field
-    parts = split_list(field.value)
-    lan = {place: box for place, part in enumerate(parts) if (box := _lan_only(part)) is not None}
+    boxes = list(each_mailbox(decode(value, "cp1252")))
+    lan = [box for box in boxes if not (box.address and box.address.public)]
     if not lan:
         return field
-    spelled = [quoted(_words(lan[place])) + b":;" if place in lan else part.strip() for place, part in enumerate(parts)]
-    name = field.raw.split(b":", 1)[0].strip()
-    shown = ", ".join(_words(box) for box in list(lan.values())[:5]) + (" ..." if len(lan) > 5 else "")
-    notes.append(f"{name.decode()} {shown}: no address outside the LAN, so it stands there as a name only")
-    return Field(fold(name, b", ".join(part for part in spelled if part)))
+    spelled = [
+        _spelled(box, box.address) if box.address and box.address.public else write_name(_words(box), bare=False) + ":;"
+        for box in boxes
+    ]
+    shown = ", ".join(_words(box) for box in lan[:5]) + (" ..." if len(lan) > 5 else "")
+    notes.append(f"{field.label} {shown}: no address outside the LAN, so it stands there as a name only")
+    return Field(fold_list(field.label, spelled))
 
 
-def _lan_only(part: bytes) -> Mailbox | None:
-    fine = _PUBLIC.match(part) if len(part) < 300 else None
-    if fine and is_public("a." + fine[1].decode()):
-        return None  # almost every recipient; a device may name thousands
-    boxes = read_mailboxes(part)
-    return boxes[0] if boxes and boxes[0].address and not boxes[0].address.public else None
+def _is_public_list(value: bytes) -> bool:
+    """Whether a list is right and all of it public, as almost every one is; a device may name thousands."""
+    domains = {domain.decode("ascii", "replace") for domain in _DOMAIN.findall(value)}
+    return all(map(is_public, domains)) and is_regular(value, utf8=True)

@@ -3,6 +3,7 @@
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
+from itertools import groupby
 from quopri import decodestring
 
 LINE_LIMIT = 998
@@ -11,15 +12,20 @@ LINE_LIMIT = 998
 _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
-_BETWEEN = re.compile(r"(\?=)[ \t\r\n]+(=\?)")
 _BLANKS = re.compile(r"([ \t]+)")
+_PIECE = re.compile(r"[ \t]*[^ \t]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
+_HIDDEN = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
+_JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 
 
 def encode_word(text: str) -> str:
     """The text as encoded-words in UTF-8, each of whole characters and at most 75 long, one blank between them."""
     whole = text.encode("utf-8", "replace")
-    words: list[bytes] = [whole if len(whole) <= _WORD_OCTETS else b""]
-    for char in text if not words[0] else "":
+    if len(whole) <= _WORD_OCTETS:
+        return f"=?utf-8?B?{b2a_base64(whole, newline=False).decode('ascii')}?="
+    words = [b""]
+    for char in text:
         octets = char.encode("utf-8", "replace")
         if len(words[-1]) + len(octets) > _WORD_OCTETS:
             words.append(b"")
@@ -59,18 +65,62 @@ def _flush(out: list[str], run: list[str]) -> None:
 
 
 def decode_words(text: str) -> str:
-    """The text with its encoded-words decoded as far as that is possible; what is not stays as it stands."""
+    """The text with its encoded-words decoded as far as that is possible; what is not stays as it stands.
+
+    Blanks between two of them go (RFC 2047 s6.2); a character that was cut between two of them becomes whole.
+    """
     if "=?" not in text:
         return text
-    return _ENCODED.sub(_decoded, _BETWEEN.sub(r"\1\2", text))
+    out: list[str] = []
+    run: list[re.Match[str]] = []
+    end = 0
+    for match in _ENCODED.finditer(text):
+        between = text[end : match.start()]
+        if run and between.strip(" \t\r\n"):
+            out.append(_decoded(run))
+            run = []
+        if not run:
+            out.append(between)
+        run.append(match)
+        end = match.end()
+    return "".join(out) + _decoded(run) + text[end:]
 
 
-def _decoded(match: re.Match[str]) -> str:
-    octets = word_octets(match[2], match[3])
+def _decoded(run: list[re.Match[str]]) -> str:
+    """What encoded-words in a row say."""
+    texts = [_text_of(word[1], word_octets(word[2], word[3])) for word in run]
+    if all(text is not None for text in texts):
+        return "".join(text or "" for text in texts)
+    said = ""
+    for charset, group in groupby(run, lambda word: word[1].lower()):
+        words = list(group)
+        together = _text_of(charset, b"".join(word_octets(word[2], word[3]) or b"" for word in words))
+        if len(words) > 1 and together is not None:
+            said += together
+            continue
+        for word in words:
+            text = _text_of(word[1], word_octets(word[2], word[3]))
+            said += f" {word[0]} " if text is None else text
+    return said.strip(" ")
+
+
+def _text_of(charset: str, octets: bytes | None) -> str | None:
     try:
-        return octets.decode(match[1]) if octets is not None else match[0]
+        return None if octets is None else octets.decode(charset)
     except (LookupError, ValueError):
-        return match[0]
+        return None
+
+
+def hides_controls(text: str) -> bool:
+    """Whether an encoded-word stands for a line end or the like, which some readers take for one (ESC may be a shift)."""
+    if "=?" not in text:
+        return False
+    return any(_HIDDEN.search(word_octets(word[2], word[3]) or b"") for word in _ENCODED.finditer(text))
+
+
+def readable(text: str) -> str:
+    """A header's text for people: encoded-words decoded, in one line, without control characters."""
+    return " ".join(_JUNK.sub(" ", decode_words(text)).split())
 
 
 def word_octets(encoding: str, coded: str) -> bytes | None:
@@ -84,16 +134,21 @@ def word_octets(encoding: str, coded: str) -> bytes | None:
 
 
 def fold(name: str, value: str, width: int = _WIDTH) -> bytes:
-    """The field `name: value` folded at blanks so that lines keep to `width` where the words allow it."""
+    """The field `name: value` folded at blanks so that lines keep to `width` where the words allow it.
+
+    Control characters become blanks: no value can begin another field.
+    """
+    if not value.isprintable():
+        value = _CONTROL.sub(" ", value)
     if len(name) + len(value) < width - 1 and value[:1] not in (" ", "\t", "") and value[-1:] not in (" ", "\t"):
-        return f"{name}: {value}\r\n".encode("ascii", "replace")
+        return f"{name}: {value}\r\n".encode("utf-8", "replace")
     lines: list[str] = []
     line = f"{name}:"
-    for piece in re.findall(r"[ \t]*[^ \t]+", " " + value.strip()):
+    for piece in _PIECE.findall(" " + value.strip()):
         if len(line) + len(piece) > width and line.strip() and line != f"{name}:":
             lines.append(line)
             line = piece
         else:
             line += piece
     lines.append(line)
-    return "\r\n".join(lines).encode("ascii", "replace") + b"\r\n"
+    return "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n"

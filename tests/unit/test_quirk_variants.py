@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
+from relay.mail.words import decode_words
 from tests.corpus.checks import default_checks
-from tests.support.letters import repaired, without_trace
+from tests.support.letters import about, octets, repaired, without_trace
 from tests.unit.test_quirks import ALL, DATE, FILE, FROM, MESSAGE_ID, MIXED, TEXT_PART, TO, crlf, mime, parts, relayed
 
 D, M, F, T = DATE, MESSAGE_ID, FROM, TO
@@ -133,6 +134,9 @@ VARIANTS = {
     "no final newline": crlf(ALL + "\nx"),
     "cr only": (ALL + "\nx\n").encode().replace(b"\n", b"\r"),
     "mixed ends": (DATE + MESSAGE_ID).encode() + crlf(FROM + TO) + b"Subject: x\r\r\n\nbody\rline\r\nend\n",
+    "M12 an 8-bit address where one only may stand": b"Resent-From:\x80@0\r\nSender: \xe9@nas.example.test\r\n\r\nx\r\n",
+    "M24 a right label, one octet damaged, raw text in the header": b"\xebX: 1\r\n"
+    + crlf(mime("text/plain; charset=utf-8", "=DAx =E8=AD=A6=E5=A0=B1 ok\n", "Content-Transfer-Encoding: quoted-printable\n")),
     "M27 a charset that is no name in no Content-Type": b"Content-Type:;charset=\x1b$@",
     "M24 a charset that is no name, a body that shows its own": b"Content-Type:;charset=<\r\n\r\n\x1b$@",
     "M24 a charset with a stray octet": b'Content-Type: text/plain; charset=\x80"utf-8"\r\n\r\n' + "本文\r\n".encode(),
@@ -150,3 +154,25 @@ def test_a_variant_is_mended(name: str) -> None:
         again = repaired(sent["data"])
         assert without_trace(again.message) == sent["data"]
         assert again.notes == ()
+
+
+@pytest.mark.parametrize("field", ["From", "Resent-From", "Resent-To", "Cc", "Sender"])
+def test_an_address_in_utf8_stays_where_the_device_said_smtputf8(field: str) -> None:
+    """The local part keeps its octets, the long name becomes encoded-words, and coming again it needs nothing."""
+    circumstances = about(utf8=True)
+    value = "監視" * 150 + " <監視@nas.example.test>"
+    once = repaired(crlf(f"{D}{M}{'' if field == 'From' else F}{T}{field}: {value}\n\nx\n"), circumstances)
+    assert "監視@nas.example.test".encode() in once.message.head
+    assert "監視監視".encode() not in once.message.head
+    assert once.utf8
+    again = repaired(octets(once.message), circumstances)
+    assert without_trace(again.message) == octets(once.message)
+    assert again.notes == ()
+    assert repaired(VARIANTS["from utf8local"]).message.head.isascii()
+
+
+@pytest.mark.parametrize("said", ["=?utf-8?B?55uj6A==?= =?UTF-8?B?poY=?=", "=?utf-8?Q?=E7=9B=A3=E8?= =?utf-8?Q?=A6=86?="])
+def test_a_character_cut_between_encoded_words_is_whole_again(said: str) -> None:
+    """Devices cut UTF-8 at a fixed number of octets (RFC 2047 s5 forbids it); an unknown word beside it stays."""
+    assert decode_words(f"a {said} =?x?q?b?=") == "a 監覆 =?x?q?b?="
+    assert decode_words(said) == "監覆"

@@ -216,7 +216,7 @@ def test_two_from_fields_become_one() -> None:
         ("NAS-01", '"NAS-01" <taro@isp.example>'),
         ("root (Cron Daemon)", "Cron Daemon <taro@isp.example>"),
         ("=?utf-8?b?55uj6KaW?= <nas@b.example>", "=?utf-8?b?55uj6KaW?= <taro@isp.example>"),
-        ("監視 <nas@b.example>", "=?utf-8?b?55uj6KaW?= <taro@isp.example>"),
+        ("監視 <nas@b.example>", "=?utf-8?B?55uj6KaW?= <taro@isp.example>"),
         ('"unclosed <nas@b.example>', '"unclosed" <taro@isp.example>'),
         ("", "taro@isp.example"),
     ],
