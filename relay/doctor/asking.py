@@ -4,11 +4,13 @@ Exactly one AUTH for an account in a run: providers lock accounts after a few wr
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+from relay.doctor.dmarc import organisational
 from relay.doctor.facts import Door, State, Talk, UpstreamFacts
 from relay.mail.reply import Answer, Reply, Stage
 from relay.upstream.certificate import examine
@@ -26,13 +28,15 @@ KNOWN_PORTS = (25, 465, 587)
 class Asking:
     """One run's way of asking.  `patience` in seconds for one reply or connection; `ports`: where a test keeps 25, 465, 587.
 
-    `refused` remembers the accounts whose login was refused, so that no password is tried twice.
+    `refused` remembers the accounts whose login was refused, so that no password is tried twice.  `end`, on the clock of
+    time.monotonic, is when conversations are broken off.
     """
 
     hostname: str
     patience: float
     token: Token = no_token
     ports: Mapping[int, int] = field(default_factory=dict)
+    end: float = math.inf
     refused: dict[tuple[str, str], Answer] = field(default_factory=dict)
     turns: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
@@ -56,7 +60,7 @@ class Asking:
         """The upstream's own door, and the conversation behind it if it opens."""
         own = await self.door(found, upstream.port)
         if own.state is State.OPEN:
-            return own, await self._talk_in_turn(upstream)
+            return own, await self._talk_until_end(upstream)
         return own, Talk(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True))
 
     async def door(self, found: list[Place], port: int) -> Door:
@@ -81,9 +85,17 @@ class Asking:
         waited = over_six.state is State.SILENT and "unreachable" not in over_six.words and "assign" not in over_six.words
         return over_four.state is State.OPEN and waited
 
+    async def _talk_until_end(self, upstream: Upstream) -> Talk:
+        try:
+            async with asyncio.timeout(None if self.end == math.inf else max(0.0, self.end - time.monotonic())):
+                return await self._talk_in_turn(upstream)
+        except TimeoutError:
+            reply = Reply(421, "4.4.2", "the conversation did not come to its end in the time that an examination takes")
+            return Talk(failed=Answer(Stage.CONNECT, reply, lost=True), slow=True)
+
     async def _talk_in_turn(self, upstream: Upstream) -> Talk:
         """Two upstreams with the same account wait for each other, so that a wrong password is said once."""
-        account = upstream.host.lower(), upstream.login.username
+        account = _whose(upstream.host), upstream.login.username
         async with self.turns.setdefault(account, asyncio.Lock()):
             if upstream.login.username and account in self.refused:
                 return Talk(failed=self.refused[account], repeated=True)
@@ -149,6 +161,12 @@ class Asking:
         except Lost:
             pass  # what had to be known is known
         return Answer(Stage.MAIL, reply)
+
+
+def _whose(host: str) -> str:
+    """Two names of one provider (smtp. and mail.) know the same accounts, and lock the same ones."""
+    literal = ":" in host or host.replace(".", "").isdigit()
+    return host.lower() if literal else organisational(host)
 
 
 def unfinished(upstream: Upstream, seconds: float) -> UpstreamFacts:

@@ -53,7 +53,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One port of a host."""
+    """One port of a host; `words` are why it did not open."""
 
     port: int
     state: State
@@ -65,7 +65,8 @@ class Talk:
     """How far a conversation came: `failed` is the answer that ended it early, `mail` the one to MAIL FROM:<sender>.
 
     `banner` and `hello` are the server's words; `offers` its AUTH mechanisms; `repeated`: not said to the server again,
-    because the same account was refused there already in this run; `speaks_tls`: where no greeting came, TLS was answered.
+    because the same account was refused there already in this run; `speaks_tls`: where no greeting came, TLS was answered;
+    `slow`: broken off, since the time of the whole examination was up before the conversation was.
     """
 
     failed: Answer | None = None
@@ -81,6 +82,7 @@ class Talk:
     mail: Answer | None = None
     repeated: bool = False
     speaks_tls: bool = False
+    slow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,17 @@ class UpstreamFacts:
 
 @dataclass(frozen=True, slots=True)
 class DomainFacts:
-    """A domain that mail goes out in the name of: `mx` as published ("" in it is the null MX), and its DMARC policy."""
+    """A domain that mail goes out in the name of: `mx` as published ("" in it is the null MX), and its DMARC policy.
+
+    `inside`: the private address of its mail host, which shows that the nameserver tells the LAN's own view of it.
+    """
 
     domain: str
     exists: bool = True
     mx: tuple[str, ...] = ()
     has_address: bool = False
     dmarc: Dmarc = field(default_factory=Dmarc)
+    inside: str = ""
     trouble: str = ""
 
 
@@ -128,24 +134,33 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class SpoolFacts:
-    """`trouble` why nothing can be written there; `free` octets (-1: unknown); `alien`: what the file is, if no spool."""
+    """`trouble` why nothing can be written there; `free` octets (-1: unknown); `alien`: what the file is, if no spool.
+
+    `owner`: the user whose directory it is, "" unless that is somebody else than we are, and not root; `hangs`: no answer.
+    """
 
     path: str
     trouble: str = ""
     free: int = -1
     alien: str = ""
     slow: float = 0.0
+    owner: str = ""
+    hangs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerFacts:
-    """`trouble` in the system's words, with its errno's name; `holder` who has the port, as far as it can be seen."""
+    """`trouble` in the system's words, with its errno's name; `holder` who has the port, as far as it can be seen.
+
+    `unsure`: the port is forbidden to us, and the service may have a right that we have not.
+    """
 
     listener: Listener
     errno: str = ""
     trouble: str = ""
     holder: str = ""
     ours: bool = False
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +189,7 @@ class Line:
     """The line as strangers' mail hosts see it, asked only where a route uses `mx`.
 
     `targets` are port 25 of hosts outside; `public` our addresses there; `reverse` their names, `forward` the names that
-    lead back.
+    lead back; `ways` is what SPF says to senders' mail from these addresses.
     """
 
     targets: Mapping[str, Door] = field(default_factory=dict)
@@ -182,15 +197,20 @@ class Line:
     listings: tuple[Listing, ...] = ()
     reverse: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     forward: frozenset[str] = frozenset()
+    ways: tuple[Way, ...] = ()
     trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that is known.  `resolver` is why the DNS does not answer, "" if it does; `consents` as in judge_consent."""
+    """Everything that is known.  `resolver` is why the DNS knows no real name, "" if it does; `consents` as in judge_consent.
+
+    `invented` is what the resolver said of a name that does not exist, "" if it said so.
+    """
 
     here: Here
     resolver: str = ""
+    invented: str = ""
     upstreams: tuple[UpstreamFacts, ...] = ()
     domains: tuple[DomainFacts, ...] = ()
     ways: tuple[Way, ...] = ()

@@ -20,6 +20,7 @@ _NAMES = """
     spf-broken spf-too-long spf-foreign spf-unknown spf-unverifiable dmarc-broken
     dmarc-from port-25 port-25-unknown public-address pbl block-list
     block-list-refused block-list-unknown reverse-dns
+    other-user resolver-invents split-dns upstream-slow
 """
 NAMES = frozenset(_NAMES.split())
 """Every finding that is not fine; each has a section of that name on the page."""

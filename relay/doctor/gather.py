@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from relay.doctor import here as machine
-from relay.doctor import publishing
+from relay.doctor import line, publishing
 from relay.doctor.asking import Asking, unfinished
-from relay.doctor.facts import DomainFacts, Facts, Here, Line, Subject, UpstreamFacts, Way
-from relay.doctor.publishing import Outside, sender_domains
-from relay.doctor.resolver import PATIENCE, Look
-from relay.doctor.spf import LookupFailed, is_name
+from relay.doctor.facts import DomainFacts, Facts, Here, Line, SpoolFacts, Subject, UpstreamFacts, Way
+from relay.doctor.line import Outside
+from relay.doctor.publishing import direct_domains, sender_domains
+from relay.doctor.resolver import PATIENCE, Look, invented, knows_nothing
+from relay.doctor.spf import is_name
 from relay.mail.address import is_public
 from relay.surroundings import look_around, lost_with_container
 from relay.upstream.session import Token, no_token
@@ -58,7 +59,7 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     """All facts.  `tell` hears in a few words what is being looked at, as it happens."""
     begun = time.monotonic()
     look = Look(subject.nameservers, patience=world.dns_patience)
-    asking = Asking(subject.hostname, world.patience, world.token, world.ports)
+    asking = Asking(subject.hostname, world.patience, world.token, world.ports, begun + world.whole)
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in subject.upstreams.items()}
     try:
         here, upstreams, dns = await asyncio.gather(
@@ -66,14 +67,14 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
             asyncio.gather(*examined.values()),
             _published(subject, look, world, tell, examined),
         )
-        line = await _line(subject, upstreams, asking, look, world, tell) if publishing.direct(subject) else None
+        seen = await _line(subject, upstreams, asking, look, world, tell) if publishing.direct(subject) else None
     finally:
         for task in examined.values():
             task.cancel()  # of no effect but when we ourselves are ended early
         await look.close()
-    resolver, domains, ways = dns
     consents = await _consents(subject, world)
-    return Facts(here, resolver, tuple(upstreams), domains, ways, line, time.monotonic() - begun, consents)
+    took = time.monotonic() - begun
+    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -83,8 +84,8 @@ async def gather_cheaply(subject: Subject, world: World) -> Facts:
         here, dns = await asyncio.gather(gather_here(subject, world), _published(subject, look, world, _silent, {}))
     finally:
         await look.close()
-    resolver, domains, ways = dns
-    return Facts(here, resolver, (), domains, ways, consents=await _consents(subject, world))
+    consents = await _consents(subject, world)
+    return Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents)
 
 
 async def _consents(subject: Subject, world: World) -> tuple[dict[str, Any], ...]:
@@ -92,27 +93,28 @@ async def _consents(subject: Subject, world: World) -> tuple[dict[str, Any], ...
 
 
 async def gather_here(subject: Subject, world: World) -> Here:
-    """This machine: clock, spool, listeners, container."""
-    return await asyncio.to_thread(_here, subject, world)
-
-
-def _here(subject: Subject, world: World) -> Here:
-    around = look_around(world.root)
-    folder = subject.state_dir
-    return Here(
-        now=world.now(),
-        spool=machine.spool(subject.spool),
-        listeners=tuple(machine.listener(one, subject) for one in subject.listeners),
-        container=around.container,
-        masks=around.masks,
-        lost=lost_with_container(folder, world.root),
+    """This machine: clock, spool, listeners, container.  A disk or share that hangs does not hold up the rest."""
+    listeners = [asyncio.to_thread(machine.listener, one, subject, world.root) for one in subject.listeners]
+    spool, around, heard = await asyncio.gather(
+        _spool(subject, world), asyncio.to_thread(look_around, world.root), asyncio.gather(*listeners)
     )
+    lost = "" if spool and spool.hangs else lost_with_container(subject.state_dir, world.root)
+    return Here(world.now(), spool, tuple(heard), around.container, around.masks, lost)
+
+
+async def _spool(subject: Subject, world: World) -> SpoolFacts | None:
+    try:
+        async with asyncio.timeout(world.whole):
+            return await asyncio.to_thread(machine.spool, subject.spool, world.root)
+    except TimeoutError:
+        trouble = f"the disk gave no answer within {world.whole:g} seconds"
+        return SpoolFacts(subject.spool.url.partition(":")[2], trouble, hangs=True)
 
 
 async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell) -> UpstreamFacts:
     tell(f"{upstream.name}: asking {upstream.host}")
     try:
-        async with asyncio.timeout(world.whole):
+        async with asyncio.timeout(world.whole + 1):  # the conversation itself ends a second before that
             return replace(await asking.examine(upstream), asked_at=world.now())
     except TimeoutError:
         return unfinished(upstream, world.whole)
@@ -120,7 +122,14 @@ async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell
         tell(f"{upstream.name}: done")
 
 
-Published = tuple[str, tuple[DomainFacts, ...], tuple[Way, ...]]
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What the DNS told; the fields as in Facts."""
+
+    trouble: str = ""
+    invented: str = ""
+    domains: tuple[DomainFacts, ...] = ()
+    ways: tuple[Way, ...] = ()
 
 
 Examined = Mapping[str, "asyncio.Task[UpstreamFacts]"]
@@ -135,32 +144,36 @@ async def _way(name: str, upstream: Upstream, look: Look, examined: Examined) ->
     return await publishing.way(name, upstream, look, greeted if is_public(greeted) else "")
 
 
-async def _published(subject: Subject, look: Look, world: World, tell: Tell, examined: Examined) -> Published:
-    """Why the DNS does not answer ("" if it does), the domains, and SPF for each of them by each upstream."""
+async def _published(subject: Subject, look: Look, world: World, tell: Tell, examined: Examined) -> _Published:
+    """Whether real names can be resolved, the domains, and SPF for each of them by each upstream."""
     wanted = [(name, one) for one in subject.upstreams.values() for name in sender_domains(one, subject)]
     if not wanted and not publishing.direct(subject) and not subject.nameservers:
-        return "", (), ()
+        return _Published()
     tell("asking the DNS")
-    try:
-        await look(".", "NS")
-    except LookupFailed as failed:
-        return str(failed), (), ()
-    names = dict.fromkeys(name for name, _ in wanted)
+    end = time.monotonic() + world.whole
+    names = dict.fromkeys([*(name for name, _ in wanted), *direct_domains(subject)])
+    hosts = [one.host for one in subject.upstreams.values() if is_public(one.host)]
+    own = [*((name, "MX") for name in names), *((host, "A") for host in hosts)]
+    trouble, false = await asyncio.gather(
+        knows_nothing(look, own, [(name, "MX") for name in world.outside.real]), invented(look, world.outside.real[-1])
+    )
+    if trouble:
+        return _Published(trouble)
     domains = [asyncio.create_task(publishing.domain(name, look)) for name in names]
     ways = [asyncio.create_task(_way(name, one, look, examined)) for name, one in wanted]
-    await _within(world.whole - world.dns_patience, [*domains, *ways])
+    await _within(end - time.monotonic(), [*domains, *ways])
     late = f"the DNS gave no answer within {world.whole:g} seconds"
     said = [
         DomainFacts(name, trouble=late) if task.cancelled() else task.result()
         for name, task in zip(names, domains, strict=True)
     ]
-    return "", tuple(said), tuple(task.result() for task in ways if not task.cancelled())
+    return _Published("", false, tuple(said), tuple(task.result() for task in ways if not task.cancelled()))
 
 
 async def _within(seconds: float, tasks: Sequence["asyncio.Task[DomainFacts] | asyncio.Task[Way]"]) -> None:
     """Waits for all of them; those that take longer are cancelled."""
     if tasks:
-        _, late = await asyncio.wait(tasks, timeout=seconds)
+        _, late = await asyncio.wait(tasks, timeout=max(0.0, seconds))
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
@@ -172,6 +185,6 @@ async def _line(
     tell("mx: looking at port 25 and at our public address")
     try:
         async with asyncio.timeout(world.rest):
-            return await publishing.line(subject, upstreams, asking, look, world.outside)
+            return await line.line(subject, upstreams, asking, look, world.outside)
     except TimeoutError:
         return Line(trouble=f"no answer within {world.rest:g} seconds")

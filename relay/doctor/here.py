@@ -2,8 +2,10 @@
 
 import errno
 import os
+import pwd
 import re
 import socket
+import ssl
 import tempfile
 import time
 from pathlib import Path
@@ -11,13 +13,16 @@ from pathlib import Path
 from relay.doctor.facts import ListenerFacts, SpoolFacts, Subject
 from relay.inbound.admission import Listener, ListenTls
 from relay.spool.contract import SpoolSettings
+from relay.surroundings import in_container
 
 _SQLITE = b"SQLite format 3\0"
 _OURS = 0x72656C79  # application_id in the header of every spool, octets 68 to 71
 _LISTEN = "0A"
+_BIND_SERVICE = 10  # CAP_NET_BIND_SERVICE, capabilities(7)
+_TURNED_AWAY = b"add its network to listen.networks"
 
 
-def spool(settings: SpoolSettings) -> SpoolFacts | None:
+def spool(settings: SpoolSettings, root: Path = Path("/")) -> SpoolFacts | None:
     """Whether a spool can live there; None if it is no file."""
     scheme, _, place = settings.url.partition(":")
     if scheme != "sqlite":
@@ -26,11 +31,27 @@ def spool(settings: SpoolSettings) -> SpoolFacts | None:
     trouble, slow = _written(path.parent)
     if not trouble and path.exists() and not os.access(path, os.R_OK | os.W_OK):
         trouble = f"{path} may not be read and written by this user"
-    return SpoolFacts(str(path), trouble, _free(path.parent), _alien(path), slow)
+    owner = _other_owner(path.parent) if trouble and not in_container(root) else ""
+    return SpoolFacts(str(path), trouble, _free(path.parent), _alien(path), slow, owner)
+
+
+def _other_owner(folder: Path) -> str:
+    """Whose folder it is, if of a user of its own: then that one is the relay's, and we only look in from outside."""
+    try:
+        uid = _existing(folder).stat().st_uid
+    except OSError:
+        return ""
+    if uid in (0, os.geteuid()):
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _existing(folder: Path) -> Path:
-    return next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    # os.path: what we may not look at counts as not there, where pathlib raises
+    return next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))  # noqa: PTH110
 
 
 def _written(folder: Path) -> tuple[str, float]:
@@ -74,13 +95,13 @@ def _alien(path: Path) -> str:
     return "" if int.from_bytes(head[68:72]) in (0, _OURS) else "the database of another program"
 
 
-def listener(listener: Listener, subject: Subject) -> ListenerFacts:
+def listener(listener: Listener, subject: Subject, root: Path = Path("/")) -> ListenerFacts:
     """Tries to listen there for a moment; a port that we ourselves hold is as it should be."""
     family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((listener.host, listener.port))
+            sock.bind((listener.host.strip("[]"), listener.port))
             sock.listen(1)
         return ListenerFacts(listener)
     except OSError as error:
@@ -92,7 +113,19 @@ def listener(listener: Listener, subject: Subject) -> ListenerFacts:
             return ListenerFacts(listener, name, error.strerror or "", ours=True)
         pid, holder = port_holder(listener.port)
         ours = (pid and pid == _daemon(subject.spool)) or _is_relay(listener, subject.hostname)
-        return ListenerFacts(listener, name, error.strerror or "", holder, bool(ours))
+        # a service is started with the right that whoever asks from a shell lacks: only a container's bounds are final
+        unsure = name != "EADDRINUSE" and not (in_container(root) and not _may_be_granted(root))
+        return ListenerFacts(listener, name, error.strerror or "", holder, bool(ours), unsure)
+
+
+def _may_be_granted(root: Path) -> bool:
+    """Whether a process in this container can have the right to a low port at all (its bounding set, proc(5))."""
+    try:
+        status = (root / "proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    bounds = re.search(r"^CapBnd:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bounds is None or bool(int(bounds[1], 16) >> _BIND_SERVICE & 1)
 
 
 def _daemon(settings: SpoolSettings) -> int:
@@ -104,16 +137,26 @@ def _daemon(settings: SpoolSettings) -> int:
 
 
 def _is_relay(listener: Listener, hostname: str) -> bool:
-    """Whether our own banner answers: the holder cannot be seen when it runs as another user."""
-    if listener.tls is ListenTls.IMPLICIT:
-        return False
-    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)  # noqa: S104
+    """Whether we ourselves answer there: the holder cannot be seen when it runs as another user."""
+    host = listener.host.strip("[]")
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     try:
         with socket.create_connection((near, listener.port), 2) as line:
             line.settimeout(2)
-            return line.recv(512).startswith(f"220 {hostname} ESMTP".encode())
+            said = _greeting(line, tls=listener.tls is ListenTls.IMPLICIT)
     except OSError:
         return False
+    return said.startswith(f"220 {hostname} ESMTP".encode()) or (said.startswith(b"554 5.7.1 ") and _TURNED_AWAY in said)
+
+
+def _greeting(line: socket.socket, *, tls: bool) -> bytes:
+    """The first words; whose certificate it is does not matter, nothing is said there.  Raises OSError."""
+    if not tls:
+        return line.recv(512)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with context.wrap_socket(line) as covered:
+        return covered.recv(512)
 
 
 def port_holder(port: int, proc: Path = Path("/proc")) -> tuple[int, str]:

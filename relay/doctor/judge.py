@@ -13,7 +13,10 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     """All findings, in the order in which a person would look: here, the DNS, the upstreams, the domains, the line."""
     findings = [*_configuration(subject), *judge_here(facts, subject), *_resolver(facts, subject)]
     wrong_clock = any(one.name == "clock" and one.grade is Grade.PROBLEM for one in findings)
+    no_names = bool(facts.resolver) and not subject.nameservers  # the same resolver: one fault, one finding
     for one in facts.upstreams:
+        if no_names and one.name_trouble:
+            continue
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
@@ -32,8 +35,14 @@ def _configuration(subject: Subject) -> list[Finding]:
 
 def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
     asked = ", ".join(subject.nameservers) or "the system's resolver"
+    if facts.invented:
+        cause = "The nameserver makes up an address for names that do not exist: misspelt hosts and domains seem to be there."
+        cure = "Set `dns: {nameservers: [...]}` to an honest one, or switch off the search help of the provider or router."
+        return [
+            warning("resolver-invents", asked, cause, cure, f"a name that does not exist is said to be at {facts.invented}")
+        ]
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.line else []
-    cause = "The nameserver does not answer, so SPF, DMARC and MX records cannot be looked up."
+    cause = "The nameserver knows no name in the internet, so SPF, DMARC and MX records cannot be looked up."
     cure = "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or take the line out."
     return [problem("resolver", asked, cause, cure, facts.resolver)]

@@ -1,28 +1,50 @@
 """What the facts about the senders' domains mean: SPF by each upstream, DMARC, and whether answers can come back.  Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.facts import DomainFacts, Facts, Subject, Way
 from relay.doctor.finding import Finding, fine, problem, warning
-from relay.doctor.outgoing import INCLUDES, in_lan
-from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR
+from relay.doctor.outgoing import OWN_PATH, Evidence, in_lan
+from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR, is_name
 from relay.mail.rewrite import Rewrite
 from relay.upstream.providers import preset_for
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DIRECT, Upstream
 
 
 def judge_domains(facts: Facts, subject: Subject) -> list[Finding]:
     findings: list[Finding] = []
     for domain in facts.domains:
-        whole = _mailbox(domain)
-        findings.append(whole)
+        if domain.inside and domain.exists and not domain.trouble:
+            findings.append(_split(domain, subject))
+            continue
+        findings.append(_mailbox(domain))
         if not domain.exists or domain.trouble:
             continue
-        findings += [_spf(way, domain, subject.upstreams[way.upstream]) for way in facts.ways if way.domain == domain.domain]
+        findings += judge_ways([domain], facts.ways, subject.upstreams)
         findings += _dmarc(domain)
     findings += [one for upstream in subject.upstreams.values() for one in _from_stays(upstream)]
     return findings
+
+
+def judge_ways(domains: Iterable[DomainFacts], ways: Iterable[Way], upstreams: Mapping[str, Upstream]) -> list[Finding]:
+    """SPF for each domain by each upstream; domains of which the DNS tells nothing have another finding."""
+    sound = {one.domain: one for one in domains if one.exists and not one.trouble and not one.inside}
+    return [_spf(way, sound[way.domain], upstreams[way.upstream]) for way in ways if way.domain in sound]
+
+
+def _split(facts: DomainFacts, subject: Subject) -> Finding:
+    """Split DNS: receivers see another zone than we, so nothing that we see of SPF, DMARC and MX counts."""
+    asked = ", ".join(subject.nameservers) or "the system's resolver"
+    cause = (
+        f"By {asked} mail for the domain goes to {facts.inside}, an address of a LAN: it tells an inside view, so what "
+        "receivers see of SPF, DMARC and MX is not known here."
+    )
+    cure = (
+        'Set `dns: {nameservers: ["9.9.9.9:53"]}`, or another one outside, and run the doctor again; if that one tells the '
+        "same, publish the public address of the mail host."
+    )
+    return warning("split-dns", facts.domain, cause, cure)
 
 
 def _mailbox(facts: DomainFacts) -> Finding:
@@ -50,45 +72,66 @@ def _mailbox(facts: DomainFacts) -> Finding:
 
 def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
     result, about = way.outcome.result, f"{way.domain} by {way.upstream}"
+    known, preset = way.outgoing.evidence, preset_for(upstream.provider)
     if result == TEMPERROR:
         cause = "Whether SPF passes cannot be told: the DNS failed on a record that it needs."
         return warning("spf-unknown", about, cause, "Run the doctor again in a few minutes.", way.outcome.why)
-    unknown = all(map(in_lan, way.outgoing.samples))
-    if unknown and result not in (NONE, PERMERROR):
+    if upstream.provider in OWN_PATH and preset and result != PERMERROR:
+        return fine("spf", about, f"{preset.name} delivers under a reverse-path of its own; what counts is DKIM, set up there")
+    in_the_lan = all(map(in_lan, way.outgoing.samples))
+    if in_the_lan and result not in (NONE, PERMERROR):
         return _unknown_addresses(way, about)
     if result == PASS:
-        return fine("spf", about, f"SPF passes: {way.outgoing.term} is covered")
-    evidence = (f"SPF says {result}: {way.outcome.why}", _consequence(domain.dmarc))
+        return fine("spf", about, f"SPF passes: {way.outcome.why or way.outgoing.term}")
+    evidence = (f"SPF says {result}: {way.outcome.why}", _consequence(domain.dmarc), *way.outgoing.doubts)
     if way.theirs:
         return _theirs(way, about, upstream, evidence)
+    own = is_name(upstream.host) and aligned(way.domain, upstream.host)
+    if in_the_lan or known is Evidence.UNKNOWN:
+        return _to_be_asked(way, about, upstream, evidence, own=own)
     name, cause = _cause(way)
-    if unknown:
-        cure = (
-            f"Ask the upstream's provider which `include:` belongs in the SPF record of {way.domain}, and publish one "
-            'record with it: "v=spf1 mx include:... ~all".'
-        )
-        return problem(name, about, cause, cure, *evidence)
     if not way.proposal.record:
         cure = (
             f"Take terms out of the record of {way.domain} until at most 10 look-ups are left, and put {way.outgoing.term} in; "
             "no record that keeps all of it would pass."
         )
         return problem("spf-too-long", about, cause, cure, *evidence)
-    preset = preset_for(upstream.provider)
-    tick = (
-        f" At {preset.name} the tick box for SPF in the control panel does the same."
-        if preset and "tick" in preset.note
-        else ""
-    )
-    cure = f"Publish this as the only SPF record (TXT) of {way.domain}, keeping what else is there.{tick}"
-    if upstream.provider not in INCLUDES and result not in (NONE, PERMERROR):
-        # what the host publishes is a guess at where it delivers from: an organisation's record lists others too
-        cure += " Ask the provider first: where it names another `include:` for its customers, that one is right."
-        return warning(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
-    if aligned(way.domain, upstream.host) and result == NONE:
+    cure = f"Publish this as the only SPF record (TXT) of {way.domain}, keeping what else is there."
+    if preset and "tick" in preset.note:
+        cure += f" At {preset.name} the tick box for SPF in the control panel does the same."
+    if way.upstream == DIRECT:
+        cure += " If your address changes now and then, send by an upstream instead."
+    tell = problem
+    if known is Evidence.LIKELY:
+        # what the host publishes is a guess at where it delivers from, if a good one
+        cure += f" Ask the provider first: {way.outgoing.term} is likely, by what {upstream.host} publishes, and not certain."
+        tell = problem if result in (NONE, PERMERROR) else warning
+    if own and result == NONE:
         cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
-        return warning(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
-    return problem(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
+        tell = warning
+    return tell(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
+
+
+def _to_be_asked(way: Way, about: str, upstream: Upstream, evidence: tuple[str, ...], *, own: bool) -> Finding:
+    """It is not known where the upstream delivers from: then no record is named, only whom to ask what."""
+    result = way.outcome.result
+    ask = (
+        f'Ask the provider of {upstream.host}: "Which include: belongs in the SPF record of my domain {way.domain} when its '
+        f'mail goes out by your server?"'
+    )
+    if own and result not in (NONE, PERMERROR):
+        return fine("spf", about, "the domain and the server have one owner, who knows where it delivers from")
+    if result in (NONE, PERMERROR):
+        name, cause = _cause(way)
+        cure = f'{ask} Then publish one record with it: "v=spf1 mx include:... ~all".'
+        if own:
+            cure = (
+                f"If {way.domain} is yours, publish a sound SPF record that names {upstream.host}; if not, tell your provider."
+            )
+        return (warning if own else problem)(name, about, cause, cure, *evidence)
+    cause = f"Where {way.upstream} delivers from is not known, and the SPF record of {way.domain} does not name its host."
+    cure = f"{ask} If it is not in the record yet, put it before the `all` there."
+    return warning("spf-unverifiable", about, cause, cure, *evidence)
 
 
 def _published(way: Way) -> str:
@@ -126,7 +169,7 @@ def _unknown_addresses(way: Way, about: str) -> Finding:
         return fine("spf", about, "the upstream is in the LAN: what it delivers by is not known here")
     cause = "The addresses that this upstream delivers from are not known: neither it nor its domain publishes them."
     cure = f"Ask the provider which `include:` belongs in the SPF record of {way.domain}."
-    return warning("spf-unverifiable", about, cause, cure)
+    return warning("spf-unverifiable", about, cause, cure, *way.outgoing.doubts)
 
 
 def _theirs(way: Way, about: str, upstream: Upstream, evidence: tuple[str, ...]) -> Finding:

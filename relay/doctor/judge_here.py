@@ -24,7 +24,7 @@ def judge_here(facts: Facts, subject: Subject) -> list[Finding]:
     if here.spool:
         findings.append(_spool(here.spool, subject))
     findings += _container(here, subject)
-    findings += [_listener(one) for one in here.listeners]
+    findings += [_listener(one, here.spool.owner if here.spool else "") for one in here.listeners]
     return findings
 
 
@@ -85,6 +85,13 @@ def _spool(spool: SpoolFacts, subject: Subject) -> Finding:
     if spool.alien:
         cure = "Set `spool.url` to a file of its own, for example sqlite:/var/lib/relay/spool.db."
         return problem("spool-alien", about, f"The file is no spool: it is {spool.alien}.", cure)
+    if spool.trouble and spool.owner:
+        cause = f"The spool belongs to the user {spool.owner}, so whether it can be written is not seen by this one."
+        return warning("other-user", about, cause, f"Run the doctor as that user: sudo -u {spool.owner} ...", spool.trouble)
+    if spool.hangs:
+        cause = "The disk that the spool is on does not answer, so no mail can be accepted."
+        cure = "Look at the disk, or at the network share; the spool belongs on a disk of this machine."
+        return problem("spool-not-writable", about, cause, cure, spool.trouble)
     if spool.trouble:
         cure = "Give the relay's user the directory (chown), mount it writable, or set `spool.url` to another place."
         return problem(
@@ -130,7 +137,8 @@ def _container(here: Here, subject: Subject) -> list[Finding]:
 # --- the listeners
 
 
-def _listener(facts: ListenerFacts) -> Finding:
+def _listener(facts: ListenerFacts, service: str) -> Finding:
+    """`service`: the user that the relay runs as, if it is another than ours."""
     name, port = facts.listener.name, facts.listener.port
     if not facts.trouble or facts.ours:
         return fine("listener", name, "the relay listens there" if facts.ours else "free")
@@ -143,7 +151,13 @@ def _listener(facts: ListenerFacts) -> Finding:
             "Give the program CAP_NET_BIND_SERVICE (AmbientCapabilities= in the unit, cap_add in compose.yaml), "
             "or listen on a port from 1024."
         )
-        return problem("port-forbidden", name, "This user may not listen on a port below 1024.", cure, facts.trouble)
+        if not facts.unsure:
+            cause = "No program in this container may listen on a port below 1024."
+            return problem("port-forbidden", name, cause, cure, facts.trouble)
+        if service:
+            return fine("listener", name, f"nobody has it; whether {service} may listen there is not seen by this user")
+        cause = "This user may not listen on a port below 1024; a service that was given that right may."
+        return warning("port-forbidden", name, cause, f"Nothing, if the relay runs as such a service. {cure}", facts.trouble)
     if facts.errno in ("EADDRNOTAVAIL", "EAFNOSUPPORT"):
         cure = "Set `listen.address` to an address of this machine, or 0.0.0.0:25 for all of them."
         return problem("listen-address", name, "This machine does not have that address.", cure, facts.trouble)

@@ -2,7 +2,8 @@
 
 from relay.doctor.facts import Facts, Line, Listing, State, Subject
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.upstream.settings import DIRECT
+from relay.doctor.judge_domain import judge_ways
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM
 
 _PBL = ("127.0.0.10", "127.0.0.11")
 _REFUSED = {
@@ -18,11 +19,12 @@ def judge_line(line: Line, facts: Facts, subject: Subject) -> list[Finding]:
     alone = any(DIRECT in route.via and route.via[-1] == DIRECT for route in subject.routes)
     findings = [_port_25(line, facts, subject)]
     if not line.public:
-        cause = "Our public address could not be found out, so block lists and reverse DNS were not looked at."
+        cause = "Our public address could not be found out, so SPF, block lists and reverse DNS were not looked at for it."
         cure = "Run the doctor again; or look the address up in the router and at check.spamhaus.org."
         findings.append(warning("public-address", DIRECT, cause, cure, *([line.trouble] if line.trouble else [])))
     findings += [_listing(one, subject) for one in line.listings]
     findings += [_reverse(address, line) for address in line.public if address in line.reverse or not line.trouble]
+    findings += judge_ways(facts.domains, line.ways, {DIRECT: DIRECT_UPSTREAM})
     return findings if alone else [_milder(one) for one in findings]
 
 
@@ -44,6 +46,9 @@ def _port_25(line: Line, facts: Facts, subject: Subject) -> Finding:
     if any(door.state is State.OPEN for door in line.targets.values()):
         return fine("port-25", DIRECT, "port 25 to the outside is open")
     seen = [f"{host}: {door.words or door.state.value}" for host, door in line.targets.items()]
+    if facts.upstreams and not any(door.state is State.OPEN for one in facts.upstreams for door in one.doors.values()):
+        cause = "Nothing outside answers on any port, so whether port 25 is open is not known."
+        return warning("port-25-unknown", DIRECT, cause, "See the findings on the upstreams; then run it again.", *seen)
     others = [one for one in facts.upstreams if any(one.doors[p].state is State.OPEN for p in (465, 587) if p in one.doors)]
     seen += [f"ports 465 or 587 of {one.upstream.host} are open" for one in others]
     cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have: direct delivery (`mx`) cannot work."

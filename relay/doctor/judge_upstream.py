@@ -56,6 +56,12 @@ def _failed(facts: UpstreamFacts, talk: Talk, answer: Answer) -> Finding:
         if talk.speaks_tls:
             cause = f"Port {upstream.port} begins with TLS, but `tls: {upstream.tls.mode.value}` waits for a greeting."
             return problem("tls-mode", upstream.name, cause, "Set `tls: implicit` for this upstream.", *_said(talk, answer))
+        if talk.slow:
+            cause = (
+                "The server answers, but more slowly than the doctor waits; mail may still go, since the relay waits longer."
+            )
+            cure = "Run the doctor again; if it stays so, ask the provider, or try another port."
+            return warning("upstream-slow", upstream.name, cause, cure, *_said(talk, answer))
         if own and own.state is not State.OPEN:
             return _closed(facts, own)
         cause = "The server takes the connection but does not greet: it is overloaded, or a firewall stands in between."
@@ -195,7 +201,10 @@ def _healthy(facts: UpstreamFacts, talk: Talk) -> Finding:
 def _remarks(facts: UpstreamFacts, talk: Talk, subject: Subject) -> Iterator[Finding]:
     """What works today and will not always, or works by luck."""
     upstream, expires = facts.upstream, talk.certificate.expires if talk.certificate else None
-    if expires and facts.asked_at and expires - facts.asked_at < _DAYS_LEFT and not upstream.tls.fingerprint:
+    since = talk.certificate.since if talk.certificate else None
+    # certificates that live for days only are renewed within days
+    enough = min(_DAYS_LEFT, (expires - since) / 3) if expires and since else _DAYS_LEFT
+    if expires and facts.asked_at and expires - facts.asked_at < enough and not upstream.tls.fingerprint:
         cause = f"The server's certificate runs out on {expires:%Y-%m-%d}; from then on no mail goes there."
         cure = "If it is your own server, renew it; providers usually do so a few days before."
         yield warning("tls-soon", upstream.name, cause, cure)

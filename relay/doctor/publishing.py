@@ -1,27 +1,26 @@
-"""Evidence from the DNS: what the senders' domains publish, and how strangers see our line."""
+"""Evidence from the DNS about the senders' domains: what they publish, and what SPF says to each way out."""
 
-import asyncio
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_network
 
 from relay.doctor import dmarc
-from relay.doctor.asking import Asking
 from relay.doctor.dmarc import aligned, organisational
-from relay.doctor.facts import DomainFacts, Door, Line, Listing, Subject, UpstreamFacts, Way
-from relay.doctor.outgoing import Outgoing, in_lan, learn
+from relay.doctor.facts import DomainFacts, HostAddress, Subject, Way
+from relay.doctor.outgoing import Evidence, Outgoing, addresses_of, in_lan, learn, named_by
 from relay.doctor.resolver import Look
-from relay.doctor.spf import PASS, TEMPERROR, LookupFailed, Outcome
+from relay.doctor.spf import FAIL, NEUTRAL, PASS, SOFTFAIL, TEMPERROR, Lookup, LookupFailed, Outcome
 from relay.doctor.spf_record import Proposal, evaluate, propose
 from relay.mail.address import is_public
 from relay.mail.rewrite import Rewrite
-from relay.upstream.connect import Failed, places
 from relay.upstream.providers import PRESETS, preset_for
 from relay.upstream.settings import DIRECT, Upstream
 
-BLOCK_LIST = "zen.spamhaus.org"
-_MOST_TARGETS = 4
+_FOR_EVERYBODY = frozenset(
+    {"gmail", "googlemail", "hotmail", "outlook", "live", "msn", "yahoo", "ymail", "icloud", "aol", "gmx", "proton", "qq"}
+)
+_CARRIERS = frozenset({"docomo.ne.jp", "ezweb.ne.jp", "au.com", "softbank.ne.jp", "t-online.de", "web.de", "mail.ru"})
+"""First labels, and domains, of mail services for everybody: nobody who has an address there can change their DNS."""
 
 
 def sender_domains(upstream: Upstream, subject: Subject) -> tuple[str, ...]:
@@ -40,138 +39,93 @@ def direct(subject: Subject) -> bool:
     return any(DIRECT in route.via for route in subject.routes)
 
 
+def direct_domains(subject: Subject) -> tuple[str, ...]:
+    """The domains whose names mail may bear that goes by `mx`, where no sender is rewritten.
+
+    A route that takes any sender takes those of the upstreams' domains too: no others are known.
+    """
+    routes = [route for route in subject.routes if DIRECT in route.via]
+    found = {glob.rpartition("@")[2].lower(): None for route in routes for glob in route.sender}
+    if any(not route.sender for route in routes):
+        found |= dict.fromkeys(name for one in subject.upstreams.values() for name in sender_domains(one, subject))
+    return tuple(domain for domain in found if is_public(domain) and not set(domain) & set("*?"))
+
+
 async def domain(name: str, look: Look) -> DomainFacts:
     """What a domain publishes about its mail."""
     try:
         exists = await look.exists(name)
         mx = tuple(await look(name, "MX"))
-        has_address = bool(mx) or bool(await look(name, "A")) or bool(await look(name, "AAAA"))
-        return DomainFacts(name, exists, mx, has_address, await dmarc.find(name, look))
+        own = [] if mx else await addresses_of([name], look)
+        inside = next((str(one) for one in own or await addresses_of(mx[:2], look) if _private(one)), "")
+        return DomainFacts(name, exists, mx, bool(mx or own), await dmarc.find(name, look), inside)
     except LookupFailed as failed:
         return DomainFacts(name, trouble=str(failed))
 
 
-async def way(name: str, upstream: Upstream, look: Look, greeted: str = "") -> Way:
+def _private(address: HostAddress) -> bool:
+    return in_lan(address) and not address.is_loopback and not address.is_link_local
+
+
+async def way(name: str, upstream: Upstream, look: Lookup, greeted: str = "") -> Way:
     """What SPF says to mail in the name of a domain from this upstream, and the record that makes it pass.
 
     `greeted` is the server's own name, of use where the host is a bare address.
     """
-    sender = upstream.identity.sender
-    spoken = str(sender) if sender and sender.domain.lower() == name else f"postmaster@{name}"
     outgoing = Outgoing()
     try:
-        outgoing = await learn(upstream.provider, upstream.host, look, greeted)
-        outcome = await evaluate(name, spoken, outgoing, look)
-        found = Way(name, upstream.name, outgoing, outcome, theirs=_owner(name, upstream))
-        if outcome.result in (PASS, TEMPERROR) or not outgoing.term:
+        outgoing = await learn(upstream.provider, upstream.host, look, greeted, name)
+        found = await _judged(name, _spoken(name, upstream), upstream.name, outgoing, look, _owner(name, upstream))
+        if outgoing.evidence is Evidence.CERTAIN or found.outcome.result not in (FAIL, SOFTFAIL, NEUTRAL):
             return found
-        return replace(found, proposal=await propose(name, spoken, outgoing, look))
+        # what we guess does not outdo what somebody wrote there who knew which include is right
+        term = await named_by(name, upstream.host, look) or await named_by(name, greeted, look)
+        return (
+            replace(found, outcome=Outcome(PASS, f"'{term}' names the upstream's domain"), proposal=Proposal())
+            if term
+            else found
+        )
     except LookupFailed as failed:
         return Way(name, upstream.name, outgoing, Outcome(TEMPERROR, str(failed)), Proposal(), _owner(name, upstream))
 
 
+async def own_way(name: str, public: Sequence[str], hostname: str, look: Lookup) -> Way:
+    """The same for mail that we deliver ourselves (`mx`), from our own public addresses."""
+    networks = tuple(ip_network(address) for address in public)
+    ours = {str(one) for one in await addresses_of([hostname] if is_public(hostname) else [], look)}
+    by_number = " ".join(f"ip{network.version}:{network.network_address}" for network in networks)
+    outgoing = Outgoing(f"a:{hostname}" if set(public) <= ours else by_number, "", networks)
+    try:
+        return await _judged(name, f"postmaster@{name}", DIRECT, outgoing, look, _of_a_service(name))
+    except LookupFailed as failed:
+        return Way(name, DIRECT, outgoing, Outcome(TEMPERROR, str(failed)), Proposal(), _of_a_service(name))
+
+
+async def _judged(name: str, spoken: str, by: str, outgoing: Outgoing, look: Lookup, owner: str) -> Way:
+    """Raises LookupFailed."""
+    outcome = await evaluate(name, spoken, outgoing, look)
+    found = Way(name, by, outgoing, outcome, theirs=owner)
+    if outcome.result in (PASS, TEMPERROR) or not outgoing.term or outgoing.evidence is Evidence.UNKNOWN:
+        return found
+    return replace(found, proposal=await propose(name, spoken, outgoing, look))
+
+
+def _spoken(name: str, upstream: Upstream) -> str:
+    sender = upstream.identity.sender
+    return str(sender) if sender and sender.domain.lower() == name else f"postmaster@{name}"
+
+
 def _owner(name: str, upstream: Upstream) -> str:
     """Whose a domain is if surely not the user's: that of a mail service for everybody; "" otherwise."""
-    for preset in PRESETS:
-        if organisational(name) in {organisational(one) for one in (preset.mail_domain, *preset.aliases) if "." in one}:
-            return preset.name
     preset_here = preset_for(upstream.provider)
     if preset_here and upstream.host == preset_here.host and aligned(name, upstream.host):
         return preset_here.name
-    return ""
+    return _of_a_service(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What is asked of the world beyond the upstreams, only where a route uses `mx`.
-
-    `whoami` is (nameserver, name) of a service that tells a client its public address by the DNS; `well_known` are domains
-    whose mail hosts answer everybody, to see whether port 25 is open at all.
-    """
-
-    whoami: tuple[str, str] = ("208.67.222.222:53", "myip.opendns.com")
-    well_known: tuple[str, ...] = ("gmail.com",)
-    block_list: str = BLOCK_LIST
-
-
-async def line(subject: Subject, upstreams: Sequence[UpstreamFacts], asking: Asking, look: Look, outside: Outside) -> Line:
-    """How our line looks from outside: port 25, our public address, its listing and its name."""
-    targets, public = await asyncio.gather(
-        _targets(subject, asking, look, outside), _public(upstreams, asking.patience, outside)
-    )
-    listings = await asyncio.gather(*(_listing(address, outside.block_list, look) for address in public))
-    reverse: dict[str, tuple[str, ...]] = {}
-    forward: set[str] = set()
-    trouble = ""
-    for address in public:
-        try:
-            reverse[address] = tuple(await look(ip_address(address).reverse_pointer, "PTR"))
-            for name in reverse[address]:
-                if address in await look(name, "AAAA" if ":" in address else "A"):
-                    forward.add(name)
-        except LookupFailed as failed:
-            trouble = str(failed)
-    return Line(targets, public, tuple(listings), reverse, frozenset(forward), trouble)
-
-
-async def _targets(subject: Subject, asking: Asking, look: Look, outside: Outside) -> Mapping[str, Door]:
-    """Port 25 of mail hosts that mail of ours may go to: the notices' and senders' domains, and a well-known one."""
-    domains = [subject.notices_to.domain] if subject.notices_to else []
-    domains += [name for upstream in subject.upstreams.values() for name in sender_domains(upstream, subject)]
-    hosts: dict[str, None] = {}
-    for name in dict.fromkeys((*domains, *outside.well_known)):
-        try:
-            hosts |= dict.fromkeys(host for host in list(await look(name, "MX"))[:1] if host)
-        except LookupFailed:
-            continue
-    chosen = list(hosts)[: _MOST_TARGETS - 1] + list(hosts)[_MOST_TARGETS - 1 :][-1:]
-    doors = await asyncio.gather(*(_door(host, asking, look) for host in chosen))
-    return {host: door for host, door in zip(chosen, doors, strict=True) if door}
-
-
-async def _door(host: str, asking: Asking, look: Look) -> Door | None:
-    """Port 25 of one host; None if it has no address."""
-    try:
-        addresses = [*await look(host, "A"), *await look(host, "AAAA")]
-        found = [place for address in addresses[:2] for place in await places(address, 25, asking.patience)]
-    except (LookupFailed, Failed):
-        return None
-    return await asking.door(found, 25) if found else None
-
-
-async def _public(upstreams: Iterable[UpstreamFacts], patience: float, outside: Outside) -> tuple[str, ...]:
-    """Our address as others see it: by what upstreams say to EHLO, else by asking a resolver made for that."""
-    told = [address for one in upstreams if one.talk for address in addresses_in(one.talk.hello)]
-    if told:
-        return tuple(dict.fromkeys(told))
-    server, name = outside.whoami
-    look = Look([server], patience=patience)
-    try:
-        return tuple(address for address in await look(name, "A") if not in_lan(ip_address(address)))
-    except LookupFailed:
-        return ()
-    finally:
-        await look.close()
-
-
-def addresses_in(hello: str) -> list[str]:
-    """Public addresses in brackets in the words of an EHLO reply: `mx.isp.example Hello relay [203.0.113.7]`."""
-    found = []
-    for text in re.findall(r"[\[(]((?:IPv6:)?[0-9A-Fa-f:.]{7,45})[\])]", hello):
-        try:
-            address = ip_address(text.removeprefix("IPv6:"))
-        except ValueError:
-            continue
-        if not in_lan(address) and not address.is_unspecified:
-            found.append(str(address))
-    return found
-
-
-async def _listing(address: str, block_list: str, look: Look) -> Listing:
-    """The A records of the address's name in the list (RFC 5782)."""
-    there = ip_address(address)
-    labels = there.reverse_pointer.removesuffix(".ip6.arpa").removesuffix(".in-addr.arpa")
-    try:
-        return Listing(address, tuple(await look(f"{labels}.{block_list}", "A")))
-    except LookupFailed as failed:
-        return Listing(address, trouble=str(failed))
+def _of_a_service(name: str) -> str:
+    home = organisational(name)
+    for preset in PRESETS:
+        if home in {organisational(one) for one in (preset.mail_domain, *preset.aliases) if "." in one}:
+            return preset.name
+    return home if home in _CARRIERS or home.partition(".")[0] in _FOR_EVERYBODY else ""

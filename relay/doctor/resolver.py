@@ -1,7 +1,8 @@
 """The DNS as the doctor asks it: records as text, each question once a run, at most a few seconds long."""
 
 import asyncio
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from relay.doctor.spf import LookupFailed
@@ -47,6 +48,29 @@ class Look:
         for task in self._known.values():
             task.cancel()
         await asyncio.gather(*self._known.values(), return_exceptions=True)
+
+
+async def knows_nothing(look: Look, own: Iterable[tuple[str, str]], real: Iterable[tuple[str, str]]) -> str:
+    """Why no real name can be resolved, "" if one can: our own names first, then such as surely exist.
+
+    Not the root: many home routers refuse that question and answer every other.
+    """
+    said = []
+    for questions in (own, real):
+        answers = await asyncio.gather(*(look(*question) for question in questions), return_exceptions=True)
+        if any(answer and not isinstance(answer, BaseException) for answer in answers):
+            return ""
+        said = answers
+    failed = next((str(one) for one in said if isinstance(one, LookupFailed)), "")
+    return failed or f"it says that {' and '.join(name for name, _ in real)} do not exist"
+
+
+async def invented(look: Look, below: str) -> str:
+    """The address that the resolver makes up for a name that does not exist, "" if it is honest about that."""
+    try:
+        return next(iter(await look(f"no-such-name-{secrets.token_hex(4)}.{below}", "A")), "")
+    except LookupFailed:
+        return ""
 
 
 def _text(record: Any, kind: str) -> str:

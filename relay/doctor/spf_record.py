@@ -67,18 +67,18 @@ def _with(domain: str, record: str, lookup: Lookup) -> Lookup:
 
 
 def _candidates(records: Sequence[str], outgoing: Outgoing, *, has_mx: bool) -> Iterator[Proposal]:
-    term = outgoing.term
+    new = outgoing.term.split(" ")
     if not records:
-        yield Proposal(" ".join(["v=spf1", *(["mx"] if has_mx else []), term, "~all"]))
+        yield Proposal(" ".join(["v=spf1", *(["mx"] if has_mx else []), *new, "~all"]))
         return
     terms, changes = _merged(records)
-    yield Proposal(_joined(_inserted(terms, [term])), changes)
-    yield Proposal(_joined([term, *terms]), (*changes, f"{term} stands first, since a term before it refused"))
+    yield Proposal(_joined(_inserted(terms, new)), changes)
+    yield Proposal(_joined([*new, *terms]), (*changes, f"{outgoing.term} stands first, since a term before it refused"))
     slim = [one for one in terms if _bare(one).partition(":")[0] != "ptr"]
     if slim != terms:
-        yield Proposal(_joined(_inserted(slim, [term])), (*changes, "ptr is left out: RFC 7208 s5.5 says not to use it"))
+        yield Proposal(_joined(_inserted(slim, new)), (*changes, "ptr is left out: RFC 7208 s5.5 says not to use it"))
     own = [f"ip{network.version}:{network}" for network in outgoing.networks]
-    flat = _joined(_inserted([one for one in slim if _bare(one) != term.lower()], own))
+    flat = _joined(_inserted([one for one in slim if _bare(one) != outgoing.term.lower()], own))
     if outgoing.include and len(flat) <= _LONGEST:
         why = f"the addresses stand for include:{outgoing.include}, which would need too many look-ups"
         yield Proposal(flat, (*changes, why))
@@ -94,7 +94,7 @@ async def _lighter(records: Sequence[str], domain: str, sender: str, outgoing: O
     said = [*changes, *([f"left out, since it leads nowhere: {', '.join(dead)}"] if dead else [])]
     smallest = await _by_size(terms, lookup)
     while True:
-        record = _joined(_inserted(terms, [outgoing.term]))
+        record = _joined(_inserted(terms, outgoing.term.split(" ")))
         if await _does(domain, sender, outgoing, _with(domain, record, lookup)):
             return Proposal(record, tuple(said))
         if not smallest or len(record) > _LONGEST:

@@ -4,7 +4,8 @@
         resolver = Resolver([dns.address])
 
 Zones map a name to record type -> records in text form.  A name that is not there is NXDOMAIN, a type that is not there an
-empty answer.  `failing` names get SERVFAIL, `silent` names no answer at all.  `asked` lists (name, type) as they came.
+empty answer.  `failing` names get SERVFAIL, `refused` ones REFUSED, `silent` names no answer at all.  With `inventing` an
+address is given for names that are not there.  `asked` lists (name, type) as they came.
 """
 
 import asyncio
@@ -21,9 +22,18 @@ Zone = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 class FakeDNS:
-    def __init__(self, zone: Zone, *, failing: Collection[str] = (), silent: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        zone: Zone,
+        *,
+        failing: Collection[str] = (),
+        silent: Collection[str] = (),
+        refused: Collection[str] = (),
+        inventing: str = "",
+    ) -> None:
         self.zone = {name.lower().rstrip("."): records for name, records in zone.items()}
-        self.failing, self.silent = set(failing), set(silent)
+        self.failing, self.silent, self.refused = set(failing), set(silent), set(refused)
+        self.inventing = inventing
         self.asked: list[tuple[str, str]] = []
         self.address = ""
 
@@ -46,6 +56,10 @@ class FakeDNS:
         response = dns.message.make_response(query, recursion_available=True)
         if name in self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)
+        elif name in self.refused:
+            response.set_rcode(dns.rcode.REFUSED)
+        elif name not in self.zone and self.inventing and kind == "A":
+            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, self.inventing))
         elif name not in self.zone:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif records := self.zone[name].get(kind):

@@ -25,7 +25,7 @@ from relay.doctor.facts import Facts, Subject
 from relay.doctor.finding import Finding, Grade
 from relay.doctor.gather import World, gather
 from relay.doctor.judge import judge
-from relay.doctor.publishing import Outside
+from relay.doctor.line import Outside
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -39,6 +39,7 @@ from tests.support.upstream import ScriptedUpstream
 NOW = datetime.now(UTC)
 PUBLIC = "93.184.216.34"
 LIST = "34.216.184.93.zen.spamhaus.org"
+TEST_ENTRY = "2.0.0.127.zen.spamhaus.org"  # RFC 5782 s5
 REVERSE = "34.216.184.93.in-addr.arpa"
 ASAHI = "spf-01.asahi-net.or.jp"
 
@@ -52,6 +53,8 @@ ZONE: dict[str, dict[str, list[str]]] = {
     ASAHI: {"TXT": ['"v=spf1 +ip4:202.224.39.192/27 +ip4:202.224.39.40"']},
     REVERSE: {"PTR": ["relay.example.jp."]},
     "relay.example.jp": {"A": [PUBLIC]},
+    TEST_ENTRY: {"A": ["127.0.0.2"]},
+    "direct.jp": {"MX": ["10 mail.example.jp."], "TXT": [f'"v=spf1 ip4:{PUBLIC} -all"']},
     "gmail.com": {"MX": ["5 mx.gmail.com."]},
     "mx.gmail.com": {"A": ["127.0.0.1"]},
 }
@@ -68,6 +71,8 @@ class Case:
         self.certificate = self.ca.issue_cert("127.0.0.1")
         self.zone = deepcopy(ZONE)
         self.failing: set[str] = set()
+        self.refused: set[str] = set()
+        self.inventing = ""
         self.nameservers: tuple[str, ...] | None = None
         self.script: dict[str, Any] = {}
         self.serving: dict[str, Any] = {"users": {"taro": "secret"}}
@@ -89,7 +94,7 @@ class Case:
             hostname="relay.example.jp",
             upstreams={},
             listeners=(Listener("127.0.0.1", 0),),
-            routes=(Route(via=("mx",), to=("*@direct.example",)), Route(via=("isp",))),
+            routes=(Route(via=("mx",), to=("*@direct.example",), sender=("*@direct.jp",)), Route(via=("isp",))),
             spool=SpoolSettings(url=f"sqlite:{folder}/spool/spool.db", keep_free=1_000_000, max_message=1_000_000),
             state_dir=folder / "spool",
             notices_to=Address("me", "example.jp"),
@@ -104,7 +109,9 @@ class Case:
     async def facts(self) -> Facts:
         """Starts the surroundings, looks at them, and takes them down."""
         async with AsyncExitStack() as stack:
-            self.dns = await stack.enter_async_context(FakeDNS(self.zone, failing=self.failing))
+            self.dns = await stack.enter_async_context(
+                FakeDNS(self.zone, failing=self.failing, refused=self.refused, inventing=self.inventing)
+            )
             self.server = await stack.enter_async_context(self._server(implicit=False))
             self.implicit = await stack.enter_async_context(self._server(implicit=True))
             ports = {25: self.server.port, 465: self.implicit.port, 587: self.server.port}
@@ -115,7 +122,7 @@ class Case:
             nameservers = (self.dns.address,) if self.nameservers is None else self.nameservers
             upstreams = {one.name: one for one in (self.upstream, *self.others)}
             self.subject = replace(self.subject, upstreams=upstreams, nameservers=nameservers)
-            outside = Outside(whoami=(self.dns.address, "myip.example"))
+            outside = Outside(whoami=((self.dns.address, "myip.example", "A"), (self.dns.address, "myip.example", "AAAA")))
             world = World(
                 now=lambda: self.now,
                 root=self.root,

@@ -27,8 +27,9 @@ from relay.doctor.facts import (
 )
 from relay.doctor.finding import NAMES, Finding, Grade, in_words, problem, problems, summary, warning
 from relay.doctor.judge import judge
+from relay.doctor.line import addresses_in
 from relay.doctor.outgoing import Outgoing, in_lan
-from relay.doctor.publishing import addresses_in, sender_domains
+from relay.doctor.publishing import sender_domains
 from relay.doctor.spf import Outcome
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
