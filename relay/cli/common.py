@@ -28,6 +28,12 @@ def harmless(text: str) -> str:
     return _CONTROL.sub("\ufffd", text)
 
 
+def in_words(error: Exception) -> str:
+    """Without the number that means nothing to people, but with the file that it is about."""
+    said, place = getattr(error, "strerror", None), getattr(error, "filename", None)
+    return f"{place}: {said}" if said and place else str(said or error)
+
+
 def print_json(value: Any) -> None:
     """One JSON document; indented while a person may read it, for that takes four times as long."""
     long = isinstance(value, dict) and any(isinstance(part, list) and len(part) > _READABLE for part in value.values())

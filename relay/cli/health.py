@@ -3,7 +3,7 @@
 import argparse
 import socket
 
-from relay.cli.common import complain, configured_or_running, print_json
+from relay.cli.common import complain, configured_or_running, in_words, print_json
 from relay.cli.main import FINE, PROBLEM
 
 PATIENCE = 5.0  # seconds for each question
@@ -18,7 +18,7 @@ def call(asked: argparse.Namespace) -> int:
         why = list(known["why"])
         listening = known["listening"]
     except (OSError, Refused) as error:
-        why, listening = [f"the relay does not answer on its control socket ({_words(error)}); is it running?"], []
+        why, listening = [f"the relay does not answer on its control socket ({in_words(error)}); is it running?"], []
     why += [sentence for one in listening if (sentence := _silent(one["host"], one["port"], one["tls"] == "implicit"))]
     if asked.json:
         print_json({"healthy": not why, "why": why})
@@ -36,9 +36,4 @@ def _silent(host: str, port: int, implicit_tls: bool) -> str:
                 return ""
             return f"the listener {host}:{port} accepts connections but says nothing sensible"
     except OSError as error:
-        return f"the listener {host}:{port} does not answer: {_words(error)}"
-
-
-def _words(error: Exception) -> str:
-    """Without the number that means nothing to people."""
-    return str(getattr(error, "strerror", None) or error)
+        return f"the listener {host}:{port} does not answer: {in_words(error)}"

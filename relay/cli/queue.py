@@ -1,13 +1,15 @@
 """`relay queue`: looks at the spool and steers it, beside the running daemon and without it."""
 
 import argparse
+import json
 from typing import Any
 
-from relay.cli.common import complain, configured_or_running, harmless, print_json
+from relay.cli.common import complain, configured_or_running, harmless, in_words, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.control.client import Desk, Refused, SpoolBroken, reach
 
 WAITING = ("queued", "held")
+READABLE = 300_000  # octets; what is longer only programs read, and is not set out in lines
 
 
 def call(asked: argparse.Namespace) -> int:
@@ -24,13 +26,17 @@ def call(asked: argparse.Namespace) -> int:
             return _show(desk, asked)
         return _order(desk, asked)
     except (Refused, SpoolBroken, OSError) as error:
-        complain(f"relay: {error}")
+        complain(f"relay: {in_words(error)}")
         return PROBLEM
 
 
 def _list(desk: Desk, asked: argparse.Namespace) -> int:
     states = () if asked.all else tuple(asked.state or WAITING)
-    found = desk.queue(states)
+    octets = desk.queue(states)
+    if asked.json and len(octets) > READABLE:
+        print(octets.decode())  # as it came: reading it, to write it again, would take as long as making it did
+        return FINE
+    found = json.loads(octets)
     if asked.json:
         print_json(found)
     elif not found["messages"]:

@@ -3,24 +3,22 @@
 The same routes answer on the UNIX socket beside the spool (mode 0600) and, behind access.py, on TCP.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control.desk import LIST_LIMIT, BadOrder
+from relay.control.desk import MOST_LISTED, BadOrder, listing
 from relay.control.watch import Watch
 from relay.spool.entry import State
 
 MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
-MOST_SKIPPED = 1_000_000
 _STATES = ", ".join(state.value for state in State)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -66,33 +64,36 @@ def _queue(watch: Watch) -> Endpoint:
         asked = request.query_params
         try:
             states = frozenset(State(word) for word in asked.getlist("state")) or None
-            limit, skip = _number(asked.get("limit"), LIST_LIMIT, LIST_LIMIT), _number(asked.get("skip"), 0, MOST_SKIPPED)
+            limit, skip = _number(asked.get("limit"), MOST_LISTED), _number(asked.get("skip"), 0)
         except ValueError:
-            return wrong(f"state is one of {_STATES}; limit is from 0 to {LIST_LIMIT}, skip from 0 to {MOST_SKIPPED}")
-        found = await watch.desk.queue(states, limit, skip)
-        # twenty thousand messages take a while, in which a device would hear nothing
-        return Response(await asyncio.to_thread(_written, found), media_type="application/json")
+            return wrong(f"state is one of {_STATES}; limit and skip are from 0 to {MOST_LISTED}")
+        pieces = listing(watch.desk, states, limit, skip)
+        first = await anext(pieces)  # a spool that cannot be read is told of by the status, before the list begins
+        return StreamingResponse(_joined(first, pieces), media_type="application/json")
 
     return queue
 
 
-def _written(found: dict[str, Any]) -> bytes:
-    """The list as JSON, message by message: one call for them all would keep every other thread waiting too."""
-    messages = (json.dumps(one, ensure_ascii=False, separators=(",", ":")).encode() for one in found["messages"])
-    return b'{"messages":[' + b",".join(messages) + b"]}"
+async def _joined(first: bytes, others: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in others:
+        yield piece
 
 
-def _number(said: str | None, default: int, most: int) -> int:
+def _number(said: str | None, default: int) -> int:
     if said is None:
         return default
-    if not (said.isascii() and said.isdigit()) or len(said) > 9 or int(said) > most:
+    if not (said.isascii() and said.isdigit()) or len(said) > 9 or int(said) > MOST_LISTED:
         raise ValueError(said)
     return int(said)
 
 
 def _message(watch: Watch) -> Endpoint:
     async def message(request: Request) -> Response:
-        story = await watch.desk.message(request.path_params["queue_id"])
+        try:
+            story = await watch.desk.message(request.path_params["queue_id"])
+        except BadOrder as error:
+            return wrong(str(error))
         return JSONResponse(story) if story else wrong("no message has this id", 404)
 
     return message

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from relay.control import unix
 from relay.control.place import control_socket
 from relay.spool.contract import SpoolBroken, SpoolSettings
-from relay.spool.entry import QUEUE_ID
+from relay.spool.entry import BEGINNING
 
 if TYPE_CHECKING:
     from relay.control.desk import Desk as LocalDesk
@@ -24,11 +24,11 @@ class Refused(Exception):
 
 
 class Desk(Protocol):
-    """What the commands need; `running` tells whether a daemon answers."""
+    """What the commands need; `running` tells whether a daemon answers.  `queue` gives the list as JSON, as it came."""
 
     running: bool
 
-    def queue(self, states: tuple[str, ...]) -> dict[str, Any]: ...
+    def queue(self, states: tuple[str, ...]) -> bytes: ...
     def message(self, queue_id: str) -> dict[str, Any] | None: ...
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]: ...
 
@@ -51,13 +51,20 @@ class Running:
         self._settings, self._timeout = settings, timeout
 
     def ask(self, method: str, target: str, order: object = None) -> tuple[int, Any]:
+        code, answer = self._asked(method, target, order)
+        try:
+            return code, json.loads(answer)
+        except ValueError as error:
+            raise OSError(f"the daemon gave no proper answer: {error!r}") from error
+
+    def _asked(self, method: str, target: str, order: object = None) -> tuple[int, bytes]:
         connection = _Connection(self._settings, self._timeout)
         try:
             body = None if order is None else json.dumps(order)
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-        except (http.client.HTTPException, ValueError) as error:
+            return answer.status, answer.read()
+        except http.client.HTTPException as error:
             raise OSError(f"the daemon gave no proper answer: {error!r}") from error
         finally:
             connection.close()
@@ -65,11 +72,14 @@ class Running:
     def relay(self) -> dict[str, Any]:
         return self._fine(*self.ask("GET", "/api/relay"))
 
-    def queue(self, states: tuple[str, ...]) -> dict[str, Any]:
-        return self._fine(*self.ask("GET", "/api/queue?" + urlencode([("state", one) for one in states])))
+    def queue(self, states: tuple[str, ...]) -> bytes:
+        code, answer = self._asked("GET", "/api/queue?" + urlencode([("state", one) for one in states]))
+        if code != 200:
+            self._fine(code, json.loads(answer))
+        return answer
 
     def message(self, queue_id: str) -> dict[str, Any] | None:
-        if not QUEUE_ID.match(queue_id):
+        if not BEGINNING.match(queue_id):
             return None
         code, answer = self.ask("GET", "/api/queue/" + quote(queue_id, safe=""))
         return None if code == 404 else self._fine(code, answer)
@@ -92,11 +102,16 @@ class Alone:
     def __init__(self, settings: SpoolSettings, upstreams: frozenset[str]) -> None:
         self._settings, self._upstreams = settings, upstreams
 
-    def queue(self, states: tuple[str, ...]) -> dict[str, Any]:
+    def queue(self, states: tuple[str, ...]) -> bytes:
+        from relay.control.desk import listing
         from relay.spool.entry import State
 
         wanted = frozenset(State(word) for word in states) or None
-        return self._at_the_desk(lambda desk: desk.queue(wanted))
+
+        async def whole(desk: "LocalDesk") -> bytes:
+            return b"".join([piece async for piece in listing(desk, wanted)])
+
+        return self._at_the_desk(whole)
 
     def message(self, queue_id: str) -> dict[str, Any] | None:
         return self._at_the_desk(lambda desk: desk.message(queue_id))

@@ -1,16 +1,19 @@
 """What one can ask of a relay and order it to do: the same for the API, the page and a command line without a daemon."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
-from relay.control.views import history_view, message_view, sound, story_view, tally_view
+from relay.control.views import history_view, list_view, sound, story_view, tally_view
 from relay.spool.contract import Spool
-from relay.spool.entry import QUEUE_ID, Action, Order, State
+from relay.spool.entry import BEGINNING, Action, Order, State
 
-LIST_LIMIT = 20_000
+MOST_LISTED = 1_000_000
+PAGE = 500
+"""Messages that are looked up together for a list."""
 HOUR = timedelta(hours=1)
 HISTORY = timedelta(days=7)
 HISTORY_FRESH = timedelta(minutes=1)
@@ -35,9 +38,22 @@ class Desk:
         """Names that a release may go by."""
         return sorted(self._known())
 
-    async def queue(self, states: frozenset[State] | None, limit: int = LIST_LIMIT, skip: int = 0) -> dict[str, Any]:
-        stored = await self._spool.entries(states, limit, skip=skip)
-        return await asyncio.to_thread(lambda: {"messages": [message_view(one) for one in stored]})
+    async def queue(self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0) -> dict[str, Any]:
+        """The list as a whole."""
+        return {"messages": [message async for page in self.pages(states, limit, skip) for message in page]}
+
+    async def pages(
+        self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """The same in pieces, so that no length of the queue costs memory.  A message that ends meanwhile may be left out."""
+        behind = None
+        while limit > 0:
+            lines = await self._spool.listed(states, min(limit, PAGE), after=behind, skip=skip)
+            if not lines:
+                return
+            page = await asyncio.to_thread(list_view, lines)  # even a piece takes longer than a device should wait
+            behind, skip, limit = lines[-1], 0, limit - len(page)
+            yield page
 
     async def stories(self, states: frozenset[State] | None, limit: int, skip: int = 0) -> list[dict[str, Any]]:
         """Messages with their trails, the newest first."""
@@ -55,11 +71,18 @@ class Desk:
             self._history_at = now
         return self._history
 
-    async def message(self, queue_id: str) -> dict[str, Any] | None:
-        if not QUEUE_ID.match(queue_id):
-            return None
-        stored = await self._spool.entry(queue_id)
+    async def message(self, named: str) -> dict[str, Any] | None:
+        """The message whose id is, or alone begins with, `named`; None if there is none.  Raises BadOrder if several do."""
+        queue_id = (await self._meant([named]))[named]
+        stored = await self._spool.entry(queue_id) if queue_id else None
         return story_view(stored) if stored else None
+
+    async def _meant(self, named: Sequence[str]) -> dict[str, str]:
+        """The id that each means, "" if none.  Raises BadOrder where several begin so."""
+        found = await self._spool.beginning([one for one in named if BEGINNING.match(one)])
+        if several := [one for one, ids in found.items() if len(ids) > 1]:
+            raise BadOrder(f"several messages have ids that begin with {several[0]}; say more of it")
+        return {one: next(iter(found.get(one, ())), "") for one in named}
 
     async def tally(self) -> dict[str, Any]:
         return tally_view(await self._spool.tally())
@@ -67,14 +90,15 @@ class Desk:
     async def order(self, action: str, queue_ids: list[str] | None, via: str = "") -> dict[str, Any]:
         """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has}.
 
-        Raises BadOrder for an unknown action or upstream.
+        Of an id its beginning will do, if no other has it.  Raises BadOrder for an unknown action or upstream, or for
+        a beginning that several ids have: then nothing is done.
         """
         order = self._understood(action, queue_ids, via)
         unknown = []
         if order.queue_ids is not None:
-            known = {one: None for one in order.queue_ids if QUEUE_ID.match(one) and await self._spool.entry(one)}
-            unknown = [one for one in order.queue_ids if one not in known]
-            order = Order(order.action, tuple(known), order.via)
+            meant = await self._meant(order.queue_ids)
+            unknown = [one for one, queue_id in meant.items() if not queue_id]
+            order = Order(order.action, tuple(dict.fromkeys(filter(None, meant.values()))), order.via)
         applied = await self._spool.order(order, self._now())
         self._note(order, applied)
         if applied and order.action in (Action.RETRY, Action.RELEASE):
@@ -98,3 +122,16 @@ class Desk:
         if event and applied:
             which = ", ".join(order.queue_ids) if order.queue_ids else "all"
             events.note(event, f"{order.action.value} ordered by hand", messages=applied, ids=which, upstream=order.via)
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+async def listing(desk: Desk, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0) -> AsyncIterator[bytes]:
+    """The list as one JSON document, piece by piece."""
+    before = '{"messages":['
+    async for page in desk.pages(states, limit, skip):
+        written = await asyncio.to_thread(_to_json, page)
+        yield (before + written[1:-1]).encode()
+        before = ","
+    yield b"]}" if before == "," else (before + "]}").encode()

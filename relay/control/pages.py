@@ -85,7 +85,10 @@ class Pages:
         )
 
     async def message(self, request: Request) -> Response:
-        story = await self._desk.message(request.path_params["queue_id"])
+        try:
+            story = await self._desk.message(request.path_params["queue_id"])
+        except BadOrder:  # the beginning of several ids
+            story = None
         if story is None:
             return await self._page(request, "error.html", 404, key="gone")
         states = {recipient["state"] for recipient in story["recipients"]}

@@ -1,12 +1,14 @@
 """What people and programs see of the spool: stored values as JSON with stable keys.  Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
+from relay.mail.address import Address
 from relay.mail.charset import decode, fits, vote
 from relay.mail.words import decode_words
-from relay.spool.entry import Recipient, StoredEntry, Tally, TrailLine
+from relay.spool.entry import QueueLine, Recipient, StoredEntry, Tally, TrailLine
 
 CHARSETS = ("utf-8", "cp932", "euc-jp", "latin-1")
 SUBJECT_CUT = 390  # octets; what is longer may have been cut at acceptance
@@ -57,6 +59,48 @@ def message_view(stored: StoredEntry) -> Any:
         "recipients": [recipient_view(recipient) for recipient in stored.recipients],
     }
     return sound(view)
+
+
+def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
+    """The same as `message_view` for each message of a list, whose lines stand together."""
+    found: list[dict[str, Any]] = []
+    message = None
+    for line in lines:
+        if line.message != message:
+            message = line.message
+            recipients: list[dict[str, Any]] = []
+            found.append(
+                {
+                    "id": line.queue_id,
+                    "sender": "<>" if line.sender_local is None else _written(line.sender_local, line.sender_domain or ""),
+                    "size": line.size,
+                    "accepted_at": stamp(line.accepted_at),
+                    "client": line.client,
+                    "notice": line.notice,
+                    "recipients": recipients,
+                }
+            )
+        recipients.append(
+            {
+                "address": _written(line.local, line.domain),
+                "state": line.state,
+                "attempts": line.attempts,
+                "due_at": stamp(line.due_at),
+                "upstream": line.upstream,
+                "stage": line.stage,
+                "code": line.code,
+                "status": line.status,
+                "said": line.said,
+                "via": line.via,
+            }
+        )
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _written(local: str, domain: str) -> str:
+    """The few addresses that most of a list is about are written once."""
+    return str(Address(local, domain))
 
 
 def trail_view(line: TrailLine) -> dict[str, Any]:

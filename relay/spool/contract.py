@@ -1,6 +1,6 @@
 """What any spool promises: the words of the trade, no SQL.  Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -10,6 +10,7 @@ from relay.spool.entry import (
     Entry,
     Order,
     PendingNotice,
+    QueueLine,
     Settlement,
     State,
     StoredEntry,
@@ -89,6 +90,17 @@ class Spool(Protocol):
         Of more than `limit` the oldest ones; with `newest` the newest ones, still oldest first; `skip` leaves out
         as many of those before.  The trails come only with `trail`.
         """
+
+    async def listed(
+        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+    ) -> list[QueueLine]:
+        """A line for each recipient of the next `limit` messages with at least one recipient in one of `states` (None: any).
+
+        Oldest first, beginning behind the message of the line `after`, with `skip` more left out.
+        """
+
+    async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Queue ids by what they begin with: one if there is only one or it says just that, at most two otherwise."""
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         """One message with its trail; its content may be iterated while it is kept."""

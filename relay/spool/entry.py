@@ -5,12 +5,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Answer
 
 QUEUE_ID = re.compile(r"[0-9A-Za-z]{8,32}\Z")
+BEGINNING = re.compile(r"[0-9A-Za-z]{4,32}\Z")
+"""What may stand for a queue id where a person names it: as much of its beginning as no other id has."""
 
 Content = Iterable[bytes]
 """The octets of a message in blocks; may be iterated more than once, each time from the start."""
@@ -166,6 +169,33 @@ class StoredEntry:
     entry: Entry
     recipients: tuple[Recipient, ...]
     trail: tuple[TrailLine, ...] = ()
+
+
+class QueueLine(NamedTuple):
+    """One recipient beside what a list shows of its message: flat, since a list has tens of thousands of them.
+
+    `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value.
+    """
+
+    message: int
+    queue_id: str
+    accepted_at: datetime
+    client: str
+    sender_local: str | None
+    sender_domain: str | None
+    size: int
+    notice: bool
+    local: str
+    domain: str
+    state: str
+    attempts: int
+    due_at: datetime
+    upstream: str
+    stage: str
+    code: int
+    status: str
+    said: str
+    via: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
-from relay.spool.entry import Content, PendingNotice, Recipient, State, StoredEntry, TrailLine
+from relay.spool.entry import Content, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.rows import (
     MESSAGE_COLUMNS,
     RECIPIENT_COLUMNS,
@@ -15,12 +15,14 @@ from relay.spool.rows import (
     moment,
     plain,
     row_entry,
+    row_line,
     row_notice,
     row_recipient,
     row_trail,
 )
 
 _FEW = 500
+_UNFINISHED = frozenset({State.QUEUED, State.HELD})
 
 ContentOf = Callable[[int, int], Content]
 """Content of a message, by its id and its size in octets."""
@@ -90,15 +92,48 @@ def stored_entries(
     ]
 
 
+def queue_lines(
+    db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+) -> list[QueueLine]:
+    """One query of the columns that a list shows, however many messages; no value is built that a list has no use for."""
+    chosen = [] if states is None or states == _UNFINISHED else [_one_in(states)]
+    chosen += ["over_at IS NULL"] if states is not None and states <= _UNFINISHED else []
+    chosen += ["(accepted_at, id) > (:at, :behind)"] if after else []
+    query = (
+        "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"  # noqa: S608
+        f" FROM message WHERE {' AND '.join(chosen) or 'true'} ORDER BY accepted_at, id LIMIT :limit OFFSET :skip)"
+        f" SELECT chosen.*, {RECIPIENT_COLUMNS} FROM chosen JOIN recipient ON recipient.message = chosen.id"
+        " ORDER BY chosen.accepted_at, chosen.id, seq"
+    )
+    window = {"limit": limit, "skip": skip, "at": micros(after.accepted_at) if after else 0, "behind": after and after.message}
+    return [row_line(row) for row in db.execute(query, window).fetchall()]
+
+
+def beginning(db: sqlite3.Connection, beginnings: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Two ids at most for each: one more than there should be."""
+    found = {}
+    for text in map(plain, beginnings):
+        rows = db.execute(
+            "SELECT queue_id FROM message WHERE queue_id >= ? AND queue_id < ? ORDER BY queue_id LIMIT 2", (text, text + "\x7f")
+        )
+        ids = tuple(row[0] for row in rows.fetchall())
+        found[text] = ids[:1] if text in ids else ids
+    return found
+
+
 def _with_one_in(states: frozenset[State], few: int) -> str:
     """A page is found by walking along the messages until it is full, a long list by their states."""
     if few <= _FEW:
-        return f"WHERE EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({_listed(states)}))"  # noqa: S608
-    return f"WHERE id IN (SELECT message FROM recipient WHERE state IN ({_listed(states)}))"  # noqa: S608
+        return f"WHERE {_one_in(states)}"
+    return f"WHERE id IN (SELECT message FROM recipient WHERE {_state_in(states)})"  # noqa: S608
 
 
-def _listed(states: frozenset[State]) -> str:
-    return ", ".join(f"'{state.value}'" for state in states)
+def _one_in(states: frozenset[State]) -> str:
+    return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND {_state_in(states)})"  # noqa: S608
+
+
+def _state_in(states: frozenset[State]) -> str:
+    return f"state IN ({', '.join(repr(state.value) for state in states)})"
 
 
 def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
-from relay.spool.entry import Content, Entry, NoticeKind, PendingNotice, Recipient, State, TrailLine
+from relay.spool.entry import Content, Entry, NoticeKind, PendingNotice, QueueLine, Recipient, State, TrailLine
 
 BLOCK = 65_536
 """Octets in one content row."""
@@ -120,6 +120,42 @@ def row_recipient(row: Sequence[Any]) -> Recipient:
     """The recipient of a row of RECIPIENT_COLUMNS."""
     local, domain, state, attempts, due_at, upstream, stage, code, status, said, via = row
     return Recipient(Address(local, domain), State(state), attempts, moment(due_at), upstream, stage, code, status, said, via)
+
+
+def row_line(row: Sequence[Any]) -> QueueLine:
+    """The line of a list: what is shown of the message, then RECIPIENT_COLUMNS."""
+    (
+        message,
+        queue_id,
+        accepted_at,
+        client,
+        sender_local,
+        sender_domain,
+        size,
+        notice,
+        local,
+        domain,
+        state,
+        attempts,
+        due_at,
+        *last,
+    ) = row
+    return QueueLine(
+        message,
+        queue_id,
+        moment(accepted_at),
+        client,
+        sender_local,
+        sender_domain,
+        size,
+        bool(notice),
+        local,
+        domain,
+        state,
+        attempts,
+        moment(due_at),
+        *last,
+    )
 
 
 def trail_row(line: TrailLine) -> tuple[int, str, str]:

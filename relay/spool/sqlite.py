@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from relay.spool.entry import (
     Entry,
     Order,
     PendingNotice,
+    QueueLine,
     Settlement,
     State,
     StoredEntry,
@@ -274,6 +275,16 @@ class SqliteSpool:
     ) -> list[StoredEntry]:
         """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
         return await self._read(lambda db: looking.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
+
+    async def listed(
+        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+    ) -> list[QueueLine]:
+        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
+        return await self._read(lambda db: looking.queue_lines(db, states, limit, after=after, skip=skip))
+
+    async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Queue ids by what they begin with, two at most for each."""
+        return await self._read(lambda db: looking.beginning(db, beginnings))
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         return await self._read(lambda db: looking.stored_entry(db, queue_id, self._content))

@@ -37,6 +37,53 @@ async def test_pages_follow_one_another(five: Spool) -> None:
     assert ids(await five.entries(frozenset({State.QUEUED}), limit=2, skip=2)) == ["message3", "message4"]
 
 
+async def test_a_list_goes_on_behind_a_line(five: Spool, clock: Clock) -> None:
+    """Each recipient has a line; a page goes on behind the last line of the one before; states choose messages."""
+    await five.commit(an_entry("message5", clock(), to=("a@x.jp", "b@x.jp")))
+    queued, both = frozenset({State.QUEUED}), frozenset({State.QUEUED, State.HELD})
+
+    async def walked(states: frozenset[State] | None, limit: int, skip: int = 0) -> list[tuple[str, str]]:
+        found = page = await five.listed(states, limit, skip=skip)
+        while page := await five.listed(states, limit, after=page[-1]):
+            assert len({line.queue_id for line in page}) <= limit
+            found += page
+        return [(line.queue_id[-1], line.state) for line in found]
+
+    everything = [("0", "queued"), ("1", "queued"), ("2", "held"), ("3", "queued"), ("4", "queued"), *[("5", "queued")] * 2]
+    for limit in (1, 2, 3, 100):
+        assert await walked(None, limit) == await walked(both, limit) == everything
+        assert await walked(queued, limit) == [one for one in everything if one[1] == "queued"]
+        assert await walked(frozenset({State.HELD}), limit) == [("2", "held")]
+    assert await walked(None, 2, skip=4) == everything[4:]
+    assert await five.listed(None, 10, skip=6) == await five.listed(frozenset({State.FAILED}), 10) == []
+
+
+async def test_a_list_tells_what_the_entries_tell(five: Spool, clock: Clock) -> None:
+    """The columns of a line are those of the stored message and its recipient."""
+    claim = await five.claim(clock())
+    assert claim is not None
+    await five.settle(claim, Settlement(outcomes=(after(claim.recipients[0], State.FAILED),)))
+    lines, stored = await five.listed(None, 10), await five.entries()
+    for line, one in zip(lines, stored, strict=True):
+        (row,), sender = one.recipients, one.entry.envelope.reverse_path
+        assert (line.queue_id, line.accepted_at, line.size) == (one.entry.queue_id, one.entry.accepted_at, one.entry.size)
+        assert (line.client, line.notice) == (one.entry.origin.client, one.entry.notice)
+        assert (line.sender_local, line.sender_domain) == ((sender.local, sender.domain) if sender else (None, None))
+        assert (line.local, line.domain, line.state) == (row.address.local, row.address.domain, row.state.value)
+        assert line[-8:] == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+
+
+async def test_an_id_is_found_by_its_beginning(five: Spool, clock: Clock) -> None:
+    """One that has it alone, two of several, none; a whole id means itself even if others go on from it."""
+    await five.commit(an_entry("message00", clock()))
+    found = await five.beginning(["message3", "mess", "nobody", "message0", "message00"])
+    assert found["message3"] == ("message3",)
+    assert len(found["mess"]) == 2
+    assert found["nobody"] == ()
+    assert found["message0"] == ("message0",)
+    assert found["message00"] == ("message00",)
+
+
 async def test_trails_come_only_when_asked_for(five: Spool) -> None:
     """Each message gets its own lines, in order; a plain list has none."""
     assert [one.trail for one in await five.entries()] == [()] * 5

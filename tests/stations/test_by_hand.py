@@ -5,6 +5,7 @@ device ──> relay run ──> upstream that is away, or refuses the password
 
 import asyncio
 import json
+from os.path import commonprefix
 from pathlib import Path
 
 from tests.stations.test_commands import submit, upstream_at
@@ -30,6 +31,25 @@ def test_no_order_makes_the_next_attempt_later(tmp_path: Path, unused_tcp_port: 
         assert done.returncode == 1
         assert relay.command("health").returncode == 0
         assert len(relay.events("tried")) == tried
+
+
+def test_the_beginning_of_an_id_is_enough(tmp_path: Path, unused_tcp_port: int) -> None:
+    """Beside the relay and without it, for looking and ordering; where two begin so, nothing is done to either."""
+    config = {"upstreams": {"away": upstream_at(unused_tcp_port)}, "retry": {"rest": ["5h"]}}
+    with running(tmp_path, config) as relay:
+        ids = [submit(relay)[0] for _ in range(2)]
+        short = commonprefix(ids)  # noqa: RUF071 - these are no paths
+        own = [one[: len(short) + 1] for one in ids]
+        assert relay.show(own[0])["id"] == ids[0]
+        for words in (("show", short), ("hold", own[0], short)):
+            done = relay.command("queue", *words)
+            assert (done.returncode, f"begin with {short}" in done.stderr) == (1, True), done.stderr
+        assert relay.command("queue", "hold", own[0], ids[0]).stdout == "hold: 1 message\n"
+        relay.stop()
+        assert relay.show(own[1])["id"] == ids[1]
+        assert [one["recipients"][0]["state"] for one in relay.queue()] == ["held", "queued"]
+        done = relay.command("queue", "hold", short)
+        assert (done.returncode, "several" in done.stderr) == (1, True), done.stderr
 
 
 async def test_retry_reads_a_mended_password(tmp_path: Path) -> None:
