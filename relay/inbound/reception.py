@@ -14,6 +14,7 @@ from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
+from relay.inbound.troubles import Troubles
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
@@ -22,6 +23,9 @@ from relay.spool.entry import Entry, TrailLine
 
 GIVES_WAY_AFTER = 5.0
 """Seconds without a whole command, after which a client may have to give up its place to another one."""
+
+FULL, BROKEN = "spool full", "spool broken"
+"""Causes of alarms; both are over as soon as a message is stored."""
 
 MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
 
@@ -66,6 +70,7 @@ class Reception:
     per_client: Counter[str] = field(default_factory=Counter)
     commits: set[asyncio.Task[None]] = field(default_factory=set)
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
+    troubles: Troubles = field(default_factory=Troubles)
     draining: bool = False
 
     def make_room(self, client: str) -> None:
@@ -128,6 +133,7 @@ class Reception:
         try:
             await asyncio.shield(task)
             events.took("accepting", time.monotonic() - began)
+            self.troubles.ended(FULL, BROKEN)
         except SpoolFull:
             return Reply(452, "4.3.1", "the spool is full; try again later")
         except SpoolBroken as error:
@@ -136,20 +142,36 @@ class Reception:
         return None
 
     def tell(self, client: str, reply: Reply) -> None:
-        """What a person has to know of a refusal is told; the same trouble once only."""
+        """What a person has to know of a refusal is told, once, when the trouble begins."""
         match reply.code, reply.status:
             case 452, "4.3.1":
-                text = "The spool is full: devices are told to try again later (452). What was accepted is safe and goes on"
-                self.alarm(
-                    f"{text} being relayed. Make room on the spool's disk; spool.keep_free is the reserve.", "spool full"
+                cause, text = (
+                    FULL,
+                    (
+                        "The spool is full: devices are told to try again later (452). What was accepted is safe and goes on"
+                        " being relayed. Make room on the spool's disk; spool.keep_free is the reserve."
+                    ),
                 )
             case 452, "4.3.0":
-                text = "The spool cannot be written (see the log): devices are told to try again later (452)."
-                self.alarm(f"{text} Look after the disk; the relay goes on by itself when it can write again.", "spool broken")
+                cause, text = (
+                    BROKEN,
+                    (
+                        "The spool cannot be written (see the log): devices are told to try again later (452)."
+                        " Look after the disk; the relay goes on by itself when it can write again."
+                    ),
+                )
             case 450, "4.7.1":
-                text = f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute"
-                cure = "is it broken? What is over the limit is answered 450, so nothing is lost (limits.messages_per_minute)"
-                self.alarm(f"{text}: {cure}.", f"flood from {client}")
+                cause, text = (
+                    f"flood from {client}",
+                    (
+                        f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute: is it"
+                        " broken? What is over the limit is answered 450, so nothing is lost (limits.messages_per_minute)."
+                    ),
+                )
+            case _:
+                return
+        if self.troubles.begins(cause, self.now(), ends_by_itself=reply.code == 450):
+            self.alarm(text, cause)
 
     def _accepted(self, entry: Entry) -> None:
         origin = entry.origin

@@ -62,6 +62,7 @@ class Notifier:
         self._push_task: asyncio.Task[None] | None = None
         self._push_at: datetime | None = None
         self._progress = (_relayed(), now())
+        self._stalled = False
 
     def reload(self, *, policy: NoticePolicy, hostname: str, give_up_after: timedelta | None = None) -> None:
         """Takes new settings; what is pending goes by them."""
@@ -87,7 +88,10 @@ class Notifier:
         return address.local.lower() in ("postmaster", "mailer-daemon") and address.domain.lower() == self._hostname.lower()
 
     def alarm(self, text: str, cause: str = "") -> None:
-        """Tells the person in charge at once of a trouble that is not one message's; each cause once a day."""
+        """Tells the person in charge at once of a trouble that is not one message's.
+
+        Who calls does so when a trouble begins; one that comes and goes is told once a day.
+        """
         key = cause or re.sub(r"\d[\d:.\-]*", "#", text)[:120]
         now, last = self._now(), self._alarmed_at.get(key)
         if last is not None and timedelta() <= now - last < ALARM_AGAIN:
@@ -263,15 +267,16 @@ class Notifier:
             self._pushed += len(alarms)
 
     async def check_progress(self, now: datetime) -> None:
-        """Mail waits and none went out for hours: whatever the reason, somebody should look."""
+        """Mail waits and none went out for hours: whatever the reason, somebody should look; told once."""
         count, since = self._progress
         tally = await self._spool.tally()
         if (relayed := _relayed()) != count or not tally.states.get(State.QUEUED, 0) or now < since:
-            self._progress = (relayed, now)
+            self._progress, self._stalled = (relayed, now), False
             return
         since = max(since, tally.oldest or since)
-        if now - since < self._stalled_after:
+        if self._stalled or now - since < self._stalled_after:
             return
+        self._stalled = True
         hours = int((now - since).total_seconds() // 3600)
         queued = tally.states[State.QUEUED]
         text = f"Nothing has been delivered for {hours} hours while mail for {queued} recipients waits."

@@ -316,6 +316,12 @@ async def test_hours_without_a_delivery_raise_an_alarm(spool: Spool, clock: Cloc
     assert await looked() == 1
     [(_, mail)] = await queued_notices(spool)
     assert "Nothing has been delivered for 5 hours" in mail.get_content()
+    clock.advance(hours=30)
+    assert await looked() == 1  # the same trouble, still
+    events.counts["relayed", "isp"] += 1
+    assert await looked() == 1
+    clock.advance(hours=30)
+    assert await looked() == 2
 
 
 async def test_a_full_spool_keeps_the_failure_pending(spool: Spool, clock: Clock, ids: Ids) -> None:

@@ -116,9 +116,9 @@ async def test_a_full_spool_is_said_before_and_after_the_content(tmp_path, monke
 
 
 class TroubledSpool:
-    """A spool whose medium fails in a chosen way; it stands for the disk, not for our code."""
+    """A spool whose medium fails in a chosen way, or not; it stands for the disk, not for our code."""
 
-    def __init__(self, trouble: Exception) -> None:
+    def __init__(self, trouble: Exception | None) -> None:
         self.trouble = trouble
 
     def room(self) -> int:
@@ -126,7 +126,8 @@ class TroubledSpool:
 
     async def commit(self, entry, trail=()):
         await asyncio.sleep(0)
-        raise self.trouble
+        if self.trouble:
+            raise self.trouble
 
     async def close(self) -> None:
         return None
@@ -149,6 +150,45 @@ async def test_trouble_inside_is_a_temporary_reply_without_details(tmp_path, mon
         assert "secret" not in reply
         assert len(relay.events(event)) >= 1
         assert (await device.submit(b"x\r\n")).startswith(expected)
+
+
+async def test_a_trouble_is_told_once_however_long_it_lasts(tmp_path, monkeypatch):
+    """A disk that is full for days, and a device gone mad for days, are told once; when they come back, again."""
+    told: list[str] = []
+    spool = TroubledSpool(SpoolFull("disk full"))
+    alarm = {"alarm": lambda _text, cause: told.append(cause)}
+    async with receiving(tmp_path, monkeypatch, spool=spool, limits=ClientLimits(messages_per_minute=1), **alarm) as relay:
+
+        async def submitted(source: str) -> str:
+            device = await relay.device(source=source)
+            reply = await device.submit(b"x\r\n")
+            await device.close()
+            return reply
+
+        for _ in range(4):
+            assert (await submitted("127.0.0.2")).startswith("452 4.3.1")
+            relay.clock.advance(hours=25)
+        assert told == ["spool full"]
+        spool.trouble = SpoolBroken("read-only")
+        assert (await submitted("127.0.0.2")).startswith("452 4.3.0")
+        assert told == ["spool full", "spool broken"]
+        spool.trouble = None
+        assert (await submitted("127.0.0.2")).startswith("250")
+        spool.trouble = SpoolFull("disk full")
+        assert (await submitted("127.0.0.3")).startswith("452 4.3.1")
+        assert told == ["spool full", "spool broken", "spool full"]
+        spool.trouble, told[:] = None, []
+        for _ in range(4):
+            relay.clock.advance(hours=23)
+            device = await relay.device(source="127.0.0.4")
+            assert (await device.submit(b"x\r\n")).startswith("250")
+            await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "450 4.7.1"))
+        assert told == ["flood from 127.0.0.4"]
+        relay.clock.advance(hours=25)
+        assert (await submitted("127.0.0.4")).startswith("250")
+        device = await relay.device(source="127.0.0.4")
+        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "450 4.7.1"))
+        assert told == ["flood from 127.0.0.4"] * 2
 
 
 async def test_fifty_devices_at_once(tmp_path, monkeypatch):
