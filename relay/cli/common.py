@@ -5,6 +5,8 @@ import json
 import os
 import re
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.main import USAGE
@@ -44,6 +46,14 @@ def load_config(asked: argparse.Namespace) -> "Loaded":
     from relay import config
 
     return config.load(config.find(asked.config, os.environ), os.environ)
+
+
+def keep_private(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, for our eyes only from the first moment on.  Raises OSError."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    with os.fdopen(handle, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    Path(name).replace(path)
 
 
 def configured(asked: argparse.Namespace) -> "Config":

@@ -15,7 +15,7 @@ from shlex import quote
 from relay import config
 from relay.cli import init_answers as answers
 from relay.cli import init_here as here
-from relay.cli.common import complain
+from relay.cli.common import complain, keep_private
 from relay.cli.init_answers import Fits
 from relay.cli.init_draft import Draft, as_yaml
 from relay.cli.main import FINE, PROBLEM, USAGE
@@ -241,8 +241,8 @@ class Dialogue:
 
     def _keep(self) -> None:
         if self.password:
-            _write(self.target.parent / self.draft.password_file, f"{self.password}\n")
-        _write(self.target, as_yaml(self.draft))
+            keep_private(self.target.parent / self.draft.password_file, f"{self.password}\n")
+        keep_private(self.target, as_yaml(self.draft))
 
     # what comes next
 
@@ -292,11 +292,3 @@ def _there_is(verb: str) -> bool:
     with suppress(ImportError, ValueError):
         return importlib.util.find_spec(f"relay.cli.{verb}") is not None
     return False
-
-
-def _write(path: Path, text: str) -> None:
-    """For our eyes only from the first moment on."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    with os.fdopen(handle, "w", encoding="utf-8") as opened:
-        opened.write(text)
-    Path(name).replace(path)

@@ -1,7 +1,7 @@
 """The walls of the house: who may import whom, which files touch the world, how long a file may be.
 
-    secret  <  mail | events | notify | surroundings  <  spool | upstream  <  inbound | outbound
-            <  config | control | doctor  <  app  <  cli
+    secret  <  mail | events | notify | surroundings  <  spool | upstream  <  inbound | outbound | moving
+            <  config | control | doctor | recording  <  app  <  cli
 
 A file imports from its own folder and from lower floors, never from a neighbour on its floor and never from above.
 """
@@ -26,9 +26,11 @@ FLOORS = {
     "upstream": 2,
     "inbound": 3,
     "outbound": 3,
+    "moving": 3,
     "config": 4,
     "control": 4,
     "doctor": 4,
+    "recording": 4,
     "app": 5,
     "cli": 6,
     "__main__": 7,

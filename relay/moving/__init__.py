@@ -1,0 +1,1 @@
+"""Moving over from another relay: its files in, our configuration out."""

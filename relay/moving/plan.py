@@ -1,0 +1,161 @@
+"""What a move comes to: servers, rules and settings as values.  Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from relay.secret import Secret
+from relay.upstream.settings import DIRECT
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file as it was read; `name` is what messages call it."""
+
+    name: str
+    text: str
+
+    def at(self, line: int) -> str:
+        return f"{self.name}:{line}"
+
+
+Find = Callable[[str], Source | None]
+"""Looks for a file by the path that another file says."""
+
+
+class NothingToMove(Exception):
+    """What was given says nothing of where mail goes; the text says what was expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One upstream to be.  "" and None are not said; two that are equal become one.
+
+    `client_id`, `client_secret`, `refresh_token` and `token_url` are of OAuth 2.0.
+    """
+
+    host: str
+    port: int
+    tls: str = "starttls"
+    verify: bool = True
+    fingerprint: str = ""
+    ca: str = ""
+    tls_min: str = ""
+    auth: str = ""
+    username: str = ""
+    password: Secret | None = None
+    client_id: str = ""
+    client_secret: Secret | None = None
+    refresh_token: Secret | None = None
+    token_url: str = ""
+    sender: str = ""
+    sender_domains: tuple[str, ...] = ()
+    rewrite: str = ""
+
+    @property
+    def shown(self) -> str:
+        """Where it is, and as whom."""
+        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"{place} as {self.username}" if self.username else place
+
+
+Hop = Server | None
+"""A member of a chain; None is the recipient's own MX."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of routing to be: exactly one of `via`, `reject`, `discard`; `origin` names the file and line it comes from."""
+
+    to: tuple[str, ...] = ()
+    sender: tuple[str, ...] = ()
+    client: tuple[str, ...] = ()
+    via: tuple[Hop, ...] = ()
+    reject: str = ""
+    discard: bool = False
+    origin: str = ""
+
+    @property
+    def outcome(self) -> tuple[object, ...]:
+        """What becomes of the mail, whatever led to it."""
+        return self.via, self.reject, self.discard
+
+    @property
+    def catches_all(self) -> bool:
+        return not (self.to or self.sender or self.client)
+
+
+@dataclass(slots=True)
+class Plan:
+    """The configuration to be, and what is to be told of it.
+
+    `done` says what became of what; `look` what goes on differently and should be looked at; `left` what could not be
+    carried over.  Each is a sentence with file and line in front.
+    """
+
+    command: str
+    hostname: str = ""
+    listen: tuple[str, ...] = ()
+    networks: list[str] = field(default_factory=list)
+    default_domain: str = ""
+    aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: list[Rule] = field(default_factory=list)
+    max_message: int = 0
+    give_up_after: str = ""
+    warn_after: str = ""
+    notices_to: str = ""
+    log_format: str = ""
+    read: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    look: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def say(self, where: str, text: str) -> None:
+        _add(self.done, where, text)
+
+    def warn(self, where: str, text: str) -> None:
+        _add(self.look, where, text)
+
+    def drop(self, where: str, text: str) -> None:
+        _add(self.left, where, text)
+
+    @property
+    def servers(self) -> list[Server]:
+        """Each server once, in the order in which the rules name them."""
+        return list(dict.fromkeys(hop for rule in self.rules for hop in rule.via if hop))
+
+
+def _add(where_to: list[str], where: str, text: str) -> None:
+    sentence = f"{where}: {text}" if where else text
+    if sentence not in where_to:
+        where_to.append(sentence)
+
+
+def reachable(rules: Sequence[Rule]) -> list[Rule]:
+    """The rules without those behind a catch-all, neighbours with one outcome and one origin joined."""
+    found: list[Rule] = []
+    for rule in rules:
+        last = found[-1] if found else None
+        if last and last.outcome == rule.outcome and _alike(last, rule):
+            found[-1] = replace(
+                last,
+                to=tuple(dict.fromkeys((*last.to, *rule.to))),
+                sender=tuple(dict.fromkeys((*last.sender, *rule.sender))),
+                origin=", ".join(dict.fromkeys([*last.origin.split(", "), *rule.origin.split(", ")])),
+            )
+        else:
+            found.append(rule)
+        if found[-1].catches_all:
+            break
+    return found
+
+
+def _alike(one: Rule, other: Rule) -> bool:
+    """Whether the two differ in one condition only, so that a list in it says both."""
+    if one.client or other.client or one.catches_all or other.catches_all:
+        return False
+    same_to, same_sender = one.to == other.to, one.sender == other.sender
+    return (same_to and bool(one.sender and other.sender)) or (same_sender and bool(one.to and other.to))
+
+
+def chain_names(via: Sequence[Hop], names: dict[Server, str]) -> list[str]:
+    return list(dict.fromkeys(names[hop] if hop else DIRECT for hop in via))
