@@ -73,6 +73,10 @@ class Recipient:
     said: str = ""
     via: str = ""
 
+    def due(self, now: datetime) -> bool:
+        """Whether it waits for an attempt that may begin by now."""
+        return self.state is State.QUEUED and self.due_at <= now
+
 
 @dataclass(frozen=True, slots=True)
 class TrailLine:
@@ -164,11 +168,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """A message as people look at it: the entry, every recipient and the trail in order."""
+    """A message as people look at it: the entry, every recipient and the trail in order.
+
+    `relay` is who has it under way, where several share the spool ("": nobody, or there is only one).
+    """
 
     entry: Entry
     recipients: tuple[Recipient, ...]
     trail: tuple[TrailLine, ...] = ()
+    relay: str = ""
 
 
 class QueueLine(NamedTuple):

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from relay import crash_points
 from relay.spool.contract import LeaseLost
@@ -12,6 +13,7 @@ from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
 _REPEATS_LOOKED_AT = 50
+_VALUES_AT_ONCE = 80
 
 _APPLIES = {
     Action.RETRY: (State.QUEUED,),
@@ -73,13 +75,28 @@ def _repeated(db: sqlite3.Connection, row: Mapping[str, object], keys: Iterable[
 
 
 def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
-    columns, values = ", ".join(row), ", ".join(f":{column}" for column in row)
-    db.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", row)  # noqa: S608 - our own column names
+    db.execute(_row_insert(table, tuple(row)), tuple(row.values()))
+
+
+@lru_cache(maxsize=32)
+def _row_insert(table: str, columns: tuple[str, ...]) -> str:
+    places = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608 - our own column names
 
 
 def add_trail(db: sqlite3.Connection, message: int, trail: Iterable[TrailLine]) -> None:
-    rows = ((message, *trail_row(line)) for line in trail)
-    db.executemany("INSERT INTO trail (message, at, event, said) VALUES (?, ?, ?, ?)", rows)
+    values = [value for line in trail for value in (message, *trail_row(line))]
+    if len(values) <= _VALUES_AT_ONCE:
+        if values:
+            db.execute(_trail_insert(len(values) // 4), values)  # one statement, so one turn with the interpreter's lock
+        return
+    db.executemany(_trail_insert(1), (values[place : place + 4] for place in range(0, len(values), 4)))
+
+
+@lru_cache(maxsize=32)
+def _trail_insert(lines: int) -> str:
+    places = ", ".join(["(?, ?, ?, ?)"] * lines)
+    return f"INSERT INTO trail (message, at, event, said) VALUES {places}"  # noqa: S608 - nothing but question marks
 
 
 def settle(
@@ -101,9 +118,7 @@ def settle(
     for notice in settlement.notices:
         _insert(db, "notice", notice_row(notice))
     _count(db, settlement, now)
-    db.execute("UPDATE message SET settled = ?, warned = max(warned, ?) WHERE id = ?", (step, int(settlement.warned), message))
-    _sum_up(db, [message], now)
-    dropped = _drop_if_done(db, message)
+    dropped = _conclude(db, message, settlement, step, now)
     if settlement.outcomes:
         crash_points.passed("settle-inside")
     return dropped
@@ -140,23 +155,28 @@ def _count(db: sqlite3.Connection, settlement: Settlement, now: datetime) -> Non
         )
 
 
+_SUM = (
+    "due_at = (SELECT min(due_at) FROM recipient WHERE message = id AND state = 'queued'),"
+    " over_at = CASE WHEN EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ('queued', 'held'))"
+    " THEN NULL ELSE coalesce(over_at, ?) END"
+)
+"""Brings due_at and over_at of a message into line with its recipients (invariants 2 and 3)."""
+
+
 def _sum_up(db: sqlite3.Connection, messages: Iterable[int], now: datetime) -> None:
-    """Brings due_at and over_at of messages into line with their recipients (invariants 2 and 3)."""
-    db.executemany(
-        "UPDATE message SET"
-        " due_at = (SELECT min(due_at) FROM recipient WHERE message = id AND state = 'queued'),"
-        " over_at = CASE WHEN EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ('queued', 'held'))"
-        " THEN NULL ELSE coalesce(over_at, ?) END WHERE id = ?",
-        [(micros(now), message) for message in messages],
-    )
+    db.executemany(f"UPDATE message SET {_SUM} WHERE id = ?", [(micros(now), message) for message in messages])  # noqa: S608
 
 
-def _drop_if_done(db: sqlite3.Connection, message: int) -> bool:
-    if db.execute("SELECT 1 FROM recipient WHERE message = ? AND state <> 'relayed' LIMIT 1", (message,)).fetchone():
-        return False
-    drop_content(db, message)
-    db.execute("UPDATE message SET kept = 0 WHERE id = ?", (message,))
-    return True
+def _conclude(db: sqlite3.Connection, message: int, settlement: Settlement, step: int, now: datetime) -> bool:
+    """Notes the step; drops the content if everybody has it.  Whether it was dropped."""
+    ((kept,),) = db.execute(
+        f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?),"  # noqa: S608
+        " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ? RETURNING kept",
+        (micros(now), step, int(settlement.warned), message),
+    ).fetchall()
+    if not kept:
+        drop_content(db, message)
+    return not kept
 
 
 def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:

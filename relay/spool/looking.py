@@ -3,7 +3,6 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,20 +27,36 @@ ContentOf = Callable[[int, int], Content]
 """Content of a message, by its id and its size in octets."""
 
 
-def first_due(db: sqlite3.Connection, leased: Collection[int], now: datetime | None) -> tuple[int, datetime] | None:
-    """The message that is due first and not leased, and when; with `now` only one that is due by then."""
-    until = "" if now is None else "AND due_at <= :now"
-    query = f"SELECT id, due_at FROM message WHERE due_at IS NOT NULL {until} ORDER BY due_at, accepted_at, id"  # noqa: S608
-    with closing(db.execute(query, {} if now is None else {"now": micros(now)})) as due:
-        for message, due_at in due:
-            if message not in leased:
-                return message, moment(due_at)
-    return None
+def due_first(db: sqlite3.Connection, leased: Collection[int], now: datetime, most: int) -> tuple[list[int], datetime | None]:
+    """Up to `most` messages that are due and not leased, the oldest first; if there is none, when the next one will be."""
+    chosen: list[int] = []
+    # a window that leased ones alone cannot fill: what is in flight is bounded, what waits is not
+    query = "SELECT id, due_at FROM message WHERE due_at IS NOT NULL ORDER BY due_at, accepted_at, id LIMIT ?"
+    for message, due_at in db.execute(query, (len(leased) + most,)).fetchall():
+        if message in leased:
+            continue
+        if due_at > micros(now):
+            return chosen, None if chosen else moment(due_at)
+        chosen.append(message)
+        if len(chosen) == most:
+            break
+    return chosen, None
 
 
-def message_row(db: sqlite3.Connection, message: int) -> tuple[Any, ...]:
-    row: tuple[Any, ...] = db.execute(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE id = ?", (message,)).fetchall()[0]  # noqa: S608
-    return row
+def message_rows(db: sqlite3.Connection, messages: Collection[int]) -> dict[int, tuple[Any, ...]]:
+    places = ", ".join("?" * len(messages))
+    rows = db.execute(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE id IN ({places})", tuple(messages)).fetchall()  # noqa: S608
+    return {row[0]: row for row in rows}
+
+
+def recipients_of(db: sqlite3.Connection, messages: Collection[int]) -> dict[int, tuple[Recipient, ...]]:
+    """The recipients of each of these messages, in the order in which the device named them."""
+    found: dict[int, list[Recipient]] = defaultdict(list)
+    places = ", ".join("?" * len(messages))
+    query = f"SELECT {RECIPIENT_COLUMNS}, message FROM recipient WHERE message IN ({places}) ORDER BY message, seq"  # noqa: S608
+    for row in db.execute(query, tuple(messages)).fetchall():
+        found[row[-1]].append(row_recipient(row[:-1]))
+    return {message: tuple(recipients) for message, recipients in found.items()}
 
 
 def recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:

@@ -134,8 +134,8 @@ def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> Saved:
 
 def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None, str]:
     try:
-        row = looking.message_row(db, message)
-    except (sqlite3.Error, IndexError):
+        row = looking.message_rows(db, [message])[message]
+    except (sqlite3.Error, KeyError):
         return None, "sender and recipients cannot be read"
     try:
         recipients = looking.recipients(db, message)

@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relay import events
 from relay.spool import keeping, looking
@@ -22,6 +23,7 @@ from relay.spool.entry import (
     Order,
     PendingNotice,
     QueueLine,
+    Recipient,
     Settlement,
     State,
     StoredEntry,
@@ -39,6 +41,8 @@ _LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
 _STALLED_SLEEP = 1.0
 _VACUUM_PAGES = 2000
 _FORGET_AT_ONCE = 500
+_CLAIMED_TOGETHER = 50
+_LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 _lease_numbers = itertools.count(1)  # of the process: no claim ever fits another spool's lease
 
 
@@ -47,6 +51,8 @@ class _Lease:
     message: int
     vias: Mapping[str, str]
     step: int
+    first_again: bool = True
+    """Whether the message may be due at once when the lease is given back, before those that are claimed already."""
 
 
 class SqliteSpool:
@@ -65,6 +71,8 @@ class SqliteSpool:
         self._writer = Writer(path, self._room, self._told)
         self._memory = Memory()
         self._leases: dict[int, _Lease] = {}
+        self._ready: deque[Claim] = deque()
+        self._known_due: datetime | None = None
         self._work = asyncio.Event()
         self._stalled = False
 
@@ -101,6 +109,8 @@ class SqliteSpool:
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolBroken, ValueError for an entry that contradicts itself."""
         await self._intake.store(entry, trail)
+        if self._ready and (entry.accepted_at, entry.accepted_at) < _turn(self._ready[-1]):
+            self._give_back_ready()  # it was accepted by an earlier clock, and comes first
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
@@ -123,41 +133,61 @@ class SqliteSpool:
     async def claim(self, now: datetime) -> Claim | None:
         """The oldest due entry that nobody works on, with its due recipients.  None also while nothing may be sent:
         a settlement is not written yet, the medium is broken, or there is no room to remember what would be sent."""
+        if not self._may_claim():
+            return None
+        while self._ready:
+            claim = self._ready.popleft()
+            if claim.lease in self._leases:  # else an order took it away
+                return claim
         self._work.clear()
-        future = self._writer.submit(Job(lambda db: self._claim(db, now), looks=True))
+        future = self._writer.submit(Job(lambda db: self._claims(db, now), looks=True))
         try:
-            claim: Claim | None = await asyncio.shield(future)
+            found: tuple[list[Claim], datetime | None] = await asyncio.shield(future)
         except asyncio.CancelledError:
             future.add_done_callback(self._unwanted)
             raise
         except (SpoolBroken, SpoolFull):
             self._stalled = True
             return None
-        if claim is not None:
-            self._work.set()  # there may be more
-        return claim
+        claims, self._known_due = found
+        if not claims:
+            return None
+        self._work.set()  # there may be more
+        self._ready.extend(claims[1:])
+        return claims[0]
 
-    def _claim(self, db: sqlite3.Connection, now: datetime) -> Claim | None:
+    def _may_claim(self) -> bool:
         self._stalled = self._writer.owes or self._room.free() < ENOUGH_TO_SETTLE
-        if self._stalled:
-            return None
-        found = looking.first_due(db, self._leased(), now)
-        if found is None:
-            return None
-        message = found[0]
-        row, recipients = looking.message_row(db, message), looking.recipients(db, message)
-        due = tuple(r for r in recipients if r.state is State.QUEUED and r.due_at <= now)
-        entry = row_entry(row, tuple(r.address for r in recipients), self._content(message, row[8]))
+        return not self._stalled
+
+    def _claims(self, db: sqlite3.Connection, now: datetime) -> tuple[list[Claim], datetime | None]:
+        """What is due, some at a time (by the writer thread); if nothing is, when something will be."""
+        if not self._may_claim():
+            return [], None
+        messages, next_due = looking.due_first(db, self._leased(), now, _CLAIMED_TOGETHER)
+        rows, recipients = looking.message_rows(db, messages), looking.recipients_of(db, messages)
+        return [self._claim(rows[message], recipients[message], now) for message in messages], next_due
+
+    def _claim(self, row: tuple[Any, ...], recipients: tuple[Recipient, ...], now: datetime) -> Claim:
+        due = tuple(r for r in recipients if r.due(now))
+        entry = row_entry(row, tuple(r.address for r in recipients), self._content(row[0], row[8]))
         number = next(_lease_numbers)
-        self._leases[number] = _Lease(message, {r.address.key: r.via for r in due}, row[14])
+        self._leases[number] = _Lease(row[0], {r.address.key: r.via for r in due}, row[14])
         return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]))
+
+    def _give_back_ready(self) -> None:
+        """What was claimed and not handed out yet is read anew: an order may have changed it."""
+        while self._ready:
+            self._leases.pop(self._ready.popleft().lease, None)
+        self._work.set()
 
     def _leased(self) -> set[int]:
         return {lease.message for lease in list(self._leases.values())}  # list: the other thread may change it meanwhile
 
-    def _unwanted(self, future: "asyncio.Future[Claim | None]") -> None:
-        if not future.cancelled() and future.exception() is None and (claim := future.result()) is not None:
-            self._leases.pop(claim.lease, None)
+    def _unwanted(self, future: "asyncio.Future[tuple[list[Claim], datetime | None]]") -> None:
+        if not future.cancelled() and future.exception() is None:
+            for claim in future.result()[0]:
+                self._leases.pop(claim.lease, None)
             self._work.set()
 
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
@@ -167,6 +197,8 @@ class SqliteSpool:
             raise LeaseLost(f"{claim.entry.queue_id} was removed, or its lease given back")
         lease.step += 1
         step, now = lease.step, self._now()
+        settled = {outcome.address for outcome in settlement.outcomes if not outcome.due(now)}
+        lease.first_again = lease.first_again and not settled.issuperset(each.address for each in claim.recipients)
 
         def work(db: sqlite3.Connection) -> bool:
             return keeping.settle(db, lease.message, settlement, step=step, vias=lease.vias, now=now)
@@ -179,8 +211,11 @@ class SqliteSpool:
 
     async def release(self, claim: Claim) -> None:
         """Gives the lease back."""
-        if self._leases.pop(claim.lease, None) is not None:
+        lease = self._leases.pop(claim.lease, None)
+        if lease is not None:
             self._work.set()
+            if lease.first_again:
+                self._give_back_ready()
 
     async def wait(self, until: datetime | None) -> None:
         """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""
@@ -199,13 +234,12 @@ class SqliteSpool:
 
     async def next_due(self) -> datetime | None:
         """When the next recipient that nobody works on becomes due; None if none waits or the medium is broken."""
-
-        def work(db: sqlite3.Connection) -> datetime | None:
-            found = looking.first_due(db, self._leased(), None)
-            return found and found[1]
-
+        if self._ready:
+            return _turn(self._ready[0])[0]
+        if self._known_due is not None and not self._work.is_set():
+            return self._known_due  # as the last claim found it; nothing was written since
         try:
-            return await self._writer.look(work)
+            return await self._writer.look(lambda db: looking.due_first(db, self._leased(), _LONG_AGO, 1)[1])
         except SpoolBroken:
             return None
 
@@ -218,11 +252,16 @@ class SqliteSpool:
             if order.action is Action.REMOVE:
                 self._forget(chosen)
 
-        return len(await self._writer.write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True))
+        self._give_back_ready()
+        chosen = await self._writer.write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True)
+        self._give_back_ready()  # a look that was under way may have brought more
+        return len(chosen)
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
         """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
-        return await self._writer.write(lambda db: keeping.rebase(db, since, until, by), wakes=True)
+        moved = await self._writer.write(lambda db: keeping.rebase(db, since, until, by), wakes=True)
+        self._give_back_ready()
+        return moved
 
     def _forget(self, messages: list[int]) -> None:
         gone = set(messages)
@@ -330,3 +369,8 @@ class SqliteSpool:
             self._work.set()
         for trouble in news:
             events.note("broken", trouble)
+
+
+def _turn(claim: Claim) -> tuple[datetime, datetime]:
+    """What claims are ordered by."""
+    return min(recipient.due_at for recipient in claim.recipients), claim.entry.accepted_at

@@ -183,6 +183,26 @@ class Writer:
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Answer]:
         db = self._connection()
+        answers = self._all_or_none(db, jobs) or self._one_by_one(db, jobs)
+        db.execute("COMMIT")
+        self.syncs += 1
+        self._room.changed(looking.free_pages(db))
+        self._trouble = ""
+        return answers
+
+    def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
+        """The common case, without savepoints; nothing at all, and nothing written, if one of them refuses."""
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            return [(job, job.work(db), None) for job in jobs]
+        except sqlite3.Error:
+            raise
+        except Exception:
+            db.execute("ROLLBACK")
+            return []
+
+    def _one_by_one(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
+        """Each behind a savepoint: who refuses takes back its own part only."""
         answers: list[Answer] = []
         db.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -195,10 +215,6 @@ class Writer:
                 db.execute("ROLLBACK TO job")
                 answers.append((job, None, refused))
             db.execute("RELEASE job")
-        db.execute("COMMIT")
-        self.syncs += 1
-        self._room.changed(looking.free_pages(db))
-        self._trouble = ""
         return answers
 
     def _connection(self) -> sqlite3.Connection:
