@@ -41,6 +41,8 @@ def make_parser() -> argparse.ArgumentParser:
     _queue(verbs)
     _oauth(verbs)
     _init(verbs)
+    _import(verbs)
+    _record(verbs)
     _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
     demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network", config=False)
     demo.add_argument("--keep", action="store_true", help="stay up afterwards, for a device of your own")
@@ -129,6 +131,44 @@ def _oauth(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     login.add_argument("--port", type=int, default=0, help="where this machine waits for the browser (default: any free port)")
     status = _verb(acts, "status", "age and end of every consent", module="oauth", json=True)
     status.set_defaults(verb="oauth", act="status")
+
+
+def _import(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    moving = _verb(
+        verbs,
+        "import",
+        "make a configuration of another relay's files: postfix (main.cf and its tables, or the variables of boky/postfix)"
+        " or qmail (the control folder)",
+        module="importing",
+        json=True,
+        config=False,
+    )
+    moving.add_argument("system", choices=["postfix", "qmail"], metavar="postfix|qmail")
+    moving.add_argument(
+        "file", nargs="+", metavar="FILE", help="the folder, or main.cf, smtproutes, ... and the tables they name"
+    )
+    moving.add_argument("--output", default=".", metavar="DIR", help="where config.yaml and the secrets go (default: here)")
+    moving.add_argument("--force", action="store_true", help="write over files that are there")
+
+
+def _record(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    record = _verb(
+        verbs,
+        "record",
+        "keep the exact bytes of a device's session, masked, for a report; relays nothing",
+        json=True,
+        config=False,
+    )
+    record.add_argument("--port", type=int, default=2525, help="where the device connects meanwhile (default 2525)")
+    record.add_argument("--listen", default="0.0.0.0", metavar="ADDRESS", help="default 0.0.0.0; only private clients")  # noqa: S104
+    record.add_argument("--tls", default="starttls", choices=["off", "starttls", "implicit"], help="default starttls")
+    record.add_argument("--sessions", type=int, default=1, metavar="N", help="how many to keep before it ends (default 1)")
+    record.add_argument("--minutes", type=float, default=30.0, metavar="N", help="when to give up waiting (default 30)")
+    record.add_argument("--device", default="", metavar="TEXT", help="make, model and firmware, as it shall stand in the case")
+    record.add_argument(
+        "--name", default="", help="what the case is called: small letters, digits, dashes (default: by its bytes)"
+    )
+    record.add_argument("--output", default="recorded", metavar="DIR", help="where the case goes (default: ./recorded)")
 
 
 def _init(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -1,0 +1,163 @@
+"""The listener of `relay record`: the relay's own session, with a tape beside it and no spool behind it."""
+
+import asyncio
+import ssl
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from relay.inbound.admission import ClientLimits, Listener, Recipients
+from relay.inbound.listener import Inbound
+from relay.inbound.reception import Reception
+from relay.inbound.session import Session
+from relay.mail.policy import RepairPolicy
+from relay.mail.repair import Circumstances, repair
+from relay.recording.tape import Tape, Who
+from relay.spool.contract import Spool
+from relay.spool.entry import Entry, TrailLine
+from relay.spool.queue_id import new_queue_id
+
+MAX_MESSAGE = 10_000_000
+HOSTNAME = "record.relay.example"
+
+
+@dataclass(slots=True)
+class Nowhere:
+    """What stands in the spool's place: looks at a message and lets it go.  `looked` has what it found, by queue id."""
+
+    looked: dict[str, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
+
+    async def commit(self, entry: Entry, _trail: tuple[TrailLine, ...] = ()) -> None:
+        about = Circumstances(
+            queue_id=entry.queue_id,
+            accepted_at=entry.accepted_at,
+            hostname=HOSTNAME,
+            origin=entry.origin,
+            envelope=entry.envelope,
+        )
+        repaired = await asyncio.to_thread(repair, entry.content, about, RepairPolicy())
+        self.looked[entry.queue_id] = replace(entry, content=()), repaired.notes
+
+    def room(self) -> int:
+        return MAX_MESSAGE + 1
+
+
+class Recorded(Session):
+    """A session whose every octet is kept, in both directions."""
+
+    def __init__(
+        self, reception: Reception, listener: Listener, context: ssl.SSLContext | None, ended: Callable[[Tape], None]
+    ) -> None:
+        super().__init__(reception, listener, context)
+        self.tape = Tape()
+        self._ended = ended
+        self._began = self.loop.time()
+        self._hung_up = False
+
+    def connection_made(self, transport: Any) -> None:
+        peer = transport.get_extra_info("peername")
+        self.tape.client = str(peer[0]) if peer else ""
+        super().connection_made(transport)
+        if self.task:
+            self.task.add_done_callback(self._over)
+
+    def data_received(self, data: bytes) -> None:
+        self._keep(Who.DEVICE, data)
+        super().data_received(data)
+
+    def eof_received(self) -> bool:
+        if not self._hung_up:
+            self._keep(Who.END, b"fin")
+        return super().eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is not None and not self._hung_up and not self.tape.ended_by_device:
+            self._keep(Who.END, b"rst")
+        super().connection_lost(error)
+
+    async def say(self, *lines: str) -> None:
+        self._keep(Who.RELAY, "\r\n".join(lines).encode("ascii", "replace"))
+        await super().say(*lines)
+
+    def dismiss(self, text: str) -> None:
+        self._keep(Who.RELAY, f"421 {text}".encode("ascii", "replace"))
+        super().dismiss(text)
+
+    async def _upgrade(self, context: ssl.SSLContext) -> None:
+        await super()._upgrade(context)
+        self._keep(Who.TLS)
+
+    def _hang_up(self) -> None:
+        self._hung_up = True
+        super()._hang_up()
+
+    def _keep(self, who: Who, octets: bytes = b"") -> None:
+        self.tape.add(self.loop.time() - self._began, who, octets)
+        if self.tape.cut:
+            self.abort()
+
+    def _over(self, _task: object) -> None:
+        self.tape.quirks |= self._quirks
+        self._ended(self.tape)
+
+
+class Recorder(Inbound):
+    """The listener, with recorded sessions."""
+
+    ended: Callable[[Tape], None]
+
+    def _session(self, door: Any) -> Session:
+        return Recorded(self._reception, door.listener, door.context, self.ended)
+
+
+async def record(
+    listener: Listener, *, sessions: int, seconds: float, ready: Callable[[int], None], told: Callable[[Tape], None]
+) -> list[Tape]:
+    """The tapes of as many sessions, or of those that came within the time.
+
+    `ready` is told the port; `told` each session that ends, also one in which nothing was said (a port check), which does
+    not count.  Raises OSError if the listener cannot be opened.
+    """
+    tapes: list[Tape] = []
+    nowhere, enough = Nowhere(), asyncio.Event()
+
+    def ended(tape: Tape) -> None:
+        for queue_id in tape.queued:
+            entry, repairs = nowhere.looked.pop(queue_id)
+            tape.accepted += 1
+            tape.quirks |= dict.fromkeys(entry.origin.quirks)
+            tape.repairs |= dict.fromkeys(repairs)
+        told(tape)
+        if tape.device and len(tapes) < sessions:
+            tapes.append(tape)
+        if len(tapes) >= sessions:
+            enough.set()
+
+    with tempfile.TemporaryDirectory(prefix="relay-record-") as folder:
+        inbound = Recorder(
+            hostname=HOSTNAME,
+            listeners=[listener],
+            limits=ClientLimits(connections=8, per_client=4, idle=timedelta(seconds=min(seconds, 300))),
+            recipients=Recipients(default_domain="example.jp"),
+            max_message=MAX_MESSAGE,
+            spool=cast(Spool, nowhere),
+            may_route=lambda _sender, _recipient, _origin: None,
+            now=partial(datetime.now, UTC),
+            new_queue_id=new_queue_id,
+            state_dir=Path(folder),
+        )
+        inbound.ended = ended
+        await inbound.start()
+        try:
+            ready(inbound.bound[0][1])
+            async with asyncio.timeout(seconds):
+                await enough.wait()
+        except TimeoutError:
+            pass
+        finally:
+            await inbound.stop(grace=1.0)
+    return tapes

@@ -1,0 +1,85 @@
+"""What was noticed of a session, in plain words.  Pure."""
+
+import re
+from collections.abc import Iterator
+
+from relay.inbound.dialect import is_http, is_tls_hello
+from relay.recording.tape import Tape, Who
+
+NUMBERS = {
+    "empty HELO": "S1",
+    "MAIL without a usable HELO": "S4",
+    "odd spacing after MAIL FROM": "S5",
+    "odd spacing after RCPT TO": "S5",
+    "no plain angle brackets in MAIL": "S6",
+    "no plain angle brackets in RCPT": "S6",
+    "command lines end in a bare LF": "S16",
+    "command lines end in a bare CR": "S16",
+    "insisted on logging in; any name and password will do here": "S18",
+    "ended its message by LF.LF": "S25",
+    "MAIL twice without RSET; the first was forgotten": "S37",
+    "telnet or control octets in a command": "S40",
+    "NUL in the message": "M35",
+    "bare LF in the message": "M37",
+    "bare CR in the message": "M38",
+}
+"""The numbers that the corpus has for them."""
+
+
+def noticed(tape: Tape) -> tuple[str, ...]:
+    """How the device spoke, then what its messages would need before any server takes them."""
+    return (*dict.fromkeys([*_spoken(tape), *tape.quirks]), *(f"would be repaired: {note}" for note in tape.repairs))
+
+
+def quirk_numbers(tape: Tape) -> list[str]:
+    return list(dict.fromkeys(NUMBERS[quirk] for quirk in tape.quirks if quirk in NUMBERS))
+
+
+def _spoken(tape: Tape) -> Iterator[str]:
+    stream = tape.device
+    if is_tls_hello(stream):
+        yield "begins with TLS, where this port begins in the clear: the device is set to SSL/TLS (record with --tls implicit)"
+        return
+    if is_http(stream):
+        yield "speaks HTTP, not SMTP"
+        return
+    first = tape.pieces[0] if tape.pieces else None
+    if first and first.who is Who.DEVICE:
+        yield "speaks before the banner"
+    yield from _asked_in_vain(tape)
+    device = [piece for piece in tape.pieces if piece.who is Who.DEVICE]
+    if len(device) >= 10 and len(stream) / len(device) <= 4:
+        yield f"sends about {max(1, round(len(stream) / len(device)))} octets at a time"
+    if _blasts(tape):
+        yield "sends the next command without waiting for the reply"
+    if tape.ended_by_device and not re.search(rb"(?im)^QUIT\b", stream):
+        yield "hangs up without QUIT"
+    if tape.cut:
+        yield "sent more than is recorded: the end is missing"
+
+
+def _asked_in_vain(tape: Tape) -> Iterator[str]:
+    """Commands that were answered by a refusal, with the reply."""
+    said = b""
+    for piece in tape.pieces:
+        if piece.who is Who.DEVICE:
+            said = (said + piece.octets)[-2000:]
+        elif piece.who is Who.RELAY:
+            if piece.octets[:1] in b"45":
+                verb = re.split(rb"[\s:]", said.rstrip(b"\r\n").rpartition(b"\n")[2], maxsplit=1)[0][:20]
+                word = "".join(char if char.isalnum() else "?" for char in verb.decode("ascii", "replace")) or "the message"
+                yield f"{word} was answered {piece.octets[:3].decode('ascii', 'replace')}"
+            said = b""
+
+
+def _blasts(tape: Tape) -> bool:
+    """Whether two commands came together, outside of a message."""
+    content = False
+    for piece in tape.pieces:
+        if piece.who is Who.RELAY:
+            content = piece.octets.startswith(b"354")
+        elif piece.who is Who.DEVICE and not content:
+            if len(re.findall(rb"(?im)^(?:HELO|EHLO|MAIL|RCPT|DATA|QUIT)\b[^\n]*\n", piece.octets)) > 1:
+                return True
+            content = bool(re.search(rb"(?im)^DATA\s*$", piece.octets))
+    return False
