@@ -1,6 +1,6 @@
 """Who hears of failures, and how often.  Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from relay.mail.address import Address
@@ -12,5 +12,5 @@ class NoticePolicy:
     failures that follow the first within `digest` are told together."""
 
     to: Address | None = None
-    webhook: str = ""
+    webhook: str = field(default="", repr=False)  # may have a password or a secret topic in it
     digest: timedelta = timedelta(minutes=15)

@@ -77,6 +77,12 @@ def response(mechanism: str, username: str, secret: str, challenge: str, turn: i
     return base64.b64encode(f"{username} {digest}".encode())
 
 
+def spoken(mechanism: str, username: str, secret: str) -> tuple[str, ...]:
+    """The secret as it is said in such a login: a server that understands nothing may say it again."""
+    turns = (response(mechanism, username, secret, "", turn).decode() for turn in (0, 1) if mechanism != "CRAM-MD5")
+    return (secret, *(said.rstrip("=") for said in turns if said.rstrip("=")))
+
+
 def farewell(mechanism: str) -> bytes:
     """What a server waits for that put the reason of its refusal into a challenge (RFC 7628 s3.2.3)."""
     return b"AQ==" if mechanism == "OAUTHBEARER" else b""

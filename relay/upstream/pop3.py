@@ -12,6 +12,7 @@ from functools import partial
 
 from relay.apart import apart
 from relay.mail.reply import Answer, Reply, Stage
+from relay.secret import unsaid
 from relay.upstream import tls
 from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
@@ -111,7 +112,8 @@ def _log_in(upstream: Upstream, pop: Pop, family: socket.AddressFamily) -> Answe
                 session.quit()
             except poplib.error_proto as error:
                 if "EOF" not in _said(error):
-                    return _ours(535, "5.7.8", f"{where} refuses the login: {_said(error)}")
+                    password = upstream.login.password.reveal() if upstream.login.password else ""
+                    return _ours(535, "5.7.8", f"{where} refuses the login: {unsaid(_said(error), password)}")
                 raise
         except ssl.SSLError as error:
             words = tls.explain(error, replace(upstream, host=pop.host, port=pop.port, tls=policy))

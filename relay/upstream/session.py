@@ -16,6 +16,7 @@ from typing import cast
 import aiosmtplib
 
 from relay.mail.reply import Answer, Reply, Stage
+from relay.secret import unsaid
 from relay.upstream import login, tls
 from relay.upstream.certificate import Certificate, examine
 from relay.upstream.connect import Failed, Place, places, reach
@@ -286,6 +287,7 @@ class _Opener:
         try:
             await self._auth(choice.mechanism, settings.username, secret)
         except Failed as failed:
+            failed.answer = _without(failed.answer, login.spoken(choice.mechanism, settings.username, secret))
             if by_token and failed.answer.reply.permanent and not failed.answer.lost:
                 failed.answer = await self.refused(self.upstream, secret, failed.answer)
             raise
@@ -329,6 +331,10 @@ def _said(stage: Stage, error: aiosmtplib.SMTPResponseException) -> Answer:
     if not 400 <= error.code < 600:
         return Answer(stage, garbage(str(error.message).encode()), lost=True)
     return Answer(stage, Reply.of(error.code, error.message))
+
+
+def _without(answer: Answer, secrets: Sequence[str]) -> Answer:
+    return replace(answer, reply=replace(answer.reply, text=unsaid(answer.reply.text, *secrets)))
 
 
 def _lost(stage: Stage, words: str) -> Answer:

@@ -5,15 +5,16 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.secret import Secret
+from relay.secret import Secret, unsaid
 
 PATIENCE = 20.0
 """Seconds for one answer."""
 
+_SECRETS = ("client_secret", "client_assertion", "refresh_token", "code", "code_verifier", "device_code")
 _LARGEST = 1_000_000
 _LONGEST_TEXT = 600
 _FOR_NOW = frozenset({"temporarily_unavailable", "server_error", "slow_down", "internal_failure"})
@@ -84,7 +85,7 @@ def ask(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Mappin
             return _object(response.read(_LARGEST))
     except urllib.error.HTTPError as error:
         with error:
-            return _refusal(error)
+            return _refusal(error, [form[name] for name in _SECRETS if name in form])
     except Unreadable as odd:
         return Denied("", f"{host} answers with {odd.text}", passing=True)
     except urllib.error.URLError as error:
@@ -93,7 +94,7 @@ def ask(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Mappin
         return Denied("", f"{host} cannot be asked: {error}", passing=True)
 
 
-def _refusal(error: urllib.error.HTTPError) -> Denied:
+def _refusal(error: urllib.error.HTTPError, secrets: Sequence[str]) -> Denied:
     """A 4xx with an OAuth error is meant; a page of a proxy, or a 5xx, passes."""
     try:
         answer = _object(error.read(_LARGEST))
@@ -103,9 +104,9 @@ def _refusal(error: urllib.error.HTTPError) -> Denied:
     text: Any = answer.get("error_description") or answer.get("error_message")
     if isinstance(name, dict):  # Google's other form: {"error": {"code": 403, "status": "...", "message": "..."}}
         name, text = name.get("status"), name.get("message")
-    name = _flat(name)
+    name = _flat(name, secrets)
     passing = not name or name.lower() in _FOR_NOW or error.code >= 500 or error.code == 429
-    return Denied(name, _flat(text) or f"HTTP {error.code}", passing)
+    return Denied(name, _flat(text, secrets) or f"HTTP {error.code}", passing)
 
 
 def _object(octets: bytes) -> Mapping[str, Any]:
@@ -118,8 +119,8 @@ def _object(octets: bytes) -> Mapping[str, Any]:
     return found
 
 
-def _flat(value: object) -> str:
-    text = " ".join(value.split()) if isinstance(value, str) else ""
+def _flat(value: object, secrets: Sequence[str]) -> str:
+    text = " ".join(unsaid(value, *secrets).split()) if isinstance(value, str) else ""
     shown = "".join(char if char.isprintable() else "?" for char in text)
     return shown if len(shown) <= _LONGEST_TEXT else shown[:_LONGEST_TEXT] + "..."
 

@@ -122,6 +122,14 @@ async def test_a_wrong_password_is_tried_once_and_no_mail_goes(pools):
     assert server.connections == []
 
 
+async def test_a_server_that_repeats_the_password_is_not_quoted(pools, monkeypatch):
+    """`-ERR unknown command PASS secret` reaches the trail without the secret."""
+    monkeypatch.setattr(PopServer, "_judge", lambda *_: "-ERR unknown command PASS corr3ct-Horse")
+    async with PopServer() as pop, ScriptedUpstream() as server:
+        answer = await answer_of(pools, old_host(server, pop, password="corr3ct-Horse"))
+    assert "refuses the login: -ERR unknown command PASS ***" in answer.reply.text
+
+
 async def test_nobody_answers_pop(pools, unused_tcp_port):
     """An unreachable POP host is lost at AUTH, with its address."""
     async with ScriptedUpstream() as server:
