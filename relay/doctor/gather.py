@@ -59,7 +59,7 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     """All facts.  `tell` hears in a few words what is being looked at, as it happens."""
     begun = time.monotonic()
     look = Look(subject.nameservers, patience=world.dns_patience)
-    asking = Asking(subject.hostname, world.patience, world.token, world.ports, begun + world.whole)
+    asking = Asking(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in subject.upstreams.items()}
     try:
         here, upstreams, dns = await asyncio.gather(
@@ -114,7 +114,7 @@ async def _spool(subject: Subject, world: World) -> SpoolFacts | None:
 async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell) -> UpstreamFacts:
     tell(f"{upstream.name}: asking {upstream.host}")
     try:
-        async with asyncio.timeout(world.whole + 1):  # the conversation itself ends a second before that
+        async with asyncio.timeout(world.whole):  # the conversation itself is ended a little before that
             return replace(await asking.examine(upstream), asked_at=world.now())
     except TimeoutError:
         return unfinished(upstream, world.whole)

@@ -108,11 +108,28 @@ def test_a_port_that_we_have_ourselves_is_fine() -> None:
         (SpoolFacts("x", free=10**12, slow=2.5), "spool-slow", "warning"),
         (SpoolFacts("x", trouble="read-only"), "spool-not-writable", "problem"),
         (SpoolFacts("x", alien="no database"), "spool-alien", "problem"),
+        (SpoolFacts("x", trouble="no answer", hangs=True), "spool-not-writable", "problem"),
+        (SpoolFacts("x", trouble="permission denied", owner="relay"), "other-user", "warning"),
     ],
 )
 def test_the_spool(spool: SpoolFacts, name: str, grade: str) -> None:
     """Room is judged against what the settings keep free and what one message may take."""
     assert names(Facts(replace(HERE, spool=spool))) == [(name, grade)]
+
+
+@pytest.mark.parametrize(("nameservers", "expected"), [((), ["resolver"]), (("192.0.2.1",), ["resolver", "upstream-name"])])
+def test_a_dead_system_resolver_is_one_fault(nameservers: tuple[str, ...], expected: list[str]) -> None:
+    """Where upstreams are looked up by the same resolver, their names are not blamed too."""
+    unknown = UpstreamFacts(ISP, name_trouble="the name mail.isp.example cannot be looked up")
+    facts = Facts(HERE, resolver="no answer", upstreams=(unknown,))
+    assert [name for name, _ in names(facts, replace(SUBJECT, nameservers=nameservers))] == expected
+
+
+def test_a_conversation_that_takes_too_long() -> None:
+    """The server is slow, and mail may go: no problem, and not the same as one that does not greet."""
+    late = Answer(Stage.CONNECT, Reply(421, "4.4.2", "no end in time"), lost=True)
+    assert names(talking(failed=late, slow=True)) == [("upstream-slow", "warning")]
+    assert names(talking(failed=late)) == [("upstream-mute", "problem")]
 
 
 BANNER = "mx.example ESMTP ready at Sun, 22 Nov 2026 {}:00 +0000"
