@@ -4,37 +4,42 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.facts import DomainFacts, Facts, Subject, Way
-from relay.doctor.finding import Finding, fine, problem, warning
+from relay.doctor.finding import Finding, Grade, fine, problem, warning
 from relay.doctor.outgoing import OWN_PATH, Evidence, in_lan
 from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR, is_name
 from relay.mail.rewrite import Rewrite
 from relay.upstream.providers import preset_for
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
 
 
 def judge_domains(facts: Facts, subject: Subject) -> list[Finding]:
     findings: list[Finding] = []
     for domain in facts.domains:
-        if domain.inside and domain.exists and not domain.trouble:
-            findings.append(_split(domain, subject))
-            continue
-        findings.append(_mailbox(domain))
-        if not domain.exists or domain.trouble:
-            continue
-        findings += judge_ways([domain], facts.ways, subject.upstreams)
-        findings += _dmarc(domain)
+        found = [_mailbox(domain)]
+        if domain.exists and not domain.trouble:
+            found += judge_ways([domain], facts.ways, subject.upstreams)
+            if domain.inside and facts.line:
+                found += judge_ways([domain], facts.line.ways, {DIRECT: DIRECT_UPSTREAM})
+            found += _dmarc(domain)
+        findings += _split(found, domain, subject) if domain.inside else found
     findings += [one for upstream in subject.upstreams.values() for one in _from_stays(upstream)]
     return findings
 
 
 def judge_ways(domains: Iterable[DomainFacts], ways: Iterable[Way], upstreams: Mapping[str, Upstream]) -> list[Finding]:
     """SPF for each domain by each upstream; domains of which the DNS tells nothing have another finding."""
-    sound = {one.domain: one for one in domains if one.exists and not one.trouble and not one.inside}
+    sound = {one.domain: one for one in domains if one.exists and not one.trouble}
     return [_spf(way, sound[way.domain], upstreams[way.upstream]) for way in ways if way.domain in sound]
 
 
-def _split(facts: DomainFacts, subject: Subject) -> Finding:
-    """Split DNS: receivers see another zone than we, so nothing that we see of SPF, DMARC and MX counts."""
+def _split(found: list[Finding], facts: DomainFacts, subject: Subject) -> list[Finding]:
+    """Split DNS: receivers may see another zone than we, so what looks wrong in ours is only told as seen from here.
+
+    What is sound stays: most such nameservers change an address or two and leave the rest.
+    """
+    wrong = [one for one in found if one.grade is not Grade.OK]
+    if not wrong:
+        return found
     asked = ", ".join(subject.nameservers) or "the system's resolver"
     cause = (
         f"By {asked} mail for the domain goes to {facts.inside}, an address of a LAN: it tells an inside view, so what "
@@ -44,7 +49,8 @@ def _split(facts: DomainFacts, subject: Subject) -> Finding:
         'Set `dns: {nameservers: ["9.9.9.9:53"]}`, or another one outside, and run the doctor again; if that one tells the '
         "same, publish the public address of the mail host."
     )
-    return warning("split-dns", facts.domain, cause, cure)
+    seen = (f"seen from here, {one.about}: {one.cause}" for one in wrong)
+    return [*(one for one in found if one.grade is Grade.OK), warning("split-dns", facts.domain, cause, cure, *seen)]
 
 
 def _mailbox(facts: DomainFacts) -> Finding:

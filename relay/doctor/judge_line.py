@@ -24,7 +24,8 @@ def judge_line(line: Line, facts: Facts, subject: Subject) -> list[Finding]:
         findings.append(warning("public-address", DIRECT, cause, cure, *([line.trouble] if line.trouble else [])))
     findings += [_listing(one, subject) for one in line.listings]
     findings += [_reverse(address, line) for address in line.public if address in line.reverse or not line.trouble]
-    findings += judge_ways(facts.domains, line.ways, {DIRECT: DIRECT_UPSTREAM})
+    outside_view = [one for one in facts.domains if not one.inside]  # the others were judged with their domain
+    findings += judge_ways(outside_view, line.ways, {DIRECT: DIRECT_UPSTREAM})
     return findings if alone else [_milder(one) for one in findings]
 
 

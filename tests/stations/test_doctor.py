@@ -5,6 +5,7 @@ Everything is real but the far ends: sockets, TLS by a throw-away CA, a DNS of t
 
 import asyncio
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -535,16 +536,23 @@ async def test_coreserver(case: Case) -> None:
 
 
 async def test_everything_dead_is_told_within_20_seconds(tmp_path: Path) -> None:
-    """With a black hole for each upstream and a dead nameserver the real patience ends the examination in time."""
+    """Black holes for upstreams and nameservers, and one that takes connections and is mute: the real patience ends it all."""
     case = Case(tmp_path)
-    case.silent = {25, 465, 587}
-    case.nameservers = ("127.0.0.1:9",)
-    case.others = tuple(replace(case.upstream, name=f"isp{number}") for number in range(5))
-    case.patience, begun = World().patience, time.monotonic()
-    findings = await case.examined()
+    case.silent = {25, 465}
+    case.script["CONNECT"] = HANG
+    case.others = tuple(replace(case.upstream, name=f"isp{number}", port=465) for number in range(5))
+    case.others += tuple(replace(case.upstream, name=f"mute{number}") for number in range(3))  # they wait for each other
+    case.patience, case.dns_patience = World().patience, World().dns_patience
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
+        hole.bind(("127.0.0.1", 0))
+        case.nameservers = case.whoami = (f"127.0.0.1:{hole.getsockname()[1]}",)
+        begun = time.monotonic()
+        findings = await case.examined()
     assert time.monotonic() - begun < 20
-    assert troubles(findings).count("upstream-unreachable") == 6
-    assert "resolver" in troubles(findings)
+    assert troubles(findings).count("resolver") == 1
+    told = {one.about: one.name for one in findings if one.name.startswith("upstream-")}
+    assert len(told) == 9
+    assert set(told.values()) <= {"upstream-unreachable", "upstream-mute", "upstream-slow", "upstream-port"}
 
 
 async def test_an_upstream_that_drips_is_cut_off(case: Case) -> None:

@@ -107,6 +107,17 @@ async def test_an_inside_view_of_the_senders_domain(case: Case) -> None:
     findings = await case.examined()
     assert (troubles(findings), warned(findings)) == ([], ["split-dns"])
     assert "192.168.0.5" in the(findings, "split-dns").cause
+    assert "publishes no SPF record" in " ".join(the(findings, "split-dns").evidence)
+
+
+async def test_a_router_that_tells_the_lan_address_of_the_own_mail_host(case: Case) -> None:
+    """Such nameservers leave everything else as it is: what passes is fine, and what names the host is not blamed."""
+    case.zone["mail.example.jp"] = {"A": ["192.168.0.5"]}
+    assert await found(case) == ([], [])
+    case.zone["direct.jp"]["TXT"] = ['"v=spf1 mx -all"']
+    findings = await case.examined()
+    assert (troubles(findings), warned(findings)) == ([], ["split-dns"])
+    assert "direct.jp by mx" in " ".join(the(findings, "split-dns").evidence)
 
 
 # --- the line, where a route uses `mx`

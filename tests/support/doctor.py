@@ -104,6 +104,8 @@ class Case:
         self.root.mkdir()
         self.now = NOW
         self.patience = 1.5
+        self.dns_patience: float | None = None
+        self.whoami: tuple[str, ...] = ()
         (folder / "spool").mkdir()
 
     async def facts(self) -> Facts:
@@ -122,14 +124,15 @@ class Case:
             nameservers = (self.dns.address,) if self.nameservers is None else self.nameservers
             upstreams = {one.name: one for one in (self.upstream, *self.others)}
             self.subject = replace(self.subject, upstreams=upstreams, nameservers=nameservers)
-            outside = Outside(whoami=((self.dns.address, "myip.example", "A"), (self.dns.address, "myip.example", "AAAA")))
+            [teller] = self.whoami or (self.dns.address,)
+            outside = Outside(whoami=((teller, "myip.example", "A"), (teller, "myip.example", "AAAA")))
             world = World(
                 now=lambda: self.now,
                 root=self.root,
                 ports=ports,
                 outside=outside,
                 patience=self.patience,
-                dns_patience=self.patience,
+                dns_patience=self.dns_patience or self.patience,
             )
             return await gather(self.subject, world)
 
