@@ -1,7 +1,10 @@
 """`relay doctor` as a person or a monitor calls it, and the check-up that the running relay keeps for its page."""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
 import socket
 import subprocess
 import sys
@@ -84,6 +87,44 @@ async def test_a_problem_is_1_and_told_in_words(tmp_path: Path, zone: Mapping[st
     assert "1 problem" in out.splitlines()[-1]
     assert "\x1b" not in out + errors
     assert "secret" not in out + errors
+
+
+async def test_on_a_terminal_it_shows_what_it_does_in_colour(tmp_path: Path, zone: Mapping[str, Any]) -> None:
+    """While it looks, one line tells at what; the findings are in colour; and none of that with NO_COLOR or in a file."""
+    async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "secret"}) as server:
+        config = written(tmp_path, server.port, dns.address)
+        seen = await on_a_terminal("doctor", "--config", str(config))
+        plain = await on_a_terminal("doctor", "--config", str(config), NO_COLOR="1")
+    assert "isp: asking 127.0.0.1 ..." in seen
+    assert "\x1b[32mok\x1b[0m" in seen
+    assert "isp: asking 127.0.0.1 ..." in plain
+    assert "\x1b[32m" not in plain
+
+
+async def on_a_terminal(*words: str, **environment: str) -> str:
+    """All that `relay` writes to a terminal."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "relay",
+        *words,
+        cwd=ROOT,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "NO_COLOR": "", **environment},
+    )
+    os.close(theirs)
+    seen = bytearray()
+
+    def read() -> None:
+        with contextlib.suppress(OSError):  # EIO: the other side has closed
+            while block := os.read(ours, 4096):
+                seen.extend(block)
+
+    await asyncio.wait_for(asyncio.gather(asyncio.to_thread(read), process.wait()), 60)
+    os.close(ours)
+    return seen.decode()
 
 
 async def test_only_the_named_upstream_is_asked(tmp_path: Path, zone: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ The counterpart of test_doctor.py: there one thing is broken, here nothing is th
 """
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -29,9 +30,11 @@ from relay.mail.rewrite import Identity
 from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Login
+from relay.upstream.connect import Place
+from relay.upstream.settings import Auth, Login, Pop, TlsMode
 from tests.support.dns import FakeDNS
 from tests.support.doctor import ASAHI, LIST, NOW, PUBLIC, TEST_ENTRY, Case, the, troubles, warned
+from tests.support.pop3 import PopServer
 
 Break = Callable[[Case], None]
 
@@ -358,6 +361,39 @@ async def test_a_password_is_said_once_to_two_names_of_one_provider(case: Case) 
     case.subject = replace(case.subject, routes=(Route(via=("isp", "isp2", "isp3")),))
     assert (await found(case))[0] == ["login"] * 3
     assert len(case.server.auths) + len(case.implicit.auths) == 1
+
+
+@pytest.mark.parametrize(("silent", "mute"), [(True, True), (False, False)], ids=["silent", "refused at once"])
+async def test_an_ipv6_address_that_costs_time(silent: bool, mute: bool) -> None:
+    """Only one that nothing answers from; a machine without IPv6 is told at once, and loses no time."""
+    with contextlib.ExitStack() as stack:
+        four = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        port = four.getsockname()[1]
+        if silent:  # its queue of connections is full, so what comes is dropped
+            six = stack.enter_context(socket.socket(socket.AF_INET6))
+            six.bind(("::1", port))
+            six.listen(0)
+            for _ in range(3):
+                waiting = stack.enter_context(socket.socket(socket.AF_INET6))
+                waiting.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    waiting.connect(("::1", port))
+        both = [Place(socket.AF_INET6, "::1", port), Place(socket.AF_INET, "127.0.0.1", port)]
+        assert await Asking("relay.test", 0.7)._mute_v6(both) is mute
+        assert await Asking("relay.test", 0.7)._mute_v6(both[1:]) is False
+
+
+async def test_coreserver_by_pop_of_our_own(case: Case) -> None:
+    """The field notes' case in full: our own POP login opens the window that makes the host refuse; the cure is a route."""
+    case.script["MAIL"] = "552 sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"
+    case.others = (replace(case.upstream, name="iijmio", port=465, tls=replace(case.upstream.tls, mode=TlsMode.NONE)),)
+    async with PopServer(user="taro", password="secret") as pop:
+        case.upstream = replace(case.upstream, login=Login(Auth.POP, "taro", Secret("secret"), pop=Pop("127.0.0.1", pop.port)))
+        findings = await case.examined()
+        assert len(pop.logins) == 1
+    one = the(findings, "senderhosts")
+    assert one.about == "isp"
+    assert 'routes: [{to: "*@your-domain-there", via: [iijmio]}' in one.cure
 
 
 @pytest.mark.parametrize(
