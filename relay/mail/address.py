@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
@@ -11,6 +12,11 @@ _LAN_ONLY = re.compile(
     r"(?:^|\.)(?:localhost|localdomain|local|lan|home|internal|intranet|private|corp|workgroup|arpa|invalid)\Z",
     re.IGNORECASE,
 )
+_PLAIN_PATH = re.compile(
+    r"<([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z][A-Za-z0-9]{0,61})>\Z"
+)
+"""What most paths look like; all that is said below of paths says the same of these."""
+_PLAIN_ENOUGH = 250  # characters; whatever is longer is looked at closely
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\udc80-\udcff]")
 
 
@@ -26,10 +32,7 @@ class Address:
     domain: str = ""
 
     def __str__(self) -> str:
-        local = self.local
-        if not _DOT_STRING.match(local):
-            local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
-        return f"{local}@{self.domain}" if self.domain else local
+        return _written(self.local, self.domain)
 
     @property
     def key(self) -> str:
@@ -48,6 +51,13 @@ class Address:
     def public(self) -> bool:
         """Whether the world beyond the LAN could answer to it: a dotted domain that is not LAN-only or a literal."""
         return is_public(self.domain) and not self.local.startswith(".") and not self.local.endswith(".")
+
+
+@lru_cache(maxsize=1024)
+def _written(local: str, domain: str) -> str:
+    if not _DOT_STRING.match(local):
+        local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
+    return f"{local}@{domain}" if domain else local
 
 
 def is_public(domain: str) -> bool:
@@ -117,6 +127,9 @@ def parse_path(text: str) -> Address | None:
     `nas@` (a name whose domain was left empty).
     Raises BadAddress.
     """
+    plain = _PLAIN_PATH.match(text)
+    if plain and len(text) <= _PLAIN_ENOUGH:
+        return Address(plain[1], plain[2])
     inner = text.strip()
     opened = _last_open_bracket(inner)
     if opened >= 0:

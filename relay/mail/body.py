@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
-from relay.mail.charset import BALLOTS, vote
+from relay.mail.charset import BALLOTS, fits, vote
 from relay.mail.circumstances import Fields
 from relay.mail.labels import is_doubtful, sample_of
 from relay.mail.lines import blocks
@@ -78,15 +77,16 @@ def _boundary_in(source: Iterable[bytes]) -> bytes:
 
 def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, signed: bool) -> Terms:
     """The vote of raw header text and of text parts that do not say, or say falsely, what they are in."""
-    charset = vote(_raw_text(examined, fields), fallback)
-    raw = tuple(islice((field.value for field in fields if not field.raw.isascii()), BALLOTS))
-    return Terms(charset=charset, raw=raw, fallback=fallback, signed=signed)
+    raw = [field for field in fields if not field.raw.isascii()]
+    if fits(b"".join([field.raw for field in raw]), "utf-8"):
+        raw = []  # which speaks for itself
+    charset = vote(_undeclared(examined, raw), fallback)
+    return Terms(charset=charset, raw=tuple([field.value for field in raw[:BALLOTS]]), fallback=fallback, signed=signed)
 
 
-def _raw_text(examined: Examined, fields: Fields) -> Iterator[bytes]:
-    for field in fields:
-        if not field.raw.isascii():
-            yield field.value
+def _undeclared(examined: Examined, raw: list[Field]) -> Iterator[bytes]:
+    for field in raw:
+        yield field.value
     for part in examined.seen.parts.values():
         foreign = part.kind.text and (part.eight_bit or part.encoding in CODED)
         if foreign and is_doubtful(part) and not (sample := sample_of(part)).isascii():

@@ -23,9 +23,8 @@ _STRUCTURED = frozenset(
         *("arc-authentication-results", "authentication-results", "resent-date", "resent-message-id", "auto-submitted"),
     }
 )
-_ADDRESSED = frozenset(
-    {"from", "to", "cc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender"}
-)
+_LISTED = 8  # names of fields in a note
+_ADDRESSED = frozenset({"from", "to", "cc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender"})
 _SIGNATURES = frozenset({"dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature"})
 
 
@@ -50,16 +49,16 @@ def repair_raw_text(fields: Fields, case: Case) -> Change:
     if _nowhere(_FORBIDDEN, fields):
         return fields, ()
     names: dict[str, None] = {}
-
-    def mend(field: Field) -> Field:
-        if not _FORBIDDEN.search(field.raw) or (case.about.envelope.utf8 and _is_utf8_address(field)):
-            return field
-        names[field.label] = None
-        return _in_ascii(field, case)
-
-    mended = tuple(mend(field) for field in fields)
-    listed = ", ".join(list(names)[:8])
-    return (mended, (f"encoded raw 8-bit text in {listed} (RFC 2047)",)) if names else (fields, ())
+    mended: list[Field] = []
+    for field in fields:
+        raw = field.raw
+        if (raw.isascii() and not _FORBIDDEN.search(raw)) or (case.about.envelope.utf8 and _is_utf8_address(field)):
+            mended.append(field)
+            continue
+        mended.append(_in_ascii(field, case))
+        if len(names) < _LISTED:
+            names[field.label] = None
+    return (tuple(mended), (f"encoded raw 8-bit text in {', '.join(names)} (RFC 2047)",)) if names else (fields, ())
 
 
 def _is_utf8_address(field: Field) -> bool:
@@ -70,13 +69,15 @@ def _is_utf8_address(field: Field) -> bool:
 def _in_ascii(field: Field, case: Case) -> Field:
     if field.name in _STRUCTURED:
         return Field(re.sub(rb"[^\t\r\n -~]+", b"?", field.raw))
-    text = decode_words(decode(field.value, case.charset))
-    return Field(fold(field.label, encode_text(text)))
+    text = decode(field.value, case.charset)
+    if "=?" in text:
+        text = decode_words(text)
+    return Field.again(field.name, fold(field.label, encode_text(text)))
 
 
 def repair_false_label(fields: Fields, case: Case) -> Change:
     """Encoded-words that say ISO-8859-1 and hold UTF-8 (PHPMailer's default) say UTF-8: RFC 6409 s6.5."""
-    if not any(b"=?" in field.raw for field in fields):
+    if not any(b"=?" in field.raw for field in fields) or _nowhere(_ENCODED, fields):
         return fields, ()
     return _each(
         fields,
@@ -100,6 +101,8 @@ def _relabelled(field: Field) -> Field:
 
 def repair_long_lines(fields: Fields, case: Case) -> Change:
     """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures)."""
+    if max([len(field.raw) for field in fields], default=0) <= LINE_LIMIT:
+        return fields, ()
     return _each(
         fields,
         folded,

@@ -4,9 +4,11 @@ RFC 6409 s8 lets a submission server mend it; RFC 5322 s3.6, s4.5.  Pure.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import accumulate
 
 from relay.mail.lines import split
 from relay.mail.message import HEADER_LIMIT, Field
@@ -19,13 +21,14 @@ _KNOWN_NAMES = (
     " resent-to resent-cc resent-bcc resent-message-id resent-sender"
 )
 _KNOWN = frozenset(_KNOWN_NAMES.split())
-_FIELD = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}[ \t]*:(?!//)")
+_NAME = rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}+[ \t]*+:(?!//)"
+_FIELD = re.compile(_NAME)
+_NO_FIELDS = re.compile(rb"(?:(?![ \t\r\n]|" + _NAME + rb")[^\r\n]++(?:\r*+\n|\r|\Z))*+")
 _NAME_GAP = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
 _MBOX = re.compile(rb">?From [^:\s]")
 _MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b.*\b\d\d:\d\d\b.*\d{4}\s*\Z")
 _CLEAN = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}:(?!//)[^\r\n\0]*+\r\n(?:[ \t]++[^\r\n\0 \t][^\r\n\0]*+\r\n)*+")
 _REMOVED = b"X-Removed-Line:"
-_BEGINS_OTHERWISE = frozenset({b"", b" ", b"\t", b"\r", b"\n"})
 _BLANK_LINES = (b"\r\n", b"\n", b"\r", b"\r\r\n")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
@@ -98,6 +101,8 @@ class _Reader:
         self.length = start
         self.notes = notes
         self.units: list[list[bytes]] = []
+        self.joined = b""  # all lines, and where each ends: made when the first line is met that is no field
+        self.ends: list[int] = []
 
     def read(self) -> Head:
         self.skip_before_header()
@@ -143,48 +148,57 @@ class _Reader:
 
     def read_fields(self, known_until: int) -> bool:
         """Takes fields until the blank line (taken too, True) or the first line that must be text (False)."""
-        while self.place < len(self.lines):
-            line = self.lines[self.place]
-            bare = line.rstrip(b"\r\n")
-            if not bare:
+        lines = self.lines
+        while self.place < len(lines):
+            bare = lines[self.place].rstrip(b"\r\n")
+            if _FIELD.match(bare):
+                self.take_field(bare)
+            elif not bare:
                 self.take()
                 return True
-            if not bare.strip(b" \t"):
+            elif bare[:1] not in (b" ", b"\t"):
+                if self.place >= known_until:
+                    return False
+                self.remove_run(known_until)
+            elif bare.strip(b" \t"):
+                self.take_continuation(bare)
+            else:
                 if not self._goes_on():
                     self.take()
                     self._note("took a line of blanks for the end of the header")
                     return True
                 self.take()
                 self._note("removed a line of blanks inside the header")
-            elif bare[:1] in (b" ", b"\t"):
-                self.take_continuation(bare)
-            elif _is_field(bare):
-                self.take_field(bare)
-            elif self.place < known_until:
-                self.remove_run(known_until)
-            else:
-                return False
         return False
 
     def remove_run(self, known_until: int) -> None:
         """All lines that stand together and are no fields; there may be a hundred thousand."""
         lines, first = self.lines, self.place
         end = first + 1
-        while end < known_until and not ((line := lines[end])[:1] in _BEGINS_OTHERWISE or (b":" in line and _is_field(line))):
-            end += 1
-        if sum(self.sizes[first:end]) != sum(map(len, lines[first:end])):
-            self._note("removed NUL octets from the header")
-        self.length += sum(self.sizes[first:end])
+        if end < known_until and not _FIELD.match(lines[end]):
+            if not self.ends:
+                self.joined, self.ends = b"".join(lines), list(accumulate(map(len, lines)))
+            octets = _NO_FIELDS.match(self.joined, self.ends[first], self.ends[known_until - 1])
+            end = max(end, bisect_right(self.ends, octets.end())) if octets else end
         self.place = end
+        if end == first + 1:
+            size = self.sizes[first]
+            self.length += size
+            if size != len(lines[first]):
+                self._note("removed NUL octets from the header")
+        else:
+            self.length += sum(self.sizes[first:end])
+            if sum(self.sizes[first:end]) != sum(map(len, lines[first:end])):
+                self._note("removed NUL octets from the header")
         self.remove(lines[first:end])
 
     def take_field(self, bare: bytes) -> None:
         """M30: no blank may stand between the name and the colon."""
         self.take()
-        mended = _NAME_GAP.sub(rb"\1:", bare, count=1) if b" :" in bare or b"\t:" in bare else bare
-        if mended != bare:
+        if (b" :" in bare or b"\t:" in bare) and (mended := _NAME_GAP.sub(rb"\1:", bare, count=1)) != bare:
             self._note("removed the blank between a field name and its colon")
-        self.units.append([mended, b"\r\n"])
+            bare = mended
+        self.units.append([bare, b"\r\n"])
 
     def take_continuation(self, bare: bytes) -> None:
         """M42: the first line of a header cannot be a continuation, so it is a field that was indented."""

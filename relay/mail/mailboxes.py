@@ -264,7 +264,7 @@ def write_name(name: str, *, bare: bool = True) -> str:
         return encode_word(name)
     if bare and _PLAIN_NAME.match(name):
         return name
-    return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
+    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _in_ascii(address: Address) -> Address | None:

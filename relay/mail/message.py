@@ -31,6 +31,14 @@ class Field:
         self.name = match[1].decode("ascii").lower() if match else ""
 
     @classmethod
+    def again(cls, name: str, raw: bytes) -> "Field":
+        """A field with new octets, whose name (in lower case) is known."""
+        field = cls.__new__(cls)
+        field.raw = raw
+        field.name = name
+        return field
+
+    @classmethod
     def of(cls, name: str, value: str | bytes) -> "Field":
         """A field of our own making; `value` is ASCII, folded already if it must be (CRLF and a blank)."""
         octets = value if isinstance(value, bytes) else value.encode("ascii")
@@ -39,14 +47,13 @@ class Field:
     @property
     def label(self) -> str:
         """The name as it was written."""
-        match = _NAME.match(self.raw)
-        return match[1].decode("ascii") if match else ""
+        return self.raw[: len(self.name)].decode("ascii")
 
     @property
     def value(self) -> bytes:
         """What follows the colon, unfolded and without blanks at its ends; the whole line if it is no field."""
         rest = self.raw.partition(b":")[2] if self.name else self.raw
-        return _FOLD.sub(b"", rest).strip()
+        return _FOLD.sub(b"", rest).strip() if b"\n " in rest or b"\n\t" in rest else rest.strip()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Field) and self.raw == other.raw

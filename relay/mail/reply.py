@@ -44,6 +44,8 @@ class Reply:
         first = _STATUS.match(flat)
         if first and first[1][0] == str(code)[0]:
             rest = flat[first.end() :].lstrip(" -")
+            if first[1] not in rest:
+                return cls(code, first[1], rest)
             # in a multi-line reply each line repeats the status (RFC 2034 s4)
             return cls(code, first[1], re.sub(rf"(?:(?<=\s)|^){re.escape(first[1])}[ -]", "", rest).strip())
         last = _QMAIL_STATUS.search(flat)

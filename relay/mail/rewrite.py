@@ -19,6 +19,7 @@ from relay.mail.words import encode_word, fold
 _MANY = 100  # mailboxes of an originator field that are looked at; a device that writes more means none of them
 _LONGEST_ORIGINAL = 8000  # octets of an old From that are kept
 _LONGEST_NAME = 200
+_JUDGED = frozenset({"from", "sender", "reply-to", "to", "cc"})
 _DOMAIN = re.compile(rb"@([^\s@<>(),;:\"\\]+)")
 
 
@@ -135,6 +136,9 @@ def _header(fields: Iterable[Field], case: _Case, *, answerable: bool) -> tuple[
     after: list[Field] = []
     has_reply_to = False
     for field in before:
+        if field.name not in _JUDGED:
+            after.append(field)
+            continue
         if field.name == "from" and new is not None:
             after += added
             added = []
@@ -244,7 +248,7 @@ def _add_reply_to(fields: list[Field], boxes: list[Mailbox], author: Address, no
 
 
 def _mended(field: Field, case: _Case, notes: list[str], *, from_changed: bool) -> Field | None:
-    """Sender, Reply-To, To or Cc as it may go out; None if it must not; any other field as it is."""
+    """Sender, Reply-To, To or Cc as it may go out; None if it must not."""
     if field.name == "sender":
         return _mended_sender(field, case, notes, from_changed=from_changed)
     if field.name == "reply-to":

@@ -17,6 +17,7 @@ from relay.mail.survey import survey
 from relay.mail.words import LINE_LIMIT
 
 _VERSION = re.compile(rb"[ \t]*\d+[ \t]*\.[ \t]*\d+.{0,200}")
+_MIME = ("content-", "mime-ver")
 _ENCODERS: Mapping[Recode, type[Encoder]] = {
     Recode.QUOTED: QuotedPrintable,
     Recode.BASE64: Base64,
@@ -121,6 +122,8 @@ def mime_fields(fields: Iterable[Field]) -> tuple[Field, ...]:
 
 def with_mime_fields(fields: tuple[Field, ...], mended: tuple[Field, ...]) -> tuple[Field, ...]:
     """The header with these in the places of its MIME fields, new ones last; MIME-Version if there are any."""
+    if not mended and not any(field.name[:8] in _MIME for field in fields):
+        return fields
     new: dict[str, list[Field]] = {}
     for field in mended:
         new.setdefault(field.name, []).append(field)

@@ -12,7 +12,8 @@ LINE_LIMIT = 998
 _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
-_BLANKS = re.compile(r"([ \t]+)")
+_FOREIGN_WORD = r"[^ \t\u0080-\U0010ffff]*+[\u0080-\U0010ffff][^ \t]*+"
+_FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*+")
 _PIECE = re.compile(r"[ \t]*[^ \t]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
 _HIDDEN = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
@@ -24,13 +25,15 @@ def encode_word(text: str) -> str:
     whole = text.encode("utf-8", "replace")
     if len(whole) <= _WORD_OCTETS:
         return f"=?utf-8?B?{b2a_base64(whole, newline=False).decode('ascii')}?="
-    words = [b""]
-    for char in text:
-        octets = char.encode("utf-8", "replace")
-        if len(words[-1]) + len(octets) > _WORD_OCTETS:
-            words.append(b"")
-        words[-1] += octets
-    return " ".join(f"=?utf-8?B?{b2a_base64(word, newline=False).decode('ascii')}?=" for word in words)
+    words = []
+    place = 0
+    while place < len(whole):
+        end = place + _WORD_OCTETS
+        while whole[end : end + 1] and whole[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        words.append(f"=?utf-8?B?{b2a_base64(whole[place:end], newline=False).decode('ascii')}?=")
+        place = end
+    return " ".join(words)
 
 
 def encode_text(text: str) -> str:
@@ -39,29 +42,7 @@ def encode_text(text: str) -> str:
         return text
     if " " not in text and "\t" not in text:
         return encode_word(text)
-    out: list[str] = []
-    run: list[str] = []
-    pending = ""
-    for piece in _BLANKS.split(text):
-        if not piece or piece[0] in " \t":
-            pending += piece
-        elif piece.isascii():
-            _flush(out, run)
-            out += [pending, piece]
-            pending = ""
-        else:
-            run += [pending if run else "", piece]
-            if len(run) == 2:
-                out.append(pending)
-            pending = ""
-    _flush(out, run)
-    return "".join(out) + pending
-
-
-def _flush(out: list[str], run: list[str]) -> None:
-    if run:
-        out.append(encode_word("".join(run)))
-        run.clear()
+    return _FOREIGN.sub(lambda run: encode_word(run[0]), text)
 
 
 def decode_words(text: str) -> str:
