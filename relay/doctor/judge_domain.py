@@ -110,7 +110,8 @@ def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
     tell = problem
     if known is Evidence.LIKELY:
         # what the host publishes is a guess at where it delivers from, if a good one
-        cure += f" Ask the provider first: {way.outgoing.term} is likely, by what {upstream.host} publishes, and not certain."
+        likely = f"{way.outgoing.term} is likely, by what {upstream.host} publishes, and not certain"
+        cure = f"If {upstream.host} delivers by itself: {cure}" if own else f"Ask the provider first: {likely}. {cure}"
         tell = problem if result in (NONE, PERMERROR) else warning
     if own and result == NONE:
         cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
@@ -135,7 +136,10 @@ def _to_be_asked(way: Way, about: str, upstream: Upstream, evidence: tuple[str, 
                 f"If {way.domain} is yours, publish a sound SPF record that names {upstream.host}; if not, tell your provider."
             )
         return (warning if own else problem)(name, about, cause, cure, *evidence)
-    cause = f"Where {way.upstream} delivers from is not known, and the SPF record of {way.domain} does not name its host."
+    cause = (
+        f"Where {way.upstream} delivers from is not published, and the SPF record of {way.domain} names neither its host nor "
+        "anything else of its domain: whether SPF passes only its provider can tell."
+    )
     cure = f"{ask} If it is not in the record yet, put it before the `all` there."
     return warning("spf-unverifiable", about, cause, cure, *evidence)
 
@@ -154,7 +158,8 @@ def _cause(way: Way) -> tuple[str, str]:
     if result == PERMERROR:
         return "spf-broken", f"The SPF record of {domain} has a mistake, so receivers treat all its mail as suspicious."
     if result == FAIL:
-        return "spf-fail", f"The SPF record of {domain} forbids what {way.upstream} delivers: its addresses are not in it."
+        seems = "forbids" if way.outgoing.evidence is Evidence.CERTAIN else "seems to forbid"
+        return "spf-fail", f"The SPF record of {domain} {seems} what {way.upstream} delivers: its addresses are not in it."
     return (
         "spf-weak",
         f"The SPF record of {domain} does not name {way.upstream}: its mail looks unverified and is filed as spam.",
