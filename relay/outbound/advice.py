@@ -70,7 +70,7 @@ def advise(answer: Answer, upstream: Upstream | None = None) -> Advice:
 def sentences(answer: Answer, upstream: Upstream | None = None) -> tuple[str, ...]:
     """The advice on this answer as sentences, for the trail; the last one tells where there is more."""
     advice = advise(answer, upstream)
-    return (*advice.sentences, f"More: {advice.link}.")
+    return (*advice.sentences, f"More: {advice.link}")
 
 
 @lru_cache(maxsize=512)

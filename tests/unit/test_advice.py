@@ -49,7 +49,7 @@ def test_what_the_relay_does_is_said_for_every_row() -> None:
     """Each row's deed is a sentence; advice carries cause, deed and remedy in this order."""
     advice = advise(answer("rcpt", "550 5.1.1 no such user"))
     assert advice.sentences == (advice.cause, Deed.RECIPIENT.value, advice.remedy)
-    more = "More: docs/advice.md#unknown-user."
+    more = "More: docs/advice.md#unknown-user"
     assert sentences(answer("rcpt", "550 5.1.1 no such user"), None) == (*advice.sentences, more)
     assert all(deed.value.endswith(".") for deed in Deed)
 
