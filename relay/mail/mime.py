@@ -12,6 +12,7 @@ IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
 _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
 _LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")
+_NO_SEMICOLON = re.compile(rf"\A([ \t]*{_ATOM}/{_ATOM}+)(?:[ \t]*+,[ \t]*+|[ \t]++)([A-Za-z-]{{1,30}}+=)".encode("ascii"))
 _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("(?:[^"\\]|\\.)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
@@ -60,8 +61,13 @@ def content_type(fields: Iterable[Field]) -> ContentType:
     return read_content_type(found.value) if found else ContentType()
 
 
+def with_semicolon(value: bytes) -> bytes:
+    """The value with the semicolon behind the type that some devices write as a comma or a blank; else as it is."""
+    return _NO_SEMICOLON.sub(rb"\1; \2", value, count=1)
+
+
 def read_content_type(value: bytes) -> ContentType:
-    text = value.decode("latin-1")
+    text = with_semicolon(value).decode("latin-1")
     match = _KIND.match(text) or _LOOSE_KIND.match(text)
     kind = f"{match[1]}/{match[2]}".lower() if match else ""
     return ContentType(kind, dict(_params(text)), said=True)

@@ -13,7 +13,9 @@ BETWEEN = -1
 
 _HEAD_LIMIT = 64 * 1024
 _DEPTH = 30  # more levels than that are an attack on readers, not a message
-_MOST = 1000  # parts, likewise; what follows them is not looked into
+MOST_PARTS = 1000
+"""Likewise; what follows them counts as one more part, the rest, which is not looked into."""
+
 _GLUED = 8  # a boundary at least so long is no accident in the middle of a line
 _LINE = re.compile(rb"[^\r\n]*(?:\r+\n?|\n|\Z)")
 _AFTER = re.compile(rb"(--)?[ \t]*(?:\r+\n?|\n|\Z)")
@@ -25,7 +27,7 @@ _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 class PartHead:
     """The header of part `number` with CRLF line ends; `sealed`: it lies in a multipart/signed.
 
-    `separator` is b"" if no empty line followed.
+    `separator` is b"" if no empty line followed.  `rest`: it has no header, and is all that follows the most parts.
     """
 
     number: int
@@ -33,6 +35,7 @@ class PartHead:
     separator: bytes
     kind: ContentType
     sealed: bool
+    rest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +48,17 @@ class Octets:
 
 @dataclass(frozen=True, slots=True)
 class Delimiter:
-    """A boundary's line; `lead` is the line end before it.  `missing`: it should be there and is not."""
+    """A boundary's line; `lead` is the line end before it.  `missing`: it should be there and is not.
+
+    `spare`: it closes a multipart that is closed, if at all, somewhere in the rest, and is needed if that is encoded.
+    """
 
     lead: bytes
     boundary: bytes
     closing: bool
     missing: bool = False
     glued: bool = False
+    spare: bool = False
 
 
 Event = PartHead | Octets | Delimiter
@@ -86,6 +93,7 @@ class _Walker:
         self.head_size = 0
         self.sealed = False
         self.nexts: dict[bytes, int] = {}
+        self.left: list[bytes] = []  # boundaries of what was open where the rest began
         self._enter(top, identity=not base64)
 
     def _enter(self, kind: ContentType, *, identity: bool) -> None:
@@ -94,7 +102,7 @@ class _Walker:
         if kind.boundary and len(self.levels) < _DEPTH:
             self.levels.append(_Level(kind.boundary, sealed))
             self.current = BETWEEN
-        elif kind.kind == "message/rfc822" and identity and self.number < 1000:
+        elif kind.kind == "message/rfc822" and identity and self.number < MOST_PARTS:
             self.head = []
             self.head_size = 0
         else:
@@ -129,6 +137,8 @@ class _Walker:
             if level.opened:
                 yield Delimiter(lead, level.boundary, closing=True, missing=True)
                 lead = b""
+        for boundary in reversed(self.left):
+            yield Delimiter(b"\r\n", boundary, closing=True, spare=True)
 
     def _text(self, octets: bytes) -> Iterator[Event]:
         if not octets:
@@ -188,10 +198,13 @@ class _Walker:
             self.levels.pop()
             self.current = BETWEEN
             self.base64 = False
-        elif self.number >= _MOST:
+        elif self.number >= MOST_PARTS:
+            self.left = [each.boundary for each in self.levels if each.opened]
             self.levels = []
-            self.current = BETWEEN
             self.base64 = False
+            self.number += 1
+            self.current = self.number
+            yield PartHead(self.number, (), b"", ContentType(), level.sealed, rest=True)
         else:
             self.head, self.head_size, self.sealed = [], 0, level.sealed
 

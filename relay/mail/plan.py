@@ -9,7 +9,16 @@ from relay.mail.charset import decode
 from relay.mail.fieldtext import folded
 from relay.mail.labels import is_name, label_for
 from relay.mail.message import Field
-from relay.mail.mime import ascii_boundary, is_misread, read_content_type, transfer_encoding, with_ascii_params, with_param
+from relay.mail.mime import (
+    ascii_boundary,
+    is_misread,
+    read_content_type,
+    transfer_encoding,
+    with_ascii_params,
+    with_param,
+    with_semicolon,
+)
+from relay.mail.parts import MOST_PARTS
 from relay.mail.survey import Part, Survey
 from relay.mail.words import LINE_LIMIT, decode_words, encode_text, fold
 
@@ -51,6 +60,11 @@ class Terms:
 
 
 CODED = ("base64", "quoted-printable")
+_REST_FIELDS = (
+    Field(b"Content-Type: application/octet-stream\r\n"),
+    Field(b'Content-Disposition: attachment; filename="more-parts.txt"\r\n'),
+    Field(b"Content-Transfer-Encoding: base64\r\n"),
+)
 
 
 def plan(seen: Survey, terms: Terms) -> tuple[Mapping[int, PartPlan], tuple[str, ...]]:
@@ -63,6 +77,8 @@ def plan(seen: Survey, terms: Terms) -> tuple[Mapping[int, PartPlan], tuple[str,
 def _plan_part(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -> PartPlan:
     if part.container:
         return _plan_container(part, seen, terms, notes)
+    if part.rest:
+        return _plan_rest(part, terms, notes)
     recode = _recode(part, terms)
     still_eight_bit = part.eight_bit and recode is Recode.KEEP
     fields = part.fields
@@ -99,6 +115,7 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
 
     A Content-Type that cannot be read becomes text/plain, or application/octet-stream for encoded octets.
     """
+    fields = _with_semicolon(fields, notes)
     old = next((field for field in fields if field.name == "content-type"), None)
     value = old.value if old else b""
     if old and not part.kind.kind:
@@ -114,15 +131,24 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
     if label and value.startswith(b"application/"):
         label = ""
     if label:
-        said = f"named the charset {label}: " + (
+        note = f"named the charset {label}: " + (
             f"the device said {part.kind.charset}" if part.kind.charset else "the device named none"
         )
-        notes[said] = None
+        notes[note] = None
         value = with_param(value or b"text/plain", "charset", label)
     elif not old and part.number == 0 and part.longest > LINE_LIMIT:
         value = b"text/plain; charset=us-ascii"
     if not value or (old and value == old.value):
         return fields
+    return _set(fields, "Content-Type", value)
+
+
+def _with_semicolon(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple[Field, ...]:
+    said = next((field.value for field in fields if field.name == "content-type"), b"")
+    value = with_semicolon(said)
+    if value == said:
+        return fields
+    notes["put the semicolon into Content-Type that the device left out"] = None
     return _set(fields, "Content-Type", value)
 
 
@@ -170,6 +196,7 @@ def _plan_container(part: Part, seen: Survey, terms: Terms, notes: dict[str, Non
         fields = _set(fields, "Content-Transfer-Encoding", wanted.encode())
         if terms.eight_bit_allowed:
             notes[f"set Content-Transfer-Encoding of a multipart to {wanted}: it cannot be {written}"] = None
+    fields = fields if sealed else _with_semicolon(fields, notes)
     found = next((field for field in fields if field.name == "content-type"), None)
     boundary = ascii_boundary(part.kind.boundary).decode("ascii")
     if found and boundary and ((is_misread(found.value) and not sealed) or boundary.encode() not in found.raw):
@@ -177,6 +204,14 @@ def _plan_container(part: Part, seen: Survey, terms: Terms, notes: dict[str, Non
         notes["wrote the boundary in quotation marks"] = None
     fields = _with_sendable_fields(part, fields, terms, notes)
     return PartPlan(fields, fields != part.fields)
+
+
+def _plan_rest(part: Part, terms: Terms, notes: dict[str, None]) -> PartPlan:
+    """What nobody has looked into goes as it came; if it cannot, as an attachment that holds its octets."""
+    if part.longest <= LINE_LIMIT and (terms.eight_bit_allowed or not part.eight_bit):
+        return PartPlan((), changed=False, eight_bit=part.eight_bit)
+    notes[f"attached all that follows the first {MOST_PARTS} parts: it cannot go as it is"] = None
+    return PartPlan(_REST_FIELDS, changed=True, recode=Recode.BASE64)
 
 
 def _with_sendable_fields(part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]) -> tuple[Field, ...]:

@@ -16,7 +16,8 @@ _ESCAPE = b"\x1b$"
 class Part:
     """Facts about one part.  `longest` octets stand in its longest line; `sample` is how its text begins.
 
-    `container`: a multipart or message/rfc822, whose octets are those of its parts.
+    `container`: a multipart or message/rfc822, whose octets are those of its parts.  `rest`: no part but all that
+    follows as many as are looked into.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Part:
     size: int = 0
     bare_ends: bool = False
     container: bool = False
+    rest: bool = False
     sample: bytes = b""
 
 
@@ -90,6 +92,7 @@ def _counted(body: Iterable[bytes], seen: Survey) -> Iterable[bytes]:
 def _enter(seen: Survey, event: PartHead) -> None:
     part = Part(event.number, event.fields, event.kind, transfer_encoding(event.fields), event.sealed, event.separator)
     encoded = part.encoding in ("base64", "quoted-printable")
+    part.rest = event.rest
     part.container = bool(event.kind.boundary) or (event.kind.kind == "message/rfc822" and not encoded)
     seen.parts[event.number] = part
 

@@ -54,6 +54,7 @@ class _Writer:
         self.body = body
         self.encoder: Encoder | None = None
         self.number = 0
+        self.attached = False  # whether the rest is an attachment now
         self.recode = Recode.KEEP
         self._enter(BETWEEN if body.top.boundary else 0)
 
@@ -62,6 +63,8 @@ class _Writer:
             if isinstance(event, PartHead):
                 yield self._finished()
                 yield self._head(event)
+            elif isinstance(event, Delimiter) and event.spare and not self.attached:
+                continue
             elif isinstance(event, Delimiter):
                 yield self._finished()
                 yield crlf(event.lead) + b"--" + ascii_boundary(event.boundary) + (b"--\r\n" if event.closing else b"\r\n")
@@ -85,6 +88,7 @@ class _Writer:
     def _head(self, event: PartHead) -> bytes:
         self._enter(event.number)
         planned = self.body.plans[event.number]
+        self.attached = event.rest and planned.changed
         separator = event.separator or (b"\r\n" if planned.changed else b"")
         return b"".join(field.raw for field in planned.fields) + separator
 

@@ -137,6 +137,9 @@ VARIANTS = {
     "M12 an 8-bit address where one only may stand": b"Resent-From:\x80@0\r\nSender: \xe9@nas.example.test\r\n\r\nx\r\n",
     "M24 a right label, one octet damaged, raw text in the header": b"\xebX: 1\r\n"
     + crlf(mime("text/plain; charset=utf-8", "=DAx =E8=AD=A6=E5=A0=B1 ok\n", "Content-Transfer-Encoding: quoted-printable\n")),
+    "M45 a multipart with a comma for a semicolon": crlf(
+        mime("multipart/mixed, boundary=cut", parts("--cut", TEXT_PART, "\n完了"))
+    ),
     "M27 a charset that is no name in no Content-Type": b"Content-Type:;charset=\x1b$@",
     "M24 a charset that is no name, a body that shows its own": b"Content-Type:;charset=<\r\n\r\n\x1b$@",
     "M24 a charset with a stray octet": b'Content-Type: text/plain; charset=\x80"utf-8"\r\n\r\n' + "本文\r\n".encode(),
@@ -176,3 +179,12 @@ def test_a_character_cut_between_encoded_words_is_whole_again(said: str) -> None
     """Devices cut UTF-8 at a fixed number of octets (RFC 2047 s5 forbids it); an unknown word beside it stays."""
     assert decode_words(f"a {said} =?x?q?b?=") == "a 監覆 =?x?q?b?="
     assert decode_words(said) == "監覆"
+
+
+@pytest.mark.parametrize("between", [b", ", b" , ", b" ", b","])
+def test_a_content_type_without_its_semicolon_gets_it(between: bytes) -> None:
+    """The charset counts as if it had been written rightly, and is not named twice."""
+    header = crlf(ALL + "MIME-Version: 1.0\nContent-Transfer-Encoding: 8bit\n") + b"Content-Type: text/plain" + between
+    done = repaired(header + b"charset=Shift_JIS\r\n\r\n" + "完了\r\n".encode("cp932"))
+    assert done.message.get("content-type").value == b"text/plain; charset=Shift_JIS"  # type: ignore[union-attr]
+    assert done.notes == ("put the semicolon into Content-Type that the device left out",)

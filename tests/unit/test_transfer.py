@@ -1,5 +1,7 @@
 """Bodies: what is re-encoded, and what is not."""
 
+import email
+import email.policy
 import hashlib
 
 import pytest
@@ -231,4 +233,30 @@ def test_an_open_part_that_is_rewrapped_ends_with_its_line():
     assert once.endswith(b"\r\n--=_xxxxxxxx--\r\n")
     again = repaired(once)
     assert without_trace(again.message) == once
+    assert again.notes == ()
+
+
+@pytest.mark.parametrize("end", [b"\r\n--in--\r\n--b--\r\n", b"\r\n--in--\r\n\r\n--b--", b""])
+def test_more_parts_than_are_looked_into_arrive_whole(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first parts (a thousand; here twenty) are encoded each for itself; all that follows is attached, octet for octet."""
+    monkeypatch.setattr("relay.mail.parts.MOST_PARTS", 20)
+    part = b"--in\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + "温度 %d".encode()
+    many = [part % number for number in range(25)]
+    head = b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    inner = b"--b\r\nContent-Type: multipart/mixed; boundary=in\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    content = RIGHT + head + inner + b"\r\n".join(many) + end
+    kept = repaired(content)
+    assert octets(kept.message).endswith(b"\r\n") and content.rstrip() in octets(kept.message)
+    assert kept.eight_bit
+    narrow = octets(seven_bit(kept.message))
+    assert narrow.isascii()
+    assert_sendable(narrow)
+    mail = email.message_from_bytes(narrow, policy=email.policy.default)
+    assert not mail.defects
+    [inside] = mail.iter_parts()
+    *first, rest = inside.iter_parts()
+    assert [part.get_content().strip() for part in first] == [f"温度 {number}" for number in range(19)]
+    assert rest.get_content().rstrip() == (b"\r\n".join(many[19:])[len(b"--in\r\n") :] + end).rstrip()
+    again = repaired(narrow)
+    assert without_trace(again.message) == narrow
     assert again.notes == ()
