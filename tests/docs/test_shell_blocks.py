@@ -19,6 +19,7 @@ from tests.support.running import running
 from tests.support.sink import sink
 
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)) | {".venv/runtime"}
+PARSER = make_parser()
 SHELL = [block for page in PAGES for block in blocks(page) if block.language in ("", "sh", "console")]
 RUN = [block for page in PAGES for block in blocks(page) if block.mark == "run"]
 BESIDE = [block for page in PAGES for block in blocks(page) if block.mark == "run: beside a relay"]
@@ -59,7 +60,7 @@ def to_relay(command: list[str]) -> list[str] | None:
 def known(words: list[str]) -> bool:
     """Whether the command line takes these words."""
     try:
-        make_parser().parse_args(words)
+        PARSER.parse_args(words)
     except SystemExit as status:
         return status.code == 0
     return True
@@ -91,6 +92,19 @@ def test_commands_in_sentences_are_known(page: Path) -> None:
             assert known([*verbs, "--help"]) or known([*verbs[:1], "--help"]), code
         else:
             assert known(shlex.split(" ".join(words))) or known([*words, "--help"]), code
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_every_verb_stands_in_the_table_of_commands(readme: str) -> None:
+    """A new verb is told of."""
+    verbs = re.search(r"\{(.+?)\}|^commands:\n((?:.+\n)+)", PARSER.format_help(), re.MULTILINE)
+    assert verbs
+    names = set(re.findall(r"^    ([a-z]+) ", verbs[0], re.MULTILINE))
+    told = re.findall(
+        r"`relay ([a-z]+)", "\n".join(re.findall(r"^\| `relay.*", (ROOT / readme).read_text(encoding="utf-8"), re.MULTILINE))
+    )
+    assert len(names) > 10
+    assert names - set(told) == ({"version"} if readme == "README.ja.md" else set())
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=str(block)) for block in SHELL if block.language == "sh"])
