@@ -65,6 +65,7 @@ def masked(stream: bytes, names: Names) -> bytes:
         octets[one.start : one.end] = _credential(bytes(octets[one.start : one.end]), one.kind, names)
     text = bytes(octets)
     spans = [(one.start, one.end) for one in secrets]
+    _outside(spans, text, lambda part: mask_text(part, names))  # first all names are met, then they are looked for
     text = _outside(spans, text, lambda part: _base64_masked(part, names))
     text = _outside(spans, text, lambda part: mask_text(part, names))
     assert len(text) == len(stream)  # noqa: S101 - every offset depends on it
@@ -82,6 +83,8 @@ def mask_text(text: bytes, names: Names) -> bytes:
     text = _MAC.sub(lambda m: names.mac(m[0]), text)
     text = _IPV4.sub(lambda m: names.ip(m[0]), text)
     text = _IPV6.sub(lambda m: names.ip(m[0]), text)
+    for word in dict.fromkeys(names.words):  # `Taro Yamada <taro.yamada@...>`
+        text = re.sub(rb"(?i)(?<![A-Za-z])" + word + rb"(?![A-Za-z])", lambda m: names.word(m[0]), text)
     for old, _ in sorted(names.domains.items(), key=lambda pair: -len(pair[0])):
         pattern = re.compile(rb"(?i)(?<![A-Za-z0-9_-])" + re.escape(old) + rb"(?![A-Za-z0-9_-])")
         text = pattern.sub(lambda m: names.domain(m[0]), text)

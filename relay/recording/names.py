@@ -34,6 +34,28 @@ ROLES = frozenset(
 )
 """Names that are nobody's, and tell what a device calls itself: they stay."""
 
+_OF_MAIL = ROLES | frozenset(
+    [
+        *("mail", "rcpt", "from", "data", "quit", "rset", "noop", "ehlo", "helo", "auth", "starttls", "login", "plain", "size"),
+        *(
+            "date",
+            "subject",
+            "message",
+            "reply",
+            "sender",
+            "content",
+            "type",
+            "text",
+            "mime",
+            "version",
+            "transfer",
+            "encoding",
+        ),
+        *("charset", "received", "html", "multipart", "mixed", "boundary", "base", "with", "smtp", "body", "name", "server"),
+    ]
+)
+"""Words that a session is made of: nobody's name, whatever addresses have them too."""
+
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _RESERVED = ((10, b".example"), (7, b".test"), (4, b".zz"))  # ZZ is never a country: ISO 3166 leaves it to users
 
@@ -50,6 +72,12 @@ class Names:
     def domains(self) -> dict[bytes, bytes]:
         """The domains of the world that were met, in lower case, by what they were."""
         return {old: new for (kind, old), new in self._for.items() if kind == "domain" and b"." in old and old != new}
+
+    @property
+    def words(self) -> list[bytes]:
+        """The words that local parts are made of, where they may be somebody's name."""
+        locals_ = (old for kind, old in self._for if kind == "local" and old.decode("latin-1") not in ROLES)
+        return [word for old in locals_ for word in re.findall(rb"[a-z]{4,}", old) if word.decode("ascii") not in _OF_MAIL]
 
     def fix(self, local: bytes, new: bytes) -> None:
         """Says what shall stand for a local part; both have the same length."""
