@@ -196,6 +196,18 @@ async def test_our_address_by_either_family(case: Case, kind: str) -> None:
     assert [one.about for one in findings if one.name == "reverse-dns"] == [public]
 
 
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+
+
+@needs_ipv6
 async def test_a_host_of_both_families_is_tried_by_both() -> None:
     """Three IPv4 addresses before the IPv6 one do not hide it from a machine that has IPv6 alone."""
     zone = {"mx.gmail.com": {"A": ["127.0.0.1", "127.0.0.2"], "AAAA": ["::1"]}}
@@ -363,6 +375,7 @@ async def test_a_password_is_said_once_to_two_names_of_one_provider(case: Case) 
     assert len(case.server.auths) + len(case.implicit.auths) == 1
 
 
+@needs_ipv6
 @pytest.mark.parametrize(("silent", "mute"), [(True, True), (False, False)], ids=["silent", "refused at once"])
 async def test_an_ipv6_address_that_costs_time(silent: bool, mute: bool) -> None:
     """Only one that nothing answers from; a machine without IPv6 is told at once, and loses no time."""
