@@ -1,6 +1,7 @@
 """What happened: one call counts it and logs it.  Event names are past participles of the trade."""
 
 import contextlib
+import json
 import logging
 import sys
 from bisect import bisect_left
@@ -51,6 +52,7 @@ microseconds: Counter[str] = Counter()
 """Of each kind of duration the sum."""
 
 _log: Any = None
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
 def configure(log_format: str = "auto", level: str = "info") -> None:
@@ -60,7 +62,7 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # an 8-bit address must not end a log call
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(ensure_ascii=False)
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_as_json)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -72,6 +74,10 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
+
+
+def _as_json(fields: Any, **_options: Any) -> str:
+    return _ENCODER.encode(fields)
 
 
 def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from relay.mail.address import Address
@@ -79,6 +80,7 @@ OWN_HOPS = 3
 """How often a message may have been here before; a mailbox that forwards home again passes twice in good faith."""
 
 
+@lru_cache(maxsize=256)
 def client_address(peer: str) -> HostAddress:
     """The peer as networks are written: without zone, and IPv4 even when it came by a dual-stack socket."""
     address = ip_address(peer.partition("%")[0])
@@ -208,7 +210,7 @@ def header_facts(head: bytes, hostname: str) -> HeaderFacts:
     end = _BLANK_LINE.search(head)
     lines = re.split(rb"(?<!\r)\r*+\n|\r", head[: end.start()] if end else head)
     fields = re.split(rb"\n(?![ \t])", b"\n".join(lines))
-    own = re.compile(rb"\bby\s+" + re.escape(hostname.encode("utf-8")) + rb"(?![\w.-])", re.IGNORECASE)
+    own = _own_hop(hostname)
     message_id, hops, own_hops, subject = "", 0, 0, ""
     for one in fields:
         name, _, value = one.partition(b":")
@@ -221,6 +223,11 @@ def header_facts(head: bytes, hostname: str) -> HeaderFacts:
             case b"subject" if not subject:
                 subject = b" ".join(value.split())[:_SUBJECT].decode("ascii", "surrogateescape")
     return HeaderFacts(message_id, hops, own_hops, subject)
+
+
+@lru_cache(maxsize=4)
+def _own_hop(hostname: str) -> re.Pattern[bytes]:
+    return re.compile(rb"\bby\s+" + re.escape(hostname.encode("utf-8")) + rb"(?![\w.-])", re.IGNORECASE)
 
 
 def admit_hops(facts: HeaderFacts) -> Reply | None:

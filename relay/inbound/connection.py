@@ -5,6 +5,7 @@ Only the public shape of aiosmtpd 1.4.6 and four private names are used (`_reade
 """
 
 import asyncio
+import math
 import re
 import ssl
 from typing import Any
@@ -50,7 +51,8 @@ class Connection(SMTP):
         self.lost = False
         self._original_transport = None
         self._timeout_handle: asyncio.TimerHandle | None = None
-        self._timeout_duration = idle
+        self._idle = idle
+        self._deadline = math.inf
         self._handler_coroutine: asyncio.Task[None] | None = None
         self._spoke = False
         self._crlf = False
@@ -96,6 +98,7 @@ class Connection(SMTP):
         for timer in (self._timeout_handle, self._cr_timer):
             if timer is not None:
                 timer.cancel()
+        self._timeout_handle = self._cr_timer = None
         asyncio.StreamReaderProtocol.connection_lost(self, None)
 
     async def _handle_client(self) -> None:
@@ -190,14 +193,27 @@ class Connection(SMTP):
         """Sends reply lines in one write; a peer that is gone is no error."""
         if self.transport is None or self.transport.is_closing():
             return
-        # what is quoted from the client may be 8-bit or worse; a reply is ASCII (RFC 5321 s4.2)
-        self._writer.write(b"".join(_NOT_TEXT.sub(b"?", line.encode("ascii", "replace")) + b"\r\n" for line in lines))
-        try:
-            await self._writer.drain()
-        except OSError:
-            self.lost = True
+        self._writer.write(b"".join(map(_reply_line, lines)))
+        if self.transport.get_write_buffer_size():
+            try:
+                await self._writer.drain()
+            except OSError:
+                self.lost = True
+
+    # ---- patience ------------------------------------------------------------------------------
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """The client has `idle` seconds from now.  The timer stays as it is and looks again: most never see it fire."""
+        self._deadline = self.loop.time() + (duration or self._idle)
+        if self._timeout_handle is None and not self.lost:
+            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
+        self._timeout_handle = None
+        if self._deadline > self.loop.time():
+            if self._deadline < math.inf:
+                self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+            return
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(b"421 4.4.2 idle for too long, closing\r\n")
         self._hang_up()
@@ -210,8 +226,7 @@ class Connection(SMTP):
 
     def no_timeout(self) -> None:
         """Waits for as long as it takes, until the next line or block is read."""
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()
+        self._deadline = math.inf
 
     def abort(self) -> None:
         if self.transport is not None:
@@ -221,7 +236,8 @@ class Connection(SMTP):
         self.no_timeout()
         if self.transport is not None and not self.transport.is_closing():
             self.transport.close()
-            self.loop.call_later(_FLUSH, self.transport.abort)  # a peer that reads nothing must not keep the socket
+            if self.tls or self.transport.get_write_buffer_size():
+                self.loop.call_later(_FLUSH, self.transport.abort)  # a peer that reads nothing must not keep the socket
 
     # ---- TLS -----------------------------------------------------------------------------------
 
@@ -238,3 +254,9 @@ class Connection(SMTP):
         self._over_ssl = True
         self._reader._transport = self._writer._transport = self.transport
         self.tls = self.transport.get_extra_info("ssl_object").version() or "TLS"
+
+
+def _reply_line(text: str) -> bytes:
+    """What is quoted from the client may be 8-bit or worse; a reply is ASCII, and one line (RFC 5321 s4.2)."""
+    line = text.encode("ascii", "replace")
+    return (_NOT_TEXT.sub(b"?", line) if _NOT_TEXT.search(line) else line) + b"\r\n"

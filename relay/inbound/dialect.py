@@ -11,6 +11,9 @@ from relay.mail.address import Address, BadAddress, parse_path
 
 _TELNET = re.compile(rb"\xff[\xfb-\xfe].|\xff[\xf0-\xfa\xff]|[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
 _VERB = re.compile(r"([A-Za-z]+)(?:[ \t]+|(?=:)|\Z)(.*)\Z", re.DOTALL)
+_KEYWORD = {word: re.compile(rf"\A(?:{word}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", re.IGNORECASE) for word in ("FROM", "TO")}
+_CLEAN_KEYWORD = {word: re.compile(rf"{word}:\S", re.IGNORECASE) for word in _KEYWORD}
+_PLAIN_PATH = re.compile(r"(<[^<>\s\";,]*>)((?: [A-Za-z0-9][A-Za-z0-9-]*(?:=[A-Za-z0-9+._-]*)?)*)\Z")
 _PARAMETERS = re.compile(r"[>;,\s]*(?:[A-Za-z0-9][A-Za-z0-9-]*(?:=\S*)?(?:\s+|\Z))*\Z")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=(\S*))?\Z")
 _BARE_WORDS = frozenset({"SMTPUTF8", "REQUIRETLS"})
@@ -103,8 +106,7 @@ def _all_of(parts: list[str]) -> tuple[Address, ...]:
 def _path_and_parameters(keyword: str, argument: str) -> tuple[str, dict[str, str], tuple[str, ...]]:
     if len(argument) > _LONGEST_ARGUMENT:
         raise BadAddress(f"the command is longer than {_LONGEST_ARGUMENT} characters")
-    text = re.sub(rf"\A(?:{keyword}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", "", argument, count=1, flags=re.IGNORECASE)
-    path, words = _split_parameters(text)
+    path, words = _split_parameters(_KEYWORD[keyword].sub("", argument, count=1))
     parameters = {}
     for word in words:
         if found := _PARAMETER.match(word):
@@ -114,6 +116,8 @@ def _path_and_parameters(keyword: str, argument: str) -> tuple[str, dict[str, st
 
 def _split_parameters(text: str) -> tuple[str, list[str]]:
     """The path, and the words behind it that are parameters (`AUTH=<>` is one, though it looks like a path)."""
+    if plain := _PLAIN_PATH.match(text):
+        return plain[1], plain[2].split()
     words = re.split(r"(\s+)", text.strip())
     end = len(words)
     while end > 1 and _is_parameter(words[end - 1]):
@@ -138,7 +142,7 @@ def _is_parameter(word: str) -> bool:
 def _quirks(keyword: str, argument: str, path: str) -> tuple[str, ...]:
     quirks = []
     bare = path.strip()
-    if not re.match(rf"{keyword}:\S", argument, re.IGNORECASE):
+    if not _CLEAN_KEYWORD[keyword].match(argument):
         quirks.append(f"odd spacing after {'MAIL' if keyword == 'FROM' else 'RCPT'} {keyword}")
     if not (bare.startswith("<") and bare.endswith(">")):
         quirks.append(f"no plain angle brackets in {'MAIL' if keyword == 'FROM' else 'RCPT'}")

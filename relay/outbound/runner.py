@@ -70,6 +70,7 @@ class Runner:
         self._claims: set[asyncio.Task[None]] = set()
         self._errands: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
+        self._nudged: asyncio.Task[bool] | None = None
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
         self.heartbeat = now()
@@ -101,8 +102,9 @@ class Runner:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
+        if len(self._claims) >= AT_ONCE:
+            self._nudge.set()  # there is a place again; of what may be due again the spool tells
         self._claims.discard(task)
-        self._nudge.set()
 
     async def _idle(self, empty: int) -> int:
         """Sleeps until something may be due; the number of times in a row that it looked due and was not."""
@@ -119,13 +121,13 @@ class Runner:
             await self._doze(min(0.01 * 2**empty, 2.0))
             return empty + 1
         waits = asyncio.create_task(self._spool.wait(min(due, beat) if due else beat))
-        nudged = asyncio.create_task(self._nudge.wait())
+        if self._nudged is None or self._nudged.done():
+            self._nudged = asyncio.create_task(self._nudge.wait())  # kept for the next time: most often it is the spool
         try:
-            await asyncio.wait({waits, nudged}, timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waits, self._nudged}, timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (waits, nudged):
-                task.cancel()
-            await asyncio.gather(waits, nudged, return_exceptions=True)
+            waits.cancel()
+            await asyncio.gather(waits, return_exceptions=True)
         return 0
 
     async def _doze(self, seconds: float) -> None:
@@ -141,7 +143,7 @@ class Runner:
             await asyncio.wait([self._loop], timeout=grace)  # a claim may be on its way
         if self._claims:
             await asyncio.wait(self._claims, timeout=max(0.0, until - asyncio.get_running_loop().time()))
-        left = [*self._claims, *self._errands]
+        left = [*self._claims, *self._errands, *([self._nudged] if self._nudged else [])]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

@@ -35,7 +35,7 @@ def moment(micros: int) -> datetime:
 
 def plain(text: str) -> str:
     """Text that can be stored: octets that were never UTF-8 (lone surrogates) become `\\udc8f`."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
@@ -57,7 +57,7 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "queue_id": entry.queue_id,
         "accepted_at": micros(entry.accepted_at),
         "client": plain(entry.origin.client),
-        "origin": json.dumps(asdict(entry.origin)),
+        "origin": _origin_text(entry.origin),
         "reverse_local": None if reverse is None else plain(reverse.local),
         "reverse_domain": None if reverse is None else plain(reverse.domain),
         "body": plain(entry.envelope.body),
@@ -68,6 +68,11 @@ def entry_row(entry: Entry) -> dict[str, Any]:
         "notice": int(entry.notice),
         "due_at": micros(entry.accepted_at),
     }
+
+
+@lru_cache(maxsize=256)
+def _origin_text(origin: Origin) -> str:
+    return json.dumps(asdict(origin))
 
 
 @lru_cache(maxsize=1024)

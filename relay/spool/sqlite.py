@@ -72,7 +72,7 @@ class SqliteSpool:
         self._memory = Memory()
         self._leases: dict[int, _Lease] = {}
         self._ready: deque[Claim] = deque()
-        self._known_due: datetime | None = None
+        self._known_due: tuple[datetime | None] | None = None
         self._work = asyncio.Event()
         self._stalled = False
 
@@ -149,7 +149,8 @@ class SqliteSpool:
         except (SpoolBroken, SpoolFull):
             self._stalled = True
             return None
-        claims, self._known_due = found
+        claims, next_due = found
+        self._known_due = None if claims or self._stalled else (next_due,)
         if not claims:
             return None
         self._work.set()  # there may be more
@@ -237,7 +238,7 @@ class SqliteSpool:
         if self._ready:
             return _turn(self._ready[0])[0]
         if self._known_due is not None and not self._work.is_set():
-            return self._known_due  # as the last claim found it; nothing was written since
+            return self._known_due[0]  # as the last claim found it; nothing was written since
         try:
             return await self._writer.look(lambda db: looking.due_first(db, self._leased(), _LONG_AGO, 1)[1])
         except SpoolBroken:

@@ -6,6 +6,7 @@ RFC 5321 s4.2.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Callable
 
@@ -30,6 +31,8 @@ class Line(asyncio.Protocol):
         self._transport = transport
         self._buffer = bytearray()
         self._wake: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf
         self._paused = False
         self._ended = transport.is_closing()
         transport.set_protocol(self)
@@ -76,6 +79,7 @@ class Line(asyncio.Protocol):
     def close(self) -> None:
         """Hangs up without a word."""
         self._ended = True
+        self._forget_timer()
         self._transport.abort()
 
     def _complete(self) -> bool:
@@ -90,14 +94,36 @@ class Line(asyncio.Protocol):
         return False
 
     async def _until(self, condition: Callable[[], bool], patience: float, complaint: str) -> None:
+        if condition():
+            return
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.time() + patience
+        # the timer is left alone while it comes early enough: it looks at the deadline again, and most never fire
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._forget_timer()
+            self._timer = loop.call_at(self._deadline, self._look_at_clock)
         try:
-            async with asyncio.timeout(patience):
-                while not condition():
-                    self._wake = asyncio.get_running_loop().create_future()
-                    await self._wake
-        except TimeoutError:
-            self.close()
-            raise Lost(Reply(421, "4.4.2", f"the server {complaint} for {patience:g} seconds")) from None
+            while not condition():
+                if self._deadline <= loop.time():
+                    self.close()
+                    raise Lost(Reply(421, "4.4.2", f"the server {complaint} for {patience:g} seconds"))
+                self._wake = loop.create_future()
+                await self._wake
+        finally:
+            self._deadline = math.inf
+
+    def _look_at_clock(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        if self._deadline <= loop.time():
+            self._awake()
+        elif self._deadline < math.inf:
+            self._timer = loop.call_at(self._deadline, self._look_at_clock)
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _awake(self) -> None:
         if self._wake and not self._wake.done():
@@ -116,6 +142,7 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._ended = True
+        self._forget_timer()
         self._awake()
 
     def pause_writing(self) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from relay.mail.outgoing import Outgoing
@@ -67,9 +66,7 @@ class Pools:
             direct = mx.Direct(upstream, self._resolver, self._mx_port, self._visit)
             return _whole(await direct.deliver(outgoing), outgoing)
         pool = self._pool(upstream)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(pool.slots)
-            await stack.enter_async_context(self._total)
+        async with pool.slots, self._total:
             return _whole(await self._converse(pool, outgoing), outgoing)
 
     def forget(self, name: str) -> None:
@@ -173,25 +170,31 @@ class _Pool:
         self.upstream = upstream
         self.slots = asyncio.Semaphore(upstream.limits.connections)
         self.generation = 0
-        self._kept: list[tuple[Session, asyncio.TimerHandle]] = []
+        self._kept: list[tuple[Session, float]] = []  # with the time of the loop until which it is kept, in that order
+        self._timer: asyncio.TimerHandle | None = None
 
     def take(self) -> Session | None:
         """The session used last that still seems alive."""
         while self._kept:
-            session, expiry = self._kept.pop()
-            expiry.cancel()
+            session, _ = self._kept.pop()
             if session.line.alive:
                 return session
             session.line.close()
         return None
 
     def keep(self, session: Session, idle: float, part: Callable[[Session], None]) -> None:
-        expiry = asyncio.get_running_loop().call_later(idle, self._expire, session, part)
-        self._kept.append((session, expiry))
+        loop = asyncio.get_running_loop()
+        self._kept.append((session, loop.time() + idle))
+        if self._timer is None:  # one for all, and it is never put off: most sessions are taken again long before
+            self._timer = loop.call_later(idle, self._expire, part)
 
-    def _expire(self, session: Session, part: Callable[[Session], None]) -> None:
-        self._kept = [(kept, expiry) for kept, expiry in self._kept if kept is not session]
-        part(session)
+    def _expire(self, part: Callable[[Session], None]) -> None:
+        loop = asyncio.get_running_loop()
+        late = [session for session, until in self._kept if until <= loop.time()]
+        self._kept = self._kept[len(late) :]
+        self._timer = loop.call_at(self._kept[0][1], self._expire, part) if self._kept else None
+        for session in late:
+            part(session)
 
 
 def _greeting_name(hostname: str) -> str:
