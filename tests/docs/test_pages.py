@@ -23,6 +23,12 @@ def test_no_page_of_a_provider_is_left_over() -> None:
     assert {file.name for file in (DOCS / "providers").iterdir()} == {f"{preset.key}.md" for preset in PRESETS}
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/index.md"])
+def test_the_number_of_providers_is_right(page: str) -> None:
+    """Where a page counts them, it counts right."""
+    assert re.search(rf"\b{len(PRESETS)}\b", (DOCS.parent / page).read_text(encoding="utf-8"))
+
+
 def headings(name: str) -> list[str]:
     return re.findall(r"^#{2,} (\S+)$", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
 
