@@ -52,7 +52,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
             "transport": f"""
 boss@host.example        smtp:[127.0.0.1]:{c.port}
 host.example             smtp:[127.0.0.1]:{b.port}
-.host.example            relay:[127.0.0.1]:{b.port}
+.host.example            smtp:[127.0.0.1]:{b.port}
 .deep.host.example       smtp:[127.0.0.1]:{c.port}
 usual.host.example       :
 """,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.corpus.playing import Sink, load, play
-from tests.support.running import ROOT, running
+from tests.support.running import ROOT, RelayProcess, running
 
 LETTER = b"From: Taro <taro@yamada.co.jp>\nTo: hanako.yamada@gmail.com\nSubject: disk\n\n.dots\n"
 
@@ -95,6 +95,21 @@ def in_one_go(port: int) -> None:
             pass
 
 
+@pytest.fixture(scope="module")
+def sink() -> Iterator[Sink]:
+    one = Sink(0, ["PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"])
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[RelayProcess]:
+    upstream = {"host": "127.0.0.1", "port": sink.port, "tls": "none", "username": "taro", "password": "x"}
+    settings = {"upstreams": {"sink": upstream | {"sender": "relay@isp.example.jp"}}, "routes": [{"via": ["sink"]}]}
+    with running(tmp_path_factory.mktemp("relay"), settings | {"recipients": {"default_domain": "example.jp"}}) as one:
+        yield one
+
+
 @pytest.mark.parametrize(
     ("device", "seen"),
     [
@@ -107,28 +122,26 @@ def in_one_go(port: int) -> None:
         (in_one_go, ["without waiting for the reply"]),
     ],
 )
-def test_a_recorded_session_is_a_case_that_passes(tmp_path: Path, device: Callable[[int], None], seen: list[str]) -> None:
+def test_a_recorded_session_is_a_case_that_passes(
+    tmp_path: Path, relay: RelayProcess, sink: Sink, device: Callable[[int], None], seen: list[str]
+) -> None:
     """The case has nobody's name in it, tells what was odd, and the runner of the corpus plays it against the relay."""
-    with recording(tmp_path / "recorded", "--name", "rec-nas", "--device", "Test NAS 1.0") as recorder:
+    name = f"rec-{device.__name__.replace('_', '-')}"
+    with recording(tmp_path / "recorded", "--name", name, "--device", "Test NAS 1.0") as recorder:
         device(recorder.port)
         status, out, err = recorder.ended()
     assert status == 0, err
     assert "not relayed" in err
     assert [sentence for sentence in seen if sentence not in out] == []
-    text = (tmp_path / "recorded" / "session" / "rec-nas.json").read_text(encoding="utf-8")
-    octets = (tmp_path / "recorded" / "session" / "rec-nas.bin").read_bytes()
+    text = (tmp_path / "recorded" / "session" / f"{name}.json").read_text(encoding="utf-8")
+    octets = (tmp_path / "recorded" / "session" / f"{name}.bin").read_bytes()
     for secret in ("yamada", "taro", "hunter2", "gmail"):
         assert secret not in text.lower() and secret.encode() not in octets.lower()
     (case,) = recorder.cases()
     assert case["source"] == "capture: Test NAS 1.0"
     assert all("at" in step for step in case["steps"] if "sleep" not in step)
 
-    sink = Sink(0, ["PIPELINING", "8BITMIME", "AUTH PLAIN LOGIN"])
-    upstream = {"host": "127.0.0.1", "port": sink.port, "tls": "none", "username": "taro", "password": "x"}
-    settings = {"upstreams": {"sink": upstream | {"sender": "relay@isp.example.jp"}}, "routes": [{"via": ["sink"]}]}
-    with running(tmp_path, settings | {"recipients": {"default_domain": "example.jp"}}) as relay:
-        problems, notes = play(case, "127.0.0.1", relay.port, sink, 20, 20)
-    sink.close()
+    problems, notes = play(case, "127.0.0.1", relay.port, sink, 20, 20)
     assert (problems, notes) == ([], [])
 
 
