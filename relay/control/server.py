@@ -1,4 +1,4 @@
-"""uvicorn as a part of the relay: one application on one socket, started and stopped by app.py."""
+"""uvicorn as a part of the relay: one application on one socket, started and stopped by the office."""
 
 import asyncio
 import contextlib
@@ -83,16 +83,3 @@ class Server:
     def stop(self) -> None:
         self._server.should_exit = True
         self._server.stopping.set()
-
-
-def listen(address: str) -> socket.socket:
-    """A listening TCP socket at `host:port` or `[host]:port`.  Raises OSError."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    if ":" in host:
-        dual = host == "::" and socket.has_dualstack_ipv6()
-        sock = socket.create_server((host, int(port)), family=socket.AF_INET6, dualstack_ipv6=dual, backlog=64)
-    else:
-        sock = socket.create_server((host, int(port)), backlog=64)
-    sock.setblocking(False)
-    return sock

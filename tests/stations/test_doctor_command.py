@@ -9,16 +9,21 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relay.doctor.aside import Stumbled, aside, examined
 from relay.doctor.daily import CheckUp
 from relay.doctor.facts import Subject
 from relay.doctor.gather import World
+from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
+from relay.upstream.settings import Login
 from tests.support.dns import FakeDNS
 from tests.support.doctor import Case
 from tests.support.running import ROOT, running
@@ -181,7 +186,7 @@ async def test_the_check_up_keeps_what_needs_a_person(tmp_path: Path, zone: dict
         spool = SpoolSettings(f"sqlite:{tmp_path}/spool.db", keep_free=0, max_message=1000)
         upstreams = {"isp": case.upstream}
         subject = Subject("relay.test", upstreams, spool=spool, state_dir=tmp_path, nameservers=(dns.address,), running=True)
-        check_up = CheckUp(lambda: subject, World(root=case.root), every=timedelta(days=1))
+        check_up = CheckUp(lambda: subject, partial(examined, world=World(root=case.root)), first=timedelta())
         assert check_up.findings() == []
         task = asyncio.create_task(check_up.run())
         await asyncio.wait_for(check_up.done.wait(), 10)
@@ -205,7 +210,9 @@ async def test_the_check_up_comes_again(tmp_path: Path) -> None:
         )
 
     (tmp_path / "root").mkdir()
-    check_up = CheckUp(subject, World(root=tmp_path / "root"), every=timedelta(milliseconds=50))
+    check_up = CheckUp(
+        subject, partial(examined, world=World(root=tmp_path / "root")), first=timedelta(), every=timedelta(milliseconds=50)
+    )
     task = asyncio.create_task(check_up.run())
     await asyncio.wait_for(check_up.done.wait(), 10)
     assert [one["name"] for one in check_up.findings()] == ["spool-alien"]
@@ -218,8 +225,48 @@ async def test_the_check_up_comes_again(tmp_path: Path) -> None:
 
 async def test_a_doctor_that_stumbles_does_not_take_the_relay_along() -> None:
     """A mistake in the check-up is a warning in its own place."""
-    check_up = CheckUp(lambda: Subject("relay.test", {}), World(now=lambda: 1 // 0))  # type: ignore[arg-type, return-value]
+    world = World(now=lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+    check_up = CheckUp(lambda: Subject("relay.test", {}), partial(examined, world=world))
     await check_up.examine()
     [one] = check_up.findings()
     assert (one["name"], one["grade"]) == ("check-up", "warning")
     assert "ZeroDivisionError" in one["cause"]
+
+
+async def test_the_check_up_takes_no_memory_of_the_relay(tmp_path: Path, zone: dict[str, Any]) -> None:
+    """The relay's own examination is made by a process that is gone afterwards, and finds what is found within it."""
+    (tmp_path / "case").mkdir()
+    case = Case(tmp_path / "case")
+    zone["example.jp"]["TXT"] = ['"v=spf1 mx -all"']
+    async with FakeDNS(zone) as dns, ScriptedUpstream() as server:
+        spool = SpoolSettings(f"sqlite:{tmp_path}/spool.db", keep_free=0, max_message=1000)
+        upstreams = {"isp": replace(case.upstream, login=Login(username="taro", password=Secret("se-cret")))}
+        subject = Subject("relay.test", upstreams, spool=spool, state_dir=tmp_path, nameservers=(dns.address,), running=True)
+        found = await aside(subject)
+        assert server.connections == []
+        assert [one for one in found if one["name"] == "spf-fail"]
+        assert {one["name"] for one in await examined(subject, World())} == {one["name"] for one in found}
+    assert all(set(one) == KEYS for one in found)
+    assert "se-cret" not in json.dumps(found)
+    assert not [child for child in children() if "relay.doctor.aside" in child]
+
+
+async def test_a_check_up_aside_that_dies_or_hangs_is_told_of(tmp_path: Path) -> None:
+    """Its last word is the cause; one that takes too long is ended, and so is one that nobody waits for any more."""
+    broken = Subject("relay.test", {"isp": None}, state_dir=tmp_path)  # type: ignore[dict-item]
+    with pytest.raises(Stumbled, match="NoneType"):
+        await aside(broken)
+    with pytest.raises(TimeoutError):
+        await aside(Subject("relay.test", {}, state_dir=tmp_path), patience=0.01)
+    task = asyncio.create_task(aside(Subject("relay.test", {}, state_dir=tmp_path)))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not [child for child in children() if "relay.doctor.aside" in child]
+
+
+def children() -> list[str]:
+    """Command lines of the processes that this one has started."""
+    pids = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]

@@ -7,6 +7,8 @@ A file imports from its own folder and from lower floors, never from a neighbour
 """
 
 import ast
+import subprocess
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -167,6 +169,24 @@ def test_files_are_short_and_say_what_they_are(module: str) -> None:
 def test_the_house_has_rooms() -> None:
     """The walls are looked for where the house stands."""
     assert {"relay", "relay.mail.address", "relay.spool.contract"} <= set(MODULES)
+
+
+@pytest.mark.parametrize(
+    ("module", "never"),
+    [
+        (
+            "relay.app",
+            ("relay.app.office", "relay.doctor", "relay.outbound.runner", "aiosmtplib", "starlette", "uvicorn", "dns"),
+        ),
+        ("relay.app.office", ("relay.doctor.facts", "relay.doctor.gather", "dns", "prometheus_client", "publicsuffixlist")),
+    ],
+)
+def test_a_start_waits_for_little(module: str, never: tuple[str, ...]) -> None:
+    """Devices are greeted before the office is loaded; what is seldom needed is not loaded with it."""
+    line = [sys.executable, "-c", f"import sys, {module}, relay.spool.sqlite; print(*sys.modules)"]
+    loaded = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert module in loaded
+    assert [one for one in loaded if any(one == name or one.startswith(f"{name}.") for name in never)] == []
 
 
 # The walls themselves hold: what they forbid is found in made-up files.

@@ -1,0 +1,16 @@
+"""The page's listening socket: bound before anything that serves it is loaded."""
+
+import socket
+
+
+def listen(address: str) -> socket.socket:
+    """A listening TCP socket at `host:port` or `[host]:port`.  Raises OSError."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    if ":" in host:
+        dual = host == "::" and socket.has_dualstack_ipv6()
+        sock = socket.create_server((host, int(port)), family=socket.AF_INET6, dualstack_ipv6=dual, backlog=64)
+    else:
+        sock = socket.create_server((host, int(port)), backlog=64)
+    sock.setblocking(False)
+    return sock
