@@ -1,12 +1,10 @@
-"""The pages: stories and numbers to HTML by templates/ (Jinja2, everything escaped)."""
+"""The pages: stories and numbers to HTML by the templates of paper.py."""
 
 import asyncio
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.exceptions import HTTPException
@@ -15,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control import graph, way
+from relay.control import graph, paper, way
 from relay.control.access import FORM_COOKIE, FormSeal
 from relay.control.api import TooLong, body_of
 from relay.control.desk import BadOrder
@@ -24,12 +22,8 @@ from relay.control.texts import Texts, language_of
 from relay.control.watch import Watch
 from relay.spool.entry import State
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 LATEST = 12
 PER_PAGE = 25
-_HERE = Path(__file__).parent
 _BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[a-z0-9=&]{0,60})?)?\Z")
 _DONE = frozenset({"retry", "hold", "release", "remove", "none"})
 
@@ -148,7 +142,7 @@ class Pages:
             "form": self._seal.token(fresh),
             "done": self._done(request, t),
         }
-        html = await asyncio.to_thread(_rendered, template, values)  # a device that is talking must not wait for a page
+        html = await asyncio.to_thread(paper.printed, template, values)  # a device that is talking must not wait for a page
         answer = HTMLResponse(html, code, {"vary": "Accept-Language", "content-language": t.language})
         if not cookie:
             answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
@@ -202,44 +196,10 @@ def _one(asked: Mapping[str, list[str]], name: str) -> str:
     return asked.get(name, [""])[0]
 
 
-def _rendered(template: str, values: Mapping[str, Any]) -> str:
-    return _environment().get_template(template).render(values, style=_stamp("page.css"), script=_stamp("page.js"))
-
-
-@cache
-def _environment() -> "Environment":
-    """Made for the first page: who never looks does not pay for the template engine."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-
-
-_KINDS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-
-
-@cache
-def _file(name: str) -> bytes:
-    return (_HERE / "static" / name).read_bytes()
-
-
-@cache
-def _stamp(name: str) -> str:
-    import hashlib
-
-    return f"/static/{name}?{hashlib.sha256(_file(name)).hexdigest()[:12]}"
-
-
 async def _static(request: Request) -> Response:
     """Three files by name, so no path can lead anywhere else."""
     name = request.path_params["name"]
-    if name not in _KINDS:
+    if name not in paper.KINDS:
         raise HTTPException(404)
     age = "public, max-age=31536000, immutable" if request.url.query else "no-cache"
-    return Response(_file(name), media_type=_KINDS[name], headers={"cache-control": age})
+    return Response(paper.file(name), media_type=paper.KINDS[name], headers={"cache-control": age})
