@@ -9,9 +9,12 @@ import yaml
 
 from relay.cli.main import main
 from relay.config import environment, load
-from tests.docs.reading import PAGES, Block, blocks
+from relay.config.described import SECTIONS
+from relay.upstream.providers import NAMES
+from tests.docs.reading import PAGES, Block, blocks, name_of, prose
 
 BLOCKS = [block for page in PAGES for block in blocks(page) if block.language in ("yaml", "yml")]
+ROOTS = sorted({section.path.partition(".")[0] for section in SECTIONS if section.path})
 BASE: dict[str, Any] = {"upstreams": {"isp": {"host": "mail.isp.example", "sender": "taro@isp.example"}}}
 """What a part stands in."""
 
@@ -134,3 +137,37 @@ def test_every_block_has_a_kind() -> None:
     assert [str(block) for block in BLOCKS if block.mark.partition(":")[0] not in known] == []
     assert len(of("")) > 25
     assert len(of("part")) > 15
+
+
+SETTINGS = {
+    f"{section.path.removesuffix('.*').removeprefix('upstreams.*.')}.{setting.key}"
+    for section in SECTIONS
+    for setting in section.settings
+}
+SETTINGS_OF_DEVICES = {
+    f"limits.{setting.key}" for section in SECTIONS if section.path == "limits" for setting in section.settings
+}
+INLINE = [
+    pytest.param(code, id=f"{name_of(page)}: {code[:40]}")
+    for page in PAGES
+    for code in dict.fromkeys(re.findall(rf"(?<!`)`((?:{'|'.join(ROOTS)}): [{{\[][^`]+)`(?!`)", prose(page)))
+    if "..." not in code
+]
+
+
+@pytest.mark.parametrize("code", INLINE)
+def test_settings_shown_in_sentences_pass_the_check(code: str, tmp_path: Path, capsys) -> None:  # type: ignore[no-untyped-def]
+    """`web: {address: ...}` in the middle of a sentence is a part like any other; limits may be those of an upstream."""
+    part = as_written(code)
+    of_upstream = "limits" in part and not set(part["limits"]) <= {name.partition(".")[2] for name in SETTINGS_OF_DEVICES}
+    config = whole({"upstreams": {"isp": part}} if of_upstream else part)
+    furnish(config, tmp_path)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert (main(["check", "--config", str(tmp_path)]), capsys.readouterr().err) == (0, "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_settings_named_in_sentences_are_there(page: Path) -> None:
+    """`retry.rest_login` and the like."""
+    named = re.findall(rf"(?<!`)`((?:{'|'.join(ROOTS)})\.[a-z_]+)(?:: [^`]*)?`(?!`)", prose(page))
+    assert set(named) - SETTINGS - {"spool.db", *NAMES} == set()
