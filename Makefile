@@ -112,6 +112,7 @@ lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
+	$(COMPILE) pyproject.toml --extra postgres -o requirements-postgres.txt
 	$(COMPILE) --group image -o requirements-image.txt
 	$(COMPILE) --group api -o requirements-api.txt
 	$(COMPILE) --group docs -o requirements-docs.txt

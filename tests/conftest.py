@@ -4,13 +4,16 @@ import sqlite3
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import Phase, settings
 
 from tests.support.running import RelayProcess
 from tests.support.world import Clock, Ids
+
+if TYPE_CHECKING:
+    from tests.support.postgres import PostgresServer
 
 # A machine that is busy with something else is not a bug: examples are bounded by number, not by time.
 # Without the phase that explains a failure: before Python 3.12 it traces every line of every example.
@@ -49,3 +52,13 @@ def start_relay(tmp_path: Path) -> Iterator[Callable[[Mapping[str, Any]], RelayP
     for relay in started:
         if relay.running:
             relay.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> "Iterator[PostgresServer]":
+    """One server for all tests of this process, each with a spool of its own."""
+    from tests.support.postgres import PostgresServer
+
+    server = PostgresServer.start()
+    yield server
+    server.end()

@@ -7,13 +7,26 @@ from pathlib import Path
 from relay.spool.contract import Spool, SpoolBroken, SpoolSettings
 
 
-async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime]) -> Spool:
-    """Opens the spool that `settings.url` names.  Raises SpoolBroken with the reason in words."""
+async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], home: Path | None = None) -> Spool:
+    """Opens the spool that `settings.url` names.  `home` is the state directory of a relay that stays; None: of a visitor.
+
+    Raises SpoolBroken with the reason in words.
+    """
     scheme, _, place = settings.url.partition(":")
     if scheme == "sqlite" and place.strip("/"):
         from relay.spool.sqlite import SqliteSpool  # lazy: values of the spool are used where no file is
 
         return await SqliteSpool.open(Path(place.removeprefix("//")), settings, now)
     if scheme in ("postgresql", "postgres"):
-        raise SpoolBroken("postgresql comes with a later version; use sqlite:/path/to/spool.db")
+        return await _shared(settings, now, home)
     raise SpoolBroken(f"expected a spool like sqlite:/var/lib/relay/spool.db, found {scheme!r}")
+
+
+async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Path | None) -> Spool:
+    try:
+        from relay.spool.postgres import PostgresSpool  # lazy: who needs no PostgreSQL need not have its library
+    except ImportError as error:
+        raise SpoolBroken(
+            f"a spool in PostgreSQL needs the extra `postgres`: pip install 'lan-mail-relay[postgres]' ({error})"
+        ) from error
+    return await PostgresSpool.open(settings, now, home)

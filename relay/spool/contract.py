@@ -1,10 +1,11 @@
 """What any spool promises: the words of the trade, no SQL.  Pure."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from relay.secret import Secret
 from relay.spool.entry import (
     Claim,
     Entry,
@@ -27,18 +28,34 @@ class SpoolBroken(Exception):
     """The spool cannot be used: damaged, from a newer version, read-only, or held by another process. Text says which."""
 
 
+class SpoolAway(SpoolBroken):
+    """The spool is kept elsewhere and cannot be reached now; nothing is wrong with it, and it may be back any moment."""
+
+
 class LeaseLost(Exception):
     """The claim is no longer ours (removed or held by an operator meanwhile); nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
-    """`url` names backend and place; octets for `max_message` and `keep_free`; `keep_history` of finished messages."""
+    """`url` names backend and place; octets for `max_message` and `keep_free`; `keep_history` of finished messages.
+
+    Where relays share one spool (PostgreSQL): its `password` if the URL has none; `fallback` is a spool of this relay's
+    own for mail that comes while that one is away ("" if none), `lease` how long a message is a relay's own without a
+    sign of life, `name` what people call this relay ("": the machine's name), `max_size` how many octets of mail may
+    wait.  `state_dir` is where all else is kept ("": beside the spool's file).
+    """
 
     url: str = "sqlite:/var/lib/relay/spool.db"
     max_message: int = 50_000_000
     keep_free: int = 200_000_000
     keep_history: timedelta = timedelta(days=14)
+    password: Secret = field(default=Secret(""), repr=False)
+    fallback: str = ""
+    lease: timedelta = timedelta(seconds=60)
+    name: str = ""
+    max_size: int = 20_000_000_000
+    state_dir: str = ""
 
 
 class Spool(Protocol):

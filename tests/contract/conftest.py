@@ -9,6 +9,7 @@ import pytest
 
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
+from tests.support.postgres import PostgresServer, check_invariants
 from tests.support.spooled import URLS
 from tests.support.world import Clock
 
@@ -24,17 +25,22 @@ def clock() -> Clock:
 async def opened(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> AsyncIterator[Opener]:
     """Opens the same spool, as often as the test wants, after closing the one before."""
     spools: list[Spool] = []
+    shared = request.param.startswith("postgres")
+    server: PostgresServer | None = request.getfixturevalue("postgres_server") if shared else None
+    url = server.database() if server else request.param.format(tmp=tmp_path)
 
     async def opener(**settings: Any) -> Spool:
         if spools:
             await spools[-1].close()
         wanted = {"keep_free": 0, "keep_history": timedelta(days=14), **settings}
-        spools.append(await open_spool(SpoolSettings(request.param.format(tmp=tmp_path), **wanted), now=clock))
+        spools.append(await open_spool(SpoolSettings(url, **wanted), now=clock))
         return spools[-1]
 
     yield opener
     if spools:
         await spools[-1].close()
+    if server:
+        assert check_invariants(url) == []
 
 
 @pytest.fixture

@@ -133,7 +133,6 @@ async def test_the_file_of_another_program_is_left_alone(tmp_path, clock, what):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://host/relay", "later version"),
         ("mysql:/x", "expected a spool like sqlite:"),
         ("sqlite:", "expected a spool like sqlite:"),
         ("sqlite:/proc/nowhere/spool.db", "writable"),

@@ -10,8 +10,8 @@ from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.spool.entry import Entry, NoticeKind, PendingNotice, Recipient, Settlement, State
 
-URLS = os.environ.get("SPOOL_URLS", "sqlite:{tmp}/spool.db").split(",")
-"""Where the contract is tried; `{tmp}` becomes a fresh directory."""
+URLS = os.environ.get("SPOOL_URLS", "sqlite:{tmp}/spool.db,postgresql:").split(",")
+"""Where the contract is tried; `{tmp}` becomes a fresh directory, `postgresql:` a database of the tests' own server."""
 
 
 def an_entry(

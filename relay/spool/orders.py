@@ -1,0 +1,25 @@
+"""What an operator's orders apply to, and how trails tell of them.  Pure."""
+
+from datetime import datetime
+
+from relay.spool.entry import Action, Order, State, TrailLine
+
+APPLIES = {
+    Action.RETRY: (State.QUEUED,),
+    Action.HOLD: (State.QUEUED,),
+    Action.RELEASE: (State.HELD, State.FAILED, State.EXPIRED),
+    Action.REMOVE: tuple(State),
+}
+"""The states of recipients that each order is for."""
+
+_TOLD = {
+    Action.RETRY: ("woke", "ordered to be tried again at once"),
+    Action.HOLD: ("held", "held by order"),
+    Action.RELEASE: ("released", "released by order"),
+}
+
+
+def told_of(order: Order, now: datetime) -> TrailLine:
+    """The line for the trail of each message that a person's order applied to."""
+    event, text = _TOLD[order.action]
+    return TrailLine(now, event, f"{text}, by {order.via}" if order.via else text, {"via": order.via} if order.via else {})

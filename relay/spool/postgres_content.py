@@ -1,0 +1,76 @@
+"""Content in PostgreSQL: rows of 64 KiB, written and read a few at a time, so that 50 MB never sit in memory."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+
+from psycopg import Connection
+
+from relay.spool.content import Memory
+from relay.spool.contract import LeaseLost
+from relay.spool.postgres_leases import Lease
+from relay.spool.postgres_link import Link
+
+_SLICE = 8  # blocks in one go to the server
+_AHEAD = 4
+
+
+def add_content(db: Connection, link: Link, message: int, source: Iterable[bytes], first: int = 0) -> Iterator[int]:
+    """Writes the blocks, from number `first` on; yields how many octets each slice had."""
+    blocks = iter(source)
+    while piece := list(islice(blocks, _SLICE)):
+        rows = [(message, seq, block) for seq, block in enumerate(piece, first)]
+        with closing(db.cursor()) as cursor:
+            cursor.executemany("INSERT INTO content (message, seq, data) VALUES (%s, %s, %s)", rows)
+        link.still_busy(db)
+        first += len(piece)
+        yield sum(map(len, piece))
+
+
+class StoredContent:
+    """The octets of one message.  Iterating raises LeaseLost when they are gone, SpoolBroken when they cannot be read.
+
+    With a lease it raises LeaseLost also when that has ended: another relay may be sending the message by then.
+    """
+
+    __slots__ = ("_lease", "_link", "_memory", "_message", "_size")
+
+    def __init__(self, link: Link, message: int, size: int, memory: Memory, lease: Lease | None = None) -> None:
+        self._link = link
+        self._message = message
+        self._size = size
+        self._memory = memory
+        self._lease = lease
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._check()
+        remembered = self._memory.find(self._message) if self._size else ()
+        return self._stored() if remembered is None else iter(remembered)
+
+    def _stored(self) -> Iterator[bytes]:
+        left, seq = self._size, 0
+        while left > 0:
+            for block in self._blocks(seq):
+                left -= len(block)
+                seq += 1
+                yield block
+                self._check()
+
+    def _blocks(self, seq: int) -> list[bytes]:
+        def work(db: Connection) -> list[bytes]:
+            rows = db.execute(
+                "SELECT data FROM content WHERE message = %s AND seq >= %s AND seq < %s ORDER BY seq",
+                (self._message, seq, seq + _AHEAD),
+                binary=True,
+            )
+            return [row[0] for row in rows]
+
+        found = self._link.call(work)
+        if not found:
+            # never just end: half a message would be relayed as a whole one
+            raise LeaseLost("the content of this message is not kept any more")
+        return found
+
+    def _check(self) -> None:
+        if self._lease is not None and self._lease.over:
+            raise LeaseLost("the lease of this message has ended: another relay may be sending it")
