@@ -34,7 +34,7 @@ def _nowhere(pattern: re.Pattern[bytes], fields: Fields) -> bool:
 
 
 def repair_controls(fields: Fields, case: Case) -> Change:
-    """No control octets in the header (RFC 5322 s2.2); escape sequences are left to the charset's reader."""
+    """No control octets in the header (RFC 5322 s2.2, RFC 6409 s8); escape sequences are left to the charset's reader."""
     if _nowhere(_CONTROL, fields):
         return fields, ()
     return _each(
@@ -100,7 +100,10 @@ def _relabelled(field: Field) -> Field:
 
 
 def repair_long_lines(fields: Fields, case: Case) -> Change:
-    """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures)."""
+    """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures).
+
+    RFC 5322 s2.1.1 and s2.2.3; RFC 5321 s4.5.3.1.6 lets servers refuse or cut longer lines, RFC 6409 s8 lets us mend them.
+    """
     if max([len(field.raw) for field in fields], default=0) <= LINE_LIMIT:
         return fields, ()
     return _each(
@@ -149,7 +152,7 @@ def _hard_fold(label: str, text: str) -> bytes:
 
 
 def repair_blank_folds(fields: Fields, case: Case) -> Change:
-    """No continuation line of blanks alone (RFC 5322 s3.2.2): some parsers end the header there."""
+    """No continuation line of blanks alone (RFC 5322 s3.2.2, s4.2; RFC 6409 s8): some parsers end the header there."""
     if _nowhere(_BLANK_FOLD, fields):
         return fields, ()
     return _each(

@@ -20,7 +20,7 @@ _ONCE = frozenset(
 
 
 def repair_private(fields: Fields, case: Case) -> Change:
-    """Bcc would tell the blind recipients' names (RFC 5322 s3.6.3); Return-Path belongs to delivery (RFC 5321 s4.4)."""
+    """Bcc would tell the blind recipients (RFC 5322 s3.6.3, RFC 6409 s8); Return-Path belongs to delivery (RFC 5321 s4.4)."""
     private = {"bcc", "resent-bcc", "return-path"} - case.sealed
     found = list(dict.fromkeys(field.label for field in fields if field.name in private))
     if not found:
@@ -78,8 +78,8 @@ def _writable(address: Address, case: Case) -> bool:
 
 
 def repair_singletons(fields: Fields, case: Case) -> Change:
-    """One of each field that may stand only once (RFC 5322 s3.6; Gmail and others refuse doubles): lists are joined,
-    of others the first with a value stays.  Date, From and Message-ID have their own repairs.
+    """One of each field that may stand only once (RFC 6409 s8, RFC 5322 s3.6; Gmail and others refuse doubles): lists are
+    joined, of others the first with a value stays.  Date, From and Message-ID have their own repairs.
     """
     count: dict[str, int] = {}
     for field in fields:
@@ -112,14 +112,14 @@ def _meant(field: Field) -> bool:
 
 
 def repair_recipients(fields: Fields, case: Case) -> Change:
-    """Somebody in the header: RFC 5322 allows none, many servers do not; the envelope is never told (Bcc)."""
+    """Somebody in the header: RFC 5322 s3.6 allows none, many servers do not (RFC 6409 s8); not the envelope: that may be Bcc."""
     if any(field.name in ("to", "cc", "bcc") for field in fields) or "to" in case.sealed:
         return fields, ()
     return (*fields, Field.of("To", "undisclosed-recipients:;")), ("added To: the device named nobody in the header",)
 
 
 def repair_subject(fields: Fields, case: Case) -> Change:
-    """A message that came without any header (a UPS's test button) gets a Subject that names the device."""
+    """A message that came without any header (a UPS's test button) gets a Subject that names the device: RFC 6409 s8."""
     if not case.headless or any(field.name == "subject" for field in fields):
         return fields, ()
     device = case.about.origin.helo or case.about.origin.client

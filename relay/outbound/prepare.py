@@ -43,6 +43,7 @@ def prepare(
         repeated_id=claim.repeated_id,
     )
     repaired = repair(entry.content, about, policy)
+    # without `utf8`: an 8-bit sender goes in the account's name, which every upstream takes, with SMTPUTF8 or without
     rewritten = rewrite(repaired.message, entry.envelope.reverse_path, upstream.identity, own_name=own_name)
     message, sender = rewritten.message, rewritten.reverse_path
     forward_paths = tuple(recipient.address for recipient in recipients)
