@@ -112,7 +112,7 @@ def _meant(field: Field) -> bool:
 
 
 def repair_recipients(fields: Fields, case: Case) -> Change:
-    """Somebody in the header: RFC 5322 s3.6 allows none, many servers do not (RFC 6409 s8); not the envelope: that may be Bcc."""
+    """Somebody in the header: RFC 5322 s3.6 allows none, many servers do not (RFC 6409 s8); never the envelope (Bcc)."""
     if any(field.name in ("to", "cc", "bcc") for field in fields) or "to" in case.sealed:
         return fields, ()
     return (*fields, Field.of("To", "undisclosed-recipients:;")), ("added To: the device named nobody in the header",)
