@@ -115,7 +115,7 @@ def test_readme_names_only_folders_that_exist() -> None:
         assert (ROOT / folder).exists(), folder
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt", "requirements-docs.txt"])
 def test_every_pin_has_its_hashes(lock: str) -> None:
     """Nothing is installed that is not pinned and hashed."""
     assert {name for name, (_, hashes) in pins(lock).items() if not hashes} == set()
