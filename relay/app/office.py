@@ -120,6 +120,7 @@ class Office:
                     task.cancel()
         finally:
             await self._pools.close()
+            await self._tokens.close()
 
     def reload(self, config: Config) -> None:
         """Queued mail takes the new routes; what was being sent ends as it began."""

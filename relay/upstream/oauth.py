@@ -7,10 +7,12 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from relay import events
+from relay.apart import apart
 from relay.mail.reply import Answer, Reply, Stage
 from relay.upstream.settings import Upstream
 from relay.upstream.token_account import Account, NoToken
@@ -18,6 +20,9 @@ from relay.upstream.token_health import idle, standing, warnings_on
 from relay.upstream.token_requests import PATIENCE
 from relay.upstream.token_store import StoreBroken, TokenStore
 
+T = TypeVar("T")
+
+_ALL_ADDRESSES = 1.25  # times the patience with one of them
 _POLICY = frozenset({"5.7.139"})  # SMTP AUTH is off, or security defaults: no token helps
 
 
@@ -38,12 +43,13 @@ class Tokens:
     def __init__(self, folder: Path, now: Callable[[], datetime], *, patience: float = PATIENCE) -> None:
         self._folder, self._now, self._patience = folder, now, patience
         self._keepers: dict[str, _Keeper] = {}
+        self._asked: set[asyncio.Task[Any]] = set()
 
     async def get(self, upstream: Upstream) -> str | Answer:
         """A token that is good for a while, or at AUTH why there is none."""
         keeper = self._keeper(upstream)
         async with keeper.lock:
-            found = await asyncio.to_thread(keeper.account.token)
+            found = await self._answered(upstream, keeper.account.token)
             if isinstance(found, NoToken):
                 return _answer(found)
             token = found.reveal()
@@ -62,7 +68,7 @@ class Tokens:
                 words = f"{answer.reply.text} (this access token of {upstream.name} was new)"
                 return Answer(Stage.AUTH, Reply(answer.reply.code, answer.reply.status, words))
             events.note("warned", f"an access token was refused: {answer.reply}", upstream=upstream.name)
-            found = await asyncio.to_thread(keeper.account.renew, instead_of=token)
+            found = await self._answered(upstream, partial(keeper.account.renew, instead_of=token))
         if isinstance(found, NoToken):
             return _answer(found)
         return _passing(f"{upstream.name} takes this access token no longer; a new one is here for the next try")
@@ -76,10 +82,32 @@ class Tokens:
             keeper = self._keeper(upstream)
             try:
                 async with keeper.lock:
-                    told += await asyncio.to_thread(_look_after, keeper.account, self._now())
+                    found = await self._answered(upstream, partial(_look_after, keeper.account, self._now()))
+                    told += [] if isinstance(found, NoToken) else found
             except Exception as error:  # whoever only looks must not end the relay
                 events.note("broken", f"the tokens of {upstream.name} could not be looked after: {error!r}")
         return told
+
+    async def close(self, grace: float = 3.0) -> None:
+        """Waits `grace` seconds for what is being asked: a new refresh token must reach the disk, the old one may be void."""
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=grace)
+
+    async def _answered(self, upstream: Upstream, work: Callable[[], T]) -> T | NoToken:
+        """What `work` brings within one deadline for all addresses of the server; it goes on when nobody waits any more."""
+        task = asyncio.create_task(apart(work))
+        self._asked.add(task)
+        task.add_done_callback(self._heard)
+        whole = self._patience * _ALL_ADDRESSES
+        done, _ = await asyncio.wait({task}, timeout=whole)
+        if not done:
+            return NoToken(f"the token server of {upstream.name} gave no whole answer within {whole:g} seconds", passing=True)
+        return task.result()
+
+    def _heard(self, task: "asyncio.Task[Any]") -> None:
+        self._asked.discard(task)
+        if not task.cancelled():
+            task.exception()  # of one that is past its time nobody else asks
 
     def standings(self, upstreams: Iterable[Upstream]) -> list[dict[str, Any]]:
         """Age and end of each consent, for page, metrics and doctor.  Reads small files; from any thread."""

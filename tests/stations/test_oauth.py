@@ -5,7 +5,10 @@ Tokens ── POST /token ──> tests/support/oauth.py
 """
 
 import asyncio
+import contextlib
 import json
+import socket
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -364,3 +367,68 @@ class TestAtTheDoor:
         assert told["ends_at"].startswith("2026-11-29")
         assert "ends on 2026-11-29" in told["warnings"][0]
         assert await tokens.look_after([upstream]) == told["warnings"]
+
+
+class Mute:
+    """A token server that takes a request and gives an octet of an answer now and then, never a whole one."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._lines: list[socket.socket] = []
+        self.asked = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._drip)
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/token"
+
+    def __enter__(self) -> "Mute":
+        self._listening.settimeout(0.05)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        for line in (*self._lines, self._listening):
+            line.close()
+
+    def _drip(self) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(OSError):
+                self._lines.append(self._listening.accept()[0])
+                self.asked.set()
+            for line in self._lines:
+                with contextlib.suppress(OSError):
+                    line.send(b"H")
+
+
+async def test_a_server_that_never_ends_its_answer_has_one_deadline(stub, tmp_path, clock):
+    """However often an octet comes: the message is put off, and nobody waits for that thread, not even the stop."""
+    consented(stub, tmp_path, clock)
+    tokens = Tokens(tmp_path, clock, patience=0.4)
+    with Mute() as server:
+        found = await asyncio.wait_for(tokens.get(account(stub, token_url=server.url)), 5)
+        assert isinstance(found, Answer)
+        assert (found.reply.code, found.reply.status) == (454, "4.7.0")
+        assert "within 0.5 seconds" in found.reply.text
+        began = asyncio.get_running_loop().time()
+        await tokens.close(0.1)
+        await asyncio.get_running_loop().shutdown_default_executor()
+        assert asyncio.get_running_loop().time() - began < 3
+
+
+async def test_a_renewal_in_hand_is_kept_at_the_stop(stub, tmp_path, clock):
+    """Who asked is cut off by the stop; the refresh token that comes all the same reaches the disk, for the old one is void."""
+    upstream = consented(stub, tmp_path, clock)
+    clock.advance(hours=1)
+    stub.delay = 0.5
+    tokens = Tokens(tmp_path, clock)
+    asking = asyncio.create_task(tokens.get(upstream))
+    await asyncio.sleep(0.2)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await tokens.close()
+    kept = account_of(upstream, tmp_path, clock).kept()
+    assert kept is not None
+    assert kept.refresh_token.reveal() in stub.refresh_tokens
+    assert kept.access_token.reveal() == next(reversed(stub.access_tokens))
