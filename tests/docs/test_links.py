@@ -46,4 +46,5 @@ def test_every_page_is_reached() -> None:
         reached.add(page)
         targets = {(page.parent / target.partition("#")[0]).resolve() for target in links(page) if ".md" in target}
         waiting |= {target for target in targets if target.suffix == ".md" and target.exists()} - reached
-    assert {name_of(page) for page in SITE.rglob("*.md")} - {name_of(page) for page in reached if SITE in page.parents} == set()
+    lost = {name_of(page) for page in SITE.rglob("*.md")} - {name_of(page) for page in reached if SITE in page.parents}
+    assert not lost, f"add to `nav` in mkdocs.yml, or link from another page: {sorted(lost)}"
