@@ -75,10 +75,16 @@ def read_content_type(value: bytes) -> ContentType:
 
 def _params(text: str) -> Iterable[tuple[str, str]]:
     seen: set[str] = set()
-    for name, value in _PARAM.findall(text[:8000]):
-        if name.lower() not in seen:
-            seen.add(name.lower())
-            yield name.lower(), _unquoted(value)
+    for written, value in _PARAM.findall(text[:8000]):
+        name = _named(written)
+        if name not in seen:
+            seen.add(name)
+            yield name, _unquoted(value)
+
+
+def _named(written: str) -> str:
+    """A parameter's name in lower case: of stray 8-bit octets in it no reader makes anything."""
+    return written.lower() if written.isascii() else "".join(char for char in written.lower() if char.isascii())
 
 
 def _unquoted(value: str) -> str:
@@ -100,7 +106,7 @@ def transfer_encoding(fields: Iterable[Field]) -> str:
 def is_misread(value: bytes) -> bool:
     """Whether readers would disagree about the boundary: blanks or specials in it, and no quotation marks."""
     for name, said in _PARAM.findall(value.decode("latin-1")):
-        if name.lower() == "boundary":
+        if _named(name) == "boundary":
             bare = said.strip()
             return (len(bare) < 2 or bare[-1] != '"') if bare[:1] == '"' else _MISREAD.search(bare) is not None
     return False
@@ -110,9 +116,13 @@ def with_param(value: bytes, name: str, new: str) -> bytes:
     """The field's value with this parameter set; the others stay as they are written."""
     text = value.decode("latin-1").rstrip().rstrip(";").rstrip()
     for match in _PARAM.finditer(text):
-        if match[1].lower() == name:
+        if _named(match[1]) == name:
             _junk, semicolon, others = text[match.end() :].partition(";")
-            return f"{text[: match.start()]}; {match[1]}={quoted(new)}{semicolon}{others}".encode("latin-1")
+            return (
+                f"{text[: match.start()]}; {match[1] if match[1].isascii() else name}={quoted(new)}{semicolon}{others}".encode(
+                    "latin-1"
+                )
+            )
     return f"{text}; {name}={quoted(new)}".encode("latin-1")
 
 
@@ -139,12 +149,11 @@ def with_ascii_params(value: bytes, texts: Mapping[str, str]) -> bytes:
     first, *_ = text.partition(";")
     pieces = ["".join(char for char in first.strip() if char.isascii())]
     for name, said in _params(text):
-        label = "".join(char for char in name if char.isascii())
         meant = texts.get(name, said)
-        if meant.isascii():
-            pieces.append(f"{label}={quoted(meant)}")
-            continue
-        pieces += _extended(label, meant)
+        if name and meant.isascii():
+            pieces.append(f"{name}={quoted(meant)}")
+        elif name:
+            pieces += _extended(name, meant)
     return ";\r\n\t".join(pieces).encode("ascii", "replace")
 
 

@@ -225,9 +225,9 @@ def _original(fields: list[Field], olds: list[Field]) -> list[Field]:
     if not olds or any(field.name == "x-original-from" for field in fields):
         return []
     octets = b", ".join(b" ".join(field.value.split()) for field in olds)[:_LONGEST_ORIGINAL]
-    if not octets:
+    value = decode(octets, "cp1252").strip()
+    if not value:
         return []
-    value = decode(octets, "cp1252")
     if not (octets.isascii() and value.isprintable()) or any(len(word) > 900 for word in value.split(" ")):
         value = encode_word(value)
     return [Field(fold("X-Original-From", value))]

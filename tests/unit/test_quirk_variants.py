@@ -140,6 +140,9 @@ VARIANTS = {
     "M45 a multipart with a comma for a semicolon": crlf(
         mime("multipart/mixed, boundary=cut", parts("--cut", TEXT_PART, "\n完了"))
     ),
+    "M24 a charset after a stray octet": crlf(ALL + "MIME-Version: 1.0\n")
+    + b"Content-Type: text/plain; \x80charset=tf-8; \x80=x\r\n\r\n"
+    + crlf("本文\n"),
     "M27 a charset that is no name in no Content-Type": b"Content-Type:;charset=\x1b$@",
     "M24 a charset that is no name, a body that shows its own": b"Content-Type:;charset=<\r\n\r\n\x1b$@",
     "M24 a charset with a stray octet": b'Content-Type: text/plain; charset=\x80"utf-8"\r\n\r\n' + "本文\r\n".encode(),

@@ -234,6 +234,11 @@ def test_a_missing_from_is_added() -> None:
     assert "added From taro@isp.example" in result.notes
 
 
+def test_a_from_of_control_octets_leaves_no_empty_field() -> None:
+    """What holds nothing that can be shown is not kept: an empty field is no field (RFC 5322 s3.6.8)."""
+    assert header(done("From: \x01\n", "root@nas")) == "From: taro@isp.example\n"
+
+
 def test_the_body_is_not_read() -> None:
     """Rewriting touches the header only: the body is handed on as it is, unread."""
 
