@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sized
 
-from relay.cli.common import complain, load_config, print_json
+from relay.cli.common import load_config, print_json, tell_mistakes
 from relay.cli.main import FINE, USAGE
 
 
@@ -18,7 +18,7 @@ def call(asked: argparse.Namespace) -> int:
             print(f"remark: {remark}")
     if loaded.config is None:
         if not asked.json:
-            complain(*loaded.mistakes)
+            tell_mistakes(loaded)
         return USAGE
     return FINE
 

@@ -56,11 +56,18 @@ def keep_private(path: Path, text: str) -> None:
     Path(name).replace(path)
 
 
+def tell_mistakes(loaded: "Loaded") -> None:
+    """All of them; and to who has no configuration yet, how to come by one."""
+    complain(*loaded.mistakes)
+    if len(loaded.mistakes) == 1 and not loaded.mistakes[0].path and "found neither" in loaded.mistakes[0].text:
+        complain("`relay init` asks a few questions and writes one; `relay demo` shows the relay at work without any.")
+
+
 def configured(asked: argparse.Namespace) -> "Config":
     """The configuration; with mistakes in it, prints them all and ends with 2."""
     loaded = load_config(asked)
     if loaded.config is None:
-        complain(*loaded.mistakes)
+        tell_mistakes(loaded)
         sys.exit(USAGE)
     return loaded.config
 
@@ -70,7 +77,7 @@ def configured_or_running(asked: argparse.Namespace) -> "Config":
     loaded = load_config(asked)
     if loaded.config is not None:
         return loaded.config
-    complain(*loaded.mistakes)
+    tell_mistakes(loaded)
     if loaded.guess is None or not _answers(loaded.guess):
         sys.exit(USAGE)
     complain("The relay that is running keeps its old settings until these mistakes are mended; it is asked all the same.")

@@ -2,8 +2,11 @@
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import NoReturn
 
 from relay import __version__
 
@@ -27,25 +30,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FINE
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, which guesses what a misspelt word was meant to be, and shows the commands where one is missing."""
+
+    def error(self, message: str) -> NoReturn:
+        if "required: COMMAND" in message:
+            self.print_help(sys.stderr)
+            self.exit(USAGE, f"\n{self.prog}: which command?\n")
+        match = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        near = get_close_matches(match[1], re.findall(r"[\w|-]+", match[2]), n=1) if match else []
+        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+
+
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="relay", description="The relay that every NAS, printer and camera can send through.")
+    parser: argparse.ArgumentParser = Parser(
+        prog="relay",
+        description="The relay that every NAS, printer and camera can send through.",
+        epilog="First time: relay demo, relay init, relay doctor, relay run; then relay send --to YOU.  relay COMMAND --help"
+        " tells more of each.",
+    )
     parser.add_argument("--version", action="version", version=f"relay {__version__}")
     parser.set_defaults(verb="", module="")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
-    _verb(verbs, "run", "run the relay in the foreground")
-    _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
-    doctor = _verb(verbs, "doctor", "examine surroundings and upstreams: what is wrong, why, and what to do", json=True)
-    doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
-    _explain(verbs)
-    _send(verbs)
-    _queue(verbs)
-    _oauth(verbs)
-    _init(verbs)
-    _import(verbs)
-    _record(verbs)
-    _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
     demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network", config=False)
     demo.add_argument("--keep", action="store_true", help="stay up afterwards, for a device of your own")
+    _init(verbs)
+    _import(verbs)
+    _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
+    _verb(verbs, "run", "run the relay in the foreground")
+    doctor = _verb(verbs, "doctor", "examine surroundings and upstreams: what is wrong, why, and what to do", json=True)
+    doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
+    _send(verbs)
+    _explain(verbs)
+    _queue(verbs)
+    _oauth(verbs)
+    _record(verbs)
+    _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
     _verb(verbs, "version", "print the version", json=True, config=False)
     return parser
 
@@ -74,7 +94,7 @@ def _verb(
 
 def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send = _verb(verbs, "send", "submit a test message to the running relay and follow it to its end", json=True)
-    send.add_argument("--to", required=True, metavar="ADDRESS")
+    send.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it: an address that you can look into")
     send.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="default: notices.to, else the recipient")
     send.add_argument("--subject", default="A test from the relay")
     send.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow it (default 60)")
@@ -82,10 +102,14 @@ def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 
 def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     explain = _verb(verbs, "explain", "tell what would happen to a message; sends nothing", json=True)
-    explain.add_argument("--from", dest="sender", required=True, metavar="ADDRESS", help="`<>` for the null reverse-path")
-    explain.add_argument("--to", required=True, action="append", metavar="ADDRESS")
+    explain.add_argument(
+        "--from", dest="sender", required=True, metavar="ADDRESS", help="whom the device names as sender; `<>`: nobody"
+    )
+    explain.add_argument("--to", required=True, action="append", metavar="ADDRESS", help="may be given several times")
     explain.add_argument("--client", default="127.0.0.1", metavar="IP", help="the device's address (default 127.0.0.1)")
-    explain.add_argument("file", nargs="?", metavar="FILE", help="the message; - for standard input")
+    explain.add_argument(
+        "file", nargs="?", metavar="FILE", help="the message, to see its repairs; - for standard input (default: the way only)"
+    )
 
 
 def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -101,7 +125,9 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     listing = act("list", "the messages that wait, oldest first")
     listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
     listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired"])
-    act("show", "one message with its whole way").add_argument("id")
+    act("show", "one message with its whole way").add_argument(
+        "id", metavar="ID", help="as `relay queue list` prints it; its beginning will do"
+    )
     export = act("export", "save what can be read of the spool as files, when it is damaged")
     export.add_argument("directory", metavar="DIRECTORY")
     for name, what in (
@@ -111,7 +137,7 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         ("remove", "delete messages, unsent"),
     ):
         parser = act(name, what)
-        parser.add_argument("id", nargs="*")
+        parser.add_argument("id", nargs="*", metavar="ID", help="as `relay queue list` prints them")
         parser.add_argument("--all", action="store_true", help="every message that it can apply to")
         if name == "release":
             parser.add_argument("--via", default="", metavar="NAME", help="by this upstream instead of the routes")
@@ -137,11 +163,14 @@ def _import(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
     moving = _verb(
         verbs,
         "import",
-        "make a configuration of another relay's files: postfix (main.cf and its tables, or the variables of boky/postfix)"
-        " or qmail (the control folder)",
+        "make a configuration of another relay's files: Postfix, qmail, boky/postfix",
         module="importing",
         json=True,
         config=False,
+    )
+    moving.description = (
+        "Make a configuration of another relay's files.  postfix: the folder, or main.cf and the tables that it names, or an"
+        " env or compose file of boky/postfix.  qmail: the control folder, or its files.  Passwords go into files of their own."
     )
     moving.add_argument("system", choices=["postfix", "qmail"], metavar="postfix|qmail")
     moving.add_argument(

@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 
-from relay.cli.common import complain, load_config
+from relay.cli.common import complain, load_config, tell_mistakes
 from relay.cli.main import FINE, PROBLEM, USAGE
 
 
@@ -14,7 +14,7 @@ def call(asked: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FINE))
     loaded = load_config(asked)
     if loaded.config is None:
-        complain(*loaded.mistakes)
+        tell_mistakes(loaded)
         return USAGE
     from relay.app import Relay, StartFailed
 
