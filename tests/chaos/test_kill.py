@@ -92,7 +92,7 @@ def test_no_promised_message_is_lost(tmp_path: Path, ledger: Ledger) -> None:
             relay.start()
             flow.pace.release(MESSAGES)
             for device in devices:
-                device.join(60)
+                device.join(300)
             relay.wait_for("relayed", 1, 60)
             eventually_empty(relay)
         finally:
@@ -124,7 +124,10 @@ def told(one: Taken) -> str:
 
 
 def eventually_empty(relay: RelayProcess) -> None:
-    deadline = time.monotonic() + 60
-    while waiting := relay.queue():
-        assert time.monotonic() < deadline, f"{len(waiting)} messages still wait\n{relay.said()}"
+    """Until nothing waits; on a machine that is busy that takes its time, but it must get less all the time."""
+    fewest, deadline = MESSAGES + 1, time.monotonic() + 60
+    while waiting := len(relay.queue()):
+        if waiting < fewest:
+            fewest, deadline = waiting, time.monotonic() + 60
+        assert time.monotonic() < deadline, f"{waiting} messages still wait\n{relay.said()}"
         time.sleep(0.2)
