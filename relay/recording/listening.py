@@ -1,6 +1,7 @@
 """The listener of `relay record`: the relay's own session, with a tape beside it and no spool behind it."""
 
 import asyncio
+import signal
 import ssl
 import tempfile
 from collections.abc import Callable
@@ -153,6 +154,8 @@ async def record(
         inbound.ended = ended
         await inbound.start()
         try:
+            for number in (signal.SIGINT, signal.SIGTERM):  # what is recorded by then is kept
+                asyncio.get_running_loop().add_signal_handler(number, enough.set)
             ready(inbound.bound[0][1])
             async with asyncio.timeout(seconds):
                 await enough.wait()

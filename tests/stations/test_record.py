@@ -5,6 +5,7 @@ device ──> relay record ──> DIR/session/ID.json, ID.bin ──> playing.
 
 import json
 import re
+import signal
 import smtplib
 import socket
 import subprocess
@@ -170,6 +171,16 @@ def test_a_device_set_to_ssl_is_recognised(tmp_path: Path) -> None:
         status, out, _ = recorder.ended()
     assert status == 0
     assert "set to SSL/TLS" in out
+
+
+def test_an_interrupt_keeps_what_is_there(tmp_path: Path) -> None:
+    """Ctrl-C while it waits for a second session: the first one is written."""
+    with recording(tmp_path / "recorded", "--sessions", "2") as recorder:
+        by_smtplib(recorder.port)
+        recorder.process.send_signal(signal.SIGINT)
+        status, _, err = recorder.ended()
+    assert status == 0, err
+    assert len(recorder.cases()) == 1
 
 
 def test_nobody_came_in_time(tmp_path: Path) -> None:
