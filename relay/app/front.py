@@ -69,7 +69,7 @@ class Relay:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
-            self._spool = await open_spool(self._config.spool, now=utcnow)
+            self._spool = await open_spool(self._config.spool, now=utcnow, home=state_dir(self._config.spool))
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
         try:
@@ -159,7 +159,7 @@ class Relay:
             listening=listening,
             web=_place(*self.web_address) if self.web_address else "",
             hostname=config.hostname,
-            spool=config.spool.url,
+            spool=config.spool.shown,
             config=config.source,
             pid=os.getpid(),
         )

@@ -212,6 +212,8 @@ class Office:
         why = []
         if self._spool.room() <= 0:
             why.append("the spool is full: less than spool.keep_free is free on its disk; devices are told 452")
+        if self._spool.away:
+            why.append(f"the spool's database cannot be reached; devices are told 451: {self._spool.away}")
         if self._front.now() - self.runner.heartbeat > HEARTBEAT_STALE:
             why.append("the queue runner has not shown a sign of life for 3 minutes")
         inbound, config = self._front.inbound, self._config
@@ -224,6 +226,7 @@ class Office:
             "devices": device_views(inbound.devices(), config.devices),
             "expected": self._silence.lines(),
             "connections": inbound.connections,
+            "spool_away": self._spool.away,
             "free": shutil.disk_usage(state_dir(config.spool)).free,
         }
 

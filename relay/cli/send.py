@@ -27,7 +27,8 @@ def call(asked: argparse.Namespace) -> int:
     try:
         listening = running.relay()["listening"]
     except (OSError, Refused) as error:
-        complain(f"relay send: no running relay answers beside {config.spool.url} ({_words(error)}); start it with `relay run`")
+        beside = f"beside {config.spool.shown} ({_words(error)})"
+        complain(f"relay send: no running relay answers {beside}; start it with `relay run`")
         return PROBLEM
     try:
         queue_id = _submit(config, listening, asked)

@@ -90,6 +90,17 @@ def _spool(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> I
     yield gauge("queue_oldest_age_seconds", "Age of the oldest of them", max(oldest, 0.0))
     yield gauge("spool_bytes", "Octets in use in the spool", tally["size"])
     yield gauge("spool_room_bytes", "Octets that may still be accepted", max(tally["room"], 0))
+    peers = tally.get("relays", ())
+    if peers:
+        alive = GaugeMetricFamily(
+            "relay_peer_alive", "1 while a relay that shares the spool shows signs of life", labels=["relay"]
+        )
+        holds = GaugeMetricFamily("relay_peer_messages", "Messages that it has under way", labels=["relay"])
+        for one in peers:
+            alive.add_metric([one["name"]], float(one["alive"]))
+            holds.add_metric([one["name"]], one["holds"])
+        yield from (alive, holds)
+        yield gauge("spool_away", "1 while the spool's database cannot be reached", float(bool(status.get("spool_away"))))
     if "free" in status:
         yield gauge("disk_free_bytes", "Octets free on the spool's file system", status["free"])
     yield gauge("connections", "Clients that are connected to a listener now", status.get("connections", 0))

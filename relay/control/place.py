@@ -6,9 +6,14 @@ from relay.spool.contract import SpoolSettings
 
 
 def state_dir(settings: SpoolSettings) -> Path:
-    """The folder of spool, certificate, tokens and control socket."""
-    scheme, _, place = settings.url.partition(":")
-    return Path(place).parent if scheme == "sqlite" else Path("/var/lib/relay")
+    """The folder of certificate, tokens and control socket: that of the spool's file, unless another one is set."""
+    if settings.state_dir:
+        return Path(settings.state_dir)
+    for url in (settings.url, settings.fallback):
+        scheme, _, place = url.partition(":")
+        if scheme == "sqlite":
+            return Path(place).parent
+    return Path("/var/lib/relay")
 
 
 def control_socket(settings: SpoolSettings) -> Path:

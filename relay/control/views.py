@@ -8,7 +8,7 @@ from typing import Any
 from relay.mail.address import Address
 from relay.mail.charset import decode, fits, vote
 from relay.mail.words import decode_words
-from relay.spool.entry import QueueLine, Recipient, StoredEntry, Tally, TrailLine
+from relay.spool.entry import Peer, QueueLine, Recipient, StoredEntry, Tally, TrailLine
 
 CHARSETS = ("utf-8", "cp932", "euc-jp", "latin-1")
 SUBJECT_CUT = 390  # octets; what is longer may have been cut at acceptance
@@ -56,6 +56,7 @@ def message_view(stored: StoredEntry) -> Any:
         "accepted_at": stamp(entry.accepted_at),
         "client": entry.origin.client,
         "notice": entry.notice,
+        **_under_way(stored.relay),
         "recipients": [recipient_view(recipient) for recipient in stored.recipients],
     }
     return sound(view)
@@ -77,6 +78,7 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                     "accepted_at": stamp(line.accepted_at),
                     "client": line.client,
                     "notice": line.notice,
+                    **_under_way(line.relay),
                     "recipients": recipients,
                 }
             )
@@ -95,6 +97,11 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _under_way(relay: str) -> dict[str, str]:
+    """Which relay has it under way, where several share the spool."""
+    return {"relay": relay} if relay else {}
 
 
 @lru_cache(maxsize=1024)
@@ -151,7 +158,12 @@ def tally_view(tally: Tally) -> dict[str, Any]:
         "oldest": stamp(tally.oldest) if tally.oldest else None,
         "room": tally.room,
         "size": tally.size,
+        **({"relays": [_peer(one) for one in tally.peers]} if tally.peers else {}),
     }
+
+
+def _peer(one: Peer) -> dict[str, Any]:
+    return {"name": one.name, "seen_at": stamp(one.seen_at), "alive": one.alive, "holds": one.holds}
 
 
 def history_view(hour: datetime, counted: Mapping[tuple[datetime, str], int]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from relay.inbound.troubles import Troubles
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
-from relay.spool.contract import Spool, SpoolBroken, SpoolFull
+from relay.spool.contract import Spool, SpoolAway, SpoolBroken, SpoolFull
 from relay.spool.entry import Entry, TrailLine
 
 GIVES_WAY_AFTER = 5.0
@@ -136,6 +136,8 @@ class Reception:
             self.troubles.ended(FULL, BROKEN)
         except SpoolFull:
             return Reply(452, "4.3.1", "the spool is full; try again later")
+        except SpoolAway:
+            return Reply(451, "4.3.2", "the queue cannot be reached; try again later")
         except SpoolBroken as error:
             events.note("broken", f"the spool cannot take mail: {error}", queue_id=entry.queue_id)
             return Reply(452, "4.3.0", "the spool cannot be written; try again later")
@@ -160,6 +162,9 @@ class Reception:
                         " Look after the disk; the relay goes on by itself when it can write again."
                     ),
                 )
+            case 451, "4.3.2":
+                text = "The spool's database cannot be reached: devices are told to try again later (451)"
+                self.alarm(f"{text}. What was accepted is safe there, and goes on when it is back.", "spool away")
             case 450, "4.7.1":
                 cause, text = (
                     f"flood from {client}",

@@ -45,12 +45,12 @@ class Pace:
         self._turn(now)
         if limits.per_day is not None and self._sent.get(name, 0) + self._under_way[name] >= limits.per_day:
             return _tomorrow(now)
-        if limits.per_minute is None:
-            return None
-        self._inherit(name, limits.per_minute)
         promised = self._booked[name].get(ticket)
         if promised is not None:
             return promised if promised > now else None
+        if limits.per_minute is None:
+            return None
+        self._inherit(name, limits.per_minute)
         slot = self._next_slot(name, limits.per_minute, now)
         if slot <= now:
             return None
@@ -61,11 +61,23 @@ class Pace:
     def begin(self, name: str, limits: Limits, now: datetime, ticket: str) -> None:
         """A transaction begins."""
         self._under_way[name] += 1
+        booked = self._booked[name].pop(ticket, None)
         if limits.per_minute is None:
             return
-        booked = self._booked[name].pop(ticket, None)
         if booked is None or booked > now:
             insort(self._slots[name], now)
+
+    def put_off(self, name: str, ticket: str, until: datetime, now: datetime) -> None:
+        """It began, but another relay that calls this upstream too was first: this message's time is `until`."""
+        went = [slot for slot in self._slots[name] if slot <= now]
+        if went:
+            self._slots[name].remove(went[-1])
+        self._booked[name][ticket] = until
+
+    def learn(self, now: datetime, sent: Mapping[str, int]) -> None:
+        """What all relays together have sent today."""
+        self._turn(now)
+        self._sent = dict(sent)
 
     def end(self, name: str, now: datetime, *, relayed: bool) -> None:
         """A transaction is over; only what was taken counts for the day."""

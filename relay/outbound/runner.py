@@ -22,7 +22,7 @@ from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.upkeep import Upkeep
 from relay.outbound.verdict import judge
-from relay.spool.contract import LeaseLost, Spool
+from relay.spool.contract import LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Action, Claim, Entry, Order, Settlement
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
@@ -92,6 +92,8 @@ class Runner:
                     self._begin(claim)
                     continue
                 empty = await self._idle(empty)
+            except SpoolAway:  # told by the spool itself
+                await self._doze(1)
             except Exception as error:  # the medium may heal; a runner that ended would not
                 events.note("broken", f"the queue runner cannot read the spool: {error}", error=type(error).__name__)
                 await self._doze(5)
@@ -160,12 +162,14 @@ class Runner:
                 attempt = self._attempt(claim)
                 await self._relay(claim, attempt)
                 self._surprises.pop(queue_id, None)
-            except LeaseLost:
+            except (LeaseLost, SpoolAway):
                 raise
             except Exception as error:
                 await self._surprised(claim, attempt, error)
-        except LeaseLost:
-            events.note("warned", "the message was removed while it was under way", queue_id=queue_id)
+        except LeaseLost as lost:
+            events.note("warned", f"the message was removed or taken over while it was under way: {lost}", queue_id=queue_id)
+        except SpoolAway:  # told by the spool itself
+            pass
         except Exception as error:
             events.note("broken", f"cannot even defer this message: {error}", queue_id=queue_id, error=type(error).__name__)
             await asyncio.sleep(_BEAT)  # it is still due; without a pause this would spin
@@ -203,7 +207,7 @@ class Runner:
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
                 async with self._lanes.turn(step):
-                    if not self._standing.may_talk(number, step, self._now()):
+                    if not self._standing.may_talk(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
                     prepared = await self._prepared(claim, step)
                     crash_points.passed("send-prepared")
@@ -218,6 +222,18 @@ class Runner:
             finally:
                 self._unharmed(self._tell, news, step.upstream)
         await self._settle(claim, attempt)
+
+    async def _has_turn(self, claim: Claim, step: Step) -> bool:
+        """Whether the relays that share this spool leave this upstream to us now."""
+        limits, now = step.upstream.limits, self._now()
+        per = {"per_minute": limits.per_minute, "per_day": limits.per_day}
+        try:
+            until = await self._spool.turn(claim, step.upstream.name, **per, now=now)
+        except SpoolAway:
+            until = now + timedelta(seconds=_BEAT)
+        if until is not None:
+            self._standing.pace.put_off(step.upstream.name, claim.entry.queue_id, until, now)
+        return until is None
 
     def _unharmed(self, tell: Callable[..., None], *about: object) -> None:
         """Tells somebody; that this may go wrong must not cost a fate that is certain."""

@@ -14,6 +14,7 @@ _TIDY = timedelta(hours=1)
 _DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
 _EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 _PAGE = 1000
+_LEARN_EVERY = 5.0  # seconds between looks at what the other relays have sent
 
 
 class Upkeep:
@@ -24,6 +25,7 @@ class Upkeep:
         self._began = now()
         self._tidied: datetime | None = None
         self._clock: tuple[datetime, float] | None = None
+        self._learned = 0.0
 
     async def is_due(self) -> bool:
         """Whether an hour is over, or the clock went back: then quotas and rests were put right just now."""
@@ -32,6 +34,9 @@ class Upkeep:
         drift = (now - before[0]).total_seconds() - (ticks - before[1])
         if abs(drift) > _DRIFT:
             await self._clock_was_set(now, timedelta(seconds=drift))
+        if self._spool.shared and ticks - self._learned > _LEARN_EVERY:
+            self._learned = ticks
+            self._standing.pace.learn(now, await self._spool.sent_today(day_of(now)))
         if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -_DRIFT:
             return False
         first, self._tidied = self._tidied is None, now

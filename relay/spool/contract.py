@@ -1,5 +1,6 @@
 """What any spool promises: the words of the trade, no SQL.  Pure."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -57,9 +58,22 @@ class SpoolSettings:
     max_size: int = 20_000_000_000
     state_dir: str = ""
 
+    @property
+    def shown(self) -> str:
+        """The URL as logs may show it: without its password."""
+        return re.sub(r"(?i)(://[^/\s:@]*:)[^/\s@]*(?=@)|([?&](?:ssl)?password=)[^&]*", r"\1\2***", self.url)
+
 
 class Spool(Protocol):
     """The only door between accepting and relaying."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other relays use it too."""
+
+    @property
+    def away(self) -> str:
+        """Why it cannot be reached now; "" while it can, or while mail is taken all the same."""
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable (fsynced when this returns), all recipients queued and due at once.
@@ -83,6 +97,14 @@ class Spool(Protocol):
 
     async def release(self, claim: Claim) -> None:
         """Gives the lease back; recipients that are still queued may be claimed again when due."""
+
+    async def turn(
+        self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
+    ) -> datetime | None:
+        """Whose turn it is at an upstream that several relays call: None: this message's, now; else when.
+
+        Only for what other relays may know better: with one relay it is always None.  Raises LeaseLost, SpoolAway.
+        """
 
     async def wait(self, until: datetime | None) -> None:
         """Returns when something may be due: at `until` at the latest, early when work arrives (may be early)."""

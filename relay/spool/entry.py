@@ -182,7 +182,8 @@ class StoredEntry:
 class QueueLine(NamedTuple):
     """One recipient beside what a list shows of its message: flat, since a list has tens of thousands of them.
 
-    `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value.
+    `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value;
+    `relay` is who has the message under way, where several share the spool.
     """
 
     message: int
@@ -204,17 +205,32 @@ class QueueLine(NamedTuple):
     status: str
     said: str
     via: str
+    relay: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One of several relays that share a spool: when it last showed a sign of life, how many messages it has under way."""
+
+    name: str
+    seen_at: datetime
+    alive: bool
+    holds: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The spool in numbers: recipients by state, messages unfinished, age of the oldest, room left in octets."""
+    """The spool in numbers: recipients by state, messages unfinished, age of the oldest, room left in octets.
+
+    `peers` are the relays that share it; empty where there is one only.
+    """
 
     states: Mapping[State, int]
     unfinished: int
     oldest: datetime | None
     room: int
     size: int
+    peers: tuple[Peer, ...] = ()
 
 
 def outcome(before: Recipient, answer: Answer, upstream: str, *, state: State, due_at: datetime) -> Recipient:

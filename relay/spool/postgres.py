@@ -6,7 +6,7 @@ is kept in memory and stored as soon as the server is back, unless another relay
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,8 +24,6 @@ from relay.spool.entry import (
     Content,
     Entry,
     Order,
-    PendingNotice,
-    QueueLine,
     Settlement,
     State,
     StoredEntry,
@@ -38,6 +36,7 @@ from relay.spool.postgres_intake import Intake
 from relay.spool.postgres_leases import Lease, give_back
 from relay.spool.postgres_link import LENT, Link, complete
 from relay.spool.postgres_membership import Membership
+from relay.spool.postgres_reading import Looking
 from relay.spool.postgres_turns import turn
 from relay.spool.postgres_watch import tell_all
 
@@ -49,10 +48,8 @@ _FORGET_AT_ONCE = 500
 _PATIENCE_TO_CLOSE = 5.0
 
 
-class PostgresSpool:
+class PostgresSpool(Looking):
     """`relay.spool.contract.Spool` on PostgreSQL.  Made by `open`; one event loop; many processes may have one each."""
-
-    shared = True
 
     def __init__(self, link: Link, settings: SpoolSettings, now: Callable[[], datetime], home: Path | None) -> None:
         self._settings, self._now, self._link = settings, now, link
@@ -65,6 +62,8 @@ class PostgresSpool:
         self._intake = Intake(link, settings, self._memory, self._told)
         self._ready: deque[Claim] = deque()
         self._owed: set[asyncio.Task[None]] = set()
+        self._late: list[Lease] = []
+        self._tally = Tally(dict.fromkeys(State, 0), 0, None, 0, 0)
         self._stalled = self._closed = False
         self._guard: asyncio.Task[None] | None = None
 
@@ -88,6 +87,15 @@ class PostgresSpool:
             raise
         spool._guard = asyncio.create_task(spool._watch_over())
         return spool
+
+    @property
+    def shared(self) -> bool:
+        """Whether other relays use it too."""
+        return True
+
+    @property
+    def away(self) -> str:
+        return self._link.away
 
     # -- accepting --------------------------------------------------------------------------------------------------
 
@@ -182,14 +190,19 @@ class PostgresSpool:
                 await self._until_back()
 
     async def release(self, claim: Claim) -> None:
-        """Gives the lease back.  While the server is away it ends by itself."""
+        """Gives the lease back; while the server is away, as soon as it is there again."""
         lease = self._leases.drop(claim.lease)
         if lease is not None:
-            try:
-                await self._run(lambda db: give_back(db, lease, self._member.id))
-            except (SpoolBroken, SpoolFull):
-                return
-            self._told()
+            await self._given_back(lease)
+
+    async def _given_back(self, lease: Lease) -> None:
+        try:
+            await self._run(lambda db: give_back(db, lease, self._member.id))
+        except SpoolAway:
+            self._late.append(lease)
+        except (SpoolBroken, SpoolFull):
+            return  # it ends by itself
+        self._told()
 
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
@@ -284,52 +297,21 @@ class PostgresSpool:
         await asyncio.to_thread(self._member.end)
         await asyncio.to_thread(self._link.close)
 
-    # -- looking ----------------------------------------------------------------------------------------------------
-
-    async def entries(
-        self,
-        states: frozenset[State] | None = None,
-        limit: int = 1000,
-        *,
-        newest: bool = False,
-        skip: int = 0,
-        trail: bool = False,
-    ) -> list[StoredEntry]:
-        """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
-        return await self._run(lambda db: looking.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
-
-    async def listed(
-        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
-    ) -> list[QueueLine]:
-        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
-        return await self._run(lambda db: looking.queue_lines(db, states, limit, after=after, skip=skip))
-
-    async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
-        """Queue ids by what they begin with, two at most for each."""
-        return await self._run(lambda db: looking.beginning(db, beginnings))
-
     async def entry(self, queue_id: str) -> StoredEntry | None:
         return await self._run(lambda db: looking.stored_entry(db, queue_id, self._content))
 
     async def tally(self) -> Tally:
-        states, unfinished, oldest, size = await self._run(looking.counts)
-        return Tally(states, unfinished, oldest, self.room(), size + self._intake.arriving)
-
-    async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
-        return await self._run(lambda db: looking.history(db, since, step))
-
-    async def last_accepted(self, client: str) -> datetime | None:
-        return await self._run(lambda db: looking.last_accepted(db, client))
-
-    async def sent_today(self, day: str) -> Mapping[str, int]:
-        return await self._run(lambda db: looking.sent_on(db, day))
+        """While the server is away, as it was last seen."""
+        try:
+            states, unfinished, oldest, size, peers = await self._run(looking.counts)
+        except SpoolAway:
+            return self._tally
+        self._tally = Tally(states, unfinished, oldest, self.room(), size + self._intake.arriving, peers)
+        return self._tally
 
     async def refused_senders(self) -> frozenset[tuple[str, str]]:
         since = self._now() - keeping.REFUSED_SENDER_KEPT
         return await self._run(lambda db: looking.refused_senders(db, since))
-
-    async def pending_notices(self) -> list[PendingNotice]:
-        return await self._run(looking.pending_notices)
 
     def room(self) -> int:
         return self._intake.left()
@@ -380,5 +362,7 @@ class PostgresSpool:
                 events.note("broken", f"the spool's database cannot be reached: {said}")
             case "back":
                 events.note("woke", f"the spool's database is back after {said:.0f} s")
+                late, self._late = self._late, []
+                self._errands = [asyncio.create_task(self._given_back(lease)) for lease in late]
         self._back.set()
         self._work.set()

@@ -89,8 +89,8 @@ class Intake:
     async def _store_large(self, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         stopped = threading.Event()
 
-        def work(db: Connection) -> int:
-            octets = self._written[entry.queue_id] = 0
+        def write(db: Connection) -> int:
+            octets = 0
             with db.transaction():
                 message = keeping.add_entry(db, entry, trail, ())
                 for written in add_content(db, self._link, message, blocks(entry.content)):
@@ -104,13 +104,20 @@ class Intake:
                 self._last(db, entry, also)
             return message
 
+        def work(db: Connection) -> int:
+            try:
+                return write(db)
+            finally:
+                self._written.pop(entry.queue_id, None)
+
+        task = asyncio.ensure_future(self._sure(entry, work))
         try:
-            await self._sure(entry, work)
+            await asyncio.shield(task)
         except asyncio.CancelledError:
             stopped.set()
+            await asyncio.wait([task])
+            task.exception()
             raise
-        finally:
-            self._written.pop(entry.queue_id, None)
 
     @staticmethod
     def _last(db: Connection, entry: Entry, also: Also | None) -> None:

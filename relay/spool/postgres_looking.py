@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from relay.spool.entry import Content, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
+from relay.spool.entry import Content, Peer, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.postgres_rows import RECIPIENT_LIST, json_recipients
 from relay.spool.rows import (
     MESSAGE_COLUMNS,
@@ -88,9 +88,11 @@ def queue_lines(
     chosen = _chosen(states) or "WHERE true"
     behind = "AND (accepted_at, id) > (%(at)s, %(behind)s)" if after else ""
     rows = db.execute(
-        "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"  # noqa: S608
+        "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice, owner"  # noqa: S608
         f" FROM message {chosen} {behind} ORDER BY accepted_at, id LIMIT %(limit)s OFFSET %(skip)s)"
-        f" SELECT chosen.*, {RECIPIENT_COLUMNS} FROM chosen JOIN recipient ON recipient.message = chosen.id"
+        f" SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice, {RECIPIENT_COLUMNS},"
+        " coalesce((SELECT name FROM peer WHERE peer.id = owner), '')"
+        " FROM chosen JOIN recipient ON recipient.message = chosen.id"
         " ORDER BY chosen.accepted_at, chosen.id, seq",
         {
             "limit": limit,
@@ -116,14 +118,23 @@ def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[st
     return found
 
 
-def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept."""
+def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...]]:
+    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept, relays."""
     states = dict.fromkeys(State, 0)
     for state, number in db.execute("SELECT state, count(*) FROM recipient GROUP BY state"):
         states[State(state)] = number
     row = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchone()
     unfinished, oldest = row or (0, None)
-    return states, unfinished, None if oldest is None else moment(oldest), in_use(db)
+    return states, unfinished, None if oldest is None else moment(oldest), in_use(db), peers(db)
+
+
+def peers(db: Connection) -> tuple[Peer, ...]:
+    """The relays of this spool, those too that died and were not started again."""
+    rows = db.execute(
+        "SELECT name, seen_at, seen_at > clock_timestamp() - interval '30 seconds',"
+        " (SELECT count(*) FROM message WHERE owner = peer.id) FROM peer ORDER BY name, id"
+    )
+    return tuple(Peer(name, seen_at.astimezone(UTC), alive, holds) for name, seen_at, alive, holds in rows)
 
 
 def in_use(db: Connection) -> int:

@@ -100,6 +100,15 @@ class SqliteSpool:
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving), owed=True)
 
     @property
+    def shared(self) -> bool:
+        """Whether other relays use it too: a file has one owner."""
+        return False
+
+    @property
+    def away(self) -> str:
+        return ""
+
+    @property
     def syncs(self) -> int:
         """Transactions written since the start, each one fsync."""
         return self._writer.syncs
@@ -217,6 +226,12 @@ class SqliteSpool:
             self._work.set()
             if lease.first_again:
                 self._give_back_ready()
+
+    async def turn(
+        self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
+    ) -> datetime | None:
+        """No other relay calls anybody by this spool: whose turn it is, its only one knows."""
+        return None
 
     async def wait(self, until: datetime | None) -> None:
         """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""

@@ -70,7 +70,8 @@ async def test_a_list_tells_what_the_entries_tell(five: Spool, clock: Clock) -> 
         assert (line.client, line.notice) == (one.entry.origin.client, one.entry.notice)
         assert (line.sender_local, line.sender_domain) == ((sender.local, sender.domain) if sender else (None, None))
         assert (line.local, line.domain, line.state) == (row.address.local, row.address.domain, row.state.value)
-        assert line[-8:] == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+        assert line[-9:-1] == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+        assert line.relay == one.relay
 
 
 async def test_an_id_is_found_by_its_beginning(five: Spool, clock: Clock) -> None:
