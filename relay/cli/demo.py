@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from relay.app import Relay, StartFailed
-from relay.cli.common import complain
+from relay.cli.common import complain, harmless
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.config import load
 
 PATIENCE = 20.0  # seconds until every message must have arrived
+LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
 
 CONFIG = """\
 hostname: relay.home.example
@@ -125,7 +126,7 @@ async def _demo(keep: bool) -> int:
             arrived = [await _show(device, relay, port, isps) for device in (NAS, PRINTER, UPS)]
             print(_verdict(arrived))
             if keep:
-                await _stay(relay, running, port)
+                await _stay(relay, running, port, isps)
             return FINE if all(arrived) else PROBLEM
         finally:
             relay.stop()
@@ -226,12 +227,19 @@ def _parsed(content: bytes) -> Any:
 
 
 def _before_and_after(before: bytes, after: bytes) -> str:
-    def shown(octets: bytes) -> str:
-        text = octets.decode("ascii", "backslashreplace").replace("\r", "")
-        return "\n".join(f"   │ {line}" for line in text.rstrip("\n").split("\n"))
+    asked = _shown(before.removesuffix(b".\n"))  # without the dot that ended it
+    return f"   before (octets over 127 as \\x..):\n{asked}\n\n   after:\n{_shown(after)}\n"
 
-    asked = shown(before.removesuffix(b".\n"))  # without the dot that ended it
-    return f"   before (octets over 127 as \\x..):\n{asked}\n\n   after:\n{shown(after)}\n"
+
+def _shown(octets: bytes) -> str:
+    text = octets.decode("ascii", "backslashreplace").replace("\r", "")
+    return "\n".join(f"   │ {harmless(line)}" for line in text.rstrip("\n").split("\n"))
+
+
+def _arrived(queue_id: str, isps: dict[str, Isp]) -> list[bytes]:
+    """What the ISPs have of this message, by the id in the Received field that we added."""
+    letters = [one.content for isp in isps.values() for one in isp.box]
+    return [letter for letter in letters if f" id {queue_id}".encode() in letter.partition(b"\r\n\r\n")[0]]
 
 
 def _verdict(arrived: list[bool]) -> str:
@@ -240,7 +248,7 @@ def _verdict(arrived: list[bool]) -> str:
     return f"{arrived.count(False)} of {len(arrived)} messages did NOT arrive as promised."
 
 
-async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int) -> None:
+async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int, isps: dict[str, Isp]) -> None:
     print(f"\nThe relay stays up: point a device at {_lan_address()}, port {port} (no TLS, no login needed; Ctrl-C ends).")
     print("Its mail ends in the demo's ISP, never outside.")
     seen: set[str] = {one["id"] for one in (await relay.desk.queue(None))["messages"]}
@@ -249,6 +257,8 @@ async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int) -> None:
             if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
                 seen.add(one["id"])
                 print("\n".join(["", *story(await relay.desk.message(one["id"]) or {"trail": []})]))
+                for letter in _arrived(one["id"], isps):
+                    print(f"\n   as it arrived (octets over 127 as \\x..):\n{_shown(letter[:LONGEST_SHOWN])}")
         await asyncio.sleep(0.5)
 
 

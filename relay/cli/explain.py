@@ -50,12 +50,15 @@ def _standings(config: "Config") -> dict[str, Any] | None:
 
 def _later(told: dict[str, Any], config: "Config") -> list[str]:
     """What happens if nobody takes it at once; nothing, where nobody is to take it."""
-    refusals = {one["refused"] for one in told["recipients"]}
-    client_refused = not told["admitted"] and told["why"] not in refusals
-    if client_refused or not any(one["via"] and not one["refused"] for one in told["recipients"]):
+    if _client_refused(told) or not any(one["via"] and not one["refused"] for one in told["recipients"]):
         return []
     retry = config.retry
     return ["", f"If nobody can take it: again after {_listed(retry.delays)}; given up after {_span(retry.give_up_after)}."]
+
+
+def _client_refused(told: dict[str, Any]) -> bool:
+    """Whether no message of this client gets in, whoever it is for."""
+    return not told["admitted"] and told["why"] not in {one["refused"] for one in told["recipients"]}
 
 
 def _listed(delays: Sequence[timedelta]) -> str:
@@ -82,20 +85,21 @@ def _unread(name: str, error: OSError) -> str:
 def _lines(told: dict[str, Any], client: str) -> list[str]:
     lines = [f"{client} comes in by {told['listener']}: {'admitted' if told['admitted'] else 'refused: ' + told['why']}"]
     for one in told["recipients"]:
-        lines += ["", f"to {one['address']}", *_way(one)]
+        lines += ["", f"to {one['address']}", *_way(one, refused=_client_refused(told))]
     if told["diff"]:
         lines += ["", "what is changed (␊ a bare LF, ␍ a bare CR, \\x.. an octet over 127):", "", told["diff"]]
     return lines
 
 
-def _way(one: dict[str, Any]) -> list[str]:
+def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
+    """`refused`: the client is, so that nothing of it is ever tried; what the routes say may still be of use."""
     if one["refused"]:
         return [f"  refused: {one['refused']}"]
     if one["discard"]:
         return [f"  {one['why']}: thrown away"]
     lines = [f"  {one['why']}: by {', then '.join(one['via'])}"]
     lines += [f"  {rest['upstream']} rests until {rest['until']}: {rest['why']}" for rest in one["resting"]]
-    lines.append(f"  {_next(one['next_attempt'])}")
+    lines += [] if refused else [f"  {_next(one['next_attempt'])}"]
     for way in one["sent"]:
         lines.append(f"  by {way['upstream']} as {way['as']}")
         lines += [f"    {change}" for change in way["changes"]]

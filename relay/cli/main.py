@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"relay {__version__}")
     parser.set_defaults(verb="", module="")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
-    demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network", config=False)
+    demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network")
     demo.add_argument("--keep", action="store_true", help="stay up afterwards, for a device of your own")
     _init(verbs)
     _import(verbs)
@@ -66,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
     _oauth(verbs)
     _record(verbs)
     _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
-    _verb(verbs, "version", "print the version", json=True, config=False)
+    _verb(verbs, "version", "print the version", json=True)
     return parser
 
 

@@ -4,6 +4,7 @@ Only upstreams' names, events and states are labels, so a year of mail makes no 
 """
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +65,14 @@ def _counters() -> Iterator["Metric"]:
     happened = CounterMetricFamily("relay_events", "What happened since the start", labels=["event"])
     outcomes = CounterMetricFamily("relay_attempts", "Recipients tried, by outcome", labels=["upstream", "outcome"])
     counts = dict(events.counts)
+    tried: Counter[tuple[str, str]] = Counter()
     for event in sorted(events.EVENTS):
         happened.add_metric([event], sum(count for (name, _), count in counts.items() if name == event))
-    for (event, upstream), count in sorted(counts.items()):
+    for (event, upstream), count in counts.items():
         if upstream and event in (*_OUTCOMES, "expired"):
-            outcomes.add_metric([upstream, event], count)
+            tried[upstream.partition(" ")[0], event] += count  # `mx DOMAIN`: there are as many domains as there are
+    for labels, count in sorted(tried.items()):
+        outcomes.add_metric(list(labels), count)
     yield happened
     yield outcomes
 

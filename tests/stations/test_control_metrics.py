@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as old_families
 from prometheus_client.samples import Sample
 
+from relay import events
+from relay.control.metrics import families
 from tests.stations.test_control_api import submit
 from tests.support import tools
 from tests.support.running import ROOT, RelayProcess, running
@@ -124,3 +127,17 @@ def test_the_alerts_ring_when_they_should(tmp_path: Path) -> None:
             [tools.promtool(), *command], cwd=MONITORING, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_direct_delivery_makes_no_series_for_each_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mx` meets as many domains as there are: they are counted together."""
+    happened = {("relayed", "mx a.example"): 2, ("relayed", "mx b.example"): 3, ("failed", "isp"): 1}
+    monkeypatch.setattr(events, "counts", Counter(happened))
+    family = next(one for one in families({"upstreams": [], "ready": True}, TALLY, 0.0) if one.name == "relay_attempts")
+    assert [(one.labels, one.value) for one in family.samples] == [
+        ({"upstream": "isp", "outcome": "failed"}, 1),
+        ({"upstream": "mx", "outcome": "relayed"}, 5),
+    ]
+
+
+TALLY = {"recipients": {}, "oldest": None, "unfinished": 0, "size": 0, "room": 0}

@@ -14,6 +14,7 @@ from tests.support.peers import (
     _POSTFIX_MAIN,
     _POSTFIX_RUN,
     _POSTFIX_SERVICES,
+    EXIM_BOX,
     PASSWORD,
     Papers,
     Peer,
@@ -54,7 +55,8 @@ def postfix_mx(paper: Papers, port: int, domain: str) -> Iterator[Peer]:
         yield Peer(inside, port)
 
 
-_EXIM_MX = r"""
+_EXIM_MX = (
+    r"""
 spool_directory = /var/spool/exim-t
 log_file_path = /srv/peer/exim-%%slog
 primary_hostname = mx.%(domain)s
@@ -74,22 +76,9 @@ rcpt:
   deny !local_parts = me : you
        message = Unknown user
   accept
-content:
-  accept
-begin routers
-all:
-  driver = accept
-  transport = box
-begin transports
-box:
-  driver = appendfile
-  maildir_format
-  directory = /srv/peer/mail/box
-  create_directory
-  envelope_to_add
-  return_path_add
-  user = Debian-exim
 """
+    + EXIM_BOX
+)
 
 
 @contextmanager

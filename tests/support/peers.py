@@ -347,7 +347,26 @@ def dovecot(
         yield Peer(inside, port, tls_port, pop)
 
 
-_EXIM = r"""
+EXIM_BOX = """content:
+  accept
+begin routers
+all:
+  driver = accept
+  transport = box
+begin transports
+box:
+  driver = appendfile
+  maildir_format
+  directory = /srv/peer/mail/box
+  create_directory
+  envelope_to_add
+  return_path_add
+  user = Debian-exim
+"""
+"""The end of every Exim of ours: what passed the ACL `rcpt` lies in one Maildir."""
+
+_EXIM = (
+    r"""
 spool_directory = /var/spool/exim-t
 log_file_path = /srv/peer/exim-%%slog
 primary_hostname = exim.test
@@ -366,22 +385,9 @@ begin acl
 rcpt:
   accept authenticated = *
   deny message = 5.7.1 log in first
-content:
-  accept
-begin routers
-all:
-  driver = accept
-  transport = box
-begin transports
-box:
-  driver = appendfile
-  maildir_format
-  directory = /srv/peer/mail/box
-  create_directory
-  envelope_to_add
-  return_path_add
-  user = Debian-exim
-begin authenticators
+"""
+    + EXIM_BOX
+    + r"""begin authenticators
 plain:
   driver = plaintext
   public_name = PLAIN
@@ -394,6 +400,7 @@ login:
   server_condition = ${if and{{eq{$auth1}{%(user)s}}{eq{$auth2}{%(password)s}}}}
   server_set_id = $auth1
 """
+)
 
 _EXIM_RUN = r"""
 mkdir -p /var/spool/exim-t /srv/peer/mail

@@ -116,6 +116,7 @@ def test_what_is_refused_is_not_tried_again(tmp_path, capsys, words, later):
     """The line about later tries stands only where somebody is to take the mail."""
     _, out, _ = said(tmp_path, capsys, *words)
     assert ("If nobody can take it" in out) is later
+    assert ("the next attempt would be" in out or "no relay is running" in out) is later
 
 
 def test_a_file_that_is_missing_is_told_plainly(tmp_path, capsys):
