@@ -43,6 +43,7 @@ _USUAL_ADDRESS = re.compile(
     rf"({_ATOM}{{1,64}}+(?:\.{_ATOM}{{1,64}}+)*+)@([A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?(?:\.[A-Za-z0-9]{{1,63}}){{1,10}})\Z"
 )
 _QUOTED_STRING = re.compile(_QUOTED)
+_LOCAL_PART = re.compile(rb'(?<![^\s<>()\[\]:;,@\\"])[^\s<>()\[\]:;,@\\"]++@')
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 _NO_COLON = re.compile(rb'"(?:[^"\\]|\\.)*+"|<[^<>]*+>|\([^()]*+\)', re.DOTALL)
 
@@ -88,6 +89,13 @@ def count_regular(value: bytes, *, groups: bool = True) -> int:
             return 0
         place, count = match.end(), count + 1
     return 0 if text.rstrip().endswith(",") or hides_controls(text) else count
+
+
+def count_with_utf8(value: bytes) -> int:
+    """As `count_regular`, where local parts may be in UTF-8 (RFC 6532): display names have encoded-words for that."""
+    if value.isascii() or not _is_utf8(value):
+        return count_regular(value)
+    return count_regular(_LOCAL_PART.sub(lambda local: _NOT_ASCII.sub(b"x", local[0]), value))
 
 
 def has_group(value: bytes) -> bool:

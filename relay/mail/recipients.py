@@ -5,7 +5,16 @@ import re
 from relay.mail.address import Address
 from relay.mail.charset import decode
 from relay.mail.circumstances import Case, Change, Fields
-from relay.mail.mailboxes import Mailbox, count_regular, fold_list, read_mailboxes, with_commas, write_mailbox, write_name
+from relay.mail.mailboxes import (
+    Mailbox,
+    count_regular,
+    count_with_utf8,
+    fold_list,
+    read_mailboxes,
+    with_commas,
+    write_mailbox,
+    write_name,
+)
 from relay.mail.message import Field
 from relay.mail.words import encode_text, fold
 
@@ -46,7 +55,7 @@ def repair_addresses(fields: Fields, case: Case) -> Change:
 
 def _list(field: Field, case: Case) -> tuple[Field | None, str]:
     value = field.value
-    count = count_regular(value)
+    count = count_with_utf8(value) if case.about.envelope.utf8 else count_regular(value)
     if count == 1 or (count and field.name in _LISTS):
         return field, ""
     if not value.strip(b" \t,;<>"):

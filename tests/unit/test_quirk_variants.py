@@ -177,6 +177,14 @@ def test_an_address_in_utf8_stays_where_the_device_said_smtputf8(field: str) -> 
     assert repaired(VARIANTS["from utf8local"]).message.head.isascii()
 
 
+def test_a_name_without_an_address_beside_an_address_in_utf8() -> None:
+    """The list has a group of nobody then, and is right all the same."""
+    once = repaired(crlf(D + M + F) + b'To:\x8a@mixed; boundary="q"\r\n\r\nx\r\n', about(utf8=True))
+    assert "Š@mixed, ".encode() in once.message.head
+    again = repaired(octets(once.message), about(utf8=True))
+    assert without_trace(again.message) == octets(once.message)
+
+
 @pytest.mark.parametrize("said", ["=?utf-8?B?55uj6A==?= =?UTF-8?B?poY=?=", "=?utf-8?Q?=E7=9B=A3=E8?= =?utf-8?Q?=A6=86?="])
 def test_a_character_cut_between_encoded_words_is_whole_again(said: str) -> None:
     """Devices cut UTF-8 at a fixed number of octets (RFC 2047 s5 forbids it); an unknown word beside it stays."""
