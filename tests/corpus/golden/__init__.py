@@ -16,7 +16,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.repair import Repaired
 from relay.mail.rewrite import Identity, rewrite
 from relay.mail.transfer import seven_bit
-from tests.corpus.golden import attempts, notices
+from tests.corpus.golden import attempts, notices, texts
 from tests.corpus.golden.letters import LETTERS as GAPS
 from tests.fuzz.mutations import CORPUS
 from tests.support.letters import NAS, about, octets, repaired
@@ -41,13 +41,16 @@ def _known() -> Iterator[tuple[str, str, Callable[[], str]]]:
     """File of tests/corpus/golden, name, and what makes the text under that name."""
     for file, letters in _LETTERS.items():
         yield from ((file, name, partial(leaves, content)) for name, content in letters.items())
-    for name, notice in notices.notices():
-        yield "notices", name, partial(_notice, notice)
+    for name, compose in notices.notices():
+        yield "notices", name, partial(_notice, compose)
+    for name, make in texts.texts():
+        yield "texts", name, make
     for seed in range(attempts.LIVES):
         yield "attempts", f"life {seed}", partial(attempts.life, seed)
 
 
-def _notice(notice: Notice) -> str:
+def _notice(compose: Callable[[], Notice]) -> str:
+    notice = compose()
     lines = [notice.subject, notice.message_id, *notice.text.split("\n"), *_shown(notice.content)]
     return (
         "\n".join(
@@ -115,9 +118,9 @@ def read(file: str) -> dict[str, str]:
 
 
 def write() -> None:
-    for file, texts in KNOWN.items():
-        parts = [f"Made by `python -m tests.corpus.golden`: {len(texts)} texts."]
-        parts += [f"==== {name}\n{make().removesuffix(_END)}" for name, make in texts.items()]
+    for file, known in KNOWN.items():
+        parts = [f"Made by `python -m tests.corpus.golden`: {len(known)} texts."]
+        parts += [f"==== {name}\n{make().removesuffix(_END)}" for name, make in known.items()]
         (PLACE / f"{file}.txt").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

@@ -194,6 +194,9 @@ LETTERS: dict[str, bytes] = {
     "indented first": _l("\t " + _ALL + "\nhello\n"),
     "indented text first": _l(" hello there\n" + _ALL + "\nhello\n"),
     "no fields among fields": _l(_DATE + "hello there\nand there\n" + _ID + "once more\n" + _FROM + _TO + "\nx\n"),
+    "no fields, many lines": _l(_DATE + "hello there\n" * 40 + _ID + "once\nmore\n\ttab\n" + _FROM + _TO + "\nx\n"),
+    "a long run of blanks within the header": _l(_DATE + " \n" * 48 + _ID + _FROM + _TO + "\nx\n"),
+    "a longer run of blanks": _l(_DATE + " \n" * 60 + _ID + _FROM + _TO + "\nx\n"),
     "no field then a continuation": _l(_DATE + "hello there\n more\n" + _ID + _FROM + _TO + "\nx\n"),
     "NUL in a field": _l(_DATE + _ID + "X-A: a\0b\n" + _FROM + _TO + "\nx\0y\n"),
     "NUL in no field": _l(_DATE + "hel\0lo\n" + _ID + "two\0\nthr\0ee\n" + _FROM + _TO + "\nx\n"),
@@ -252,6 +255,14 @@ LETTERS: dict[str, bytes] = {
     "parameter long": _l(_MIME + "Content-Type: text/plain;" + ";".join(f"p{n}={'v' * 60}" for n in range(20)) + "\n\nx\n"),
     "parameter endless": _l(_MIME + f'Content-Type: text/plain; name="{"v" * 1500}"; charset=utf-8\n\nx\n'),
     "type with a comment": _l(_MIME + "Content-Type: text/plain (plain); charset=utf-8\n\n完\n"),
+    "type, empty": _l(_MIME + "Content-Type:\nContent-Disposition: inline\nContent-Disposition: attachment\n\nx\n"),
+    "encoding twice, quoted-printable": _l(
+        _MIME + "Content-Transfer-Encoding: q\nContent-Transfer-Encoding: quoted-printable\n\na=3D\n"
+    ),
+    "encoding twice, binary": _l(_MIME + "Content-Transfer-Encoding: q\nContent-Transfer-Encoding: Binary\n\na\n"),
+    "quoted-printable without an end": _l(_MIME + "Content-Transfer-Encoding: quoted-printable\n\n完 =")[:-1],
+    "base64 without an end": _l(_MIME + "Content-Type: image/png\nContent-Transfer-Encoding: base64\n\n" + "QUJD" * 300 + "QQ"),
+    "base64, unwrapped with 8-bit": _l(_MIME + "Content-Transfer-Encoding: base64\n\n" + "QUJD" * 300 + "é\n"),
     # -- parts
     "parts": _multi(_MIXED, _HELLO, "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n<p>完</p>\n"),
     "parts without an end": _multi(_MIXED, _HELLO, "\n完\n", end=False),

@@ -1,8 +1,9 @@
 """Notices and alarms, each octet of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 
 from relay.mail.address import Address, parse_address
 from relay.mail.dsn import Letter, Notice, Told, compose, compose_alarm
@@ -69,18 +70,23 @@ def _composed(*letters: Letter, host: str = HOSTS[0], now: datetime = NOW) -> No
     return compose(letters, to=BOSS, hostname=host, queue_id="01jq", now=now)
 
 
-def notices() -> Iterator[tuple[str, Notice]]:
+def _alarm(subject: str, text: str, host: str) -> Notice:
+    return compose_alarm(subject, text, to=BOSS, hostname=host, queue_id="01jq", now=NOW)
+
+
+def notices() -> Iterator[tuple[str, Callable[[], Notice]]]:
+    """Name, and what composes the notice of that name."""
     for name, told in TOLD.items():
-        yield name, _composed(letter(told))
+        yield name, partial(_composed, letter(told))
     for name, header in HEADERS.items():
-        yield f"header: {name}", _composed(letter((GONE,), header))
-    yield "from nobody, by nobody", _composed(letter((GONE,), sender=None, client=""))
-    yield "in Tokyo", _composed(letter((GONE,), accepted_at=TOKYO), now=TOKYO)
-    yield "of two messages", _composed(letter((GONE, LATE)), letter((EXPIRED,), HEADERS["raw Shift_JIS"], queue_id="01jabd"))
-    yield "of two that are late", _composed(letter((LATE,)), letter((LATE,), HEADERS["none"], queue_id="01jabd"))
+        yield f"header: {name}", partial(_composed, letter((GONE,), header))
+    yield "from nobody, by nobody", partial(_composed, letter((GONE,), sender=None, client=""))
+    yield "in Tokyo", partial(_composed, letter((GONE,), accepted_at=TOKYO), now=TOKYO)
+    japanese = letter((EXPIRED,), HEADERS["raw Shift_JIS"], queue_id="01jabd")
+    yield "of two messages", partial(_composed, letter((GONE, LATE)), japanese)
+    yield "of two that are late", partial(_composed, letter((LATE,)), letter((LATE,), HEADERS["none"], queue_id="01jabd"))
     for host in HOSTS[1:]:
-        yield f"of the host {host!r}", _composed(letter((GONE,)), host=host)
+        yield f"of the host {host!r}", partial(_composed, letter((GONE,)), host=host)
     for name, (subject, text) in ALARMS.items():
         for host in HOSTS if name == "plain" else HOSTS[:1]:
-            notice = compose_alarm(subject, text, to=BOSS, hostname=host, queue_id="01jq", now=NOW)
-            yield f"alarm: {name} of {host!r}", notice
+            yield f"alarm: {name} of {host!r}", partial(_alarm, subject, text, host)
