@@ -13,8 +13,8 @@ FIRST = timedelta(seconds=10)
 """How long a start goes before: on a small board it takes all there is."""
 
 EVERY = timedelta(days=1)
-SOON = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
-"""When to look again while something is wrong: after a power cut we are up before the router is."""
+SOON = (timedelta(minutes=2), timedelta(minutes=10), timedelta(hours=1))
+"""When to look again while something is wrong: after a power cut we are up before the router is.  Each costs half a second."""
 
 Examine = Callable[[Subject], Awaitable[Iterable[dict[str, Any]]]]
 """Everything that was found, in the keys of `relay doctor --json`."""
