@@ -35,6 +35,7 @@ from relay.outbound import routing
 from relay.outbound.advice import Advice, advise, sentences
 from relay.outbound.notifier import Notifier
 from relay.outbound.runner import Runner
+from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.dns import Resolver
@@ -69,7 +70,7 @@ class Office:
     def __init__(self, config: Config, front: Front) -> None:
         self._config, self._front, self._spool = config, front, front.spool
         self._farewells: list[asyncio.Task[None]] = []
-        self._tokens = Tokens(state_dir(config.spool), front.now)
+        self._tokens = Tokens(state_dir(config.spool), front.now, safe=open_safe(config.spool))
         self._pools = self._made_pools(config)
         self.notifier = Notifier(
             spool=self._spool,

@@ -38,12 +38,13 @@ def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Fi
     from relay.app import utcnow
     from relay.doctor.gather import World, gather
     from relay.doctor.judge import judge
+    from relay.spool import open_safe
     from relay.upstream.oauth import Tokens
 
     async def examine() -> tuple[list["Finding"], float]:
         asyncio.get_running_loop().set_default_executor(_Abandonable())
         world = World()
-        tokens = Tokens(subject.state_dir, utcnow, patience=world.patience)
+        tokens = Tokens(subject.state_dir, utcnow, patience=world.patience, safe=open_safe(subject.spool))
         facts = await gather(subject, replace(world, token=tokens.get, consents=tokens.standings), tell)
         return judge(facts, subject), facts.took
 

@@ -9,6 +9,7 @@ from relay.control.place import state_dir
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.outbound.advice import advise
+from relay.spool import open_safe
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.oauth import Tokens
 from relay.upstream.pool import Pools
@@ -24,7 +25,7 @@ def try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]
 
 async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]:
     now = datetime.now(UTC)
-    tokens = Tokens(state_dir(config.spool), lambda: datetime.now(UTC))
+    tokens = Tokens(state_dir(config.spool), lambda: datetime.now(UTC), safe=open_safe(config.spool))
     pools = Pools(hostname=config.hostname, token=tokens.get, refused=tokens.refused)
     sender, queue_id = upstream.identity.sender or recipient, new_queue_id(now)
     content = (

@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     _send(verbs)
     _explain(verbs)
     _queue(verbs)
+    _spool(verbs)
     _oauth(verbs)
     _record(verbs)
     _verb(verbs, "health", "exit 0 if the listener answers, the spool is writable and the runner is alive", json=True)
@@ -141,6 +142,22 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         parser.add_argument("--all", action="store_true", help="every message that it can apply to")
         if name == "release":
             parser.add_argument("--via", default="", metavar="NAME", help="by this upstream instead of the routes")
+
+
+def _spool(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    spool = verbs.add_parser(
+        "spool", help="make a spool's tables, move it to another place", description="The spool itself: where mail waits."
+    )
+    acts = spool.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    move = _verb(acts, "move", "move all that a spool has into another one; said again, it goes on", module="spool", json=True)
+    move.set_defaults(verb="spool", act="move")
+    move.add_argument("source", metavar="FROM", help="sqlite:PATH or postgresql://...; no relay may run on it")
+    move.add_argument("target", metavar="TO", help="sqlite:PATH or postgresql://...")
+    prepare = _verb(
+        acts, "prepare", "make or update a spool's tables in PostgreSQL, as the role that owns them", module="spool"
+    )
+    prepare.set_defaults(verb="spool", act="prepare", json=False)
+    prepare.add_argument("target", metavar="URL", nargs="?", default="", help="default: spool.url of the configuration")
 
 
 def _oauth(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

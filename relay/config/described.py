@@ -249,12 +249,31 @@ SECTIONS: tuple[Section, ...] = (
         (
             _S(
                 "url",
-                "`sqlite:` and a path, on a local disk; or `postgresql://...`, to share one queue between relays.",
+                "`sqlite:` and a path, on a local disk; or `postgresql://...`, to share one queue (postgres.md).",
                 '"sqlite:/var/lib/relay/spool.db"',
+            ),
+            _S("password", "PostgreSQL: the role's password, if the URL has none. Better in a file.", otherwise="none"),
+            _S("password_file", "PostgreSQL: a file with that password."),
+            _S(
+                "fallback",
+                "PostgreSQL: `sqlite:` and a path, where mail waits while it is away.",
+                otherwise="none: 451",
+            ),
+            _S("lease", "PostgreSQL: after how long without a sign of life another relay takes over.", "60s"),
+            _S("name", "PostgreSQL: what this relay is called in the queue.", otherwise="the machine's name"),
+            _S(
+                "max_size",
+                "PostgreSQL: how much mail may wait in all; devices have `keep_free` less.",
+                "20GB",
             ),
             _S("max_message", "The largest message that is taken.", "50MB"),
             _S("keep_free", "With less room left on that disk mail is refused for the time being.", "200MB"),
             _S("keep_history", "How long finished messages can be looked at, failed ones sent again.", "14d"),
+            _S(
+                "state_dir",
+                "Where certificate, OAuth tokens and control socket are kept.",
+                otherwise="the folder of the spool's file, else `/var/lib/relay`",
+            ),
         ),
     ),
     Section(

@@ -12,7 +12,7 @@ from relay.config import environment, sections, watching
 from relay.config.fields import Fields, Reading, show
 from relay.config.files import others_may_read
 from relay.config.located import Mistake, Node, Place, parse
-from relay.config.remarks import pending
+from relay.config.remarks import remarked
 from relay.config.routes import Known, read_routes
 from relay.config.settings import Config
 from relay.config.upstreams import read_upstream
@@ -107,7 +107,7 @@ def _loaded(config: Config | None, reading: Reading) -> Loaded:
     mistakes = tuple(sorted(dict.fromkeys(reading.mistakes), key=_order))
     if mistakes or config is None:
         return Loaded(None, mistakes, reading.told(), config)
-    for path, text in pending(config):
+    for path, text in remarked(config):
         reading.remark(reading.places.get(path, Place("")), path, text)
     return Loaded(config, (), reading.told())
 

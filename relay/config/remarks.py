@@ -1,33 +1,42 @@
-"""Settings that are read and checked, but whose feature is still to come: told at every start, never silently ignored.
+"""Settings that make sense and still mean less than a person may think: told at every start, never silently ignored.
 
-One row per feature; a row goes when its feature comes.  Pure.
+One row for each such thing.  Pure.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.config.settings import Config
 
+_LOCAL = re.compile(r"postgres(ql)?://([^/@]*@)?(/|localhost\b|127\.|\[::1\])")
+
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """`asked` gives the paths of the settings that ask for the feature, none if nobody does."""
+class Remark:
+    """`asked` gives the paths of the settings that it is about, none if it does not apply."""
 
     asked: Callable[[Config], Iterable[str]]
     text: str
 
 
-def _postgresql(config: Config) -> list[str]:
-    return ["spool.url"] if config.spool.url.startswith("postgres") else []
+def _unguarded(config: Config) -> list[str]:
+    url = config.spool.url
+    remote = url.startswith("postgres") and not _LOCAL.match(url) and "sslmode=verify-" not in url
+    return ["spool.url"] if remote else []
 
 
-PENDING: tuple[Pending, ...] = (
-    Pending(_postgresql, "a spool in PostgreSQL is still to come: the relay cannot start with it yet"),
+REMARKS: tuple[Remark, ...] = (
+    Remark(
+        _unguarded,
+        "nothing proves that it is your database that answers, and mail may cross the network in the clear;"
+        " add ?sslmode=verify-full&sslrootcert=FILE",
+    ),
 )
 
 
-def pending(config: Config) -> Iterator[tuple[str, str]]:
-    """(path, text) of everything that is asked for in vain."""
-    for row in PENDING:
+def remarked(config: Config) -> Iterator[tuple[str, str]]:
+    """(path, text) of everything that a person should know."""
+    for row in REMARKS:
         for path in row.asked(config):
             yield path, row.text

@@ -171,6 +171,13 @@ def fingerprint(value: str) -> str:
     return bare
 
 
+def label(value: str) -> str:
+    """A name for people: one word, not too long."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
+        raise Wrong("a name of letters, digits, dots and hyphens")
+    return value
+
+
 def charset(value: str) -> str:
     name = value.strip().lower()
     try:

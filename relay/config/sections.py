@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
@@ -18,6 +19,7 @@ from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
 
 _NONE = timedelta(0)
+_SHORTEST_LEASE = timedelta(seconds=5)
 
 
 def read_listeners(at: Fields) -> tuple[Listener, ...]:
@@ -164,7 +166,33 @@ def read_spool(at: Fields) -> SpoolSettings:
             max_message=section.get("max_message", size(least=1000), default.max_message),
             keep_free=section.get("keep_free", size(least=0), default.keep_free),
             keep_history=section.get("keep_history", duration(least=_NONE), default.keep_history),
+            **_shared_spool(section, default),
         )
+
+
+def _shared_spool(section: Fields, default: SpoolSettings) -> dict[str, Any]:
+    """What is for relays that share one spool, and its place where the spool is no file."""
+    found = {
+        "password": section.secret("password") or Secret(""),
+        "fallback": section.get("fallback", _file_url, default.fallback),
+        "lease": section.get("lease", duration(least=_SHORTEST_LEASE, most=timedelta(hours=1)), default.lease),
+        "name": section.get("name", scalars.label, default.name),
+        "max_size": section.get("max_size", size(least=1_000_000), default.max_size),
+        "state_dir": section.file("state_dir", must_exist=False),
+    }
+    url = section.get("url", _spool_url, default.url)
+    if url.startswith("sqlite:"):
+        for key in ("fallback", "password", "password_file"):
+            if section.given(key):
+                section.mistake(key, "expected only with a spool in PostgreSQL, found beside one in a file")
+    return found
+
+
+def _file_url(value: str) -> str:
+    url = _spool_url(value)
+    if not url.startswith("sqlite:"):
+        raise Wrong("sqlite:/path/to/fallback.db")
+    return url
 
 
 def _spool_url(value: str) -> str:

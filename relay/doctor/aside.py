@@ -61,9 +61,10 @@ def main() -> None:
     os.nice(_NICE)
     subject: Subject = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the relay itself
     from relay.doctor.gather import World
+    from relay.spool import open_safe
     from relay.upstream.oauth import Tokens
 
-    tokens = Tokens(subject.state_dir, lambda: datetime.now(UTC))
+    tokens = Tokens(subject.state_dir, lambda: datetime.now(UTC), safe=open_safe(subject.spool))
     findings.write(json.dumps(asyncio.run(examined(subject, World(consents=tokens.standings)))))
     findings.flush()
     os._exit(0)

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from relay.spool.contract import Spool, SpoolBroken, SpoolSettings
+
+if TYPE_CHECKING:
+    from relay.spool.postgres_safe import PostgresSafe
 
 
 async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], home: Path | None = None) -> Spool:
@@ -29,4 +33,22 @@ async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Pa
         raise SpoolBroken(
             f"a spool in PostgreSQL needs the extra `postgres`: pip install 'lan-mail-relay[postgres]' ({error})"
         ) from error
+    if settings.fallback and home is not None:
+        from relay.spool.postgres_fallback import PostgresWithFallback
+
+        return await PostgresWithFallback.open(settings, now, home)
     return await PostgresSpool.open(settings, now, home)
+
+
+def open_safe(settings: SpoolSettings) -> "PostgresSafe | None":
+    """Where relays that share a spool keep what they share besides mail; None where each has its own directory.
+
+    Raises SpoolBroken where the library is missing.
+    """
+    if not settings.url.startswith("postgres"):
+        return None
+    try:
+        from relay.spool.postgres_safe import PostgresSafe
+    except ImportError as error:
+        raise SpoolBroken(f"a spool in PostgreSQL needs the extra `postgres` ({error})") from error
+    return PostgresSafe(settings)

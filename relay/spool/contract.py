@@ -11,6 +11,7 @@ from relay.spool.entry import (
     Claim,
     Entry,
     Order,
+    Parcel,
     PendingNotice,
     QueueLine,
     Settlement,
@@ -163,6 +164,20 @@ class Spool(Protocol):
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
+
+    async def pack(self, queue_id: str) -> Parcel | None:
+        """All that is known of a message, for another spool; None if there is none of this id."""
+
+    async def adopt(self, parcel: Parcel) -> bool:
+        """Takes a message over from another spool, as it stands; False if it came before.  Raises like `commit`."""
+
+    async def adopt_told(
+        self, notices: tuple[PendingNotice, ...], day: str, sent: Mapping[str, int], refused: frozenset[tuple[str, str]]
+    ) -> None:
+        """Takes over what is left in another spool: notices of messages that are gone, counts of a day, refused senders.
+
+        May be said more than once.
+        """
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
         """Moves the hour of acceptance of what still waits, of messages accepted from `since` to `until` by a wrong clock.

@@ -209,6 +209,22 @@ class QueueLine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Parcel:
+    """A message on its way from one spool to another: all that is known of it.
+
+    `kept`: its content is still there; `over_at` when its last recipient's fate was known; `notices` what has still to
+    be told of it.
+    """
+
+    stored: StoredEntry
+    kept: bool
+    repeated: bool
+    warned: bool
+    over_at: datetime | None
+    notices: tuple[PendingNotice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """One of several relays that share a spool: when it last showed a sign of life, how many messages it has under way."""
 

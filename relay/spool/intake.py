@@ -43,6 +43,10 @@ class Intake:
         """Octets that may still be accepted: what is free, less the reserve and what has been promised already."""
         return self._room.left() - sum(list(self._arriving.values()))
 
+    def number(self) -> int:
+        """An id for a message that comes without content."""
+        return next(self._ids)
+
     async def store(self, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None = None) -> None:
         """Durable when it returns.  Raises SpoolFull, SpoolBroken; ValueError for an entry that contradicts itself."""
         if not entry.envelope.forward_paths:

@@ -78,6 +78,10 @@ def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, object]) -> No
     db.execute(_row_insert(table, tuple(row)), tuple(row.values()))
 
 
+def add_notice(db: sqlite3.Connection, row: Mapping[str, object]) -> None:
+    _insert(db, "notice", row)
+
+
 @lru_cache(maxsize=32)
 def _row_insert(table: str, columns: tuple[str, ...]) -> str:
     places = ", ".join("?" * len(columns))
@@ -163,15 +167,17 @@ _SUM = (
 """Brings due_at and over_at of a message into line with its recipients (invariants 2 and 3)."""
 
 
-def _sum_up(db: sqlite3.Connection, messages: Iterable[int], now: datetime) -> None:
+def sum_up(db: sqlite3.Connection, messages: Iterable[int], now: datetime) -> None:
     db.executemany(f"UPDATE message SET {_SUM} WHERE id = ?", [(micros(now), message) for message in messages])  # noqa: S608
 
 
-def _conclude(db: sqlite3.Connection, message: int, settlement: Settlement, step: int, now: datetime) -> bool:
-    """Notes the step; drops the content if everybody has it.  Whether it was dropped."""
-    ((kept,),) = db.execute(
+def _conclude(
+    db: sqlite3.Connection, message: int, settlement: Settlement, step: int, now: datetime
+) -> tuple[bool, datetime | None]:
+    """Notes the step; drops the content if everybody has it.  Whether it is kept, and when the message is due again."""
+    ((kept, due_at),) = db.execute(
         f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?),"  # noqa: S608
-        " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ? RETURNING kept",
+        " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ? RETURNING kept, due_at",
         (micros(now), step, int(settlement.warned), message),
     ).fetchall()
     if not kept:
@@ -202,7 +208,7 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
     line = TrailLine(now, event, f"{text}, by {order.via}" if order.via else text, details)
     for message in chosen if order.by_hand else ():
         add_trail(db, message, (line,))
-    _sum_up(db, chosen, now)
+    sum_up(db, chosen, now)
     return chosen
 
 

@@ -36,6 +36,7 @@ from relay.spool.postgres_intake import Intake
 from relay.spool.postgres_leases import Lease, give_back
 from relay.spool.postgres_link import LENT, Link, complete
 from relay.spool.postgres_membership import Membership
+from relay.spool.postgres_parcels import Parcels
 from relay.spool.postgres_reading import Looking
 from relay.spool.postgres_turns import turn
 from relay.spool.postgres_watch import tell_all
@@ -48,7 +49,7 @@ _FORGET_AT_ONCE = 500
 _PATIENCE_TO_CLOSE = 5.0
 
 
-class PostgresSpool(Looking):
+class PostgresSpool(Looking, Parcels):
     """`relay.spool.contract.Spool` on PostgreSQL.  Made by `open`; one event loop; many processes may have one each."""
 
     def __init__(self, link: Link, settings: SpoolSettings, now: Callable[[], datetime], home: Path | None) -> None:

@@ -222,10 +222,14 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
         if order.by_hand:
             told = {"messages": messages, "trail": trail_json((told_of(order, now),))}
             db.execute(TRAIL_WITH.format(source="unnest(%(messages)s::bigint[]) AS chosen(id)"), told)
-        db.execute(
-            f"UPDATE message SET {_SUM_UP} WHERE id = ANY(%(messages)s)",  # noqa: S608
-            {"now": micros(now), "messages": messages},
-        )
+        sum_up(db, messages, now)
+
+
+def sum_up(db: Connection, messages: list[int], now: datetime) -> None:
+    db.execute(
+        f"UPDATE message SET {_SUM_UP} WHERE id = ANY(%(messages)s)",  # noqa: S608 - our own words
+        {"now": micros(now), "messages": messages},
+    )
 
 
 def _remove(db: Connection, messages: list[int]) -> None:

@@ -17,6 +17,7 @@ class Looking:
     """The part of a spool that only reads."""
 
     _link: Link
+    _now: Callable[[], datetime]
 
     async def _run(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
         return await self._link.run(work, again=again)

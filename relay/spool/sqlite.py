@@ -32,6 +32,7 @@ from relay.spool.entry import (
 )
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
 from relay.spool.medium import Lock, Room, prepare, reader, shrink_log, translated
+from relay.spool.parcels import Parcels
 from relay.spool.rows import row_entry
 from relay.spool.writer import Job, Writer
 
@@ -51,11 +52,11 @@ class _Lease:
     message: int
     vias: Mapping[str, str]
     step: int
-    first_again: bool = True
-    """Whether the message may be due at once when the lease is given back, before those that are claimed already."""
+    due_at: datetime | None
+    """When the message is due again once the lease is given back; None if it is over."""
 
 
-class SqliteSpool:
+class SqliteSpool(Parcels):
     """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
 
     An order to HOLD reaches recipients that are being tried, too: what the attempt learns is kept, and they stay

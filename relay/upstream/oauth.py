@@ -18,7 +18,7 @@ from relay.upstream.settings import Upstream
 from relay.upstream.token_account import Account, NoToken
 from relay.upstream.token_health import idle, standing, warnings_on
 from relay.upstream.token_requests import PATIENCE
-from relay.upstream.token_store import StoreBroken, TokenStore
+from relay.upstream.token_store import Safe, StoreBroken, TokenStore
 
 T = TypeVar("T")
 
@@ -38,10 +38,15 @@ class _Keeper:
 
 
 class Tokens:
-    """Gives out access tokens.  `folder` is where tokens are kept, `patience` seconds for an answer of a token server."""
+    """Gives out access tokens.
 
-    def __init__(self, folder: Path, now: Callable[[], datetime], *, patience: float = PATIENCE) -> None:
-        self._folder, self._now, self._patience = folder, now, patience
+    `folder` or `safe` is where tokens are kept, `patience` seconds for an answer of a token server.
+    """
+
+    def __init__(
+        self, folder: Path, now: Callable[[], datetime], *, patience: float = PATIENCE, safe: Safe | None = None
+    ) -> None:
+        self._folder, self._now, self._patience, self._safe = folder, now, patience, safe
         self._keepers: dict[str, _Keeper] = {}
         self._asked: set[asyncio.Task[Any]] = set()
 
@@ -115,7 +120,7 @@ class Tokens:
         for upstream in upstreams:
             if upstream.login.oauth is not None:
                 try:
-                    kept = account_of(upstream, self._folder, self._now).kept()
+                    kept = account_of(upstream, self._folder, self._now, safe=self._safe).kept()
                 except StoreBroken as error:
                     found.append({**standing(upstream, None, self._now()), "warnings": [f"{error}."]})
                     continue
@@ -125,14 +130,17 @@ class Tokens:
     def _keeper(self, upstream: Upstream) -> _Keeper:
         keeper = self._keepers.get(upstream.name)
         if keeper is None or keeper.account.upstream.login != upstream.login:
-            keeper = self._keepers[upstream.name] = _Keeper(account_of(upstream, self._folder, self._now, self._patience))
+            account = account_of(upstream, self._folder, self._now, self._patience, self._safe)
+            keeper = self._keepers[upstream.name] = _Keeper(account)
         return keeper
 
 
-def account_of(upstream: Upstream, folder: Path, now: Callable[[], datetime], patience: float = PATIENCE) -> Account:
-    """The account of an upstream whose tokens are kept under `folder`."""
+def account_of(
+    upstream: Upstream, folder: Path, now: Callable[[], datetime], patience: float = PATIENCE, safe: Safe | None = None
+) -> Account:
+    """The account of an upstream whose tokens are kept under `folder`, or in a `safe` if there is one."""
     seed = upstream.login.oauth.refresh_token_file if upstream.login.oauth else ""
-    return Account(upstream, TokenStore(folder, upstream.name, seed), now, patience)
+    return Account(upstream, TokenStore(folder, upstream.name, seed, safe), now, patience)
 
 
 def _look_after(account: Account, now: datetime) -> list[str]:

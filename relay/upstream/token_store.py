@@ -13,10 +13,11 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from relay.secret import Secret
 
@@ -41,16 +42,29 @@ class Kept:
     access_until: datetime | None = None
 
 
-class TokenStore:
-    """The tokens of one upstream.  Every method blocks."""
+class Safe(Protocol):
+    """Where several relays keep their tokens together instead of in files.  Every method blocks and may raise OSError."""
 
-    def __init__(self, folder: Path, upstream: str, seed_file: str = "") -> None:
+    def locked(self, name: str) -> AbstractContextManager[None]: ...
+    def read(self, name: str) -> bytes | None: ...
+    def write(self, name: str, octets: bytes) -> None: ...
+
+
+class TokenStore:
+    """The tokens of one upstream, in a file or in a `safe`.  Every method blocks."""
+
+    def __init__(self, folder: Path, upstream: str, seed_file: str = "", safe: Safe | None = None) -> None:
         self.path = folder / "oauth" / f"{re.sub(r'[^A-Za-z0-9._-]', '_', upstream)}.json"
         self._seed_file = Path(seed_file) if seed_file else None
+        self._safe, self._name = safe, upstream
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One at a time, over all processes: the daemon, `relay oauth login`, the doctor.  Raises StoreBroken."""
+        if self._safe is not None:
+            with _translated(), self._safe.locked(self._name):
+                yield
+            return
         try:
             self._make_room()
             lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -75,6 +89,10 @@ class TokenStore:
     def save(self, kept: Kept) -> None:
         """Keeps it; durable when it returns.  Raises StoreBroken, and then the old one is still there."""
         given = self._given()
+        if self._safe is not None:
+            with _translated():
+                self._safe.write(self._name, json.dumps(_as_json(kept, _digest(given))).encode())
+            return
         try:
             self._make_room()
             _replace(self.path, self.path.parent.parent, json.dumps(_as_json(kept, _digest(given)), indent=1).encode())
@@ -96,12 +114,19 @@ class TokenStore:
             os.close(handle)
 
     def _read(self) -> tuple[Kept | None, str]:
+        if self._safe is not None:
+            with _translated():
+                octets = self._safe.read(self._name) or b""
+            return self._understood(octets) if octets else (None, "")
         try:
             octets = self.path.read_bytes()[:_LARGEST]
         except FileNotFoundError:
             return None, ""
         except OSError as error:
             raise StoreBroken(f"{self.path} cannot be read: {error.strerror or error}") from error
+        return self._understood(octets)
+
+    def _understood(self, octets: bytes) -> tuple[Kept | None, str]:
         try:
             found = json.loads(octets)
             return _from_json(found), str(found.get("seed", ""))
@@ -120,6 +145,16 @@ class TokenStore:
         except UnicodeDecodeError:
             raise StoreBroken(f"{self._seed_file} is not text") from None
         return lines[0].strip()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except StoreBroken:
+        raise
+    except OSError as error:
+        raise StoreBroken(str(error)) from error
 
 
 def _replace(path: Path, like: Path, octets: bytes) -> None:

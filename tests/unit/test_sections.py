@@ -220,7 +220,7 @@ def test_what_is_allowed_but_risky_is_remarked_on(said_of_it: str, remark: str) 
 @pytest.mark.parametrize(
     ("source", "remark"),
     [
-        ("spool: {url: postgresql://db/relay}", "config.yaml:2:14: spool.url: a spool in PostgreSQL is still to come"),
+        ("spool: {url: postgresql://db/relay}", "config.yaml:2:14: spool.url: nothing proves that it is your database"),
         ("hostname: nas", "config.yaml:2:11: hostname: has no dot"),
         ("retry: {give_up_after: 1h, warn_after: 2h}", "config.yaml:2:40: retry.warn_after: not shorter than give_up_after"),
         ("limits: {recipients: 10}", "config.yaml:2:22: limits.recipients: fewer than 100"),
