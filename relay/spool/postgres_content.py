@@ -7,7 +7,7 @@ from itertools import islice
 from psycopg import Connection
 
 from relay.spool.content import Memory
-from relay.spool.contract import LeaseLost
+from relay.spool.contract import LeaseLost, SpoolAway
 from relay.spool.postgres_leases import Lease
 from relay.spool.postgres_link import Link
 
@@ -30,7 +30,8 @@ def add_content(db: Connection, link: Link, message: int, source: Iterable[bytes
 class StoredContent:
     """The octets of one message.  Iterating raises LeaseLost when they are gone, SpoolBroken when they cannot be read.
 
-    With a lease it raises LeaseLost also when that has ended: another relay may be sending the message by then.
+    With a lease it raises LeaseLost also when that has ended: another relay may be sending the message by then; and
+    SpoolAway when it begins while the server is away.
     """
 
     __slots__ = ("_lease", "_link", "_memory", "_message", "_size")
@@ -44,6 +45,8 @@ class StoredContent:
 
     def __iter__(self) -> Iterator[bytes]:
         self._check()
+        if self._lease is not None and self._link.away:
+            raise SpoolAway(self._link.away)  # what becomes of it could not be stored: better not begin
         remembered = self._memory.find(self._message) if self._size else ()
         return self._stored() if remembered is None else iter(remembered)
 

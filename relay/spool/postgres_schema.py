@@ -19,16 +19,17 @@ def prepare(db: Connection) -> None:
         raise SpoolBroken(f"PostgreSQL {db.info.server_version // 10000} is too old; the spool needs 12 or newer")
     if version_of(db) == len(MIGRATIONS):
         return
+    db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
-        with db.transaction():
-            db.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        with db.transaction():  # begun behind the lock: it sees what another relay has just made
             version = version_of(db)
             if version == 0:
                 db.execute("CREATE TABLE spool_version (version INTEGER NOT NULL)")
                 db.execute("INSERT INTO spool_version VALUES (0)")
             for script in MIGRATIONS[version:]:
                 db.execute(files("relay.spool").joinpath(script).read_bytes())
-            db.execute("UPDATE spool_version SET version = %s", (len(MIGRATIONS),))
+            if version < len(MIGRATIONS):
+                db.execute("UPDATE spool_version SET version = %s", (len(MIGRATIONS),))
     except errors.InsufficientPrivilege as error:
         raise SpoolBroken(
             f"the spool's tables in {_place(db)} cannot be made or changed by this role: {error.diag.message_primary}."
@@ -39,6 +40,8 @@ def prepare(db: Connection) -> None:
             f"{_place(db)} has tables of another program ({error.diag.message_primary}); nothing was touched."
             " Give the relay a database, or a schema, of its own"
         ) from error
+    finally:
+        db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 def version_of(db: Connection) -> int:

@@ -46,6 +46,7 @@ class Watch:
         self._told = threading.Event()
         self._rouse_in, self._rouse_out = os.pipe()
         self._db: Connection | None = None
+        self._was_there = False
         self._thread = threading.Thread(target=self._run, name="postgres-watch", daemon=True)
 
     def start(self, db: Connection | None) -> None:
@@ -91,11 +92,15 @@ class Watch:
                     db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel[0] if channel else "")))
                     self._ears.beat(db)
                     self._link.back()
+                    self._was_there = True
                     if told:  # whatever was said meanwhile, nobody heard it
                         self._ears.back(time.monotonic() - since)
                     pause, told = _SHORTEST, ""
                     self._listen(db)
             except (psycopg.Error, OSError, SpoolBroken, SpoolFull) as error:
+                if self._was_there:  # perhaps it is back already: that is tried before anybody is told
+                    self._was_there = False
+                    continue
                 self._link.lose(error)
                 if not told:
                     since = time.monotonic()

@@ -41,7 +41,8 @@ class RelayProcess:
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
         self.config = {**defaults(directory), **config}
         self.config_file = directory / "config.yaml"
-        self.spool = Path(str(self.config["spool"]["url"]).removeprefix("sqlite:"))
+        url = str(self.config["spool"]["url"])
+        self.spool = Path(url.removeprefix("sqlite:")) if url.startswith("sqlite:") else directory / "spool" / "none"
         self.spool.parent.mkdir(parents=True, exist_ok=True)
         self.log: list[dict[str, Any]] = []
         self.lines: list[str] = []
