@@ -16,7 +16,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.repair import Repaired
 from relay.mail.rewrite import Identity, rewrite
 from relay.mail.transfer import seven_bit
-from tests.corpus.golden import attempts, notices, texts
+from tests.corpus.golden import attempts, notices, rewrites, texts
 from tests.corpus.golden.letters import LETTERS as GAPS
 from tests.fuzz.mutations import CORPUS
 from tests.support.letters import NAS, about, octets, repaired
@@ -45,6 +45,8 @@ def _known() -> Iterator[tuple[str, str, Callable[[], str]]]:
         yield "notices", name, partial(_notice, compose)
     for name, make in texts.texts():
         yield "texts", name, make
+    for name, make in rewrites.texts():
+        yield "rewrites", name, make
     for seed in range(attempts.LIVES):
         yield "attempts", f"life {seed}", partial(attempts.life, seed)
 
@@ -77,6 +79,7 @@ def leaves(content: bytes) -> str:
         lines += ["", "# in seven bits", *_new(narrow, mended.message), *_shown(b"".join(narrow.body))]
     if not content.isascii():
         lines += _otherwise("where the device said SMTPUTF8", mended, repaired(content, about(utf8=True)))
+    lines += _otherwise("where the id is known for another message", mended, repaired(content, about(repeated_id=True)))
     lines += _otherwise("with another `repair` section", mended, repaired(content, policy=OTHER))
     return "\n".join(lines) + "\n"
 

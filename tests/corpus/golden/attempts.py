@@ -41,7 +41,7 @@ REPLIES = [
     (550, "5.7.1 rejected due to listing in Spamhaus PBL"),
     (550, "5.7.60 SendAsDenied"),
     (550, "5.4.5 Daily user sending limit exceeded"),
-    (552, "sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"),
+    *[(552, "sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)")] * 4,
     (552, "5.3.4 too big"),
     (553, "no"),
     (554, "5.7.1 spam"),
@@ -57,7 +57,7 @@ class _Life:
                 name,
                 f"mail.{name}.example",
                 identity=Identity(
-                    dice.choice([None, parse_address(f"account@{name}.example")]), rewrite=dice.choice([*Rewrite])
+                    dice.choice([None, *[parse_address(f"account@{name}.example")] * 3]), rewrite=dice.choice([*Rewrite])
                 ),
                 limits=Limits(message=dice.choice([None, None, 50_000, 200_000])),
             )
@@ -122,7 +122,8 @@ class _Life:
 
     def _report(self, paths: list[Address]) -> Report:
         dice = self.dice
-        said = Answer(dice.choice([*Stage]), Reply.of(*dice.choice(REPLIES)), lost=dice.random() < 0.2)
+        stage = dice.choice([*Stage, Stage.MAIL, Stage.MAIL, Stage.CONTENT])
+        said = Answer(stage, Reply.of(*dice.choice(REPLIES)), lost=dice.random() < 0.2)
         answers = {}
         for path in paths:
             answers[path] = said if dice.random() < 0.7 else Answer(Stage.RCPT, Reply.of(*dice.choice(REPLIES)))
