@@ -4,10 +4,12 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
+# requirements-postgres.txt for relays that share one queue: docs/postgres.md
+ARG REQUIREMENTS=requirements.txt
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-COPY requirements.txt /build/
+COPY requirements.txt requirements-postgres.txt /build/
 # Wheels where there are any.  PyYAML has none for 32-bit ARM: its sdist installs without a compiler, in pure Python.
-RUN pip install --quiet --require-hashes --prefer-binary --no-compile --target /build/site -r /build/requirements.txt
+RUN pip install --quiet --require-hashes --prefer-binary --no-compile --target /build/site -r "/build/$REQUIREMENTS"
 COPY packaging/make-rootfs.sh packaging/needed.py LICENSE /build/
 COPY relay /build/site/relay
 RUN ["sh", "/build/make-rootfs.sh", "/build/site", "/rootfs"]

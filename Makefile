@@ -86,6 +86,7 @@ image-arm:
 image-lint: .venv/image
 	$(BIN)/hadolint Dockerfile
 	COMPOSE_PROJECT_NAME=relay $(BIN)/docker-compose -f compose.yaml config --quiet
+	COMPOSE_PROJECT_NAME=relay $(BIN)/docker-compose -f compose.pair.yaml config --quiet
 	sh -n packaging/make-rootfs.sh
 
 wheels: .venv/runtime

@@ -171,7 +171,9 @@ class Relay:
     def _about_the_container(self) -> list[str]:
         """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
         sentences = mask_warnings(self._config.listeners, self._masks)
-        if lost := lost_with_container(state_dir(self._config.spool)):
+        spool = self._config.spool
+        in_a_file = spool.url.startswith("sqlite:") or spool.fallback
+        if in_a_file and (lost := lost_with_container(state_dir(spool))):
             sentences.append(f"mail will be lost: {lost}; with a new container the queue is gone. Mount a named volume there")
         return sentences
 

@@ -163,8 +163,13 @@ class Reception:
                     ),
                 )
             case 451, "4.3.2":
-                text = "The spool's database cannot be reached: devices are told to try again later (451)"
-                self.alarm(f"{text}. What was accepted is safe there, and goes on when it is back.", "spool away")
+                cause, text = (
+                    BROKEN,
+                    (
+                        "The spool's database cannot be reached: devices are told to try again later (451). What was accepted"
+                        " is safe there, and goes on when it is back."
+                    ),
+                )
             case 450, "4.7.1":
                 cause, text = (
                     f"flood from {client}",

@@ -46,6 +46,9 @@ T = TypeVar("T")
 _LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
 _STALLED_SLEEP = 1.0
 _FORGET_AT_ONCE = 500
+_FAIR_SHARE = 150
+"""Messages in hand while other relays are alive; more than a slow upstream may have under way (`outbound.standing`)."""
+
 _PATIENCE_TO_CLOSE = 5.0
 
 
@@ -131,6 +134,8 @@ class PostgresSpool(Looking, Parcels):
                 self._leases.drop(claim.lease)
                 continue
             return claim
+        if self._member.others and len(self._leases) >= _FAIR_SHARE:
+            return None  # the others shall have their part of a long queue
         self._work.clear()
         self._stalled = bool(self._link.away) or any(task for task in self._owed if task.get_name() == "stalled")
         if self._stalled:

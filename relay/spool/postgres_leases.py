@@ -55,6 +55,9 @@ class Leases:
                 lease.lost = True
             return lease
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def numbers(self) -> list[int]:
         with self._lock:
             return list(self._held)

@@ -49,6 +49,8 @@ class Membership:
         self._entering = threading.Lock()
         self._id: int | None = None
         self._prepared = self._watching = False
+        self.others = 0
+        """Relays besides us that have shown a sign of life lately."""
         self._in_use_at = 0.0
         ears = Ears(
             self._beat,
@@ -148,6 +150,10 @@ class Membership:
         if not self._prepared:
             self._prepare(db)
         db.execute("UPDATE peer SET seen_at = clock_timestamp() WHERE id = %s", (self.id,))
+        row = db.execute(
+            "SELECT count(*) FROM peer WHERE id <> %s AND seen_at > clock_timestamp() - interval '30 seconds'", (self.id,)
+        ).fetchone()
+        self.others = int(row[0]) if row else 0
         renew(db, self.leases, self.id)
         if self._take_over(db):
             self._heard("work", None)

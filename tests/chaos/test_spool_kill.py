@@ -13,12 +13,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from relay.spool.contract import LeaseLost, SpoolSettings
+import pytest
+
+from relay.spool import open_spool
+from relay.spool.contract import LeaseLost, Spool, SpoolSettings
 from relay.spool.entry import State
 from relay.spool.invariants import check_invariants
-from relay.spool.sqlite import SqliteSpool
 from tests.chaos.ledger import FULL
 from tests.chaos.spool_child import content_of, now
+from tests.support.postgres import check_invariants as check_postgres
 
 KILLS = 100 if FULL else 8
 ROOT = Path(__file__).parents[2]
@@ -39,7 +42,7 @@ def live_and_die(url: str, delay: float) -> list[tuple[str, str]]:
     return [(word, queue_id) for word, queue_id in (line.split() for line in lines)]
 
 
-async def broken_promises(spool: SqliteSpool, promised: dict[str, str]) -> list[str]:
+async def broken_promises(spool: Spool, promised: dict[str, str]) -> list[str]:
     """Ids that are missing, or whose stored fate is not the one that was promised."""
     stored = {one.entry.queue_id: one for one in await spool.entries(limit=1_000_000)}
     wrong = []
@@ -51,7 +54,7 @@ async def broken_promises(spool: SqliteSpool, promised: dict[str, str]) -> list[
     return wrong
 
 
-async def spoiled_contents(spool: SqliteSpool, queue_ids: list[str]) -> list[str]:
+async def spoiled_contents(spool: Spool, queue_ids: list[str]) -> list[str]:
     spoiled = []
     for queue_id in queue_ids:
         stored = await spool.entry(queue_id)
@@ -66,15 +69,18 @@ async def spoiled_contents(spool: SqliteSpool, queue_ids: list[str]) -> list[str
     return spoiled
 
 
-def test_nothing_promised_is_lost_by_kill_9(tmp_path, ledger):
+@pytest.mark.parametrize("backend", ["a file", "PostgreSQL"])
+def test_nothing_promised_is_lost_by_kill_9(tmp_path, ledger, backend, request):
     """After each kill every accepted id is there with its octets, every settled fate stands, the file is sound."""
-    url = f"sqlite:{tmp_path}/spool.db"
+    server = request.getfixturevalue("postgres_server") if backend == "PostgreSQL" else None
+    url = server.database() if server else f"sqlite:{tmp_path}/spool.db"
     dice = random.Random(os.environ.get("SPOOL_SEED", "5321"))
+    kills = KILLS if not server else max(3, KILLS // 2)
     promised: dict[str, str] = {}
     words: Counter[str] = Counter()
 
     async def examine() -> int:
-        spool = await SqliteSpool.open(tmp_path / "spool.db", SpoolSettings(url, keep_free=0), now)
+        spool = await open_spool(SpoolSettings(url, keep_free=0), now=now)
         assert await broken_promises(spool, promised) == []
         assert await spoiled_contents(spool, list(promised)[-150:]) == []
         kept = len(await spool.entries(limit=1_000_000))
@@ -82,13 +88,15 @@ def test_nothing_promised_is_lost_by_kill_9(tmp_path, ledger):
         return kept
 
     kept = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         for word, queue_id in live_and_die(url, dice.uniform(0, 0.35)):
             words[word] += 1
             if word != "attempted":
                 promised[queue_id] = word
         kept = asyncio.run(examine())
-        assert check_invariants(tmp_path / "spool.db") == []
-    assert words["accepted"] > KILLS
+        assert (check_postgres(url) if server else check_invariants(tmp_path / "spool.db")) == []
+    assert words["accepted"] > kills
     assert words["relayed"] > 0
-    ledger.enter("kill -9, the spool alone", times=KILLS, promised=words["accepted"], words=f"{kept} messages kept")
+    ledger.enter(
+        f"kill -9, the spool alone, in {backend}", times=kills, promised=words["accepted"], words=f"{kept} messages kept"
+    )

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -15,6 +16,8 @@ from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolSettings
 from relay.spool.entry import Action, Claim, Entry, NoticeKind, Order, Recipient, Settlement, State
 from relay.spool.invariants import check_invariants
+from tests.support.postgres import PostgresServer
+from tests.support.postgres import check_invariants as check_postgres
 from tests.support.spooled import a_notice, after, an_entry
 from tests.support.world import Clock, Ids
 
@@ -54,7 +57,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        self.path = Path(self.directory.name) / "spool.db"
+        self.url = self.place()
         self.clock, self.ids = Clock(), Ids()
         self.loop = asyncio.new_event_loop()
         self.model: dict[str, Kept] = {}
@@ -63,16 +66,24 @@ class SpoolMachine(RuleBasedStateMachine):
         self.count = 0
         self.open()
 
+    def place(self) -> str:
+        """Where the spool is."""
+        return f"sqlite:{self.directory.name}/spool.db"
+
+    def wrong(self) -> list[str]:
+        """What is wrong with it."""
+        return check_invariants(Path(self.url.removeprefix("sqlite:")))
+
     def open(self) -> None:
-        url = SpoolSettings(f"sqlite:{self.path}", keep_free=0, keep_history=KEEP)
-        self.spool = self.run(open_spool(url, now=self.clock))
+        settings = SpoolSettings(self.url, keep_free=0, keep_history=KEEP)
+        self.spool = self.run(open_spool(settings, now=self.clock))
 
     def run(self, work):
         return self.loop.run_until_complete(work)
 
     def teardown(self) -> None:
         self.run(self.spool.close())
-        wrong = check_invariants(self.path)
+        wrong = self.wrong()
         self.run(self.loop.shutdown_default_executor())
         self.loop.close()
         self.directory.cleanup()
@@ -174,7 +185,8 @@ class SpoolMachine(RuleBasedStateMachine):
                     kept.recipients[key] = replace(r, state=State.HELD)
                 else:
                     order = via if action is Action.RELEASE and via else r.via
-                    kept.recipients[key] = replace(r, state=State.QUEUED, due_at=now, via=order)
+                    attempts = 0 if action is Action.RETRY else r.attempts  # by hand: the shortest delay again
+                    kept.recipients[key] = replace(r, state=State.QUEUED, due_at=now, via=order, attempts=attempts)
             self.sum_up(kept)
 
     @rule()
@@ -204,7 +216,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def restart(self):
         """The relay is stopped and started: leases are gone, all else stays."""
         self.run(self.spool.close())
-        assert check_invariants(self.path) == []
+        assert self.wrong() == []
         self.open()
         for kept in self.model.values():
             kept.lease = 0
@@ -228,3 +240,27 @@ SpoolMachine.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 test_the_spool_keeps_what_a_dict_would_keep = pytest.mark.timeout(110)(SpoolMachine.TestCase)
+
+
+class PostgresMachine(SpoolMachine):
+    """The same on a server."""
+
+    server: ClassVar[PostgresServer]
+
+    def place(self) -> str:
+        return self.server.database()
+
+    def wrong(self) -> list[str]:
+        return check_postgres(self.url)
+
+
+PostgresMachine.TestCase.settings = settings(SpoolMachine.TestCase.settings, max_examples=15)
+
+
+@pytest.mark.timeout(110)
+class TestOnPostgres(PostgresMachine.TestCase):  # type: ignore[name-defined, misc]
+    """The keeping of a spool in PostgreSQL."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, postgres_server: PostgresServer) -> None:
+        PostgresMachine.server = postgres_server
