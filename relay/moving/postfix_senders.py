@@ -21,9 +21,11 @@ class Generic:
     def __init__(self, main: MainCf, find: Find, plan: Plan, routing: Routing) -> None:
         self._main, self._plan = main, plan
         entries = [entry for entry in read_tables(main, "smtp_generic_maps", find, plan).entries if self._usable(entry)]
+        left = {entry.key.removeprefix("@"): entry.value.lower() for entry in entries if entry.key.startswith("@")}
         counted = Counter(entry.value.lower() for entry in entries)
-        self.address = next((entry.value for entry in entries if entry.value.lower() == counted.most_common(1)[0][0]), "")
-        left = {entry.key.removeprefix("@") for entry in entries if entry.key.startswith("@")}
+        common = max(counted, key=lambda value: (counted[value], value in left.values()), default="")
+        self.address = next((entry.value for entry in entries if entry.value.lower() == common), "")
+        self._left = left
         known = [self.address, *(entry.key for entry in (*routing.by_sender.entries, *routing.transport_by_sender.entries))]
         known += [*routing.servers.sender_keys, *(entry.value for entry in entries)]
         own = [one.rpartition("@")[2].lower() for one in known if "@" in one]
@@ -64,9 +66,12 @@ class Generic:
         return False
 
     def _apart(self, entry: Entry) -> bool:
-        """Whether the common `sender` would not do for this line: another address, or a domain that otherwise stays."""
-        domain = entry.key.rpartition("@")[2] if "@" in entry.key else ""
-        return entry.value.lower() != self.address.lower() or (bool(domain) and domain in self._domains)
+        """Whether the common `sender` would not do for this line: another address, or a domain that otherwise stays or
+        goes out as somebody else (generic(5): an address comes before its domain)."""
+        value, domain = entry.value.lower(), entry.key.rpartition("@")[2] if "@" in entry.key else ""
+        whole = domain or self._main.get("myorigin").lower()  # what Postfix completes a bare name with
+        by_domain = value if entry.key.startswith("@") else self._left.get(whole, value)
+        return value != self.address.lower() or by_domain != value or (bool(domain) and domain in self._domains)
 
     def _class(self, entry: Entry) -> Senders:
         key = entry.key

@@ -40,8 +40,9 @@ def written(plan: Plan) -> Written:
         "",
         "upstreams:" if names else "upstreams: {}",
     ]
+    owners = _owners(names)
     for server, name in names.items():
-        lines += _upstream(server, name, secrets, papers)
+        lines += _upstream(server, name, owners[server], secrets, papers)
     lines += ["", "routes:   # the first rule that matches wins"]
     lines += [_rule(rule, names) for rule in rules]
     lines += _rest(plan)
@@ -135,7 +136,13 @@ def _suits(preset: Preset, server: Server) -> bool:
     return preset.password and forms.get(preset.user, True)
 
 
-def _upstream(server: Server, name: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
+def _owners(names: Mapping[Server, str]) -> dict[Server, str]:
+    """Whose password file each upstream reads: one account has one file, so that a new password is written once."""
+    first: dict[tuple[str, str, Secret | None], str] = {}
+    return {one: first.setdefault((one.host.lower(), one.username, one.password), name) for one, name in names.items()}
+
+
+def _upstream(server: Server, name: str, owner: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
     preset = preset_of(server)
     lines = [f"provider: {preset.key}"] if preset else [f"host: {_quoted(server.host)}"]
     lines += [f"port: {server.port}", f"tls: {server.tls}"]
@@ -147,8 +154,8 @@ def _upstream(server: Server, name: str, secrets: dict[str, Secret], papers: dic
     lines += [f"{key}: {_quoted(value)}" for key, value in (("tls_min", server.tls_min), ("auth", server.auth)) if value]
     lines += [f"username: {_quoted(server.username)}"] if server.username else []
     if server.password:
-        secrets[f"{name}.secret"] = server.password
-        lines.append(f"password_file: {_quoted(f'{name}.secret')}")
+        secrets[f"{owner}.secret"] = server.password
+        lines.append(f"password_file: {_quoted(f'{owner}.secret')}")
     lines += _oauth(server, name, secrets) if server.client_id else []
     lines += [f"sender: {_quoted(server.sender)}"] if server.sender else []
     lines += [f"sender_domains: {_list(server.sender_domains)}"] if server.sender_domains else []

@@ -202,6 +202,51 @@ def test_tables_come_without_main_cf(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert way(settings, "a@b.example", "you@far.example") == "mail.isp.example:587 as taro"
 
 
+GENERIC = """\
+root@mail.office.example  it@office.example
+nas@mail.office.example   nas@office.example
+@mail.office.example      office@office.example
+printer                   scan@office.example
+@home.example             office@office.example
+ups@lab.example           office@office.example
+"""
+
+
+@pytest.mark.parametrize(
+    ("sender", "expected"),
+    [
+        ("root@mail.office.example", "it@office.example"),  # generic(5): the address before its domain
+        ("nas@mail.office.example", "nas@office.example"),
+        ("ups@mail.office.example", "office@office.example"),
+        ("printer", "scan@office.example"),
+        ("printer@home.example", "scan@office.example"),
+        ("camera@home.example", "office@office.example"),
+        ("ups@lab.example", "office@office.example"),
+        ("boss@office.example", "boss@office.example"),
+    ],
+)
+@pytest.mark.parametrize("lines", [GENERIC, "".join(reversed(GENERIC.splitlines(keepends=True)))])
+def test_senders_go_out_as_the_generic_table_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: str, sender: str, expected: str
+) -> None:
+    """In whatever order its lines stand; the one account has one password file."""
+    texts = {
+        "main.cf": "myorigin = home.example\nmydestination =\nrelayhost = [mail.isp.example]:587\nmynetworks = 10.0.0.0/8\n"
+        "smtp_sasl_auth_enable = yes\nsmtp_sasl_password_maps = hash:/x/sasl_passwd\nsmtp_generic_maps = hash:/x/generic\n",
+        "sasl_passwd": "[mail.isp.example]:587 office@office.example:pa55\n",
+        "generic": lines,
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    assert main(["import", "postfix", str(tmp_path), "--output", str(tmp_path / "new")]) == 0
+    assert [one.name for one in (tmp_path / "new").glob("*.secret")] == ["isp.secret"]
+    capsys.readouterr()
+    words = ["--from", sender, "--to", "you@far.example", "--client", "10.0.0.2", "--json"]
+    assert main(["explain", "--config", str(tmp_path / "new"), *words]) == 0
+    [recipient] = json.loads(capsys.readouterr().out)["recipients"]
+    assert [one["as"] for one in recipient["sent"]] == [expected]
+
+
 @pytest.mark.parametrize(
     ("text", "name", "expected"),
     [
