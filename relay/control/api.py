@@ -16,6 +16,7 @@ from starlette.routing import Route
 from relay import __version__
 from relay.control.desk import MOST_LISTED, BadOrder, listing
 from relay.control.watch import Watch
+from relay.spool.contract import SpoolBroken
 from relay.spool.entry import State
 
 MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
@@ -40,7 +41,7 @@ async def body_of(request: Request) -> bytes:
 
 def make_api(watch: Watch, more: Sequence[Route] = ()) -> Starlette:
     """The application for the UNIX socket: whoever may open the socket may do anything."""
-    return Starlette(routes=[*api_routes(watch), *more], exception_handlers={HTTPException: unknown})
+    return Starlette(routes=[*api_routes(watch), *more], exception_handlers={HTTPException: unknown, SpoolBroken: unavailable})
 
 
 def api_routes(watch: Watch) -> list[Route]:
@@ -169,6 +170,11 @@ def _readyz(watch: Watch) -> Endpoint:
         return JSONResponse({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)
 
     return readyz
+
+
+async def unavailable(_request: Request, error: Exception) -> Response:
+    """The spool cannot be read: nothing is wrong with what was asked."""
+    return JSONResponse({"error": f"the spool cannot be read now: {error}"}, 503)
 
 
 async def unknown(_: Request, error: Exception) -> Response:

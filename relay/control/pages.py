@@ -123,6 +123,10 @@ class Pages:
             back = "/messages"
         return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}", 303)
 
+    async def unavailable(self, request: Request) -> Response:
+        """The spool cannot be read."""
+        return await self._page(request, "error.html", 503, key="spool_away")
+
     async def missing(self, request: Request, error: Exception) -> Response:
         code = error.status_code if isinstance(error, HTTPException) else 500
         answer = await self._page(request, "error.html", code, key="not_found" if code == 404 else "bad_order")

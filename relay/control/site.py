@@ -10,9 +10,11 @@ from starlette.types import ASGIApp
 
 from relay.control.access import AccessRules, Guard
 from relay.control.api import api_routes, unknown
+from relay.control.api import unavailable as api_unavailable
 from relay.control.metrics import metrics_route
 from relay.control.pages import Pages, page_routes
 from relay.control.watch import Watch
+from relay.spool.contract import SpoolBroken
 
 
 def make_site(watch: Watch, hostname: Callable[[], str], rules: AccessRules) -> ASGIApp:
@@ -23,5 +25,10 @@ def make_site(watch: Watch, hostname: Callable[[], str], rules: AccessRules) -> 
             return await unknown(request, error)
         return await pages.missing(request, error)
 
+    async def unavailable(request: Request, error: Exception) -> Response:
+        if request.url.path.startswith("/api/"):
+            return await api_unavailable(request, error)
+        return await pages.unavailable(request)
+
     routes = [*page_routes(pages), *api_routes(watch), metrics_route(watch)]
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: missing}), rules)
+    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: missing, SpoolBroken: unavailable}), rules)

@@ -64,6 +64,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "no_devices": ("No device has spoken since the start.", "起動後、デバイスからの接続はまだありません。"),
     "findings": ("The doctor's findings", "診断結果"),
     "up": ("ready", "正常"),
+    "relays": ("Relays of this queue", "このキューのリレー"),
+    "relay_alive": ("alive", "稼働中"),
+    "relay_silent": ("no sign of life", "応答なし"),
+    "spool_away": (
+        "The queue cannot be reached now. The relay goes on by itself when it can.",
+        "キューに接続できません。復旧すると自動的に再開します。",
+    ),
     "rests": ("resting", "休止中"),
     "until": ("until {until}", "{until} まで"),
     "sent_today": ("{n} sent today (UTC)", "今日（UTC）{n}通送信"),

@@ -1,0 +1,62 @@
+"""What page, metrics and API show of a queue that relays share: who is there, and that the database is away."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.support.postgres import PostgresServer
+from tests.support.running import running
+
+
+@pytest.fixture
+def relay(tmp_path, postgres_server):
+    spool = {"url": postgres_server.database(), "name": "office-a", "state_dir": str(tmp_path / "state"), "keep_free": "1MB"}
+    config = {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none"}}, "spool": spool}
+    with running(tmp_path, {**config, "web": {"address": "127.0.0.1:0"}}) as one:
+        yield one
+
+
+def got(relay, path):
+    try:
+        with urllib.request.urlopen(f"http://{relay.events('started')[-1]['web']}{path}", timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_every_relay_of_the_queue_is_shown(relay):
+    """The one that runs, and one that died and left its row."""
+    url = relay.config["spool"]["url"]
+    PostgresServer.ask(
+        url, "INSERT INTO peer (identity, name, seen_at) VALUES ('x', 'office-b', clock_timestamp() - interval '1 hour')"
+    )
+    status, page = got(relay, "/")
+    assert status == 200
+    for words in ("Relays of this queue", "office-a", "office-b", "no sign of life"):
+        assert words in page
+    _, numbers = got(relay, "/metrics")
+    assert 'relay_peer_alive{relay="office-a"} 1.0' in numbers
+    assert 'relay_peer_alive{relay="office-b"} 0.0' in numbers
+    assert "relay_spool_away 0.0" in numbers
+    told = json.loads(got(relay, "/api/relay")[1])["tally"]["relays"]
+    assert [(one["name"], one["alive"], one["holds"]) for one in told] == [("office-a", True, 0), ("office-b", False, 0)]
+
+
+def test_a_database_that_is_away_is_told_of(relay, postgres_server):
+    """Not ready, and why; the metrics go on; lists say that they cannot be had now."""
+    assert got(relay, "/metrics")[0] == 200
+    postgres_server.stop()
+    try:
+        relay.wait_for("broken")
+        status, said = got(relay, "/readyz")
+        assert status == 503
+        assert "devices are told 451" in said
+        assert "relay_spool_away 1.0" in got(relay, "/metrics")[1]
+        assert got(relay, "/api/queue")[0] == 503
+        status, page = got(relay, "/messages")
+        assert status == 503
+        assert "The queue cannot be reached now" in page
+    finally:
+        postgres_server.go_on()
