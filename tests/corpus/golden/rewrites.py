@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 from relay.mail.address import Address, parse_address, parse_path
 from relay.mail.mailboxes import count_regular, has_group, is_regular, read_mailboxes
@@ -156,9 +156,14 @@ def _by(kind: str) -> str:
     return "".join(f"--- {name}\n{_rewritten(LETTERS[name], kind)}" for name in names)
 
 
+@cache
+def _mended(content: bytes, *, utf8: bool) -> Message:
+    return repaired(content, about(utf8=utf8)).message
+
+
 def _rewritten(content: bytes, kind: str) -> str:
     identity, path, own_name, utf8 = KINDS[kind]
-    mended: Message = repaired(content, about(utf8=utf8)).message
+    mended = _mended(content, utf8=utf8)
     result = rewrite(mended, path, identity, own_name=own_name, utf8=utf8)
     known = [field.raw for field in mended.fields]
     lines = [f"<{result.reverse_path}>", *(f"- {note}" for note in result.notes)]
