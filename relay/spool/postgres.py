@@ -40,6 +40,7 @@ from relay.spool.postgres_parcels import Parcels
 from relay.spool.postgres_reading import Looking
 from relay.spool.postgres_turns import turn
 from relay.spool.postgres_watch import tell_all
+from relay.spool.rows import moment
 
 T = TypeVar("T")
 
@@ -106,6 +107,8 @@ class PostgresSpool(Looking, Parcels):
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolAway, SpoolBroken, ValueError for one that contradicts itself."""
         await self._intake.store(entry, trail)
+        if self._ready and (entry.accepted_at, entry.accepted_at) < (_due(self._ready[-1]), self._ready[-1].entry.accepted_at):
+            await self._give_back_ready()  # it was accepted by an earlier clock, and comes first
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
@@ -203,11 +206,14 @@ class PostgresSpool(Looking, Parcels):
 
     async def _given_back(self, lease: Lease) -> None:
         try:
-            await self._run(lambda db: give_back(db, lease, self._member.id))
+            due_at = await self._run(lambda db: give_back(db, lease, self._member.id))
         except SpoolAway:
             self._late.append(lease)
         except (SpoolBroken, SpoolFull):
             return  # it ends by itself
+        else:
+            if due_at is not None and self._ready and moment(due_at) <= _due(self._ready[-1]):
+                await self._give_back_ready()  # it may come before them
         self._told()
 
     async def turn(
@@ -273,8 +279,9 @@ class PostgresSpool(Looking, Parcels):
 
     async def _give_back_ready(self) -> None:
         """What was claimed and not handed out yet is read anew: an order may have changed it."""
-        while self._ready:
-            await self.release(self._ready.popleft())
+        ready, self._ready = self._ready, deque()
+        for claim in ready:
+            await self.release(claim)
 
     async def tidy(self, now: datetime) -> None:
         """Forgets what is over since `keep_history`."""
@@ -372,3 +379,7 @@ class PostgresSpool(Looking, Parcels):
                 self._errands = [asyncio.create_task(self._given_back(lease)) for lease in late]
         self._back.set()
         self._work.set()
+
+
+def _due(claim: Claim) -> datetime:
+    return min(recipient.due_at for recipient in claim.recipients)

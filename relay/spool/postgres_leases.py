@@ -89,15 +89,17 @@ def renew(db: Connection, leases: Leases, owner: int) -> None:
             lease.lost = True
 
 
-def give_back(db: Connection, lease: Lease, owner: int) -> None:
+def give_back(db: Connection, lease: Lease, owner: int) -> int | None:
+    """When (in microseconds) the message is due again; None if it is over, or was not ours any more."""
     with db.transaction():
-        db.execute(
+        freed = db.execute(
             f"WITH lately AS MATERIALIZED (SELECT {LATELY})"  # noqa: S608 - our own words
             " UPDATE message SET owner = NULL, lease = NULL, leased_until = NULL FROM lately"
-            " WHERE id = %s AND owner = %s AND lease = %s",
+            " WHERE id = %s AND owner = %s AND lease = %s RETURNING due_at",
             (lease.message, owner, lease.number),
-        )
+        ).fetchone()
         db.execute("DELETE FROM under_way WHERE message = %s", (lease.message,))
+    return freed[0] if freed else None
 
 
 def take_over(db: Connection, owner: int, held: Collection[int], line: TrailLine, *, at_once: bool = False) -> int:
