@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from relay.recording.masking import mask_text, masked
+from relay.recording.masking import START, mask_text, masked
 from relay.recording.names import Names
 from relay.recording.tape import Tape, Who
 from relay.recording.words import noticed, quirk_numbers
@@ -19,7 +19,7 @@ PAUSE = 0.25
 """Seconds without a word that are a pause; less is how networks are."""
 LONGEST_PAUSE = 3.0  # in the steps; `at` tells how long it really was
 _FEW = 4  # octets at a time that are worth repeating so
-_RCPT = re.compile(rb"(?im)^RCPT[ \t]+TO[ \t]*:?[ \t]*<?([^<>@\s]+|\"[^\"\r\n]+\")(@[^<>\s]+)?")
+_RCPT = re.compile(START + rb"RCPT[ \t]+TO[ \t]*:?[ \t]*<?([^<>@\s]+|\"[^\"\r\n]+\")(@[^<>\s]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def make_case(tape: Tape, *, name: str = "", device: str = "", version: str = ""
     for step in steps:
         _named(step, name)
     octets = b"".join(_octets(step) for step in steps)
-    seen = noticed(tape)
+    seen = tuple([mask_text(sentence.encode("utf-8", "replace"), names).decode("utf-8") for sentence in noticed(tape)])
     sidecar = {
         "id": name,
         "kind": "session",

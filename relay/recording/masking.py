@@ -16,8 +16,11 @@ from relay.recording.names import Names
 _LOCAL = rb"(?:\"[^\"\r\n]{1,64}\"|[A-Za-z0-9.!#$%&'*+/?^_`{|}~\x80-\xff-]+)"
 _DOMAIN = rb"(?:\[[^\]\s]{1,60}\]|[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*)"
 _ADDRESS = re.compile(rb"(" + _LOCAL + rb")(@|=40)(" + _DOMAIN + rb")")
-_BARE_PATH = re.compile(rb"(?im)^((?:MAIL[ \t]+FROM|RCPT[ \t]+TO)[ \t]*:?[ \t]*<?)([^<>@\s]+)(?=[>\s]|\Z)")
-_HELO = re.compile(rb"(?im)^((?:HELO|EHLO)[ \t]+)([^\s\[\]]+)")
+START = rb"(?im)(?:^|(?<=\r))[^A-Za-z\r\n]{0,40}"
+"""Where a command begins: behind any line end, and behind blanks, telnet and control octets, which the relay does not mind."""
+
+_BARE_PATH = re.compile(START + rb"(?:MAIL[ \t]+FROM|RCPT[ \t]+TO)[ \t]*:?[ \t]*<?([^<>@\s]+)(?=[>\s]|\Z)")
+_HELO = re.compile(START + rb"(?:HELO|EHLO)[ \t]+([^\s\[\]]+)")
 _URL = re.compile(rb"(?i)(https?://)([a-z0-9.-]+)")
 _IPV4 = re.compile(rb"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d]|\.\d)")
 _IPV6 = re.compile(rb"(?<![\w:.])[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,7}(?![\w:.])")
@@ -28,9 +31,13 @@ _BASE64_LINES = re.compile(
 )
 
 
-_AUTH = re.compile(rb"(?im)^AUTH[ \t]+(\S+)(?:[ \t]+(\S[^\r\n]*))?(?=[\r\n])")
-_NEXT_LINE = re.compile(rb"(?:\r*\n|\r)([^\r\n]+)")
-_VERB = re.compile(rb"(?i)(MAIL|RCPT|QUIT|RSET|NOOP|EHLO|HELO|DATA|STARTTLS|AUTH|HELP|VRFY)(?![\w+/=])")
+_AUTH = re.compile(START + rb"AUTH(?:[ \t]+|[ \t]*[:=][ \t]*)([^\s:=]+)[:=]?(?:[ \t]+(\S[^\r\n]*))?")
+_MECHANISM = re.compile(rb"(?i)PLAIN|LOGIN|(?:CRAM|DIGEST)-MD5|NTLM|X?OAUTH\w*|SCRAM-[\w-]+|GSSAPI|EXTERNAL|ANONYMOUS")
+_CODED = re.compile(rb"[^\s=]*(?:[0-9+/]|[a-z][A-Z])")  # no word of a language
+_NEXT_LINE = re.compile(rb"(?:\r*\n|\r)+([^\r\n]+)")
+_VERB = re.compile(
+    rb"(?i)[^A-Za-z0-9+/=\r\n]{0,40}(MAIL|RCPT|QUIT|RSET|NOOP|EHLO|HELO|DATA|STARTTLS|AUTH|HELP|VRFY)(?![\w+/=])"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,14 @@ class Credential:
 
 def credentials(stream: bytes) -> Iterator[Credential]:
     """Where secrets stand: behind AUTH and in the two lines after it, whether or not the login was taken (HP goes on)."""
+    place = 0
     for auth in _AUTH.finditer(stream):
+        if auth.start(1) < place:
+            continue  # a login that looks like a part of the one before
+        if not _MECHANISM.fullmatch(auth[1]):
+            if _CODED.match(auth[1]):  # the mechanism was left out
+                yield Credential(auth.start(1), auth.end(1), "plain")
+            continue
         kinds = {b"PLAIN": ["plain"], b"LOGIN": ["user", "password"]}.get(auth[1].upper(), ["other", "other"])
         if auth[2] and auth[2] != b"=":
             yield Credential(auth.start(2), auth.end(2), kinds.pop(0))
@@ -76,9 +90,9 @@ def mask_text(text: bytes, names: Names) -> bytes:
     """What stands in the clear."""
     for old, new in names.secrets.items():
         text = text.replace(old, new)
-    text = _BARE_PATH.sub(lambda m: m[1] + names.local(m[2]), text)
+    text = _BARE_PATH.sub(lambda m: _behind(m, names.local(m[1])), text)
     text = _ADDRESS.sub(lambda m: names.local(m[1]) + m[2] + (m[3] if m[3][:1] == b"[" else names.domain(m[3])), text)
-    text = _HELO.sub(lambda m: m[1] + _host(m[2], names), text)
+    text = _HELO.sub(lambda m: _behind(m, _host(m[1], names)), text)
     text = _URL.sub(lambda m: m[1] + _host(m[2], names), text)
     text = _MAC.sub(lambda m: names.mac(m[0]), text)
     text = _IPV4.sub(lambda m: names.ip(m[0]), text)
@@ -89,6 +103,11 @@ def mask_text(text: bytes, names: Names) -> bytes:
         pattern = re.compile(rb"(?i)(?<![A-Za-z0-9_-])" + re.escape(old) + rb"(?![A-Za-z0-9_-])")
         text = pattern.sub(lambda m: names.domain(m[0]), text)
     return text
+
+
+def _behind(match: re.Match[bytes], new: bytes) -> bytes:
+    """The match with its last part, the name, exchanged."""
+    return match[0][: len(match[0]) - len(match[1])] + new
 
 
 def _host(name: bytes, names: Names) -> bytes:

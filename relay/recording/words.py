@@ -25,6 +25,10 @@ NUMBERS = {
 }
 """The numbers that the corpus has for them."""
 
+_VERBS = frozenset(
+    b"HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY EXPN AUTH STARTTLS ETRN TURN SEND SOML SAML BURL".split()
+)
+
 
 def noticed(tape: Tape) -> tuple[str, ...]:
     """How the device spoke, then what its messages would need before any server takes them."""
@@ -66,10 +70,17 @@ def _asked_in_vain(tape: Tape) -> Iterator[str]:
             said = (said + piece.octets)[-2000:]
         elif piece.who is Who.RELAY:
             if piece.octets[:1] in b"45":
-                verb = re.split(rb"[\s:]", said.rstrip(b"\r\n").rpartition(b"\n")[2], maxsplit=1)[0][:20]
-                word = "".join(char if char.isalnum() else "?" for char in verb.decode("ascii", "replace")) or "the message"
-                yield f"{word} was answered {piece.octets[:3].decode('ascii', 'replace')}"
+                yield f"{_called(said)} was answered {piece.octets[:3].decode('ascii', 'replace')}"
             said = b""
+
+
+def _called(said: bytes) -> str:
+    """The last line by its verb.  Nothing else of it: what is no command may be a password (a login that was refused)."""
+    line = re.split(rb"[\r\n]+", said.rstrip(b"\r\n"))[-1]
+    if line == b".":
+        return "the message"
+    verb = re.match(rb"[^A-Za-z]*([A-Za-z]+)", line)
+    return verb[1].decode("ascii").upper() if verb and verb[1].upper() in _VERBS else "a line that is no command"
 
 
 def _blasts(tape: Tape) -> bool:

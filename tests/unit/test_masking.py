@@ -110,3 +110,41 @@ def test_a_case_is_bounded() -> None:
     tape.add(0.1, Who.DEVICE, b"x" * LARGEST)
     assert tape.cut
     assert any("end is missing" in sentence for sentence in make_case(tape).seen)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b" AUTH PLAIN %s\r\n" % b64(b"\0taro\0hunter2-secret"),
+        b"EHLO nas\r\n\xff\xfd\x01AUTH PLAIN %s\r\n" % b64(b"\0taro\0hunter2-secret"),
+        b"EHLO nas\rAUTH PLAIN %s\rQUIT\r" % b64(b"\0taro\0hunter2-secret"),
+        b"AUTH=PLAIN %s\r\n" % b64(b"\0taro\0hunter2-secret"),
+        b"AUTH %s\r\n" % b64(b"\0taro\0hunter2-secret"),
+        b"AUTH PLAIN %s" % b64(b"\0taro\0hunter2-secret"),
+        b"AUTH LOGIN\r\n\r\n%s\r\n" % b64(b"hunter2-secret"),
+        b"AUTH LOGIN\r\n\r\n AUTH PLAIN %s\r\n" % b64(b"\0taro\0hunter2-secret"),
+    ],
+)
+def test_a_login_is_seen_however_it_is_said(stream: bytes) -> None:
+    """Behind blanks, telnet octets, a bare CR or an empty line, without its mechanism, or cut off: as the relay hears it."""
+    found = masked(stream, Names())
+    assert len(found) == len(stream)
+    for form in (b64(b"\0taro\0hunter2-secret"), b64(b"hunter2-secret")):
+        assert form.rstrip(b"=") not in found
+
+
+def test_what_was_noticed_tells_nobodys_name_either() -> None:
+    """A refused line is told by its verb: what is no command may be a password.  Repairs quote the header: masked."""
+    tape = Tape("192.168.0.2")
+    said = [(b"AUTH NTLM\r\n", b"504 no"), (b64(b"taro") + b"\r\n", b"500 no"), (b64(b"hunter2") + b"\r\n", b"500 no")]
+    said += [(b"MAIL FROM:<taro@yamada.co.jp>\r\n", b"250 ok"), (b"DATA\r\n", b"354 go"), (b"x\r\n.\r\n", b"554 no")]
+    for number, (octets, reply) in enumerate(said):
+        tape.add(number, Who.DEVICE, octets)
+        tape.add(number, Who.RELAY, reply)
+    tape.repairs["removed To: no address can be read in it ('taro@yamada.co.jp;;')"] = None
+    case = make_case(tape)
+    everything = repr((case.sidecar, case.seen, case.octets)).encode()
+    assert [one for one in (b64(b"hunter2").rstrip(b"="), b64(b"taro").rstrip(b"="), b"yamada") if one in everything] == []
+    assert "AUTH was answered 504" in case.seen
+    assert "a line that is no command was answered 500" in case.seen
+    assert "the message was answered 554" in case.seen
