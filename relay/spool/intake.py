@@ -10,7 +10,7 @@ from relay import crash_points
 from relay.spool import keeping
 from relay.spool.content import SMALL, Memory
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.entry import Entry, TrailLine
+from relay.spool.entry import Entry, Recipient, TrailLine
 from relay.spool.medium import Room
 from relay.spool.rows import blocks
 from relay.spool.writer import Job, Writer
@@ -20,14 +20,20 @@ ENOUGH_TO_SETTLE = 2_000_000
 
 _SLICE = 16  # blocks of large content in one transaction: others wait for 1 MiB, not for 50
 
+Stored = Callable[[int, Entry, tuple[Recipient, ...], bool], None]
 Also = Callable[[sqlite3.Connection], None]
 """What is to be written in the same transaction as the entry."""
 
 
 class Intake:
-    """Stores entries by the writer thread; `last` is the highest message id there is."""
+    """Stores entries by the writer thread; `last` is the highest message id there is.
 
-    def __init__(self, writer: Writer, room: Room, memory: Memory, last: int) -> None:
+    `stored` is told by that thread of each entry that has become durable: its id, its recipients, whether its
+    Message-ID is repeated.
+    """
+
+    def __init__(self, writer: Writer, room: Room, memory: Memory, last: int, stored: Stored) -> None:
+        self._stored = stored
         self._writer = writer
         self._room = room
         self._memory = memory
@@ -70,11 +76,15 @@ class Intake:
         content = tuple(blocks(entry.content))
         _check_size(entry, sum(map(len, content)))
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> tuple[tuple[Recipient, ...], bool]:
             keeping.add_content(db, message, 0, content)
-            _add(db, message, entry, trail, also)
+            return _add(db, message, entry, trail, also)
 
-        await self._writer.write(work, after=lambda _: self._memory.keep(message, content), wakes=True)
+        def after(added: tuple[tuple[Recipient, ...], bool]) -> None:
+            self._memory.keep(message, content)
+            self._stored(message, entry, *added)
+
+        await self._writer.write(work, after=after)
 
     async def _store_large(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         """In slices, each a job among others; the message itself only when all of its content is there."""
@@ -91,7 +101,10 @@ class Intake:
             seq += len(piece)
             self._arriving[message] = entry.size - octets
         _check_size(entry, octets)
-        await self._writer.write(lambda db: _add(db, message, entry, trail, also), wakes=True)
+        await self._writer.write(
+            lambda db: _add(db, message, entry, trail, also),
+            after=lambda added: self._stored(message, entry, *added),
+        )
 
     def _take_back(self, message: int) -> None:
         """Removes the slices of a commit that failed; on a disk too full even for that, as soon as it can be written."""
@@ -108,11 +121,14 @@ class Intake:
             raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
 
 
-def _add(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
-    keeping.add_entry(db, message, entry, trail)
+def _add(
+    db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None
+) -> tuple[tuple[Recipient, ...], bool]:
+    added = keeping.add_entry(db, message, entry, trail)
     if also:
         also(db)
     crash_points.passed("notice-inside" if entry.notice else "accept-inside")
+    return added
 
 
 def _check_size(entry: Entry, octets: int) -> None:

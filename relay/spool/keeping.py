@@ -8,7 +8,7 @@ from functools import lru_cache
 from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
-from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row, trail_row
+from relay.spool.rows import entry_row, micros, moment, notice_row, plain, recipient_row, trail_row
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
@@ -38,8 +38,13 @@ def drop_content(db: sqlite3.Connection, message: int) -> None:
     db.execute("DELETE FROM content WHERE message = ?", (message,))
 
 
-def add_entry(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...]) -> None:
-    """The message and its recipients, all queued and due at once.  Raises ValueError for a queue id used before."""
+def add_entry(
+    db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...]
+) -> tuple[tuple[Recipient, ...], bool]:
+    """The message and its recipients, all queued and due at once; these, and whether its Message-ID is repeated.
+
+    Raises ValueError for a queue id used before.
+    """
     if db.execute("SELECT 1 FROM message WHERE queue_id = ?", (entry.queue_id,)).fetchone():
         raise ValueError(f"queue id {entry.queue_id} is taken")
     row = entry_row(entry)
@@ -48,9 +53,11 @@ def add_entry(db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[T
     distinct = {recipient.address.key: recipient for recipient in reversed(queued)}  # the first spelling wins
     row["repeated"] = int(_repeated(db, row, distinct))
     _insert(db, "message", row)
-    for seq, recipient in enumerate(reversed(distinct.values())):
+    recipients = tuple(reversed(distinct.values()))
+    for seq, recipient in enumerate(recipients):
         _insert(db, "recipient", {"message": message, "seq": seq, **recipient_row(recipient)})
     add_trail(db, message, trail)
+    return recipients, bool(row["repeated"])
 
 
 def _repeated(db: sqlite3.Connection, row: Mapping[str, object], keys: Iterable[str]) -> bool:
@@ -105,27 +112,27 @@ def _trail_insert(lines: int) -> str:
 
 def settle(
     db: sqlite3.Connection, message: int, settlement: Settlement, *, step: int, vias: Mapping[str, str], now: datetime
-) -> bool:
-    """Stores a settlement, the `step`th since its claim's base; True if the content went with it.
+) -> tuple[bool, datetime | None]:
+    """Stores a settlement, the `step`th since its claim's base; whether the content went with it, and when it is due again.
 
     `vias` are the orders the recipients were claimed with.  Raises LeaseLost if the message was removed, ValueError
     for a recipient that it does not have.
     """
-    found = db.execute("SELECT settled, kept FROM message WHERE id = ?", (message,)).fetchone()
+    found = db.execute("SELECT settled, kept, due_at FROM message WHERE id = ?", (message,)).fetchone()
     if found is None:
         raise LeaseLost("the message was removed meanwhile")
     if found[0] >= step:
-        return not found[1]  # an earlier try was cut off after it had been written
+        return not found[1], found[2] and moment(found[2])  # an earlier try was cut off after it had been written
     for outcome in settlement.outcomes:
         _store_outcome(db, message, outcome, vias)
     add_trail(db, message, settlement.trail)
     for notice in settlement.notices:
         _insert(db, "notice", notice_row(notice))
     _count(db, settlement, now)
-    dropped = _conclude(db, message, settlement, step, now)
+    kept, due_at = _conclude(db, message, settlement, step, now)
     if settlement.outcomes:
         crash_points.passed("settle-inside")
-    return dropped
+    return not kept, due_at
 
 
 def _store_outcome(db: sqlite3.Connection, message: int, outcome: Recipient, vias: Mapping[str, str]) -> None:
@@ -177,12 +184,13 @@ def _conclude(
     """Notes the step; drops the content if everybody has it.  Whether it is kept, and when the message is due again."""
     ((kept, due_at),) = db.execute(
         f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?),"  # noqa: S608
-        " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ? RETURNING kept, due_at",
+        " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ?"
+        " RETURNING kept, due_at",
         (micros(now), step, int(settlement.warned), message),
     ).fetchall()
     if not kept:
         drop_content(db, message)
-    return not kept
+    return bool(kept), None if due_at is None else moment(due_at)
 
 
 def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:

@@ -27,20 +27,22 @@ ContentOf = Callable[[int, int], Content]
 """Content of a message, by its id and its size in octets."""
 
 
-def due_first(db: sqlite3.Connection, leased: Collection[int], now: datetime, most: int) -> tuple[list[int], datetime | None]:
-    """Up to `most` messages that are due and not leased, the oldest first; if there is none, when the next one will be."""
+def due_first(
+    db: sqlite3.Connection, leased: Collection[int], now: datetime, most: int
+) -> tuple[list[int], bool, datetime | None]:
+    """Up to `most` messages that are due and not leased, the oldest first; whether these are all, and when the next will be."""
     chosen: list[int] = []
     # a window that leased ones alone cannot fill: what is in flight is bounded, what waits is not
     query = "SELECT id, due_at FROM message WHERE due_at IS NOT NULL ORDER BY due_at, accepted_at, id LIMIT ?"
-    for message, due_at in db.execute(query, (len(leased) + most,)).fetchall():
+    for message, due_at in db.execute(query, (len(leased) + most + 1,)).fetchall():
         if message in leased:
             continue
         if due_at > micros(now):
-            return chosen, None if chosen else moment(due_at)
-        chosen.append(message)
+            return chosen, True, moment(due_at)
         if len(chosen) == most:
-            break
-    return chosen, None
+            return chosen, False, None
+        chosen.append(message)
+    return chosen, True, None
 
 
 def message_rows(db: sqlite3.Connection, messages: Collection[int]) -> dict[int, tuple[Any, ...]]:

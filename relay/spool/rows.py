@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -101,6 +101,22 @@ def row_entry(row: Sequence[Any], forward_paths: tuple[Address, ...], content: C
         digest=row[10],
         notice=bool(row[11]),
     )
+
+
+def as_stored(entry: Entry, recipients: Sequence[Recipient], content: Content) -> Entry | None:
+    """The entry as `row_entry` would give it back, without asking; None if some text is kept otherwise than it came."""
+    path = entry.envelope.reverse_path
+    addresses = [recipient.address for recipient in recipients]
+    texts = (
+        entry.message_id,
+        entry.origin.client,
+        entry.envelope.body,
+        *map(str, [path] if path else ()),
+        *map(str, addresses),
+    )
+    if not all(text.isascii() for text in texts):
+        return None
+    return replace(entry, envelope=replace(entry.envelope, forward_paths=tuple(addresses)), content=content)
 
 
 def recipient_row(recipient: Recipient) -> dict[str, Any]:

@@ -1,18 +1,17 @@
 """The spool in one SQLite file: one writer thread, readers of their own, leases in memory."""
 
 import asyncio
-import itertools
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from relay import events
 from relay.spool import keeping, looking
+from relay.spool.ahead import TOGETHER, Ahead
 from relay.spool.content import Memory, StoredContent
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import (
@@ -31,9 +30,10 @@ from relay.spool.entry import (
     TrailLine,
 )
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
+from relay.spool.leases import Leases
 from relay.spool.medium import Lock, Room, prepare, reader, shrink_log, translated
 from relay.spool.parcels import Parcels
-from relay.spool.rows import row_entry
+from relay.spool.rows import as_stored, row_entry
 from relay.spool.writer import Job, Writer
 
 T = TypeVar("T")
@@ -42,18 +42,7 @@ _LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
 _STALLED_SLEEP = 1.0
 _VACUUM_PAGES = 2000
 _FORGET_AT_ONCE = 500
-_CLAIMED_TOGETHER = 50
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
-_lease_numbers = itertools.count(1)  # of the process: no claim ever fits another spool's lease
-
-
-@dataclass(slots=True, eq=False)
-class _Lease:
-    message: int
-    vias: Mapping[str, str]
-    step: int
-    due_at: datetime | None
-    """When the message is due again once the lease is given back; None if it is over."""
 
 
 class SqliteSpool(Parcels):
@@ -71,9 +60,10 @@ class SqliteSpool(Parcels):
         self._room = Room(path, settings.keep_free)
         self._writer = Writer(path, self._room, self._told)
         self._memory = Memory()
-        self._leases: dict[int, _Lease] = {}
-        self._ready: deque[Claim] = deque()
-        self._known_due: tuple[datetime | None] | None = None
+        self._leases = Leases()
+        self._ahead = Ahead()
+        self._arrived: deque[Claim] = deque()
+        self._doubtful = False
         self._work = asyncio.Event()
         self._stalled = False
 
@@ -97,7 +87,7 @@ class SqliteSpool(Parcels):
     async def _start(self) -> None:
         self._writer.start()
         last = await self._writer.look(looking.last_message)
-        self._intake = Intake(self._writer, self._room, self._memory, last)
+        self._intake = Intake(self._writer, self._room, self._memory, last, self._stored)
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving), owed=True)
 
     @property
@@ -119,8 +109,14 @@ class SqliteSpool(Parcels):
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolBroken, ValueError for an entry that contradicts itself."""
         await self._intake.store(entry, trail)
-        if self._ready and (entry.accepted_at, entry.accepted_at) < _turn(self._ready[-1]):
-            self._give_back_ready()  # it was accepted by an earlier clock, and comes first
+
+    def _stored(self, message: int, entry: Entry, recipients: tuple[Recipient, ...], repeated: bool) -> None:
+        """Leases what has just become durable, so that the runner has it without asking (by the writer thread)."""
+        kept = as_stored(entry, recipients, self._content(message, entry.size))
+        if kept is None:
+            self._doubtful = True
+            return
+        self._arrived.append(self._leases.grant(message, kept, recipients, 0, repeated=repeated, warned=False))
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
@@ -143,90 +139,82 @@ class SqliteSpool(Parcels):
     async def claim(self, now: datetime) -> Claim | None:
         """The oldest due entry that nobody works on, with its due recipients.  None also while nothing may be sent:
         a settlement is not written yet, the medium is broken, or there is no room to remember what would be sent."""
+        self._work.clear()
         if not self._may_claim():
             return None
-        while self._ready:
-            claim = self._ready.popleft()
-            if claim.lease in self._leases:  # else an order took it away
+        while claim := self._ahead.take(now):
+            if self._leases.of(claim):  # else the message was removed
                 return claim
-        self._work.clear()
+        if self._ahead.nothing_due(now):
+            return None
+        self._give_back(self._ahead.doubt())  # those whose time has not come by this clock
+        self._ahead.looking()
         future = self._writer.submit(Job(lambda db: self._claims(db, now), looks=True))
         try:
-            found: tuple[list[Claim], datetime | None] = await asyncio.shield(future)
+            found: tuple[list[Claim], bool, datetime | None] = await asyncio.shield(future)
         except asyncio.CancelledError:
             future.add_done_callback(self._unwanted)
             raise
         except (SpoolBroken, SpoolFull):
             self._stalled = True
             return None
-        claims, next_due = found
-        self._known_due = None if claims or self._stalled else (next_due,)
-        if not claims:
-            return None
-        self._work.set()  # there may be more
-        self._ready.extend(claims[1:])
-        return claims[0]
+        claims, all_of_them, next_due = found
+        self._ahead.found(claims[1:], all_of_them=all_of_them and not self._stalled, next_due=next_due)
+        return claims[0] if claims else None
 
     def _may_claim(self) -> bool:
         self._stalled = self._writer.owes or self._room.free() < ENOUGH_TO_SETTLE
         return not self._stalled
 
-    def _claims(self, db: sqlite3.Connection, now: datetime) -> tuple[list[Claim], datetime | None]:
-        """What is due, some at a time (by the writer thread); if nothing is, when something will be."""
+    def _claims(self, db: sqlite3.Connection, now: datetime) -> tuple[list[Claim], bool, datetime | None]:
+        """What is due, some at a time, whether that is all, and when more will be (by the writer thread)."""
         if not self._may_claim():
-            return [], None
-        messages, next_due = looking.due_first(db, self._leased(), now, _CLAIMED_TOGETHER)
+            return [], False, None
+        messages, all_of_them, next_due = looking.due_first(db, self._leases.messages(), now, TOGETHER)
         rows, recipients = looking.message_rows(db, messages), looking.recipients_of(db, messages)
-        return [self._claim(rows[message], recipients[message], now) for message in messages], next_due
+        return [self._claim(rows[message], recipients[message], now) for message in messages], all_of_them, next_due
 
     def _claim(self, row: tuple[Any, ...], recipients: tuple[Recipient, ...], now: datetime) -> Claim:
         due = tuple(r for r in recipients if r.due(now))
         entry = row_entry(row, tuple(r.address for r in recipients), self._content(row[0], row[8]))
-        number = next(_lease_numbers)
-        self._leases[number] = _Lease(row[0], {r.address.key: r.via for r in due}, row[14])
-        return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]))
+        return self._leases.grant(row[0], entry, due, row[14], repeated=bool(row[12]), warned=bool(row[13]))
 
-    def _give_back_ready(self) -> None:
-        """What was claimed and not handed out yet is read anew: an order may have changed it."""
-        while self._ready:
-            self._leases.pop(self._ready.popleft().lease, None)
-        self._work.set()
+    def _give_back(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            self._leases.give_back(claim)
+            self._work.set()
 
-    def _leased(self) -> set[int]:
-        return {lease.message for lease in list(self._leases.values())}  # list: the other thread may change it meanwhile
-
-    def _unwanted(self, future: "asyncio.Future[tuple[list[Claim], datetime | None]]") -> None:
+    def _unwanted(self, future: "asyncio.Future[tuple[list[Claim], bool, datetime | None]]") -> None:
         if not future.cancelled() and future.exception() is None:
-            for claim in future.result()[0]:
-                self._leases.pop(claim.lease, None)
+            self._ahead.doubt_rest()
+            self._give_back(future.result()[0])
             self._work.set()
 
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """Stores what is certain.  Raises LeaseLost if the message was removed, ValueError for a recipient not its own."""
-        lease = self._leases.get(claim.lease)
+        lease = self._leases.of(claim)
         if lease is None:
             raise LeaseLost(f"{claim.entry.queue_id} was removed, or its lease given back")
         lease.step += 1
         step, now = lease.step, self._now()
-        settled = {outcome.address for outcome in settlement.outcomes if not outcome.due(now)}
-        lease.first_again = lease.first_again and not settled.issuperset(each.address for each in claim.recipients)
 
-        def work(db: sqlite3.Connection) -> bool:
+        def work(db: sqlite3.Connection) -> tuple[bool, datetime | None]:
             return keeping.settle(db, lease.message, settlement, step=step, vias=lease.vias, now=now)
 
-        def after(content_went: bool) -> None:
+        def after(stored: tuple[bool, datetime | None]) -> None:
+            content_went, lease.due_at = stored
             if content_went:
                 self._memory.forget(lease.message)
 
-        await self._writer.write(work, after=after, owed=True, wakes=True)
+        await self._writer.write(work, after=after, owed=True, settles=True)
 
     async def release(self, claim: Claim) -> None:
         """Gives the lease back."""
-        lease = self._leases.pop(claim.lease, None)
-        if lease is not None:
+        lease = self._leases.give_back(claim)
+        if lease is not None and lease.due_at is not None:
             self._work.set()
-            if lease.first_again:
-                self._give_back_ready()
+            if not self._ahead.may_be_due(lease.due_at):
+                self._give_back(self._ahead.doubt())  # it comes before some of those
 
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
@@ -251,12 +239,12 @@ class SqliteSpool(Parcels):
 
     async def next_due(self) -> datetime | None:
         """When the next recipient that nobody works on becomes due; None if none waits or the medium is broken."""
-        if self._ready:
-            return _turn(self._ready[0])[0]
-        if self._known_due is not None and not self._work.is_set():
-            return self._known_due[0]  # as the last claim found it; nothing was written since
+        if self._ahead.sure:
+            return self._ahead.next_due
+        if first := self._ahead.first_due():
+            return first
         try:
-            return await self._writer.look(lambda db: looking.due_first(db, self._leased(), _LONG_AGO, 1)[1])
+            return await self._writer.look(lambda db: looking.due_first(db, self._leases.messages(), _LONG_AGO, 1)[2])
         except SpoolBroken:
             return None
 
@@ -269,30 +257,23 @@ class SqliteSpool(Parcels):
             if order.action is Action.REMOVE:
                 self._forget(chosen)
 
-        self._give_back_ready()
-        chosen = await self._writer.write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True)
-        self._give_back_ready()  # a look that was under way may have brought more
-        return len(chosen)
+        return len(await self._writer.write(lambda db: keeping.carry_out(db, order, now), after=after, wakes=True))
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
         """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
-        moved = await self._writer.write(lambda db: keeping.rebase(db, since, until, by), wakes=True)
-        self._give_back_ready()
-        return moved
+        return await self._writer.write(lambda db: keeping.rebase(db, since, until, by), wakes=True)
 
     def _forget(self, messages: list[int]) -> None:
-        gone = set(messages)
         for message in messages:
             self._memory.forget(message)
-        for number in [n for n, lease in list(self._leases.items()) if lease.message in gone]:
-            self._leases.pop(number, None)
+        self._leases.take_away(messages)
 
     async def tidy(self, now: datetime) -> None:
         """Forgets what is over since `keep_history`, sweeps, and gives free pages back to the file system."""
         keep = self._settings.keep_history
 
         def forget(db: sqlite3.Connection) -> list[int]:
-            return keeping.forget_old(db, now, keep, self._leased(), _FORGET_AT_ONCE)
+            return keeping.forget_old(db, now, keep, self._leases.messages(), _FORGET_AT_ONCE)
 
         while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
@@ -382,12 +363,13 @@ class SqliteSpool(Parcels):
         return await asyncio.to_thread(ask)
 
     def _told(self, wake: bool, news: list[str]) -> None:
+        if wake or self._doubtful:
+            self._doubtful = False
+            self._give_back(self._ahead.doubt())
+        while self._arrived:
+            wake = True
+            self._give_back(self._ahead.arrived(self._arrived.popleft()))
         if wake:
             self._work.set()
         for trouble in news:
             events.note("broken", trouble)
-
-
-def _turn(claim: Claim) -> tuple[datetime, datetime]:
-    """What claims are ordered by."""
-    return min(recipient.due_at for recipient in claim.recipients), claim.entry.accepted_at

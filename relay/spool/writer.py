@@ -29,7 +29,8 @@ class Job:
 
     `work` may run more than once and must leave memory alone; `after` runs once, when what was written is durable.
     `looks`: it writes nothing and runs between transactions.  `owed`: it is a fact and must be written at last; on a
-    full or broken medium its future is answered and the job kept.  `wakes`: something may be due afterwards.
+    full or broken medium its future is answered and the job kept.  `settles`: it says what became of a message.
+    `wakes`: something else may be due afterwards than was before.
     """
 
     work: Callable[[sqlite3.Connection], Any]
@@ -37,6 +38,7 @@ class Job:
     after: Callable[[Any], None] | None = None
     looks: bool = False
     owed: bool = False
+    settles: bool = False
     wakes: bool = False
 
 
@@ -89,10 +91,11 @@ class Writer:
         *,
         after: Callable[[Any], None] | None = None,
         owed: bool = False,
+        settles: bool = False,
         wakes: bool = False,
     ) -> T:
         """What `work` made of the connection, once it is durable.  Raises what `work` raised, SpoolFull, SpoolBroken."""
-        answer: T = await self.submit(Job(work, after=after, owed=owed, wakes=wakes))
+        answer: T = await self.submit(Job(work, after=after, owed=owed, settles=settles, wakes=wakes))
         return answer
 
     async def look(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -106,7 +109,7 @@ class Writer:
             self._closing = True
             self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
-        return sum(job.wakes for job in self._owed)  # what wakes nobody is clearing up: the next start does it again
+        return sum(job.settles for job in self._owed)  # all else is clearing up: the next start does it again
 
     # -- the writer thread ----------------------------------------------------------------------------------------
 
@@ -228,6 +231,7 @@ class Writer:
     def _stumble(self, error: sqlite3.Error) -> SpoolFull | SpoolBroken:
         """Back to where the transaction began; a broken medium gets a new connection at the next turn."""
         trouble = translate(error, self._path)
+        self._wake = True  # what was refused may be in the log all the same: to be looked for when that is read again
         try:
             if self._db is not None and self._db.in_transaction:
                 self._db.execute("ROLLBACK")

@@ -216,7 +216,7 @@ async def test_a_settlement_that_is_tried_twice_counts_once(spool, clock):
     line = TrailLine(clock(), "failed", "550")
     settlement = Settlement((outcome,), (line,), (a_notice(A, outcome, clock()),), sent="isp")
     await spool.settle(claim, settlement)
-    lease = spool._leases[claim.lease]
+    lease = spool._leases.of(claim)
     await spool._writer.write(
         lambda db: keeping.settle(db, lease.message, settlement, step=lease.step, vias=lease.vias, now=clock())
     )
