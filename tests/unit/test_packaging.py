@@ -111,3 +111,25 @@ def test_systemd_understands_the_unit(tmp_path):
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False)
     about_it = [line for line in (done.stdout + done.stderr).splitlines() if "relay.service" in line]
     assert about_it == []
+
+
+def test_the_pair_shares_one_queue_and_is_locked_down(tmp_path):
+    """compose.pair.yaml: two relays with one configuration, each with a state of its own, as locked down as the single one."""
+    from relay.config import load
+
+    pair = yaml.safe_load((ROOT / "compose.pair.yaml").read_text(encoding="utf-8"))
+    one, two = pair["services"]["relay-a"], pair["services"]["relay-b"]
+    for relay_of_two in (one, two):
+        for key in ("user", "read_only", "cap_drop", "security_opt", "tmpfs", "pids_limit", "stop_grace_period"):
+            assert relay_of_two[key] == SERVICE[key]
+        assert (ROOT / relay_of_two["build"]["args"]["REQUIREMENTS"]).exists()
+    assert one["volumes"] != two["volumes"]
+    assert one["hostname"] != two["hostname"]
+    text = pair["configs"]["relay"]["content"].replace("/run/secrets/", f"{tmp_path}/")
+    for name in ("password", "database"):
+        (tmp_path / name).write_text("secret\n")
+    (tmp_path / "config.yaml").write_text(text)
+    loaded = load(tmp_path / "config.yaml", {})
+    assert loaded.mistakes == ()
+    assert loaded.config.spool.url == "postgresql://relay@database/relay"
+    assert loaded.config.spool.password.reveal() == "secret"
