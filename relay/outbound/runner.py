@@ -121,7 +121,7 @@ class Runner:
         if due is not None and due <= now:
             # the spool hands out no claim while a settlement cannot be written; do not spin on it
             await self._doze(min(0.01 * 2**empty, 2.0))
-            return empty + 1
+            return min(empty + 1, 10)  # a full disk may last for days; two seconds are reached long before
         waits = asyncio.create_task(self._spool.wait(min(due, beat) if due else beat))
         if self._nudged is None or self._nudged.done():
             self._nudged = asyncio.create_task(self._nudge.wait())  # kept for the next time: most often it is the spool

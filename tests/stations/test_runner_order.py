@@ -231,3 +231,15 @@ async def test_all_mail_dated_into_the_far_future_is_healed(tmp_path, monkeypatc
 @pytest.fixture(autouse=True)
 def quiet():
     events.configure("json", "error")
+
+
+async def test_a_long_stall_is_no_error(tmp_path):
+    """While what is due cannot be handed out for hours, the runner goes on looking every two seconds, and nothing grows."""
+    async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", 1)], submit=taking()) as world:
+        await world.runner.stop(1)
+        await world.accept("x@y.example")
+        world.runner._stopping = False
+        world.runner._nudge.set()  # no pause: two thousand looks are more than an hour
+        empty = 0
+        for _ in range(2000):
+            empty = await world.runner._idle(empty)

@@ -6,6 +6,7 @@ import gc
 import random
 import resource
 import socket
+import ssl
 from dataclasses import replace
 from datetime import timedelta
 from ipaddress import ip_network
@@ -378,3 +379,20 @@ async def test_octets_without_a_line_end_cost_no_memory(tmp_path, monkeypatch):
             await device.say(b"x" * 1_000_000)
         await device.dialog((b"\r\n.\r\n", "552 5.3.4"))
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
+
+
+async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
+    """Who hangs up with commands still unread is done with when they are read; nothing of it waits for `idle` to pass."""
+    async with receiving(tmp_path, monkeypatch, listeners=[replace(HERE, tls=ListenTls.IMPLICIT)]) as relay:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection(*relay.address, ssl=context)
+            assert (await reader.readline()).startswith(b"220")
+            [session] = relay.inbound._reception.sessions
+            writer.write(b"EHLO nas\r\n" + b"NOOP\r\n" * 500)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            await gone(relay)
+            assert session._timeout_handle is None
