@@ -69,7 +69,9 @@ class Relay:
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
-            self._spool = await open_spool(self._config.spool, now=utcnow, home=state_dir(self._config.spool))
+            home = state_dir(self._config.spool)
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
         try:
