@@ -104,7 +104,7 @@ def test_every_verb_stands_in_the_table_of_commands(readme: str) -> None:
         r"`relay ([a-z]+)", "\n".join(re.findall(r"^\| `relay.*", (ROOT / readme).read_text(encoding="utf-8"), re.MULTILINE))
     )
     assert len(names) > 10
-    assert names - set(told) == ({"version"} if readme == "README.ja.md" else set())
+    assert names - set(told) == set()
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=str(block)) for block in SHELL if block.language == "sh"])
