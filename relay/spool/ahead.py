@@ -19,7 +19,7 @@ class Ahead:
 
     def __init__(self) -> None:
         self._claims: deque[Claim] = deque()
-        self._sure = self._looking = self._disturbed = False
+        self._sure = self._looking = self._disturbed = self._overtaken = False
         self.next_due: datetime | None = None
 
     def take(self, now: datetime) -> Claim | None:
@@ -42,13 +42,20 @@ class Ahead:
 
     def looking(self) -> None:
         """The file is being asked; what happens until `found` may be missing in the answer."""
-        self._looking, self._disturbed = True, False
+        self._looking, self._disturbed, self._overtaken = True, False, False
 
-    def found(self, claims: Iterable[Claim], *, all_of_them: bool, next_due: datetime | None) -> None:
-        """The answer, in its order; `next_due` is of what was not due, if these are all that was."""
+    def found(self, claims: Iterable[Claim], *, all_of_them: bool, next_due: datetime | None) -> bool:
+        """The answer, in its order; `next_due` is of what was not due, if these are all that was.
+
+        False if an order overtook it: then it is worth nothing, and the file is to be asked again.
+        """
+        if self._overtaken:
+            self._looking = False
+            return False
         self._claims.extend(claims)
         self._sure, self.next_due = all_of_them and not self._disturbed, next_due
         self._looking = False
+        return True
 
     def arrived(self, claim: Claim) -> list[Claim]:
         """A message was stored just now and leased at once; the claims to be given up, which asking will find again."""
@@ -77,6 +84,11 @@ class Ahead:
         self.doubt_rest()
         claims, self._claims = list(self._claims), deque()
         return claims
+
+    def ordered(self) -> list[Claim]:
+        """What is in the file was changed by an order: the claims are given up, those too that are being found."""
+        self._overtaken = True
+        return self.doubt()
 
 
 def _turn(claim: Claim) -> tuple[datetime, datetime]:

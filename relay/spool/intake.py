@@ -28,8 +28,8 @@ Also = Callable[[sqlite3.Connection], None]
 class Intake:
     """Stores entries by the writer thread; `last` is the highest message id there is.
 
-    `stored` is told by that thread of each entry that has become durable: its id, its recipients, whether its
-    Message-ID is repeated.
+    `stored` is told by that thread of each entry that has become durable: its id, its recipients (none: they are to be
+    asked for), whether its Message-ID is repeated.
     """
 
     def __init__(self, writer: Writer, room: Room, memory: Memory, last: int, stored: Stored) -> None:
@@ -127,6 +127,7 @@ def _add(
     added = keeping.add_entry(db, message, entry, trail)
     if also:
         also(db)
+        added = (), False  # it may have changed them
     crash_points.passed("notice-inside" if entry.notice else "accept-inside")
     return added
 

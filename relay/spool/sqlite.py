@@ -112,7 +112,7 @@ class SqliteSpool(Parcels):
 
     def _stored(self, message: int, entry: Entry, recipients: tuple[Recipient, ...], repeated: bool) -> None:
         """Leases what has just become durable, so that the runner has it without asking (by the writer thread)."""
-        kept = as_stored(entry, recipients, self._content(message, entry.size))
+        kept = as_stored(entry, recipients, self._content(message, entry.size)) if recipients else None
         if kept is None:
             self._doubtful = True
             return
@@ -159,7 +159,9 @@ class SqliteSpool(Parcels):
             self._stalled = True
             return None
         claims, all_of_them, next_due = found
-        self._ahead.found(claims[1:], all_of_them=all_of_them and not self._stalled, next_due=next_due)
+        if not self._ahead.found(claims[1:], all_of_them=all_of_them and not self._stalled, next_due=next_due):
+            self._give_back(claims)
+            return await self.claim(now)
         return claims[0] if claims else None
 
     def _may_claim(self) -> bool:
@@ -172,7 +174,15 @@ class SqliteSpool(Parcels):
             return [], False, None
         messages, all_of_them, next_due = looking.due_first(db, self._leases.messages(), now, TOGETHER)
         rows, recipients = looking.message_rows(db, messages), looking.recipients_of(db, messages)
-        return [self._claim(rows[message], recipients[message], now) for message in messages], all_of_them, next_due
+        claims: list[Claim] = []
+        try:
+            for message in messages:
+                claims.append(self._claim(rows[message], recipients[message], now))
+        except Exception:  # a row that cannot be read: the others must not stay leased
+            for claim in claims:
+                self._leases.give_back(claim)
+            raise
+        return claims, all_of_them, next_due
 
     def _claim(self, row: tuple[Any, ...], recipients: tuple[Recipient, ...], now: datetime) -> Claim:
         due = tuple(r for r in recipients if r.due(now))
@@ -363,8 +373,10 @@ class SqliteSpool(Parcels):
         return await asyncio.to_thread(ask)
 
     def _told(self, wake: bool, news: list[str]) -> None:
-        if wake or self._doubtful:
-            self._doubtful = False
+        if wake:
+            self._give_back(self._ahead.ordered())
+        if self._doubtful:
+            self._doubtful, wake = False, True
             self._give_back(self._ahead.doubt())
         while self._arrived:
             wake = True

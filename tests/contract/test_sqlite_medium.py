@@ -389,3 +389,62 @@ async def test_every_broken_invariant_is_found(tmp_path, clock, damage, number):
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute(damage)
     assert any(line.startswith(number) for line in check_invariants(path))
+
+
+@pytest.mark.parametrize("action", [Action.HOLD, Action.REMOVE])
+async def test_what_was_found_before_an_order_is_not_handed_out_after_it(spool, clock, action):
+    """The loop is so busy that it hears of both together: what the file held before the order, and that this was written."""
+    for number in range(5):
+        await spool.commit(an_entry(f"message{number}", clock()))
+    await spool.order(Order(Action.RETRY, by_hand=False), clock())  # the file is asked again
+
+    async def busy(syncs):
+        while spool.syncs < syncs:
+            time.sleep(0.01)
+        time.sleep(0.1)  # the writer has answered before the loop listens
+
+    async def ordered():
+        await busy(spool.syncs)
+        return await spool.order(Order(action), clock())
+
+    claimed, order, _ = (asyncio.create_task(one) for one in (spool.claim(clock()), ordered(), busy(spool.syncs + 1)))
+    assert await order == 5
+    await claimed  # None, or one that was handed out before, if the machine was slower still
+    assert await spool.claim(clock()) is None
+
+
+async def test_mail_with_8_bit_addresses_wakes_the_runner_too(spool, clock):
+    """What is kept otherwise than it came is found by asking, at once and not at the next beat."""
+    assert await spool.claim(clock()) is None
+    wait = asyncio.create_task(spool.wait(None))
+    await spool.commit(an_entry(A, clock(), to=("m\u00fcller@x.jp",)))
+    await asyncio.wait_for(wait, 5)
+    assert (await spool.claim(clock())).entry.queue_id == A
+
+
+async def test_what_moved_here_is_claimed_as_it_stands(spool, path, clock):
+    """Of a message that another spool has half relayed, only the rest is handed out."""
+    await spool.commit(an_entry(A, clock(), to=("a@x.jp", "b@x.jp")))
+    claim = await spool.claim(clock())
+    await spool.settle(claim, Settlement((after(claim.recipients[0], State.RELAYED),)))
+    await spool.release(claim)
+    other = await open_spool(SpoolSettings(f"sqlite:{path.parent}/other.db", keep_free=0), now=clock)
+    try:
+        assert await other.claim(clock()) is None
+        assert await other.adopt(await spool.pack(A))
+        assert [str(one.address) for one in (await other.claim(clock())).recipients] == ["b@x.jp"]
+    finally:
+        await other.close()
+
+
+async def test_a_row_that_cannot_be_read_keeps_no_lease_of_others(spool, path, clock):
+    """Once it is gone, the messages before it are handed out without a restart."""
+    await spool.commit(an_entry(A, clock()))
+    await spool.commit(an_entry(B, clock()))
+    await spool.order(Order(Action.RETRY, by_hand=False), clock())
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE message SET origin = '{' WHERE queue_id = ?", (B,))
+    with pytest.raises(ValueError, match="Expecting property name"):
+        await spool.claim(clock())
+    await spool.order(Order(Action.REMOVE, (B,)), clock())
+    assert (await spool.claim(clock())).entry.queue_id == A
