@@ -94,7 +94,7 @@ def _lines(told: dict[str, Any], client: str) -> list[str]:
 def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
     """`refused`: the client is, so that nothing of it is ever tried; what the routes say may still be of use."""
     if one["refused"]:
-        return [f"  refused: {one['refused']}"]
+        return [f"  {one['why']}: refused: {one['refused']}" if one["rule"] else f"  refused: {one['refused']}"]
     if one["discard"]:
         return [f"  {one['why']}: thrown away"]
     lines = [f"  {one['why']}: by {', then '.join(one['via'])}"]

@@ -56,6 +56,10 @@ def call(asked: argparse.Namespace) -> int:
         loaded = dialogue.run()
     except (GivenUp, OSError, EOFError) as error:
         complain(f"relay: {error or 'the input ended before all was said'}")
+        if isinstance(error, GivenUp) and not asked.no_input and not sys.stdin.isatty():
+            complain(
+                "Nothing was asked, for this is no terminal.  Options say it all: --provider, --username, --password-file ..."
+            )
         return USAGE
     print(f"{target}: written, and fine")
     for remark in loaded.remarks:

@@ -32,7 +32,7 @@ def provider(said: str) -> str:
     if said.strip().lower() == GENERIC or preset_for(said):
         return ""
     hint = near(said, NAMES) or f"there are {', '.join(NAMES)}"
-    return f"no provider is called {said!r}; {hint}, and `{GENERIC}` is any other server"
+    return f"no provider is called {said!r}; {hint}  (`{GENERIC}` is any other server)"
 
 
 host, port, mailbox, tls = by(hosts.host), by(scalars.port), by(hosts.mailbox), by(choice(TlsMode))

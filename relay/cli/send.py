@@ -40,10 +40,16 @@ def call(asked: argparse.Namespace) -> int:
         print_json(message)
     else:
         print("\n".join([f"queued as {queue_id}", *story(message)]))
-    relayed = all(one["state"] == "relayed" for one in message["recipients"])
-    if not relayed and not asked.json:
-        print(f"not there yet: `relay queue show {queue_id}` tells how it goes on", file=sys.stderr)
-    return FINE if relayed else PROBLEM
+    states = {one["state"] for one in message["recipients"]}
+    if states != {"relayed"} and not asked.json:
+        print(_not_there(states, queue_id), file=sys.stderr)
+    return FINE if states == {"relayed"} else PROBLEM
+
+
+def _not_there(states: set[str], queue_id: str) -> str:
+    if states <= set(OVER):
+        return f"it did not get there; `relay queue release {queue_id} --via NAME` sends it by another upstream after all"
+    return f"not there yet: `relay queue show {queue_id}` tells how it goes on"
 
 
 def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.Namespace) -> str:

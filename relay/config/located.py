@@ -287,9 +287,17 @@ class _Composer:
         words = " ".join(part for part in (bad.context, bad.problem) if part)
         hint = next((f"; {hint}" for pattern, hint in _HINTS if pattern.search(words)), "")
         hint = "; indent with blanks, not tabs" if "'\\t'" in words else hint
+        hint = hint or self._unclosed(bad, words)
         began = _TELLS_WHERE_IT_BEGAN.search(words)
         mark = bad.context_mark if began and bad.context_mark else bad.problem_mark or bad.context_mark
         self._say(self._place(mark), "", f"expected YAML, found an error: {words}{hint}")
+
+    def _unclosed(self, bad: yaml.MarkedYAMLError, words: str) -> str:
+        """Where the bracket stands that lines further down still count into, if that is the trouble."""
+        began, at = bad.context_mark, bad.problem_mark
+        if not (began and at and began.line < at.line and words.startswith("while parsing a flow")):
+            return ""
+        return f"; the '{self.lines[began.line][began.column]}' of line {began.line + 1} is not closed"
 
     def _unprintable(self, bad: yaml.reader.ReaderError) -> None:
         code = bad.character if isinstance(bad.character, int) else ord(bad.character)

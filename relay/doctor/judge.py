@@ -44,5 +44,6 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.line else []
     cause = "The nameserver knows no name in the internet, so SPF, DMARC and MX records cannot be looked up."
-    cure = "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or take the line out."
+    without = "take the line out" if subject.nameservers else "mend what this system asks (/etc/resolv.conf)"
+    cure = f"Set `dns: {{nameservers: [...]}}` to one that answers (often the router: 192.168.0.1:53), or {without}."
     return [problem("resolver", asked, cause, cure, facts.resolver)]

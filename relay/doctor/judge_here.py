@@ -123,7 +123,7 @@ def _container(here: Here, subject: Subject) -> list[Finding]:
     findings = []
     if here.lost:
         cause = f"Mail that waits will be lost when the container is made anew: {here.lost}."
-        cure = "Mount a named volume there: `volumes: [relay:/var/lib/relay]` in compose.yaml."
+        cure = "Mount a named volume there: `volumes: [spool:/var/lib/relay]` in compose.yaml."
         findings.append(warning("spool-no-volume", str(subject.state_dir), cause, cure))
     for sentence in mask_warnings([one.listener for one in here.listeners], here.masks):
         cause = "Every device may look as if it came from the container's own network (NAT), so who sends cannot be told."

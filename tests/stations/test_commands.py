@@ -85,6 +85,18 @@ def test_send_says_so_when_it_did_not_get_there(stuck: RelayProcess) -> None:
     assert any("refused" in line["text"].lower() for line in message["trail"])
 
 
+def test_send_says_that_what_waits_goes_on(stuck: RelayProcess) -> None:
+    """An upstream that is away is tried again by itself."""
+    done = stuck.command("send", "--to", "you@far.example", "--wait", "1")
+    assert done.returncode == 1 and "tells how it goes on" in done.stderr
+
+
+def test_send_names_the_way_out_of_a_failure(relay: RelayProcess) -> None:
+    """What failed for good does not go on: it can be released."""
+    done = relay.command("send", "--to", "nobody@far.example")
+    assert done.returncode == 1 and "--via NAME` sends it by another upstream after all" in done.stderr
+
+
 def test_send_without_a_relay_names_the_cure(tmp_path: Path) -> None:
     """Nobody listens: the sentence says to start `relay run`."""
     done = RelayProcess(tmp_path, {"upstreams": {"isp": upstream_at(9)}}).command("send", "--to", "a@b.example")

@@ -74,6 +74,11 @@ async def test_a_resolver_that_knows_no_name(case: Case) -> None:
     findings = await case.examined()
     assert (troubles(findings), warned(findings)) == (["resolver"], [])
     assert "gmail.com and iana.org do not exist" in " ".join(the(findings, "resolver").evidence)
+    named = bool(case.subject.nameservers)
+    assert ("take the line out" in the(findings, "resolver").cure, "resolv.conf" in the(findings, "resolver").cure) == (
+        named,
+        not named,
+    )
 
 
 async def test_a_resolver_for_the_own_names_alone(case: Case) -> None:

@@ -272,6 +272,7 @@ def test_what_is_missing_or_wrong_leaves_nothing_behind(tmp_path, words, said):
     done = init(tmp_path, *words, typed="secret\n")
     assert done.returncode == 2
     assert said in done.stderr
+    assert "this is no terminal" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -119,6 +119,17 @@ def test_what_is_refused_is_not_tried_again(tmp_path, capsys, words, later):
     assert ("the next attempt would be" in out or "no relay is running" in out) is later
 
 
+def test_a_rule_that_refuses_is_named(tmp_path, capsys):
+    """Not the refusal alone: whose address it is, and which rule it meets."""
+    (tmp_path / "config.yaml").write_text(
+        "upstreams: {isp: {host: mail.isp.example, sender: me@isp.example}}\nspool: {url: 'sqlite:spool.db'}\n"
+        "recipients: {aliases: {root: it@office.example}}\n"
+        "routes: [{to: '*@office.example', reject: not here}, {via: [isp]}]\n"
+    )
+    assert main(["explain", "--config", str(tmp_path / "config.yaml"), "--from", "nas@lan.local", "--to", "root"]) == 1
+    assert "to it@office.example\n  rule 1: to *@office.example: refused: 550 5.7.1 not here\n" in capsys.readouterr().out
+
+
 def test_a_file_that_is_missing_is_told_plainly(tmp_path, capsys):
     """No number of an error, but the file's name and what is with it; exit 2."""
     status, _, err = said(tmp_path, capsys, "--to", "x@far.example", "nowhere.eml")
