@@ -7,11 +7,17 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A text of texts.py with its values, or with `key` "" the words as they are."""
+    """A text of texts.py with its values, or with `key` "" the words as they are; `link` leads to where one can act."""
 
     key: str
     values: Mapping[str, Any] = field(default_factory=dict)
     words: str = ""
+    link: str = ""
+
+    @property
+    def matters(self) -> bool:
+        """Somebody should know, and do something."""
+        return bool(self.link or self.words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +44,27 @@ def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:
         login = one.get("login_refused")
         if one["resting_until"]:
             key = "login_refused" if login else "resting"
-            sentences.append(Sentence(key, {"name": one["name"], "until": one["resting_until"]}))
+            sentences.append(Sentence(key, {"name": one["name"], "until": one["resting_until"]}, link="#upstreams"))
         elif login:
-            sentences.append(Sentence("login_refused_before", {"name": one["name"]}))
+            sentences.append(Sentence("login_refused_before", {"name": one["name"]}, link="#upstreams"))
     return sentences
 
 
 def _silent(status: Mapping[str, Any]) -> list[Sentence]:
     found = [one for one in status.get("expected", ()) if one["silent"]]
-    return [Sentence("silent", {"name": one["name"], "since": one["since"]}) for one in found]
+    return [Sentence("silent", {"name": one["name"], "since": one["since"]}, link="#devices") for one in found]
 
 
 def _failed(tally: Mapping[str, Any]) -> list[Sentence]:
     states = tally["recipients"]
     failed = states.get("failed", 0) + states.get("expired", 0)
-    return [Sentence("some_failed", {"n": failed})] if failed else []
+    link = f"/messages?state={'failed' if states.get('failed') else 'expired'}"
+    return [Sentence("some_failed", {"n": failed}, link=link)] if failed else []
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> list[Sentence]:
     problems = sum(one.get("grade") == "problem" for one in findings)
-    return [Sentence("findings_bad", {"n": problems})] if problems else []
+    return [Sentence("findings_bad", {"n": problems}, link="#findings")] if problems else []
 
 
 def _calm(tally: Mapping[str, Any], relayed_day: int) -> list[Sentence]:

@@ -76,6 +76,7 @@ class Pages:
             state=wanted if states else "",
             states=[state.value for state in State],
             tally=await self._desk.tally(),
+            upstreams=self._desk.upstreams,
         )
 
     async def message(self, request: Request) -> Response:
@@ -187,6 +188,14 @@ class Show:
             if octets >= scale:
                 return f"{octets / scale:.1f} {unit}"
         return f"{max(octets, 0)} B"
+
+    @staticmethod
+    def prose(text: str) -> list[tuple[bool, str]]:
+        """The text in pieces; True for those that stand between backticks: settings and commands."""
+        pieces = text.split("`")
+        if len(pieces) % 2 == 0:
+            return [(False, text)]
+        return [(bool(number % 2), piece) for number, piece in enumerate(pieces) if piece]
 
     def said(self, sentence: Sentence) -> str:
         if not sentence.key:

@@ -43,7 +43,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     # numbers
     "relayed_24h": ("sent, 24 hours", "送信（24時間）"),
     "waiting": ("waiting", "待機中"),
-    "oldest": ("oldest waiting", "最古の待機"),
+    "oldest": ("oldest waiting", "最も古い待機"),
     "failed_kept": ("failed, kept", "失敗（保管中）"),
     "room": ("room for mail", "空き容量"),
     # parts
@@ -83,7 +83,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "calls_itself": ("Calls itself", "名乗り"),
     "messages": ("Messages", "通数"),
     "refused_count": ("Refused", "拒否"),
-    "quirks": ("Understood for it", "補正した癖"),
+    "quirks": ("Understood for it", "許容した癖"),
     "expected_every": ("expected every {every}", "{every}ごとに予定"),
     # one message
     "message": ("Message", "メッセージ"),
@@ -102,6 +102,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "repairs": ("What was mended", "修復した内容"),
     "trail": ("Trail", "経過"),
     "details": ("Trail in short", "経過の要約"),
+    "notice_title": ("Notice from this relay", "このリレーからのお知らせ"),
     "notice_mark": ("our own notice", "リレーからの通知"),
     "by_order": ("ordered by way of {name}", "{name} 経由の指示"),
     # states
@@ -130,6 +131,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The message and its trail are deleted. Nobody will get it.",
         "メッセージと経過を削除します。配信されません。",
     ),
+    "remove_ask_many": (
+        "The chosen messages and their trails are deleted. Nobody will get them.",
+        "選択したメッセージと経過を削除します。配信されません。",
+    ),
+    "open_it": ("Release, remove, see all", "再送・削除・詳細"),
     "retry_all": ("Try everything now", "すべて今すぐ再試行"),
     "choose": ("Choose message {id}", "{id} を選択"),
     "chosen": ("With the chosen messages:", "選択したメッセージを:"),

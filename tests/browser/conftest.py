@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,16 @@ def _strict() -> Iterator[int]:
         thread.join(10)
 
 
+@pytest.fixture(scope="session")
+def week(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once: each test starts from a copy."""
+    folder = tmp_path_factory.mktemp("week") / "spool"
+    a_week(folder)
+    return folder
+
+
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path, week: Path) -> Iterator[Scene]:
     """`strict` refuses the domain far.example; `second` takes it, but no rule leads there."""
     with _strict() as strict, sink(tmp_path / "second") as second:
 
@@ -67,7 +76,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             "web": {"address": "127.0.0.1:0"},
             "retry": {"delays": ["1h"], "rest": ["1h"]},
         }
-        a_week(tmp_path / "spool")
+        shutil.copytree(week, tmp_path / "spool")
         with running(tmp_path, config) as relay:
             yield Scene(relay, f"http://{relay.events('started')[-1]['web']}", second)
 

@@ -34,7 +34,7 @@ def test_a_failed_message_is_read_released_and_delivered(scene: Scene, browser: 
     scene.relay.wait_for("failed")
     browser.open(scene.page)
     browser.shows("Something needs you.", "h1")
-    browser.shows("1 recipient did not get their message.")
+    browser.click(".causes a", "1 recipient did not get their message.")
     browser.click("h3 a", "Mains failed, on battery")
 
     browser.shows("Mains failed, on battery", "h1")
@@ -82,6 +82,19 @@ def test_many_are_chosen_at_once(scene: Scene, browser: Browser) -> None:
         browser.click(f"#choose-{one}")
     browser.click(".bar-orders button", "Release")
     browser.shows("2 messages are on their way again.", ".done")
+
+
+def test_many_are_removed_at_once(scene: Scene, browser: Browser) -> None:
+    """The list asks before it removes what was chosen, and leaves the others alone."""
+    first, second = [submit(scene.relay, "hanako@far.example", f"Number {number}") for number in (1, 2)]
+    scene.relay.wait_for("failed", 2)
+    browser.open(f"{scene.page}/messages?state=failed")
+    browser.click(f"#choose-{first}")
+    browser.click("#remove summary")
+    browser.click("button.danger", "Remove for good")
+    browser.shows("1 message was removed.", ".done")
+    assert not browser.all(f"#choose-{first}")
+    assert browser.all(f"#choose-{second}")
 
 
 def test_nothing_from_a_mail_runs(scene: Scene, browser: Browser) -> None:

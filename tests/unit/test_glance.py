@@ -54,7 +54,17 @@ def test_failures_silence_and_findings_want_a_look() -> None:
     assert [one.values["n"] for one in found.sentences if one.key in ("some_failed", "findings_bad")] == [3, 1]
 
 
+def test_what_matters_leads_to_where_one_can_act() -> None:
+    """Each cause has a place on the page or in the list; what is calm has none."""
+    expected = [{"name": "nas", "silent": True, "since": "2026-11-20T10:20:30Z"}]
+    found = glance(status(REST, expected=expected), tally(expired=1), 0, [{"grade": "problem"}])
+    links = [one.link for one in found.sentences if one.matters]
+    assert links == ["#upstreams", "#devices", "/messages?state=expired", "#findings"]
+    assert [one.key for one in found.sentences if not one.matters] == ["quiet", "none_waits"]
+
+
 def test_not_taking_mail_is_trouble() -> None:
     """A full disk comes before everything else, in the relay's own words."""
     found = glance({**status(REST), "why": ["the spool is full"]}, tally(), 0, [])
     assert (found.level, said(found)[0]) == ("trouble", "the spool is full")
+    assert found.sentences[0].matters
