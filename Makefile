@@ -21,7 +21,8 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test chaos fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels schemathesis
+.PHONY: help demo run test chaos fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels schemathesis \
+  bench bench-smoke
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
@@ -30,6 +31,8 @@ help:
 	@echo "make chaos   break everything for a quarter of an hour, and print what came of it (some of it as root only)"
 	@echo "make coverage    how much of reception, spool and forwarding the tests reach; fails under 95 % (about 15 minutes)"
 	@echo "make mutants     change the code of mail/ and of the decisions: does a test notice?  Hours; SAMPLE=1000 for less"
+	@echo "make bench   our relay beside Postfix, in rounds that take turns   ARGS='--scenario b --rounds 5' (bench/README.md)"
+	@echo "make bench-smoke   has the relay become more wasteful?  Counts function calls, commits, octets; half a minute"
 	@echo "make check   lint, formatting, types"
 	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
@@ -69,6 +72,12 @@ mutants: .venv-mutants/ready
 	$(BIN)/python -m venv .venv-mutants
 	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutation.txt
 	@touch $@
+
+bench: .venv/runtime
+	$(BIN)/python -m bench.compare $(ARGS)
+
+bench-smoke: .venv/development
+	$(BIN)/python -m bench.smoke
 
 check: .venv/development
 	$(BIN)/ruff check .
