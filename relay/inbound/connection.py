@@ -49,7 +49,7 @@ class Connection(SMTP):
         self.waiting = False
         self.waiting_since = 0.0
         self.lost = False
-        self._over = False
+        self._line_gone = False
         self._original_transport = None
         self._timeout_handle: asyncio.TimerHandle | None = None
         self._idle = idle
@@ -96,7 +96,7 @@ class Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The conversation is not cancelled: it ends by itself when what was received is used up."""
         self.lost = self.lost or error is not None
-        self._over = True
+        self._line_gone = True
         for timer in (self._timeout_handle, self._cr_timer):
             if timer is not None:
                 timer.cancel()
@@ -207,7 +207,7 @@ class Connection(SMTP):
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The client has `idle` seconds from now.  The timer stays as it is and looks again: most never see it fire."""
         self._deadline = self.loop.time() + (duration or self._idle)
-        if self._timeout_handle is None and not self._over:  # what is still to be read comes at once
+        if self._timeout_handle is None and not self._line_gone:  # what is still to be read comes at once
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
