@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from relay.inbound.sasl import decoded
 from relay.recording.names import Names
 
-_LOCAL = rb"(?:\"[^\"\r\n]{1,64}\"|[A-Za-z0-9.!#$%&'*+/?^_`{|}~\x80-\xff-]+)"
+_ATEXT = rb"[A-Za-z0-9.!#$%&'*+/?^_`{|}~\x80-\xff-]"
+_LOCAL = rb"(?:\"[^\"\r\n]{1,64}\"|(?<!" + _ATEXT + rb")" + _ATEXT + rb"++)"  # a long line is walked along once
 _DOMAIN = rb"(?:\[[^\]\s]{1,60}\]|[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*)"
 _ADDRESS = re.compile(rb"(" + _LOCAL + rb")(@|=40)(" + _DOMAIN + rb")")
 START = rb"(?im)(?:^|(?<=\r))[^A-Za-z\r\n]{0,40}"

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 
 import pytest
 
@@ -148,3 +149,11 @@ def test_what_was_noticed_tells_nobodys_name_either() -> None:
     assert "AUTH was answered 504" in case.seen
     assert "a line that is no command was answered 500" in case.seen
     assert "the message was answered 554" in case.seen
+
+
+@pytest.mark.parametrize("octets", [b"x" * 200_000, b"." * 200_000, b" " * 200_000, b"\r" * 200_000])
+def test_a_long_line_is_masked_in_time(octets: bytes) -> None:
+    """A scan in one line of base64, or anything else without an end, keeps nobody waiting (once: minutes)."""
+    began = time.process_time()
+    assert len(masked(octets, Names())) == len(octets)
+    assert time.process_time() - began < 10
