@@ -105,6 +105,12 @@ def test_a_medium_that_fails_and_heals(fault: str, tmp_path: Path, ledger: Ledge
     assert check_invariants(relay.spool) == []
 
 
+def spoken_to(port: int) -> bool:
+    """Whether a connection to this port is open."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(line[2].endswith(f":{port:04X}") and line[3] == "01" for line in lines)
+
+
 def test_a_medium_that_fails_between_the_upstreams_250_and_the_settlement(tmp_path: Path, ledger: Ledger) -> None:
     """What was sent is remembered in memory until it can be written: not lost, not sent again."""
     with sink(tmp_path / "sink", delay=3) as upstream, pushes() as push:
@@ -112,6 +118,7 @@ def test_a_medium_that_fails_between_the_upstreams_250_and_the_settlement(tmp_pa
         device = Device(relay)
         try:
             assert device.send().startswith("250")
+            eventually(lambda: spoken_to(upstream.port))  # before that, a write that fails keeps the relay from calling
             with faults.failing(relay.pid, faults.WRITES, "EIO"):
                 upstream.wait_for(1)
                 relay.wait_for("broken")
