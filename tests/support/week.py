@@ -43,7 +43,8 @@ async def _fill(folder: Path, messages: int) -> None:
             trail = [TrailLine(at, "deferred", "taro@isp.example: waits until the line is up")] if number % 7 == 3 else []
             trail.append(TrailLine(at, "relayed", "isp took it for taro@isp.example in 0.2 s: 250 2.0.0 Ok", relayed))
             outcome = after(claim.recipients[0], State.RELAYED)
-            await spool.settle(claim, Settlement(outcomes=(outcome,), trail=tuple(trail), sent="isp"))
+            sent = "isp" if at.date() == now.date() else ""  # it is counted as of today
+            await spool.settle(claim, Settlement(outcomes=(outcome,), trail=tuple(trail), sent=sent))
             await spool.release(claim)
     finally:
         await spool.close()
