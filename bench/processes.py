@@ -78,18 +78,18 @@ def wake_ups(root: int) -> int:
 
 
 def end(root: int, seconds: float = 15) -> None:
-    """Ends the family by SIGTERM to its head, what is left after `seconds` by SIGKILL.  Only these processes."""
+    """Ends the family: SIGTERM to its head, then to those that outlive it, SIGKILL after `seconds`.  Only these processes."""
     members = family(root)
-    if not members:
-        return
-    os.kill(root, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and any(_alive(pid) for pid in members):
+    deadline, told = time.monotonic() + seconds, set[int]()
+    while left := [pid for pid in members if _alive(pid)]:
+        late = time.monotonic() > deadline
+        for pid in left if late else [root] if root in left else left:
+            if late or pid not in told:
+                told.add(pid)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
         _collect(root)
         time.sleep(0.02)
-    for pid in members:
-        if _alive(pid):
-            os.kill(pid, signal.SIGKILL)
     _collect(root, wait=True)
 
 
