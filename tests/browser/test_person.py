@@ -215,7 +215,7 @@ def test_pictures_for_the_build(scene: Scene, scripted: Browser) -> None:
     submit(scene.relay, "taro@isp.example", "Scan 0001 from the hallway printer", helo="scanner")
     scene.relay.wait_for("failed")
     scene.relay.wait_for("relayed", 2)
-    for name, width, height, dark in (("desktop", 1200, 1180, False), ("phone", 390, 1500, False), ("dark", 1200, 1180, True)):
+    for name, width, height, dark in (("desktop", 1200, 1560, False), ("phone", 390, 1500, False), ("dark", 1200, 1560, True)):
         scripted.sized(width, height, dark=dark)
         scripted.open(scene.page)
         scripted.shows("Mains failed")
