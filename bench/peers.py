@@ -35,6 +35,8 @@ class Peer:
     promise = ""
     """What its 250 means."""
     home: Path = Path("/")
+    settles_s = 0.0
+    """Seconds after the start when what it does once, for itself, is over."""
 
     def missing(self) -> str:
         """Why it cannot run here, and what to do about it; "" if it can."""
@@ -64,6 +66,7 @@ class Relay(Peer):
     name = "relay"
     promise = "committed to SQLite and synced"
     home = ROOT
+    settles_s = 13.0  # ten seconds after the start it looks around once, as `relay doctor` does, in a process of its own
     python = os.environ.get("BENCH_PYTHON", sys.executable)
 
     def _words(self, *words: str) -> list[str]:

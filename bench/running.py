@@ -203,7 +203,7 @@ class Running:
         self._upstream = upstream
         self._runs = int(time.time() * 10) & 0xFFFFFF
         self.process: subprocess.Popen[bytes] | None = None
-        self.start_s = 0.0
+        self.start_s = self._settled = 0.0
 
     def __enter__(self) -> "Running":
         try:
@@ -235,6 +235,7 @@ class Running:
             )
         try:
             self.start_s = greeted(self.port)
+            self._settled = time.monotonic() + self.peer.settles_s
         except TimeoutError as error:
             raise SystemExit(
                 f"{self.peer.name} did not start:\n{(self.directory / 'output.log').read_text()[-2000:]}"
@@ -307,8 +308,10 @@ class Running:
         return Delivery(sent, arrived, cpu, own, foreign, self.sink.arrived.connections - lines)
 
     def warm_up(self, messages: int = 10) -> None:
+        """Sends a few messages, and waits for the end of what a peer does once after its start."""
         if any((faults := self.deliver(messages, 2000).check()).values()):
             raise SystemExit(f"{self.peer.name} does not deliver: {json.dumps(faults)}\n{self.said()}")
+        time.sleep(max(0.0, self._settled - time.monotonic()))
 
     def said(self) -> str:
         """The last of what it printed and logged."""
