@@ -4,9 +4,11 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from base64 import b64encode
@@ -26,7 +28,11 @@ STALL = 45.0  # seconds without an arrival: what is missing then is lost
 
 
 def build() -> None:
-    """Compiles load, sink and syncs.so into build/bench.  Raises SystemExit with what to install."""
+    """Compiles load, sink and syncs.so into build/bench.  Raises SystemExit with what to install.
+
+    From here on SIGTERM ends us as Ctrl-C does: no peer is left behind.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     BUILD.mkdir(parents=True, exist_ok=True)
     sources = sorted(NATIVE.iterdir())
     newest = max(source.stat().st_mtime for source in sources)
