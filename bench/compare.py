@@ -26,6 +26,11 @@ from bench.scenarios import FAULTS, SCENARIOS, Setting
 BASE = "postfix"
 
 
+def calm(runs: list[dict[str, Any]], most: float) -> list[dict[str, Any]]:
+    """The rounds during which other programs used no more than `most` per cent of a processor."""
+    return [run for run in runs if run.get("foreign_pct", 0.0) <= most]
+
+
 def median(runs: list[dict[str, Any]], figure: str) -> float:
     found = [float(run[figure]) for run in runs if figure in run]
     return statistics.median(found) if found else float("nan")
@@ -64,6 +69,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often the peers take turns (default 3)")
     parser.add_argument("--scale", type=float, default=1.0, help="times so many messages (0.1: a quick look)")
     parser.add_argument("--plain", action="store_true", help="an upstream without STARTTLS and AUTH")
+    parser.add_argument(
+        "--calm", type=float, default=1000.0, metavar="PERCENT", help="leave rounds out in which others used more"
+    )
     parser.add_argument("--work", type=Path, help="a directory on the disk under test (default: a new one in /var/tmp)")
     parser.add_argument("--out", type=Path, help="the JSON file (default build/bench/results.json); --add: keep what is in it")
     parser.add_argument("--add", action="store_true", help="add rounds to those in the JSON file")
@@ -121,7 +129,7 @@ def main() -> int:
     for name, version in book["versions"].items():
         print(f"{name}: {version}; its 250 means: {PEERS[name].promise}")
     for key in SCENARIOS:
-        if runs := [run for run in book["runs"] if run["scenario"] == key]:
+        if runs := calm([run for run in book["runs"] if run["scenario"] == key], options.calm):
             print(f"\n{table(key, runs)}", end="")
     return int(any(run.get(fault, 0) for run in book["runs"] for fault in FAULTS))
 

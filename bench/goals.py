@@ -3,6 +3,7 @@
 Medians of all rounds in the file; a ratio is ours to Postfix's, of the same run.  Ends with 1 if a goal is not reached.
 """
 
+import argparse
 import json
 import math
 import sys
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.compare import median
+from bench.compare import calm, median
 
 Runs = list[dict[str, Any]]
 
@@ -90,8 +91,13 @@ def table(runs: Runs) -> tuple[str, bool]:
 
 
 def main() -> int:
-    file = Path(sys.argv[1] if len(sys.argv) > 1 else "build/bench/results.json")
-    text, reached = table(json.loads(file.read_text())["runs"])
+    parser = argparse.ArgumentParser(prog="python -m bench.goals", description=__doc__.partition("\n")[0])
+    parser.add_argument("file", nargs="?", type=Path, default=Path("build/bench/results.json"))
+    parser.add_argument(
+        "--calm", type=float, default=1000.0, metavar="PERCENT", help="leave rounds out in which others used more"
+    )
+    options = parser.parse_args()
+    text, reached = table(calm(json.loads(options.file.read_text())["runs"], options.calm))
     print(text)
     return int(not reached)
 

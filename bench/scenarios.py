@@ -110,10 +110,12 @@ def backlog(peer: Peer, setting: Setting) -> Figures:
             listing.append(time.monotonic() - began)
         waiting, memory = peer.waiting(running.place), processes.pss_mb(running.pid)
         running.sink.start()
-        cpu, began = processes.cpu_seconds(running.pid), time.monotonic_ns()
+        cpu, busy, began = processes.cpu_seconds(running.pid), processes.busy_seconds(), time.monotonic_ns()
         subprocess.run(peer.retry_all(running.place), cwd=peer.home, stdout=subprocess.DEVNULL, check=True, timeout=120)
         arrived = running.await_arrival(run, count)
-        delivery = Delivery(sent, arrived, processes.cpu_seconds(running.pid) - cpu, 0, 0, running.sink.arrived.connections)
+        cpu, sink = processes.cpu_seconds(running.pid) - cpu, running.sink.cpu_seconds()
+        foreign = processes.busy_seconds() - busy - cpu - sink
+        delivery = Delivery(sent, arrived, cpu, sink, foreign, running.sink.arrived.connections)
         return {
             "accept_per_s": len(sent) / ((accepted - begin) / 1e9),
             "waiting": waiting,
@@ -124,6 +126,7 @@ def backlog(peer: Peer, setting: Setting) -> Figures:
             "drained_pss_mb": processes.pss_mb(running.pid),
             "peak_rss_mb": processes.peak_rss_mb(running.pid),
             "cpu_ms": delivery.cpu_s * 1000 / count,
+            "foreign_pct": max(0.0, foreign * 1e11 / (max(one[2] for one in arrived) - began)),
             **delivery.check(),
         }
 
