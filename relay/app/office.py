@@ -12,6 +12,7 @@ from typing import Any
 
 from relay import events
 from relay.config.settings import Config
+from relay.control import paper
 from relay.control import server as web
 from relay.control.access import AccessRules
 from relay.control.api import make_api
@@ -108,7 +109,9 @@ class Office:
             async with asyncio.TaskGroup() as group:
                 work = [group.create_task(part) for part in (self.runner.run(), self.notifier.run(), self._tidy())]
                 work += [group.create_task(server.serve()) for server in servers]
-                asides = (self._show_life(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence())
+                asides = [self._show_life(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
+                if page is not None:
+                    asides.append(paper.warm_up())
                 aside = [group.create_task(part) for part in asides]
                 ready()
                 await stopping.wait()
