@@ -24,6 +24,7 @@ from bench.scenarios import Figures, figures
 QUEUED = (1, 10, 100, 1_000, 10_000, 100_000)
 HELD = (1, 10, 100, 1_000)
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000)
+PATIENCE = 1800  # seconds for 100,000 to be taken, and again to be sent
 ACTIVE = 300  # messages that pass while connections are held
 
 
@@ -31,7 +32,7 @@ def queued(peer: Peer, work: Path, count: int) -> Figures:
     """`count` messages wait: what they cost to take, to keep, to list, to start with, and to drain."""
     with Running(peer, work, upstream=False) as running:
         cpu = processes.cpu_seconds(running.pid)
-        run, sent = running.send(count, 4096, min(20, count), per_connection=200)
+        run, sent = running.send(count, 4096, min(20, count), seconds=PATIENCE, per_connection=200)
         took = (max(one.accepted for one in sent) - min(one.start for one in sent)) / 1e9
         spent = processes.cpu_seconds(running.pid) - cpu
         began = time.monotonic()
@@ -44,7 +45,7 @@ def queued(peer: Peer, work: Path, count: int) -> Figures:
         running.sink.start()
         cpu, began_ns = processes.cpu_seconds(running.pid), time.monotonic_ns()
         subprocess.run(peer.retry_all(running.place), cwd=peer.home, stdout=subprocess.DEVNULL, check=True)
-        arrived = running.await_arrival(run, count)
+        arrived = running.await_arrival(run, count, PATIENCE)
         if len(arrived) != count or {one[1] for one in arrived} != set(range(count)):
             raise SystemExit(f"{count} were queued, {len(arrived)} arrived")
         return {
