@@ -110,7 +110,7 @@ def _logger() -> Any:
     if _log is None:
         import structlog
 
-        _log = structlog.get_logger()
+        _log = structlog.get_logger().bind()  # without it each call would look up again what it is to be
     return _log
 
 

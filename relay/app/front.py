@@ -1,6 +1,7 @@
 """The front: spool and listeners, up before all else is loaded; signals, reload, start and stop order."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -169,6 +170,7 @@ class Relay:
             events.note("warned", sentence)
         notify("READY=1")
         self.started.set()
+        _spare_the_collector()
 
     def _about_the_container(self) -> list[str]:
         """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
@@ -238,6 +240,12 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
         source=config.source,
         remarks=tuple(remarks),
     )
+
+
+def _spare_the_collector() -> None:
+    """What is loaded by now stays: looking through it for garbage again and again costs a tenth of all work."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 def _load_office() -> None:

@@ -13,7 +13,7 @@ from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
 from relay.spool.medium import Room
 from relay.spool.rows import blocks
-from relay.spool.writer import Job, Writer
+from relay.spool.writer import QUICK_OCTETS, QUICK_ROWS, Job, Writer
 
 ENOUGH_TO_SETTLE = 2_000_000
 """Octets of the reserve that nothing but settlements may use: what was sent must also be remembered."""
@@ -28,7 +28,7 @@ Also = Callable[[sqlite3.Connection], None]
 class Intake:
     """Stores entries by the writer thread; `last` is the highest message id there is.
 
-    `stored` is told by that thread of each entry that has become durable: its id, its recipients (none: they are to be
+    `stored` is told of each entry that has become durable: its id, its recipients (none: they are to be
     asked for), whether its Message-ID is repeated.
     """
 
@@ -84,7 +84,8 @@ class Intake:
             self._memory.keep(message, content)
             self._stored(message, entry, *added)
 
-        await self._writer.write(work, after=after)
+        quick = entry.size <= QUICK_OCTETS and len(entry.envelope.forward_paths) <= QUICK_ROWS
+        await self._writer.write(work, after=after, quick=quick)
 
     async def _store_large(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         """In slices, each a job among others; the message itself only when all of its content is there."""

@@ -22,7 +22,7 @@ class Lease:
 
 
 class Leases:
-    """By the number that a claim carries.  The writer thread grants, the event loop gives back: each step is one of a dict."""
+    """By the number that a claim carries.  The writer thread grants too, when asked for claims: each step is one of a dict."""
 
     def __init__(self) -> None:
         self._leases: dict[int, Lease] = {}

@@ -154,17 +154,17 @@ def _migrate(db: sqlite3.Connection) -> None:
         )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, one_thread: bool = True) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode=rw"  # never creates: that is prepare's business
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY, check_same_thread=one_thread)
 
 
 def writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes and checkpoints.
+    """The one connection that writes and checkpoints; for any thread, but for one at a time.
 
     Not more than one: SQLite before 3.51.3 can corrupt a WAL that one connection writes while another checkpoints it.
     """
-    db = _connect(path)
+    db = _connect(path, one_thread=False)
     try:
         for pragma in (
             "synchronous = FULL",  # NORMAL may lose the last commits when the power fails
@@ -195,7 +195,17 @@ def shrink_log(db: sqlite3.Connection) -> None:
     try:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
-        db.execute(f"PRAGMA busy_timeout = {_BUSY * 1000}")
+        be_patient(db)
+
+
+def be_patient(db: sqlite3.Connection) -> None:
+    """Lets the connection wait for whoever else has the file; nobody should, but a person may look into it."""
+    db.execute(f"PRAGMA busy_timeout = {_BUSY * 1000}")
+
+
+def be_impatient(db: sqlite3.Connection) -> None:
+    """A file that somebody else has is an error at once."""
+    db.execute("PRAGMA busy_timeout = 0")
 
 
 class Room:

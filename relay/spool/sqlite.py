@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -34,7 +33,7 @@ from relay.spool.leases import Leases
 from relay.spool.medium import Lock, Room, prepare, reader, shrink_log, translated
 from relay.spool.parcels import Parcels
 from relay.spool.rows import as_stored, row_entry
-from relay.spool.writer import Job, Writer
+from relay.spool.writer import QUICK_OCTETS, QUICK_ROWS, Job, Writer
 
 T = TypeVar("T")
 
@@ -62,8 +61,6 @@ class SqliteSpool(Parcels):
         self._memory = Memory()
         self._leases = Leases()
         self._ahead = Ahead()
-        self._arrived: deque[Claim] = deque()
-        self._doubtful = False
         self._work = asyncio.Event()
         self._stalled = False
 
@@ -111,12 +108,14 @@ class SqliteSpool(Parcels):
         await self._intake.store(entry, trail)
 
     def _stored(self, message: int, entry: Entry, recipients: tuple[Recipient, ...], repeated: bool) -> None:
-        """Leases what has just become durable, so that the runner has it without asking (by the writer thread)."""
+        """Leases what has just become durable, so that the runner has it without asking."""
         kept = as_stored(entry, recipients, self._content(message, entry.size)) if recipients else None
         if kept is None:
-            self._doubtful = True
-            return
-        self._arrived.append(self._leases.grant(message, kept, recipients, 0, repeated=repeated, warned=False))
+            self._give_back(self._ahead.doubt())
+        else:
+            claim = self._leases.grant(message, kept, recipients, 0, repeated=repeated, warned=False)
+            self._give_back(self._ahead.arrived(claim))
+        self._work.set()
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
@@ -216,7 +215,8 @@ class SqliteSpool(Parcels):
             if content_went:
                 self._memory.forget(lease.message)
 
-        await self._writer.write(work, after=after, owed=True, settles=True)
+        quick = claim.entry.size <= QUICK_OCTETS and len(claim.recipients) <= QUICK_ROWS
+        await self._writer.write(work, after=after, owed=True, settles=True, quick=quick)
 
     async def release(self, claim: Claim) -> None:
         """Gives the lease back."""
@@ -375,13 +375,6 @@ class SqliteSpool(Parcels):
     def _told(self, wake: bool, news: list[str]) -> None:
         if wake:
             self._give_back(self._ahead.ordered())
-        if self._doubtful:
-            self._doubtful, wake = False, True
-            self._give_back(self._ahead.doubt())
-        while self._arrived:
-            wake = True
-            self._give_back(self._ahead.arrived(self._arrived.popleft()))
-        if wake:
             self._work.set()
         for trouble in news:
             events.note("broken", trouble)

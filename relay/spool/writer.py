@@ -1,4 +1,10 @@
-"""The one thread that writes: jobs that wait together share one transaction, and so one fsync."""
+"""All writing, one transaction after the other: jobs that wait together share one, and so one fsync.
+
+Quick jobs, which is almost all of them, do their statements in the event loop, where pages in memory are changed, and only the
+COMMIT, which writes and syncs, goes to a thread: a hand-over of the interpreter's lock for each statement costs more than
+the statement.  Whatever may take long, and whatever goes wrong, is the thread's from beginning to end.  The connection belongs to
+the thread from the moment something is handed to it until its answer is back in the event loop, else to the event loop.
+"""
 
 import asyncio
 import contextlib
@@ -13,11 +19,17 @@ from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.medium import Room, shrink_log, translate, writer
+from relay.spool.medium import Room, be_impatient, be_patient, shrink_log, translate, writer
 
 T = TypeVar("T")
 
 BATCH = 200
+QUICK_BATCH = 50
+"""Quick jobs that are done in one go: devices wait no longer than that for the event loop."""
+QUICK_OCTETS = 65_536
+"""Octets of content up to which a job is quick: so many of them fit into the page cache of the connection."""
+QUICK_ROWS = 20
+"""Recipients up to which it is."""
 _RETRY_EVERY = 0.5  # seconds between tries to write what is owed
 _OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
 """Errors of what was to be written, not of the medium: trying again is no use."""
@@ -25,12 +37,13 @@ _OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.Interfac
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Something to be done by the writer thread.
+    """Something to be done with the connection.
 
-    `work` may run more than once and must leave memory alone; `after` runs once, when what was written is durable.
-    `looks`: it writes nothing and runs between transactions.  `owed`: it is a fact and must be written at last; on a
-    full or broken medium its future is answered and the job kept.  `settles`: it says what became of a message.
-    `wakes`: something else may be due afterwards than was before.
+    `work` may run more than once and must leave memory alone; `after` runs once, in the event loop, when what was written
+    is durable and before anything else is done.  `looks`: it writes nothing and runs between transactions, in the thread.
+    `owed`: it is a fact and must be written at last; on a full or broken medium its future is answered and the job kept.
+    `settles`: it says what became of a message.  `wakes`: something else may be due afterwards than was before.
+    `quick`: a few rows and no more than QUICK_OCTETS.
     """
 
     work: Callable[[sqlite3.Connection], Any]
@@ -40,9 +53,17 @@ class Job:
     owed: bool = False
     settles: bool = False
     wakes: bool = False
+    quick: bool = False
 
 
 Answer = tuple[Job, Any, BaseException | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Commit:
+    """Quick jobs whose statements are done: what is left is to make them durable."""
+
+    answers: list[Answer]
 
 
 class Writer:
@@ -53,9 +74,13 @@ class Writer:
         self._room = room
         self._told = told
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._handed_over = False
+        self._beginning = False
+        self._orders: queue.SimpleQueue[list[Job] | _Commit | None] = queue.SimpleQueue()
         self._db: sqlite3.Connection | None = None
         self._owed: deque[Job] = deque()
+        self._paying: asyncio.TimerHandle | None = None
         self._answers: list[Answer] = []
         self._news: list[str] = []
         self._trouble = ""
@@ -82,7 +107,8 @@ class Writer:
         if self._closing:
             raise SpoolBroken(f"{self._path}: the spool is closed")
         job.future = self._loop.create_future()
-        self._jobs.put(job)
+        self._waiting.append(job)
+        self._soon()
         return job.future
 
     async def write(
@@ -93,9 +119,10 @@ class Writer:
         owed: bool = False,
         settles: bool = False,
         wakes: bool = False,
+        quick: bool = False,
     ) -> T:
         """What `work` made of the connection, once it is durable.  Raises what `work` raised, SpoolFull, SpoolBroken."""
-        answer: T = await self.submit(Job(work, after=after, owed=owed, settles=settles, wakes=wakes))
+        answer: T = await self.submit(Job(work, after=after, owed=owed, settles=settles, wakes=wakes, quick=quick))
         return answer
 
     async def look(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -107,33 +134,102 @@ class Writer:
         """Writes what is in hand, ends the thread; the number of settlements that could not be written."""
         if not self._closing:
             self._closing = True
-            self._jobs.put(None)
+            if self._paying:
+                self._paying.cancel()
+            while self._waiting:
+                self._orders.put(self._next(BATCH))
+            self._orders.put(None)
         await asyncio.to_thread(self._thread.join)
         return sum(job.settles for job in self._owed)  # all else is clearing up: the next start does it again
+
+    # -- in the event loop ----------------------------------------------------------------------------------------
+
+    def _soon(self) -> None:
+        """Begins once all who are ready to say something now have said it: they share a transaction."""
+        if not (self._handed_over or self._beginning or self._closing):
+            self._beginning = True
+            self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._beginning = False
+        if self._handed_over or self._closing or not self._waiting:
+            return
+        if self._waiting[0].quick and not (self._owed or self._trouble) and self._db is not None:
+            jobs = self._next(QUICK_BATCH, lambda job: job.quick)
+            order: list[Job] | _Commit = self._statements(self._db, jobs) or jobs
+        else:
+            looks = self._waiting[0].looks
+            # a look must not see what was written beside it: its `after` has not run yet
+            order = self._next(BATCH, lambda job: job.looks is looks)
+        self._handed_over = True
+        self._orders.put(order)
+
+    def _next(self, most: int, fits: Callable[[Job], bool] = lambda job: True) -> list[Job]:
+        jobs: list[Job] = []
+        while self._waiting and len(jobs) < most and fits(self._waiting[0]):
+            jobs.append(self._waiting.popleft())
+        return jobs
+
+    def _statements(self, db: sqlite3.Connection, jobs: list[Job]) -> _Commit | None:
+        """All but the COMMIT; None, and nothing written, if anything is in the way: then the thread does it all."""
+        try:
+            answers = self._all_or_none(db, jobs)
+        except sqlite3.Error:
+            with contextlib.suppress(sqlite3.Error):
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+            return None
+        return _Commit(answers) if answers else None
+
+    def _answer(self, answers: list[Answer], wake: bool, news: list[str]) -> None:
+        self._handed_over = False
+        for job, result, refused in answers:
+            if job.after and refused is None:
+                job.after(result)
+        for job, result, refused in answers:
+            future = job.future
+            if future is None or future.done():
+                continue
+            if refused is None:
+                future.set_result(result)
+            else:
+                future.set_exception(refused)
+        self._told(wake, news)
+        if self._waiting:
+            self._soon()
+        if self._owed and not (self._paying or self._closing):
+            self._paying = self._loop.call_later(_RETRY_EVERY, self._pay_again)
+
+    def _pay_again(self) -> None:
+        self._paying = None
+        if not (self._handed_over or self._closing):
+            self._handed_over = True
+            self._orders.put([])
 
     # -- the writer thread ----------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        going = True
-        while going:
-            jobs, going = self._drain()
-            self._turn(jobs)
+        while (order := self._orders.get()) is not None:
+            if isinstance(order, _Commit):
+                self._commit(order)
+            else:
+                self._turn(order)
         self._end()
 
-    def _drain(self) -> tuple[list[Job], bool]:
-        jobs: list[Job] = []
+    def _commit(self, order: _Commit) -> None:
+        db = self._connection()
         try:
-            job = self._jobs.get(timeout=_RETRY_EVERY if self._owed else None)
-            while job is not None:
-                jobs.append(job)
-                if len(jobs) >= BATCH:
-                    return jobs, True
-                job = self._jobs.get_nowait()
-        except queue.Empty:
-            return jobs, True
-        return jobs, False
+            self._durable(db)
+        except sqlite3.Error as error:
+            jobs = [job for job, *_ in order.answers]
+            self._failed(jobs, error)
+        else:
+            self._conclude(order.answers)
+        self._deliver()
 
     def _turn(self, jobs: list[Job]) -> None:
+        if self._db is not None:
+            be_patient(self._db)
         self._pay()
         writing = [job for job in jobs if not job.looks and not self._queue_behind(job)]
         if writing:
@@ -141,6 +237,8 @@ class Writer:
         for job in jobs:
             if job.looks:
                 self._look(job)
+        if self._db is not None:
+            be_impatient(self._db)  # the event loop waits for nobody
         self._deliver()
 
     def _queue_behind(self, job: Job) -> bool:
@@ -148,7 +246,7 @@ class Writer:
         if not (job.owed and self._owed):
             return False
         self._owed.append(job)
-        self._answers.append((job, None, None))
+        self._answers.append((_without_after(job), None, None))
         return True
 
     def _pay(self) -> None:
@@ -170,28 +268,34 @@ class Writer:
         try:
             answers = self._transaction(jobs)
         except sqlite3.Error as error:
-            trouble = self._stumble(error)
-            if len(jobs) > 1 and not self.broken:
-                for job in jobs:  # what one of them needs too much must not cost the others
-                    if not self._queue_behind(job):
-                        self._write([job])
-                return
-            for job in jobs:
-                keep = job.owed and not isinstance(error, _OWN_FAULT)
-                if keep:
-                    self._owed.append(job)
-                self._answers.append((job, None, None if keep else trouble))
+            self._failed(jobs, error)
         else:
             self._conclude(answers)
+
+    def _failed(self, jobs: Sequence[Job], error: sqlite3.Error) -> None:
+        trouble = self._stumble(error)
+        if len(jobs) > 1 and not self.broken:
+            for job in jobs:  # what one of them needs too much must not cost the others
+                if not self._queue_behind(job):
+                    self._write([job])
+            return
+        for job in jobs:
+            keep = job.owed and not isinstance(error, _OWN_FAULT)
+            if keep:
+                self._owed.append(job)
+            self._answers.append((_without_after(job) if keep else job, None, None if keep else trouble))
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Answer]:
         db = self._connection()
         answers = self._all_or_none(db, jobs) or self._one_by_one(db, jobs)
+        self._durable(db)
+        return answers
+
+    def _durable(self, db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
         self.syncs += 1
         self._room.changed(looking.free_pages(db))
         self._trouble = ""
-        return answers
 
     def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
         """The common case, without savepoints; nothing at all, and nothing written, if one of them refuses."""
@@ -254,12 +358,8 @@ class Writer:
             self._answers.append((job, None, refused))
 
     def _conclude(self, answers: list[Answer]) -> None:
-        for job, result, refused in answers:
-            if refused is None:
-                self._wake = self._wake or job.wakes
-                if job.after:
-                    job.after(result)
-            self._answers.append((job, result, refused))
+        self._wake = self._wake or any(job.wakes for job, _, refused in answers if refused is None)
+        self._answers += answers
 
     def _deliver(self) -> None:
         answers, self._answers = self._answers, []
@@ -280,18 +380,10 @@ class Writer:
                 shrink_log(self._db)
         self._let_go()
 
-    # -- back in the event loop -----------------------------------------------------------------------------------
 
-    def _answer(self, answers: list[Answer], wake: bool, news: list[str]) -> None:
-        for job, result, refused in answers:
-            future = job.future
-            if future is None or future.done():
-                continue
-            if refused is None:
-                future.set_result(result)
-            else:
-                future.set_exception(refused)
-        self._told(wake, news)
+def _without_after(job: Job) -> Job:
+    """The job as it is answered now; what is to follow its being durable follows when it is paid."""
+    return Job(job.work, job.future, settles=job.settles)
 
 
 def _write_home(db: sqlite3.Connection) -> None:
