@@ -1,7 +1,6 @@
-"""One client's line: aiosmtpd's protocol class with its own reading, replying, patience and TLS.
+"""One client's line: lines and blocks in, replies out; patience, flow control, TLS.
 
-Only the public shape of aiosmtpd 1.4.6 and four private names are used (`_reader`, `_writer`, `_handler_coroutine`,
-`_timeout_handle`); the version is pinned.  The line outlives the peer: what was sent before a hang-up is still read.
+The line outlives the peer: what was sent before a hang-up is still read, and a reply is tried.
 """
 
 import asyncio
@@ -10,12 +9,11 @@ import re
 import ssl
 from typing import Any
 
-from aiosmtpd.smtp import SMTP
-
 from relay.inbound.dialect import is_tls_hello
 from relay.inbound.line_endings import LineEnd
 
 READ_AHEAD = 64 * 1024
+"""Octets that may wait here before the client is made to wait; twice that, and what one reading brings, is the most."""
 LONGEST_COMMAND = 12 * 1024
 """Octets of one command line; RFC 4954 s4 asks for 12,288 in AUTH."""
 _NOT_TEXT = re.compile(rb"[^\t -~]")
@@ -28,33 +26,27 @@ class Gone(Exception):
     """The conversation is over; everything that had to be said was said."""
 
 
-class Connection(SMTP):
-    """Lines in, replies out.  Subclasses hold the conversation in `_converse`."""
-
-    _reader: Any
-    _writer: Any
+class Connection(asyncio.Protocol):
+    """Subclasses hold the conversation in `_converse`."""
 
     def __init__(self, idle: float) -> None:
-        # aiosmtpd's own constructor inspects its methods for every connection (0.3 ms): only its state is made here.
         self.loop = asyncio.get_running_loop()
-        asyncio.StreamReaderProtocol.__init__(
-            self,
-            asyncio.StreamReader(limit=READ_AHEAD, loop=self.loop),
-            client_connected_cb=self._cb_client_connected,
-            loop=self.loop,
-        )
         self.transport: Any = None
-        self.session: Any = None
         self.tls = ""
         self.waiting = False
         self.waiting_since = 0.0
         self.lost = False
+        self._buffer = bytearray()
+        self._ended = False  # nothing more will come
+        self._more: asyncio.Future[None] | None = None
+        self._reading_paused = False
+        self._writing_paused = False
+        self._drained: asyncio.Future[None] | None = None
         self._line_gone = False
-        self._original_transport = None
-        self._timeout_handle: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._idle = idle
         self._deadline = math.inf
-        self._handler_coroutine: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._spoke = False
         self._crlf = False
         self._cr_client = False
@@ -64,9 +56,14 @@ class Connection(SMTP):
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The conversation; over when the task is done."""
-        return self._handler_coroutine
+        return self._task
 
     # ---- what the event loop tells -------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self._reset_timeout()
+        self._task = self.loop.create_task(self._handle_client())
 
     def data_received(self, data: bytes) -> None:
         if not self._spoke:
@@ -85,23 +82,45 @@ class Connection(SMTP):
             else:
                 self._cr_client = True
         if data:
-            super().data_received(data)
+            self._feed(data)
         if self.waiting and data.endswith(b"\r"):
             self._cr_timer = self.loop.call_later(_CR_SILENCE, self._end_bare_cr)
 
+    def _feed(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > 2 * READ_AHEAD and not self._reading_paused:
+            self._reading_paused = True
+            self.transport.pause_reading()
+        self._awake(self._more)
+
     def eof_received(self) -> bool:
-        """A client that half-closes after the dot still gets its reply; aiosmtpd would cancel its mail."""
-        return bool(asyncio.StreamReaderProtocol.eof_received(self))
+        """A client that half-closes after the dot still gets its reply; TLS knows no half."""
+        self._ended = True
+        self._awake(self._more)
+        return not self.tls
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        self._awake(self._drained)
+
+    @staticmethod
+    def _awake(waiter: "asyncio.Future[None] | None") -> None:
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The conversation is not cancelled: it ends by itself when what was received is used up."""
         self.lost = self.lost or error is not None
-        self._line_gone = True
-        for timer in (self._timeout_handle, self._cr_timer):
+        self._line_gone = self._ended = True
+        for timer in (self._timer, self._cr_timer):
             if timer is not None:
                 timer.cancel()
-        self._timeout_handle = self._cr_timer = None
-        asyncio.StreamReaderProtocol.connection_lost(self, None)
+        self._timer = self._cr_timer = None
+        self._awake(self._more)
+        self.resume_writing()
 
     async def _handle_client(self) -> None:
         try:
@@ -124,10 +143,9 @@ class Connection(SMTP):
 
     def _end_bare_cr(self) -> None:
         """A command that ends in a bare CR, and then silence: the device ends its lines so (or is very slow)."""
-        buffer: bytearray = self._reader._buffer
-        if self.waiting and buffer.endswith(b"\r") and b"\n" not in buffer:
+        if self.waiting and self._buffer.endswith(b"\r") and b"\n" not in self._buffer:
             self._lf_owed = True
-            super().data_received(b"\n")
+            self._feed(b"\n")
 
     # ---- reading -------------------------------------------------------------------------------
 
@@ -142,52 +160,76 @@ class Connection(SMTP):
         self._reset_timeout()
         self.waiting, self.waiting_since = True, self.loop.time()
         try:
-            line = bytes(await self._reader.readuntil(b"\n"))
-        except asyncio.IncompleteReadError as error:
-            return bytes(error.partial).strip(b"\r") or None
-        except asyncio.LimitOverrunError as error:
-            await self._skip_line(error.consumed)
-            return await self._too_long()
+            end = await self._line_end_comes()
         finally:
             self.waiting = False
+        if end < 0:
+            return self._taken(len(self._buffer)).strip(b"\r") or None
+        if end > LONGEST_COMMAND:
+            return await self._too_long()
+        line = self._taken(end)
         if line.endswith(b"\r\n") and not self._lf_owed:
             self._crlf = True
-        if len(line) > LONGEST_COMMAND:
-            return await self._too_long()
         return line.rstrip(b"\r\n")
 
-    async def _too_long(self) -> bytes | None:
+    async def _line_end_comes(self) -> int:
+        """How many octets the next line has; -1 if the client is gone before its end."""
+        looked = 0
+        while (place := self._buffer.find(b"\n", looked)) < 0:
+            if self._ended:
+                return -1
+            looked = len(self._buffer)
+            if looked > READ_AHEAD:
+                return looked
+            await self._comes_more()
+        return place + 1
+
+    async def _too_long(self) -> bytes:
+        while (place := self._buffer.find(b"\n")) < 0 and not self._ended:
+            self._taken(len(self._buffer))
+            await self._comes_more()
+        self._taken(place + 1 if place >= 0 else len(self._buffer))
         await self.say("500 5.5.6 the command line is too long")
         return b""
 
-    async def _skip_line(self, consumed: int) -> None:
-        while True:
-            try:
-                await self._reader.readexactly(consumed)
-                await self._reader.readuntil(b"\n")
-                return
-            except asyncio.LimitOverrunError as error:
-                consumed = error.consumed
-            except asyncio.IncompleteReadError:
-                return
+    async def _comes_more(self) -> None:
+        self._more = self.loop.create_future()
+        try:
+            await self._more
+        finally:
+            self._more = None
+
+    def _taken(self, count: int) -> bytes:
+        """The first octets of what is here; the client may send on once there is room."""
+        octets = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        if self._reading_paused and len(self._buffer) <= READ_AHEAD:
+            self._reading_paused = False
+            self.transport.resume_reading()
+        return octets
 
     async def next_block(self, silence: float | None) -> bytes | None:
         """Octets as they come, b"" at the end of the stream; None after `silence` seconds without any."""
         self._reset_timeout()
-        try:
-            async with asyncio.timeout(silence):
-                return bytes(await self._reader.read(READ_AHEAD))
-        except TimeoutError:
-            return None
+        if not self._buffer and not self._ended:
+            if silence is None:
+                await self._comes_more()
+            else:
+                try:
+                    async with asyncio.timeout(silence):
+                        await self._comes_more()
+                except TimeoutError:
+                    return None
+        return self._taken(len(self._buffer))
 
     def give_back(self, octets: bytes) -> None:
         """Octets behind the end of data are the next commands."""
-        self._reader._buffer[:0] = octets
+        self._buffer[:0] = octets
 
     @property
     def pending(self) -> bool:
         """Whether the client sent more than was read so far."""
-        return bool(self._reader._buffer)
+        return bool(self._buffer)
 
     # ---- replying ------------------------------------------------------------------------------
 
@@ -195,26 +237,24 @@ class Connection(SMTP):
         """Sends reply lines in one write; a peer that is gone is no error."""
         if self.transport is None or self.transport.is_closing():
             return
-        self._writer.write(b"".join(map(_reply_line, lines)))
-        if self.transport.get_write_buffer_size():
-            try:
-                await self._writer.drain()
-            except OSError:
-                self.lost = True
+        self.transport.write(b"".join(map(_reply_line, lines)))
+        while self._writing_paused:
+            self._drained = self.loop.create_future()
+            await self._drained
 
     # ---- patience ------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The client has `idle` seconds from now.  The timer stays as it is and looks again: most never see it fire."""
         self._deadline = self.loop.time() + (duration or self._idle)
-        if self._timeout_handle is None and not self._line_gone:  # what is still to be read comes at once
-            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+        if self._timer is None and not self._line_gone:  # what is still to be read comes at once
+            self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
 
-    def _timeout_cb(self) -> None:
-        self._timeout_handle = None
+    def _look_at_clock(self) -> None:
+        self._timer = None
         if self._deadline > self.loop.time():
             if self._deadline < math.inf:
-                self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+                self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
             return
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(b"421 4.4.2 idle for too long, closing\r\n")
@@ -246,15 +286,12 @@ class Connection(SMTP):
     async def _upgrade(self, context: ssl.SSLContext) -> None:
         """Puts TLS under the line.  All plaintext that came before is dropped (RFC 3207 s5).  Raises OSError."""
         self.no_timeout()  # the handshake has its own
-        self._reader._buffer.clear()
-        self._reader._paused = False
+        self._buffer.clear()
+        self._reading_paused = False
         self._spoke = True
         self.transport = await self.loop.start_tls(
             self.transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE
         )
-        self._transport = self.transport
-        self._over_ssl = True
-        self._reader._transport = self._writer._transport = self.transport
         self.tls = self.transport.get_extra_info("ssl_object").version() or "TLS"
 
 

@@ -7,7 +7,7 @@ Refusals are values from `admission`; what a device means comes from `dialect`. 
 import asyncio
 import ssl
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from relay import crash_points, events
@@ -60,20 +60,6 @@ class Session(Connection):
         self._quit_only = False
         self._refused_data = False
         self._turned_away: Reply | None = None
-        self._verbs: dict[str, Callable[[str], Awaitable[None]]] = {
-            "HELO": self._on_helo,
-            "EHLO": self._on_ehlo,
-            "MAIL": self._on_mail,
-            "RCPT": self._on_rcpt,
-            "DATA": self._on_data,
-            "RSET": self._on_rset,
-            "NOOP": self._on_noop,
-            "QUIT": self._on_quit,
-            "AUTH": self._on_auth,
-            "STARTTLS": self._on_starttls,
-            "VRFY": self._on_vrfy,
-            "HELP": self._on_help,
-        }
 
     # ---- coming and going ----------------------------------------------------------------------
 
@@ -122,13 +108,13 @@ class Session(Connection):
             await self._cut("4.7.0 after an end of data by a bare line end only QUIT is understood")
         if command.quirk:
             self._quirk(command.quirk)
-        verb = self._verbs.get(command.verb)
+        verb = _VERBS.get(command.verb)
         if verb is None:
             await self._unknown(command.verb)
             return
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
         try:
-            await verb(command.argument)
+            await verb(self, command.argument)
         except Gone:
             raise
         except Exception as error:
@@ -395,3 +381,19 @@ class Session(Connection):
         device.last_refusal = str(reply)
         self._reception.tell(self._client, reply)
         events.note("refused", str(reply), client=self._client, helo=self._helo, listener=self._listener.name, **fields)
+
+
+_VERBS: Mapping[str, Callable[[Session, str], Awaitable[None]]] = {
+    "HELO": Session._on_helo,
+    "EHLO": Session._on_ehlo,
+    "MAIL": Session._on_mail,
+    "RCPT": Session._on_rcpt,
+    "DATA": Session._on_data,
+    "RSET": Session._on_rset,
+    "NOOP": Session._on_noop,
+    "QUIT": Session._on_quit,
+    "AUTH": Session._on_auth,
+    "STARTTLS": Session._on_starttls,
+    "VRFY": Session._on_vrfy,
+    "HELP": Session._on_help,
+}

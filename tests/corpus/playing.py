@@ -341,12 +341,22 @@ STD2, STD2_ISO = b"Sun, 03 Mar 2024 00:15:00 GMT", "2024-03-03T00:15:00+00:00"  
 
 
 DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+CAPTURED = re.compile(rb"[A-Z][a-z]{2}, 2[1-3] Nov 2026 \d\d:\d\d:\d\d(?= (?:[+-]\d{4}|GMT|UTC))")
+"""When the real programs were recorded: right then, stale ever after."""
 
 
 def freshen(c):
     """Give the standard (correct) dates of the corpus a recent value of the same length, so that no relay has
     reason to call them stale.  All other bytes stay as they are."""
     now = datetime.now(UTC).replace(microsecond=0)
+    t = now - timedelta(hours=2)
+    recent = t.strftime("%a, %d %b %Y %H:%M:%S")
+    c["_data"] = CAPTURED.sub(recent.encode(), c["_data"])
+    for st in c.get("steps", []):
+        if "send" in st:
+            st["send"] = re.sub(CAPTURED.pattern.decode(), recent, st["send"])
+        elif "send_b64" in st:
+            st["send_b64"] = base64.b64encode(CAPTURED.sub(recent.encode(), base64.b64decode(st["send_b64"]))).decode()
     for std, iso, t in (
         (STD, STD_ISO, (now - timedelta(hours=2)).astimezone(timezone(timedelta(hours=9)))),
         (STD2, STD2_ISO, now - timedelta(days=2)),

@@ -143,7 +143,7 @@ class TroubledSpool:
     ],
 )
 async def test_trouble_inside_is_a_temporary_reply_without_details(tmp_path, monkeypatch, trouble, expected, event):
-    """Never aiosmtpd's 500 with the exception's text: a device would drop its mail for that."""
+    """Never a 500 with the exception's text: a device would drop its mail for that."""
     async with receiving(tmp_path, monkeypatch, spool=TroubledSpool(trouble)) as relay:
         device = await relay.device()
         reply = await device.submit(b"x\r\n")
@@ -395,4 +395,4 @@ async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             await gone(relay)
-            assert session._timeout_handle is None
+            assert session._timer is None
