@@ -2,8 +2,8 @@
 
 Quick jobs, which is almost all of them, do their statements in the event loop, where pages in memory are changed, and only the
 COMMIT, which writes and syncs, goes to a thread: a hand-over of the interpreter's lock for each statement costs more than
-the statement.  Whatever may take long, and whatever goes wrong, is the thread's from beginning to end.  The connection belongs to
-the thread from the moment something is handed to it until its answer is back in the event loop, else to the event loop.
+the statement.  Whatever may take long, and whatever goes wrong, is the thread's from beginning to end.  The connection
+belongs to the thread from the moment something is handed to it until its answer is back, else to the event loop.
 """
 
 import asyncio
