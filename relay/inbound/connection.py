@@ -7,6 +7,7 @@ import asyncio
 import math
 import re
 import ssl
+from functools import lru_cache
 from typing import Any
 
 from relay.inbound.dialect import is_tls_hello
@@ -37,8 +38,8 @@ class Connection(asyncio.Protocol):
         self.waiting_since = 0.0
         self.lost = False
         self._buffer = bytearray()
-        self._ended = False  # nothing more will come
-        self._more: asyncio.Future[None] | None = None
+        self._at_end = False  # nothing more will come
+        self._coming: asyncio.Future[None] | None = None
         self._reading_paused = False
         self._writing_paused = False
         self._drained: asyncio.Future[None] | None = None
@@ -91,12 +92,12 @@ class Connection(asyncio.Protocol):
         if len(self._buffer) > 2 * READ_AHEAD and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
-        self._awake(self._more)
+        self._awake(self._coming)
 
     def eof_received(self) -> bool:
         """A client that half-closes after the dot still gets its reply; TLS knows no half."""
-        self._ended = True
-        self._awake(self._more)
+        self._at_end = True
+        self._awake(self._coming)
         return not self.tls
 
     def pause_writing(self) -> None:
@@ -114,12 +115,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """The conversation is not cancelled: it ends by itself when what was received is used up."""
         self.lost = self.lost or error is not None
-        self._line_gone = self._ended = True
+        self._line_gone = self._at_end = True
         for timer in (self._timer, self._cr_timer):
             if timer is not None:
                 timer.cancel()
         self._timer = self._cr_timer = None
-        self._awake(self._more)
+        self._awake(self._coming)
         self.resume_writing()
 
     async def _handle_client(self) -> None:
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
         """How many octets the next line has; -1 if the client is gone before its end."""
         looked = 0
         while (place := self._buffer.find(b"\n", looked)) < 0:
-            if self._ended:
+            if self._at_end:
                 return -1
             looked = len(self._buffer)
             if looked > READ_AHEAD:
@@ -185,7 +186,7 @@ class Connection(asyncio.Protocol):
         return place + 1
 
     async def _too_long(self) -> bytes:
-        while (place := self._buffer.find(b"\n")) < 0 and not self._ended:
+        while (place := self._buffer.find(b"\n")) < 0 and not self._at_end:
             self._taken(len(self._buffer))
             await self._comes_more()
         self._taken(place + 1 if place >= 0 else len(self._buffer))
@@ -193,11 +194,11 @@ class Connection(asyncio.Protocol):
         return b""
 
     async def _comes_more(self) -> None:
-        self._more = self.loop.create_future()
+        self._coming = self.loop.create_future()
         try:
-            await self._more
+            await self._coming
         finally:
-            self._more = None
+            self._coming = None
 
     def _taken(self, count: int) -> bytes:
         """The first octets of what is here; the client may send on once there is room."""
@@ -211,7 +212,7 @@ class Connection(asyncio.Protocol):
     async def next_block(self, silence: float | None) -> bytes | None:
         """Octets as they come, b"" at the end of the stream; None after `silence` seconds without any."""
         self._reset_timeout()
-        if not self._buffer and not self._ended:
+        if not self._buffer and not self._at_end:
             if silence is None:
                 await self._comes_more()
             else:
@@ -295,6 +296,7 @@ class Connection(asyncio.Protocol):
         self.tls = self.transport.get_extra_info("ssl_object").version() or "TLS"
 
 
+@lru_cache(maxsize=256)  # most are said to everybody
 def _reply_line(text: str) -> bytes:
     """What is quoted from the client may be 8-bit or worse; a reply is ASCII, and one line (RFC 5321 s4.2)."""
     line = text.encode("ascii", "replace")

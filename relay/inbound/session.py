@@ -98,9 +98,6 @@ class Session(Connection):
                 return
 
     async def _answer(self, line: bytes) -> None:
-        if is_http(line):
-            self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
-            raise Gone
         command = read_command(line)
         if not command.verb and not command.argument:
             return  # an empty line between commands: some firmware ends its lines twice
@@ -110,6 +107,9 @@ class Session(Connection):
             self._quirk(command.quirk)
         verb = _VERBS.get(command.verb)
         if verb is None:
+            if is_http(line):
+                self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
+                raise Gone
             await self._unknown(command.verb)
             return
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}

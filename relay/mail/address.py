@@ -31,6 +31,9 @@ class Address:
     local: str
     domain: str = ""
 
+    def __hash__(self) -> int:
+        return hash(self.local)  # enough to tell them apart, and asked for all the time
+
     def __str__(self) -> str:
         return _written(self.local, self.domain)
 

@@ -4,6 +4,7 @@ import secrets
 from datetime import datetime
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to misread when told on the phone
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _last = 0
 
 
@@ -14,8 +15,4 @@ def new_queue_id(now: datetime) -> str:
     if 0 <= _last - number < 1 << 30:  # a second: a clock that was set back further starts afresh
         number = _last + 1
     _last = number
-    digits = []
-    for _ in range(14):
-        number, digit = divmod(number, 32)
-        digits.append(_DIGITS[digit])
-    return "".join(reversed(digits))
+    return "".join([_PAIRS[number >> place & 1023] for place in (60, 50, 40, 30, 20, 10, 0)])

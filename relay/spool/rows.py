@@ -38,6 +38,13 @@ def plain(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with all its texts as they can be stored; almost always they can."""
+    if "".join([value for value in row.values() if isinstance(value, str)]).isascii():
+        return row
+    return {name: plain(value) if isinstance(value, str) else value for name, value in row.items()}
+
+
 def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
     """The same octets in blocks of 64 KiB; the last one is what is left, none is empty."""
     waiting = bytearray()
@@ -53,21 +60,23 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
 def entry_row(entry: Entry) -> dict[str, Any]:
     """The columns of `message` that are known when an entry is committed."""
     reverse = entry.envelope.reverse_path
-    return {
-        "queue_id": entry.queue_id,
-        "accepted_at": micros(entry.accepted_at),
-        "client": plain(entry.origin.client),
-        "origin": _origin_text(entry.origin),
-        "reverse_local": None if reverse is None else plain(reverse.local),
-        "reverse_domain": None if reverse is None else plain(reverse.domain),
-        "body": plain(entry.envelope.body),
-        "utf8": int(entry.envelope.utf8),
-        "size": entry.size,
-        "message_id": plain(entry.message_id),
-        "digest": entry.digest,
-        "notice": int(entry.notice),
-        "due_at": micros(entry.accepted_at),
-    }
+    return _plain_row(
+        {
+            "queue_id": entry.queue_id,
+            "accepted_at": micros(entry.accepted_at),
+            "client": entry.origin.client,
+            "origin": _origin_text(entry.origin),
+            "reverse_local": reverse and reverse.local,
+            "reverse_domain": reverse and reverse.domain,
+            "body": entry.envelope.body,
+            "utf8": int(entry.envelope.utf8),
+            "size": entry.size,
+            "message_id": entry.message_id,
+            "digest": entry.digest,
+            "notice": int(entry.notice),
+            "due_at": micros(entry.accepted_at),
+        }
+    )
 
 
 @lru_cache(maxsize=256)
@@ -121,20 +130,23 @@ def as_stored(entry: Entry, recipients: Sequence[Recipient], content: Content) -
 
 def recipient_row(recipient: Recipient) -> dict[str, Any]:
     """A recipient by column; `key` is what it is found by."""
-    return {
-        "key": plain(recipient.address.key),
-        "local": plain(recipient.address.local),
-        "domain": plain(recipient.address.domain),
-        "state": recipient.state.value,
-        "attempts": recipient.attempts,
-        "due_at": micros(recipient.due_at),
-        "upstream": plain(recipient.upstream),
-        "stage": recipient.stage,
-        "code": recipient.code,
-        "status": plain(recipient.status),
-        "said": plain(recipient.said),
-        "via": plain(recipient.via),
-    }
+    address = recipient.address
+    return _plain_row(
+        {
+            "key": address.key,
+            "local": address.local,
+            "domain": address.domain,
+            "state": recipient.state.value,
+            "attempts": recipient.attempts,
+            "due_at": micros(recipient.due_at),
+            "upstream": recipient.upstream,
+            "stage": recipient.stage,
+            "code": recipient.code,
+            "status": recipient.status,
+            "said": recipient.said,
+            "via": recipient.via,
+        }
+    )
 
 
 def row_recipient(row: Sequence[Any]) -> Recipient:
