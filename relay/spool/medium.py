@@ -17,6 +17,7 @@ APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from
 MIGRATIONS = ("schema.sql",)
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
+_COUNTED_EVERY = 0.1  # seconds
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB")
 _CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
@@ -214,9 +215,9 @@ class Room:
     def __init__(self, path: Path, keep_free: int) -> None:
         self.path = path
         self.keep_free = keep_free
-        self.free_pages = 0  # octets in them; set by the writer after each transaction
+        self.free_pages = 0  # octets in them; set by the writer after a transaction
         self._free = 0
-        self._asked_at = float("-inf")
+        self._asked_at = self._told_at = float("-inf")
 
     def free(self) -> int:
         """Octets that can be written at all; asked of the file system once a second at most."""
@@ -228,7 +229,16 @@ class Room:
     def left(self) -> int:
         return self.free() - self.keep_free
 
+    @property
+    def stale(self) -> bool:
+        """Whether the free pages should be counted again: small messages need little room within a tenth of a second."""
+        return time.monotonic() - self._told_at > _COUNTED_EVERY
+
+    def doubt(self) -> None:
+        """Much may be written, or become free."""
+        self._told_at = float("-inf")
+
     def changed(self, free_pages: int) -> None:
-        """Something was written: what is known is stale."""
+        """Something was written: what was known of the disk is stale too."""
         self.free_pages = free_pages
-        self._asked_at = float("-inf")
+        self._asked_at, self._told_at = float("-inf"), time.monotonic()

@@ -228,6 +228,7 @@ class Writer:
         self._deliver()
 
     def _turn(self, jobs: list[Job]) -> None:
+        self._room.doubt()
         if self._db is not None:
             be_patient(self._db)
         self._pay()
@@ -294,8 +295,9 @@ class Writer:
     def _durable(self, db: sqlite3.Connection) -> None:
         db.execute("COMMIT")
         self.syncs += 1
-        self._room.changed(looking.free_pages(db))
         self._trouble = ""
+        if self._room.stale:
+            self._room.changed(looking.free_pages(db))
 
     def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
         """The common case, without savepoints; nothing at all, and nothing written, if one of them refuses."""
