@@ -201,6 +201,7 @@ class HeaderFacts:
 
 _SUBJECT = 400  # octets that are kept of a subject, for people who look for their message
 
+_FACT = re.compile(rb"^(received|message-id|subject)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\n\r*+\n|(?<!\r)\r{2,}+(?!\n)")  # possessive: a run of CRs is looked at once
 
 
@@ -208,20 +209,20 @@ def header_facts(head: bytes, hostname: str) -> HeaderFacts:
     """Read from the first octets of a message, whatever its line ends."""
     head = head.lstrip(b"\r\n")
     end = _BLANK_LINE.search(head)
-    lines = re.split(rb"(?<!\r)\r*+\n|\r", head[: end.start()] if end else head)
-    fields = re.split(rb"\n(?![ \t])", b"\n".join(lines))
-    own = _own_hop(hostname)
+    section = head[: end.start()] if end else head
+    lines = section.replace(b"\r\n", b"\n")
+    if b"\r" in lines:
+        lines = b"\n".join(re.split(rb"(?<!\r)\r*+\n|\r", section))
     message_id, hops, own_hops, subject = "", 0, 0, ""
-    for one in fields:
-        name, _, value = one.partition(b":")
-        match name.strip().lower():
-            case b"received":
-                hops += 1
-                own_hops += bool(own.search(value))
-            case b"message-id" if not message_id:
-                message_id = " ".join(value.decode("utf-8", "replace").split())[:998]
-            case b"subject" if not subject:
-                subject = b" ".join(value.split())[:_SUBJECT].decode("ascii", "surrogateescape")
+    for one in _FACT.finditer(lines):
+        name, value = one[1].lower(), one[2]
+        if name == b"received":
+            hops += 1
+            own_hops += bool(_own_hop(hostname).search(value))
+        elif name == b"message-id":
+            message_id = message_id or " ".join(value.decode("utf-8", "replace").split())[:998]
+        else:
+            subject = subject or b" ".join(value.split())[:_SUBJECT].decode("ascii", "surrogateescape")
     return HeaderFacts(message_id, hops, own_hops, subject)
 
 

@@ -101,8 +101,8 @@ class Inbound:
         for session in list(reception.sessions):
             session.abort()
         await self._emptied(1.0)
-        if reception.commits:
-            await asyncio.wait(reception.commits)
+        if commits := [task for task in reception.commits if task]:
+            await asyncio.wait(commits)
 
     def reload(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from relay import crash_points, events
 from relay.inbound.admission import ClientLimits, HostAddress, Recipients, Throttle, admit_hops, admit_size, header_facts
@@ -68,7 +69,8 @@ class Reception:
     throttle: Throttle = field(default_factory=Throttle)
     sessions: dict[Connection, str] = field(default_factory=dict)
     per_client: Counter[str] = field(default_factory=Counter)
-    commits: set[asyncio.Task[None]] = field(default_factory=set)
+    commits: set[asyncio.Task[Any] | None] = field(default_factory=set)
+    """Conversations that wait for the disk: the relay does not stop before they know."""
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
     troubles: Troubles = field(default_factory=Troubles)
     draining: bool = False
@@ -125,13 +127,12 @@ class Reception:
 
     async def _store(self, entry: Entry, content: IncomingContent, trail: tuple[TrailLine, ...]) -> Reply | None:
         """Makes the entry durable; None when it is, else the reply.  A hang-up in the middle does not stop it."""
-        task = asyncio.get_running_loop().create_task(self.spool.commit(entry, trail))
-        self.commits.add(task)
-        task.add_done_callback(self.commits.discard)
-        task.add_done_callback(lambda _: content.close())
+        conversation = asyncio.current_task()
+        if conversation:
+            self.commits.add(conversation)
         began = time.monotonic()
         try:
-            await asyncio.shield(task)
+            await self.spool.commit(entry, trail)
             events.took("accepting", time.monotonic() - began)
             self.troubles.ended(FULL, BROKEN)
         except SpoolFull:
@@ -141,6 +142,9 @@ class Reception:
         except SpoolBroken as error:
             events.note("broken", f"the spool cannot take mail: {error}", queue_id=entry.queue_id)
             return Reply(452, "4.3.0", "the spool cannot be written; try again later")
+        finally:
+            content.close()
+            self.commits.discard(conversation)
         return None
 
     def tell(self, client: str, reply: Reply) -> None:
