@@ -3,7 +3,8 @@
     python bench/page.py            prints the figures; ends with 1 if a promise is not kept
 
 Promises: `/`, `/messages` and the last page of the list answer in under 200 ms, the first look after the start too;
-control/ needs under 8 MB when idle; accepting is no more than a fifth slower while three pages are open.
+what the first look loads needs under 9 MB, and nothing before it; accepting is no more than a fifth slower while three
+pages are open.
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from tests.support.spooled import an_entry
 
 QUEUED = 10_000
 LIMIT_MS = 200.0
-LIMIT_MB = 8.0
+LIMIT_MB = 9.0  # with what an idle relay has no use for any more, such as urllib and zipfile
 LIMIT_RATIO = 1.2
 ROUNDS = 15
 ROUND_SECONDS = 3.0
@@ -144,7 +145,7 @@ def resident(pid: int) -> float:
 
 
 def cost_of_imports() -> float:
-    """What an idle relay with a page loads of control/ and its templates beside everything else, in MB, in fresh processes."""
+    """What the first look loads, web server, control/ and templates beside everything else: MB, in fresh processes."""
     core = (
         "import relay.inbound.listener, relay.outbound.runner, relay.outbound.notifier, relay.spool.sqlite, relay.upstream.pool"
     )
@@ -172,7 +173,7 @@ def main() -> int:
     kept = True
     cost = cost_of_imports()
     kept &= cost < LIMIT_MB
-    print(f"control/ loaded and idle: {cost:.1f} MB (promise: {LIMIT_MB:g})")
+    print(f"loaded by the first look: {cost:.1f} MB (promise: {LIMIT_MB:g})")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spool").mkdir()

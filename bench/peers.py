@@ -79,6 +79,8 @@ class Relay(Peer):
         return f"{said.splitlines()[0]}, Python {python}"
 
     def prepare(self, place: Place, environment: Mapping[str, str]) -> None:
+        # What is installed has its bytecode; a checkout that may not write any would compile at each start.
+        subprocess.run([self.python, "-m", "compileall", "-q", ROOT / "relay"], check=True)
         (place.directory / "spool").mkdir(mode=0o700)
         upstream: dict[str, object] = {"host": "127.0.0.1", "port": place.sink_port, "sender": "nas@bench.test"}
         if place.ca:

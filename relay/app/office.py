@@ -8,20 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from socket import gethostname, socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay import events
 from relay.config.settings import Config
-from relay.control import paper
-from relay.control import server as web
-from relay.control.access import AccessRules
-from relay.control.api import make_api
 from relay.control.desk import Desk
-from relay.control.metrics import metrics_route
 from relay.control.place import state_dir
+from relay.control.porter import Porter
 from relay.control.reports import device_views, upstream_views
 from relay.control.silence import Silence
-from relay.control.site import make_site
 from relay.control.watch import Watch
 from relay.doctor.aside import aside
 from relay.doctor.daily import CheckUp
@@ -44,6 +39,9 @@ from relay.upstream.oauth import Tokens
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
+
+if TYPE_CHECKING:
+    from relay.control.server import Server
 
 TIDY_EVERY = timedelta(hours=1)
 SILENCE_EVERY = timedelta(seconds=30)
@@ -110,8 +108,6 @@ class Office:
                 work = [group.create_task(part) for part in (self.runner.run(), self.notifier.run(), self._tidy())]
                 work += [group.create_task(server.serve()) for server in servers]
                 asides = [self._show_life(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
-                if page is not None:
-                    asides.append(paper.warm_up())
                 aside = [group.create_task(part) for part in asides]
                 ready()
                 await stopping.wait()
@@ -142,19 +138,28 @@ class Office:
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
 
-    def _servers(self, control: socket, page: socket | None) -> list[web.Server]:
-        """The UNIX socket for the command line, and the page where there is a socket for it."""
-        servers = [web.Server(make_api(self._watch, [metrics_route(self._watch)]), control)]
-        if page is not None:
-            settings = self._config.web
-            rules = AccessRules(
-                password=settings.password.reveal() if settings.password else "",
-                names=frozenset(name.lower() for name in (self._config.hostname, gethostname(), *settings.hosts)),
-                user_header=settings.user_header,
-                proxies=settings.proxies,
-            )
-            servers.append(web.Server(make_site(self._watch, lambda: self._config.hostname, rules), page))
-        return servers
+    def _servers(self, control: socket, page: socket | None) -> list[Porter]:
+        """The UNIX socket for the command line, and the page where there is a socket for it; loaded when somebody comes."""
+        doors = [Porter(control, self._load_api, self._watch.relay)]
+        return [*doors, Porter(page, self._load_page)] if page is not None else doors
+
+    def _load_api(self, control: socket) -> "Server":
+        from relay.control.server import api_server
+
+        return api_server(self._watch, control)
+
+    def _load_page(self, page: socket) -> "Server":
+        from relay.control.access import AccessRules
+        from relay.control.server import page_server
+
+        settings = self._config.web
+        rules = AccessRules(
+            password=settings.password.reveal() if settings.password else "",
+            names=frozenset(name.lower() for name in (self._config.hostname, gethostname(), *settings.hosts)),
+            user_header=settings.user_header,
+            proxies=settings.proxies,
+        )
+        return page_server(self._watch, lambda: self._config.hostname, rules, page)
 
     def _made_pools(self, config: Config) -> Pools:
         # tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets this variable

@@ -5,7 +5,6 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
 from relay import __version__
@@ -15,10 +14,9 @@ FINE, PROBLEM, USAGE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0 fine, 1 found a problem, 2 wrong usage or configuration."""
-    parser = make_parser()
-    asked = parser.parse_args(argv)
+    asked = _asked(argv)
     if not asked.verb:
-        parser.print_help()
+        make_parser().print_help()
         return USAGE
     verb = importlib.import_module(f"relay.cli.{asked.module}")
     try:
@@ -30,6 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FINE
 
 
+def _asked(argv: Sequence[str] | None) -> argparse.Namespace:
+    """In a function of its own: the daemon does not keep the parser."""
+    return make_parser().parse_args(argv)
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, which guesses what a misspelt word was meant to be, and shows the commands where one is missing."""
 
@@ -38,6 +41,8 @@ class Parser(argparse.ArgumentParser):
             self.print_help(sys.stderr)
             self.exit(USAGE, f"\n{self.prog}: which command?\n")
         match = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        from difflib import get_close_matches
+
         near = get_close_matches(match[1], re.findall(r"[\w|-]+", match[2]), n=1) if match else []
         super().error(f"{message}; did you mean {near[0]}?" if near else message)
 

@@ -5,7 +5,6 @@ Each variable becomes a located value whose path is its own name, so that the se
 
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text
 from relay.upstream.providers import preset_for
@@ -48,9 +47,12 @@ def _is_link(name: str, value: str) -> bool:
 
 def misspelt(environ: Mapping[str, str]) -> Iterator[Mistake]:
     """Variables that look like ours and are not; others may share the prefix (RELAY_PORT_25_TCP)."""
+    from difflib import get_close_matches  # here: who makes no mistake does not wait for it
+
     for name in sorted(environ):
-        close = get_close_matches(name, NAMES, n=1, cutoff=0.85)
-        if name.startswith("RELAY_") and name not in NAMES and close:
+        if not name.startswith("RELAY_") or name in NAMES:
+            continue
+        if close := get_close_matches(name, NAMES, n=1, cutoff=0.85):
             yield Mistake(_PLACE, name, f"no such setting; did you mean {close[0]}?")
 
 

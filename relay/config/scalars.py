@@ -7,7 +7,6 @@ import codecs
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from difflib import get_close_matches
 from enum import Enum
 from typing import TypeVar
 
@@ -26,6 +25,8 @@ class Wrong(Exception):
 
 def near(word: str, words: Iterable[str], likeness: float = 0.6) -> str:
     """`did you mean 'x'?`, or "" if nothing is near."""
+    from difflib import get_close_matches  # here: who makes no mistake does not wait for it
+
     close = get_close_matches(word.lower(), list(words), n=1, cutoff=likeness)
     return f"did you mean '{close[0]}'?" if close else ""
 

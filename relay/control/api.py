@@ -130,7 +130,7 @@ def _order(asked: Any) -> tuple[str, list[str] | None, str]:
 
 def _relay(watch: Watch) -> Endpoint:
     async def relay(_: Request) -> Response:
-        return JSONResponse({"version": __version__, "tally": await watch.desk.tally(), **await watch.status()})
+        return JSONResponse(await watch.relay())
 
     return relay
 

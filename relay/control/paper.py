@@ -4,7 +4,6 @@ Compiled templates are kept beside their sources, as Python keeps its own: compi
 that never come back, loading a few milliseconds.
 """
 
-import asyncio
 import hashlib
 import sys
 from collections.abc import Mapping
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jinja2 import BytecodeCache, Environment
 
-WARM_AFTER = 1.0  # seconds after the start: first come the devices
 KINDS = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE / "templates"
@@ -28,17 +26,10 @@ def printed(template: str, values: Mapping[str, Any]) -> str:
 
 
 def prepare() -> None:
-    """Loads every template, and keeps what it had to compile: for the start, and for who builds an image."""
+    """Loads every template, and keeps what it had to compile: before the first page, and for who builds an image."""
     press = _press()
     for name in press.list_templates(extensions=["html"]):
         press.get_template(name)
-
-
-async def warm_up() -> None:
-    """Prepares beside the event loop, soon after the start: the first look at the page is no slower than the next."""
-    await asyncio.sleep(WARM_AFTER)
-    with suppress(Exception):  # what is wrong shows at the first look; mail goes on
-        await asyncio.to_thread(prepare)
 
 
 @cache

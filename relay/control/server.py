@@ -1,14 +1,21 @@
-"""uvicorn as a part of the relay: one application on one socket, started and stopped by the office."""
+"""uvicorn as a part of the relay: one application on one socket; loaded by porter.py when somebody comes."""
 
 import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from relay.control import paper
+from relay.control.access import AccessRules
+from relay.control.api import make_api
+from relay.control.metrics import metrics_route
+from relay.control.site import make_site
+from relay.control.watch import Watch
 
 PATIENCE = 15.0  # seconds until a whole request must be there
 MOST_CONNECTIONS = 60
@@ -21,13 +28,20 @@ class _Quiet(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.stopping = asyncio.Event()
+        self.guest: socket.socket | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def main_loop(self) -> None:
+        if self.guest is not None:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, self.guest)
+            self.guest = None
         await self.stopping.wait()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Impatient(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
 class _Impatient(H11Protocol):
@@ -77,9 +91,27 @@ class Server:
         self._server, self._sock = _Quiet(settings), sock
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # strangers' noise is no event of ours
 
-    async def serve(self) -> None:
-        await self._server.serve(sockets=[self._sock])
+    async def serve(self, guest: socket.socket | None = None) -> None:
+        """Until `stop()`.  `guest` is a connection that was accepted before, not a word of it read: ours from here on."""
+        self._server.guest = guest
+        try:
+            await self._server.serve(sockets=[self._sock])
+        finally:
+            if self._server.guest is not None:  # stopped before its turn came
+                self._server.guest.close()
 
     def stop(self) -> None:
         self._server.should_exit = True
         self._server.stopping.set()
+
+
+def api_server(watch: Watch, sock: socket.socket) -> Server:
+    """What answers on the UNIX socket."""
+    return Server(make_api(watch, [metrics_route(watch)]), sock)
+
+
+def page_server(watch: Watch, hostname: Callable[[], str], rules: AccessRules, sock: socket.socket) -> Server:
+    """What answers on web.address, all templates loaded."""
+    with contextlib.suppress(Exception):  # what is wrong shows at the first look
+        paper.prepare()
+    return Server(make_site(watch, hostname, rules), sock)

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from relay import events
-from relay.control.texts import Texts
 from relay.control.views import stamp
 from relay.inbound.devices import Expected
 
@@ -43,6 +42,8 @@ class Silence:
         if silent and known is None:
             self._quiet[one.name] = since
             when = f"since {since:%Y-%m-%d %H:%M} UTC" if mailed else f"since the relay listens ({since:%Y-%m-%d %H:%M} UTC)"
+            from relay.control.texts import Texts  # here: the words of the page, in two languages
+
             every = Texts("en").span(one.every)
             self._say(
                 f"{one.name} ({one.client}) has sent no mail {when}; one was expected every {every}. See whether the device"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from relay import __version__
 from relay.control.desk import Desk
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
@@ -22,3 +23,7 @@ class Watch:
     status: Status
     now: Callable[[], datetime]
     findings: Findings = list
+
+    async def relay(self) -> dict[str, Any]:
+        """What `/api/relay` answers."""
+        return {"version": __version__, "tally": await self.desk.tally(), **await self.status()}

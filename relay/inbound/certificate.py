@@ -18,13 +18,39 @@ class NoCertificate(OSError):
     """TLS cannot be offered; the text says why and what helps."""
 
 
+Offer = ssl.SSLContext | asyncio.Task[ssl.SSLContext | None] | None
+"""What a listener has for STARTTLS: a context, one that is still being made, or none."""
+
+
+async def ready(offer: Offer) -> ssl.SSLContext | None:
+    """The context, once it is made; None if there is none after all."""
+    if not isinstance(offer, asyncio.Task):
+        return offer
+    await asyncio.wait([offer])
+    return made(offer)
+
+
+def made(making: asyncio.Task[ssl.SSLContext | None]) -> ssl.SSLContext | None:
+    """What came of it; None if the relay stopped before."""
+    return None if making.cancelled() else making.result()
+
+
+def must_be_made(listener: Listener, state_dir: Path) -> bool:
+    """Whether there is no certificate yet: a first start."""
+    return not listener.tls_cert and not all(place.exists() for place in _own(state_dir))
+
+
+def _own(state_dir: Path) -> tuple[Path, Path]:
+    return state_dir / "tls-cert.pem", state_dir / "tls-key.pem"
+
+
 async def server_context(listener: Listener, state_dir: Path, hostname: str) -> ssl.SSLContext:
     """The TLS context of a listener.  Raises NoCertificate."""
     if listener.tls_cert:
         cert, key = Path(listener.tls_cert), Path(listener.tls_key or listener.tls_cert)
     else:
-        cert, key = state_dir / "tls-cert.pem", state_dir / "tls-key.pem"
-        if not (cert.exists() and key.exists()):
+        cert, key = _own(state_dir)
+        if must_be_made(listener, state_dir):
             await _make(cert, key, hostname)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if listener.legacy_tls:
@@ -84,9 +110,11 @@ async def _run(*command: str) -> None:
         async with asyncio.timeout(_PATIENCE):
             _, said = await process.communicate()
     except TimeoutError as error:
-        process.kill()
-        await process.wait()
         raise NoCertificate(f"openssl took more than {_PATIENCE:.0f} s to make a key; set tls_cert and tls_key") from error
+    finally:
+        if process.returncode is None:  # too slow, or the relay is stopping
+            process.kill()
+            await process.wait()
     if process.returncode:
         last = said.decode("utf-8", "replace").strip().splitlines()[-1:] or ["no reason given"]
         raise NoCertificate(f"openssl cannot make a certificate ({last[0]}); set tls_cert and tls_key of the listener")

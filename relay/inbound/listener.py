@@ -13,7 +13,7 @@ from typing import Any
 
 from relay import events
 from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenTls, Recipients
-from relay.inbound.certificate import NoCertificate, server_context
+from relay.inbound.certificate import Offer, made, must_be_made, server_context
 from relay.inbound.reception import MayRoute, Policy, Reception
 from relay.inbound.session import Session
 from relay.spool.contract import Spool
@@ -31,9 +31,22 @@ class _Door:
     """One listening socket; `listener` is looked up at each connection, so a reload reaches new sessions."""
 
     listener: Listener
-    context: ssl.SSLContext | None
+    context: Offer
     socket: socket.socket
     server: asyncio.Server | None = None
+
+    def offer(self) -> Offer:
+        """What new sessions have for TLS; what was being made is made, or has failed, by and by."""
+        if isinstance(self.context, asyncio.Task) and self.context.done():
+            self.context = made(self.context)
+        return self.context
+
+    async def close(self) -> None:
+        """Closes the socket; ends the making of a certificate."""
+        self.socket.close()
+        if isinstance(self.context, asyncio.Task):
+            self.context.cancel()
+            await asyncio.wait([self.context])
 
 
 class Inbound:
@@ -58,6 +71,7 @@ class Inbound:
         self.bound: list[tuple[str, int]] = []
         self._listeners = tuple(listeners)
         self._doors: list[_Door] = []
+        self._making = asyncio.Lock()
         self._reception = Reception(
             policy=Policy(hostname, limits, recipients, max_message),
             spool=spool,
@@ -82,7 +96,7 @@ class Inbound:
                 )
         except BaseException:
             for door in self._doors:
-                door.socket.close()
+                await door.close()
             self._doors = []
             raise
         self.bound = [door.socket.getsockname()[:2] for door in self._doors]
@@ -94,6 +108,7 @@ class Inbound:
         for door in self._doors:
             if door.server:
                 door.server.close()
+            await door.close()
         for session in list(reception.sessions):
             if session.waiting:
                 session.dismiss("4.3.2 the relay is stopping; try again soon")
@@ -141,14 +156,23 @@ class Inbound:
         return len(self._reception.sessions)
 
     def _session(self, door: _Door) -> Session:
-        return Session(self._reception, door.listener, door.context)
+        return Session(self._reception, door.listener, door.offer())
 
-    async def _context(self, listener: Listener) -> ssl.SSLContext | None:
+    async def _context(self, listener: Listener) -> Offer:
         if listener.tls is ListenTls.OFF:
             return None
+        if listener.tls is ListenTls.STARTTLS and must_be_made(listener, self._reception.state_dir):
+            making = asyncio.create_task(self._made(listener))  # up to ten seconds: devices are greeted meanwhile
+            await asyncio.sleep(0)  # a program that is not there is known at once, and STARTTLS never offered
+            return making
+        return await self._made(listener)
+
+    async def _made(self, listener: Listener) -> ssl.SSLContext | None:
+        """One after the other: they share what is made.  Raises OSError where the listener is no good without it."""
         try:
-            return await server_context(listener, self._reception.state_dir, self._reception.policy.hostname)
-        except NoCertificate as error:
+            async with self._making:
+                return await server_context(listener, self._reception.state_dir, self._reception.policy.hostname)
+        except OSError as error:
             if listener.tls is ListenTls.IMPLICIT or listener.tls_cert:
                 raise
             events.note("warned", f"{listener.name} does not offer STARTTLS: {error}")

@@ -23,7 +23,7 @@ from relay.inbound.admission import (
     client_address,
     expand,
 )
-from relay.inbound.certificate import handshake_advice
+from relay.inbound.certificate import Offer, handshake_advice, ready
 from relay.inbound.connection import Connection, Gone
 from relay.inbound.content import IncomingContent
 from relay.inbound.dialect import clean_helo, is_http, mail_argument, rcpt_argument, read_command, transfer_protocol
@@ -43,7 +43,7 @@ _LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 class Session(Connection):
     """A conversation on one listener; `context` None means that TLS cannot be had."""
 
-    def __init__(self, reception: Reception, listener: Listener, context: ssl.SSLContext | None) -> None:
+    def __init__(self, reception: Reception, listener: Listener, context: Offer) -> None:
         super().__init__(reception.policy.limits.idle.total_seconds())
         self._reception = reception
         self._policy = reception.policy
@@ -86,8 +86,8 @@ class Session(Connection):
             self._refused(self._turned_away)
             await self._reply(self._turned_away)
             return
-        if self._listener.tls is ListenTls.IMPLICIT and self._context:
-            await self._secure(self._context)
+        if self._listener.tls is ListenTls.IMPLICIT and (context := await ready(self._context)):
+            await self._secure(context)
         await self.say(f"220 {self._policy.hostname} ESMTP")
         while (line := await self.next_line()) is not None:
             await self._answer(line)
@@ -197,12 +197,12 @@ class Session(Connection):
         if self.tls:
             await self.say("503 5.5.1 TLS is already in use")
             return
-        if self._context is None:
+        if (context := await ready(self._context)) is None:
             await self.say("502 5.5.1 STARTTLS is not offered here; go on without")
             return
         self.transport.pause_reading()  # what comes from now on is for the TLS layer
         await self.say("220 2.0.0 go ahead")
-        await self._secure(self._context)
+        await self._secure(context)
         self._helo, self._extended, self._user, self._transaction = "", False, "", None  # RFC 3207 s4.2
 
     async def _secure(self, context: ssl.SSLContext) -> None:

@@ -4,9 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"
+# said by what is left out: a class with all of Unicode in it takes `re` milliseconds to compile, at each start
+_ATEXT = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]'
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
-_LABEL = re.compile(r"(?!-)[A-Za-z0-9_\-\u0080-\U0010ffff]{1,63}(?<!-)\Z")
+_LABEL = re.compile(r"(?!-)[^\x00-,./:-@\[-^`{-\x7f]{1,63}(?<!-)\Z")
 _LITERAL = re.compile(r"\[[0-9A-Za-z:.\-]+\]\Z")
 _LAN_ONLY = re.compile(
     r"(?:^|\.)(?:localhost|localdomain|local|lan|home|internal|intranet|private|corp|workgroup|arpa|invalid)\Z",

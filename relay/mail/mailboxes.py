@@ -32,7 +32,7 @@ _NAME_LIMIT = 300  # nobody reads a longer name, and a quoted string cannot be f
 _WORD_LIMIT = 75  # of an encoded-word (RFC 2047 s2); a name with a longer word is written anew
 _DEPTH = 100  # comments in comments in comments mean nothing any more
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
-_PLAIN_TEXT = re.compile(r'[^\x00-\x1f\x7f"=\\\u0080-\U0010ffff]*+\Z')
+_PLAIN_TEXT = re.compile(r"[ !#-<>-\[\]-~]*+\Z")
 
 _TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?+([,;]|\Z)')

@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
@@ -149,7 +148,7 @@ def _look_before_touching(path: Path) -> None:
 def _migrate(db: sqlite3.Connection) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     for number, script in list(enumerate(MIGRATIONS, 1))[version:]:
-        sql = files("relay.spool").joinpath(script).read_text("utf-8")
+        sql = Path(__file__).with_name(script).read_text("utf-8")
         db.executescript(
             f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
         )

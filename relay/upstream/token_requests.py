@@ -1,15 +1,15 @@
 """One question to a token server, and what it answered: a form POST over urllib.  RFC 6749 s5, RFC 8628 s3.  Blocks."""
 
-import http.client
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay.secret import Secret, unsaid
+
+if TYPE_CHECKING:  # else at the first question: nearly a megabyte that a relay without OAuth never needs
+    import urllib.error
+    import urllib.request
 
 PATIENCE = 20.0
 """Seconds for one answer."""
@@ -49,11 +49,16 @@ class Unreadable(Exception):
     text: str
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would tell the secrets in it to somebody else."""
+def _opener() -> "urllib.request.OpenerDirector":
+    import urllib.request
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        """A redirected POST would tell the secrets in it to somebody else."""
+
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    return urllib.request.build_opener(NoRedirect)
 
 
 def ask_token(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Granted | Denied:
@@ -76,12 +81,16 @@ def ask_token(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> 
 
 def ask(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Mapping[str, Any] | Denied:
     """POSTs a form; the JSON object of a 200, or why there is none."""
+    import http.client
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
     data = urllib.parse.urlencode(form).encode()
     request = urllib.request.Request(url, data, {"Accept": "application/json", "User-Agent": "relay"})  # noqa: S310
-    opener = urllib.request.build_opener(_NoRedirect)
     host = urllib.parse.urlsplit(url).hostname or url
     try:
-        with opener.open(request, timeout=patience) as response:
+        with _opener().open(request, timeout=patience) as response:
             return _object(response.read(_LARGEST))
     except urllib.error.HTTPError as error:
         with error:
@@ -94,8 +103,10 @@ def ask(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Mappin
         return Denied("", f"{host} cannot be asked: {error}", passing=True)
 
 
-def _refusal(error: urllib.error.HTTPError, secrets: Sequence[str]) -> Denied:
+def _refusal(error: "urllib.error.HTTPError", secrets: Sequence[str]) -> Denied:
     """A 4xx with an OAuth error is meant; a page of a proxy, or a 5xx, passes."""
+    import http.client
+
     try:
         answer = _object(error.read(_LARGEST))
     except (Unreadable, OSError, http.client.HTTPException):

@@ -3,6 +3,8 @@
 import asyncio
 import errno
 import os
+import shutil
+import ssl
 import stat
 import sys
 from dataclasses import replace
@@ -13,6 +15,7 @@ import pytest
 from relay.inbound import certificate, content, listener
 from relay.inbound.admission import ListenTls
 from relay.inbound.certificate import NoCertificate, handshake_advice, server_context
+from tests.support.device import Device
 from tests.support.inbound import HERE, receiving
 
 STARTTLS = replace(HERE, tls=ListenTls.STARTTLS)
@@ -102,6 +105,76 @@ async def test_the_made_certificate_is_for_its_owner_only(tmp_path: Path) -> Non
     assert [stat.S_IMODE(place.stat().st_mode) for place in made] == [0o600, 0o600]
     await server_context(STARTTLS, tmp_path, "relay.test")
     assert [place.read_bytes() for place in made] == before
+
+
+def untrusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def slow_openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> Path:
+    """An `openssl` that waits for a file before it does what `then` says; the file."""
+    go = tmp_path / "go"
+    real = shutil.which("openssl")
+    words = f"import os, sys, time\nreal = {real!r}\nwhile not os.path.exists({str(go)!r}): time.sleep(0.02)\n{then}"
+    program(tmp_path / "bin", monkeypatch, words)
+    return go
+
+
+async def test_a_first_start_does_not_wait_for_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RSA takes a small board ten seconds: mail is taken meanwhile, and who wants TLS waits for it; one key for all."""
+    go = slow_openssl(tmp_path, monkeypatch, "os.execv(real, sys.argv)")
+    async with receiving(tmp_path, monkeypatch, STARTTLS, replace(STARTTLS, host="127.0.0.2")) as relay:
+        plain, careful = await relay.device(), await relay.device(b"")
+        assert (await plain.submit(b"x\r\n")).startswith("250")
+        assert "STARTTLS" in await careful.ask(b"EHLO x\r\n")
+        other = await Device.connect(relay.inbound.bound[1])
+        assert (await other.reply()).startswith("220")
+        for device in (careful, other):
+            await device.say(b"STARTTLS\r\n")
+            with pytest.raises(TimeoutError):
+                await device.reply(0.3)
+        go.touch()
+        for device in (careful, other):
+            assert (await device.reply()).startswith("220")
+            await device.start_tls(untrusting())
+            assert (await device.submit(b"x\r\n")).startswith("250")
+        later = await relay.device()
+        await later.dialog((b"STARTTLS\r\n", "220"))
+        await later.start_tls(untrusting())
+        assert len({device.certificate for device in (careful, other, later)}) == 1
+
+
+async def test_a_key_that_cannot_be_made_after_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for TLS is told to go on without; the next is not offered any, and the log says why."""
+    go = slow_openssl(tmp_path, monkeypatch, "sys.exit('no entropy')")
+    async with receiving(tmp_path, monkeypatch, STARTTLS) as relay:
+        device = await relay.device()
+        await device.say(b"STARTTLS\r\n")
+        go.touch()
+        assert (await device.reply()).startswith("502 5.5.1")
+        assert (await device.submit(b"x\r\n")).startswith("250")
+        later = await relay.device(b"")
+        assert "STARTTLS" not in await later.ask(b"EHLO x\r\n")
+        assert "does not offer STARTTLS: openssl cannot make a certificate (no entropy)" in relay.events("warned")[0]
+
+
+async def test_a_stop_does_not_wait_for_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the program nor anything half made is left; who waits for TLS is dismissed."""
+    words = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)"
+    slow_openssl(tmp_path, monkeypatch, words).touch()
+    async with receiving(tmp_path, monkeypatch, STARTTLS) as relay:
+        device = await relay.device()
+        await device.say(b"STARTTLS\r\n")
+        while not ((file := tmp_path / "pid").exists() and file.read_text()):
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(8):
+            await relay.inbound.stop()
+        assert (await device.reply()).startswith(("502", "421"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(file.read_text()), 0)
+    assert list((tmp_path / "state").iterdir()) == []
 
 
 async def test_a_message_that_cannot_be_kept_while_it_comes_is_put_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,17 @@
 """What pages are printed on: compiled templates are kept beside their sources, and nothing depends on it."""
 
-import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jinja2 import TemplateSyntaxError
 
-from relay.control import paper
+from relay.control import paper, tcp
+from relay.control.access import AccessRules
+from relay.control.server import page_server
+from relay.control.watch import Watch
 
 
 @pytest.fixture
@@ -74,8 +78,12 @@ def test_pages_come_without_it(templates: Path, there: str) -> None:
     assert paper.printed("greeting.html", {"name": "NAS"}) == "Hello, NAS!"
 
 
-def test_a_broken_template_does_not_stop_the_mail(templates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Warming up is an aside: its trouble ends nothing."""
+def test_a_broken_template_does_not_keep_the_page_away(templates: Path) -> None:
+    """What is prepared before the first look is an aside: its trouble shows where that template is looked at."""
     (templates / "greeting.html").write_text("{% if %}")
-    monkeypatch.setattr(paper, "WARM_AFTER", 0.0)
-    asyncio.run(paper.warm_up())
+    nobody: Any = None
+    with tcp.listen("127.0.0.1:0") as sock:
+        page_server(Watch(nobody, nobody, nobody), str, AccessRules(), sock)
+    assert "base" in kept(templates)
+    with pytest.raises(TemplateSyntaxError):
+        paper.printed("greeting.html", {"name": "NAS"})
