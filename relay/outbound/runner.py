@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from relay import crash_points, events
 from relay.mail.address import Address
@@ -15,6 +14,7 @@ from relay.mail.reply import Answer
 from relay.outbound import chronicle
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause, Step
+from relay.outbound.errands import Errands
 from relay.outbound.lanes import Lanes
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
@@ -23,7 +23,7 @@ from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.upkeep import Upkeep
 from relay.outbound.verdict import judge
 from relay.spool.contract import LeaseLost, Spool, SpoolAway
-from relay.spool.entry import Action, Claim, Entry, Order, Settlement
+from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
 
@@ -33,7 +33,6 @@ AT_ONCE = 500
 _BEAT = 20.0
 _IN_THREAD = 16_384
 _SURPRISES = 3
-_CHUNK = 500
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
@@ -68,8 +67,9 @@ class Runner:
         self._surprises: Counter[str] = Counter()
         self._alarmed: dict[tuple[str, str], datetime] = {}
         self._claims: set[asyncio.Task[None]] = set()
-        self._errands: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
+        self._errands = Errands(spool, now, self._nudge.set)
+        self._settings = 0
         self._nudged: asyncio.Task[bool] | None = None
         self._stopping = False
         self._loop: asyncio.Task[None] | None = None
@@ -145,7 +145,7 @@ class Runner:
             await asyncio.wait([self._loop], timeout=grace)  # a claim may be on its way
         if self._claims:
             await asyncio.wait(self._claims, timeout=max(0.0, until - asyncio.get_running_loop().time()))
-        left = [*self._claims, *self._errands, *([self._nudged] if self._nudged else [])]
+        left = [*self._claims, *self._errands.tasks, *([self._nudged] if self._nudged else [])]
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
@@ -155,7 +155,7 @@ class Runner:
     async def _carry(self, claim: Claim) -> None:
         """One attempt at one entry, whatever happens."""
         attempt: Attempt | None = None
-        queue_id = claim.entry.queue_id
+        queue_id, settings = claim.entry.queue_id, self._settings
         try:
             try:
                 crash_points.passed("claim-leased")
@@ -178,6 +178,8 @@ class Runner:
                 self._standing.gone(queue_id)
             with contextlib.suppress(Exception):
                 await self._spool.release(claim)
+            if settings != self._settings:
+                self._errands.make_due([queue_id])  # it was put off by rules that hold no more
 
     def _attempt(self, claim: Claim) -> Attempt:
         entry, now = claim.entry, self._now()
@@ -326,7 +328,7 @@ class Runner:
         for item in news:
             if isinstance(item, Woke):
                 events.note("woke", f"{item.name} is called again", upstream=item.name)
-                self._make_due(item.waiting)
+                self._errands.make_due(item.waiting)
                 continue
             until, failures = item.trouble.until, item.trouble.failures
             text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
@@ -352,7 +354,8 @@ class Runner:
         self._lanes.clear()
         self._standing.doubt()
         self._tell(self._standing.wake(None))
-        self._errand(self._due_now(None))
+        self._settings += 1
+        self._errands.make_all_due()
 
     def let_in(self, name: str) -> None:
         """That upstream has opened a session: those who waited at its door need not wait for the message in it."""
@@ -369,32 +372,13 @@ class Runner:
         """For the status: name, resting_until (ISO 8601 or None), why, failures in a row, in_flight, sent_today."""
         return self._standing.lines(self._upstreams.values(), self._now())
 
-    def _make_due(self, queue_ids: Sequence[str]) -> None:
-        for start in range(0, len(queue_ids), _CHUNK):
-            self._errand(self._due_now(tuple(queue_ids[start : start + _CHUNK])))
-
-    async def _due_now(self, queue_ids: tuple[str, ...] | None) -> None:
-        await self._spool.order(Order(Action.RETRY, queue_ids, by_hand=False), self._now())
-        self._nudge.set()
-
-    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
-        async def done() -> None:
-            try:
-                await work
-            except Exception as error:
-                events.note("broken", f"waiting mail could not be made due: {error}", error=type(error).__name__)
-
-        task = asyncio.create_task(done())
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-
     # what time does
 
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""
         if await self._upkeep.is_due():
             self._refused = set(await self._spool.refused_senders())
-            self._errand(self._heal())
+            self._errands.run(self._heal())
 
     async def _heal(self) -> None:
-        self._make_due(await self._upkeep.misdated(self._retry.longest * 1.5))
+        self._errands.make_due(await self._upkeep.misdated(self._retry.longest * 1.5))

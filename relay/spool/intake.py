@@ -11,9 +11,10 @@ from relay.spool import keeping
 from relay.spool.content import SMALL, Memory
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
+from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS, Job
 from relay.spool.medium import Room
 from relay.spool.rows import blocks
-from relay.spool.writer import QUICK_OCTETS, QUICK_ROWS, Job, Writer
+from relay.spool.writer import Writer
 
 ENOUGH_TO_SETTLE = 2_000_000
 """Octets of the reserve that nothing but settlements may use: what was sent must also be remembered."""

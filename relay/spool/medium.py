@@ -189,6 +189,20 @@ def reader(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY, check_same_thread=False)
 
 
+def write_home(db: sqlite3.Connection) -> None:
+    """Writes all of the log anew into the file itself, and syncs that.  Raises sqlite3.Error.
+
+    After a failed fsync the kernel takes lost pages for clean: another fsync of the log would prove nothing.
+    """
+    try:
+        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise sqlite3.OperationalError("the log of a medium that failed is still being read; trying again")
+    except sqlite3.Error:
+        db.close()
+        raise
+
+
 def shrink_log(db: sqlite3.Connection) -> None:
     """Brings the log's pages home and empties it, unless somebody reads in it: devices do not wait for that."""
     db.execute("PRAGMA busy_timeout = 100")

@@ -29,11 +29,12 @@ from relay.spool.entry import (
     TrailLine,
 )
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
+from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS, Job
 from relay.spool.leases import Leases
 from relay.spool.medium import Lock, Room, prepare, reader, shrink_log, translated
 from relay.spool.parcels import Parcels
 from relay.spool.rows import as_stored, row_entry
-from relay.spool.writer import QUICK_OCTETS, QUICK_ROWS, Job, Writer
+from relay.spool.writer import Writer
 
 T = TypeVar("T")
 

@@ -13,57 +13,22 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.medium import Room, be_impatient, be_patient, shrink_log, translate, writer
+from relay.spool.jobs import Answer, Commit, Job, without_after
+from relay.spool.medium import Room, be_impatient, be_patient, shrink_log, translate, write_home, writer
 
 T = TypeVar("T")
 
 BATCH = 200
 QUICK_BATCH = 50
 """Quick jobs that are done in one go: devices wait no longer than that for the event loop."""
-QUICK_OCTETS = 65_536
-"""Octets of content up to which a job is quick: so many of them fit into the page cache of the connection."""
-QUICK_ROWS = 20
-"""Recipients up to which it is."""
 _RETRY_EVERY = 0.5  # seconds between tries to write what is owed
 _OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
 """Errors of what was to be written, not of the medium: trying again is no use."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """Something to be done with the connection.
-
-    `work` may run more than once and must leave memory alone; `after` runs once, in the event loop, when what was written
-    is durable and before anything else is done.  `looks`: it writes nothing and runs between transactions, in the thread.
-    `owed`: it is a fact and must be written at last; on a full or broken medium its future is answered and the job kept.
-    `settles`: it says what became of a message.  `wakes`: something else may be due afterwards than was before.
-    `quick`: a few rows and no more than QUICK_OCTETS.
-    """
-
-    work: Callable[[sqlite3.Connection], Any]
-    future: "asyncio.Future[Any] | None" = None
-    after: Callable[[Any], None] | None = None
-    looks: bool = False
-    owed: bool = False
-    settles: bool = False
-    wakes: bool = False
-    quick: bool = False
-
-
-Answer = tuple[Job, Any, BaseException | None]
-
-
-@dataclass(slots=True, eq=False)
-class _Commit:
-    """Quick jobs whose statements are done: what is left is to make them durable."""
-
-    answers: list[Answer]
 
 
 class Writer:
@@ -77,7 +42,7 @@ class Writer:
         self._waiting: deque[Job] = deque()
         self._handed_over = False
         self._beginning = False
-        self._orders: queue.SimpleQueue[list[Job] | _Commit | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[list[Job] | Commit | None] = queue.SimpleQueue()
         self._db: sqlite3.Connection | None = None
         self._owed: deque[Job] = deque()
         self._paying: asyncio.TimerHandle | None = None
@@ -156,7 +121,7 @@ class Writer:
             return
         if self._waiting[0].quick and not (self._owed or self._trouble) and self._db is not None:
             jobs = self._next(QUICK_BATCH, lambda job: job.quick)
-            order: list[Job] | _Commit = self._statements(self._db, jobs) or jobs
+            order: list[Job] | Commit = self._statements(self._db, jobs) or jobs
         else:
             looks = self._waiting[0].looks
             # a look must not see what was written beside it: its `after` has not run yet
@@ -170,7 +135,7 @@ class Writer:
             jobs.append(self._waiting.popleft())
         return jobs
 
-    def _statements(self, db: sqlite3.Connection, jobs: list[Job]) -> _Commit | None:
+    def _statements(self, db: sqlite3.Connection, jobs: list[Job]) -> Commit | None:
         """All but the COMMIT; None, and nothing written, if anything is in the way: then the thread does it all."""
         try:
             answers = self._all_or_none(db, jobs)
@@ -179,7 +144,7 @@ class Writer:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
             return None
-        return _Commit(answers) if answers else None
+        return Commit(answers) if answers else None
 
     def _answer(self, answers: list[Answer], wake: bool, news: list[str]) -> None:
         self._handed_over = False
@@ -210,13 +175,13 @@ class Writer:
 
     def _serve(self) -> None:
         while (order := self._orders.get()) is not None:
-            if isinstance(order, _Commit):
+            if isinstance(order, Commit):
                 self._commit(order)
             else:
                 self._turn(order)
         self._end()
 
-    def _commit(self, order: _Commit) -> None:
+    def _commit(self, order: Commit) -> None:
         db = self._connection()
         try:
             self._durable(db)
@@ -247,7 +212,7 @@ class Writer:
         if not (job.owed and self._owed):
             return False
         self._owed.append(job)
-        self._answers.append((_without_after(job), None, None))
+        self._answers.append((without_after(job), None, None))
         return True
 
     def _pay(self) -> None:
@@ -284,7 +249,7 @@ class Writer:
             keep = job.owed and not isinstance(error, _OWN_FAULT)
             if keep:
                 self._owed.append(job)
-            self._answers.append((_without_after(job) if keep else job, None, None if keep else trouble))
+            self._answers.append((without_after(job) if keep else job, None, None if keep else trouble))
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Answer]:
         db = self._connection()
@@ -330,7 +295,7 @@ class Writer:
         if self._db is None:
             db = writer(self._path)
             if self.broken:
-                _write_home(db)
+                write_home(db)
             self._db = db
         return self._db
 
@@ -381,22 +346,3 @@ class Writer:
             with contextlib.suppress(sqlite3.Error):  # else the log stays and is read at the next start
                 shrink_log(self._db)
         self._let_go()
-
-
-def _without_after(job: Job) -> Job:
-    """The job as it is answered now; what is to follow its being durable follows when it is paid."""
-    return Job(job.work, job.future, settles=job.settles)
-
-
-def _write_home(db: sqlite3.Connection) -> None:
-    """Writes all of the log anew into the file itself, and syncs that.  Raises sqlite3.Error.
-
-    After a failed fsync the kernel takes lost pages for clean: another fsync of the log would prove nothing.
-    """
-    try:
-        busy, *_ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise sqlite3.OperationalError("the log of a medium that failed is still being read; trying again")
-    except sqlite3.Error:
-        db.close()
-        raise

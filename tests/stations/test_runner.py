@@ -353,6 +353,26 @@ async def test_reload_gives_queued_mail_the_new_routes(tmp_path):
             await world.until(queue_id, State.RELAYED)
 
 
+async def test_reload_gives_mail_that_is_under_way_the_new_routes_too(tmp_path):
+    """An attempt by the old rules waits for a silent server when they change: what it puts off goes by the new ones."""
+    slow = RetrySchedule(delays=(3600 * S,), rest=(3600 * S,))
+    async with ScriptedUpstream(script={"MAIL": HANG}) as silent, ScriptedUpstream() as isp:
+        async with running(tmp_path, [Route(via=("old",))], [upstream("old", silent.port, timeout=S)], retry=slow) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while not world.runner.upstreams_now()[0]["in_flight"]:
+                    await asyncio.sleep(0.02)
+            world.runner.reload(
+                routes=[Route(via=("new",))],
+                upstreams={"new": upstream("new", isp.port)},
+                retry=slow,
+                repair=RepairPolicy(),
+                hostname="relay.example",
+            )
+            await world.until(queue_id, State.RELAYED)
+            assert len(isp.messages) == 1
+
+
 async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
     """The upstream rests for an hour; it heals, a hand wakes it, and the mail that waited goes at once."""
     port = closed_port()
