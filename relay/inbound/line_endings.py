@@ -54,8 +54,10 @@ class ContentDecoder:
         """The content that has become certain.  Not to be called once `ended`."""
         window = self._before + self._held + block
         self._held, self.stalled = b"", False
-        start = self._sure(window)
-        content = [self._unstuffed(window[:start])[2:]] if start > 2 else []
+        start, dots = self._sure(window)
+        content: list[bytes] = []
+        if start > 2:
+            content.append(self._unstuffed(window[:start])[2:] if dots else window[2:start])
         place = self._next_dot(window, start - 1)
         while place >= 0:
             dot = place + 1
@@ -76,16 +78,22 @@ class ContentDecoder:
         self._before = window[-2:]
         return self._known(content)
 
-    def _sure(self, window: bytes) -> int:
-        """So many octets, at least the two of before, are not part of any end of data, known or possible."""
+    def _sure(self, window: bytes) -> tuple[int, bool]:
+        """So many octets, at least the two of before, are not part of any end of data, known or possible.
+
+        And whether dots are to be taken out of them: of almost all content one look tells that there are none.
+        """
         if self._line_end is LineEnd.CR:
-            return 2
+            return 2, False
+        safe = max(2, len(window) - _LONGEST_END)
         if self._line_end is LineEnd.CRLF:
-            end = window.find(b"\r\n.\r\n") + 1
+            dot = window.find(b"\r\n.")
+            end = window.find(b"\r\n.\r\n", dot) + 1 if dot >= 0 else 0
         else:
-            ends = [found for end in (b"\n.\n", b"\n.\r\n") if (found := window.find(end, 1)) > 0]
+            dot = window.find(b"\n.", 1)
+            ends = [found for end in (b"\n.\n", b"\n.\r\n") if dot >= 0 and (found := window.find(end, dot)) > 0]
             end = min(ends, default=0)
-        return max(2, end or len(window) - _LONGEST_END)
+        return max(2, end) if end else safe, dot >= 0
 
     def _unstuffed(self, octets: bytes) -> bytes:
         """The same as is done dot by dot where the end is near, for octets that it is not in."""
