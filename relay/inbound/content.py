@@ -33,9 +33,10 @@ class IncomingContent:
         self._file: BinaryIO | None = None
         self._sha256 = hashlib.sha256()
 
-    def large_with(self, octets: int) -> bool:
-        """Whether so many octets more are, with what is kept, too many for the memory: a disk may take its time."""
-        return self.size + octets > IN_MEMORY
+    @property
+    def large(self) -> bool:
+        """Whether it is too much for the memory: a disk may take its time."""
+        return self.size > IN_MEMORY
 
     @property
     def digest(self) -> str:
@@ -51,12 +52,17 @@ class IncomingContent:
         """What an entry is to be made of."""
         return self._arriving or self
 
+    def look(self, piece: bytes) -> None:
+        """Counts a piece, which is to be written afterwards."""
+        self.size += len(piece)
+        self._sha256.update(piece)
+        if len(self.head) < HEAD:
+            self.head += piece[: HEAD - len(self.head)]
+
     def write(self, pieces: list[bytes]) -> None:
-        """Keeps the pieces in memory."""
-        self._count(pieces)
-        for piece in pieces:
-            self._sha256.update(piece)
+        """Takes the pieces out of the list and keeps them in memory."""
         self._blocks += pieces
+        pieces.clear()
 
     async def write_large(self, pieces: list[bytes], *, whole: bool) -> None:
         """Takes the pieces out of the list and keeps them while the next ones come; `whole`: nothing follows.
@@ -67,7 +73,6 @@ class IncomingContent:
             self._arriving = self._spool.arrive()
         else:
             await self._keeping
-        self._count(pieces)
         self._keeping = asyncio.create_task(self._keep(pieces.copy(), whole=whole))
         self._keeping.add_done_callback(_heard)
         pieces.clear()
@@ -75,10 +80,11 @@ class IncomingContent:
             await self._keeping
 
     async def _keep(self, pieces: list[bytes], *, whole: bool) -> None:
-        await asyncio.to_thread(self._to_disk, pieces)
+        pieces[:0], self._blocks = self._blocks, []
         if self._arriving:
-            pieces[:0], self._blocks = self._blocks, []
             await self._arriving.add(pieces, whole=whole)
+        else:
+            await asyncio.to_thread(self._to_file, pieces)
 
     def __iter__(self) -> Iterator[bytes]:
         if self._file is None:
@@ -97,21 +103,10 @@ class IncomingContent:
         if self._file is not None:
             self._file.close()
 
-    def _count(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            self.size += len(piece)
-            if len(self.head) < HEAD:
-                self.head += piece[: HEAD - len(self.head)]
-
-    def _to_disk(self, pieces: list[bytes]) -> None:
-        for piece in pieces:
-            self._sha256.update(piece)
-        if self._arriving:
-            return
+    def _to_file(self, pieces: list[bytes]) -> None:
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=self._state_dir, prefix="incoming-")  # noqa: SIM115 - as long as the message
-        self._file.writelines([*self._blocks, *pieces])
-        self._blocks = []
+        self._file.writelines(pieces)
 
 
 def _heard(task: "asyncio.Task[None]") -> None:

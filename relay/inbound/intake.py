@@ -51,9 +51,12 @@ async def receive(connection: Connection, content: IncomingContent, max_message:
         elif block == b"":
             raise LineLost(f"the line was lost within the message, after {size} octets; it was thrown away")
         else:
-            pieces.append(decoder.feed(block))
-            size += len(pieces[-1])
+            piece = decoder.feed(block)
+            size += len(piece)
             refusal = refusal or admit_size(size, max_message, room() + content.stored)
+            if not refusal:
+                content.look(piece)
+                pieces.append(piece)
         refusal = refusal or await _kept(connection, content, pieces, whole=decoder.ended)
         if refusal:
             pieces.clear()
@@ -64,12 +67,10 @@ async def receive(connection: Connection, content: IncomingContent, max_message:
 
 async def _kept(connection: Connection, content: IncomingContent, pieces: list[bytes], *, whole: bool) -> Reply | None:
     """Takes the pieces away; of large content only when there are enough of them, or when it is `whole`."""
-    waiting = sum(map(len, pieces))
     try:
-        if not content.large_with(waiting):
+        if not content.large:
             content.write(pieces)
-            pieces.clear()
-        elif whole or waiting >= _AT_ONCE:
+        elif whole or sum(map(len, pieces)) >= _AT_ONCE:
             connection.no_timeout()  # a slow disk is not the device's idleness
             await content.write_large(pieces, whole=whole)
     except OSError as error:

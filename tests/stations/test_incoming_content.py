@@ -33,7 +33,8 @@ async def test_without_a_place_in_the_spool_it_goes_to_a_file(tmp_path, size, st
     content, octets = IncomingContent(tmp_path, SimpleNamespace(arrive=lambda: None)), LARGE[:size]
     pieces = [octets[place : place + step] for place in range(0, size, step)]
     for number, piece in enumerate(pieces, 1):
-        if content.large_with(len(piece)):
+        content.look(piece)
+        if content.large:
             await content.write_large([piece], whole=number == len(pieces))
         else:
             content.write([piece])
