@@ -1,52 +1,90 @@
-"""The content of one message while it comes in: small ones in memory, large ones in an unlinked file."""
+"""The content of one message while it comes in: small ones in memory, large ones in the spool or in an unlinked file."""
 
+import asyncio
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from relay.spool.contract import Arriving, Spool
+
 IN_MEMORY = 256 * 1024
-"""Octets that stay in memory; what is over goes to a file, so that a 50 MB scan costs a Pi a few hundred kB."""
+"""Octets that stay in memory; what is over goes to a disk, so that a 50 MB scan costs a Pi a megabyte or two."""
 _BLOCK = 64 * 1024
 HEAD = 64 * 1024
 
 
 class IncomingContent:
-    """Octets as received; may be iterated more than once, by another thread too.
+    """Octets as received; may be iterated more than once, by another thread too, unless the spool has them.
 
-    `head` are the first 64 KiB.  `close` gives the file back; nothing can be read after it.
+    `head` are the first 64 KiB.  `close` gives all of it back, but for what became an entry's; nothing can be read after it.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, spool: Spool) -> None:
         self.size = 0
         self.head = bytearray()
         self._state_dir = state_dir
+        self._spool = spool
+        self._arriving: Arriving | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._blocks: list[bytes] = []
         self._file: BinaryIO | None = None
         self._sha256 = hashlib.sha256()
 
     @property
-    def on_disk(self) -> bool:
-        return self._file is not None
+    def large(self) -> bool:
+        """Whether it is too much for the memory: a disk may take its time."""
+        return self.size > IN_MEMORY
 
     @property
     def digest(self) -> str:
         return self._sha256.hexdigest()
 
-    def write(self, block: bytes) -> None:
-        """Keeps a block.  Raises OSError when the disk will not take it."""
+    @property
+    def stored(self) -> int:
+        """Octets that take up room in the spool already."""
+        return self._arriving.stored if self._arriving else 0
+
+    @property
+    def source(self) -> Iterable[bytes]:
+        """What an entry is to be made of."""
+        return self._arriving or self
+
+    def look(self, piece: bytes) -> None:
+        """Counts a piece, which is to be written afterwards."""
+        self.size += len(piece)
+        self._sha256.update(piece)
         if len(self.head) < HEAD:
-            self.head += block[: HEAD - len(self.head)]
-        self._sha256.update(block)
-        self.size += len(block)
-        if self._file is None and self.size > IN_MEMORY:
-            self._spill()
-        if self._file is None:
-            self._blocks.append(block)
+            self.head += piece[: HEAD - len(self.head)]
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Takes the pieces out of the list and keeps them in memory."""
+        self._blocks += pieces
+        pieces.clear()
+
+    async def write_large(self, pieces: list[bytes], *, whole: bool) -> None:
+        """Takes the pieces out of the list and keeps them while the next ones come; `whole`: nothing follows.
+
+        Raises OSError, SpoolFull or SpoolBroken when a disk will not take these or those before.
+        """
+        if self._keeping is None:
+            self._arriving = self._spool.arrive()
         else:
-            self._file.write(block)
+            await self._keeping
+        self._keeping = asyncio.create_task(self._keep(pieces.copy(), whole=whole))
+        self._keeping.add_done_callback(_heard)
+        pieces.clear()
+        if whole:
+            await self._keeping
+
+    async def _keep(self, pieces: list[bytes], *, whole: bool) -> None:
+        pieces[:0], self._blocks = self._blocks, []
+        if self._arriving:
+            await self._arriving.add(pieces, whole=whole)
+        else:
+            await asyncio.to_thread(self._to_file, pieces)
 
     def __iter__(self) -> Iterator[bytes]:
         if self._file is None:
@@ -60,10 +98,18 @@ class IncomingContent:
 
     def close(self) -> None:
         self._blocks = []
+        if self._arriving:
+            self._arriving.drop()
         if self._file is not None:
             self._file.close()
 
-    def _spill(self) -> None:
-        self._file = tempfile.TemporaryFile(dir=self._state_dir, prefix="incoming-")  # noqa: SIM115 - lives as long as the message
-        self._file.writelines(self._blocks)
-        self._blocks = []
+    def _to_file(self, pieces: list[bytes]) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._state_dir, prefix="incoming-")  # noqa: SIM115 - as long as the message
+        self._file.writelines(pieces)
+
+
+def _heard(task: "asyncio.Task[None]") -> None:
+    """Whoever waits for the task hears of its error; if nobody does, the content was given up before."""
+    if not task.cancelled():
+        task.exception()

@@ -1,6 +1,5 @@
 """Reading the content of one message to its end, whatever has to be done with it."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,9 +9,16 @@ from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
 from relay.inbound.line_endings import ContentDecoder, LineEnd
 from relay.mail.reply import Reply
+from relay.spool.contract import SpoolBroken, SpoolFull
 
 SILENCE = 10.0
 """Seconds without an octet after a lone dot between bare line ends that make it the end of data."""
+
+_AT_ONCE = 512 * 1024
+"""Octets that are handed to a thread together: for a block each, the way there would cost more than what is done."""
+
+FULL_REPLY = Reply(452, "4.3.1", "the spool is full; try again later")
+BROKEN_REPLY = Reply(452, "4.3.0", "the spool cannot be written; try again later")
 
 
 class LineLost(Exception):
@@ -35,6 +41,7 @@ async def receive(connection: Connection, content: IncomingContent, max_message:
     """
     decoder = ContentDecoder(connection.line_end)
     refusal: Reply | None = None
+    pieces: list[bytes] = []
     size, stalled = 0, False
     while not decoder.ended:
         block = await connection.next_block(SILENCE if decoder.stalled else None)
@@ -46,22 +53,34 @@ async def receive(connection: Connection, content: IncomingContent, max_message:
         else:
             piece = decoder.feed(block)
             size += len(piece)
-            refusal = refusal or admit_size(size, max_message, room()) or await _kept(content, piece)
-            if refusal:
-                content.close()
+            refusal = refusal or admit_size(size, max_message, room() + content.stored)
+            if not refusal:
+                content.look(piece)
+                pieces.append(piece)
+        refusal = refusal or await _kept(connection, content, pieces, whole=decoder.ended)
+        if refusal:
+            pieces.clear()
+            content.close()
     connection.give_back(decoder.rest)
     return Arrival(_quirks(decoder, connection.line_end, stalled=stalled), decoder.irregular, refusal)
 
 
-async def _kept(content: IncomingContent, piece: bytes) -> Reply | None:
+async def _kept(connection: Connection, content: IncomingContent, pieces: list[bytes], *, whole: bool) -> Reply | None:
+    """Takes the pieces away; of large content only when there are enough of them, or when it is `whole`."""
     try:
-        if content.on_disk:
-            await asyncio.to_thread(content.write, piece)  # an SD card may take its time
-        else:
-            content.write(piece)
+        if not content.large:
+            content.write(pieces)
+        elif whole or sum(map(len, pieces)) >= _AT_ONCE:
+            connection.no_timeout()  # a slow disk is not the device's idleness
+            await content.write_large(pieces, whole=whole)
     except OSError as error:
         events.note("warned", f"a message that comes in cannot be kept: {error.strerror or error}")
         return Reply(452, "4.3.1", "no room for the message; try again later")
+    except SpoolFull:
+        return FULL_REPLY
+    except SpoolBroken as error:
+        events.note("broken", f"the spool cannot take mail: {error}")
+        return BROKEN_REPLY
     return None
 
 

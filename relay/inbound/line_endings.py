@@ -8,7 +8,11 @@ sent a CR may end by LF.LF.  RFC 5321 s4.5.2.  Pure.
 import re
 from enum import Enum
 
+from relay.mail.lines import BareEnds
+
 _ANY_LINE_END = re.compile(rb"[\r\n]\.")
+_LONGEST_END = 4
+"""Octets, from its first line end on, of what may be the end of data but waits for the next block to be sure."""
 
 
 class LineEnd(Enum):
@@ -32,21 +36,29 @@ class ContentDecoder:
         self.irregular = False
         self.stalled = False
         self.rest = b""
-        self.bare_lf = False
-        self.bare_cr = False
         self.nul = False
         self._line_end = line_end
         self._held = b""  # an unfinished dot line: not content until more is known
         self._before = b"\n\r" if line_end is LineEnd.CR else b"\r\n"  # the last two octets in front of what is held
-        self._last = b""
+        self._bare = BareEnds()
+
+    @property
+    def bare_lf(self) -> bool:
+        return self._bare.lf
+
+    @property
+    def bare_cr(self) -> bool:
+        return self._bare.cr
 
     def feed(self, block: bytes) -> bytes:
         """The content that has become certain.  Not to be called once `ended`."""
         window = self._before + self._held + block
         self._held, self.stalled = b"", False
+        start, dots = self._sure(window)
         content: list[bytes] = []
-        start = 2
-        place = self._next_dot(window, 1)
+        if start > 2:
+            content.append(self._unstuffed(window[:start])[2:] if dots else window[2:start])
+        place = self._next_dot(window, start - 1)
         while place >= 0:
             dot = place + 1
             after = window[dot + 1 : dot + 3]
@@ -65,6 +77,29 @@ class ContentDecoder:
         content.append(window[start:])
         self._before = window[-2:]
         return self._known(content)
+
+    def _sure(self, window: bytes) -> tuple[int, bool]:
+        """So many octets, at least the two of before, are not part of any end of data, known or possible.
+
+        And whether dots are to be taken out of them: of almost all content one look tells that there are none.
+        """
+        if self._line_end is LineEnd.CR:
+            return 2, False
+        safe = max(2, len(window) - _LONGEST_END)
+        if self._line_end is LineEnd.CRLF:
+            dot = window.find(b"\r\n.")
+            end = window.find(b"\r\n.\r\n", dot) + 1 if dot >= 0 else 0
+        else:
+            dot = window.find(b"\n.", 1)
+            ends = [found for end in (b"\n.\n", b"\n.\r\n") if dot >= 0 and (found := window.find(end, dot)) > 0]
+            end = min(ends, default=0)
+        return max(2, end) if end else safe, dot >= 0
+
+    def _unstuffed(self, octets: bytes) -> bytes:
+        """The same as is done dot by dot where the end is near, for octets that it is not in."""
+        if self._line_end is LineEnd.CRLF:
+            return octets.replace(b"\r\n.", b"\r\n")
+        return octets.replace(b"\n.", b"\n")
 
     def _next_dot(self, window: bytes, start: int) -> int:
         """Where the next line end stands that has a dot behind it; -1 if none."""
@@ -101,11 +136,6 @@ class ContentDecoder:
         return content
 
     def _look_at(self, content: bytes) -> None:
-        """Notes what is odd about the octets, for the trail; a CR at the end of a block waits for its LF."""
-        pairs = content.count(b"\r\n")
-        split = self._last == b"\r" and content.startswith(b"\n")
-        self.bare_lf = self.bare_lf or content.count(b"\n") > pairs + split
-        lone = content.count(b"\r") - pairs - content.endswith(b"\r")
-        self.bare_cr = self.bare_cr or lone > 0 or (self._last == b"\r" and not split)
+        """Notes what is odd about the octets, for the trail."""
+        self._bare.feed(content)
         self.nul = self.nul or b"\0" in content
-        self._last = content[-1:]

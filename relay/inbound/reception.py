@@ -15,6 +15,7 @@ from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
+from relay.inbound.intake import BROKEN_REPLY, FULL_REPLY
 from relay.inbound.troubles import Troubles
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
@@ -106,7 +107,7 @@ class Reception:
         """Nothing but admission and one durable write stands between the dot and the 250."""
         crash_points.passed("accept-received")
         facts = header_facts(bytes(content.head), policy.hostname)
-        if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room()):
+        if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room() + content.stored):
             return refusal
         now, mail = self.now(), transaction.mail
         entry = Entry(
@@ -115,7 +116,7 @@ class Reception:
             origin=origin,
             envelope=Envelope(mail.reverse_path, tuple(transaction.forward_paths.values()), mail.body, mail.utf8),
             size=content.size,
-            content=content,
+            content=content.source,
             message_id=facts.message_id,
             digest=content.digest,
         )
@@ -136,12 +137,12 @@ class Reception:
             events.took("accepting", time.monotonic() - began)
             self.troubles.ended(FULL, BROKEN)
         except SpoolFull:
-            return Reply(452, "4.3.1", "the spool is full; try again later")
+            return FULL_REPLY
         except SpoolAway:
             return Reply(451, "4.3.2", "the queue cannot be reached; try again later")
         except SpoolBroken as error:
             events.note("broken", f"the spool cannot take mail: {error}", queue_id=entry.queue_id)
-            return Reply(452, "4.3.0", "the spool cannot be written; try again later")
+            return BROKEN_REPLY
         finally:
             content.close()
             self.commits.discard(conversation)

@@ -303,7 +303,7 @@ class Session(Connection):
             return
         await self.say("354 go ahead; end with a dot alone on a line")
         self._transaction = None
-        content = IncomingContent(self._reception.state_dir)
+        content = IncomingContent(self._reception.state_dir, self._reception.spool)
         try:
             reply = await self._take(transaction, content)
         except Exception:  # not when cancelled: the spool may be reading it

@@ -13,7 +13,6 @@ from relay.mail.mime import ContentType, ascii_boundary, content_type, with_para
 from relay.mail.plan import CODED, PartPlan, Recode, Terms, plan
 from relay.mail.survey import Survey, survey
 from relay.mail.transfer import Body, mime_fields, with_mime_fields
-from relay.mail.words import LINE_LIMIT
 
 _CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,200}?)(?:--)?[ \t]*(?=[\r\n]|\Z)")
 _CANDIDATES = 1000
@@ -103,7 +102,7 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     mended = with_mime_fields(fields, plans[0].fields)
     if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
         notes = (*notes, "added MIME-Version: the message has MIME fields")
-    between = seen.between.longest > LINE_LIMIT
+    between = seen.between.long_lines
     eight_bit = any(planned.eight_bit for planned in plans.values()) or (seen.between.eight_bit and not between)
     if not between and _is_right(seen, plans):
         return Mended(mended, examined.source, seen.size, eight_bit, notes)

@@ -94,7 +94,7 @@ def _plan_part(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -
 
 def _recode(part: Part, terms: Terms) -> Recode:
     """Whether the octets can go as they are; if not, how."""
-    too_long = part.longest > LINE_LIMIT
+    too_long = part.long_lines
     unsendable = too_long or (part.eight_bit and not terms.eight_bit_allowed)
     sealed = part.sealed or terms.signed
     if part.encoding == "base64":
@@ -136,7 +136,7 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
         )
         notes[note] = None
         value = with_param(value or b"text/plain", "charset", label)
-    elif not old and part.number == 0 and part.longest > LINE_LIMIT:
+    elif not old and part.number == 0 and part.long_lines:
         value = b"text/plain; charset=us-ascii"
     if not value or (old and value == old.value):
         return fields
@@ -208,7 +208,7 @@ def _plan_container(part: Part, seen: Survey, terms: Terms, notes: dict[str, Non
 
 def _plan_rest(part: Part, terms: Terms, notes: dict[str, None]) -> PartPlan:
     """What nobody has looked into goes as it came; if it cannot, as an attachment that holds its octets."""
-    if part.longest <= LINE_LIMIT and (terms.eight_bit_allowed or not part.eight_bit):
+    if not part.long_lines and (terms.eight_bit_allowed or not part.eight_bit):
         return PartPlan((), changed=False, eight_bit=part.eight_bit)
     notes[f"attached all that follows the first {MOST_PARTS} parts: it cannot go as it is"] = None
     return PartPlan(_REST_FIELDS, changed=True, recode=Recode.BASE64)
@@ -262,7 +262,7 @@ def _set(fields: tuple[Field, ...], label: str, value: bytes) -> tuple[Field, ..
 def _note_recode(recode: Recode, part: Part, terms: Terms, notes: dict[str, None]) -> None:
     if recode is Recode.KEEP:
         return
-    why = "lines of more than 998 octets" if part.longest > LINE_LIMIT else "8-bit octets that cannot go as they are"
+    why = "lines of more than 998 octets" if part.long_lines else "8-bit octets that cannot go as they are"
     if recode is Recode.RAW_BASE64:
         why = "binary octets"
     notes[f"re-encoded a part ({part.kind.kind or 'text/plain'}): {why}"] = None

@@ -1,20 +1,24 @@
 """What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from relay.mail.lines import crlf
+from relay.mail.lines import BareEnds, crlf
 from relay.mail.message import Field
 from relay.mail.mime import ContentType, transfer_encoding
 from relay.mail.parts import BETWEEN, Delimiter, PartHead, walk
+from relay.mail.words import LINE_LIMIT
 
 _SAMPLE = 32 * 1024
 _ESCAPE = b"\x1b$"
+_SHORT_LINES = re.compile(rb"(?s:(?:.{0,%d}\n)*+)" % (LINE_LIMIT + 1))
+"""As many lines at a time as are within the limit together, so that most need not be looked at one by one."""
 
 
 @dataclass(slots=True)
 class Part:
-    """Facts about one part.  `longest` octets stand in its longest line; `sample` is how its text begins.
+    """Facts about one part.  `long_lines`: one has more than LINE_LIMIT octets; `sample` is how its text begins.
 
     `container`: a multipart or message/rfc822, whose octets are those of its parts.  `rest`: no part but all that
     follows as many as are looked into.
@@ -29,7 +33,7 @@ class Part:
     eight_bit: bool = False
     nul: bool = False
     escapes: bool = False
-    longest: int = 0
+    long_lines: bool = False
     size: int = 0
     bare_ends: bool = False
     container: bool = False
@@ -75,18 +79,20 @@ def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]) -
 
 
 def _counted(body: Iterable[bytes], seen: Survey) -> Iterable[bytes]:
-    both = line_feeds = returns = 0
+    """The body again; `seen.bare_ends` is true before a part is looked at that has some."""
+    ends = BareEnds()
     last = b""
     for block in body:
         if block:
             seen.size += len(block)
-            both += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
-            line_feeds += block.count(b"\n")
-            returns += block.count(b"\r")
+            if not seen.bare_ends:
+                ends.feed(block)
+                seen.bare_ends = bool(ends)
             last = block[-1:]
             yield block
+    ends.close()
     seen.ends_with_line = last in (b"\n", b"\r", b"")
-    seen.bare_ends = not both == line_feeds == returns
+    seen.bare_ends = bool(ends)
 
 
 def _enter(seen: Survey, event: PartHead) -> None:
@@ -98,18 +104,24 @@ def _enter(seen: Survey, event: PartHead) -> None:
 
 
 def _look(part: Part, block: bytes, seen: Survey) -> None:
-    clean = crlf(block)
+    clean = crlf(block) if seen.bare_ends else block
     if clean is not block:
         part.bare_ends = True
     if b"\0" in clean:
         part.nul = seen.nul = True
         clean = clean.replace(b"\0", b"")
     part.size += len(clean)
-    if not clean.isascii():
+    if not part.eight_bit and not clean.isascii():
         part.eight_bit = True
-    if not part.escapes and _ESCAPE in clean:
+    if not part.escapes and b"\x1b" in clean and _ESCAPE in clean:
         part.escapes = True
-    if len(clean) > part.longest:
-        part.longest = max(part.longest, *map(len, clean.split(b"\r\n")))
+    if not part.long_lines and len(clean) > LINE_LIMIT:
+        part.long_lines = _has_long_line(clean)
     if len(part.sample) < _SAMPLE and part.kind.text:
         part.sample += clean[: _SAMPLE - len(part.sample)]
+
+
+def _has_long_line(octets: bytes) -> bool:
+    """Whether a line of octets whose line ends are all CRLF is over the limit."""
+    match = _SHORT_LINES.match(octets)
+    return match is None or len(octets) - match.end() > LINE_LIMIT

@@ -14,7 +14,6 @@ from relay.mail.mime import ContentType, ascii_boundary, content_type
 from relay.mail.parts import BETWEEN, Delimiter, PartHead, walk
 from relay.mail.plan import PartPlan, Recode, Terms, plan
 from relay.mail.survey import survey
-from relay.mail.words import LINE_LIMIT
 
 _VERSION = re.compile(rb"[ \t]*\d+[ \t]*\.[ \t]*\d+.{0,200}")
 _MIME = ("content-", "mime-ver")
@@ -113,7 +112,7 @@ def seven_bit(content: Iterable[bytes]) -> Message:
     top = content_type(said)
     seen = survey(said, top, message.body)
     plans, _ = plan(seen, Terms(eight_bit_allowed=False, only_transport=True))
-    between = seen.between.eight_bit or seen.between.longest > LINE_LIMIT
+    between = seen.between.eight_bit or seen.between.long_lines
     body = Body(message.body, top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between)
     fields = with_mime_fields(message.fields, plans[0].fields)
     return Message(fields, message.separator or b"\r\n", body)

@@ -43,6 +43,9 @@ class Nowhere:
         repaired = await asyncio.to_thread(repair, entry.content, about, RepairPolicy())
         self.looked[entry.queue_id] = replace(entry, content=()), repaired.notes
 
+    def arrive(self) -> None:
+        """Nothing is stored."""
+
     def room(self) -> int:
         return MAX_MESSAGE + 1
 

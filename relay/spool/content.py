@@ -12,6 +12,11 @@ from relay.spool.medium import reader, translated
 SMALL = 262_144
 """Octets up to which content goes into the group commit at once and may be remembered."""
 
+_AT_ONCE = 2
+_ROWS = "SELECT data FROM content WHERE message = ? AND seq >= ? AND seq < ? ORDER BY seq"
+_CACHE = "PRAGMA cache_size = -256"
+"""KiB.  No page is read twice, so SQLite's usual 2 MB for each reader would only be filled and thrown away."""
+
 
 class Memory:
     """The last small contents, so that the runner need not read again what was just written.  Any thread."""
@@ -63,13 +68,14 @@ class StoredContent:
     def _stored(self) -> Iterator[bytes]:
         left, seq = self._size, 0
         with translated(self._path), closing(reader(self._path)) as db:
+            db.execute(_CACHE)
             while left > 0:
-                # one finished query per block: an open one would pin the WAL for as long as a slow upstream takes
-                found = db.execute("SELECT data FROM content WHERE message = ? AND seq = ?", (self._message, seq)).fetchall()
-                if not found:
+                # one finished query for some rows: an open one would pin the WAL for as long as a slow upstream takes
+                block = b"".join([data for (data,) in db.execute(_ROWS, (self._message, seq, seq + _AT_ONCE)).fetchall()])
+                if not block:
                     # never just end: half a message would be relayed as a whole one
                     raise LeaseLost("the content of this message is not kept any more")
-                block: bytes = found[0][0]
                 left -= len(block)
-                seq += 1
+                seq += _AT_ONCE
                 yield block
+                del block  # before there is another

@@ -1,7 +1,7 @@
 """What any spool promises: the words of the trade, no SQL.  Pure."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -65,6 +65,26 @@ class SpoolSettings:
         return re.sub(r"(?i)(://[^/\s:@]*:)[^/\s@]*(?=@)|([?&](?:ssl)?password=)[^&]*", r"\1\2***", self.url)
 
 
+class Arriving(Protocol):
+    """Large content that is stored while it comes; it counts for nothing until an entry is committed with it as content."""
+
+    @property
+    def stored(self) -> int:
+        """Octets that take up room in the spool already."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """What may be read before there is an entry, if anything."""
+
+    async def add(self, pieces: list[bytes], *, whole: bool = False) -> None:
+        """Takes the pieces out of the list; `whole`: nothing follows.
+
+        Raises SpoolFull, SpoolBroken; then it is to be dropped.  Does nothing once it was dropped.
+        """
+
+    def drop(self) -> None:
+        """Nothing of it stays, unless an entry has it.  May be called more than once."""
+
+
 class Spool(Protocol):
     """The only door between accepting and relaying."""
 
@@ -81,6 +101,9 @@ class Spool(Protocol):
 
         Raises SpoolFull and leaves nothing behind; SpoolBroken when the medium fails.
         """
+
+    def arrive(self) -> Arriving | None:
+        """A place for large content that comes in; None if such a spool takes content only when all of it is there."""
 
     async def claim(self, now: datetime) -> Claim | None:
         """The oldest due entry that is not leased, with its due recipients; None if there is none.

@@ -1,17 +1,17 @@
 """Accepting: an entry with all its content becomes durable, or nothing of it stays."""
 
 import asyncio
-import contextlib
 import itertools
 import sqlite3
 from collections.abc import Callable
 
 from relay import crash_points
 from relay.spool import keeping
+from relay.spool.arriving import Arriving, take_back
 from relay.spool.content import SMALL, Memory
-from relay.spool.contract import SpoolBroken, SpoolFull
+from relay.spool.contract import SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
-from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS, Job
+from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS
 from relay.spool.medium import Room
 from relay.spool.rows import blocks
 from relay.spool.writer import Writer
@@ -50,6 +50,10 @@ class Intake:
         """Octets that may still be accepted: what is free, less the reserve and what has been promised already."""
         return self._room.left() - sum(list(self._arriving.values()))
 
+    def arrive(self) -> Arriving:
+        """For large content that comes in while it is stored."""
+        return Arriving(self._writer, next(self._ids), self._arriving, self.left)
+
     def number(self) -> int:
         """An id for a message that comes without content."""
         return next(self._ids)
@@ -58,17 +62,23 @@ class Intake:
         """Durable when it returns.  Raises SpoolFull, SpoolBroken; ValueError for an entry that contradicts itself."""
         if not entry.envelope.forward_paths:
             raise ValueError(f"{entry.queue_id} has no recipient")
-        message = next(self._ids)
-        self._check_room(entry)
-        self._arriving[message] = entry.size
+        arrived = entry.content if isinstance(entry.content, Arriving) else None
+        message = arrived.message if arrived else next(self._ids)
+        stored = arrived.stored if arrived else 0
+        self._check_room(entry, stored)
+        self._arriving[message] = entry.size - stored
         try:
-            if entry.size <= SMALL:
+            if arrived:
+                await self._store_arrived(arrived, entry, trail, also)
+            elif entry.size <= SMALL:
                 await self._store_small(message, entry, trail, also)
             else:
                 await self._store_large(message, entry, trail, also)
         except BaseException:
-            if entry.size > SMALL:
-                self._take_back(message)
+            if arrived:
+                arrived.drop()
+            elif entry.size > SMALL:
+                take_back(self._writer, message)
             raise
         finally:
             self._arriving.pop(message, None)
@@ -87,6 +97,18 @@ class Intake:
 
         quick = entry.size <= QUICK_OCTETS and len(entry.envelope.forward_paths) <= QUICK_ROWS
         await self._writer.write(work, after=after, quick=quick)
+
+    async def _store_arrived(self, arrived: Arriving, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
+        """What came in slices was written as it came: now the rest of it, and the message itself."""
+        _check_size(entry, arrived.size)
+        write_rest = arrived.rest()
+
+        def work(db: sqlite3.Connection) -> tuple[tuple[Recipient, ...], bool]:
+            write_rest(db)
+            return _add(db, arrived.message, entry, trail, also)
+
+        await self._writer.write(work, after=lambda added: self._stored(arrived.message, entry, *added))
+        arrived.kept()
 
     async def _store_large(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         """In slices, each a job among others; the message itself only when all of its content is there."""
@@ -108,18 +130,10 @@ class Intake:
             after=lambda added: self._stored(message, entry, *added),
         )
 
-    def _take_back(self, message: int) -> None:
-        """Removes the slices of a commit that failed; on a disk too full even for that, as soon as it can be written."""
-
-        with contextlib.suppress(SpoolBroken):
-            # a commit whose caller was cancelled may have been written all the same: sweep spares what has a message
-            job = Job(lambda db: keeping.sweep(db, self.arriving), owed=True)
-            self._writer.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
-
-    def _check_room(self, entry: Entry) -> None:
+    def _check_room(self, entry: Entry, stored: int) -> None:
         # a notice of our own may use the reserve: it is small, and a failure must be told
         left = self._room.free() - ENOUGH_TO_SETTLE if entry.notice else self.left()
-        if entry.size > left:
+        if entry.size - stored > left:
             raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
 
 

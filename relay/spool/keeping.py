@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import islice
 
 from relay import crash_points
 from relay.spool.contract import LeaseLost
@@ -14,6 +15,7 @@ REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
 _REPEATS_LOOKED_AT = 50
 _VALUES_AT_ONCE = 80
+_ROWS_AT_ONCE = 4  # of content: SQLite copies what is bound
 
 _APPLIES = {
     Action.RETRY: (State.QUEUED,),
@@ -30,12 +32,24 @@ _TOLD = {
 
 def add_content(db: sqlite3.Connection, message: int, first: int, blocks: Iterable[bytes]) -> None:
     """Content rows from number `first` on."""
-    rows = ((message, seq, block) for seq, block in enumerate(blocks, first))
-    db.executemany("INSERT INTO content (message, seq, data) VALUES (?, ?, ?)", rows)
+    rows = enumerate(blocks, first)
+    while some := list(islice(rows, _ROWS_AT_ONCE)):
+        db.execute(_content_insert(len(some)), [value for row in some for value in (message, *row)])
+
+
+@lru_cache(maxsize=_ROWS_AT_ONCE)
+def _content_insert(rows: int) -> str:
+    places = ", ".join(["(?, ?, ?)"] * rows)
+    return f"INSERT INTO content (message, seq, data) VALUES {places}"  # noqa: S608 - nothing but question marks
 
 
 def drop_content(db: sqlite3.Connection, message: int) -> None:
     db.execute("DELETE FROM content WHERE message = ?", (message,))
+
+
+def drop_unclaimed(db: sqlite3.Connection, message: int) -> None:
+    """Drops content unless there is a message that it belongs to."""
+    db.execute("DELETE FROM content WHERE message = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)", (message,))
 
 
 def add_entry(

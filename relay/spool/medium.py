@@ -183,6 +183,17 @@ def writer(path: Path) -> sqlite3.Connection:
     return db
 
 
+@contextmanager
+def small_cache(db: sqlite3.Connection) -> Iterator[None]:
+    """For the writer's work on large content, whose pages nobody asks for again: they would fill the whole cache."""
+    (usual,) = db.execute("PRAGMA cache_size").fetchone()
+    db.execute("PRAGMA cache_size = -1024")
+    try:
+        yield
+    finally:
+        db.execute(f"PRAGMA cache_size = {usual}")
+
+
 def reader(path: Path) -> sqlite3.Connection:
     """A connection that can only read; may be closed by another thread than the one that opened it."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from relay.spool import keeping, looking
+from relay.spool.arriving import Arriving
 from relay.spool.entry import Content, Parcel, PendingNotice
 from relay.spool.intake import Intake
 from relay.spool.rows import micros, moment, notice_row, plain, recipient_row
@@ -89,6 +90,10 @@ class Parcels:
 
     def _content(self, message: int, size: int) -> Content:
         raise NotImplementedError
+
+    def arrive(self) -> Arriving:
+        """A place for large content that comes in."""
+        return self._intake.arrive()
 
     async def pack(self, queue_id: str) -> Parcel | None:
         """All that is known of a message, for another spool."""

@@ -109,6 +109,9 @@ class Parcels:
     def _told(self) -> None:
         raise NotImplementedError
 
+    def arrive(self) -> None:
+        """Nothing: content goes over in one transaction, when all of it is there."""
+
     async def pack(self, queue_id: str) -> Parcel | None:
         """All that is known of a message, for another spool."""
         return await self._run(lambda db: pack(db, queue_id, self._content))

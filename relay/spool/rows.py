@@ -47,14 +47,21 @@ def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
 
 def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
     """The same octets in blocks of 64 KiB; the last one is what is left, none is empty."""
-    waiting = bytearray()
+    held: list[bytes] = []
+    size = 0
     for piece in content:
-        waiting += piece
-        while len(waiting) >= BLOCK:
-            yield bytes(waiting[:BLOCK])
-            del waiting[:BLOCK]
-    if waiting:
-        yield bytes(waiting)
+        held.append(piece)
+        size += len(piece)
+        if size < BLOCK:
+            continue
+        joined = b"".join(held)
+        end = size - size % BLOCK
+        held = [joined[end:]]
+        size -= end
+        for place in range(0, end, BLOCK):
+            yield joined[place : place + BLOCK]
+    if size:
+        yield b"".join(held)
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from relay.mail.lines import only_crlf
+
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -27,7 +29,7 @@ def stuffed(content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _stuff(block: bytes, line_start: bool) -> bytes:
-    if not block.count(b"\r\n") == block.count(b"\n") == block.count(b"\r"):
+    if not only_crlf(block):
         block = _ANY_LINE_END.sub(b"\r\n", block)
     stuffed_block = block.replace(b"\r\n.", b"\r\n..")
     return b"." + stuffed_block if line_start and block.startswith(b".") else stuffed_block

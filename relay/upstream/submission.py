@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import takewhile
 
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
@@ -18,13 +19,14 @@ from relay.upstream.dots import gathered, stuffed
 from relay.upstream.line import Lost, garbage
 from relay.upstream.session import Session
 
-_BLOCK = 65_536
+_BLOCK = 131_072
+_AT_ONCE = 2  # blocks that are read by one call of the thread: each costs more than what it does
 _SMALL = 262_144  # octets that may be read in the event loop; more may wait for a disk
 _TOO_MANY = re.compile(r"too many (?:recipients|rcpt)|recipients? limit", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 Answers = dict[Address, Answer]
-Take = Callable[[], Awaitable[bytes]]
+Take = Callable[[], Awaitable[list[bytes]]]
 
 
 class Stale(Exception):
@@ -198,16 +200,18 @@ class _Transaction:
         Raises Lost while the final dot is not written, _Uncertain afterwards.
         """
         with self._reader() as take:
-            block = await take()
-            while following := await take():
-                self.line.write(block)
-                await self.line.drained(self.timeout)
-                if self.line.spoken:
-                    return await self._interruption()
-                block = following
+            held = b""  # the last block goes together with the dot
+            while blocks := await take():
+                for block in blocks:
+                    if held:
+                        self.line.write(held)
+                        await self.line.drained(self.timeout)
+                        if self.line.spoken:
+                            return await self._interruption()
+                    held = block
         if self.line.spoken:
             return await self._interruption()
-        self.line.write(block + b".\r\n")
+        self.line.write(held + b".\r\n")
         try:
             reply = await self.line.reply(10 * self.timeout)
         except Lost as lost:
@@ -225,21 +229,21 @@ class _Transaction:
 
     @contextmanager
     def _reader(self) -> Iterator[Take]:
-        """Hands out the next block at each call, b"" at the end.
+        """Hands out the next blocks at each call, none at the end.
 
         Large content is read in a thread of its own, always the same: it may come from a database connection.
         """
         pieces = self._pieces()
         if self.outgoing.size <= _SMALL:
 
-            async def take() -> bytes:
-                return gathered(pieces, _BLOCK)
+            async def take() -> list[bytes]:
+                return _some(pieces, 1)
 
             yield take
             return
         loop, thread = asyncio.get_running_loop(), ThreadPoolExecutor(1, thread_name_prefix="content")
         try:
-            yield lambda: loop.run_in_executor(thread, gathered, pieces, _BLOCK)
+            yield lambda: loop.run_in_executor(thread, _some, pieces, _AT_ONCE)
         finally:
             thread.submit(pieces.close)
             thread.shutdown(wait=False)
@@ -303,6 +307,10 @@ class _Transaction:
 def _too_many(reply: Reply) -> bool:
     """RFC 5321 s4.5.3.1.10: 452 is meant, 552 is what old servers say."""
     return reply.code in (452, 552) and (reply.status in ("4.5.3", "5.5.3") or bool(_TOO_MANY.search(reply.text)))
+
+
+def _some(pieces: Iterator[bytes], most: int) -> list[bytes]:
+    return list(takewhile(bool, (gathered(pieces, _BLOCK) for _ in range(most))))
 
 
 def _lost(words: str) -> Reply:

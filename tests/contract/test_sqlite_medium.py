@@ -393,21 +393,15 @@ async def test_every_broken_invariant_is_found(tmp_path, clock, damage, number):
 
 @pytest.mark.parametrize("action", [Action.HOLD, Action.REMOVE])
 async def test_what_was_found_before_an_order_is_not_handed_out_after_it(spool, clock, action):
-    """The loop is so busy that it hears of both together: what the file held before the order, and that this was written."""
+    """The loop is so busy that the order waits already when it hears what the file held before it."""
     for number in range(5):
         await spool.commit(an_entry(f"message{number}", clock()))
     await spool.order(Order(Action.RETRY, by_hand=False), clock())  # the file is asked again
 
-    async def busy(syncs):
-        while spool.syncs < syncs:
-            time.sleep(0.01)
-        time.sleep(0.1)  # the writer has answered before the loop listens
-
-    async def ordered():
-        await busy(spool.syncs)
-        return await spool.order(Order(action), clock())
-
-    claimed, order, _ = (asyncio.create_task(one) for one in (spool.claim(clock()), ordered(), busy(spool.syncs + 1)))
+    claimed, order = (asyncio.create_task(one) for one in (spool.claim(clock()), spool.order(Order(action), clock())))
+    while not spool._writer._handed_over:
+        await asyncio.sleep(0)
+    time.sleep(0.2)  # the thread has answered before the loop listens
     assert await order == 5
     await claimed  # None, or one that was handed out before, if the machine was slower still
     assert await spool.claim(clock()) is None

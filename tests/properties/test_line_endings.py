@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from relay.inbound.line_endings import ContentDecoder, LineEnd
 
 # what smuggling is made of, in every order
-PIECES = st.lists(st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b".\r\n", b"\0", b"a", b"MAIL"]), max_size=40)
+PIECES = st.lists(
+    st.sampled_from([b"\r", b"\n", b".", b"\r\n", b"\r\n.", b".\r\n", b"\0", b"a", b"MAIL", b"x" * 70]), max_size=40
+)
 OCTETS = PIECES.map(b"".join)
 LINE_ENDS = st.sampled_from(LineEnd)
 

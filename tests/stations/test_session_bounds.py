@@ -1,14 +1,16 @@
 """What one client can cost the others: time, room, lines of the log."""
 
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from relay.inbound.admission import ClientLimits, ListenTls, header_facts
-from relay.inbound.content import IncomingContent
 from relay.inbound.dialect import mail_argument, rcpt_argument
 from relay.mail.address import BadAddress
+from relay.spool.arriving import Arriving
 from tests.support.inbound import HERE, receiving
 
 NOT_QUADRATIC = 2.0  # seconds of processor time; what grew with the square took 8 and more
@@ -66,14 +68,14 @@ async def test_the_reserve_is_kept_while_content_comes_in(tmp_path, monkeypatch)
     """What the spool could not keep in the end is not collected on its disk: 452, and the file stays small."""
     room, written = 3_000_000, []
 
-    class Watched(IncomingContent):
-        def write(self, block):
-            written.append(len(block))
-            super().write(block)
+    class Watched(Arriving):
+        async def add(self, pieces, *, whole=False):
+            written.append(sum(map(len, pieces)))
+            await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.inbound.session.IncomingContent", Watched)
+    monkeypatch.setattr("relay.spool.intake.Arriving", Watched)
     async with receiving(tmp_path, monkeypatch, max_message=20_000_000) as relay:
-        monkeypatch.setattr(relay.spool, "room", lambda: room)
+        monkeypatch.setattr(relay.spool, "room", lambda: room - sum(written))
         device = await relay.device()
         await device.dialog((b"MAIL FROM:<a@b.example>\r\n", "250"), (b"RCPT TO:<c@d.example>\r\n", "250"))
         await device.dialog((b"DATA\r\n", "354"))
@@ -81,6 +83,8 @@ async def test_the_reserve_is_kept_while_content_comes_in(tmp_path, monkeypatch)
         assert (await device.ask(b".\r\n")).startswith("452 4.3.1")
         assert 0 < sum(written) <= room
         assert await relay.entries() == []
+        with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
+            assert db.execute("SELECT count(*) FROM content").fetchone() == (0,)  # what was written of it is gone again
 
 
 async def test_the_open_doors_are_told_as_they_are(tmp_path, monkeypatch):
