@@ -12,6 +12,11 @@ from relay.spool.medium import reader, translated
 SMALL = 262_144
 """Octets up to which content goes into the group commit at once and may be remembered."""
 
+_BLOCK = (
+    "SELECT data FROM content WHERE message = ?1 AND seq = ?2"
+    " AND EXISTS (SELECT 1 FROM message WHERE id = ?1 AND kept)"  # else it only waits for its removal
+)
+
 
 class Memory:
     """The last small contents, so that the runner need not read again what was just written.  Any thread."""
@@ -65,7 +70,7 @@ class StoredContent:
         with translated(self._path), closing(reader(self._path)) as db:
             while left > 0:
                 # one finished query per block: an open one would pin the WAL for as long as a slow upstream takes
-                found = db.execute("SELECT data FROM content WHERE message = ? AND seq = ?", (self._message, seq)).fetchall()
+                found = db.execute(_BLOCK, (self._message, seq)).fetchall()
                 if not found:
                     # never just end: half a message would be relayed as a whole one
                     raise LeaseLost("the content of this message is not kept any more")

@@ -37,7 +37,8 @@ _BROKEN_IF_FOUND = {
 def check_invariants(path: Path | str) -> list[str]:
     """What is wrong with the spool at `path`, one line each; empty if all is well.  Raises SpoolBroken if unreadable.
 
-    While a large message is being accepted invariant 5 may be broken; opening the spool mends what a crash left of it.
+    In an open spool 4 may seem broken by content that waits for its removal, and 5 by a large message that is being
+    accepted; opening a spool mends what a crash left of either.
     """
     place = Path(path)
     with translated(place), closing(reader(place)) as db:

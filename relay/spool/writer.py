@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.medium import Room, shrink_log, translate, writer
+from relay.spool.medium import Room, lay_out_log, shrink_log, translate, writer
 
 T = TypeVar("T")
 
@@ -103,6 +103,15 @@ class Writer:
         answer: T = await self.submit(Job(question, looks=True))
         return answer
 
+    def lay_out_log(self) -> None:
+        """Gives the log its size, a slice between two transactions at a time; from the event loop only."""
+        if not self._closing:
+            self.submit(Job(lambda db: lay_out_log(self._path), looks=True)).add_done_callback(self._lay_on)
+
+    def _lay_on(self, future: "asyncio.Future[bool]") -> None:
+        if not future.cancelled() and future.exception() is None and future.result():
+            self.lay_out_log()
+
     async def close(self) -> int:
         """Writes what is in hand, ends the thread; the number of settlements that could not be written."""
         if not self._closing:
@@ -189,7 +198,7 @@ class Writer:
         answers = self._all_or_none(db, jobs) or self._one_by_one(db, jobs)
         db.execute("COMMIT")
         self.syncs += 1
-        self._room.changed(looking.free_pages(db))
+        self._room.written(lambda: looking.room_within(db, self._path))
         self._trouble = ""
         return answers
 
