@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -19,15 +19,9 @@ MIGRATIONS = ("schema.sql", "schema-2.sql")
 PAGE = 1024
 """Octets of a page in a new file: each one that a transaction touches is written whole.  An older file keeps its 4096."""
 
-LOG = 16 * 1024 * 1024
-"""Octets of the write-ahead log, where the disk has room for it: a page is brought home once, however often it was written."""
-
 _DISK_BLOCK = 4096
 _FIRST_BLOCK = "CREATE TABLE first_block_1 (unused INTEGER);\nCREATE TABLE first_block_2 (unused INTEGER);\n"
 """So that nothing but what every spool has lies in the first block of the disk: with that gone, all mail can still be saved."""
-_LEAST_LOG = 4 * 1024 * 1024
-_LOG_SHARE = 32  # of what is free, the log may have one part in so many
-_LAID_OUT_AT_ONCE = 256 * 1024
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB")
 _CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
@@ -177,12 +171,25 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY)
 
 
+LOG = 16 * 1024 * 1024
+"""Octets of the write-ahead log, where the disk has room for it: a page is brought home once, however often it was written."""
+LOG_OVER = 256 * 1024
+"""By how much it may be longer, before it is cut."""
+_LEAST_LOG = 4 * 1024 * 1024
+_LOG_SHARE = 32  # of what is free, the log may have one part in so many
+
+
+def log_octets(path: Path) -> int:
+    """What the log may have on this disk."""
+    return min(LOG, max(_LEAST_LOG, free_octets(path) // _LOG_SHARE))
+
+
 def writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes and checkpoints.
 
     Not more than one: SQLite before 3.51.3 can corrupt a WAL that one connection writes while another checkpoints it.
     """
-    db, log = _connect(path), _log_octets(path)
+    db, log = _connect(path), log_octets(path)
     try:
         (page,) = db.execute("PRAGMA page_size").fetchone()
         for pragma in (
@@ -192,7 +199,7 @@ def writer(path: Path) -> sqlite3.Connection:
             "temp_store = MEMORY",
             "cache_size = -4096",
             f"wal_autocheckpoint = {log // (page + 24)}",
-            f"journal_size_limit = {log + _LAID_OUT_AT_ONCE}",
+            f"journal_size_limit = {log + LOG_OVER}",
         ):
             db.execute(f"PRAGMA {pragma}")
         db.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
@@ -209,34 +216,6 @@ def reader(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY, check_same_thread=False)
 
 
-def _log_octets(path: Path) -> int:
-    return min(LOG, max(_LEAST_LOG, free_octets(path) // _LOG_SHARE))
-
-
-def lay_out_log(path: Path) -> bool:
-    """Writes a slice of zeros behind the end of the log; whether there is more to do.
-
-    A log that grows while it is written costs a journal entry of the file system at each sync, more than the mail itself.
-    What SQLite finds behind its last frame does not count.  For the thread of the writing connection, between two
-    transactions: nobody else may write there.
-    """
-    with suppress(OSError):  # then it grows as it always did
-        log = os.open(f"{path}-wal", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            size = os.fstat(log).st_size
-            if _log_octets(path) < LOG or size >= LOG:
-                return False
-            for place in range(size, min(size + _LAID_OUT_AT_ONCE, LOG), 4096):
-                os.pwrite(
-                    log, bytes(4096), place
-                )  # one by one: the kernel should not take them for one large piece of the file
-            os.fdatasync(log)
-        finally:
-            os.close(log)
-        return True
-    return False
-
-
 def shrink_log(db: sqlite3.Connection) -> None:
     """Brings the log's pages home and empties it, unless somebody reads in it: nobody waits for that."""
     db.execute("PRAGMA busy_timeout = 100")
@@ -244,14 +223,6 @@ def shrink_log(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         db.execute(f"PRAGMA busy_timeout = {_BUSY * 1000}")
-
-
-def bring_home(db: sqlite3.Connection, path: Path) -> None:
-    """Brings the log's pages home, to write it from its beginning again; it keeps its size unless the disk is short of room."""
-    if _log_octets(path) < LOG:
-        shrink_log(db)
-    else:
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 class Room:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay import events
-from relay.spool import keeping, looking
+from relay.spool import keeping, log, looking
 from relay.spool.ahead import TOGETHER, Ahead
 from relay.spool.content import Memory, StoredContent
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
@@ -32,7 +32,7 @@ from relay.spool.entry import (
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
 from relay.spool.leases import Leases
 from relay.spool.leftovers import Leftovers
-from relay.spool.medium import Lock, Room, bring_home, prepare, reader, translated
+from relay.spool.medium import Lock, Room, prepare, reader, translated
 from relay.spool.parcels import Parcels
 from relay.spool.rows import as_stored, row_entry
 from relay.spool.writer import Job, Writer
@@ -91,7 +91,7 @@ class SqliteSpool(Parcels):
         last = await self._writer.look(looking.last_message)
         self._intake = Intake(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving), owed=True)
-        self._writer.lay_out_log()
+        log.lay_out(self._writer, self._path)
 
     @property
     def shared(self) -> bool:
@@ -300,7 +300,7 @@ class SqliteSpool(Parcels):
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving))
         while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
-        await self._writer.look(lambda db: bring_home(db, self._path))
+        await self._writer.look(lambda db: log.bring_home(db, self._path))
 
     def _give_back_pages(self, db: sqlite3.Connection) -> bool:
         """One slice of vacuum; whether there is more to do."""

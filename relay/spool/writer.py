@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.medium import Room, lay_out_log, shrink_log, translate, writer
+from relay.spool.medium import Room, shrink_log, translate, writer
 
 T = TypeVar("T")
 
@@ -102,15 +102,6 @@ class Writer:
         """Asks between two transactions, so the answer holds nothing that could still be lost."""
         answer: T = await self.submit(Job(question, looks=True))
         return answer
-
-    def lay_out_log(self) -> None:
-        """Gives the log its size, a slice between two transactions at a time; from the event loop only."""
-        if not self._closing:
-            self.submit(Job(lambda db: lay_out_log(self._path), looks=True)).add_done_callback(self._lay_on)
-
-    def _lay_on(self, future: "asyncio.Future[bool]") -> None:
-        if not future.cancelled() and future.exception() is None and future.result():
-            self.lay_out_log()
 
     async def close(self) -> int:
         """Writes what is in hand, ends the thread; the number of settlements that could not be written."""
