@@ -7,13 +7,14 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.spool.contract import LeaseLost
-from relay.spool.medium import reader, translated
+from relay.spool.medium import damaged, reader, translated
+from relay.spool.rows import unpacked
 
 SMALL = 262_144
 """Octets up to which content goes into the group commit at once and may be remembered."""
 
 _BLOCK = (
-    "SELECT data FROM content WHERE message = ?1 AND seq = ?2"
+    "SELECT data, packed FROM content WHERE message = ?1 AND seq = ?2"
     " AND EXISTS (SELECT 1 FROM message WHERE id = ?1 AND kept)"  # else it only waits for its removal
 )
 
@@ -74,7 +75,13 @@ class StoredContent:
                 if not found:
                     # never just end: half a message would be relayed as a whole one
                     raise LeaseLost("the content of this message is not kept any more")
-                block: bytes = found[0][0]
+                block = self._block(*found[0])
                 left -= len(block)
                 seq += 1
                 yield block
+
+    def _block(self, data: bytes, deflated: int) -> bytes:
+        try:
+            return unpacked(data, deflated)
+        except ValueError as error:
+            raise damaged(self._path, f"the content of message {self._message}: {error}") from error

@@ -9,7 +9,7 @@ from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
 from relay.spool.looking import with_one_in
-from relay.spool.rows import entry_row, micros, moment, notice_row, plain, recipient_row, trail_row
+from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
@@ -32,8 +32,8 @@ _TOLD = {
 
 def add_content(db: sqlite3.Connection, message: int, first: int, blocks: Iterable[bytes]) -> None:
     """Content rows from number `first` on."""
-    rows = ((message, seq, block) for seq, block in enumerate(blocks, first))
-    db.executemany("INSERT INTO content (message, seq, data) VALUES (?, ?, ?)", rows)
+    rows = ((message, seq, *packed(block)) for seq, block in enumerate(blocks, first))
+    db.executemany("INSERT INTO content (message, seq, data, packed) VALUES (?, ?, ?, ?)", rows)
 
 
 def drop_content(db: sqlite3.Connection, messages: Sequence[int]) -> None:

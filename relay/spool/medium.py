@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +19,7 @@ MIGRATIONS = ("schema.sql", "schema-2.sql")
 PAGE = 1024
 """Octets of a page in a new file: each one that a transaction touches is written whole.  An older file keeps its 4096."""
 
+_COUNTED_EVERY = 0.1  # seconds
 _DISK_BLOCK = 4096
 _FIRST_BLOCK = "CREATE TABLE first_block_1 (unused INTEGER);\nCREATE TABLE first_block_2 (unused INTEGER);\n"
 """So that nothing but what every spool has lies in the first block of the disk: with that gone, all mail can still be saved."""
@@ -231,9 +232,9 @@ class Room:
     def __init__(self, path: Path, keep_free: int) -> None:
         self.path = path
         self.keep_free = keep_free
-        self.free_pages = 0  # octets in them, less what the file has still to grow by; set by the writer
+        self.free_pages = 0  # octets in them, less what the file has still to grow by; set by the writer after a transaction
         self._free = 0
-        self._asked_at = self._counted_at = float("-inf")
+        self._asked_at = self._told_at = float("-inf")
 
     def free(self) -> int:
         """Octets that can be written at all; asked of the file system once a second at most, while there is plenty."""
@@ -245,14 +246,16 @@ class Room:
     def left(self) -> int:
         return self.free() - self.keep_free
 
-    def written(self, count: Callable[[], int]) -> None:
-        """A transaction was written; `count` tells the octets in free pages, and is asked seldom while there is room."""
-        self._asked_at = float("-inf")
-        if time.monotonic() - self._counted_at > 1.0 or self.left() < _AMPLE:
-            self.changed(count())
+    @property
+    def stale(self) -> bool:
+        """Whether the free pages should be counted again: small messages need little room within a tenth of a second."""
+        return time.monotonic() - self._told_at > _COUNTED_EVERY
+
+    def doubt(self) -> None:
+        """Much may be written, or become free."""
+        self._told_at = float("-inf")
 
     def changed(self, free_pages: int) -> None:
-        """What is known is stale."""
+        """Something was written: what was known of the disk is stale too."""
         self.free_pages = free_pages
-        self._asked_at = float("-inf")
-        self._counted_at = time.monotonic()
+        self._asked_at, self._told_at = float("-inf"), time.monotonic()

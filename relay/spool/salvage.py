@@ -16,7 +16,7 @@ from relay.spool import looking
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import State, StoredEntry
 from relay.spool.medium import PAGE, Lock, prepare
-from relay.spool.rows import BLOCK, row_entry
+from relay.spool.rows import BLOCK, row_entry, unpacked
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
 _PAGES = (PAGE, 4096)  # octets of a page, as spools have had them
@@ -185,12 +185,14 @@ def _blocks(db: sqlite3.Connection, message: int) -> Iterator[bytes]:
 
 
 def _block_rows(db: sqlite3.Connection, message: int) -> Iterable[tuple[int, bytes]]:
+    what = "data, packed" if _walked(db, "SELECT 1 FROM pragma_table_info('content') WHERE name = 'packed'") else "data, 0"
     numbers = set(_walked(db, "SELECT seq FROM content WHERE message = ? ORDER BY seq", message))
     numbers |= set(_walked(db, "SELECT seq FROM content NOT INDEXED WHERE message = ?", message))
     for number in sorted(numbers):
         for how in ("", "NOT INDEXED"):
-            with suppress(sqlite3.Error):
-                row = db.execute(f"SELECT data FROM content {how} WHERE message = ? AND seq = ?", (message, number)).fetchone()  # noqa: S608
+            with suppress(sqlite3.Error, ValueError):
+                query = f"SELECT {what} FROM content {how} WHERE message = ? AND seq = ?"  # noqa: S608
+                row = db.execute(query, (message, number)).fetchone()
                 if row:
-                    yield number, row[0]
+                    yield number, unpacked(*row)
                     break

@@ -1,5 +1,7 @@
 -- Version 2: a message dirties fewer pages, each of which is written to the log and later to the file (docs/decisions.md).
 
+ALTER TABLE content ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;  -- 1: data is deflated (RFC 1950); what is short is mostly text
+
 DROP INDEX message_over;                           -- message_age finds what is old, too: nothing is over before it was accepted
 
 DROP INDEX message_unfinished;                     -- message_due knows those with a queued recipient, recipient_fate the held ones

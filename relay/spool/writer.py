@@ -134,6 +134,7 @@ class Writer:
         return jobs, False
 
     def _turn(self, jobs: list[Job]) -> None:
+        self._room.doubt()
         self._pay()
         writing = [job for job in jobs if not job.looks and not self._queue_behind(job)]
         if writing:
@@ -189,8 +190,9 @@ class Writer:
         answers = self._all_or_none(db, jobs) or self._one_by_one(db, jobs)
         db.execute("COMMIT")
         self.syncs += 1
-        self._room.written(lambda: looking.room_within(db, self._path))
         self._trouble = ""
+        if self._room.stale:
+            self._room.changed(looking.room_within(db, self._path))
         return answers
 
     def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.spool import medium, open_spool
-from relay.spool.contract import LeaseLost, SpoolSettings
+from relay.spool.contract import LeaseLost, SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, Settlement, State, TrailLine
 from relay.spool.invariants import check_invariants
 from relay.spool.leftovers import MESSAGES
@@ -66,23 +66,30 @@ async def relayed(spool: SqliteSpool, clock: Clock, queue_id: str, content: byte
 
 async def a_spool_of_version_1(path: Path, clock: Clock, monkeypatch) -> None:
     """A file as 0.1.0 made it, with a message of each fate."""
+    newer = path.with_name("newer.db")
+    spool = await opened(newer, clock)
+    for name in FATES:
+        await spool.commit(an_entry(name, clock(), content=content_of(name), to=("me@example.jp", "you@example.jp")))
+    claims = [await spool.claim(clock()) for _ in FATES]
+    for claim, state in zip(claims, FATES.values(), strict=True):
+        if state.over:
+            outcomes = tuple(after(one, state) for one in claim.recipients)
+            told = (a_notice(claim.entry.queue_id, outcomes[0], clock()),) if state is State.FAILED else ()
+            line = TrailLine(clock(), state.value, "so be it")
+            await spool.settle(claim, Settlement(outcomes, (line,), told, sent="isp"))
+        await spool.release(claim)
+    held = tuple(name for name, state in FATES.items() if state is State.HELD)
+    await spool.order(Order(Action.HOLD, held), clock())
+    await spool.close()
     with monkeypatch.context() as then:
         then.setattr(medium, "MIGRATIONS", medium.MIGRATIONS[:1])
         medium.prepare(path, 4096)
-        spool = await opened(path, clock)
-        for name in FATES:
-            await spool.commit(an_entry(name, clock(), content=content_of(name), to=("me@example.jp", "you@example.jp")))
-        claims = [await spool.claim(clock()) for _ in FATES]
-        for claim, state in zip(claims, FATES.values(), strict=True):
-            if state.over:
-                outcomes = tuple(after(one, state) for one in claim.recipients)
-                told = (a_notice(claim.entry.queue_id, outcomes[0], clock()),) if state is State.FAILED else ()
-                line = TrailLine(clock(), state.value, "so be it")
-                await spool.settle(claim, Settlement(outcomes, (line,), told, sent="isp"))
-            await spool.release(claim)
-        held = tuple(name for name, state in FATES.items() if state is State.HELD)
-        await spool.order(Order(Action.HOLD, held), clock())
-        await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("ATTACH ? AS newer", (str(newer),))
+        for table in ("message", "recipient", "trail", "notice", "sent_per_day"):
+            db.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")  # noqa: S608 - our own names
+        assert db.execute("SELECT sum(packed) FROM newer.content").fetchall() == [(0,)]
+        db.execute("INSERT INTO main.content (message, seq, data) SELECT message, seq, data FROM newer.content")
 
 
 async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock, monkeypatch):
@@ -244,3 +251,27 @@ async def test_a_removal_that_is_taken_back_is_done_later(path, clock, ample):
     await spool.commit(an_entry(B, clock() + timedelta(seconds=1)))
     assert 1 not in await waiting(spool)
     await spool.close()
+
+
+async def test_text_is_stored_deflated_and_comes_back_whole(path, clock, tmp_path):
+    """Octet for octet, to the runner, to people, to an export; a damaged one is an error, not a letter."""
+    content = b"Subject: log\r\n\r\n" + b"one line of a log\r\n" * 500
+    spool = await opened(path, clock)
+    await spool.commit(an_entry(A, clock(), content=content))
+    ((octets,),) = await asked(spool, "SELECT sum(length(data)) FROM content")
+    assert octets < len(content) // 4
+    spool._memory.forget(1)
+    assert b"".join((await spool.entry(A)).entry.content) == content
+    await spool.close()
+    assert check_invariants(path) == []
+    (saved,) = save(path, tmp_path / "out")
+    assert (tmp_path / "out" / saved.file).read_bytes() == content
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("UPDATE content SET data = substr(data, 1, length(data) - 1)")
+    assert any(line.startswith("4") for line in check_invariants(path))
+    again = await opened(path, clock)
+    with pytest.raises(SpoolBroken, match=r"damaged: the content of message 1.*queue export"):
+        b"".join((await again.claim(clock())).entry.content)
+    await again.close()
+    (lost,) = save(path, tmp_path / "again")
+    assert "0 of" in lost.amiss
