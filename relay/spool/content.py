@@ -7,13 +7,18 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.spool.contract import LeaseLost
-from relay.spool.medium import reader, translated
+from relay.spool.medium import damaged, reader, translated
+from relay.spool.rows import unpacked
 
 SMALL = 262_144
 """Octets up to which content goes into the group commit at once and may be remembered."""
 
 _AT_ONCE = 2
-_ROWS = "SELECT data FROM content WHERE message = ? AND seq >= ? AND seq < ? ORDER BY seq"
+_ROWS = (
+    "SELECT data, packed FROM content WHERE message = ?1 AND seq >= ?2 AND seq < ?3"
+    " AND EXISTS (SELECT 1 FROM message WHERE id = ?1 AND kept)"  # else it only waits for its removal
+    " ORDER BY seq"
+)
 _CACHE = "PRAGMA cache_size = -256"
 """KiB.  No page is read twice, so SQLite's usual 2 MB for each reader would only be filled and thrown away."""
 
@@ -71,11 +76,19 @@ class StoredContent:
             db.execute(_CACHE)
             while left > 0:
                 # one finished query for some rows: an open one would pin the WAL for as long as a slow upstream takes
-                block = b"".join([data for (data,) in db.execute(_ROWS, (self._message, seq, seq + _AT_ONCE)).fetchall()])
-                if not block:
+                found = db.execute(_ROWS, (self._message, seq, seq + _AT_ONCE)).fetchall()
+                if not found:
                     # never just end: half a message would be relayed as a whole one
                     raise LeaseLost("the content of this message is not kept any more")
+                block = b"".join([self._block(*row) for row in found])
+                del found
                 left -= len(block)
                 seq += _AT_ONCE
                 yield block
                 del block  # before there is another
+
+    def _block(self, data: bytes, deflated: int) -> bytes:
+        try:
+            return unpacked(data, deflated)
+        except ValueError as error:
+            raise damaged(self._path, f"the content of message {self._message}: {error}") from error

@@ -12,6 +12,7 @@ from relay.spool.content import SMALL, Memory
 from relay.spool.contract import SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
 from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS
+from relay.spool.leftovers import Leftovers
 from relay.spool.medium import Room
 from relay.spool.rows import blocks
 from relay.spool.writer import Writer
@@ -33,7 +34,8 @@ class Intake:
     asked for), whether its Message-ID is repeated.
     """
 
-    def __init__(self, writer: Writer, room: Room, memory: Memory, last: int, stored: Stored) -> None:
+    def __init__(self, writer: Writer, room: Room, memory: Memory, leftovers: Leftovers, last: int, stored: Stored) -> None:
+        self._leftovers = leftovers
         self._stored = stored
         self._writer = writer
         self._room = room
@@ -87,13 +89,16 @@ class Intake:
         content = tuple(blocks(entry.content))
         _check_size(entry, sum(map(len, content)))
 
-        def work(db: sqlite3.Connection) -> tuple[tuple[Recipient, ...], bool]:
+        def work(db: sqlite3.Connection) -> tuple[tuple[int, ...], tuple[Recipient, ...], bool]:
+            removed = self._leftovers.remove(db)  # first: the new content takes the pages over
             keeping.add_content(db, message, 0, content)
-            return _add(db, message, entry, trail, also)
+            return removed, *_add(db, message, entry, trail, also)
 
-        def after(added: tuple[tuple[Recipient, ...], bool]) -> None:
+        def after(added: tuple[tuple[int, ...], tuple[Recipient, ...], bool]) -> None:
+            removed, recipients, repeated = added
+            self._leftovers.forgotten(removed)
             self._memory.keep(message, content)
-            self._stored(message, entry, *added)
+            self._stored(message, entry, recipients, repeated)
 
         quick = entry.size <= QUICK_OCTETS and len(entry.envelope.forward_paths) <= QUICK_ROWS
         await self._writer.write(work, after=after, quick=quick)

@@ -1,7 +1,7 @@
 """What is written: one function per verb, each within the transaction of the caller's batch."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
@@ -9,13 +9,15 @@ from itertools import islice
 from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
-from relay.spool.rows import entry_row, micros, moment, notice_row, plain, recipient_row, trail_row
+from relay.spool.looking import with_one_in
+from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
 _REPEATS_LOOKED_AT = 50
 _VALUES_AT_ONCE = 80
 _ROWS_AT_ONCE = 4  # of content: SQLite copies what is bound
+_FEW = 8  # recipients of one message that are found by looking at each
 
 _APPLIES = {
     Action.RETRY: (State.QUEUED,),
@@ -32,19 +34,19 @@ _TOLD = {
 
 def add_content(db: sqlite3.Connection, message: int, first: int, blocks: Iterable[bytes]) -> None:
     """Content rows from number `first` on."""
-    rows = enumerate(blocks, first)
+    rows = ((message, seq, *packed(block)) for seq, block in enumerate(blocks, first))
     while some := list(islice(rows, _ROWS_AT_ONCE)):
-        db.execute(_content_insert(len(some)), [value for row in some for value in (message, *row)])
+        db.execute(_content_insert(len(some)), [value for row in some for value in row])
 
 
 @lru_cache(maxsize=_ROWS_AT_ONCE)
 def _content_insert(rows: int) -> str:
-    places = ", ".join(["(?, ?, ?)"] * rows)
-    return f"INSERT INTO content (message, seq, data) VALUES {places}"  # noqa: S608 - nothing but question marks
+    places = ", ".join(["(?, ?, ?, ?)"] * rows)
+    return f"INSERT INTO content (message, seq, data, packed) VALUES {places}"  # noqa: S608 - nothing but question marks
 
 
-def drop_content(db: sqlite3.Connection, message: int) -> None:
-    db.execute("DELETE FROM content WHERE message = ?", (message,))
+def drop_content(db: sqlite3.Connection, messages: Sequence[int]) -> None:
+    db.execute(f"DELETE FROM content WHERE message IN ({', '.join('?' * len(messages))})", messages)  # noqa: S608
 
 
 def drop_unclaimed(db: sqlite3.Connection, message: int) -> None:
@@ -59,14 +61,17 @@ def add_entry(
 
     Raises ValueError for a queue id used before.
     """
-    if db.execute("SELECT 1 FROM message WHERE queue_id = ?", (entry.queue_id,)).fetchone():
-        raise ValueError(f"queue id {entry.queue_id} is taken")
     row = entry_row(entry)
     row["id"] = message
     queued = [Recipient(address, State.QUEUED, 0, entry.accepted_at) for address in entry.envelope.forward_paths]
     distinct = {recipient.address.key: recipient for recipient in reversed(queued)}  # the first spelling wins
     row["repeated"] = int(_repeated(db, row, distinct))
-    _insert(db, "message", row)
+    try:
+        _insert(db, "message", row)
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorname != "SQLITE_CONSTRAINT_UNIQUE":
+            raise
+        raise ValueError(f"queue id {entry.queue_id} is taken") from error
     recipients = tuple(reversed(distinct.values()))
     for seq, recipient in enumerate(recipients):
         _insert(db, "recipient", {"message": message, "seq": seq, **recipient_row(recipient)})
@@ -88,11 +93,9 @@ def _repeated(db: sqlite3.Connection, row: Mapping[str, object], keys: Iterable[
         " AND digest <> :digest ORDER BY id DESC LIMIT :looked_at",
         {**row, "looked_at": _REPEATS_LOOKED_AT},
     ).fetchall()
-    return any(
-        db.execute("SELECT 1 FROM recipient WHERE message = ? AND key = ?", (*found, key)).fetchone()
-        for key in keys
-        for found in earlier
-    )
+    theirs = (db.execute("SELECT key FROM recipient WHERE message = ?", found).fetchall() for found in earlier)
+    wanted = frozenset(map(plain, keys))
+    return any(key in wanted for found in theirs for (key,) in found)
 
 
 def _insert(db: sqlite3.Connection, table: str, row: Mapping[str, object]) -> None:
@@ -127,18 +130,19 @@ def _trail_insert(lines: int) -> str:
 def settle(
     db: sqlite3.Connection, message: int, settlement: Settlement, *, step: int, vias: Mapping[str, str], now: datetime
 ) -> tuple[bool, datetime | None]:
-    """Stores a settlement, the `step`th since its claim's base; whether the content went with it, and when it is due again.
+    """Stores a settlement, the `step`th since its claim's base.
 
-    `vias` are the orders the recipients were claimed with.  Raises LeaseLost if the message was removed, ValueError
-    for a recipient that it does not have.
+    Whether nobody wants the content any more, and when the message is due again.  `vias` are the orders the recipients
+    were claimed with.  Raises LeaseLost if the message was removed, ValueError for a recipient that it does not have.
     """
     found = db.execute("SELECT settled, kept, due_at FROM message WHERE id = ?", (message,)).fetchone()
     if found is None:
         raise LeaseLost("the message was removed meanwhile")
     if found[0] >= step:
         return not found[1], found[2] and moment(found[2])  # an earlier try was cut off after it had been written
+    places = _places(db, message) if len(settlement.outcomes) > _FEW else {}
     for outcome in settlement.outcomes:
-        _store_outcome(db, message, outcome, vias)
+        _store_outcome(db, message, outcome, vias, places)
     add_trail(db, message, settlement.trail)
     for notice in settlement.notices:
         _insert(db, "notice", notice_row(notice))
@@ -149,16 +153,29 @@ def settle(
     return not kept, due_at
 
 
-def _store_outcome(db: sqlite3.Connection, message: int, outcome: Recipient, vias: Mapping[str, str]) -> None:
+def _places(db: sqlite3.Connection, message: int) -> dict[str, int]:
+    """Where each recipient stands, by key: to find hundreds of them by key is to read all of them each time."""
+    return dict(db.execute("SELECT key, seq FROM recipient WHERE message = ?", (message,)).fetchall())
+
+
+def _store_outcome(
+    db: sqlite3.Connection, message: int, outcome: Recipient, vias: Mapping[str, str], places: Mapping[str, int]
+) -> None:
     row = recipient_row(outcome)
+    place = places.get(row["key"])
     changed = db.execute(
         # Held by order while it was being tried: what was learned is kept, and it stays held.
         # Released via another upstream meanwhile: that newer order stands.
         "UPDATE recipient SET state = CASE WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
         " attempts = :attempts, due_at = :due_at, upstream = :upstream, stage = :stage, code = :code,"
         " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END"
-        " WHERE message = :message AND key = :key",
-        {**row, "message": message, "claimed_via": plain(vias.get(outcome.address.key, outcome.via))},
+        " WHERE message = :message AND key = :key AND seq = coalesce(:place, seq)",
+        {
+            **row,
+            "message": message,
+            "place": place,
+            "claimed_via": plain(vias.get(outcome.address.key, outcome.via)),
+        },
     )
     if changed.rowcount != 1:
         raise ValueError(f"the message has no recipient {outcome.address}")
@@ -195,15 +212,13 @@ def sum_up(db: sqlite3.Connection, messages: Iterable[int], now: datetime) -> No
 def _conclude(
     db: sqlite3.Connection, message: int, settlement: Settlement, step: int, now: datetime
 ) -> tuple[bool, datetime | None]:
-    """Notes the step; drops the content if everybody has it.  Whether it is kept, and when the message is due again."""
+    """Notes the step.  Whether the content is still wanted, and when the message is due again."""
     ((kept, due_at),) = db.execute(
         f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?),"  # noqa: S608
         " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ?"
         " RETURNING kept, due_at",
         (micros(now), step, int(settlement.warned), message),
     ).fetchall()
-    if not kept:
-        drop_content(db, message)
     return bool(kept), None if due_at is None else moment(due_at)
 
 
@@ -235,14 +250,13 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
 
 
 def _choose(db: sqlite3.Connection, order: Order) -> None:
-    states = ", ".join(f"'{state.value}'" for state in _APPLIES[order.action])
+    wanted = with_one_in(frozenset(_APPLIES[order.action]))
     db.execute("DELETE FROM chosen")
     if order.queue_ids is None:
-        db.execute(f"INSERT OR IGNORE INTO chosen SELECT message FROM recipient WHERE state IN ({states})")  # noqa: S608
+        db.execute(f"INSERT INTO chosen SELECT id FROM message WHERE {wanted}")  # noqa: S608
     else:
         db.executemany(
-            "INSERT OR IGNORE INTO chosen SELECT id FROM message WHERE queue_id = ?"  # noqa: S608
-            f" AND EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ({states}))",
+            f"INSERT OR IGNORE INTO chosen SELECT id FROM message WHERE queue_id = ? AND {wanted}",  # noqa: S608
             [(plain(queue_id),) for queue_id in order.queue_ids],
         )
 
@@ -278,9 +292,10 @@ def forget_old(db: sqlite3.Connection, now: datetime, keep_history: timedelta, s
     """
     db.execute("DELETE FROM chosen")
     db.execute(
-        "INSERT INTO chosen SELECT id FROM message m WHERE over_at < ?"
-        " AND NOT EXISTS (SELECT 1 FROM notice WHERE queue_id = m.queue_id) ORDER BY over_at LIMIT ?",
-        (micros(now - keep_history), limit),
+        # by message_age; what is over was accepted before, unless a wrong clock said that it comes from the future
+        "INSERT INTO chosen SELECT id FROM message m WHERE (accepted_at < :before OR accepted_at > :now) AND over_at < :before"
+        " AND NOT EXISTS (SELECT 1 FROM notice WHERE queue_id = m.queue_id) LIMIT :limit",
+        {"before": micros(now - keep_history), "now": micros(now), "limit": limit},
     )
     db.executemany("DELETE FROM chosen WHERE id = ?", [(message,) for message in spared])
     gone = [message for (message,) in db.execute("SELECT id FROM chosen").fetchall()]
@@ -299,9 +314,11 @@ def rebase(db: sqlite3.Connection, since: datetime, until: datetime, by: timedel
 
 
 def sweep(db: sqlite3.Connection, arriving: Iterable[int]) -> None:
-    """Removes content that belongs to no message, except of those `arriving` (invariant 5)."""
+    """Removes content that nobody wants, or that belongs to no message, except of those `arriving` (invariants 4 and 5)."""
     spared = frozenset(arriving)
-    lost = db.execute("SELECT DISTINCT message FROM content WHERE message NOT IN (SELECT id FROM message)").fetchall()
+    lost = db.execute(
+        "SELECT DISTINCT message FROM content WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = content.message AND kept)"
+    ).fetchall()
     for (message,) in lost:
         if message not in spared:
-            drop_content(db, message)
+            drop_content(db, (message,))

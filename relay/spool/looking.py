@@ -4,6 +4,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from relay.spool.entry import Content, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
@@ -22,6 +23,8 @@ from relay.spool.rows import (
 
 _FEW = 500
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
+_UNUSUAL = frozenset({State.HELD, State.FAILED, State.EXPIRED})
+"""States that the index recipient_fate knows."""
 
 ContentOf = Callable[[int, int], Content]
 """Content of a message, by its id and its size in octets."""
@@ -84,7 +87,7 @@ def stored_entries(
     db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, newest: bool, skip: int = 0, trail: bool = False
 ) -> list[StoredEntry]:
     """Two queries (three with the trails), however many messages: the messages, then the recipients of all of them."""
-    wanted = "" if states is None else _with_one_in(states, limit + skip)
+    wanted = "" if states is None else f"WHERE {_met_with(states) if limit + skip <= _FEW else with_one_in(states)}"
     order = "DESC" if newest else "ASC"
     chosen = f"FROM message {wanted} ORDER BY accepted_at {order}, id {order} LIMIT :limit OFFSET :skip"
     window = {"limit": limit, "skip": skip}
@@ -113,8 +116,7 @@ def queue_lines(
     db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
 ) -> list[QueueLine]:
     """One query of the columns that a list shows, however many messages; no value is built that a list has no use for."""
-    chosen = [] if states is None or states == _UNFINISHED else [_one_in(states)]
-    chosen += ["over_at IS NULL"] if states is not None and states <= _UNFINISHED else []
+    chosen = [] if states is None else [_met_with(states, further=after is not None)]
     chosen += ["(accepted_at, id) > (:at, :behind)"] if after else []
     query = (
         "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"  # noqa: S608
@@ -138,29 +140,58 @@ def beginning(db: sqlite3.Connection, beginnings: Collection[str]) -> dict[str, 
     return found
 
 
-def _with_one_in(states: frozenset[State], few: int) -> str:
-    """A page is found by walking along the messages until it is full, a long list by their states."""
-    if few <= _FEW:
-        return f"WHERE {_one_in(states)}"
-    return f"WHERE id IN (SELECT message FROM recipient WHERE {_state_in(states)})"  # noqa: S608
+_QUEUED = "SELECT id, accepted_at FROM message WHERE due_at IS NOT NULL"
+_ONLY_HELD = (
+    "SELECT id, accepted_at FROM message WHERE id IN (SELECT message FROM recipient WHERE state = 'held') AND due_at IS NULL"
+)
+"""Together all that is unfinished; each by an index that holds little else."""
+_OLDEST = f"(SELECT min(accepted_at) FROM (SELECT * FROM ({_QUEUED}) UNION ALL SELECT * FROM ({_ONLY_HELD})))"  # noqa: S608
+
+
+def _met_with(states: frozenset[State], *, further: bool = False) -> str:
+    """The condition for a page: it is found by walking along the messages until it is full, from the first that can be meant.
+
+    Unless it is a `further` page, and so begins behind that anyway.
+    """
+    if not states <= _UNFINISHED:
+        return _one_in(states)
+    chosen = [] if further else [f"accepted_at >= {_OLDEST}"]
+    chosen += ["over_at IS NULL"] if states == _UNFINISHED else ["over_at IS NULL", _one_in(states)]
+    return " AND ".join(chosen)
+
+
+def with_one_in(states: frozenset[State]) -> str:
+    """The condition for all messages with a recipient in one of these states."""
+    if states <= _UNUSUAL:  # each named as recipient_fate names it, or SQLite does not see that it may use that
+        some = (f"SELECT message FROM recipient WHERE state = '{state.value}'" for state in State if state in states)  # noqa: S608
+        return f"id IN ({' UNION ALL '.join(some)})"
+    return "due_at IS NOT NULL" if states == {State.QUEUED} else _met_with(states)
 
 
 def _one_in(states: frozenset[State]) -> str:
-    return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND {_state_in(states)})"  # noqa: S608
-
-
-def _state_in(states: frozenset[State]) -> str:
-    return f"state IN ({', '.join(repr(state.value) for state in states)})"
+    among = ", ".join(repr(state.value) for state in State if state in states)
+    return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({among}))"  # noqa: S608
 
 
 def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int]:
     """Recipients by state, messages unfinished, when the oldest of them was accepted, octets in use in the file."""
     states = dict.fromkeys(State, 0)
-    for state, number in db.execute("SELECT state, count(*) FROM recipient GROUP BY state"):
-        states[State(state)] = number
-    unfinished, oldest = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchall()[0]
+    for state in states:
+        if state in _UNUSUAL:
+            states[state] = _count(db, f"recipient WHERE state = '{state.value}'")
+    states[State.QUEUED] = _count(
+        db, "message CROSS JOIN recipient ON message = id WHERE message.due_at IS NOT NULL AND state = 'queued'"
+    )
+    states[State.RELAYED] = _count(db, "recipient") - sum(states.values())
+    unfinished = _count(db, f"({_QUEUED})") + (_count(db, f"({_ONLY_HELD})") if states[State.HELD] else 0)
+    ((oldest,),) = db.execute(f"SELECT {_OLDEST}").fetchall()
     pages, free, page = (_pragma(db, name) for name in ("page_count", "freelist_count", "page_size"))
     return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page
+
+
+def _count(db: sqlite3.Connection, rows: str) -> int:
+    number: int = db.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0]  # noqa: S608 - our own words
+    return number
 
 
 def _pragma(db: sqlite3.Connection, name: str) -> int:
@@ -171,6 +202,15 @@ def _pragma(db: sqlite3.Connection, name: str) -> int:
 def free_pages(db: sqlite3.Connection) -> int:
     """Octets in pages of the file that hold nothing."""
     return _pragma(db, "freelist_count") * _pragma(db, "page_size")
+
+
+def room_within(db: sqlite3.Connection, file: Path) -> int:
+    """Octets in free pages, less those by which the file has still to grow for what is in the log only."""
+    try:
+        growth = _pragma(db, "page_count") * _pragma(db, "page_size") - file.stat().st_size
+    except OSError:
+        growth = 0
+    return free_pages(db) - max(growth, 0)
 
 
 def last_message(db: sqlite3.Connection) -> int:

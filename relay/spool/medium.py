@@ -13,13 +13,19 @@ from relay.spool.contract import SpoolBroken, SpoolFull
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from another program's database
-MIGRATIONS = ("schema.sql",)
+MIGRATIONS = ("schema.sql", "schema-2.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
+PAGE = 1024
+"""Octets of a page in a new file: each one that a transaction touches is written whole.  An older file keeps its 4096."""
 
 _COUNTED_EVERY = 0.1  # seconds
+_DISK_BLOCK = 4096
+_FIRST_BLOCK = "CREATE TABLE first_block_1 (unused INTEGER);\nCREATE TABLE first_block_2 (unused INTEGER);\n"
+"""So that nothing but what every spool has lies in the first block of the disk: with that gone, all mail can still be saved."""
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB")
 _CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
+_AMPLE = 1_000_000_000  # octets that may still be accepted: more than a second brings
 _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full disk, whatever SQLite calls it
 
 
@@ -89,8 +95,11 @@ class Lock:
         os.close(self._file)
 
 
-def prepare(path: Path) -> None:
-    """Makes the file (0600) and brings its schema up to date.  Raises SpoolBroken; a newer schema is left untouched."""
+def prepare(path: Path, page: int = PAGE) -> None:
+    """Makes the file (0600, of pages of so many octets) and brings its schema up to date.
+
+    Raises SpoolBroken; a newer schema is left untouched.
+    """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise SpoolBroken(f"SQLite {sqlite3.sqlite_version} is too old; the spool needs 3.37 or newer")
     with translated(path):
@@ -98,7 +107,8 @@ def prepare(path: Path) -> None:
         if path.stat().st_size:
             _look_before_touching(path)
         with closing(_connect(path)) as db:
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only obeyed before the first write to the file
+            for pragma in (f"page_size = {page}", "auto_vacuum = INCREMENTAL"):
+                db.execute(f"PRAGMA {pragma}")  # only obeyed before the first write to the file
             if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
                 raise SpoolBroken(f"{path}: this file system cannot keep a write-ahead log (a network share?)")
             _migrate(db)
@@ -146,9 +156,11 @@ def _look_before_touching(path: Path) -> None:
 
 
 def _migrate(db: sqlite3.Connection) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version, page = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "page_size"))
     for number, script in list(enumerate(MIGRATIONS, 1))[version:]:
         sql = Path(__file__).with_name(script).read_text("utf-8")
+        if number == 1 and page < _DISK_BLOCK:
+            sql = _FIRST_BLOCK + sql
         db.executescript(
             f"BEGIN IMMEDIATE;\n{sql}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
         )
@@ -159,20 +171,35 @@ def _connect(path: Path, *, one_thread: bool = True) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY, check_same_thread=one_thread)
 
 
+LOG = 16 * 1024 * 1024
+"""Octets of the write-ahead log, where the disk has room for it: a page is brought home once, however often it was written."""
+LOG_OVER = 256 * 1024
+"""By how much it may be longer, before it is cut."""
+_LEAST_LOG = 4 * 1024 * 1024
+_LOG_SHARE = 32  # of what is free, the log may have one part in so many
+
+
+def log_octets(path: Path) -> int:
+    """What the log may have on this disk."""
+    return min(LOG, max(_LEAST_LOG, free_octets(path) // _LOG_SHARE))
+
+
 def writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes and checkpoints; for any thread, but for one at a time.
 
     Not more than one: SQLite before 3.51.3 can corrupt a WAL that one connection writes while another checkpoints it.
     """
-    db = _connect(path, one_thread=False)
+    db, log = _connect(path, one_thread=False), log_octets(path)
     try:
+        (page,) = db.execute("PRAGMA page_size").fetchone()
         for pragma in (
             "synchronous = FULL",  # NORMAL may lose the last commits when the power fails
             "foreign_keys = ON",
             "secure_delete = OFF",  # Debian's default would write zeros over every removed message: WAL on a full disk
             "temp_store = MEMORY",
-            "journal_size_limit = 4194304",
             "cache_size = -4096",
+            f"wal_autocheckpoint = {log // (page + 24)}",
+            f"journal_size_limit = {log + LOG_OVER}",
         ):
             db.execute(f"PRAGMA {pragma}")
         db.execute("CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY)")
@@ -215,7 +242,7 @@ def write_home(db: sqlite3.Connection) -> None:
 
 
 def shrink_log(db: sqlite3.Connection) -> None:
-    """Brings the log's pages home and empties it, unless somebody reads in it: devices do not wait for that."""
+    """Brings the log's pages home and empties it, unless somebody reads in it: nobody waits for that."""
     db.execute("PRAGMA busy_timeout = 100")
     try:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -239,13 +266,13 @@ class Room:
     def __init__(self, path: Path, keep_free: int) -> None:
         self.path = path
         self.keep_free = keep_free
-        self.free_pages = 0  # octets in them; set by the writer after a transaction
+        self.free_pages = 0  # octets in them, less what the file has still to grow by; set by the writer after a transaction
         self._free = 0
         self._asked_at = self._told_at = float("-inf")
 
     def free(self) -> int:
-        """Octets that can be written at all; asked of the file system once a second at most."""
-        if time.monotonic() - self._asked_at > 1.0:
+        """Octets that can be written at all; asked of the file system once a second at most, while there is plenty."""
+        if time.monotonic() - self._asked_at > 1.0 or self._free < _AMPLE:
             self._free = free_octets(self.path)
             self._asked_at = time.monotonic()
         return self._free + self.free_pages

@@ -1,6 +1,7 @@
 """Values to the columns of a row and back, and content to rows of 64 KiB.  Pure."""
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,10 @@ from relay.spool.entry import Content, Entry, NoticeKind, PendingNotice, QueueLi
 BLOCK = 65_536
 """Octets in one content row."""
 
+PACKED_UP_TO = 16_384
+"""Octets of a block that is tried to be stored deflated: what is longer is mostly pictures, and not worth the time."""
+
+_WORTH_IT = 256  # octets that must be saved
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -62,6 +67,29 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
             yield joined[place : place + BLOCK]
     if size:
         yield b"".join(held)
+
+
+def packed(block: bytes) -> tuple[bytes, int]:
+    """A block as it is stored, and whether it is deflated (RFC 1950): fewer octets wear the disk less, and are there sooner."""
+    if len(block) <= PACKED_UP_TO:
+        deflated = zlib.compress(block, 1)
+        if len(deflated) + _WORTH_IT <= len(block):
+            return deflated, 1
+    return block, 0
+
+
+def unpacked(data: bytes, deflated: int) -> bytes:
+    """The block again.  Raises ValueError if it is damaged."""
+    if not deflated:
+        return data
+    try:
+        inflater = zlib.decompressobj()
+        block = inflater.decompress(data, PACKED_UP_TO)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not inflater.eof:
+        raise ValueError("a deflated block has no end")
+    return block
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Saves what can be read of a damaged spool: every message as a file of its own, whatever is broken beside it.
 
-Works on a copy; the spool itself is only read.  The order of trust: the file as it is, then with the first page (where
+Works on a copy; the spool itself is only read.  The order of trust: the file as it is, then with the first pages (where
 SQLite keeps the way to everything) taken from a new spool, since tables lie at the same place in each.
 """
 
@@ -14,11 +14,13 @@ from pathlib import Path
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken
-from relay.spool.entry import StoredEntry
-from relay.spool.medium import Lock, prepare
-from relay.spool.rows import BLOCK, row_entry
+from relay.spool.entry import State, StoredEntry
+from relay.spool.medium import PAGE, Lock, prepare
+from relay.spool.rows import BLOCK, row_entry, unpacked
 
-_PAGE = 4096
+_BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
+_PAGES = (PAGE, 4096)  # octets of a page, as spools have had them
+_LEAVES = 5  # the first octet of a table's page that only leads to others; the file's own header comes before it
 _GAPS = 1_000_000  # ids that are tried one by one where the tables cannot be walked through
 
 
@@ -55,43 +57,62 @@ def save(spool: Path, directory: Path) -> list[Saved]:
 
 
 def _opened(spool: Path, scratch: Path) -> sqlite3.Connection:
-    for attempt, (log, first_page) in enumerate(((True, False), (False, False), (True, True), (False, True))):
+    ways = [(log, page) for page in (0, *_PAGES) for log in (True, False)]  # 0: with its own first pages
+    for attempt, (log, page) in enumerate(ways):
         copy = scratch / f"{attempt}.db"
         _copy(spool, copy)
         if log and (old := Path(f"{spool}-wal")).exists():
             _copy(old, Path(f"{copy}-wal"))
-        if first_page:
-            _give_first_page(copy, scratch / "new.db")
+        if page:
+            _give_first_pages(copy, scratch / f"new-{page}.db", page)
         db = sqlite3.connect(copy, isolation_level=None)
-        try:
-            if db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('message', 'content')").fetchone() == (2,):
-                return db
-        except sqlite3.Error:
-            pass
+        if _recognised(db) and (not page or _messages(db)):
+            return db
         db.close()
+        copy.unlink()
     raise SpoolBroken(f"{spool}: nothing in it can be recognised as a spool")
+
+
+def _recognised(db: sqlite3.Connection) -> bool:
+    with suppress(sqlite3.Error):
+        found = db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('message', 'content')").fetchone()
+        return bool(found == (2,))
+    return False
 
 
 def _copy(old: Path, new: Path) -> None:
     """Octet for octet; what the disk will not give becomes zeros."""
     with old.open("rb", buffering=0) as source, new.open("wb") as target:
         size = old.stat().st_size
-        for place in range(0, size, _PAGE):
+        for place in range(0, size, _BLOCK):
             source.seek(place)
             block = b""
             with suppress(OSError):
-                block = source.read(_PAGE)
-            target.write(block.ljust(min(_PAGE, size - place), b"\0"))
+                block = source.read(_BLOCK)
+            target.write(block.ljust(min(_BLOCK, size - place), b"\0"))
 
 
-def _give_first_page(copy: Path, new: Path) -> None:
+def _give_first_pages(copy: Path, new: Path, page: int) -> None:
+    """The first page, and those that it leads to: all that tells of tables and where they begin."""
     if not new.exists():
-        prepare(new)
-    page = bytearray(new.read_bytes()[:_PAGE])
-    page[28:32] = (copy.stat().st_size // _PAGE).to_bytes(4, "big")  # pages in the file
-    page[32:40] = bytes(8)  # no free ones that we know of
+        prepare(new, page)
+    fresh = new.read_bytes()
+    first = bytearray(fresh[:page])
+    first[28:32] = (copy.stat().st_size // page).to_bytes(4, "big")  # pages in the file
+    first[32:40] = bytes(8)  # no free ones that we know of
     with copy.open("r+b") as file:
-        file.write(page)
+        file.write(first)
+        for number in _led_to(first):
+            file.seek((number - 1) * page)
+            file.write(fresh[(number - 1) * page : number * page])
+
+
+def _led_to(first: bytes | bytearray) -> list[int]:
+    """Numbers of the pages that the first one leads to (https://www.sqlite.org/fileformat2.html, section 1.6)."""
+    if first[100] != _LEAVES:
+        return []
+    cells = [int.from_bytes(first[place : place + 2], "big") for place in range(112, 112 + 2 * first[104], 2)]
+    return [int.from_bytes(first[place : place + 4], "big") for place in (*cells, 108)]
 
 
 # -- what is in it ----------------------------------------------------------------------------------------------------------
@@ -121,7 +142,7 @@ def _walked(db: sqlite3.Connection, query: str, *values: int) -> list[int]:
 def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> Saved:
     stored, amiss = _described(db, message)
     name = stored.entry.queue_id if stored else f"unknown-{message}"
-    octets = b"".join(_blocks(db, message))
+    octets = b"" if _done(stored) else b"".join(_blocks(db, message))
     if not octets and not _content_wanted(stored):
         return Saved(name, stored, "", amiss)
     if stored and stored.entry.digest and hashlib.sha256(octets).hexdigest() != stored.entry.digest:
@@ -145,6 +166,12 @@ def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None
     return StoredEntry(entry, recipients), "" if recipients else "its recipients cannot be read"
 
 
+def _done(stored: StoredEntry | None) -> bool:
+    """Everybody has it: what is left of its content only waits for its removal."""
+    recipients = stored.recipients if stored else ()
+    return bool(recipients) and all(one.state is State.RELAYED for one in recipients)
+
+
 def _content_wanted(stored: StoredEntry | None) -> bool:
     return stored is None or not stored.recipients or any(not one.state.over for one in stored.recipients)
 
@@ -158,12 +185,14 @@ def _blocks(db: sqlite3.Connection, message: int) -> Iterator[bytes]:
 
 
 def _block_rows(db: sqlite3.Connection, message: int) -> Iterable[tuple[int, bytes]]:
+    what = "data, packed" if _walked(db, "SELECT 1 FROM pragma_table_info('content') WHERE name = 'packed'") else "data, 0"
     numbers = set(_walked(db, "SELECT seq FROM content WHERE message = ? ORDER BY seq", message))
     numbers |= set(_walked(db, "SELECT seq FROM content NOT INDEXED WHERE message = ?", message))
     for number in sorted(numbers):
         for how in ("", "NOT INDEXED"):
-            with suppress(sqlite3.Error):
-                row = db.execute(f"SELECT data FROM content {how} WHERE message = ? AND seq = ?", (message, number)).fetchone()  # noqa: S608
+            with suppress(sqlite3.Error, ValueError):
+                query = f"SELECT {what} FROM content {how} WHERE message = ? AND seq = ?"  # noqa: S608
+                row = db.execute(query, (message, number)).fetchone()
                 if row:
-                    yield number, row[0]
+                    yield number, unpacked(*row)
                     break

@@ -3,13 +3,13 @@
 import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from relay import events
-from relay.spool import keeping, looking
+from relay.spool import keeping, log, looking
 from relay.spool.ahead import TOGETHER, Ahead
 from relay.spool.content import Memory, StoredContent
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
@@ -31,7 +31,8 @@ from relay.spool.entry import (
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
 from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS, Job
 from relay.spool.leases import Leases
-from relay.spool.medium import Lock, Room, prepare, reader, shrink_log, translated
+from relay.spool.leftovers import Leftovers
+from relay.spool.medium import Lock, Room, prepare, reader, translated
 from relay.spool.parcels import Parcels
 from relay.spool.rows import as_stored, row_entry
 from relay.spool.writer import Writer
@@ -60,6 +61,7 @@ class SqliteSpool(Parcels):
         self._room = Room(path, settings.keep_free)
         self._writer = Writer(path, self._room, self._told)
         self._memory = Memory()
+        self._leftovers = Leftovers(self._room, lambda: self._writer.syncs)
         self._leases = Leases()
         self._ahead = Ahead()
         self._work = asyncio.Event()
@@ -85,8 +87,9 @@ class SqliteSpool(Parcels):
     async def _start(self) -> None:
         self._writer.start()
         last = await self._writer.look(looking.last_message)
-        self._intake = Intake(self._writer, self._room, self._memory, last, self._stored)
+        self._intake = Intake(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving), owed=True)
+        log.lay_out(self._writer, self._path)
 
     @property
     def shared(self) -> bool:
@@ -208,13 +211,19 @@ class SqliteSpool(Parcels):
         lease.step += 1
         step, now = lease.step, self._now()
 
-        def work(db: sqlite3.Connection) -> tuple[bool, datetime | None]:
-            return keeping.settle(db, lease.message, settlement, step=step, vias=lease.vias, now=now)
+        message, size = lease.message, claim.entry.size
 
-        def after(stored: tuple[bool, datetime | None]) -> None:
-            content_went, lease.due_at = stored
-            if content_went:
-                self._memory.forget(lease.message)
+        def work(db: sqlite3.Connection) -> tuple[bool, datetime | None, tuple[int, ...]]:
+            done, due_at = keeping.settle(db, message, settlement, step=step, vias=lease.vias, now=now)
+            return done, due_at, self._leftovers.remove(db, (message,)) if done and self._leftovers.enough(size) else ()
+
+        def after(stored: tuple[bool, datetime | None, tuple[int, ...]]) -> None:
+            done, lease.due_at, removed = stored
+            self._leftovers.forgotten(removed)
+            if done:
+                self._memory.forget(message)
+                if not removed:
+                    self._leftovers.add(message, size)
 
         quick = claim.entry.size <= QUICK_OCTETS and len(claim.recipients) <= QUICK_ROWS
         await self._writer.write(work, after=after, owed=True, settles=True, quick=quick)
@@ -288,21 +297,25 @@ class SqliteSpool(Parcels):
 
         while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
+        await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
         await self._writer.write(lambda db: keeping.sweep(db, self._intake.arriving))
         while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
-        await self._writer.look(shrink_log)
+        await self._writer.look(lambda db: log.bring_home(db, self._path))
 
     def _give_back_pages(self, db: sqlite3.Connection) -> bool:
         """One slice of vacuum; whether there is more to do."""
         before = looking.free_pages(db)
         if before:
             db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # execute() would give back a single page
-            self._room.changed(looking.free_pages(db))
+            self._room.changed(looking.room_within(db, self._path))
         return 0 < looking.free_pages(db) < before
 
     async def close(self) -> None:
         """Writes what is in hand and lets go of the file."""
+        if self._leftovers:
+            with suppress(SpoolBroken, SpoolFull):  # else the next start sweeps
+                await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
         unwritten = await self._writer.close()
         if unwritten:
             events.note("broken", f"{unwritten} settlements could not be written; those messages may be sent again")

@@ -262,7 +262,7 @@ class Writer:
         self.syncs += 1
         self._trouble = ""
         if self._room.stale:
-            self._room.changed(looking.free_pages(db))
+            self._room.changed(looking.room_within(db, self._path))
 
     def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
         """The common case, without savepoints; nothing at all, and nothing written, if one of them refuses."""

@@ -342,13 +342,13 @@ asyncio.run(main())
 
 
 async def test_free_pages_go_back_to_the_file_system(spool, path, clock):
-    """After a large message has gone, tidy shrinks file and log; until then its pages count as room."""
+    """After a large message has gone, tidy shrinks the file; until then its pages count as room.  The log keeps its size."""
     await spool.commit(an_entry(A, clock(), content=LARGE * 5))
     await spool.order(Order(Action.REMOVE, (A,)), clock())
     before = spool.room()
     await spool.tidy(clock())
     assert path.stat().st_size < 500_000
-    assert path.with_name("spool.db-wal").stat().st_size == 0
+    assert path.with_name("spool.db-wal").stat().st_size <= medium.LOG + 1_000_000
     assert before > 5_000_000
 
 

@@ -5,6 +5,7 @@ device -> relay run (watched by strace) -> sink; the calls are real ones, in the
 
 import re
 import smtplib
+import time
 from pathlib import Path
 
 from tests.support import tools
@@ -35,6 +36,13 @@ def steps(trace: Path) -> list[str]:
     return found
 
 
+def laid_out(log: Path) -> None:
+    """Returns when the log has got its size: that is done once after a start, in slices with a sync each."""
+    size = -1
+    while size != (size := log.stat().st_size):
+        time.sleep(1)
+
+
 def test_a_message_is_synced_before_its_250_and_twice_in_all(tmp_path: Path) -> None:
     tools.strace()
     trace = tmp_path / "trace"
@@ -59,6 +67,7 @@ def test_a_message_is_synced_before_its_250_and_twice_in_all(tmp_path: Path) -> 
         ]
         relay.start()
         try:
+            laid_out(relay.spool.with_name("spool.db-wal"))
             for number in range(MESSAGES):
                 with smtplib.SMTP("127.0.0.1", relay.port, "nas.example.test", timeout=30) as device:
                     device.sendmail(

@@ -2,12 +2,26 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.mail.address import Address
 from relay.spool.entry import NoticeKind, PendingNotice, Recipient, State, TrailLine
-from relay.spool.rows import BLOCK, blocks, micros, moment, notice_row, plain, recipient_row, row_notice, row_trail, trail_row
+from relay.spool.rows import (
+    BLOCK,
+    blocks,
+    micros,
+    moment,
+    notice_row,
+    packed,
+    plain,
+    recipient_row,
+    row_notice,
+    row_trail,
+    trail_row,
+    unpacked,
+)
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
 
@@ -60,3 +74,22 @@ def test_a_recipient_is_found_by_its_key():
         for local, domain in (("a", "X.jp"), ("a", "x.jp"), ("A", "x.jp"))
     ]
     assert keys[0] == keys[1] != keys[2]
+
+
+@pytest.mark.parametrize("block", [b"a line of a log\r\n" * 200, b"short", bytes(range(256)) * 16, b"x" * BLOCK, b""])
+def test_a_block_comes_back_as_it_was(block):
+    """Deflated or not: text is, what is short, dense or long is not."""
+    stored, deflated = packed(block)
+    assert unpacked(stored, deflated) == block
+    assert deflated == int(block.startswith((b"a line", b"\0\1")))
+    assert len(stored) <= len(block)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: b"\0" + data[1:], lambda data: data[:9] + b"?" + data[10:]]
+)
+def test_a_damaged_block_is_told_of(damage):
+    """Half a block is never taken for a whole one."""
+    stored, deflated = packed(b"a line of a log\r\n" * 200)
+    with pytest.raises(ValueError, match=r"."):
+        unpacked(damage(stored), deflated)
