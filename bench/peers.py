@@ -113,7 +113,7 @@ class Relay(Peer):
 
     def waiting(self, place: Place) -> int:
         with closing(sqlite3.connect(f"file:{place.directory}/spool/spool.db?mode=ro", uri=True)) as db:
-            return int(db.execute("SELECT count(*) FROM message WHERE settled IS NULL").fetchone()[0])
+            return int(db.execute("SELECT count(*) FROM message WHERE over_at IS NULL").fetchone()[0])
 
 
 class Postfix(Peer):
