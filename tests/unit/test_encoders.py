@@ -9,6 +9,8 @@ from itertools import pairwise
 import pytest
 
 from relay.mail.encoders import Base64, Encoder, MendedQuotedPrintable, QuotedPrintable, Rewrap
+from relay.mail.lines import BLOCK
+from tests.support.letters import RIGHT, repaired, text_of
 
 OCTETS = bytes(range(256)) * 3
 SIZES = [1, 2, 3, 56, 57, 58, 75, 76, 77, 113, 114, 500, 2000]
@@ -94,6 +96,15 @@ def test_a_code_may_come_in_two_blocks(cut: int) -> None:
     line = b"x=E9\xe9y=3D\r\n"
     out = coded(MendedQuotedPrintable(), [line[:cut], line[cut:]])
     assert quopri.decodestring(out.replace(b"\r\n", b"\n")) == b"x\xe9\xe9y=\n"
+
+
+def test_a_soft_line_end_between_two_blocks_stays_one() -> None:
+    """A text of many blocks has each of its lines on, and no equals sign that nobody wrote, wherever a block ends."""
+    text = b"".join(b"%d " % number + b"x" * 60 + b"=\r\n" for number in range(3000)) + b"\xe9nd\r\n"
+    fields = b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=iso-8859-1\r\n"
+    sent = repaired(RIGHT + fields + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + text).message
+    assert len(text) > 3 * BLOCK
+    assert text_of(sent) == text.replace(b"=\r\n", b"").decode("iso-8859-1").replace("\r\n", "\n")
 
 
 def test_an_unfinished_code_at_the_end_is_kept() -> None:
