@@ -1,0 +1,395 @@
+"""Bodies part by part: where they are parted, what each is like, and what must be done to it."""
+
+import hashlib
+from collections.abc import Iterator
+from email.message import EmailMessage
+from itertools import product
+
+import pytest
+
+from relay.mail import lines
+from relay.mail.lines import crlf
+from relay.mail.message import Field
+from relay.mail.mime import read_content_type
+from relay.mail.parts import BETWEEN, Delimiter, Octets, PartHead, walk
+from relay.mail.survey import survey
+from relay.mail.transfer import seven_bit
+from tests.support.letters import RIGHT, assert_sendable, octets, read, repaired, text_of, without_trace
+
+MIME = RIGHT + b"MIME-Version: 1.0\r\n"
+TOP = read_content_type(b"multipart/mixed; boundary=b")
+PIECES = (b"--b\r\n", b"--b--\r\n", b"X: y\r\n", b"\r\n", b"z\n", b"--b \t\r\r\n", b"--bb\r\n")
+
+
+def mixed(
+    *parts: bytes, kind: bytes = b"mixed", boundary: bytes = b"=_x", fields: bytes = b"", close: bytes = b"--=_x--\r\n"
+) -> bytes:
+    body = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    return MIME + b"Content-Type: multipart/" + kind + b'; boundary="' + boundary + b'"\r\n' + fields + b"\r\n" + body + close
+
+
+def leaves(content: bytes) -> list[EmailMessage]:
+    return [part for part in read(repaired(content).message).walk() if not part.is_multipart()]  # type: ignore[misc]
+
+
+def digests(content: bytes) -> list[str]:
+    return [hashlib.sha256(part.get_payload(decode=True)).hexdigest() for part in leaves(content)]  # type: ignore[arg-type]
+
+
+def told(body: bytes) -> list[object]:
+    """The events, octets of one part put together."""
+    events: list[object] = []
+    for event in walk(TOP, [body]):
+        last = events[-1] if events else None
+        if isinstance(event, Octets) and isinstance(last, Octets) and last.number == event.number:
+            events[-1] = Octets(event.number, last.block + event.block)
+        else:
+            events.append(event)
+    return events
+
+
+def written(events: list[object]) -> Iterator[bytes]:
+    for event in events:
+        if isinstance(event, PartHead):
+            yield b"".join(field.raw for field in event.fields) + event.separator
+        elif isinstance(event, Octets):
+            yield event.block
+        elif isinstance(event, Delimiter):
+            yield event.lead + (b"" if event.missing else b"--" + event.boundary + (b"--" if event.closing else b"") + b"\r\n")
+
+
+@pytest.mark.parametrize("first", PIECES)
+def test_every_body_is_parted_alike_in_whatever_blocks(first: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No octet is lost or made, a part that was begun is ended, and blocks make no difference."""
+    for others in product(PIECES, repeat=4):
+        body = first + b"".join(others)
+        whole = told(body)
+        with monkeypatch.context() as small:
+            small.setattr(lines, "BLOCK", 8)
+            assert told(body) == whole
+        assert crlf(b"".join(written(whole))).replace(b"--b \t", b"--b") == crlf(body).replace(b"--b \t", b"--b")
+        marks = [event for event in whole if isinstance(event, Delimiter)]
+        assert [mark.closing for mark in marks][-1:] in ([True], [])
+        assert len([event for event in whole if isinstance(event, PartHead)]) == sum(not mark.closing for mark in marks)
+        # what follows a closing boundary is no part any more
+        closed = False
+        for event in whole:
+            assert not (closed and isinstance(event, PartHead))
+            closed = closed or (isinstance(event, Delimiter) and event.closing)
+            assert not (closed and isinstance(event, Octets) and event.number != BETWEEN)
+
+
+def test_facts_of_each_part() -> None:
+    """Size, longest line, octets of eight bits, NUL, line ends: as they will be when every line ends in CRLF."""
+    body = b"--b\nX: y\n\nab\nc\n--b\nContent-Type: image/png\n\n\xff\0" + b"x" * 50 + b"\n--b--\nend\n"
+    seen = survey((), TOP, [body])
+    assert sorted(seen.parts) == [0, 1, 2]
+    text, image = seen.parts[1], seen.parts[2]
+    assert (text.size, text.longest, text.eight_bit, text.nul, text.bare_ends, text.sample) == (
+        5,
+        2,
+        False,
+        False,
+        True,
+        b"ab\r\nc",
+    )
+    assert (image.size, image.longest, image.eight_bit, image.nul, image.bare_ends, image.sample) == (
+        51,
+        51,
+        True,
+        True,
+        False,
+        b"",
+    )
+    assert (seen.size, seen.opened, seen.missing, seen.glued) == (len(body), True, 0, 0)
+    assert (seen.eight_bit, seen.nul, seen.bare_ends, seen.ends_with_line) == (True, True, True, True)
+    assert seen.parts[0].container and not text.container
+
+
+@pytest.mark.parametrize(
+    ("body", "bare"),
+    [
+        ([b"a\r\nb\r\n"], False),
+        ([b"a\r", b"\nb"], False),
+        ([b"a\r", b"", b"\nb"], False),
+        ([b"a\r", b"b\n"], True),
+        ([b"a\r\r\n"], True),
+        ([b"a\n"], True),
+        ([b"a\r"], True),
+        ([b"a\n\r"], True),
+        ([], False),
+    ],
+)
+def test_line_ends_other_than_crlf_are_noticed(body: list[bytes], bare: bool) -> None:
+    """Also between two blocks."""
+    assert survey((), read_content_type(b"text/plain"), body).bare_ends is bare
+
+
+@pytest.mark.parametrize(("end", "whole"), [(b"\r\n", True), (b"\n", True), (b"\r", True), (b"x", False)])
+def test_a_body_that_ends_in_the_middle_of_a_line_is_ended(end: bytes, whole: bool) -> None:
+    """With one line end, and only where there is none."""
+    assert survey((), read_content_type(b"text/plain"), [b"text" + end, b""]).ends_with_line is whole
+    result = repaired(MIME + b"\r\ntext" + end)
+    assert text_of(result.message) == ("text\n" if whole else "textx\n")
+    assert result.size == len(octets(result.message))
+
+
+@pytest.mark.parametrize(
+    ("boundary", "encoding", "parted"),
+    [(b"1234567", b"7bit", False), (b"12345678", b"7bit", True), (b"123", b"base64", True)],
+)
+def test_a_boundary_at_the_end_of_a_line_counts_if_it_is_no_accident(boundary: bytes, encoding: bytes, parted: bool) -> None:
+    """Firmware forgets the line end before it; a short one may be text, but not in base64."""
+    part = (
+        b"Content-Type: text/plain\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\nQUJD--" + boundary + b"\r\n\r\nsecond"
+    )
+    content = mixed(part, boundary=boundary, close=b"--" + boundary + b"--\r\n")
+    assert len(leaves(content)) == (2 if parted else 1)
+    assert any("put a boundary on a line of its own" in note for note in repaired(content).notes) is parted
+
+
+@pytest.mark.parametrize("glued", [b"---1234567890", b"see --1234567890 there", b"--1234567890x"])
+def test_what_only_looks_like_a_boundary_is_text(glued: bytes) -> None:
+    """A dash more, words behind it, a longer name."""
+    content = mixed(b"\r\n" + glued + b"\r\nmore", boundary=b"1234567890", close=b"--1234567890--\r\n")
+    assert without_trace(repaired(content).message) == content
+
+
+@pytest.mark.parametrize("depth", [3, 29, 30, 31, 40])
+def test_parts_in_parts_in_parts(depth: int) -> None:
+    """Each multipart is closed, up to thirty of them; what lies deeper is carried, not looked into."""
+    inner = b"Content-Type: text/plain\r\n\r\ndeep"
+    for level in range(depth - 1, -1, -1):
+        mark = b"L%d" % level
+        inner = b"Content-Type: multipart/mixed; boundary=" + mark + b"\r\n\r\n--" + mark + b"\r\n" + inner + b"\r\n"
+    content = MIME + inner
+    result = repaired(content)
+    out = octets(result.message)
+    assert [out.count(b"--L%d--" % level) for level in range(depth)] == [1] * min(depth, 30) + [0] * max(depth - 30, 0)
+    assert b"deep" in out
+    again = repaired(out)
+    assert without_trace(again.message) == out
+
+
+@pytest.mark.parametrize("encoding", [b"7bit", b"8bit", b""])
+def test_a_message_in_a_message_is_looked_into(encoding: bytes) -> None:
+    """Its text is labelled, and without 8BITMIME encoded; the outer head says only what holds for what is in it."""
+    said = b"Content-Transfer-Encoding: " + encoding + b"\r\n" if encoding else b""
+    inner = b"Content-Type: message/rfc822\r\n" + said + b"\r\nSubject: inner\r\n\r\n" + "温度\r\n".encode()
+    for content in (MIME + inner, mixed(b"Content-Type: text/plain\r\n\r\nouter", inner.removesuffix(b"\r\n"))):
+        result = repaired(content)
+        narrow = seven_bit(result.message)
+        assert octets(narrow).isascii()
+        for message in (result.message, narrow):
+            texts = [part.get_content().strip() for part in read(message).walk() if part.get_content_maintype() == "text"]
+            assert texts[-1] == "温度"
+        assert not any(b"base64" in field.value for field in narrow.fields)
+
+
+@pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable"])
+def test_a_coded_message_is_not_looked_into(encoding: bytes) -> None:
+    """RFC 2046 s5.2.1 forbids it, some do it: its octets are left alone."""
+    inner = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\nU3ViamVjdDogeA0KDQo=\r\n"
+    for content in (MIME + inner, mixed(inner.removesuffix(b"\r\n"))):
+        assert without_trace(repaired(content).message) == content
+
+
+@pytest.mark.parametrize(
+    ("lines_", "found"),
+    [
+        ([b"--xyz", b"", b"text", b"--xyz--"], True),
+        ([b"--xyz", b"", b"text", b"--xyz"], True),
+        ([b"--xyz \t", b"", b"text", b"--xyz--"], True),
+        ([b"before", b"--xyz", b"", b"text", b"--xyz--", b"after"], True),
+        ([b"--", b"text", b"--"], False),
+        ([b"-------", b"text", b"-------"], False),
+        ([b"- - -", b"-- - -", b"-- - -"], False),
+        ([b"--xyz", b"text"], False),
+        ([b"--xyz", b"--abc"], False),
+        ([b"x--xyz", b"x--xyz"], False),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_boundary_is_one_that_comes_again(lines_: list[bytes], found: bool, end: bytes) -> None:
+    """Lines of dashes are none, and neither is what stands there once: without one it is text."""
+    content = MIME + b"Content-Type: multipart/mixed\r\n\r\n" + end.join(lines_) + end
+    result = repaired(content)
+    assert read(result.message).get_content_type() == ("multipart/mixed" if found else "text/plain")
+    if found:
+        assert leaves(content)[0].get_content().strip() == "text"
+        assert any("took the boundary from the body: Content-Type names none" in note for note in result.notes)
+    else:
+        assert text_of(result.message) == "\n".join(line.decode() for line in lines_) + "\n"
+
+
+def test_a_boundary_is_looked_for_in_all_of_the_body() -> None:
+    """Also across blocks, and where another was named."""
+    filler = b"x" * 70 + b"\r\n"
+    body = b"--xyz\r\n\r\n" + filler * 2000 + b"--xyz\r\n\r\nsecond\r\n--xyz--\r\n"
+    content = MIME + b"Content-Type: multipart/mixed; boundary=other\r\n\r\n" + body
+    assert len(leaves(content)) == 2
+    assert any("names another" in note for note in repaired(content).notes)
+
+
+def recoded(fields: bytes, body: bytes) -> tuple[str, str, bytes]:
+    """Type, encoding and octets of a one-part message when it leaves."""
+    message = read(repaired(MIME + fields + b"\r\n" + body).message)
+    return str(message["Content-Type"] or ""), str(message["Content-Transfer-Encoding"] or ""), message.get_payload(decode=True)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoding", "body", "becomes", "cte"),
+    [
+        (b"text/plain", b"", b"x\r\n", "text/plain", ""),
+        (b"text/plain", b"8bit", b"x\r\n", "text/plain", "8bit"),
+        (b"text/plain", b"7-bit", b"x\r\n", "text/plain", "7bit"),
+        (b"text/plain", b"binary", b"x\r\n", "text/plain", "7bit"),
+        (b"text/plain", b"foo", b"x\r\n", "text/plain", "7bit"),
+        (b"text/plain", b"x-uuencode", b"x\r\n", "text/plain", "x-uuencode"),
+        (b"text/plain", b"7bit (as ever)", b"x\r\n", "text/plain", "7bit (as ever)"),
+        (b"text/plain", b"QP", b"x\r\n", "text/plain", "quoted-printable"),
+        (b"text/plain; charset=utf-8", b"7bit", b"\xc3\xa9\r\n", 'text/plain; charset="utf-8"', "8bit"),
+        (b"text/plain; charset=utf-8", b"binary", b"\xc3\xa9\r\n", 'text/plain; charset="utf-8"', "8bit"),
+        (b"text", b"base64", b"eA==\r\n", "text/plain", "base64"),
+        (b"TEXT", b"base64", b"eA==\r\n", "text/plain", "base64"),
+        (b"garbage", b"base64", b"eA==\r\n", "application/octet-stream", "base64"),
+        (b"garbage", b"", b"x\r\n", "text/plain", ""),
+        (b"garbage; charset=iso-8859-1", b"8bit", b"\xe9\r\n", 'text/plain; charset="iso-8859-1"', "8bit"),
+        (b"garbage; charset=(?)", b"8bit", b"x\r\n", 'text/plain; charset="us-ascii"', "8bit"),
+        (b"application/x", b"binary", b"x\r\n", "application/x", "7bit"),
+        (b"application/x", b"binary", b"x\n", "application/x", "base64"),
+        (b"application/x", b"binary", b"\xff\r\n", "application/x", "base64"),
+        (b"application/x", b"8bit", b"\xff\r\n", "application/x", "8bit"),
+        (b"application/x", b"", b"\xff\r\n", "application/x", "8bit"),
+        (b"application/x", b"8bit", b"a\0b\r\n", "application/x", "base64"),
+        (b"application/x", b"7bit", b"x" * 999 + b"\r\n", "application/x", "base64"),
+        (b"application/x", b"7bit", b"x" * 998 + b"\r\n", "application/x", "7bit"),
+        (b"text/plain", b"7bit", b"x" * 999 + b"\r\n", "text/plain", "quoted-printable"),
+        (b"text/plain", b"7bit", b"x" * 998 + b"\r\n", "text/plain", "7bit"),
+        (b"text/plain, charset=utf-8", b"8bit", b"\xc3\xa9\r\n", 'text/plain; charset="utf-8"', "8bit"),
+        (b"application/octet-stream", b"8bit", "温度\r\n".encode(), "application/octet-stream", "8bit"),
+    ],
+)
+def test_a_part_says_what_it_is(kind: bytes, encoding: bytes, body: bytes, becomes: str, cte: str) -> None:
+    """Type, charset and encoding are true when it leaves, and no octet of it is another."""
+    fields = b"Content-Type: " + kind + b"\r\n" + (b"Content-Transfer-Encoding: " + encoding + b"\r\n" if encoding else b"")
+    said, way, payload = recoded(fields, body)
+    assert (said, way) == (becomes, cte)
+    if cte != "x-uuencode" and encoding != b"base64":
+        assert payload == body
+    elif encoding == b"base64":
+        assert payload == b"x"
+
+
+@pytest.mark.parametrize(
+    ("share", "way"),
+    [
+        ("é" + "x" * 10, "quoted-printable"),
+        ("温度", "base64"),
+        ("温" + "x" * 6, "quoted-printable"),
+        ("温" + "x" * 5, "base64"),
+    ],
+)
+def test_text_is_coded_so_that_it_stays_short(share: str, way: str) -> None:
+    """More than a third of foreign octets make base64 shorter than quoted-printable."""
+    narrow = seven_bit(repaired(MIME + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + (share * 20).encode()).message)
+    assert read(narrow)["Content-Transfer-Encoding"] == way
+    assert text_of(narrow).rstrip("\n") == share * 20
+
+
+@pytest.mark.parametrize(
+    ("said", "part", "wide", "narrow"),
+    [
+        (b"", b"x", None, None),
+        (b"7bit", b"x", "7bit", "7bit"),
+        (b"8bit", b"x", "8bit", "8bit"),
+        (b"base64", b"x", "7bit", "7bit"),
+        (b"binary", b"x", "7bit", "7bit"),
+        (b"8bit", b"\xc3\xa9", "8bit", "7bit"),
+        (b"binary", b"\xc3\xa9", "8bit", "7bit"),
+        (b"quoted-printable", b"\xc3\xa9", "8bit", "7bit"),
+        (b"", b"\xc3\xa9", None, None),
+    ],
+)
+def test_a_multipart_says_no_more_than_its_parts(said: bytes, part: bytes, wide: str | None, narrow: str | None) -> None:
+    """It is 7bit or 8bit (RFC 2045 s6.4), and 7bit where all of it was made so."""
+    fields = b"Content-Transfer-Encoding: " + said + b"\r\n" if said else b""
+    result = repaired(mixed(b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + part, fields=fields))
+    assert read(result.message)["Content-Transfer-Encoding"] == wide
+    assert read(seven_bit(result.message))["Content-Transfer-Encoding"] == narrow
+    assert octets(seven_bit(result.message)).isascii()
+
+
+def test_a_boundary_that_readers_disagree_about_is_quoted() -> None:
+    """Once, and it is said; the parts are those that the device meant."""
+    content = mixed(b"\r\none", b"\r\ntwo", boundary=b"a:b c", close=b"--a:b c--\r\n").replace(b'"a:b c"', b"a:b c")
+    result = repaired(content)
+    assert [part.get_content().strip() for part in leaves(content)] == ["one", "two"]
+    assert result.notes.count("wrote the boundary in quotation marks") == 1
+    assert b'boundary="a:b c"' in octets(result.message)
+
+
+def test_a_boundary_of_foreign_octets_is_spelled_in_ascii_everywhere() -> None:
+    """In the field and on every line, and it is the same text that is parted there."""
+    content = mixed(b"\r\none", b"\r\ntwo", boundary=b"b\xe9", close=b"--b\xe9--\r\n")
+    assert [part.get_content().strip() for part in leaves(content)] == ["one", "two"]
+    assert octets(repaired(content).message).isascii()
+
+
+@pytest.mark.parametrize(
+    ("field", "sent"),
+    [
+        ("Content-Description: 温度", b"Content-Description: =?utf-8?B?5rip5bqm?="),
+        ("Content-Description: \x07x", b"Content-Description: x"),
+        ("Content-Transfer-Encoding: 7bit\xe9", b"Content-Transfer-Encoding: 7bit"),
+        ("Content-ID: <a@b>", b"Content-ID: <a@b>"),
+        ("Content-Description: " + "word " * 300, b"Content-Description: word word"),
+    ],
+)
+def test_the_fields_of_a_part_can_be_sent(field: str, sent: bytes) -> None:
+    """In ASCII, without control octets, in lines that any server takes; those that were fine are left alone."""
+    out = octets(repaired(mixed(b"Content-Type: text/plain\r\n" + field.encode() + b"\r\n\r\nx")).message)
+    assert b"\r\n" + sent in out
+    assert_sendable(out)
+    assert max(map(len, out.split(b"\r\n"))) <= 998
+
+
+@pytest.mark.parametrize("place", ["preamble", "epilogue"])
+@pytest.mark.parametrize("words", ["温度", "x" * 1200])
+def test_what_stands_between_parts_cannot_stop_a_message(place: str, words: str) -> None:
+    """Nobody reads it, but a server may refuse it: it is written so that it can go, and the parts are as they were."""
+    text = words.encode() + b"\r\n"
+    content = mixed(b"\r\none", close=b"--=_x--\r\n" + (text if place == "epilogue" else b""))
+    content = content.replace(b"\r\n\r\n--=_x", b"\r\n\r\n" + text + b"--=_x", 1) if place == "preamble" else content
+    assert words.encode() in content
+    narrow = octets(seven_bit(repaired(content).message))
+    assert narrow.isascii()
+    assert_sendable(narrow)
+    assert [part.get_content().strip() for part in leaves(content)] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("version", "sent"),
+    [
+        (b"1.0", b"1.0"),
+        (b"1.0 (made by x)", b"1.0 (made by x)"),
+        (b" 1 . 0", b"1 . 0"),
+        (b"one", b"1.0"),
+        (b"", b"1.0"),
+        (None, b"1.0"),
+    ],
+)
+def test_a_message_with_mime_fields_says_so(version: bytes | None, sent: bytes) -> None:
+    """Once, in a form that is known; a message without any needs none."""
+    said = b"MIME-Version: " + version + b"\r\n" if version is not None else b""
+    result = repaired(RIGHT + said + b"Content-Type: text/plain\r\n\r\nx\r\n")
+    assert [field.value for field in result.message.all("mime-version")] == [sent]
+    assert any("added MIME-Version" in note for note in result.notes) is (version is None)
+    assert not repaired(RIGHT + b"Content-Description: x\r\n\r\nx\r\n").message.all("mime-version")
+
+
+def test_a_message_that_ended_with_its_header_has_an_end_in_seven_bits_too() -> None:
+    """The empty line is there, and its fields are as they were."""
+    message = seven_bit([b"Subject: x\r\n"])
+    assert octets(message) == b"Subject: x\r\n\r\n"
+    assert Field(b"Subject: x\r\n") in message.fields
