@@ -25,6 +25,13 @@ def test_encoded_words_say_the_text_and_keep_the_bounds(text: str) -> None:
     assert len(words) <= len(text.encode()) // 38 + 1
 
 
+@pytest.mark.parametrize(("octets", "words"), [(42, 1), (43, 2), (84, 2), (85, 3), (126, 3)])
+def test_no_word_more_than_needed(octets: int, words: int) -> None:
+    """And none of them is empty."""
+    coded = encode_word("a" * octets).split(" ")
+    assert len(coded) == words and all(heard(word) for word in coded)
+
+
 def test_a_surrogate_becomes_a_question_mark() -> None:
     """No text at all can make a field that cannot be written."""
     assert decode_words(encode_word("a\udcffb")) == "a?b"

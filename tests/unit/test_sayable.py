@@ -1,4 +1,4 @@
-"""More of rewriting: who may stay beside whom, how a name is kept, and what is said of it."""
+"""Who may stand beside whom in a rewritten header, how a name is kept, and what is said of it."""
 
 import pytest
 
@@ -227,6 +227,7 @@ def test_where_from_is_left_alone_even_own_name_leaves_it() -> None:
         (Address("other", "ISP.EXAMPLE"), False, True),
         (Address("other", "sub.isp.example"), False, False),
         (Address("o.", "isp.example"), False, False),
+        (Address("=?utf-8?q?o?=", "isp.example"), False, False),
         (Address("é", "isp.example"), False, False),
         (Address("é", "isp.example"), True, True),
         (Address("a", "b.example"), False, False),
