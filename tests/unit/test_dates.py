@@ -57,7 +57,17 @@ def test_other_formats_are_understood(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "04/03/2024 09:15", "Sun, 99 Mar 2024 09:15:00 +0900", "12:00", "2024-03-03"]
+    "text",
+    [
+        "",
+        "yesterday",
+        "04/03/2024 09:15",
+        "11/12/2026 09:15",
+        "12-11-2026 09:15",
+        "Sun, 99 Mar 2024 09:15:00 +0900",
+        "12:00",
+        "2024-03-03",
+    ],
 )
 def test_doubtful_dates_are_not_guessed(text):
     """Day or month first cannot be told from 04/03; half a date is none."""

@@ -73,6 +73,13 @@ def test_one_letter_is_no_proof_of_a_false_label(text: str, relabelled: bool, en
     assert values(signed, "subject") == [said.encode()]
 
 
+def test_letters_in_several_words_count_together() -> None:
+    """A subject of two encoded-words with a letter of UTF-8 each is as sure as one with two."""
+    said = b"=?iso-8859-1?B?5rip?= =?iso-8859-1?B?5bqm?="
+    content = RIGHT.replace(b"Subject: ok", b"Subject: " + said) + b"\r\nx\r\n"
+    assert values(content, "subject") == [said.replace(b"iso-8859-1", b"utf-8")]
+
+
 def longest(field: Field) -> int:
     return max(map(len, field.raw.split(b"\r\n")))
 

@@ -91,6 +91,27 @@ def test_a_byte_order_mark_is_no_part_of_a_name(bom: bytes) -> None:
     assert parted(bom + b"Subject: x\r\n\r\ntext") == ([b"Subject: x\r\n"], b"text")
 
 
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        (b"To: y\r\nMotion on CH1\r\n", "added the empty line between header and text: the device sent none"),
+        (b"To: y\r\n \r\nMotion\r\n", "took a line of blanks for the end of the header"),
+        (b"To: y\r\n \r\nSubject: x\r\n\r\n", "removed a line of blanks inside the header"),
+        (b"To : y\r\n\r\n", "removed the blank between a field name and its colon"),
+        (b"\tTo: y\r\nCc: z\r\n\r\n", "removed the blanks before the first header line"),
+        (b"\r\nTo: y\r\n\r\n", "removed blank lines before the header"),
+        (b"From x y\r\nTo: y\r\n\r\n", "removed the mbox line before the header"),
+        (b"To: y\r\noops\r\nCc: z\r\n\r\n", "moved a header line without a colon to X-Removed-Line"),
+        (b"\xef\xbb\xbfTo: y\r\n\r\n", "removed the byte order mark before the header"),
+        (b"To: y\r\n\r\n", ""),
+        (b"To: y\r\n", ""),
+    ],
+)
+def test_each_change_is_named_and_no_other(content: bytes, note: str) -> None:
+    """The trail tells a person what the relay did to the letter: these words, once."""
+    assert head_of(content).notes == ((note,) if note else ())
+
+
 def test_nul_octets_go_and_are_counted() -> None:
     """What is left is a field; the body begins where it began."""
     for content in (b"Sub\0ject: x\0\r\n\r\nte\0xt", b"To: y\r\n\0one\r\n\0two\r\nSubject: x\r\n\r\nte\0xt"):

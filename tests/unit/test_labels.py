@@ -7,7 +7,7 @@ import pytest
 
 from relay.mail.mime import read_content_type
 from relay.mail.survey import Part, survey
-from tests.support.letters import RIGHT, repaired, text_of
+from tests.support.letters import RIGHT, read, repaired, text_of
 
 MIME = RIGHT + b"MIME-Version: 1.0\r\n"
 TEXT = "バックアップ先のディスク容量が不足しています。至急確認してください。\n"
@@ -110,6 +110,14 @@ def test_a_long_text_is_judged_by_whole_characters(lead: int, charset: str, end:
     text = "x" * lead + (TEXT.strip() + end) * 600
     octets = text.encode(charset) + b"\r\n"
     assert label(b"text/plain", octets) == {"cp932": "shift_jis", "euc_jp": "euc-jp"}.get(charset, charset)
+
+
+@pytest.mark.parametrize("charset", ["cp932", "euc_jp"])
+def test_a_text_without_any_place_to_cut_arrives_whole(charset: str) -> None:
+    """Where nobody can tell whether its sample ends in the middle of a character, its octets stay what they were."""
+    octets = b"x" + (TEXT.strip() * 600).encode(charset) + b"\r\n"
+    message = repaired(letter(b"text/plain", octets)).message
+    assert read(message).get_payload(decode=True) == octets
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,7 @@ def test_commas_where_firmware_puts_something_else(value: str, mended: str | Non
         ("A <a@b.jp> <not>", [("A not", "a@b.jp")]),
         ("<mailto:a@b.jp>", [("", "a@b.jp")]),
         ("<@r1:a@b.jp>", [("", "a@b.jp")]),
+        ("NAS <a@[IPv6:fe80::1]>", [("NAS", "a@[IPv6:fe80::1]")]),
         ("<@r1:a@[IPv6:fe80::1]>", [("", "a@[IPv6:fe80::1]")]),
         ("<=?utf-8?Q?nas?=@b.jp>", [("", "nas@b.jp")]),
         ("<.a..b.@c.jp>", [("", "a.b@c.jp")]),

@@ -4,7 +4,7 @@ import pytest
 
 from relay.mail.message import Field
 from relay.mail.transfer import seven_bit
-from tests.support.letters import RIGHT, assert_sendable, octets, read, repaired, text_of
+from tests.support.letters import RIGHT, assert_sendable, octets, read, repaired, text_of, without_trace
 from tests.unit.test_parts import MIME, leaves, mixed
 
 
@@ -146,6 +146,41 @@ def test_the_fields_of_what_holds_parts_can_be_sent_too(kind: bytes) -> None:
     assert part["Content-Description"] == "温度"
     assert any("Content-Description" in note for note in result.notes)
     assert octets(result.message).count(b"\r\n\r\ntext\r\n") == 1
+
+
+def test_a_field_of_many_short_lines_is_left_alone() -> None:
+    """It is longer than a line may be, but none of its lines is."""
+    many = b";\r\n\t".join(b"parameter%d=value" % number for number in range(80))
+    content = mixed(b"Content-Type: application/x;\r\n\t" + many + b"\r\n\r\nx")
+    result = repaired(content)
+    assert without_trace(result.message) == content and result.notes == ()
+
+
+SIGNED = b"DKIM-Signature: v=1; a=rsa-sha256; d=nas.example.test; h=from:to; bh=x; b=y\r\n"
+
+
+@pytest.mark.parametrize("way", [b"base64", b"binary", b"8bit"])
+@pytest.mark.parametrize("signed", [True, False])
+def test_what_is_signed_keeps_its_fields_as_long_as_it_can_go(way: bytes, signed: bool) -> None:
+    """Under DKIM, and within multipart/signed; without 8BITMIME it must be changed all the same."""
+    text = b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + "温度".encode()
+    fields = b"Content-Transfer-Encoding: " + way + b"\r\n"
+    inner = mixed(text, boundary=b"in", fields=fields, close=b"--in--\r\n").removeprefix(MIME)
+    content = SIGNED + MIME + inner if signed else mixed(inner.removesuffix(b"\r\n"), kind=b"signed")
+    result = repaired(content)
+    assert without_trace(result.message) == content
+    narrow = seven_bit(result.message)
+    assert octets(narrow).isascii()
+    parts = [part for part in read(narrow).walk() if part["Content-Type"].params.get("boundary") == "in"]
+    assert [part["Content-Transfer-Encoding"] for part in parts] == ["7bit"]
+    assert [part.get_content().strip() for part in read(narrow).walk() if not part.is_multipart()] == ["温度"]
+
+
+def test_seven_bits_change_nothing_but_the_encoding() -> None:
+    """What repair left as it was, or was not allowed to mend, stays so on this way too."""
+    for said in (b"text/plain; charset=(none)", b"text/plain, charset=x", b"garbage"):
+        content = mixed(b"Content-Type: " + said + b"\r\n\r\nplain")
+        assert octets(seven_bit([content])) == content
 
 
 @pytest.mark.parametrize("place", ["preamble", "epilogue"])

@@ -71,6 +71,7 @@ def test_only_words_that_need_it_are_encoded(text: str, coded: str) -> None:
         ("=?x-none?q?a?=", "=?x-none?q?a?="),
         ("a =?x-none?q?b?= =?utf-8?q?c?= d", "a =?x-none?q?b?= c d"),
         ("=?utf-8?q?a?= =?x-none?q?b?= =?utf-8?q?c?=", "a =?x-none?q?b?= c"),
+        ("=?x-none?q?a?= =?utf-8?q?bX?=", "=?x-none?q?a?= bX"),
         ("=?utf-8?b?/?= x", "=?utf-8?b?/?= x"),
         ("=?utf-8?q?=E6?= x", "=?utf-8?q?=E6?= x"),
         ("=?utf-8?q??= x", " x"),
@@ -126,7 +127,9 @@ def test_a_field_of_one_line_is_folded_only_if_it_must_be(length: int) -> None:
     assert fold("X-Name", value).count(b"\r\n") == (1 if length <= 76 else 2)
 
 
-@pytest.mark.parametrize("value", ["a\r\nBcc: b", "a\nBcc: b", "a\r Bcc: b", "a\x00\x0b\x7fBcc: b", " a ", "", "\t", "  "])
+@pytest.mark.parametrize(
+    "value", ["a\r\nBcc: b", "a\nBcc: b", "a\r Bcc: b", "a\x00\x0b\x7fBcc: b", " a ", "", "\t", "  ", " a", "a ", "\ta", "a\t"]
+)
 def test_no_value_begins_another_field(value: str) -> None:
     """Control characters become blanks, blanks around go."""
     field = fold("X", value).decode()
