@@ -338,6 +338,8 @@ def play_message(case, data, host, port, timeout):
 # --------------------------------------------------------------------------- cases
 STD, STD_ISO = b"Sun, 03 Mar 2024 09:15:00 +0900", "2024-03-03T09:15:00+09:00"  # becomes now - 2 h
 STD2, STD2_ISO = b"Sun, 03 Mar 2024 00:15:00 GMT", "2024-03-03T00:15:00+00:00"  # becomes now - 2 days
+CAPTURED = re.compile(rb"(?m)^Date: (\w{3}, \d\d Nov 2026 \d\d:\d\d:\d\d) \+0000")
+"""When a program was recorded; becomes now - 2 h."""
 
 
 DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
@@ -347,7 +349,9 @@ def freshen(c):
     """Give the standard (correct) dates of the corpus a recent value of the same length, so that no relay has
     reason to call them stale.  All other bytes stay as they are."""
     now = datetime.now(UTC).replace(microsecond=0)
+    captured = CAPTURED.search(c["_data"])
     for std, iso, t in (
+        *(((captured[1] + b" +0000", "none", now - timedelta(hours=2)),) if captured else ()),
         (STD, STD_ISO, (now - timedelta(hours=2)).astimezone(timezone(timedelta(hours=9)))),
         (STD2, STD2_ISO, now - timedelta(days=2)),
     ):
