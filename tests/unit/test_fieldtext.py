@@ -1,6 +1,8 @@
 """The octets of header fields: what goes, what is encoded, how long a line may be."""
 
+import base64
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -63,8 +65,6 @@ def test_raw_text_beside_encoded_words_becomes_one_text() -> None:
 @pytest.mark.parametrize("encoding", ["B", "Q"])
 def test_one_letter_is_no_proof_of_a_false_label(text: str, relabelled: bool, encoding: str) -> None:
     """Two of three octets each under the name of ISO-8859-1 are; a signed field is left alone."""
-    import base64
-
     coded = base64.b64encode(text.encode()).decode() if encoding == "B" else "".join(f"={octet:02X}" for octet in text.encode())
     said = f"=?ISO-8859-1?{encoding}?{coded}?="
     content = RIGHT.replace(b"Subject: ok", b"Subject: " + said.encode()) + b"\r\nx\r\n"
@@ -164,8 +164,6 @@ def test_an_address_in_utf_8_goes_only_where_it_may(utf8: bool) -> None:
 
 def test_a_host_name_of_ours_is_fit_for_a_field() -> None:
     """Whatever was configured: letters, digits, dots and hyphens, none at its ends; or a name that can be nobody's."""
-    from dataclasses import replace
-
     content = RIGHT.replace(b"Message-ID: <1@nas.example.test>\r\n", b"") + b"\r\nx\r\n"
     for hostname, host in ((HOST, HOST), ("-a..b_c.example.", "a.bc.example"), ("é", "relay.invalid"), ("", "relay.invalid")):
         message = repaired(content, replace(about(), hostname=hostname)).message

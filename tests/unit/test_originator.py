@@ -1,10 +1,15 @@
 """Date, Message-ID, From, and the other fields of people: which of several stays, and what is kept of what goes."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from relay.mail.address import Address
+from relay.mail.dates import write_date
+from relay.mail.envelope import Origin
 from relay.mail.message import Field
-from tests.support.letters import HOST, ID, NAS, RIGHT, about, octets, read, repaired, without_trace
+from tests.support.letters import HOST, ID, NAS, NOW, RIGHT, about, octets, read, repaired, without_trace
 
 LINES = RIGHT.splitlines(keepends=True)
 
@@ -55,11 +60,6 @@ def test_one_date_leaves(fields: list[str], date: str | None, original: list[str
 @pytest.mark.parametrize(("hours", "near"), [(49, True), (48.9, True), (49.1, False), (-49, True), (-49.1, False)])
 def test_how_far_a_date_may_be_off(hours: float, near: bool) -> None:
     """Two days, and an hour in which it may have waited in the device; the same for a date in another form."""
-    from datetime import timedelta
-
-    from relay.mail.dates import write_date
-    from tests.support.letters import NOW
-
     for written in (write_date(NOW - timedelta(hours=hours)), (NOW - timedelta(hours=hours)).isoformat()):
         assert bool(values(letter(f"Date: {written}", without="Date"), "x-original-date")) is (not near or written[0].isdigit())
         notes = repaired(letter(f"Date: {written}", without="Date")).notes
@@ -206,10 +206,6 @@ def test_blind_recipients_stay_blind_and_what_is_sealed_stays() -> None:
 )
 def test_text_without_a_header_is_named_by_its_device(helo: str, subject: str) -> None:
     """By what it calls itself, else by its address; a letter that has a header keeps having no Subject."""
-    from dataclasses import replace
-
-    from relay.mail.envelope import Origin
-
     circumstances = replace(about(), origin=Origin("192.168.0.9", helo))
     assert read(repaired(b"Disk failed\r\n", circumstances).message)["Subject"] == f"Message from {subject}"
     assert not repaired(letter(without="Subject"), circumstances).message.all("subject")

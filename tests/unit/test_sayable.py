@@ -3,7 +3,8 @@
 import pytest
 
 from relay.mail.address import Address
-from relay.mail.rewrite import Identity, Rewrite
+from relay.mail.message import Message
+from relay.mail.rewrite import Identity, Rewrite, rewrite
 from tests.unit.test_rewrite import ISP, TARO, done, header, untouched
 
 ALWAYS = Identity(TARO, ISP.domains, Rewrite.ALWAYS)
@@ -248,8 +249,5 @@ def test_an_account_with_an_odd_address_may_say_it() -> None:
 
 def test_a_message_of_fields_alone_gets_its_end() -> None:
     """The empty line between header and body is there when a field was changed."""
-    from relay.mail.message import Message
-    from relay.mail.rewrite import rewrite
-
     result = rewrite(Message.parse([b"From: root@nas\r\n"]), Address("root", "nas"), ISP)
     assert b"".join(result.message).endswith(b"\r\n\r\n")
