@@ -191,6 +191,7 @@ def test_a_surprise_leaves_what_was_settled_and_what_may_have_gone():
     assert rows["x@y.example"].said == "uncertain, perhaps delivered: the line was lost"
     for name in ("y@y.example", "z@y.example"):
         assert (rows[name].said, rows[name].stage, rows[name].upstream) == ("internal error: boom", "connect", "")
+        assert rows[name].state is State.QUEUED
     assert not trial.retries_in_own_name(step.recipients[1].address)
 
 

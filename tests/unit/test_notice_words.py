@@ -181,6 +181,15 @@ def test_what_comes_back_is_bounded_field_by_field() -> None:
     assert 20_000 - 100 < sum(len(line) + 2 for line in lines) <= 20_000
 
 
+@pytest.mark.parametrize(("length", "whole"), [(998, True), (999, False)])
+def test_a_line_that_comes_back_is_as_long_as_it_may_be(length: int, whole: bool) -> None:
+    """Or it is cut, and it shows."""
+    line = b"X-Long: " + b"y" * (length - len(b"X-Long: "))
+    back = composed(replace(LETTER, fields=(Field(line + b"\r\n"),)))[2][2].get_payload()
+    assert (back.strip() == line.decode()) is whole
+    assert back.strip().endswith(" [...]") is not whole
+
+
 def alarm(subject: str, words: str, hostname: str = "relay.test") -> tuple[Notice, email.message.EmailMessage]:
     notice = compose_alarm(subject, words, to=BOSS, hostname=hostname, queue_id="01q", now=NOW)
     return notice, email.message_from_bytes(notice.content, policy=email.policy.default)  # type: ignore[return-value]

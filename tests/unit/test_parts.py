@@ -154,6 +154,27 @@ def test_what_only_looks_like_a_boundary_is_text(glued: bytes) -> None:
     assert without_trace(repaired(content).message) == content
 
 
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\n"])
+def test_a_multipart_that_breaks_off_is_closed_on_a_line_of_its_own(end: bytes) -> None:
+    """Also where the device stopped in the middle of a line."""
+    once = octets(repaired(mixed(b"\r\nlast words", close=b"").removesuffix(b"\r\n") + end).message)
+    assert once.endswith(b"\r\nlast words\r\n--=_x--\r\n")
+    assert without_trace(repaired(once).message) == once
+
+
+def test_the_head_of_a_part_is_bounded() -> None:
+    """64 KiB of it; what stands behind is text, and nothing is lost."""
+    head = b"X-A: " + b"b" * 90 + b"\r\n"
+    content = mixed(head * 1000 + b"\r\ntext")
+    [part] = [
+        event
+        for event in walk(TOP, [content.partition(b"\r\n\r\n")[2].replace(b"--=_x", b"--b")])
+        if isinstance(event, PartHead)
+    ]
+    assert 64 * 1024 <= sum(len(field.raw) for field in part.fields) <= 64 * 1024 + 2 * len(head)
+    assert octets(repaired(content).message).count(head) == 1000
+
+
 @pytest.mark.parametrize("depth", [3, 29, 30, 31, 40])
 def test_parts_in_parts_in_parts(depth: int) -> None:
     """Each multipart is closed, up to thirty of them; what lies deeper is carried, not looked into."""
@@ -183,6 +204,7 @@ def test_a_message_in_a_message_is_looked_into(encoding: bytes) -> None:
             texts = [part.get_content().strip() for part in read(message).walk() if part.get_content_maintype() == "text"]
             assert texts[-1] == "温度"
         assert not any(b"base64" in field.value for field in narrow.fields)
+        assert read(narrow)["Content-Transfer-Encoding"] in (None, "7bit")
 
 
 @pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable"])

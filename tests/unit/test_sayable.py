@@ -237,6 +237,7 @@ def test_where_from_is_left_alone_even_own_name_leaves_it() -> None:
 def test_whom_an_account_may_say(address: Address, utf8: bool, may: bool) -> None:
     """Itself, and who is of one of its domains and well spelled."""
     assert ISP.may_say(address, utf8=utf8) is may
+    assert ISP.may_say(address) is (may and address.ascii)
     assert not Identity(None).may_say(address)
 
 
