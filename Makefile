@@ -30,7 +30,7 @@ help:
 	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
 	@echo "make chaos   break everything for a quarter of an hour, and print what came of it (some of it as root only)"
 	@echo "make coverage    how much of reception, spool and forwarding the tests reach; fails under 95 % (about 15 minutes)"
-	@echo "make mutants     change the code of mail/ and of the decisions: does a test notice?  Hours; SAMPLE=1000 for less"
+	@echo "make mutants     change the code of mail/ and of the decisions: does a test notice?  SAMPLE=500 SEED=7: of some (all: two hours)"
 	@echo "make bench   our relay beside Postfix, in rounds that take turns   ARGS='--scenario b --rounds 5' (bench/README.md)"
 	@echo "make bench-smoke   has the relay become more wasteful?  Counts function calls, commits, octets; half a minute"
 	@echo "make check   lint, formatting, types"
@@ -66,7 +66,7 @@ coverage: .venv/development
 
 # Goes on where it was interrupted.  `.venv-mutants/bin/mutmut show NAME` shows what was changed.
 mutants: .venv-mutants/ready
-	SAMPLE=$(SAMPLE) WORKERS=$(WORKERS) .venv-mutants/bin/python -m tools.mutants
+	SAMPLE=$(SAMPLE) SEED=$(SEED) WORKERS=$(WORKERS) .venv-mutants/bin/python -m tools.mutants
 
 .venv-mutants/ready: requirements-mutation.txt | .venv/bin/python
 	$(BIN)/python -m venv .venv-mutants

@@ -58,15 +58,16 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     names = [name for name in names if name not in ("utf-8", "ascii", "iso2022_jp")]
     votes = {name: sum(fits(piece, name) for piece in ballots) for name in names}
     able = [name for name in names if votes[name] == max(votes.values())]
-    if len(able) < 2:
-        return able[0] if able else "cp1252"
     sample = b"\n".join(ballots)[:_SAMPLE]
-    if "euc_jp" in able and _EUC_KANA.fullmatch(sample):
-        return "euc_jp"
-    if all(name in _JUDGED for name in able):
+    if len(able) < 2:
+        best = able[0] if able else "cp1252"
+    elif "euc_jp" in able and _EUC_KANA.fullmatch(sample):
+        best = "euc_jp"
+    elif all(name in _JUDGED for name in able):
         best = min(able, key=lambda name: _cost(sample.decode(_read_as(name), "replace")))
-        return _read_as(best) if _C1.search(sample) else best
-    return _normalizer(sample, able)
+    else:
+        best = _normalizer(sample, able)
+    return _read_as(best) if _C1.search(sample) else best
 
 
 def _read_as(name: str) -> str:

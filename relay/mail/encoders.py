@@ -8,7 +8,9 @@ _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 _IGNORED = bytes(octet for octet in range(256) if octet not in _ALPHABET)
 _WRAP = re.compile(rb"[^\n]{76}")
 _FOREIGN = re.compile(rb"[\x80-\xff]")
-_QP_UNIT = re.compile(rb"(?:=[0-9A-Fa-f]{2}|[^\r\n]){1,70}")
+_QP_PIECE = re.compile(rb"[^\r\n]{1,70}(?!(?<==)[0-9A-Fa-f]{2})(?!(?<==[0-9A-Fa-f])[0-9A-Fa-f])")
+"""What may stand in a line of its own: it does not end inside a code."""
+_QP_BEGUN = re.compile(rb"=[0-9A-Fa-f]?\Z")
 
 
 class Encoder(Protocol):
@@ -95,19 +97,26 @@ class MendedQuotedPrintable:
 
     def __init__(self) -> None:
         self._soft = b""
+        self._begun = b""  # of a code, the rest of which comes with the next block
 
     def feed(self, block: bytes) -> bytes:
-        octets = _FOREIGN.sub(lambda match: b"=%02X" % match[0][0], block)
-        lines = [_soft_wrapped(line) for line in octets.split(b"\r\n")]
-        out = self._soft + b"\r\n".join(lines)
-        self._soft = b"" if block.endswith(b"\n") else b"=\r\n"
-        return out
+        octets = _FOREIGN.sub(lambda match: b"=%02X" % match[0][0], self._begun + block)
+        begun = _QP_BEGUN.search(octets, max(len(octets) - 2, 0))
+        self._begun = begun[0] if begun else b""
+        return self._coded(octets[: begun.start()] if begun else octets)
 
     def close(self) -> bytes:
-        return b""
+        return self._coded(self._begun)
+
+    def _coded(self, octets: bytes) -> bytes:
+        if not octets:
+            return b""
+        out = self._soft + b"\r\n".join([_soft_wrapped(line) for line in octets.split(b"\r\n")])
+        self._soft = b"" if octets.endswith(b"\n") else b"=\r\n"
+        return out
 
 
 def _soft_wrapped(line: bytes) -> bytes:
     if len(line) <= 76:
         return line
-    return b"=\r\n".join(_QP_UNIT.findall(line))
+    return b"=\r\n".join(_QP_PIECE.findall(line))

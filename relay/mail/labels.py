@@ -107,7 +107,9 @@ def _is_false(octets: bytes, said: str) -> bool:
         return name != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932")
     if name == "shift_jis":
         name = "cp932"
-    return name in ("utf-8", "iso2022_jp", "euc_jp", "cp932") and not fits(octets, name) and _is_mostly_wrong(octets, name)
+    if name not in ("utf-8", "iso2022_jp", "euc_jp", "cp932") or fits(octets, name):
+        return False
+    return fits(octets, "utf-8") or _is_mostly_wrong(octets, name)
 
 
 def _is_mostly_wrong(octets: bytes, name: str) -> bool:

@@ -92,6 +92,19 @@ def test_the_domain_folds_its_case_the_local_part_does_not():
         ("mailto:a@b.c", Address("a", "b.c")),
         ("<nas@>", Address("nas")),
         ('<"x>y"@b.c>', Address("x>y", "b.c")),
+        ('<"x\\"><y"@b.c>', Address('x"><y', "b.c")),
+        ('"My \\"N<AS" <a@b.c>', Address("a", "b.c")),
+        ('"a\\\\" <a@b.c>', Address("a", "b.c")),
+        ("<a@b.c> <d@e.f> SIZE=3", Address("d", "e.f")),
+        ("a@b.c>", Address("a", "b.c")),
+        (">a@b.c<", None),
+        ("<@r1,@r2:a@[IPv6:fe80::1]>", Address("a", "[IPv6:fe80::1]")),
+        ("<@r1: a@b.c >", Address("a", "b.c")),
+        ("<MailTo:a@b.c>", Address("a", "b.c")),
+        (",<a@b.c>", Address("a", "b.c")),
+        ("a@b.c;,", Address("a", "b.c")),
+        ("<a.b-c_d+e@F-1.example>", Address("a.b-c_d+e", "F-1.example")),
+        ("<" + "a" * 300 + "@b.c>", Address("a" * 300, "b.c")),
         ("<>", None),
         ("< >", None),
         ("", None),
@@ -100,6 +113,30 @@ def test_the_domain_folds_its_case_the_local_part_does_not():
 def test_paths_are_read_whatever_stands_around_them(text, address):
     """None is the null reverse-path."""
     assert parse_path(text) == address
+
+
+@pytest.mark.parametrize("text", ["@", "<@>", "<a b@c.d>", "<a@b..c>", "<" + "a" * 600 + "@b.c>", "<a@" + "b" * 64 + ">"])
+def test_a_path_that_is_none_is_refused(text):
+    """It is neither guessed nor taken for the null reverse-path."""
+    with pytest.raises(BadAddress):
+        parse_path(text)
+
+
+@pytest.mark.parametrize(
+    ("address", "qualified", "plain", "public"),
+    [
+        (Address("a", "b.example"), True, True, True),
+        (Address("a"), False, True, False),
+        (Address("é", "b.example"), True, False, True),
+        (Address("a", "é.example"), True, False, True),
+        (Address(".a", "b.example"), True, True, False),
+        (Address("a.", "b.example"), True, True, False),
+        (Address("a", "nas.local"), True, True, False),
+    ],
+)
+def test_what_an_address_can_be_used_for(address, qualified, plain, public):
+    """With a domain, in ASCII, to be answered from outside."""
+    assert (address.qualified, address.ascii, address.public) == (qualified, plain, public)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +153,10 @@ def test_paths_are_read_whatever_stands_around_them(text, address):
         ("192.168.1.5", False),
         ("", False),
         ("mylocal.example", True),
+        ("nas.local.", False),
+        ("local.example.", True),
+        ("1.2.3.example", True),
+        ("x.y.workgroup", False),
     ],
 )
 def test_lan_names_are_told_from_public_ones(domain, public):

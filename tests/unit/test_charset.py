@@ -49,6 +49,17 @@ def test_escape_sequences_speak_for_themselves(text):
     assert decode(octets, "cp932") == text
 
 
+@pytest.mark.parametrize(
+    "text", ["Größe – “gut”", "Préparation d’un café", "Prix: 5 € – déjà", "Störung … bald", "„Tür“ offen", "Œuvre"]
+)
+def test_the_signs_of_windows_come_out_right(text: str) -> None:
+    """Who says Latin-1 has dashes, quotation marks and the euro sign, which Latin-1 itself has not."""
+    octets = text.encode("cp1252")
+    assert decode(octets, vote([octets], FALLBACK)) == text
+    assert vote([octets], ("latin-1",)) == "cp1252"
+    assert vote(["Größe".encode("latin-1")], ("latin-1",)) == "iso8859-1"
+
+
 def test_header_and_text_vote_together():
     """A subject that could be either is read as the body is, if that is clear."""
     subject = "美人".encode("euc_jp")

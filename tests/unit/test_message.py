@@ -63,3 +63,31 @@ def test_helpers_give_new_messages():
     assert message.with_field_first(Field.of("C", "0")).fields[0].name == "c"
     assert message.with_field_replaced(Field.of("D", "4")).fields[-1].name == "d"
     assert message.size == len(b"A: 1\r\nB: 2\r\nA: 3\r\n\r\nbody")
+
+
+def test_a_message_of_fields_alone_gets_its_empty_line():
+    """Whoever adds a field to a message that ended with its header adds the line that ends it; one that is there stays."""
+    assert b"".join(Message.parse([b"A: 1\r\n"]).with_field_last(Field.of("B", "2"))) == b"A: 1\r\nB: 2\r\n\r\n"
+    assert b"".join(Message.parse([b"A: 1\n\nx"]).with_field_last(Field.of("B", "2"))) == b"A: 1\nB: 2\r\n\nx"
+
+
+@pytest.mark.parametrize("size", [7, 1000, HEADER_LIMIT + 2, 10**9])
+def test_a_header_of_the_longest_kind_is_found_in_blocks_of_any_size(size):
+    """The empty line may stand just within the bound; one field more, and the lines beyond are body."""
+    line = b"X-A: " + b"b" * 93 + b"\r\n"
+    head = line * (HEADER_LIMIT // 100) + b"Y: " + b"c" * (HEADER_LIMIT % 100 - 5) + b"\r\n"
+    assert len(head) == HEADER_LIMIT
+    for more, kept in ((b"", HEADER_LIMIT + 2), (b"Z: d\r\n", HEADER_LIMIT)):
+        content = head + more + b"\r\nbody"
+        message = Message.parse([content[place : place + size] for place in range(0, len(content), size)])
+        assert len(message.head) == kept
+        assert b"".join(message) == content
+
+
+def test_a_field_is_its_octets():
+    """Two with the same octets are the same field; folds of any kind are undone in its value, other blanks are not."""
+    assert Field(b"A: b\r\n") == Field(b"A: b\r\n") != Field(b"A: c\r\n")
+    assert Field(b"A:b\n c\r\r\n\td\r\n").value == b"b c\td"
+    assert Field(b"A: b  c \r\n").value == b"b  c"
+    assert Field(b"no name\r\n more\r\n").value == b"no name more"
+    assert Field.again("a", b"A: b\r\n") == Field(b"A: b\r\n")

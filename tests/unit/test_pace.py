@@ -90,3 +90,19 @@ def test_a_clock_that_goes_back_frees_the_minute():
     pace, limits = Pace(), Limits(per_minute=1)
     _send(pace, limits, NOW, "a")
     assert pace.when("isp", limits, NOW - timedelta(days=1), "b") is None
+
+
+def test_who_is_put_off_gives_its_minute_back_and_has_a_time_of_its_own():
+    """Another relay was first at the same upstream: this message did not go, so another may, and it waits until then."""
+    pace, limits = Pace(), Limits(per_minute=1)
+    assert pace.when("isp", limits, NOW, "a") is None
+    pace.begin("isp", limits, NOW, "a")
+    pace.put_off("isp", "a", NOW + 40 * S, NOW)
+    pace.end("isp", NOW, relayed=False)
+    assert pace.when("isp", limits, NOW, "a") == pace.when("isp", limits, NOW + 39 * S, "a") == NOW + 40 * S
+    _send(pace, limits, NOW, "b")
+    _send(pace, limits, NOW + 60 * S, "a")
+    free = Pace()
+    free.put_off("isp", "a", NOW + 40 * S, NOW)
+    assert free.when("isp", Limits(), NOW, "a") == NOW + 40 * S
+    assert free.when("isp", Limits(), NOW + 40 * S, "a") is None

@@ -279,3 +279,11 @@ def test_no_value_becomes_a_field(value):
     names = [field.name for field in device.message.fields]
     assert "bcc" not in names
     assert_sendable(octets(device.message))
+
+
+def test_the_policy_hides_the_device():
+    """With `hide_client` the letter tells nobody outside what the device is called and where it is."""
+    content = RIGHT + b"\r\nx\r\n"
+    hidden = octets(repaired(content, policy=RepairPolicy(hide_client=True)).message)
+    assert b"192.168.0.9" not in hidden and b"from nas" not in hidden
+    assert b"from nas ([192.168.0.9])" in octets(repaired(content).message)

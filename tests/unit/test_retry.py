@@ -65,3 +65,48 @@ def test_a_long_wait_that_was_seen_counts_without_attempts():
     assert plan.expired(0, month, waited=month)
     assert not plan.expired(0, month, waited=day)
     assert not plan.expired(0, day, waited=month)
+
+
+def test_no_message_is_due_later_than_the_longest_wait():
+    """A tenth more than the longest of delays and rests: what seems due later was dated by a broken clock."""
+    assert RetrySchedule().longest == 264 * M
+    assert RetrySchedule(delays=(M,), rest=(2 * M,), rest_login=20 * M).longest == 22 * M
+    assert RetrySchedule(delays=(M,), rest=(30 * M,), rest_login=M).longest == 33 * M
+    nothing = RetrySchedule(delays=(timedelta(0),), rest=(timedelta(0),), rest_login=timedelta(0))
+    assert nothing.longest == timedelta(seconds=1.1)
+
+
+def test_a_schedule_without_steps_waits_a_minute():
+    """Whatever was configured, an upstream is not called in a storm."""
+    bare = RetrySchedule(delays=(), rest=())
+    assert M <= bare.next(1, timedelta(0), "abc") <= 1.1 * M
+    assert bare.rest_for(0) == bare.rest_for(9) == M
+    assert bare.tries == 1
+
+
+def test_the_first_attempt_counts_from_none():
+    """Who has made no attempt waits the first delay; who had no trouble rests the first rest."""
+    schedule = RetrySchedule()
+    assert M <= schedule.next(0, timedelta(0), "abc") <= 1.1 * M
+    assert schedule.rest_for(0) == M
+    assert schedule.rest_for(0, login=True) == 15 * M
+
+
+def test_a_login_rests_longer_each_time_up_to_the_longest_rest():
+    """Doubled from the configured beginning; a beginning that is longer than all rests stays."""
+    schedule = RetrySchedule(rest=(M, 600 * M), rest_login=2 * M)
+    assert [schedule.rest_for(n, login=True) / M for n in range(1, 9)] == [2, 4, 8, 16, 32, 64, 128, 128]
+    assert RetrySchedule(rest=(M,), rest_login=90 * M).rest_for(3, login=True) == 90 * M
+
+
+def test_what_is_past_its_end_still_waits_its_delay():
+    """An old message that was hardly tried (a clock jumped) is tried as often as any other, not at once."""
+    assert M <= RetrySchedule().next(1, 6 * DAY, "abc") <= 1.1 * M
+    assert 5 * M <= RetrySchedule().next(2, 5 * DAY, "abc") <= 5.5 * M
+
+
+def test_the_spread_is_from_nought_to_one():
+    """Over many messages it reaches both ends, and any octets of an id have one."""
+    spreads = [spread(f"q{number}") for number in range(2000)]
+    assert min(spreads) < 0.01 and max(spreads) > 0.99 and 0.45 < sum(spreads) / 2000 < 0.55
+    assert 0 <= spread("q\udcff") < 1

@@ -30,3 +30,13 @@ def test_the_lan_address_can_be_hidden():
 def test_hops_are_counted():
     """Each Received field is one server passed."""
     assert hops([Field(b"Received: a\r\n"), Field(b"X: b\r\n"), Field(b"RECEIVED: c\r\n")]) == 2
+
+
+def test_a_protocol_is_one_word():
+    """Whatever else stood there would be read as part of the field's grammar."""
+    assert b" with SMTP id " in received(ID, NOW, HOST, Origin("192.168.0.9", "nas", protocol="ESMTP; x")).raw
+
+
+def test_a_client_without_an_address_is_not_told():
+    """The name alone, which anybody can say, is no trace."""
+    assert received(ID, NOW, HOST, Origin("", "nas")).value.startswith(b"by " + HOST.encode())

@@ -176,7 +176,7 @@ def test_a_glued_boundary_gets_its_own_line():
     assert [part.get_payload(decode=True) for part in leaves(repaired(content).message)] == [b"\xff\xd8\xff\xe0\x00\x10"]
 
 
-@pytest.mark.parametrize("charset", ["utf-8", "cp932"])
+@pytest.mark.parametrize("charset", ["utf-8", "cp932", "euc_jp", "iso-2022-jp"])
 def test_raw_attachment_names_are_encoded(charset):
     """RFC 2231 carries the name as it was meant."""
     name = "記録データ.csv"

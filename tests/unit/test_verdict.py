@@ -107,3 +107,66 @@ def test_only_troubles_of_everybody_rest_an_upstream():
 def test_what_is_said_of_one_letter_rests_nobody(stage, said, rests):
     """After the content only a quota and a login concern the next message too; before it, what is said of our address."""
     assert judge(Answer(Stage(stage), Reply.of(int(said[:3]), said[4:]))).rests is rests
+
+
+@pytest.mark.parametrize(
+    ("stage", "said", "fate", "blame"),
+    [
+        ("connect", "521 no mail here", Fate.DEFERRED, Blame.LINE),
+        ("mail", "521 5.3.2 host does not accept mail", Fate.DEFERRED, Blame.LINE),
+        ("mail", "521 host does not accept mail", Fate.DEFERRED, Blame.LINE),
+        ("rcpt", "521 host does not accept mail", Fate.DEFERRED, Blame.LINE),
+        ("content", "521 we do not like this", Fate.FAILED, Blame.MESSAGE),
+        ("mail", "522 what", Fate.FAILED, Blame.MESSAGE),
+        ("content", "503 bad sequence of commands", Fate.DEFERRED, Blame.PROTOCOL),
+        ("mail", "552 5.3.4 no", Fate.FAILED, Blame.SIZE),
+        ("rcpt", "552 5.2.3 no", Fate.FAILED, Blame.SIZE),
+        ("mail", "552 message too large", Fate.FAILED, Blame.SIZE),
+        ("rcpt", "550 5.7.1 no", Fate.DEFERRED, Blame.ACCESS),
+        ("mail", "550 5.7.1 no", Fate.DEFERRED, Blame.ACCESS),
+        ("content", "550 5.7.1 no", Fate.FAILED, Blame.MESSAGE),
+        ("rcpt", "550 no", Fate.FAILED, Blame.RECIPIENT),
+        ("mail", "550 no", Fate.FAILED, Blame.MESSAGE),
+        ("content", "550 no", Fate.FAILED, Blame.MESSAGE),
+        ("content", "550 5.1.1 no", Fate.FAILED, Blame.RECIPIENT),
+        ("content", "550 5.2.1 no", Fate.FAILED, Blame.RECIPIENT),
+        ("content", "550 5.3.0 no", Fate.FAILED, Blame.MESSAGE),
+        ("mail", "553 no", Fate.DEFERRED, Blame.SENDER),
+        ("rcpt", "553 no", Fate.FAILED, Blame.RECIPIENT),
+        ("mail", "553 5.6.7 no", Fate.FAILED, Blame.MESSAGE),
+        ("mail", "553 relaying denied", Fate.DEFERRED, Blame.ACCESS),
+        ("mail", "550 5.1.8 no", Fate.DEFERRED, Blame.SENDER),
+        ("mail", "450 4.1.8 no", Fate.DEFERRED, Blame.SENDER),
+        ("content", "530 no", Fate.DEFERRED, Blame.LOGIN),
+        ("rcpt", "450 no", Fate.DEFERRED, Blame.BUSY),
+        ("rcpt", "421 spamhaus lists you", Fate.DEFERRED, Blame.BUSY),
+        ("rcpt", "451 spamhaus lists you", Fate.DEFERRED, Blame.REPUTATION),
+        ("content", "452 daily limit reached", Fate.DEFERRED, Blame.QUOTA),
+        ("content", "451 SPF check failed", Fate.DEFERRED, Blame.ACCESS),
+        ("mail", "454 must be authenticated", Fate.DEFERRED, Blame.LOGIN),
+        ("content", "699 what", Fate.DEFERRED, Blame.PROTOCOL),
+        ("mail", "250 ok", Fate.DEFERRED, Blame.UNCERTAIN),
+        ("content", "354 go on", Fate.DEFERRED, Blame.UNCERTAIN),
+        ("content", "299 taken", Fate.RELAYED, Blame.NOBODY),
+        ("content", "300 more", Fate.DEFERRED, Blame.UNCERTAIN),
+        ("auth", "454 daily limit reached", Fate.DEFERRED, Blame.QUOTA),
+        ("auth", "454 temporary trouble", Fate.DEFERRED, Blame.LINE),
+        ("auth", "454 authentication failed", Fate.DEFERRED, Blame.LOGIN),
+        ("auth", "550 whatever", Fate.DEFERRED, Blame.LOGIN),
+        ("hello", "550 authentication failed", Fate.DEFERRED, Blame.LINE),
+        ("connect", "554 your ip is blocked", Fate.DEFERRED, Blame.REPUTATION),
+    ],
+)
+def test_the_number_counts_where_the_words_say_nothing(stage, said, fate, blame):
+    """The same number means another thing at another stage; where nobody is named it is the letter's, or the recipient's."""
+    verdict = judge(Answer(Stage(stage), Reply.of(int(said[:3]), said[4:])))
+    assert (verdict.fate, verdict.blame) == (fate, blame)
+    assert verdict.try_next is (fate is not Fate.RELAYED and blame is not Blame.UNCERTAIN)
+    assert verdict.own_name is (blame is Blame.SENDER)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_line_that_breaks_rests_an_upstream_only_before_mail(stage):
+    """After that it may be this message's doing, and others must not wait for it."""
+    verdict = judge(Answer(stage, Reply(421, "4.4.2", "the connection was lost"), lost=True))
+    assert verdict.rests is (stage in (Stage.CONNECT, Stage.TLS, Stage.HELLO, Stage.AUTH))
