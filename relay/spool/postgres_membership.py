@@ -48,7 +48,7 @@ class Membership:
         self._lock = -1
         self._entering = threading.Lock()
         self._id: int | None = None
-        self._prepared = self._watching = False
+        self._prepared = self._watching = self._ended = False
         self.others = 0
         """Relays besides us that have shown a sign of life lately."""
         self._in_use_at = 0.0
@@ -132,9 +132,13 @@ class Membership:
         with self._entering:
             if self._id is None:
                 self._enter(db)
-            if not self._watching:
-                self._start(None)
+            self._watch_too()
         return self.id
+
+    def _watch_too(self) -> None:
+        """A guest watches from when it first has something under way, or something to tell."""
+        if not self._watching and not self._ended:
+            self._start(None)
 
     def _enter(self, db: Connection) -> None:
         row = db.execute(
@@ -171,16 +175,22 @@ class Membership:
     # -- telling the others -----------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        if self._watching:
-            self._watch.tell()
+        """The others look for work, in a moment; those of a guest, too, which may be gone by then."""
+        if not self._watching:
+            with self._entering:
+                self._watch_too()
+        self._watch.tell()
 
     def end(self) -> None:
         """Gives back all leases, lets go of the state directory.  Blocks."""
-        if self._watching:
-            self._watch.stop()
+        with self._entering:
+            self._ended = True
+        self._watch.stop()
         try:
             if self._id is not None and not self._link.away:
                 self._link.call(self._leave)
+            elif self._watch.owes and not self._link.away:
+                self._link.call(lambda db: tell_all(db, []))
         except SpoolBroken:
             pass  # then the leases end by themselves
         finally:

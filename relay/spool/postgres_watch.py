@@ -60,6 +60,11 @@ class Watch:
             self._told.set()
             self.rouse()
 
+    @property
+    def owes(self) -> bool:
+        """Whether something is still to be told."""
+        return self._told.is_set()
+
     def rouse(self) -> None:
         """Looks at once, whatever it waits for."""
         with contextlib.suppress(OSError):
@@ -78,6 +83,7 @@ class Watch:
             self._thread.join(10.0)
         os.close(self._rouse_in)
         os.close(self._rouse_out)
+        self._rouse_in = self._rouse_out = -1  # whoever still rouses us must not write into somebody's file
 
     # -- the thread -------------------------------------------------------------------------------------------------
 

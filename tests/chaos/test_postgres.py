@@ -84,8 +84,8 @@ def told(one):
 
 def test_three_relays_deliver_each_message_once(tmp_path, postgres_server, ledger):
     """Nobody is disturbed: no message arrives twice, and each relay has its part in it."""
-    url = postgres_server.database()
-    with sink(tmp_path / "sink", delay=0.02 if FULL else 0.1) as upstream:
+    url = postgres_server.lent()
+    with sink(tmp_path / "sink", delay=0.02 if FULL else 0.04) as upstream:
         with running([relay(tmp_path, url, upstream, name) for name in NAMES]) as relays:
             ids = fill(url, MESSAGES)
             eventually(lambda: not waiting(url), 600 if FULL else 60, relays[0].said)
@@ -105,7 +105,7 @@ def test_three_relays_deliver_each_message_once(tmp_path, postgres_server, ledge
 @pytest.mark.timeout(1500 if FULL else 150)
 def test_relays_that_are_killed_and_a_database_that_restarts_lose_nothing(tmp_path, postgres_server, ledger):
     """Twice arrives only what an upstream took in the last moments of a relay or a database."""
-    url = postgres_server.database()
+    url = postgres_server.lent()
     dice, ends = random.Random(5321), []
     with sink(tmp_path / "sink", delay=0.1) as upstream:
         with running([relay(tmp_path, url, upstream, name) for name in NAMES]) as relays:
@@ -161,7 +161,7 @@ def submit(port):
 
 def test_devices_hear_451_at_once_while_the_database_is_away(tmp_path, postgres_server):
     """And are served again as soon as it is back; what was accepted before goes out."""
-    url = postgres_server.database()
+    url = postgres_server.lent()
     with sink(tmp_path / "sink") as upstream, running([relay(tmp_path, url, upstream, "one")]) as (one,):
         assert submit(one.port)[0] == 250
         postgres_server.stop()
@@ -181,7 +181,7 @@ def test_devices_hear_451_at_once_while_the_database_is_away(tmp_path, postgres_
 
 def test_with_a_fallback_devices_notice_nothing(tmp_path, postgres_server, ledger):
     """Taken while the database is away, through a kill -9 too; afterwards each message arrives once, from the shared queue."""
-    url = postgres_server.database()
+    url = postgres_server.lent()
     with sink(tmp_path / "sink") as upstream:
         one = relay(tmp_path, url, upstream, "one", fallback=f"sqlite:{tmp_path}/one/fallback.db")
         with running([one]):

@@ -1,21 +1,16 @@
-"""The spool in PostgreSQL and its server: leases between relays, takeover, away and back, schema, roles, TLS."""
+"""The spool in PostgreSQL and its server: leases between relays, takeover, away and back."""
 
 import asyncio
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolAway, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import Action, Order, State
-from relay.spool.postgres_schema import MIGRATIONS
-from tests.support.postgres import PostgresServer, check_invariants
+from tests.support.postgres import check_invariants
 from tests.support.spooled import HOUR, an_entry, settled
 
 A, B, C = "a" * 14, "b" * 14, "c" * 14
@@ -90,6 +85,23 @@ async def test_work_is_heard_of_by_the_others(relays, clock):
         await waiting
     claim = await two.claim(clock())
     assert claim.entry.queue_id == A
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["gone at once", "still there"])
+async def test_a_guest_is_heard_of_too(relays, url, clock, gone):
+    """What `relay spool move` brings wakes the relays that run, whether or not it has ended by then."""
+    one = await relays("one")
+    assert await one.claim(clock()) is None
+    waiting = asyncio.create_task(one.wait(clock() + 1000 * HOUR))
+    await asyncio.sleep(0.1)
+    guest = await open_spool(SpoolSettings(url, keep_free=0), now=clock)
+    await guest.commit(an_entry(A, clock()))
+    if gone:
+        await guest.close()
+    async with asyncio.timeout(10):
+        await waiting
+    assert (await one.claim(clock())).entry.queue_id == A
+    await guest.close()
 
 
 async def test_who_dies_is_taken_over_when_its_lease_ends(relays, clock):
@@ -317,84 +329,6 @@ async def test_a_line_that_dies_behind_the_commit_does_not_double_it(relays, clo
     assert [one.entry.queue_id for one in await spool.entries()] == [A]
 
 
-async def test_a_newer_schema_is_left_alone(url, clock):
-    """An old relay refuses the tables of a newer one, and says so."""
-    await (await open_spool(SpoolSettings(url), now=clock)).close()
-    PostgresServer.ask(url, "UPDATE spool_version SET version = %s", len(MIGRATIONS) + 1)
-    with pytest.raises(SpoolBroken, match="newer version"):
-        await open_spool(SpoolSettings(url), now=clock)
-    PostgresServer.ask(url, "DROP TABLE spool_version")
-    with pytest.raises(SpoolBroken, match="tables of another program"):
-        await open_spool(SpoolSettings(url), now=clock)
-
-
-async def test_relays_that_start_together_make_the_tables_once(url, clock):
-    """Four first starts at the same moment: one makes them, the others wait."""
-    spools = await asyncio.gather(*(open_spool(SpoolSettings(url), now=clock) for _ in range(4)))
-    for spool in spools:
-        await spool.close()
-    assert PostgresServer.ask(url, "SELECT version FROM spool_version") == [(len(MIGRATIONS),)]
-
-
-async def test_a_role_with_the_rights_of_the_page_is_enough(postgres_server, clock):
-    """The SQL of docs/postgres.md: one role owns the tables, the relays' role may only use them."""
-    page = (Path(__file__).parents[2] / "docs" / "postgres.md").read_text()
-    wanted = page.partition("<!-- rights -->")[2].partition("```sql\n")[2].partition("```")[0]
-    url = postgres_server.database()
-    schema = url.partition("search_path%3D")[2]
-    try:
-        with pytest.raises(SpoolBroken, match="relay spool prepare"):
-            PostgresServer.ask(url, "CREATE ROLE relay LOGIN")
-            PostgresServer.ask(url, f"GRANT USAGE ON SCHEMA {schema} TO relay")
-            await open_spool(SpoolSettings(postgres_server.url(schema, "relay")), now=clock)
-        await (await open_spool(SpoolSettings(url), now=clock)).close()
-        for statement in filter(str.strip, wanted.replace("public", schema).split(";")):
-            if "CREATE ROLE" not in statement and "DATABASE" not in statement:
-                PostgresServer.ask(url, statement)
-        spool = await open_spool(SpoolSettings(postgres_server.url(schema, "relay"), keep_free=0), now=clock)
-        await spool.commit(an_entry(A, clock(), content=LARGE))
-        claim = await spool.claim(clock())
-        assert await spool.turn(claim, "isp", per_minute=3, per_day=3, now=clock()) is None
-        await spool.settle(claim, settled(claim.recipients, State.RELAYED))
-        await spool.release(claim)
-        await spool.order(Order(Action.REMOVE, (A,)), clock())
-        await spool.tidy(clock())
-        await spool.close()
-        with pytest.raises(Exception, match="permission denied"):
-            PostgresServer.ask(postgres_server.url(schema, "relay"), "CREATE TABLE theirs (x INT)")
-    finally:
-        PostgresServer.ask(url, "DROP OWNED BY relay")
-        PostgresServer.ask(url, "DROP ROLE relay")
-
-
-async def test_the_server_proves_who_it_is(postgres_server, clock, tmp_path):
-    """sslmode=verify-full: the right authority lets us in over TLS, a wrong one does not."""
-    import trustme
-
-    ours, others = trustme.CA(), trustme.CA()
-    ours.cert_pem.write_to_path(str(tmp_path / "ours.pem"))
-    others.cert_pem.write_to_path(str(tmp_path / "others.pem"))
-    proof = ours.issue_cert("127.0.0.1")
-    proof.private_key_pem.write_to_path(str(postgres_server.data / "server.key"))
-    proof.cert_chain_pems[0].write_to_path(str(postgres_server.data / "server.crt"))
-    for name in ("server.key", "server.crt"):
-        (postgres_server.data / name).chmod(0o600)
-        if postgres_server.user == "nobody":
-            shutil.chown(postgres_server.data / name, "nobody")
-    postgres_server.stop()
-    postgres_server.go_on("ssl=on")
-    try:
-        url = postgres_server.database(tcp=True) + "&sslmode=verify-full&sslrootcert="
-        spool = await open_spool(SpoolSettings(f"{url}{tmp_path}/ours.pem"), now=clock)
-        assert await spool._link.run(lambda db: db.pgconn.ssl_in_use)
-        await spool.close()
-        with pytest.raises(SpoolBroken, match="certificate verify failed"):
-            await open_spool(SpoolSettings(f"{url}{tmp_path}/others.pem"), now=clock)
-    finally:
-        postgres_server.stop()
-        postgres_server.go_on()
-
-
 async def test_no_more_is_taken_than_may_wait(relays, clock):
     """`max_size` bounds the whole queue, `keep_free` of it is for what devices do not send."""
     spool = await relays("office", max_size=1_000_000, keep_free=100_000)
@@ -404,40 +338,3 @@ async def test_no_more_is_taken_than_may_wait(relays, clock):
     claim = await spool.claim(clock())
     await spool.settle(claim, settled(claim.recipients, State.RELAYED))
     await spool.commit(an_entry(B, clock(), content=b"x" * 200_000))
-
-
-def test_nothing_of_it_is_loaded_without_it(tmp_path):
-    """A relay with its spool in a file imports neither psycopg nor our part of it; without psycopg its lack is told."""
-    script = f"""
-import asyncio, sys
-from datetime import UTC, datetime
-import relay.app, relay.app.office, relay.cli.main, relay.cli.run, relay.cli.queue, relay.cli.oauth, relay.cli.spool
-from relay.spool import open_spool, open_safe
-from relay.spool.contract import SpoolBroken, SpoolSettings
-now = lambda: datetime.now(UTC)
-async def main():
-    settings = SpoolSettings("sqlite:{tmp_path}/spool.db")
-    spool = await open_spool(settings, now=now)
-    assert open_safe(settings) is None
-    await spool.close()
-    loaded = [name for name in sys.modules if name.startswith("psycopg") or "postgres" in name]
-    assert not loaded, loaded
-    sys.modules["psycopg"] = None
-    try:
-        await open_spool(SpoolSettings("postgresql://x/y"), now=now)
-    except SpoolBroken as error:
-        print(error)
-asyncio.run(main())
-"""
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "needs the extra `postgres`: pip install 'lan-mail-relay[postgres]'" in done.stdout
-
-
-def test_a_url_with_a_password_is_shown_without():
-    """In logs and farewells."""
-    assert SpoolSettings("postgresql://relay:se:cret@db/x").shown == "postgresql://relay:***@db/x"
-    assert SpoolSettings("postgresql://db/x?user=a&password=secret&sslmode=require").shown == (
-        "postgresql://db/x?user=a&password=***&sslmode=require"
-    )

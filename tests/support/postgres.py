@@ -22,8 +22,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from relay.spool.postgres_schema import prepare
 from tests.support.peers import free_port
 
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
 INVARIANTS = {
     "1: a message without recipients": (
@@ -140,6 +142,9 @@ class PostgresServer:
             self._process.send_signal(how)
             self._process.wait(20)
 
+    def gone(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
     def end(self) -> None:
         """Ends it and removes its directory."""
         self.stop(signal.SIGQUIT)
@@ -175,12 +180,36 @@ class PostgresServer:
         self.ask(self.url("public"), f"CREATE SCHEMA {name}")
         return self.url(name, user, tcp=tcp)
 
+    def lent(self) -> str:
+        """The URL of an empty spool for a role with the few rights of docs/postgres.md; another role owns the tables."""
+        owner = self.database()
+        schema = owner.partition("search_path%3D")[2]
+        self.make_role()
+        with psycopg.connect(owner, autocommit=True) as db:
+            prepare(db)
+            for statement in rights(schema):
+                db.execute(statement)  # type: ignore[arg-type]
+        return self.url(schema, "relay")
+
+    def make_role(self) -> None:
+        """The role `relay`, unless an earlier test made it."""
+        if not self.ask(self.url("public"), "SELECT 1 FROM pg_roles WHERE rolname = 'relay'"):
+            self.ask(self.url("public"), "CREATE ROLE relay LOGIN")
+
     @staticmethod
     def ask(url: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """One statement by an administrator; its rows."""
         with psycopg.connect(url, autocommit=True) as db:
             done = db.execute(query, values or None)  # type: ignore[arg-type]
             return done.fetchall() if done.description else []
+
+
+def rights(schema: str) -> list[str]:
+    """The statements of docs/postgres.md that give the role `relay` what it needs, for the tables in `schema`."""
+    page = (ROOT / "docs" / "postgres.md").read_text(encoding="utf-8")
+    wanted = page.partition("<!-- rights -->")[2].partition("```sql\n")[2].partition("```")[0]
+    statements = [one.strip() for one in wanted.replace("public", schema).split(";")]
+    return [one for one in statements if one and "CREATE ROLE" not in one and "DATABASE" not in one]
 
 
 def check_invariants(url: str) -> list[str]:
