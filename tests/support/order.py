@@ -32,7 +32,7 @@ SECONDS = {
     "peers/test_doctor_peers.py": 24,
     "peers/test_forwarding.py": 35,
     "peers/test_mx_hosts.py": 10,
-    "peers/test_oauth_dovecot.py": 80,
+    "peers/test_oauth_dovecot.py": 50,
     "peers/test_peers_themselves.py": 14,
     "peers/test_programs.py": 15,
     "properties/test_spool_machine.py": 10,
