@@ -9,7 +9,7 @@ BIN     = .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-# Tests wait more than they compute: two files at a time, on whatever machine.
+# Tests wait more than they compute: two files at a time, on whatever machine, the long ones first (tests/support/order.py).
 WORKERS ?= 2
 
 # Where an image can be built without a registry, this makes it (see packaging/README.md); else the engine itself does.
@@ -50,7 +50,7 @@ run: .venv/runtime
 	$(BIN)/python -m relay run $(if $(CONFIG),--config $(CONFIG))
 
 test: .venv/development
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz
@@ -60,7 +60,7 @@ chaos: .venv/development
 
 coverage: .venv/development
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist loadfile -k "$(UNTIMED)" $(COVERED)
+	$(BIN)/python -m coverage run -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -k "$(UNTIMED)" $(COVERED)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --fail-under 95 $(UNSERVED)
 

@@ -1,7 +1,9 @@
 """What every test may use, and how Hypothesis behaves here."""
 
+import os
 import sqlite3
 import ssl
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import Phase, settings
 
+from tests.support import preparing
+from tests.support.order import to_prepare, turn
 from tests.support.running import RelayProcess
 from tests.support.world import Clock, Ids
 
@@ -25,6 +29,24 @@ settings.load_profile("relay")
 
 def pytest_report_header() -> str:
     return f"sqlite {sqlite3.sqlite_version}, {ssl.OPENSSL_VERSION}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: turn(item.path))
+
+
+_PREPARING: "list[subprocess.Popen[bytes]]" = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """One of several workers begins what takes minutes; who runs a few tests by hand waits for what they want."""
+    if os.environ.get("PYTEST_XDIST_WORKER") == "gw0" and (what := to_prepare(item.path for item in session.items)):
+        _PREPARING.append(preparing.begin(what))
+
+
+def pytest_sessionfinish() -> None:
+    for process in _PREPARING:
+        preparing.end(process)
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ from tests.support.waiting import eventually
 
 COUNT = 10_000 if FULL else 2_000
 FEW = 300
-REST = "60s" if FULL else "8s"  # long enough to put everything off, and then to look at a queue that only waits
+REST = {FEW: "4s", COUNT: "60s" if FULL else "8s"}
+"""Long enough to put everything off, and then to look at a queue that only waits."""
+
 GROWTH = 24  # MB that a queue of COUNT may cost while it waits, and while it drains
 LINE = b"All disks are fine, nothing to be seen here, good night and until tomorrow.\r\n"
 
@@ -83,7 +85,8 @@ def drain(directory: Path, count: int) -> dict[str, float]:
     upstream = {"host": "127.0.0.1", "port": port, "tls": "none", "auth": "none", "sender": "taro@isp.example"}
     directory.mkdir()
     relay = RelayProcess(
-        directory, {"upstreams": {"isp": upstream}, "retry": {"delays": ["1m"], "rest": [REST]}, "hostname": "relay.test"}
+        directory,
+        {"upstreams": {"isp": upstream}, "retry": {"delays": ["1m"], "rest": [REST[count]]}, "hostname": "relay.test"},
     )
     asyncio.run(fill(f"sqlite:{relay.spool}", count))
     relay.start()

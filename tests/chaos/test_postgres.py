@@ -89,6 +89,7 @@ def test_three_relays_deliver_each_message_once(tmp_path, postgres_server, ledge
         with running([relay(tmp_path, url, upstream, name) for name in NAMES]) as relays:
             ids = fill(url, MESSAGES)
             eventually(lambda: not waiting(url), 600 if FULL else 60, relays[0].said)
+            eventually(lambda: sum(len(one.events("relayed")) for one in relays) >= len(ids), 30, "the logs lack some")
             shares = [len(one.events("relayed")) for one in relays]
         copies = Counter(map(told, upstream.taken()))
     doubled = sum(count > 1 for count in copies.values())

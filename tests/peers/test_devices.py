@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.letters import recent_date
 from tests.support.overlay import run_inside
 from tests.support.peers import postfix_client
 from tests.support.running import RelayProcess
@@ -16,9 +17,7 @@ from tests.support.sink import Sink
 from tests.support.waiting import eventually
 
 StartRelay = Callable[[Mapping[str, Any]], RelayProcess]
-LETTER = (
-    "From: <nas@isp.example>\nTo: <b@far.example>\nSubject: {subject}\nDate: Sun, 22 Nov 2026 02:00:00 +0000\n\n.dot\nend\n"
-)
+LETTER = f"From: <nas@isp.example>\nTo: <b@far.example>\nSubject: {{subject}}\nDate: {recent_date()}\n\n.dot\nend\n"
 
 
 @pytest.fixture

@@ -15,12 +15,14 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.rewrite import Identity
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Login, OAuth, Tls, Upstream
+from tests.support.letters import recent_date
 from tests.support.peers import PASSWORD, USER, Papers, Peer, dovecot, postfix_submission
 from tests.support.running import RelayProcess
 from tests.support.sink import Sink
 from tests.support.waiting import eventually
 
 StartRelay = Callable[[Mapping[str, Any]], RelayProcess]
+DATE = recent_date()
 
 # A signed-looking letter with what is easily broken on the way: dots, 8-bit text, blanks at line ends, long lines, a tab.
 BODY = (
@@ -42,7 +44,7 @@ BODY = (
 def letter(subject: str, sender: str = USER) -> bytes:
     header = (
         f"From: <{sender}>\r\nTo: <b@far.example>\r\nSubject: {subject}\r\n"
-        f"Date: Sun, 22 Nov 2026 02:00:00 +0000\r\nMessage-ID: <{subject}@nas.example>\r\n"
+        f"Date: {DATE}\r\nMessage-ID: <{subject}@nas.example>\r\n"
         "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
     )
     return header.encode() + b"\r\n" + BODY

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.dns import FakeDNS
 from tests.support.inprocess import ended, relay_at_home, send
+from tests.support.letters import recent_date
 from tests.support.mx_peers import EXIM, OPENSMTPD, POSTFIX, exim_mx, opensmtpd_mx, pop_before_smtp_host, postfix_mx
 from tests.support.peers import PASSWORD, USER, Papers, Peer, free_port
 from tests.support.sink import Sink
@@ -42,7 +43,7 @@ def hosts(paper: Papers, behind: Sink) -> Iterator[tuple[int, dict[str, Peer]]]:
 
 
 def letter(subject: str) -> bytes:
-    header = f"From: <{USER}>\r\nTo: <me@x.example>\r\nSubject: {subject}\r\nDate: Sun, 22 Nov 2026 02:00:00 +0000\r\n"
+    header = f"From: <{USER}>\r\nTo: <me@x.example>\r\nSubject: {subject}\r\nDate: {recent_date()}\r\n"
     return f"{header}Message-ID: <{subject}@nas.example>\r\n\r\nAll disks are fine.\r\n".encode()
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.letters import recent_date
 from tests.support.running import RelayProcess, running
 from tests.support.sink import Sink, sink
 
@@ -39,7 +40,7 @@ def peak_memory(relay: RelayProcess) -> int:
 
 def letter(name: str, body: bytes = b"body\r\n") -> bytes:
     head = f"From: <nas@isp.example>\r\nTo: <me@far.example>\r\nSubject: {name}\r\nMessage-ID: <{name}@nas.example>\r\n"
-    return head.encode() + b"Date: Sun, 22 Nov 2026 02:00:00 +0000\r\n\r\n" + body
+    return f"{head}Date: {recent_date()}\r\n\r\n".encode() + body
 
 
 def submit(relay: RelayProcess, names: list[str]) -> None:

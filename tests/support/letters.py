@@ -3,7 +3,8 @@
 import email
 import email.policy
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 from relay.mail.address import Address
 from relay.mail.circumstances import Circumstances
@@ -22,6 +23,11 @@ RIGHT = (
     b"Date: Sun, 22 Nov 2026 11:59:00 +0900\r\nMessage-ID: <1@nas.example.test>\r\n"
     b"From: NAS Status <nas@nas.example.test>\r\nTo: admin@example.jp\r\nSubject: ok\r\n"
 )
+
+
+def recent_date() -> str:
+    """A Date of two hours ago by the real clock, for what a running relay gets: one that is days old is replaced."""
+    return format_datetime(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2))
 
 
 def about(sender: Address | None = NAS, *, repeated_id: bool = False, utf8: bool = False) -> Circumstances:

@@ -8,6 +8,7 @@ RELAY_REQUIRE_PEERS=1 (as CI sets it) it fails instead.
 """
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -130,6 +131,7 @@ def _remove(directory: Path) -> None:
         time.sleep(0.1)  # the kernel is still taking the mounts apart
 
 
+@functools.cache
 def _home() -> Path:
     """A directory in which overlays can be made.  Raises PeerUnavailable."""
     if os.geteuid() != 0:

@@ -272,6 +272,13 @@ userdb {
   driver = static
   args = uid=mail gid=mail home=/var/mail-t/%%u mail=maildir:/var/mail-t/%%u
 }
+# Every test comes from one address: what one tried wrongly would slow the logins of the next, up to 15 s each.
+auth_failure_delay = 1 secs
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
 service pop3-login {
   inet_listener pop3 {
     address = 127.0.0.1

@@ -20,11 +20,12 @@ class Push:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = push.status  # before anybody sees the post, who may want another answer to the next one
                 push.posts.append(json.loads(body))
                 push.paths.append(self.path)
                 push.headers.append(dict(self.headers.items()))
-                self.send_response(push.status)
-                if push.status == 302:
+                self.send_response(status)
+                if status == 302:
                     self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", "0")
                 self.end_headers()

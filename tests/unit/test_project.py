@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import relay
+from tests.support import order
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -146,3 +147,10 @@ def test_ci_calls_what_the_readme_says() -> None:
     assert "RELAY_REQUIRE_PEERS=1" in script
     assert re.search(r"^make test", script, re.MULTILINE)
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_the_files_that_come_first_are_there():
+    """What is ordered by its length has not been renamed meanwhile."""
+    assert [name for name in order.SECONDS if not (order.TESTS / name).exists()] == []
+    assert order.turn(order.TESTS / "chaos/test_drain.py") < order.turn(order.TESTS / "peers/test_oauth_dovecot.py")
+    assert order.turn(order.TESTS / "peers/test_oauth_dovecot.py") < order.turn(order.TESTS / "unit/test_project.py")
