@@ -28,7 +28,7 @@ Also = Callable[[sqlite3.Connection], None]
 
 
 class Intake:
-    """Stores entries by the writer thread; `last` is the highest message id there is.
+    """Stores entries by the writer; `last` is the highest message id there is.
 
     `stored` is told of each entry that has become durable: its id, its recipients (none: they are to be
     asked for), whether its Message-ID is repeated.

@@ -1,4 +1,4 @@
-"""The spool in one SQLite file: one writer thread, readers of their own, leases in memory."""
+"""The spool in one SQLite file: one writer, readers of their own, leases in memory."""
 
 import asyncio
 import sqlite3
