@@ -83,10 +83,13 @@ def told(one):
 
 
 def test_three_relays_deliver_each_message_once(tmp_path, postgres_server, ledger):
-    """Nobody is disturbed: no message arrives twice, and each relay has its part in it."""
+    """Nobody is disturbed: no message arrives twice, and each relay has its part in it.
+
+    The leases are as long as by default: one of a few seconds would end in whoever gets no processor for as long.
+    """
     url = postgres_server.lent()
     with sink(tmp_path / "sink", delay=0.02 if FULL else 0.04) as upstream:
-        with running([relay(tmp_path, url, upstream, name) for name in NAMES]) as relays:
+        with running([relay(tmp_path, url, upstream, name, lease="60s") for name in NAMES]) as relays:
             ids = fill(url, MESSAGES)
             eventually(lambda: not waiting(url), 600 if FULL else 60, relays[0].said)
             eventually(lambda: sum(len(one.events("relayed")) for one in relays) >= len(ids), 30, "the logs lack some")
