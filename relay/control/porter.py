@@ -50,16 +50,22 @@ class Porter:
             guest = await self._guest()
             try:
                 if not await self._served(guest):
-                    self._server = await asyncio.to_thread(self._load, self._sock)
+                    self._server = await self._loaded()
+                    if self._server is None:
+                        guest.close()
             except OSError:
-                guest.close()
-            except Exception as error:
-                events.note("broken", f"the page cannot be loaded, mail is relayed all the same: {error!r}")
                 guest.close()
             except BaseException:
                 guest.close()
                 raise
         await self._server.serve(guest)
+
+    async def _loaded(self) -> "Server | None":
+        try:
+            return await asyncio.to_thread(self._load, self._sock)
+        except Exception as error:  # files that are gone, too
+            events.note("broken", f"the page cannot be loaded, mail is relayed all the same: {error!r}")
+            return None
 
     def stop(self) -> None:
         self._stopped = True

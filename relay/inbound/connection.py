@@ -220,7 +220,8 @@ class Connection(asyncio.Protocol):
                     async with asyncio.timeout(silence):
                         await self._comes_more()
                 except TimeoutError:
-                    return None
+                    if not self._buffer and not self._at_end:  # both may come in one turn of the loop
+                        return None
         return self._taken(len(self._buffer))
 
     def give_back(self, octets: bytes) -> None:

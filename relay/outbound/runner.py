@@ -178,7 +178,7 @@ class Runner:
                 self._standing.gone(queue_id)
             with contextlib.suppress(Exception):
                 await self._spool.release(claim)
-            if settings != self._settings:
+            if settings != self._settings and not self._stopping:
                 self._errands.make_due([queue_id])  # it was put off by rules that hold no more
 
     def _attempt(self, claim: Claim) -> Attempt:

@@ -6,11 +6,14 @@ costs next to nothing, since that one takes the pages over.  Nobody is shown it 
 """
 
 import sqlite3
+from asyncio import Future
 from collections.abc import Callable
 
 from relay.spool import keeping
 from relay.spool.content import SMALL
+from relay.spool.jobs import Job
 from relay.spool.medium import Room
+from relay.spool.writer import Writer
 
 MESSAGES = 32
 OCTETS = 1_000_000
@@ -27,6 +30,7 @@ class Leftovers:
         self._transactions = transactions
         self._sizes: dict[int, int] = {}
         self._removed_in = -1
+        self._going = False
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -34,6 +38,18 @@ class Leftovers:
     def add(self, message: int, octets: int) -> None:
         """After the settlement is durable."""
         self._sizes[message] = octets
+
+    def keep_few(self, writer: Writer) -> None:
+        """Has them removed at once where several settlements of one transaction have left more than may wait."""
+        if self._going or writer.closing or (len(self._sizes) <= MESSAGES and sum(self._sizes.values()) <= OCTETS):
+            return
+        self._going = True
+        writer.submit(Job(self.remove, after=self.forgotten)).add_done_callback(self._gone)
+
+    def _gone(self, future: "Future[object]") -> None:
+        self._going = False
+        if not future.cancelled():
+            future.exception()  # what could not be removed waits for the next message, or for `tidy`
 
     def enough(self, octets: int) -> bool:
         """Whether a settlement that ends a message of so many octets should remove all of them with it."""

@@ -3,7 +3,8 @@
 import os
 import sqlite3
 from asyncio import Future
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relay.spool.contract import SpoolBroken
@@ -22,16 +23,17 @@ def lay_out(writer: Writer, path: Path) -> None:
             lay_out(writer, path)
 
     with suppress(SpoolBroken):  # closed meanwhile
-        writer.submit(Job(lambda db: _slice_of_zeros(path), looks=True)).add_done_callback(go_on)
+        writer.submit(Job(lambda db: _slice_of_zeros(db, path), looks=True)).add_done_callback(go_on)
 
 
-def _slice_of_zeros(path: Path) -> bool:
+def _slice_of_zeros(db: sqlite3.Connection, path: Path) -> bool:
     """Writes zeros behind the end of the log; whether there is more to do.
 
     A log that grows while it is written costs a journal entry of the file system at each sync, more than the mail itself.
-    What SQLite finds behind its last frame does not count.  Only while nobody else can write there.
+    What SQLite finds behind its last frame does not count.  Whoever else might write frames, a person with SQLite's shell,
+    is kept out meanwhile by the lock of a transaction that changes nothing.
     """
-    with suppress(OSError):  # then it grows as it always did
+    with suppress(OSError, sqlite3.OperationalError), _locked(db):  # else it grows as it always did
         log = os.open(f"{path}-wal", os.O_WRONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(log).st_size
@@ -45,6 +47,16 @@ def _slice_of_zeros(path: Path) -> bool:
             os.close(log)
         return True
     return False
+
+
+@contextmanager
+def _locked(db: sqlite3.Connection) -> Iterator[None]:
+    """Nobody else writes to the database meanwhile.  Raises sqlite3.OperationalError where somebody does."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
 
 
 def bring_home(db: sqlite3.Connection, path: Path) -> None:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
@@ -95,8 +95,8 @@ class Lock:
         os.close(self._file)
 
 
-def prepare(path: Path, page: int = PAGE) -> None:
-    """Makes the file (0600, of pages of so many octets) and brings its schema up to date.
+def prepare(path: Path, page: int = PAGE, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Makes the file (0600, of pages of so many octets) and brings its schema up to date, or as far as `migrations` go.
 
     Raises SpoolBroken; a newer schema is left untouched.
     """
@@ -111,8 +111,9 @@ def prepare(path: Path, page: int = PAGE) -> None:
                 db.execute(f"PRAGMA {pragma}")  # only obeyed before the first write to the file
             if db.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
                 raise SpoolBroken(f"{path}: this file system cannot keep a write-ahead log (a network share?)")
-            _migrate(db)
-            _examine(db, path)
+            if db.execute("PRAGMA user_version").fetchone()[0]:
+                _examine(db, path)  # before a migration: what could still be saved of a damaged file must not be rewritten
+            _migrate(db, migrations)
 
 
 def _examine(db: sqlite3.Connection, path: Path) -> None:
@@ -155,9 +156,9 @@ def _look_before_touching(path: Path) -> None:
         )
 
 
-def _migrate(db: sqlite3.Connection) -> None:
+def _migrate(db: sqlite3.Connection, migrations: Sequence[str]) -> None:
     version, page = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "page_size"))
-    for number, script in list(enumerate(MIGRATIONS, 1))[version:]:
+    for number, script in list(enumerate(migrations, 1))[version:]:
         sql = Path(__file__).with_name(script).read_text("utf-8")
         if number == 1 and page < _DISK_BLOCK:
             sql = _FIRST_BLOCK + sql

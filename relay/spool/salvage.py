@@ -15,11 +15,11 @@ from pathlib import Path
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import State, StoredEntry
-from relay.spool.medium import PAGE, Lock, prepare
+from relay.spool.medium import MIGRATIONS, PAGE, Lock, prepare
 from relay.spool.rows import BLOCK, row_entry, unpacked
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
-_PAGES = (PAGE, 4096)  # octets of a page, as spools have had them
+_MADE = ((PAGE, 2), (4096, 2), (4096, 1))  # octets of a page and version of the schema, as spools have had them
 _LEAVES = 5  # the first octet of a table's page that only leads to others; the file's own header comes before it
 _GAPS = 1_000_000  # ids that are tried one by one where the tables cannot be walked through
 
@@ -57,20 +57,32 @@ def save(spool: Path, directory: Path) -> list[Saved]:
 
 
 def _opened(spool: Path, scratch: Path) -> sqlite3.Connection:
-    ways = [(log, page) for page in (0, *_PAGES) for log in (True, False)]  # 0: with its own first pages
-    for attempt, (log, page) in enumerate(ways):
+    best: tuple[int, sqlite3.Connection, Path] | None = None
+    ways = [(log, made) for made in (None, *_MADE) for log in (True, False)]  # None: with its own first pages
+    for attempt, (log, made) in enumerate(ways):
         copy = scratch / f"{attempt}.db"
         _copy(spool, copy)
         if log and (old := Path(f"{spool}-wal")).exists():
             _copy(old, Path(f"{copy}-wal"))
-        if page:
-            _give_first_pages(copy, scratch / f"new-{page}.db", page)
+        if made:
+            _give_first_pages(copy, scratch / f"new-{attempt}.db", *made)
         db = sqlite3.connect(copy, isolation_level=None)
-        if _recognised(db) and (not page or _messages(db)):
+        if _recognised(db) and not made:
             return db
-        db.close()
-        copy.unlink()
-    raise SpoolBroken(f"{spool}: nothing in it can be recognised as a spool")
+        # pages that are another version's lead to tables of the same names, but not to all of them
+        messages = _messages(db) if _recognised(db) else []
+        clear = 1 + sum(not _described(db, one)[1] for one in messages) if messages else 0
+        this, worse = (clear, db, copy), best
+        if clear > (best[0] if best else 0):
+            best = this
+        else:
+            worse = this
+        if worse:
+            worse[1].close()
+            worse[2].unlink()
+    if best is None:
+        raise SpoolBroken(f"{spool}: nothing in it can be recognised as a spool")
+    return best[1]
 
 
 def _recognised(db: sqlite3.Connection) -> bool:
@@ -92,10 +104,9 @@ def _copy(old: Path, new: Path) -> None:
             target.write(block.ljust(min(_BLOCK, size - place), b"\0"))
 
 
-def _give_first_pages(copy: Path, new: Path, page: int) -> None:
+def _give_first_pages(copy: Path, new: Path, page: int, version: int) -> None:
     """The first page, and those that it leads to: all that tells of tables and where they begin."""
-    if not new.exists():
-        prepare(new, page)
+    prepare(new, page, MIGRATIONS[:version])
     fresh = new.read_bytes()
     first = bytearray(fresh[:page])
     first[28:32] = (copy.stat().st_size // page).to_bytes(4, "big")  # pages in the file
@@ -135,7 +146,8 @@ def _walked(db: sqlite3.Connection, query: str, *values: int) -> list[int]:
     rows: list[int] = []
     with suppress(sqlite3.Error):
         for (value,) in db.execute(query, values):
-            rows.append(value)  # one by one: those before the break count
+            if isinstance(value, int):  # else the way led to another table
+                rows.append(value)  # one by one: those before the break count
     return rows
 
 

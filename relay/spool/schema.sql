@@ -11,7 +11,7 @@
 --      while: large content is written in slices before the message; opening the spool sweeps what is left over
 
 CREATE TABLE message (
-    id             INTEGER PRIMARY KEY,            -- the order of commits; what is large has it from its beginning
+    id             INTEGER PRIMARY KEY,            -- the order of commits
     queue_id       TEXT    NOT NULL UNIQUE,
     accepted_at    INTEGER NOT NULL,
     client         TEXT    NOT NULL,               -- also in origin; here for the search for repeated Message-IDs

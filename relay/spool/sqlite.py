@@ -224,6 +224,7 @@ class SqliteSpool(Parcels):
                 self._memory.forget(message)
                 if not removed:
                     self._leftovers.add(message, size)
+                    self._leftovers.keep_few(self._writer)
 
         quick = claim.entry.size <= QUICK_OCTETS and len(claim.recipients) <= QUICK_ROWS
         await self._writer.write(work, after=after, owed=True, settles=True, quick=quick)

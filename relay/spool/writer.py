@@ -67,6 +67,10 @@ class Writer:
     def broken(self) -> bool:
         return bool(self._trouble)
 
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
     def submit(self, job: Job) -> "asyncio.Future[Any]":
         """Hands a job over; from the event loop only.  Raises SpoolBroken once closed."""
         if self._closing:
@@ -150,7 +154,10 @@ class Writer:
         self._handed_over = False
         for job, result, refused in answers:
             if job.after and refused is None:
-                job.after(result)
+                try:
+                    job.after(result)
+                except Exception as bug:  # must not keep the others from their answers
+                    news.append(f"what follows a commit went wrong: {bug!r}")
         for job, result, refused in answers:
             future = job.future
             if future is None or future.done():
@@ -262,7 +269,8 @@ class Writer:
         self.syncs += 1
         self._trouble = ""
         if self._room.stale:
-            self._room.changed(looking.room_within(db, self._path))
+            with contextlib.suppress(sqlite3.Error):  # it is durable, whatever becomes of this
+                self._room.changed(looking.room_within(db, self._path))
 
     def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
         """The common case, without savepoints; nothing at all, and nothing written, if one of them refuses."""

@@ -158,6 +158,7 @@ def test_a_disk_that_is_full_to_the_last_octet(tmp_path: Path, ledger: Ledger) -
             eventually(lambda: device.send().startswith("250"), 20, relay.said)
             upstream.wait_for(len(device.promised))
             eventually(lambda: not aftermath(relay.spool).queued, 30, relay.said)
+            eventually(lambda: push.about("spool is full"), 20, relay.said)  # within the digest of what was told before it
         finally:
             relay.stop()
         lost, doubled = lost_and_doubled(upstream, device)

@@ -1,5 +1,6 @@
 """The life of the spool's file: older ones, the size of the log, content that waits for its removal."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.spool import medium, open_spool
+from relay.spool import log, looking, medium, open_spool
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, Settlement, State, TrailLine
 from relay.spool.invariants import check_invariants
@@ -64,7 +65,7 @@ async def relayed(spool: SqliteSpool, clock: Clock, queue_id: str, content: byte
     await spool.release(claim)
 
 
-async def a_spool_of_version_1(path: Path, clock: Clock, monkeypatch) -> None:
+async def a_spool_of_version_1(path: Path, clock: Clock) -> None:
     """A file as 0.1.0 made it, with a message of each fate."""
     newer = path.with_name("newer.db")
     spool = await opened(newer, clock)
@@ -81,9 +82,7 @@ async def a_spool_of_version_1(path: Path, clock: Clock, monkeypatch) -> None:
     held = tuple(name for name, state in FATES.items() if state is State.HELD)
     await spool.order(Order(Action.HOLD, held), clock())
     await spool.close()
-    with monkeypatch.context() as then:
-        then.setattr(medium, "MIGRATIONS", medium.MIGRATIONS[:1])
-        medium.prepare(path, 4096)
+    medium.prepare(path, 4096, medium.MIGRATIONS[:1])
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("ATTACH ? AS newer", (str(newer),))
         for table in ("message", "recipient", "trail", "notice", "sent_per_day"):
@@ -92,9 +91,9 @@ async def a_spool_of_version_1(path: Path, clock: Clock, monkeypatch) -> None:
         db.execute("INSERT INTO main.content (message, seq, data) SELECT message, seq, data FROM newer.content")
 
 
-async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock, monkeypatch):
+async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock):
     """Everything that was in it is in it: recipients, contents, trails, notices; it keeps its pages, and goes on."""
-    await a_spool_of_version_1(path, clock, monkeypatch)
+    await a_spool_of_version_1(path, clock)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchall() == [(1,)]
         before = db.execute("SELECT * FROM recipient ORDER BY message, seq").fetchall()
@@ -121,9 +120,9 @@ async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock, monk
     assert check_invariants(path) == []
 
 
-async def test_an_older_spool_is_forgotten_in_time(path, clock, monkeypatch):
+async def test_an_older_spool_is_forgotten_in_time(path, clock):
     """What is over goes after keep_history, whether it was accepted long ago or by a clock that ran ahead."""
-    await a_spool_of_version_1(path, clock, monkeypatch)
+    await a_spool_of_version_1(path, clock)
     spool = await opened(path, clock)
     clock.advance(days=400)
     await relayed(spool, clock, A, b"by a clock that runs ahead")
@@ -275,3 +274,73 @@ async def test_text_is_stored_deflated_and_comes_back_whole(path, clock, tmp_pat
     await again.close()
     (lost,) = save(path, tmp_path / "again")
     assert "0 of" in lost.amiss
+
+
+async def test_zeros_are_laid_out_only_while_nobody_else_writes(path, clock, ample):
+    """A person with SQLite's shell is in the middle of something when the relay starts: no octet of the log is touched then."""
+    spool = await opened(path, clock)
+    await spool.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as person, closing(medium.writer(path)) as db:
+        medium.be_impatient(db)
+        person.execute("BEGIN IMMEDIATE")
+        assert log._slice_of_zeros(db, path) is False
+        person.execute("COMMIT")
+        person.execute("UPDATE message SET warned = 0")
+        before = Path(f"{path}-wal").stat().st_size
+        assert log._slice_of_zeros(db, path) is True
+        assert Path(f"{path}-wal").stat().st_size > before
+        person.execute("INSERT INTO refused_sender VALUES ('isp', 'x@y.jp', 1)")
+        assert db.execute("SELECT count(*) FROM refused_sender").fetchall() == [(1,)]
+
+
+async def test_many_settlements_at_once_leave_no_more_than_may_wait(path, clock, ample):
+    """They share a transaction, so none of them can count the others; what is over the bound goes right after it."""
+    spool = await opened(path, clock)
+    claims = []
+    for number in range(2 * MESSAGES):
+        await spool.commit(an_entry(f"{number:0>14}", clock.advance(seconds=1)))
+        claims.append(await spool.claim(clock()))
+    await asyncio.gather(*(spool.settle(claim, settled(claim.recipients, State.RELAYED)) for claim in claims))
+    await spool._writer.look(lambda db: None)  # behind whatever was submitted
+    assert len(await waiting(spool)) <= MESSAGES
+    await spool.close()
+
+
+async def test_what_is_durable_is_promised_though_the_room_cannot_be_counted(path, clock, monkeypatch):
+    """The count comes behind the COMMIT: a 452 for a message that is stored would bring it twice."""
+    spool = await opened(path, clock)
+
+    def broken(db: sqlite3.Connection, path: Path) -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(looking, "room_within", broken)
+    await spool.commit(an_entry(A, clock()))
+    assert (await spool.claim(clock())).entry.queue_id == A
+    await spool.close()
+
+
+@pytest.mark.parametrize("place", [8, 12, 16])
+async def test_a_damaged_older_spool_is_not_rewritten(path, clock, place):
+    """It is looked at before it is brought up to date: the older relay, and the export, find it as it was."""
+    await a_spool_of_version_1(path, clock)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+    octets = bytearray(path.read_bytes())
+    octets[place * 4096 : (place + 1) * 4096] = b"\xa5" * 4096
+    path.write_bytes(octets)
+    with pytest.raises(SpoolBroken, match="damaged"):
+        await opened(path, clock)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchall() == [(1,)]
+
+
+async def test_an_older_spool_without_its_first_block_is_exported_with_its_recipients(path, clock, tmp_path):
+    """The tables of version 1 do not all begin where those of today do."""
+    await a_spool_of_version_1(path, clock)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with path.open("r+b") as file:
+        file.write(b"\xa5" * 4096)
+    saved = {one.name: one for one in save(path, tmp_path / "out")}
+    assert set(saved) == set(FATES)
+    assert all(len(one.stored.recipients) == 2 and not one.amiss for one in saved.values())

@@ -139,7 +139,8 @@ async def asked(path: str, *, place: Path | None = None, port: int = 0) -> bytes
         writer.close()
 
 
-async def test_a_server_that_cannot_be_loaded_costs_its_guest_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("trouble", [ImportError("half of an update"), OSError(24, "half of an update")])
+async def test_a_server_that_cannot_be_loaded_costs_its_guest_only(monkeypatch: pytest.MonkeyPatch, trouble: Exception) -> None:
     """Half an update, a full memory: it is told, mail goes on, and the next guest has another try."""
     noted: list[str] = []
     monkeypatch.setattr(events, "note", lambda event, text="", **_fields: noted.append(f"{event} {text}"))
@@ -148,7 +149,7 @@ async def test_a_server_that_cannot_be_loaded_costs_its_guest_only(monkeypatch: 
     def load(sock: socket.socket) -> Server:
         tries.append(sock)
         if len(tries) == 1:
-            raise ImportError("half of an update")
+            raise trouble
         return Server(Starlette(routes=[Route("/", hello)]), sock)
 
     sock = tcp.listen("127.0.0.1:0")

@@ -1,5 +1,6 @@
 """What one client can cost the others: time, room, lines of the log."""
 
+import asyncio
 import sqlite3
 import time
 from contextlib import closing
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from relay.inbound.admission import ClientLimits, ListenTls, header_facts
+from relay.inbound.connection import Connection
 from relay.inbound.dialect import mail_argument, rcpt_argument
 from relay.mail.address import BadAddress
 from relay.spool.arriving import Arriving
@@ -101,3 +103,15 @@ async def test_the_open_doors_are_told_as_they_are(tmp_path, monkeypatch):
             max_message=1000,
         )
         assert relay.inbound.doors() == before
+
+
+async def test_octets_that_come_with_the_end_of_the_silence_count():
+    """Both are found in one turn of the loop: the message goes on, it is not cut off at its lone dot."""
+    connection = Connection(idle=60)
+    loop = asyncio.get_running_loop()
+    block = asyncio.create_task(connection.next_block(0.05))
+    await asyncio.sleep(0)
+    loop.call_later(0.04, connection.data_received, b"more of it\r\n")
+    time.sleep(0.1)
+    assert await block == b"more of it\r\n"
+    connection.connection_lost(None)
