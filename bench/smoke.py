@@ -25,6 +25,8 @@ that nobody asked for is a hundred modules."""
 MESSAGES = 15
 LARGE = 5_000_000
 IDLE_SECONDS = 4
+SETTLED = 16
+"""Seconds after its start when the relay has looked around once, as `relay doctor` does."""
 MEANING = {
     "calls": "function calls, one message of 4 KB on a connection of its own",
     "statements": "SQL statements, the same message",
@@ -56,6 +58,7 @@ class Counted:
         self._file = directory / "counts.json"
         self._sent = 0
         self.relay.start({"BENCH_COUNTS": str(self._file)})
+        self.calm_at = time.monotonic() + SETTLED
 
     def counts(self) -> dict[str, int]:
         time.sleep(0.3)  # what follows the last event of the log
@@ -96,6 +99,7 @@ def measure(directory: Path) -> dict[str, float]:
             found = {name: min(one[name] for one in alone) / MESSAGES for name in alone[0]}
             found["session_calls"] = min(counted.send(MESSAGES, apart=False)["calls"] for _ in range(3)) / MESSAGES
             found["large_calls"] = min(counted.send(1, size=LARGE)["calls"] for _ in range(2)) / (LARGE / 1e6)
+            time.sleep(max(0.0, counted.calm_at - time.monotonic()))
             before = counted.counts()
             time.sleep(IDLE_SECONDS)
             after = counted.counts()
