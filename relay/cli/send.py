@@ -9,7 +9,7 @@ import time
 from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
-from relay.cli.common import complain, configured_or_running, print_json
+from relay.cli.common import complain, configured_or_running, in_words, print_json
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.control.client import Refused, Running
@@ -35,7 +35,9 @@ def call(asked: argparse.Namespace) -> int:
     except (smtplib.SMTPException, OSError) as error:
         complain(f"relay send: the relay did not take the message: {_words(error)}")
         return PROBLEM
-    message = _follow(running, queue_id, asked.wait)
+    message, unseen = _follow(running, queue_id, asked.wait)
+    if unseen:
+        return _untold(queue_id, unseen, asked)
     if asked.json:
         print_json(message)
     else:
@@ -50,6 +52,15 @@ def _not_there(states: set[str], queue_id: str) -> str:
     if states <= set(OVER):
         return f"it did not get there; `relay queue release {queue_id} --via NAME` sends it by another upstream after all"
     return f"not there yet: `relay queue show {queue_id}` tells how it goes on"
+
+
+def _untold(queue_id: str, why: str, asked: argparse.Namespace) -> int:
+    if asked.json:
+        print_json({"id": queue_id, "recipients": [{"state": "unknown"}], "trail": [], "error": why})
+    else:
+        print(f"queued as {queue_id}")
+    complain(f"relay send: what becomes of it cannot be seen now: {why}", f"later: `relay queue show {queue_id}`")
+    return PROBLEM
 
 
 def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.Namespace) -> str:
@@ -96,13 +107,21 @@ def _words(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _follow(running: Running, queue_id: str, wait: float) -> dict[str, Any]:
-    """The message when every fate is known, or when `wait` seconds are over."""
+def _follow(running: Running, queue_id: str, wait: float) -> tuple[dict[str, Any], str]:
+    """The message when every fate is known, or when `wait` seconds are over; and why it could not be seen then, else "".
+
+    A relay that refuses to tell is asked again: the database of a shared queue may be away for a while.
+    """
     end = time.monotonic() + wait
     while True:
-        message = running.message(queue_id)
-        if message and (time.monotonic() > end or all(one["state"] in OVER for one in message["recipients"])):
-            return message
-        if message is None and time.monotonic() > end:
-            return {"recipients": [{"state": "unknown"}], "trail": []}
+        message, unseen = None, ""
+        try:
+            message = running.message(queue_id)
+        except (OSError, Refused) as error:
+            unseen = in_words(error)
+        over = time.monotonic() > end
+        if message and (over or all(one["state"] in OVER for one in message["recipients"])):
+            return message, ""
+        if over:
+            return message or {"id": queue_id, "recipients": [{"state": "unknown"}], "trail": []}, unseen
         time.sleep(LOOK_EVERY)
