@@ -5,6 +5,7 @@ import asyncio
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from relay.cli.common import complain, load_config, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
@@ -27,6 +28,9 @@ def call(asked: argparse.Namespace) -> int:
         if urls[0] == urls[1]:
             complain("relay spool move: both are the same spool")
             return USAGE
+        if missing := _missing(urls[0]):
+            complain(f"relay spool move: {missing}: no such spool")
+            return USAGE
         return asyncio.run(_move(_settings(known, urls[0]), _settings(known, urls[1]), asked))
     except (SpoolBroken, SpoolFull, OSError) as error:
         complain(f"relay: {error}", *(["Said again, it goes on where it stopped."] if asked.act == "move" else []))
@@ -42,6 +46,12 @@ def _configured(asked: argparse.Namespace) -> SpoolSettings:
 def _settings(known: SpoolSettings, url: str) -> SpoolSettings:
     """A password goes to the server that it was given for, and to no other."""
     return replace(known if url == known.url else replace(known, password=SpoolSettings().password), url=url, fallback="")
+
+
+def _missing(url: str) -> str:
+    """The path of a spool in a file that is not there: opened as a source, a mistyped one would be made, and be empty."""
+    scheme, _, place = url.partition(":")
+    return place if scheme == "sqlite" and not Path(place).exists() else ""
 
 
 def _now() -> datetime:

@@ -135,3 +135,12 @@ async def test_the_command_moves_a_spool(urls, clock, tmp_path, capsys, monkeypa
     assert "stop it first" in capsys.readouterr().err
     await relay.close()
     shutil.rmtree(tmp_path / "home")
+
+
+def test_a_mistyped_source_is_named_and_nothing_is_made(tmp_path, capsys, monkeypatch):
+    """An empty spool would be made in its place, and "moved 0 messages" be said of mail that is elsewhere."""
+    monkeypatch.setenv("RELAY_CONFIG", str(tmp_path / "none.yaml"))
+    typed = tmp_path / "mistyped.db"
+    assert main(["spool", "move", f"sqlite:{typed}", f"sqlite:{tmp_path}/new.db"]) == 2
+    assert f"{typed}: no such spool" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
