@@ -29,6 +29,7 @@ help:
 	@echo "make test    run all tests                 ARGS='tests/unit -k spool' for some of them"
 	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
 	@echo "make chaos   break everything for a quarter of an hour, and print what came of it (some of it as root only)"
+	@echo "             ARGS='tests/chaos/test_kill.py' for one file, ARGS='-k power' for some of all"
 	@echo "make coverage    how much of reception, spool and forwarding the tests reach; fails under 95 % (about 15 minutes)"
 	@echo "make mutants     change the code of mail/ and of the decisions: does a test notice?  SAMPLE=500 SEED=7: of some (all: two hours)"
 	@echo "make bench   our relay beside Postfix, in rounds that take turns   ARGS='--scenario b --rounds 5' (bench/README.md)"
@@ -55,8 +56,9 @@ test: .venv/development
 fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz
 
+# Files in ARGS stand for the whole folder, options such as -k go with it.
 chaos: .venv/development
-	RELAY_CHAOS=full $(BIN)/python -m pytest tests/chaos --timeout 1800 $(ARGS)
+	RELAY_CHAOS=full $(BIN)/python -m pytest $(if $(filter tests/%,$(ARGS)),,tests/chaos) --timeout 1800 $(ARGS)
 
 coverage: .venv/development
 	$(BIN)/python -m coverage erase
