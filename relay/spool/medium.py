@@ -25,6 +25,7 @@ _FIRST_BLOCK = "CREATE TABLE first_block_1 (unused INTEGER);\nCREATE TABLE first
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB")
 _CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
+_TOLD = 3  # of the findings about a damaged file; one is enough to know that it is
 _AMPLE = 1_000_000_000  # octets that may still be accepted: more than a second brings
 _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full disk, whatever SQLite calls it
 
@@ -47,8 +48,8 @@ def translate(error: sqlite3.Error, path: Path) -> SpoolFull | SpoolBroken:
 def damaged(path: Path, what: str) -> SpoolBroken:
     """The file is not what we wrote; the text says what to do."""
     return SpoolBroken(
-        f"{path} is damaged: {what}. Stop the relay, save what can be read with `relay queue export DIRECTORY`,"
-        f" move {path.name}* out of the way, and start again with an empty spool; then look after the disk"
+        f"{path} is damaged. Stop the relay, save what can be read with `relay queue export DIRECTORY`,"
+        f" move {path.name}* out of the way, and start again with an empty spool; then look after the disk. Found: {what}"
     )
 
 
@@ -86,7 +87,7 @@ class Lock:
         except OSError as error:
             holder = os.pread(self._file, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(self._file)
-            raise SpoolBroken(f"{path}: another relay (pid {holder}) uses this spool") from error
+            raise SpoolBroken(f"{path}: another relay (pid {holder}) uses this spool; stop it first") from error
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
 
@@ -120,9 +121,15 @@ def _examine(db: sqlite3.Connection, path: Path) -> None:
     """Rather no start than a start that loses what could still be saved.  Raises SpoolBroken."""
     whole = path.stat().st_size < _CHECKED_WHOLE
     for table in ("",) if whole else ("(message)", "(recipient)", "(trail)", "(notice)"):
-        (found,) = db.execute(f"PRAGMA quick_check{table}").fetchone()
-        if found != "ok":
-            raise damaged(path, " ".join(found.split()))
+        found = [line for (text,) in db.execute(f"PRAGMA quick_check{table}") for line in text.splitlines()]
+        if found != ["ok"]:
+            raise damaged(path, _in_short([line for line in found if not line.startswith("***")]))
+
+
+def _in_short(found: list[str]) -> str:
+    """The first few, and how many more there are: SQLite tells of up to a hundred."""
+    more = len(found) - _TOLD
+    return "; ".join(found[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _make_file(path: Path) -> None:
