@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -20,11 +21,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     verb = importlib.import_module(f"relay.cli.{asked.module}")
     try:
-        return int(verb.call(asked))
+        status = int(verb.call(asked))
+        if sys.stdout:  # None where it was closed before we began
+            sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `relay queue list | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains of it at its end
         return FINE
 
 

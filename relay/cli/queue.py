@@ -25,6 +25,8 @@ def call(asked: argparse.Namespace) -> int:
         if asked.act == "show":
             return _show(desk, asked)
         return _order(desk, asked)
+    except BrokenPipeError:  # whoever read the list has seen enough
+        raise
     except (Refused, SpoolBroken, OSError) as error:
         complain(f"relay: {in_words(error)}")
         return PROBLEM

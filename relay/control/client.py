@@ -64,7 +64,7 @@ class Running:
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
             return answer.status, answer.read()
-        except http.client.HTTPException as error:
+        except (http.client.HTTPException, BrokenPipeError) as error:
             raise OSError(f"the daemon gave no proper answer: {error!r}") from error
         finally:
             connection.close()

@@ -5,6 +5,7 @@ device ──> relay run ──> sink        relay queue | send | health | expla
 
 import itertools
 import json
+import os
 import re
 import smtplib
 import subprocess
@@ -119,6 +120,18 @@ def test_the_queue_is_looked_at_and_steered_beside_the_daemon(stuck: RelayProces
     assert stuck.command("queue", "remove", second).returncode == 0
     gone = stuck.command("queue", "show", second)
     assert (gone.returncode, second in gone.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_list_that_nobody_reads_to_its_end_ends_quietly(stuck: RelayProcess, form: list[str]) -> None:
+    """`relay queue list | head`: not a word, and no traceback when the interpreter ends."""
+    submit(stuck)
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "-m", "relay", "queue", "list", *form, "--config", str(stuck.config_file)]
+    with open(writing, "wb") as pipe:
+        done = subprocess.run(line, cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_retry_wakes_an_upstream_that_is_left_alone(stuck: RelayProcess, behind: Sink) -> None:
