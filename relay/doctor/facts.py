@@ -114,6 +114,7 @@ class SpoolFacts:
     """`trouble` why nothing can be written there; `free` octets (-1: unknown); `alien`: what the file is, if no spool.
 
     `owner`: the user whose directory it is, "" unless that is somebody else than we are, and not root; `hangs`: no answer.
+    `damage`: what is amiss in the file, as a start would find it.
     """
 
     path: str
@@ -123,6 +124,7 @@ class SpoolFacts:
     slow: float = 0.0
     owner: str = ""
     hangs: bool = False
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)

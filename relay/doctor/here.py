@@ -13,10 +13,12 @@ from pathlib import Path
 from relay.doctor.facts import ListenerFacts, SpoolFacts, Subject
 from relay.inbound.admission import Listener, ListenTls
 from relay.spool.contract import SpoolSettings
+from relay.spool.medium import damage
 from relay.surroundings import in_container
 
 _SQLITE = b"SQLite format 3\0"
 _OURS = 0x72656C79  # application_id in the header of every spool, octets 68 to 71
+_EXAMINED = 4.0  # seconds at most for the inside of the file: the doctor has other patients
 _LISTEN = "0A"
 _BIND_SERVICE = 10  # CAP_NET_BIND_SERVICE, capabilities(7)
 _TURNED_AWAY = b"add its network to listen.networks"
@@ -32,7 +34,9 @@ def spool(settings: SpoolSettings, root: Path = Path("/")) -> SpoolFacts | None:
     if not trouble and path.exists() and not os.access(path, os.R_OK | os.W_OK):
         trouble = f"{path} may not be read and written by this user"
     owner = _other_owner(path.parent) if trouble and not in_container(root) else ""
-    return SpoolFacts(str(path), trouble, _free(path.parent), _alien(path), slow, owner)
+    alien = _alien(path)
+    harm = "" if trouble or alien else damage(path, _EXAMINED)
+    return SpoolFacts(str(path), trouble, _free(path.parent), alien, slow, owner, damage=harm)
 
 
 def _other_owner(folder: Path) -> str:

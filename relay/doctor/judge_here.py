@@ -97,6 +97,13 @@ def _spool(spool: SpoolFacts, subject: Subject) -> Finding:
         return problem(
             "spool-not-writable", about, "The spool cannot be written, so no mail can be accepted.", cure, spool.trouble
         )
+    if spool.damage:
+        cause = "The file is damaged, and the relay does not start on it: that could lose what can still be saved."
+        cure = (
+            f"Save what can be read with `relay queue export DIRECTORY`, move {about.rpartition('/')[2]}* out of the way,"
+            " start again with an empty spool; then look after the disk."
+        )
+        return problem("spool-damaged", about, cause, cure, spool.damage)
     free = _mb(spool.free)
     if 0 <= spool.free <= settings.keep_free:
         cause = (

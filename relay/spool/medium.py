@@ -119,17 +119,58 @@ def prepare(path: Path, page: int = PAGE, migrations: Sequence[str] = MIGRATIONS
 
 def _examine(db: sqlite3.Connection, path: Path) -> None:
     """Rather no start than a start that loses what could still be saved.  Raises SpoolBroken."""
+    if found := _amiss(db, path):
+        raise damaged(path, found)
+
+
+def _amiss(db: sqlite3.Connection, path: Path) -> str:
     whole = path.stat().st_size < _CHECKED_WHOLE
     for table in ("",) if whole else ("(message)", "(recipient)", "(trail)", "(notice)"):
         found = [line for (text,) in db.execute(f"PRAGMA quick_check{table}") for line in text.splitlines()]
         if found != ["ok"]:
-            raise damaged(path, _in_short([line for line in found if not line.startswith("***")]))
+            return _in_short([line for line in found if not line.startswith("***")])
+    return ""
 
 
 def _in_short(found: list[str]) -> str:
     """The first few, and how many more there are: SQLite tells of up to a hundred."""
     more = len(found) - _TOLD
     return "; ".join(found[:_TOLD]) + (f"; and {more} more" if more > 0 else "")
+
+
+def damage(path: Path, seconds: float) -> str:
+    """What a start would find amiss in a spool that no relay uses; "" also where that cannot be told in so many seconds.
+
+    Only reads.
+    """
+    if not path.exists() or Path(f"{path}-journal").exists() or _in_use(path):
+        return ""
+    end = time.monotonic() + seconds
+    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"  # without a log there is no need to make files for one
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro{alone}", uri=True, timeout=0)) as db:
+            db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+            found = _amiss(db, path) if db.execute("PRAGMA user_version").fetchone()[0] else ""
+    except sqlite3.Error as error:
+        found = str(error) if getattr(error, "sqlite_errorname", "") in _DAMAGED else ""
+    return "" if found and _in_use(path) else found  # by a relay that started meanwhile: what was read is worth nothing
+
+
+def _in_use(path: Path) -> bool:
+    """By a relay, or for all that can be told."""
+    try:
+        file = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
 
 
 def _make_file(path: Path) -> None:

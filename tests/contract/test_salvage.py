@@ -2,12 +2,14 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from relay.doctor.here import spool as examined
 from relay.spool import open_spool
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import State
@@ -155,3 +157,27 @@ async def test_the_command_exports_and_tells_whose_it_is(damaged, tmp_path):
     assert done.returncode == (1 if any(one["amiss"] for one in index["messages"]) else 0)
     assert {one["recipients"][0]["address"] for one in index["messages"] if "recipients" in one} == {"me@example.jp"}
     assert len([one for one in index["messages"] if one["file"]]) >= len(contents) - 2
+
+
+async def test_the_doctor_sees_the_damage_that_a_start_would(damaged, tmp_path, clock):
+    """As `relay run` refuses it; a sound spool, or one in use, is not accused, and no file is left beside it."""
+    path, _ = damaged
+    settings, beside = SpoolSettings(f"sqlite:{path}"), sorted(path.parent.iterdir())
+    assert examined(settings).damage == ""
+    spool = await open_spool(settings, now=clock)
+    assert examined(settings).damage == ""
+    await spool.close()
+    spoil(path, [path.stat().st_size // BLOCK - 3])
+    seen = examined(settings).damage
+    assert seen and (await refusal(path, clock)).endswith(seen)
+    assert sorted(path.parent.iterdir()) == beside
+
+
+async def test_the_doctor_reads_the_log_that_a_crash_left(tmp_path, clock, ids):
+    """What is only in the write-ahead log belongs to the spool."""
+    spool = await open_spool(SpoolSettings(f"sqlite:{tmp_path}/alive.db", keep_free=0), now=clock)
+    await spool.commit(an_entry(ids(clock()), clock(), content=content_of("log", 300_000)))
+    for end in ("", "-wal"):
+        shutil.copy(f"{tmp_path}/alive.db{end}", f"{tmp_path}/crashed.db{end}")
+    await spool.close()
+    assert examined(SpoolSettings(f"sqlite:{tmp_path}/crashed.db")).damage == ""

@@ -108,6 +108,7 @@ def test_a_port_that_we_have_ourselves_is_fine() -> None:
         (SpoolFacts("x", free=10**12, slow=2.5), "spool-slow", "warning"),
         (SpoolFacts("x", trouble="read-only"), "spool-not-writable", "problem"),
         (SpoolFacts("x", alien="no database"), "spool-alien", "problem"),
+        (SpoolFacts("x", free=10**12, damage="Page 7: never used"), "spool-damaged", "problem"),
         (SpoolFacts("x", trouble="no answer", hangs=True), "spool-not-writable", "problem"),
         (SpoolFacts("x", trouble="permission denied", owner="relay"), "other-user", "warning"),
     ],
