@@ -43,7 +43,7 @@ def _number(value: float) -> str:
 
 
 def table(key: str, runs: list[dict[str, Any]]) -> str:
-    """Medians in Markdown, with the ratio to Postfix in brackets."""
+    """Medians in Markdown, with the ratio to Postfix in brackets where it is among them."""
     scenario = SCENARIOS[key]
     by_peer: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
@@ -58,7 +58,8 @@ def table(key: str, runs: list[dict[str, Any]]) -> str:
             row.append(_number(value) + ratio)
         rows.append([*row, " / ".join(str(sum(int(run.get(fault, 0)) for run in own)) for fault in FAULTS)])
     rows.insert(1, ["---"] * len(rows[0]))
-    head = f"### {key}: {scenario.title}\n\nMedian of {rounds} round(s); in brackets the ratio to {BASE}."
+    beside = f"; in brackets the ratio to {BASE}" if BASE in by_peer and len(by_peer) > 1 else ""
+    head = f"### {key}: {scenario.title}\n\nMedian of {rounds} round(s){beside}."
     return head + "\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

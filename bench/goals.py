@@ -1,6 +1,7 @@
 """The goals, and how far the relay is: `python -m bench.goals [results.json]` prints the table of docs/performance.md.
 
-Medians of all rounds in the file; a ratio is ours to Postfix's, of the same run.  Ends with 1 if a goal is not reached.
+Medians of all rounds in the file; a ratio is ours to Postfix's, of the same run.  Ends with 1 if a goal is not reached, or
+is open because it was not measured.
 """
 
 import argparse
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare import calm, median
+
+ENOUGH = 5
+"""Rounds; a median of fewer is a first look."""
 
 Runs = list[dict[str, Any]]
 
@@ -75,11 +79,13 @@ def row(goal: Goal, runs: Runs) -> tuple[list[str], bool]:
     ours = median(of("relay"), goal.figure)
     base = median(of(goal.against or "postfix"), goal.figure)
     value = ours / base if goal.against else ours
-    reached = goal.reached(value)
+    reached = goal.reached(value)  # never with nan
+    verdict = "open" if math.isnan(value) else "yes" if reached else "**no**"
     bound = f"{'>=' if goal.least else '<='} {goal.bound:g} {goal.unit}".strip()
     absolute = f"{_shown(ours, '')} / {_shown(base, '')}"
-    rounds = str(len(of("relay")))
-    return [goal.title, bound, _shown(value, goal.unit), absolute, rounds, "yes" if reached else "**no**"], reached
+    count = len(of("relay"))
+    rounds = f"{count} (few)" if 0 < count < ENOUGH else str(count)
+    return [goal.title, bound, _shown(value, goal.unit), absolute, rounds, verdict], reached
 
 
 def table(runs: Runs) -> tuple[str, bool]:
@@ -99,6 +105,8 @@ def main() -> int:
     options = parser.parse_args()
     text, reached = table(calm(json.loads(options.file.read_text())["runs"], options.calm))
     print(text)
+    if "(few)" in text:
+        print(f"\n(few): fewer than {ENOUGH} rounds; a first look.  More: make bench ARGS='--rounds {ENOUGH} --add'")
     return int(not reached)
 
 

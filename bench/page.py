@@ -7,6 +7,7 @@ what the first look loads needs under 9 MB, and nothing before it; accepting is 
 pages are open.
 """
 
+import argparse
 import asyncio
 import http.client
 import smtplib
@@ -170,6 +171,9 @@ def cost_of_imports() -> float:
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        prog="python bench/page.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     kept = True
     cost = cost_of_imports()
     kept &= cost < LIMIT_MB

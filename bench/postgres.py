@@ -7,6 +7,7 @@ send over lines that stay open.  Forwarding: a queue that is full before the rel
 upstream took to the last.
 """
 
+import argparse
 import asyncio
 import smtplib
 import sys
@@ -16,6 +17,8 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
@@ -110,7 +113,9 @@ def measured(url: str, how_many: int, count: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    count = (int(sys.argv[1]) if len(sys.argv) > 1 else 1000) // DEVICES * DEVICES
+    parser = argparse.ArgumentParser(prog="python -m bench.postgres", description=__doc__.partition("\n")[0])
+    parser.add_argument("messages", type=int, nargs="?", default=1000, metavar="MESSAGES", help="default 1000")
+    count = max(1, parser.parse_args().messages // DEVICES) * DEVICES
     server = PostgresServer.start()
     server.stop()
     server.go_on("fsync=on", "full_page_writes=on")

@@ -5,6 +5,7 @@ With `--check` it ends with 1 if a goal is missed.
 Goals: 4 KB under 1 ms, any pathological header under 100 ms, and a cost that grows with the size of the body.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -131,12 +132,16 @@ def bodies() -> Iterator[tuple[str, Callable[[], object], float]]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python bench/repair.py", description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only messages with this in their name (default: all)")
+    parser.add_argument("--check", action="store_true", help="end with 1 if a goal is missed")
+    options = parser.parse_args()
     rows: list[tuple[str, Callable[[], object], float]] = []
     rows += [(name, lambda content=content: small(content), 1) for name, content in SMALL.items()]
     rows += [(name, lambda content=content: header(content), 100) for name, content in PATHOLOGICAL.items()]
     rows += [(name, lambda content=content: header(content), 0) for name, content in EXTREME.items()]
     rows += bodies()
-    wanted = [word.lower() for word in sys.argv[1:] if word != "--check"]
+    wanted = [word.lower() for word in options.names]
     missed = 0
     print(f"{'message':42} {'ms':>9} {'goal':>6}")
     for name, work, goal in rows:
@@ -144,7 +149,7 @@ def main() -> None:
             cost = best(work, 0.5)
             print(f"{name:42} {cost:9.2f} {goal or '-':>6} {'over' if goal and cost > goal else ''}", flush=True)
             missed += bool(goal) and cost > goal
-    if missed and "--check" in sys.argv:
+    if missed and options.check:
         sys.exit(1)
 
 
