@@ -256,7 +256,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("password_file", "PostgreSQL: a file with that password."),
             _S(
                 "fallback",
-                "PostgreSQL: `sqlite:` and a path, where mail waits while it is away.",
+                "PostgreSQL: a file of this relay's own on a local disk, where mail waits while the database is away.",
                 otherwise="none: 451",
             ),
             _S("lease", "PostgreSQL: after how long without a sign of life another relay takes over.", "60s"),
@@ -271,8 +271,9 @@ SECTIONS: tuple[Section, ...] = (
             _S("keep_history", "How long finished messages can be looked at, failed ones sent again.", "14d"),
             _S(
                 "state_dir",
-                "Where certificate, OAuth tokens and control socket are kept.",
-                otherwise="the folder of the spool's file, else `/var/lib/relay`",
+                "Where certificate, OAuth tokens and control socket are kept; with PostgreSQL also `relay.id`, which is who"
+                " this relay is: one directory for each, never a copy (the tokens are in the database then).",
+                otherwise="the folder of the spool's file, or of `fallback`; else `/var/lib/relay`",
             ),
         ),
     ),

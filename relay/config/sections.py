@@ -189,9 +189,14 @@ def _shared_spool(section: Fields, default: SpoolSettings) -> dict[str, Any]:
 
 
 def _file_url(value: str) -> str:
-    url = _spool_url(value)
+    """Only a file: what PostgreSQL falls back to must be there when it is not."""
+    wrong = Wrong("sqlite:/path/to/fallback.db")
+    try:
+        url = _spool_url(value)
+    except Wrong:
+        raise wrong from None
     if not url.startswith("sqlite:"):
-        raise Wrong("sqlite:/path/to/fallback.db")
+        raise wrong
     return url
 
 

@@ -31,7 +31,9 @@ async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Pa
         from relay.spool.postgres import PostgresSpool  # lazy: who needs no PostgreSQL need not have its library
     except ImportError as error:
         raise SpoolBroken(
-            f"a spool in PostgreSQL needs the extra `postgres`: pip install 'lan-mail-relay[postgres]' ({error})"
+            "a spool in PostgreSQL needs psycopg: .venv/bin/python -m pip install --require-hashes -r"
+            " requirements-postgres.txt, where the relay was cloned; for the image, docker build --build-arg"
+            f" REQUIREMENTS=requirements-postgres.txt ({error})"
         ) from error
     if settings.fallback and home is not None:
         from relay.spool.postgres_fallback import PostgresWithFallback
@@ -50,5 +52,5 @@ def open_safe(settings: SpoolSettings) -> "PostgresSafe | None":
     try:
         from relay.spool.postgres_safe import PostgresSafe
     except ImportError as error:
-        raise SpoolBroken(f"a spool in PostgreSQL needs the extra `postgres` ({error})") from error
+        raise SpoolBroken(f"a spool in PostgreSQL needs psycopg: requirements-postgres.txt has it ({error})") from error
     return PostgresSafe(settings)
