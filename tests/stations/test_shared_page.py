@@ -11,8 +11,11 @@ from tests.support.running import running
 
 
 @pytest.fixture
-def relay(tmp_path, postgres_server):
+def relay(tmp_path, postgres_server, request):
+    """`indirect` parameters are more settings of the spool, made of the place they may write to."""
     spool = {"url": postgres_server.database(), "name": "office-a", "state_dir": str(tmp_path / "state"), "keep_free": "1MB"}
+    if hasattr(request, "param"):
+        spool |= {name: value.format(tmp_path) for name, value in request.param.items()}
     config = {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none"}}, "spool": spool}
     with running(tmp_path, {**config, "web": {"address": "127.0.0.1:0"}}) as one:
         yield one
@@ -58,5 +61,20 @@ def test_a_database_that_is_away_is_told_of(relay, postgres_server):
         status, page = got(relay, "/messages")
         assert status == 503
         assert "The queue cannot be reached now" in page
+    finally:
+        postgres_server.go_on()
+
+
+@pytest.mark.parametrize("relay", [{"fallback": "sqlite:{}/fallback.db"}], indirect=True)
+def test_with_a_fallback_it_is_told_of_too(relay, postgres_server):
+    """Ready, for mail is taken all the same; but somebody should know."""
+    assert "relay_spool_away 0.0" in got(relay, "/metrics")[1]
+    postgres_server.stop()
+    try:
+        relay.wait_for("broken")
+        assert got(relay, "/readyz")[0] == 200
+        numbers = got(relay, "/metrics")[1]
+        assert "relay_spool_away 1.0" in numbers
+        assert "relay_ready 1.0" in numbers
     finally:
         postgres_server.go_on()
