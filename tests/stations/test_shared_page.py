@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from tests.stations.test_control_api import submit
 from tests.support.postgres import PostgresServer
 from tests.support.running import running
 
@@ -45,6 +46,29 @@ def test_every_relay_of_the_queue_is_shown(relay):
     assert "relay_spool_away 0.0" in numbers
     told = json.loads(got(relay, "/api/relay")[1])["tally"]["relays"]
     assert [(one["name"], one["alive"], one["holds"]) for one in told] == [("office-a", True, 0), ("office-b", False, 0)]
+
+
+def test_a_list_says_which_relay_has_a_message(relay):
+    """One that lives; and one that died, with the time from which another may take over what it had."""
+    url = relay.config["spool"]["url"]
+    submit(relay, "there@far.example")
+    relay.wait_for("deferred")
+    PostgresServer.ask(url, "INSERT INTO peer (identity, name) VALUES ('x', 'office-b')")
+    leased = (
+        "UPDATE message SET lease = nextval('lease_number'), leased_until = clock_timestamp() + interval '1 hour',"
+        " owner = (SELECT id FROM peer WHERE name = 'office-b')"
+    )
+    PostgresServer.ask(url, leased)
+    listed = relay.command("queue", "list").stdout
+    assert "tried " in listed
+    assert listed.rstrip().endswith("office-b has it")
+    PostgresServer.ask(url, "UPDATE peer SET seen_at = '2026-01-02 03:04:05+00' WHERE name = 'office-b'")
+    (message,) = relay.queue()
+    told = (
+        "office-b has it, no sign of life since 2026-01-02T03:04:05Z; another relay may take it over from 2026-01-02T03:05:05Z"
+    )
+    for words in (("list",), ("show", message["id"])):
+        assert told in relay.command("queue", *words).stdout
 
 
 def test_a_database_that_is_away_is_told_of(relay, postgres_server):
