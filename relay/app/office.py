@@ -235,7 +235,7 @@ class Office:
             "devices": device_views(inbound.devices(), config.devices),
             "expected": self._silence.lines(),
             "connections": inbound.connections,
-            "spool_away": self._spool.away,
+            "spool_away": self._spool.absent,
             "free": shutil.disk_usage(state_dir(config.spool)).free,
         }
 

@@ -2,6 +2,8 @@
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.cli.common import complain, configured_or_running, harmless, in_words, print_json
@@ -21,9 +23,9 @@ def call(asked: argparse.Namespace) -> int:
     try:
         desk = reach(config.spool, frozenset(config.upstreams) | {"mx"})
         if asked.act == "list":
-            return _list(desk, asked)
+            return _list(desk, asked, config.spool.lease)
         if asked.act == "show":
-            return _show(desk, asked)
+            return _show(desk, asked, config.spool.lease)
         return _order(desk, asked)
     except BrokenPipeError:  # whoever read the list has seen enough
         raise
@@ -32,7 +34,7 @@ def call(asked: argparse.Namespace) -> int:
         return PROBLEM
 
 
-def _list(desk: Desk, asked: argparse.Namespace) -> int:
+def _list(desk: Desk, asked: argparse.Namespace, lease: timedelta) -> int:
     states = () if asked.all else tuple(asked.state or WAITING)
     octets = desk.queue(states)
     if asked.json and len(octets) > READABLE:
@@ -44,17 +46,37 @@ def _list(desk: Desk, asked: argparse.Namespace) -> int:
     elif not found["messages"]:
         print("The queue is empty." if not asked.all else "No message is known.")
     else:
+        holders = _holders(desk, found["messages"], lease)
         for message in found["messages"]:
-            print("\n".join(_lines(message)))
+            print("\n".join(_lines(message, holders)))
     return FINE
 
 
-def _lines(message: dict[str, Any]) -> list[str]:
+def _holders(desk: Desk, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:
+    """What to say of each relay that has one of the messages under way, where several share the spool."""
+    if not any("relay" in message for message in messages):
+        return {}
+    return {one["name"]: _holder(one, lease) for one in desk.tally().get("relays", ())}
+
+
+def _holder(relay: Mapping[str, Any], lease: timedelta) -> str:
+    """That a relay has it; of one that seems dead, by when its lease ends and another may take it."""
+    from relay.control.views import stamp
+
+    if relay["alive"]:
+        return f"{relay['name']} has it"
+    until = stamp(datetime.fromisoformat(relay["seen_at"]) + lease)
+    return f"{relay['name']} has it, no sign of life since {relay['seen_at']}; another relay may take it over from {until}"
+
+
+def _lines(message: dict[str, Any], holders: Mapping[str, str]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
-    return [harmless(line) for line in (head, *("    " + _fate(recipient) for recipient in message["recipients"]))]
+    name = message.get("relay", "")
+    has_it = holders.get(name, f"{name} has it") if name else ""
+    return [harmless(line) for line in (head, *("    " + _fate(one, has_it) for one in message["recipients"]))]
 
 
-def _fate(recipient: dict[str, Any]) -> str:
+def _fate(recipient: dict[str, Any], has_it: str) -> str:
     parts = [f"to {recipient['address']}: {recipient['state']}"]
     if recipient["state"] == "queued" and recipient["attempts"]:
         parts.append(f"tried {recipient['attempts']} times, next {recipient['due_at']}")
@@ -63,6 +85,8 @@ def _fate(recipient: dict[str, Any]) -> str:
     if recipient["said"]:
         words = f"{recipient['status']} {recipient['said']}".strip()
         parts.append(f"{recipient['code']} {words}" if recipient["code"] else words)
+    if has_it and recipient["state"] == "queued":
+        parts.append(has_it)
     return ", ".join(parts)
 
 
@@ -73,7 +97,7 @@ def _size(octets: int) -> str:
     return f"{octets} B"
 
 
-def _show(desk: Desk, asked: argparse.Namespace) -> int:
+def _show(desk: Desk, asked: argparse.Namespace, lease: timedelta) -> int:
     message = desk.message(asked.id)
     if message is None:
         complain(f"relay: no message has the id {asked.id}; `relay queue list --all` lists those that are known")
@@ -81,7 +105,7 @@ def _show(desk: Desk, asked: argparse.Namespace) -> int:
     if asked.json:
         print_json(message)
     else:
-        print("\n".join([*_lines(message), "", *story(message)]))
+        print("\n".join([*_lines(message, _holders(desk, [message], lease)), "", *story(message)]))
     return FINE
 
 

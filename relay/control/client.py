@@ -30,6 +30,7 @@ class Desk(Protocol):
 
     def queue(self, states: tuple[str, ...]) -> bytes: ...
     def message(self, queue_id: str) -> dict[str, Any] | None: ...
+    def tally(self) -> dict[str, Any]: ...
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]: ...
 
 
@@ -71,6 +72,9 @@ class Running:
 
     def relay(self) -> dict[str, Any]:
         return self._fine(*self.ask("GET", "/api/relay"))
+
+    def tally(self) -> dict[str, Any]:
+        return dict(self.relay()["tally"])
 
     def queue(self, states: tuple[str, ...]) -> bytes:
         code, answer = self._asked("GET", "/api/queue?" + urlencode([("state", one) for one in states]))
@@ -115,6 +119,9 @@ class Alone:
 
     def message(self, queue_id: str) -> dict[str, Any] | None:
         return self._at_the_desk(lambda desk: desk.message(queue_id))
+
+    def tally(self) -> dict[str, Any]:
+        return self._at_the_desk(lambda desk: desk.tally())
 
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
         return self._at_the_desk(lambda desk: desk.order(action, queue_ids, via))

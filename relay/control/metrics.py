@@ -104,7 +104,9 @@ def _spool(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> I
             alive.add_metric([one["name"]], float(one["alive"]))
             holds.add_metric([one["name"]], one["holds"])
         yield from (alive, holds)
-        yield gauge("spool_away", "1 while the spool's database cannot be reached", float(bool(status.get("spool_away"))))
+    if peers or status.get("spool_away"):  # a relay that started while it was away has seen no peers yet
+        told = "1 while the spool's database cannot be reached, whether or not mail is taken by the fallback"
+        yield gauge("spool_away", told, float(bool(status.get("spool_away"))))
     if "free" in status:
         yield gauge("disk_free_bytes", "Octets free on the spool's file system", status["free"])
     yield gauge("connections", "Clients that are connected to a listener now", status.get("connections", 0))

@@ -96,6 +96,10 @@ class Spool(Protocol):
     def away(self) -> str:
         """Why it cannot be reached now; "" while it can, or while mail is taken all the same."""
 
+    @property
+    def absent(self) -> str:
+        """Why its database cannot be reached now, even if mail is taken all the same; "" while it can."""
+
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable (fsynced when this returns), all recipients queued and due at once.
 

@@ -102,6 +102,10 @@ class PostgresSpool(Looking, Parcels):
     def away(self) -> str:
         return self._link.away
 
+    @property
+    def absent(self) -> str:
+        return self._link.away
+
     # -- accepting --------------------------------------------------------------------------------------------------
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:

@@ -39,6 +39,18 @@ _CONNECT = {
 }
 _NEVER = ("28", "3D", "42", "3F")  # login refused, no such database, no right, no such schema: waiting helps nobody
 
+_CURES = (
+    ("no password supplied", "the password comes from spool.password_file, or from PGPASSWORD in the relay's environment"),
+    ("password authentication failed", "is the password in spool.password_file that of this role?"),
+    (
+        "server does not support SSL",
+        "sslmode in spool.url asks for TLS: let the server have it, `ssl = on` in its postgresql.conf; sslmode=prefer does"
+        " without, and is for a network that nobody else is on",
+    ),
+    ("no schema has been selected", "the role sees no schema: as the owner GRANT USAGE ON SCHEMA, see docs/postgres.md"),
+)
+"""What helps, by a part of what libpq or the server says."""
+
 
 def complete(url: str, password: str, name: str) -> str:
     """The connection string, with what the relay needs where the URL says nothing.  Raises SpoolBroken if it is none."""
@@ -232,6 +244,7 @@ def hopeless(error: Exception) -> bool:
         "no pg_hba.conf entry",
         "certificate",
         "no password supplied",
+        "does not support SSL",
     )
     return state.startswith(_NEVER) or any(one in text for one in refused)
 
@@ -244,8 +257,10 @@ def translate(error: psycopg.Error) -> SpoolFull | SpoolBroken:
 
 
 def words(error: Exception) -> str:
-    """What was said, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What was said, on one line, and what helps where that is known."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    cure = next((cure for part, cure in _CURES if part in said), "")
+    return f"{said} ({cure})" if cure else said
 
 
 def shut(db: Connection) -> None:

@@ -101,6 +101,10 @@ class SqliteSpool(Parcels):
         return ""
 
     @property
+    def absent(self) -> str:
+        return ""
+
+    @property
     def syncs(self) -> int:
         """Transactions written since the start, each one fsync."""
         return self._writer.syncs

@@ -288,6 +288,7 @@ async def test_the_fallback_takes_mail_and_gives_it_over_once(postgres_server, u
     try:
         await spool.commit(an_entry(B, clock(), content=LARGE))
         assert not spool.away
+        assert spool.absent
         assert spool.room() > 0
         assert (await spool.entry(B)).entry.size == 1_100_000
         assert await spool.claim(clock()) is None

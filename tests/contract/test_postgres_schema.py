@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from relay.secret import Secret
 from relay.spool import open_spool, postgres_schema
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, State
-from relay.spool.postgres_schema import MIGRATIONS
+from relay.spool.postgres_schema import MIGRATIONS, RIGHTS
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import an_entry, settled
 
@@ -43,9 +44,30 @@ async def test_relays_that_start_together_make_the_tables_once(url, clock):
     assert PostgresServer.ask(url, "SELECT version FROM spool_version") == [(len(MIGRATIONS),)]
 
 
-async def test_a_role_with_the_rights_of_the_page_is_enough(postgres_server, clock):
-    """The SQL of docs/postgres.md: one role owns the tables, the relays' role may only use them."""
+@pytest.fixture
+def grants(postgres_server):
+    """Takes from, or gives to, the role of `PostgresServer.lent`: `grants(url, "GRANT SELECT ON peer TO relay")`."""
+
+    def change(url, *statements):
+        schema = url.partition("search_path%3D")[2]
+        for one in statements:
+            PostgresServer.ask(postgres_server.url(schema), one)
+
+    return change
+
+
+@pytest.mark.parametrize("tight", [False, True], ids=["page", "tight"])
+async def test_a_role_with_the_rights_of_the_page_is_enough(postgres_server, clock, grants, tight):
+    """The SQL of docs/postgres.md: one role owns the tables, the relays' role may only use them.
+
+    Tight: what the relay asks for when it starts, and nothing else.
+    """
     url = postgres_server.lent()
+    if tight:
+        schema = url.partition("search_path%3D")[2]
+        grants(url, *(f"REVOKE ALL ON ALL {what} IN SCHEMA {schema} FROM relay" for what in ("TABLES", "SEQUENCES")))
+        for name, some in RIGHTS.items():
+            grants(url, f"GRANT {', '.join(some)} ON {'SEQUENCE ' if name == 'lease_number' else ''}{name} TO relay")
     spool = await open_spool(SpoolSettings(url, keep_free=0), now=clock)
     await spool.commit(an_entry(A, clock(), content=LARGE))
     claim = await spool.claim(clock())
@@ -57,6 +79,65 @@ async def test_a_role_with_the_rights_of_the_page_is_enough(postgres_server, clo
     await spool.close()
     with pytest.raises(Exception, match="permission denied"):
         PostgresServer.ask(url, "CREATE TABLE theirs (x INT)")
+
+
+@pytest.mark.parametrize(
+    ("taken", "cure"),
+    [
+        ("SELECT, DELETE ON under_way", "GRANT SELECT, DELETE ON under_way TO relay"),
+        ("UPDATE ON token, token_lock", "GRANT UPDATE ON token, token_lock TO relay"),
+        ("USAGE ON SEQUENCE lease_number", "GRANT USAGE ON SEQUENCE lease_number TO relay"),
+        ("SELECT ON spool_version", "GRANT SELECT ON spool_version TO relay"),
+    ],
+)
+async def test_a_right_that_lacks_is_found_before_mail_goes_out(postgres_server, clock, tmp_path, grants, taken, cure):
+    """The relay does not start, names the right and what gives it; with it, it starts."""
+    url = postgres_server.lent()
+    grants(url, f"REVOKE {taken} FROM relay")
+    with pytest.raises(SpoolBroken) as refused:
+        await open_spool(SpoolSettings(url), now=clock, home=tmp_path)
+    said = str(refused.value)
+    assert cure in said
+    assert said.count("GRANT ") == 1
+    assert "docs/postgres.md" in said
+    assert "again after each `relay spool prepare`" in said
+    grants(url, cure)
+    await (await open_spool(SpoolSettings(url), now=clock, home=tmp_path)).close()
+
+
+async def test_a_role_that_may_not_see_the_schema_hears_so(postgres_server, clock, grants):
+    url = postgres_server.lent()
+    grants(url, f"REVOKE USAGE ON SCHEMA {url.partition('search_path%3D')[2]} FROM relay")
+    with pytest.raises(SpoolBroken, match="GRANT USAGE ON SCHEMA"):
+        await open_spool(SpoolSettings(url), now=clock)
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "cure"),
+    [
+        ("scram-sha-256", "", "spool.password_file, or from PGPASSWORD"),
+        ("scram-sha-256", "wrong", "is the password in spool.password_file that of this role"),
+        ("trust", "&sslmode=require", "`ssl = on`"),
+    ],
+)
+async def test_a_login_that_fails_tells_what_helps(postgres_server, clock, tmp_path, monkeypatch, method, asked, cure):
+    """Waiting would not: the relay does not start."""
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    url = postgres_server.database(tcp=True)
+    rules = postgres_server.data / "pg_hba.conf"
+    before = rules.read_text()
+    rules.write_text(f"local all all trust\nhost all all 127.0.0.1/32 {method}\n")
+    try:
+        postgres_server.stop()
+        postgres_server.go_on()
+        password, more = (Secret(asked), "") if asked == "wrong" else (Secret(""), asked)
+        with pytest.raises(SpoolBroken) as refused:
+            await open_spool(SpoolSettings(url + more, password=password), now=clock, home=tmp_path)
+        assert cure in str(refused.value)
+    finally:
+        rules.write_text(before)
+        postgres_server.stop()
+        postgres_server.go_on()
 
 
 async def test_a_role_without_tables_hears_who_must_make_them(postgres_server, url, clock):

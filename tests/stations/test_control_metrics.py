@@ -112,6 +112,7 @@ def test_rules_and_dashboard_ask_for_metrics_that_exist(relay: RelayProcess, sam
     known = {one.name for one in samples}
     # a device is looked for in the first half minute; its family is there even when nothing is in it yet
     known |= set(re.findall(r"^# TYPE (\S+)", scraped(relay)[1], re.MULTILINE))
+    known |= {one.name for one in families({"upstreams": [], "ready": True, "spool_away": ""}, {**TALLY, "relays": PEERS}, 0.0)}
     rules = (MONITORING / "alerts.yml").read_text(encoding="utf-8")
     board = json.loads((MONITORING / "grafana.json").read_text(encoding="utf-8"))
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
@@ -141,3 +142,11 @@ def test_direct_delivery_makes_no_series_for_each_domain(monkeypatch: pytest.Mon
 
 
 TALLY = {"recipients": {}, "oldest": None, "unfinished": 0, "size": 0, "room": 0}
+PEERS = [{"name": "office-b", "alive": False, "holds": 0}]
+
+
+def test_a_database_that_was_away_from_the_start_is_counted() -> None:
+    """No relay of the queue has been seen yet, and the one number that matters is there."""
+    status = {"upstreams": [], "ready": True, "spool_away": "connection refused"}
+    assert {one.name: one for one in families(status, TALLY, 0.0)}["relay_spool_away"].samples[0].value == 1
+    assert "relay_spool_away" not in {one.name for one in families({**status, "spool_away": ""}, TALLY, 0.0)}
