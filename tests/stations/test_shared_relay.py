@@ -139,8 +139,11 @@ def test_the_pair_of_the_compose_file(tmp_path: Path, postgres_server: PostgresS
             behind.wait_for(7)
             postgres_server.stop()
             ids.append(submit(two, b"the database is away\r\n"))
+            sent = two.command("send", "--to", "b@far.example", "--wait", "1")
+            assert (sent.returncode, "cannot be seen now" in sent.stderr) == (1, True), sent.stderr
+            ids.append(sent.stdout.split()[-1])
             postgres_server.go_on()
-            taken = behind.wait_for(8, 60)
+            taken = behind.wait_for(9, 60)
         assert sorted(one.header("Message-ID")[1:].partition("@")[0] for one in taken) == sorted(ids)
         for relay in relays:
             assert "tr0ub4dor" not in "\n".join(relay.lines)
