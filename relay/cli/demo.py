@@ -249,9 +249,9 @@ def _verdict(arrived: list[bool]) -> str:
 
 
 async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int, isps: dict[str, Isp]) -> None:
+    seen: set[str] = {one["id"] for one in (await relay.desk.queue(None))["messages"]}
     print(f"\nThe relay stays up: point a device at {_lan_address()}, port {port} (no TLS, no login needed; Ctrl-C ends).")
     print("Its mail ends in the demo's ISP, never outside.")
-    seen: set[str] = {one["id"] for one in (await relay.desk.queue(None))["messages"]}
     while not running.done():
         for one in (await relay.desk.queue(None))["messages"]:
             if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
