@@ -6,7 +6,6 @@ import logging
 import sys
 from bisect import bisect_left
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 EVENTS = frozenset(
@@ -63,8 +62,13 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # an 8-bit address must not end a log call
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_as_json)
     structlog.configure(
-        processors=[_stamped, structlog.dev.ConsoleRenderer() if console else _as_json],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
@@ -72,13 +76,7 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
 
 
-def _stamped(_logger: object, level: str, fields: Any) -> Any:
-    fields["level"] = level
-    fields["timestamp"] = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-    return fields
-
-
-def _as_json(_logger: object, _level: str, fields: Any) -> str:
+def _as_json(fields: Any, **_options: Any) -> str:
     return _ENCODER.encode(fields)
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from relay.mail.address import Address, BadAddress, parse_path
 
 _TELNET = re.compile(rb"\xff[\xfb-\xfe].|\xff[\xf0-\xfa\xff]|[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
-_USUAL = re.compile(rb"([A-Za-z]{4,8})(?: ([!-~](?:[ -~]*[!-~])?))?\Z")
-"""What almost every command looks like; all that is said below of commands says the same of these."""
 _VERB = re.compile(r"([A-Za-z]+)(?:[ \t]+|(?=:)|\Z)(.*)\Z", re.DOTALL)
 _KEYWORD = {word: re.compile(rf"\A(?:{word}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", re.IGNORECASE) for word in ("FROM", "TO")}
 _CLEAN_KEYWORD = {word: re.compile(rf"{word}:\S", re.IGNORECASE) for word in _KEYWORD}
@@ -56,9 +54,6 @@ def is_http(line: bytes) -> bool:
 
 def read_command(line: bytes) -> Command:
     """One command line without its end, telnet negotiation and control octets taken out."""
-    if usual := _USUAL.match(line):
-        verb, argument = usual.groups(b"")
-        return Command(verb.decode("ascii").upper(), argument.decode("ascii"))
     bare = _TELNET.sub(b"", line)
     quirk = "telnet or control octets in a command" if bare != line else ""
     text = bare.decode("utf-8", "replace").strip()

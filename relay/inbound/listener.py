@@ -116,8 +116,8 @@ class Inbound:
         for session in list(reception.sessions):
             session.abort()
         await self._emptied(1.0)
-        if commits := [task for task in reception.commits if task]:
-            await asyncio.wait(commits)
+        if reception.commits:
+            await asyncio.wait(reception.commits)
 
     def reload(
         self,

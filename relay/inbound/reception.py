@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from relay import crash_points, events
 from relay.inbound.admission import ClientLimits, HostAddress, Recipients, Throttle, admit_hops, admit_size, header_facts
@@ -70,7 +70,7 @@ class Reception:
     throttle: Throttle = field(default_factory=Throttle)
     sessions: dict[Connection, str] = field(default_factory=dict)
     per_client: Counter[str] = field(default_factory=Counter)
-    commits: set[asyncio.Task[Any] | None] = field(default_factory=set)
+    commits: set[asyncio.Task[Any]] = field(default_factory=set)
     """Conversations that wait for the disk: the relay does not stop before they know."""
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
     troubles: Troubles = field(default_factory=Troubles)
@@ -128,9 +128,8 @@ class Reception:
 
     async def _store(self, entry: Entry, content: IncomingContent, trail: tuple[TrailLine, ...]) -> Reply | None:
         """Makes the entry durable; None when it is, else the reply.  A hang-up in the middle does not stop it."""
-        conversation = asyncio.current_task()
-        if conversation:
-            self.commits.add(conversation)
+        conversation = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.commits.add(conversation)
         began = time.monotonic()
         try:
             await self.spool.commit(entry, trail)

@@ -1,6 +1,5 @@
 """Large content on its way into the SQLite file, written in slices while it comes: its commit is as short as a small one's."""
 
-import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -94,9 +93,7 @@ class Arriving:
 
 def take_back(writer: Writer, message: int) -> None:
     """Removes content that no entry has: a commit whose caller was cancelled may have been written all the same."""
-    with contextlib.suppress(SpoolBroken):
-        job = Job(lambda db: keeping.drop_unclaimed(db, message), owed=True)
-        writer.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
+    writer.leave(Job(lambda db: keeping.drop_unclaimed(db, message), owed=True))
 
 
 def _taken(pieces: list[bytes]) -> Iterator[bytes]:

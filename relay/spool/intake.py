@@ -11,7 +11,7 @@ from relay.spool.arriving import Arriving, take_back
 from relay.spool.content import SMALL, Memory
 from relay.spool.contract import SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
-from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS
+from relay.spool.jobs import is_quick
 from relay.spool.leftovers import Leftovers
 from relay.spool.medium import Room
 from relay.spool.rows import blocks
@@ -100,8 +100,7 @@ class Intake:
             self._memory.keep(message, content)
             self._stored(message, entry, recipients, repeated)
 
-        quick = entry.size <= QUICK_OCTETS and len(entry.envelope.forward_paths) <= QUICK_ROWS
-        await self._writer.write(work, after=after, quick=quick)
+        await self._writer.write(work, after=after, quick=is_quick(entry.size, len(entry.envelope.forward_paths)))
 
     async def _store_arrived(self, arrived: Arriving, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         """What came in slices was written as it came: now the rest of it, and the message itself."""

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-QUICK_OCTETS = 65_536
-"""Octets of content up to which a job is quick: so many of them fit into the page cache of the connection."""
-QUICK_ROWS = 20
-"""Recipients up to which it is."""
+_QUICK_OCTETS = 65_536  # of content: so many jobs fit into the page cache of the connection
+_QUICK_ROWS = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +18,7 @@ class Job:
     is durable and before anything else is done.  `looks`: it writes nothing and runs between transactions, in the thread.
     `owed`: it is a fact and must be written at last; on a full or broken medium its future is answered and the job kept.
     `settles`: it says what became of a message.  `wakes`: something else may be due afterwards than was before.
-    `quick`: a few rows and no more than QUICK_OCTETS.
+    `quick`: as `is_quick` has it.
     """
 
     work: Callable[[sqlite3.Connection], Any]
@@ -43,6 +41,6 @@ class Commit:
     answers: list[Answer]
 
 
-def without_after(job: Job) -> Job:
-    """The job as it is answered now; what is to follow its being durable follows when it is paid."""
-    return Job(job.work, job.future, settles=job.settles)
+def is_quick(octets: int, recipients: int) -> bool:
+    """Whether what concerns a message of this size is so little that the event loop may do its statements."""
+    return octets <= _QUICK_OCTETS and recipients <= _QUICK_ROWS

@@ -6,7 +6,6 @@ costs next to nothing, since that one takes the pages over.  Nobody is shown it 
 """
 
 import sqlite3
-from asyncio import Future
 from collections.abc import Callable
 
 from relay.spool import keeping
@@ -30,7 +29,6 @@ class Leftovers:
         self._transactions = transactions
         self._sizes: dict[int, int] = {}
         self._removed_in = -1
-        self._going = False
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -41,15 +39,8 @@ class Leftovers:
 
     def keep_few(self, writer: Writer) -> None:
         """Has them removed at once where several settlements of one transaction have left more than may wait."""
-        if self._going or writer.closing or (len(self._sizes) <= MESSAGES and sum(self._sizes.values()) <= OCTETS):
-            return
-        self._going = True
-        writer.submit(Job(self.remove, after=self.forgotten)).add_done_callback(self._gone)
-
-    def _gone(self, future: "Future[object]") -> None:
-        self._going = False
-        if not future.cancelled():
-            future.exception()  # what could not be removed waits for the next message, or for `tidy`
+        if len(self._sizes) > MESSAGES or sum(self._sizes.values()) > OCTETS:
+            writer.leave(Job(self.remove, after=self.forgotten))  # said several times it is done once: they share a transaction
 
     def enough(self, octets: int) -> bool:
         """Whether a settlement that ends a message of so many octets should remove all of them with it."""

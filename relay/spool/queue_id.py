@@ -4,7 +4,6 @@ import secrets
 from datetime import datetime
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to misread when told on the phone
-_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 _last = 0
 
 
@@ -15,4 +14,4 @@ def new_queue_id(now: datetime) -> str:
     if 0 <= _last - number < 1 << 30:  # a second: a clock that was set back further starts afresh
         number = _last + 1
     _last = number
-    return "".join([_PAIRS[number >> place & 1023] for place in (60, 50, 40, 30, 20, 10, 0)])
+    return "".join([_DIGITS[number >> place & 31] for place in range(65, -1, -5)])

@@ -29,7 +29,7 @@ from relay.spool.entry import (
     TrailLine,
 )
 from relay.spool.intake import ENOUGH_TO_SETTLE, Intake
-from relay.spool.jobs import QUICK_OCTETS, QUICK_ROWS, Job
+from relay.spool.jobs import Job, is_quick
 from relay.spool.leases import Leases
 from relay.spool.leftovers import Leftovers
 from relay.spool.medium import Lock, Room, prepare, reader, translated
@@ -230,7 +230,7 @@ class SqliteSpool(Parcels):
                     self._leftovers.add(message, size)
                     self._leftovers.keep_few(self._writer)
 
-        quick = claim.entry.size <= QUICK_OCTETS and len(claim.recipients) <= QUICK_ROWS
+        quick = is_quick(size, len(claim.recipients))
         await self._writer.write(work, after=after, owed=True, settles=True, quick=quick)
 
     async def release(self, claim: Claim) -> None:

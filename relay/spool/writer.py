@@ -13,12 +13,13 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.jobs import Answer, Commit, Job, without_after
+from relay.spool.jobs import Answer, Commit, Job
 from relay.spool.medium import Room, be_impatient, be_patient, shrink_log, translate, write_home, writer
 
 T = TypeVar("T")
@@ -67,10 +68,6 @@ class Writer:
     def broken(self) -> bool:
         return bool(self._trouble)
 
-    @property
-    def closing(self) -> bool:
-        return self._closing
-
     def submit(self, job: Job) -> "asyncio.Future[Any]":
         """Hands a job over; from the event loop only.  Raises SpoolBroken once closed."""
         if self._closing:
@@ -79,6 +76,11 @@ class Writer:
         self._waiting.append(job)
         self._soon()
         return job.future
+
+    def leave(self, job: Job) -> None:
+        """Hands over a job whose outcome nobody waits for; one that comes after the end is left to the next start."""
+        if not self._closing:
+            self.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
 
     async def write(
         self,
@@ -219,7 +221,7 @@ class Writer:
         if not (job.owed and self._owed):
             return False
         self._owed.append(job)
-        self._answers.append((without_after(job), None, None))
+        self._answers.append((replace(job, after=None), None, None))
         return True
 
     def _pay(self) -> None:
@@ -235,7 +237,7 @@ class Writer:
                 self._news.append(f"a settlement cannot be stored: {trouble}")
                 continue
             self._owed.popleft()
-            self._conclude([(Job(job.work, None, job.after, wakes=True), *answers[0][1:])])
+            self._conclude([(replace(job, future=None, wakes=True), *answers[0][1:])])
 
     def _write(self, jobs: Sequence[Job]) -> None:
         try:
@@ -256,7 +258,8 @@ class Writer:
             keep = job.owed and not isinstance(error, _OWN_FAULT)
             if keep:
                 self._owed.append(job)
-            self._answers.append((without_after(job) if keep else job, None, None if keep else trouble))
+            # what is to follow its being durable follows when it is paid
+            self._answers.append((replace(job, after=None) if keep else job, None, None if keep else trouble))
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Answer]:
         db = self._connection()

@@ -87,7 +87,7 @@ class Pools:
 
     def _pool(self, upstream: Upstream) -> "_Pool":
         pool = self._pools.get(upstream.name)
-        if pool is None or (pool.upstream is not upstream and pool.upstream != upstream):
+        if pool is None or pool.upstream != upstream:
             self.forget(upstream.name)
             pool = self._pools[upstream.name] = _Pool(upstream)
         return pool

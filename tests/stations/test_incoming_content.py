@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import sqlite3
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +20,19 @@ LARGE = b"Subject: large\r\n\r\n" + LINE * 30_000  # 2.4 MB
 def rows(tmp_path):
     with closing(sqlite3.connect(tmp_path / "spool.db")) as db:
         return db.execute("SELECT count(*) FROM content").fetchone()[0]
+
+
+@asynccontextmanager
+async def half_of_it_came(tmp_path, monkeypatch):
+    """The relay and a device that has sent its large content, but no end of it; what can be stored of it is."""
+    async with receiving(tmp_path, monkeypatch, max_message=5_000_000) as relay:
+        device = await relay.device()
+        await begin(device)
+        await device.say(LARGE)
+        async with asyncio.timeout(10):
+            while rows(tmp_path) < 16:
+                await asyncio.sleep(0.01)
+        yield relay, device
 
 
 async def begin(device):
@@ -48,13 +61,7 @@ async def test_without_a_place_in_the_spool_it_goes_to_a_file(tmp_path, size, st
 
 async def test_it_is_in_the_spool_before_its_end_has_come(tmp_path, monkeypatch):
     """The commit at the end of data needs one transaction more; what comes out is what went in, with its digest."""
-    async with receiving(tmp_path, monkeypatch, max_message=5_000_000) as relay:
-        device = await relay.device()
-        await begin(device)
-        await device.say(LARGE)
-        async with asyncio.timeout(10):
-            while rows(tmp_path) < 16:
-                await asyncio.sleep(0.01)
+    async with half_of_it_came(tmp_path, monkeypatch) as (relay, device):
         assert await relay.entries() == []
         assert (await device.ask(b".\r\n")).startswith("250")
         (entry,) = await relay.entries()
@@ -64,13 +71,7 @@ async def test_it_is_in_the_spool_before_its_end_has_come(tmp_path, monkeypatch)
 
 async def test_what_does_not_come_to_its_end_leaves_nothing(tmp_path, monkeypatch):
     """The line is lost within the message: no entry, no content, and the next message is taken."""
-    async with receiving(tmp_path, monkeypatch, max_message=5_000_000) as relay:
-        device = await relay.device()
-        await begin(device)
-        await device.say(LARGE)
-        async with asyncio.timeout(10):
-            while rows(tmp_path) < 16:
-                await asyncio.sleep(0.01)
+    async with half_of_it_came(tmp_path, monkeypatch) as (relay, device):
         await device.close()
         async with asyncio.timeout(10):
             while rows(tmp_path):
