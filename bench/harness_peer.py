@@ -77,7 +77,7 @@ class Peer(BasePeer):
 
     def queued(self, ctx):
         with closing(sqlite3.connect(f"file:{ctx.dir}/spool/spool.db?mode=ro", uri=True)) as db:
-            return db.execute("SELECT count(*) FROM message WHERE settled IS NULL").fetchone()[0]
+            return db.execute("SELECT count(*) FROM message WHERE over_at IS NULL").fetchone()[0]
 
     def _run(self, *words):
         return subprocess.run([PYTHON, "-m", "relay", *words], cwd=CHECKOUT, check=True, capture_output=True, text=True)
