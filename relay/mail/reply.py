@@ -1,4 +1,7 @@
-"""What a server said, and at which stage of the conversation.  RFC 5321 s4.2, RFC 2034, RFC 3463.  Pure."""
+"""What a server said, at which stage of the conversation; or what we found ourselves.
+
+RFC 5321 s4.2, RFC 2034, RFC 3463.  Pure.
+"""
 
 import re
 from dataclasses import dataclass
@@ -70,13 +73,48 @@ class Reply:
         return f"{self.code} {status}{self.text}".rstrip()
 
 
+class Fault(Enum):
+    """What this relay found itself: the reply's words are ours, no server said them."""
+
+    NO_HOST = "no-host"  # the name does not exist, or has no address
+    DNS = "dns"  # the DNS gave no answer
+    NULL_MX = "null-mx"  # RFC 7505
+    REFUSED = "refused"  # nothing listens on that port
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed-out"
+    HUNG_UP = "hung-up"
+    GARBAGE = "garbage"  # no SMTP reply
+    TLS = "tls"  # any trouble with TLS that has no name of its own below
+    TLS_NAME = "tls-name"
+    TLS_EXPIRED = "tls-expired"
+    TLS_TRUST = "tls-trust"
+    TLS_PIN = "tls-pin"
+    TLS_OLD = "tls-old"  # no version or cipher in common, a key too small
+    TLS_MODE = "tls-mode"  # one side began with TLS, the other without
+    NO_STARTTLS = "no-starttls"
+    NO_MECHANISM = "no-mechanism"
+    TOKEN = "token"  # noqa: S105
+    POP = "pop"
+    TOO_BIG = "too-big"
+    SMTPUTF8 = "smtputf8"
+    UNROUTED = "unrouted"
+    REJECTED = "rejected"  # by a rule of the configuration
+    UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
+    INTERNAL = "internal"  # an error inside the relay
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply and the stage it came at.  `lost`: the line died there and the reply is ours (4.4.x), not the server's."""
+    """A reply and the stage it came at.
+
+    `lost`: the connection ended there and the reply is ours (4.4.x), not the server's.  `fault`: what we found; None where
+    the server spoke.
+    """
 
     stage: Stage
     reply: Reply
     lost: bool = False
+    fault: Fault | None = None
 
     def __str__(self) -> str:
         return f"{self.stage.value}: {self.reply}"
