@@ -3,20 +3,36 @@
 from relay.mail.reply import Stage
 from relay.outbound.replies.rule import AUTH, CONTENT, ENVELOPE, MAIL, TRANSACTION, Blame, Rule
 
-_UNIT = r"(?:messages?|mails?|e-?mails?|recipients?|sends?|submissions?|deliver\w+)"
+_UNIT = r"(?:messages?|mails?|e-?mails?|recipients?|sends?|submissions?|deliver\w{1,20})"
 _PERIOD = r"(?:hour(?:ly)?|day|daily|24 ?h(?:ours)?|month(?:ly)?|week(?:ly)?|today)"
-_OVER = r"(?:exceed\w*|reached|used up|exhausted|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w*|superat\w|superado|excedid\w)"
+_OVER = r"(?:exceed\w{0,12}|reached|used up|exhausted|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w{0,12}|superat\w|superado|excedid\w)"
 _ANYWHERE = frozenset(Stage)
 
 ACCOUNT: tuple[Rule, ...] = (
     Rule(
+        "account-suspended",
+        Blame.LOGIN,
+        (
+            r"\b(?:account|user|mailbox|konto|compte|cuenta|customer|domain)\b.{0,30}\b(?:suspended|disabled|locked|blocked|barred"
+            r"|terminated|closed|inactive|deactivated|expired|gesperrt|deaktiviert|suspendu|bloque|desactive|sospes\w|bloqueada?"
+            r"|suspendida|not registered|not active)",
+            r"\b(?:suspended|disabled|locked|blocked|inactive) (?:account|user|mailbox)",
+            r"(?:конто|аккаунт|учетн\w{1,20}) .{0,20}(?:заблокирован|отключен)|账[号户].{0,6}(?:停用|冻结|锁定)",
+        ),
+        "The account that logged in is suspended, locked or closed.",
+        "Log in on the provider's web page: it says what it wants. The mail is kept meanwhile.",
+        stages=AUTH | MAIL,
+    ),
+    Rule(
         "account-barred",
         Blame.QUOTA,
         (
-            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w+|blocked|disabled|barred|locked|restricted|denied)",
-            r"(?:suspen\w+|blocked|disabled|barred|locked|prevented) .{0,10}from sending\b(?! from)",
+            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|blocked|disabled|barred|locked|restricted|denied)",
+            r"(?:suspen\w{1,20}|blocked|disabled|barred|locked|prevented) .{0,10}from sending\b(?! from)",
             r"\b(?:sending|account|user|tenant|sender|mailbox|you)\b.{0,20}\b(?:suspended|blocked|disabled|locked|barred)\b.{0,30}"
             r"\bfor (?:this account|sending|spam|abuse)",
+            r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox|domain)\b.{0,30}\b(?:locked|blocked|suspended|disabled|compromised)",
+            r"account (?:is )?not (?:allowed|permitted|authorized) to send",
             r"bad outbound sender",
             r"^\d{3} 5\.7\.50[1-3]\b",
             r"spam abuse detected",
@@ -26,23 +42,17 @@ ACCOUNT: tuple[Rule, ...] = (
         "Log in on the provider's web page: it says what it wants. Change the password if you do not know what was sent.",
         stages=AUTH | CONTENT | ENVELOPE,
     ),
-    Rule(
-        "account-suspended",
-        Blame.LOGIN,
-        (
-            r"\b(?:account|user|mailbox|konto|compte|cuenta|customer|domain)\b.{0,30}\b(?:suspended|disabled|locked|blocked|barred"
-            r"|terminated|closed|inactive|deactivated|expired|gesperrt|deaktiviert|suspendu|bloque|desactive|sospes\w|bloqueada?"
-            r"|suspendida|not registered|not active)",
-            r"\b(?:suspended|disabled|locked|blocked|inactive) (?:account|user|mailbox)",
-            r"(?:конто|аккаунт|учетн\w+) .{0,20}(?:заблокирован|отключен)|账[号户].{0,6}(?:停用|冻结|锁定)",
-        ),
-        "The account that logged in is suspended, locked or closed.",
-        "Log in on the provider's web page: it says what it wants. The mail is kept meanwhile.",
-        stages=AUTH | MAIL,
-    ),
 )
 
 QUOTAS: tuple[Rule, ...] = (
+    Rule(
+        "m365-connections",
+        Blame.RATE,
+        (r"sender thread limit|outbound thread limit", r"^432\b(?!.{0,20}password)"),
+        "Too many connections, or more than 30 messages a minute, for one Microsoft mailbox.",
+        "Set `limits: {connections: 1, per_minute: 30}` for this upstream.",
+        stages=_ANYWHERE,
+    ),
     Rule(
         "m365-hourly",
         Blame.RATE,
@@ -78,7 +88,7 @@ QUOTAS: tuple[Rule, ...] = (
         (
             r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in an?|from IP))",
             r"^452 4\.5\.3\b(?!.{0,40}(?:daily|limit))",
-            r"\b(?:number of |reduce the |maximum )+recipients",
+            r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)",
             r"multiple destination domains",
         ),
         "More recipients in one go than the upstream takes.",
@@ -129,27 +139,30 @@ QUOTAS: tuple[Rule, ...] = (
         "quota",
         Blame.QUOTA,
         (
-            rf"{_OVER}\b.{{0,50}}\b{_PERIOD}\b.{{0,40}}(?:limit|quota|allow\w+|allotment|number|maximum|max)",
-            rf"\b(?:limit|quota|max\w*|number|allow\w+)\b.{{0,50}}\bper {_PERIOD}\b.{{0,20}}{_OVER}",
-            rf"{_OVER}\b.{{0,30}}\b(?:limit|quota|max\w*|number|amount)\b.{{0,50}}\b(?:per|an?|each|this|for) {_PERIOD}\b",
-            rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send )*(?:limit|quota|allowance|maximum)",
+            rf"{_OVER}\b.{{0,50}}\b{_PERIOD}\b.{{0,40}}(?:limit|quota|allow\w{{1,20}}|allotment|number|maximum|max)",
+            rf"\b(?:limit|quota|max\w{{0,12}}|number|allow\w{{1,20}})\b.{{0,50}}\bper {_PERIOD}\b.{{0,20}}{_OVER}",
+            rf"{_OVER}\b.{{0,30}}\b(?:limit|quota|max\w{{0,12}}|number|amount)\b.{{0,50}}\b(?:per|an?|each|this|for) {_PERIOD}\b",
+            rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send ){{0,4}}(?:limit|quota|allowance|maximum)",
             rf"\b(?:limit|quota) (?:of|for) .{{0,40}}\b{_PERIOD}\b",
-            rf"\bonly \d+ {_UNIT} (?:per|an?|each) {_PERIOD}",
-            rf"\b\d+ {_UNIT} (?:per|an?|each) {_PERIOD}\b.{{0,30}}{_OVER}",
+            rf"\bonly \d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
+            rf"\b\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}\b.{{0,30}}{_OVER}",
             rf"\b(?:send(?:ing|er)?|sent|out ?going|outbound|submission|message|mail|e-?mails?|relay|account)\b.{{0,30}}"
             rf"\b(?:limit|quota)\b.{{0,20}}\b{_OVER}",
-            rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w+)? (?:limit|quota)",
+            rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w{{1,20}})? (?:limit|quota)",
             r"quota exceeded for (?:sender|user|account)",
             r"(?:sending|send|sent|submission) (?:limit|quota|threshold)",
             r"policy rejection\W{0,3}quota",
-            r"(?:tenant|account|user|domain|customer)\b.{0,20}\bexceed\w* .{0,20}(?:threshold|limit|quota)",
+            r"(?:tenant|account|user|domain|customer)\b.{0,20}\bexceed\w{0,12} .{0,20}(?:threshold|limit|quota)",
             r"rate overlimit|sending too many (?:e-?mails?|mails|messages)",
             r"exceeded the max (?:e-?mails|defers)",
             r"(?:mails?|nachrichten) pro (?:tag|stunde|monat)|tageslimit|stundenlimit|versandlimit|sendelimit|limit erreicht",
+            rf"\b(?:more than|over) \d{{1,9}} {_UNIT}\b.{{0,20}}\b(?:per|an?|in|within|during|this|last) .{{0,12}}{_PERIOD}",
+            r"\bplan\b.{0,20}\blimit|upgrade (?:to send|your (?:plan|account))|payment|overdue|unpaid",
+            r"kontingent|numero massimo .{0,40}(?:giorn|ora)|limite .{0,40}(?:por (?:hora|dia|mes)|al giorno|all'ora|par (?:jour|heure|mois))",
             r"limite (?:d'envoi|journaliere|quotidienne|horaire|de envio|diari[oa]|giornalier[oa]|di invio|orari[oa])",
             r"quota (?:d'envoi|journalier|giornalier[oa]|diari[oa])",
-            r"送信(?:数|通数|量|件数)?(?:の)?(?:制限|上限)|发[信送].{0,6}(?:上限|超(?:过|限))|발송.{0,6}(?:한도|제한|초과)"
-            r"|(?:лимит|превышен\w*) .{0,20}(?:отправ|писем|сообщ|лимит)",
+            r"送信.{0,10}(?:数|量|件|制限|上限).{0,10}(?:超|達|制限|上限)|发[信送].{0,6}(?:上限|超(?:过|限))|발송.{0,6}(?:한도|제한|초과)"
+            r"|(?:лимит|превышен\w{0,12}) .{0,20}(?:отправ|писем|сообщ|лимит)",
             r"\bmi:(?:stc|sfq|nhd)\b",
         ),
         "The account has sent all that its provider allows for now (in an hour, a day or a month).",
@@ -161,20 +174,12 @@ QUOTAS: tuple[Rule, ...] = (
 
 RATES: tuple[Rule, ...] = (
     Rule(
-        "m365-connections",
-        Blame.RATE,
-        (r"sender thread limit|outbound thread limit", r"^432\b(?!.{0,20}password)"),
-        "Too many connections, or more than 30 messages a minute, for one Microsoft mailbox.",
-        "Set `limits: {connections: 1, per_minute: 30}` for this upstream.",
-        stages=_ANYWHERE,
-    ),
-    Rule(
         "connections",
         Blame.RATE,
         (
-            r"too many (?:\w+ ){0,3}(?:connections|sessions)",
+            r"too many (?:\w{1,20} ){0,3}(?:connections|sessions)",
             r"(?:concurrent|simultaneous|parallel|connection|session)s?\b.{0,30}\b(?:limit|maximum|exceeded|frequency)",
-            r"trop de connexions|zu viele (?:\w+ )?verbindungen|demasiadas conexiones|troppe connessioni|同时连接|接続数",
+            r"trop de connexions|zu viele (?:\w{1,20} )?verbindungen|demasiadas conexiones|troppe connessioni|同时连接|接続数",
             r"\bhl:(?:icc|ifc)\b",
             r"all server ports are busy",
         ),
@@ -188,8 +193,8 @@ RATES: tuple[Rule, ...] = (
         (
             r"\brate[- ]?limit",
             r"\bfrequency (?:is )?limit",
-            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited)(?:\w+ ){0,2}(?:mails?|e-?mails?|messages?|recipients|requests|errors)\b",
-            r"too (?:fast|quickly|frequent\w*|often)\b",
+            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited)(?:\w{1,20} ){0,2}(?:mails?|e-?mails?|messages?|recipients|requests|errors)\b",
+            r"too (?:fast|quickly|frequent\w{0,12}|often)\b",
             r"(?:has )?sent to too many|sent too many",
             r"try again slower|slow(?:er)? down|excessive (?:volume|rate)",
             r"temporarily deferred(?!.{0,40}(?:complaint|reputation))",

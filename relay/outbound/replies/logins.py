@@ -4,7 +4,7 @@ from relay.outbound.replies.rule import AUTH, ENVELOPE, TRANSACTION, Blame, Rule
 
 _ASKED = AUTH | TRANSACTION
 
-LOGINS: tuple[Rule, ...] = (
+CODED_LOGINS: tuple[Rule, ...] = (
     Rule(
         "m365-basic-auth",
         Blame.LOGIN,
@@ -51,7 +51,7 @@ LOGINS: tuple[Rule, ...] = (
         (
             r"^53[45]\b.{0,80}(?:application-specific password|log in (?:with|through|via) your web browser)",
             r"\bapp(?:lication)?[- ](?:specific )?password",
-            r"parol\w* prilozheni|пароль приложени",
+            r"parol\w{0,12} prilozheni|пароль приложени",
             r"authori[sz]ation code to log",
         ),
         "The provider wants an app password here (some call it an authorization code), not the password of the account.",
@@ -66,10 +66,21 @@ LOGINS: tuple[Rule, ...] = (
         "Make a new app password in the Google account and put it into `password_file`.",
         stages=_ASKED,
     ),
+)
+
+LOGINS: tuple[Rule, ...] = (
+    Rule(
+        "login-place",
+        Blame.LOGIN,
+        (r"(?:unauthori[sz]ed|not (?:allowed|authori[sz]ed)|forbidden)\b.{0,20}\b(?:ip|IP|address|country|location)\b",),
+        "The account may not log in from the address of this internet line.",
+        "Look on the provider's web page for a list of allowed addresses, or a block on foreign ones.",
+        stages=AUTH,
+    ),
     Rule(
         "gmail-login-rate",
         Blame.RATE,
-        (r"^4\d\d\b.{0,40}too many (?:login|auth\w*|failed|invalid|fail) ?\w*", r"^4\d\d\b.{0,60}authentication rate"),
+        (r"^4\d\d\b.{0,40}too many (?:login|auth\w{0,12}|failed|invalid|fail) ?\w{0,12}", r"^4\d\d\b.{0,60}authentication rate"),
         "The server saw too many logins within a short time.",
         "Nothing to do; if it comes back, look for other programs that log in with this account.",
         stages=AUTH,
@@ -79,9 +90,9 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"must issue a starttls",
-            r"(?:starttls|tls|ssl|encrypt\w*)\b.{0,40}\b(?:is |are )?(?:required|needed|mandatory|necessary|erforderlich|obligatoire"
+            r"(?:starttls|tls|ssl|encrypt\w{0,12})\b.{0,40}\b(?:is |are )?(?:required|needed|mandatory|necessary|erforderlich|obligatoire"
             r"|requis|requerido|richiest\w)",
-            r"(?:requires?|must use|wants?|need|needs|without) (?:all senders to use |an? )*(?:(?:ssl|tls)\b|encrypt\w*|starttls)",
+            r"(?:requires?|must use|wants?|need|needs|without) (?:all senders to use |an? ){0,4}(?:(?:ssl|tls)\b|encrypt\w{0,12}|starttls)",
             r"^538\b",
             r"^\d{3} 5\.7\.(?:29|7|10)\b.{0,60}(?:tls|ssl|encrypt)",
         ),
@@ -102,17 +113,16 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"^530\b",
-            r"\bauth\w* (?:is )?(?:required|needed|necessary|mandatory|first|requise?|erforderlich|richiesta|requerida|obligatoire)",
-            r"(?:requires?|needs?|without|proper|valid|turn on|enable|use|please|must) (?:smtp |proper |valid |an? )*"
+            r"\bauth\w{0,12} (?:is )?(?:required|needed|necessary|mandatory|first|requise?|erforderlich|richiesta|requerida|obligatoire)",
+            r"(?:requires?|needs?|without|proper|valid|turn on|enable|use|please|must) (?:smtp |proper |valid |an? ){0,4}"
             r"(?:auth(?:entication|enticate)?|authentification|log ?in)\b",
-            r"must (?:first |be )*(?:authenticate|log ?in|logged in|authenticated)",
+            r"must (?:first |be ){0,4}(?:authenticate|log ?in|logged in|authenticated)",
             r"unauthenticated (?:senders?|users?|clients?|connections?)",
             r"not (?:yet )?(?:authenticated|logged[- ]in)\b",
-            r"smtp auth\w*\b.{0,40}(?:required|mail client|settings)",
+            r"smtp auth\w{0,12}\b.{0,40}(?:required|mail client|settings)",
             r"\bauth (?:required|first)",
-            r"anmeldung (?:ist )?(?:erforderlich|notwendig)|nicht (?:angemeldet|authentifiziert)|anmelden",
-            r"authentification (?:requise|necessaire|obligatoire)|autenticazione (?:richiesta|necessaria)",
-            r"autenticacion (?:requerida|necesaria)|требуется (?:аутентификация|авторизация)|認証(?:が必要|してください)|请先登录|인증이 필요",
+            r"anmeldung (?:ist )?(?:erforderlich|notwendig)|nicht angemeldet|anmelden",
+            r"\b(?:authentifi\w{1,20}|autentic\w{1,20}|autentifi\w{1,20}|аутентифи\w{1,20}|авториз\w{1,20})|認証|登录|인증",
         ),
         "The upstream takes mail only after a login.",
         "Set `username` and `password_file` for this upstream.",
@@ -123,7 +133,7 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"^53[45]\b",
-            r"(?:auth\w*|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w*|incorrect|rejected|denied"
+            r"(?:auth\w{0,12}|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w{0,12}|incorrect|rejected|denied"
             r"|fehlgeschlagen|invalide|errat\w)",
             r"(?:invalid|incorrect|wrong|bad) (?:authentication|log ?in|credentials?|password|user ?name)",
         ),

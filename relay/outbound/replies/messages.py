@@ -52,7 +52,6 @@ FORM: tuple[Rule, ...] = (
         (
             r"missing a valid address in (?:the )?(?:from|to)\b",
             r"multiple addresses in (?:the )?from",
-            r"not RFC compliant|not rfc ?\d* ?compliant",
             r"missing a valid message-id",
             r"encoded-word syntax is not permitted",
             r"message is malformed|malformed (?:message|header|mime)",
@@ -74,7 +73,7 @@ FORM: tuple[Rule, ...] = (
     Rule(
         "header-yahoo",
         Blame.MESSAGE,
-        (r"headers? (?:are|is) not", r"header error|(?:invalid|bad|missing|illegal) (?:\S+ )?header", r"^\d{3} 5\.6\.[0-6]\b"),
+        (r"headers? (?:are|is) not", r"header error|(?:invalid|bad|missing|illegal) (?:\S{1,40} )?header", r"^\d{3} 5\.6\.[0-6]\b"),
         "The server found the header or the form of the message wrong.",
         "Look at `relay queue show` for what was repaired; report it if the relay left it bad.",
         stages=CONTENT,
@@ -100,7 +99,7 @@ FORM: tuple[Rule, ...] = (
         Blame.MESSAGE,
         (
             r"\b(?:mail|message|forwarding|routing)? ?loop(?:ing|s)?\b",
-            r"too many (?:hops|received)|\bhop count|exceeded \d+ hops|message depth exceeded",
+            r"too many (?:hops|received)|\bhop count|exceeded \d{1,9} hops|message depth exceeded",
             r"^\d{3} 5\.4\.(?:6|12|14)\b",
         ),
         "Two servers hand this mail to each other in a circle.",
@@ -112,12 +111,12 @@ FORM: tuple[Rule, ...] = (
         Blame.MESSAGE,
         (
             r"(?:message|mail|file|e-?mail|attachments?|nachricht|body|content)\b(?! (?:box|quota|folder)).{0,20}\btoo (?:big|large|long|gross)",
-            r"(?:message|mail|e-?mail) .{0,20}exceed\w*.{0,30}\b(?:size|limit set|maximum fixed)",
-            r"(?:message|mail|file|attachment)[- ]?(?:fixed )?size\b.{0,30}\b(?:exceed\w*|limit|too)",
-            r"size exceed|exceeds? (?:\w+ ){0,3}(?:maximum |max )?(?:message |mail )size",
+            r"(?:message|mail|e-?mail) .{0,20}exceed\w{0,12}.{0,30}\b(?:size|limit set|maximum fixed)",
+            r"(?:message|mail|file|attachment)[- ]?(?:fixed )?size\b.{0,30}\b(?:exceed\w{0,12}|limit|too)",
+            r"^5\d\d (?:5\.3\.4 |5\.2\.3 )?size\b|declared size|size exceed|exceeds? (?:\w{1,20} ){0,3}(?:maximum |max )?(?:message |mail )size",
             r"^\d{3} 5\.3\.4\b",
             r"^\d{3} 5\.2\.3\b(?!.{0,30}policy)",
-            r"zu (?:gross|grosse)\b|trop (?:gros|volumineux)|taille limite|troppo grande|demasiado grande|слишком больш|过大|サイズ.{0,10}超",
+            r"zu gro(?:ss|ß)|trop (?:gros|volumineux)|taille limite|troppo grande|demasiado grande|слишком больш|过大|サイズ.{0,10}超",
         ),
         "The message is larger than this upstream takes. Attachments grow by more than a third on their way.",
         "Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
@@ -132,8 +131,9 @@ BODY: tuple[Rule, ...] = (
         (
             r"(?:message|mail|e-?mail)\b.{0,20}\blikely (?:unsolicited|spam)",
             r"spam (?:pattern|content|score|signature|rule|filter)",
-            r"\b(?:content|message|body|subject)\b.{0,20}\b(?:match\w*|scored|classified|identified|considered|looks like|appears to be)",
-            r"suspicion of spam",
+            r"\b(?:content|message|body|subject)\b.{0,20}\b(?:match\w{0,12}|scored|classified|identified|considered|looks like|appears to be)",
+            r"suspicion of spam|nature of the content",
+            r"(?:message|mail|nachricht|messaggio|mensaje)\b.{0,40}\b(?:as|be|is|like|comme|considered|considere)\b.{0,12}\b(?:spam|junk|unsolicited|bulk|werbung)",
         ),
         "The provider took this message for spam.",
         "Give the device's mails a telling subject and a few words of text; put a second upstream into the route.",
@@ -144,8 +144,8 @@ BODY: tuple[Rule, ...] = (
         Blame.MESSAGE,
         (
             r"\bDOMAINLIST\b|\bdbl\b|\bs?uri?bl\b|\bs?urbl\b",
-            r"\b(?:urls?|uris?|links?)\b.{0,60}\b(?:\w*list|reject|block)",
-            r"\w*list.{0,60}\b(?:urls?|uris?|links?)\b",
+            r"\b(?:urls?|uris?|links?)\b.{0,60}\b(?:\w{0,12}list|reject|block)",
+            r"\w{0,12}list.{0,60}\b(?:urls?|uris?|links?)\b",
         ),
         "A domain in this message, in a link or in the sender's address, stands on a block list of domains.",
         "Look at the links in the message and at its sender's domain; check.spamhaus.org tells whether it is listed, and why.",
@@ -155,8 +155,8 @@ BODY: tuple[Rule, ...] = (
         "scanner-down",
         Blame.UPSTREAM,
         (
-            r"(?:scanner|scan|clamd|amavis|spamd|rspamd|milter|anti-?virus|content filter)\b.{0,30}\b(?:fail\w*|unavailable|not available"
-            r"|unable|error|down|timed? ?out|refused|defer\w*)",
+            r"(?:scanner|scan|clamd|amavis|spamd|rspamd|milter|anti-?virus|content filter)\b.{0,30}\b(?:fail\w{0,12}|unavailable|not available"
+            r"|unable|error|down|timed? ?out|refused|defer\w{0,12})",
             r"(?:unable|failed) to (?:scan|connect to (?:clamd|amavis|spamd))",
         ),
         "The server could not examine the message just now; it says nothing of the message itself.",
@@ -168,8 +168,8 @@ BODY: tuple[Rule, ...] = (
         "attachment",
         Blame.MESSAGE,
         (
-            r"\bvir(?:us|ii|uses)\b|\binfected\b|\bmalware\b|\btrojan\b|\bphish\w*|\beicar",
-            r"(?:illegal|unacceptable|forbidden|banned|prohibited|dangerous|restricted|executable|blocked) (?:\w+ )?(?:attachments?|files?|content)",
+            r"\bvir(?:us|ii|uses)\b|\binfected\b|\bmalware\b|\btrojan\b|\bphish\w{0,12}|\beicar",
+            r"(?:illegal|unacceptable|forbidden|banned|prohibited|dangerous|restricted|executable|blocked) (?:\w{1,20} )?(?:attachments?|files?|content)",
             r"attachments? .{0,40}(?:not|n't|forbidden|prohibited|blocked|denied|rejected|policy)",
             r"\bbanned\b(?!.{0,30}\bip)",
             r"potential security issue|executable files",
@@ -186,11 +186,11 @@ SPAM: tuple[Rule, ...] = (
         "spam",
         Blame.MESSAGE,
         (
-            r"\bspam\w*|\bjunk\b|\bubl?e\b|\bunsolicited\b|\bbulk\b|\bindesirable",
+            r"\bspam\w{0,12}|\bjunk\b|\bubl?e\b|\bunsolicited\b|\bbulk\b|\bindesirable",
             r"content (?:was |is |has been )?(?:rejected|denied|refused|not|filter|restriction)",
             r"(?:message|mail|e-?mail|body) contains\b",
-            r"(?:policy|security) (?:reasons?|violation|restrictions?|reject\w*)|local policy|security polic|mailpolicy|content[- ]policy",
-            r"\[(?:cs01|ph01|hm\d+)\]|\bdt:spm\b|mail rejete",
+            r"(?:policy|security) (?:reasons?|violation|restrictions?|reject\w{0,12})|local policy|security polic|mailpolicy|content[- ]policy",
+            r"\[(?:cs01|ph01|hm\d{1,9})\]|\bdt:spm\b|mail rejete",
             r"sensitive words|nachricht .{0,20}(?:abgelehnt|verweigert)|спам|垃圾|スパム|스팸",
             r"policy that prohibited",
         ),

@@ -7,12 +7,12 @@ _ANYWHERE = frozenset(Stage)
 _NAMED = RCPT | CONTENT
 _WHO = r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente|destinatario|usuario|benutzer|empfanger|empfaenger)"
 _AGAIN = (
-    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d+|after|shortly|soon|seconds|minutes|hours?)"
+    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds|minutes|hours?)"
     r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
     r"|temporar(?:y|ily)\b|for the time being|later,? please"
     r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporairement|spater (?:noch ?mal|noch einmal|erneut|wieder)"
     r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporaneamente"
-    r"|intente\w* (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时|しばらく|後ほど|나중에|일시적"
+    r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时|しばらく|後ほど|나중에|일시적"
 )
 
 GREYLIST: tuple[Rule, ...] = (
@@ -33,7 +33,8 @@ CLOSED: tuple[Rule, ...] = (
         (
             r"resolver\.(?:rst|adr)",
             r"^\d{3} 5\.7\.1[2-3]\d\b",
-            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)|only accept\w* (?:mail|messages) from",
+            r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|rejected by (?:the )?recipients?\b",
+            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)|only accept\w{0,12} (?:mail|messages) from",
         ),
         "This recipient takes mail only from certain senders, mostly those of its own organisation.",
         "Ask the recipient to let your sender in, or send it elsewhere by `aliases`.",
@@ -46,6 +47,7 @@ RECIPIENTS: tuple[Rule, ...] = (
         "recipient-passing",
         Blame.RECIPIENT,
         (
+            r"^4\d\d\b.{0,40}\bmailbox (?:is )?(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
             rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked|in use).{{0,40}}(?:{_AGAIN})",
             rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
             rf"\b{_WHO}\b.{{0,40}}\btemporar(?:y|ily) (?:locked|unavailable|disabled|inactive|suspended|blocked)",
@@ -69,8 +71,8 @@ RECIPIENTS: tuple[Rule, ...] = (
         (
             r"over ?quota|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)|out of storage|overdrawn",
             r"(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
-            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w* .{0,40}(?:storage|quota|mailbox|dropfile)",
-            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space )*(?:limit|quota|exceed)",
+            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w{0,12} .{0,40}(?:storage|quota|mailbox|dropfile)",
+            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,4}(?:limit|quota|exceed)",
             r"too much mail data|not enough (?:storage )?space|too many messages (?:on|in) (?:this|the) mailbox|exhausted allowed storage",
             r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno|переполнен"
             r"|邮箱.{0,6}满|容量",
@@ -81,16 +83,28 @@ RECIPIENTS: tuple[Rule, ...] = (
         stages=_NAMED,
     ),
     Rule(
+        "no-domain",
+        Blame.RECIPIENT,
+        (
+            r"^\d{3} [45]\.1\.2\b",
+            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b|invalid domain"
+            r"|non-existe?a?nt domain|no mail hosts? for",
+        ),
+        "The domain after the @ of the recipient does not exist, or has no mail server.",
+        "Correct the address in the device; a misspelled domain is the usual reason.",
+        stages=RCPT,
+    ),
+    Rule(
         "unknown-user",
         Blame.RECIPIENT,
         (
-            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does |do )*(?:unknown|not (?:be )?found"
-            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w*|sconosciut\w|desconocid\w|unbekannt|nicht bekannt"
+            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does |do ){{0,4}}(?:unknown|not (?:be )?found"
+            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w|desconocid\w|unbekannt|nicht bekannt"
             r"|no existe|inesistente|invalide|unrecognized)",
             rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified|undeliverable|not a valid"
-            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination |email )*(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
-            r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S+ )?(?:account|mailbox))",
-            r"no (?:mailbox|account|valid recipients|one|body|such \w+|mail ?box|existe|se encontro)\b",
+            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination |email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
+            r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S{1,40} )?(?:account|mailbox))",
+            r"no (?:mailbox|account|valid recipients|one|body|such \w{1,20}|mail ?box|existe|se encontro)\b",
             r"can'?t accept user|not (?:our|a) customer|badrcptto",
             r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid|blocked|not ok)(?!: (?:policy|message"
             r"|quota|server config|too|rate|spf|relay))",
@@ -109,7 +123,7 @@ RECIPIENTS: tuple[Rule, ...] = (
         "closed-mailbox",
         Blame.RECIPIENT,
         (
-            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked|archiv\w+"
+            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked|archiv\w{{1,20}}"
             r"|terminated|removed|inactive|expired|gesperrt|deaktiviert)",
             r"^\d{3} 5\.2\.1\b",
         ),
@@ -118,21 +132,9 @@ RECIPIENTS: tuple[Rule, ...] = (
         stages=RCPT,
     ),
     Rule(
-        "no-domain",
-        Blame.RECIPIENT,
-        (
-            r"^\d{3} [45]\.1\.2\b",
-            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b|invalid domain"
-            r"|non-existe?a?nt domain|no mail hosts? for",
-        ),
-        "The domain after the @ of the recipient does not exist, or has no mail server.",
-        "Correct the address in the device; a misspelled domain is the usual reason.",
-        stages=RCPT,
-    ),
-    Rule(
         "unavailable",
         Blame.RECIPIENT,
-        (r"mailbox unavailable|rejected by (?:the )?recipient|personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)",),
+        (r"mailbox unavailable",),
         "The provider refuses the recipient, or the sender, without saying why.",
         "Check the recipient's address first, then whether `sender` is an address of the account.",
         stages=RCPT,
@@ -153,11 +155,11 @@ PASSING: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         (
             r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write|i/o|ldap|sql)"
-            r"(?: \w+)? (?:error|failure|problem|trouble)|errors? in processing|error writing|cannot write",
-            r"(?:dns|look-?up|resolv\w+)\b.{0,30}\b(?:error|fail\w*|timed? ?out|server failure)",
+            r"(?: \w{1,20})? (?:error|failure|problem|trouble)|errors? in processing|error writing|cannot write",
+            r"(?:dns|look-?up|resolv\w{1,20})\b.{0,30}\b(?:error|fail\w{0,12}|timed? ?out|server failure)",
             r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured|overloaded|down|maintenance"
             r"|(?:is )?full|shutting down|indisponible|out of)",
-            r"(?:insufficient|out of|not enough|no|low on) (?:\w+ )?(?:system )?(?:resources|memory|disk|storage|space)",
+            r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
             r"service refuse",
             r"maintenance|wartung",
@@ -205,7 +207,7 @@ GENERAL: tuple[Rule, ...] = (
         (r"^5\d\d 5\.7\.[01]\b", r"^5\d\d 5\.4\.4\b"),
         "The server does not take this mail from us, and does not say why.",
         "Use the provider's submission server (port 587 or 465) with `username` and `password_file`; or ask its support desk.",
-        stages=ENVELOPE,
+        stages=RCPT,
     ),
     Rule(
         "unknown-sender",

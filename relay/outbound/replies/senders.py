@@ -1,19 +1,19 @@
 """Whether this sender may send, here and to there: rules about the sender's address and its domain, and about relaying.  Pure."""
 
-from relay.outbound.replies.rule import ENVELOPE, MAIL, TRANSACTION, Blame, Rule
+from relay.outbound.replies.rule import CONTENT, ENVELOPE, MAIL, TRANSACTION, Blame, Rule
 
 _OWN_SENDER = (
     "Leave `rewrite: foreign` and `rewrite_from: true` on for this upstream, and let `sender` be an address of the account."
 )
 _SENDER = (
-    r"(?:(?<!unauthenticated )sender(?:'?s)?|mail ?from|envelope.from|return.path|reverse.path|absender\w*|expediteur|emetteur"
+    r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}|expediteur|emetteur"
     r"|mittente|remitente)"
 )
 _REFUSED = (
-    r"(?:reject\w*|refus\w*|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|valid|verified|owned|local|known)"
+    r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|valid|verified|owned|local|known)"
     r"|isn'?t (?:allowed|permitted|valid|verified)|invalid|unknown|disallowed|forbidden|blocked|unroutable|undeliverable"
-    r"|unresolvable|fake|does ?n[o']t exist|nicht (?:erlaubt|zulassig|zulaessig|gestattet|akzeptiert)|abgelehnt|ungultig\w*"
-    r"|ungueltig\w*|unbekannt|invalide|inconnu|non (?:autorise|valide|valido|autorizzato|consentito|ammesso)"
+    r"|unresolvable|fake|does ?n[o']t exist|(?:not |un)welcome|nicht (?:erlaubt|zugelassen|zulassig|zulaessig|gestattet|akzeptiert)|abgelehnt|ungultig\w{0,12}"
+    r"|ungueltig\w{0,12}|unbekannt|invalide|inconnu|(?:non|n'est pas) (?:e )?(?:autorisee?|valide|valido|autorizzato|consentito|ammesso)"
     r"|no (?:permitido|autorizado|valido)|invalido)"
 )
 
@@ -36,6 +36,17 @@ AUTHENTICITY: tuple[Rule, ...] = (
         "The sender's domain does not vouch for this upstream: its SPF record does not name it, or no DKIM signature does.",
         "Send this domain's mail through the upstream that belongs to it, or add that upstream's `include:` to the SPF record "
         "(`relay doctor` prints the record), or let `rewrite` put the account's own address there.",
+        stages=TRANSACTION,
+    ),
+)
+
+FROM_FIRST: tuple[Rule, ...] = (
+    Rule(
+        "fastmail-from",
+        Blame.SENDER,
+        (r"^551 .{0,60}multiple addresses in a from header", r"not authori[sz]ed to send from"),
+        "Fastmail wants exactly one address in From, and one that belongs to the account.",
+        f"{_OWN_SENDER} A device name with @ or commas in it can also be the reason: make it plainer.",
         stages=TRANSACTION,
     ),
 )
@@ -82,14 +93,6 @@ SENDERS: tuple[Rule, ...] = (
         stages=TRANSACTION,
     ),
     Rule(
-        "fastmail-from",
-        Blame.SENDER,
-        (r"^551 .{0,60}multiple addresses in a from header", r"not authori[sz]ed to send from"),
-        "Fastmail wants exactly one address in From, and one that belongs to the account.",
-        f"{_OWN_SENDER} A device name with @ or commas in it can also be the reason: make it plainer.",
-        stages=TRANSACTION,
-    ),
-    Rule(
         "icloud-from",
         Blame.SENDER,
         (r"not one of your addresses",),
@@ -120,18 +123,6 @@ SENDERS: tuple[Rule, ...] = (
         stages=TRANSACTION,
     ),
     Rule(
-        "header-from",
-        Blame.SENDER,
-        (
-            r"not allowed in header from",
-            r"from:? (?:domain|address(?:es)?)(?: is| are)? (?:invalid|not allowed)",
-            r"(?:please )?provide a valid from\b",
-        ),
-        "The server does not take the address or the domain that stands in From.",
-        _OWN_SENDER,
-        stages=TRANSACTION,
-    ),
-    Rule(
         "yahoo-from",
         Blame.SENDER,
         (r"from:? address not verified", r"^\d{3} 5\.7\.9 .{0,60}sender is unauthenticated"),
@@ -153,14 +144,14 @@ SENDERS: tuple[Rule, ...] = (
         (
             r"(?:e-?mail address|identit(?:y|ies)|domain|sender signature|from address)\b.{0,40}"
             r"\b(?:not (?:been )?(?:yet )?(?:verified|confirmed|registered|found)|unverified|failed the check)",
-            r"(?<!unable to )\b(?:verify|register|confirm) (?:the |this |your |a )*(?:sending |sender )*(?:domain|sender|address)\b",
+            r"(?<!unable to )\b(?:verify|register|confirm) (?:the |this |your |a ){0,4}(?:sending |sender ){0,4}(?:domain|sender|address)\b",
             r"not in your verified|unregistered domain|unverified (?:sender|domain)",
             r"no sender signature|sender signature not",
         ),
         "The mail service (Amazon SES, Mailgun, Postmark and others) sends only as senders or domains that were verified with "
         "it; new accounts may write to verified addresses only.",
         "Verify the domain or the address in the service's console, and set `sender` to it.",
-        stages=TRANSACTION,
+        stages=MAIL | CONTENT,
     ),
     Rule(
         "null-sender",
@@ -171,6 +162,21 @@ SENDERS: tuple[Rule, ...] = (
         ),
         "This upstream takes no mail without a sender; reports of failed mail have none, so that no answer goes in circles.",
         "Nothing to do: the relay's own reports go out in the account's name there.",
+        stages=TRANSACTION,
+    ),
+    Rule(
+        "header-from",
+        Blame.SENDER,
+        (
+            r"not allowed in header from",
+            r"from:? (?:domain|address(?:es)?)(?: is| are)? (?:invalid|not allowed)",
+            r"(?:please )?provide a valid from\b",
+            r"\b(?:from:? (?:header|address|field|domain)|header[- ]?from|from)\b(?!:? (?:IP|your ip|this ip|HOST to))"
+            r".{0,60}\b(?:not|n't|must|invalid|mismatch|unverified)\b.{0,40}\b(?:account|authori[sz]ed|verified|authenticat\w{1,20}|match\w{0,12}"
+            r"|domains?|log\w{0,12} ?in|permitted|allowed|user)\b",
+        ),
+        "The server does not take the address or the domain that stands in From.",
+        _OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -185,7 +191,7 @@ SENDERS: tuple[Rule, ...] = (
             r"sender (?:address )?must contain",
             r"envelope sender domain",
             r"(?:sender|mail ?from)\b.{0,60}\b(?:has no|have no|no|without|neither)\b.{0,30}\b(?:mx|dns)\b",
-            r"(?:un|not )resolv\w+ .{0,30}(?:domain|sender)",
+            r"(?:un|not )resolv\w{1,20} .{0,30}(?:domain|sender)",
             r"dns check failed",
             r"mail ?from domain\b",
             r"^\d{3} [45]\.1\.[78]\b",
@@ -202,6 +208,7 @@ SENDERS: tuple[Rule, ...] = (
             r"sender verif(?:y|ication) (?:failed|error|failure)",
             r"unrout(?:e)?able sender",
             r"(?:could not|cannot|can't|unable to) verify (?:the )?sender",
+            r"sender (?:callout|callback|check)",
         ),
         "The server asked whether the sender's address exists, and was told that it does not.",
         _OWN_SENDER,
@@ -215,12 +222,14 @@ SENDERS: tuple[Rule, ...] = (
             rf"{_REFUSED} (?:envelope |e-?mail )?{_SENDER}\b(?! (?:ip|host|server|client))",
             r"unknown sender",
             r"local sender over smtp",
-            r"(?:envelope )?sender .{0,30}(?:badmailfrom|block ?list|black ?list|denied|blocked using DOMAINLIST)",
+            r"(?:envelope )?sender (?!ip).{0,30}(?:badmailfrom|block ?list|black ?list|denied|blocked using DOMAINLIST)",
             r"block policy for the envelope from",
             r"(?:host|server) denies the sender",
             r"(?:e-?mail )?address .{0,20}has been blacklisted",
             r"your (?:sender )?domain (?:has been |is )(?:on |in )?.{0,10}(?:black|block|deny)[- ]?list",
             r"badsendermx|badmailfrom",
+            r"(?:address|from)\b.{0,20}\bas (?:a |the |your )?sender|as sender",
+            r"(?:差出人|送信者|送信元アドレス|发件人|发信人|보낸 ?사람|발신자)|отправител",
         ),
         "The server does not take this sender.",
         _OWN_SENDER,
@@ -241,14 +250,14 @@ SENDERS: tuple[Rule, ...] = (
     Rule(
         "listed-sender",
         Blame.SENDER,
-        (r"\bDOMAINLIST\b", r"\bdbl\b", r"\b(?:s?uri?bl|s?urbl)\b", r"\bmail ?from .{0,30}\blist"),
+        (r"\bDOMAINLIST\b", r"\bdbl\b", r"\b(?:s?uri?bl|s?urbl)\b", r"\bmail ?from (?!ip\b|IP\b|your ip).{0,30}\blist"),
         "The sender's domain stands on a block list of domains.",
         "Look at the sender's domain; check.spamhaus.org tells whether it is listed, and why. Set `sender` for this upstream.",
         stages=ENVELOPE,
     ),
 )
 
-RELAYING: tuple[Rule, ...] = (
+DOORS: tuple[Rule, ...] = (
     Rule(
         "pop-before-smtp",
         Blame.LOGIN,
@@ -270,26 +279,31 @@ RELAYING: tuple[Rule, ...] = (
         "Log in with `username` and an app password, or register the address and the domain in the Workspace console.",
         stages=TRANSACTION,
     ),
+)
+
+RELAYING: tuple[Rule, ...] = (
     Rule(
         "relaying",
         Blame.RELAY_DENIED,
         (
             r"\brelay(?:ing)?\b.{0,60}\b(?:denied|not (?:be )?(?:allowed|permitted|authori[sz]ed)|prohibited|forbidden|disallowed"
             r"|refused|rejected|disabled)",
-            r"\b(?:denie[sd]|no|refus\w+|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed|permitted"
+            r"\b(?:denie[sd]|no|refus\w{1,20}|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed|permitted"
             r"|authori[sz]ed|configured) to) (?:be )?relay(?:ing)?\b",
             r"allowed rcpthosts",
             r"(?:not|n't|cannot) (?:handle|deliver|accept|carry|process) (?:any )?(?:e-?mail|mail|messages?) (?:for|to) "
-            r"(?:HOST|that domain|this domain|the domain|other)",
+            r"(?:HOST|that domain|this domain|the domain|other|remote|foreign|external)",
             r"delivery is not allowed to this address",
             r"direct send not allowed",
             r"not (?:an? )?(?:open )?relay\b",
-            r"weiterleit\w+ (?:ist )?nicht|nicht weitergeleitet|kein relay",
+            r"weiterleit\w{1,20} (?:ist )?nicht|nicht weitergeleitet|kein relay",
             r"relais (?:non|refus|interdit)|relayage",
             r"retransmision no|reenvio no|relay no (?:permitido|autorizado)",
             r"inoltro non|relay non",
             r"^\d{3} 5\.7\.(?:54|64|68|367)\b",
             r"non-?local recipient|not (?:a )?local (?:domain|recipient)",
+            r"domain (?:is )?not (?:hosted|served|handled|local)|remote domains?\b|for strangers",
+            r"中継|转发|中继|릴레이|ретрансляц|пересылк",
         ),
         "The upstream does not carry mail to that recipient for us: we are not logged in there, or it is the wrong server.",
         "Use the provider's submission server (port 587 or 465) with `username` and `password_file`.",

@@ -8,12 +8,12 @@ from functools import cache, lru_cache
 from relay.mail.reply import Answer, Stage
 from relay.outbound.replies.amounts import ACCOUNT, QUOTAS, RATES
 from relay.outbound.replies.faults import FAULTS, PORT_25, SILENCES
-from relay.outbound.replies.logins import LOGIN_NUMBERS, LOGINS
+from relay.outbound.replies.logins import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
 from relay.outbound.replies.messages import BODY, FORM, SPAM
 from relay.outbound.replies.recipients import CLOSED, GENERAL, GREYLIST, PASSING, RECIPIENTS
-from relay.outbound.replies.reputation import GREETING, REPUTATION, REVERSE_DNS
+from relay.outbound.replies.reputation import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
 from relay.outbound.replies.rule import Blame, Rule
-from relay.outbound.replies.senders import AUTHENTICITY, RELAYING, SENDERS
+from relay.outbound.replies.senders import AUTHENTICITY, DOORS, FROM_FIRST, RELAYING, SENDERS
 from relay.outbound.replies.words import LONGEST, plain
 from relay.upstream.settings import Upstream
 
@@ -28,6 +28,9 @@ UNFINISHED = Rule(
 
 SERVERS: tuple[Rule, ...] = (
     *GREYLIST,
+    *GOOGLE_GREETING,
+    *CODED_LOGINS,
+    *FROM_FIRST,
     *FORM,
     *CLOSED,
     *AUTHENTICITY,
@@ -37,10 +40,11 @@ SERVERS: tuple[Rule, ...] = (
     *BODY,
     *REVERSE_DNS,
     *SENDERS,
+    *DOORS,
     *LOGINS,
-    *GREETING,
     *RELAYING,
     *REPUTATION,
+    *GREETING,
     *LOGIN_NUMBERS,
     *RECIPIENTS,
     *PASSING,

@@ -10,13 +10,16 @@ import unicodedata
 LONGEST = 2000
 """Characters of a reply that are looked at; real ones have a few hundred."""
 
-_DOMAIN_LISTS = re.compile(r"(?:^|[./])(?:dbl|multi|uribl|surbl)\.|surbl\.org|uribl\.com|spamhaus\.org/query/(?:dbl|domain)")
-_ADDRESS_LISTS = re.compile(
-    r"(?:^|[./])(?:zen|sbl|xbl|pbl|css|bl|cbl|rbl|dnsbl|dnsrbl|ipcheck)\d?\."
-    r"|spamhaus\.(?:org|com|net)|spamcop\.net|barracuda(?:central|networks)\.(?:org|com)|sorbs\.net|abuseat\.org|uceprotect\.net"
-    r"|mailspike\.(?:net|org)|dronebl\.org|surriel\.com|spamrats\.com|invaluement\.com|cloudmark\.com|manitu\.net|spfbl\.net"
-    r"|backscatterer\.org|gbudb\.net|junkemailfilter\.com|spameatingmonkey\.net|lashback\.com|senderscore\.(?:org|com)|0spam\.org"
+_LISTS = (
+    *("spamcop.net", "barracudacentral.org", "barracudanetworks.com"),
+    *("sorbs.net", "abuseat.org", "uceprotect.net", "mailspike.net", "mailspike.org", "dronebl.org", "surriel.com"),
+    *("spamrats.com", "invaluement.com", "cloudmark.com", "manitu.net", "spfbl.net", "backscatterer.org", "gbudb.net"),
+    *("junkemailfilter.com", "spameatingmonkey.net", "lashback.com", "senderscore.org", "senderscore.com", "0spam.org"),
 )
+"""Who keeps lists of addresses of machines; of domains: _DOMAIN_LISTS."""
+_SPAMHAUS = ("spamhaus.org", "spamhaus.com", "spamhaus.net")
+_DOMAIN_LISTS = ("dbl.spamhaus.org", "surbl.org", "uribl.com", "dbl.spamhaus.com")
+_LIST_LABELS = frozenset({"zen", "sbl", "xbl", "pbl", "bl", "cbl", "rbl", "dnsbl", "dnsrbl", "ipcheck"})
 
 _ECHO = re.compile(
     # <...>, but not the octets that a server complains of, nor the empty path
@@ -47,9 +50,11 @@ _MARK = "\0"
 
 def _unquoted(text: str) -> str:
     """Some servers quote their whole reply: then it is the reply."""
-    if 2 * sum(len(found[0]) for found in _QUOTED.finditer(text)) > len(text):
-        return text
-    return _QUOTED.sub(_MARK, text)
+    rest = _QUOTED.sub(_MARK, text)
+    return rest if sum(map(str.isalpha, rest)) >= _A_SENTENCE else text
+
+
+_A_SENTENCE = 10  # letters, at least
 
 
 def _without_accents(text: str) -> str:
@@ -64,10 +69,21 @@ def _name(found: re.Match[str]) -> str:
     if kind in ("path", "mailbox"):
         return "ADDR"
     if kind in ("url", "host"):
-        place = found[0].lower()
-        if _DOMAIN_LISTS.search(place):
-            return "DOMAINLIST"
-        if _ADDRESS_LISTS.search(place):
-            return "IPLIST"
-        return "SMTPLF" if place.rstrip(".").endswith(("smtplf", "smtplf.html")) else kind.upper()
+        return _place(found[0].lower()) or kind.upper()
     return kind.upper()
+
+
+def _place(text: str) -> str:
+    """The places that say something themselves: keepers of block lists, and qmail's page on line ends."""
+    host, _, path = text.partition("://")[2].partition("/") if "://" in text else (text.partition("/")[0], "", "")
+    if path.rstrip(".,;)").removesuffix(".html").endswith("smtplf"):
+        return "SMTPLF"
+    if _of(host, _DOMAIN_LISTS) or (_of(host, _SPAMHAUS) and path.startswith(("query/dbl", "query/domain", "domain"))):
+        return "DOMAINLIST"
+    if _of(host, _SPAMHAUS):
+        return "SPAMHAUS"
+    return "IPLIST" if _of(host, _LISTS) or host.partition(".")[0].rstrip("0123456789") in _LIST_LABELS else ""
+
+
+def _of(host: str, owners: tuple[str, ...]) -> bool:
+    return any(host == owner or host.endswith(f".{owner}") for owner in owners)
