@@ -102,9 +102,7 @@ REPUTATION: tuple[Rule, ...] = (
     Rule(
         "listed",
         Blame.REPUTATION,
-        (
-            r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",
-        ),
+        (r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",),
         "The server says that something of ours stands on a block list, and names neither the message nor the sender: mostly "
         "it is the address of this internet line.",
         "Send through an upstream with a login instead of directly.",
