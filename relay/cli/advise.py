@@ -45,7 +45,8 @@ def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
 
     words = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
     if not _CODED.match(words):
-        raise _NotAsked(f"expected a reply that begins with its number, such as 550; found: {harmless(words[:80]) or 'nothing'}")
+        found = harmless(words[:80]) or "nothing"
+        raise _NotAsked(f"expected a reply that begins with its number, such as 550; found: {found}")
     reply = _reply(words)
     if stage:
         return Stage(stage), words, reply

@@ -124,9 +124,8 @@ def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _advise(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    advise = _verb(
-        verbs, "advise", "tell what a server's reply means, what the relay does about it, and what to do", json=True, config=False
-    )
+    what = "tell what a server's reply means, what the relay does about it, and what to do"
+    advise = _verb(verbs, "advise", what, json=True, config=False)
     advise.epilog = "Without REPLY, lines `stage<TAB>reply` are read from standard input."
     advise.add_argument(
         "--stage",

@@ -5,9 +5,13 @@ from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSA
 
 _ANYWHERE = frozenset(Stage)
 _NAMED = RCPT | CONTENT
-_WHO = r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente|destinatario|usuario|benutzer|empfanger|empfaenger)"
+_WHO = (
+    r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente"
+    r"|destinatario|usuario|benutzer|empfanger|empfaenger)"
+)
 _AGAIN = (
-    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds|minutes|hours?)"
+    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds"
+    r"|minutes|hours?)"
     r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
     r"|temporar(?:y|ily)\b|for the time being|later,? please"
     r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporairement|spater (?:noch ?mal|noch einmal|erneut|wieder)"
@@ -34,7 +38,8 @@ CLOSED: tuple[Rule, ...] = (
             r"resolver\.(?:rst|adr)",
             r"^\d{3} 5\.7\.1[2-3]\d\b",
             r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|rejected by (?:the )?recipients?\b",
-            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)|only accept\w{0,12} (?:mail|messages) from",
+            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)"
+            r"|only accept\w{0,12} (?:mail|messages) from",
         ),
         "This recipient takes mail only from certain senders, mostly those of its own organisation.",
         "Ask the recipient to let your sender in, or send it elsewhere by `aliases`.",
@@ -48,7 +53,8 @@ RECIPIENTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         (
             r"^4\d\d\b.{0,40}\bmailbox (?:is )?(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
-            rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked|in use).{{0,40}}(?:{_AGAIN})",
+            rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked"
+            rf"|in use).{{0,40}}(?:{_AGAIN})",
             rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
             rf"\b{_WHO}\b.{{0,40}}\btemporar(?:y|ily) (?:locked|unavailable|disabled|inactive|suspended|blocked)",
         ),
@@ -71,10 +77,13 @@ RECIPIENTS: tuple[Rule, ...] = (
         (
             r"over ?quota|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)|out of storage|overdrawn",
             r"(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
-            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w{0,12} .{0,40}(?:storage|quota|mailbox|dropfile)",
+            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w{0,12} .{0,40}(?:storage|quota|mailbox"
+            r"|dropfile)",
             r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,4}(?:limit|quota|exceed)",
-            r"too much mail data|not enough (?:storage )?space|too many messages (?:on|in) (?:this|the) mailbox|exhausted allowed storage",
-            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno|переполнен"
+            r"too much mail data|not enough (?:storage )?space|too many messages (?:on|in) (?:this|the) mailbox"
+            r"|exhausted allowed storage",
+            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno"
+            r"|переполнен"
             r"|邮箱.{0,6}满|容量",
             r"^\d{3} [45]\.2\.2\b",
         ),
@@ -87,7 +96,8 @@ RECIPIENTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         (
             r"^\d{3} [45]\.1\.2\b",
-            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b|invalid domain"
+            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b"
+            r"|invalid domain"
             r"|non-existe?a?nt domain|no mail hosts? for",
         ),
         "The domain after the @ of the recipient does not exist, or has no mail server.",
@@ -98,20 +108,26 @@ RECIPIENTS: tuple[Rule, ...] = (
         "unknown-user",
         Blame.RECIPIENT,
         (
-            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does |do ){{0,4}}(?:unknown|not (?:be )?found"
-            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w|desconocid\w|unbekannt|nicht bekannt"
+            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does "
+            rf"|do ){{0,4}}(?:unknown|not (?:be )?found"
+            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w"
+            r"|desconocid\w|unbekannt|nicht bekannt"
             r"|no existe|inesistente|invalide|unrecognized)",
-            rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified|undeliverable|not a valid"
-            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination |email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
+            rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified"
+            rf"|undeliverable|not a valid"
+            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination "
+            rf"|email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
             r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S{1,40} )?(?:account|mailbox))",
             r"no (?:mailbox|account|valid recipients|one|body|such \w{1,20}|mail ?box|existe|se encontro)\b",
             r"can'?t accept user|not (?:our|a) customer|badrcptto",
-            r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid|blocked|not ok)(?!: (?:policy|message"
+            r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid"
+            r"|blocked|not ok)(?!: (?:policy|message"
             r"|quota|server config|too|rate|spf|relay))",
             r"not in (?:the )?recipient list|unknown in (?:local|virtual|relay)",
             r"recipientnotfound|adr\.recip|resolver\.rst",
             r"has moved|user not local|please (?:try|use) (?:instead )?ADDR",
-            r"nie ma takiego|nie istnieje|не (?:найден|существует)|неизвестн|用户不存在|不存在|存在しません|ユーザー?が(?:不明|いません)|존재하지 않",
+            r"nie ma takiego|nie istnieje|не (?:найден|существует)|неизвестн|用户不存在|不存在|存在しません"
+            r"|ユーザー?が(?:不明|いません)|존재하지 않",
             r"adresse .{0,30}destinataire.{0,20}invalide|dominio non valido",
             r"^\d{3} 5\.1\.(?:1|3|4|6|10)\b",
         ),
@@ -123,7 +139,8 @@ RECIPIENTS: tuple[Rule, ...] = (
         "closed-mailbox",
         Blame.RECIPIENT,
         (
-            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked|archiv\w{{1,20}}"
+            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked"
+            rf"|archiv\w{{1,20}}"
             r"|terminated|removed|inactive|expired|gesperrt|deaktiviert)",
             r"^\d{3} 5\.2\.1\b",
         ),
@@ -154,10 +171,12 @@ PASSING: tuple[Rule, ...] = (
         "server-trouble",
         Blame.UPSTREAM,
         (
-            r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write|i/o|ldap|sql)"
+            r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write"
+            r"|i/o|ldap|sql)"
             r"(?: \w{1,20})? (?:error|failure|problem|trouble)|errors? in processing|error writing|cannot write",
             r"(?:dns|look-?up|resolv\w{1,20})\b.{0,30}\b(?:error|fail\w{0,12}|timed? ?out|server failure)",
-            r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured|overloaded|down|maintenance"
+            r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured"
+            r"|overloaded|down|maintenance"
             r"|(?:is )?full|shutting down|indisponible|out of)",
             r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
@@ -183,7 +202,8 @@ PASSING: tuple[Rule, ...] = (
         "protocol",
         Blame.UPSTREAM,
         (
-            r"syntax error|bad sequence|unrecognized command|cannot decode response|protocol (?:violation|error)|command not (?:recognized|implemented)",
+            r"syntax error|bad sequence|unrecognized command|cannot decode response|protocol (?:violation|error)"
+            r"|command not (?:recognized|implemented)",
             r"^503\b",
         ),
         "The server and the relay did not understand each other.",

@@ -82,7 +82,10 @@ _DONE: dict[tuple[Fate, Blame], str] = {
         Blame.UNCERTAIN,
     ): "The same mail goes to the same upstream later, with the same Message-ID, so that a double can be recognised.",
     (Fate.DEFERRED, Blame.UPSTREAM): "The mail is kept; the next upstream in the route is tried, and this one again later.",
-    (Fate.DEFERRED, Blame.GREYLIST): "The mail is kept and tried again, at growing intervals.",
+    (
+        Fate.DEFERRED,
+        Blame.GREYLIST,
+    ): "The mail is kept and tried again, at growing intervals; the next upstream in the route is tried meanwhile.",
     (Fate.DEFERRED, Blame.RATE): "The mail is kept, and this upstream gets it again later; the next one in the route is tried "
     "meanwhile.",
     (Fate.DEFERRED, Blame.QUOTA): "The mail is kept, and this upstream is left alone for a while; the next one in the route is "
@@ -99,7 +102,11 @@ _DONE: dict[tuple[Fate, Blame], str] = {
     ): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, and by the "
     "next upstream in the route.",
     (Fate.DEFERRED, Blame.RELAY_DENIED): "The mail is kept; the next upstream in the route is tried, and this one again later.",
-    (Fate.DEFERRED, Blame.RECIPIENT): "The mail is kept for this recipient and tried again, at growing intervals.",
+    (
+        Fate.DEFERRED,
+        Blame.RECIPIENT,
+    ): "The mail is kept for this recipient and tried again, at growing intervals; the next upstream "
+    "in the route is tried meanwhile.",
     (Fate.DEFERRED, Blame.MESSAGE): "The mail is kept and tried again; the next upstream in the route is tried meanwhile.",
     (Fate.FAILED, Blame.RECIPIENT): "The next upstream in the route is tried; if there is none, the mail to this recipient has "
     "failed, and the sender is told.",
@@ -157,6 +164,11 @@ class Verdict:
     @property
     def advice(self) -> Advice:
         return Advice(self.rule.name, self.rule.cause, _DONE[self.fate, self.blame], self.rule.remedy)
+
+
+def done_for(fate: Fate, blame: Blame) -> str:
+    """What the relay does then; "" for what cannot be."""
+    return _DONE.get((fate, blame), "")
 
 
 def judge(answer: Answer, upstream: Upstream | None = None) -> Verdict:
