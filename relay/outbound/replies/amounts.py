@@ -16,7 +16,7 @@ ACCOUNT: tuple[Rule, ...] = (
         "account-suspended",
         Blame.LOGIN,
         (
-            r"\b(?:account|user|mailbox|konto|compte|cuenta|customer|domain)\b.{0,30}\b(?:suspended|disabled|locked|blocked"
+            r"\b(?:account|user|mailbox|konto|compte|cuenta|customer)\b.{0,30}\b(?:suspended|disabled|locked|blocked"
             r"|barred"
             r"|terminated|closed|inactive|deactivated|expired|gesperrt|deaktiviert|suspendu|bloque|desactive|sospes\w"
             r"|bloqueada?"
@@ -38,7 +38,7 @@ ACCOUNT: tuple[Rule, ...] = (
             r"\b(?:sending|account|user|tenant|sender|mailbox|you)\b.{0,20}\b(?:suspended|blocked|disabled|locked"
             r"|barred)\b.{0,30}"
             r"\bfor (?:this account|sending|spam|abuse)",
-            r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox|domain)\b.{0,30}\b(?:locked|blocked"
+            r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox)\b.{0,30}\b(?:locked|blocked"
             r"|suspended|disabled|compromised)",
             r"account (?:is )?not (?:allowed|permitted|authorized) to send",
             r"bad outbound sender",
@@ -94,7 +94,7 @@ QUOTAS: tuple[Rule, ...] = (
         "recipients",
         Blame.RATE,
         (
-            r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in an?|from IP))",
+            r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in|from IP))",
             r"^452 4\.5\.3\b(?!.{0,40}(?:daily|limit))",
             r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)",
             r"multiple destination domains",
@@ -161,6 +161,7 @@ QUOTAS: tuple[Rule, ...] = (
             rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w{{1,20}})? (?:limit|quota)",
             r"quota exceeded for (?:sender|user|account)",
             r"(?:sending|send|sent|submission) (?:limit|quota|threshold)",
+            rf"\b(?:maximum|max)\b.{{0,20}}\b{_PERIOD}\b.{{0,30}}{_OVER}",
             r"policy rejection\W{0,3}quota",
             r"(?:tenant|account|user|domain|customer)\b.{0,20}\bexceed\w{0,12} .{0,20}(?:threshold|limit|quota)",
             r"rate overlimit|sending too many (?:e-?mails?|mails|messages)",
@@ -168,7 +169,7 @@ QUOTAS: tuple[Rule, ...] = (
             r"(?:mails?|nachrichten) pro (?:tag|stunde|monat)|tageslimit|stundenlimit|versandlimit|sendelimit|limit erreicht",
             rf"\b(?:more than|over) \d{{1,9}} {_UNIT}\b.{{0,20}}\b(?:per|an?|in|within|during|this|last) .{{0,12}}{_PERIOD}",
             r"\bplan\b.{0,20}\blimit|upgrade (?:to send|your (?:plan|account))"
-            r"|(?:payment|invoice|account|subscription)\b.{0,20}\b(?:overdue|unpaid|required|expired|due)\b",
+            r"|(?:payment|invoice|subscription)\b.{0,20}\b(?:overdue|unpaid|required|expired|due)\b",
             r"kontingent|numero massimo .{0,40}(?:giorn|ora)|limite .{0,40}(?:por (?:hora|dia|mes)|al giorno|all'ora"
             r"|par (?:jour|heure|mois))",
             r"limite (?:d'envoi|journaliere|quotidienne|horaire|de envio|diari[oa]|giornalier[oa]|di invio|orari[oa])",
@@ -203,9 +204,9 @@ RATES: tuple[Rule, ...] = (
         "rate",
         Blame.RATE,
         (
-            r"\brate[- ]?limit",
+            r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate",
             r"\bfrequency (?:is )?limit",
-            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited)(?:\w{1,20} ){0,2}(?:mails?|e-?mails?"
+            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?|e-?mails?"
             r"|messages?|recipients|requests|errors)\b",
             r"too (?:fast|quickly|frequent\w{0,12}|often)\b",
             r"(?:has )?sent to too many|sent too many",

@@ -126,7 +126,7 @@ LOGINS: tuple[Rule, ...] = (
             r"unauthenticated (?:senders?|users?|clients?|connections?)",
             r"not (?:yet )?(?:authenticated|logged[- ]in)\b",
             r"smtp auth\w{0,12}\b.{0,40}(?:required|mail client|settings)",
-            r"\bauth (?:required|first)",
+            r"\bauth (?:required|first|needed)|authenticated (?:senders?|users?) only|only authenticated",
             r"anmeldung (?:ist )?(?:erforderlich|notwendig)|nicht angemeldet|anmelden",
             r"\b(?:authentifi\w{1,20}|autentic\w{1,20}|autentifi\w{1,20}|аутентифи\w{1,20}|авториз\w{1,20})|認証|登录|인증",
         ),

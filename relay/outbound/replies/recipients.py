@@ -18,6 +18,9 @@ _AGAIN = (
     r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporaneamente"
     r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时|しばらく|後ほど|나중에|일시적"
 )
+_OURS = r"\b(?:send|sends|sent|sending|senders?|your|out ?going|outbound|submission)\b"
+"""These speak of the account that sends, not of the recipient."""
+_SENDING = rf"{_OURS}|\b(?:policy|throttling|account has|hour|hourly|day|daily|today|tag|stunde|envoi|invio|envios?)\b"
 
 GREYLIST: tuple[Rule, ...] = (
     Rule(
@@ -37,7 +40,11 @@ CLOSED: tuple[Rule, ...] = (
         (
             r"resolver\.(?:rst|adr)",
             r"^\d{3} 5\.7\.1[2-3]\d\b",
-            r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|rejected by (?:the )?recipients?\b",
+            r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|(?:rejected|blocked|refused) by (?:the "
+            r"|this )?recipients?\b|recipient has blocked"
+            r"|members[- ]only|only members|list is closed|no external (?:mail|senders)|from the internet\b"
+            r"|not allowed to receive"
+            r"|recipient only accepts|internal (?:mail|senders?) only",
             r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)"
             r"|only accept\w{0,12} (?:mail|messages) from",
         ),
@@ -47,12 +54,13 @@ CLOSED: tuple[Rule, ...] = (
     ),
 )
 
-RECIPIENTS: tuple[Rule, ...] = (
+FULL: tuple[Rule, ...] = (
     Rule(
         "recipient-passing",
         Blame.RECIPIENT,
         (
-            r"^4\d\d\b.{0,40}\bmailbox (?:is )?(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
+            r"^4\d\d\b.{0,60}\b(?:mailbox|recipient|account|user)\b.{0,12}\b(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
+            rf"(?:quota|\bfull)\b.{{0,40}}(?:{_AGAIN})",
             rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked"
             rf"|in use).{{0,40}}(?:{_AGAIN})",
             rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
@@ -62,7 +70,31 @@ RECIPIENTS: tuple[Rule, ...] = (
         "Nothing to do if it passes; else ask the recipient.",
         stages=_NAMED,
         passing=True,
+        unless=_OURS,
     ),
+    Rule(
+        "full",
+        Blame.RECIPIENT,
+        (
+            r"over ?quota|out of storage|overdrawn|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)(?<!spool full)",
+            r"\b(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
+            r"quota\b.{0,20}\b(?:exceed|violation|limit|full|is over)|exc?eed\w{0,12} .{0,40}(?:storage|quota|mailbox"
+            r"|dropfile)",
+            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,3}(?:limit|quota|exceed)",
+            r"too much mail data|not enough (?:storage )?space|(?:on|in) (?:this|the) mailbox|allowed storage"
+            r"|space (?:has )?used up",
+            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno",
+            r"переполнен|邮箱.{0,6}满|容量",
+            r"^\d{3} [45]\.2\.2\b",
+        ),
+        "The recipient's mailbox is full.",
+        "Make room there, or tell the recipient another way.",
+        stages=_NAMED,
+        unless=_SENDING,
+    ),
+)
+
+RECIPIENTS: tuple[Rule, ...] = (
     Rule(
         "null-mx",
         Blame.RECIPIENT,
@@ -70,26 +102,6 @@ RECIPIENTS: tuple[Rule, ...] = (
         "The recipient's domain, or the sender's, is marked as one that takes no mail at all.",
         "Correct the address in the device, or send it elsewhere by `aliases`.",
         stages=TRANSACTION,
-    ),
-    Rule(
-        "full",
-        Blame.RECIPIENT,
-        (
-            r"over ?quota|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)|out of storage|overdrawn",
-            r"(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
-            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w{0,12} .{0,40}(?:storage|quota|mailbox"
-            r"|dropfile)",
-            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,4}(?:limit|quota|exceed)",
-            r"too much mail data|not enough (?:storage )?space|too many messages (?:on|in) (?:this|the) mailbox"
-            r"|exhausted allowed storage",
-            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno"
-            r"|переполнен"
-            r"|邮箱.{0,6}满|容量",
-            r"^\d{3} [45]\.2\.2\b",
-        ),
-        "The recipient's mailbox is full.",
-        "Make room there, or tell the recipient another way.",
-        stages=_NAMED,
     ),
     Rule(
         "no-domain",
@@ -192,7 +204,10 @@ PASSING: tuple[Rule, ...] = (
     Rule(
         "passing",
         Blame.UPSTREAM,
-        (_AGAIN, r"local error in processing", r"insufficient system"),
+        (
+            _AGAIN,
+            r"local error in processing|insufficient system|at (?:this time|the moment)\b|right now\b|technical difficult",
+        ),
         "The other side asks us to come back later; some do so to every stranger (greylisting).",
         "Nothing to do.",
         stages=_ANYWHERE,

@@ -11,16 +11,15 @@ _LISTS = (
     r"|senderscore|return ?path|mailspike|spamrats|invaluement|SPAMHAUS|\b(?:dns)?rbls?\b|\bdnsbls?\b|IPLIST)"
 )
 _WE = (
-    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|address|connection"
-    r"|domain name)\b"
+    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|connection)\b"
     r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b"
-    r"|\bip-adresse\b|\bdirecc?ion ip\b"
-    r"|\bindirizzo ip\b|\bsending mta'?s?\b)"
+    r"|\bip-adresse\b|\bdirecc?ion ip\b|\bindirizzo ip\b|\bsending mta'?s?\b)"
 )
 _BAD = (
     r"(?:black|block|deny|banned|barred|listed\b|bloque|gesperrt|bloqueada|bloccato|liste noire|lista ne[gr]r?a|abus|banned"
     r"|spammer"
-    r"|not (?:allowed|authori[sz]ed|permitted|accepted|in the list of allowed)|unauthori[sz]ed|rejected|refused|denied|bad\b"
+    r"|not (?:allowed|authori[sz]ed|permitted|accepted|in the list of allowed)|unauthori[sz]ed|forbidden|rejected|refused"
+    r"|denied|bad\b"
     r"|invalid"
     r"|заблокирован|черн\w{1,20} спис|黑名单|ブラックリスト|차단)"
 )
@@ -77,7 +76,7 @@ REPUTATION: tuple[Rule, ...] = (
             r"^\d{3} (?:\d\.\d{1,9}\.\d{1,9} )?(?:spam )?blocked\b.{0,20}(?:IPLIST|URL .{0,5}IP\b)",
             r"blocked using HOST",
             rf"{_WE}.{{0,80}}{_BAD}",
-            rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network|address)\b|client host)",
+            rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network)\b|client host)",
             r"client host (?:rejected|blocked|.{0,12} blocked)",
             r"on our block list|s3\d{3}\b",
             r"(?:bad|poor|low|very low|none/bad|negative) (?:\w{1,20} ){0,3}reputation"
@@ -89,8 +88,10 @@ REPUTATION: tuple[Rule, ...] = (
             r"(?:IP|ip|connections?)\b.{0,60}\b(?:due to|because of|for) (?:spam|abuse|too many)",
             r"(?:connections?|traffic|mail|messages?) (?:will )?(?:not"
             r"|n't) (?:be )?(?:currently )?accept\w{1,20} .{0,20}(?:from|over)",
-            r"not (?:currently )?accepting (?:any )?(?:mail|messages|traffic|connections?) from",
-            r"messages from IP.{0,20}(?:were ?n'?t|not|temporarily deferred)",
+            r"not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:your|this|the) (?:ip"
+            r"|host|server|network|"
+            r"system)|not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:IP|HOST|hosts)",
+            r"messages from IP.{0,40}(?:were ?n'?t|not\b|deferred)",
             r"does not accept e-?mail over ipv6",
             r"^\d{3} (?:\S{1,20} )?ip ?[:=] ?IP\b",
             r"insecure mail relay|open (?:mail )?(?:relay|proxy)",
@@ -111,11 +112,12 @@ REPUTATION: tuple[Rule, ...] = (
     Rule(
         "listed",
         Blame.REPUTATION,
-        (r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",),
+        (r"(?:black|block|deny)[ -]?list",),
         "The server says that something of ours stands on a block list, and names neither the message nor the sender: mostly "
         "it is the address of this internet line.",
         "Send through an upstream with a login instead of directly.",
         stages=_ANYWHERE,
+        unless=r"\b(?:sender|recipient|user|mailbox|from|url|link|uri|domain|ADDR)\b",
     ),
 )
 

@@ -225,9 +225,12 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (
             rf"(?:{_SENDER}|\bfrom)(?: e-?mail)?(?: address(?:es)?| domain)? ?(?:is |are |was |has been |have been |wurde "
-            rf"|est )?:? ?{_REFUSED}",
+            rf"|est )?:? ?{_REFUSED}(?!: (?:server config|temporary))",
             rf"{_REFUSED} (?:envelope |e-?mail )?{_SENDER}\b(?! (?:ip|host|server|client))",
-            r"unknown sender",
+            rf"\byour (?:sender )?domain (?:is |has been |was )?(?:{_REFUSED}|banned|listed|barred)",
+            r"(?:from|sender|sending) domain .{0,20}reputation",
+            r"unknown sender|accept\w{0,12} (?:any )?(?:mail|messages|e-?mail) from (?:this|the|your|that) (?:sender|address"
+            r"|domain)\b",
             r"local sender over smtp",
             r"(?:envelope )?sender (?!ip).{0,30}(?:badmailfrom|block ?list|black ?list|denied|blocked using DOMAINLIST)",
             r"block policy for the envelope from",
