@@ -41,7 +41,7 @@ ACCOUNT: tuple[Rule, ...] = (
             r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox)\b.{0,30}\b(?:locked|blocked"
             r"|suspended|disabled|compromised)",
             r"account (?:is )?not (?:allowed|permitted|authorized) to send",
-            r"bad outbound sender",
+            r"bad outbound sender|outboundspam|verdict is suspend",
             r"^\d{3} 5\.7\.50[1-3]\b",
             r"spam abuse detected",
             r"(?:unusual|suspicious) (?:amount|volume|activity) .{0,60}from your (?:account|address)(?! range)",
@@ -204,9 +204,11 @@ RATES: tuple[Rule, ...] = (
         "rate",
         Blame.RATE,
         (
-            r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate",
+            r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate"
+            r"|\brate\b.{0,30}\bexceeded",
             r"\bfrequency (?:is )?limit",
-            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?|e-?mails?"
+            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?"
+            r"|e-?mails?"
             r"|messages?|recipients|requests|errors)\b",
             r"too (?:fast|quickly|frequent\w{0,12}|often)\b",
             r"(?:has )?sent to too many|sent too many",

@@ -163,7 +163,7 @@ RECIPIENTS: tuple[Rule, ...] = (
     Rule(
         "unavailable",
         Blame.RECIPIENT,
-        (r"mailbox unavailable",),
+        (r"mailbox (?:is )?(?:unavailable|not available)",),
         "The provider refuses the recipient, or the sender, without saying why.",
         "Check the recipient's address first, then whether `sender` is an address of the account.",
         stages=RCPT,
@@ -236,6 +236,32 @@ PASSING: tuple[Rule, ...] = (
 )
 
 GENERAL: tuple[Rule, ...] = (
+    Rule(
+        "about-sender",
+        Blame.SENDER,
+        (
+            r"^5\d\d\b.{0,200}\b(?:sender|absender\w{0,12}|expediteur|mittente|remitente|mail ?from)\b",
+            r"^5\d\d\b.{0,200}\b(?:you (?:are|have|may|can|must|need)|your (?:account|domain|organi[sz]ation|plan"
+            r"|subscription)|tenant"
+            r"|customer)\b",
+        ),
+        "The upstream refuses, and speaks of the sender or the account; its words are not among those that the relay knows.",
+        "Check that `sender` is an address of the account. Read the upstream's own words, or show them to its support desk.",
+        stages=RCPT | CONTENT,
+        unless=r"\b(?:recipient|user|mailbox|message|mail is|content|attachment|header)\b|^\d{3} 5\.[12]\.[1-7]\b",
+    ),
+    Rule(
+        "about-us",
+        Blame.RELAY_DENIED,
+        (
+            r"^5\d\d\b.{0,200}\b(?:you|your|client|server|host|system|connections?|sessions?|network|service|ip|IP|protocol"
+            r"|policy)\b",
+        ),
+        "The upstream refuses, and speaks of itself or of us rather than of the recipient; the relay does not know its words.",
+        "Read the upstream's own words, or show them to its support desk.",
+        stages=RCPT,
+        unless=rf"\b(?:{_WHO}|person|domain|rcpt|alias|ADDR|here)\b|^\d{{3}} 5\.1\.\d",
+    ),
     Rule(
         "access-denied",
         Blame.RELAY_DENIED,

@@ -28,7 +28,7 @@ AUTHENTICITY: tuple[Rule, ...] = (
         (
             r"^\d{3} [45]\.7\.(?:2[0-467]|40|509|515)\b",
             r"\b(?:spf|dkim|dmarc)\b",
-            r"sender policy framework",
+            r"sender policy framework|sender'?s policy",
             r"\bmi:(?:spf|dma)\b",
             r"unauthenticated (?:e-?mail|mail)\b",
             r"(?:mail|message|sender) (?:is|was) (?:un|not )authenticated",
@@ -307,7 +307,7 @@ RELAYING: tuple[Rule, ...] = (
             r"(?:HOST|that domain|this domain|the domain|other|remote|foreign|external)",
             r"delivery is not allowed to this address",
             r"direct send not allowed",
-            r"not (?:an? )?(?:open )?relay\b",
+            r"not relaying|not (?:an? )?(?:open )?relay\b",
             r"weiterleit\w{1,20} (?:ist )?nicht|nicht weitergeleitet|kein relay",
             r"relais (?:non|refus|interdit)|relayage",
             r"retransmision no|reenvio no|relay no (?:permitido|autorizado)",
