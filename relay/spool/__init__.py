@@ -32,8 +32,8 @@ async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Pa
     except ImportError as error:
         raise SpoolBroken(
             "a spool in PostgreSQL needs psycopg: .venv/bin/python -m pip install --require-hashes -r"
-            " requirements-postgres.txt, where the relay was cloned; for the image, docker build --build-arg"
-            f" REQUIREMENTS=requirements-postgres.txt ({error})"
+            " requirements/postgres.txt, where the relay was cloned; for the image, docker build --build-arg"
+            f" REQUIREMENTS=requirements/postgres.txt ({error})"
         ) from error
     if settings.fallback and home is not None:
         from relay.spool.postgres_fallback import PostgresWithFallback
@@ -52,5 +52,5 @@ def open_safe(settings: SpoolSettings) -> "PostgresSafe | None":
     try:
         from relay.spool.postgres_safe import PostgresSafe
     except ImportError as error:
-        raise SpoolBroken(f"a spool in PostgreSQL needs psycopg: requirements-postgres.txt has it ({error})") from error
+        raise SpoolBroken(f"a spool in PostgreSQL needs psycopg: requirements/postgres.txt has it ({error})") from error
     return PostgresSafe(settings)
