@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from relay.config import hosts, scalars
@@ -181,7 +180,7 @@ def _shared_spool(section: Fields, default: SpoolSettings) -> dict[str, Any]:
         "state_dir": section.file("state_dir", must_exist=False),
     }
     url = section.get("url", _spool_url, default.url)
-    if url.startswith("sqlite:"):
+    if SpoolSettings(url=url).file:
         for key in ("fallback", "password", "password_file"):
             if section.given(key):
                 section.mistake(key, "expected only with a spool in PostgreSQL, found beside one in a file")
@@ -195,7 +194,7 @@ def _file_url(value: str) -> str:
         url = _spool_url(value)
     except Wrong:
         raise wrong from None
-    if not url.startswith("sqlite:"):
+    if SpoolSettings(url=url).file is None:
         raise wrong
     return url
 
@@ -203,8 +202,8 @@ def _file_url(value: str) -> str:
 def _spool_url(value: str) -> str:
     """A directory means spool.db in it, as for the settings themselves."""
     url = scalars.spool_url(value)
-    scheme, _, place = url.partition(":")
-    return f"{url.rstrip('/')}/spool.db" if scheme == "sqlite" and Path(place).is_dir() else url
+    file = SpoolSettings(url=url).file
+    return f"sqlite:{file / 'spool.db'}" if file and file.is_dir() else url
 
 
 def read_nameservers(at: Fields) -> tuple[str, ...]:

@@ -108,7 +108,7 @@ async def _spool(subject: Subject, world: World) -> SpoolFacts | None:
             return await asyncio.to_thread(machine.spool, subject.spool, world.root)
     except TimeoutError:
         trouble = f"the disk gave no answer within {world.whole:g} seconds"
-        return SpoolFacts(subject.spool.url.partition(":")[2], trouble, hangs=True)
+        return SpoolFacts(str(subject.spool.file), trouble, hangs=True)
 
 
 async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell) -> UpstreamFacts:

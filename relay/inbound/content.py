@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from relay.spool.contract import Arriving, Spool
+from relay.spool.contract import AcceptingSpool, Arriving
 
 IN_MEMORY = 256 * 1024
 """Octets that stay in memory; what is over goes to a disk, so that a 50 MB scan costs a Pi a megabyte or two."""
@@ -22,7 +22,7 @@ class IncomingContent:
     `head` are the first 64 KiB.  `close` gives all of it back, but for what became an entry's; nothing can be read after it.
     """
 
-    def __init__(self, state_dir: Path, spool: Spool) -> None:
+    def __init__(self, state_dir: Path, spool: AcceptingSpool) -> None:
         self.size = 0
         self.head = bytearray()
         self._state_dir = state_dir

@@ -16,7 +16,7 @@ from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenT
 from relay.inbound.certificate import Offer, made, must_be_made, server_context
 from relay.inbound.reception import MayRoute, Policy, Reception
 from relay.inbound.session import Session
-from relay.spool.contract import Spool
+from relay.spool.contract import AcceptingSpool
 
 _BACKLOG = 256
 _UNPRIVILEGED = 1024
@@ -60,7 +60,7 @@ class Inbound:
         limits: ClientLimits,
         recipients: Recipients,
         max_message: int,
-        spool: Spool,
+        spool: AcceptingSpool,
         may_route: MayRoute,
         now: Callable[[], datetime],
         new_queue_id: Callable[[datetime], str],

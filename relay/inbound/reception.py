@@ -20,7 +20,7 @@ from relay.inbound.troubles import Troubles
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
-from relay.spool.contract import Spool, SpoolAway, SpoolBroken, SpoolFull
+from relay.spool.contract import AcceptingSpool, SpoolAway, SpoolBroken, SpoolFull
 from relay.spool.entry import Entry, TrailLine
 
 GIVES_WAY_AFTER = 5.0
@@ -60,7 +60,7 @@ class Reception:
     """The state behind the listeners; one for the whole relay."""
 
     policy: Policy
-    spool: Spool
+    spool: AcceptingSpool
     may_route: MayRoute
     now: Callable[[], datetime]
     new_queue_id: Callable[[datetime], str]
