@@ -1,6 +1,5 @@
 """What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,8 +11,6 @@ from relay.mail.words import LINE_LIMIT
 
 _SAMPLE = 32 * 1024
 _ESCAPE = b"\x1b$"
-_SHORT_LINES = re.compile(rb"(?s:(?:.{0,%d}\n)*+)" % (LINE_LIMIT + 1))
-"""As many lines at a time as are within the limit together, so that most need not be looked at one by one."""
 
 
 @dataclass(slots=True)
@@ -123,5 +120,10 @@ def _look(part: Part, block: bytes, seen: Survey) -> None:
 
 def _has_long_line(octets: bytes) -> bool:
     """Whether a line of octets whose line ends are all CRLF is over the limit."""
-    match = _SHORT_LINES.match(octets)
-    return match is None or len(octets) - match.end() > LINE_LIMIT
+    place = 0
+    while len(octets) - place > LINE_LIMIT:  # as many lines at a time as are within the limit together
+        end = octets.rfind(b"\n", place, place + LINE_LIMIT + 2) + 1
+        if not end:
+            return True
+        place = end
+    return False

@@ -13,8 +13,8 @@ _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
 _FOREIGN_WORD = r"[\x00-\x08\x0a-\x1f!-\x7f]*+[^\x00-\x7f][^ \t]*+"
-_FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*+")
-_PIECE = re.compile(r"[ \t]*[^ \t]+")
+_FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*")
+_PIECE = re.compile(r"(?<![ \t])[ \t]*+[^ \t]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
 _HIDDEN = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
 _JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
