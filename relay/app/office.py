@@ -149,13 +149,13 @@ class Office:
         return api_server(self._watch, control)
 
     def _load_page(self, page: socket) -> "Server":
-        from relay.control.access import AccessRules
+        from relay.control.access import AccessRules, own_names
         from relay.control.server import page_server
 
         settings = self._config.web
         rules = AccessRules(
             password=settings.password.reveal() if settings.password else "",
-            names=frozenset(name.lower() for name in (self._config.hostname, gethostname(), *settings.hosts)),
+            names=own_names(self._config.hostname, gethostname()) | {name.lower() for name in settings.hosts},
             user_header=settings.user_header,
             proxies=settings.proxies,
         )

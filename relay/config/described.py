@@ -303,7 +303,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("address", "Where it answers. Any address that is not loopback needs a password or `user_header`.", '"off"'),
             _S("password", "For HTTP Basic, with any user name. Better in a file."),
             _S("password_file", "A file with that password."),
-            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and names of the LAN."),
+            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name."),
             _S("user_header", "A reverse proxy does the login and names the user in this header."),
             _S("proxies", "Addresses or networks from which `user_header` is believed."),
         ),
