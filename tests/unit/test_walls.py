@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "": 0,  # relay/__init__.py: the version
     "secret": 0,
+    "printable": 0,
+    "repeats": 0,
+    "log_writer": 0,
     "mail": 1,
     "crash_points": 0,
     "apart": 1,
