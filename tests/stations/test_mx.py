@@ -1,7 +1,11 @@
 """The built-in upstream `mx`: a DNS of our own says where the mail goes."""
 
+import asyncio
+import contextlib
 import time
 
+import dns.flags
+import dns.message
 import pytest
 import trustme
 
@@ -223,3 +227,35 @@ async def test_addresses_of_both_families():
         resolver = Resolver([dns.address])
         assert await resolver.addresses("m.example") == ["2001:db8::1", "192.0.2.1"]
         assert await resolver.addresses("192.0.2.7") == ["192.0.2.7"]
+
+
+async def test_a_nameserver_that_drips_has_one_deadline():
+    """An answer too long for UDP comes over TCP; there an octet now and then does not renew the time for the question."""
+
+    class Truncating(asyncio.DatagramProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def datagram_received(self, data, address):
+            response = dns.message.make_response(dns.message.from_wire(data))
+            response.flags |= dns.flags.TC
+            for _ in range(3):
+                self.transport.sendto(response.to_wire(), address)
+
+    async def drip(_reader, writer):
+        with contextlib.suppress(OSError):
+            writer.write(b"\x40\x00")
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    loop = asyncio.get_running_loop()
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        place = server.sockets[0].getsockname()
+        transport, _ = await loop.create_datagram_endpoint(Truncating, local_addr=place)
+        began = loop.time()
+        with pytest.raises(NoAnswer, match="within 1 seconds"):
+            await Resolver([f"127.0.0.1:{place[1]}"], patience=1).ask("there.example", "TXT")
+        assert loop.time() - began < 2
+        transport.close()

@@ -25,6 +25,7 @@ FLOORS = {
     "crash_points": 0,
     "apart": 1,
     "events": 1,
+    "http_client": 1,
     "notify": 1,
     "surroundings": 1,
     "spool": 2,
