@@ -2,7 +2,6 @@
 
 import atexit
 import contextlib
-import ipaddress
 import json
 import logging
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from relay.log_writer import LogWriter
+from relay.networks import group_of
 from relay.printable import printable
 from relay.repeats import MINUTE, Repeats
 
@@ -128,7 +128,7 @@ def note(event: str, text: str = "", /, *, upstream: str = "", same: Hashable = 
     if text:
         fields["text"] = text
     if same is None and event in _BY_STRANGERS and "client" in fields:
-        same = _network(fields["client"]), fields.get("code")
+        same = group_of(fields["client"]), fields.get("code")
     if same is not None:
         with _lock:
             if not _repeats.is_new(event, same, time.monotonic(), fields):
@@ -141,11 +141,6 @@ def _say(event: str, fields: dict[str, Any]) -> None:
     speak = log.error if event in _LOUD else log.warning if event in _WARN else log.info
     with contextlib.suppress(OSError):
         speak(event, **fields)
-
-
-def _network(client: str) -> str:
-    """The address, or the /64 that an IPv6 host can choose its addresses from."""
-    return str(ipaddress.ip_network((client.partition("%")[0], 64), strict=False)) if ":" in client else client
 
 
 def _tell_lost(lines: int) -> None:

@@ -133,7 +133,7 @@ class Office:
             hostname=config.hostname,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
-        if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
+        if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):
             old, self._pools = self._pools, self._made_pools(config)
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
@@ -170,6 +170,7 @@ class Office:
             token=self._tokens.get,
             refused=self._tokens.refused,
             mx_port=mx_port,
+            mx_private=config.mx_private,
             on_open=self._let_in,
         )
 

@@ -284,6 +284,19 @@ SECTIONS: tuple[Section, ...] = (
         (_S("nameservers", "Addresses, with `:port` if it is not 53.", otherwise="the system's"),),
     ),
     Section(
+        "mx",
+        "{private: true}",
+        "The built-in upstream `mx`, which delivers straight to the recipient's domain.",
+        (
+            _S(
+                "private",
+                "Mail hosts may be in the LAN or on this machine, too: for domains of your own. Else whoever owns a domain"
+                " could make the relay connect to anything there.",
+                "false",
+            ),
+        ),
+    ),
+    Section(
         "limits",
         "{per_client: 10}",
         "What devices may use, so that one of them cannot starve the others.",

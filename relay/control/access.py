@@ -20,7 +20,8 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relay.control.guesses import Guesses, group_of
+from relay.control.guesses import Guesses
+from relay.networks import group_of
 
 FORM_COOKIE = "relay_form"
 KNOWN_COOKIE = "relay_known"

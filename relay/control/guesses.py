@@ -5,7 +5,6 @@ address.  A pause goes on when its client has hung up, so that hanging up gains 
 """
 
 import asyncio
-import ipaddress
 import math
 import time
 from collections import OrderedDict, deque
@@ -67,9 +66,3 @@ def _remember(table: OrderedDict[str, T], client: str, value: T) -> None:
     table.move_to_end(client)
     if len(table) > _CLIENTS:
         table.popitem(last=False)
-
-
-def group_of(client: str) -> str:
-    """Who is counted together: one IPv4 address, or the /64 that an IPv6 host can choose its addresses from."""
-    bare = client.partition("%")[0].removeprefix("::ffff:")
-    return str(ipaddress.ip_network((bare, 64), strict=False)) if ":" in bare else bare

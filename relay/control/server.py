@@ -14,10 +14,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from relay.control import paper
 from relay.control.access import KNOWN, AccessRules
 from relay.control.api import make_api
-from relay.control.guesses import group_of
 from relay.control.metrics import metrics_route
 from relay.control.site import make_site
 from relay.control.watch import Watch
+from relay.networks import group_of
 
 REQUEST = 15.0
 """Seconds in which a whole request must come, header and body; the time between two requests of a connection, too."""
