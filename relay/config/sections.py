@@ -12,6 +12,7 @@ from relay.config.settings import LogSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
+from relay.networks import PRIVATE
 from relay.outbound.notices import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.secret import Secret
@@ -27,7 +28,7 @@ def read_listeners(at: Fields) -> tuple[Listener, ...]:
     if not nodes:
         if at.given("listen"):
             at.mistake("listen", "expected at least one address to listen on, found nothing")
-        return (Listener(networks=hosts.PRIVATE),)
+        return (Listener(networks=PRIVATE),)
     found: list[Listener] = []
     for node in nodes:
         with at.reading.fields(node, node.path, node.place) as one:
@@ -53,12 +54,12 @@ def _overlap(one: Listener, other: Listener) -> bool:
 def _listener(at: Fields) -> Listener:
     default = Listener()
     host, port = at.get("address", hosts.socket_address(25), (default.host, default.port))
-    networks = at.many("networks", hosts.submitters, (hosts.PRIVATE,))
+    networks = at.many("networks", hosts.submitters, (PRIVATE,))
     listener = Listener(
         host=host,
         port=port,
         networks=tuple(dict.fromkeys(network for some in networks for network in some)),
-        on_purpose=tuple(network for some in networks if some is not hosts.PRIVATE for network in some),
+        on_purpose=tuple(network for some in networks if some is not PRIVATE for network in some),
         tls=at.get("tls", choice(ListenTls), default.tls),
         tls_cert=at.file("tls_cert"),
         tls_key=at.file("tls_key"),
@@ -215,6 +216,11 @@ def read_nameservers(at: Fields) -> tuple[str, ...]:
 
     with at.section("dns") as section:
         return section.many("nameservers", convert, ())
+
+
+def read_mx_private(at: Fields) -> bool:
+    with at.section("mx") as section:
+        return section.flag("private", False)
 
 
 def read_limits(at: Fields) -> ClientLimits:

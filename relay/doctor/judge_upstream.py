@@ -6,8 +6,8 @@ from ipaddress import ip_address
 
 from relay.doctor.facts import Door, State, Subject, Talk, UpstreamFacts
 from relay.doctor.finding import Finding, fine, problem, warning
-from relay.doctor.outgoing import in_lan
 from relay.mail.reply import Answer, Stage
+from relay.networks import in_lan
 from relay.outbound.advice import Advice, advise
 from relay.upstream.providers import preset_for
 from relay.upstream.settings import Auth, TlsMode, Upstream

@@ -380,7 +380,8 @@ class Session(Connection):
         device.refused += 1
         device.last_refusal = str(reply)
         self._reception.tell(self._client, reply)
-        events.note("refused", str(reply), client=self._client, helo=self._helo, listener=self._listener.name, **fields)
+        fields |= {"helo": self._helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
+        events.note("refused", str(reply), client=self._client, **fields)
 
 
 _VERBS: Mapping[str, Callable[[Session, str], Awaitable[None]]] = {

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Reply, Stage
+from relay.networks import address_of, in_lan, on_internet
 from relay.upstream.connect import Place, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.report import Report
@@ -33,12 +34,16 @@ class _NoHost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests."""
+    """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests.
+
+    `private`: hosts of the LAN and of this machine, too.  A stranger's domain may name any address as its mail host.
+    """
 
     upstream: Upstream
     resolver: Resolver
     port: int
     visit: Visit
+    private: bool = False
 
     async def deliver(self, outgoing: Outgoing) -> Report:
         """Goes to the domain of the first recipient with all of its recipients; the others get no answer."""
@@ -53,15 +58,19 @@ class Direct:
         except _NoHost as none:
             return Report(dict.fromkeys(outgoing.forward_paths, none.answer))
         report, loop = Report({}), asyncio.get_running_loop()
-        called = loop.time()
+        called, barred = loop.time(), list[str]()
         for host in hosts[:_MOST_HOSTS]:
-            report = await self._to_host(host, outgoing)
+            found = await self._to_host(host, outgoing)
+            if isinstance(found, Barred):
+                barred += found.addresses
+                continue
+            report = found
             silent = not report.conversation.peer and loop.time() - called >= _ALL_DIALS
             if silent or not all(_elsewhere(answer) for answer in report.answers.values()):
                 break
-        return report
+        return report if report.answers else Report(dict.fromkeys(outgoing.forward_paths, _barred(domain, barred)))
 
-    async def _to_host(self, host: str, outgoing: Outgoing) -> Report:
+    async def _to_host(self, host: str, outgoing: Outgoing) -> "Report | Barred":
         """STARTTLS where offered, unverified: in clear is what there would be otherwise."""
         try:
             addresses = await self.resolver.addresses(host)
@@ -69,7 +78,10 @@ class Direct:
             return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"))
         if not addresses:
             return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"))
-        places = alternating([_place(address, self.port) for address in addresses])
+        allowed = [address for address in addresses if self.private or (on_internet(address) and not _is_ours(address))]
+        if not allowed:
+            return Barred(addresses)
+        places = alternating([_place(address, self.port) for address in allowed])
         tls = Tls(TlsMode.STARTTLS, verify=False)
         stranger = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
         report = await self.visit(stranger, outgoing, places)
@@ -78,6 +90,32 @@ class Direct:
         clear = await self.visit(replace(stranger, tls=Tls(TlsMode.NONE)), outgoing, places)
         notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
         return Report(clear.answers, replace(clear.conversation, notes=notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A mail host without an address that we may go to."""
+
+    addresses: list[str]
+
+
+def _barred(domain: str, addresses: Sequence[str]) -> Answer:
+    """Another host in the LAN waits for the setting; this machine itself will never be a stranger's mail host."""
+    named = f"{domain} names {', '.join(dict.fromkeys(addresses))} as its mail host"
+    if any(in_lan(address) and not address_of(address).is_loopback and not _is_ours(address) for address in addresses):
+        return _NoHost(451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
+    return _NoHost(550, "5.4.6", f"{named}, where no other host can be").answer
+
+
+def _is_ours(address: str) -> bool:
+    """Whether this machine has the address: the kernel would reach it from itself.  Nothing is sent."""
+    place = _place(address, 9)
+    with socket.socket(place.family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((place.host, place.port))
+        except OSError:
+            return False
+        return str(probe.getsockname()[0]) == place.host
 
 
 def _elsewhere(answer: Answer) -> bool:

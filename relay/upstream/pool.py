@@ -27,8 +27,8 @@ class Pools:
     """The one way to hand messages to upstreams.
 
     `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens and `refused`
-    hears that one was no good, `mx_port` is where MX hosts listen (tests), `idle` how many seconds a session is kept,
-    `on_open` hears the name of each upstream that has just let us in.
+    hears that one was no good, `mx_port` is where MX hosts listen (tests), `mx_private` whether they may be in the LAN,
+    `idle` is how many seconds a session is kept, `on_open` hears the name of each upstream that has just let us in.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Pools:
         token: Token = no_token,
         refused: Refused = as_said,
         mx_port: int = 25,
+        mx_private: bool = False,
         idle: float = _IDLE,
         messages: int = _MOST_MESSAGES,
         on_open: Callable[[str], None] = lambda name: None,
@@ -48,7 +49,7 @@ class Pools:
         self._monotonic = monotonic
         self._resolver = resolver or Resolver()
         self._token, self._refused = token, refused
-        self._mx_port = mx_port
+        self._mx_port, self._mx_private = mx_port, mx_private
         self._idle, self._on_open = idle, on_open
         self._messages = messages
         self._pools: dict[str, _Pool] = {}
@@ -63,7 +64,7 @@ class Pools:
         Never raises for what a server or the network does; only for what reading the content raises.
         """
         if upstream.name == DIRECT:
-            direct = mx.Direct(upstream, self._resolver, self._mx_port, self._visit)
+            direct = mx.Direct(upstream, self._resolver, self._mx_port, self._visit, self._mx_private)
             return _whole(await direct.deliver(outgoing), outgoing)
         pool = self._pool(upstream)
         async with pool.slots, self._total:

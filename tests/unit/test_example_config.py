@@ -32,6 +32,7 @@ SETTINGS = {
     "repair": "date_skew fallback_charset hide_client",
     "spool": "url max_message keep_free keep_history",
     "dns": "nameservers",
+    "mx": "private",
     "limits": "connections per_client recipients messages_per_minute idle",
     "web": "address password_file hosts user_header proxies",
     "devices": "client expect_every",

@@ -28,13 +28,14 @@ from relay.doctor.facts import (
 from relay.doctor.finding import NAMES, Finding, Grade, in_words, problem, problems, summary, warning
 from relay.doctor.judge import judge
 from relay.doctor.line import addresses_in
-from relay.doctor.outgoing import Outgoing, in_lan
+from relay.doctor.outgoing import Outgoing
 from relay.doctor.publishing import sender_domains
 from relay.doctor.spf import Outcome
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
+from relay.networks import in_lan
 from relay.outbound.routing import Route
 from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
 
