@@ -11,10 +11,11 @@ from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
-from relay.outbound import chronicle
+from relay.outbound import chronicle, suspects
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause, Step
 from relay.outbound.errands import Errands
+from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.lanes import Lanes
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
@@ -54,12 +55,14 @@ class Runner:
         on_settled: Callable[[], None] = lambda: None,
         advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
         notify_whom: Callable[[Entry], Address | None] = lambda entry: None,
-        alarm: Callable[[str], None] = lambda text: None,
+        alarm: Callable[[str, str], None] = lambda text, cause: None,
+        in_hand: InHand | None = None,
     ) -> None:
         self._spool, self._submit, self._now = spool, submit, now
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
+        self._in_hand = in_hand or InHand()
         self._standing = Standing()
         self._upkeep = Upkeep(spool, self._standing, now)
         self._lanes = Lanes(self._standing.proven)
@@ -79,6 +82,7 @@ class Runner:
         """Works until `stop()`."""
         self._loop = asyncio.current_task()
         empty = 0
+        await suspects.acquit(self._in_hand, self._spool)
         while not self._stopping:
             self._nudge.clear()
             self.heartbeat = self._now()
@@ -159,8 +163,14 @@ class Runner:
         try:
             try:
                 crash_points.passed("claim-leased")
-                attempt = self._attempt(claim)
-                await self._relay(claim, attempt)
+                async with self._in_hand.mark(queue_id) as mark:
+                    if mark.deaths >= DEATHS:
+                        self._alarm(*await suspects.hold(claim, self._spool, self._stored, self._now()))
+                        self._in_hand.forget(queue_id)
+                        return
+                    with mark.at(Doing.ROUTING):
+                        attempt = self._attempt(claim)
+                    await self._relay(claim, attempt, mark)
                 self._surprises.pop(queue_id, None)
             except (LeaseLost, SpoolAway):
                 raise
@@ -199,7 +209,7 @@ class Runner:
             now=now,
         )
 
-    async def _relay(self, claim: Claim, attempt: Attempt) -> None:
+    async def _relay(self, claim: Claim, attempt: Attempt, mark: Mark) -> None:
         """The whole of one attempt: what is certain is stored after every step, before anybody else is called."""
 
         def pauses(name: str, recipient: Address) -> Pause | None:
@@ -211,18 +221,21 @@ class Runner:
                 async with self._lanes.turn(step):
                     if not self._standing.may_talk(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
-                    prepared = await self._prepared(claim, step)
+                    with mark.at(Doing.PREPARING):
+                        prepared = await self._prepared(claim, step)
                     crash_points.passed("send-prepared")
-                    report = await self._submit(step.upstream, prepared.outgoing)
+                    with mark.at(Doing.SENDING):
+                        report = await self._submit(step.upstream, prepared.outgoing)
                     crash_points.passed("send-answered")
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
-            attempt.record(step, report, self._now(), notes=prepared.notes)
-            self._unharmed(self._counsel, attempt, step, report)
-            try:
-                await self._settle(claim, attempt)
-            finally:
-                self._unharmed(self._tell, news, step.upstream)
+            with mark.at(Doing.STORING):
+                attempt.record(step, report, self._now(), notes=prepared.notes)
+                self._unharmed(self._counsel, attempt, step, report)
+                try:
+                    await self._settle(claim, attempt)
+                finally:
+                    self._unharmed(self._tell, news, step.upstream)
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
@@ -322,7 +335,7 @@ class Runner:
         last = self._alarmed.get((name, what))
         if last is None or abs(now - last) > timedelta(days=1):
             self._alarmed[name, what] = now
-            self._alarm(" ".join((text, *sentences)))
+            self._alarm(" ".join((text, *sentences)), "")
 
     def _tell(self, news: Sequence[Rested | Woke], upstream: Upstream | None = None) -> None:
         for item in news:
@@ -334,7 +347,7 @@ class Runner:
             text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
             if item.first and upstream is not None and item.name == upstream.name:
-                self._alarm(" ".join((text, *self._advise(item.answer, upstream))))
+                self._alarm(" ".join((text, *self._advise(item.answer, upstream))), "")
 
     # orders from outside
 
