@@ -11,7 +11,7 @@ from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
-from relay.outbound import chronicle, suspects
+from relay.outbound import chronicle, holding
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause, Step
 from relay.outbound.errands import Errands
@@ -23,7 +23,7 @@ from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.upkeep import Upkeep
 from relay.outbound.verdict import judge
-from relay.spool.contract import LeaseLost, Spool, SpoolAway
+from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
@@ -82,7 +82,7 @@ class Runner:
         """Works until `stop()`."""
         self._loop = asyncio.current_task()
         empty = 0
-        await suspects.acquit(self._in_hand, self._spool)
+        await holding.acquit(self._in_hand, self._spool)
         while not self._stopping:
             self._nudge.clear()
             self.heartbeat = self._now()
@@ -165,7 +165,7 @@ class Runner:
                 crash_points.passed("claim-leased")
                 async with self._in_hand.mark(queue_id) as mark:
                     if mark.deaths >= DEATHS:
-                        self._alarm(*await suspects.hold(claim, self._spool, self._stored, self._now()))
+                        self._alarm(*await holding.hold(claim, self._spool, self._stored, self._now()))
                         self._in_hand.forget(queue_id)
                         return
                     with mark.at(Doing.ROUTING):
@@ -303,15 +303,17 @@ class Runner:
         """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
         queue_id = claim.entry.queue_id
         self._surprises[queue_id] += 1
-        hold = self._surprises[queue_id] >= _SURPRISES
-        words = f"internal error: {type(error).__name__}: {error}"
+        damaged = isinstance(error, ContentDamaged)
+        hold = damaged or self._surprises[queue_id] >= _SURPRISES
+        words = str(error) if damaged else f"internal error: {type(error).__name__}: {error}"
         events.note("broken", words, queue_id=queue_id, times=self._surprises[queue_id])
         if attempt is None:
             attempt = Attempt(claim, {each.address: Chosen(0) for each in claim.recipients}, {}, now=self._now())
-        attempt.surprise(f"held: {words}" if hold else words, hold=hold)
+        attempt.surprise(words, hold=hold)
         await self._settle(claim, attempt)
         if hold:
             del self._surprises[queue_id]
+            self._alarm(*await holding.rest_held(claim, self._spool, words, self._now()))
 
     # what is learned on the way
 

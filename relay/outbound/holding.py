@@ -1,4 +1,4 @@
-"""What becomes of messages that were in hand when the relay died: see `in_hand`."""
+"""Messages that the relay itself holds for a person: those over which it died (`in_hand`), and damaged ones."""
 
 import contextlib
 from collections.abc import Awaitable, Callable
@@ -27,15 +27,21 @@ async def hold(
 
     What that person is told, and by which key.
     """
-    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", "it stopped the relay twice"))
+    words = "it stopped the relay twice"
+    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
     outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
     settlement = Settlement(outcomes, tuple(story.ended([(one, "") for one in outcomes], now)))
     await store(claim, settlement)
     chronicle.settled(claim, settlement)
+    return await rest_held(claim, spool, words, now)
+
+
+async def rest_held(claim: Claim, spool: Spool, words: str, now: datetime) -> tuple[str, str]:
+    """Holds those recipients, too, who were not due now; what a person is told, and by which key."""
     queue_id, sender = claim.entry.queue_id, claim.entry.envelope.reverse_path or "<>"
-    await spool.order(Order(Action.HOLD, (queue_id,), by_hand=False), now)  # those that are not due now
+    await spool.order(Order(Action.HOLD, (queue_id,), by_hand=False), now)
     text = (
-        f"Message {queue_id} from {sender} is held: it stopped the relay twice. The rest goes on. `relay queue show {queue_id}`"
-        f" shows it, `relay queue release {queue_id}` lets it try once more, `relay queue remove {queue_id}` drops it."
+        f"Message {queue_id} from {sender} is held: {words}. The rest goes on. `relay queue show {queue_id}` shows it,"
+        f" `relay queue release {queue_id}` lets it try once more, `relay queue remove {queue_id}` drops it."
     )
-    return text, f"{queue_id} stopped the relay"
+    return text, f"{queue_id} is held"
