@@ -22,7 +22,7 @@ UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
 .PHONY: help demo run test chaos fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels schemathesis \
-  bench bench-smoke
+  bench bench-smoke audit release
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
@@ -39,6 +39,7 @@ help:
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
 	@echo "make image-lint, make wheels    check Dockerfile and compose.yaml; that ARM installs without a compiler"
 	@echo "make schemathesis   install what plays docs/openapi.yaml against the relay in make test (skipped without)"
+	@echo "make audit   ask whether a package that the relay needs has a known weakness; make release: all before a release"
 	@echo "make docs    build the site from docs/ into build/site, links and anchors checked"
 	@echo "make pages   write anew the pages of docs/ that are made from the code (settings, providers, advice)"
 	@echo "make lock    write requirements/*.txt anew from pyproject.toml (needs uv)"
@@ -130,6 +131,21 @@ schemathesis: .venv-schemathesis/ready
 	.venv-schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/api.txt
 	@touch $@
 
+# Before a release.  A package that could not be asked about is no package without weakness: --strict.
+audit: .venv-audit/ready
+	for locked in requirements/runtime.txt requirements/postgres.txt; do \
+	  .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$locked || exit 1; done
+
+.venv-audit/ready: requirements/audit.txt | .venv/bin/python
+	$(BIN)/python -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
+# What a release must pass; pins the image's base to what the registry has now, which is then to be committed.
+release: audit
+	packaging/pin-base
+	$(MAKE) check test
+
 docs: .venv-docs/ready
 	.venv-docs/bin/python -m mkdocs build --strict --clean --quiet
 	@echo "built: build/site/index.html"
@@ -150,8 +166,9 @@ lock:
 	$(COMPILE) --group image -o requirements/image.txt
 	$(COMPILE) --group api -o requirements/api.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
+	$(COMPILE) --group audit -o requirements/audit.txt
 	$(COMPILE) pyproject.toml --group mutation -o requirements/mutation.txt
 
 clean:
-	rm -rf .venv .venv-mutants .venv-schemathesis .venv-docs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist mutants .coverage .coverage.*
+	rm -rf .venv .venv-mutants .venv-schemathesis .venv-docs .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist mutants .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,6 +35,10 @@ class SpoolAway(SpoolBroken):
     """The spool is kept elsewhere and cannot be reached now; nothing is wrong with it, and it may be back any moment."""
 
 
+class ContentDamaged(SpoolBroken):
+    """The stored content of one message is not what was accepted; all else may be sound."""
+
+
 class LeaseLost(Exception):
     """The claim is no longer ours (removed or held by an operator meanwhile); nothing was stored."""
 

@@ -105,7 +105,7 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
         on_settled=lambda: notices.append(1),
         advise=lambda answer, upstream: [f"advice on {answer.reply.code}"],
         notify_whom=lambda entry: notify,
-        alarm=alarms.append,
+        alarm=lambda text, cause: alarms.append(text),
     )
     task = asyncio.create_task(runner.run())
     try:
