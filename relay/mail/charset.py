@@ -50,7 +50,7 @@ def damaged_utf8(octets: bytes, *, said: bool = False) -> bool:
     text = octets.decode("utf-8", "replace")
     wounds = len(_WOUND.findall(text))
     good = sum([1 + (char > "\u07ff") for char in text if char > "\x7f" and char != "\ufffd"])
-    return 0 < wounds * (1 if said else 4) <= good
+    return 0 < wounds * (2 if said else 4) <= good
 
 
 def _from_jis(match: re.Match[bytes]) -> bytes:

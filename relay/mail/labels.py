@@ -22,7 +22,7 @@ _ALONE = re.compile(rb"[\x00-\x3f]")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _DECLARATION = re.compile(rb"[ \t\r\n]*<\?xml[ \t\r\n][^>]{0,200}encoding[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']([\w.:-]{1,40})")
 _META = re.compile(rb"<meta[^>]{0,300}[ \t\r\n\"';]charset[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']?[ \t]{0,9}([\w.:-]{1,40})", re.I)
-_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"II*\0", b"MM\0*", b"\x7fELF")
+_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"II*", b"MM*", b"\x7fELF")
 _CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
 
 
@@ -53,7 +53,7 @@ def _missing(part: Part, octets: bytes, voted: str) -> str:
     """What text without a label, or with one that says nothing, should say."""
     said = part.kind.charset
     if octets.isascii():
-        if ESCAPED.search(octets) and fits(octets, "iso2022_jp_ext"):
+        if ESCAPED.search(octets) and (said in NOTHING or not is_name(said)) and fits(octets, "iso2022_jp_ext"):
             return "ISO-2022-JP"
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if (inner := inner_charset(octets)) and fits(octets, inner):

@@ -137,7 +137,7 @@ def _look(part: Part, block: bytes, seen: Survey) -> None:
         part.long_lines = _has_long_line(clean)
     limit = _SAMPLE if part.kind.text else _GLANCE if part.encoding == "base64" else 0
     if len(part.sample) < limit:
-        part.sample += (clean if part.kind.kind else block)[: limit - len(part.sample)]
+        part.sample += clean[: limit - len(part.sample)]
 
 
 def _has_long_line(octets: bytes) -> bool:
@@ -158,7 +158,7 @@ def wide_codec(octets: bytes, charset: str) -> str:
     if said.startswith(("utf-16", "utf-32")):
         return said if nul or not _is_utf8(start[:-3]) else ""
     odd, even = start[1::2].count(0), start[::2].count(0)
-    if nul * 3 < len(start) or min(odd, even) * 20 > nul:
+    if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""
     return "utf-16le" if odd > even else "utf-16be"
 
