@@ -7,6 +7,7 @@ import asyncio
 import math
 import re
 import ssl
+from asyncio import sslproto
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +15,9 @@ from relay.inbound.dialect import is_tls_hello
 from relay.inbound.line_endings import LineEnd
 
 READ_AHEAD = 64 * 1024
-"""Octets that may wait here before the client is made to wait; twice that, and what one reading brings, is the most."""
+"""Octets that may wait here before the client is made to wait; what one reading brings may come on top."""
+TLS_BUFFER = 32 * 1024
+"""Octets that asyncio sets aside for each TLS connection, and that may wait there; it would take 256 KiB and more."""
 LONGEST_COMMAND = 12 * 1024
 """Octets of one command line; RFC 4954 s4 asks for 12,288 in AUTH."""
 _NOT_TEXT = re.compile(rb"[^\t -~]")
@@ -22,12 +25,16 @@ _CR_SILENCE = 1.0
 _HANDSHAKE = 15.0
 _FLUSH = 5.0
 
+_READING = memoryview(bytearray(READ_AHEAD))
+"""What one reading brings, for all connections: it is taken out before the next one is served."""
+sslproto.SSLProtocol.max_size = TLS_BUFFER
+
 
 class Gone(Exception):
     """The conversation is over; everything that had to be said was said."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Subclasses hold the conversation in `_converse`."""
 
     def __init__(self, idle: float) -> None:
@@ -66,6 +73,13 @@ class Connection(asyncio.Protocol):
         self._reset_timeout()
         self._task = self.loop.create_task(self._handle_client())
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """One buffer for everybody: asyncio would set aside 256 KiB for each reading."""
+        return _READING
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_READING[:nbytes]))
+
     def data_received(self, data: bytes) -> None:
         if not self._spoke:
             self._spoke = True
@@ -89,7 +103,7 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         self._buffer += data
-        if len(self._buffer) > 2 * READ_AHEAD and not self._reading_paused:
+        if len(self._buffer) > READ_AHEAD and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
         self._awake(self._coming)
@@ -202,7 +216,7 @@ class Connection(asyncio.Protocol):
 
     def _taken(self, count: int) -> bytes:
         """The first octets of what is here; the client may send on once there is room."""
-        octets = bytes(self._buffer[:count])
+        octets = bytes(self._buffer) if count == len(self._buffer) else bytes(memoryview(self._buffer)[:count])
         del self._buffer[:count]
         if self._reading_paused and len(self._buffer) <= READ_AHEAD:
             self._reading_paused = False
@@ -294,6 +308,7 @@ class Connection(asyncio.Protocol):
         self.transport = await self.loop.start_tls(
             self.transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE
         )
+        self.transport.set_read_buffer_limits(high=TLS_BUFFER)
         self.tls = self.transport.get_extra_info("ssl_object").version() or "TLS"
 
 

@@ -70,7 +70,7 @@ async def _kept(connection: Connection, content: IncomingContent, pieces: list[b
     try:
         if not content.large:
             content.write(pieces)
-        elif whole or sum(map(len, pieces)) >= _AT_ONCE:
+        elif whole or content.pressed or sum(map(len, pieces)) >= _AT_ONCE:
             connection.no_timeout()  # a slow disk is not the device's idleness
             await content.write_large(pieces, whole=whole)
     except OSError as error:

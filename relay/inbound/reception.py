@@ -12,7 +12,7 @@ from typing import Any, cast
 from relay import crash_points, events
 from relay.inbound.admission import ClientLimits, HostAddress, Recipients, Throttle, admit_hops, admit_size, header_facts
 from relay.inbound.connection import Connection
-from relay.inbound.content import IncomingContent
+from relay.inbound.content import IncomingContent, MemoryBudget
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
 from relay.inbound.intake import BROKEN_REPLY, FULL_REPLY
@@ -74,6 +74,7 @@ class Reception:
     """Conversations that wait for the disk: the relay does not stop before they know."""
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
     troubles: Troubles = field(default_factory=Troubles)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     draining: bool = False
 
     def make_room(self, client: str) -> None:

@@ -303,12 +303,14 @@ class Session(Connection):
             return
         await self.say("354 go ahead; end with a dot alone on a line")
         self._transaction = None
-        content = IncomingContent(self._reception.state_dir, self._reception.spool)
+        content = IncomingContent(self._reception.state_dir, self._reception.spool, self._reception.memory)
         try:
             reply = await self._take(transaction, content)
         except Exception:  # not when cancelled: the spool may be reading it
             content.close()
             raise
+        finally:
+            content.let_go()
         if not reply.positive:
             content.close()
             self._refused(reply)
