@@ -67,7 +67,7 @@ async def server_context(listener: Listener, state_dir: Path, hostname: str) -> 
 
 def handshake_advice(reason: str) -> str:
     """What to do about a handshake that failed for this reason (OpenSSL's word for it)."""
-    if any(word in reason for word in ("PROTOCOL", "CIPHER", "VERSION_TOO_LOW", "SIGALG")):
+    if any(word in reason for word in ("PROTOCOL", "CIPHER", "VERSION_TOO_LOW", "SIGALG", "SIGNATURE_ALGORITHM")):
         return "the device knows only old TLS; set `legacy_tls: true` on this listener, or turn encryption off in the device"
     if any(word in reason for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "taking longer")):
         return "the device does not speak TLS here; set it to SSL/TLS, or give it a listener with `tls: starttls` or `off`"

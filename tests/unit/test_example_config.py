@@ -32,7 +32,7 @@ SETTINGS = {
     "repair": "date_skew fallback_charset hide_client",
     "spool": "url max_message keep_free keep_history",
     "dns": "nameservers",
-    "limits": "connections per_client recipients messages_per_minute idle",
+    "limits": "connections per_client recipients messages_per_minute share idle",
     "web": "address password_file hosts user_header proxies",
     "devices": "client expect_every",
     "log": "format level",
