@@ -7,7 +7,7 @@ from typing import Any
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.located import Table
-from relay.config.scalars import Wrong, choice, duration, number, one_of, size
+from relay.config.scalars import Wrong, choice, duration, number, one_of, percent, size
 from relay.config.settings import LogSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
@@ -232,6 +232,7 @@ def read_limits(at: Fields) -> ClientLimits:
             per_client=section.get("per_client", many, default.per_client),
             recipients=section.get("recipients", many, default.recipients),
             messages_per_minute=section.get("messages_per_minute", many, default.messages_per_minute),
+            share=section.get("share", percent, default.share),
             idle=section.get("idle", duration(), default.idle),
         )
         if section.said("recipients") and found.recipients < 100:

@@ -109,11 +109,11 @@ class Inbound:
             if door.server:
                 door.server.close()
             await door.close()
-        for session in list(reception.sessions):
-            if session.waiting:
+        for session in reception.places.everybody:
+            if session.waiting or session not in reception.sessions:
                 session.dismiss("4.3.2 the relay is stopping; try again soon")
         await self._emptied(grace)
-        for session in list(reception.sessions):
+        for session in reception.places.everybody:
             session.abort()
         await self._emptied(1.0)
         if reception.commits:
@@ -179,7 +179,7 @@ class Inbound:
             return None
 
     async def _emptied(self, seconds: float) -> None:
-        tasks = [session.task for session in self._reception.sessions if session.task]
+        tasks = [session.task for session in self._reception.places.everybody if session.task]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 

@@ -83,7 +83,9 @@ class Standing:
         others_first = trouble.until + _OTHERS_FIRST
         if trouble.by == queue_id and now < others_first and any(each != queue_id for each in self._parked[key]):
             # the trouble may be this message's own doing: another one asks whether it is over
-            return Pause(others_first, f"{key} had trouble with this message; others are tried first: {trouble.why}", failures=0)
+            return Pause(
+                others_first, f"{key} had trouble with this message; others are tried first: {trouble.why}", failures=0
+            )
         return None
 
     def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:

@@ -210,6 +210,9 @@ class ViewedSpool(Protocol):
     async def last_accepted(self, client: str) -> datetime | None:
         """When the last message of this client that is still known was accepted."""
 
+    async def kept_by_client(self) -> Mapping[str, int]:
+        """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
+
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""
 

@@ -246,6 +246,10 @@ def last_accepted(db: sqlite3.Connection, client: str) -> datetime | None:
     return moment(found[0][0]) if found else None
 
 
+def kept_by_client(db: sqlite3.Connection) -> dict[str, int]:
+    return dict(db.execute("SELECT client, sum(size) FROM message WHERE kept AND NOT notice GROUP BY client").fetchall())
+
+
 def sent_on(db: sqlite3.Connection, day: str) -> dict[str, int]:
     return dict(db.execute("SELECT upstream, messages FROM sent_per_day WHERE day = ?", (day,)).fetchall())
 

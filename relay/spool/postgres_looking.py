@@ -157,6 +157,11 @@ def last_accepted(db: Connection, client: str) -> datetime | None:
     return moment(found[0]) if found and found[0] is not None else None
 
 
+def kept_by_client(db: Connection) -> dict[str, int]:
+    rows = db.execute("SELECT client, sum(size)::bigint FROM message WHERE kept = 1 AND notice = 0 GROUP BY client")
+    return {str(client): int(octets) for client, octets in rows}
+
+
 def sent_on(db: Connection, day: str) -> dict[str, int]:
     return {
         str(upstream): int(messages)

@@ -100,9 +100,7 @@ class SqliteSpool(Parcels):
     def away(self) -> str:
         return ""
 
-    @property
-    def absent(self) -> str:
-        return ""
+    absent = away
 
     @property
     def syncs(self) -> int:
@@ -364,6 +362,9 @@ class SqliteSpool(Parcels):
 
     async def last_accepted(self, client: str) -> datetime | None:
         return await self._read(lambda db: looking.last_accepted(db, client))
+
+    async def kept_by_client(self) -> Mapping[str, int]:
+        return await self._read(looking.kept_by_client)
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         return await self._read(lambda db: looking.sent_on(db, day))

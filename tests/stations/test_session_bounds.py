@@ -76,7 +76,7 @@ async def test_the_reserve_is_kept_while_content_comes_in(tmp_path, monkeypatch)
             await super().add(pieces, whole=whole)
 
     monkeypatch.setattr("relay.spool.intake.Arriving", Watched)
-    async with receiving(tmp_path, monkeypatch, max_message=20_000_000) as relay:
+    async with receiving(tmp_path, monkeypatch, max_message=20_000_000, limits=ClientLimits(share=100)) as relay:
         monkeypatch.setattr(relay.spool, "room", lambda: room - sum(written))
         device = await relay.device()
         await device.dialog((b"MAIL FROM:<a@b.example>\r\n", "250"), (b"RCPT TO:<c@d.example>\r\n", "250"))

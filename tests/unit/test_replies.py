@@ -166,7 +166,16 @@ def test_what_a_person_must_mend_is_urgent():
     assert wrong_password.urgent and not greylisted.urgent and not unknown.urgent
 
 
-ECHOES = ["spamhaus", "blocked-using-rbl", "greylisted", "quota.exceeded", "dmarc", "spf-fail", "relay.denied", "try-again-later"]
+ECHOES = [
+    "spamhaus",
+    "blocked-using-rbl",
+    "greylisted",
+    "quota.exceeded",
+    "dmarc",
+    "spf-fail",
+    "relay.denied",
+    "try-again-later",
+]
 ECHOES += ["authentication-required", "too-many-connections", "account.suspended", "virus", "sender-rejected", "helo"]
 
 
@@ -223,7 +232,15 @@ def test_a_quoted_subject_decides_nothing_but_a_reply_in_quotes_does():
 
 def test_any_octets_are_read():
     """NUL, surrogates of undecodable octets, bidi marks, half a megabyte: nothing breaks, and there is a verdict."""
-    for text in ("\0\0", "\udcb0\udca1 \udcff", "\u202euser unknown", "\x1b[2J\x9b", "a@" * 9000, "<" * 500_000, "\ufdfa" * 3000):
+    for text in (
+        "\0\0",
+        "\udcb0\udca1 \udcff",
+        "\u202euser unknown",
+        "\x1b[2J\x9b",
+        "a@" * 9000,
+        "<" * 500_000,
+        "\ufdfa" * 3000,
+    ):
         for stage in Stage:
             assert judge(Answer(stage, Reply(550, "", text))).advice.cause
         assert len(plain(text)) <= LONGEST
@@ -341,7 +358,15 @@ def test_a_pattern_costs_in_proportion_to_the_text(rule):
 
 def test_a_hostile_reply_costs_little():
     """However long and repetitive a reply is, all rules together look at it within a quarter of a second."""
-    for text in ("message " * 9000, "exceed" * 9000, "ehlo " * 9000, "a.b@" * 9000, "a." * 65_000, "null sender " * 5000, "<" * 9000):
+    for text in (
+        "message " * 9000,
+        "exceed" * 9000,
+        "ehlo " * 9000,
+        "a.b@" * 9000,
+        "a." * 65_000,
+        "null sender " * 5000,
+        "<" * 9000,
+    ):
         started = time.process_time()
         judge(Answer(Stage.RCPT, Reply(550, "", text)))
         assert time.process_time() - started < 0.25

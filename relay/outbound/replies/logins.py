@@ -80,7 +80,10 @@ LOGINS: tuple[Rule, ...] = (
     Rule(
         "gmail-login-rate",
         Blame.RATE,
-        (r"^4\d\d\b.{0,40}too many (?:login|auth\w{0,12}|failed|invalid|fail) ?\w{0,12}", r"^4\d\d\b.{0,60}authentication rate"),
+        (
+            r"^4\d\d\b.{0,40}too many (?:login|auth\w{0,12}|failed|invalid|fail) ?\w{0,12}",
+            r"^4\d\d\b.{0,60}authentication rate",
+        ),
         "The server saw too many logins within a short time.",
         "Nothing to do; if it comes back, look for other programs that log in with this account.",
         stages=AUTH,
@@ -171,9 +174,7 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
     Rule(
         "login",
         Blame.LOGIN,
-        (
-            r"^5\d\d\b",
-        ),
+        (r"^5\d\d\b",),
         "The upstream does not accept the user name and password. Some also answer so while an account is locked after "
         "several wrong tries, for an hour or so.",
         "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",

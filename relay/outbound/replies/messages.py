@@ -73,7 +73,11 @@ FORM: tuple[Rule, ...] = (
     Rule(
         "header-yahoo",
         Blame.MESSAGE,
-        (r"headers? (?:are|is) not", r"header error|(?:invalid|bad|missing|illegal) (?:\S{1,40} )?header", r"^\d{3} 5\.6\.[0-6]\b"),
+        (
+            r"headers? (?:are|is) not",
+            r"header error|(?:invalid|bad|missing|illegal) (?:\S{1,40} )?header",
+            r"^\d{3} 5\.6\.[0-6]\b",
+        ),
         "The server found the header or the form of the message wrong.",
         "Look at `relay queue show` for what was repaired; report it if the relay left it bad.",
         stages=CONTENT,

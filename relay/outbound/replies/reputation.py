@@ -68,7 +68,7 @@ REPUTATION: tuple[Rule, ...] = (
         (
             rf"\b{_ON}\b.{{0,60}}{_LISTS}",
             rf"{_LISTS}.{{0,40}}\b(?:list|block|reject|IP\b)",
-            rf"^\d{{3}} (?:\d\.\d{{1,9}}\.\d{{1,9}} )?(?:spam )?blocked\b.{{0,20}}(?:IPLIST|URL .{{0,5}}IP\b)",
+            r"^\d{3} (?:\d\.\d{1,9}\.\d{1,9} )?(?:spam )?blocked\b.{0,20}(?:IPLIST|URL .{0,5}IP\b)",
             r"blocked using HOST",
             rf"{_WE}.{{0,80}}{_BAD}",
             rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network|address)\b|client host)",
@@ -102,9 +102,7 @@ REPUTATION: tuple[Rule, ...] = (
     Rule(
         "listed",
         Blame.REPUTATION,
-        (
-            r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",
-        ),
+        (r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",),
         "The server says that something of ours stands on a block list, and names neither the message nor the sender: mostly "
         "it is the address of this internet line.",
         "Send through an upstream with a login instead of directly.",

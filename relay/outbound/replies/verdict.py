@@ -77,8 +77,10 @@ _TELL = frozenset({Blame.LOGIN, Blame.REPUTATION, Blame.QUOTA, Blame.SENDER, Bla
 
 _DONE: dict[tuple[Fate, Blame], str] = {
     (Fate.RELAYED, Blame.NOBODY): "The message is delivered to this upstream, and finished here.",
-    (Fate.DEFERRED, Blame.UNCERTAIN): "The same mail goes to the same upstream later, with the same Message-ID, so that a double "
-    "can be recognised.",
+    (
+        Fate.DEFERRED,
+        Blame.UNCERTAIN,
+    ): "The same mail goes to the same upstream later, with the same Message-ID, so that a double can be recognised.",
     (Fate.DEFERRED, Blame.UPSTREAM): "The mail is kept; the next upstream in the route is tried, and this one again later.",
     (Fate.DEFERRED, Blame.GREYLIST): "The mail is kept and tried again, at growing intervals.",
     (Fate.DEFERRED, Blame.RATE): "The mail is kept, and this upstream gets it again later; the next one in the route is tried "
@@ -87,9 +89,14 @@ _DONE: dict[tuple[Fate, Blame], str] = {
     "tried meanwhile.",
     (Fate.DEFERRED, Blame.LOGIN): "The mail is kept, and this upstream is left alone for a while, so that the account is not "
     "locked; others in the route are tried.",
-    (Fate.DEFERRED, Blame.REPUTATION): "The mail is kept; the next upstream in the route is tried. The mail does not fail because "
-    "of our line's reputation.",
-    (Fate.DEFERRED, Blame.SENDER): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, and by the "
+    (
+        Fate.DEFERRED,
+        Blame.REPUTATION,
+    ): "The mail is kept; the next upstream in the route is tried. The mail does not fail because of our line's reputation.",
+    (
+        Fate.DEFERRED,
+        Blame.SENDER,
+    ): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, and by the "
     "next upstream in the route.",
     (Fate.DEFERRED, Blame.RELAY_DENIED): "The mail is kept; the next upstream in the route is tried, and this one again later.",
     (Fate.DEFERRED, Blame.RECIPIENT): "The mail is kept for this recipient and tried again, at growing intervals.",
@@ -207,4 +214,3 @@ def _at(stage: Stage) -> tuple[Rule, ...]:
 def _compiled(rule: Rule) -> re.Pattern[str]:
     """At the first refusal, not at start: a hundred expressions cost a small board half a second."""
     return re.compile(rule.pattern)
-
