@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable
 
-from relay.mail.reply import Reply
+from relay.mail.reply import Fault, Reply
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\Z", re.DOTALL)
 _LONGEST_REPLY = 65_536  # octets; RFC 5321 s4.5.3.1.5 asks for 512 per line, real EHLOs are a few thousand in all
@@ -19,9 +19,10 @@ _LONGEST_REPLY = 65_536  # octets; RFC 5321 s4.5.3.1.5 asks for 512 per line, re
 class Lost(Exception):
     """The line is dead or cannot be understood any more; `reply` is ours (4.4.x, 4.5.0) and says why."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, fault: Fault) -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.fault = fault
 
 
 class Line(asyncio.Protocol):
@@ -65,13 +66,13 @@ class Line(asyncio.Protocol):
         while True:
             end = self._buffer.find(b"\n")
             if end < 0:
-                raise Lost(Reply(421, "4.4.2", "the server closed the connection"))
+                raise Lost(Reply(421, "4.4.2", "the server closed the connection"), Fault.HUNG_UP)
             line = bytes(self._buffer[:end]).rstrip(b"\r")
             del self._buffer[: end + 1]
             match = _REPLY_LINE.match(line)
             if not match:
                 self.close()
-                raise Lost(garbage(line))
+                raise Lost(garbage(line), Fault.GARBAGE)
             lines.append((match[3] or b"").decode("utf-8", "replace"))
             if match[2] != b"-":
                 return Reply.of(int(match[1]), "\n".join(lines))
@@ -106,7 +107,7 @@ class Line(asyncio.Protocol):
             while not condition():
                 if self._deadline <= loop.time():
                     self.close()
-                    raise Lost(Reply(421, "4.4.2", f"the server {complaint} for {patience:g} seconds"))
+                    raise Lost(Reply(421, "4.4.2", f"the server {complaint} for {patience:g} seconds"), Fault.TIMED_OUT)
                 self._wake = loop.create_future()
                 await self._wake
         finally:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from functools import partial
 
 from relay.apart import apart
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import unsaid
 from relay.upstream import tls
-from relay.upstream.connect import Failed, Place, places, reach
+from relay.upstream.connect import Failed, Place, fault_of, places, reach
 from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
 
 _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
@@ -66,7 +66,7 @@ class Doors:
         """Logs in unless the door is open still; None when it is open, else the Answer that says why not."""
         pop = upstream.login.pop
         if pop is None:
-            return _ours(530, "5.7.4", "`auth: pop` needs a `pop` section that says where to log in")
+            return _ours(Fault.POP, 530, "5.7.4", "`auth: pop` needs a `pop` section that says where to log in")
         async with self._locks.setdefault(upstream.name, asyncio.Lock()):
             if self.is_open(upstream.name):
                 return None
@@ -106,22 +106,22 @@ def _log_in(upstream: Upstream, pop: Pop, family: socket.AddressFamily) -> Answe
         try:
             session = _connect(pop, policy, upstream.timeout.total_seconds(), stack, family)
             if problem := _pin_problem(session, policy):
-                return _ours(454, "4.7.5", f"{where}: {problem}", lost=True)
+                return _ours(Fault.TLS_PIN, 454, "4.7.5", f"{where}: {problem}", lost=True)
             try:
                 _authenticate(session, upstream)
                 session.quit()
             except poplib.error_proto as error:
                 if "EOF" not in _said(error):
                     password = upstream.login.password.reveal() if upstream.login.password else ""
-                    return _ours(535, "5.7.8", f"{where} refuses the login: {unsaid(_said(error), password)}")
+                    return _ours(Fault.POP, 535, "5.7.8", f"{where} refuses the login: {unsaid(_said(error), password)}")
                 raise
         except ssl.SSLError as error:
-            words = tls.explain(error, replace(upstream, host=pop.host, port=pop.port, tls=policy))
-            return _ours(454, "4.7.5", f"{where}: {words}", lost=True)
+            fault, words = tls.explain(error, replace(upstream, host=pop.host, port=pop.port, tls=policy))
+            return _ours(fault, 454, "4.7.5", f"{where}: {words}", lost=True)
         except poplib.error_proto as error:
-            return _ours(421, "4.4.2", f"{where} ended the session: {_said(error)}", lost=True)
+            return _ours(Fault.HUNG_UP, 421, "4.4.2", f"{where} ended the session: {_said(error)}", lost=True)
         except OSError as error:
-            return _ours(421, "4.4.1", f"{where} cannot be reached: {error.strerror or error}", lost=True)
+            return _ours(fault_of(error), 421, "4.4.1", f"{where} cannot be reached: {error.strerror or error}", lost=True)
     return None
 
 
@@ -202,5 +202,5 @@ def _said(error: poplib.error_proto) -> str:
     return " ".join(text.split())
 
 
-def _ours(code: int, status: str, words: str, *, lost: bool = False) -> Answer:
-    return Answer(Stage.AUTH, Reply(code, status, words), lost=lost)
+def _ours(fault: Fault, code: int, status: str, words: str, *, lost: bool = False) -> Answer:
+    return Answer(Stage.AUTH, Reply(code, status, words), lost=lost, fault=fault)

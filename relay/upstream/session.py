@@ -15,7 +15,7 @@ from typing import cast
 
 import aiosmtplib
 
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import unsaid
 from relay.upstream import login, tls
 from relay.upstream.certificate import Certificate, examine
@@ -23,7 +23,6 @@ from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.line import Line, garbage
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 
-_HUNG_UP = "the server closed the connection"
 _CURIOSITY = timedelta(seconds=10)  # for a second look at a certificate that was not trusted
 
 Token = Callable[[Upstream], Awaitable[str | Answer]]
@@ -65,7 +64,7 @@ class Session:
 async def no_token(upstream: Upstream) -> str | Answer:
     """The answer where no OAuth is at hand."""
     words = f"there is no OAuth token for {upstream.name}; run `relay oauth login {upstream.name}` first"
-    return Answer(Stage.AUTH, Reply(535, "5.7.8", words))
+    return Answer(Stage.AUTH, Reply(535, "5.7.8", words), fault=Fault.TOKEN)
 
 
 async def as_said(_upstream: Upstream, _token: str, answer: Answer) -> Answer:
@@ -100,27 +99,27 @@ async def open_session(
         failed.peer, failed.banner = str(place), opener.banner
         if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
             raise
-        seen = await _shown_certificate(upstream, hostname, place)
-        words = tls.explain(failed.__cause__, upstream, seen)
-        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True), str(place), opener.banner) from None
+        seen = await _shown_chain(upstream, hostname, place)
+        fault, words = tls.explain(failed.__cause__, upstream, seen)
+        raise Failed(_no_tls(fault, words), str(place), opener.banner) from None
     except BaseException:
         _hang_up(opener, sock)
         raise
 
 
-async def _shown_certificate(upstream: Upstream, hostname: str, place: Place) -> Certificate | None:
-    """Asks once more without trusting, only to tell the person what is wrong with the certificate; says no secret."""
+async def _shown_chain(upstream: Upstream, hostname: str, place: Place) -> list[Certificate]:
+    """Asks once more without trusting, only to tell the person what is wrong with a certificate; says no secret."""
     mode = upstream.tls.mode
     distrusting = replace(upstream, tls=Tls(mode, verify=False), timeout=min(upstream.timeout, _CURIOSITY))
     opener = _Opener(distrusting, hostname, distrusting.timeout.total_seconds())
     try:
         sock, _ = await reach([place], opener.timeout)
         try:
-            return examine(await opener.certificate(sock))
+            return [examine(der) for der in await opener.chain(sock)]
         finally:
             _hang_up(opener, sock)
     except Failed:
-        return None
+        return []
 
 
 def _hang_up(opener: "_Opener", sock: socket.socket) -> None:
@@ -153,14 +152,14 @@ class _Opener:
             use_tls=upstream.tls.mode is TlsMode.IMPLICIT,
         )
 
-    async def certificate(self, sock: socket.socket) -> bytes:
-        """The server's certificate (DER), trusted or not."""
+    async def chain(self, sock: socket.socket) -> list[bytes]:
+        """The certificates that the server shows (DER), its own first, trusted or not."""
         self.smtp.tls_context = await self._context()
         await self._connect(sock)
         if self.upstream.tls.mode is TlsMode.STARTTLS:
             await self._hello(may_fall_back=False)
             await self._starttls()
-        return self._certificate()
+        return tls.chain_of(self.smtp.get_transport_info("ssl_object"))
 
     def _certificate(self) -> bytes:
         return bytes(self.smtp.get_transport_info("ssl_object").getpeercert(binary_form=True) or b"")
@@ -199,13 +198,13 @@ class _Opener:
         try:
             return await asyncio.to_thread(tls.context_for, self.upstream.tls)
         except tls.BadClientCertificate as error:
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", str(error)), lost=True)) from None
+            raise Failed(_no_tls(Fault.TLS_FILE, str(error))) from None
         except OSError as error:
             policy = self.upstream.tls
             ours = {policy.client_cert: "client_cert", policy.client_key: "client_key"}
             name = error.filename if error.filename in ours else policy.ca_file
             words = f"{ours.get(name, 'ca_file')} {name} cannot be used: {error.strerror or error}"
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
+            raise Failed(_no_tls(Fault.TLS_FILE, words)) from None
 
     async def _connect(self, sock: socket.socket) -> None:
         self.owned = True
@@ -219,12 +218,13 @@ class _Opener:
     def _no_greeting(self, cause: BaseException | None) -> Answer:
         """aiosmtplib folds the TLS handshake and the greeting into one; the cause tells them apart."""
         if isinstance(cause, aiosmtplib.SMTPServerDisconnected):
-            return _lost(Stage.CONNECT, "the server closed the connection before its greeting")
+            return _lost(Stage.CONNECT, Fault.HUNG_UP, "the server closed the connection before its greeting")
         if isinstance(cause, aiosmtplib.SMTPTimeoutError):
-            return _lost(Stage.CONNECT, f"the server sent no greeting within {self.timeout:g} seconds{self._hint()}")
+            words = f"the server sent no greeting within {self.timeout:g} seconds{self._hint()}"
+            return _lost(Stage.CONNECT, Fault.TIMED_OUT, words)
         if self.upstream.tls.mode is TlsMode.IMPLICIT:
             return self._untrusted(cause)
-        return _lost(Stage.CONNECT, f"the connection broke before the greeting: {cause}")
+        return _lost(Stage.CONNECT, Fault.HUNG_UP, f"the connection broke before the greeting: {cause}")
 
     def _hint(self) -> str:
         if self.upstream.tls.mode is TlsMode.IMPLICIT:
@@ -233,7 +233,7 @@ class _Opener:
 
     def _untrusted(self, cause: BaseException | None) -> Answer:
         error = cause if isinstance(cause, Exception) else OSError()
-        return Answer(Stage.TLS, Reply(454, "4.7.5", tls.explain(error, self.upstream)), lost=True)
+        return _no_tls(*tls.explain(error, self.upstream))
 
     async def _hello(self, may_fall_back: bool) -> None:
         """EHLO; HELO where it is not understood and neither TLS nor a login is needed (RFC 5321 s3.2)."""
@@ -250,11 +250,11 @@ class _Opener:
     async def _starttls(self) -> None:
         if not self.smtp.supports_extension("starttls"):
             words = f"{self.upstream.host} offers no STARTTLS on port {self.upstream.port}; try port 465 with `tls: implicit`"
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words)))
+            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words), fault=Fault.NO_STARTTLS))
         try:
             await self._said_at(Stage.TLS, self.smtp.starttls())
         except Failed as failed:
-            if failed.answer.reply.text != _HUNG_UP:
+            if failed.answer.fault is not Fault.HUNG_UP:
                 raise
             raise Failed(self._untrusted(ConnectionResetError())) from None
         except (ssl.SSLError, OSError) as error:
@@ -265,7 +265,7 @@ class _Opener:
     def _check_pin(self) -> None:
         ssl_object = self.smtp.get_transport_info("ssl_object")
         if problem := tls.pin_problem(self.upstream.tls, ssl_object.getpeercert(binary_form=True)):
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", f"{self.upstream.host}: {problem}"), lost=True))
+            raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.host}: {problem}"))
 
     def _tls_version(self) -> str:
         return str(self.smtp.get_transport_info("ssl_object").version() or "")
@@ -275,7 +275,7 @@ class _Opener:
         settings = self.upstream.login
         choice = login.choose(settings, self.smtp.server_auth_methods, encrypted=encrypted)
         if choice.problem:
-            raise Failed(Answer(Stage.AUTH, Reply(530, "5.7.4", choice.problem)))
+            raise Failed(Answer(Stage.AUTH, Reply(530, "5.7.4", choice.problem), fault=Fault.NO_MECHANISM))
         if not choice.mechanism:
             return ""
         secret: str | Answer = settings.password.reveal() if settings.password else ""
@@ -307,7 +307,7 @@ class _Opener:
             else:
                 words = (login.response(mechanism, username, secret, reply.text, turn),)
         if not (reply.transient or reply.permanent):
-            raise Failed(_lost(Stage.AUTH, f"the login ended with {reply}"))
+            raise Failed(_lost(Stage.AUTH, Fault.GARBAGE, f"the login ended with {reply}"))
         text = f"{reply.text} ({reason})" if reason else reply.text
         raise Failed(Answer(Stage.AUTH, Reply(reply.code, reply.status, text)))
 
@@ -318,18 +318,18 @@ class _Opener:
         except aiosmtplib.SMTPResponseException as error:
             raise Failed(_said(stage, error)) from None
         except aiosmtplib.SMTPTimeoutError:
-            raise Failed(_lost(stage, f"the server gave no reply within {self.timeout:g} seconds")) from None
+            raise Failed(_lost(stage, Fault.TIMED_OUT, f"the server gave no reply within {self.timeout:g} seconds")) from None
         except aiosmtplib.SMTPServerDisconnected:
-            raise Failed(_lost(stage, _HUNG_UP)) from None
+            raise Failed(_lost(stage, Fault.HUNG_UP, "the server closed the connection")) from None
         if not 200 <= code < 600:
-            raise Failed(Answer(stage, garbage(f"{code} {text}".encode()), lost=True))
+            raise Failed(_no_reply(stage, f"{code} {text}"))
         return Reply.of(code, text)
 
 
 def _said(stage: Stage, error: aiosmtplib.SMTPResponseException) -> Answer:
     """The refusal that aiosmtplib raised; its code -1 stands for what is no reply at all."""
     if not 400 <= error.code < 600:
-        return Answer(stage, garbage(str(error.message).encode()), lost=True)
+        return _no_reply(stage, str(error.message))
     return Answer(stage, Reply.of(error.code, error.message))
 
 
@@ -337,5 +337,13 @@ def _without(answer: Answer, secrets: Sequence[str]) -> Answer:
     return replace(answer, reply=replace(answer.reply, text=unsaid(answer.reply.text, *secrets)))
 
 
-def _lost(stage: Stage, words: str) -> Answer:
-    return Answer(stage, Reply(421, "4.4.2", words), lost=True)
+def _no_reply(stage: Stage, text: str) -> Answer:
+    return Answer(stage, garbage(text.encode("utf-8", "surrogateescape")), lost=True, fault=Fault.GARBAGE)
+
+
+def _no_tls(fault: Fault, words: str) -> Answer:
+    return Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True, fault=fault)
+
+
+def _lost(stage: Stage, fault: Fault, words: str) -> Answer:
+    return Answer(stage, Reply(421, "4.4.2", words), lost=True, fault=fault)

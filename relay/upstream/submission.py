@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.transfer import seven_bit
 from relay.upstream.dots import gathered, stuffed
 from relay.upstream.line import Lost, garbage
@@ -36,9 +36,10 @@ class Stale(Exception):
 class _Uncertain(Exception):
     """The line was lost after the final dot was written: the server may have taken the message."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, fault: Fault) -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.fault = fault
 
 
 async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Answers:
@@ -67,19 +68,21 @@ def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[A
     limit = min(filter(None, (session.max_size, session.upstream.limits.message)), default=0)
     if limit and outgoing.size > limit:
         words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {outgoing.size / 1e6:.1f} MB"
-        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(552, "5.3.4", words))), []
+        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)), []
     utf8 = session.offers("smtputf8")
     if not utf8 and (outgoing.utf8 or not _sayable(outgoing.reverse_path, utf8)):
         words = f"an address or a header needs SMTPUTF8 (it is not in ASCII), which {name} does not offer"
-        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words))), []
-    answers = {path: Answer(Stage.RCPT, _unsayable(path, name)) for path in paths if not _sayable(path, utf8)}
+        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), []
+    answers = {path: _unsayable(path, name) for path in paths if not _sayable(path, utf8)}
     return answers, [path for path in paths if path not in answers]
 
 
-def _unsayable(path: Address, name: str) -> Reply:
+def _unsayable(path: Address, name: str) -> Answer:
     if path.ascii:
-        return Reply(553, "5.1.3", f"this address cannot be said to {name}: it has control characters")
-    return Reply(553, "5.6.7", f"this address needs SMTPUTF8 (it is not in ASCII), which {name} does not offer")
+        reply = Reply(553, "5.1.3", f"this address cannot be said to {name}: it has control characters")
+        return Answer(Stage.RCPT, reply, fault=Fault.ADDRESS)
+    reply = Reply(553, "5.6.7", f"this address needs SMTPUTF8 (it is not in ASCII), which {name} does not offer")
+    return Answer(Stage.RCPT, reply, fault=Fault.SMTPUTF8)
 
 
 def _wire(path: Address | None, utf8: bool) -> bytes:
@@ -119,7 +122,7 @@ class _Transaction:
             return await self._run(answers)
         except Lost as lost:
             self.line.close()
-            told = Answer(self.stage, lost.reply, lost=True)
+            told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
             answers.update({path: told for path in self.paths if path not in answers})
             return []
         except BaseException:
@@ -161,7 +164,7 @@ class _Transaction:
             self.line.close()
             raise Stale
         if 300 <= reply.code < 400:
-            raise Lost(garbage(str(reply).encode()))
+            raise Lost(garbage(str(reply).encode()), Fault.GARBAGE)
         self.stage = Stage.RCPT
         return reply
 
@@ -176,7 +179,7 @@ class _Transaction:
             self._refused_only(reply)
             if reply.code == 421:
                 answers[path] = Answer(Stage.RCPT, reply)
-                raise Lost(_lost(f"the server ended the session at another recipient: {reply}"))
+                raise Lost(_lost(f"the server ended the session at another recipient: {reply}"), Fault.HUNG_UP)
             if _too_many(reply):
                 postponed[path] = reply
             else:
@@ -188,7 +191,8 @@ class _Transaction:
             reply = await self._content()
         except _Uncertain as uncertain:
             self.line.close()
-            answers.update(dict.fromkeys(accepted, Answer(Stage.CONTENT, uncertain.reply, lost=True)))
+            told = Answer(Stage.CONTENT, uncertain.reply, lost=True, fault=uncertain.fault)
+            answers.update(dict.fromkeys(accepted, told))
             return uncertain.reply
         if reply.code == 421:
             self.line.close()
@@ -215,9 +219,9 @@ class _Transaction:
         try:
             reply = await self.line.reply(10 * self.timeout)
         except Lost as lost:
-            raise _Uncertain(lost.reply) from None
+            raise _Uncertain(lost.reply, lost.fault) from None
         if 300 <= reply.code < 400:
-            raise _Uncertain(garbage(str(reply).encode()))
+            raise _Uncertain(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
 
     async def _interruption(self) -> Reply:
@@ -285,7 +289,7 @@ class _Transaction:
 
     def _refused_only(self, reply: Reply) -> None:
         if reply.positive:
-            raise Lost(garbage(str(reply).encode()))
+            raise Lost(garbage(str(reply).encode()), Fault.GARBAGE)
 
     def _mail(self) -> bytes:
         parameters = b""
