@@ -20,6 +20,7 @@ from relay.secret import unsaid
 from relay.upstream import login, tls
 from relay.upstream.certificate import Certificate, examine
 from relay.upstream.connect import Failed, Place, places, reach
+from relay.upstream.learned import Learned
 from relay.upstream.line import Line, garbage
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 
@@ -36,6 +37,7 @@ Refused = Callable[[Upstream, str, Answer], Awaitable[Answer]]
 class Session:
     """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions.
 
+    `learned` is what is known of its server by now; `spent`: the server wants no more mail in it.
     `banner` and `hello` are the server's words in its greeting and to EHLO, `certificate` is its own in DER (b"" without TLS).
     """
 
@@ -50,6 +52,8 @@ class Session:
     banner: str = ""
     hello: str = ""
     certificate: bytes = b""
+    learned: Learned = field(default_factory=Learned)
+    spent: bool = False
 
     @property
     def max_size(self) -> int:
