@@ -13,11 +13,12 @@ from datetime import timedelta
 from relay.doctor.dmarc import organisational
 from relay.doctor.facts import Door, State, Talk, UpstreamFacts
 from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.upstream.authenticate import Token, no_token
 from relay.upstream.certificate import examine
 from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.line import Lost
 from relay.upstream.pop3 import Doors
-from relay.upstream.session import Session, Token, no_token, open_session
+from relay.upstream.session import Session, open_session
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 from relay.upstream.tls import context_for
 

@@ -133,6 +133,10 @@ def _tls(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Find
 
 
 def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Finding:
+    if answer.reply.transient and not answer.lost and answer.fault in (None, Fault.POP):
+        cause = "The server could not check the login at the moment; that says nothing of the password."
+        cure = "Nothing to do if it passes; the relay tries again by itself. Run the doctor again in a few minutes."
+        return warning("login-later", upstream.name, cause, cure, *_said(talk, answer))
     if upstream.login.auth is Auth.POP:
         cause = "The POP login that should open the door for sending did not come about."
         cure = "Check `pop: {host, port, tls}`, `username` and the password; where the server offers AUTH, use that."
@@ -145,7 +149,7 @@ def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Fi
         return problem("login-oauth", upstream.name, cause, cure, *_said(talk, answer))
     if answer.fault is Fault.NO_MECHANISM:
         cause = "The server offers no way to log in that we could take."
-        cure = "Set `auth: auto`, and `tls: starttls` with port 587 or `tls: implicit` with port 465."
+        cure = "Do what the words seen say; else set `auth: auto`, and port 587 with `tls: starttls` or 465 with `implicit`."
         return problem("login-mechanism", upstream.name, cause, cure, *_said(talk, answer))
     if answer.lost:
         cause = "The server broke off during the login."

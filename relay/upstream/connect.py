@@ -16,14 +16,21 @@ _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 class Failed(Exception):
     """The way to a session ended early; `answer` goes to every forward-path, `peer` is whom it came to ("" nobody).
 
-    `banner` is what the server had said in its greeting before that.
+    `banner` is what the server had said in its greeting before that; `again`: another mechanism may do in a fresh session.
     """
+
+    again = False
 
     def __init__(self, answer: Answer, peer: str = "", banner: str = "") -> None:
         super().__init__(str(answer))
         self.answer = answer
         self.peer = peer
         self.banner = banner
+
+
+def lost_at(stage: Stage, fault: Fault, words: str) -> Answer:
+    """The answer where the connection ended."""
+    return Answer(stage, Reply(421, "4.4.2", words), lost=True, fault=fault)
 
 
 @dataclass(frozen=True, slots=True)

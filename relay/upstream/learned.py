@@ -1,7 +1,7 @@
 """What an upstream has shown that it does not bear, and the words by which servers say so.  RFC 5321 s4.5.3.1.  Pure."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay.mail.reply import Reply
 
@@ -60,13 +60,15 @@ class Learned:
     """What was found out about one upstream, for as long as the relay runs.
 
     `messages` in one session and `recipients` in one transaction, 0 where no limit is known; `pipelining`: it bears
-    several commands at once; `one_domain`: only one domain's recipients in one transaction.
+    several commands at once; `one_domain`: only one domain's recipients in one transaction; `unfit`: mechanisms that are
+    announced and not taken.
     """
 
     messages: int = 0
     recipients: int = 0
     pipelining: bool = True
     one_domain: bool = False
+    unfit: set[str] = field(default_factory=set)
 
     def session_full(self, served: int) -> None:
         """After so many messages the server wanted no more in that session."""

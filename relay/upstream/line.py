@@ -13,7 +13,8 @@ from collections.abc import Callable
 from relay.mail.reply import Fault, Reply
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\Z", re.DOTALL)
-_LONGEST_REPLY = 65_536  # octets; RFC 5321 s4.5.3.1.5 asks for 512 per line, real EHLOs are a few thousand in all
+_LONGEST_REPLY = 65_536  # octets; RFC 5321 s4.5.3.1.5 asks for 512 per line, real replies are a few thousand in all
+_MOST_LINES = 500  # of one reply
 
 
 class Lost(Exception):
@@ -31,6 +32,7 @@ class Line(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._buffer = bytearray()
+        self._seen = self._lines = 0  # octets of it that are whole lines of a reply which goes on, and how many lines
         self._wake: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
@@ -62,6 +64,7 @@ class Line(asyncio.Protocol):
     async def reply(self, patience: float) -> Reply:
         """The next reply.  Raises Lost when none comes within `patience` seconds, or what comes is none."""
         await self._until(self._complete, patience, "gives no reply")
+        self._seen = self._lines = 0
         lines = []
         while True:
             end = self._buffer.find(b"\n")
@@ -87,12 +90,18 @@ class Line(asyncio.Protocol):
         """Whether a whole reply, or a line that can be part of none, or the end is there."""
         if self._ended:
             return True
-        start = 0
-        while (end := self._buffer.find(b"\n", start)) >= 0:
-            if self._buffer[start + 3 : start + 4] != b"-" or end - start < 4:
+        while (end := self._buffer.find(b"\n", self._seen)) >= 0:
+            if self._buffer[self._seen + 3 : self._seen + 4] != b"-" or end - self._seen < 4:
                 return True
-            start = end + 1
+            self._seen, self._lines = end + 1, self._lines + 1
+            if self._lines > _MOST_LINES:
+                self._endless()
+                return True
         return False
+
+    def _endless(self) -> None:
+        self.close()
+        self._buffer[:], self._seen = b"(a reply without end)\n", 0
 
     async def _until(self, condition: Callable[[], bool], patience: float, complaint: str) -> None:
         if condition():
@@ -133,8 +142,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > _LONGEST_REPLY:
-            self._buffer[:] = b"(a reply without end)\n"
-            self.close()
+            self._endless()
         self._awake()
 
     def eof_received(self) -> None:

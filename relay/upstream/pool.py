@@ -10,13 +10,14 @@ from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Stage
 from relay.upstream import mx, submission
+from relay.upstream.authenticate import Refused, Token, as_said, no_token
 from relay.upstream.connect import Failed, Place
 from relay.upstream.dns import Resolver
 from relay.upstream.learned import Learned
 from relay.upstream.line import Lost
 from relay.upstream.pop3 import Doors, shut
 from relay.upstream.report import Conversation, Report
-from relay.upstream.session import Refused, Session, Token, as_said, no_token, open_session
+from relay.upstream.session import Session, open_session
 from relay.upstream.settings import DIRECT, Auth, Upstream
 
 _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
@@ -116,9 +117,7 @@ class Pools:
         generation = pool.generation
 
         async def fresh() -> Session:
-            session = await self._open(pool)
-            session.learned = pool.learned
-            return session
+            return await self._open(pool)
 
         def part(session: Session) -> None:
             self._put_back(pool, generation, session)
@@ -150,7 +149,12 @@ class Pools:
         way = self._doors.way(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
         try:
             session = await open_session(
-                pool.upstream, hostname=self._hostname, token=self._token, refused=self._refused, candidates=way
+                pool.upstream,
+                hostname=self._hostname,
+                token=self._token,
+                refused=self._refused,
+                candidates=way,
+                learned=pool.learned,
             )
         except Failed as failed:
             if failed.answer.stage is Stage.CONNECT:
@@ -163,13 +167,17 @@ class Pools:
         """One message to one MX host; strangers' sessions are not kept."""
 
         async def fresh() -> Session:
-            session = await open_session(
-                upstream, hostname=self._hostname, candidates=candidates, opportunistic=True, dial=mx.DIAL
-            )
-            session.learned = self._strangers.setdefault(upstream.host, Learned())
+            learned = self._strangers.setdefault(upstream.host, Learned())
             if len(self._strangers) > _MOST_STRANGERS:
                 self._strangers.pop(next(iter(self._strangers)))
-            return session
+            return await open_session(
+                upstream,
+                hostname=self._hostname,
+                candidates=candidates,
+                opportunistic=True,
+                dial=mx.DIAL,
+                learned=learned,
+            )
 
         return await self._told(None, fresh, self._part, outgoing)
 
