@@ -18,7 +18,7 @@ from relay.doctor.resolver import PATIENCE, Look, invented, knows_nothing
 from relay.doctor.spf import is_name
 from relay.mail.address import is_public
 from relay.surroundings import look_around, lost_with_container
-from relay.upstream.session import Token, no_token
+from relay.upstream.authenticate import Token, no_token
 from relay.upstream.settings import Upstream
 
 Tell = Callable[[str], None]

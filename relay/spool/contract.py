@@ -114,6 +114,9 @@ class AcceptingSpool(Protocol):
     def room(self) -> int:
         """Octets that may still be accepted; below 0 the spool is full.  Costs no I/O worth speaking of."""
 
+    async def kept_by_client(self) -> Mapping[str, int]:
+        """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
+
     def arrive(self) -> Arriving | None:
         """A place for large content that comes in; None if such a spool takes content only when all of it is there."""
 
@@ -209,9 +212,6 @@ class ViewedSpool(Protocol):
 
     async def last_accepted(self, client: str) -> datetime | None:
         """When the last message of this client that is still known was accepted."""
-
-    async def kept_by_client(self) -> Mapping[str, int]:
-        """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""
