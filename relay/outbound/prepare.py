@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.repair import Circumstances, repair
@@ -13,10 +14,11 @@ from relay.upstream.settings import Upstream
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to send, and what was changed for it, in plain words."""
+    """What to send, and what was changed for it, in plain words; `said` is in whose name: reverse-path and header."""
 
     outgoing: Outgoing
     notes: tuple[str, ...] = ()
+    said: tuple[Address | None, bytes] = (None, b"")
 
 
 def prepare(
@@ -57,4 +59,4 @@ def prepare(
         eight_bit=repaired.eight_bit or not head.isascii(),
         utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
     )
-    return Prepared(outgoing, (*repaired.notes, *rewritten.notes))
+    return Prepared(outgoing, (*repaired.notes, *rewritten.notes), (sender, head))
