@@ -32,7 +32,7 @@ from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
 from relay.spool.contract import AcceptingSpool, SpoolAway, SpoolBroken, SpoolFull
-from relay.spool.entry import Entry, TrailLine
+from relay.spool.entry import Detail, Entry, TrailLine
 
 FULL, BROKEN = "spool full", "spool broken"
 """Causes of alarms; both are over as soon as a message is stored."""
@@ -211,14 +211,14 @@ def _accepted_line(entry: Entry, subject: str, meant: Iterable[str]) -> TrailLin
     origin = entry.origin
     words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
     words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []
-    details: dict[str, str | int | float | bool | None] = {
+    details: dict[str, Detail] = {
         "client": origin.client,
         "helo": origin.helo,
         "listener": origin.listener,
         "protocol": origin.protocol,
         "tls": origin.tls,
         "user": origin.user,
-        "quirks": "; ".join(origin.quirks),
+        "quirks": list(origin.quirks),
         "size": entry.size,
         "subject": subject,
     }

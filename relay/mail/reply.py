@@ -116,6 +116,7 @@ class Fault(Enum):
     UNROUTED = "unrouted"
     REJECTED = "rejected"  # by a rule of the configuration
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
+    RESTS = "rests"  # the upstream is left alone for now: it is in trouble, or a limit of it is reached
     INTERNAL = "internal"  # an error inside the relay
 
 

@@ -354,8 +354,8 @@ class SqliteSpool(Parcels):
         return await self._read(lambda db: looking.stored_entry(db, queue_id, self._content))
 
     async def tally(self) -> Tally:
-        states, unfinished, oldest, size = await self._read(looking.counts)
-        return Tally(states, unfinished, oldest, self.room(), size)
+        states, unfinished, oldest, size, attention = await self._read(looking.counts)
+        return Tally(states, unfinished, oldest, self.room(), size, attention=attention)
 
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         return await self._read(lambda db: looking.history(db, since, step))

@@ -79,7 +79,10 @@ async def test_a_list_tells_what_the_entries_tell(five: Spool, clock: Clock) -> 
         assert (line.client, line.notice) == (one.entry.origin.client, one.entry.notice)
         assert (line.sender_local, line.sender_domain) == ((sender.local, sender.domain) if sender else (None, None))
         assert (line.local, line.domain, line.state) == (row.address.local, row.address.domain, row.state.value)
-        assert line[-9:-1] == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+        told = (line.attempts, line.due_at, line.upstream, line.stage, line.code, line.status, line.said, line.via)
+        assert told == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+        known = (bool(line.lost), line.fault, line.peer, line.maybe_at, line.maybe_since)
+        assert known == (row.lost, row.fault.value if row.fault else "", row.peer, row.maybe_at, row.maybe_since)
         assert line.relay == one.relay
 
 
