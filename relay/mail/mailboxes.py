@@ -14,7 +14,8 @@ from relay.mail.words import decode_words, encode_word, hides_controls
 # what a device sends cannot make a pattern backtrack.  No possessive groups: Python before 3.11.5 gets them wrong.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 # an encoded-word may not stand in quotation marks (RFC 2047 s5); Toshiba e-STUDIO puts it there
-_QUOTED = r'"(?:[^"\\=\x00-\x08\x0a-\x1f\x7f]|=(?!\?)|\\[ -~])*"'
+_PLAIN = r'[^"\\=\x00-\x08\x0a-\x1f\x7f]*+'
+_QUOTED = rf'"{_PLAIN}(?:(?:=(?!\?)|\\[ -~]){_PLAIN})*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
 _WORD = rf"(?:{_WHOLE}|(?!{_WHOLE})[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
@@ -34,11 +35,11 @@ _DEPTH = 100  # comments in comments in comments mean nothing any more
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 _PLAIN_TEXT = re.compile(r"[ !#-<>-\[\]-~]*+\Z")
 
-_TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
+_TOKEN = re.compile(rf'{_ENCODED}|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
 _DOTS = re.compile(r"\.{2,}")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
-_STRING = r'(?<!\\)"(?:[^"\\]|\\.)*"'  # one that is never closed is looked for once: all marks behind it are escaped
+_STRING = r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*"'  # one that is never closed is looked for once: all marks behind it are escaped
 _QUOTED_STRING = re.compile(_STRING)
 _ADDRESS_WORD = re.compile(rf'({_STRING}|(?<![^\s"<>()\[\]:;,@\\])[^\s"<>()\[\]:;,@\\]++)@([^\s"<>();,@\\]+)')
 _USUAL_ADDRESS = re.compile(
