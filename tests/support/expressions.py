@@ -18,7 +18,7 @@ import relay
 
 _FUNCTIONS = frozenset({"match", "search", "fullmatch", "sub", "subn", "findall", "finditer", "split"})
 _ANCHORED = frozenset({"match", "fullmatch"})
-_MOST_PIECES = 8
+_MOST_PIECES = 6
 _LONGEST_SAMPLE = 60
 
 
@@ -185,7 +185,7 @@ def _pieces(tree: Any) -> Iterator[str]:
         for inner in _inner(code, value):
             yield from _pieces(inner)
         if code in (op.IN, op.NOT_LITERAL, op.ANY, op.CATEGORY):
-            yield from islice(_characters(code, value), 3)
+            yield from islice(_characters(code, value), 2)
     if run:
         yield run
 
@@ -276,10 +276,10 @@ def _takes(kind: Any, arg: Any, char: str) -> bool:
 # --- what it costs ---
 
 _LARGEST = 1_000_000
-_RANKED = 4_000  # characters at which all pumps of an expression are compared, to find the dearest
+_RANKED = 2_000  # characters at which all pumps of an expression are compared, to find the dearest
 _FAR = 3  # so many of these go on; the first of them as far as there is
 _MIDDLE = 64_000
-_SMALL = (24, 72, 300, 1_000)
+_SMALL = (24, 72, 400)
 _MUCH = 0.05  # seconds, for so few: a hundred times what any expression needs that is linear
 _STEP = 4
 _GROWTH = (30, 70)

@@ -50,6 +50,7 @@ MADE_WHEN_RUN = {
 """Modules with an expression around a value that is escaped or is one of ours; each was read by a person."""
 
 
+@pytest.mark.timeout(900)  # it counts time of its own only; a busy machine may let it wait
 def test_no_expression_costs_more_than_in_proportion():
     """Each is pumped with its own pieces: the dearest pump of all to a million characters, the next to 64,000."""
     every, unknown = expressions()
@@ -286,6 +287,7 @@ def _makers(seed: str) -> list[Callable[[int], str]]:
     return [one() for _ in range(INPUTS)]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", PARSERS)
 def test_no_parser_costs_more_than_in_proportion(name):
     """Fuzzed inputs of some hundred characters; those that cost the most are made longer and longer."""
