@@ -30,7 +30,7 @@ from relay.inbound.dialect import clean_helo, is_http, mail_argument, rcpt_argum
 from relay.inbound.intake import LineLost, receive
 from relay.inbound.login import ask_credentials
 from relay.inbound.reception import Reception, Transaction
-from relay.mail.address import Address, BadAddress
+from relay.mail.address import Address, BadAddress, with_a_labels
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 
@@ -277,6 +277,11 @@ class Session(Connection):
         await self.say("250 2.1.5 ok")
 
     def _admit_recipient(self, transaction: Transaction, path: Address) -> dict[str, Address] | Reply:
+        if not path.ascii and not transaction.mail.utf8:
+            try:
+                path = with_a_labels(path)
+            except UnicodeError:
+                return Reply(501, "5.1.3", "the recipient cannot be understood: its domain is none")
         if not path.ascii and not transaction.mail.utf8:
             return Reply(553, "5.6.7", "a recipient with 8-bit letters needs SMTPUTF8 after MAIL")
         targets = expand(path, self._policy.recipients)

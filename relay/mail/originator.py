@@ -1,7 +1,7 @@
 """Who wrote the message, when, and under which id: the fields that every message must have.  RFC 5322 s3.6.  Pure."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.charset import decode
@@ -23,7 +23,7 @@ def repair_date(fields: Fields, case: Case) -> Change:
     RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
     """
     dates = [field for field in fields if field.name == "date"]
-    exact = [field for field in dates if _exact(field)]
+    exact = [field for field in dates if _exact(field, case)]
     good = [field for field in exact if _near(field, case)] or (exact[:1] if "date" in case.sealed else [])
     if good and len(dates) == 1:
         return fields, ()
@@ -45,13 +45,13 @@ def repair_date(fields: Fields, case: Case) -> Change:
 
 
 def _near(field: Field, case: Case) -> bool:
-    moment = _exact(field)
+    moment = _exact(field, case)
     return moment is not None and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK
 
 
-def _exact(field: Field) -> datetime | None:
+def _exact(field: Field, case: Case) -> datetime | None:
     """The moment of a Date that may go out as it stands: what is left of it without foreign octets does not count."""
-    return read_exact(field.value.decode("ascii")) if field.value.isascii() else None
+    return read_exact(field.value.decode("ascii"), case.arrival.tzinfo or UTC) if field.value.isascii() else None
 
 
 def _date(case: Case) -> Field:
@@ -124,6 +124,16 @@ def repair_from(fields: Fields, case: Case) -> Change:
     if others and not any(field.name == "reply-to" for field in fields):
         mended = _after(mended, "from", Field(fold_list("Reply-To", [write_mailbox(box) for box in others])))
     return mended, (_from_note(froms, boxes, usable, chosen),)
+
+
+def repair_sender(fields: Fields, case: Case) -> Change:
+    """What a device gave for its sender that nobody can answer to, kept for the reader, as it will be replaced."""
+    path = case.about.envelope.reverse_path
+    if path is None or path.public or not path.quoted or any(field.name == "x-original-sender" for field in fields):
+        return fields, ()
+    said = f"{path.local}@{path.domain}" if path.domain else path.local
+    note = f"kept the device's sender, {said!r}, in X-Original-Sender"
+    return (*fields, Field(fold("X-Original-Sender", encode_text(said)))), (note,)
 
 
 def _author(case: Case, usable: list[Mailbox]) -> Address:

@@ -12,7 +12,7 @@ from relay.mail.circumstances import Case, Change, Circumstances, Fields
 from relay.mail.fieldtext import repair_blank_folds, repair_controls, repair_false_label, repair_long_lines, repair_raw_text
 from relay.mail.head import read_head
 from relay.mail.message import Message, Rest
-from relay.mail.originator import repair_date, repair_from, repair_message_id
+from relay.mail.originator import repair_date, repair_from, repair_message_id, repair_sender
 from relay.mail.policy import RepairPolicy
 from relay.mail.recipients import repair_addresses, repair_private, repair_recipients, repair_singletons, repair_subject
 from relay.mail.trace import received
@@ -30,6 +30,7 @@ THEN: tuple[Repair, ...] = (
     repair_date,
     repair_message_id,
     repair_from,
+    repair_sender,
     repair_addresses,
     repair_recipients,
     repair_subject,
