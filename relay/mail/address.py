@@ -70,7 +70,7 @@ class Address:
     @property
     def public(self) -> bool:
         """Whether the world beyond the LAN could answer to it: a dotted domain that is not LAN-only or a literal."""
-        return is_public(self.domain) and not self.local.startswith(".") and not self.local.endswith(".")
+        return is_public(self.domain)
 
 
 @lru_cache(maxsize=1024)

@@ -27,6 +27,8 @@ def repair_date(fields: Fields, case: Case) -> Change:
     good = [field for field in exact if _near(field, case)] or (exact[:1] if "date" in case.sealed else [])
     if good and len(dates) == 1:
         return fields, ()
+    if _is_signed(dates, case) and read_lenient(_text(dates[0], case), case.arrival.tzinfo or UTC):
+        return fields, ()
     if good:
         return _replaced(fields, "date", good[0]), ("kept one Date of several",)
     said = next((value for field in dates if (value := _text(field, case))), "")
@@ -77,7 +79,7 @@ def repair_message_id(fields: Fields, case: Case) -> Change:
     if good and case.about.repeated_id and "message-id" not in case.sealed:
         note = "replaced Message-ID: the device used it before for another message"
         return _replaced(fields, "message-id", _message_id(case)), (note,)
-    if good and len(ids) == 1:
+    if (good and len(ids) == 1) or _is_signed(ids, case):
         return fields, ()
     if good:
         return _replaced(fields, "message-id", good[0]), ("kept one Message-ID of several",)
@@ -108,6 +110,8 @@ def repair_from(fields: Fields, case: Case) -> Change:
     counts = [count_regular(field.value, groups=False) for field in froms]
     has_sender = any(field.name == "sender" and count_regular(field.value) == 1 for field in fields)
     if len(froms) == 1 and (counts[0] == 1 or (counts[0] > 1 and has_sender) or (counts[0] and "from" in case.sealed)):
+        return fields, ()
+    if _is_signed(froms, case) and any(box.address for box in read_mailboxes(froms[0].value.decode("ascii"))):
         return fields, ()
     boxes = [box for field in froms for box in read_mailboxes(_text(field, case))]
     usable = [box for box in boxes if box.address and _writable(box.address, case)]
@@ -152,6 +156,11 @@ def _from_note(froms: list[Field], boxes: list[Mailbox], usable: list[Mailbox], 
     if len(boxes) > 1:
         return f"kept one address in From, {chosen.address}: providers refuse several"
     return "wrote From in the standard form"
+
+
+def _is_signed(same: list[Field], case: Case) -> bool:
+    """Whether it is one field that a signature covers and that can be sent as it is, well spelled or not."""
+    return len(same) == 1 and same[0].name in case.sealed and same[0].raw.isascii() and bool(same[0].value)
 
 
 def _writable(address: Address, case: Case) -> bool:

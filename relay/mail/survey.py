@@ -66,7 +66,7 @@ def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]) -
             _enter(seen, event)
         elif isinstance(event, Delimiter):
             seen.opened = True
-            seen.missing += event.missing
+            seen.missing += event.missing and not event.sealed
             seen.glued += event.glued
         else:
             part = between if event.number == BETWEEN else seen.parts[event.number]
