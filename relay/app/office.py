@@ -29,6 +29,7 @@ from relay.mail.reply import Answer
 from relay.notify import notify, watchdog_every
 from relay.outbound import routing
 from relay.outbound.advice import Advice, advise, sentences
+from relay.outbound.in_hand import InHand
 from relay.outbound.notifier import Notifier
 from relay.outbound.runner import Runner
 from relay.spool import open_safe
@@ -53,7 +54,7 @@ HEARTBEAT_STALE = timedelta(minutes=3)
 class Front:
     """What the office shares with the front: the spool, the listeners, the hour; `subject` for the doctor.
 
-    `try_again` is called after an order by hand made mail due: True if for all of it.
+    `try_again` is called after an order by hand made mail due: True if for all of it.  `in_hand` marks what is worked on.
     """
 
     spool: Spool
@@ -61,6 +62,7 @@ class Front:
     now: Callable[[], datetime]
     subject: Callable[[], Subject]
     try_again: Callable[[bool], None]
+    in_hand: InHand
 
 
 class Office:
@@ -80,6 +82,7 @@ class Office:
             advise=self._advise,
             may_route=self._may_route_notice,
             give_up_after=config.retry.give_up_after,
+            in_hand=front.in_hand,
         )
         self.runner = Runner(
             spool=self._spool,
@@ -94,6 +97,7 @@ class Office:
             advise=sentences,
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
+            in_hand=front.in_hand,
         )
         self._silence = Silence(self._spool.last_accepted, self.notifier.alarm, front.now)
         self._check_up = CheckUp(front.subject, aside)
@@ -133,7 +137,7 @@ class Office:
             hostname=config.hostname,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
-        if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
+        if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):
             old, self._pools = self._pools, self._made_pools(config)
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
@@ -149,13 +153,13 @@ class Office:
         return api_server(self._watch, control)
 
     def _load_page(self, page: socket) -> "Server":
-        from relay.control.access import AccessRules
+        from relay.control.access import AccessRules, own_names
         from relay.control.server import page_server
 
         settings = self._config.web
         rules = AccessRules(
             password=settings.password.reveal() if settings.password else "",
-            names=frozenset(name.lower() for name in (self._config.hostname, gethostname(), *settings.hosts)),
+            names=own_names(self._config.hostname, gethostname()) | {name.lower() for name in settings.hosts},
             user_header=settings.user_header,
             proxies=settings.proxies,
         )
@@ -170,6 +174,7 @@ class Office:
             token=self._tokens.get,
             refused=self._tokens.refused,
             mx_port=mx_port,
+            mx_private=config.mx_private,
             on_open=self._let_in,
         )
 

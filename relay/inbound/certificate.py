@@ -1,12 +1,12 @@
 """Server TLS: the certificate that is configured, or one made once beside the spool by the `openssl` program."""
 
 import asyncio
-import os
 import re
 import ssl
 import tempfile
 from pathlib import Path
 
+from relay.apart import environment
 from relay.inbound.admission import Listener
 
 _YEARS = 10
@@ -100,7 +100,7 @@ async def _run(*command: str) -> None:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
+            env=environment(LC_ALL="C"),
         )
     except OSError as error:
         raise NoCertificate(

@@ -94,6 +94,10 @@ def _clean(raw: bytes) -> Head | None:
     return Head(tuple(map(Field, units)), end + 2 if raw[end : end + 2] == b"\r\n" else end, ())
 
 
+_OPEN_WORD = re.compile(rb"=\?[!-<>@-~]{1,60}\?[bBqQ]\?[^?]{0,998}\Z")
+_WORD_END = re.compile(rb"[!->@-~]{0,998}\?=(?:[ \t]|\Z)")
+
+
 class _Reader:
     """One walk over the lines of a head."""
 
@@ -160,6 +164,11 @@ class _Reader:
                 self.take()
                 return True
             elif bare[:1] not in (b" ", b"\t"):
+                if self.units and _WORD_END.match(bare) and _OPEN_WORD.search(self.units[-1][-2]):
+                    self.take()
+                    self.units[-1] += [b" ", bare, b"\r\n"]
+                    self._note("put together a header line that was cut inside an encoded-word")
+                    continue
                 if self.place >= known_until:
                     return False
                 self.remove_run(known_until)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.mail.address import Address, BadAddress, parse_address, understood, with_a_labels
-from relay.mail.words import decode_words, encode_word, hides_controls
+from relay.mail.words import decode_words, encode_word, hides_controls, is_encoded
 
 # No two ways lead to one place: alternatives begin with different characters, repeats end where their class ends.  So
 # what a device sends cannot make a pattern backtrack.  No possessive groups: Python before 3.11.5 gets them wrong.
@@ -264,6 +264,8 @@ def write_mailbox(mailbox: Mailbox) -> str:
 
 def write_name(name: str, *, bare: bool = True) -> str:
     """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5); unless `bare`, plain words are quoted too."""
+    if is_encoded(name):
+        return name  # in a charset that we cannot read: a reader may
     if not name.isascii() or "=?" in name:
         return encode_word(name)
     if bare and _PLAIN_NAME.match(name):

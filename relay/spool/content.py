@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from relay.spool.contract import LeaseLost
-from relay.spool.medium import damaged, reader, translated
+from relay.spool.contract import ContentDamaged, LeaseLost
+from relay.spool.medium import reader, translated
 from relay.spool.rows import unpacked
 
 SMALL = 262_144
@@ -56,7 +56,7 @@ def _size(blocks: tuple[bytes, ...]) -> int:
 
 
 class StoredContent:
-    """The octets of one message.  Iterating raises LeaseLost when they are gone, SpoolBroken when they cannot be read."""
+    """The octets of one message.  Iterating raises LeaseLost when they are gone, ContentDamaged, SpoolBroken."""
 
     __slots__ = ("_memory", "_message", "_path", "_size")
 
@@ -80,6 +80,8 @@ class StoredContent:
                 found = db.execute(_ROWS, wanted).fetchall()
                 if not found:
                     # never just end: half a message would be relayed as a whole one
+                    if db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():
+                        raise ContentDamaged(f"the stored content is damaged: {left} octets are missing")
                     raise LeaseLost("the content of this message is not kept any more")
                 block = b"".join([self._block(*row) for row in found])
                 del found
@@ -92,4 +94,4 @@ class StoredContent:
         try:
             return unpacked(data, deflated)
         except ValueError as error:
-            raise damaged(self._path, f"the content of message {self._message}: {error}") from error
+            raise ContentDamaged(f"the stored content is damaged: {error}") from error
