@@ -43,7 +43,7 @@ def label_for(part: Part, voted: str, raw: Sequence[bytes] = (), fallback: Seque
     if fits(octets, "utf-8"):
         return "utf-8"
     for pieces in ([octets], [octets, *raw]):
-        guess = vote(pieces, fallback)
+        guess = vote(pieces, (*fallback, "cp1252"))
         if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
             return _label(octets, guess)
     return ""

@@ -53,7 +53,10 @@ class Part:
 
 @dataclass(slots=True)
 class Survey:
-    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters."""
+    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters.
+
+    `nul`: text has a NUL, which has no place there.
+    """
 
     parts: dict[int, Part]
     between: Part
