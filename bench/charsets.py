@@ -45,7 +45,9 @@ COUNTRIES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vi": (("cp1258",), ("utf-8", "windows-1258", "latin-1")),
     "lt": (("cp1257",), ("utf-8", "windows-1257", "latin-1")),
     "ja": (("cp932", "euc_jp"), ("utf-8", "cp932", "euc-jp", "latin-1")),
-    **{name: (("cp1252",), ("utf-8", "cp932", "euc-jp", "latin-1")) for name in "de fr es it pt sv da nl fi".split()},
+    **dict.fromkeys(
+        ["de", "fr", "es", "it", "pt", "sv", "da", "nl", "fi"], (("cp1252",), ("utf-8", "cp932", "euc-jp", "latin-1"))
+    ),
 }
 """Language -> the charsets that its devices write, and what to write in `fallback_charset`."""
 
@@ -65,7 +67,7 @@ def catalog_lines(language: str, *, measured: bool) -> tuple[str, ...]:
         if is_measured(file.name) != measured:
             continue
         try:
-            texts = gettext.GNUTranslations(file.open("rb"))._catalog  # noqa: SLF001
+            texts = gettext.GNUTranslations(file.open("rb"))._catalog  # type: ignore[attr-defined]
         except (OSError, UnicodeError, ValueError):
             continue
         for key, text in texts.items():
@@ -87,7 +89,7 @@ def _letters(text: str) -> int:
 def subjects(language: str, most: int) -> Iterator[str]:
     """Some lines, and beginnings of longer ones, of 10 to 40 letters; always the same ones."""
     lines = list(catalog_lines(language, measured=True))
-    random.Random(20).shuffle(lines)
+    random.Random(20).shuffle(lines)  # noqa: S311
     found = 0
     for line in lines:
         words = line.split(" ")

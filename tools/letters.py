@@ -8,6 +8,7 @@ import math
 import sys
 import unicodedata
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -17,9 +18,38 @@ from relay.mail.likelihood import letter
 
 PLACE = Path(__file__).parents[1] / "relay/mail/letters.txt"
 ALPHABETS = {
-    **{name: [name] for name in "de fr es it fi nl ca pl hu ro tr lt lv et vi ru el he th".split()},
-    **{"pt": ["pt", "pt_BR"], "sv": ["sv"], "da": ["da", "nb"], "cs": ["cs", "sk"], "sl": ["sl", "hr"]},
-    **{"uk": ["uk", "be"], "bg": ["bg", "sr", "mk"], "ar": ["ar", "fa"]},
+    **{
+        name: [name]
+        for name in [
+            "de",
+            "fr",
+            "es",
+            "it",
+            "fi",
+            "nl",
+            "ca",
+            "pl",
+            "hu",
+            "ro",
+            "tr",
+            "lt",
+            "lv",
+            "et",
+            "vi",
+            "ru",
+            "el",
+            "he",
+            "th",
+        ]
+    },
+    "pt": ["pt", "pt_BR"],
+    "sv": ["sv"],
+    "da": ["da", "nb"],
+    "cs": ["cs", "sk"],
+    "sl": ["sl", "hr"],
+    "uk": ["uk", "be"],
+    "bg": ["bg", "sr", "mk"],
+    "ar": ["ar", "fa"],
 }
 CHARACTERS = {"ja": "ja", "zh": "zh_CN", "tw": "zh_TW", "ko": "ko"}
 MOST = 700
@@ -34,7 +64,7 @@ def pairs_of(languages: list[str]) -> dict[str, int]:
         for line in catalog_lines(language, measured=False):
             letters = [" ", *map(letter, _in_pieces(line) if language == "vi" else line), " "]
             first.update(letters)
-            pairs.update(a + b for a, b in zip(letters, letters[1:], strict=False) if max(a, b) > "\x7f")
+            pairs.update(a + b for a, b in pairwise(letters) if max(a, b) > "\x7f")
     costs = {pair: round(-math.log2(count / first[pair[0]])) for pair, count in pairs.most_common(MOST) if count > 2}
     return {pair: max(cost, 1) for pair, cost in costs.items() if cost <= DEAREST}
 

@@ -86,7 +86,9 @@ def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, 
     if fits(b"".join([field.raw for field in raw]), "utf-8"):
         raw = []  # which speaks for itself
     pieces = [piece for piece in islice(_undeclared(examined, raw), BALLOTS) if not speaks_for_itself(piece)]
-    charset = next((name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces)), "") if pieces else ""
+    charset = (
+        next((name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces)), "") if pieces else ""
+    )
     charset = charset or vote(pieces, fallback)
     return Terms(charset=charset, raw=tuple([field.value for field in raw[:BALLOTS]]), fallback=fallback, signed=signed)
 

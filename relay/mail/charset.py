@@ -124,4 +124,4 @@ def is_likely(octets: bytes, name: str) -> bool:
     """Whether it is not only possible but may be meant as text in that charset."""
     text = read(octets[:_SAMPLE], name) or ""
     cost, letters = bits(text, readings(name)[0])
-    return 0 < letters and cost <= LIKELY * letters
+    return letters > 0 and cost <= LIKELY * letters

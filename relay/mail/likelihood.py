@@ -8,7 +8,28 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-_LATIN = ("de", "fr", "es", "it", "pt", "sv", "da", "fi", "nl", "ca", "pl", "cs", "hu", "ro", "sl", "tr", "lt", "lv", "et", "vi")
+_LATIN = (
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "sv",
+    "da",
+    "fi",
+    "nl",
+    "ca",
+    "pl",
+    "cs",
+    "hu",
+    "ro",
+    "sl",
+    "tr",
+    "lt",
+    "lv",
+    "et",
+    "vi",
+)
 _SCRIPTS = (
     ("\u0250", _LATIN),
     ("\u0300", ()),
@@ -142,11 +163,11 @@ def _of_characters(text: str, language: str) -> tuple[float, int]:
     return total + min(10.0, _ASCII_LETTER * sum(char < "\x7f" and char.isalpha() for char in text)), counted
 
 
-def _beside(ascii: str, char: str) -> int:
+def _beside(plain: str, char: str) -> int:
     """What a character takes more beside an ASCII letter or figure."""
     if "\uff61" <= char <= "\uff9f":
-        return 8 if ascii.isalnum() else 0
-    return 6 if ascii.islower() and char > "\u3100" else 3 if ascii.isalpha() else 0
+        return 8 if plain.isalnum() else 0
+    return 6 if plain.islower() and char > "\u3100" else 3 if plain.isalpha() else 0
 
 
 def _character(char: str, table: _Table, language: str) -> int:
