@@ -201,7 +201,7 @@ class HeaderFacts:
 
 _SUBJECT = 400  # octets that are kept of a subject, for people who look for their message
 
-_FACT = re.compile(rb"^(received|message-id|subject)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+_FACT = re.compile(rb"^(received|message-id|subject)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*)", re.IGNORECASE | re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\n\r*+\n|(?<!\r)\r{2,}+(?!\n)")  # possessive: a run of CRs is looked at once
 
 

@@ -14,7 +14,7 @@ _VERB = re.compile(r"([A-Za-z]+)(?:[ \t]+|(?=:)|\Z)(.*)\Z", re.DOTALL)
 _KEYWORD = {word: re.compile(rf"\A(?:{word}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", re.IGNORECASE) for word in ("FROM", "TO")}
 _CLEAN_KEYWORD = {word: re.compile(rf"{word}:\S", re.IGNORECASE) for word in _KEYWORD}
 _PLAIN_PATH = re.compile(r"(<[^<>\s\";,]*>)((?: [A-Za-z0-9][A-Za-z0-9-]*(?:=[A-Za-z0-9+._-]*)?)*)\Z")
-_PARAMETERS = re.compile(r"[>;,\s]*(?:[A-Za-z0-9][A-Za-z0-9-]*(?:=\S*)?(?:\s+|\Z))*\Z")
+_PARAMETERS = re.compile(r"[>;,\s]*+(?:[A-Za-z0-9][A-Za-z0-9-]*+(?:=\S*+)?(?:\s++|\Z))*\Z")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=(\S*))?\Z")
 _BARE_WORDS = frozenset({"SMTPUTF8", "REQUIRETLS"})
 _TLS_HELLO = b"\x16\x03"

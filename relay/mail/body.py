@@ -17,7 +17,7 @@ from relay.mail.survey import Survey, survey
 from relay.mail.transfer import Body, mime_fields, with_mime_fields
 from relay.mail.words import named_charsets
 
-_CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,200}?)(?:--)?[ \t]*(?=[\r\n]|\Z)")
+_CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,210}+)(?=[\r\n]|\Z)")
 _CANDIDATES = 1000
 
 
@@ -69,10 +69,11 @@ def _boundary_in(source: Iterable[bytes]) -> bytes:
     last = b""
     for block in blocks(source):
         for match in _CANDIDATE.finditer(last + block):
-            if match[1].strip(b"- ") and match[1] in seen:
-                return match[1].rstrip()
+            found = match[1].rstrip(b" \t").removesuffix(b"--").rstrip()
+            if found.strip(b"- ") and found in seen:
+                return found
             if len(seen) < _CANDIDATES:
-                seen.add(match[1])
+                seen.add(found)
         last = block[-1:]
     return b""
 

@@ -22,7 +22,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.words import encode_text, encode_word, fold, readable
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
-_MESSAGE_ID = re.compile(rb"<[!-;=?-~]+@[!-;=?-~]+>\Z")
+_MESSAGE_ID = re.compile(rb"<[!-;=?A-~]+@[!-;=?-~]+>\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 _WIDTH = 76
 _HEADER_BOUND = 20_000

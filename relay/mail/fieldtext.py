@@ -10,7 +10,7 @@ from relay.mail.words import LINE_LIMIT, decode_words, encode_text, encode_word,
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 _FORBIDDEN = re.compile(rb"[^\t\r\n -~]")
-_LONG = re.compile(rb"[^\r\n]{999,}")
+_LONG = re.compile(rb"(?<![^\r\n])[^\r\n]{999}")
 _BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
 _ENCODED = re.compile(rb"=\?iso-8859-1\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-BLOCK = 64 * 1024
+BLOCK = RUN = 64 * 1024
 
 _ENDS = re.compile(rb"\r+\n?|\n")
 
@@ -45,6 +45,7 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
     """The octets again, in blocks that end with a line end, or in pieces of BLOCK octets and more of an over-long line.
 
     No block ends inside a line end (`CR+ LF`), whatever the blocks of `content` were; the last one ends as it must.
+    Only a run of RUN CRs and more is cut: it is no line end, and must not be held whole.
     """
     held: list[bytes] = []
     size = 0
@@ -55,6 +56,8 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
             continue
         joined = b"".join(held)
         end = _last_line_end(joined) or len(joined) - _trailing_crs(joined)
+        if not end and len(joined) >= RUN:
+            end = len(joined) - 1
         if end:
             yield joined[:end]
         held = [joined[end:]]

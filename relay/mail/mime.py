@@ -13,7 +13,7 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
 _LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")
 _NO_SEMICOLON = re.compile(rf"\A([ \t]*{_ATOM}/{_ATOM}+)(?:[ \t]*+,[ \t]*+|[ \t]++)([A-Za-z-]{{1,30}}+=)".encode("ascii"))
-_PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("(?:[^"\\]|\\.)*"?|[^;]*)')
+_PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
 _ENCODING_NAMES = {

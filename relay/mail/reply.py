@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_LONGEST = 8_000  # characters of a reply that are kept; real ones have some hundred, and nobody reads more
 _QMAIL_STATUS = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\)\s*$")
 
 
@@ -43,7 +44,7 @@ class Reply:
 
         The status must agree with the code's first digit, else it is somebody else's number in a text.
         """
-        flat = " ".join(text.split())
+        flat = " ".join(text[:_LONGEST].split())
         first = _STATUS.match(flat)
         if first and first[1][0] == str(code)[0]:
             rest = flat[first.end() :].lstrip(" -")

@@ -1,6 +1,5 @@
 """What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,8 +19,6 @@ _BASE64_OR_BLANK = _BASE64 + b" \t\r\n\0"
 _INNER_BLANK = re.compile(rb"[^ \t\r\n][ \t](?=[^ \t\r\n])")
 _NO_CODE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]{0,80}[\r\n]|\Z)")
 _CODE = re.compile(rb"=(?:[0-9A-F]{2}|[ \t]{0,80}[\r\n])")
-_SHORT_LINES = re.compile(rb"(?s:(?:.{0,%d}\n)*+)" % (LINE_LIMIT + 1))
-"""As many lines at a time as are within the limit together, so that most need not be looked at one by one."""
 
 
 @dataclass(slots=True)
@@ -145,8 +142,13 @@ def _look(part: Part, block: bytes, seen: Survey) -> None:
 
 def _has_long_line(octets: bytes) -> bool:
     """Whether a line of octets whose line ends are all CRLF is over the limit."""
-    match = _SHORT_LINES.match(octets)
-    return match is None or len(octets) - match.end() > LINE_LIMIT
+    place = 0
+    while len(octets) - place > LINE_LIMIT:  # as many lines at a time as are within the limit together
+        end = octets.rfind(b"\n", place, place + LINE_LIMIT + 2) + 1
+        if not end:
+            return True
+        place = end
+    return False
 
 
 def wide_codec(octets: bytes, charset: str) -> str:
@@ -159,7 +161,7 @@ def wide_codec(octets: bytes, charset: str) -> str:
     nul = start.count(0)
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")):
-        return said if nul or not _is_utf8(start[:-3]) else ""
+        return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""
     odd, even = start[1::2].count(0), start[::2].count(0)
     if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""

@@ -15,7 +15,7 @@ from relay.mail.parts import BETWEEN, Delimiter, PartHead, walk
 from relay.mail.plan import PartPlan, Recode, Terms, plan
 from relay.mail.survey import survey
 
-_VERSION = re.compile(rb"[ \t]*\d+[ \t]*\.[ \t]*\d+.{0,200}")
+_VERSION = re.compile(rb"[ \t]*\d{1,9}[ \t]*\.[ \t]*\d{1,9}.{0,200}")
 _MIME = ("content-", "mime-ver")
 _ENCODERS: Mapping[Recode, type[Encoder]] = {
     Recode.QUOTED: QuotedPrintable,

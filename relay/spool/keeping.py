@@ -51,7 +51,8 @@ def drop_content(db: sqlite3.Connection, messages: Sequence[int]) -> None:
 
 def drop_unclaimed(db: sqlite3.Connection, message: int) -> None:
     """Drops content unless there is a message that it belongs to."""
-    db.execute("DELETE FROM content WHERE message = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)", (message,))
+    orphaned = "DELETE FROM content WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?)"
+    db.execute(orphaned, (message, message))
 
 
 def add_entry(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 _LIFETIME = timedelta(minutes=10)
 _PATIENCE = 30.0
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 class CannotSign(Exception):

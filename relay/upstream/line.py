@@ -30,6 +30,7 @@ class Line(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._buffer = bytearray()
+        self._seen = 0  # octets of a reply whose lines were looked at
         self._wake: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
@@ -86,11 +87,11 @@ class Line(asyncio.Protocol):
         """Whether a whole reply, or a line that can be part of none, or the end is there."""
         if self._ended:
             return True
-        start = 0
-        while (end := self._buffer.find(b"\n", start)) >= 0:
-            if self._buffer[start + 3 : start + 4] != b"-" or end - start < 4:
+        while (end := self._buffer.find(b"\n", self._seen)) >= 0:
+            if self._buffer[self._seen + 3 : self._seen + 4] != b"-" or end - self._seen < 4:
+                self._seen = 0
                 return True
-            start = end + 1
+            self._seen = end + 1
         return False
 
     async def _until(self, condition: Callable[[], bool], patience: float, complaint: str) -> None:
@@ -132,7 +133,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > _LONGEST_REPLY:
-            self._buffer[:] = b"(a reply without end)\n"
+            self._buffer[:], self._seen = b"(a reply without end)\n", 0
             self.close()
         self._awake()
 

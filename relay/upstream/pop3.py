@@ -18,7 +18,9 @@ from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
 
 _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
-_SHUT = re.compile(r"allowed rcpthosts|don'?t authenticate|relay\w* (access )?(not permitted|denied)|pop\W+before\W+smtp", re.I)
+_SHUT = re.compile(
+    r"allowed rcpthosts|don'?t authenticate|relay\w{0,9} (access )?(not permitted|denied)|pop\W+before\W+smtp", re.I
+)
 _STRANGER = frozenset({"5.7.0", "5.7.1", "5.7.3", "5.7.8", "5.7.57"})
 _EARLY = 0.9  # of the window: a message must not start inside it and end outside
 
