@@ -1,5 +1,6 @@
 """What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
