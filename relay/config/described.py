@@ -238,7 +238,11 @@ SECTIONS: tuple[Section, ...] = (
         "What may be repaired.",
         (
             _S("date_skew", "A Date further off than this is replaced; the old one stays in X-Original-Date.", "2d"),
-            _S("fallback_charset", "The guesses for raw 8-bit text, in this order.", "[utf-8, cp932, euc-jp, latin-1]"),
+            _S(
+                "fallback_charset",
+                "The guesses for raw 8-bit text, the first one first; `auto`: all that we know. [By country](charsets.md).",
+                "[utf-8, cp932, euc-jp, latin-1]",
+            ),
             _S("hide_client", "`true`: the Received field does not tell the device's address.", "false"),
         ),
     ),
