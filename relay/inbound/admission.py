@@ -35,7 +35,8 @@ class ListenAuth(Enum):
 class Listener:
     """One address that devices connect to, and who may submit there.
 
-    `on_purpose`: those of the networks that were written out, not only meant by `private`.
+    `on_purpose`: those of the networks that were written out, not only meant by `private`.  `plain_login`: passwords may
+    come in the clear though TLS can be had.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - the networks below decide who may speak
@@ -48,6 +49,7 @@ class Listener:
     auth: ListenAuth = ListenAuth.ANY
     users: Mapping[str, Secret] = field(default_factory=dict)
     legacy_tls: bool = False
+    plain_login: bool = False
 
     @property
     def name(self) -> str:

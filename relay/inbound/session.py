@@ -4,6 +4,7 @@ Whatever goes wrong inside is answered `451 4.3.0` and noted, never told in deta
 """
 
 import asyncio
+import math
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -20,7 +21,7 @@ from relay.inbound.certificate import handshake_advice, ready
 from relay.inbound.connection import Gone
 from relay.inbound.dialect import clean_helo, is_http, read_command
 from relay.inbound.login import ask_credentials
-from relay.inbound.mail_transaction import BOGUS, MailTransaction
+from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, MailTransaction
 from relay.mail.reply import Reply
 
 LOGINS = 5
@@ -113,7 +114,7 @@ class Session(MailTransaction):
         offers = [f"SIZE {self._policy.max_message}", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "SMTPUTF8"]
         if self._context and not self.tls:
             offers.append("STARTTLS")
-        if self._listener.auth is not ListenAuth.OFF:
+        if self._login_offered:
             offers.append("AUTH LOGIN PLAIN")
         await self.say(f"250-{self._policy.hostname}", *(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}")
 
@@ -131,6 +132,8 @@ class Session(MailTransaction):
             await self.say("502 5.5.1 no login is needed here, and none is offered")
         elif self._user:
             await self.say("503 5.5.1 already logged in")
+        elif not self._login_offered:
+            await self._refuse(Reply(538, "5.7.11", f"{LOGIN_NEEDS_TLS}, or set listen.plain_login"))
         elif mechanism.upper() not in {"PLAIN", "LOGIN"}:
             await self.say("504 5.5.4 only AUTH PLAIN and AUTH LOGIN are understood")
         elif (credentials := await ask_credentials(self, mechanism.upper(), initial.strip())) is None:
@@ -138,16 +141,29 @@ class Session(MailTransaction):
         elif self._listener.auth is ListenAuth.ANY:
             self._quirk("insisted on logging in; any name and password will do here")
             await self.say("235 2.7.0 ok, though no login is needed")
+        elif await self._must_come_again():
+            await self._login_failed(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
         elif user := sasl.known(credentials, self._listener.users):
             self._user = user
+            self._reception.logins.right(self._group)
             await self.say("235 2.7.0 ok")
         else:
-            await self._login_failed()
+            await self._login_failed(Reply(535, "5.7.8", "wrong user name or password"))
 
-    async def _login_failed(self) -> None:
+    async def _must_come_again(self) -> bool:
+        """Waits until this client's password may be looked at; whether that would take too long."""
+        delay = self._reception.logins.delay(self._group, self.loop.time())
+        if delay:
+            self.no_timeout()
+            self.owing_since = self.loop.time()  # a guess is no reason to keep a place
+            await asyncio.sleep(delay)
+            self.owing_since = math.inf
+        return delay is None
+
+    async def _login_failed(self, reply: Reply) -> None:
+        self._reception.login_failed(self._group, self.loop.time())
+        await self._refuse(reply)
         self._failed_logins += 1
-        self._refused(Reply(535, "5.7.8", "wrong user name or password"))
-        await self.say("535 5.7.8 wrong user name or password")
         if self._failed_logins >= LOGINS:
             await self._cut("4.7.0 too many failed logins")
 
