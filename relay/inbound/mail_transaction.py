@@ -48,8 +48,9 @@ class MailTransaction(Connection):
         self._quirks: dict[str, None] = {}
         self._bogus = self._refusals = 0
         self._failed_logins = 0
-        self._quit_only = False
+        self._quit_only = ""
         self._refused_data = False
+        self._unwelcome = ""
 
     @property
     def _login_offered(self) -> bool:
@@ -169,7 +170,9 @@ class MailTransaction(Connection):
         except LineLost as error:
             self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
             raise Gone from error
-        self._quit_only = arrival.irregular
+        if self.dismissed:
+            raise Gone  # it was told so, and will send the message again
+        self._quit_only = "an end of data by a bare line end" if arrival.irregular else ""
         transaction.quirks |= dict.fromkeys(arrival.quirks)
         if arrival.refusal:
             return arrival.refusal
