@@ -73,6 +73,11 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S("users", "User names and passwords for `auth: required`; `nas_file: PATH` reads the one of `nas` from a file."),
             _S(
+                "plain_login",
+                "`true`: with `auth: required` and `tls: starttls` a login in clear is taken, too, for devices without TLS.",
+                "false",
+            ),
+            _S(
                 "legacy_tls",
                 "`true` allows TLS 1.0 and 1.1 too, here only, for old printers and alarm boxes.",
                 "false",
