@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
     _send(verbs)
     _explain(verbs)
+    _advise(verbs)
     _queue(verbs)
     _spool(verbs)
     _oauth(verbs)
@@ -120,6 +121,19 @@ def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     explain.add_argument(
         "file", nargs="?", metavar="FILE", help="the message, to see its repairs; - for standard input (default: the way only)"
     )
+
+
+def _advise(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "tell what a server's reply means, what the relay does about it, and what to do"
+    advise = _verb(verbs, "advise", what, json=True, config=False)
+    advise.epilog = "Without REPLY, lines `stage<TAB>reply` are read from standard input."
+    advise.add_argument(
+        "--stage",
+        default="",
+        choices=["connect", "tls", "hello", "auth", "mail", "rcpt", "content"],
+        help="when the server said it (default: where such a reply is known)",
+    )
+    advise.add_argument("reply", nargs="?", metavar="REPLY", help='as the server said it, in quotes: "550 5.1.1 User unknown"')
 
 
 def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

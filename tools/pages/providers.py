@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from relay.outbound.advice import REFUSALS
-from relay.outbound.refusals import Refusal
+from relay.outbound.replies import RULES, Rule
 from relay.upstream.providers import PRESETS, Preset, SenderRule, UserForm
 from relay.upstream.settings import Auth, TlsMode
 from tools.pages.advice import evidence
@@ -154,10 +153,10 @@ def _facts(preset: Preset) -> str:
     return f"{table}\n{sender}"
 
 
-def _refusals(preset: Preset) -> Iterator[Refusal]:
+def _refusals(preset: Preset) -> Iterator[Rule]:
     """The rows of the table whose evidence comes from this provider."""
     who = {name for name, said in evidence().items() if any(_is(preset, source) for _, source in said)}
-    return (row for row in REFUSALS if row.name in who)
+    return (row for row in RULES if row.name in who)
 
 
 _SAID_BY = {
