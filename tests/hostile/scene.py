@@ -35,7 +35,10 @@ _RAW = re.compile("[\x80-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\x1b"
 
 @dataclass
 class Nas:
-    """Sends a message a second, and again where it is told to; how many it tried, how many were taken in time, and how long the slowest took."""
+    """Sends a message a second, and again where it is told to.
+
+    How many it tried, how many were taken in time, and how long the slowest took.
+    """
 
     port: Callable[[], int]
     tried: int = 0
