@@ -1,12 +1,21 @@
 """What happened: one call counts it and logs it.  Event names are past participles of the trade."""
 
+import atexit
 import contextlib
 import json
 import logging
 import sys
+import threading
+import time
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Hashable
 from typing import Any
+
+from relay.log_writer import LogWriter
+from relay.networks import group_of
+from relay.printable import printable
+from relay.repeats import MINUTE, Repeats
 
 EVENTS = frozenset(
     [
@@ -37,6 +46,7 @@ EVENTS = frozenset(
 
 _LOUD = frozenset({"failed", "expired", "broken"})
 _WARN = frozenset({"deferred", "rested", "refused", "held", "warned"})
+_BY_STRANGERS = frozenset({"refused", "broken", "warned"})
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 counts: Counter[tuple[str, str]] = Counter()
@@ -52,38 +62,63 @@ microseconds: Counter[str] = Counter()
 """Of each kind of duration the sum."""
 
 _log: Any = None
+_writer: LogWriter | None = None
+_repeats, _lock = Repeats(), threading.Lock()
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
 def configure(log_format: str = "auto", level: str = "info") -> None:
     """Sends events to stdout: `console`, `json`, or `auto` (console on a terminal); libraries' warnings too."""
+    global _log, _writer  # noqa: PLW0603 - the one log of the process
     import structlog
 
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # an 8-bit address must not end a log call
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer(_as_json)
+    renderers: list[Any] = [_as_json] if not console else [_as_text, structlog.dev.ConsoleRenderer()]
+    close()
+    _writer = LogWriter(_stdout(), _tell_lost, _tell_repeats)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
+            *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
+    _log = None
     logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()], force=True)
 
 
-def _as_json(fields: Any, **_options: Any) -> str:
-    return _ENCODER.encode(fields)
+def _stdout() -> int:
+    try:
+        return sys.stdout.fileno()
+    except (OSError, ValueError):
+        return 1
 
 
-def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) -> None:
+@atexit.register
+def close() -> None:
+    """Writes what waits, and what was repeated within the last minute; whoever does not read it gets a second."""
+    if _writer is not None:
+        _tell_repeats(least=0.0)
+        _writer.close()
+
+
+def _as_json(_logger: Any, _name: str, fields: Any) -> str:
+    return printable(_ENCODER.encode(fields))  # inside a JSON text `\\u202e` means the character itself
+
+
+def _as_text(_logger: Any, _name: str, fields: Any) -> Any:
+    return {name: printable(value if isinstance(value, str) else repr(value)) for name, value in fields.items()}
+
+
+def note(event: str, text: str = "", /, *, upstream: str = "", same: Hashable = None, **fields: Any) -> None:
     """Counts and logs one event.  `text` says it in a sentence; `fields` are JSON-able, never a secret, never a body.
 
-    A log that cannot be written (full disk, closed pipe) costs the line, never the mail.
+    What is refused to one address (`client`) is logged once a minute, by its `code`, and then how often it was; so is
+    whatever else is the `same`.
+    A log that cannot be written (full disk, closed pipe, a reader who stands still) costs the line, never the mail.
     """
     if event not in EVENTS:
         raise ValueError(f"{event!r} is no event; see relay.events.EVENTS")
@@ -92,10 +127,34 @@ def note(event: str, text: str = "", /, *, upstream: str = "", **fields: Any) ->
         fields["upstream"] = upstream
     if text:
         fields["text"] = text
+    if same is None and event in _BY_STRANGERS and "client" in fields:
+        same = group_of(fields["client"]), fields.get("code")
+    if same is not None:
+        with _lock:
+            if not _repeats.is_new(event, same, time.monotonic(), fields):
+                return
+    _say(event, fields)
+
+
+def _say(event: str, fields: dict[str, Any]) -> None:
     log = _logger()
     speak = log.error if event in _LOUD else log.warning if event in _WARN else log.info
     with contextlib.suppress(OSError):
         speak(event, **fields)
+
+
+def _tell_lost(lines: int) -> None:
+    text = "1 line of this log was lost" if lines == 1 else f"{lines} lines of this log were lost"
+    _say("warned", {"text": f"{text}: nobody read them in time", "lost": lines})
+
+
+def _tell_repeats(least: float = MINUTE) -> float | None:
+    with _lock:
+        now = time.monotonic()
+        over, pause = _repeats.over(now, least), _repeats.next_over(now)
+    for one in over:
+        _say(one.event, {**one.fields, "times": one.times})
+    return pause
 
 
 def took(what: str, duration: float) -> None:
@@ -119,4 +178,6 @@ class _Libraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         cause = f": {record.exc_info[1]!r}" if record.exc_info and record.exc_info[1] else ""
-        note("broken", f"{record.name}: {record.getMessage().partition(chr(10))[0]}{cause}")
+        note(
+            "broken", f"{record.name}: {record.getMessage().partition(chr(10))[0]}{cause}", same=(record.name, str(record.msg))
+        )

@@ -211,7 +211,7 @@ class Relay:
         """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
         sentences = mask_warnings(self._config.listeners, self._masks)
         spool = self._config.spool
-        in_a_file = spool.url.startswith("sqlite:") or spool.fallback
+        in_a_file = spool.file or spool.fallback_file
         if in_a_file and (lost := lost_with_container(state_dir(spool))):
             sentences.append(f"mail will be lost: {lost}; with a new container the queue is gone. Mount a named volume there")
         return sentences

@@ -137,7 +137,7 @@ class Office:
             hostname=config.hostname,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
-        if (before.hostname, before.nameservers) != (config.hostname, config.nameservers):
+        if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):
             old, self._pools = self._pools, self._made_pools(config)
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
@@ -153,13 +153,13 @@ class Office:
         return api_server(self._watch, control)
 
     def _load_page(self, page: socket) -> "Server":
-        from relay.control.access import AccessRules
+        from relay.control.access import AccessRules, own_names
         from relay.control.server import page_server
 
         settings = self._config.web
         rules = AccessRules(
             password=settings.password.reveal() if settings.password else "",
-            names=frozenset(name.lower() for name in (self._config.hostname, gethostname(), *settings.hosts)),
+            names=own_names(self._config.hostname, gethostname()) | {name.lower() for name in settings.hosts},
             user_header=settings.user_header,
             proxies=settings.proxies,
         )
@@ -174,6 +174,7 @@ class Office:
             token=self._tokens.get,
             refused=self._tokens.refused,
             mx_port=mx_port,
+            mx_private=config.mx_private,
             on_open=self._let_in,
         )
 

@@ -3,20 +3,19 @@
 import argparse
 import json
 import os
-import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.main import USAGE
+from relay.printable import printable
 
 if TYPE_CHECKING:
     from relay.config import Loaded
     from relay.config.settings import Config
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _READABLE = 1000  # entries of a list
 
 
@@ -27,7 +26,7 @@ def complain(*sentences: object) -> None:
 
 def harmless(text: str) -> str:
     """Text from mail or servers as a terminal may show it: no control character can move the cursor or colour a lie."""
-    return _CONTROL.sub("\ufffd", text)
+    return "\t".join(printable(part) for part in text.split("\t"))
 
 
 def in_words(error: Exception) -> str:

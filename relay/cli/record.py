@@ -13,6 +13,7 @@ from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import hosts
 from relay.config.scalars import Wrong
 from relay.inbound.admission import Listener, ListenTls
+from relay.networks import PRIVATE
 from relay.recording.case import Case, make_case
 from relay.recording.listening import record
 from relay.recording.tape import Tape
@@ -32,7 +33,7 @@ def call(asked: argparse.Namespace) -> int:
         complain(f"relay record: --listen: expected {wrong.expected}")
         return USAGE
     folder = Path(asked.output).expanduser() / "session"
-    listener = Listener(host=host, port=port, networks=hosts.PRIVATE, tls=ListenTls(asked.tls))
+    listener = Listener(host=host, port=port, networks=PRIVATE, tls=ListenTls(asked.tls))
     events.configure("console", "error")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -284,15 +284,33 @@ SECTIONS: tuple[Section, ...] = (
         (_S("nameservers", "Addresses, with `:port` if it is not 53.", otherwise="the system's"),),
     ),
     Section(
+        "mx",
+        "{private: true}",
+        "The built-in upstream `mx`, which delivers straight to the recipient's domain.",
+        (
+            _S(
+                "private",
+                "Mail hosts may be in the LAN or on this machine, too: for domains of your own. Else whoever owns a domain"
+                " could make the relay connect to anything there.",
+                "false",
+            ),
+        ),
+    ),
+    Section(
         "limits",
         "{per_client: 10}",
         "What devices may use, so that one of them cannot starve the others.",
         (
             _S("connections", "Open sessions of all devices together.", "100"),
-            _S("per_client", "Open sessions of one device.", "20"),
+            _S("per_client", "Open sessions of one device: an IPv4 address, or a /64 of IPv6.", "20"),
             _S("recipients", "Recipients of one message.", "500"),
             _S("messages_per_minute", "Messages of one device in a minute; more are answered 450: try again.", "300"),
-            _S("idle", "How long a device may take for a command, or for a block of its message.", "5m"),
+            _S("share", "How much of the room for mail one device's waiting mail may take; more is answered 452.", "50%"),
+            _S(
+                "idle",
+                "How long a device may take for a command, or for a block of its message: 30 octets a second are enough.",
+                "5m",
+            ),
         ),
     ),
     Section(
@@ -303,7 +321,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("address", "Where it answers. Any address that is not loopback needs a password or `user_header`.", '"off"'),
             _S("password", "For HTTP Basic, with any user name. Better in a file."),
             _S("password_file", "A file with that password."),
-            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and names of the LAN."),
+            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name."),
             _S("user_header", "A reverse proxy does the login and names the user in this header."),
             _S("proxies", "Addresses or networks from which `user_header` is believed."),
         ),

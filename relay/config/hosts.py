@@ -4,28 +4,12 @@ Each converter takes the text as written and gives the value, or raises Wrong wi
 """
 
 import re
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from relay.config.scalars import Convert, Wrong, listing, near
 from relay.mail.address import Address, BadAddress, parse_address
-
-Network = IPv4Network | IPv6Network
-
-PRIVATE: tuple[Network, ...] = tuple(
-    ip_network(text)
-    for text in (
-        "127.0.0.0/8",
-        "10.0.0.0/8",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "169.254.0.0/16",
-        "::1/128",
-        "fc00::/7",
-        "fe80::/10",
-    )
-)
-"""What `private` means: loopback, RFC 1918, unique local (RFC 4193), link-local."""
+from relay.networks import PRIVATE, Network, address_of
 
 
 def network(value: str) -> Network:
@@ -169,10 +153,7 @@ def written(address: tuple[str, int]) -> str:
 
 
 def is_loopback(value: str) -> bool:
-    found = ip_address(value)
-    if isinstance(found, IPv6Address) and found.ipv4_mapped:
-        return found.ipv4_mapped.is_loopback
-    return found.is_loopback
+    return address_of(value).is_loopback
 
 
 def url(*schemes: str) -> Convert[str]:

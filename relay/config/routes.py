@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, Reading, show
-from relay.config.hosts import Network
 from relay.config.located import Node, Place
 from relay.config.scalars import Wrong, listing, near
 from relay.inbound.admission import Listener
+from relay.networks import Network
 from relay.outbound.routing import Route, catches_all
 from relay.upstream.settings import DIRECT
 

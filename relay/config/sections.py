@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.located import Table
-from relay.config.scalars import Wrong, choice, duration, number, one_of, size
+from relay.config.scalars import Wrong, choice, duration, number, one_of, percent, size
 from relay.config.settings import LogSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
+from relay.networks import PRIVATE
 from relay.outbound.notices import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.secret import Secret
@@ -28,7 +28,7 @@ def read_listeners(at: Fields) -> tuple[Listener, ...]:
     if not nodes:
         if at.given("listen"):
             at.mistake("listen", "expected at least one address to listen on, found nothing")
-        return (Listener(networks=hosts.PRIVATE),)
+        return (Listener(networks=PRIVATE),)
     found: list[Listener] = []
     for node in nodes:
         with at.reading.fields(node, node.path, node.place) as one:
@@ -54,12 +54,12 @@ def _overlap(one: Listener, other: Listener) -> bool:
 def _listener(at: Fields) -> Listener:
     default = Listener()
     host, port = at.get("address", hosts.socket_address(25), (default.host, default.port))
-    networks = at.many("networks", hosts.submitters, (hosts.PRIVATE,))
+    networks = at.many("networks", hosts.submitters, (PRIVATE,))
     listener = Listener(
         host=host,
         port=port,
         networks=tuple(dict.fromkeys(network for some in networks for network in some)),
-        on_purpose=tuple(network for some in networks if some is not hosts.PRIVATE for network in some),
+        on_purpose=tuple(network for some in networks if some is not PRIVATE for network in some),
         tls=at.get("tls", choice(ListenTls), default.tls),
         tls_cert=at.file("tls_cert"),
         tls_key=at.file("tls_key"),
@@ -181,7 +181,7 @@ def _shared_spool(section: Fields, default: SpoolSettings) -> dict[str, Any]:
         "state_dir": section.file("state_dir", must_exist=False),
     }
     url = section.get("url", _spool_url, default.url)
-    if url.startswith("sqlite:"):
+    if SpoolSettings(url=url).file:
         for key in ("fallback", "password", "password_file"):
             if section.given(key):
                 section.mistake(key, "expected only with a spool in PostgreSQL, found beside one in a file")
@@ -195,7 +195,7 @@ def _file_url(value: str) -> str:
         url = _spool_url(value)
     except Wrong:
         raise wrong from None
-    if not url.startswith("sqlite:"):
+    if SpoolSettings(url=url).file is None:
         raise wrong
     return url
 
@@ -203,8 +203,8 @@ def _file_url(value: str) -> str:
 def _spool_url(value: str) -> str:
     """A directory means spool.db in it, as for the settings themselves."""
     url = scalars.spool_url(value)
-    scheme, _, place = url.partition(":")
-    return f"{url.rstrip('/')}/spool.db" if scheme == "sqlite" and Path(place).is_dir() else url
+    file = SpoolSettings(url=url).file
+    return f"sqlite:{file / 'spool.db'}" if file and file.is_dir() else url
 
 
 def read_nameservers(at: Fields) -> tuple[str, ...]:
@@ -218,6 +218,11 @@ def read_nameservers(at: Fields) -> tuple[str, ...]:
         return section.many("nameservers", convert, ())
 
 
+def read_mx_private(at: Fields) -> bool:
+    with at.section("mx") as section:
+        return section.flag("private", False)
+
+
 def read_limits(at: Fields) -> ClientLimits:
     default = ClientLimits()
     many = number(1, 1_000_000)
@@ -227,6 +232,7 @@ def read_limits(at: Fields) -> ClientLimits:
             per_client=section.get("per_client", many, default.per_client),
             recipients=section.get("recipients", many, default.recipients),
             messages_per_minute=section.get("messages_per_minute", many, default.messages_per_minute),
+            share=section.get("share", percent, default.share),
             idle=section.get("idle", duration(), default.idle),
         )
         if section.said("recipients") and found.recipients < 100:

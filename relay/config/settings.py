@@ -50,6 +50,7 @@ class Config:
     repair: RepairPolicy = field(default_factory=RepairPolicy)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     nameservers: tuple[str, ...] = ()
+    mx_private: bool = False
     limits: ClientLimits = field(default_factory=ClientLimits)
     web: WebSettings = field(default_factory=WebSettings)
     devices: tuple[Expected, ...] = ()

@@ -10,23 +10,27 @@ import hmac
 import ipaddress
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from relay.control.guesses import Guesses
+from relay.networks import group_of
+
 FORM_COOKIE = "relay_form"
-TRIES = 10
-"""Wrong passwords of one client within `TRY_SECONDS`; after that even the right one is not looked at for a while."""
-TRY_SECONDS = 300.0
-_CLIENTS = 2000
+KNOWN_COOKIE = "relay_known"
+KNOWN = "relay.known"
+"""Key of the ASGI scope: the request came with the password, or a proxy vouched for it."""
+_FOR_LONG = 400 * 86400  # seconds; the key of the seal lives as long as the process, and no longer
+
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_LOCAL_DOMAINS = ("localhost", "local", "lan", "internal", "home.arpa")
+_LAN_DOMAINS = ("local", "lan", "internal", "home.arpa")
 
 HEADERS = {
     "content-security-policy": (
@@ -60,25 +64,28 @@ class Guard:
     """ASGI middleware.  `clock` counts seconds, for the limit on wrong passwords."""
 
     def __init__(self, app: ASGIApp, rules: AccessRules, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._rules, self._clock = app, rules, clock
-        self._wrong: dict[str, deque[float]] = {}
+        self._app, self._rules = app, rules
+        self._guesses, self._seal = Guesses(clock), FormSeal()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        dress = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name for name, _ in message["headers"]}
-                dress = ((name.encode(), value.encode()) for name, value in HEADERS.items())
                 message["headers"] = [*message["headers"], *(pair for pair in dress if pair[0] not in given)]
             await send(message)
 
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        refusal = await self._refusal(scope) if scope["type"] == "http" else None
+        if scope.get(KNOWN) == "password" and not self._known_browser(Headers(scope=scope)):
+            dress.append((b"set-cookie", self._cookie().encode()))
         await (refusal or self._app)(scope, receive, dressed)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    async def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if scope["path"] == "/healthz" and scope["method"] in _SAFE:
             return None
-        return self._misled(headers) or self._unknown(scope, headers) or self._foreign(scope["method"], headers)
+        return self._misled(headers) or await self._unknown(scope, headers) or self._foreign(scope["method"], headers)
 
     def _misled(self, headers: Headers) -> Response | None:
         """DNS rebinding: a foreign name that points at us makes a browser think that a foreign page is ours."""
@@ -87,21 +94,33 @@ class Guard:
             return None
         return _refuse(400, "This is not a name of this relay. Use its address, or add the name to web.hosts.")
 
-    def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
+    async def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
         client = _client(scope)
         if not self._rules.password and not self._rules.user_header:
             return None
         if self._named_by_proxy(client, headers):
+            scope[KNOWN] = "proxy"
             return None
-        if self._tired(client):
-            return _refuse(429, "Too many wrong passwords; wait a few minutes.", {"retry-after": str(int(TRY_SECONDS))})
         given = headers.get("authorization")
         if given is not None and self._rules.password:
+            # a browser that has shown the right password has tries of its own: whoever guesses cannot use them up
+            guesser = self._known_browser(headers) or group_of(client)
+            if wait := await self._guesses.turn(guesser):
+                return _refuse(429, "Too many wrong passwords; wait a little.", {"retry-after": str(wait)})
             if _password_fits(given, self._rules.password):
-                self._wrong.pop(_flock(client), None)
+                scope[KNOWN] = "password"
                 return None
-            self._count(client)
+            self._guesses.wrong(guesser)
         return _refuse(401, "A password is needed.", {"www-authenticate": 'Basic realm="relay", charset="UTF-8"'})
+
+    def _known_browser(self, headers: Headers) -> str:
+        """The name in the cookie, if the cookie is one of ours; else ""."""
+        name, _, seal = cookie_parser(headers.get("cookie", "")).get(KNOWN_COOKIE, "").partition(".")
+        return name if self._seal.fits(name, seal) else ""
+
+    def _cookie(self) -> str:
+        name = FormSeal.new_cookie()
+        return f"{KNOWN_COOKIE}={name}.{self._seal.token(name)}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
 
     def _named_by_proxy(self, client: str, headers: Headers) -> bool:
         if not self._rules.user_header or not headers.get(self._rules.user_header, "").strip():
@@ -122,20 +141,6 @@ class Guard:
             return None
         return _refuse(403, "Orders are taken from this relay's own pages only.")
 
-    def _tired(self, client: str) -> bool:
-        times = self._wrong.get(_flock(client))
-        while times and times[0] <= self._clock() - TRY_SECONDS:
-            times.popleft()
-        return bool(times) and len(times or ()) >= TRIES
-
-    def _count(self, client: str) -> None:
-        key = _flock(client)
-        times = self._wrong.pop(key, None) or deque(maxlen=TRIES)
-        self._wrong[key] = times
-        times.append(self._clock())
-        if len(self._wrong) > _CLIENTS:
-            del self._wrong[next(iter(self._wrong))]
-
 
 class FormSeal:
     """CSRF tokens: a form carries the seal of the cookie that its page came with.  The key lives as long as the process."""
@@ -154,8 +159,19 @@ class FormSeal:
         return bool(cookie) and hmac.compare_digest(self.token(cookie or "").encode(), token.encode("utf-8", "replace"))
 
 
+def own_names(*hostnames: str) -> frozenset[str]:
+    """What this machine may be called, given its host names: each as it is, and its first label alone and in the LAN."""
+    found = {name.lower().removesuffix(".") for name in hostnames}
+    short = {name.partition(".")[0] for name in found if not _is_address(name)}
+    return frozenset({*found, *short, *(f"{name}.{domain}" for name in short for domain in _LAN_DOMAINS)} - {""})
+
+
 def is_our_name(host: str, names: frozenset[str]) -> bool:
-    """Whether a Host header names this relay: an IP address, a name that no foreign DNS can give, or one of `names`."""
+    """Whether a Host header names this relay: an IP address, `localhost`, or one of `names`.
+
+    Not any name without a dot or under .local: whoever has a machine in the LAN can take one, serve a page there, and then
+    let the name lead here.
+    """
     name = host.lower()
     if name.startswith("["):
         name, bracket, port = name[1:].partition("]")
@@ -167,9 +183,7 @@ def is_our_name(host: str, names: frozenset[str]) -> bool:
     if port and not (port.isascii() and port.isdigit()):
         return False
     name = name.removesuffix(".")
-    if "." not in name or name in names or _is_address(name):
-        return bool(name)  # a name without a dot is the LAN's: no public zone can give it an address
-    return any(name == one or name.endswith("." + one) for one in _LOCAL_DOMAINS)
+    return name == "localhost" or name.endswith(".localhost") or name in names or _is_address(name)
 
 
 def _is_address(name: str) -> bool:
@@ -195,13 +209,6 @@ def _password_fits(given: str, password: str) -> bool:
 def _client(scope: Scope) -> str:
     peer: Any = scope.get("client")
     return str(peer[0]).removeprefix("::ffff:") if peer else ""
-
-
-def _flock(client: str) -> str:
-    """Who is counted together: one IPv4 address, or the /64 that an IPv6 host can choose its addresses from."""
-    if ":" not in client:
-        return client
-    return str(ipaddress.ip_network((client.partition("%")[0], 64), strict=False))
 
 
 def _refuse(code: int, why: str, headers: dict[str, str] | None = None) -> Response:

@@ -5,6 +5,7 @@ that never come back, loading a few milliseconds.
 """
 
 import hashlib
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -61,28 +62,33 @@ def _press() -> "Environment":
 
 def _kept() -> "BytecodeCache":
     """Where it may not write it compiles anew; what does not fit source, Python or Jinja2 any more, Jinja2 passes over."""
-    from jinja2 import FileSystemBytecodeCache
+    from jinja2 import BytecodeCache
     from jinja2.bccache import Bucket
 
     folder = _TEMPLATES / "__pycache__"
 
-    class Kept(FileSystemBytecodeCache):
+    def file_of(bucket: Bucket) -> Path:
+        return folder / f"{bucket.key}.{sys.implementation.cache_tag}.jinja"
+
+    class Kept(BytecodeCache):
         def get_cache_key(self, name: str, filename: str | None = None) -> str:
             return name  # not the path: an image is built elsewhere
 
         def load_bytecode(self, bucket: Bucket) -> None:
             try:
-                super().load_bytecode(bucket)
-            except Exception:  # cut off by a loss of power: pickle raises what it likes
+                bucket.bytecode_from_string(file_of(bucket).read_bytes())
+            except Exception:  # not there, or cut off by a loss of power: pickle raises what it likes
                 bucket.reset()
 
         def dump_bytecode(self, bucket: Bucket) -> None:
             with suppress(OSError):
                 folder.mkdir(exist_ok=True)
-                super().dump_bytecode(bucket)
-                Path(self._get_cache_filename(bucket)).chmod(0o644)  # whoever runs the relay, of those who may read it
+                half = file_of(bucket).with_suffix(f".{os.getpid()}")
+                half.write_bytes(bucket.bytecode_to_string())
+                half.chmod(0o644)  # whoever runs the relay, of those who may read it
+                half.replace(file_of(bucket))
 
-    return Kept(str(folder), f"%s.{sys.implementation.cache_tag}.jinja")
+    return Kept()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,15 +12,22 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from relay.control import paper
-from relay.control.access import AccessRules
+from relay.control.access import KNOWN, AccessRules
 from relay.control.api import make_api
 from relay.control.metrics import metrics_route
 from relay.control.site import make_site
 from relay.control.watch import Watch
+from relay.networks import group_of
 
-PATIENCE = 15.0  # seconds until a whole request must be there
-MOST_CONNECTIONS = 60
-MOST_PER_CLIENT = 20
+REQUEST = 15.0
+"""Seconds in which a whole request must come, header and body; the time between two requests of a connection, too."""
+ANSWER = 60.0
+"""Seconds in which a client must have taken the whole answer."""
+MOST_CONNECTIONS = 40
+MOST_PER_CLIENT = 12  # a browser opens six
+
+# uvicorn is pinned to one version: the classes below use insides of it that it may change in any other.
+# tests/unit/test_pinned.py tells whether a new version still has them.
 
 
 class _Quiet(uvicorn.Server):
@@ -41,32 +49,79 @@ class _Quiet(uvicorn.Server):
         await self.stopping.wait()
 
     def _protocol(self) -> asyncio.Protocol:
-        return _Impatient(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return _Bounded(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
-class _Impatient(H11Protocol):
-    """Who connects and says nothing is sent away: nobody on the LAN may use up our sockets without a password."""
+class _Bounded(H11Protocol):
+    """A connection with a deadline for each request and answer, which gives its place up when places are short.
+
+    On the UNIX socket (no address) there are no bounds: whoever may open it may stop the relay as well.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+    since = 0.0
+    fresh = True  # nothing has come since the connection began or the last answer ended
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        same = sum(1 for one in self.connections if isinstance(one, _Impatient) and one.address == self.address)
-        if len(self.connections) > MOST_CONNECTIONS or (self.address and same > MOST_PER_CLIENT):
-            transport.abort()
-            return
-        self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._silent)
+        self.group = group_of(self.client[0]) if self.client else ""
+        if self.group:
+            self._set_deadline(REQUEST)
+            crowd = [one for one in self.connections if isinstance(one, _Bounded) and not one.transport.is_closing()]
+            if surplus := _one_too_many(crowd, self):
+                surplus.transport.abort()
 
-    @property
-    def address(self) -> str:
-        return self.client[0] if self.client else ""
+    def data_received(self, data: bytes) -> None:
+        if self.fresh:
+            self.fresh = False
+            self._set_deadline(REQUEST)
+        before = self.answering
+        super().data_received(data)
+        if self.answering and not before:
+            self._set_deadline(ANSWER)
+
+    def on_response_complete(self) -> None:
+        self.fresh = True
+        self._set_deadline(REQUEST)  # what is left of a body that was refused early has no more time than a request
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if patience := getattr(self, "_patience", None):
-            patience.cancel()
+        if self._timer:
+            self._timer.cancel()
         super().connection_lost(exc)
 
-    def _silent(self) -> None:
-        if self.cycle is None:
-            self.transport.close()
+    @property
+    def answering(self) -> bool:
+        """Whether a whole request is there, and its answer is not out."""
+        return self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete
+
+    @property
+    def known(self) -> bool:
+        """Whether the last request came with the right password."""
+        return self.cycle is not None and KNOWN in self.cycle.scope
+
+    def _set_deadline(self, seconds: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        if self.group and not self.transport.is_closing():
+            self.since = self.loop.time()
+            self._timer = self.loop.call_later(seconds, self.transport.abort)
+
+
+def _one_too_many(crowd: list[_Bounded], newest: _Bounded) -> _Bounded | None:
+    """Who must go, so that the newest has a place: of its own address if that has too many, else of the one that has most.
+
+    A connection with the password goes last, a request that is complete before that, and among equals the oldest.
+    Strangers who fill all places therefore lose them to the next who comes: to the owner of the password, too.
+    """
+    groups = Counter(one.group for one in crowd)
+    if groups[newest.group] > MOST_PER_CLIENT:
+        crowd = [one for one in crowd if one.group == newest.group]
+    elif len(crowd) <= MOST_CONNECTIONS:
+        return None
+    unknown = Counter(one.group for one in crowd if not one.known)
+    others = [one for one in crowd if one is not newest]
+    return min(others, key=lambda one: (one.known, -unknown[one.group], one.answering, one.since), default=newest)
 
 
 class Server:
@@ -75,7 +130,7 @@ class Server:
     def __init__(self, application: Any, sock: socket.socket) -> None:
         settings = uvicorn.Config(
             application,
-            http=_Impatient,
+            http=_Bounded,
             backlog=16,
             ws="none",
             loop="asyncio",
@@ -85,7 +140,7 @@ class Server:
             server_header=False,
             date_header=False,
             proxy_headers=False,  # whoever may write X-Forwarded-For could choose under which address it is counted
-            timeout_keep_alive=15,
+            timeout_keep_alive=int(REQUEST),
             timeout_graceful_shutdown=2,
         )
         self._server, self._sock = _Quiet(settings), sock

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.facts import DomainFacts, Facts, Subject, Way
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.doctor.outgoing import OWN_PATH, Evidence, in_lan
+from relay.doctor.outgoing import OWN_PATH, Evidence
 from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR, is_name
 from relay.mail.rewrite import Rewrite
+from relay.networks import in_lan
 from relay.upstream.providers import preset_for
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
 

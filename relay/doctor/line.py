@@ -9,10 +9,10 @@ from ipaddress import ip_address
 from relay.doctor import publishing
 from relay.doctor.asking import Asking
 from relay.doctor.facts import Door, Line, Listing, Subject, UpstreamFacts
-from relay.doctor.outgoing import in_lan
 from relay.doctor.publishing import sender_domains
 from relay.doctor.resolver import Look
 from relay.doctor.spf import LookupFailed
+from relay.networks import in_lan
 from relay.upstream.connect import Failed, places
 
 BLOCK_LIST = "zen.spamhaus.org"

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 from relay.doctor.dmarc import aligned, organisational
 from relay.doctor.spf import Lookup, LookupFailed, is_name
 from relay.doctor.spf_terms import BadRecord, HostAddress, Network, Policy, Term, is_spf, parse
+from relay.networks import in_lan
 from relay.upstream.providers import PRESETS, preset_for
 
 INCLUDES = {
@@ -42,14 +43,6 @@ OWN_PATH = frozenset({"ses", "sendgrid", "postmark", "brevo"})
 
 _ONE_MACHINE = frozenset({"sakura", "coreserver"})
 """Presets whose host of the contract delivers by itself."""
-
-_LAN = tuple(
-    ip_network(text)
-    for text in (
-        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"),
-        *("::1/128", "fc00::/7", "fe80::/10"),
-    )
-)
 
 SAMPLES = 24  # networks whose first address is tried
 _MOST_RECORDS = 40
@@ -86,11 +79,6 @@ class Outgoing:
         """One address of each network, spread over all of them."""
         step = max(1, -(-len(self.networks) // SAMPLES))
         return tuple(network.network_address for network in self.networks[::step])
-
-
-def in_lan(address: HostAddress) -> bool:
-    """Whether an address means nothing outside: loopback, private, link-local, behind a carrier's NAT (RFC 6598)."""
-    return any(address in network for network in _LAN)
 
 
 async def learn(provider: str, host: str, lookup: Lookup, greeted: str = "", domain: str = "") -> Outgoing:

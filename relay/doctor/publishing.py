@@ -7,12 +7,13 @@ from ipaddress import ip_network
 from relay.doctor import dmarc
 from relay.doctor.dmarc import aligned, organisational
 from relay.doctor.facts import DomainFacts, HostAddress, Subject, Way
-from relay.doctor.outgoing import Evidence, Outgoing, addresses_of, in_lan, learn, named_by
+from relay.doctor.outgoing import Evidence, Outgoing, addresses_of, learn, named_by
 from relay.doctor.resolver import Look
 from relay.doctor.spf import FAIL, NEUTRAL, PASS, SOFTFAIL, TEMPERROR, Lookup, LookupFailed, Outcome
 from relay.doctor.spf_record import Proposal, evaluate, propose
 from relay.mail.address import is_public
 from relay.mail.rewrite import Rewrite
+from relay.networks import in_lan
 from relay.upstream.providers import PRESETS, preset_for
 from relay.upstream.settings import DIRECT, Upstream
 

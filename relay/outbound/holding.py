@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from relay.mail.reply import Answer, Reply, Stage
-from relay.outbound import chronicle, story
+from relay.outbound import chronicle, trail
 from relay.outbound.in_hand import InHand
 from relay.spool.contract import Spool
 from relay.spool.entry import Action, Claim, Order, Settlement, State, outcome
@@ -30,7 +30,7 @@ async def hold(
     words = "it stopped the relay twice"
     answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
     outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
-    settlement = Settlement(outcomes, tuple(story.ended([(one, "") for one in outcomes], now)))
+    settlement = Settlement(outcomes, tuple(trail.ended([(one, "") for one in outcomes], now)))
     await store(claim, settlement)
     chronicle.settled(claim, settlement)
     return await rest_held(claim, spool, words, now)

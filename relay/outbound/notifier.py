@@ -14,7 +14,7 @@ from relay.mail.address import Address
 from relay.outbound import telling, webhook
 from relay.outbound.in_hand import DEATHS, Doing, InHand
 from relay.outbound.notices import NoticePolicy
-from relay.spool.contract import Spool
+from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
 
 WEBHOOK = Address("webhook")
@@ -40,7 +40,7 @@ class Notifier:
     def __init__(
         self,
         *,
-        spool: Spool,
+        spool: NotifyingSpool,
         policy: NoticePolicy,
         hostname: str,
         now: Callable[[], datetime],

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.repair import Circumstances, repair
@@ -15,10 +16,11 @@ from relay.upstream.settings import Upstream
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to send, and what was changed for it, in plain words."""
+    """What to send, and what was changed for it, in plain words; `said` is in whose name: reverse-path and header."""
 
     outgoing: Outgoing
     notes: tuple[str, ...] = ()
+    said: tuple[Address | None, bytes] = (None, b"")
 
 
 class _Stored:
@@ -82,4 +84,4 @@ def prepare(
         utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
     )
     content.sent = True
-    return Prepared(outgoing, (*repaired.notes, *rewritten.notes))
+    return Prepared(outgoing, (*repaired.notes, *rewritten.notes), (sender, head))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay import crash_points, events
@@ -13,7 +14,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
 from relay.outbound import chronicle, holding
 from relay.outbound.attempt import Attempt
-from relay.outbound.course import Pause, Step
+from relay.outbound.course import Pause, Step, Votes
 from relay.outbound.errands import Errands
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.lanes import Lanes
@@ -22,7 +23,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.upkeep import Upkeep
-from relay.outbound.verdict import judge
+from relay.outbound.verdict import Fate, judge
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
@@ -215,6 +216,8 @@ class Runner:
         def pauses(name: str, recipient: Address) -> Pause | None:
             return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
+        for refused, answer in attempt.decided:
+            attempt.advised(tuple(self._advise(answer, refused.upstream)), refused, self._now())
         while step := attempt.next_step(pauses):
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
@@ -229,9 +232,10 @@ class Runner:
                     crash_points.passed("send-answered")
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
+            own = await self._said_own_name(claim, step, report, prepared)
             with mark.at(Doing.STORING):
-                attempt.record(step, report, self._now(), notes=prepared.notes)
-                self._unharmed(self._counsel, attempt, step, report)
+                votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
+                self._unharmed(self._counsel, attempt, step, votes, claim.entry)
                 try:
                     await self._settle(claim, attempt)
                 finally:
@@ -269,6 +273,12 @@ class Runner:
             )
 
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
+
+    async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
+        """Whether an upstream that refused the sender had heard the account's own name already."""
+        if step.own_name or not any(judge(answer).own_name for answer in report.answers.values()):
+            return False
+        return prepared.said == (await self._prepared(claim, replace(step, own_name=True))).said
 
     async def _settle(self, claim: Claim, attempt: Attempt) -> None:
         now = self._now()
@@ -317,18 +327,19 @@ class Runner:
 
     # what is learned on the way
 
-    def _counsel(self, attempt: Attempt, step: Step, report: Report) -> None:
+    def _counsel(self, attempt: Attempt, step: Step, votes: Votes, entry: Entry) -> None:
         """Advice goes into the trail when something new was said; what a person must mend is told at once."""
         told: set[tuple[str, ...]] = set()
         for recipient in step.recipients:
-            answer = report.answers.get(recipient.address)
-            if answer is None or answer.reply.positive:
+            if recipient.address not in votes:
+                continue
+            answer, verdict = votes[recipient.address]
+            if verdict.fate is Fate.RELAYED:
                 continue
             sentences = tuple(self._advise(answer, step.upstream))
             if sentences and sentences not in told and (recipient.said != answer.reply.text or step.own_name):
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
-            verdict = judge(answer)
             if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
                 self._alarm_once(step.upstream.name, verdict.blame.value, f"{step.upstream.name}: {answer}", sentences)
 

@@ -5,19 +5,16 @@
 
 import asyncio
 import base64
-import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from relay.apart import apart
+from relay.http_client import NoHttpAnswer, post
 
-if TYPE_CHECKING:  # else with the first push: 1 MB that a relay without a webhook never needs
-    import urllib.request
-
-TIMEOUT = 10.0  # seconds for one try
+TIMEOUT = 10.0  # seconds for one try, the whole answer included
 PAUSES: tuple[float, ...] = (2.0, 10.0)
 """Seconds between the tries."""
 
@@ -27,19 +24,6 @@ _DISCORD = 1900
 
 class WebhookFailed(Exception):
     """The push did not get through; the text says why."""
-
-
-@cache
-def _opener() -> "urllib.request.OpenerDirector":
-    import urllib.request
-
-    class NoRedirects(urllib.request.HTTPRedirectHandler):
-        """A redirected POST would arrive as an empty GET and look like a success."""
-
-        def redirect_request(self, *_args: Any, **_kwargs: Any) -> None:
-            return None
-
-    return urllib.request.build_opener(NoRedirects)
 
 
 def body_of(title: str, message: str, **facts: Any) -> dict[str, Any]:
@@ -57,53 +41,48 @@ def body_of(title: str, message: str, **facts: Any) -> dict[str, Any]:
     }
 
 
-def request_of(url: str, body: Mapping[str, Any]) -> "urllib.request.Request":
-    """The POST for a URL.  ntfy takes JSON at its root only, with the topic in it; elsewhere its templates help it."""
-    import urllib.request
-
+def request_of(url: str, body: Mapping[str, Any]) -> tuple[str, bytes, dict[str, str]]:
+    """URL, body and headers of the POST.  ntfy takes JSON at its root only, the topic in it; else its templates help."""
     parts = urlsplit(url)
     headers = {"Content-Type": "application/json", "User-Agent": "lan-mail-relay"}
     topic = parts.path.strip("/")
     if "ntfy" in (parts.hostname or "") and topic and "/" not in topic:
-        url = urlunsplit((parts.scheme, parts.netloc, "/", parts.query, ""))
+        parts = parts._replace(path="/", fragment="")
         body = {"topic": topic, **body}
     else:
         headers |= {"X-Template": "yes", "X-Title": "{{.title}}", "X-Message": "{{.message}}"}
-    netloc = parts.netloc.rpartition("@")
-    if netloc[1]:
-        url = urlunsplit((parts.scheme, netloc[2], urlsplit(url).path, parts.query, ""))
-        headers["Authorization"] = "Basic " + _basic(netloc[0])
-    data = json.dumps(body, ensure_ascii=True).encode()
-    return urllib.request.Request(url, data, headers, method="POST")  # noqa: S310 - the scheme is checked by post
+    login, at, place = parts.netloc.rpartition("@")
+    if at:
+        parts = parts._replace(netloc=place, fragment="")
+        headers["Authorization"] = "Basic " + _basic(login)
+    return urlunsplit(parts), json.dumps(body, ensure_ascii=True).encode(), headers
 
 
 def _basic(userinfo: str) -> str:
     return base64.b64encode(unquote(userinfo).encode()).decode()
 
 
-def post(url: str, body: Mapping[str, Any]) -> None:
-    """One try.  Blocks for at most about TIMEOUT seconds; raises WebhookFailed."""
-    import urllib.error
-
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise WebhookFailed("the webhook is no http or https URL")
+def push(url: str, body: Mapping[str, Any]) -> None:
+    """One try.  Blocks for at most TIMEOUT seconds; raises WebhookFailed."""
     try:
-        with contextlib.closing(_opener().open(request_of(url, body), timeout=TIMEOUT)) as answer:
-            answer.read(1000)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise WebhookFailed(f"the webhook answered {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:
-        raise WebhookFailed(f"the webhook cannot be reached: {getattr(error, 'reason', error)}") from error
+        answer = post(*request_of(url, body), TIMEOUT, 1000)
+    except (NoHttpAnswer, ValueError) as error:
+        raise WebhookFailed(f"the webhook cannot be reached: {error}") from error
+    if not 200 <= answer.code < 300:
+        raise WebhookFailed(f"the webhook answered {answer.code} {answer.reason}")
 
 
 async def tell(url: str, body: Mapping[str, Any], *, pauses: Sequence[float] = PAUSES) -> None:
     """Posts in a thread, again after each of `pauses` (seconds).  Raises WebhookFailed when the last try failed too."""
     for pause in (*pauses, None):
         try:
-            await apart(partial(post, url, body))
+            async with asyncio.timeout(2 * TIMEOUT):  # names are looked up, and dead addresses dialled, before TIMEOUT counts
+                await apart(partial(push, url, body))
             return
         except WebhookFailed:
             if pause is None:
                 raise
-            await asyncio.sleep(pause)
+        except TimeoutError:
+            if pause is None:
+                raise WebhookFailed("the webhook cannot be reached in time") from None
+        await asyncio.sleep(pause)

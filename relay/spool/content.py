@@ -15,8 +15,8 @@ SMALL = 262_144
 
 _AT_ONCE = 2
 _ROWS = (
-    "SELECT data, packed FROM content WHERE message = ?1 AND seq >= ?2 AND seq < ?3"
-    " AND EXISTS (SELECT 1 FROM message WHERE id = ?1 AND kept)"  # else it only waits for its removal
+    "SELECT data, packed FROM content WHERE message = :message AND seq >= :first AND seq < :end"
+    " AND EXISTS (SELECT 1 FROM message WHERE id = :message AND kept)"  # else it only waits for its removal
     " ORDER BY seq"
 )
 _CACHE = "PRAGMA cache_size = -256"
@@ -76,7 +76,8 @@ class StoredContent:
             db.execute(_CACHE)
             while left > 0:
                 # one finished query for some rows: an open one would pin the WAL for as long as a slow upstream takes
-                found = db.execute(_ROWS, (self._message, seq, seq + _AT_ONCE)).fetchall()
+                wanted = {"message": self._message, "first": seq, "end": seq + _AT_ONCE}
+                found = db.execute(_ROWS, wanted).fetchall()
                 if not found:
                     # never just end: half a message would be relayed as a whole one
                     if db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():

@@ -18,7 +18,7 @@ from relay.apart import environment
 
 _LIFETIME = timedelta(minutes=10)
 _PATIENCE = 30.0
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 class CannotSign(Exception):

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from relay.mail.outgoing import Outgoing
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.networks import address_of, in_lan, on_internet
 from relay.upstream.connect import Place, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.report import Report
@@ -25,20 +26,24 @@ _MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least
 
 
 class _NoHost(Exception):
-    def __init__(self, code: int, status: str, words: str) -> None:
+    def __init__(self, fault: Fault, code: int, status: str, words: str) -> None:
         super().__init__(words)
         # at RCPT, not CONNECT: it is about this domain, no sign that `mx` as such is in trouble
-        self.answer = Answer(Stage.RCPT, Reply(code, status, words))
+        self.answer = Answer(Stage.RCPT, Reply(code, status, words), fault=fault)
 
 
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests."""
+    """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests.
+
+    `private`: hosts of the LAN and of this machine, too.  A stranger's domain may name any address as its mail host.
+    """
 
     upstream: Upstream
     resolver: Resolver
     port: int
     visit: Visit
+    private: bool = False
 
     async def deliver(self, outgoing: Outgoing) -> Report:
         """Goes to the domain of the first recipient with all of its recipients; the others get no answer."""
@@ -53,23 +58,31 @@ class Direct:
         except _NoHost as none:
             return Report(dict.fromkeys(outgoing.forward_paths, none.answer))
         report, loop = Report({}), asyncio.get_running_loop()
-        called = loop.time()
+        called, barred = loop.time(), list[str]()
         for host in hosts[:_MOST_HOSTS]:
-            report = await self._to_host(host, outgoing)
+            found = await self._to_host(host, outgoing)
+            if isinstance(found, Barred):
+                barred += found.addresses
+                continue
+            report = found
             silent = not report.conversation.peer and loop.time() - called >= _ALL_DIALS
             if silent or not all(_elsewhere(answer) for answer in report.answers.values()):
                 break
-        return report
+        return report if report.answers else Report(dict.fromkeys(outgoing.forward_paths, _barred(domain, barred)))
 
-    async def _to_host(self, host: str, outgoing: Outgoing) -> Report:
+    async def _to_host(self, host: str, outgoing: Outgoing) -> "Report | Barred":
         """STARTTLS where offered, unverified: in clear is what there would be otherwise."""
         try:
             addresses = await self.resolver.addresses(host)
         except (NoSuchName, NoAnswer) as error:
-            return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"))
+            fault = Fault.NO_HOST if isinstance(error, NoSuchName) else Fault.DNS
+            return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"), fault)
         if not addresses:
-            return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"))
-        places = alternating([_place(address, self.port) for address in addresses])
+            return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"), Fault.NO_HOST)
+        allowed = [address for address in addresses if self.private or (on_internet(address) and not _is_ours(address))]
+        if not allowed:
+            return Barred(addresses)
+        places = alternating([_place(address, self.port) for address in allowed])
         tls = Tls(TlsMode.STARTTLS, verify=False)
         stranger = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
         report = await self.visit(stranger, outgoing, places)
@@ -78,6 +91,32 @@ class Direct:
         clear = await self.visit(replace(stranger, tls=Tls(TlsMode.NONE)), outgoing, places)
         notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
         return Report(clear.answers, replace(clear.conversation, notes=notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """A mail host without an address that we may go to."""
+
+    addresses: list[str]
+
+
+def _barred(domain: str, addresses: Sequence[str]) -> Answer:
+    """Another host in the LAN waits for the setting; this machine itself will never be a stranger's mail host."""
+    named = f"{domain} names {', '.join(dict.fromkeys(addresses))} as its mail host"
+    if any(in_lan(address) and not address_of(address).is_loopback and not _is_ours(address) for address in addresses):
+        return _NoHost(Fault.NO_HOST, 451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
+    return _NoHost(Fault.NO_HOST, 550, "5.4.6", f"{named}, where no other host can be").answer
+
+
+def _is_ours(address: str) -> bool:
+    """Whether this machine has the address: the kernel would reach it from itself.  Nothing is sent."""
+    place = _place(address, 9)
+    with socket.socket(place.family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((place.host, place.port))
+        except OSError:
+            return False
+        return str(probe.getsockname()[0]) == place.host
 
 
 def _elsewhere(answer: Answer) -> bool:
@@ -89,8 +128,8 @@ def _place(address: str, port: int) -> Place:
     return Place(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
 
 
-def _all(outgoing: Outgoing, reply: Reply) -> Report:
-    return Report(dict.fromkeys(outgoing.forward_paths, Answer(Stage.CONNECT, reply, lost=True)))
+def _all(outgoing: Outgoing, reply: Reply, fault: Fault) -> Report:
+    return Report(dict.fromkeys(outgoing.forward_paths, Answer(Stage.CONNECT, reply, lost=True, fault=fault)))
 
 
 async def _hosts(domain: str, queue_id: str, resolver: Resolver) -> list[str]:
@@ -102,14 +141,14 @@ async def _hosts(domain: str, queue_id: str, resolver: Resolver) -> list[str]:
         if not published:
             # RFC 5321 s5.1: without MX the domain itself is the host, if it has an address
             if not await resolver.addresses(domain):
-                raise _NoHost(550, "5.1.2", f"the domain {domain} has neither a mail host nor an address")
+                raise _NoHost(Fault.NO_HOST, 550, "5.1.2", f"the domain {domain} has neither a mail host nor an address")
             return [domain]
     except NoSuchName as error:
-        raise _NoHost(550, "5.1.2", str(error)) from None
+        raise _NoHost(Fault.NO_HOST, 550, "5.1.2", str(error)) from None
     except NoAnswer as error:
-        raise _NoHost(451, "4.4.3", str(error)) from None
+        raise _NoHost(Fault.DNS, 451, "4.4.3", str(error)) from None
     if not any(host for _, host in published):
-        raise _NoHost(556, "5.1.10", f"the domain {domain} takes no mail (null MX)")
+        raise _NoHost(Fault.NULL_MX, 556, "5.1.10", f"the domain {domain} takes no mail (null MX)")
     return in_order([(preference, host) for preference, host in published if host], queue_id)
 
 

@@ -1,18 +1,15 @@
-"""One question to a token server, and what it answered: a form POST over urllib.  RFC 6749 s5, RFC 8628 s3.  Blocks."""
+"""One question to a token server, and what it answered: a form POST.  RFC 6749 s5, RFC 8628 s3.  Blocks."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from relay.http_client import HttpAnswer, NoHttpAnswer, post
 from relay.secret import Secret, unsaid
 
-if TYPE_CHECKING:  # else at the first question: nearly a megabyte that a relay without OAuth never needs
-    import urllib.error
-    import urllib.request
-
 PATIENCE = 20.0
-"""Seconds for one answer."""
+"""Seconds for a whole answer."""
 
 _SECRETS = ("client_secret", "client_assertion", "refresh_token", "code", "code_verifier", "device_code")
 _LARGEST = 1_000_000
@@ -49,18 +46,6 @@ class Unreadable(Exception):
     text: str
 
 
-def _opener() -> "urllib.request.OpenerDirector":
-    import urllib.request
-
-    class NoRedirect(urllib.request.HTTPRedirectHandler):
-        """A redirected POST would tell the secrets in it to somebody else."""
-
-        def redirect_request(self, *_: Any) -> None:
-            return None
-
-    return urllib.request.build_opener(NoRedirect)
-
-
 def ask_token(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Granted | Denied:
     """Asks for an access token.  Never raises for what a server or the network does."""
     answer = ask(url, form, patience)
@@ -81,43 +66,34 @@ def ask_token(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> 
 
 def ask(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Mapping[str, Any] | Denied:
     """POSTs a form; the JSON object of a 200, or why there is none."""
-    import http.client
-    import urllib.error
-    import urllib.parse
-    import urllib.request
+    from urllib.parse import urlencode, urlsplit
 
-    data = urllib.parse.urlencode(form).encode()
-    request = urllib.request.Request(url, data, {"Accept": "application/json", "User-Agent": "relay"})  # noqa: S310
-    host = urllib.parse.urlsplit(url).hostname or url
+    host = urlsplit(url).hostname or url
+    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", "User-Agent": "relay"}
     try:
-        with _opener().open(request, timeout=patience) as response:
-            return _object(response.read(_LARGEST))
-    except urllib.error.HTTPError as error:
-        with error:
-            return _refusal(error, [form[name] for name in _SECRETS if name in form])
+        answer = post(url, urlencode(form).encode(), headers, patience, _LARGEST)
+        if not 200 <= answer.code < 300:
+            return _refusal(answer, [form[name] for name in _SECRETS if name in form])
+        return _object(answer.body)
     except Unreadable as odd:
         return Denied("", f"{host} answers with {odd.text}", passing=True)
-    except urllib.error.URLError as error:
-        return Denied("", f"{host} cannot be reached: {error.reason}", passing=True)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Denied("", f"{host} cannot be asked: {error}", passing=True)
+    except NoHttpAnswer as error:
+        return Denied("", f"{host} cannot be reached: {error}", passing=True)
 
 
-def _refusal(error: "urllib.error.HTTPError", secrets: Sequence[str]) -> Denied:
+def _refusal(said: HttpAnswer, secrets: Sequence[str]) -> Denied:
     """A 4xx with an OAuth error is meant; a page of a proxy, or a 5xx, passes."""
-    import http.client
-
     try:
-        answer = _object(error.read(_LARGEST))
-    except (Unreadable, OSError, http.client.HTTPException):
-        return Denied("", f"the token server answers {error.code} {error.reason}", passing=True)
+        answer = _object(said.body)
+    except Unreadable:
+        return Denied("", f"the token server answers {said.code} {said.reason}", passing=True)
     name: Any = answer.get("error")
     text: Any = answer.get("error_description") or answer.get("error_message")
     if isinstance(name, dict):  # Google's other form: {"error": {"code": 403, "status": "...", "message": "..."}}
         name, text = name.get("status"), name.get("message")
     name = _flat(name, secrets)
-    passing = not name or name.lower() in _FOR_NOW or error.code >= 500 or error.code == 429
-    return Denied(name, _flat(text, secrets) or f"HTTP {error.code}", passing)
+    passing = not name or name.lower() in _FOR_NOW or said.code >= 500 or said.code == 429
+    return Denied(name, _flat(text, secrets) or f"HTTP {said.code}", passing)
 
 
 def _object(octets: bytes) -> Mapping[str, Any]:

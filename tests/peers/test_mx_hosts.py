@@ -59,6 +59,7 @@ async def test_real_hosts_take_mail_directly_and_refuse_in_their_own_words(
             "upstreams": {"isp": {"host": "127.0.0.1", "port": free_port(), "tls": "none", "auth": "none", "sender": USER}},
             "routes": [{"via": ["mx"]}],
             "dns": {"nameservers": [dns.address]},
+            "mx": {"private": True},
         }
         async with relay_at_home(tmp_path, settings) as relay:
             subject = f"direct-{name}"

@@ -3,16 +3,19 @@
 program or browser ──HTTP──> relay run
 """
 
+import asyncio
 import base64
 import http.client
 import re
 import smtplib
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from relay.control.access import TRIES, TRY_SECONDS, AccessRules, FormSeal, Guard, is_our_name
+from relay.control.access import AccessRules, FormSeal, Guard, is_our_name, own_names
+from relay.control.guesses import MANY, TRIES, WAITING, WINDOW
 from tests.support.running import RelayProcess, running
 
 PASSWORD = "correct horse: バッテリー"
@@ -108,6 +111,11 @@ def test_orders_need_the_password_too(locked: Page) -> None:
         "",
         "localhost.evil.example",
         "relay.test@evil.example",
+        "evil",
+        "evil.local",
+        "evil.lan",
+        "relay.evil.local",
+        "evil.home.arpa.",
     ],
 )
 def test_a_foreign_name_that_points_here_gets_nothing(page: Page, host: str) -> None:
@@ -119,10 +127,11 @@ def test_a_foreign_name_that_points_here_gets_nothing(page: Page, host: str) -> 
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost:8025", "[::1]:8025", "relay.test", "RELAY.test:80", "nas", "nas.local", "192.168.1.5:8025"]
+    "host",
+    ["127.0.0.1", "localhost:8025", "[::1]:8025", "relay.test", "RELAY.test:80", "relay", "relay.local", "192.168.1.5:8025"],
 )
 def test_our_own_names_are_known(page: Page, host: str) -> None:
-    """Addresses, the configured host name, and names that no public zone can hold."""
+    """Addresses, the configured host name, and what the LAN may make of it."""
     assert page.code("GET", "/", Host=host) == 200
 
 
@@ -134,6 +143,8 @@ def test_names_in_detail() -> None:
     assert not is_our_name("evillocal.example", names)
     assert not is_our_name("mail.example.jp:x", names)
     assert not is_our_name("", names)
+    assert own_names("NAS.fritz.box", "relay.home.arpa") >= {"nas.fritz.box", "nas", "nas.local", "relay", "relay.home.arpa"}
+    assert "" not in own_names("", ".")
 
 
 @pytest.mark.parametrize("path", ["/api/orders", "/orders"])
@@ -276,25 +287,105 @@ async def fine(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def test_guessing_is_slow() -> None:
-    """After ten wrong passwords even the right one waits, for that client only, until five minutes are over."""
+async def asked(guard: Guard, client: str, password: str, cookie: str = "") -> tuple[int, float]:
+    """The answer's code, and how many seconds it took."""
+    began = time.monotonic()
+    code = await answer_of(guard, client, authorization=basic(password), cookie=cookie)
+    return code, time.monotonic() - began
+
+
+@pytest.fixture
+def pause(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr("relay.control.guesses.PAUSE", 0.2)
+    return 0.2
+
+
+async def test_guessing_is_slow_and_locks_nobody_out(pause: float) -> None:
+    """After ten wrong passwords each one waits for its turn, the right one too; others do not wait."""
+    guard = Guard(fine, AccessRules(password="right"))
+    for _ in range(TRIES):
+        code, took = await asked(guard, "192.168.1.7", "wrong")
+        assert (code, took < pause) == (401, True)
+    for password, expected in (("wrong", 401), ("right", 200)):
+        code, took = await asked(guard, "192.168.1.7", password)
+        assert (code, took >= pause * 0.9) == (expected, True)
+    code, took = await asked(guard, "192.168.1.8", "right")
+    assert (code, took < pause) == (200, True)
+
+
+async def test_many_guesses_at_once_are_no_faster(pause: float) -> None:
+    """A few wait, one after the other; the rest are told to come back, and none of those is looked at."""
+    guard = Guard(fine, AccessRules(password="right"))
+    for _ in range(TRIES):
+        await asked(guard, "192.168.1.7", "wrong")
+    answers = await asyncio.gather(*(asked(guard, "192.168.1.7", "right") for _ in range(30)))
+    assert [code for code, _ in answers].count(200) == WAITING
+    assert max(took for _, took in answers) >= pause * WAITING * 0.9
+
+
+async def test_a_turn_is_used_up_by_who_hangs_up(pause: float) -> None:
+    """Who does not wait for the answer gets the next one no sooner."""
+    guard = Guard(fine, AccessRules(password="right"))
+    for _ in range(TRIES):
+        await asked(guard, "192.168.1.7", "wrong")
+    gone = asyncio.ensure_future(asked(guard, "192.168.1.7", "wrong"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    code, took = await asked(guard, "192.168.1.7", "right")
+    assert (code, took >= 2 * pause * 0.9) == (200, True)
+
+
+async def test_a_browser_that_was_let_in_does_not_wait_for_a_guesser_at_its_address(pause: float) -> None:
+    """Behind one NAT all have the same address; the cookie tells them apart, and another process's cookie does not."""
+    guard, sent = Guard(fine, AccessRules(password="right")), []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    pairs = [(b"host", b"127.0.0.1"), (b"authorization", basic("right").encode())]
+    await guard({"type": "http", "method": "GET", "path": "/", "headers": pairs, "client": ("172.17.0.1", 1)}, receive, send)
+    cookie = dict(sent[0]["headers"])[b"set-cookie"].decode()
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    for _ in range(TRIES):
+        await asked(guard, "172.17.0.1", "wrong")
+    code, took = await asked(guard, "172.17.0.1", "right", cookie.partition(";")[0])
+    assert (code, took < pause) == (200, True)
+    foreign = f"relay_known=x.{FormSeal().token('x')}"
+    code, took = await asked(guard, "172.17.0.1", "right", foreign)
+    assert (code, took >= pause * 0.9) == (200, True)
+
+
+async def test_the_tries_come_back(pause: float) -> None:
+    """After the window nobody waits any more."""
     hour = [0.0]
     guard = Guard(fine, AccessRules(password="right"), clock=lambda: hour[0])
-    for number in range(TRIES):
-        hour[0] = float(number)
+    for _ in range(TRIES):
         assert await answer_of(guard, "192.168.1.7", authorization=basic("wrong")) == 401
-    assert await answer_of(guard, "192.168.1.7", authorization=basic("right")) == 429
-    assert await answer_of(guard, "192.168.1.8", authorization=basic("right")) == 200
-    hour[0] = TRY_SECONDS + 0.5
-    assert await answer_of(guard, "192.168.1.7", authorization=basic("right")) == 200
+    hour[0] = WINDOW + 0.5
+    code, took = await asked(guard, "192.168.1.7", "right")
+    assert (code, took < pause) == (200, True)
 
 
-async def test_the_addresses_of_one_ipv6_host_are_one_guesser() -> None:
-    """Who has a /64 has more addresses than there are passwords."""
+async def test_guesses_from_many_addresses_are_slow_too(pause: float) -> None:
+    """When many clients together guess, each has one free try; an owner who comes from elsewhere still does not wait."""
     guard = Guard(fine, AccessRules(password="right"), clock=lambda: 0.0)
+    for number in range(MANY):
+        await answer_of(guard, f"10.0.0.{number}", authorization=basic("wrong"))
+    assert (await asked(guard, "10.0.1.1", "wrong"))[1] < pause
+    assert (await asked(guard, "10.0.1.1", "wrong"))[1] >= pause * 0.9
+    assert (await asked(guard, "10.0.2.2", "right"))[1] < pause
+
+
+async def test_the_addresses_of_one_ipv6_host_are_one_guesser(pause: float) -> None:
+    """Who has a /64 has more addresses than there are passwords."""
+    guard = Guard(fine, AccessRules(password="right"))
     for number in range(TRIES):
         assert await answer_of(guard, f"2001:db8::{number + 1:x}", authorization=basic("wrong")) == 401
-    assert await answer_of(guard, "2001:db8::ffff", authorization=basic("right")) == 429
+    assert (await asked(guard, "2001:db8::ffff", "right"))[1] >= pause * 0.9
+    assert (await asked(guard, "2001:db8:1::1", "right"))[1] < pause
 
 
 async def test_asking_without_a_password_is_no_guess() -> None:

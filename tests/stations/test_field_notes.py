@@ -110,7 +110,7 @@ def weather(world: World, row: Row) -> None:
 
 def settings(world: World, routes: list[dict[str, Any]], **upstreams: dict[str, Any]) -> dict[str, Any]:
     accounts = {name: {**account, **upstreams.get(name, {})} for name, account in world.upstreams().items()}
-    return {"upstreams": accounts, "routes": routes, "dns": {"nameservers": [world.dns.address]}}
+    return {"upstreams": accounts, "routes": routes, "dns": {"nameservers": [world.dns.address]}, "mx": {"private": True}}
 
 
 def health_check(address: str) -> bytes:

@@ -1,12 +1,17 @@
 """The built-in upstream `mx`: a DNS of our own says where the mail goes."""
 
+import asyncio
+import contextlib
 import time
 
+import dns.flags
+import dns.message
 import pytest
 import trustme
 
-from relay.mail.reply import Stage
+from relay.mail.reply import Answer, Reply, Stage
 from relay.upstream import mx
+from relay.upstream.connect import Failed
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.mx import in_order
 from relay.upstream.pool import Pools
@@ -17,10 +22,12 @@ from tests.support.sending import letter, server_context, upstream_at
 from tests.support.upstream import DROP, ScriptedUpstream
 
 
-async def direct(server, zone, *paths, failing=(), silent=(), **more):
+async def direct(server, zone, *paths, failing=(), silent=(), private=True, **more):
     """One message by `mx`, with the port of `server` in place of 25."""
     async with FakeDNS(zone, failing=failing, silent=silent) as dns:
-        pools = Pools(hostname="relay.test", resolver=Resolver([dns.address], patience=1), mx_port=server.port)
+        pools = Pools(
+            hostname="relay.test", resolver=Resolver([dns.address], patience=1), mx_port=server.port, mx_private=private
+        )
         report = await pools.submit(upstream_at(0, name=DIRECT, timeout=2), letter(*paths, **more))
         await pools.close()
     return report
@@ -136,7 +143,7 @@ async def test_port_25_silent(monkeypatch):
     wall = Deaf("127.0.9.7", port)
     try:
         async with FakeDNS(zone) as dns:
-            pools = Pools(hostname="relay.test", resolver=Resolver([dns.address]), mx_port=port)
+            pools = Pools(hostname="relay.test", resolver=Resolver([dns.address]), mx_port=port, mx_private=True)
             began = time.monotonic()
             report = await pools.submit(upstream_at(0, name=DIRECT, timeout=60), letter())
             took = time.monotonic() - began
@@ -223,3 +230,107 @@ async def test_addresses_of_both_families():
         resolver = Resolver([dns.address])
         assert await resolver.addresses("m.example") == ["2001:db8::1", "192.0.2.1"]
         assert await resolver.addresses("192.0.2.7") == ["192.0.2.7"]
+
+
+async def test_a_nameserver_that_drips_has_one_deadline():
+    """An answer too long for UDP comes over TCP; there an octet now and then does not renew the time for the question."""
+
+    class Truncating(asyncio.DatagramProtocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def datagram_received(self, data, address):
+            response = dns.message.make_response(dns.message.from_wire(data))
+            response.flags |= dns.flags.TC
+            for _ in range(3):
+                self.transport.sendto(response.to_wire(), address)
+
+    async def drip(_reader, writer):
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            writer.write(b"\x40\x00")
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    loop = asyncio.get_running_loop()
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        place = server.sockets[0].getsockname()
+        transport, _ = await loop.create_datagram_endpoint(Truncating, local_addr=place)
+        began = loop.time()
+        with pytest.raises(NoAnswer, match="within 1 seconds"):
+            await Resolver([f"127.0.0.1:{place[1]}"], patience=1).ask("there.example", "TXT")
+        assert loop.time() - began < 2
+        transport.close()
+        await asyncio.sleep(0.2)  # until the server has seen that nobody reads
+
+
+NEVER = [
+    *("127.0.0.1", "127.9.9.9", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.0.7", "169.254.169.254", "100.64.0.1"),
+    *("::1", "::", "fe80::1", "fc00::1", "fd12::1", "fec0::1", "ff02::1", "::127.0.0.1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"),
+    *(
+        "64:ff9b::7f00:1",
+        "64:ff9b::192.168.0.1",
+        "64:ff9b:1::1",
+        "2002:7f00:1::1",
+        "2002:c0a8:1::",
+        "224.0.0.1",
+        "255.255.255.255",
+    ),
+]
+
+
+@pytest.fixture
+async def visited(monkeypatch):
+    """Every address that somebody wanted to connect to; none is."""
+    places = []
+
+    async def reach(candidates, patience):
+        places.extend(place.host for place in candidates)
+        raise Failed(Answer(Stage.CONNECT, Reply(421, "4.4.1", "not tried in this test"), lost=True))
+
+    monkeypatch.setattr("relay.upstream.session.reach", reach)
+    return places
+
+
+class Port25:
+    port = 25
+
+
+@pytest.mark.parametrize("address", NEVER)
+async def test_a_stranger_cannot_lead_the_relay_into_the_lan(visited, address):
+    """Neither by MX, by an address record alone nor by an address literal; a second host is still gone to."""
+    kind = "AAAA" if ":" in address else "A"
+    literal = f"b@[IPv6:{address}]" if ":" in address else f"b@[{address}]"
+    host = {"bad.example": {kind: [address]}}
+    for zone, path in (
+        ({"there.example": {"MX": ["10 bad.example."]}, **host}, "b@there.example"),
+        (host, "b@bad.example"),
+        ({}, literal),
+    ):
+        answer = only(await direct(Port25, zone, path, private=False))
+        assert (answer.stage, answer.reply.status) in {(Stage.RCPT, "4.4.4"), (Stage.RCPT, "5.4.6")}, (path, answer)
+        assert (answer.reply.status == "4.4.4") == (answer.reply.code == 451) == ("mx.private" in answer.reply.text)
+    assert visited == []
+    good = {"good.example": {"A": ["8.8.8.8"]}, "there.example": {"MX": ["5 bad.example.", "10 good.example."]}, **host}
+    assert only(await direct(Port25, good, "b@there.example", private=False)).stage is Stage.CONNECT
+    mixed = {
+        "there.example": {"MX": ["5 mixed.example."]},
+        "mixed.example": {kind: [address], "A": ["9.9.9.9"], "AAAA": ["2620:fe::fe"]},
+    }
+    await direct(Port25, mixed, "b@there.example", private=False)
+    assert set(visited) == {"8.8.8.8", "9.9.9.9", "2620:fe::fe"}
+
+
+async def test_a_network_that_translates_is_no_lan(visited):
+    """Where only IPv6 is spoken the DNS gives IPv4 hosts an address of NAT64; that is the Internet."""
+    zone = {"there.example": {"MX": ["10 good.example."]}, "good.example": {"AAAA": ["64:ff9b::808:808"]}}
+    await direct(Port25, zone, "b@there.example", private=False)
+    assert visited == ["64:ff9b::808:808"]
+
+
+async def test_our_own_public_address_is_no_mail_host_of_others(visited, monkeypatch):
+    """Mail would come back to us, from outside by the look of it."""
+    monkeypatch.setattr(mx, "on_internet", lambda address: True)
+    answer = only(await direct(Port25, mail_at("127.0.0.1"), private=False))
+    assert (answer.reply.code, answer.reply.status, visited) == (550, "5.4.6", [])

@@ -8,9 +8,8 @@ from relay.outbound import webhook
 
 
 def sent(url: str) -> tuple[str, dict[str, str], dict[str, object]]:
-    request = webhook.request_of(url, webhook.body_of("Not delivered", "x" * 9000, event="failed"))
-    assert isinstance(request.data, bytes)
-    return request.full_url, dict(request.header_items()), json.loads(request.data)
+    full, data, headers = webhook.request_of(url, webhook.body_of("Not delivered", "x" * 9000, event="failed"))
+    return full, headers, json.loads(data)
 
 
 def test_every_service_finds_its_words() -> None:
@@ -25,7 +24,7 @@ def test_ntfy_gets_its_topic_in_the_body() -> None:
     """ntfy understands JSON only at its root: the topic moves from the path into the body."""
     url, headers, body = sent("https://ntfy.example/topic")
     assert url == "https://ntfy.example/" and body["topic"] == "topic"
-    assert "X-template" not in headers
+    assert "X-Template" not in headers
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def test_other_urls_are_used_as_they_are(url: str) -> None:
     """Elsewhere the POST goes where the person said; the headers let an ntfy of another name show it well."""
     full, headers, body = sent(url)
     assert full == url and "topic" not in body
-    assert headers["X-title"] == "{{.title}}"
+    assert headers["X-Title"] == "{{.title}}"
 
 
 def test_secrets_leave_the_url() -> None:
@@ -48,4 +47,4 @@ def test_secrets_leave_the_url() -> None:
 def test_only_http_is_spoken() -> None:
     """A file or ftp URL is refused in words."""
     with pytest.raises(webhook.WebhookFailed, match="no http"):
-        webhook.post("file:///etc/passwd", {})
+        webhook.push("file:///etc/passwd", {})

@@ -18,10 +18,15 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "": 0,  # relay/__init__.py: the version
     "secret": 0,
+    "printable": 0,
+    "networks": 0,
+    "repeats": 0,
+    "log_writer": 0,
     "mail": 1,
     "crash_points": 0,
     "apart": 1,
     "events": 1,
+    "http_client": 1,
     "notify": 1,
     "surroundings": 1,
     "spool": 2,

@@ -1,0 +1,81 @@
+"""The log's way out: a thread writes it, so that a reader who is slow, or stands still, stops nobody else.
+
+events ──line──▶ lines that wait (bounded) ──thread──▶ stdout
+                 └─ no room: dropped and counted; the count is told as soon as something could be written
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+
+ROOM = 1_000_000
+"""Octets that may wait for the reader."""
+PATIENCE = 1.0
+"""Seconds in which the last lines must be gone when the process ends."""
+
+
+class LogWriter:
+    """A file to write text to, without ever waiting.
+
+    `lost` is told, by the thread, how many lines were dropped.  `idle` is called when everything is written; it gives the
+    seconds after which it wants to be called again (None: after the next line).
+    """
+
+    def __init__(self, descriptor: int, lost: Callable[[int], None], idle: Callable[[], float | None]) -> None:
+        self._descriptor = os.dup(descriptor)  # ours, whatever becomes of the other one
+        self._lost, self._idle = lost, idle
+        self._lines: deque[bytes] = deque()
+        self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def write(self, text: str) -> None:
+        octets = text.encode("utf-8", "backslashreplace")
+        with self._changed:
+            if self._size + len(octets) > ROOM:
+                self._dropped += 1
+                return
+            self._size += len(octets)
+            self._lines.append(octets)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Nothing: the thread writes as soon as it can."""
+
+    def close(self, patience: float = PATIENCE) -> None:
+        """Waits until everything is written, but not for long: a reader who stands still must not keep the process."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(patience)
+
+    def _run(self) -> None:
+        while True:
+            pause = self._idle() if not self._lines else 0.0
+            with self._changed:
+                if not self._lines and not self._closing:
+                    self._changed.wait(pause)
+                lines, self._lines = self._lines, deque()
+                if not lines and self._closing:
+                    os.close(self._descriptor)
+                    return
+            if lines:
+                self._written(lines)
+
+    def _written(self, lines: deque[bytes]) -> None:
+        octets = memoryview(b"".join(lines))
+        size, done = len(octets), True
+        try:
+            while octets:
+                octets = octets[os.write(self._descriptor, octets) :]
+        except OSError:
+            done = False  # a full disk, or a reader who has gone: it costs the lines
+        with self._changed:
+            self._size -= size
+            self._dropped += 0 if done else len(lines)
+            dropped, self._dropped = (self._dropped, 0) if done else (0, self._dropped)
+        if dropped:
+            self._lost(dropped)

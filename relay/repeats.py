@@ -1,0 +1,49 @@
+"""What one address does again and again is told once a minute, with a count.  Pure."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+MINUTE = 60.0
+MOST = 100
+"""Kinds of events of all addresses together that are told apart within a minute; the rest is one kind, `others`."""
+
+
+@dataclass(slots=True)
+class Repeated:
+    """One kind of event: told first at `since`, and not told `times` times; `fields` are those of the last."""
+
+    event: str
+    since: float
+    times: int = 0
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+class Repeats:
+    """A bounded table of what was told within the last minute.  `now` counts seconds."""
+
+    def __init__(self) -> None:
+        self._told: dict[Hashable, Repeated] = {}
+
+    def is_new(self, event: str, key: Hashable, now: float, fields: dict[str, Any]) -> bool:
+        """Whether this is to be told now; if not, it is counted."""
+        known = self._told.get((event, key))
+        if known is None and len(self._told) >= MOST:
+            key, fields = "others", {"text": fields.get("text", "")}
+            known = self._told.get((event, key))
+        if known is None:
+            self._told[event, key] = Repeated(event, now)
+            return True
+        known.times += 1
+        known.fields = fields
+        return False
+
+    def over(self, now: float, least: float = MINUTE) -> list[Repeated]:
+        """The kinds whose minute is over, and forgotten by this; those that were repeated are to be told."""
+        over = [key for key, one in self._told.items() if now - one.since >= least]
+        return [one for key in over if (one := self._told.pop(key)).times]
+
+    def next_over(self, now: float) -> float | None:
+        """Seconds until the next minute is over; None if nothing is waited for."""
+        first = next(iter(self._told.values()), None)
+        return None if first is None else max(0.0, first.since + MINUTE - now)
