@@ -24,6 +24,7 @@ EVENTS = frozenset(
         "held",
         "released",
         "removed",
+        "acknowledged",
         "rested",
         "woke",
         "warned",

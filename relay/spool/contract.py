@@ -189,8 +189,13 @@ class Spool(Protocol):
     async def pending_notices(self) -> list[PendingNotice]:
         """What people have still to be told, oldest first."""
 
-    async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
-        """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
+    async def notify(
+        self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
+    ) -> None:
+        """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off).
+
+        `attention`: nobody could be told, so the messages need attention until a person has acknowledged them.
+        """
 
     async def pack(self, queue_id: str) -> Parcel | None:
         """All that is known of a message, for another spool; None if there is none of this id."""

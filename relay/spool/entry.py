@@ -206,7 +206,7 @@ class QueueLine(NamedTuple):
     """One recipient beside what a list shows of its message: flat, since a list has tens of thousands of them.
 
     `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value;
-    `relay` is who has the message under way, where several share the spool.
+    `relay` is who has the message under way, where several share the spool; `subject` as the device wrote it.
     """
 
     message: int
@@ -234,6 +234,8 @@ class QueueLine(NamedTuple):
     maybe_at: str = ""
     maybe_since: datetime | None = None
     relay: str = ""
+    attention: int = 0
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
