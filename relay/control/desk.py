@@ -163,6 +163,6 @@ async def listing(desk: Desk, states: frozenset[State] | None, limit: int = MOST
     before = '{"messages":['
     async for page in desk.pages(states, limit, skip):
         written = await asyncio.to_thread(_to_json, page)
-        yield (before + written[1:-1]).encode()
+        yield (before + written[1:-1]).encode("utf-8", "replace")
         before = ","
     yield b"]}" if before == "," else (before + "]}").encode()

@@ -149,7 +149,9 @@ class Pages:
             "done": self._done(request, t),
         }
         html = await asyncio.to_thread(paper.printed, template, values)  # a device that is talking must not wait for a page
-        answer = HTMLResponse(html, code, {"vary": "Accept-Language", "content-language": t.language})
+        answer = HTMLResponse(
+            html.encode("utf-8", "replace"), code, {"vary": "Accept-Language", "content-language": t.language}
+        )
         if not cookie:
             answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
         return answer

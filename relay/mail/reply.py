@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_LONGEST = 4000  # characters of a reply that are kept; real ones have a few hundred
 _QMAIL_STATUS = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\)\s*$")
 
 
@@ -29,6 +31,11 @@ class Stage(Enum):
 _ORDER = {stage: place for place, stage in enumerate(Stage)}
 
 
+def readable(text: str) -> str:
+    """What a server said as it may be judged, shown and stored: bounded, without odd octets and control characters."""
+    return _CONTROL.sub("\ufffd", text[:_LONGEST].encode("utf-8", "replace").decode())
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply: three-digit code, enhanced status ("" if none was given) and the text, lines joined by a blank."""
@@ -43,7 +50,7 @@ class Reply:
 
         The status must agree with the code's first digit, else it is somebody else's number in a text.
         """
-        flat = " ".join(text.split())
+        flat = " ".join(readable(text).split())
         first = _STATUS.match(flat)
         if first and first[1][0] == str(code)[0]:
             rest = flat[first.end() :].lstrip(" -")

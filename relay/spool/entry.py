@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
-from relay.mail.reply import Answer, Fault
+from relay.mail.reply import Answer, Fault, readable
 
 QUEUE_ID = re.compile(r"[0-9A-Za-z]{8,32}\Z")
 BEGINNING = re.compile(r"[0-9A-Za-z]{4,32}\Z")
@@ -305,7 +305,7 @@ def outcome(
         stage=answer.stage.value,
         code=answer.reply.code,
         status=answer.reply.status,
-        said=answer.reply.text,
+        said=readable(answer.reply.text),
         via=before.via,
         lost=answer.lost,
         fault=answer.fault,
