@@ -12,9 +12,9 @@ COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-
 # Tests wait more than they compute: two files at a time, on whatever machine, the long ones first (tests/support/order.py).
 WORKERS ?= 2
 
-# Where an image can be built without a registry, this makes it (see packaging/README.md); else the engine itself does.
+# BUILD=... names another builder, where no registry is in reach (packaging/README.md).
 IMAGE ?= relay:latest
-BUILD ?= $(if $(wildcard ../shared/container/build-image),../shared/container/build-image -t,docker build -t)
+BUILD ?= docker build -t
 
 # Two workers at most, and nobody who measures time: measured code is slower.  The backend of PostgreSQL counts where a server is.
 COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations tests/chaos
@@ -22,7 +22,7 @@ UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
 .PHONY: help demo run test chaos fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels schemathesis \
-  bench bench-smoke
+  bench bench-smoke audit release
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
@@ -39,9 +39,10 @@ help:
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
 	@echo "make image-lint, make wheels    check Dockerfile and compose.yaml; that ARM installs without a compiler"
 	@echo "make schemathesis   install what plays docs/openapi.yaml against the relay in make test (skipped without)"
+	@echo "make audit   ask whether a package that the relay needs has a known weakness; make release: all before a release"
 	@echo "make docs    build the site from docs/ into build/site, links and anchors checked"
 	@echo "make pages   write anew the pages of docs/ that are made from the code (settings, providers, advice)"
-	@echo "make lock    write requirements*.txt anew from pyproject.toml (needs uv)"
+	@echo "make lock    write requirements/*.txt anew from pyproject.toml (needs uv)"
 	@echo "make clean   remove .venv and what the tools left behind"
 
 demo: .venv/runtime
@@ -70,9 +71,9 @@ coverage: .venv/development
 mutants: .venv-mutants/ready
 	SAMPLE=$(SAMPLE) SEED=$(SEED) WORKERS=$(WORKERS) .venv-mutants/bin/python -m tools.mutants
 
-.venv-mutants/ready: requirements-mutation.txt | .venv/bin/python
+.venv-mutants/ready: requirements/mutation.txt | .venv/bin/python
 	$(BIN)/python -m venv .venv-mutants
-	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-mutation.txt
+	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutation.txt
 	@touch $@
 
 bench: .venv/runtime
@@ -111,32 +112,47 @@ wheels: .venv/runtime
 	$(PYTHON) -m venv .venv
 
 # The stamps: a second call installs nothing, a changed lock file installs again.
-.venv/runtime: requirements.txt | .venv/bin/python
-	$(INSTALL) -r requirements.txt
+.venv/runtime: requirements/runtime.txt | .venv/bin/python
+	$(INSTALL) -r requirements/runtime.txt
 	@touch $@
 
-.venv/development: requirements-dev.txt requirements.txt | .venv/bin/python
-	$(INSTALL) -r requirements-dev.txt
+.venv/development: requirements/development.txt requirements/runtime.txt | .venv/bin/python
+	$(INSTALL) -r requirements/development.txt
 	@touch $@ .venv/runtime
 
-.venv/image: requirements-image.txt | .venv/bin/python
-	$(INSTALL) -r requirements-image.txt
+.venv/image: requirements/image.txt | .venv/bin/python
+	$(INSTALL) -r requirements/image.txt
 	@touch $@
 
 schemathesis: .venv-schemathesis/ready
 
-.venv-schemathesis/ready: requirements-api.txt | .venv/bin/python
+.venv-schemathesis/ready: requirements/api.txt | .venv/bin/python
 	$(BIN)/python -m venv .venv-schemathesis
-	.venv-schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-api.txt
+	.venv-schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/api.txt
 	@touch $@
+
+# Before a release.  A package that could not be asked about is no package without weakness: --strict.
+audit: .venv-audit/ready
+	for locked in requirements/runtime.txt requirements/postgres.txt; do \
+	  .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$locked || exit 1; done
+
+.venv-audit/ready: requirements/audit.txt | .venv/bin/python
+	$(BIN)/python -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
+# What a release must pass; pins the image's base to what the registry has now, which is then to be committed.
+release: audit
+	packaging/pin-base
+	$(MAKE) check test
 
 docs: .venv-docs/ready
 	.venv-docs/bin/python -m mkdocs build --strict --clean --quiet
 	@echo "built: build/site/index.html"
 
-.venv-docs/ready: requirements-docs.txt | .venv/bin/python
+.venv-docs/ready: requirements/docs.txt | .venv/bin/python
 	$(BIN)/python -m venv .venv-docs
-	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-docs.txt
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
 pages: .venv/runtime
@@ -144,14 +160,15 @@ pages: .venv/runtime
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
-	$(COMPILE) pyproject.toml -o requirements.txt
-	$(COMPILE) pyproject.toml --group dev -o requirements-dev.txt
-	$(COMPILE) pyproject.toml --extra postgres -o requirements-postgres.txt
-	$(COMPILE) --group image -o requirements-image.txt
-	$(COMPILE) --group api -o requirements-api.txt
-	$(COMPILE) --group docs -o requirements-docs.txt
-	$(COMPILE) pyproject.toml --group mutation -o requirements-mutation.txt
+	$(COMPILE) pyproject.toml -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --group dev -o requirements/development.txt
+	$(COMPILE) pyproject.toml --extra postgres -o requirements/postgres.txt
+	$(COMPILE) --group image -o requirements/image.txt
+	$(COMPILE) --group api -o requirements/api.txt
+	$(COMPILE) --group docs -o requirements/docs.txt
+	$(COMPILE) --group audit -o requirements/audit.txt
+	$(COMPILE) pyproject.toml --group mutation -o requirements/mutation.txt
 
 clean:
-	rm -rf .venv .venv-mutants .venv-schemathesis .venv-docs .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist mutants .coverage .coverage.*
+	rm -rf .venv .venv-mutants .venv-schemathesis .venv-docs .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist mutants .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """The relay as a peer of another harness, one that knows more relays: copy or link this file into its peers/ directory.
 
 RELAY_CHECKOUT names this repository if the file was copied (a link finds it by itself), BENCH_PYTHON the interpreter that has
-requirements.txt installed (default: the checkout's .venv).  Everything is switched on: trail, events, metrics, repair, page.
+requirements/runtime.txt installed (default: the checkout's .venv).  Trail, events, metrics, repair and page are on.
 """
 
 from __future__ import annotations

@@ -1,15 +1,31 @@
-"""Work that may hang for as long as a stranger likes, in a thread that the end of the process does not wait for.
+"""Work beside the event loop: in a thread that the end of the process does not wait for, or in a process of its own.
 
-The loop's own threads serve the spool: on one core there are five, and the stop waits for each of them.
+What may hang for as long as a stranger likes gets a thread here.  The loop's own threads serve the spool: on one core there
+are five, and the stop waits for each of them.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_FOR_CHILDREN = frozenset(
+    (
+        *("HOME", "PATH", "TMPDIR", "LD_LIBRARY_PATH", "MALLOC_ARENA_MAX", "PYTHONDONTWRITEBYTECODE"),
+        *("LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "TZDIR"),
+        *("OPENSSL_CONF", "SSL_CERT_DIR", "SSL_CERT_FILE"),
+    )
+)
+
+
+def environment(*also: str, **set_to: str) -> dict[str, str]:
+    """What a process that we start gets of ours: nothing that may be a secret.  `also`: beginnings of more names."""
+    kept = {name: value for name, value in os.environ.items() if name in _FOR_CHILDREN or (also and name.startswith(also))}
+    return {**kept, **set_to}
 
 
 async def apart(work: Callable[[], T]) -> T:

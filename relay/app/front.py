@@ -8,9 +8,11 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relay import __version__, events
+from relay.app.watchdog import BEAT, Watchdog
 from relay.config import Loaded
 from relay.config.settings import Config
 from relay.control import tcp, unix
@@ -22,6 +24,7 @@ from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 from relay.notify import notify
 from relay.outbound import routing
+from relay.outbound.in_hand import InHand
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
@@ -42,9 +45,17 @@ def utcnow() -> datetime:
 
 
 class Relay:
-    """One running relay.  `reload` reads the configuration again, for SIGHUP."""
+    """One running relay.  `reload` reads the configuration again, for SIGHUP.  A process of its own has a `watchdog`."""
 
-    def __init__(self, config: Config, *, reload: Callable[[], Loaded] | None = None, remarks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Loaded] | None = None,
+        remarks: Sequence[str] = (),
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        self._watchdog, self._in_hand = watchdog, InHand()
         self._config, self._read_again, self._remarks = config, reload, remarks
         self._masks = look_around().masks
         self._stopping = asyncio.Event()
@@ -69,15 +80,18 @@ class Relay:
         for number in (signal.SIGTERM, signal.SIGINT):  # at once: as process 1 of a container we have no default action
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+        life = loop.create_task(self._show_life())
         try:
             home = state_dir(self._config.spool)
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
+        self._look_back(home)
         try:
             await self._with_spool()
         finally:
+            life.cancel()
             await self._spool.close()
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
@@ -85,6 +99,27 @@ class Relay:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._in_hand.stopping()
+        if self._watchdog:
+            self._watchdog.stopping()
+
+    async def _show_life(self) -> None:
+        """To the watchdog, unless a message is worked on for longer than any may take: only our end would end that."""
+        while self._watchdog:
+            if not self._in_hand.stuck():
+                self._watchdog.beat()
+            await asyncio.sleep(min(BEAT, self._watchdog.hang / 4))
+
+    def _look_back(self, home: Path) -> None:
+        """Who was in hand when the life before ended."""
+        try:
+            self._in_hand = InHand.open(home)
+        except OSError as error:
+            events.note("warned", f"{home}: what is in hand cannot be marked, so a message that kills is not found: {error}")
+            return
+        if left := self._in_hand.left:
+            text = f"the relay died with {len(left)} messages in hand; one that is in hand at two deaths will be held"
+            events.note("warned", text, in_hand=left[:50])
 
     async def _with_spool(self) -> None:
         """Devices are answered from here on; what they send waits in the spool until the office is open."""
@@ -120,7 +155,7 @@ class Relay:
     def _opened_office(self) -> "Office":
         from relay.app.office import Front, Office
 
-        return Office(self._config, Front(self._spool, self.inbound, utcnow, self._subject, self._try_again))
+        return Office(self._config, Front(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand))
 
     def _alarm(self, text: str, cause: str) -> None:
         if self._office is None:
@@ -176,7 +211,7 @@ class Relay:
         """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
         sentences = mask_warnings(self._config.listeners, self._masks)
         spool = self._config.spool
-        in_a_file = spool.url.startswith("sqlite:") or spool.fallback
+        in_a_file = spool.file or spool.fallback_file
         if in_a_file and (lost := lost_with_container(state_dir(spool))):
             sentences.append(f"mail will be lost: {lost}; with a new container the queue is gone. Mount a named volume there")
         return sentences

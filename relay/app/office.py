@@ -29,6 +29,7 @@ from relay.mail.reply import Answer
 from relay.notify import notify, watchdog_every
 from relay.outbound import routing
 from relay.outbound.advice import Advice, advise, sentences
+from relay.outbound.in_hand import InHand
 from relay.outbound.notifier import Notifier
 from relay.outbound.runner import Runner
 from relay.spool import open_safe
@@ -53,7 +54,7 @@ HEARTBEAT_STALE = timedelta(minutes=3)
 class Front:
     """What the office shares with the front: the spool, the listeners, the hour; `subject` for the doctor.
 
-    `try_again` is called after an order by hand made mail due: True if for all of it.
+    `try_again` is called after an order by hand made mail due: True if for all of it.  `in_hand` marks what is worked on.
     """
 
     spool: Spool
@@ -61,6 +62,7 @@ class Front:
     now: Callable[[], datetime]
     subject: Callable[[], Subject]
     try_again: Callable[[bool], None]
+    in_hand: InHand
 
 
 class Office:
@@ -80,6 +82,7 @@ class Office:
             advise=self._advise,
             may_route=self._may_route_notice,
             give_up_after=config.retry.give_up_after,
+            in_hand=front.in_hand,
         )
         self.runner = Runner(
             spool=self._spool,
@@ -94,6 +97,7 @@ class Office:
             advise=sentences,
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
+            in_hand=front.in_hand,
         )
         self._silence = Silence(self._spool.last_accepted, self.notifier.alarm, front.now)
         self._check_up = CheckUp(front.subject, aside)

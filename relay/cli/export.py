@@ -14,13 +14,13 @@ from relay.spool.salvage import Saved, save
 
 def export(asked: argparse.Namespace) -> int:
     """Exit status: 1 if something could not be saved whole."""
-    scheme, _, place = configured(asked).spool.url.partition(":")
-    if scheme != "sqlite":
+    file = configured(asked).spool.file
+    if file is None:
         complain("relay: only a spool in a file (sqlite:) can be exported")
         return USAGE
     directory = Path(asked.directory)
     try:
-        found = save(Path(place.removeprefix("//")), directory)
+        found = save(file, directory)
         index = {"messages": [_told(one) for one in found]}
         (directory / "index.json").touch(0o600)
         (directory / "index.json").write_text(json.dumps(index, ensure_ascii=False, indent=2))

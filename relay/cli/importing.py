@@ -76,7 +76,7 @@ def _tried(folder: Path, texts: dict[str, str]) -> tuple[list[str], list[str]]:
 
 def _condensed(remarks: list[str]) -> list[str]:
     """Upstreams without a sender of their own are told of together."""
-    bare = [match[1] for one in remarks if (match := re.search(r"upstreams\.(\S+)\.sender: not set", one))]
+    bare = [match[1] for one in remarks if (match := re.search(r"(?<!\S)upstreams\.(\S+)\.sender: not set", one))]
     rest = [one for one in remarks if ".sender: not set" not in one]
     if not bare:
         return rest

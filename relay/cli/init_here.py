@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from relay.inbound.admission import Listener
-from relay.spool.contract import SpoolSettings
 
 OWN_PORT = 2525
 """Where devices connect if the usual port is kept for root."""
@@ -43,6 +42,6 @@ def listen() -> str:
 
 def spool(folder: Path) -> str:
     """The file beside the configuration, if the usual place is not ours to write; else ""."""
-    usual = Path(SpoolSettings().url.removeprefix("sqlite:")).parent
+    usual = Path("/var/lib/relay")
     there = next(path for path in (usual, *usual.parents) if path.exists())
     return "" if os.access(there, os.W_OK | os.X_OK) else str(folder / "spool" / "spool.db")

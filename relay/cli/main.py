@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         if "required: COMMAND" in message:
             self.print_help(sys.stderr)
             self.exit(USAGE, f"\n{self.prog}: which command?\n")
-        match = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        match = re.search(r"invalid choice: '([^']*)' \(choose from ([^()]*)\)", message)
         from difflib import get_close_matches
 
         near = get_close_matches(match[1], re.findall(r"[\w|-]+", match[2]), n=1) if match else []

@@ -79,12 +79,15 @@ def _lines(message: dict[str, Any], holders: Mapping[str, str]) -> list[str]:
 def _fate(recipient: dict[str, Any], has_it: str) -> str:
     parts = [f"to {recipient['address']}: {recipient['state']}"]
     if recipient["state"] == "queued" and recipient["attempts"]:
-        parts.append(f"tried {recipient['attempts']} times, next {recipient['due_at']}")
+        times = "once" if recipient["attempts"] == 1 else f"{recipient['attempts']} times"
+        parts.append(f"tried {times}, next {recipient['due_at']}")
     if recipient["upstream"]:
         parts.append(f"by {recipient['upstream']}")
     if recipient["said"]:
-        words = f"{recipient['status']} {recipient['said']}".strip()
-        parts.append(f"{recipient['code']} {words}" if recipient["code"] else words)
+        words = f"{recipient['code']} {recipient['status']} {recipient['said']}".replace("  ", " ")
+        parts.append(words if recipient["quoted"] else recipient["said"])
+    if recipient["maybe_at"]:
+        parts.append(f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {recipient['maybe_since']}")
     if has_it and recipient["state"] == "queued":
         parts.append(has_it)
     return ", ".join(parts)

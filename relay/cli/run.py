@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import contextlib
+import resource
 import signal
 import sys
 
@@ -16,10 +18,13 @@ def call(asked: argparse.Namespace) -> int:
     if loaded.config is None:
         tell_mistakes(loaded)
         return USAGE
-    from relay.app import Relay, StartFailed
+    from relay.app import Relay, StartFailed, Watchdog
 
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no passwords and no mail on the disk
+    relay = Relay(loaded.config, reload=lambda: load_config(asked), remarks=loaded.remarks, watchdog=Watchdog())
     try:
-        asyncio.run(Relay(loaded.config, reload=lambda: load_config(asked), remarks=loaded.remarks).run())
+        asyncio.run(relay.run())
     except StartFailed as error:
         complain(f"relay: {error}")
         return PROBLEM

@@ -302,10 +302,15 @@ SECTIONS: tuple[Section, ...] = (
         "What devices may use, so that one of them cannot starve the others.",
         (
             _S("connections", "Open sessions of all devices together.", "100"),
-            _S("per_client", "Open sessions of one device.", "20"),
+            _S("per_client", "Open sessions of one device: an IPv4 address, or a /64 of IPv6.", "20"),
             _S("recipients", "Recipients of one message.", "500"),
             _S("messages_per_minute", "Messages of one device in a minute; more are answered 450: try again.", "300"),
-            _S("idle", "How long a device may take for a command, or for a block of its message.", "5m"),
+            _S("share", "How much of the room for mail one device's waiting mail may take; more is answered 452.", "50%"),
+            _S(
+                "idle",
+                "How long a device may take for a command, or for a block of its message: 30 octets a second are enough.",
+                "5m",
+            ),
         ),
     ),
     Section(

@@ -22,7 +22,7 @@ class Remark:
 
 def _unguarded(config: Config) -> list[str]:
     url = config.spool.url
-    remote = url.startswith("postgres") and not _LOCAL.match(url) and "sslmode=verify-" not in url
+    remote = not config.spool.file and not _LOCAL.match(url) and "sslmode=verify-" not in url
     return ["spool.url"] if remote else []
 
 

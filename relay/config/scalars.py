@@ -155,6 +155,13 @@ def size(least: int = 1, most: int = 10**15) -> Callable[[str], int]:
     return convert
 
 
+def percent(value: str) -> int:
+    match = re.fullmatch(r"([0-9]{1,3}) ?%", value.strip())
+    if not match or not 1 <= int(match[1]) <= 100:
+        raise Wrong("a share from 1% to 100%")
+    return int(match[1])
+
+
 def _octets(count: int) -> str:
     for unit in ("TB", "GB", "MB", "kB"):
         if count and count % _SIZES[unit.lower()] == 0:

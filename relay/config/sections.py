@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.located import Table
-from relay.config.scalars import Wrong, choice, duration, number, one_of, size
+from relay.config.scalars import Wrong, choice, duration, number, one_of, percent, size
 from relay.config.settings import LogSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
@@ -185,7 +184,7 @@ def _shared_spool(section: Fields, default: SpoolSettings) -> dict[str, Any]:
         "state_dir": section.file("state_dir", must_exist=False),
     }
     url = section.get("url", _spool_url, default.url)
-    if url.startswith("sqlite:"):
+    if SpoolSettings(url=url).file:
         for key in ("fallback", "password", "password_file"):
             if section.given(key):
                 section.mistake(key, "expected only with a spool in PostgreSQL, found beside one in a file")
@@ -199,7 +198,7 @@ def _file_url(value: str) -> str:
         url = _spool_url(value)
     except Wrong:
         raise wrong from None
-    if not url.startswith("sqlite:"):
+    if SpoolSettings(url=url).file is None:
         raise wrong
     return url
 
@@ -207,8 +206,8 @@ def _file_url(value: str) -> str:
 def _spool_url(value: str) -> str:
     """A directory means spool.db in it, as for the settings themselves."""
     url = scalars.spool_url(value)
-    scheme, _, place = url.partition(":")
-    return f"{url.rstrip('/')}/spool.db" if scheme == "sqlite" and Path(place).is_dir() else url
+    file = SpoolSettings(url=url).file
+    return f"sqlite:{file / 'spool.db'}" if file and file.is_dir() else url
 
 
 def read_nameservers(at: Fields) -> tuple[str, ...]:
@@ -236,6 +235,7 @@ def read_limits(at: Fields) -> ClientLimits:
             per_client=section.get("per_client", many, default.per_client),
             recipients=section.get("recipients", many, default.recipients),
             messages_per_minute=section.get("messages_per_minute", many, default.messages_per_minute),
+            share=section.get("share", percent, default.share),
             idle=section.get("idle", duration(), default.idle),
         )
         if section.said("recipients") and found.recipients < 100:

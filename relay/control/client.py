@@ -4,7 +4,6 @@ import http.client
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -163,9 +162,10 @@ def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> Desk:
             f"{error.filename or control_socket(settings)}: not for this user; call this as the relay's user"
         ) from error
     except OSError:
-        scheme, _, place = settings.url.partition(":")
-        if scheme == "sqlite" and not Path(place).exists():
-            raise Refused(f"there is no spool at {place} yet, and no relay is running; start it with `relay run`") from None
+        if settings.file and not settings.file.exists():
+            raise Refused(
+                f"there is no spool at {settings.file} yet, and no relay is running; start it with `relay run`"
+            ) from None
         return Alone(settings, upstreams)
     return running
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
-from relay.spool.contract import Spool
+from relay.spool.contract import ViewedSpool
 from relay.spool.entry import BEGINNING, Action, Order, State
 
 MOST_LISTED = 1_000_000
@@ -27,7 +27,7 @@ class Desk:
     """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it."""
 
     def __init__(
-        self, spool: Spool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
+        self, spool: ViewedSpool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
     ) -> None:
         self._spool, self._now, self._known, self._wake = spool, now, known, wake
         self._history: dict[str, Any] | None = None

@@ -9,11 +9,8 @@ def state_dir(settings: SpoolSettings) -> Path:
     """The folder of certificate, tokens and control socket: that of the spool's file, unless another one is set."""
     if settings.state_dir:
         return Path(settings.state_dir)
-    for url in (settings.url, settings.fallback):
-        scheme, _, place = url.partition(":")
-        if scheme == "sqlite":
-            return Path(place).parent
-    return Path("/var/lib/relay")
+    file = settings.file or settings.fallback_file
+    return file.parent if file else Path("/var/lib/relay")
 
 
 def control_socket(settings: SpoolSettings) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 from relay.mail.address import Address
 from relay.mail.charset import decode, fits, vote
 from relay.mail.words import decode_words
+from relay.outbound.trail import words
 from relay.spool.entry import Peer, QueueLine, Recipient, StoredEntry, Tally, TrailLine
 
 CHARSETS = ("utf-8", "cp932", "euc-jp", "latin-1")
@@ -43,6 +44,12 @@ def recipient_view(recipient: Recipient) -> dict[str, Any]:
         "status": recipient.status,
         "said": recipient.said,
         "via": recipient.via,
+        "lost": recipient.lost,
+        "fault": recipient.fault.value if recipient.fault else "",
+        "peer": recipient.peer,
+        "maybe_at": recipient.maybe_at,
+        "maybe_since": stamp(recipient.maybe_since) if recipient.maybe_since else None,
+        "quoted": recipient.quoted,
     }
 
 
@@ -77,7 +84,7 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                     "size": line.size,
                     "accepted_at": stamp(line.accepted_at),
                     "client": line.client,
-                    "notice": line.notice,
+                    "notice": bool(line.notice),
                     **_under_way(line.relay),
                     "recipients": recipients,
                 }
@@ -94,6 +101,12 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                 "status": line.status,
                 "said": line.said,
                 "via": line.via,
+                "lost": bool(line.lost),
+                "fault": line.fault,
+                "peer": line.peer,
+                "maybe_at": line.maybe_at,
+                "maybe_since": stamp(line.maybe_since) if line.maybe_since else None,
+                "quoted": bool(line.code) and not line.lost and not line.fault,
             }
         )
     return found
@@ -114,7 +127,7 @@ def trail_view(line: TrailLine) -> dict[str, Any]:
     details = dict(line.details)
     if "subject" in details:
         details["subject"] = subject_text(str(details["subject"]))
-    return {"at": stamp(line.at), "event": line.event, "text": line.text, **details}
+    return {"at": stamp(line.at), "event": line.event, "text": words(line), **details}
 
 
 def subject_text(subject: str) -> str:
@@ -136,6 +149,7 @@ def story_view(stored: StoredEntry) -> Any:
     story = {
         **message_view(stored),
         "subject": subject_of(stored.trail),
+        "attention": stored.attention,
         "origin": {
             "client": origin.client,
             "helo": origin.helo,
@@ -158,6 +172,7 @@ def tally_view(tally: Tally) -> dict[str, Any]:
         "oldest": stamp(tally.oldest) if tally.oldest else None,
         "room": tally.room,
         "size": tally.size,
+        **({"attention": tally.attention} if tally.attention else {}),
         **({"relays": [_peer(one) for one in tally.peers]} if tally.peers else {}),
     }
 

@@ -39,8 +39,7 @@ def worst_state(recipients: Sequence[Mapping[str, Any]]) -> str:
 
 def repairs_of(trail: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every repair once, in the order in which they were first made."""
-    texts = (text for line in trail if line["event"] == "repaired" for text in str(line["text"]).split("; "))
-    return list(dict.fromkeys(texts))
+    return list(dict.fromkeys(one for line in trail if line["event"] == "repaired" for one in line["repairs"]))
 
 
 def advice_of(trail: Sequence[Mapping[str, Any]]) -> str:
@@ -63,7 +62,8 @@ def _upstreams(trail: Sequence[Mapping[str, Any]]) -> list[Station]:
         if line["event"] not in ("tried", "relayed") or "code" not in line:
             continue
         name = str(line["upstream"])
-        words = f"{line['code']} {line['status']}".strip() if line["code"] else str(line["said"])
+        ours = not line["code"] or line.get("lost") or line.get("fault")
+        words = str(line["said"]) if ours else f"{line['code']} {line['status']}".strip()
         this = Station("upstream", "done" if line["event"] == "relayed" else _blame(line["code"]), name, words)
         if stations and stations[-1].name == name:
             this = replace(this, count=stations.pop().count + 1)

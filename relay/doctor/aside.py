@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from relay.apart import environment
 from relay.doctor.subject import Subject
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ PATIENCE = 60.0
 """Seconds; a check-up bounds its questions itself, this is for a machine that stands still."""
 
 _SOURCE = Path(__file__).parents[2]
-_NICE = 10
 
 
 class Stumbled(Exception):
@@ -35,7 +35,7 @@ async def aside(subject: Subject, patience: float = PATIENCE) -> list[dict[str, 
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(_SOURCE)},
+        env=environment("PG", "RELAY_TEST_", PYTHONPATH=str(_SOURCE)),  # libpq's settings: the tokens may be in PostgreSQL
         start_new_session=True,  # Ctrl-C in a terminal is for the relay, which then ends this
     )
     try:
@@ -58,7 +58,6 @@ def _last_word(complaint: bytes) -> str:
 def main() -> None:
     """The other end: reads a Subject, writes the findings, ends without waiting for a resolver that hangs."""
     findings, sys.stdout = sys.stdout, sys.stderr  # whatever else is printed is no finding
-    os.nice(_NICE)
     subject: Subject = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the relay itself
     from relay.doctor.gather import World
     from relay.spool import open_safe

@@ -12,12 +12,13 @@ from datetime import timedelta
 
 from relay.doctor.dmarc import organisational
 from relay.doctor.facts import Door, State, Talk, UpstreamFacts
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.upstream.authenticate import Token, no_token
 from relay.upstream.certificate import examine
 from relay.upstream.connect import Failed, Place, places, reach
 from relay.upstream.line import Lost
 from relay.upstream.pop3 import Doors
-from relay.upstream.session import Session, Token, no_token, open_session
+from relay.upstream.session import Session, open_session
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 from relay.upstream.tls import context_for
 
@@ -61,7 +62,7 @@ class Asking:
         own = await self.door(found, upstream.port)
         if own.state is State.OPEN:
             return own, await self._talk_until_end(upstream)
-        return own, Talk(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True))
+        return own, Talk(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True, fault=own.fault))
 
     async def door(self, found: list[Place], port: int) -> Door:
         """Whether a TCP connection comes about.  A filter's answer (unreachable) counts as silence."""
@@ -69,9 +70,9 @@ class Asking:
         try:
             sock, _ = await reach(there, self.patience)
         except Failed as failed:
-            words = failed.answer.reply.text
-            refused = "refused" in words or "reset" in words
-            return Door(port, State.REFUSED if refused else State.SILENT, words)
+            fault = failed.answer.fault
+            state = State.REFUSED if fault is Fault.REFUSED else State.SILENT
+            return Door(port, state, failed.answer.reply.text, fault)
         sock.close()
         return Door(port, State.OPEN)
 
@@ -81,9 +82,8 @@ class Asking:
         if not six or not four:
             return False
         over_six, over_four = await asyncio.gather(self.door(six, six[0].port), self.door(four, four[0].port))
-        # "unreachable" comes at once from a machine without IPv6, and costs nobody time
-        waited = over_six.state is State.SILENT and "unreachable" not in over_six.words and "assign" not in over_six.words
-        return over_four.state is State.OPEN and waited
+        # a machine without IPv6 is told so at once, which costs nobody time
+        return over_four.state is State.OPEN and over_six.fault is Fault.TIMED_OUT
 
     async def _talk_until_end(self, upstream: Upstream) -> Talk:
         try:
@@ -91,7 +91,7 @@ class Asking:
                 return await self._talk_in_turn(upstream)
         except TimeoutError:
             reply = Reply(421, "4.4.2", "the conversation did not come to its end in the time that an examination takes")
-            return Talk(failed=Answer(Stage.CONNECT, reply, lost=True), slow=True)
+            return Talk(failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT), slow=True)
 
     async def _talk_in_turn(self, upstream: Upstream) -> Talk:
         """Two upstreams with the same account wait for each other, so that a wrong password is said once."""
@@ -153,7 +153,7 @@ class Asking:
             session.line.write(f"MAIL FROM:<{sender}>\r\n".encode())
             reply = await session.line.reply(self.patience)
         except Lost as lost:
-            return Answer(Stage.MAIL, lost.reply, lost=True)
+            return Answer(Stage.MAIL, lost.reply, lost=True, fault=lost.fault)
         try:
             for command in (b"RSET\r\n", b"QUIT\r\n"):
                 session.line.write(command)
@@ -172,4 +172,5 @@ def _whose(host: str) -> str:
 def unfinished(upstream: Upstream, seconds: float) -> UpstreamFacts:
     """What is said of an upstream whose examination had to be broken off."""
     reply = Reply(421, "4.4.2", f"no end of the conversation within {seconds:g} seconds")
-    return UpstreamFacts(upstream, talk=Talk(failed=Answer(Stage.CONNECT, reply, lost=True)))
+    failed = Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT)
+    return UpstreamFacts(upstream, talk=Talk(failed=failed))

@@ -9,7 +9,7 @@ from publicsuffixlist import PublicSuffixList
 
 from relay.doctor.spf import Lookup
 
-_TAG = re.compile(r"\s*([a-z]+)\s*=\s*(.*?)\s*\Z", re.IGNORECASE | re.DOTALL)
+_TAG = re.compile(r"\s*([a-z]+)\s*=(.*)\Z", re.IGNORECASE | re.DOTALL)
 _POLICIES = ("none", "quarantine", "reject")
 
 
@@ -73,7 +73,7 @@ def read(place: str, records: Sequence[str], *, below: bool = False) -> Dmarc:
         if not part.strip():
             continue
         if tag := _TAG.match(part):
-            tags.setdefault(tag[1].lower(), tag[2])
+            tags.setdefault(tag[1].lower(), tag[2].strip())
         else:
             mistake = mistake or f"'{part.strip()}' is no tag"
     policy = (tags.get("sp", "") if below else "") or tags.get("p", "")

@@ -13,7 +13,7 @@ from relay.doctor.spf import Outcome
 from relay.doctor.spf_record import Proposal
 from relay.doctor.subject import Subject as Subject  # noqa: PLC0414 - whoever judges the evidence asks for it here
 from relay.inbound.admission import Listener
-from relay.mail.reply import Answer
+from relay.mail.reply import Answer, Fault
 from relay.upstream.certificate import Certificate
 from relay.upstream.settings import Upstream
 
@@ -30,11 +30,12 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One port of a host; `words` are why it did not open."""
+    """One port of a host; `fault` and `words` are why it did not open."""
 
     port: int
     state: State
     words: str = ""
+    fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)

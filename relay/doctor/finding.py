@@ -14,7 +14,7 @@ _NAMES = """
     upstream-down upstream-unreachable upstream-mute upstream-refuses address-refused upstream-hello
     tls tls-mode tls-not-offered tls-trust tls-name tls-expired
     tls-soon tls-old tls-pin tls-ca-file tls-none tls-unverified
-    login login-mechanism login-oauth login-lost pop-login pop-window
+    login login-later login-mechanism login-oauth login-lost pop-login pop-window
     pop-needless senderhosts sender-refused sender-later ipv6-mute domain-missing
     domain-unknown null-mx no-mx spf-none spf-fail spf-weak
     spf-broken spf-too-long spf-foreign spf-unknown spf-unverifiable dmarc-broken

@@ -18,7 +18,7 @@ from relay.doctor.resolver import PATIENCE, Look, invented, knows_nothing
 from relay.doctor.spf import is_name
 from relay.mail.address import is_public
 from relay.surroundings import look_around, lost_with_container
-from relay.upstream.session import Token, no_token
+from relay.upstream.authenticate import Token, no_token
 from relay.upstream.settings import Upstream
 
 Tell = Callable[[str], None]
@@ -108,7 +108,7 @@ async def _spool(subject: Subject, world: World) -> SpoolFacts | None:
             return await asyncio.to_thread(machine.spool, subject.spool, world.root)
     except TimeoutError:
         trouble = f"the disk gave no answer within {world.whole:g} seconds"
-        return SpoolFacts(subject.spool.url.partition(":")[2], trouble, hangs=True)
+        return SpoolFacts(str(subject.spool.file), trouble, hangs=True)
 
 
 async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell) -> UpstreamFacts:

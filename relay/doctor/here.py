@@ -26,10 +26,9 @@ _TURNED_AWAY = b"add its network to listen.networks"
 
 def spool(settings: SpoolSettings, root: Path = Path("/")) -> SpoolFacts | None:
     """Whether a spool can live there; None if it is no file."""
-    scheme, _, place = settings.url.partition(":")
-    if scheme != "sqlite":
+    path = settings.file
+    if path is None:
         return None
-    path = Path(place)
     trouble, slow = _written(path.parent)
     if not trouble and path.exists() and not os.access(path, os.R_OK | os.W_OK):
         trouble = f"{path} may not be read and written by this user"
@@ -135,7 +134,7 @@ def _may_be_granted(root: Path) -> bool:
 def _daemon(settings: SpoolSettings) -> int:
     """The pid in the spool's lock file, 0 if there is none."""
     try:
-        return int(Path(settings.url.partition(":")[2] + ".lock").read_text(encoding="ascii").strip() or 0)
+        return int(Path(f"{settings.file}.lock").read_text(encoding="ascii").strip() or 0)
     except (OSError, ValueError):
         return 0
 

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from relay.doctor.facts import Facts, Here, ListenerFacts, SpoolFacts, Subject, UpstreamFacts
 from relay.doctor.finding import Finding, fine, problem, warning
 from relay.inbound.admission import mask_warnings
+from relay.mail.reply import Fault
 
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 """No clock that is right is before this."""
@@ -15,7 +16,6 @@ WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 _TOLERANCE = timedelta(minutes=5)
 _SLOW = 1.0  # seconds for one durable page: a device waits for that at each mail
 _BANNER_DATE = re.compile(r"(?:\w{3}, ?)?\d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d (?:[+-]\d{4}|GMT|UTC)")
-_BEYOND_REPAIR = "not valid yet"
 
 
 def judge_here(facts: Facts, subject: Subject) -> list[Finding]:
@@ -61,7 +61,7 @@ def _clock(here: Here, upstreams: Iterable[UpstreamFacts]) -> Finding:
         words = f"{_span(abs(skew))} {'ahead of' if skew > timedelta(0) else 'behind'} that of {who}"
         cause = f"The clock of this machine is {words}: certificates fail to verify and mail bears a wrong date."
         return problem("clock", about, cause, cure, f"{who} greeted with its own time")
-    early = [one for one in there if one.talk and one.talk.failed and _BEYOND_REPAIR in one.talk.failed.reply.text]
+    early = [one for one in there if one.talk and one.talk.failed and one.talk.failed.fault is Fault.TLS_EARLY]
     if early:
         cause = "The clock of this machine seems to be behind: a certificate that is in use is not valid yet by it."
         return problem(

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from relay.doctor.facts import Door, State, Subject, Talk, UpstreamFacts
 from relay.doctor.finding import Finding, fine, problem, warning
-from relay.mail.reply import Answer, Stage
+from relay.mail.reply import Answer, Fault, Stage
 from relay.networks import in_lan
 from relay.outbound.advice import Advice, advise
 from relay.upstream.providers import preset_for
@@ -15,6 +15,16 @@ from relay.upstream.settings import Auth, TlsMode, Upstream
 _DAYS_LEFT = timedelta(days=14)
 _LONGEST_WINDOW = timedelta(minutes=30)
 _GOOD_PORTS = {587: "starttls", 465: "implicit"}
+_TLS_FINDINGS = {
+    Fault.TLS_NAME: "tls-name",
+    Fault.TLS_EXPIRED: "tls-expired",
+    Fault.TLS_TRUST: "tls-trust",
+    Fault.TLS_MODE: "tls-mode",
+    Fault.TLS_OLD: "tls-old",
+}
+_TOKEN_FAULTS = frozenset(
+    {Fault.TOKEN, Fault.TOKEN_DENIED, Fault.TOKEN_SERVER, Fault.TOKEN_STORE, Fault.TOKEN_RENEWED, Fault.TOKEN_NEW}
+)
 
 
 def judge_upstream(facts: UpstreamFacts, subject: Subject, *, wrong_clock: bool = False) -> list[Finding]:
@@ -36,7 +46,7 @@ def judge_upstream(facts: UpstreamFacts, subject: Subject, *, wrong_clock: bool 
 
 
 def _by_clock(answer: Answer) -> bool:
-    return answer.stage is Stage.TLS and any(word in answer.reply.text for word in ("expired", "not valid yet"))
+    return answer.fault in (Fault.TLS_EXPIRED, Fault.TLS_EARLY)
 
 
 def _no_name(facts: UpstreamFacts) -> Finding:
@@ -105,37 +115,41 @@ def _closed(facts: UpstreamFacts, own: Door) -> Finding:
 
 
 def _tls(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Finding:
-    text = answer.reply.text
-    name = advice.name if advice.name.startswith("tls-") else "tls"
+    name = _TLS_FINDINGS.get(answer.fault, "tls") if answer.fault else "tls"
     cause, cure = advice.cause, advice.remedy
-    if "pinned" in text:
+    if answer.fault is Fault.TLS_PIN:
         name, cause = "tls-pin", "The server shows another certificate than the one that `fingerprint` pins."
         cure = "If the server's certificate was renewed, set the fingerprint named here; if not, somebody stands in between."
-    elif "ca_file" in text and "cannot be used" in text:
-        name, cause, cure = "tls-ca-file", "The file that `ca_file` names cannot be used.", "Name a PEM file that can be read."
-    elif "offers no STARTTLS" in text:
+    elif answer.fault is Fault.TLS_FILE:
+        name, cause = "tls-ca-file", "A file that `ca_file`, `client_cert` or `client_key` names cannot be used."
+        cure = "Name a PEM file that can be read."
+    elif answer.fault is Fault.NO_STARTTLS:
         name, cause = "tls-not-offered", f"The server offers no encryption on port {upstream.port}."
         cure = "Set `port: 465` with `tls: implicit`; only if the provider has nothing better, `tls: none`."
-    elif "not valid yet" in text:
+    elif answer.fault is Fault.TLS_EARLY:
         name, cause = "tls-expired", "The server's certificate is not valid yet, although the clock here is right."
         cure = "The provider must mend it; until then use another upstream."
     return problem(name, upstream.name, cause, cure, *_said(talk, answer))
 
 
 def _login(upstream: Upstream, talk: Talk, answer: Answer, advice: Advice) -> Finding:
+    if answer.reply.transient and not answer.lost and answer.fault in (None, Fault.POP):
+        cause = "The server could not check the login at the moment; that says nothing of the password."
+        cure = "Nothing to do if it passes; the relay tries again by itself. Run the doctor again in a few minutes."
+        return warning("login-later", upstream.name, cause, cure, *_said(talk, answer))
     if upstream.login.auth is Auth.POP:
         cause = "The POP login that should open the door for sending did not come about."
         cure = "Check `pop: {host, port, tls}`, `username` and the password; where the server offers AUTH, use that."
         return problem("pop-login", upstream.name, cause, cure, *_said(talk, answer))
-    if advice.name.startswith("oauth-"):
+    if answer.fault in _TOKEN_FAULTS:
         return problem("login-oauth", upstream.name, advice.cause, _by_name(advice.remedy, upstream), *_said(talk, answer))
     if upstream.login.oauth and advice.name in ("login", "passing", "unknown"):
         cause = "The login by OAuth did not come about: there is no access token, or it is not taken."
         cure = f"Do what the words seen say; mostly: run `relay oauth login {upstream.name}`."
         return problem("login-oauth", upstream.name, cause, cure, *_said(talk, answer))
-    if answer.reply.code == 530 and answer.reply.status == "5.7.4":
+    if answer.fault is Fault.NO_MECHANISM:
         cause = "The server offers no way to log in that we could take."
-        cure = "Set `auth: auto`, and `tls: starttls` with port 587 or `tls: implicit` with port 465."
+        cure = "Do what the words seen say; else set `auth: auto`, and port 587 with `tls: starttls` or 465 with `implicit`."
         return problem("login-mechanism", upstream.name, cause, cure, *_said(talk, answer))
     if answer.lost:
         cause = "The server broke off during the login."

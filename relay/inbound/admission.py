@@ -57,12 +57,14 @@ class Listener:
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
     """Bounds on what devices may use: open sessions in all and per client, recipients of one message,
-    messages per client and minute, and idle time per command (per block in DATA)."""
+    messages per client and minute, percent of the room for mail that one client may take, and idle time per command
+    (in DATA, for so much content as a slow link brings in it)."""
 
     connections: int = 100
     per_client: int = 20
     recipients: int = 500
     messages_per_minute: int = 300
+    share: int = 50
     idle: timedelta = timedelta(minutes=5)
 
 
@@ -85,6 +87,12 @@ def client_address(peer: str) -> HostAddress:
     """The peer as networks are written: without zone, and IPv4 even when it came by a dual-stack socket."""
     address = ip_address(peer.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(maxsize=256)
+def client_group(address: HostAddress) -> str:
+    """Whose places are counted together: an IPv4 address, or the 64 bits of IPv6 that one machine may have all of."""
+    return str(address) if address.version == 4 else str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def admit_client(client: HostAddress, listener: Listener) -> Reply | None:
@@ -152,6 +160,14 @@ def admit_size(said: int, max_message: int, room: int) -> Reply | None:
     return None
 
 
+def admit_share(taken: int, said: int, whole: int, limits: ClientLimits) -> Reply | None:
+    """None if a client whose mail takes `taken` octets may bring so many more, where `whole` is the room for all mail."""
+    if (taken + said) * 100 <= whole * limits.share:
+        return None
+    text = f"your mail that waits takes more than {limits.share} % of the room; try again later (limits.share)"
+    return Reply(452, "4.2.2", text)
+
+
 def expand(address: Address, recipients: Recipients) -> tuple[Address, ...] | Reply:
     """Who is meant by a forward-path: aliases resolved, bare names completed; the reply if nobody can be.
 
@@ -201,7 +217,7 @@ class HeaderFacts:
 
 _SUBJECT = 400  # octets that are kept of a subject, for people who look for their message
 
-_FACT = re.compile(rb"^(received|message-id|subject)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+_FACT = re.compile(rb"^(received|message-id|subject)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*)", re.IGNORECASE | re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\n\r*+\n|(?<!\r)\r{2,}+(?!\n)")  # possessive: a run of CRs is looked at once
 
 

@@ -1,12 +1,12 @@
 """Server TLS: the certificate that is configured, or one made once beside the spool by the `openssl` program."""
 
 import asyncio
-import os
 import re
 import ssl
 import tempfile
 from pathlib import Path
 
+from relay.apart import environment
 from relay.inbound.admission import Listener
 
 _YEARS = 10
@@ -53,6 +53,7 @@ async def server_context(listener: Listener, state_dir: Path, hostname: str) -> 
         if must_be_made(listener, state_dir):
             await _make(cert, key, hostname)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves it to the system
     if listener.legacy_tls:
         # Alarm panels and copiers from before 2010 (Paradox IP150): TLS 1.0 needs SHA-1, which is below level 1.
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
@@ -67,7 +68,7 @@ async def server_context(listener: Listener, state_dir: Path, hostname: str) -> 
 
 def handshake_advice(reason: str) -> str:
     """What to do about a handshake that failed for this reason (OpenSSL's word for it)."""
-    if any(word in reason for word in ("PROTOCOL", "CIPHER", "VERSION_TOO_LOW", "SIGALG")):
+    if any(word in reason for word in ("PROTOCOL", "CIPHER", "VERSION_TOO_LOW", "SIGALG", "SIGNATURE_ALGORITHM")):
         return "the device knows only old TLS; set `legacy_tls: true` on this listener, or turn encryption off in the device"
     if any(word in reason for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "taking longer")):
         return "the device does not speak TLS here; set it to SSL/TLS, or give it a listener with `tls: starttls` or `off`"
@@ -99,7 +100,7 @@ async def _run(*command: str) -> None:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
+            env=environment(LC_ALL="C"),
         )
     except OSError as error:
         raise NoCertificate(

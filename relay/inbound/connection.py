@@ -7,6 +7,7 @@ import asyncio
 import math
 import re
 import ssl
+from asyncio import sslproto
 from functools import lru_cache
 from typing import Any
 
@@ -14,20 +15,31 @@ from relay.inbound.dialect import is_tls_hello
 from relay.inbound.line_endings import LineEnd
 
 READ_AHEAD = 64 * 1024
-"""Octets that may wait here before the client is made to wait; twice that, and what one reading brings, is the most."""
+"""Octets that may wait here before the client is made to wait; what one reading brings may come on top."""
+TLS_BUFFER = 32 * 1024
+"""Octets that asyncio sets aside for each TLS connection, and that may wait there; it would take 256 KiB and more."""
 LONGEST_COMMAND = 12 * 1024
 """Octets of one command line; RFC 4954 s4 asks for 12,288 in AUTH."""
 _NOT_TEXT = re.compile(rb"[^\t -~]")
 _CR_SILENCE = 1.0
 _HANDSHAKE = 15.0
+PACE = 30
+"""Octets of content a second, on the whole, that a device must bring: a tenth of what the slowest radio link does."""
+BRISK = 1000
+"""Octets of content a second, under which a device may have to give up its place when all are taken."""
+_BRISK_FOR = 4.0
 _FLUSH = 5.0
+
+_READING = memoryview(bytearray(READ_AHEAD))
+"""What one reading brings, for all connections: it is taken out before the next one is served."""
+sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
 class Gone(Exception):
     """The conversation is over; everything that had to be said was said."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Subclasses hold the conversation in `_converse`."""
 
     def __init__(self, idle: float) -> None:
@@ -35,7 +47,11 @@ class Connection(asyncio.Protocol):
         self.transport: Any = None
         self.tls = ""
         self.waiting = False
-        self.waiting_since = 0.0
+        self.owing_since = math.inf
+        """Since when the client owes us a command, a handshake or content at a good pace; inf while we are at work."""
+        self.useful_at = self.loop.time()
+        """When a message of this client was stored last, or when it came."""
+        self.dismissed = ""
         self.lost = False
         self._buffer = bytearray()
         self._at_end = False  # nothing more will come
@@ -53,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._cr_client = False
         self._lf_owed = False
         self._cr_timer: asyncio.TimerHandle | None = None
+        self.content_begins()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -65,6 +82,13 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self._reset_timeout()
         self._task = self.loop.create_task(self._handle_client())
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """One buffer for everybody: asyncio would set aside 256 KiB for each reading."""
+        return _READING
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_READING[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         if not self._spoke:
@@ -89,7 +113,7 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> None:
         self._buffer += data
-        if len(self._buffer) > 2 * READ_AHEAD and not self._reading_paused:
+        if len(self._buffer) > READ_AHEAD and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
         self._awake(self._coming)
@@ -159,11 +183,11 @@ class Connection(asyncio.Protocol):
     async def next_line(self) -> bytes | None:
         """The next line without its end; None when the client is gone.  The whole line has `idle` seconds to come."""
         self._reset_timeout()
-        self.waiting, self.waiting_since = True, self.loop.time()
+        self.waiting, self.owing_since = True, self.loop.time()
         try:
             end = await self._line_end_comes()
         finally:
-            self.waiting = False
+            self.waiting, self.owing_since = False, math.inf
         if end < 0:
             return self._taken(len(self._buffer)).strip(b"\r") or None
         if end > LONGEST_COMMAND:
@@ -202,16 +226,45 @@ class Connection(asyncio.Protocol):
 
     def _taken(self, count: int) -> bytes:
         """The first octets of what is here; the client may send on once there is room."""
-        octets = bytes(self._buffer[:count])
+        octets = bytes(self._buffer) if count == len(self._buffer) else bytes(memoryview(self._buffer)[:count])
         del self._buffer[:count]
         if self._reading_paused and len(self._buffer) <= READ_AHEAD:
             self._reading_paused = False
             self.transport.resume_reading()
         return octets
 
+    def content_begins(self) -> None:
+        """From now on blocks are read: `idle` seconds are for so many octets as a slow but living link brings in them."""
+        self._left, self._brought = self._idle, 0
+        self._brisk_at = self._worked_from = self.loop.time()
+        self._brisk = 0
+
+    @property
+    def dispensable(self) -> bool:
+        """Whether we wait for the client, and nothing would be lost if it went."""
+        return self.waiting
+
     async def next_block(self, silence: float | None) -> bytes | None:
         """Octets as they come, b"" at the end of the stream; None after `silence` seconds without any."""
-        self._reset_timeout()
+        if self._brought >= PACE * self._idle:
+            self._left, self._brought = self._idle, 0
+        began = self.loop.time()
+        self._reset_timeout(self._left)
+        self._brisk_at += began - self._worked_from  # our own work is not the device's slowness
+        self.owing_since = self._brisk_at
+        try:
+            block = await self._block_comes(silence)
+        finally:
+            self.owing_since = math.inf
+        now, octets = self.loop.time(), len(block or b"")
+        self._worked_from = now
+        self._left, self._brought = max(self._left - (now - began), 0.001), self._brought + octets
+        self._brisk += octets
+        if self._brisk >= BRISK * _BRISK_FOR:
+            self._brisk_at, self._brisk = now, 0
+        return block
+
+    async def _block_comes(self, silence: float | None) -> bytes | None:
         if not self._buffer and not self._at_end:
             if silence is None:
                 await self._comes_more()
@@ -241,14 +294,16 @@ class Connection(asyncio.Protocol):
             return
         self.transport.write(b"".join(map(_reply_line, lines)))
         while self._writing_paused:
+            self.owing_since = self.loop.time()
             self._drained = self.loop.create_future()
             await self._drained
+            self.owing_since = math.inf
 
     # ---- patience ------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The client has `idle` seconds from now.  The timer stays as it is and looks again: most never see it fire."""
-        self._deadline = self.loop.time() + (duration or self._idle)
+        self._deadline = self.loop.time() + (self._idle if duration is None else duration)
         if self._timer is None and not self._line_gone:  # what is still to be read comes at once
             self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
 
@@ -258,12 +313,11 @@ class Connection(asyncio.Protocol):
             if self._deadline < math.inf:
                 self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
             return
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(b"421 4.4.2 idle for too long, closing\r\n")
-        self._hang_up()
+        self.dismiss("4.4.2 idle for too long, closing")
 
     def dismiss(self, text: str) -> None:
         """Says `421 text` to a client that is waiting for nothing, and hangs up."""
+        self.dismissed = text
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(f"421 {text}\r\n".encode())
         self._hang_up()
@@ -291,9 +345,14 @@ class Connection(asyncio.Protocol):
         self._buffer.clear()
         self._reading_paused = False
         self._spoke = True
-        self.transport = await self.loop.start_tls(
-            self.transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE
-        )
+        self.owing_since = self.loop.time()
+        try:
+            self.transport = await self.loop.start_tls(
+                self.transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE
+            )
+        finally:
+            self.owing_since = math.inf
+        self.transport.set_read_buffer_limits(high=TLS_BUFFER)
         self.tls = self.transport.get_extra_info("ssl_object").version() or "TLS"
 
 

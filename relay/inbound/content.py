@@ -8,12 +8,30 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from relay.spool.contract import Arriving, Spool
+from relay.spool.contract import AcceptingSpool, Arriving
 
 IN_MEMORY = 256 * 1024
 """Octets that stay in memory; what is over goes to a disk, so that a 50 MB scan costs a Pi a megabyte or two."""
+FOR_ALL = 16 * 1024 * 1024
+"""Octets in memory of all messages that come in."""
 _BLOCK = 64 * 1024
+"""What a message may keep in memory however little there is: a disk is not asked for less."""
 HEAD = 64 * 1024
+
+
+class MemoryBudget:
+    """How many octets the messages that come in have in memory, all together.
+
+    Nobody is refused: over it a device waits until what it sent is on a disk.  Pure.
+    """
+
+    def __init__(self, octets: int = FOR_ALL) -> None:
+        self.octets = octets
+        self.used = 0
+
+    @property
+    def over(self) -> bool:
+        return self.used > self.octets
 
 
 class IncomingContent:
@@ -22,9 +40,11 @@ class IncomingContent:
     `head` are the first 64 KiB.  `close` gives all of it back, but for what became an entry's; nothing can be read after it.
     """
 
-    def __init__(self, state_dir: Path, spool: Spool) -> None:
+    def __init__(self, state_dir: Path, spool: AcceptingSpool, memory: MemoryBudget) -> None:
         self.size = 0
         self.head = bytearray()
+        self._memory = memory
+        self._held = 0
         self._state_dir = state_dir
         self._spool = spool
         self._arriving: Arriving | None = None
@@ -36,7 +56,12 @@ class IncomingContent:
     @property
     def large(self) -> bool:
         """Whether it is too much for the memory: a disk may take its time."""
-        return self.size > IN_MEMORY
+        return self.size > IN_MEMORY or self._keeping is not None or self.pressed
+
+    @property
+    def pressed(self) -> bool:
+        """Whether the memory is used up: what is here must be on a disk before more is read."""
+        return self._memory.over and self._held >= _BLOCK
 
     @property
     def digest(self) -> str:
@@ -55,6 +80,7 @@ class IncomingContent:
     def look(self, piece: bytes) -> None:
         """Counts a piece, which is to be written afterwards."""
         self.size += len(piece)
+        self._hold(len(piece))
         self._sha256.update(piece)
         if len(self.head) < HEAD:
             self.head += piece[: HEAD - len(self.head)]
@@ -76,15 +102,23 @@ class IncomingContent:
         self._keeping = asyncio.create_task(self._keep(pieces.copy(), whole=whole))
         self._keeping.add_done_callback(_heard)
         pieces.clear()
-        if whole:
+        if whole or self.pressed:
             await self._keeping
 
     async def _keep(self, pieces: list[bytes], *, whole: bool) -> None:
         pieces[:0], self._blocks = self._blocks, []
+        octets = sum(map(len, pieces))
         if self._arriving:
+            whole = whole and not self._memory.over  # else up to a megabyte would wait in memory for its entry
             await self._arriving.add(pieces, whole=whole)
         else:
             await asyncio.to_thread(self._to_file, pieces)
+        if not (whole and self._arriving):
+            self._hold(-min(octets, self._held))
+
+    def _hold(self, octets: int) -> None:
+        self._held += octets
+        self._memory.used += octets
 
     def __iter__(self) -> Iterator[bytes]:
         if self._file is None:
@@ -98,10 +132,15 @@ class IncomingContent:
 
     def close(self) -> None:
         self._blocks = []
+        self.let_go()
         if self._arriving:
             self._arriving.drop()
         if self._file is not None:
             self._file.close()
+
+    def let_go(self) -> None:
+        """It does not count as memory any more."""
+        self._hold(-self._held)
 
     def _to_file(self, pieces: list[bytes]) -> None:
         if self._file is None:

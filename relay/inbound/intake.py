@@ -1,10 +1,9 @@
 """Reading the content of one message to its end, whatever has to be done with it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from relay import events
-from relay.inbound.admission import admit_size
 from relay.inbound.connection import Connection
 from relay.inbound.content import IncomingContent
 from relay.inbound.line_endings import ContentDecoder, LineEnd
@@ -34,11 +33,13 @@ class Arrival:
     refusal: Reply | None
 
 
-async def receive(connection: Connection, content: IncomingContent, max_message: int, room: Callable[[], int]) -> Arrival:
-    """Reads to the end of data; what is refused is read and thrown away.  Raises LineLost.
+Admit = Callable[[IncomingContent, int], Awaitable[Reply | None]]
+"""Whether so many octets more may come; the refusal if not."""
 
-    `room` tells how many octets the spool may still take: what cannot be kept in the end is not even collected.
-    """
+
+async def receive(connection: Connection, content: IncomingContent, admit: Admit) -> Arrival:
+    """Reads to the end of data; what is refused is read and thrown away.  Raises LineLost."""
+    connection.content_begins()
     decoder = ContentDecoder(connection.line_end)
     refusal: Reply | None = None
     pieces: list[bytes] = []
@@ -53,7 +54,7 @@ async def receive(connection: Connection, content: IncomingContent, max_message:
         else:
             piece = decoder.feed(block)
             size += len(piece)
-            refusal = refusal or admit_size(size, max_message, room() + content.stored)
+            refusal = refusal or await admit(content, len(piece))
             if not refusal:
                 content.look(piece)
                 pieces.append(piece)
@@ -70,7 +71,7 @@ async def _kept(connection: Connection, content: IncomingContent, pieces: list[b
     try:
         if not content.large:
             content.write(pieces)
-        elif whole or sum(map(len, pieces)) >= _AT_ONCE:
+        elif whole or content.pressed or sum(map(len, pieces)) >= _AT_ONCE:
             connection.no_timeout()  # a slow disk is not the device's idleness
             await content.write_large(pieces, whole=whole)
     except OSError as error:

@@ -16,7 +16,7 @@ from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenT
 from relay.inbound.certificate import Offer, made, must_be_made, server_context
 from relay.inbound.reception import MayRoute, Policy, Reception
 from relay.inbound.session import Session
-from relay.spool.contract import Spool
+from relay.spool.contract import AcceptingSpool
 
 _BACKLOG = 256
 _UNPRIVILEGED = 1024
@@ -60,7 +60,7 @@ class Inbound:
         limits: ClientLimits,
         recipients: Recipients,
         max_message: int,
-        spool: Spool,
+        spool: AcceptingSpool,
         may_route: MayRoute,
         now: Callable[[], datetime],
         new_queue_id: Callable[[datetime], str],
@@ -109,11 +109,11 @@ class Inbound:
             if door.server:
                 door.server.close()
             await door.close()
-        for session in list(reception.sessions):
-            if session.waiting:
+        for session in reception.places.everybody:
+            if session.waiting or session not in reception.sessions:
                 session.dismiss("4.3.2 the relay is stopping; try again soon")
         await self._emptied(grace)
-        for session in list(reception.sessions):
+        for session in reception.places.everybody:
             session.abort()
         await self._emptied(1.0)
         if reception.commits:
@@ -179,7 +179,7 @@ class Inbound:
             return None
 
     async def _emptied(self, seconds: float) -> None:
-        tasks = [session.task for session in self._reception.sessions if session.task]
+        tasks = [session.task for session in self._reception.places.everybody if session.task]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 

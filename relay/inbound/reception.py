@@ -2,29 +2,37 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 from relay import crash_points, events
-from relay.inbound.admission import ClientLimits, HostAddress, Recipients, Throttle, admit_hops, admit_size, header_facts
+from relay.inbound.admission import (
+    ClientLimits,
+    HostAddress,
+    Recipients,
+    Throttle,
+    admit_hops,
+    admit_size,
+    client_address,
+    client_group,
+    header_facts,
+)
 from relay.inbound.connection import Connection
-from relay.inbound.content import IncomingContent
+from relay.inbound.content import IncomingContent, MemoryBudget
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
 from relay.inbound.intake import BROKEN_REPLY, FULL_REPLY
+from relay.inbound.places import Places
+from relay.inbound.shares import Shares
 from relay.inbound.troubles import Troubles
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
-from relay.spool.contract import Spool, SpoolAway, SpoolBroken, SpoolFull
-from relay.spool.entry import Entry, TrailLine
-
-GIVES_WAY_AFTER = 5.0
-"""Seconds without a whole command, after which a client may have to give up its place to another one."""
+from relay.spool.contract import AcceptingSpool, SpoolAway, SpoolBroken, SpoolFull
+from relay.spool.entry import Detail, Entry, TrailLine
 
 FULL, BROKEN = "spool full", "spool broken"
 """Causes of alarms; both are over as soon as a message is stored."""
@@ -60,7 +68,7 @@ class Reception:
     """The state behind the listeners; one for the whole relay."""
 
     policy: Policy
-    spool: Spool
+    spool: AcceptingSpool
     may_route: MayRoute
     now: Callable[[], datetime]
     new_queue_id: Callable[[datetime], str]
@@ -68,40 +76,25 @@ class Reception:
     masks: frozenset[HostAddress] = frozenset()
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
-    sessions: dict[Connection, str] = field(default_factory=dict)
-    per_client: Counter[str] = field(default_factory=Counter)
+    places: Places = field(default_factory=Places)
     commits: set[asyncio.Task[Any]] = field(default_factory=set)
     """Conversations that wait for the disk: the relay does not stop before they know."""
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
     troubles: Troubles = field(default_factory=Troubles)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    shares: Shares = field(init=False)
     draining: bool = False
 
-    def make_room(self, client: str) -> None:
-        """All places are taken: whoever waits longest without saying anything gives way, if its client has more of them."""
-        if len(self.sessions) < self.policy.limits.connections:
-            return
-        late = asyncio.get_running_loop().time() - GIVES_WAY_AFTER
-        silent = [
-            one
-            for one, other in self.sessions.items()
-            if one.waiting and one.waiting_since < late and self.per_client[other] > self.per_client[client]
-        ]
-        if silent:
-            longest = min(silent, key=lambda one: one.waiting_since)
-            longest.dismiss("4.7.0 too many connections; come back when there is something to send")
-            self.leave(longest, self.sessions[longest])
+    def __post_init__(self) -> None:
+        self.shares = Shares(self._kept_by_client, time.monotonic)
 
-    def enter(self, session: Connection, client: str) -> None:
-        self.sessions[session] = client
-        self.per_client[client] += 1
+    async def _kept_by_client(self) -> Mapping[str, int]:
+        return await self.spool.kept_by_client()
 
-    def leave(self, session: Connection, client: str) -> None:
-        """Safe to be called twice: after a failed handshake the event loop may or may not tell of the loss."""
-        if session in self.sessions:
-            del self.sessions[session]
-            self.per_client[client] -= 1
-            if self.per_client[client] <= 0:
-                del self.per_client[client]
+    @property
+    def sessions(self) -> dict[Connection, str]:
+        """Those who have a place, with whose it is."""
+        return self.places.sessions
 
     async def accept(self, transaction: Transaction, origin: Origin, content: IncomingContent, policy: Policy) -> Reply:
         """Nothing but admission and one durable write stands between the dot and the 250."""
@@ -182,14 +175,23 @@ class Reception:
                         " broken? What is over the limit is answered 450, so nothing is lost (limits.messages_per_minute)."
                     ),
                 )
+            case 452, "4.2.2":
+                cause, text = (
+                    f"share of {client}",
+                    (
+                        f"Mail of the device {client} takes {self.policy.limits.share} % of the room for mail: is it broken, or"
+                        " is its mail not relayed? What is more is answered 452, and the others are served (limits.share)."
+                    ),
+                )
             case _:
                 return
-        if self.troubles.begins(cause, self.now(), ends_by_itself=reply.code == 450):
+        if self.troubles.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
             self.alarm(text, cause)
 
     def _accepted(self, entry: Entry) -> None:
         origin = entry.origin
         self.throttle.count(origin.client, entry.accepted_at)
+        self.shares.accepted(client_group(client_address(origin.client)), entry.size)
         self.devices.saw(origin.client, entry.accepted_at, origin.helo, origin.quirks).messages += 1
         events.note(
             "accepted",
@@ -209,14 +211,14 @@ def _accepted_line(entry: Entry, subject: str, meant: Iterable[str]) -> TrailLin
     origin = entry.origin
     words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
     words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []
-    details: dict[str, str | int | float | bool | None] = {
+    details: dict[str, Detail] = {
         "client": origin.client,
         "helo": origin.helo,
         "listener": origin.listener,
         "protocol": origin.protocol,
         "tls": origin.tls,
         "user": origin.user,
-        "quirks": "; ".join(origin.quirks),
+        "quirks": list(origin.quirks),
         "size": entry.size,
         "subject": subject,
     }

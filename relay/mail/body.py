@@ -3,18 +3,21 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
-from relay.mail.charset import BALLOTS, fits, vote
+from relay.mail.charset import BALLOTS, fits, speaks_for_itself, vote
+from relay.mail.charsetnames import codec_of
 from relay.mail.circumstances import Fields
-from relay.mail.labels import is_doubtful, sample_of
+from relay.mail.labels import NOTHING, inner_charset, is_doubtful, sample_of
 from relay.mail.lines import blocks
 from relay.mail.message import Field
 from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
 from relay.mail.plan import CODED, PartPlan, Recode, Terms, plan
 from relay.mail.survey import Survey, survey
 from relay.mail.transfer import Body, mime_fields, with_mime_fields
+from relay.mail.words import named_charsets
 
-_CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,200}?)(?:--)?[ \t]*(?=[\r\n]|\Z)")
+_CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,210}+)(?=[\r\n]|\Z)")
 _CANDIDATES = 1000
 
 
@@ -66,20 +69,28 @@ def _boundary_in(source: Iterable[bytes]) -> bytes:
     last = b""
     for block in blocks(source):
         for match in _CANDIDATE.finditer(last + block):
-            if match[1].strip(b"- ") and match[1] in seen:
-                return match[1].rstrip()
+            found = match[1].rstrip(b" \t").removesuffix(b"--").rstrip()
+            if found.strip(b"- ") and found in seen:
+                return found
             if len(seen) < _CANDIDATES:
-                seen.add(match[1])
+                seen.add(found)
         last = block[-1:]
     return b""
 
 
 def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, signed: bool) -> Terms:
-    """The vote of raw header text and of text parts that do not say, or say falsely, what they are in."""
+    """What raw header text and text parts are in that do not say, or say falsely, what that is.
+
+    The message's own word for its other text comes first; else all of them vote together.
+    """
     raw = [field for field in fields if not field.raw.isascii()]
     if fits(b"".join([field.raw for field in raw]), "utf-8"):
         raw = []  # which speaks for itself
-    charset = vote(_undeclared(examined, raw), fallback)
+    pieces = [piece for piece in islice(_undeclared(examined, raw), BALLOTS) if not speaks_for_itself(piece)]
+    charset = (
+        next((name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces)), "") if pieces else ""
+    )
+    charset = charset or vote(pieces, fallback)
     return Terms(charset=charset, raw=tuple([field.value for field in raw[:BALLOTS]]), fallback=fallback, signed=signed)
 
 
@@ -92,6 +103,29 @@ def _undeclared(examined: Examined, raw: list[Field]) -> Iterator[bytes]:
             yield sample
         if part.number:
             yield from (field.value for field in part.fields if not field.raw.isascii())
+
+
+def _declared(examined: Examined, fields: Fields) -> Iterator[str]:
+    """The charsets that the message names for its text and in its encoded-words, and that raw text may be in as well.
+
+    Latin-1 is the default of libraries, which says nothing of octets that were put in raw, unless text uses it.
+    """
+    for part in examined.seen.parts.values():
+        if part.kind.text or part.container:
+            octets = sample_of(part)
+            name = part.kind.charset if part.kind.charset not in NOTHING else inner_charset(octets)
+            codec = codec_of(name)
+            if not codec or codec.startswith(("utf-", "ascii", "iso2022")):
+                continue
+            if octets.isascii() and codec in ("iso8859-1", "cp1252", "iso8859-15"):
+                continue
+            if octets.isascii() or not is_doubtful(part):
+                yield name
+    for field in fields:
+        if b"=?" in field.raw:
+            for name in named_charsets(field.raw):
+                if not codec_of(name).startswith(("utf-", "ascii", "iso2022", "iso8859-1", "cp1252")):
+                    yield name
 
 
 def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:

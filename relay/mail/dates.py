@@ -38,7 +38,7 @@ _ZONE_NAMES = (
 _ZONES = {name: int(hours) for name, _, hours in (zone.partition("=") for zone in _ZONE_NAMES.split())}
 _TIME = re.compile(r"(?<![\d:.])(\d{1,2}):(\d\d)(?::(\d\d))?(?:[.,]\d+)?(?![\d:])")
 _JAPANESE_TIME = re.compile(r"(\d{1,2})時\s*(\d{1,2})分(?:\s*(\d{1,2})秒)?")
-_OFFSET = re.compile(r"(?:gmt|utc)?\s*([+-])(\d{2}):?(\d{2})?(?!\d)")
+_OFFSET = re.compile(r"(?:(?:gmt|utc)\s{0,9})?([+-])(\d{2}):?(\d{2})?(?!\d)")
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?!\d)")
 _YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?!\d)")
 _DASHED_MONTH = re.compile(r"(?<!\d)(\d{1,2})-([a-z]+)-(\d{2,4})(?!\d)")

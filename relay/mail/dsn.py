@@ -22,7 +22,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.words import encode_text, encode_word, fold, readable
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
-_MESSAGE_ID = re.compile(rb"<[!-;=?-~]+@[!-;=?-~]+>\Z")
+_MESSAGE_ID = re.compile(rb"<[!-;=?A-~]+@[!-;=?-~]+>\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
 _WIDTH = 76
 _HEADER_BOUND = 20_000
@@ -34,7 +34,8 @@ class Told:
     """What has become of one recipient.  `code` 0: nobody answered, `said` is ours; `retry_until` only for delays.
 
     `remote` is the upstream as a host name or `[address]`, `upstream` its name in the configuration; `cause` and
-    `remedy` are sentences; `original` is the recipient as the device gave it, where another was used.
+    `remedy` are sentences; `original` is the recipient as the device gave it, where another was used.  Not `quoted`: the
+    words are the relay's own.  `maybe_at` is an upstream that may have delivered it all the same.
     """
 
     recipient: Address
@@ -51,6 +52,8 @@ class Told:
     cause: str = ""
     remedy: str = ""
     original: Address | None = None
+    quoted: bool = True
+    maybe_at: str = ""
 
 
 _SUBJECT_READ = 2000  # octets; a notice shows its first words
@@ -194,7 +197,10 @@ def _told_text(told: Told) -> list[str]:
         lines += _item("What to do", told.remedy)
     words = " ".join(word for word in (str(told.code) if told.code else "", _shown_status(told), told.said) if word)
     if words:
-        lines += _item(f"{told.upstream or 'The relay'} said", words[:600])
+        who = f"{told.upstream or 'The relay'} said" if told.quoted else "The relay found"
+        lines += _item(who, (words if told.quoted else told.said)[:600])
+    if told.maybe_at:
+        lines += _item("Perhaps delivered", f"{told.maybe_at} got the whole message, but its final reply was lost.")
     if told.retry_until:
         lines += _item("How it goes on", f"The relay goes on trying until {_when(told.retry_until)}.")
     return [*lines, ""]
@@ -244,7 +250,7 @@ def _recipient_fields(told: Told) -> list[bytes]:
     fields.append(fold("Status", status_of(told)))
     if told.remote:
         fields.append(fold("Remote-MTA", "dns; " + _ascii(told.remote)))
-    if told.code:
+    if told.code and told.quoted:
         words = " ".join(word for word in (str(told.code), _shown_status(told), told.said) if word)
         fields.append(_diagnostic("smtp", words))
     elif told.said:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from relay.mail.charset import decode
 from relay.mail.circumstances import Case, Change, Fields
 from relay.mail.message import Field
-from relay.mail.words import LINE_LIMIT, decode_words, encode_text, encode_word, fold, word_octets
+from relay.mail.words import LINE_LIMIT, decode_words, encode_text, encode_word, fold, mend_words, word_octets
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 _FORBIDDEN = re.compile(rb"[^\t\r\n -~]")
-_LONG = re.compile(rb"[^\r\n]{999,}")
+_LONG = re.compile(rb"(?<![^\r\n])[^\r\n]{999}")
 _BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
 _ENCODED = re.compile(rb"=\?iso-8859-1\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
@@ -42,6 +42,26 @@ def repair_controls(fields: Fields, case: Case) -> Change:
         lambda field: Field(_CONTROL.sub(b"", field.raw)) if _CONTROL.search(field.raw) else field,
         "removed control octets from the header",
     )
+
+
+def repair_torn_words(fields: Fields, case: Case) -> Change:
+    """Encoded-words are whole (RFC 2047 s2): no fold, blank or raw octet inside.  What is signed and can be sent is left."""
+    if not any(b"=?" in field.raw for field in fields):
+        return fields, ()
+    return _each(
+        fields,
+        lambda field: _whole_words(field) if b"=?" in field.raw and _may_be_mended(field, case) else field,
+        "mended encoded-words that had folds, blanks or raw octets inside",
+    )
+
+
+def _may_be_mended(field: Field, case: Case) -> bool:
+    return field.name not in _STRUCTURED and (field.name not in case.sealed or not field.raw.isascii())
+
+
+def _whole_words(field: Field) -> Field:
+    raw = mend_words(field.raw)
+    return field if raw == field.raw else Field.again(field.name, raw)
 
 
 def repair_raw_text(fields: Fields, case: Case) -> Change:

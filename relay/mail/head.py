@@ -21,13 +21,16 @@ _KNOWN_NAMES = (
     " resent-to resent-cc resent-bcc resent-message-id resent-sender"
 )
 _KNOWN = frozenset(_KNOWN_NAMES.split())
-_NAME = rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}+[ \t]*+:(?!//)"
+_NAME = rb"(?=[!-9;-~]{0,119}?[A-Za-z])[!-9;-~]{1,120}+[ \t]*+:(?!//)"
 _FIELD = re.compile(_NAME)
-_NO_FIELDS = re.compile(rb"(?:(?![ \t\r\n]|" + _NAME + rb")[^\r\n]++(?:\r*+\n|\r|\Z))*+")
+_NO_FIELDS = re.compile(rb"(?:(?![ \t\r\n]|" + _NAME + rb")[^\r\n]++(?:\r*+\n|\r|\Z))*")
 _NAME_GAP = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
 _MBOX = re.compile(rb">?From [^:\s]")
-_MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b.*\b\d\d:\d\d\b.*\d{4}\s*\Z")
-_CLEAN = re.compile(rb"(?=[!-9;-~]*?[A-Za-z])[!-9;-~]{1,120}:(?!//)[^\r\n\0]*+\r\n(?:[ \t]++[^\r\n\0 \t][^\r\n\0]*+\r\n)*+")
+_MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b[^:]{1,20}\b\d\d:\d\d\b.{0,30}?\d{4}\s{0,3}\Z")
+_MBOX_END = 100  # octets at the end of a line, where the date of an mbox line stands
+_CLEAN = re.compile(
+    rb"^(?=[!-9;-~]{0,119}?[A-Za-z])[!-9;-~]{1,120}:(?!//)[^\r\n\0]*+\r\n(?:[ \t]++[^\r\n\0 \t][^\r\n\0]*+\r\n)*", re.MULTILINE
+)
 _REMOVED = b"X-Removed-Line:"
 _BLANK_LINES = (b"\r\n", b"\n", b"\r", b"\r\r\n")
 _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -91,6 +94,10 @@ def _clean(raw: bytes) -> Head | None:
     return Head(tuple(map(Field, units)), end + 2 if raw[end : end + 2] == b"\r\n" else end, ())
 
 
+_OPEN_WORD = re.compile(rb"=\?[!-<>@-~]{1,60}\?[bBqQ]\?[^?]{0,998}\Z")
+_WORD_END = re.compile(rb"[!->@-~]{0,998}\?=(?:[ \t]|\Z)")
+
+
 class _Reader:
     """One walk over the lines of a head."""
 
@@ -135,7 +142,7 @@ class _Reader:
         while ahead < len(self.lines):
             line = self.lines[ahead]
             following = self.lines[ahead + 1] if ahead + 1 < len(self.lines) else b""
-            if not mbox and _MBOX.match(line) and (_MBOX_DATE.search(line) or _is_known(following)):
+            if not mbox and _MBOX.match(line) and (_MBOX_DATE.search(line[-_MBOX_END:]) or _is_known(following)):
                 mbox = True
             elif line.strip(b" \t\r\n"):
                 break
@@ -157,6 +164,11 @@ class _Reader:
                 self.take()
                 return True
             elif bare[:1] not in (b" ", b"\t"):
+                if self.units and _WORD_END.match(bare) and _OPEN_WORD.search(self.units[-1][-2]):
+                    self.take()
+                    self.units[-1] += [b" ", bare, b"\r\n"]
+                    self._note("put together a header line that was cut inside an encoded-word")
+                    continue
                 if self.place >= known_until:
                     return False
                 self.remove_run(known_until)

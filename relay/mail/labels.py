@@ -1,56 +1,104 @@
 """Whether a text part says truly which charset it is in, and what it should say.  RFC 2046 s4.1.2.  Pure."""
 
-import codecs
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 from collections.abc import Sequence
 from quopri import decodestring
 
-from relay.mail.charset import ESCAPED, fits, vote
+from relay.mail.charset import ESCAPED, damaged_utf8, fits, is_likely, vote
+from relay.mail.charsetnames import codec_of, is_name, is_registered, readings, written
 from relay.mail.survey import Part
 
-_NOTHING = frozenset(
+NOTHING = frozenset(
     {"", "us-ascii", "ascii", "ansi_x3.4-1968", "646", "7bit", "8bit", "default", "unknown", "unknown-8bit", "none"}
 )
-_JAPANESE = frozenset({"cp932", "euc_jp", "shift_jis"})
-_LABELS = {"cp932": "Shift_JIS", "euc_jp": "EUC-JP", "cp1252": "windows-1252", "iso8859-1": "iso-8859-1"}
+"""What says nothing about text with octets over 127."""
+
+_LATIN = frozenset({"iso8859-1", "cp1252", "iso8859-15"})
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
 _ALONE = re.compile(rb"[\x00-\x3f]")
 _C1 = re.compile(rb"[\x80-\x9f]")
+_DECLARATION = re.compile(rb"[ \t\r\n]*<\?xml[ \t\r\n][^>]{0,200}encoding[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']([\w.:-]{1,40})")
+_META = re.compile(rb"<meta[^>]{0,300}[ \t\r\n\"';]charset[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']?[ \t]{0,9}([\w.:-]{1,40})", re.I)
+_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"II*", b"MM*", b"\x7fELF")
+_CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
 
 
 def label_for(part: Part, voted: str, raw: Sequence[bytes] = (), fallback: Sequence[str] = ()) -> str:
     """The charset that a text part should be said to be in; "" if its label may stay.
 
-    `voted` is what raw header text and all undeclared text are in together.  A false label goes only where this text
-    alone, or with the `raw` header text, is surely in one of `fallback`: other parts may be mended, and then vote no more.
+    `voted` is what raw header text and all undeclared text are in together.  A label is false only where the octets
+    prove it; it goes only where this text alone, or with the `raw` header text, is likely in another charset.
     """
+    said = part.kind.charset
+    if part.wide:
+        return "" if codec_of(said).startswith(part.wide[:6]) else part.wide
     octets = sample_of(part)
+    if said in NOTHING or not is_registered(said):
+        return _missing(part, octets, voted)
+    if octets.isascii() or not _is_false(octets, said):
+        return "us-ascii" if octets and octets.isascii() and codec_of(said).startswith(("utf-16", "utf-32")) else ""
+    if fits(octets, "utf-8"):
+        return "utf-8"
+    for pieces in ([octets], [octets, *raw]):
+        guess = vote(pieces, fallback)
+        if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
+            return _label(octets, guess)
+    return ""
+
+
+def _missing(part: Part, octets: bytes, voted: str) -> str:
+    """What text without a label, or with one that says nothing, should say."""
     said = part.kind.charset
     if octets.isascii():
-        if ESCAPED.search(octets) and (said in _NOTHING or not is_name(said)) and fits(octets, "iso2022_jp_ext"):
+        if ESCAPED.search(octets) and (said in NOTHING or not is_name(said)) and fits(octets, "iso2022_jp_ext"):
             return "ISO-2022-JP"
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
-    guess = "utf-8" if fits(octets, "utf-8") else voted
-    if said not in _NOTHING and _is_known(said):
-        if not _is_false(octets, said):
-            return ""
-        if guess != "utf-8":
-            guesses = (vote([octets, *more], fallback) for more in ((), raw))
-            guess = next((name for name in guesses if name in _JAPANESE and fits(octets, name)), "")
-        if not guess:
-            return ""
-    if guess == "cp932" and fits(octets, "cp932") and not fits(octets, "shift_jis"):
+    if (inner := inner_charset(octets)) and fits(octets, inner):
+        return inner
+    if fits(octets, "utf-8") or damaged_utf8(octets):
+        return "utf-8"
+    return _label(octets, voted if fits(octets, voted) else "cp1252")
+
+
+def _label(octets: bytes, codec: str) -> str:
+    """The name to write for text in that codec."""
+    if codec == "cp932" and not octets_fit(octets, "shift_jis"):
         return "MS_Kanji"  # the one registered name for CP932 that old and new readers know
-    label = _LABELS.get(guess, guess) if fits(octets, guess) else "iso-8859-1"
-    return "MS_Kanji" if label == "iso-8859-1" and _is_false(octets, label) else label
+    if codec in ("cp1252", "iso8859-1"):
+        return "windows-1252" if _C1.search(octets) else "iso-8859-1"
+    return written(codec)
 
 
-def is_name(charset: str) -> bool:
-    """Whether it could be a charset's name at all, known or not (RFC 2978 s2.3)."""
-    return re.fullmatch(r"[A-Za-z0-9!#$%&'+^_`{}~.:-]+", charset) is not None
+def inner_charset(octets: bytes) -> str:
+    """The charset that text names itself, in its mark, its XML declaration or its HTML; "" if it names none."""
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = octets.removeprefix(b"\xef\xbb\xbf")[:1024]
+    match = _DECLARATION.match(start) or _META.search(start)
+    name = match[1].decode("ascii", "replace") if match else ""
+    return name if codec_of(name) and not codec_of(name).startswith(("utf-16", "utf-32")) else ""
+
+
+def octets_fit(octets: bytes, codec: str) -> bool:
+    """Whether they fit this codec strictly, not what readers make of its name."""
+    try:
+        octets.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def holds_text(part: Part) -> bool:
+    """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it."""
+    if part.kind.kind:
+        return part.kind.text
+    octets = sample_of(part)
+    return bool(part.wide) or not (
+        octets.startswith(_BINARY) or len(_CONTROLS.findall(octets[:4096])) * 50 > len(octets[:4096])
+    )
 
 
 def sample_of(part: Part) -> bytes:
@@ -88,33 +136,32 @@ def _last_alone(octets: bytes) -> int:
     return len(octets) - match.end() if match else -1
 
 
-def _is_known(name: str) -> bool:
-    if not is_name(name):
-        return False  # Python's codecs forgive what other readers do not
-    try:
-        b" ".decode(name)
-    except (LookupError, ValueError):
-        return False
-    return True
-
-
 def _is_false(octets: bytes, said: str) -> bool:
-    """Whether a label is surely wrong: UTF-8 or Shift_JIS sold as Latin-1 or the like, or octets that it cannot have."""
-    name = codecs.lookup(said).name
-    if name in ("iso8859-1", "cp1252", "iso8859-15"):
-        if (len(_WIDE.findall(octets)) > 1 or len(_MULTIBYTE.findall(octets)) > 2) and fits(octets, "utf-8"):
-            return True
-        return name != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932")
-    if name == "shift_jis":
-        name = "cp932"
-    if name not in ("utf-8", "iso2022_jp", "euc_jp", "cp932") or fits(octets, name):
+    """Whether the octets prove a registered label wrong: they are UTF-8 beyond doubt, or no text of that charset."""
+    codec = codec_of(said)
+    if codec == "utf-8":
+        return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
+    if codec.startswith(("utf-", "hz", "iso2022")) and not codec.startswith("iso2022_jp"):
+        return fits(octets, "utf-8")
+    if not codec or not fits(octets, said):
+        return _is_surely_utf8(octets) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
+    if codec in _LATIN:
+        # of its Windows signs no reader loses one; Shift_JIS has far more octets of this kind
+        if codec != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932"):
+            return vote([octets], ("cp932", "latin-1")) == "cp932" or _is_surely_utf8(octets)
+    return _is_surely_utf8(octets)
+
+
+def _is_surely_utf8(octets: bytes) -> bool:
+    """No text in another charset looks like this by chance."""
+    if not fits(octets, "utf-8"):
         return False
-    return fits(octets, "utf-8") or _is_mostly_wrong(octets, name)
+    return len(_WIDE.findall(octets)) > 1 or len(_MULTIBYTE.findall(octets)) > 2
 
 
-def _is_mostly_wrong(octets: bytes, name: str) -> bool:
+def _is_mostly_wrong(octets: bytes, codec: str) -> bool:
     """Whether it is no text of this charset at all, rather than one with an octet or two damaged on the way."""
-    text = octets.decode(name, "replace")
+    text = octets.decode(codec, "replace")
     wrong = text.count("\ufffd")
     foreign = sum(not char.isascii() for char in text) - wrong
     return 2 * wrong > foreign
@@ -123,4 +170,9 @@ def _is_mostly_wrong(octets: bytes, name: str) -> bool:
 def is_doubtful(part: Part) -> bool:
     """Whether the part's text has a say in the vote: its label is missing, unknown or surely wrong."""
     said = part.kind.charset
-    return said in _NOTHING or not _is_known(said) or _is_false(sample_of(part), said)
+    if part.wide:
+        return False
+    octets = sample_of(part)
+    if said in NOTHING or not is_registered(said):
+        return not inner_charset(octets)
+    return _is_false(octets, said)

@@ -45,6 +45,7 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
     """The octets again, in blocks that end with a line end, or in pieces of BLOCK octets and more of an over-long line.
 
     No block ends inside a line end (`CR+ LF`), whatever the blocks of `content` were; the last one ends as it must.
+    Only a run of BLOCK CRs and more is cut: it is no line end, and must not be held whole.
     """
     held: list[bytes] = []
     size = 0
@@ -54,9 +55,8 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
         if size < BLOCK:
             continue
         joined = b"".join(held)
-        end = _last_line_end(joined) or len(joined) - _trailing_crs(joined)
-        if end:
-            yield joined[:end]
+        end = _last_line_end(joined) or len(joined) - _trailing_crs(joined) or len(joined) - 1
+        yield joined[:end]
         held = [joined[end:]]
         size = len(held[0]) if len(held[0]) < BLOCK else 0
     if rest := b"".join(held):

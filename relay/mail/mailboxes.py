@@ -8,24 +8,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.mail.address import Address, BadAddress, parse_address
-from relay.mail.words import decode_words, encode_word, hides_controls
+from relay.mail.words import decode_words, encode_word, hides_controls, is_encoded
 
-# Atomic groups and possessive repeats throughout: what a device sends must not make a pattern backtrack for ever.
+# No two ways lead to one place: alternatives begin with different characters, repeats end where their class ends.  So
+# what a device sends cannot make a pattern backtrack.  No possessive groups: Python before 3.11.5 gets them wrong.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 # an encoded-word may not stand in quotation marks (RFC 2047 s5); Toshiba e-STUDIO puts it there
-_QUOTED = r'"(?:[^"\\=\x00-\x08\x0a-\x1f\x7f]|=(?!\?)|\\[ -~])*+"'
+_QUOTED = r'"(?:[^"\\=\x00-\x08\x0a-\x1f\x7f]|=(?!\?)|\\[ -~])*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
-_WORD = rf"(?>{_ENCODED}(?=[ \t<,;:\"]|\Z)|[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
-_ADDR = rf"(?>(?:{_ATOM}++(?:\.{_ATOM}++)*+|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*+|\[[0-9A-Za-z:.-]++\]))"
-_COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?+"
-_PHRASE = rf"(?>{_WORD}(?:[ \t]++{_WORD})*+)"
-_MAILBOX = rf"(?>(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+)"
+_WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
+_WORD = rf"(?:{_WHOLE}|(?!{_WHOLE})[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
+_ADDR = rf"(?:{_ATOM}++(?:\.{_ATOM}++)*|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*|\[[0-9A-Za-z:.-]++\])"
+_COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?"
+_PHRASE = rf"{_WORD}(?:[ \t]++{_WORD})*"
+_MAILBOX = rf"(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+"
 
 _REGULAR_PHRASE = re.compile(rf"{_PHRASE}\Z")
 _REGULAR_MAILBOX = re.compile(rf"[ \t]*+{_MAILBOX}(?:,|\Z)")
-_REGULAR = re.compile(
-    rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*+)?+;[ \t]*+)(?:,|\Z)"
-)
+_REGULAR = re.compile(rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*)?;[ \t]*+)(?:,|\Z)")
 _LOCAL_LIMIT = 256
 _UNFOLDABLE = 900
 _NAME_LIMIT = 300  # nobody reads a longer name, and a quoted string cannot be folded
@@ -35,17 +35,18 @@ _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 _PLAIN_TEXT = re.compile(r"[ !#-<>-\[\]-~]*+\Z")
 
 _TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
-_USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?+([,;]|\Z)')
+_USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
 _DOTS = re.compile(r"\.{2,}")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
-_ADDRESS_WORD = re.compile(r'("(?:[^"\\]|\\.)*"|[^\s"<>()\[\]:;,@\\]+)@([^\s"<>();,@\\]+)')
+_STRING = r'(?<!\\)"(?:[^"\\]|\\.)*"'  # one that is never closed is looked for once: all marks behind it are escaped
+_QUOTED_STRING = re.compile(_STRING)
+_ADDRESS_WORD = re.compile(rf'({_STRING}|(?<![^\s"<>()\[\]:;,@\\])[^\s"<>()\[\]:;,@\\]++)@([^\s"<>();,@\\]+)')
 _USUAL_ADDRESS = re.compile(
-    rf"({_ATOM}{{1,64}}+(?:\.{_ATOM}{{1,64}}+)*+)@([A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?(?:\.[A-Za-z0-9]{{1,63}}){{1,10}})\Z"
+    rf"({_ATOM}{{1,64}}+(?:\.{_ATOM}{{1,64}}+)*)@([A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?(?:\.[A-Za-z0-9]{{1,63}}){{1,10}})\Z"
 )
-_QUOTED_STRING = re.compile(_QUOTED)
 _LOCAL_PART = re.compile(rb'(?<![^\s<>()\[\]:;,@\\"])[^\s<>()\[\]:;,@\\"]++@')
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
-_NO_COLON = re.compile(rb'"(?:[^"\\]|\\.)*+"|<[^<>]*+>|\([^()]*+\)', re.DOTALL)
+_NO_COLON = re.compile(rf"{_STRING}|<[^<>]*+>|\([^()]*+\)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,12 @@ def _is_utf8(octets: bytes) -> bool:
 
 def count_regular(value: bytes, *, groups: bool = True) -> int:
     """How many mailboxes (and groups, where they may stand) a regular list has; 0 if it is not regular."""
-    pattern = _REGULAR if groups else _REGULAR_MAILBOX
+    match_at = _REGULAR.match if groups else _REGULAR_MAILBOX.match
     if not value.isascii() or (len(value) > _UNFOLDABLE and max(map(len, value.split())) > _UNFOLDABLE):
         return 0
     text, place, count = value.decode("ascii"), 0, 0
     while place < len(text):
-        match = pattern.match(text, place)
+        match = match_at(text, place)
         if not match:
             return 0
         place, count = match.end(), count + 1
@@ -100,7 +101,7 @@ def count_with_utf8(value: bytes) -> int:
 
 def has_group(value: bytes) -> bool:
     """Whether a list holds a group (`name: a, b;`): a colon outside quotation marks, comments and brackets."""
-    return b":" in value and b":" in _NO_COLON.sub(b"", value)
+    return b":" in value and ":" in _NO_COLON.sub("", value.decode("latin-1"))
 
 
 def with_commas(text: str) -> str | None:
@@ -268,6 +269,8 @@ def write_mailbox(mailbox: Mailbox) -> str:
 
 def write_name(name: str, *, bare: bool = True) -> str:
     """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5); unless `bare`, plain words are quoted too."""
+    if is_encoded(name):
+        return name  # in a charset that we cannot read: a reader may
     if not name.isascii() or "=?" in name:
         return encode_word(name)
     if bare and _PLAIN_NAME.match(name):

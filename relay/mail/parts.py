@@ -19,7 +19,7 @@ MOST_PARTS = 1000
 _GLUED = 8  # a boundary at least so long is no accident in the middle of a line
 _LINE = re.compile(rb"[^\r\n]*(?:\r+\n?|\n|\Z)")
 _AFTER = re.compile(rb"(--)?[ \t]*(?:\r+\n?|\n|\Z)")
-_END = re.compile(rb"(?:\r*\n|\r)\Z")
+_END = re.compile(rb"\r?\n\Z|\r\Z")
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 
@@ -92,7 +92,7 @@ class _Walker:
         self.head: list[bytes] | None = None
         self.head_size = 0
         self.sealed = False
-        self.nexts: dict[bytes, int] = {}
+        self.nexts: dict[tuple[bytes, bool], int] = {}
         self.left: list[bytes] = []  # boundaries of what was open where the rest began
         self._enter(top, identity=not base64)
 
@@ -167,20 +167,26 @@ class _Walker:
         return best
 
     def _next_of(self, boundary: bytes, block: bytes, start: int) -> int:
-        place = self.nexts.get(boundary, -2)
-        if place != -1 and place < start:
-            place = self.nexts[boundary] = _mark(boundary, block, start)
-        # whether a glued one counts depends on the part, so the refused ones are not remembered
-        while place >= 0 and not self._may_delimit(boundary, block, place):
+        # whether a glued one counts depends on the part; either answer is looked for once in a block
+        glued = self.current != BETWEEN and (self.base64 or len(boundary) >= _GLUED)
+        place = self.nexts.get((boundary, glued), -2)
+        if place == -1 or place >= start:
+            return place
+        place = _mark(boundary, block, start)
+        while place >= 0 and not self._may_delimit(block, place, glued=glued):
             place = _mark(boundary, block, place + 1)
+        self.nexts[boundary, glued] = place
         return place
 
-    def _may_delimit(self, boundary: bytes, block: bytes, place: int) -> bool:
-        if self._starts_line(block, place):
-            return True
-        if self.head is not None or self.current == BETWEEN or block[place - 1 : place] == b"-":
+    def _may_delimit(self, block: bytes, place: int, *, glued: bool) -> bool:
+        return self._starts_line(block, place) or (glued and block[place - 1 : place] != b"-")
+
+    def _delimits(self, block: bytes, place: int) -> bool:
+        """Whether a delimiter line begins here, where a line of a part's head begins."""
+        if not (block.startswith(b"--", place) and self._starts_line(block, place)):
             return False
-        return self.base64 or len(boundary) >= _GLUED
+        marks = [b"--" + level.boundary for level in self.levels]
+        return any(block.startswith(mark, place) and _AFTER.match(block, place + len(mark)) for mark in marks)
 
     def _delimit(self, number: int, *, closing: bool, glued: bool) -> Iterator[Event]:
         lead, self.held = self.held, b""
@@ -212,8 +218,7 @@ class _Walker:
         match = _LINE.match(block, place)
         end = _one_end(block, match) if match else len(block)
         line = block[place:end]
-        found = self._find(block, place)
-        if found and found[0] == place:
+        if self._delimits(block, place):
             return place, [self._end_head(b"")]
         bare = line.rstrip(b"\r\n")
         if not bare:

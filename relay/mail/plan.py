@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 from relay.mail.charset import decode
+from relay.mail.charsetnames import is_name
 from relay.mail.fieldtext import folded
-from relay.mail.labels import is_name, label_for
+from relay.mail.labels import holds_text, label_for
 from relay.mail.message import Field
 from relay.mail.mime import (
+    IDENTITY,
     ascii_boundary,
     is_misread,
     read_content_type,
@@ -42,6 +44,7 @@ class PartPlan:
     changed: bool
     recode: Recode = Recode.KEEP
     eight_bit: bool = False
+    container: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,15 @@ class Terms:
 
 
 CODED = ("base64", "quoted-printable")
+_HALF_KINDS = {
+    **dict.fromkeys((b"pdf", b"zip"), b"application/"),
+    **dict.fromkeys((b"png", b"jpeg", b"gif", b"bmp", b"tiff"), b"image/"),
+    **dict.fromkeys((b"plain", b"html", b"csv"), b"text/"),
+}
+_HALF_KINDS = {half: kind + half for half, kind in _HALF_KINDS.items()} | {b"jpg": b"image/jpeg", b"text": b"text/plain"}
+"""Types of which only one half was written."""
+
+_NAMED = re.compile(rb"name\*?[ \t]*=", re.IGNORECASE)
 _REST_FIELDS = (
     Field(b"Content-Type: application/octet-stream\r\n"),
     Field(b'Content-Disposition: attachment; filename="more-parts.txt"\r\n'),
@@ -84,7 +96,7 @@ def _plan_part(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -
     fields = part.fields
     sealed = (part.sealed or terms.signed) and recode is Recode.KEEP
     if not sealed:
-        if not terms.only_transport or recode is not Recode.KEEP:
+        if not terms.only_transport:
             fields = _with_charset(part, fields, terms, notes)
         fields = _with_encoding(part, fields, recode, notes, still_eight_bit=still_eight_bit)
     fields = _with_sendable_fields(part, fields, terms, notes)
@@ -97,17 +109,24 @@ def _recode(part: Part, terms: Terms) -> Recode:
     too_long = part.long_lines
     unsendable = too_long or (part.eight_bit and not terms.eight_bit_allowed)
     sealed = part.sealed or terms.signed
+    if part.wide:
+        return Recode.RAW_BASE64
     if part.encoding == "base64":
         return Recode.REWRAP if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
     if part.encoding == "quoted-printable":
         return Recode.MEND_QUOTED if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
-    if not part.kind.text:
-        octets = part.nul or (part.encoding == "binary" and (part.eight_bit or part.bare_ends or too_long))
-        return Recode.RAW_BASE64 if octets else Recode.BASE64 if unsendable else Recode.KEEP
+    if not holds_text(part):
+        lost = part.bare_ends or (part.eight_bit and part.encoding != "8bit")  # line ends are octets here as others are
+        return Recode.RAW_BASE64 if unsendable or part.nul or (lost and not sealed and _is_data(part)) else Recode.KEEP
     if not unsendable:
         return Recode.KEEP
     foreign = sum(octet > 127 for octet in part.sample[:4096])
     return Recode.BASE64 if foreign * 3 > len(part.sample[:4096]) else Recode.QUOTED
+
+
+def _is_data(part: Part) -> bool:
+    """Whether it is a file's octets as they are, not in any encoding and not mail again."""
+    return part.encoding in IDENTITY and not part.kind.kind.startswith(("message/", "multipart/"))
 
 
 def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]) -> tuple[Field, ...]:
@@ -118,18 +137,21 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
     fields = _with_semicolon(fields, notes)
     old = next((field for field in fields if field.name == "content-type"), None)
     value = old.value if old else b""
+    text = holds_text(part)
     if old and not part.kind.kind:
-        kind = (
-            b"application/octet-stream"
-            if part.encoding == "base64" and not value.lower().startswith(b"text")
-            else b"text/plain"
-        )
-        notes[f"made Content-Type {kind.decode()}: {_shown(value)} is none"] = None
-        kept = kind == b"text/plain" and is_name(part.kind.charset)
-        value = kind + (b"; charset=" + part.kind.charset.encode("latin-1") if kept else b"")
-    label = label_for(part, terms.charset, terms.raw, terms.fallback) if part.kind.text else ""
-    if label and value.startswith(b"application/"):
-        label = ""
+        written, _, params = value.partition(b";")
+        text = text and (part.encoding != "base64" or written.lower().startswith(b"text"))
+        kind = _HALF_KINDS.get(written.strip(b" \t/.").lower(), b"text/plain" if text else b"application/octet-stream")
+        notes[f"made Content-Type {kind.decode()}: {_shown(written if _NAMED.search(params) else value)} is none"] = None
+        text = kind.startswith(b"text/")
+        if _NAMED.search(params) or (text and is_name(part.kind.charset)):
+            value = kind + b"; " + params.strip()
+        else:
+            value = kind
+    elif not old and not text and part.number:
+        value = b"application/octet-stream"
+        notes["named a part application/octet-stream: the device named no type, and it is no text"] = None
+    label = label_for(part, terms.charset, terms.raw, terms.fallback) if text else ""
     if label:
         note = f"named the charset {label}: " + (
             f"the device said {part.kind.charset}" if part.kind.charset else "the device named none"
@@ -165,17 +187,25 @@ def _with_encoding(
         wanted = part.encoding
     elif part.encoding.startswith("x-"):
         return fields
+    elif part.encoding in ("uuencode", "uue"):
+        wanted = "x-uuencode"
     elif still_eight_bit:
         wanted = "8bit"
     elif written == b"8bit" or not written:
         return fields
     else:
         wanted = "7bit"
-    if written == wanted.encode() or re.match(re.escape(wanted.encode()) + rb"[ \t]*\(", written):
+    if re.fullmatch(re.escape(wanted.encode()) + rb"(?:[ \t]*\(.*)?", written, re.DOTALL) and not _trails(fields):
         return fields
     if recode is Recode.KEEP:
         notes[f"set Content-Transfer-Encoding to {wanted}" + (f": the device said {_shown(written)}" if written else "")] = None
     return _set(fields, "Content-Transfer-Encoding", wanted.encode())
+
+
+def _trails(fields: tuple[Field, ...]) -> bool:
+    """Whether blanks follow the encoding's name, with which some readers do not know it."""
+    found = next((field for field in fields if field.name == "content-transfer-encoding"), None)
+    return found is not None and found.raw.rstrip(b"\r\n")[-1:] in (b" ", b"\t")
 
 
 def _plan_container(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -> PartPlan:
@@ -203,7 +233,7 @@ def _plan_container(part: Part, seen: Survey, terms: Terms, notes: dict[str, Non
         fields = _set(fields, "Content-Type", with_param(found.value, "boundary", boundary))
         notes["wrote the boundary in quotation marks"] = None
     fields = _with_sendable_fields(part, fields, terms, notes)
-    return PartPlan(fields, fields != part.fields)
+    return PartPlan(fields, fields != part.fields, container=True)
 
 
 def _plan_rest(part: Part, terms: Terms, notes: dict[str, None]) -> PartPlan:
@@ -264,7 +294,7 @@ def _note_recode(recode: Recode, part: Part, terms: Terms, notes: dict[str, None
         return
     why = "lines of more than 998 octets" if part.long_lines else "8-bit octets that cannot go as they are"
     if recode is Recode.RAW_BASE64:
-        why = "binary octets"
+        why = f"text in {part.wide}" if part.wide else "binary octets"
     notes[f"re-encoded a part ({part.kind.kind or 'text/plain'}): {why}"] = None
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 
 from relay.mail.body import examine, mend, terms_for
 from relay.mail.circumstances import Case, Change, Circumstances, Fields
-from relay.mail.fieldtext import repair_blank_folds, repair_controls, repair_false_label, repair_long_lines, repair_raw_text
+from relay.mail.fieldtext import (
+    repair_blank_folds,
+    repair_controls,
+    repair_false_label,
+    repair_long_lines,
+    repair_raw_text,
+    repair_torn_words,
+)
 from relay.mail.head import read_head
 from relay.mail.message import Message, Rest
 from relay.mail.originator import repair_date, repair_from, repair_message_id
@@ -23,7 +30,7 @@ _SIGNED = re.compile(rb";h=([A-Za-z0-9:_-]+)", re.IGNORECASE)
 
 Repair = Callable[[Fields, Case], Change]
 
-FIRST: tuple[Repair, ...] = (repair_controls, repair_blank_folds, repair_private, repair_singletons)
+FIRST: tuple[Repair, ...] = (repair_controls, repair_blank_folds, repair_torn_words, repair_private, repair_singletons)
 """What must be done before the body is looked at, since it decides what the header says of it."""
 
 THEN: tuple[Repair, ...] = (

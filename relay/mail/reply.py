@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_LONGEST = 4000  # characters of a reply that are kept; real ones have a few hundred
 _QMAIL_STATUS = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\)\s*$")
 
 
@@ -29,6 +31,11 @@ class Stage(Enum):
 _ORDER = {stage: place for place, stage in enumerate(Stage)}
 
 
+def readable(text: str) -> str:
+    """What a server said as it may be judged, shown and stored: bounded, without odd octets and control characters."""
+    return _CONTROL.sub("\ufffd", text[:_LONGEST].encode("utf-8", "replace").decode())
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A reply: three-digit code, enhanced status ("" if none was given) and the text, lines joined by a blank."""
@@ -43,7 +50,7 @@ class Reply:
 
         The status must agree with the code's first digit, else it is somebody else's number in a text.
         """
-        flat = " ".join(text.split())
+        flat = " ".join(readable(text).split())
         first = _STATUS.match(flat)
         if first and first[1][0] == str(code)[0]:
             rest = flat[first.end() :].lstrip(" -")
@@ -87,19 +94,29 @@ class Fault(Enum):
     TLS = "tls"  # any trouble with TLS that has no name of its own below
     TLS_NAME = "tls-name"
     TLS_EXPIRED = "tls-expired"
+    TLS_EARLY = "tls-early"  # a certificate that is not valid yet
     TLS_TRUST = "tls-trust"
     TLS_PIN = "tls-pin"
     TLS_OLD = "tls-old"  # no version or cipher in common, a key too small
+    TLS_CLIENT = "tls-client"  # the server wants a certificate of ours
+    TLS_FILE = "tls-file"  # ca_file, client_cert or client_key cannot be used
     TLS_MODE = "tls-mode"  # one side began with TLS, the other without
     NO_STARTTLS = "no-starttls"
     NO_MECHANISM = "no-mechanism"
-    TOKEN = "token"  # noqa: S105
+    TOKEN = "token"  # noqa: S105 - nobody has consented yet
+    TOKEN_DENIED = "token-denied"  # noqa: S105 - the token server gives none any more
+    TOKEN_SERVER = "token-server"  # noqa: S105 - it could not be asked
+    TOKEN_STORE = "token-store"  # noqa: S105 - tokens cannot be kept on the disk
+    TOKEN_RENEWED = "token-renewed"  # noqa: S105 - refused before its time, and there is a new one
+    TOKEN_NEW = "token-new"  # noqa: S105 - a new one was refused; the words are the server's
     POP = "pop"
     TOO_BIG = "too-big"
     SMTPUTF8 = "smtputf8"
+    ADDRESS = "address"  # it cannot be said in a command
     UNROUTED = "unrouted"
     REJECTED = "rejected"  # by a rule of the configuration
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
+    RESTS = "rests"  # the upstream is left alone for now: it is in trouble, or a limit of it is reached
     INTERNAL = "internal"  # an error inside the relay
 
 

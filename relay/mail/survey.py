@@ -4,16 +4,22 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from relay.mail.charsetnames import codec_of
 from relay.mail.lines import BareEnds, crlf
 from relay.mail.message import Field
-from relay.mail.mime import ContentType, transfer_encoding
+from relay.mail.mime import IDENTITY, ContentType, transfer_encoding
 from relay.mail.parts import BETWEEN, Delimiter, PartHead, walk
 from relay.mail.words import LINE_LIMIT
 
 _SAMPLE = 32 * 1024
+_GLANCE = 1024  # octets of encoded data that tell whether they are
 _ESCAPE = b"\x1b$"
-_SHORT_LINES = re.compile(rb"(?s:(?:.{0,%d}\n)*+)" % (LINE_LIMIT + 1))
-"""As many lines at a time as are within the limit together, so that most need not be looked at one by one."""
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
+_BASE64_OR_BLANK = _BASE64 + b" \t\r\n\0"
+_INNER_BLANK = re.compile(rb"[^ \t\r\n][ \t](?=[^ \t\r\n])")
+_NO_CODE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]{0,80}[\r\n]|\Z)")
+_CODE = re.compile(rb"=(?:[0-9A-F]{2}|[ \t]{0,80}[\r\n])")
 
 
 @dataclass(slots=True)
@@ -21,7 +27,8 @@ class Part:
     """Facts about one part.  `long_lines`: one has more than LINE_LIMIT octets; `sample` is how its text begins.
 
     `container`: a multipart or message/rfc822, whose octets are those of its parts.  `rest`: no part but all that
-    follows as many as are looked into.
+    follows as many as are looked into.  `wide`: the UTF-16 or UTF-32 that the octets are in as they came.  `encoding` is
+    "" where the octets are in none of the kind that the header names.
     """
 
     number: int
@@ -39,6 +46,7 @@ class Part:
     container: bool = False
     rest: bool = False
     sample: bytes = b""
+    wide: str = ""
 
 
 @dataclass(slots=True)
@@ -74,6 +82,11 @@ def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]) -
         else:
             part = between if event.number == BETWEEN else seen.parts[event.number]
             _look(part, event.block, seen)
+    for part in seen.parts.values():
+        if (part.encoding == "base64" and not looks_base64(part.sample)) or (
+            part.encoding == "quoted-printable" and not looks_quoted(part.sample)
+        ):
+            part.encoding = ""
     seen.eight_bit = between.eight_bit or any(part.eight_bit for part in seen.parts.values())
     return seen
 
@@ -104,11 +117,14 @@ def _enter(seen: Survey, event: PartHead) -> None:
 
 
 def _look(part: Part, block: bytes, seen: Survey) -> None:
-    clean = crlf(block) if seen.bare_ends else block
+    if not part.size and part.kind.text and part.encoding in IDENTITY:
+        part.wide = wide_codec(block, part.kind.charset)
+    clean = crlf(block) if seen.bare_ends and not part.wide else block
     if clean is not block:
         part.bare_ends = True
-    if b"\0" in clean:
-        part.nul = seen.nul = True
+    if not part.wide and b"\0" in clean:
+        part.nul = True
+        seen.nul = seen.nul or part.kind.text
         clean = clean.replace(b"\0", b"")
     part.size += len(clean)
     if not part.eight_bit and not clean.isascii():
@@ -117,11 +133,50 @@ def _look(part: Part, block: bytes, seen: Survey) -> None:
         part.escapes = True
     if not part.long_lines and len(clean) > LINE_LIMIT:
         part.long_lines = _has_long_line(clean)
-    if len(part.sample) < _SAMPLE and part.kind.text:
-        part.sample += clean[: _SAMPLE - len(part.sample)]
+    limit = _SAMPLE if part.kind.text else _GLANCE if part.encoding == "base64" else 0
+    if len(part.sample) < limit:
+        part.sample += clean[: limit - len(part.sample)]
 
 
 def _has_long_line(octets: bytes) -> bool:
     """Whether a line of octets whose line ends are all CRLF is over the limit."""
-    match = _SHORT_LINES.match(octets)
-    return match is None or len(octets) - match.end() > LINE_LIMIT
+    place = 0
+    while len(octets) - place > LINE_LIMIT:  # as many lines at a time as are within the limit together
+        end = octets.rfind(b"\n", place, place + LINE_LIMIT + 2) + 1
+        if not end:
+            return True
+        place = end
+    return False
+
+
+def wide_codec(octets: bytes, charset: str) -> str:
+    """The UTF-16 or UTF-32 that text begins in, by its mark or its NULs; "" if it is in neither."""
+    if octets[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = octets[:512]
+    nul = start.count(0)
+    said = codec_of(charset)
+    if said.startswith(("utf-16", "utf-32")):
+        return said if nul or not _is_utf8(start[:-3]) else ""
+    odd, even = start[1::2].count(0), start[::2].count(0)
+    if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
+        return ""
+    return "utf-16le" if odd > even else "utf-16be"
+
+
+def _is_utf8(octets: bytes) -> bool:
+    return "\ufffd" not in octets.decode("utf-8", "replace")
+
+
+def looks_base64(octets: bytes) -> bool:
+    """Whether it can be meant as base64: a few strange octets are damage, blanks inside lines and many are text."""
+    letters = len(octets.translate(None, _NOT_BASE64))
+    strange = len(octets.translate(None, _BASE64_OR_BLANK)) + len(_INNER_BLANK.findall(octets))
+    return strange * 12 <= letters
+
+
+def looks_quoted(octets: bytes) -> bool:
+    """Whether it can be meant as quoted-printable: text without one code of it, but with equals signs, is not."""
+    return not _NO_CODE.search(octets) or _CODE.search(octets) is not None

@@ -88,6 +88,8 @@ class _Writer:
         self._enter(event.number)
         planned = self.body.plans[event.number]
         self.attached = event.rest and planned.changed
+        if planned.container:
+            self._enter(BETWEEN)
         separator = event.separator or (b"\r\n" if planned.changed else b"")
         return b"".join(field.raw for field in planned.fields) + separator
 

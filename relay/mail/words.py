@@ -6,15 +6,23 @@ from binascii import a2b_base64, b2a_base64
 from itertools import groupby
 from quopri import decodestring
 
+from relay.mail.charsetnames import is_registered, read
+
 LINE_LIMIT = 998
 """Octets that a line may have before its CRLF (RFC 5322 s2.1.1)."""
 
 _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
+_TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
+_TORN_IN = re.compile(rb"[^!-~]")
+_FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
+_BLANK = re.compile(rb"[ \t]+")
+_RAW = re.compile(rb"[\x80-\xff]")
+_LONGEST = 75  # characters of an encoded-word (RFC 2047 s2)
 _FOREIGN_WORD = r"[\x00-\x08\x0a-\x1f!-\x7f]*+[^\x00-\x7f][^ \t]*+"
-_FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*+")
-_PIECE = re.compile(r"[ \t]*[^ \t]+")
+_FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*")
+_PIECE = re.compile(r"(?<![ \t])[ \t]*+[^ \t]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
 _HIDDEN = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
 _JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
@@ -67,6 +75,41 @@ def decode_words(text: str) -> str:
     return "".join(out) + _decoded(run) + text[end:]
 
 
+def mend_words(raw: bytes) -> bytes:
+    """A field in which encoded-words that a fold or blanks tore, or that have raw octets inside, are whole again."""
+    return _TORN.sub(_mended, raw)
+
+
+def _mended(match: re.Match[bytes]) -> bytes:
+    charset, language, encoding, coded = match[1], match[2] or b"", match[3], match[4]
+    if not _TORN_IN.search(coded) or not is_registered(charset.decode("ascii")):
+        return match[0]
+    coded = _FOLD.sub(b"", coded)
+    if encoding in b"bB":
+        coded = _BLANK.sub(b"", coded)
+    else:
+        coded = _BLANK.sub(lambda blanks: b"_" * len(blanks[0]), coded)
+        coded = _RAW.sub(lambda octet: b"=%02X" % octet[0][0], coded)
+    word = b"=?%b%b?%b?%b?=" % (charset, language, encoding, coded)
+    if _TORN_IN.search(coded):
+        return match[0]
+    if len(word) <= _LONGEST:
+        return word
+    text = decode_words(word.decode("ascii"))
+    return word if text.isascii() and "=?" in text else b"\r\n ".join(encode_word(text).encode("ascii").split(b" "))
+
+
+def named_charsets(raw: bytes) -> list[str]:
+    """The charsets that the encoded-words of a field name."""
+    return [match[1].decode("ascii") for match in _TORN.finditer(raw)]
+
+
+def is_encoded(text: str) -> bool:
+    """Whether it is nothing but encoded-words, which must not be encoded again."""
+    words = text.split()
+    return bool(words) and all(_ENCODED.fullmatch(word) and len(word) <= _LONGEST for word in words)
+
+
 def _decoded(run: list[re.Match[str]]) -> str:
     """What encoded-words in a row say."""
     texts = [_text_of(word[1], word_octets(word[2], word[3])) for word in run]
@@ -86,10 +129,7 @@ def _decoded(run: list[re.Match[str]]) -> str:
 
 
 def _text_of(charset: str, octets: bytes | None) -> str | None:
-    try:
-        return None if octets is None else octets.decode(charset)
-    except (LookupError, ValueError):
-        return None
+    return None if octets is None else read(octets, charset)
 
 
 def hides_controls(text: str) -> bool:

@@ -13,11 +13,6 @@ from relay.moving.plan import Find, NothingToMove, Plan, Rule, Source
 from relay.moving.postfix import move_postfix
 from relay.secret import Secret
 
-OURS = re.compile(
-    r"(RELAYHOST(_\w+)?|SASL_RELAYHOST|ALLOWED_SENDER_DOMAINS|ALLOW_EMPTY_SENDER_DOMAINS|MASQUERADED_DOMAINS|MYNETWORKS"
-    r"|MESSAGE_SIZE_LIMIT|SMTP_HEADER_CHECKS|SMTPD_SASL_USERS|XOAUTH2_\w+|POSTFIX_\w+|DKIM_\w+|OPENDKIM_\w+|RSPAMD_\w+"
-    r"|AUTOSET_HOSTNAME(_SERVICES)?|ANONYMIZE_EMAILS|INBOUND_DEBUGGING|LOG_FORMAT|HOSTNAME)\Z"
-)
 _TELLING = re.compile(r"(RELAYHOST|ALLOWED_SENDER_DOMAINS|ALLOW_EMPTY_SENDER_DOMAINS|POSTFIX_\w+)\Z")
 _NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 _LOGIN = "environment/sasl_passwd"
@@ -101,7 +96,7 @@ def _env_lines(source: Source) -> Iterator[tuple[str, str, int]]:
 def _unquoted(value: str) -> str:
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         return value[1:-1]
-    return re.sub(r"\s+#.*\Z", "", value)
+    return re.split(r"(?<!\s)\s+#", value, maxsplit=1)[0]
 
 
 def _of_env_file(source: Source) -> Environment:

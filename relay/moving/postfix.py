@@ -113,7 +113,7 @@ def _networks(main: MainCf, plan: Plan, find: Find) -> None:
         plan.listen = ("127.0.0.1:25",)
     elif listen not in ("all", "") and main.said("inet_interfaces"):
         hosts = [word.strip("[]") for word in re.split(r"[\s,]+", listen)]
-        known = [host for host in hosts if re.fullmatch(r"[0-9.]+|[0-9a-f:]*:[0-9a-f:]+", host)]
+        known = [host for host in hosts if re.fullmatch(r"[0-9.]+|(?=[0-9a-f]*:.)[0-9a-f:]+", host)]
         plan.listen = tuple(f"[{host}]:25" if ":" in host else f"{host}:25" for host in known)
         if not known:
             plan.drop(main.where("inet_interfaces"), f"{listen} is a name; write its address into listen.address")

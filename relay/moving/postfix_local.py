@@ -62,7 +62,7 @@ def _followed(name: str, tables: Tables, local: set[str], depth: int = 0) -> tup
     if entry is None or depth > _DEEPEST:
         return ()
     found: list[str] = []
-    for word in (word for word in re.split(r"\s*,\s*", entry.value) if word):
+    for word in (word.strip() for word in entry.value.split(",") if word.strip()):
         bare, _, domain = word.strip('"').removeprefix("\\").rpartition("@")
         if bare and domain.lower() not in local:
             found += [as_address(word)] if as_address(word) else []

@@ -263,7 +263,7 @@ def _refused(files: Mapping[str, Source], plan: Plan) -> list[Rule]:
     ):
         for where, line in _lines(files[name]) if name in files else ():
             glob = f"*{line}" if line.startswith("@") else line
-            if re.fullmatch(r"[^\s,;<>!+-][^\s,;<>]*@[^\s,;<>]+|\*@[^\s,;<>]+", glob):
+            if re.fullmatch(r"[^\s,;<>!+-][^\s,;<>]*@[^\s,;<>@]+|\*@[^\s,;<>]+", glob):
                 rules.append(Rule(**{field_: (glob,)}, reject=text, origin=where))  # type: ignore[arg-type]
                 plan.say(where, f"{glob} is refused by a rule")
             else:

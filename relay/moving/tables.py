@@ -123,7 +123,7 @@ def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[Entry]:
             continue
         if conditional:
             continue
-        match = re.match(r"(!?)([^\w\s])(.*?)(?<!\\)\2([a-zA-Z]*)\s+(.+)\Z", text)
+        match = re.match(r"(!?)([^\w\s])(.*?)(?<!\\)\2([a-zA-Z]*)\s+(\S.*)\Z", text, re.DOTALL)
         globs = expression_as_globs(match[3]) if match and not match[1] else ()
         if not match or not globs or re.search(r"\$[\d{(]", match[5]):
             plan.drop(where, f"{setting}: this pattern says more than a glob can; write a rule for what it is meant for")

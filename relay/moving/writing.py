@@ -108,7 +108,7 @@ def _names(servers: Sequence[Server]) -> dict[Server, str]:
 def _base_name(server: Server) -> str:
     if preset := preset_of(server):
         return preset.key
-    if re.fullmatch(r"[\d.]+|.*:.*", server.host):
+    if ":" in server.host or re.fullmatch(r"[\d.]+", server.host):
         return _word(f"host-{server.host}")
     labels = server.host.lower().split(".")
     telling = [label for label in labels[:-1] if not _COMMON.fullmatch(label)] or labels

@@ -1,7 +1,9 @@
 """One attempt at the due recipients of an entry: next step, record the answers, settle what is certain.
 
 Promises: one fate for each recipient; never the same upstream twice (but once more in the account's own name); nothing
-after a 250; no other upstream after a lost final reply; FAILED only if every upstream of the chain said so.  Pure.
+after a 250; FAILED only if every upstream of the chain said so.  After a lost final reply no other upstream is asked, in
+this attempt and all that follow, until that upstream took the message, refused it for good, or `faithful` is over since
+the reply was lost; an operator's order comes before that.  Pure.
 """
 
 from collections import defaultdict
@@ -10,13 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Rewrite
-from relay.outbound import story
-from relay.outbound.course import Course, Pauses, Step, key_of
+from relay.outbound import trail
+from relay.outbound.course import Course, Pauses, Step, Votes, key_of
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
-from relay.outbound.verdict import Fate, Verdict, judge
+from relay.outbound.verdict import Blame, Fate, Verdict, judge
 from relay.spool.entry import Claim, NoticeKind, PendingNotice, Recipient, Settlement, State, TrailLine, outcome
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Upstream
@@ -25,8 +27,9 @@ from relay.upstream.settings import Upstream
 class Attempt:
     """The decisions of one attempt.
 
-    `sizes` are the limits in octets that upstreams are known to have; `faithful`: up to this age a message whose final
-    reply was lost waits for that upstream alone; `waited`: how long it has waited by a clock that nobody sets.
+    `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
+    was lost waits for that upstream alone; `waited`: how long it has waited by a clock that nobody sets.  `decided` are the
+    answers that the relay gave itself, before anybody was called.
     """
 
     def __init__(
@@ -41,8 +44,7 @@ class Attempt:
         waited: timedelta = timedelta(0),
         now: datetime,
     ) -> None:
-        self._waited, self._began = waited, now
-        self._young = now - claim.entry.accepted_at < faithful
+        self._waited, self._began, self._faithful = waited, now, faithful
         self.claim = claim
         self.upstreams = upstreams
         self._refused = refused_senders
@@ -55,10 +57,13 @@ class Attempt:
         self._opening: list[TrailLine] = []  # told behind the repairs, which are known only when somebody is to be called
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
+        self._disliked: set[str] = set()  # upstreams that refused this sender in this attempt
+        self._pauses: Pauses = lambda *_: None
+        self.decided: list[tuple[Step, Answer]] = []
         self.courses = {each.address: self._course(each, chosen[each.address]) for each in claim.recipients}
         untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
         if untouched or any(each.via for each in claim.recipients):
-            self._opening += story.routed(list(self.courses.values()), now)
+            self._opening += trail.routed(list(self.courses.values()), now)
         self._weigh(sizes or {}, now)
 
     @property
@@ -67,6 +72,7 @@ class Attempt:
 
     def next_step(self, pauses: Pauses) -> Step | None:
         """Whom to call next and for which recipients; None when nobody is left to call."""
+        self._pauses = pauses
         wanted: dict[tuple[str, bool, str], list[Course]] = defaultdict(list)
         for course in self.courses.values():
             name = None if course.over else self._candidate(course, pauses)
@@ -101,11 +107,15 @@ class Attempt:
         others = (course for course in self.courses.values() if not course.over and course not in ready)
         return sum(1 for course in others if name in course.chain and name not in course.votes)
 
-    def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = ()) -> None:
-        """Takes the answers of one transaction.
+    def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = (), own: bool = False) -> Votes:
+        """Takes the answers of one transaction; each of them with its verdict.
 
         A recipient without an answer counts as uncertain: it may have gone.  But those `left` may go in the next step.
+        `own`: what went said the account's own name already, so there is no use in trying that.
         """
+        again = [self.courses[each.address] for each in step.recipients if self.courses[each.address].own_name]
+        risked = [course for course in self._courses(step) if course.maybe_at not in ("", step.upstream.name)]
+        doubled = trail.doubled(risked, step, now)
         answered: dict[Address, tuple[Answer, Verdict]] = {}
         for recipient in step.recipients:
             if recipient.address in report.left:
@@ -113,31 +123,50 @@ class Attempt:
             answer = report.answers.get(recipient.address, _NO_ANSWER)
             verdict = judge(answer)
             answered[recipient.address] = (answer, verdict)
-            self._take(self.courses[recipient.address], step, answer, verdict)
+            course = self.courses[recipient.address]
+            course.peers[step.upstream.name] = report.conversation.peer
+            self._take(course, step, answer, verdict, own=own)
+            self._doubt(course, step, verdict, now)
         fresh = tuple(note for note in notes if note not in self._noted)
         self._noted.update(fresh)
         if fresh and (self._first or step.own_name):
-            self.trail.append(story.repaired(fresh, step, self._began))
+            self.trail.append(trail.repaired(fresh, step, self._began))
         self._open()
-        self.trail += story.tried(step, answered, report.conversation, now)
-        if any(course.own_name == step.upstream.name and not course.over for course in self.courses.values()):
-            self.trail.append(story.own_name(step, now))
+        if again:
+            self.trail.append(trail.own_name(step, now))
+        self.trail += doubled
+        self.trail += trail.tried(step, answered, report.conversation, now)
+        return answered
+
+    def _courses(self, step: Step) -> list[Course]:
+        return [self.courses[each.address] for each in step.recipients]
+
+    @staticmethod
+    def _doubt(course: Course, step: Step, verdict: Verdict, now: datetime) -> None:
+        """Whether this upstream, or another one, may have taken the message now."""
+        name = step.upstream.name
+        if verdict.blame is Blame.UNCERTAIN:
+            course.doubt(name, now)
+        elif course.maybe_at != name or verdict.fate is not Fate.DEFERRED:
+            course.clear()  # it answered, or another was asked, which the trail tells of
 
     def _open(self) -> None:
         self.trail += self._opening
         self._opening = []
 
-    def _take(self, course: Course, step: Step, answer: Answer, verdict: Verdict) -> None:
+    def _take(self, course: Course, step: Step, answer: Answer, verdict: Verdict, *, own: bool) -> None:
         name = step.upstream.name
         course.votes.pop(name, None)
         course.votes[name] = (answer, verdict)
         course.own_name = ""
-        if verdict.own_name and not step.own_name and self._may_use_own_name(step.upstream):
+        if verdict.own_name and not step.own_name and not own and self._may_use_own_name(step.upstream):
             course.own_name = name
-            self.newly_refused = (name, story.sender_text(self._sender))
+            self._disliked.add(name)
         elif verdict.fate is Fate.RELAYED:
             course.over = True
             self.sent = name
+            if step.own_name and name in self._disliked:
+                self.newly_refused = (name, trail.sender_text(self._sender))
         elif not verdict.try_next:
             course.over = True
 
@@ -151,17 +180,25 @@ class Attempt:
     def _own_name(self, course: Course, name: str) -> bool:
         if course.own_name == name:
             return True
-        remembered = (name, story.sender_text(self._sender)) in self._refused
+        remembered = (name, trail.sender_text(self._sender)) in self._refused
         return remembered and self._may_use_own_name(self.upstreams[name])
 
     def _course(self, recipient: Recipient, chosen: Chosen) -> Course:
-        chain = (recipient.via,) if recipient.via else tuple(dict.fromkeys(chosen.via))
-        first = recipient.upstream
-        if not recipient.said.startswith(_UNCERTAIN) or first not in chain or first not in self.upstreams:
-            return Course(recipient, chosen, chain, over=not chain)
+        route = (recipient.via,) if recipient.via else tuple(dict.fromkeys(chosen.via))
+        maybe_at = recipient.maybe_at
+        if not maybe_at or recipient.via not in ("", maybe_at) or chosen.discard or chosen.reject:
+            since = recipient.maybe_since or self.claim.entry.accepted_at if maybe_at else None
+            return Course(recipient, chosen, route, route, over=not route, maybe_at=maybe_at, maybe_since=since)
         # it may have been taken: only there would the same Message-ID be known for a copy (RFC 1047)
-        chain = (first, *(name for name in chain if name != first))
-        return Course(recipient, chosen, chain, alone=self._young)
+        since = min(recipient.maybe_since or self.claim.entry.accepted_at, self._began)  # the clock may have gone back
+        alone = self._began - since < self._faithful
+        chain = (maybe_at, *(name for name in route if name != maybe_at))
+        if not alone and maybe_at not in route:
+            chain = route
+        elif not alone and recipient.lost and (recipient.upstream, recipient.stage) == (maybe_at, Stage.CONTENT.value):
+            chain = (*chain[1:], maybe_at)  # it loses its reply again and again: the others come first
+        over = not route and not alone
+        return Course(recipient, chosen, route, chain, over=over, alone=alone, maybe_at=maybe_at, maybe_since=since)
 
     def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
         """An upstream that is known to take less than this message need not be called to hear it say so."""
@@ -171,26 +208,28 @@ class Attempt:
             if not known or size <= min(known):
                 continue
             words = f"{name} takes at most {min(known) / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
-            answer = Answer(Stage.MAIL, Reply(552, "5.3.4", words))
+            answer = Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)
             concerned = [course for course in self.courses.values() if name in course.chain]
             for course in concerned:
                 course.votes[name] = (answer, judge(answer))
             if concerned:
                 step = Step(upstream, tuple(course.recipient for course in concerned))
                 answered = {course.recipient.address: course.votes[name] for course in concerned}
-                self._opening += story.tried(step, answered, Conversation(), now)
+                self._opening += trail.tried(step, answered, Conversation(), now)
+                if self._first:
+                    self.decided.append((step, answer))
 
     def retries_in_own_name(self, address: Address) -> bool:
         return bool(self.courses[address].own_name)
 
     def advised(self, sentences: Sequence[str], step: Step, now: datetime) -> None:
         """Puts advice into the trail, behind the answer that it is about."""
-        self.trail.append(story.advised(sentences, step.upstream.name, now))
+        (self._opening or self.trail).append(trail.advised(sentences, step.upstream.name, now))
 
     def surprise(self, words: str, *, hold: bool = False) -> None:
         """A bug of ours met this attempt: whoever has no certain answer yet is deferred, or held for a person to look."""
         self._hold = hold
-        answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+        answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
         for course in self.courses.values():
             if not course.settled and course.fate is not Fate.RELAYED and not course.uncertain:
                 course.votes = {"": (answer, judge(answer))}
@@ -215,67 +254,95 @@ class Attempt:
         outcomes = [self._outcome(course, _Terms(schedule, now, age)) for course in fresh]
         for course in fresh:
             course.settled = True
-        self.trail += story.ended([(each, course.why_not) for each, course in zip(outcomes, fresh, strict=True)], now)
+        self.trail += trail.ended([(each, course.why_not) for each, course in zip(outcomes, fresh, strict=True)], now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
         late = [] if age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
         warned = bool(late and notify and not self._warned)
         if warned and notify:
             self._warned = True
             notices += [_notice(self.claim, each, notify, now) for each in late]
-            self.trail.append(story.warned(notify, now))
+            self.trail.append(trail.warned(notify, now))
         settlement = Settlement(tuple(outcomes), tuple(self.trail), tuple(notices), self.sent, self.newly_refused, warned)
         self.trail, self.sent, self.newly_refused = [], "", None
         return settlement
 
     def _outcome(self, course: Course, terms: "_Terms") -> Recipient:
-        if not course.votes and not course.chain:
+        if not course.votes and not course.route and not course.stays:
             return self._unrouted(course, terms)
         if course.votes:
             name, answer = course.reason
-            if course.fate is Fate.RELAYED:
-                return outcome(course.recipient, answer, name, state=State.RELAYED, due_at=terms.now)
-            if course.fate is Fate.FAILED:
-                return outcome(course.recipient, answer, name, state=State.FAILED, due_at=terms.now)
-            if course.uncertain:
-                answer = replace(answer, reply=replace(answer.reply, text=f"{_UNCERTAIN}: {answer.reply.text}"))
-            return self._deferred(course.recipient, answer, name, terms)
+            peer = course.peers.get(name, "")
+            if course.fate is not Fate.DEFERRED:
+                state = State.RELAYED if course.fate is Fate.RELAYED else State.FAILED
+                return outcome(course.recipient, answer, name, state=state, due_at=terms.now, peer=peer)
+            return self._deferred(course, answer, name, terms, peer)
         if course.pauses:
             return self._waiting(course, terms)
+        if course.stays:
+            words = f"{course.maybe_at}, which may have taken this message, is not in the configuration any more"
+            return self._deferred(course, _ours(words), "", terms)
         words = f"no upstream is named {' or '.join(course.chain)} in the configuration any more"
-        return self._deferred(course.recipient, _ours(words), "", terms)
+        return self._deferred(course, _ours(words), "", terms)
 
     def _unrouted(self, course: Course, terms: "_Terms") -> Recipient:
         chosen = course.chosen
         if chosen.discard:
-            answer = Answer(Stage.CONTENT, Reply(250, "2.0.0", f"discarded by rule {chosen.rule}"))
+            answer = Answer(Stage.CONTENT, Reply(250, "2.0.0", f"discarded by rule {chosen.rule}"), fault=Fault.UNROUTED)
             return outcome(course.recipient, answer, "", state=State.RELAYED, due_at=terms.now)
         if chosen.reject:
-            answer = Answer(Stage.RCPT, Reply(550, "5.7.1", chosen.reject))
+            answer = Answer(Stage.RCPT, Reply(550, "5.7.1", chosen.reject), fault=Fault.REJECTED)
             return outcome(course.recipient, answer, "", state=State.FAILED, due_at=terms.now)
         words = f"{chosen.why or 'no rule matches'}; mend the routes and the message goes on"
-        return self._deferred(course.recipient, _ours(words), "", terms)
+        return self._deferred(course, _ours(words), "", terms)
 
-    def _deferred(self, recipient: Recipient, answer: Answer, name: str, terms: "_Terms") -> Recipient:
+    def _deferred(self, course: Course, answer: Answer, name: str, terms: "_Terms", peer: str = "") -> Recipient:
+        def after(state: State, due_at: datetime) -> Recipient:
+            return outcome(course.recipient, answer, name, state=state, due_at=due_at, peer=peer, maybe=course.maybe)
+
         if self._hold:
-            return outcome(recipient, answer, name, state=State.HELD, due_at=terms.now)
-        delay = terms.schedule.next(recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
-        state = State.EXPIRED if delay is None else State.QUEUED
-        return outcome(recipient, answer, name, state=state, due_at=terms.now + (delay or timedelta(0)))
+            return after(State.HELD, terms.now)
+        delay = terms.schedule.next(course.recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
+        if delay is None:
+            return after(State.EXPIRED, terms.now)
+        return after(State.QUEUED, self._no_later(course, max(terms.now + delay, self._rested(course, terms)), terms))
+
+    def _rested(self, course: Course, terms: "_Terms") -> datetime:
+        """When the first of those that may be called next has had its rest: before that nothing will happen."""
+        names = course.chain[:1] if course.stays else course.chain
+        ends = [self._rest_end(course, name, terms.now) for name in names if name in self.upstreams]
+        end = min(ends, default=terms.now)
+        left = terms.schedule.give_up_after - max(terms.age, timedelta(0))
+        return min(end, terms.now + left) if left > timedelta(0) else end
+
+    def _rest_end(self, course: Course, name: str, now: datetime) -> datetime:
+        pause = course.pauses.get(name)
+        if pause is None and name in course.votes and course.votes[name][1].rests:
+            pause = self._pauses(name, course.recipient.address)
+        return max(pause.until, now) if pause else now
+
+    def _no_later(self, course: Course, due_at: datetime, terms: "_Terms") -> datetime:
+        """Who waits for one upstream alone is looked at again as soon as another may take it."""
+        if not course.stays or not course.maybe_since:
+            return due_at
+        free = course.maybe_since + self._faithful
+        return min(due_at, free) if free > terms.now and len(course.chain) > 1 else due_at
 
     def _waiting(self, course: Course, terms: "_Terms") -> Recipient:
         """Everybody rests: due when the first wakes, and the attempt is not counted."""
         name, pause = course.first_to_wake
+        before = course.recipient
         # that an upstream failed again and again while this waited shows that the time has really passed, and so do we
-        shown = course.recipient.attempts + max(each.failures for each in course.pauses.values())
+        shown = before.attempts + max(each.failures for each in course.pauses.values())
         if terms.schedule.expired(shown, terms.age, waited=self._waited):
-            return replace(
-                course.recipient, state=State.EXPIRED, due_at=terms.now, upstream=name, said=_said(course, pause.why)
-            )
+            said = before.said if before.code else pause.why
+            fault = before.fault if before.code else Fault.RESTS
+            return replace(before, state=State.EXPIRED, due_at=terms.now, upstream=name, said=said, fault=fault)
         wait = min(max(pause.until - terms.now, timedelta(seconds=0.2)), terms.schedule.longest)
         wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
-        if course.recipient.attempts:
-            return replace(course.recipient, due_at=terms.now + wait)
-        return replace(course.recipient, due_at=terms.now + wait, upstream=name, said=pause.why)
+        due_at = self._no_later(course, terms.now + wait, terms)
+        if before.attempts:
+            return replace(before, due_at=due_at)
+        return replace(before, due_at=due_at, upstream=name, said=pause.why, fault=Fault.RESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,12 +354,8 @@ class _Terms:
     age: timedelta
 
 
-def _said(course: Course, why: str) -> str:
-    return course.recipient.said if course.recipient.code else why
-
-
 def _ours(words: str) -> Answer:
-    return Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+    return Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.UNROUTED)
 
 
 def _notice(claim: Claim, recipient: Recipient, notify: Address, now: datetime) -> PendingNotice:
@@ -300,6 +363,10 @@ def _notice(claim: Claim, recipient: Recipient, notify: Address, now: datetime) 
     return PendingNotice(claim.entry.queue_id, kind, notify, recipient, now)
 
 
-_UNCERTAIN = "uncertain, perhaps delivered"
 _BAD = (State.FAILED, State.EXPIRED)
-_NO_ANSWER = Answer(Stage.CONTENT, Reply(451, "4.3.0", "the upstream's answer for this recipient is not known"), lost=True)
+_NO_ANSWER = Answer(
+    Stage.CONTENT,
+    Reply(451, "4.3.0", "the upstream's answer for this recipient is not known"),
+    lost=True,
+    fault=Fault.UNANSWERED,
+)

@@ -1,6 +1,9 @@
 """What a settlement made certain, told to log and counters: each step of the story and each fate once."""
 
+from typing import Any
+
 from relay import events
+from relay.outbound.trail import words
 from relay.spool.entry import Claim, Recipient, Settlement, State, TrailLine
 
 _TOLD = frozenset({"repaired", "routed", "tried", "advised"})
@@ -21,15 +24,15 @@ def settled(claim: Claim, settlement: Settlement) -> None:
 
 def _step(claim: Claim, line: TrailLine) -> None:
     """The same story as the trail's, with its details: rule, upstream, peer, TLS, mechanism, stage, words, advice."""
-    details = dict(line.details)
+    details: dict[str, Any] = dict(line.details)
     event, upstream = line.event, str(details.pop("upstream", ""))
     if event == "relayed" and "code" in details:
         event = "tried"  # who took it and how; the fate of each recipient follows
     elif event == "tried" and "code" not in details:
         event = "warned"  # the sender was refused: a person should know that the account's own name goes there now
-    elif event not in _TOLD:
-        return
-    events.note(event, line.text, upstream=upstream, queue_id=claim.entry.queue_id, **details)
+    elif event not in _TOLD and (event != "warned" or "maybe_at" not in details):
+        return  # what becomes of them is told for each recipient, a delay by the settlement
+    events.note(event, words(line), upstream=upstream, queue_id=claim.entry.queue_id, **details)
 
 
 def _fate(claim: Claim, recipient: Recipient, before: Recipient) -> None:
@@ -45,6 +48,8 @@ def _fate(claim: Claim, recipient: Recipient, before: Recipient) -> None:
         "status": recipient.status,
         "said": recipient.said,
     }
+    if recipient.maybe_at:
+        fields["maybe_at"] = recipient.maybe_at
     if event == "deferred":
         fields["due_at"] = recipient.due_at.isoformat()
     events.note(event, upstream=recipient.upstream, **fields)

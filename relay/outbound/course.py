@@ -1,6 +1,6 @@
 """One recipient's way through an attempt: whom to ask, who rests, what they said.  Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -26,6 +26,10 @@ Pauses = Callable[[str, Address], Pause | None]
 """Who rests, as the runner sees it: by name of the upstream and recipient (direct delivery rests by domain)."""
 
 
+Votes = Mapping[Address, tuple[Answer, Verdict]]
+"""What was said for each recipient, and what it means."""
+
+
 def key_of(name: str, recipient: Address) -> str:
     """Direct delivery is as many upstreams as there are domains: one closed door says nothing of the others."""
     return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
@@ -47,17 +51,22 @@ class Step:
 
 @dataclass(slots=True)
 class Course:
-    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked.
+    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked, `peers` where.
 
-    `alone`: the first of the chain may have taken the message before, so the others wait for its word.
+    `maybe_at` may have taken the message at `maybe_since`, when its final reply was lost.  `alone`: nobody else may be asked
+    meanwhile.  `route` is the chain without regard to that.
     """
 
     recipient: Recipient
     chosen: Chosen
-    chain: tuple[str, ...]
+    route: tuple[str, ...]
+    chain: tuple[str, ...] = ()
     own_name: str = ""
     alone: bool = False
+    maybe_at: str = ""
+    maybe_since: datetime | None = None
     votes: dict[str, tuple[Answer, Verdict]] = field(default_factory=dict)
+    peers: dict[str, str] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
     over: bool = False
     settled: bool = False
@@ -65,10 +74,20 @@ class Course:
     @property
     def stays(self) -> bool:
         """Whether nobody but the first may be asked: only its refusal for good shows that it has not taken it."""
-        if not self.alone or not self.chain:
-            return False
-        vote = self.votes.get(self.chain[0])
-        return vote is None or vote[1].fate is not Fate.FAILED
+        return self.alone and bool(self.maybe_at)
+
+    @property
+    def maybe(self) -> tuple[str, datetime] | None:
+        """Who may have taken it, and since when."""
+        return (self.maybe_at, self.maybe_since) if self.maybe_at and self.maybe_since else None
+
+    def doubt(self, name: str, now: datetime) -> None:
+        """That upstream's final reply was lost; the first time counts."""
+        if self.maybe_at != name:
+            self.maybe_at, self.maybe_since = name, now
+
+    def clear(self) -> None:
+        self.maybe_at, self.maybe_since = "", None
 
     @property
     def fate(self) -> Fate:

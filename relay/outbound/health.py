@@ -8,13 +8,18 @@ from relay.outbound.retry import RetrySchedule
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """An upstream that did not serve us: how many times in a row, since when this rest, until when, in whose words."""
+    """An upstream that did not serve us: how many times in a row, since when this rest, until when, in whose words.
+
+    `by`: the message that met it last; `alone`: no other message has met it.
+    """
 
     failures: int
     since: datetime
     until: datetime
     why: str
     login: bool = False
+    by: str = ""
+    alone: bool = True
 
 
 class Health:
@@ -24,19 +29,34 @@ class Health:
         self._troubles: dict[str, Trouble] = {}
 
     def trouble(
-        self, name: str, why: str, schedule: RetrySchedule, now: datetime, *, began: datetime, login: bool = False
+        self,
+        name: str,
+        why: str,
+        schedule: RetrySchedule,
+        now: datetime,
+        *,
+        began: datetime,
+        login: bool = False,
+        by: str = "",
+        about_message: bool = False,
     ) -> Trouble | None:
         """Sends an upstream to rest, longer each time; the new rest, or None if this trouble is the known one.
 
-        `began` is when the conversation began: ten that fail together are one trouble, not ten.
+        `began` is when the conversation began: ten that fail together are one trouble, not ten.  `about_message`: it was said
+        when a message had been named, so that one message which meets it again and again, alone, proves nothing about others.
         """
         known = self._troubles.get(name)
+        alone = known is None or (known.alone and known.by == by)
+        if known and known.alone and not alone:
+            known = self._troubles[name] = replace(known, alone=False)
+        if known and alone and about_message:
+            return None
         if known and began <= known.since and (known.login or not login):
             return None
         failures = known.failures + 1 if known else 1
         if login and known and not known.login:
             failures = 1  # the lock-out clock starts with the first refused login
-        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login)
+        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login, by, alone)
         self._troubles[name] = rest
         return rest
 

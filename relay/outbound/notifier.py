@@ -12,8 +12,9 @@ from relay import crash_points, events
 from relay.mail import dsn
 from relay.mail.address import Address
 from relay.outbound import telling, webhook
+from relay.outbound.in_hand import DEATHS, Doing, InHand
 from relay.outbound.notices import NoticePolicy
-from relay.spool.contract import Spool
+from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
 
 WEBHOOK = Address("webhook")
@@ -39,7 +40,7 @@ class Notifier:
     def __init__(
         self,
         *,
-        spool: Spool,
+        spool: NotifyingSpool,
         policy: NoticePolicy,
         hostname: str,
         now: Callable[[], datetime],
@@ -49,7 +50,9 @@ class Notifier:
         give_up_after: timedelta | None = None,
         stalled_after: timedelta = STALLED_AFTER,
         push: Callable[[str, dict[str, Any]], Coroutine[Any, Any, None]] = webhook.tell,
+        in_hand: InHand | None = None,
     ) -> None:
+        self._in_hand = in_hand or InHand()
         self._spool, self._policy, self._hostname, self._now = spool, policy, hostname, now
         self._new_queue_id, self._advise, self._may_route, self._push = new_queue_id, advise, may_route, push
         self._give_up_after, self._stalled_after = give_up_after, stalled_after
@@ -155,9 +158,7 @@ class Notifier:
     # -- failures and delays, by mail -----------------------------------------------------------------------------
 
     async def _send(self, whom: Address, group: Sequence[PendingNotice], now: datetime) -> None:
-        letters = await self._letters(group)
-        queue_id = self._new_queue_id(now)
-        notice = dsn.compose(letters, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
+        letters, notice, queue_id = await self._composed(whom, group, now)
         told = tuple(pending.number for pending in group)
         text = f"{whom} is told of this by notice {queue_id}"
         trail = (
@@ -172,14 +173,25 @@ class Notifier:
         if self._policy.webhook:
             self._errand(self._push_quietly(telling.push_body(letters, notice, self._hostname)))
 
-    async def _letters(self, group: Sequence[PendingNotice]) -> list[dsn.Letter]:
+    async def _composed(
+        self, whom: Address, group: Sequence[PendingNotice], now: datetime
+    ) -> tuple[list[dsn.Letter], dsn.Notice, str]:
+        """Of messages over which the relay died twice nothing is read: their failure is told without their subject."""
+        queue_id = self._new_queue_id(now)
+        async with self._in_hand.mark(*{one.queue_id for one in group}, telling=True) as mark:
+            with mark.at(Doing.TELLING):
+                letters = await self._letters(group, read=mark.deaths < DEATHS)
+                notice = dsn.compose(letters, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
+        return letters, notice, queue_id
+
+    async def _letters(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.Letter]:
         by_message: dict[str, list[PendingNotice]] = defaultdict(list)
         for pending in group:
             by_message[pending.queue_id].append(pending)
         letters = []
         for queue_id, about in by_message.items():
             stored = await self._spool.entry(queue_id)
-            fields = await asyncio.to_thread(telling.fields_of, stored) if stored else ()
+            fields = await asyncio.to_thread(telling.fields_of, stored) if stored and read else ()
             letters.append(telling.letter(about, stored, fields, self._advise, self._give_up_after))
         return letters
 
@@ -207,8 +219,7 @@ class Notifier:
     async def _push_and_strike(self, group: Sequence[PendingNotice], now: datetime) -> None:
         text = "the webhook is told of this"
         try:
-            letters = await self._letters(group)
-            notice = dsn.compose(letters, to=WEBHOOK, hostname=self._hostname, queue_id=self._new_queue_id(now), now=now)
+            letters, notice, _ = await self._composed(WEBHOOK, group, now)
             if not self._policy.webhook:
                 text = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more"
             else:

@@ -1,22 +1,47 @@
 """A stored message as it goes to one upstream: repaired, traced, rewritten; never stored.  RFC 6409 s8.  Pure."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.repair import Circumstances, repair
 from relay.mail.rewrite import rewrite
-from relay.spool.entry import Claim, Recipient
+from relay.spool.contract import ContentDamaged
+from relay.spool.entry import Claim, Entry, Recipient
 from relay.upstream.settings import Upstream
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to send, and what was changed for it, in plain words."""
+    """What to send, and what was changed for it, in plain words; `said` is in whose name: reverse-path and header."""
 
     outgoing: Outgoing
     notes: tuple[str, ...] = ()
+    said: tuple[Address | None, bytes] = (None, b"")
+
+
+class _Stored:
+    """The content of an entry.  While it is `sent`, each reading ends in ContentDamaged unless it was what was accepted.
+
+    The upstream gets the final dot behind the last octet only, so it never takes what is damaged.
+    """
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry, self.sent = entry, False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._compared() if self.sent and self._entry.digest else iter(self._entry.content)
+
+    def _compared(self) -> Iterator[bytes]:
+        seen = hashlib.sha256()
+        for block in self._entry.content:
+            seen.update(block)
+            yield block
+        if seen.hexdigest() != self._entry.digest:
+            raise ContentDamaged("the stored content is damaged: its SHA-256 is not that of what was accepted")
 
 
 def prepare(
@@ -42,7 +67,8 @@ def prepare(
         envelope=entry.envelope,
         repeated_id=claim.repeated_id,
     )
-    repaired = repair(entry.content, about, policy)
+    content = _Stored(entry)
+    repaired = repair(content, about, policy)
     # without `utf8`: an 8-bit sender goes in the account's name, which every upstream takes, with SMTPUTF8 or without
     rewritten = rewrite(repaired.message, entry.envelope.reverse_path, upstream.identity, own_name=own_name)
     message, sender = rewritten.message, rewritten.reverse_path
@@ -57,4 +83,5 @@ def prepare(
         eight_bit=repaired.eight_bit or not head.isascii(),
         utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
     )
-    return Prepared(outgoing, (*repaired.notes, *rewritten.notes))
+    content.sent = True
+    return Prepared(outgoing, (*repaired.notes, *rewritten.notes), (sender, head))

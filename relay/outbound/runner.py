@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay import crash_points, events
@@ -11,18 +12,19 @@ from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
-from relay.outbound import chronicle
+from relay.outbound import chronicle, holding
 from relay.outbound.attempt import Attempt
-from relay.outbound.course import Pause, Step
+from relay.outbound.course import Pause, Step, Votes
 from relay.outbound.errands import Errands
+from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.lanes import Lanes
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.upkeep import Upkeep
-from relay.outbound.verdict import judge
-from relay.spool.contract import LeaseLost, Spool, SpoolAway
+from relay.outbound.verdict import Fate, judge
+from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
@@ -54,12 +56,14 @@ class Runner:
         on_settled: Callable[[], None] = lambda: None,
         advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
         notify_whom: Callable[[Entry], Address | None] = lambda entry: None,
-        alarm: Callable[[str], None] = lambda text: None,
+        alarm: Callable[[str, str], None] = lambda text, cause: None,
+        in_hand: InHand | None = None,
     ) -> None:
         self._spool, self._submit, self._now = spool, submit, now
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
+        self._in_hand = in_hand or InHand()
         self._standing = Standing()
         self._upkeep = Upkeep(spool, self._standing, now)
         self._lanes = Lanes(self._standing.proven)
@@ -79,6 +83,7 @@ class Runner:
         """Works until `stop()`."""
         self._loop = asyncio.current_task()
         empty = 0
+        await holding.acquit(self._in_hand, self._spool)
         while not self._stopping:
             self._nudge.clear()
             self.heartbeat = self._now()
@@ -159,8 +164,14 @@ class Runner:
         try:
             try:
                 crash_points.passed("claim-leased")
-                attempt = self._attempt(claim)
-                await self._relay(claim, attempt)
+                async with self._in_hand.mark(queue_id) as mark:
+                    if mark.deaths >= DEATHS:
+                        self._alarm(*await holding.hold(claim, self._spool, self._stored, self._now()))
+                        self._in_hand.forget(queue_id)
+                        return
+                    with mark.at(Doing.ROUTING):
+                        attempt = self._attempt(claim)
+                    await self._relay(claim, attempt, mark)
                 self._surprises.pop(queue_id, None)
             except (LeaseLost, SpoolAway):
                 raise
@@ -199,30 +210,36 @@ class Runner:
             now=now,
         )
 
-    async def _relay(self, claim: Claim, attempt: Attempt) -> None:
+    async def _relay(self, claim: Claim, attempt: Attempt, mark: Mark) -> None:
         """The whole of one attempt: what is certain is stored after every step, before anybody else is called."""
 
         def pauses(name: str, recipient: Address) -> Pause | None:
             return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
+        for refused, answer in attempt.decided:
+            attempt.advised(tuple(self._advise(answer, refused.upstream)), refused, self._now())
         while step := attempt.next_step(pauses):
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
                 async with self._lanes.turn(step):
                     if not self._standing.may_talk(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
-                    prepared = await self._prepared(claim, step)
+                    with mark.at(Doing.PREPARING):
+                        prepared = await self._prepared(claim, step)
                     crash_points.passed("send-prepared")
-                    report = await self._submit(step.upstream, prepared.outgoing)
+                    with mark.at(Doing.SENDING):
+                        report = await self._submit(step.upstream, prepared.outgoing)
                     crash_points.passed("send-answered")
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
-            attempt.record(step, report, self._now(), notes=prepared.notes)
-            self._unharmed(self._counsel, attempt, step, report)
-            try:
-                await self._settle(claim, attempt)
-            finally:
-                self._unharmed(self._tell, news, step.upstream)
+            own = await self._said_own_name(claim, step, report, prepared)
+            with mark.at(Doing.STORING):
+                votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
+                self._unharmed(self._counsel, attempt, step, votes, claim.entry)
+                try:
+                    await self._settle(claim, attempt)
+                finally:
+                    self._unharmed(self._tell, news, step.upstream)
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
@@ -257,6 +274,12 @@ class Runner:
 
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
+    async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
+        """Whether an upstream that refused the sender had heard the account's own name already."""
+        if step.own_name or not any(judge(answer).own_name for answer in report.answers.values()):
+            return False
+        return prepared.said == (await self._prepared(claim, replace(step, own_name=True))).said
+
     async def _settle(self, claim: Claim, attempt: Attempt) -> None:
         now = self._now()
         settlement = attempt.settle(self._retry, now, notify=None if claim.entry.notice else self._notify_whom(claim.entry))
@@ -290,30 +313,33 @@ class Runner:
         """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
         queue_id = claim.entry.queue_id
         self._surprises[queue_id] += 1
-        hold = self._surprises[queue_id] >= _SURPRISES
-        words = f"internal error: {type(error).__name__}: {error}"
+        damaged = isinstance(error, ContentDamaged)
+        hold = damaged or self._surprises[queue_id] >= _SURPRISES
+        words = str(error) if damaged else f"internal error: {type(error).__name__}: {error}"
         events.note("broken", words, queue_id=queue_id, times=self._surprises[queue_id])
         if attempt is None:
             attempt = Attempt(claim, {each.address: Chosen(0) for each in claim.recipients}, {}, now=self._now())
-        attempt.surprise(f"held: {words}" if hold else words, hold=hold)
+        attempt.surprise(words, hold=hold)
         await self._settle(claim, attempt)
         if hold:
             del self._surprises[queue_id]
+            self._alarm(*await holding.rest_held(claim, self._spool, words, self._now()))
 
     # what is learned on the way
 
-    def _counsel(self, attempt: Attempt, step: Step, report: Report) -> None:
+    def _counsel(self, attempt: Attempt, step: Step, votes: Votes, entry: Entry) -> None:
         """Advice goes into the trail when something new was said; what a person must mend is told at once."""
         told: set[tuple[str, ...]] = set()
         for recipient in step.recipients:
-            answer = report.answers.get(recipient.address)
-            if answer is None or answer.reply.positive:
+            if recipient.address not in votes:
+                continue
+            answer, verdict = votes[recipient.address]
+            if verdict.fate is Fate.RELAYED:
                 continue
             sentences = tuple(self._advise(answer, step.upstream))
             if sentences and sentences not in told and (recipient.said != answer.reply.text or step.own_name):
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
-            verdict = judge(answer)
             if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
                 self._alarm_once(step.upstream.name, verdict.blame.value, f"{step.upstream.name}: {answer}", sentences)
 
@@ -322,7 +348,7 @@ class Runner:
         last = self._alarmed.get((name, what))
         if last is None or abs(now - last) > timedelta(days=1):
             self._alarmed[name, what] = now
-            self._alarm(" ".join((text, *sentences)))
+            self._alarm(" ".join((text, *sentences)), "")
 
     def _tell(self, news: Sequence[Rested | Woke], upstream: Upstream | None = None) -> None:
         for item in news:
@@ -334,7 +360,7 @@ class Runner:
             text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
             if item.first and upstream is not None and item.name == upstream.name:
-                self._alarm(" ".join((text, *self._advise(item.answer, upstream))))
+                self._alarm(" ".join((text, *self._advise(item.answer, upstream))), "")
 
     # orders from outside
 

@@ -10,8 +10,8 @@ from relay.mail.reply import Answer, Stage
 from relay.outbound.course import Pause, Step, key_of
 from relay.outbound.health import Health, Trouble
 from relay.outbound.pace import Pace
+from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.verdict import Blame, Fate, judge
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
 
@@ -19,6 +19,7 @@ _CROWD = 100
 _SLOW = timedelta(seconds=30)
 _SIZE_KNOWN = timedelta(hours=1)
 _PARKED = 20_000
+_OTHERS_FIRST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Standing:
     def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
         """Why this upstream should not be called for this message now; None if it may."""
         key = key_of(upstream.name, recipient)
-        pause = self._rest(key, upstream, now) or self._quota(upstream, queue_id, now) or self._crowd(key, now)
+        pause = self._rest(key, upstream, queue_id, now) or self._quota(upstream, queue_id, now) or self._crowd(key, now)
         if pause:
             self._park(key, queue_id)
         return pause
@@ -69,7 +70,7 @@ class Standing:
         if len(self._parked[key]) < _PARKED:
             self._parked[key][queue_id] = None
 
-    def _rest(self, key: str, upstream: Upstream, now: datetime) -> Pause | None:
+    def _rest(self, key: str, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
         trouble = self.health.of(key)
         if trouble is None:
             return None
@@ -79,6 +80,12 @@ class Standing:
             # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once
             until = now + min(2 * upstream.timeout, timedelta(minutes=2))
             return Pause(until, f"{key} had trouble and is being tried by another message: {trouble.why}", failures=0)
+        others_first = trouble.until + _OTHERS_FIRST
+        if trouble.by == queue_id and now < others_first and any(each != queue_id for each in self._parked[key]):
+            # the trouble may be this message's own doing: another one asks whether it is over
+            return Pause(
+                others_first, f"{key} had trouble with this message; others are tried first: {trouble.why}", failures=0
+            )
         return None
 
     def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
@@ -153,8 +160,16 @@ class Standing:
             said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
             bad = next((answer for answer in said if judge(answer).rests), None)
             if bad is not None:
-                login = judge(bad).blame is Blame.LOGIN
-                trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login)
+                trouble = self.health.trouble(
+                    key,
+                    str(bad),
+                    schedule,
+                    now,
+                    began=began,
+                    login=judge(bad).blame is Blame.LOGIN,
+                    by=queue_id,
+                    about_message=not bad.stage.before(Stage.MAIL),
+                )
                 self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:

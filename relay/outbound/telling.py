@@ -12,7 +12,7 @@ from relay.mail.message import Field, Message
 from relay.mail.reply import Answer, Reply, Stage
 from relay.outbound.advice import Advice
 from relay.outbound.webhook import body_of
-from relay.spool.entry import Entry, NoticeKind, PendingNotice, State, StoredEntry, TrailLine
+from relay.spool.entry import Entry, NoticeKind, PendingNotice, Recipient, State, StoredEntry, TrailLine
 
 _STAGES = frozenset(stage.value for stage in Stage)
 
@@ -39,11 +39,9 @@ def told(pending: PendingNotice, stored: StoredEntry | None, advise: Advise, giv
     """What is told of one recipient, with advice on the last answer."""
     recipient = pending.recipient
     failed = pending.kind is NoticeKind.FAILED
-    remote, lost = last_attempt(pending, stored)
-    advice = None
-    if recipient.code and recipient.stage in _STAGES:
-        reply = Reply(recipient.code, recipient.status, recipient.said)
-        advice = advise(Answer(Stage(recipient.stage), reply, lost), recipient.upstream)
+    remote = host_of(recipient.peer) or _last_host(pending, stored)
+    answer = answer_of(recipient)
+    advice = None if answer is None else advise(answer, recipient.upstream)
     until = stored.entry.accepted_at + give_up_after if stored and give_up_after and not failed else None
     return Told(
         recipient=recipient.address,
@@ -53,6 +51,8 @@ def told(pending: PendingNotice, stored: StoredEntry | None, advise: Advise, giv
         status=recipient.status,
         said=recipient.said,
         upstream=recipient.upstream,
+        quoted=recipient.quoted,
+        maybe_at=recipient.maybe_at,
         remote=remote,
         attempts=recipient.attempts,
         tried_at=pending.made_at if recipient.attempts else None,
@@ -62,17 +62,30 @@ def told(pending: PendingNotice, stored: StoredEntry | None, advise: Advise, giv
     )
 
 
-def last_attempt(pending: PendingNotice, stored: StoredEntry | None) -> tuple[str, bool]:
-    """The address of the upstream that gave the last answer, as `[address]`, and whether the line was lost then."""
+def answer_of(recipient: Recipient) -> Answer | None:
+    """The last answer that the recipient got; None if there was none."""
+    if not recipient.code or recipient.stage not in _STAGES:
+        return None
+    reply = Reply(recipient.code, recipient.status, recipient.said)
+    return Answer(Stage(recipient.stage), reply, recipient.lost, recipient.fault)
+
+
+def host_of(peer: str) -> str:
+    """`address:port` as a DSN has it: `[address]`."""
+    host = peer.rpartition(":")[0].strip("[]")
+    return f"[{'IPv6:' if ':' in host else ''}{host}]" if host else ""
+
+
+def _last_host(pending: PendingNotice, stored: StoredEntry | None) -> str:
+    """The same out of the trail, for a failure that an older version stored."""
     upstream, address = pending.recipient.upstream, str(pending.recipient.address)
     for line in reversed(stored.trail if stored else ()):
         details = line.details
-        if not upstream or details.get("upstream") != upstream or "peer" not in details:
-            continue
-        if address in str(details.get("to", address)):
-            host = str(details["peer"] or "").rpartition(":")[0].strip("[]")
-            return (f"[{'IPv6:' if ':' in host else ''}{host}]" if host else ""), bool(details.get("lost"))
-    return "", False
+        to = details.get("to", [])
+        known = upstream and details.get("upstream") == upstream and "peer" in details
+        if known and isinstance(to, list) and address in to:
+            return host_of(str(details.get("peer") or ""))
+    return ""
 
 
 def fields_of(stored: StoredEntry) -> tuple[Field, ...]:

@@ -19,7 +19,7 @@ PAUSE = 0.25
 """Seconds without a word that are a pause; less is how networks are."""
 LONGEST_PAUSE = 3.0  # in the steps; `at` tells how long it really was
 _FEW = 4  # octets at a time that are worth repeating so
-_RCPT = re.compile(START + rb"RCPT[ \t]+TO[ \t]*:?[ \t]*<?([^<>@\s]+|\"[^\"\r\n]+\")(@[^<>\s]+)?")
+_RCPT = re.compile(START + rb"RCPT[ \t]+TO[ \t]*+(?::[ \t]*+)?<?([^<>@\s]+|\"[^\"\r\n]+\")(@[^<>\s]+)?")
 
 
 @dataclass(frozen=True, slots=True)

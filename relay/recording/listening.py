@@ -49,6 +49,9 @@ class Nowhere:
     def room(self) -> int:
         return MAX_MESSAGE + 1
 
+    async def kept_by_client(self) -> dict[str, int]:
+        return {}
+
 
 class Recorded(Session):
     """A session whose every octet is kept, in both directions."""

@@ -20,7 +20,7 @@ _ADDRESS = re.compile(rb"(" + _LOCAL + rb")(@|=40)(" + _DOMAIN + rb")")
 START = rb"(?im)(?:^|(?<=\r))[^A-Za-z\r\n]{0,40}"
 """Where a command begins: behind any line end, and behind blanks, telnet and control octets, which the relay does not mind."""
 
-_BARE_PATH = re.compile(START + rb"(?:MAIL[ \t]+FROM|RCPT[ \t]+TO)[ \t]*:?[ \t]*<?([^<>@\s]+)(?=[>\s]|\Z)")
+_BARE_PATH = re.compile(START + rb"(?:MAIL[ \t]+FROM|RCPT[ \t]+TO)[ \t]*+(?::[ \t]*+)?<?([^<>@\s]++)(?=[>\s]|\Z)")
 _HELO = re.compile(START + rb"(?:HELO|EHLO)[ \t]+([^\s\[\]]+)")
 _URL = re.compile(rb"(?i)(https?://)([a-z0-9.-]+)")
 _IPV4 = re.compile(rb"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d]|\.\d)")
@@ -35,7 +35,7 @@ _BASE64_LINES = re.compile(
 _AUTH = re.compile(START + rb"AUTH(?:[ \t]+|[ \t]*[:=][ \t]*)([^\s:=]+)[:=]?(?:[ \t]+(\S[^\r\n]*))?")
 _MECHANISM = re.compile(rb"(?i)PLAIN|LOGIN|(?:CRAM|DIGEST)-MD5|NTLM|X?OAUTH\w*|SCRAM-[\w-]+|GSSAPI|EXTERNAL|ANONYMOUS")
 _CODED = re.compile(rb"[^\s=]*(?:[0-9+/]|[a-z][A-Z])")  # no word of a language
-_NEXT_LINE = re.compile(rb"(?:\r*\n|\r)+([^\r\n]+)")
+_NEXT_LINE = re.compile(rb"[\r\n]+([^\r\n]+)")
 _VERB = re.compile(
     rb"(?i)[^A-Za-z0-9+/=\r\n]{0,40}(MAIL|RCPT|QUIT|RSET|NOOP|EHLO|HELO|DATA|STARTTLS|AUTH|HELP|VRFY)(?![\w+/=])"
 )

@@ -16,11 +16,11 @@ async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], ho
 
     Raises SpoolBroken with the reason in words.
     """
-    scheme, _, place = settings.url.partition(":")
-    if scheme == "sqlite" and place.strip("/"):
+    if settings.file:
         from relay.spool.sqlite import SqliteSpool  # lazy: values of the spool are used where no file is
 
-        return await SqliteSpool.open(Path(place.removeprefix("//")), settings, now)
+        return await SqliteSpool.open(settings.file, settings, now)
+    scheme = settings.url.partition(":")[0]
     if scheme in ("postgresql", "postgres"):
         return await _shared(settings, now, home)
     raise SpoolBroken(f"expected a spool like sqlite:/var/lib/relay/spool.db, found {scheme!r}")
@@ -32,8 +32,8 @@ async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Pa
     except ImportError as error:
         raise SpoolBroken(
             "a spool in PostgreSQL needs psycopg: .venv/bin/python -m pip install --require-hashes -r"
-            " requirements-postgres.txt, where the relay was cloned; for the image, docker build --build-arg"
-            f" REQUIREMENTS=requirements-postgres.txt ({error})"
+            " requirements/postgres.txt, where the relay was cloned; for the image, docker build --build-arg"
+            f" REQUIREMENTS=requirements/postgres.txt ({error})"
         ) from error
     if settings.fallback and home is not None:
         from relay.spool.postgres_fallback import PostgresWithFallback
@@ -47,10 +47,10 @@ def open_safe(settings: SpoolSettings) -> "PostgresSafe | None":
 
     Raises SpoolBroken where the library is missing.
     """
-    if not settings.url.startswith("postgres"):
+    if settings.file:
         return None
     try:
         from relay.spool.postgres_safe import PostgresSafe
     except ImportError as error:
-        raise SpoolBroken(f"a spool in PostgreSQL needs psycopg: requirements-postgres.txt has it ({error})") from error
+        raise SpoolBroken(f"a spool in PostgreSQL needs psycopg: requirements/postgres.txt has it ({error})") from error
     return PostgresSafe(settings)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from relay.spool.contract import LeaseLost
-from relay.spool.medium import damaged, reader, translated
+from relay.spool.contract import ContentDamaged, LeaseLost
+from relay.spool.medium import reader, translated
 from relay.spool.rows import unpacked
 
 SMALL = 262_144
@@ -15,8 +15,8 @@ SMALL = 262_144
 
 _AT_ONCE = 2
 _ROWS = (
-    "SELECT data, packed FROM content WHERE message = ?1 AND seq >= ?2 AND seq < ?3"
-    " AND EXISTS (SELECT 1 FROM message WHERE id = ?1 AND kept)"  # else it only waits for its removal
+    "SELECT data, packed FROM content WHERE message = :message AND seq >= :first AND seq < :end"
+    " AND EXISTS (SELECT 1 FROM message WHERE id = :message AND kept)"  # else it only waits for its removal
     " ORDER BY seq"
 )
 _CACHE = "PRAGMA cache_size = -256"
@@ -56,7 +56,7 @@ def _size(blocks: tuple[bytes, ...]) -> int:
 
 
 class StoredContent:
-    """The octets of one message.  Iterating raises LeaseLost when they are gone, SpoolBroken when they cannot be read."""
+    """The octets of one message.  Iterating raises LeaseLost when they are gone, ContentDamaged, SpoolBroken."""
 
     __slots__ = ("_memory", "_message", "_path", "_size")
 
@@ -76,9 +76,12 @@ class StoredContent:
             db.execute(_CACHE)
             while left > 0:
                 # one finished query for some rows: an open one would pin the WAL for as long as a slow upstream takes
-                found = db.execute(_ROWS, (self._message, seq, seq + _AT_ONCE)).fetchall()
+                wanted = {"message": self._message, "first": seq, "end": seq + _AT_ONCE}
+                found = db.execute(_ROWS, wanted).fetchall()
                 if not found:
                     # never just end: half a message would be relayed as a whole one
+                    if db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():
+                        raise ContentDamaged(f"the stored content is damaged: {left} octets are missing")
                     raise LeaseLost("the content of this message is not kept any more")
                 block = b"".join([self._block(*row) for row in found])
                 del found
@@ -91,4 +94,4 @@ class StoredContent:
         try:
             return unpacked(data, deflated)
         except ValueError as error:
-            raise damaged(self._path, f"the content of message {self._message}: {error}") from error
+            raise ContentDamaged(f"the stored content is damaged: {error}") from error

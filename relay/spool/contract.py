@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from relay.secret import Secret
@@ -34,6 +35,10 @@ class SpoolAway(SpoolBroken):
     """The spool is kept elsewhere and cannot be reached now; nothing is wrong with it, and it may be back any moment."""
 
 
+class ContentDamaged(SpoolBroken):
+    """The stored content of one message is not what was accepted; all else may be sound."""
+
+
 class LeaseLost(Exception):
     """The claim is no longer ours (removed or held by an operator meanwhile); nothing was stored."""
 
@@ -60,9 +65,23 @@ class SpoolSettings:
     state_dir: str = ""
 
     @property
+    def file(self) -> Path | None:
+        """The SQLite file; None where the spool is in PostgreSQL."""
+        return _file_of(self.url)
+
+    @property
+    def fallback_file(self) -> Path | None:
+        return _file_of(self.fallback)
+
+    @property
     def shown(self) -> str:
         """The URL as logs may show it: without its password."""
         return re.sub(r"(?i)(://[^/\s:@]*:)[^/\s@]*(?=@)|([?&](?:ssl)?password=)[^&]*", r"\1\2***", self.url)
+
+
+def _file_of(url: str) -> Path | None:
+    scheme, _, place = url.partition(":")
+    return Path(place.removeprefix("//")) if scheme == "sqlite" and place.strip("/") else None
 
 
 class Arriving(Protocol):
@@ -85,20 +104,21 @@ class Arriving(Protocol):
         """Nothing of it stays, unless an entry has it.  May be called more than once."""
 
 
-class Spool(Protocol):
-    """The only door between accepting and relaying."""
-
-    @property
-    def shared(self) -> bool:
-        """Whether other relays use it too."""
+class AcceptingSpool(Protocol):
+    """What reception needs: room, and a commit that is durable."""
 
     @property
     def away(self) -> str:
         """Why it cannot be reached now; "" while it can, or while mail is taken all the same."""
 
-    @property
-    def absent(self) -> str:
-        """Why its database cannot be reached now, even if mail is taken all the same; "" while it can."""
+    def room(self) -> int:
+        """Octets that may still be accepted; below 0 the spool is full.  Costs no I/O worth speaking of."""
+
+    async def kept_by_client(self) -> Mapping[str, int]:
+        """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
+
+    def arrive(self) -> Arriving | None:
+        """A place for large content that comes in; None if such a spool takes content only when all of it is there."""
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable (fsynced when this returns), all recipients queued and due at once.
@@ -106,8 +126,9 @@ class Spool(Protocol):
         Raises SpoolFull and leaves nothing behind; SpoolBroken when the medium fails.
         """
 
-    def arrive(self) -> Arriving | None:
-        """A place for large content that comes in; None if such a spool takes content only when all of it is there."""
+
+class RelayingSpool(Protocol):
+    """What the queue runner needs: claims, settlements, and when the next one is due."""
 
     async def claim(self, now: datetime) -> Claim | None:
         """The oldest due entry that is not leased, with its due recipients; None if there is none.
@@ -140,8 +161,20 @@ class Spool(Protocol):
     async def next_due(self) -> datetime | None:
         """When the next unleased queued recipient becomes due; None if none waits."""
 
-    async def order(self, order: Order, now: datetime) -> int:
-        """Carries out an operator's order; the number of messages that it applied to."""
+    async def refused_senders(self) -> frozenset[tuple[str, str]]:
+        """(upstream, sender) pairs learned from refusals in the last 30 days."""
+
+
+class ViewedSpool(Protocol):
+    """What people and monitors look at, and the orders that they give."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other relays use it too."""
+
+    @property
+    def absent(self) -> str:
+        """Why its database cannot be reached now, even if mail is taken all the same; "" while it can."""
 
     async def entries(
         self,
@@ -183,14 +216,22 @@ class Spool(Protocol):
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""
 
-    async def refused_senders(self) -> frozenset[tuple[str, str]]:
-        """(upstream, sender) pairs learned from refusals in the last 30 days."""
+    async def order(self, order: Order, now: datetime) -> int:
+        """Carries out an operator's order; the number of messages that it applied to."""
+
+
+class NotifyingSpool(ViewedSpool, Protocol):
+    """What the notifier needs: whom to tell what, and the messages that it is about."""
 
     async def pending_notices(self) -> list[PendingNotice]:
         """What people have still to be told, oldest first."""
 
     async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
         """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
+
+
+class TransferableSpool(Protocol):
+    """Messages as they stand, for another spool."""
 
     async def pack(self, queue_id: str) -> Parcel | None:
         """All that is known of a message, for another spool; None if there is none of this id."""
@@ -206,6 +247,10 @@ class Spool(Protocol):
         May be said more than once.
         """
 
+
+class Spool(AcceptingSpool, RelayingSpool, NotifyingSpool, TransferableSpool, Protocol):
+    """The one place between accepting and relaying."""
+
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
         """Moves the hour of acceptance of what still waits, of messages accepted from `since` to `until` by a wrong clock.
 
@@ -214,9 +259,6 @@ class Spool(Protocol):
 
     async def tidy(self, now: datetime) -> None:
         """Forgets what is older than `keep_history`, gives free pages back to the file system."""
-
-    def room(self) -> int:
-        """Octets that may still be accepted; below 0 the spool is full.  Costs no I/O worth speaking of."""
 
     async def close(self) -> None:
         """Writes what is in hand and lets go of the file."""

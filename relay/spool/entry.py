@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
-from relay.mail.reply import Answer
+from relay.mail.reply import Answer, Fault
 
 QUEUE_ID = re.compile(r"[0-9A-Za-z]{8,32}\Z")
 BEGINNING = re.compile(r"[0-9A-Za-z]{4,32}\Z")
@@ -59,7 +59,9 @@ class Recipient:
 
     `upstream`, `stage`, `code`, `status`, `said` are of the last answer ("" and 0 before the first attempt);
     `via` is an operator's order to use this upstream instead of the routes ("" if none); `due_at` is when the
-    next attempt may begin (meaningless once the state is over).
+    next attempt may begin (meaningless once the state is over).  `lost`, `fault`: the words are the relay's own, not a
+    server's (see Answer); `peer` is the server's `address:port`.  `maybe_at` is the upstream whose final reply was lost at
+    `maybe_since`: it may have taken the message, so no other is asked for now ("" if there is none).
     """
 
     address: Address
@@ -72,20 +74,36 @@ class Recipient:
     status: str = ""
     said: str = ""
     via: str = ""
+    lost: bool = False
+    fault: Fault | None = None
+    peer: str = ""
+    maybe_at: str = ""
+    maybe_since: datetime | None = None
+
+    @property
+    def quoted(self) -> bool:
+        """Whether `said` is what a server said."""
+        return bool(self.code) and not self.lost and self.fault is None
 
     def due(self, now: datetime) -> bool:
         """Whether it waits for an attempt that may begin by now."""
         return self.state is State.QUEUED and self.due_at <= now
 
 
+Detail = str | int | float | bool | None | list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class TrailLine:
-    """One line in the recorded life of a message: when, which event (relay.events), in words, and its particulars."""
+    """One line in the recorded life of a message: when, which event (relay.events), and its particulars.
+
+    `text` is "" where whoever shows the line makes the words of its particulars (outbound/trail.py).
+    """
 
     at: datetime
     event: str
-    text: str
-    details: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    text: str = ""
+    details: Mapping[str, Detail] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +148,8 @@ class Settlement:
 
     `outcomes` are the recipients as they now stand, `notices` what has still to be told, `sent` the upstream
     that took the message ("" if none did; counts for its daily quota), `refused_sender` (upstream, sender) where
-    the upstream refused that sender as such, `warned` that the delay warning of this message is among `notices`.
+    the upstream refused that sender as such, `warned` that the delay warning of this message is among `notices`;
+    `attention`: it failed and nobody can be told, so it is shown until a person has acknowledged it.
     """
 
     outcomes: tuple[Recipient, ...] = ()
@@ -139,6 +158,7 @@ class Settlement:
     sent: str = ""
     refused_sender: tuple[str, str] | None = None
     warned: bool = False
+    attention: bool = False
 
 
 class Action(Enum):
@@ -148,6 +168,7 @@ class Action(Enum):
     HOLD = "hold"
     RELEASE = "release"
     REMOVE = "remove"
+    ACKNOWLEDGE = "acknowledge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +177,8 @@ class Order:
 
     RETRY makes queued recipients due now, by hand with the shortest delay again; HOLD: queued -> held;
     RELEASE: held, failed or expired -> queued, due now
-    (and by `via` if given); REMOVE deletes the message with its trail.  Trails tell it
-    if a person ordered it (`by_hand`).
+    (and by `via` if given); REMOVE deletes the message with its trail; ACKNOWLEDGE: a person has seen a failure that nobody
+    could be told of.  Trails tell it if a person ordered it (`by_hand`).
     """
 
     action: Action
@@ -170,13 +191,15 @@ class Order:
 class StoredEntry:
     """A message as people look at it: the entry, every recipient and the trail in order.
 
-    `relay` is who has it under way, where several share the spool ("": nobody, or there is only one).
+    `relay` is who has it under way, where several share the spool ("": nobody, or there is only one); `attention`: it
+    failed, nobody could be told, and nobody has acknowledged it.
     """
 
     entry: Entry
     recipients: tuple[Recipient, ...]
     trail: tuple[TrailLine, ...] = ()
     relay: str = ""
+    attention: bool = False
 
 
 class QueueLine(NamedTuple):
@@ -193,7 +216,7 @@ class QueueLine(NamedTuple):
     sender_local: str | None
     sender_domain: str | None
     size: int
-    notice: bool
+    notice: int
     local: str
     domain: str
     state: str
@@ -205,6 +228,11 @@ class QueueLine(NamedTuple):
     status: str
     said: str
     via: str
+    lost: int = 0
+    fault: str = ""
+    peer: str = ""
+    maybe_at: str = ""
+    maybe_since: datetime | None = None
     relay: str = ""
 
 
@@ -238,7 +266,8 @@ class Peer:
 class Tally:
     """The spool in numbers: recipients by state, messages unfinished, age of the oldest, room left in octets.
 
-    `peers` are the relays that share it; empty where there is one only.
+    `peers` are the relays that share it; empty where there is one only.  `attention` counts failed messages that nobody
+    could be told of and nobody has acknowledged.
     """
 
     states: Mapping[State, int]
@@ -247,10 +276,24 @@ class Tally:
     room: int
     size: int
     peers: tuple[Peer, ...] = ()
+    attention: int = 0
 
 
-def outcome(before: Recipient, answer: Answer, upstream: str, *, state: State, due_at: datetime) -> Recipient:
-    """The recipient after an attempt: the answer's own words are kept with it."""
+def outcome(
+    before: Recipient,
+    answer: Answer,
+    upstream: str,
+    *,
+    state: State,
+    due_at: datetime,
+    peer: str = "",
+    maybe: tuple[str, datetime] | None = None,
+) -> Recipient:
+    """The recipient after an attempt: the answer's own words are kept with it.
+
+    `maybe` is the upstream that may have taken the message, and since when (None: none).
+    """
+    maybe_at, maybe_since = maybe or ("", None)
     return Recipient(
         address=before.address,
         state=state,
@@ -262,4 +305,9 @@ def outcome(before: Recipient, answer: Answer, upstream: str, *, state: State, d
         status=answer.reply.status,
         said=answer.reply.text,
         via=before.via,
+        lost=answer.lost,
+        fault=answer.fault,
+        peer=peer,
+        maybe_at=maybe_at,
+        maybe_since=maybe_since,
     )

@@ -10,6 +10,7 @@ from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
 from relay.spool.looking import with_one_in
+from relay.spool.orders import APPLIES, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
@@ -18,18 +19,6 @@ _REPEATS_LOOKED_AT = 50
 _VALUES_AT_ONCE = 80
 _ROWS_AT_ONCE = 4  # of content: SQLite copies what is bound
 _FEW = 8  # recipients of one message that are found by looking at each
-
-_APPLIES = {
-    Action.RETRY: (State.QUEUED,),
-    Action.HOLD: (State.QUEUED,),
-    Action.RELEASE: (State.HELD, State.FAILED, State.EXPIRED),
-    Action.REMOVE: tuple(State),
-}
-_TOLD = {
-    Action.RETRY: ("woke", "ordered to be tried again at once"),
-    Action.HOLD: ("held", "held by order"),
-    Action.RELEASE: ("released", "released by order"),
-}
 
 
 def add_content(db: sqlite3.Connection, message: int, first: int, blocks: Iterable[bytes]) -> None:
@@ -51,7 +40,8 @@ def drop_content(db: sqlite3.Connection, messages: Sequence[int]) -> None:
 
 def drop_unclaimed(db: sqlite3.Connection, message: int) -> None:
     """Drops content unless there is a message that it belongs to."""
-    db.execute("DELETE FROM content WHERE message = ?1 AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?1)", (message,))
+    orphaned = "DELETE FROM content WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?)"
+    db.execute(orphaned, (message, message))
 
 
 def add_entry(
@@ -168,7 +158,8 @@ def _store_outcome(
         # Released via another upstream meanwhile: that newer order stands.
         "UPDATE recipient SET state = CASE WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
         " attempts = :attempts, due_at = :due_at, upstream = :upstream, stage = :stage, code = :code,"
-        " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END"
+        " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END, lost = :lost,"
+        " fault = :fault, peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since"
         " WHERE message = :message AND key = :key AND seq = coalesce(:place, seq)",
         {
             **row,
@@ -214,10 +205,10 @@ def _conclude(
 ) -> tuple[bool, datetime | None]:
     """Notes the step.  Whether the content is still wanted, and when the message is due again."""
     ((kept, due_at),) = db.execute(
-        f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?),"  # noqa: S608
+        f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?), attention = max(attention, ?),"  # noqa: S608
         " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ?"
         " RETURNING kept, due_at",
-        (micros(now), step, int(settlement.warned), message),
+        (micros(now), step, int(settlement.warned), int(settlement.attention), message),
     ).fetchall()
     return bool(kept), None if due_at is None else moment(due_at)
 
@@ -229,7 +220,18 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
     if order.action is Action.REMOVE:
         _remove_chosen(db)
         return chosen
-    states = ", ".join(f"'{state.value}'" for state in _APPLIES[order.action])
+    if order.action is Action.ACKNOWLEDGE:
+        db.execute("UPDATE message SET attention = 0 WHERE id IN (SELECT id FROM chosen)")
+    else:
+        _change(db, order, now)
+    for message in chosen if order.by_hand else ():
+        add_trail(db, message, (told_of(order, now),))
+    sum_up(db, chosen, now)
+    return chosen
+
+
+def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
+    states = ", ".join(f"'{state.value}'" for state in APPLIES[order.action])
     if order.action is Action.HOLD:
         change = "state = 'held'"
     else:
@@ -240,17 +242,12 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
         f"UPDATE recipient SET {change} WHERE message IN (SELECT id FROM chosen) AND state IN ({states})",  # noqa: S608
         {"now": micros(now), "via": plain(order.via) if order.action is Action.RELEASE else ""},
     )
-    event, text = _TOLD[order.action]
-    details = {"via": order.via} if order.via else {}
-    line = TrailLine(now, event, f"{text}, by {order.via}" if order.via else text, details)
-    for message in chosen if order.by_hand else ():
-        add_trail(db, message, (line,))
-    sum_up(db, chosen, now)
-    return chosen
+    if order.action is Action.RELEASE:
+        db.execute("UPDATE message SET attention = 0 WHERE attention = 1 AND id IN (SELECT id FROM chosen)")
 
 
 def _choose(db: sqlite3.Connection, order: Order) -> None:
-    wanted = with_one_in(frozenset(_APPLIES[order.action]))
+    wanted = "attention = 1" if order.action is Action.ACKNOWLEDGE else with_one_in(frozenset(APPLIES[order.action]))
     db.execute("DELETE FROM chosen")
     if order.queue_ids is None:
         db.execute(f"INSERT INTO chosen SELECT id FROM message WHERE {wanted}")  # noqa: S608
@@ -288,13 +285,13 @@ def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[Tr
 def forget_old(db: sqlite3.Connection, now: datetime, keep_history: timedelta, spared: Iterable[int], limit: int) -> list[int]:
     """Removes up to `limit` messages that were over before `keep_history`, and outworn counters; the ids removed.
 
-    A message somebody has still to be told of stays, and so do `spared` ones.
+    A message somebody has still to be told of, or to acknowledge, stays, and so do `spared` ones.
     """
     db.execute("DELETE FROM chosen")
     db.execute(
         # by message_age; what is over was accepted before, unless a wrong clock said that it comes from the future
         "INSERT INTO chosen SELECT id FROM message m WHERE (accepted_at < :before OR accepted_at > :now) AND over_at < :before"
-        " AND NOT EXISTS (SELECT 1 FROM notice WHERE queue_id = m.queue_id) LIMIT :limit",
+        " AND attention = 0 AND NOT EXISTS (SELECT 1 FROM notice WHERE queue_id = m.queue_id) LIMIT :limit",
         {"before": micros(now - keep_history), "now": micros(now), "limit": limit},
     )
     db.executemany("DELETE FROM chosen WHERE id = ?", [(message,) for message in spared])
@@ -306,10 +303,15 @@ def forget_old(db: sqlite3.Connection, now: datetime, keep_history: timedelta, s
 
 
 def rebase(db: sqlite3.Connection, since: datetime, until: datetime, by: timedelta) -> int:
-    """Moves accepted_at of unfinished messages that lies from `since` to `until`; how many they were."""
+    """Moves accepted_at (and maybe_since) of unfinished messages that lies from `since` to `until`; how many they were."""
+    moved = (by // timedelta(microseconds=1), micros(since), micros(until))
+    db.execute(
+        "UPDATE recipient SET maybe_since = maybe_since + ? WHERE maybe_since BETWEEN ? AND ?"
+        " AND message IN (SELECT id FROM message WHERE over_at IS NULL)",
+        moved,
+    )
     return db.execute(
-        "UPDATE message SET accepted_at = accepted_at + ? WHERE over_at IS NULL AND accepted_at BETWEEN ? AND ?",
-        (by // timedelta(microseconds=1), micros(since), micros(until)),
+        "UPDATE message SET accepted_at = accepted_at + ? WHERE over_at IS NULL AND accepted_at BETWEEN ? AND ?", moved
     ).rowcount
 
 

@@ -70,7 +70,8 @@ def recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:
 
 
 def stored_entry(db: sqlite3.Connection, queue_id: str, content: ContentOf) -> StoredEntry | None:
-    found = db.execute(f"SELECT {MESSAGE_COLUMNS} FROM message WHERE queue_id = ?", (plain(queue_id),)).fetchall()  # noqa: S608
+    query = f"SELECT {MESSAGE_COLUMNS}, attention FROM message WHERE queue_id = ?"  # noqa: S608 - our own column names
+    found = db.execute(query, (plain(queue_id),)).fetchall()
     if not found:
         return None
     row = found[0]
@@ -80,6 +81,7 @@ def stored_entry(db: sqlite3.Connection, queue_id: str, content: ContentOf) -> S
         entry=row_entry(row, tuple(recipient.address for recipient in rcpts), content(row[0], row[8])),
         recipients=rcpts,
         trail=tuple(row_trail(*line) for line in trail.fetchall()),
+        attention=bool(row[-1]),
     )
 
 
@@ -91,7 +93,7 @@ def stored_entries(
     order = "DESC" if newest else "ASC"
     chosen = f"FROM message {wanted} ORDER BY accepted_at {order}, id {order} LIMIT :limit OFFSET :skip"
     window = {"limit": limit, "skip": skip}
-    rows = db.execute(f"SELECT {MESSAGE_COLUMNS} {chosen}", window).fetchall()
+    rows = db.execute(f"SELECT {MESSAGE_COLUMNS}, attention {chosen}", window).fetchall()
     few = len(rows) <= _FEW  # a page names its messages; thousands are chosen again by the same words
     these, window = (",".join(str(row[0]) for row in rows), {}) if few else (f"SELECT id {chosen}", window)
     rcpts: dict[int, list[Recipient]] = defaultdict(list)
@@ -107,7 +109,12 @@ def stored_entries(
     if newest:
         rows.reverse()
     return [
-        StoredEntry(row_entry(row, tuple(r.address for r in rcpts[row[0]]), ()), tuple(rcpts[row[0]]), tuple(lines[row[0]]))
+        StoredEntry(
+            row_entry(row, tuple(r.address for r in rcpts[row[0]]), ()),
+            tuple(rcpts[row[0]]),
+            tuple(lines[row[0]]),
+            attention=bool(row[-1]),
+        )
         for row in rows
     ]
 
@@ -121,7 +128,7 @@ def queue_lines(
     query = (
         "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"  # noqa: S608
         f" FROM message WHERE {' AND '.join(chosen) or 'true'} ORDER BY accepted_at, id LIMIT :limit OFFSET :skip)"
-        f" SELECT chosen.*, {RECIPIENT_COLUMNS} FROM chosen JOIN recipient ON recipient.message = chosen.id"
+        f" SELECT chosen.*, {RECIPIENT_COLUMNS}, '' FROM chosen JOIN recipient ON recipient.message = chosen.id"
         " ORDER BY chosen.accepted_at, chosen.id, seq"
     )
     window = {"limit": limit, "skip": skip, "at": micros(after.accepted_at) if after else 0, "behind": after and after.message}
@@ -173,8 +180,9 @@ def _one_in(states: frozenset[State]) -> str:
     return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({among}))"  # noqa: S608
 
 
-def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets in use in the file."""
+def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int, int]:
+    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets in use in the file,
+    messages that need attention."""
     states = dict.fromkeys(State, 0)
     for state in states:
         if state in _UNUSUAL:
@@ -186,7 +194,8 @@ def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime |
     unfinished = _count(db, f"({_QUEUED})") + (_count(db, f"({_ONLY_HELD})") if states[State.HELD] else 0)
     ((oldest,),) = db.execute(f"SELECT {_OLDEST}").fetchall()
     pages, free, page = (_pragma(db, name) for name in ("page_count", "freelist_count", "page_size"))
-    return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page
+    attention = _count(db, "message WHERE attention = 1")
+    return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page, attention
 
 
 def _count(db: sqlite3.Connection, rows: str) -> int:
@@ -244,6 +253,10 @@ def last_accepted(db: sqlite3.Connection, client: str) -> datetime | None:
     rows = db.execute("SELECT accepted_at FROM message WHERE client = ? ORDER BY accepted_at DESC, id DESC LIMIT 1", (client,))
     found = rows.fetchall()
     return moment(found[0][0]) if found else None
+
+
+def kept_by_client(db: sqlite3.Connection) -> dict[str, int]:
+    return dict(db.execute("SELECT client, sum(size) FROM message WHERE kept AND NOT notice GROUP BY client").fetchall())
 
 
 def sent_on(db: sqlite3.Connection, day: str) -> dict[str, int]:

@@ -9,13 +9,15 @@ APPLIES = {
     Action.HOLD: (State.QUEUED,),
     Action.RELEASE: (State.HELD, State.FAILED, State.EXPIRED),
     Action.REMOVE: tuple(State),
+    Action.ACKNOWLEDGE: (State.FAILED, State.EXPIRED),
 }
-"""The states of recipients that each order is for."""
+"""The states of recipients that each order is for; ACKNOWLEDGE only of messages that need attention."""
 
 _TOLD = {
     Action.RETRY: ("woke", "ordered to be tried again at once"),
     Action.HOLD: ("held", "held by order"),
     Action.RELEASE: ("released", "released by order"),
+    Action.ACKNOWLEDGE: ("acknowledged", "a person has seen this failure"),
 }
 
 

@@ -40,14 +40,15 @@ def as_it_stood(db: sqlite3.Connection, parcel: Parcel, now: datetime) -> None:
         row = recipient_row(recipient)
         db.execute(
             "UPDATE recipient SET state = :state, attempts = :attempts, due_at = :due_at, upstream = :upstream,"
-            " stage = :stage, code = :code, status = :status, said = :said, via = :via"
+            " stage = :stage, code = :code, status = :status, said = :said, via = :via, lost = :lost, fault = :fault,"
+            " peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since"
             " WHERE message = :message AND key = :key",
             {**row, "message": message},
         )
     over_at = None if parcel.over_at is None else micros(parcel.over_at)
     db.execute(
-        "UPDATE message SET repeated = ?, warned = ?, kept = ?, over_at = ? WHERE id = ?",
-        (int(parcel.repeated), int(parcel.warned), int(parcel.kept), over_at, message),
+        "UPDATE message SET repeated = ?, warned = ?, attention = ?, kept = ?, over_at = ? WHERE id = ?",
+        (int(parcel.repeated), int(parcel.warned), int(parcel.stored.attention), int(parcel.kept), over_at, message),
     )
     keeping.sum_up(db, [message], now)
     for notice in parcel.notices:

@@ -320,10 +320,10 @@ class PostgresSpool(Looking, Parcels):
     async def tally(self) -> Tally:
         """While the server is away, as it was last seen."""
         try:
-            states, unfinished, oldest, size, peers = await self._run(looking.counts)
+            states, unfinished, oldest, size, peers, attention = await self._run(looking.counts)
         except SpoolAway:
             return self._tally
-        self._tally = Tally(states, unfinished, oldest, self.room(), size + self._intake.arriving, peers)
+        self._tally = Tally(states, unfinished, oldest, self.room(), size + self._intake.arriving, peers, attention)
         return self._tally
 
     async def refused_senders(self) -> frozenset[tuple[str, str]]:

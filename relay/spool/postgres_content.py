@@ -7,12 +7,13 @@ from itertools import islice
 from psycopg import Connection
 
 from relay.spool.content import Memory
-from relay.spool.contract import LeaseLost, SpoolAway
+from relay.spool.contract import ContentDamaged, LeaseLost, SpoolAway
 from relay.spool.postgres_leases import Lease
 from relay.spool.postgres_link import Link
 
 _SLICE = 8  # blocks in one go to the server
 _AHEAD = 4
+_WANTED = "SELECT 1 FROM message WHERE id = %s AND kept = 1"
 
 
 def add_content(db: Connection, link: Link, message: int, source: Iterable[bytes], first: int = 0) -> Iterator[int]:
@@ -28,7 +29,7 @@ def add_content(db: Connection, link: Link, message: int, source: Iterable[bytes
 
 
 class StoredContent:
-    """The octets of one message.  Iterating raises LeaseLost when they are gone, SpoolBroken when they cannot be read.
+    """The octets of one message.  Iterating raises LeaseLost when they are gone, ContentDamaged, SpoolBroken.
 
     With a lease it raises LeaseLost also when that has ended: another relay may be sending the message by then; and
     SpoolAway when it begins while the server is away.
@@ -60,15 +61,18 @@ class StoredContent:
                 self._check()
 
     def _blocks(self, seq: int) -> list[bytes]:
-        def work(db: Connection) -> list[bytes]:
+        def work(db: Connection) -> tuple[list[bytes], bool]:
             rows = db.execute(
                 "SELECT data FROM content WHERE message = %s AND seq >= %s AND seq < %s ORDER BY seq",
                 (self._message, seq, seq + _AHEAD),
                 binary=True,
             )
-            return [row[0] for row in rows]
+            found = [row[0] for row in rows]
+            return found, not found and bool(db.execute(_WANTED, (self._message,)).fetchone())
 
-        found = self._link.call(work)
+        found, wanted = self._link.call(work)
+        if wanted:
+            raise ContentDamaged(f"the stored content is damaged: it ends at row {seq}")
         if not found:
             # never just end: half a message would be relayed as a whole one
             raise LeaseLost("the content of this message is not kept any more")

@@ -1,7 +1,7 @@
 """A spool in PostgreSQL with one of this relay's own beside it, for mail that comes while the server is away."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +67,10 @@ class PostgresWithFallback(PostgresSpool):
         states = {state: there.states[state] + here.states[state] for state in State}
         oldest = min(filter(None, (there.oldest, here.oldest)), default=None)
         return replace(there, states=states, unfinished=there.unfinished + here.unfinished, oldest=oldest, room=self.room())
+
+    async def kept_by_client(self) -> Mapping[str, int]:
+        """Of the spool that takes mail now."""
+        return await self._here.kept_by_client() if self._link.away else await super().kept_by_client()
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         try:

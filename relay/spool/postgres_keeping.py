@@ -126,13 +126,15 @@ def _settled(db: Connection, lease: Lease, settlement: Settlement, step: int, no
             add_notice(db, notice)
         _count(db, lease.message, settlement, now)
         kept = db.execute(
-            f"UPDATE message SET settled = %(step)s, settled_by = %(lease)s, warned = greatest(warned, %(warned)s), {_SUM_UP},"  # noqa: S608
+            f"UPDATE message SET settled = %(step)s, settled_by = %(lease)s, warned = greatest(warned, %(warned)s),"  # noqa: S608
+            f" attention = greatest(attention, %(attention)s), {_SUM_UP},"
             " kept = CASE WHEN EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state <> 'relayed')"
             " THEN kept ELSE 0 END WHERE id = %(id)s RETURNING kept",
             {
                 "step": step,
                 "lease": lease.number,
                 "warned": int(settlement.warned),
+                "attention": int(settlement.attention),
                 "now": micros(now),
                 "id": lease.message,
             },
@@ -158,7 +160,8 @@ def _store_outcome(db: Connection, lease: Lease, outcome: Recipient) -> Any:
         "UPDATE recipient SET"
         " state = CASE WHEN state = 'held' AND %(state)s = 'queued' THEN 'held' ELSE %(state)s END,"
         " attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s, stage = %(stage)s, code = %(code)s,"
-        " status = %(status)s, said = %(said)s, via = CASE WHEN via = %(claimed_via)s THEN %(via)s ELSE via END"
+        " status = %(status)s, said = %(said)s, via = CASE WHEN via = %(claimed_via)s THEN %(via)s ELSE via END,"
+        " lost = %(lost)s, fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s"
         " WHERE message = %(message)s AND key = %(key)s",
         {**row, "message": lease.message, "claimed_via": plain(lease.vias.get(outcome.address.key, outcome.via))},
     )
@@ -191,6 +194,7 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
     """Carries out an operator's order; the messages that it applied to, each with its lease if it is under way."""
     states = [state.value for state in APPLIES[order.action]]
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
+    wanted += " AND attention = 1" if order.action is Action.ACKNOWLEDGE else ""
     ids = [plain(one) for one in order.queue_ids or ()]
     with db.transaction():
         chosen = db.execute(
@@ -209,16 +213,21 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
 def _change(db: Connection, order: Order, messages: list[int], states: list[str], now: datetime) -> None:
     if order.action is Action.HOLD:
         change = "state = 'held'"
+    elif order.action is Action.ACKNOWLEDGE:
+        change = ""
     else:
         change = "state = 'queued', due_at = %(now)s, via = CASE %(via)s::text WHEN '' THEN via ELSE %(via)s END"
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
             change += ", attempts = 0"  # who mends something and tries must not make the next delay longer
     via = plain(order.via) if order.action is Action.RELEASE else ""
     with together(db):
-        db.execute(
-            f"UPDATE recipient SET {change} WHERE message = ANY(%(messages)s) AND state = ANY(%(states)s)",  # noqa: S608
-            {"now": micros(now), "via": via, "messages": messages, "states": states},
-        )
+        if change:
+            db.execute(
+                f"UPDATE recipient SET {change} WHERE message = ANY(%(messages)s) AND state = ANY(%(states)s)",  # noqa: S608
+                {"now": micros(now), "via": via, "messages": messages, "states": states},
+            )
+        if order.action in (Action.RELEASE, Action.ACKNOWLEDGE):
+            db.execute("UPDATE message SET attention = 0 WHERE attention = 1 AND id = ANY(%s)", (messages,))
         if order.by_hand:
             told = {"messages": messages, "trail": trail_json((told_of(order, now),))}
             db.execute(TRAIL_WITH.format(source="unnest(%(messages)s::bigint[]) AS chosen(id)"), told)
@@ -257,13 +266,13 @@ def strike_off(db: Connection, told: tuple[int, ...], trail: tuple[TrailLine, ..
 def forget_old(db: Connection, now: datetime, keep_history: timedelta, limit: int) -> list[int]:
     """Removes up to `limit` messages that were over before `keep_history`, and outworn counters; the ids removed.
 
-    A message that somebody has still to be told of stays, and so does one that is under way.
+    A message that somebody has still to be told of, or to acknowledge, stays, and so does one that is under way.
     """
     with db.transaction():
         gone = [
             message
             for (message,) in db.execute(
-                "SELECT id FROM message WHERE over_at < %s AND owner IS NULL"
+                "SELECT id FROM message WHERE over_at < %s AND owner IS NULL AND attention = 0"
                 " AND NOT EXISTS (SELECT 1 FROM notice WHERE notice.queue_id = message.queue_id)"
                 " ORDER BY over_at LIMIT %s FOR UPDATE SKIP LOCKED",
                 (micros(now - keep_history), limit),
@@ -282,8 +291,14 @@ def forget_old(db: Connection, now: datetime, keep_history: timedelta, limit: in
 
 
 def rebase(db: Connection, since: datetime, until: datetime, by: timedelta) -> int:
-    """Moves accepted_at of unfinished messages that lies from `since` to `until`; how many they were."""
-    return db.execute(
-        "UPDATE message SET accepted_at = accepted_at + %s WHERE over_at IS NULL AND accepted_at BETWEEN %s AND %s",
-        (by // timedelta(microseconds=1), micros(since), micros(until)),
-    ).rowcount
+    """Moves accepted_at (and maybe_since) of unfinished messages that lies from `since` to `until`; how many they were."""
+    moved = (by // timedelta(microseconds=1), micros(since), micros(until))
+    with db.transaction():
+        db.execute(
+            "UPDATE recipient SET maybe_since = maybe_since + %s WHERE maybe_since BETWEEN %s AND %s"
+            " AND message IN (SELECT id FROM message WHERE over_at IS NULL)",
+            moved,
+        )
+        return db.execute(
+            "UPDATE message SET accepted_at = accepted_at + %s WHERE over_at IS NULL AND accepted_at BETWEEN %s AND %s", moved
+        ).rowcount

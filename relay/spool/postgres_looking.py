@@ -22,7 +22,7 @@ from relay.spool.rows import (
 )
 
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
-_COLUMNS = f"{MESSAGE_COLUMNS}, (SELECT name FROM peer WHERE peer.id = owner)"  # noqa: S608 - our own column names
+_COLUMNS = f"{MESSAGE_COLUMNS}, (SELECT name FROM peer WHERE peer.id = owner), attention"  # noqa: S608 - our own column names
 _OWNER = MESSAGE_COLUMNS.count(",") + 1
 
 ContentOf = Callable[[int, int], Content]
@@ -45,7 +45,8 @@ def stored_entry(db: Connection, queue_id: str, content: ContentOf) -> StoredEnt
     recipients = json_recipients(found[-1])
     trail = db.execute("SELECT at, event, said FROM trail WHERE message = %s ORDER BY number", (found[0],))
     entry = row_entry(found, tuple(one.address for one in recipients), content(found[0], found[8]))
-    return StoredEntry(entry, recipients, tuple(row_trail(*line) for line in trail), found[_OWNER] or "")
+    lines = tuple(row_trail(*line) for line in trail)
+    return StoredEntry(entry, recipients, lines, found[_OWNER] or "", bool(found[_OWNER + 1]))
 
 
 def stored_entries(
@@ -70,7 +71,7 @@ def stored_entries(
 
 def _entry_of(row: tuple[Any, ...], recipients: tuple[Recipient, ...], trail: list[TrailLine]) -> StoredEntry:
     entry = row_entry(row, tuple(one.address for one in recipients), ())
-    return StoredEntry(entry, recipients, tuple(trail), row[_OWNER] or "")
+    return StoredEntry(entry, recipients, tuple(trail), row[_OWNER] or "", bool(row[_OWNER + 1]))
 
 
 def _chosen(states: frozenset[State] | None) -> str:
@@ -118,14 +119,17 @@ def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[st
     return found
 
 
-def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...]]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept, relays."""
+def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...], int]:
+    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept, relays,
+    messages that need attention."""
     states = dict.fromkeys(State, 0)
     for state, number in db.execute("SELECT state, count(*) FROM recipient GROUP BY state"):
         states[State(state)] = number
     row = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchone()
     unfinished, oldest = row or (0, None)
-    return states, unfinished, None if oldest is None else moment(oldest), in_use(db), peers(db)
+    attention = db.execute("SELECT count(*) FROM message WHERE attention = 1").fetchone()
+    since = None if oldest is None else moment(oldest)
+    return states, unfinished, since, in_use(db), peers(db), attention[0] if attention else 0
 
 
 def peers(db: Connection) -> tuple[Peer, ...]:
@@ -155,6 +159,11 @@ def history(db: Connection, since: datetime, step: timedelta) -> dict[tuple[date
 def last_accepted(db: Connection, client: str) -> datetime | None:
     found = db.execute("SELECT max(accepted_at) FROM message WHERE client = %s", (plain(client),)).fetchone()
     return moment(found[0]) if found and found[0] is not None else None
+
+
+def kept_by_client(db: Connection) -> dict[str, int]:
+    rows = db.execute("SELECT client, sum(size)::bigint FROM message WHERE kept = 1 AND notice = 0 GROUP BY client")
+    return {str(client): int(octets) for client, octets in rows}
 
 
 def sent_on(db: Connection, day: str) -> dict[str, int]:

@@ -48,15 +48,17 @@ def as_it_stood(db: Connection, parcel: Parcel, now: datetime) -> None:
     for recipient in parcel.stored.recipients:
         db.execute(
             "UPDATE recipient SET state = %(state)s, attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s,"
-            " stage = %(stage)s, code = %(code)s, status = %(status)s, said = %(said)s, via = %(via)s"
+            " stage = %(stage)s, code = %(code)s, status = %(status)s, said = %(said)s, via = %(via)s, lost = %(lost)s,"
+            " fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s"
             " WHERE message = %(message)s AND key = %(key)s",
             {**clean(recipient_row(recipient)), "message": message},
         )
     db.execute(
-        "UPDATE message SET repeated = %s, warned = %s, kept = %s, over_at = %s WHERE id = %s",
+        "UPDATE message SET repeated = %s, warned = %s, attention = %s, kept = %s, over_at = %s WHERE id = %s",
         (
             int(parcel.repeated),
             int(parcel.warned),
+            int(parcel.stored.attention),
             int(parcel.kept),
             None if parcel.over_at is None else micros(parcel.over_at),
             message,

@@ -47,6 +47,9 @@ class Looking:
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         return await self._run(lambda db: looking.history(db, since, step))
 
+    async def kept_by_client(self) -> Mapping[str, int]:
+        return await self._run(looking.kept_by_client)
+
     async def last_accepted(self, client: str) -> datetime | None:
         return await self._run(lambda db: looking.last_accepted(db, client))
 

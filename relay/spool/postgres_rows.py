@@ -8,12 +8,12 @@ from relay.spool.entry import Recipient, TrailLine
 from relay.spool.rows import RECIPIENT_COLUMNS, recipient_row, row_recipient, trail_row
 
 RECIPIENT_LIST = (
-    "(SELECT json_agg(json_build_array(local, domain, state, attempts, due_at, upstream, stage, code, status, said, via)"
-    " ORDER BY seq) FROM recipient WHERE recipient.message = {message})"
+    f"(SELECT json_agg(json_build_array({RECIPIENT_COLUMNS}) ORDER BY seq)"  # noqa: S608 - our own column names
+    " FROM recipient WHERE recipient.message = {message})"
 )
 """All recipients of a message as one value, in the order of RECIPIENT_COLUMNS."""
 
-_TYPES = {"attempts": "int", "due_at": "bigint", "code": "int", "seq": "int"}
+_TYPES = {"attempts": "int", "due_at": "bigint", "code": "int", "seq": "int", "lost": "int", "maybe_since": "bigint"}
 _RECIPIENT = ("seq", "key", *RECIPIENT_COLUMNS.split(", "))
 _COLUMNS = ", ".join(_RECIPIENT)
 _SHAPE = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in _RECIPIENT)

@@ -7,7 +7,7 @@ from psycopg import Connection, errors
 
 from relay.spool.contract import SpoolBroken
 
-MIGRATIONS = ("postgres-1.sql",)
+MIGRATIONS = ("postgres-1.sql", "postgres-2.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")

@@ -1,6 +1,7 @@
 """Values to the columns of a row and back, and content to rows of 64 KiB.  Pure."""
 
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import Fault
 from relay.spool.entry import Content, Entry, NoticeKind, PendingNotice, QueueLine, Recipient, State, TrailLine
 
 BLOCK = 65_536
@@ -26,7 +28,12 @@ MESSAGE_COLUMNS = (
     "id, queue_id, accepted_at, origin, reverse_local, reverse_domain, body, utf8, size, message_id, digest, notice,"
     " repeated, warned, settled"
 )
-RECIPIENT_COLUMNS = "local, domain, state, attempts, due_at, upstream, stage, code, status, said, via"
+RECIPIENT_COLUMNS = (
+    "local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, maybe_at, maybe_since"
+)
+
+ADDED = {"lost": 0, "fault": "", "peer": "", "maybe_at": "", "maybe_since": None}
+"""The columns of a recipient that older versions do not have."""
 
 
 def micros(moment: datetime) -> int:
@@ -180,59 +187,66 @@ def recipient_row(recipient: Recipient) -> dict[str, Any]:
             "status": recipient.status,
             "said": recipient.said,
             "via": recipient.via,
+            "lost": int(recipient.lost),
+            "fault": recipient.fault.value if recipient.fault else "",
+            "peer": recipient.peer,
+            "maybe_at": recipient.maybe_at,
+            "maybe_since": recipient.maybe_since and micros(recipient.maybe_since),
         }
     )
 
 
 def row_recipient(row: Sequence[Any]) -> Recipient:
     """The recipient of a row of RECIPIENT_COLUMNS."""
-    local, domain, state, attempts, due_at, upstream, stage, code, status, said, via = row
-    return Recipient(Address(local, domain), State(state), attempts, moment(due_at), upstream, stage, code, status, said, via)
+    local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, maybe_at, since = row
+    address, at = Address(local, domain), moment(due_at)
+    own = (bool(lost), _fault(fault), peer, maybe_at, None if since is None else moment(since))
+    return Recipient(address, State(state), attempts, at, upstream, stage, code, status, said, via, *own)
+
+
+def _fault(value: str) -> Fault | None:
+    """None also for one that only a newer version knows."""
+    try:
+        return Fault(value) if value else None
+    except ValueError:
+        return None
+
+
+_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at", "due_at", "maybe_since"))
 
 
 def row_line(row: Sequence[Any]) -> QueueLine:
-    """The line of a list: what is shown of the message, then RECIPIENT_COLUMNS."""
-    (
-        message,
-        queue_id,
-        accepted_at,
-        client,
-        sender_local,
-        sender_domain,
-        size,
-        notice,
-        local,
-        domain,
-        state,
-        attempts,
-        due_at,
-        *last,
-    ) = row
-    return QueueLine(
-        message,
-        queue_id,
-        moment(accepted_at),
-        client,
-        sender_local,
-        sender_domain,
-        size,
-        bool(notice),
-        local,
-        domain,
-        state,
-        attempts,
-        moment(due_at),
-        *last,
-    )
+    """The line of a list: what is shown of the message, then RECIPIENT_COLUMNS, then the relay that has it."""
+    values = list(row)
+    for place in (_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE):
+        values[place] = None if row[place] is None else moment(row[place])
+    return QueueLine._make(values)
 
 
 def trail_row(line: TrailLine) -> tuple[int, str, str]:
     return micros(line.at), line.event, json.dumps([line.text, dict(line.details)])
 
 
+_WERE_JOINED = {"to": ", ", "notes": "; ", "quirks": "; "}
+"""Particulars that are lists now, and what they were joined by in lines of older versions."""
+_MORE = re.compile(r" and \d+ more\Z")
+
+
 def row_trail(at: int, event: str, said: str) -> TrailLine:
+    """A line as it is written now; what an older version wrote as one text is taken apart here, and nowhere else."""
     text, details = json.loads(said)
+    if text and event in _OF_AN_ATTEMPT:
+        for name, mark in _WERE_JOINED.items():
+            if isinstance(details.get(name), str):
+                details[name] = [one for one in _MORE.sub("", details[name]).split(mark) if one]
+        if event == "repaired" and "repairs" not in details:
+            details["repairs"] = text.split("; ")
+        if event == "routed" and isinstance(details.get("via"), str):
+            details["via"] = [one for one in details["via"].split(", ") if one]
     return TrailLine(moment(at), event, text, details)
+
+
+_OF_AN_ATTEMPT = frozenset({"accepted", "repaired", "routed", "tried", "relayed", "deferred", "failed", "expired", "held"})
 
 
 def notice_row(notice: PendingNotice) -> dict[str, Any]:
@@ -249,13 +263,13 @@ def notice_row(notice: PendingNotice) -> dict[str, Any]:
 def row_notice(row: Sequence[Any]) -> PendingNotice:
     """The notice of a row: number, queue_id, kind, notify_local, notify_domain, recipient, made_at."""
     number, queue_id, kind, local, domain, recipient, made_at = row
-    columns = json.loads(recipient)
+    columns = {**ADDED, **json.loads(recipient)}
     del columns["key"]
     return PendingNotice(
         queue_id=queue_id,
         kind=NoticeKind(kind),
         notify=Address(local, domain),
-        recipient=row_recipient(tuple(columns.values())),
+        recipient=row_recipient([columns[name] for name in RECIPIENT_COLUMNS.split(", ")]),
         made_at=moment(made_at),
         number=number,
     )

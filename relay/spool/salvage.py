@@ -14,9 +14,9 @@ from pathlib import Path
 
 from relay.spool import looking
 from relay.spool.contract import SpoolBroken
-from relay.spool.entry import State, StoredEntry
+from relay.spool.entry import Recipient, State, StoredEntry
 from relay.spool.medium import MIGRATIONS, PAGE, Lock, prepare
-from relay.spool.rows import BLOCK, row_entry, unpacked
+from relay.spool.rows import ADDED, BLOCK, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
 _MADE = ((PAGE, 2), (4096, 2), (4096, 1))  # octets of a page and version of the schema, as spools have had them
@@ -171,11 +171,19 @@ def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None
     except (sqlite3.Error, KeyError):
         return None, "sender and recipients cannot be read"
     try:
-        recipients = looking.recipients(db, message)
+        recipients = _recipients(db, message)
         entry = row_entry(row, tuple(recipient.address for recipient in recipients), ())
     except (sqlite3.Error, ValueError, TypeError, KeyError):
         return None, "sender and recipients cannot be read"
     return StoredEntry(entry, recipients), "" if recipients else "its recipients cannot be read"
+
+
+def _recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:
+    """Those of a message, as far as this version of the schema has columns for them."""
+    known = {row[1] for row in db.execute("PRAGMA table_info(recipient)").fetchall()}
+    columns = ", ".join(name if name in known else f":{name}" for name in RECIPIENT_COLUMNS.split(", "))
+    query = f"SELECT {columns} FROM recipient WHERE message = :message ORDER BY seq"  # noqa: S608 - our own column names
+    return tuple(map(row_recipient, db.execute(query, {**ADDED, "message": message}).fetchall()))
 
 
 def _done(stored: StoredEntry | None) -> bool:

@@ -100,9 +100,7 @@ class SqliteSpool(Parcels):
     def away(self) -> str:
         return ""
 
-    @property
-    def absent(self) -> str:
-        return ""
+    absent = away
 
     @property
     def syncs(self) -> int:
@@ -356,14 +354,17 @@ class SqliteSpool(Parcels):
         return await self._read(lambda db: looking.stored_entry(db, queue_id, self._content))
 
     async def tally(self) -> Tally:
-        states, unfinished, oldest, size = await self._read(looking.counts)
-        return Tally(states, unfinished, oldest, self.room(), size)
+        states, unfinished, oldest, size, attention = await self._read(looking.counts)
+        return Tally(states, unfinished, oldest, self.room(), size, attention=attention)
 
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         return await self._read(lambda db: looking.history(db, since, step))
 
     async def last_accepted(self, client: str) -> datetime | None:
         return await self._read(lambda db: looking.last_accepted(db, client))
+
+    async def kept_by_client(self) -> Mapping[str, int]:
+        return await self._read(looking.kept_by_client)
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         return await self._read(lambda db: looking.sent_on(db, day))

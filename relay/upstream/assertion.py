@@ -14,9 +14,11 @@ import uuid
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from relay.apart import environment
+
 _LIFETIME = timedelta(minutes=10)
 _PATIENCE = 30.0
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 
 
 class CannotSign(Exception):
@@ -62,6 +64,7 @@ def _signature(octets: bytes, certificate_file: str) -> bytes:
                 capture_output=True,
                 timeout=_PATIENCE,
                 check=False,
+                env=environment(LC_ALL="C"),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise CannotSign(f"the program `openssl` is needed to sign with {certificate_file}: {error}") from None

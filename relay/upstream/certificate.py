@@ -9,17 +9,25 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 _ALT_NAMES = b"\x55\x1d\x11"  # OID 2.5.29.17, subjectAltName
+_COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"  # OIDs 2.5.4.3, 2.5.4.10
 _OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
+_BMP_STRING = 0x1E
+_LONGEST_NAME = 64  # characters; RFC 5280 appendix A.1, ub-common-name
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`fingerprint` is SHA-256 in hex; `expires` and `since` None, `names` empty where they cannot be read."""
+    """`fingerprint` is SHA-256 in hex; `expires` and `since` None, the others empty where they cannot be read.
+
+    `subject` and `issuer` are the common names, else the organisations.
+    """
 
     fingerprint: str
     expires: datetime | None = None
     names: tuple[str, ...] = ()
     since: datetime | None = None
+    subject: str = ""
+    issuer: str = ""
 
 
 def examine(der: bytes) -> Certificate:
@@ -30,9 +38,9 @@ def examine(der: bytes) -> Certificate:
         _, signed = next(_items(certificate))
         fields = list(_items(signed))
         # [0] version is left out by version 1 certificates; then serial, algorithm, issuer, validity
-        validity = fields[4 if fields[0][0] == _VERSION else 3][1]
+        (_, issuer), (_, validity), (_, subject) = fields[3:6] if fields[0][0] == _VERSION else fields[2:5]
         since, expires = (_time(kind, value) for kind, value in _items(validity))
-        return Certificate(fingerprint, expires, tuple(_names(fields)), since)
+        return Certificate(fingerprint, expires, tuple(_names(fields)), since, _called(subject), _called(issuer))
     except (ValueError, IndexError, StopIteration):
         return Certificate(fingerprint)
 
@@ -59,6 +67,17 @@ def _time(kind: int, value: bytes) -> datetime:
     if kind == _UTC_TIME:
         text = ("20" if int(text[:2]) < 50 else "19") + text
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+
+
+def _called(name: bytes) -> str:
+    """The common name in a distinguished name, else the organisation; printable."""
+    found = {}
+    for _, relative in _items(name):
+        for _, attribute in _items(relative):
+            (_, oid), (kind, value) = _items(attribute)
+            found[oid] = value.decode("utf-16-be" if kind == _BMP_STRING else "utf-8", "replace")
+    text = found.get(_COMMON_NAME) or found.get(_ORGANISATION, "")
+    return "".join(letter for letter in text[:_LONGEST_NAME] if letter.isprintable())
 
 
 def _names(fields: list[tuple[int, bytes]]) -> Iterator[str]:

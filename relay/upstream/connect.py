@@ -8,7 +8,7 @@ from functools import partial
 from itertools import zip_longest
 
 from relay.apart import apart
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 
 _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 
@@ -16,14 +16,21 @@ _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 class Failed(Exception):
     """The way to a session ended early; `answer` goes to every forward-path, `peer` is whom it came to ("" nobody).
 
-    `banner` is what the server had said in its greeting before that.
+    `banner` is what the server had said in its greeting before that; `again`: another mechanism may do in a fresh session.
     """
+
+    again = False
 
     def __init__(self, answer: Answer, peer: str = "", banner: str = "") -> None:
         super().__init__(str(answer))
         self.answer = answer
         self.peer = peer
         self.banner = banner
+
+
+def lost_at(stage: Stage, fault: Fault, words: str) -> Answer:
+    """The answer where the connection ended."""
+    return Answer(stage, Reply(421, "4.4.2", words), lost=True, fault=fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +54,9 @@ async def places(host: str, port: int, patience: float) -> list[Place]:
         async with asyncio.timeout(patience):
             found = await apart(partial(socket.getaddrinfo, host.strip("[]"), port, type=socket.SOCK_STREAM))
     except TimeoutError:
-        raise Failed(_unknown(host, "the resolver does not answer")) from None
+        raise Failed(_unknown(host, "the resolver does not answer", Fault.DNS)) from None
     except (OSError, UnicodeError) as error:
-        raise Failed(_unknown(host, getattr(error, "strerror", None) or str(error))) from None
+        raise Failed(_unknown(host, getattr(error, "strerror", None) or str(error), fault_of(error))) from None
     unique = dict.fromkeys(Place(family, str(address[0]), port) for family, _, _, _, address in found)
     return alternating(list(unique))
 
@@ -61,8 +68,8 @@ def alternating(found: list[Place]) -> list[Place]:
     return [place for pair in zip_longest(first, other) for place in pair if place]
 
 
-def _unknown(host: str, why: str) -> Answer:
-    return Answer(Stage.CONNECT, Reply(451, "4.4.3", f"the name {host} cannot be looked up: {why}"), lost=True)
+def _unknown(host: str, why: str, fault: Fault) -> Answer:
+    return Answer(Stage.CONNECT, Reply(451, "4.4.3", f"the name {host} cannot be looked up: {why}"), lost=True, fault=fault)
 
 
 async def reach(candidates: Sequence[Place], patience: float) -> tuple[socket.socket, Place]:
@@ -71,6 +78,7 @@ async def reach(candidates: Sequence[Place], patience: float) -> tuple[socket.so
     Raises Failed (4.4.1) naming every address when none answers within `patience` seconds.
     """
     refusals: dict[Place, str] = {}
+    faults: set[Fault] = set()
     waiting = list(candidates)
     running: dict[asyncio.Task[socket.socket], Place] = {}
     try:
@@ -86,16 +94,20 @@ async def reach(candidates: Sequence[Place], patience: float) -> tuple[socket.so
                     place = running.pop(task)
                     if error := task.exception():
                         refusals[place] = _words(error)
+                        faults.add(fault_of(error))
                     else:
                         return task.result(), place
     except TimeoutError:
         refusals.update(dict.fromkeys([*running.values(), *waiting], f"no answer within {patience:g} s"))
+        faults.add(Fault.TIMED_OUT)
     finally:
         for task in running:
             task.cancel()
             task.add_done_callback(_discard)
     told = "; ".join(f"{place}: {why}" for place, why in refusals.items())
-    raise Failed(Answer(Stage.CONNECT, Reply(421, "4.4.1", f"cannot connect: {told}"), lost=True))
+    # of several addresses, the one that answered tells most, then the one that cost time
+    fault = next((one for one in (Fault.REFUSED, Fault.TIMED_OUT) if one in faults), Fault.UNREACHABLE)
+    raise Failed(Answer(Stage.CONNECT, Reply(421, "4.4.1", f"cannot connect: {told}"), lost=True, fault=fault))
 
 
 async def _dial(place: Place) -> socket.socket:
@@ -114,6 +126,15 @@ def _discard(task: "asyncio.Task[socket.socket]") -> None:
     """Closes a second socket that connected in the same turn as the first."""
     if not task.cancelled() and not task.exception():
         task.result().close()
+
+
+def fault_of(error: BaseException) -> Fault:
+    """What kept a connection from coming about."""
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return Fault.DNS if getattr(error, "errno", None) == socket.EAI_AGAIN else Fault.NO_HOST
+    if isinstance(error, ConnectionRefusedError | ConnectionResetError):
+        return Fault.REFUSED
+    return Fault.TIMED_OUT if isinstance(error, TimeoutError) else Fault.UNREACHABLE
 
 
 def _words(error: BaseException) -> str:

@@ -10,18 +10,20 @@ import math
 import re
 from collections.abc import Callable
 
-from relay.mail.reply import Reply
+from relay.mail.reply import Fault, Reply
 
 _REPLY_LINE = re.compile(rb"([2-5]\d\d)(?:([ -])(.*))?\Z", re.DOTALL)
-_LONGEST_REPLY = 65_536  # octets; RFC 5321 s4.5.3.1.5 asks for 512 per line, real EHLOs are a few thousand in all
+_LONGEST_REPLY = 65_536  # octets; RFC 5321 s4.5.3.1.5 asks for 512 per line, real replies are a few thousand in all
+_MOST_LINES = 500  # of one reply
 
 
 class Lost(Exception):
     """The line is dead or cannot be understood any more; `reply` is ours (4.4.x, 4.5.0) and says why."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, fault: Fault) -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.fault = fault
 
 
 class Line(asyncio.Protocol):
@@ -30,6 +32,7 @@ class Line(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._buffer = bytearray()
+        self._seen = self._lines = 0  # octets of it that are whole lines of a reply which goes on, and how many lines
         self._wake: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
@@ -61,17 +64,18 @@ class Line(asyncio.Protocol):
     async def reply(self, patience: float) -> Reply:
         """The next reply.  Raises Lost when none comes within `patience` seconds, or what comes is none."""
         await self._until(self._complete, patience, "gives no reply")
+        self._seen = self._lines = 0
         lines = []
         while True:
             end = self._buffer.find(b"\n")
             if end < 0:
-                raise Lost(Reply(421, "4.4.2", "the server closed the connection"))
+                raise Lost(Reply(421, "4.4.2", "the server closed the connection"), Fault.HUNG_UP)
             line = bytes(self._buffer[:end]).rstrip(b"\r")
             del self._buffer[: end + 1]
             match = _REPLY_LINE.match(line)
             if not match:
                 self.close()
-                raise Lost(garbage(line))
+                raise Lost(garbage(line), Fault.GARBAGE)
             lines.append((match[3] or b"").decode("utf-8", "replace"))
             if match[2] != b"-":
                 return Reply.of(int(match[1]), "\n".join(lines))
@@ -86,12 +90,18 @@ class Line(asyncio.Protocol):
         """Whether a whole reply, or a line that can be part of none, or the end is there."""
         if self._ended:
             return True
-        start = 0
-        while (end := self._buffer.find(b"\n", start)) >= 0:
-            if self._buffer[start + 3 : start + 4] != b"-" or end - start < 4:
+        while (end := self._buffer.find(b"\n", self._seen)) >= 0:
+            if self._buffer[self._seen + 3 : self._seen + 4] != b"-" or end - self._seen < 4:
                 return True
-            start = end + 1
+            self._seen, self._lines = end + 1, self._lines + 1
+            if self._lines > _MOST_LINES:
+                self._endless()
+                return True
         return False
+
+    def _endless(self) -> None:
+        self.close()
+        self._buffer[:], self._seen = b"(a reply without end)\n", 0
 
     async def _until(self, condition: Callable[[], bool], patience: float, complaint: str) -> None:
         if condition():
@@ -106,7 +116,7 @@ class Line(asyncio.Protocol):
             while not condition():
                 if self._deadline <= loop.time():
                     self.close()
-                    raise Lost(Reply(421, "4.4.2", f"the server {complaint} for {patience:g} seconds"))
+                    raise Lost(Reply(421, "4.4.2", f"the server {complaint} for {patience:g} seconds"), Fault.TIMED_OUT)
                 self._wake = loop.create_future()
                 await self._wake
         finally:
@@ -132,8 +142,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > _LONGEST_REPLY:
-            self._buffer[:] = b"(a reply without end)\n"
-            self.close()
+            self._endless()
         self._awake()
 
     def eof_received(self) -> None:

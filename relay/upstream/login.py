@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from relay.mail.reply import Reply
 from relay.upstream.settings import Auth, Login
 
 BY_TOKEN = ("XOAUTH2", "OAUTHBEARER")
@@ -13,6 +14,7 @@ BY_TOKEN = ("XOAUTH2", "OAUTHBEARER")
 
 _ENCRYPTED = ("PLAIN", "LOGIN", "CRAM-MD5")
 _CLEAR = ("CRAM-MD5", "PLAIN", "LOGIN")
+_WINDOWS = frozenset({"GSSAPI", "GSS-SPNEGO", "NTLM", "NEGOTIATE", "KERBEROS_V4", "KERBEROS_V5"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +25,10 @@ class Choice:
     problem: str = ""
 
 
-def choose(login: Login, offered: Collection[str], *, encrypted: bool) -> Choice:
+def choose(login: Login, offered: Collection[str], *, encrypted: bool, unfit: Collection[str] = ()) -> Choice:
     """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the line is under TLS.
+
+    `unfit` are those that the server announces and does not take.
 
     PLAIN before CRAM-MD5 under TLS, because servers that keep only hashes of passwords announce CRAM-MD5 and fail it.
     On a line in clear CRAM-MD5 goes first, and PLAIN and LOGIN only because the caller was told `tls: none`.
@@ -37,13 +41,31 @@ def choose(login: Login, offered: Collection[str], *, encrypted: bool) -> Choice
     else:
         wanted = BY_TOKEN if login.auth is Auth.XOAUTH2 else (login.auth.value.upper(),)
     for mechanism in wanted:
-        if mechanism in there:
+        if mechanism in there and mechanism not in unfit:
             return Choice(mechanism)
+    if tried := [mechanism for mechanism in wanted if mechanism in there]:
+        return Choice(problem=f"the server announces AUTH {', '.join(tried)} and does not take it")
     return Choice(problem=_why_none(wanted, there, encrypted))
+
+
+def not_taken(reply: Reply) -> bool:
+    """Whether a refusal is about the mechanism, and so says nothing of the password (RFC 4954 s4, RFC 5321 s4.2.2)."""
+    return reply.permanent and (reply.code in (502, 503, 504) or reply.status in ("5.5.4", "5.7.4"))
 
 
 def _why_none(wanted: tuple[str, ...], there: set[str], encrypted: bool) -> str:
     names = ", ".join(wanted)
+    if there and there <= _WINDOWS and encrypted:
+        offered = ", ".join(sorted(there))
+        return (
+            f"the server offers AUTH by {offered} only, which need a Windows domain or Kerberos and are not spoken here; "
+            "its administrator must allow PLAIN or LOGIN under TLS, or mail from this address without a login"
+        )
+    if there and there <= set(BY_TOKEN):
+        return f"the server offers AUTH by {', '.join(sorted(there))} only: it wants OAuth 2.0, set `oauth` for this upstream"
+    if there and not encrypted:
+        offered = ", ".join(sorted(there))
+        return f"the server offers AUTH by {offered} only on this unencrypted line; `tls: starttls` may bring others ({names})"
     if there:
         return f"the server offers AUTH by {', '.join(sorted(there))} only, we could log in by {names}; see `auth`"
     if encrypted:

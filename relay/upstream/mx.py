@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from relay.mail.outgoing import Outgoing
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.networks import address_of, in_lan, on_internet
 from relay.upstream.connect import Place, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
@@ -26,10 +26,10 @@ _MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least
 
 
 class _NoHost(Exception):
-    def __init__(self, code: int, status: str, words: str) -> None:
+    def __init__(self, fault: Fault, code: int, status: str, words: str) -> None:
         super().__init__(words)
         # at RCPT, not CONNECT: it is about this domain, no sign that `mx` as such is in trouble
-        self.answer = Answer(Stage.RCPT, Reply(code, status, words))
+        self.answer = Answer(Stage.RCPT, Reply(code, status, words), fault=fault)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,10 @@ class Direct:
         try:
             addresses = await self.resolver.addresses(host)
         except (NoSuchName, NoAnswer) as error:
-            return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"))
+            fault = Fault.NO_HOST if isinstance(error, NoSuchName) else Fault.DNS
+            return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"), fault)
         if not addresses:
-            return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"))
+            return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"), Fault.NO_HOST)
         allowed = [address for address in addresses if self.private or (on_internet(address) and not _is_ours(address))]
         if not allowed:
             return Barred(addresses)
@@ -103,8 +104,8 @@ def _barred(domain: str, addresses: Sequence[str]) -> Answer:
     """Another host in the LAN waits for the setting; this machine itself will never be a stranger's mail host."""
     named = f"{domain} names {', '.join(dict.fromkeys(addresses))} as its mail host"
     if any(in_lan(address) and not address_of(address).is_loopback and not _is_ours(address) for address in addresses):
-        return _NoHost(451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
-    return _NoHost(550, "5.4.6", f"{named}, where no other host can be").answer
+        return _NoHost(Fault.NO_HOST, 451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
+    return _NoHost(Fault.NO_HOST, 550, "5.4.6", f"{named}, where no other host can be").answer
 
 
 def _is_ours(address: str) -> bool:
@@ -127,8 +128,8 @@ def _place(address: str, port: int) -> Place:
     return Place(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
 
 
-def _all(outgoing: Outgoing, reply: Reply) -> Report:
-    return Report(dict.fromkeys(outgoing.forward_paths, Answer(Stage.CONNECT, reply, lost=True)))
+def _all(outgoing: Outgoing, reply: Reply, fault: Fault) -> Report:
+    return Report(dict.fromkeys(outgoing.forward_paths, Answer(Stage.CONNECT, reply, lost=True, fault=fault)))
 
 
 async def _hosts(domain: str, queue_id: str, resolver: Resolver) -> list[str]:
@@ -140,14 +141,14 @@ async def _hosts(domain: str, queue_id: str, resolver: Resolver) -> list[str]:
         if not published:
             # RFC 5321 s5.1: without MX the domain itself is the host, if it has an address
             if not await resolver.addresses(domain):
-                raise _NoHost(550, "5.1.2", f"the domain {domain} has neither a mail host nor an address")
+                raise _NoHost(Fault.NO_HOST, 550, "5.1.2", f"the domain {domain} has neither a mail host nor an address")
             return [domain]
     except NoSuchName as error:
-        raise _NoHost(550, "5.1.2", str(error)) from None
+        raise _NoHost(Fault.NO_HOST, 550, "5.1.2", str(error)) from None
     except NoAnswer as error:
-        raise _NoHost(451, "4.4.3", str(error)) from None
+        raise _NoHost(Fault.DNS, 451, "4.4.3", str(error)) from None
     if not any(host for _, host in published):
-        raise _NoHost(556, "5.1.10", f"the domain {domain} takes no mail (null MX)")
+        raise _NoHost(Fault.NULL_MX, 556, "5.1.10", f"the domain {domain} takes no mail (null MX)")
     return in_order([(preference, host) for preference, host in published if host], queue_id)
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from relay import events
 from relay.apart import apart
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.settings import Upstream
 from relay.upstream.token_account import Account, NoToken
 from relay.upstream.token_health import idle, standing, warnings_on
@@ -71,12 +71,13 @@ class Tokens:
             if token == keeper.account.fetched and (keeper.uses <= 1 or token == keeper.hopeless):
                 keeper.hopeless = token
                 words = f"{answer.reply.text} (this access token of {upstream.name} was new)"
-                return Answer(Stage.AUTH, Reply(answer.reply.code, answer.reply.status, words))
+                return Answer(Stage.AUTH, Reply(answer.reply.code, answer.reply.status, words), fault=Fault.TOKEN_NEW)
             events.note("warned", f"an access token was refused: {answer.reply}", upstream=upstream.name)
             found = await self._answered(upstream, partial(keeper.account.renew, instead_of=token))
         if isinstance(found, NoToken):
             return _answer(found)
-        return _passing(f"{upstream.name} takes this access token no longer; a new one is here for the next try")
+        words = f"{upstream.name} takes this access token no longer; a new one is here for the next try"
+        return _answer(NoToken(words, Fault.TOKEN_RENEWED, passing=True))
 
     async def look_after(self, upstreams: Iterable[Upstream]) -> list[str]:
         """Uses refresh tokens that lie idle, so that they live on; what the owner should hear."""
@@ -106,7 +107,8 @@ class Tokens:
         whole = self._patience * _ALL_ADDRESSES
         done, _ = await asyncio.wait({task}, timeout=whole)
         if not done:
-            return NoToken(f"the token server of {upstream.name} gave no whole answer within {whole:g} seconds", passing=True)
+            words = f"the token server of {upstream.name} gave no whole answer within {whole:g} seconds"
+            return NoToken(words, Fault.TOKEN_SERVER, passing=True)
         return task.result()
 
     def _heard(self, task: "asyncio.Task[Any]") -> None:
@@ -157,8 +159,5 @@ def _look_after(account: Account, now: datetime) -> list[str]:
 
 
 def _answer(trouble: NoToken) -> Answer:
-    return _passing(trouble.words) if trouble.passing else Answer(Stage.AUTH, Reply(535, "5.7.8", trouble.words))
-
-
-def _passing(words: str) -> Answer:
-    return Answer(Stage.AUTH, Reply(454, "4.7.0", words))
+    code, status = (454, "4.7.0") if trouble.passing else (535, "5.7.8")
+    return Answer(Stage.AUTH, Reply(code, status, trouble.words), fault=trouble.fault)

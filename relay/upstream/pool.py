@@ -3,23 +3,27 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Stage
 from relay.upstream import mx, submission
+from relay.upstream.authenticate import Refused, Token, as_said, no_token
 from relay.upstream.connect import Failed, Place
 from relay.upstream.dns import Resolver
+from relay.upstream.learned import Learned
 from relay.upstream.line import Lost
 from relay.upstream.pop3 import Doors, shut
 from relay.upstream.report import Conversation, Report
-from relay.upstream.session import Refused, Session, Token, as_said, no_token, open_session
+from relay.upstream.session import Session, open_session
 from relay.upstream.settings import DIRECT, Auth, Upstream
 
 _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
 _MOST_MESSAGES = 100  # for one session; several providers cut it off there
 _MOST_SESSIONS = 50  # at once, to all upstreams together
+_MOST_STRANGERS = 500  # MX hosts of which it is remembered what they do not bear
 _FAREWELL = 3.0  # seconds to wait for the answer to QUIT
 
 
@@ -53,6 +57,7 @@ class Pools:
         self._idle, self._on_open = idle, on_open
         self._messages = messages
         self._pools: dict[str, _Pool] = {}
+        self._strangers: dict[str, Learned] = {}
         self._doors = Doors(monotonic)
         self._total = asyncio.Semaphore(_MOST_SESSIONS)
         self._farewells: set[asyncio.Task[None]] = set()
@@ -109,47 +114,79 @@ class Pools:
                 self.forget(pool.upstream.name)
 
     async def _speak(self, pool: "_Pool", outgoing: Outgoing) -> Report:
-        started, generation = self._monotonic(), pool.generation
-        session, answers, notes = pool.take(), None, list[str]()
-        if session:
+        """One transaction; what a session had no patience for is said once more, at once, in a fresh one."""
+        generation = pool.generation
+
+        async def fresh() -> Session:
+            return await self._open(pool)
+
+        def part(session: Session) -> None:
+            self._put_back(pool, generation, session)
+
+        return await self._told(pool.take(), fresh, part, outgoing)
+
+    async def _told(
+        self, kept: Session | None, fresh: Callable[[], Awaitable[Session]], part: Callable[[Session], None], outgoing: Outgoing
+    ) -> Report:
+        started, answers, notes, again = self._monotonic(), dict[Address, Answer](), list[str](), False
+        while True:
             try:
-                answers = await submission.submit(session, outgoing, notes)
-            except submission.Stale:
-                session.line.close()
-        if session is None or answers is None:
-            try:
-                way = self._doors.way(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
-                session = await open_session(
-                    pool.upstream, hostname=self._hostname, token=self._token, refused=self._refused, candidates=way
-                )
+                session = kept or await fresh()
             except Failed as failed:
-                if failed.answer.stage is Stage.CONNECT:
-                    self._doors.forget(pool.upstream.name)  # another address may answer, and it must see a login first
-                return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
-            self._on_open(pool.upstream.name)
-            notes = list(session.notes)
-            answers = await submission.submit(session, outgoing, notes)
-        self._put_back(pool, generation, session)
-        return Report(answers, _conversation(session, notes, self._monotonic() - started))
+                answers |= dict.fromkeys(outgoing.forward_paths, failed.answer)
+                return Report(answers, Conversation(peer=failed.peer, took=self._monotonic() - started, notes=tuple(notes)))
+            notes += [] if kept else session.notes
+            outcome = await submission.submit(session, outgoing, notes)
+            part(session)
+            if again or not outcome.again:
+                return Report(answers | outcome.answers, _conversation(session, notes, self._monotonic() - started))
+            if session.spent:
+                said = outcome.answers[outcome.again[0]].reply
+                notes.append(f"said again in a fresh session, since the server had enough of the first: {said}")
+            answers |= {path: answer for path, answer in outcome.answers.items() if path not in outcome.again}
+            outgoing, kept, again = replace(outgoing, forward_paths=tuple(outcome.again)), None, True
+
+    async def _open(self, pool: "_Pool") -> Session:
+        way = self._doors.way(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
+        try:
+            session = await open_session(
+                pool.upstream,
+                hostname=self._hostname,
+                token=self._token,
+                refused=self._refused,
+                candidates=way,
+                learned=pool.learned,
+            )
+        except Failed as failed:
+            if failed.answer.stage is Stage.CONNECT:
+                self._doors.forget(pool.upstream.name)  # another address may answer, and it must see a login first
+            raise
+        self._on_open(pool.upstream.name)
+        return session
 
     async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Place]) -> Report:
         """One message to one MX host; strangers' sessions are not kept."""
-        started = self._monotonic()
-        try:
-            session = await open_session(
-                upstream, hostname=self._hostname, candidates=candidates, opportunistic=True, dial=mx.DIAL
+
+        async def fresh() -> Session:
+            learned = self._strangers.setdefault(upstream.host, Learned())
+            if len(self._strangers) > _MOST_STRANGERS:
+                self._strangers.pop(next(iter(self._strangers)))
+            return await open_session(
+                upstream,
+                hostname=self._hostname,
+                candidates=candidates,
+                opportunistic=True,
+                dial=mx.DIAL,
+                learned=learned,
             )
-        except Failed as failed:
-            return _same(failed.answer, outgoing, self._monotonic() - started, failed.peer)
-        notes = list(session.notes)
-        answers = await submission.submit(session, outgoing, notes)
-        self._part(session)
-        return Report(answers, _conversation(session, notes, self._monotonic() - started))
+
+        return await self._told(None, fresh, self._part, outgoing)
 
     def _put_back(self, pool: "_Pool", generation: int, session: Session) -> None:
         """Keeps the session for the next message if it is good for one and nobody ordered otherwise meanwhile."""
         wanted = self._idle > 0 and generation == pool.generation and self._pools.get(pool.upstream.name) is pool
-        if wanted and session.used < self._messages and session.line.alive:
+        most = min(self._messages, pool.learned.messages or self._messages)
+        if wanted and session.used < most and session.line.alive and not session.spent:
             pool.keep(session, self._idle, self._part)
         else:
             self._part(session)
@@ -169,6 +206,7 @@ class _Pool:
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
+        self.learned = Learned()
         self.slots = asyncio.Semaphore(upstream.limits.connections)
         self.generation = 0
         self._kept: list[tuple[Session, float]] = []  # with the time of the loop until which it is kept, in that order

@@ -7,7 +7,7 @@ RFC 5321 s3.1, s3.2, RFC 3207, RFC 4954.
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -15,28 +15,24 @@ from typing import cast
 
 import aiosmtplib
 
-from relay.mail.reply import Answer, Reply, Stage
-from relay.secret import unsaid
-from relay.upstream import login, tls
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
+from relay.upstream import tls
+from relay.upstream.authenticate import Dialog, Refused, Token, as_said, no_token
 from relay.upstream.certificate import Certificate, examine
-from relay.upstream.connect import Failed, Place, places, reach
+from relay.upstream.connect import Failed, Place, lost_at, places, reach
+from relay.upstream.learned import Learned
 from relay.upstream.line import Line, garbage
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 
-_HUNG_UP = "the server closed the connection"
+_WHOLE = 5  # times the patience with one reply: so long it may take in all until MAIL, whatever comes meanwhile
 _CURIOSITY = timedelta(seconds=10)  # for a second look at a certificate that was not trusted
-
-Token = Callable[[Upstream], Awaitable[str | Answer]]
-"""Gets an OAuth access token, or says as an Answer at AUTH why there is none."""
-
-Refused = Callable[[Upstream, str, Answer], Awaitable[Answer]]
-"""Hears that a token was refused and how; the Answer that every forward-path is to get for it."""
 
 
 @dataclass
 class Session:
     """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions.
 
+    `learned` is what is known of its server by now; `spent`: the server wants no more mail in it.
     `banner` and `hello` are the server's words in its greeting and to EHLO, `certificate` is its own in DER (b"" without TLS).
     """
 
@@ -51,6 +47,8 @@ class Session:
     banner: str = ""
     hello: str = ""
     certificate: bytes = b""
+    learned: Learned = field(default_factory=Learned)
+    spent: bool = False
 
     @property
     def max_size(self) -> int:
@@ -62,17 +60,6 @@ class Session:
         return extension.lower() in self.extensions
 
 
-async def no_token(upstream: Upstream) -> str | Answer:
-    """The answer where no OAuth is at hand."""
-    words = f"there is no OAuth token for {upstream.name}; run `relay oauth login {upstream.name}` first"
-    return Answer(Stage.AUTH, Reply(535, "5.7.8", words))
-
-
-async def as_said(_upstream: Upstream, _token: str, answer: Answer) -> Answer:
-    """The refusal of a token as it stands, where nobody can get another one."""
-    return answer
-
-
 async def open_session(
     upstream: Upstream,
     *,
@@ -82,45 +69,66 @@ async def open_session(
     candidates: Sequence[Place] = (),
     opportunistic: bool = False,
     dial: float | None = None,
+    learned: Learned | None = None,
 ) -> Session:
     """A session ready for MAIL.  Raises Failed with the Answer that every forward-path shares.
 
     `candidates` are addresses to try instead of looking up the host; `opportunistic`: STARTTLS where offered,
     in clear where not (RFC 7435), for the MX of strangers; `dial`: seconds to wait for a connection, if less than
-    for a reply.
+    for a reply; `learned` is what is known of the server, and learns of the mechanisms that it does not take.
     """
     timeout = upstream.timeout.total_seconds()
-    opener = _Opener(upstream, hostname, timeout, refused)
     found = candidates or await places(upstream.host, upstream.port, timeout)
-    sock, place = await reach(found, min(timeout, dial or timeout))
+    learned = learned or Learned()
+    for last in (False, False, True):
+        opener = _Opener(upstream, hostname, timeout, refused, learned)
+        sock, place = await reach(found, min(timeout, dial or timeout))
+        try:
+            return await _opened(opener, sock, place, token, opportunistic)
+        except Failed as failed:
+            if last or not failed.again:
+                raise
+    raise AssertionError("the last turn returns or raises")
+
+
+async def _opened(opener: "_Opener", sock: socket.socket, place: Place, token: Token, opportunistic: bool) -> Session:
+    upstream, hostname = opener.upstream, str(opener.smtp.local_hostname)
+    whole = _WHOLE * opener.timeout
     try:
-        return await opener.run(sock, place, token, opportunistic)
+        async with asyncio.timeout(whole) as deadline:
+            return await opener.run(sock, place, token, opportunistic)
+    except TimeoutError:
+        _hang_up(opener, sock)
+        if not deadline.expired():
+            raise
+        late = lost_at(opener.stage, Fault.TIMED_OUT, f"the server was not ready for mail within {whole:g} seconds")
+        raise Failed(late, str(place), opener.banner) from None
     except Failed as failed:
         _hang_up(opener, sock)
         failed.peer, failed.banner = str(place), opener.banner
         if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
             raise
-        seen = await _shown_certificate(upstream, hostname, place)
-        words = tls.explain(failed.__cause__, upstream, seen)
-        raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True), str(place), opener.banner) from None
+        seen = await _shown_chain(upstream, hostname, place)
+        fault, words = tls.explain(failed.__cause__, upstream, seen)
+        raise Failed(_no_tls(fault, words), str(place), opener.banner) from None
     except BaseException:
         _hang_up(opener, sock)
         raise
 
 
-async def _shown_certificate(upstream: Upstream, hostname: str, place: Place) -> Certificate | None:
-    """Asks once more without trusting, only to tell the person what is wrong with the certificate; says no secret."""
+async def _shown_chain(upstream: Upstream, hostname: str, place: Place) -> list[Certificate]:
+    """Asks once more without trusting, only to tell the person what is wrong with a certificate; says no secret."""
     mode = upstream.tls.mode
     distrusting = replace(upstream, tls=Tls(mode, verify=False), timeout=min(upstream.timeout, _CURIOSITY))
     opener = _Opener(distrusting, hostname, distrusting.timeout.total_seconds())
     try:
         sock, _ = await reach([place], opener.timeout)
         try:
-            return examine(await opener.certificate(sock))
+            return [examine(der) for der in await opener.chain(sock)]
         finally:
             _hang_up(opener, sock)
     except Failed:
-        return None
+        return []
 
 
 def _hang_up(opener: "_Opener", sock: socket.socket) -> None:
@@ -138,10 +146,19 @@ def _hang_up(opener: "_Opener", sock: socket.socket) -> None:
 class _Opener:
     """The steps to one session, each with its stage.  The caller closes on failure."""
 
-    def __init__(self, upstream: Upstream, hostname: str, timeout: float, refused: Refused = as_said) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        hostname: str,
+        timeout: float,
+        refused: Refused = as_said,
+        learned: Learned | None = None,
+    ) -> None:
         self.upstream = upstream
         self.refused = refused
+        self.learned = learned or Learned()
         self.timeout = timeout
+        self.stage = Stage.CONNECT
         self.notes: list[str] = []
         self.banner = ""
         self.owned = False
@@ -153,14 +170,14 @@ class _Opener:
             use_tls=upstream.tls.mode is TlsMode.IMPLICIT,
         )
 
-    async def certificate(self, sock: socket.socket) -> bytes:
-        """The server's certificate (DER), trusted or not."""
+    async def chain(self, sock: socket.socket) -> list[bytes]:
+        """The certificates that the server shows (DER), its own first, trusted or not."""
         self.smtp.tls_context = await self._context()
         await self._connect(sock)
         if self.upstream.tls.mode is TlsMode.STARTTLS:
             await self._hello(may_fall_back=False)
             await self._starttls()
-        return self._certificate()
+        return tls.chain_of(self.smtp.get_transport_info("ssl_object"))
 
     def _certificate(self) -> bytes:
         return bytes(self.smtp.get_transport_info("ssl_object").getpeercert(binary_form=True) or b"")
@@ -179,7 +196,7 @@ class _Opener:
         version = self._tls_version() if encrypted else ""
         certificate = self._certificate() if encrypted else b""
         mechanism = await self._log_in(token, encrypted)
-        extensions = dict(self.smtp.esmtp_extensions)
+        extensions = {name: readable(value) for name, value in self.smtp.esmtp_extensions.items()}
         hello = self.smtp.last_ehlo_response
         line = Line(cast(asyncio.Transport, self.smtp.transport))
         return Session(
@@ -191,26 +208,27 @@ class _Opener:
             mechanism,
             notes=self.notes,
             banner=self.banner,
-            hello=hello.message if hello else "",
+            hello=readable(hello.message) if hello else "",
             certificate=certificate,
+            learned=self.learned,
         )
 
     async def _context(self) -> ssl.SSLContext:
         try:
             return await asyncio.to_thread(tls.context_for, self.upstream.tls)
         except tls.BadClientCertificate as error:
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", str(error)), lost=True)) from None
+            raise Failed(_no_tls(Fault.TLS_FILE, str(error))) from None
         except OSError as error:
             policy = self.upstream.tls
             ours = {policy.client_cert: "client_cert", policy.client_key: "client_key"}
             name = error.filename if error.filename in ours else policy.ca_file
             words = f"{ours.get(name, 'ca_file')} {name} cannot be used: {error.strerror or error}"
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True)) from None
+            raise Failed(_no_tls(Fault.TLS_FILE, words)) from None
 
     async def _connect(self, sock: socket.socket) -> None:
         self.owned = True
         try:
-            self.banner = " ".join((await self.smtp.connect(sock=sock)).message.split())
+            self.banner = " ".join(readable((await self.smtp.connect(sock=sock)).message).split())
         except aiosmtplib.SMTPResponseException as error:
             raise Failed(_said(Stage.CONNECT, error)) from None
         except aiosmtplib.SMTPConnectError as error:
@@ -219,12 +237,13 @@ class _Opener:
     def _no_greeting(self, cause: BaseException | None) -> Answer:
         """aiosmtplib folds the TLS handshake and the greeting into one; the cause tells them apart."""
         if isinstance(cause, aiosmtplib.SMTPServerDisconnected):
-            return _lost(Stage.CONNECT, "the server closed the connection before its greeting")
+            return lost_at(Stage.CONNECT, Fault.HUNG_UP, "the server closed the connection before its greeting")
         if isinstance(cause, aiosmtplib.SMTPTimeoutError):
-            return _lost(Stage.CONNECT, f"the server sent no greeting within {self.timeout:g} seconds{self._hint()}")
+            words = f"the server sent no greeting within {self.timeout:g} seconds{self._hint()}"
+            return lost_at(Stage.CONNECT, Fault.TIMED_OUT, words)
         if self.upstream.tls.mode is TlsMode.IMPLICIT:
             return self._untrusted(cause)
-        return _lost(Stage.CONNECT, f"the connection broke before the greeting: {cause}")
+        return lost_at(Stage.CONNECT, Fault.HUNG_UP, f"the connection broke before the greeting: {cause}")
 
     def _hint(self) -> str:
         if self.upstream.tls.mode is TlsMode.IMPLICIT:
@@ -233,7 +252,7 @@ class _Opener:
 
     def _untrusted(self, cause: BaseException | None) -> Answer:
         error = cause if isinstance(cause, Exception) else OSError()
-        return Answer(Stage.TLS, Reply(454, "4.7.5", tls.explain(error, self.upstream)), lost=True)
+        return _no_tls(*tls.explain(error, self.upstream))
 
     async def _hello(self, may_fall_back: bool) -> None:
         """EHLO; HELO where it is not understood and neither TLS nor a login is needed (RFC 5321 s3.2)."""
@@ -250,11 +269,11 @@ class _Opener:
     async def _starttls(self) -> None:
         if not self.smtp.supports_extension("starttls"):
             words = f"{self.upstream.host} offers no STARTTLS on port {self.upstream.port}; try port 465 with `tls: implicit`"
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words)))
+            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words), fault=Fault.NO_STARTTLS))
         try:
             await self._said_at(Stage.TLS, self.smtp.starttls())
         except Failed as failed:
-            if failed.answer.reply.text != _HUNG_UP:
+            if failed.answer.fault is not Fault.HUNG_UP:
                 raise
             raise Failed(self._untrusted(ConnectionResetError())) from None
         except (ssl.SSLError, OSError) as error:
@@ -265,77 +284,46 @@ class _Opener:
     def _check_pin(self) -> None:
         ssl_object = self.smtp.get_transport_info("ssl_object")
         if problem := tls.pin_problem(self.upstream.tls, ssl_object.getpeercert(binary_form=True)):
-            raise Failed(Answer(Stage.TLS, Reply(454, "4.7.5", f"{self.upstream.host}: {problem}"), lost=True))
+            raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.host}: {problem}"))
 
     def _tls_version(self) -> str:
         return str(self.smtp.get_transport_info("ssl_object").version() or "")
 
     async def _log_in(self, token: Token, encrypted: bool) -> str:
-        """At most one AUTH command for each connection: providers lock accounts after a few wrong ones."""
-        settings = self.upstream.login
-        choice = login.choose(settings, self.smtp.server_auth_methods, encrypted=encrypted)
-        if choice.problem:
-            raise Failed(Answer(Stage.AUTH, Reply(530, "5.7.4", choice.problem)))
-        if not choice.mechanism:
-            return ""
-        secret: str | Answer = settings.password.reveal() if settings.password else ""
-        by_token = choice.mechanism in login.BY_TOKEN
-        if by_token:
-            secret = await token(self.upstream)
-        if isinstance(secret, Answer):
-            raise Failed(secret)
-        try:
-            await self._auth(choice.mechanism, settings.username, secret)
-        except Failed as failed:
-            failed.answer = _without(failed.answer, login.spoken(choice.mechanism, settings.username, secret))
-            if by_token and failed.answer.reply.permanent and not failed.answer.lost:
-                failed.answer = await self.refused(self.upstream, secret, failed.answer)
-            raise
-        return choice.mechanism
+        offered = [readable(name) for name in self.smtp.server_auth_methods]
 
-    async def _auth(self, mechanism: str, username: str, secret: str) -> None:
-        words, reason = login.opening(mechanism, username, secret), ""
-        for turn in range(4):
-            reply = await self._said_at(Stage.AUTH, self.smtp.execute_command(*words))
-            if reply.code == 235:
-                return
-            if reply.code != 334:
-                break
-            if mechanism in login.BY_TOKEN:
-                # the reason comes as a challenge; an answer without a meaning brings the refusal proper
-                reason, words = login.told(reply.text), (login.farewell(mechanism),)
-            else:
-                words = (login.response(mechanism, username, secret, reply.text, turn),)
-        if not (reply.transient or reply.permanent):
-            raise Failed(_lost(Stage.AUTH, f"the login ended with {reply}"))
-        text = f"{reply.text} ({reason})" if reason else reply.text
-        raise Failed(Answer(Stage.AUTH, Reply(reply.code, reply.status, text)))
+        async def say(*words: bytes) -> Reply:
+            return await self._said_at(Stage.AUTH, self.smtp.execute_command(*words))
+
+        dialog = Dialog(self.upstream, offered, encrypted, say, token, self.refused, self.learned.unfit)
+        return await dialog.log_in()
 
     async def _said_at(self, stage: Stage, command: Awaitable[aiosmtplib.SMTPResponse]) -> Reply:
         """The reply to a command; raises Failed where there is none, and for what aiosmtplib takes for a refusal."""
+        self.stage = stage
         try:
             code, text = await command
         except aiosmtplib.SMTPResponseException as error:
             raise Failed(_said(stage, error)) from None
         except aiosmtplib.SMTPTimeoutError:
-            raise Failed(_lost(stage, f"the server gave no reply within {self.timeout:g} seconds")) from None
+            raise Failed(lost_at(stage, Fault.TIMED_OUT, f"the server gave no reply within {self.timeout:g} seconds")) from None
         except aiosmtplib.SMTPServerDisconnected:
-            raise Failed(_lost(stage, _HUNG_UP)) from None
+            raise Failed(lost_at(stage, Fault.HUNG_UP, "the server closed the connection")) from None
         if not 200 <= code < 600:
-            raise Failed(Answer(stage, garbage(f"{code} {text}".encode()), lost=True))
+            raise Failed(_no_reply(stage, f"{code} {text}"))
         return Reply.of(code, text)
 
 
 def _said(stage: Stage, error: aiosmtplib.SMTPResponseException) -> Answer:
     """The refusal that aiosmtplib raised; its code -1 stands for what is no reply at all."""
     if not 400 <= error.code < 600:
-        return Answer(stage, garbage(str(error.message).encode()), lost=True)
+        return _no_reply(stage, str(error.message))
     return Answer(stage, Reply.of(error.code, error.message))
 
 
-def _without(answer: Answer, secrets: Sequence[str]) -> Answer:
-    return replace(answer, reply=replace(answer.reply, text=unsaid(answer.reply.text, *secrets)))
+def _no_reply(stage: Stage, text: str) -> Answer:
+    return Answer(stage, garbage(text.encode("utf-8", "surrogateescape")), lost=True, fault=Fault.GARBAGE)
 
 
-def _lost(stage: Stage, words: str) -> Answer:
-    return Answer(stage, Reply(421, "4.4.2", words), lost=True)
+def _no_tls(fault: Fault, words: str) -> Answer:
+    return Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True, fault=fault)

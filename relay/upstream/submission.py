@@ -9,56 +9,76 @@ import re
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.transfer import seven_bit
 from relay.upstream.dots import gathered, stuffed
+from relay.upstream.learned import counts_messages, of_session, too_many
 from relay.upstream.line import Lost, garbage
 from relay.upstream.session import Session
 
 _BLOCK = 131_072
 _AT_ONCE = 2  # blocks that are read by one call of the thread: each costs more than what it does
 _SMALL = 262_144  # octets that may be read in the event loop; more may wait for a disk
-_TOO_MANY = re.compile(r"too many (?:recipients|rcpt)|recipients? limit", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 Answers = dict[Address, Answer]
 Take = Callable[[], Awaitable[list[bytes]]]
 
 
-class Stale(Exception):
-    """A kept session turned out dead before anything was taken; the same may be said to a fresh one."""
+@dataclass
+class Outcome:
+    """What came of one transaction: an answer for each forward-path told, but for those that a further one may take.
+
+    `again` are paths among them of which nothing was taken because this session was over or had had enough: the same may
+    be said to a fresh one at once.
+    """
+
+    answers: Answers
+    again: list[Address] = field(default_factory=list)
 
 
 class _Uncertain(Exception):
     """The line was lost after the final dot was written: the server may have taken the message."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, fault: Fault) -> None:
         super().__init__(str(reply))
         self.reply = reply
+        self.fault = fault
 
 
-async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Answers:
+async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Outcome:
     """Hands the message over in one transaction; `notes` tell what was special.
 
     Recipients beyond a limit, ours or the server's, get no answer: what was taken must be on disk before they are told.
-    Raises Stale when a session that was used before is dead at MAIL.  What the reading of our own content
-    raises comes out too, and the session is closed then.
+    What the reading of our own content raises comes out, and the session is closed then.
     """
     answers, rest = _own_refusals(session, outgoing)
     if not rest:
-        return answers
-    most = session.upstream.limits.recipients
-    transaction = _Transaction(session, outgoing, rest[:most], kept=session.used > 0)
-    left = await transaction.run(answers) + rest[most:]
+        return Outcome(answers)
+    now = _for_now(session, rest)
+    transaction = _Transaction(session, outgoing, now)
+    left = await transaction.run(answers) + [path for path in rest if path not in now]
     if left:
         notes.append(f"{len(left)} recipients go in a further transaction")
     if transaction.seven_bit:
         notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
-    return {path: answers[path] for path in outgoing.forward_paths if path in answers}
+    ordered = {path: answers[path] for path in outgoing.forward_paths if path in answers}
+    return Outcome(ordered, [path for path in now if path in ordered and transaction.may_repeat(ordered[path])])
+
+
+def _for_now(session: Session, paths: list[Address]) -> list[Address]:
+    """Those who go in this transaction: as many as we may name, and of one domain where the server bears no more."""
+    learned = session.learned
+    if learned.one_domain:
+        domain = paths[0].domain.lower()
+        paths = [path for path in paths if path.domain.lower() == domain]
+    most = session.upstream.limits.recipients
+    return paths[: min(most, learned.recipients or most)]
 
 
 def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
@@ -67,19 +87,21 @@ def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[A
     limit = min(filter(None, (session.max_size, session.upstream.limits.message)), default=0)
     if limit and outgoing.size > limit:
         words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {outgoing.size / 1e6:.1f} MB"
-        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(552, "5.3.4", words))), []
+        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)), []
     utf8 = session.offers("smtputf8")
     if not utf8 and (outgoing.utf8 or not _sayable(outgoing.reverse_path, utf8)):
         words = f"an address or a header needs SMTPUTF8 (it is not in ASCII), which {name} does not offer"
-        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words))), []
-    answers = {path: Answer(Stage.RCPT, _unsayable(path, name)) for path in paths if not _sayable(path, utf8)}
+        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), []
+    answers = {path: _unsayable(path, name) for path in paths if not _sayable(path, utf8)}
     return answers, [path for path in paths if path not in answers]
 
 
-def _unsayable(path: Address, name: str) -> Reply:
+def _unsayable(path: Address, name: str) -> Answer:
     if path.ascii:
-        return Reply(553, "5.1.3", f"this address cannot be said to {name}: it has control characters")
-    return Reply(553, "5.6.7", f"this address needs SMTPUTF8 (it is not in ASCII), which {name} does not offer")
+        reply = Reply(553, "5.1.3", f"this address cannot be said to {name}: it has control characters")
+        return Answer(Stage.RCPT, reply, fault=Fault.ADDRESS)
+    reply = Reply(553, "5.6.7", f"this address needs SMTPUTF8 (it is not in ASCII), which {name} does not offer")
+    return Answer(Stage.RCPT, reply, fault=Fault.SMTPUTF8)
 
 
 def _wire(path: Address | None, utf8: bool) -> bytes:
@@ -99,32 +121,62 @@ def _sayable(path: Address | None, utf8: bool) -> bool:
 
 
 class _Transaction:
-    """One MAIL ... final dot.  `kept`: the session served another message before."""
+    """One MAIL ... final dot."""
 
-    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address], *, kept: bool) -> None:
+    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address]) -> None:
         self.session = session
+        self.served = session.used
         self.line = session.line
         self.outgoing = outgoing
         self.paths = paths
-        self.kept = kept
         self.stage = Stage.MAIL  # of a loss; never CONTENT, which would say that the message may have been taken
         self.timeout = session.upstream.timeout.total_seconds()
         self.utf8 = session.offers("smtputf8")
+        self.in_content = False
+        self.dismissed = False  # by a 421 to one recipient, while the others waited
         self.seven_bit = outgoing.eight_bit and not session.offers("8bitmime")
-        self.pipelining = session.offers("pipelining")
+        self.pipelining = session.offers("pipelining") and session.learned.pipelining
 
     async def run(self, answers: Answers) -> list[Address]:
-        """Fills in the answers and returns the recipients put off by `too many`.  Raises Stale."""
+        """Fills in the answers and returns the recipients that a further transaction may take."""
         try:
             return await self._run(answers)
         except Lost as lost:
             self.line.close()
-            told = Answer(self.stage, lost.reply, lost=True)
+            self._blame_pipelining(lost)
+            told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
             answers.update({path: told for path in self.paths if path not in answers})
             return []
         except BaseException:
             self.line.close()
             raise
+
+    def may_repeat(self, answer: Answer) -> bool:
+        """Whether that answer is about the session alone, and the message was surely not taken.
+
+        A session that served others may be over without a word (a kept one often shows it at MAIL only), or by 421.
+        """
+        if answer.lost:
+            return answer.stage is not Stage.CONTENT and (self.dismissed or (self.served > 0 and self.stage is Stage.MAIL))
+        return (self.served > 0 and answer.reply.code == 421) or of_session(answer.reply)
+
+    def _blame_pipelining(self, lost: Lost) -> None:
+        """Some servers lose what came with MAIL, and wait for it; where they are silent without it too, that is not it."""
+        waited = lost.fault is Fault.TIMED_OUT and not self.in_content
+        if waited and not self.served and self.session.offers("pipelining"):
+            self.session.learned.pipelining = not self.pipelining
+
+    def _heard(self, reply: Reply) -> Reply:
+        """Looks at every refusal for what it says of the session."""
+        if of_session(reply) or reply.code == 421:
+            self.session.spent = True
+            if counts_messages(reply):
+                self.session.learned.session_full(self.served)
+        return reply
+
+    def _puts_off(self, reply: Reply) -> bool:
+        domains = len({path.domain.lower() for path in self.paths})
+        return not reply.positive and self.session.learned.puts_off(reply, domains, len(self.paths))
 
     async def _run(self, answers: Answers) -> list[Address]:
         if self.pipelining:
@@ -134,61 +186,58 @@ class _Transaction:
             answers.update(dict.fromkeys(self.paths, Answer(Stage.MAIL, mail)))
             await self._give_up(mail, unread=len(self.paths))
             return []
+        self.stage = Stage.RCPT
         accepted, postponed = await self._recipients(answers)
         if not accepted:
-            answers.update({path: Answer(Stage.RCPT, reply) for path, reply in postponed.items()})
+            left = [path for path, reply in postponed.items() if self._puts_off(reply)]
+            answers.update({path: Answer(Stage.RCPT, reply) for path, reply in postponed.items() if path not in left})
             await self._give_up(mail, unread=0)
-            return []
-        reply = await self._ask(b"DATA\r\n")
+            return left
+        reply = self._heard(await self._ask(b"DATA\r\n"))
         if reply.code == 354:
             reply = await self._content_answered(accepted, answers)
         else:
             self._refused_only(reply)
             await self._reset(reply)
+        if self._puts_off(reply):
+            return [path for path in self.paths if path not in answers]
         answers.update({path: Answer(Stage.CONTENT, reply) for path in accepted if path not in answers})
         return list(postponed)
 
     async def _begin(self) -> Reply:
-        """The reply to MAIL.  A kept session often shows only here that the server has left it."""
         self.session.used += 1
-        try:
-            reply = await self._ask(self._mail())
-        except Lost:
-            if self.kept:
-                raise Stale from None
-            raise
-        if reply.code == 421 and self.kept:
-            self.line.close()
-            raise Stale
+        reply = self._heard(await self._ask(self._mail()))
         if 300 <= reply.code < 400:
-            raise Lost(garbage(str(reply).encode()))
-        self.stage = Stage.RCPT
+            raise Lost(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
 
     async def _recipients(self, answers: Answers) -> tuple[list[Address], dict[Address, Reply]]:
         accepted: list[Address] = []
         postponed: dict[Address, Reply] = {}
         for path in self.paths:
-            reply = await self._ask(self._rcpt(path))
+            reply = self._heard(await self._ask(self._rcpt(path)))
             if 200 <= reply.code < 300:
                 accepted.append(path)
                 continue
             self._refused_only(reply)
             if reply.code == 421:
                 answers[path] = Answer(Stage.RCPT, reply)
-                raise Lost(_lost(f"the server ended the session at another recipient: {reply}"))
-            if _too_many(reply):
+                self.dismissed = self.served > 0 or of_session(reply)
+                raise Lost(_lost(f"the server ended the session at another recipient: {reply}"), Fault.HUNG_UP)
+            if too_many(reply) or self._puts_off(reply) or of_session(reply):
                 postponed[path] = reply
             else:
                 answers[path] = Answer(Stage.RCPT, reply)
         return accepted, postponed
 
     async def _content_answered(self, accepted: Sequence[Address], answers: Answers) -> Reply:
+        self.in_content = True
         try:
-            reply = await self._content()
+            reply = self._heard(await self._content())
         except _Uncertain as uncertain:
             self.line.close()
-            answers.update(dict.fromkeys(accepted, Answer(Stage.CONTENT, uncertain.reply, lost=True)))
+            told = Answer(Stage.CONTENT, uncertain.reply, lost=True, fault=uncertain.fault)
+            answers.update(dict.fromkeys(accepted, told))
             return uncertain.reply
         if reply.code == 421:
             self.line.close()
@@ -215,9 +264,9 @@ class _Transaction:
         try:
             reply = await self.line.reply(10 * self.timeout)
         except Lost as lost:
-            raise _Uncertain(lost.reply) from None
+            raise _Uncertain(lost.reply, lost.fault) from None
         if 300 <= reply.code < 400:
-            raise _Uncertain(garbage(str(reply).encode()))
+            raise _Uncertain(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
 
     async def _interruption(self) -> Reply:
@@ -285,7 +334,7 @@ class _Transaction:
 
     def _refused_only(self, reply: Reply) -> None:
         if reply.positive:
-            raise Lost(garbage(str(reply).encode()))
+            raise Lost(garbage(str(reply).encode()), Fault.GARBAGE)
 
     def _mail(self) -> bytes:
         parameters = b""
@@ -302,11 +351,6 @@ class _Transaction:
 
     def _rcpt(self, path: Address) -> bytes:
         return b"RCPT TO:" + _wire(path, self.utf8) + b"\r\n"
-
-
-def _too_many(reply: Reply) -> bool:
-    """RFC 5321 s4.5.3.1.10: 452 is meant, 552 is what old servers say."""
-    return reply.code in (452, 552) and (reply.status in ("4.5.3", "5.5.3") or bool(_TOO_MANY.search(reply.text)))
 
 
 def _some(pieces: Iterator[bytes], most: int) -> list[bytes]:

@@ -3,10 +3,13 @@
 import hashlib
 import ssl
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+from relay.mail.reply import Fault
 from relay.upstream.certificate import Certificate
 from relay.upstream.settings import Tls, TlsFloor, TlsMode, Upstream
 
@@ -77,26 +80,40 @@ def pin_problem(tls: Tls, certificate: bytes | None) -> str:
     return f"its certificate is not the pinned one: if that is meant, set `fingerprint: {seen}`"
 
 
-def explain(error: Exception, upstream: Upstream, seen: Certificate | None = None) -> str:
-    """A failed handshake in plain words, with its cure; `seen` is the certificate that was not trusted, if known."""
+def chain_of(ssl_object: ssl.SSLObject) -> list[bytes]:
+    """The certificates (DER) that a server showed, its own first, trusted or not."""
+    public = getattr(ssl_object, "get_unverified_chain", None)  # from Python 3.13 on
+    if public:
+        return list(public())
+    inner = getattr(getattr(ssl_object, "_sslobj", None), "get_unverified_chain", None)
+    shown = inner() if inner else None
+    if not shown:
+        return [ssl_object.getpeercert(binary_form=True) or b""]
+    return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in shown]
+
+
+def explain(error: Exception, upstream: Upstream, seen: Sequence[Certificate] = ()) -> tuple[Fault, str]:
+    """A failed handshake in plain words, with its cure; `seen` are the certificates that the server shows, if known."""
     host = upstream.host
     if isinstance(error, ssl.SSLCertVerificationError):
         return _distrust(error, host, seen)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "").replace("_", " ").lower() or str(error)
         if "wrong version number" in reason or "record layer failure" in reason or "unexpected message" in reason:
-            return f"{host}:{upstream.port} answers without TLS; {_other_mode(upstream)}"
+            return Fault.TLS_MODE, f"{host}:{upstream.port} answers without TLS; {_other_mode(upstream)}"
         if "protocol" in reason or "handshake failure" in reason or "no shared cipher" in reason:
-            return f"{host} and we have no TLS version or cipher in common ({_floor(upstream.tls)}): {reason}"
-        if "dh key too small" in reason or "ca md too weak" in reason or "unsafe legacy renegotiation" in reason:
-            return f"{host} has TLS too weak to be safe ({reason}); `legacy_tls: true` on this upstream allows it"
+            words = f"{host} and we have no TLS version or cipher in common ({_floor(upstream.tls)}): {reason}"
+            return Fault.TLS_OLD, words
+        if "key too small" in reason or "ca md too weak" in reason or "unsafe legacy renegotiation" in reason:
+            words = f"{host} has TLS too weak to be safe ({reason}); `legacy_tls: true` on this upstream allows it"
+            return Fault.TLS_OLD, words
         if "certificate required" in reason or "bad certificate" in reason:
-            return f"{host} wants a certificate of ours; name it in `client_cert`: {reason}"
-        return f"the TLS handshake with {host} failed: {reason}"
+            return Fault.TLS_CLIENT, f"{host} wants a certificate of ours; name it in `client_cert`: {reason}"
+        return Fault.TLS, f"the TLS handshake with {host} failed: {reason}"
     if isinstance(error, TimeoutError):
-        return f"{host}:{upstream.port} does not answer the TLS handshake; {_other_mode(upstream)}"
+        return Fault.TIMED_OUT, f"{host}:{upstream.port} does not answer the TLS handshake; {_other_mode(upstream)}"
     old = "" if upstream.tls.legacy else ", and a server that knows only old TLS wants `legacy_tls: true`"
-    return f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}{old}"
+    return Fault.HUNG_UP, f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}{old}"
 
 
 def _floor(tls: Tls) -> str:
@@ -106,23 +123,59 @@ def _floor(tls: Tls) -> str:
     return f"we need TLS {tls.floor.value} or later{hint}"
 
 
-def _distrust(error: ssl.SSLCertVerificationError, host: str, seen: Certificate | None) -> str:
-    pin = f"or pin it with `fingerprint: {seen.fingerprint}`" if seen else "or pin it with `fingerprint` (its SHA-256)"
+_WEAK = {66: "its key is too small", 67: "its authority's key is too small", 68: "it is signed by a hash that is too weak"}
+"""OpenSSL's X509_V_ERR_EE_KEY_TOO_SMALL, X509_V_ERR_CA_KEY_TOO_SMALL, X509_V_ERR_CA_MD_TOO_WEAK."""
+
+
+def _distrust(error: ssl.SSLCertVerificationError, host: str, seen: Sequence[Certificate]) -> tuple[Fault, str]:
+    own = seen[0] if seen else None
+    pin = f"or pin it with `fingerprint: {own.fingerprint}`" if own else "or pin it with `fingerprint` (its SHA-256)"
     match error.verify_code:
         case 10:
-            since = f" expired on {seen.expires:%Y-%m-%d}" if seen and seen.expires else " has expired"
-            return f"the certificate of {host}{since}; have it renewed there, {pin}. If it is still good, check the clock here"
+            return Fault.TLS_EXPIRED, _expired(host, seen, pin)
         case 9:
-            return f"the certificate of {host} is not valid yet; check the clock here"
+            return Fault.TLS_EARLY, _early(host, seen)
         case 62 | 64:
-            names = ", ".join(seen.names[:5]) if seen else ""
+            names = ", ".join(own.names[:5]) if own else ""
             known = f"({names}); use that name as `host`" if names else "; use the name that is in it as `host`"
-            return f"the certificate of {host} is for another name {known}, {pin}"
+            return Fault.TLS_NAME, f"the certificate of {host} is for another name {known}, {pin}"
         case 18:
-            return f"the certificate of {host} is self-signed; name it in `ca_file`, {pin}"
+            return Fault.TLS_TRUST, f"the certificate of {host} is self-signed; name it in `ca_file`, {pin}"
         case 19 | 20 | 21:
-            return f"the certificate of {host} is from an authority unknown here; name that in `ca_file`, {pin}"
-    return f"the certificate of {host} is not trusted: {error.verify_message}; name its authority in `ca_file`, {pin}"
+            who = f" ({seen[-1].issuer})" if seen and seen[-1].issuer else ""
+            words = f"the certificate of {host} is from an authority unknown here{who}; name that in `ca_file`, {pin}"
+            return Fault.TLS_TRUST, words
+        case 66 | 67 | 68 as code:
+            words = f"the certificate of {host} is too weak to be safe: {_WEAK[code]}"
+            return Fault.TLS_OLD, f"{words}; `legacy_tls: true` on this upstream allows it"
+    words = f"the certificate of {host} is not trusted: {error.verify_message}; name its authority in `ca_file`, {pin}"
+    return Fault.TLS_TRUST, words
+
+
+def _expired(host: str, seen: Sequence[Certificate], pin: str) -> str:
+    """OpenSSL does not say which certificate of the chain it means; the clock does."""
+    now = datetime.now(UTC)
+    late = next((place for place, one in enumerate(seen) if one.expires and one.expires < now), None)
+    clock = "If it is still good, check the clock here"
+    if not seen or late == 0:
+        since = f" expired on {seen[0].expires:%Y-%m-%d}" if seen and seen[0].expires else " has expired"
+        return f"the certificate of {host}{since}; have it renewed there, {pin}. {clock}"
+    if late:
+        of = f"the certificate of {seen[late].subject or 'an authority'}, which {host} shows with its own,"
+        return f"{of} expired on {seen[late].expires:%Y-%m-%d}; the server must show a newer one, {pin}. {clock}"
+    who = f" ({seen[-1].issuer})" if seen[-1].issuer else ""
+    return (
+        f"the certificate of {host} is good, but that of its authority{who} in the list used here has expired; "
+        f"bring `ca_file`, or the package ca-certificates, up to date, {pin}"
+    )
+
+
+def _early(host: str, seen: Sequence[Certificate]) -> str:
+    now = datetime.now(UTC)
+    late = next((place for place, one in enumerate(seen) if one.since and one.since > now), 0)
+    since = f", but from {seen[late].since:%Y-%m-%d} on" if seen and seen[late].since else ""
+    of = f"{seen[late].subject or 'an authority'}, which {host} shows with its own," if late else host
+    return f"the certificate of {of} is not valid yet{since}; check the clock here"
 
 
 def _other_mode(upstream: Upstream) -> str:

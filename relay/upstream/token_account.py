@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from relay.mail.reply import Fault
 from relay.secret import Secret
 from relay.upstream.assertion import CannotSign, assertion
 from relay.upstream.authorities import Authority, authority_for
@@ -28,6 +29,7 @@ class NoToken:
     """Why there is no access token; `passing`: it may be there later without anybody doing anything."""
 
     words: str
+    fault: Fault = Fault.TOKEN
     passing: bool = False
 
 
@@ -78,7 +80,7 @@ class Account:
             with self._store.locked():
                 return work(self._rescued(self.kept()))
         except StoreBroken as error:
-            return NoToken(f"the OAuth tokens of {self.upstream.name} cannot be kept: {error}", passing=True)
+            return NoToken(f"the OAuth tokens of {self.upstream.name} cannot be kept: {error}", Fault.TOKEN_STORE, passing=True)
 
     def _rescued(self, kept: Kept | None) -> Kept | None:
         """A renewal that could not be written is written first: the token on disk may be void by now."""
@@ -158,9 +160,9 @@ class Account:
         name = self.upstream.name
         told = f"{self.authority.name} gives no access token for {name}: {denied}"
         if denied.passing:
-            return NoToken(told, passing=True)
+            return NoToken(told, Fault.TOKEN_SERVER, passing=True)
         login = "" if self.oauth.grant is Grant.CLIENT_CREDENTIALS else f" Then run `relay oauth login {name}`."
-        return NoToken(f"{told.rstrip('.')}. {cure_for(denied)}{login}".strip())
+        return NoToken(f"{told.rstrip('.')}. {cure_for(denied)}{login}".strip(), Fault.TOKEN_DENIED)
 
 
 def identity_form(oauth: OAuth, authority: Authority, now: datetime) -> dict[str, str]:

@@ -33,7 +33,7 @@ def test_a_failed_message_is_read_released_and_delivered(scene: Scene, browser: 
     submit(scene.relay, "hanako@far.example", "Mains failed, on battery")
     scene.relay.wait_for("failed")
     browser.open(scene.page)
-    browser.shows("Something needs you.", "h1")
+    browser.shows("Needs attention.", "h1")
     browser.click(".causes a", "1 recipient did not get their message.")
     browser.click("h3 a", "Mains failed, on battery")
 

@@ -37,6 +37,15 @@ async def test_pages_follow_one_another(five: Spool) -> None:
     assert ids(await five.entries(frozenset({State.QUEUED}), limit=2, skip=2)) == ["message3", "message4"]
 
 
+async def test_mail_that_is_kept_is_counted_by_its_client(five: Spool, clock: Clock) -> None:
+    """What is gone does not count, nor do notices of our own."""
+    size = (await five.entries())[0].entry.size
+    assert dict(await five.kept_by_client()) == {"10.0.0.0": 3 * size, "10.0.0.1": 2 * size}
+    await five.order(Order(Action.REMOVE, ("message1", "message3", "message4")), clock())
+    await five.notify(an_entry("notice", clock(), client="127.0.0.1", notice=True), ())
+    assert dict(await five.kept_by_client()) == {"10.0.0.0": 2 * size}
+
+
 async def test_a_list_goes_on_behind_a_line(five: Spool, clock: Clock) -> None:
     """Each recipient has a line; a page goes on behind the last line of the one before; states choose messages."""
     await five.commit(an_entry("message5", clock(), to=("a@x.jp", "b@x.jp")))
@@ -70,7 +79,10 @@ async def test_a_list_tells_what_the_entries_tell(five: Spool, clock: Clock) -> 
         assert (line.client, line.notice) == (one.entry.origin.client, one.entry.notice)
         assert (line.sender_local, line.sender_domain) == ((sender.local, sender.domain) if sender else (None, None))
         assert (line.local, line.domain, line.state) == (row.address.local, row.address.domain, row.state.value)
-        assert line[-9:-1] == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+        told = (line.attempts, line.due_at, line.upstream, line.stage, line.code, line.status, line.said, line.via)
+        assert told == (row.attempts, row.due_at, row.upstream, row.stage, row.code, row.status, row.said, row.via)
+        known = (bool(line.lost), line.fault, line.peer, line.maybe_at, line.maybe_since)
+        assert known == (row.lost, row.fault.value if row.fault else "", row.peer, row.maybe_at, row.maybe_since)
         assert line.relay == one.relay
 
 

@@ -227,8 +227,8 @@ asyncio.run(main())
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "needs psycopg: .venv/bin/python -m pip install --require-hashes -r requirements-postgres.txt" in done.stdout
-    assert "--build-arg REQUIREMENTS=requirements-postgres.txt" in done.stdout
+    assert "needs psycopg: .venv/bin/python -m pip install --require-hashes -r requirements/postgres.txt" in done.stdout
+    assert "--build-arg REQUIREMENTS=requirements/postgres.txt" in done.stdout
 
 
 def test_a_url_with_a_password_is_shown_without():

@@ -86,7 +86,8 @@ async def a_spool_of_version_1(path: Path, clock: Clock) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("ATTACH ? AS newer", (str(newer),))
         for table in ("message", "recipient", "trail", "notice", "sent_per_day"):
-            db.execute(f"INSERT INTO main.{table} SELECT * FROM newer.{table}")  # noqa: S608 - our own names
+            columns = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})").fetchall())
+            db.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")  # noqa: S608 - our own names
         assert db.execute("SELECT sum(packed) FROM newer.content").fetchall() == [(0,)]
         db.execute("INSERT INTO main.content (message, seq, data) SELECT message, seq, data FROM newer.content")
 
@@ -100,7 +101,7 @@ async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock):
     spool = await opened(path, clock)
     assert await asked(spool, "PRAGMA user_version") == [(len(medium.MIGRATIONS),)]
     assert await asked(spool, "PRAGMA page_size") == [(4096,)]
-    assert await asked(spool, "SELECT * FROM recipient ORDER BY message, seq") == before
+    assert [row[: len(before[0])] for row in await asked(spool, "SELECT * FROM recipient ORDER BY message, seq")] == before
     assert (await spool.tally()).states == dict.fromkeys(State, 2)
     for name, state in FATES.items():
         stored = await spool.entry(name)
@@ -269,7 +270,7 @@ async def test_text_is_stored_deflated_and_comes_back_whole(path, clock, tmp_pat
         db.execute("UPDATE content SET data = substr(data, 1, length(data) - 1)")
     assert any(line.startswith("4") for line in check_invariants(path))
     again = await opened(path, clock)
-    with pytest.raises(SpoolBroken, match=r"damaged.*queue export.*: the content of message 1"):
+    with pytest.raises(SpoolBroken, match="stored content is damaged"):
         b"".join((await again.claim(clock())).entry.content)
     await again.close()
     (lost,) = save(path, tmp_path / "again")

@@ -3,6 +3,7 @@
 Chains, rests, sizes and answers are random; in a life several attempts follow each other as the runner would make them.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
-from relay.outbound.verdict import Fate, judge
+from relay.outbound.verdict import Blame, Fate, judge
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.report import Report
 from relay.upstream.settings import Limits, Upstream
@@ -123,52 +124,70 @@ def test_one_fate_for_each_recipient(data):
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_one_fate_over_a_whole_life(data):
-    """Attempt after attempt: taken at most once and never asked for again; each recipient comes to exactly one end, and
-    young mail whose final reply was lost goes nowhere else in the next attempt."""
+    """Attempt after attempt, whatever happens between: taken at most once and never asked for again, one end for each.
+
+    A lost final reply leaves the message with that upstream, whatever it says next, whatever people order and however the
+    rules change, until it took the message or refused it for good, or `warn_after` is over since then; no one else sees it.
+    """
     upstreams = {name: Upstream(name, name, identity=data.draw(identities)) for name in NAMES[:-1]}
     paths = tuple(Address(f"r{number}", "y.example") for number in range(data.draw(st.integers(1, 3))))
-    chosen = {path: data.draw(routes.filter(lambda each: set(each.via) & set(upstreams))) for path in paths}
+    chains_of = routes.filter(lambda each: set(each.via) & set(upstreams))
+    chosen = {path: data.draw(chains_of) for path in paths}
     sender = data.draw(st.sampled_from([None, Address("nas", "lan.example")]))
     entry = Entry("q1234567890", NOW, Origin("10.0.0.1"), Envelope(sender, paths), 100, [b""])
     rows = {path: Recipient(path, State.QUEUED, 0, NOW) for path in paths}
-    taken, ends, uncertain, refused = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0), {}, frozenset()
+    taken, ends, maybe, refused = dict.fromkeys(paths, 0), dict.fromkeys(paths, 0), {}, frozenset()
     now, attempts = NOW, 0
 
     while due := [row for row in rows.values() if row.state is State.QUEUED]:
         now = max(now, min(row.due_at for row in due))
-        claimed = tuple(row for row in due if row.due_at <= now)
         attempts += 1
-        healed = attempts > 8  # from now on everybody works and takes it
+        healed = attempts > 12  # from now on everybody works and takes it
+        if not healed and data.draw(st.integers(0, 3)) == 0:  # somebody orders all to be tried now, or held and released
+            due = [replace(row, attempts=data.draw(st.sampled_from([0, row.attempts])), due_at=now) for row in due]
+            now += timedelta(minutes=data.draw(st.sampled_from([0, 10, 100])))
+        if not healed and data.draw(st.integers(0, 3)) == 0:  # the rules are others
+            chosen = {path: data.draw(chains_of) for path in paths}
+        known = upstreams
+        if not healed and data.draw(st.integers(0, 5)) == 0:  # an upstream is not configured for a while
+            known = {name: each for name, each in upstreams.items() if name != data.draw(st.sampled_from(NAMES))}
+        claimed = tuple(row for row in due if row.due_at <= now)
         resting = set() if healed else data.draw(st.sets(st.sampled_from(NAMES), max_size=2))
-        trial = Attempt(Claim(entry, claimed, attempts), chosen, upstreams, refused_senders=refused, now=now)
-        before, uncertain, heard = uncertain, {}, {path: {} for path in paths}
+        trial = Attempt(Claim(entry, claimed, attempts), chosen, known, refused_senders=refused, now=now)
+        heard, asked, lost_now = {path: {} for path in paths}, {path: set() for path in paths}, set()
 
         def pauses(name, recipient, resting=resting, now=now):
             return Pause(now + timedelta(minutes=1), "rests", failures=1) if name in resting else None
 
         while step := trial.next_step(pauses):
-            said = {}
+            said, name = {}, step.upstream.name
             for path in (recipient.address for recipient in step.recipients):
                 assert taken[path] == 0 and ends[path] == 0
-                assert path not in uncertain, "asked somebody after a lost final reply"
-                faithful = path in before and now - NOW < PLAN.warn_after and before[path] != step.upstream.name
-                assert not faithful or heard[path][before[path]].fate is Fate.FAILED
+                assert path not in lost_now, "asked somebody in the same attempt after a lost final reply"
+                other = path in maybe and maybe[path][0] != name
+                assert not other or now - maybe[path][1] >= PLAN.warn_after, "asked another after a lost final reply"
                 said[path] = Answer(Stage.CONTENT, Reply(250, "2.0.0", "taken")) if healed else data.draw(answers)
-                verdict = heard[path][step.upstream.name] = judge(said[path])
+                verdict = heard[path][name] = judge(said[path])
+                asked[path].add(name)
                 taken[path] += verdict.fate is Fate.RELAYED
-                if verdict.fate is Fate.DEFERRED and not verdict.try_next:
-                    uncertain[path] = step.upstream.name
+                if verdict.blame is Blame.UNCERTAIN:
+                    lost_now.add(path)
+                    if path not in maybe or maybe[path][0] != name:
+                        maybe[path] = (name, now)
+                elif other or verdict.fate is not Fate.DEFERRED:
+                    maybe.pop(path, None)
             trial.record(step, Report(said), now)
             settlement = trial.settle(PLAN, now)
             refused |= {settlement.refused_sender} if settlement.refused_sender else set()
             rows, ends = _after(rows, ends, settlement)
         rows, ends = _after(rows, ends, trial.settle(PLAN, now))
-        for path in (row.address for row in claimed if rows[row.address].state is State.FAILED):
-            assert {name for name, verdict in heard[path].items() if verdict.fate is Fate.FAILED} == set(chosen[path].via)
-        waiting = {row.address for row in claimed if not rows[row.address].state.over} - set(uncertain)
-        uncertain |= {
-            path: before[path] for path in waiting if path in before and rows[path].attempts == _of(claimed, path).attempts
-        }
+        for path in (row.address for row in claimed):
+            row = rows[path]
+            if row.state is State.FAILED:
+                failed = {name for name, verdict in heard[path].items() if verdict.fate is Fate.FAILED}
+                assert failed == asked[path] >= set(chosen[path].via)
+            if row.state is State.QUEUED:
+                assert (row.maybe_at, row.maybe_since) == maybe.get(path, ("", None))
 
     assert set(ends.values()) == {1}
     for path, row in rows.items():
@@ -182,7 +201,3 @@ def _after(rows, ends, settlement):
         path: times + any(row.address == path and row.state.over for row in settlement.outcomes) for path, times in ends.items()
     }
     return rows | {row.address: row for row in settlement.outcomes}, ends
-
-
-def _of(claimed, path):
-    return next(row for row in claimed if row.address == path)

@@ -2,16 +2,22 @@
 
 import asyncio
 import hashlib
+import re
 import sqlite3
+import ssl
 from contextlib import asynccontextmanager, closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from relay.inbound.content import HEAD, IN_MEMORY, IncomingContent
+from relay.inbound.connection import READ_AHEAD
+from relay.inbound.content import HEAD, IN_MEMORY, IncomingContent, MemoryBudget
 from relay.spool.arriving import Arriving
 from relay.spool.contract import SpoolBroken, SpoolFull
+from tests.support.device import Device
 from tests.support.inbound import receiving
+from tests.support.running import running
 
 LINE = b"x" * 78 + b"\r\n"
 LARGE = b"Subject: large\r\n\r\n" + LINE * 30_000  # 2.4 MB
@@ -43,7 +49,7 @@ async def begin(device):
 @pytest.mark.parametrize("step", [50_000, 300_000])
 async def test_without_a_place_in_the_spool_it_goes_to_a_file(tmp_path, size, step):
     """In memory up to a bound, above it in a file without a name: octet for octet, with size, digest and head."""
-    content, octets = IncomingContent(tmp_path, SimpleNamespace(arrive=lambda: None)), LARGE[:size]
+    content, octets = IncomingContent(tmp_path, SimpleNamespace(arrive=lambda: None), MemoryBudget()), LARGE[:size]
     pieces = [octets[place : place + step] for place in range(0, size, step)]
     for number, piece in enumerate(pieces, 1):
         content.look(piece)
@@ -105,3 +111,80 @@ async def test_a_spool_that_fails_in_the_middle_is_told_at_the_end(tmp_path, mon
             assert (await device.submit(LARGE)).startswith(reply)
         assert (await device.submit(LARGE)).startswith("250")
         assert [b"".join(one.content) for one in await relay.entries()] == [LARGE]
+
+
+async def test_what_comes_in_has_one_memory_for_all(tmp_path, monkeypatch):
+    """However many send at once, what is over the budget is on the disk before more is read; nobody is refused."""
+    highest = []
+
+    class Watched(MemoryBudget):
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if name == "used":
+                highest.append(value)
+
+    senders, budget = 20, 1_000_000
+    async with receiving(tmp_path, monkeypatch, max_message=5_000_000) as relay:
+        memory = relay.inbound._reception.memory = Watched(budget)
+        devices = [await relay.device() for _ in range(senders)]
+        for device in devices:
+            await begin(device)
+        await asyncio.gather(*(device.say(LARGE) for device in devices))
+        replies = await asyncio.gather(*(device.ask(b".\r\n", 60) for device in devices))
+        assert [reply[:3] for reply in replies] == ["250"] * senders
+        assert max(highest) <= budget + senders * 2 * READ_AHEAD
+        assert memory.used == 0
+        for entry in await relay.entries():
+            assert b"".join(entry.content) == LARGE
+
+
+async def test_the_memory_is_given_back_whatever_happens(tmp_path, monkeypatch):
+    """A line that is lost, a message that is too large, a spool that fails: nothing of it counts afterwards."""
+    async with receiving(tmp_path, monkeypatch, max_message=2_000_000) as relay:
+        memory = relay.inbound._reception.memory
+        lost, refused = await relay.device(), await relay.device()
+        await begin(lost)
+        await lost.say(LINE * 5000)
+        assert (await refused.submit(LARGE)).startswith("552")
+        async with asyncio.timeout(10):
+            while memory.used < 300_000:
+                await asyncio.sleep(0.01)
+        await lost.close()
+        async with asyncio.timeout(10):
+            while memory.used:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_hundred_uploads_at_once_cost_little_memory(tmp_path, tls):
+    """The real process stays small, with TLS too: half of what it would be without the budget."""
+    line, block = b"x" * 78 + b"\r\n", 64_000
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    async def upload(port: int, number: int, everybody: asyncio.Barrier) -> str:
+        device = await Device.connect(("127.0.0.1", port), source=f"127.0.0.{number % 10 + 2}")
+        await device.reply(60)
+        await device.ask(b"EHLO nas\r\n", 60)
+        if tls:
+            await device.ask(b"STARTTLS\r\n", 60)
+            await device.start_tls(context)
+        await begin(device)
+        await everybody.wait()
+        for _ in range(1_500_000 // block):
+            await device.say(line * (block // len(line)))
+        reply = await device.ask(b".\r\n", 120)
+        await device.close()
+        return reply
+
+    async def uploads(port: int) -> list[str]:
+        everybody = asyncio.Barrier(100)
+        return await asyncio.gather(*(upload(port, number, everybody) for number in range(100)))
+
+    nobody = {"host": "127.0.0.1", "port": 9, "tls": "none"}
+    with running(tmp_path, {"upstreams": {"isp": nobody}}) as relay:
+        replies = asyncio.run(uploads(relay.port))
+        assert [reply[:3] for reply in replies] == ["250"] * 100
+        status = Path(f"/proc/{relay.pid}/status").read_text()
+        assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) < 120_000  # kB

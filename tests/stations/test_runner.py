@@ -21,6 +21,7 @@ from relay.mail.rewrite import Identity
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.outbound.runner import Runner
+from relay.outbound.trail import words
 from relay.secret import Secret
 from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
@@ -79,7 +80,7 @@ class World:
                 await asyncio.sleep(0.02)
 
     async def trail(self, queue_id: str) -> list[str]:
-        return [f"{line.event}: {line.text}" for line in (await self.spool.entry(queue_id)).trail]
+        return [f"{line.event}: {words(line)}" for line in (await self.spool.entry(queue_id)).trail]
 
 
 @asynccontextmanager
@@ -105,7 +106,7 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
         on_settled=lambda: notices.append(1),
         advise=lambda answer, upstream: [f"advice on {answer.reply.code}"],
         notify_whom=lambda entry: notify,
-        alarm=alarms.append,
+        alarm=lambda text, cause: alarms.append(text),
     )
     task = asyncio.create_task(runner.run())
     try:

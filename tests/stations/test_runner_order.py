@@ -234,12 +234,20 @@ def quiet():
 
 
 async def test_a_long_stall_is_no_error(tmp_path):
-    """While what is due cannot be handed out for hours, the runner goes on looking every two seconds, and nothing grows."""
+    """While what is due cannot be handed out for hours, the runner looks every two seconds, after a few quicker looks."""
     async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", 1)], submit=taking()) as world:
         await world.runner.stop(1)
         await world.accept("x@y.example")
         world.runner._stopping = False
-        world.runner._nudge.set()  # no pause: two thousand looks are more than an hour
+        pauses = []
+
+        async def doze(seconds):
+            pauses.append(seconds)
+
+        world.runner._doze = doze
         empty = 0
-        for _ in range(2000):
+        for _ in range(2000):  # more than an hour
             empty = await world.runner._idle(empty)
+    assert pauses[:8] == [0.01 * 2**number for number in range(8)]
+    assert set(pauses[8:]) == {2.0}
+    assert len(pauses) == 2000

@@ -13,9 +13,11 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.inbound import connection
+from relay.inbound import connection, places
 from relay.inbound.admission import ClientLimits, ListenTls, Recipients
+from relay.spool.arriving import Arriving
 from relay.spool.contract import SpoolBroken, SpoolFull
+from relay.spool.entry import Action, Order
 from tests.support.device import Device
 from tests.support.inbound import HERE, receiving
 
@@ -94,18 +96,181 @@ async def test_idle_clients_are_dismissed_and_dripping_does_not_help(tmp_path, m
             await talking.dialog((b"NOOP\r\n", "250"))
 
 
-async def test_in_data_every_block_renews_the_time(tmp_path, monkeypatch):
-    """A slow upload lives; one that stops is dropped."""
+ENVELOPE = ((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+
+
+async def test_in_data_a_living_link_renews_the_time(tmp_path, monkeypatch):
+    """A slow upload lives, much longer than one command may take; one that stops is dropped."""
     async with receiving(tmp_path, monkeypatch, limits=ClientLimits(idle=timedelta(seconds=0.4))) as relay:
         device = await relay.device()
-        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
-        await device.say(b"x\r\ny\r\nz\r\n.\r\n", at_a_time=2, pause=0.15)
+        await device.dialog(*ENVELOPE)
+        await device.say(b"123456789012\r\n" * 10 + b".\r\n", at_a_time=14, pause=0.15)
         assert (await device.reply()).startswith("250")
-        await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
+        await device.dialog(*ENVELOPE)
         await device.say(b"x\r\n")
         assert (await device.reply(2)).startswith("421 4.4.2")
         await gone(relay)
         assert len(await relay.entries()) == 1
+
+
+async def test_in_data_an_octet_now_and_then_does_not_renew_the_time(tmp_path, monkeypatch):
+    """A place is not held by dripping; what dripped so far is thrown away."""
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(idle=timedelta(seconds=0.5))) as relay:
+        device = await relay.device()
+        await device.dialog(*ENVELOPE)
+        dripping = asyncio.create_task(device.say(b"x" * 100, at_a_time=1, pause=0.1))
+        assert (await device.reply(2)).startswith("421 4.4.2")
+        dripping.cancel()
+        await gone(relay)
+        assert await relay.entries() == []
+
+
+async def test_a_slow_disk_is_not_the_slowness_of_the_device(tmp_path, monkeypatch):
+    """While the spool takes its time the device owes nothing; and it may use all of its own time afterwards."""
+
+    class Slow(Arriving):
+        async def add(self, pieces, *, whole=False):
+            await asyncio.sleep(0.8)
+            await super().add(pieces, whole=whole)
+
+    monkeypatch.setattr("relay.spool.intake.Arriving", Slow)
+    limits = ClientLimits(idle=timedelta(seconds=0.6))
+    async with receiving(tmp_path, monkeypatch, limits=limits, max_message=5_000_000) as relay:
+        device = await relay.device()
+        await device.dialog(*ENVELOPE)
+        await device.say((b"x" * 78 + b"\r\n") * 25_000)
+        await asyncio.sleep(0.3)
+        assert (await device.ask(b".\r\n")).startswith("250")
+
+
+@pytest.mark.parametrize("holding", ["silence", "data", "noop", "handshake"])
+async def test_strangers_cannot_hold_all_places(tmp_path, monkeypatch, holding):
+    """Five addresses have all places, saying nothing, or little, or what leads nowhere: a NAS is served all the same."""
+    monkeypatch.setattr(places, "GIVES_WAY_AFTER", 0.3)
+    monkeypatch.setattr(places, "NOTHING_DONE", 0.3)
+    limits = ClientLimits(connections=10, per_client=2)
+    tls = ListenTls.IMPLICIT if holding == "handshake" else ListenTls.OFF
+    async with receiving(tmp_path, monkeypatch, replace(HERE, tls=tls), HERE, limits=limits) as relay:
+
+        async def hold(device: Device) -> None:
+            with contextlib.suppress(ConnectionError, AssertionError):
+                if holding != "handshake":
+                    await device.reply()
+                if holding == "data":
+                    await device.dialog(*ENVELOPE)
+                while holding in ("data", "noop"):
+                    await device.say(b"x" if holding == "data" else b"NOOP\r\n")
+                    await asyncio.sleep(0.05)
+
+        strangers = [await Device.connect(relay.address, source=f"127.0.0.{number // 2 + 2}") for number in range(10)]
+        held = [asyncio.create_task(hold(device)) for device in strangers]
+        await asyncio.sleep(0.5)
+        async with await Device.connect(relay.inbound.bound[1], source="127.0.0.99") as nas:
+            assert (await nas.reply()).startswith("220")
+            await nas.dialog((b"EHLO nas\r\n", "250"))
+            assert (await nas.submit(b"Subject: x\r\n\r\nfrom the NAS\r\n")).startswith("250")
+        for task in held:
+            task.cancel()
+
+
+async def test_who_sends_in_earnest_keeps_its_place(tmp_path, monkeypatch):
+    """All places are taken by uploads that come well: nobody is sent away for a newcomer, which is told to try again."""
+    monkeypatch.setattr(places, "GIVES_WAY_AFTER", 0.2)
+    monkeypatch.setattr(places, "NOTHING_DONE", 0.2)
+    monkeypatch.setattr(places, "PATIENCE", 0.3)
+    monkeypatch.setattr(connection, "_BRISK_FOR", 0.05)
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=2)) as relay:
+        busy = [await relay.device(source="127.0.0.2") for _ in range(2)]
+        for device in busy:
+            await device.dialog(*ENVELOPE)
+        line = b"x" * 98 + b"\r\n"
+        saying = asyncio.gather(*(device.say(line * 60, at_a_time=100, pause=0.02) for device in busy))
+        await asyncio.sleep(0.4)
+        newcomer = await Device.connect(relay.address, source="127.0.0.9")
+        assert (await newcomer.reply()).startswith("421 4.7.0")
+        await saying
+        for device in busy:
+            assert (await device.ask(b".\r\n")).startswith("250")
+
+
+async def test_a_burst_of_one_device_is_served_in_turn(tmp_path, monkeypatch):
+    """Forty connections at once with twenty places: all of the mail arrives; only who waits too long is told 421."""
+
+    async def send(relay, number: int) -> str:
+        async with await Device.connect(relay.address, source="127.0.0.7") as device:
+            if not (greeting := await device.reply()).startswith("220"):
+                return greeting
+            await device.dialog((b"EHLO cam\r\n", "250"))
+            await asyncio.sleep(0.1)
+            return await device.submit(b"Subject: %d\r\n\r\n" % number)
+
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(per_client=4)) as relay:
+        replies = await asyncio.gather(*(send(relay, number) for number in range(40)))
+        assert [reply[:3] for reply in replies] == ["250"] * 40
+        assert len(await relay.entries()) == 40
+        for _ in range(4):
+            await relay.device(source="127.0.0.7")
+        late = await Device.connect(relay.address, source="127.0.0.7")
+        assert (await late.reply(5)).startswith("421 4.7.0")
+
+
+async def test_who_waits_for_a_place_is_bounded_and_taken_by_who_has_fewest(tmp_path, monkeypatch):
+    """The queue is no longer than there are places; a client that asks for less gets in before one that asks for more."""
+    monkeypatch.setattr(places, "PATIENCE", 2.0)
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=3, per_client=3)) as relay:
+        greedy = [await relay.device(source="127.0.0.2") for _ in range(3)]
+        waiting = [await Device.connect(relay.address, source="127.0.0.2") for _ in range(3)]
+        await asyncio.sleep(0.1)
+        modest = await Device.connect(relay.address, source="127.0.0.3")
+        assert (await waiting[-1].reply(1)).startswith("421 4.7.0")  # its turn in the queue went to the other one
+        await greedy[0].dialog((b"QUIT\r\n", "221"))
+        assert (await modest.reply(1)).startswith("220")
+        await greedy[1].dialog((b"QUIT\r\n", "221"))
+        assert (await waiting[0].reply(1)).startswith("220")
+
+
+async def test_a_stop_reaches_who_waits_for_a_place(tmp_path, monkeypatch):
+    """The stop does not wait for those in the queue."""
+    monkeypatch.setattr(places, "PATIENCE", 60)
+    async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=1)) as relay:
+        await relay.device()
+        waiting = await Device.connect(relay.address)
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(5):
+            await relay.inbound.stop(grace=2)
+        assert (await waiting.reply()).startswith("421 4.3.2")
+
+
+async def test_a_device_gone_mad_does_not_take_the_room_of_the_others(tmp_path, monkeypatch):
+    """452 at its share, before and within the content, told once; the NAS is served; mail that was relayed does not count."""
+    told: list[str] = []
+    room = {"left": 1_000_000}
+    clock = {"now": 0.0}
+    async with receiving(
+        tmp_path, monkeypatch, limits=ClientLimits(share=40), alarm=lambda _text, cause: told.append(cause)
+    ) as relay:
+        monkeypatch.setattr(relay.spool, "room", lambda: room["left"])
+        monkeypatch.setattr(relay.inbound._reception.shares, "_clock", lambda: clock["now"])
+
+        async def sent(source: str, octets: int) -> str:
+            async with await relay.device(source=source) as device:
+                reply = await device.submit(b"x" * (octets - 2) + b"\r\n")
+            room["left"] -= octets if reply.startswith("250") else 0
+            clock["now"] += 60
+            return reply
+
+        for _ in range(3):
+            assert (await sent("127.0.0.2", 120_000)).startswith("250")
+        assert (await sent("127.0.0.2", 120_000)).startswith("452 4.2.2")
+        mad = await relay.device(source="127.0.0.2")
+        await mad.dialog((b"MAIL FROM:<a@b.c> SIZE=50000\r\n", "452 4.2.2"))
+        assert (await sent("127.0.0.3", 300_000)).startswith("250")
+        assert told == ["share of 127.0.0.2"]
+        for line in await relay.spool.entries():
+            await relay.spool.order(Order(Action.REMOVE, (line.entry.queue_id,)), relay.clock())
+        room["left"] = 1_000_000
+        clock["now"] += 60
+        assert (await sent("127.0.0.2", 120_000)).startswith("250")
 
 
 async def test_a_full_spool_is_said_before_and_after_the_content(tmp_path, monkeypatch):
@@ -124,6 +289,9 @@ class TroubledSpool:
 
     def room(self) -> int:
         return 10**9
+
+    async def kept_by_client(self) -> dict[str, int]:
+        return {}
 
     async def commit(self, entry, trail=()):
         await asyncio.sleep(0)

@@ -173,8 +173,9 @@ async def test_old_tls_is_spoken_only_where_it_was_asked_for(tmp_path, monkeypat
     async with receiving(tmp_path, monkeypatch, modern, replace(modern, legacy_tls=True)) as relay:
         with pytest.raises((ssl.SSLError, ConnectionError)):
             await Device.connect(relay.address, context=old)
-        while not relay.events("refused"):
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(10):
+            while not relay.events("refused"):
+                await asyncio.sleep(0.01)
         assert "legacy_tls: true" in relay.events("refused")[0]
         device = await Device.connect(relay.inbound.bound[1], context=old)
         assert (await device.reply()).startswith("220")

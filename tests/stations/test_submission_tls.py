@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from relay.mail.reply import Stage
+from relay.mail.reply import Fault, Stage
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Tls, TlsMode
 from tests.support.sending import letter, server_context, upstream_at
@@ -188,3 +189,92 @@ async def test_what_was_injected_before_tls_is_void(pools, ca, ca_file):
         answer, report = await told(pools, server, Tls(TlsMode.STARTTLS, ca_file=ca_file))
     assert answer.reply.code == 250
     assert report.conversation.mechanism == "PLAIN"
+
+
+def _ends(monkeypatch, moment: datetime) -> None:
+    """Lets the next authority's certificate end then."""
+    usual = trustme._cert_builder_common
+    monkeypatch.setattr(trustme, "_cert_builder_common", lambda *args: usual(*args, moment, datetime(2000, 1, 1)))
+
+
+@BOTH
+async def test_the_authority_between_has_expired(pools, ca, ca_file, mode, monkeypatch):
+    """The certificate that is at fault is named, not the server's own, which is good still."""
+    with monkeypatch.context() as patched:
+        _ends(patched, datetime(2020, 1, 2))
+        between = ca.create_child_ca()
+    async with double(server_context(between, "localhost"), mode) as server:
+        answer, _ = await told(pools, server, Tls(mode, ca_file=ca_file))
+    assert answer.fault is Fault.TLS_EXPIRED
+    assert re.search(
+        r"the certificate of trustme v[\d.]+, which localhost shows with its own, expired on 2020-01-02", str(answer)
+    )
+
+
+@BOTH
+async def test_the_authority_in_our_own_list_has_expired(pools, tmp_path, mode, monkeypatch):
+    """What is out of date is here, so the server is not blamed."""
+    with monkeypatch.context() as patched:
+        _ends(patched, datetime(2020, 1, 2))
+        old = trustme.CA()
+    old.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with double(server_context(old, "localhost"), mode) as server:
+        answer, _ = await told(pools, server, Tls(mode, ca_file=str(tmp_path / "ca.pem")))
+    assert answer.fault is Fault.TLS_EXPIRED
+    assert "the certificate of localhost is good, but that of its authority (trustme v" in answer.reply.text
+
+
+@BOTH
+async def test_a_certificate_of_the_future(pools, ca, ca_file, mode):
+    """Not valid yet is no word about its end."""
+    soon = datetime.now(UTC) + timedelta(days=2)
+    async with double(server_context(ca, "localhost", not_before=soon, not_after=soon + timedelta(9)), mode) as server:
+        answer, _ = await told(pools, server, Tls(mode, ca_file=ca_file))
+    assert answer.fault is Fault.TLS_EARLY
+    assert f"is not valid yet, but from {soon:%Y-%m-%d} on; check the clock here" in answer.reply.text
+
+
+@BOTH
+async def test_a_key_that_is_too_small(pools, ca, ca_file, mode, monkeypatch):
+    """A small key is cured by `legacy_tls`, not by naming an authority; and that cure works."""
+    with monkeypatch.context() as patched:
+        patched.setattr(trustme.KeyType, "_generate_key", lambda _: rsa.generate_private_key(65537, 1024))  # noqa: S505
+        leaf = ca.issue_cert("localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    leaf.configure_cert(context)
+    async with double(context, mode) as server:
+        answer, _ = await told(pools, server, Tls(mode, ca_file=ca_file))
+        assert answer.fault is Fault.TLS_OLD
+        assert "its key is too small; `legacy_tls: true`" in answer.reply.text
+        await pools.close()
+        cured, _ = await told(pools, server, Tls(mode, ca_file=ca_file, legacy=True))
+        assert cured.reply.code == 250
+
+
+@pytest.mark.parametrize(
+    ("script", "fault"),
+    [
+        ({"CONNECT": DROP}, Fault.HUNG_UP),
+        ({"CONNECT": HANG}, Fault.TIMED_OUT),
+        ({"CONNECT": GARBAGE}, Fault.GARBAGE),
+        ({"EHLO": DROP}, Fault.HUNG_UP),
+        ({"EHLO": GARBAGE}, Fault.GARBAGE),
+        ({"AUTH": DROP}, Fault.HUNG_UP),
+        ({"AUTH": HANG}, Fault.TIMED_OUT),
+        ({"MAIL": DROP}, Fault.HUNG_UP),
+        ({"RCPT": HANG}, Fault.TIMED_OUT),
+        ({"DATA": GARBAGE}, Fault.GARBAGE),
+        ({"DOT": DROP}, Fault.HUNG_UP),
+        ({"DOT": GARBAGE}, Fault.GARBAGE),
+        ({"CONNECT": "554 5.7.1 go away"}, None),
+        ({"AUTH": "535 5.7.8 no"}, None),
+        ({"DOT": "554 5.7.1 spam"}, None),
+    ],
+    ids=str,
+)
+async def test_what_we_found_ourselves_has_a_fault(pools, script, fault):
+    """Whether a server spoke or we did is a field, at every stage."""
+    async with ScriptedUpstream(users=USERS, script=script) as server:
+        answer, _ = await told(pools, server, Tls(TlsMode.NONE), timeout=0.3)
+    assert answer.fault is fault

@@ -1,4 +1,4 @@
-"""The image in a real container engine: built by the house's scripts where they are, run as an operator should run it.
+"""The image in a real container engine: built by the scripts that BUILD names, run as an operator should run it.
 
 image = built_image()                     skips with the reason where no image can be built
 with Container(image, volume="x", config=directory) as relay:
@@ -23,7 +23,8 @@ import pytest
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT.parent / "shared" / "container"
+SCRIPTS = Path(os.environ.get("BUILD", "none").split()[0]).parent
+"""Where `build-image` and `run-image` are; BUILD as in the Makefile."""
 USER = "65532:65532"
 TAG = "relay:tests"
 _CONF = Path(os.environ.get("IMAGE_CACHE", "/var/cache/image-bases"), "containers.conf")
@@ -33,7 +34,7 @@ ENVIRONMENT = {**os.environ, "CONTAINERS_CONF": str(_CONF), "PODMAN_IGNORE_CGROU
 def why_not() -> str:
     """Why no image can be built here; "" if one can."""
     if not (SCRIPTS / "build-image").exists():
-        return "no scripts beside the repository that build an image without a registry"
+        return "BUILD names no script that builds an image without a registry"
     if os.geteuid() != 0:
         return "building an image needs root"
     if not shutil.which("podman") and os.environ.get("RELAY_REQUIRE_PEERS") != "1":

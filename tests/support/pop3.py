@@ -8,6 +8,7 @@ assert pop.logins == [("USER", "me", True)]
 import asyncio
 import hashlib
 import ssl
+from collections.abc import Mapping
 from typing import Self
 
 STAMP = "<1896.697170952@pop.test>"
@@ -16,8 +17,9 @@ STAMP = "<1896.697170952@pop.test>"
 class PopServer:
     """`apop`: the banner has a time stamp.  `implicit`: TLS from the start, else STLS if there is a context.
 
-    `drop_at` is a verb at which it hangs up, `also` a second address to listen on; `logins` lists (way, user, whether it
-    was right), `peers` who called.
+    `drop_at` is a verb at which it hangs up, `script` has replies to verbs instead of the usual ones, `dribbles_at` is a
+    verb whose reply comes octet by octet and never ends; `also` a second address to listen on; `logins` lists (way, user,
+    whether it was right), `peers` who called.
     """
 
     def __init__(
@@ -29,8 +31,11 @@ class PopServer:
         tls: ssl.SSLContext | None = None,
         implicit: bool = False,
         drop_at: str = "",
+        script: Mapping[str, str] | None = None,
+        dribbles_at: str = "",
         also: str = "",
     ) -> None:
+        self.script, self.dribbles_at = dict(script or {}), dribbles_at
         self.user, self.password, self.apop = user, password, apop
         self.tls, self.implicit, self.drop_at = tls, implicit, drop_at
         self.logins: list[tuple[str, str, bool]] = []
@@ -76,6 +81,11 @@ class PopServer:
             self.commands.append(verb)
             if verb == self.drop_at:
                 return
+            if verb == self.dribbles_at:
+                while True:
+                    writer.write(b"+")
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
             reply = "+OK"
             if verb == "USER":
                 user = argument
@@ -89,6 +99,7 @@ class PopServer:
                 reply = "+OK\r\nUSER\r\nSTLS\r\n."
             elif verb not in ("STLS", "QUIT"):
                 reply = "-ERR what?"
+            reply = self.script.get(verb, reply)
             writer.write(f"{reply}\r\n".encode())
             await writer.drain()
             if verb == "STLS" and self.tls:

@@ -49,6 +49,8 @@ class RelayProcess:
         self.ports: list[int] = []
         self.wrapper: list[str] = []
         """Words before the command, such as `strace -D`; the process started must stay the relay itself."""
+        self.module = "relay"
+        self.stderr: int = subprocess.STDOUT
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.configure(self.config)
@@ -76,11 +78,11 @@ class RelayProcess:
         """Starts it and returns once it listens.  Raises AssertionError with all it said if it does not."""
         before = len(self.events("started"))
         self._process = subprocess.Popen(
-            [*self.wrapper, sys.executable, "-m", "relay", "run", "--config", str(self.config_file)],
+            [*self.wrapper, sys.executable, "-m", self.module, "run", "--config", str(self.config_file)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=self.stderr,
             text=True,
             errors="replace",
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},

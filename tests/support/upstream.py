@@ -79,7 +79,10 @@ class _Gone(Exception):
 
 
 class ScriptedUpstream:
-    """See the module.  `tls`: a server context makes STARTTLS available, or with `implicit` is there from the start."""
+    """See the module.  `tls`: a server context makes STARTTLS available, or with `implicit` is there from the start.
+
+    `hasty`: it loses what came together with MAIL, as some do that announce PIPELINING all the same.
+    """
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class ScriptedUpstream:
         auth_needs_tls: bool = False,
         require_auth: bool = False,
         keep_content: bool = True,
+        hasty: bool = False,
         delays: Mapping[str, float] | None = None,
         host: str = "127.0.0.1",
         name: str = "upstream.test",
@@ -104,7 +108,7 @@ class ScriptedUpstream:
         self.users = dict(users or {})
         self.mechanisms = list(mechanisms)
         self.auth_needs_tls, self.require_auth = auth_needs_tls, require_auth
-        self.keep_content = keep_content
+        self.keep_content, self.hasty = keep_content, hasty
         self.delays = dict(delays or {})
         self.host, self.name, self.port = host, name, port
         self.messages: list[Message] = []
@@ -332,6 +336,8 @@ class _Dialog:
         if self.server.require_auth and not self.user:
             await self.say("530 5.7.0 Authentication required")
             return
+        if self.server.hasty:
+            self.reader._buffer.clear()  # type: ignore[attr-defined]
         transaction = Transaction(argument)
         self.server.transactions.append(transaction)
         if await self.step("MAIL", argument, "250 2.1.0 ok"):

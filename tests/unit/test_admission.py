@@ -18,6 +18,7 @@ from relay.inbound.admission import (
     admit_session,
     admit_size,
     client_address,
+    client_group,
     expand,
     header_facts,
     mask_warnings,
@@ -26,6 +27,22 @@ from relay.mail.address import Address, parse_address
 from relay.mail.reply import Reply
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("peer", "group"),
+    [
+        ("192.168.1.5", "192.168.1.5"),
+        ("::ffff:192.168.1.5", "192.168.1.5"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8:0:0:ffff:ffff:ffff:ffff", "2001:db8::/64"),
+        ("2001:db8:0:1::1", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+    ],
+)
+def test_a_network_of_ipv6_is_one_client(peer: str, group: str) -> None:
+    """One machine may have as many addresses of its /64 as it likes."""
+    assert client_group(client_address(peer)) == group
 
 
 @pytest.mark.parametrize(

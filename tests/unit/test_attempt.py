@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from relay.mail.address import Address, parse_address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Answer, Reply, Stage
@@ -11,6 +13,7 @@ from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
+from relay.outbound.trail import words
 from relay.spool.entry import Claim, Entry, NoticeKind, Recipient, State
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import DIRECT, Limits, Upstream
@@ -26,6 +29,8 @@ LOST_AT_END = Answer(Stage.CONTENT, Reply(421, "4.4.2", "the line was lost"), lo
 UNKNOWN = Answer(Stage.RCPT, Reply(550, "5.1.1", "no such user"))
 SENDERHOSTS = Answer(Stage.MAIL, Reply.of(552, "sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"))
 LATER = Answer(Stage.RCPT, Reply(450, "4.2.0", "greylisted"))
+SHUT = Answer(Stage.MAIL, Reply(421, "4.3.2", "shutting down"))
+SENDER_LATER = Answer(Stage.MAIL, Reply(451, "4.3.0", "try later"))
 
 
 def upstream(name, **settings):
@@ -45,7 +50,7 @@ def attempt(claim, *via, upstreams=None, chosen=None, **more):
     known = {name: upstream(name) for name in ("a", "b", "c")} if upstreams is None else upstreams
     default = Chosen(1, via, why="rule 1: everything")
     chosen = chosen or {each.address: default for each in claim.recipients}
-    return Attempt(claim, chosen, known, now=NOW, **more)
+    return Attempt(claim, chosen, known, **{"now": NOW, **more})
 
 
 def awake(name, recipient):
@@ -83,9 +88,9 @@ def test_a_message_taken_is_relayed_with_the_upstreams_own_words():
     row = rows["x@y.example"]
     assert (row.state, row.upstream, row.stage, row.code, row.said) == (State.RELAYED, "a", "content", 250, "taken")
     assert settlement.sent == "a"
-    words = [line.text for line in settlement.trail]
-    assert words[0] == "x@y.example: by a, else b (rule 1: everything)"
-    assert "a (192.0.2.1:587) took it for x@y.example" in words[1]
+    told = [words(line) for line in settlement.trail]
+    assert told[0] == "x@y.example: by a, else b (rule 1: everything)"
+    assert told[1] == "a (192.0.2.1:587) took it for x@y.example in 0.2 s: 250 2.0.0 taken"
 
 
 def test_trouble_of_the_first_sends_it_by_the_second():
@@ -94,7 +99,7 @@ def test_trouble_of_the_first_sends_it_by_the_second():
     assert run(trial, {"a": REFUSED, "b": OK}) == ["a", "b"]
     settlement, rows = settled(trial)
     assert rows["x@y.example"].state is State.RELAYED and rows["x@y.example"].upstream == "b"
-    assert any("connection refused" in line.text for line in settlement.trail)
+    assert any("connection refused" in words(line) for line in settlement.trail)
 
 
 def test_refusal_by_all_fails_and_makes_one_notice():
@@ -118,21 +123,27 @@ def test_refusal_by_one_and_trouble_of_another_only_defers():
 
 
 def test_after_a_lost_final_reply_no_other_upstream_is_asked():
-    """Perhaps it was delivered: deferred, shown as uncertain, nobody else."""
+    """Perhaps it was delivered: deferred, by whom is kept, nobody else is asked."""
     trial = attempt(claim("x@y.example"), "a", "b")
     assert run(trial, {"a": LOST_AT_END}) == ["a"]
     settlement, rows = settled(trial)
-    assert rows["x@y.example"].state is State.QUEUED
-    assert rows["x@y.example"].said.startswith("uncertain")
-    assert any("uncertain" in line.text for line in settlement.trail)
+    row = rows["x@y.example"]
+    assert (row.state, row.maybe_at, row.maybe_since, row.said) == (State.QUEUED, "a", NOW, "the line was lost")
+    assert any("uncertain for x@y.example, the final reply was lost" in words(line) for line in settlement.trail)
+    assert words(settlement.trail[-1]).endswith("; only by a, which may have taken it")
 
 
-def after_a_lost_reply(**more):
-    """The next attempt at a message that `b` may have taken; the rule says a, else b, else c."""
-    first = attempt(claim("x@y.example", **more), "b")
-    run(first, {"b": LOST_AT_END})
-    row = settled(first)[1]["x@y.example"]
-    return attempt(replace(first.claim, recipients=(row,)), "a", "b", "c")
+def after_a_lost_reply(later=timedelta(0), *said, **more):
+    """The next attempt at a message that `b` may have taken; the rule says a, else b, else c.
+
+    It is made `later`, after attempts at which `b` said this and that.
+    """
+    this = claim("x@y.example", **more)
+    for each in (LOST_AT_END, *said):
+        trial = attempt(this, *(("a", "b", "c") if this.recipients[0].maybe_at else ("b",)))
+        assert run(trial, {"b": each}) == ["b"]
+        this = replace(this, recipients=(settled(trial)[1]["x@y.example"],))
+    return attempt(this, "a", "b", "c", now=NOW + later)
 
 
 def test_who_may_have_taken_it_is_asked_first_and_alone():
@@ -149,10 +160,69 @@ def test_who_refuses_it_for_good_has_not_taken_it():
     assert settled(trial)[1]["x@y.example"].state is State.RELAYED
 
 
-def test_an_old_message_does_not_wait_for_one_upstream():
-    """Past the time of the delay warning it is asked first, but no longer alone."""
-    trial = after_a_lost_reply(accepted=NOW - timedelta(hours=5))
+@pytest.mark.parametrize("said", [REFUSED, LATER, SHUT, SENDER_LATER, LOST_AT_END], ids=str)
+def test_whatever_it_says_next_nobody_else_is_asked(said):
+    """Refused connection, 421, 450, 451, lost again: all of it leaves the question open, for hours; also for old mail."""
+    trial = after_a_lost_reply(timedelta(hours=3, minutes=59), said, said, accepted=NOW - timedelta(days=1))
+    assert run(trial, {"b": said}) == ["b"]
+    row = settled(trial)[1]["x@y.example"]
+    assert (row.state, row.maybe_at, row.maybe_since) == (State.QUEUED, "b", NOW)
+
+
+def test_after_long_enough_another_may_take_it_and_the_trail_says_so():
+    """`warn_after` after the reply was lost it is asked first, but no longer alone."""
+    trial = after_a_lost_reply(timedelta(hours=4), LATER)
     assert run(trial, {"b": LATER, "a": OK}) == ["b", "a"]
+    settlement, rows = settled(trial)
+    assert (rows["x@y.example"].state, rows["x@y.example"].maybe_at) == (State.RELAYED, "")
+    assert [words(line) for line in settlement.trail if line.event == "warned"] == [
+        "b may have taken this message at 2026-11-22 03:00:00 UTC; it has waited for that long enough, so it goes by a now,"
+        " and x@y.example may get it twice"
+    ]
+
+
+def test_who_loses_its_reply_again_and_again_comes_last():
+    """A server that takes each copy and never says so must not get another one before somebody else is asked."""
+    assert run(after_a_lost_reply(timedelta(hours=4), LOST_AT_END), {"a": LATER, "c": OK}) == ["a", "c"]
+
+
+def test_it_is_looked_at_again_as_soon_as_another_may_take_it():
+    """Not hours later, by the delay of its schedule."""
+    trial = after_a_lost_reply(timedelta(hours=3), *[LATER] * 6)
+    run(trial, {"b": LATER})
+    assert settled(trial)[1]["x@y.example"].due_at == NOW + timedelta(hours=4)
+
+
+def test_an_order_comes_before_the_wait_and_the_trail_tells_the_risk():
+    """Who names another upstream gets it, once told; who names the same one changes nothing."""
+    this = after_a_lost_reply().claim
+    trial = attempt(replace(this, recipients=(replace(this.recipients[0], via="c"),)), "a", "b")
+    assert run(trial, {"c": OK}) == ["c"]
+    told = [words(line) for line in settled(trial)[0].trail if line.event == "warned"]
+    assert len(told) == 1 and "an operator ordered it, so it goes by c now, and x@y.example may get it twice" in told[0]
+    trial = attempt(replace(this, recipients=(replace(this.recipients[0], via="b"),)), "a", "b")
+    assert run(trial, {"b": LATER}) == ["b"]
+    assert settled(trial)[1]["x@y.example"].maybe_at == "b"
+
+
+def test_it_waits_also_where_the_rules_name_that_upstream_no_more():
+    """A changed rule does not say that it was not taken: asked alone; gone from the configuration: nobody, for a while."""
+    row = after_a_lost_reply().claim
+    assert run(attempt(row, "a"), {"b": LATER}) == ["b"]
+    gone = attempt(row, "a", upstreams={"a": upstream("a")})
+    assert run(gone, {}) == []
+    after = settled(gone)[1]["x@y.example"]
+    assert (after.state, after.maybe_at) == (State.QUEUED, "b") and "b, which may have taken" in after.said
+    late = attempt(replace(row, recipients=(after,)), "a", upstreams={"a": upstream("a")}, now=NOW + timedelta(hours=4))
+    assert run(late, {"a": OK}) == ["a"]
+
+
+def test_a_rule_that_drops_the_message_needs_no_certainty():
+    """Nobody gets it twice who gets it no more."""
+    this = after_a_lost_reply().claim
+    trial = attempt(this, chosen={each.address: Chosen(1, discard=True, why="rule 1") for each in this.recipients})
+    assert run(trial, {}) == []
+    assert settled(trial)[1]["x@y.example"].state is State.RELAYED
 
 
 def test_while_who_may_have_taken_it_rests_nobody_is_asked():
@@ -161,7 +231,7 @@ def test_while_who_may_have_taken_it_rests_nobody_is_asked():
     pauses = {"b": Pause(NOW + 5 * M, "b rests")}
     assert trial.next_step(lambda name, recipient: pauses.get(name)) is None
     row = settled(trial)[1]["x@y.example"]
-    assert row.state is State.QUEUED and row.attempts == 1 and row.said.startswith("uncertain")
+    assert (row.state, row.attempts, row.maybe_at) == (State.QUEUED, 1, "b")
 
 
 def test_an_answer_that_is_missing_counts_as_uncertain():
@@ -180,7 +250,23 @@ def test_a_refused_sender_goes_once_more_in_the_accounts_own_name():
     settlement, rows = settled(trial)
     assert rows["x@y.example"].state is State.RELAYED
     assert settlement.refused_sender == ("a", "nas@lan.example")
-    assert any("own name" in line.text for line in settlement.trail)
+    assert any("own name" in words(line) for line in settlement.trail)
+
+
+def test_an_own_name_that_is_not_taken_is_not_remembered():
+    """Refused for something else, or put off: the next message of that sender is tried as it is."""
+    for said in (SENDERHOSTS, UNKNOWN, LATER):
+        trial = attempt(claim("x@y.example"), "a")
+        assert run(trial, {"a": SENDERHOSTS, "a*": said}) == ["a", "a*"]
+        assert settled(trial)[0].refused_sender is None
+
+
+def test_the_own_name_is_not_tried_where_the_first_try_said_it_already():
+    """The same octets would get the same answer."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    step = trial.next_step(awake)
+    trial.record(step, Report({each.address: SENDERHOSTS for each in step.recipients}), NOW, own=True)
+    assert run(trial, {"b": OK}) == ["b"]
 
 
 def test_the_own_name_is_tried_once_only():
@@ -343,12 +429,12 @@ def test_reject_and_discard_rules_act_on_queued_mail():
 
 def test_what_the_configuration_does_not_know_is_deferred_in_plain_words():
     """No rule, or an upstream that is gone: the mail waits for a mended configuration."""
-    for chosen, words in ((Chosen(0, why="no rule matches x"), "no rule matches"), (Chosen(1, ("gone",), why="r"), "gone")):
+    for chosen, told in ((Chosen(0, why="no rule matches x"), "no rule matches"), (Chosen(1, ("gone",), why="r"), "gone")):
         message = claim("x@y.example")
         trial = attempt(message, chosen={message.recipients[0].address: chosen})
         assert trial.next_step(awake) is None
         row = settled(trial)[1]["x@y.example"]
-        assert row.state is State.QUEUED and words in row.said
+        assert row.state is State.QUEUED and told in row.said
 
 
 def test_an_operators_order_overrides_the_routes():

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.course import Pause
 from relay.outbound.routing import Chosen
+from relay.outbound.trail import words
 from relay.spool.entry import NoticeKind, State
 from relay.upstream.report import Report
 from relay.upstream.settings import Limits
@@ -156,7 +157,7 @@ def test_a_limit_concerns_only_those_who_would_go_there():
     assert run(trial, {"b": OK}) == ["b"]
     settlement, rows = settled(trial)
     assert (rows["one@y.example"].state, rows["two@y.example"].state) == (State.FAILED, State.RELAYED)
-    assert sum("takes at most" in line.text and line.event == "tried" for line in settlement.trail) == 1
+    assert sum("takes at most" in words(line) and line.event == "tried" for line in settlement.trail) == 1
 
 
 def test_notes_of_a_repair_are_told_once():
@@ -165,7 +166,7 @@ def test_notes_of_a_repair_are_told_once():
     for said, notes in ((SENDERHOSTS, ("Date added",)), (LATER, ("Date added", "From changed")), (LATER, ("Date added",))):
         step = trial.next_step(awake)
         trial.record(step, Report({each.address: said for each in step.recipients}), NOW, notes=notes)
-    repaired = [line.text for line in settled(trial)[0].trail if line.event == "repaired"]
+    repaired = [words(line) for line in settled(trial)[0].trail if line.event == "repaired"]
     assert sum("Date added" in text for text in repaired) == 1 and sum("From changed" in text for text in repaired) == 1
 
 
@@ -188,7 +189,7 @@ def test_a_surprise_leaves_what_was_settled_and_what_may_have_gone():
     trial.surprise("internal error: boom")
     assert trial.over and trial.next_step(awake) is None
     rows = settled(trial)[1]
-    assert rows["x@y.example"].said == "uncertain, perhaps delivered: the line was lost"
+    assert rows["x@y.example"].maybe_at == "a"
     for name in ("y@y.example", "z@y.example"):
         assert (rows[name].said, rows[name].stage, rows[name].upstream) == ("internal error: boom", "connect", "")
         assert rows[name].state is State.QUEUED
@@ -199,7 +200,7 @@ def test_what_cannot_be_routed_waits_in_words():
     """Without a rule it says so and what to do; with an unknown name, which."""
     message = claim("x@y.example")
     address = message.recipients[0].address
-    for chosen, words in (
+    for chosen, told in (
         (Chosen(0), "no rule matches; mend the routes and the message goes on"),
         (Chosen(0, why="rule 2 has no upstream"), "rule 2 has no upstream; mend the routes and the message goes on"),
         (Chosen(1, ("old", "gone", "old")), "no upstream is named old or gone in the configuration any more"),
@@ -207,7 +208,7 @@ def test_what_cannot_be_routed_waits_in_words():
         trial = attempt(message, chosen={address: chosen})
         assert trial.next_step(awake) is None
         row = settled(trial)[1]["x@y.example"]
-        assert (row.said, row.stage, row.code, row.status, row.upstream) == (words, "connect", 451, "4.3.0", "")
+        assert (row.said, row.stage, row.code, row.status, row.upstream) == (told, "connect", 451, "4.3.0", "")
         assert row.attempts == 1
 
 
@@ -230,7 +231,11 @@ def test_an_unknown_answer_is_told_as_such():
     step = trial.next_step(awake)
     trial.record(step, Report({}), NOW)
     row = settled(trial)[1]["x@y.example"]
-    assert row.said == "uncertain, perhaps delivered: the upstream's answer for this recipient is not known"
+    assert (row.said, row.fault, row.maybe_at) == (
+        "the upstream's answer for this recipient is not known",
+        Fault.UNANSWERED,
+        "a",
+    )
     assert (row.stage, row.code, row.status) == ("content", 451, "4.3.0")
 
 

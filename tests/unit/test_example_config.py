@@ -33,7 +33,7 @@ SETTINGS = {
     "spool": "url max_message keep_free keep_history",
     "dns": "nameservers",
     "mx": "private",
-    "limits": "connections per_client recipients messages_per_minute idle",
+    "limits": "connections per_client recipients messages_per_minute share idle",
     "web": "address password_file hosts user_header proxies",
     "devices": "client expect_every",
     "log": "format level",

@@ -33,7 +33,7 @@ from relay.doctor.publishing import sender_domains
 from relay.doctor.spf import Outcome
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.networks import in_lan
 from relay.outbound.routing import Route
@@ -157,7 +157,8 @@ def test_one_wrong_clock_elsewhere_does_not_accuse_ours(banners: list[str], wron
 
 def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None:
     """One cause, one problem."""
-    expired = Answer(Stage.TLS, Reply(454, "4.7.5", "the certificate of mail.isp.example expired on 2027-01-01"), lost=True)
+    words = Reply(454, "4.7.5", "the certificate of mail.isp.example expired on 2027-01-01")
+    expired = Answer(Stage.TLS, words, lost=True, fault=Fault.TLS_EXPIRED)
     facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Talk(failed=expired, banner=BANNER.format("03:00"))),))
     assert names(facts) == [("clock", "problem")]
 
@@ -183,7 +184,7 @@ def test_what_others_could_read(upstream: Upstream, peer: str, mechanism: str, e
     [
         (Answer(Stage.AUTH, Reply(421, "4.4.2", "the server closed the connection"), lost=True), "login-lost"),
         (Answer(Stage.TLS, Reply(454, "4.7.5", "the TLS handshake with x failed: odd"), lost=True), "tls"),
-        (Answer(Stage.TLS, Reply(454, "4.7.5", "we have no TLS version or cipher in common"), lost=True), "tls-old"),
+        (Answer(Stage.TLS, Reply(454, "4.7.5", "no TLS version in common"), lost=True, fault=Fault.TLS_OLD), "tls-old"),
     ],
 )
 def test_rare_ends_of_a_conversation(answer: Answer, name: str) -> None:

@@ -40,7 +40,7 @@ def recoded(fields: bytes, body: bytes) -> tuple[str, str, bytes]:
         (b"application/x", b"binary", b"x\n", "application/x", "base64"),
         (b"application/x", b"binary", b"\xff\r\n", "application/x", "base64"),
         (b"application/x", b"8bit", b"\xff\r\n", "application/x", "8bit"),
-        (b"application/x", b"", b"\xff\r\n", "application/x", "8bit"),
+        (b"application/x", b"", b"\xff\r\n", "application/x", "base64"),
         (b"application/x", b"8bit", b"a\0b\r\n", "application/x", "base64"),
         (b"application/x", b"7bit", b"x" * 999 + b"\r\n", "application/x", "base64"),
         (b"application/x", b"7bit", b"x" * 998 + b"\r\n", "application/x", "7bit"),

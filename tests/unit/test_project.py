@@ -116,7 +116,7 @@ def test_readme_names_only_folders_that_exist() -> None:
         assert (ROOT / folder).exists(), folder
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt", "requirements-docs.txt"])
+@pytest.mark.parametrize("lock", ["requirements/runtime.txt", "requirements/development.txt", "requirements/docs.txt"])
 def test_every_pin_has_its_hashes(lock: str) -> None:
     """Nothing is installed that is not pinned and hashed."""
     assert {name for name, (_, hashes) in pins(lock).items() if not hashes} == set()
@@ -125,13 +125,13 @@ def test_every_pin_has_its_hashes(lock: str) -> None:
 
 def test_lock_files_are_in_step_with_the_project() -> None:
     """Each dependency of pyproject.toml is pinned within its bounds, and both files pin the same versions."""
-    runtime, development = pins("requirements.txt"), pins("requirements-dev.txt")
+    runtime, development = pins("requirements/runtime.txt"), pins("requirements/development.txt")
     for text in PROJECT["project"]["dependencies"]:
         name, bounds = requirement(text)
-        assert fits(runtime[name][0], bounds), f"requirements.txt: {name}; make lock"
+        assert fits(runtime[name][0], bounds), f"requirements/runtime.txt: {name}; make lock"
     for text in PROJECT["dependency-groups"]["dev"]:
         name, bounds = requirement(text)
-        assert fits(development[name][0], bounds), f"requirements-dev.txt: {name}; make lock"
+        assert fits(development[name][0], bounds), f"requirements/development.txt: {name}; make lock"
     assert {name: pin for name, (pin, _) in runtime.items()} == {name: development[name][0] for name in runtime}
 
 

@@ -122,3 +122,56 @@ def test_the_daily_count_is_shown():
     talk(standing, limited, {X: Answer(Stage.RCPT, Reply(550, "5.1.1", "no"))})
     assert standing.lines([limited], NOW)[0]["sent_today"] == 1
     assert standing.pause(limited, X, "q", NOW) is None
+
+
+QUOTA = Answer(Stage.MAIL, Reply(550, "5.4.5", "Daily sending quota exceeded"))
+
+
+def test_after_a_rest_another_message_asks_first():
+    """The message that met the trouble may have caused it: while others wait, one of them asks whether it is over."""
+    standing = Standing()
+    (rested,) = talk(standing, ISP, {X: QUOTA}, queue_id="q1")
+    assert standing.pause(ISP, X, "q2", NOW)
+    over = rested.trouble.until
+    assert standing.pause(ISP, X, "q1", over).until == over + M
+    assert standing.pause(ISP, X, "q2", over) is None
+    assert talk(standing, ISP, {X: OK}, over, queue_id="q2") == [Woke("isp", ("q1", "q2"))]
+    assert standing.pause(ISP, X, "q1", over) is None
+
+
+def test_the_message_itself_asks_where_nobody_else_waits():
+    """Alone in the queue it is the one that asks; and when the others do not come within a minute."""
+    standing = Standing()
+    (rested,) = talk(standing, ISP, {X: QUOTA}, queue_id="q1")
+    assert standing.pause(ISP, X, "q1", rested.trouble.until) is None
+    standing.pause(ISP, X, "q2", NOW)
+    assert standing.pause(ISP, X, "q1", rested.trouble.until + M) is None
+
+
+def test_one_message_that_is_refused_again_and_again_rests_nobody():
+    """Said of the same message twice, it is about that message: a fresh one may go; met by another, it rests for all."""
+    standing = Standing()
+    (rested,) = talk(standing, ISP, {X: QUOTA}, queue_id="q1")
+    over = rested.trouble.until
+    assert talk(standing, ISP, {X: QUOTA}, over, queue_id="q1") == []
+    assert standing.pause(ISP, X, "q2", over) is None
+    (again,) = talk(standing, ISP, {X: QUOTA}, over, queue_id="q2")
+    assert isinstance(again, Rested) and again.trouble.failures == 2
+    (third,) = talk(standing, ISP, {X: QUOTA}, again.trouble.until, queue_id="q2")
+    assert isinstance(third, Rested), "two messages met it: it is no message's own doing"
+
+
+def test_what_was_said_before_any_message_was_named_rests_every_time():
+    """A refused login is about the account, whoever meets it."""
+    standing = Standing()
+    (rested,) = talk(standing, ISP, {X: LOGIN}, queue_id="q1")
+    (again,) = talk(standing, ISP, {X: LOGIN}, rested.trouble.until, queue_id="q1")
+    assert again.trouble.failures == 2
+
+
+def test_words_of_the_recipient_rest_nobody():
+    """An address that names a block list is no block list."""
+    standing = Standing()
+    echo = Answer(Stage.RCPT, Reply(550, "5.1.1", "<spamhaus@isp.example>: User unknown"))
+    assert talk(standing, ISP, {X: echo}) == []
+    assert standing.pause(ISP, X, "q2", NOW) is None

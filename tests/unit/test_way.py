@@ -25,7 +25,7 @@ def drawn(told: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def test_a_relayed_message_passes_every_station() -> None:
     """Device, relay, repairs, upstream, recipient, in that order."""
-    told = story({"event": "repaired", "text": "added Date; added Message-ID"}, answered("relayed", "isp", 250))
+    told = story({"event": "repaired", "repairs": ["added Date", "rewrote 'Mon; 1 Jan'"]}, answered("relayed", "isp", 250))
     assert drawn(told) == [
         ("device", "done", "nas"),
         ("relay", "done", ""),
@@ -82,8 +82,8 @@ def test_the_worst_state_counts() -> None:
 
 def test_each_repair_is_told_once() -> None:
     """Repairs are made anew at each attempt; people hear of them once."""
-    lines = [{"event": "repaired", "text": "added Date; a"}, {"event": "repaired", "text": "added Date; b"}]
-    assert repairs_of(lines) == ["added Date", "a", "b"]
+    lines = [{"event": "repaired", "repairs": ["added Date", "a; b"]}, {"event": "repaired", "repairs": ["added Date", "c"]}]
+    assert repairs_of(lines) == ["added Date", "a; b", "c"]
 
 
 def test_advice_ends_with_success() -> None:

@@ -10,6 +10,7 @@ from relay.mail.address import Address, parse_address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
+from relay.outbound import trail
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause
 from relay.outbound.retry import RetrySchedule
@@ -142,7 +143,7 @@ class _Life:
             yield f"= {row.address} {row.state.value}, {row.attempts} x, due {row.due_at:%d %H:%M:%S.%f}: {words}"
         for line in settlement.trail:
             details = {name: value for name, value in line.details.items() if name not in ("said", "to")}
-            yield f"  {line.at:%d %H:%M} {line.event}: {line.text} {json.dumps(details)}"
+            yield f"  {line.at:%d %H:%M} {line.event}: {trail.words(line)} {json.dumps(details)}"
         for notice in settlement.notices:
             yield f"  {notice.kind.value} {notice.recipient.address} to {notice.notify} at {notice.made_at:%d %H:%M}"
         if settlement.sent or settlement.refused_sender or settlement.warned:

@@ -1,0 +1,51 @@
+"""Ends a process whose event loop stands still, with a traceback of every thread, so that its manager starts it anew.
+
+It needs no interpreter lock: `faulthandler` waits in a thread of its own in C, and behind it stands the kernel's alarm
+clock, whose SIGALRM nobody handles.  Each sign of life puts both off.  A SIGTERM that a hanging process cannot hear is
+thus followed by its end all the same.
+"""
+
+import faulthandler
+import os
+import signal
+
+HANG = 30.0
+"""Seconds without a sign of life; nothing that the loop does by itself takes one."""
+
+STOP = 40.0
+"""Seconds from the order to stop to the end, whatever is still under way (an attempt has 30)."""
+
+BEAT = 5.0
+_LATER = 5.0  # by this many seconds the alarm clock comes behind the traceback
+
+
+class Watchdog:
+    """Sleeps until the first `beat`."""
+
+    def __init__(self) -> None:
+        # tests cannot wait for half a minute; nothing else sets this variable
+        self.hang = float(os.environ.get("RELAY_TEST_HANG_SECONDS", HANG))
+        self._file = _unblocking_stderr()
+        self._stopping = False
+
+    def beat(self) -> None:
+        """A sign of life.  After `stopping` there are none."""
+        if not self._stopping:
+            self._arm(self.hang)
+
+    def stopping(self) -> None:
+        """From now on it is a matter of seconds."""
+        self._stopping = True
+        self._arm(STOP)
+
+    def _arm(self, seconds: float) -> None:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _LATER)
+
+
+def _unblocking_stderr() -> int:
+    """A pipe that nobody reads must not keep a hanging process alive: the traceback is then lost, the end is not."""
+    try:
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError:  # a socket, as the journal has, cannot be opened anew
+        return 2

@@ -1,0 +1,221 @@
+"""The mail of one session: MAIL, RCPT, DATA, and the 250 that promises.  RFC 5321 s3.3.
+
+Refusals are values from `admission`; what a device means comes from `dialect`.
+"""
+
+import traceback
+
+from relay import crash_points, events
+from relay.inbound.admission import (
+    HostAddress,
+    Listener,
+    admit_origin,
+    admit_size,
+    expand,
+)
+from relay.inbound.certificate import Offer
+from relay.inbound.connection import Connection, Gone
+from relay.inbound.content import IncomingContent
+from relay.inbound.dialect import mail_argument, rcpt_argument, transfer_protocol
+from relay.inbound.intake import LineLost, receive
+from relay.inbound.reception import Reception, Transaction
+from relay.mail.address import Address, BadAddress
+from relay.mail.envelope import Origin
+from relay.mail.reply import Reply
+
+BOGUS = 20
+"""Unknown commands before the line is cut; real devices send a few probes, scanners hundreds."""
+_LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
+
+
+class MailTransaction(Connection):
+    """What one client says of its mail, and what becomes of it; `context` None means that TLS cannot be had."""
+
+    def __init__(self, reception: Reception, listener: Listener, context: Offer) -> None:
+        super().__init__(reception.policy.limits.idle.total_seconds())
+        self._reception = reception
+        self._policy = reception.policy
+        self._listener = listener
+        self._context = context
+        self._client = self._group = ""
+        self._address: HostAddress
+        self._helo = ""
+        self._extended = False
+        self._user = ""
+        self._transaction: Transaction | None = None
+        self._quirks: dict[str, None] = {}
+        self._bogus = self._refusals = 0
+        self._failed_logins = 0
+        self._quit_only = False
+        self._refused_data = False
+
+    # ---- envelope ------------------------------------------------------------------------------
+
+    async def _on_mail(self, argument: str) -> None:
+        quirks = ["MAIL twice without RSET; the first was forgotten"] if self._transaction else []
+        self._transaction = None
+        if refusal := admit_origin(self._address, self._user, self._listener, self._reception.masks):
+            await self._refuse(refusal)
+            return
+        if not argument:
+            await self.say("501 5.5.4 a sender is missing: MAIL FROM:<address>")
+            return
+        try:
+            mail = mail_argument(argument)
+        except BadAddress as error:
+            await self._refuse(Reply(553, "5.1.7", f"the sender cannot be understood: {error}"))
+            return
+        reception = self._reception
+        limits, room = self._policy.limits, reception.spool.room()
+        refusal = (
+            admit_size(mail.size, self._policy.max_message, room)
+            or reception.throttle.admit(self._client, reception.now(), limits)
+            or await reception.shares.admit(self._group, mail.size, room, limits)
+        )
+        if refusal:
+            await self._refuse(refusal)
+            return
+        if not self._helo:
+            quirks.append("MAIL without a usable HELO")
+        if mail.reverse_path and not mail.reverse_path.ascii and not mail.utf8:
+            quirks.append("8-bit sender without SMTPUTF8")
+        self._transaction = Transaction(mail, quirks=dict.fromkeys([*quirks, *mail.quirks]))
+        await self.say("250 2.1.0 ok")
+
+    async def _on_rcpt(self, argument: str) -> None:
+        transaction = self._transaction
+        if transaction is None:
+            await self.say("503 5.5.1 MAIL comes before RCPT")
+            return
+        try:
+            paths, quirks = rcpt_argument(argument)
+        except BadAddress as error:
+            await self._refuse(Reply(501, "5.1.3", f"the recipient cannot be understood: {error}"))
+            return
+        if not paths:
+            await self._refuse(Reply(501, "5.1.3", "the recipient is empty"))
+            return
+        targets: dict[str, Address] = {}
+        for path in paths:
+            found = self._admit_recipient(transaction, path)
+            if isinstance(found, Reply):
+                await self._refuse(found, recipient=str(path))
+                return
+            targets |= found
+        if len(transaction.forward_paths | targets) > self._policy.limits.recipients:
+            await self._refuse(Reply(452, "4.5.3", "too many recipients in one message (limits.recipients)"))
+            return
+        transaction.quirks |= dict.fromkeys(quirks)
+        transaction.forward_paths |= {key: one for key, one in targets.items() if key not in transaction.forward_paths}
+        await self.say("250 2.1.5 ok")
+
+    def _admit_recipient(self, transaction: Transaction, path: Address) -> dict[str, Address] | Reply:
+        if not path.ascii and not transaction.mail.utf8:
+            return Reply(553, "5.6.7", "a recipient with 8-bit letters needs SMTPUTF8 after MAIL")
+        targets = expand(path, self._policy.recipients)
+        if isinstance(targets, Reply):
+            return targets
+        origin = self._origin(transaction)
+        for target in targets:
+            if refusal := self._reception.may_route(transaction.mail.reverse_path, target, origin):
+                return refusal
+        if targets != (path,):
+            transaction.meant[f"{path} means {', '.join(map(str, targets))}"] = None
+        return {target.key: target for target in targets}
+
+    # ---- content -------------------------------------------------------------------------------
+
+    async def _on_data(self, _argument: str) -> None:
+        transaction = self._transaction
+        if transaction is None or not transaction.forward_paths:
+            missing = "554 5.5.1 no valid recipient" if transaction else "503 5.5.1 MAIL and RCPT come before DATA"
+            await self.say(missing)
+            if self.pending:
+                await self._cut("4.7.0 DATA was refused, its content cannot be taken")
+            self._refused_data = True
+            return
+        await self.say("354 go ahead; end with a dot alone on a line")
+        self._transaction = None
+        content = IncomingContent(self._reception.state_dir, self._reception.spool, self._reception.memory)
+        try:
+            reply = await self._take(transaction, content)
+        except Exception:  # not when cancelled: the spool may be reading it
+            content.close()
+            raise
+        finally:
+            content.let_go()
+            self._reception.shares.comes(self._group, -content.size)
+        if not reply.positive:
+            content.close()
+            self._refused(reply)
+        await self._reply(reply)
+        if reply.positive:
+            self.useful_at = self.loop.time()
+            crash_points.passed("accept-promised")
+
+    async def _take(self, transaction: Transaction, content: IncomingContent) -> Reply:
+        try:
+            arrival = await receive(self, content, self._admit_piece)
+        except LineLost as error:
+            self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
+            raise Gone from error
+        self._quit_only = arrival.irregular
+        transaction.quirks |= dict.fromkeys(arrival.quirks)
+        if arrival.refusal:
+            return arrival.refusal
+        self.no_timeout()  # a slow disk is not the device's idleness
+        return await self._reception.accept(transaction, self._origin(transaction), content, self._policy)
+
+    async def _admit_piece(self, content: IncomingContent, octets: int) -> Reply | None:
+        """Whether so much more may come: what cannot be kept in the end is not even collected."""
+        room = self._reception.spool.room() + content.stored
+        refusal = admit_size(content.size + octets, self._policy.max_message, room)
+        refusal = refusal or await self._reception.shares.admit(self._group, octets, room, self._policy.limits)
+        if not refusal:
+            self._reception.shares.comes(self._group, octets)
+        return refusal
+
+    # ---- words ---------------------------------------------------------------------------------
+
+    def _origin(self, transaction: Transaction) -> Origin:
+        return Origin(
+            client=self._client,
+            helo=self._helo,
+            listener=self._listener.name,
+            protocol=transfer_protocol(extended=self._extended, tls=bool(self.tls), login=bool(self._user)),
+            tls=self.tls,
+            user=self._user,
+            quirks=tuple(dict.fromkeys([*self._quirks, *transaction.quirks])),
+        )
+
+    def _quirk(self, text: str) -> None:
+        self._quirks[text] = None
+
+    async def _reply(self, reply: Reply) -> None:
+        await self.say(" ".join(str(reply).split())[:_LONGEST_REPLY])
+
+    async def _refuse(self, reply: Reply, **fields: str) -> None:
+        self._refused(reply, **fields)
+        await self._reply(reply)
+        self._refusals += 1
+        if self._refusals > self._policy.limits.recipients + BOGUS:
+            await self._cut("4.7.0 too many refused commands in one session")
+
+    def _refused(self, reply: Reply, **fields: str) -> None:
+        quirks = [*self._quirks, *(self._transaction.quirks if self._transaction else ())]
+        device = self._reception.devices.saw(self._client, self._reception.now(), self._helo, quirks)
+        device.refused += 1
+        device.last_refusal = str(reply)
+        self._reception.tell(self._client, reply)
+        fields |= {"helo": self._helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
+        events.note("refused", str(reply), client=self._client, **fields)
+
+    async def _cut(self, text: str) -> None:
+        self._refused(Reply.of(421, text))
+        await self.say(f"421 {text}")
+        raise Gone
+
+    def _surprised(self, error: Exception) -> None:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}:{place.lineno}"
+        events.note("broken", f"{type(error).__name__}: {error}", client=self._client, where=where)

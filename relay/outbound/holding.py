@@ -1,0 +1,47 @@
+"""Messages that the relay itself holds for a person: those over which it died (`in_hand`), and damaged ones."""
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from relay.mail.reply import Answer, Reply, Stage
+from relay.outbound import chronicle, trail
+from relay.outbound.in_hand import InHand
+from relay.spool.contract import Spool
+from relay.spool.entry import Action, Claim, Order, Settlement, State, outcome
+
+
+async def acquit(in_hand: InHand, spool: Spool) -> None:
+    """A mark may be older than the fate of its message."""
+    for queue_id in in_hand.suspects():
+        with contextlib.suppress(Exception):  # a spool that cannot be read now is no reason not to begin
+            stored = await spool.entry(queue_id)
+            if stored is None or all(one.state is State.RELAYED for one in stored.recipients):
+                in_hand.forget(queue_id)
+
+
+async def hold(
+    claim: Claim, spool: Spool, store: Callable[[Claim, Settlement], Awaitable[None]], now: datetime
+) -> tuple[str, str]:
+    """Nothing of a message that was in hand at two deaths is looked at until a person has decided.
+
+    What that person is told, and by which key.
+    """
+    words = "it stopped the relay twice"
+    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+    outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
+    settlement = Settlement(outcomes, tuple(trail.ended([(one, "") for one in outcomes], now)))
+    await store(claim, settlement)
+    chronicle.settled(claim, settlement)
+    return await rest_held(claim, spool, words, now)
+
+
+async def rest_held(claim: Claim, spool: Spool, words: str, now: datetime) -> tuple[str, str]:
+    """Holds those recipients, too, who were not due now; what a person is told, and by which key."""
+    queue_id, sender = claim.entry.queue_id, claim.entry.envelope.reverse_path or "<>"
+    await spool.order(Order(Action.HOLD, (queue_id,), by_hand=False), now)
+    text = (
+        f"Message {queue_id} from {sender} is held: {words}. The rest goes on. `relay queue show {queue_id}` shows it,"
+        f" `relay queue release {queue_id}` lets it try once more, `relay queue remove {queue_id}` drops it."
+    )
+    return text, f"{queue_id} is held"

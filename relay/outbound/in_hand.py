@@ -1,0 +1,193 @@
+"""What is in hand: a mark for each message being worked on, in a mapped file that outlives kill -9 and costs no sync.
+
+    begin ── mark(queue id, stage) ── end          death: the marks stay          the next start counts them
+
+A message in hand when the relay died is a suspect: it is carried on, but no two suspects at a time, so that the next death
+singles out the guilty one among the hundreds that may have been in hand.  One in hand at two deaths in a row is not
+touched again but held.  A suspect whose attempt ends in an orderly way is none any more.
+
+What counts: every stage from routing to storing, since any of them may be what kills.  Waiting for a place at an upstream
+is no stage.  What does not count: an end that somebody asked for (SIGTERM came first, then a kill).  When the machine
+itself went down (another boot id), whoever was in hand is a suspect at most: power cuts alone never hold a message.  A
+power cut may also leave an older picture of the file: marks of what is over by then are dropped at the start.
+"""
+
+import asyncio
+import mmap
+import os
+import struct
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from enum import IntEnum
+from pathlib import Path
+
+from relay.spool.entry import QUEUE_ID
+
+DEATHS = 2
+"""Deaths in a row that it takes to be held."""
+
+_PLACES = 1024  # the runner has 500 messages in hand at most, the notifier as many
+_MAGIC = b"relay in hand 1\n"
+_HEAD = struct.Struct("16s36sB11x")
+_RECORD = struct.Struct("32sBBB5x")
+_SIZE = _HEAD.size + _PLACES * _RECORD.size
+_STOPPING = 16 + 36
+_DOING = 32  # where the stage is within a record
+_TOO_LONG = 600.0  # seconds; 50 MB take a small board one minute
+
+
+class Doing(IntEnum):
+    """What is being done with a message."""
+
+    NOTHING = 0
+    ROUTING = 1
+    PREPARING = 2
+    SENDING = 3
+    STORING = 4
+    TELLING = 5
+
+
+class Mark:
+    """Messages in hand.  `deaths`: how many times in a row the relay died over one of them."""
+
+    __slots__ = ("_write", "deaths", "places", "since", "worked")
+
+    def __init__(self, write: Callable[[int, Doing], None], places: tuple[int, ...], deaths: int) -> None:
+        self._write, self.places, self.deaths = write, places, deaths
+        self.since: float | None = None
+        self.worked = False
+
+    @contextmanager
+    def at(self, doing: Doing) -> Iterator[None]:
+        """Marked for as long as this lasts, however it ends, but by death."""
+        self.since = time.monotonic() if doing in (Doing.PREPARING, Doing.TELLING) else None
+        for place in self.places:
+            self._write(place, doing)
+        try:
+            yield
+        finally:
+            self.since = None
+            for place in self.places:
+                self._write(place, Doing.NOTHING)
+        self.worked = self.worked or doing in (Doing.STORING, Doing.TELLING)
+
+
+class InHand:
+    """The marks of this process.  Without `open` they are kept in memory only.  For the event loop's thread."""
+
+    def __init__(self, octets: "mmap.mmap | bytearray | None" = None) -> None:
+        self._octets = octets if octets is not None else bytearray(_SIZE)
+        self._free = list(range(_PLACES))
+        self._suspects: dict[tuple[str, bool], tuple[int, int]] = {}
+        self._trial = asyncio.Lock()
+        self._marks: set[Mark] = set()
+        self.left: tuple[str, ...] = ()
+        """Queue ids that the life before had in hand when it died."""
+
+    @classmethod
+    def open(cls, directory: Path) -> "InHand":
+        """Counts what the life before left.  Raises OSError where there can be no such file."""
+        file = os.open(directory / "in-hand", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            if os.fstat(file).st_size != _SIZE:
+                os.ftruncate(file, 0)
+                os.pwrite(file, bytes(_SIZE), 0)  # written, not sparse: a full disk must not be met in a mapped page
+            hands = cls(mmap.mmap(file, _SIZE))
+        finally:
+            os.close(file)
+        hands._count(_boot_id())
+        return hands
+
+    def _count(self, boot: bytes) -> None:
+        magic, last_boot, stopping = _HEAD.unpack_from(self._octets)
+        found: dict[tuple[str, bool], int] = {}
+        left = []
+        for place in range(_PLACES) if magic == _MAGIC else ():
+            name, doing, deaths, telling = _RECORD.unpack_from(self._octets, _offset(place))
+            queue_id = name.rstrip(b"\0").decode("ascii", "replace")
+            if not QUEUE_ID.match(queue_id):
+                continue
+            if doing and not stopping:
+                left.append(queue_id)
+                deaths = deaths + 1 if last_boot == boot else max(deaths, 1)
+            if deaths:
+                found[queue_id, bool(telling)] = min(deaths, 255)
+        image = bytearray(_SIZE)
+        _HEAD.pack_into(image, 0, _MAGIC, boot, 0)
+        for (queue_id, telling), deaths in found.items():
+            place = self._free.pop()
+            _RECORD.pack_into(image, _offset(place), queue_id.encode(), Doing.NOTHING, deaths, telling)
+            self._suspects[queue_id, telling] = (place, deaths)
+        self._octets[:] = bytes(image)
+        self.left = tuple(left)
+
+    def stopping(self) -> None:
+        """The end was asked for: who is cut off by it is no suspect."""
+        self._octets[_STOPPING] = 1
+
+    def suspects(self) -> tuple[str, ...]:
+        """Queue ids of those whose guilt or innocence is not known yet."""
+        return tuple({queue_id for queue_id, _ in self._suspects})
+
+    def forget(self, queue_id: str) -> None:
+        """It is over, or not there any more."""
+        for telling in (False, True):
+            if place := self._suspects.pop((queue_id, telling), None):
+                self._clear(place[0])
+
+    def stuck(self) -> bool:
+        """Whether some message has been worked on for longer than any may take."""
+        begun = min((mark.since for mark in self._marks if mark.since is not None), default=None)
+        return begun is not None and time.monotonic() - begun > _too_long()
+
+    @asynccontextmanager
+    async def mark(self, *queue_ids: str, telling: bool = False) -> AsyncIterator[Mark]:
+        """A mark for as long as this lasts.  A suspect waits here until no other suspect is in hand."""
+        keys = [(queue_id, telling) for queue_id in queue_ids]
+        suspect = any(key in self._suspects for key in keys)
+        if suspect:
+            await self._trial.acquire()
+        known = {key: self._suspects.get(key) or (self._placed(*key), 0) for key in keys}
+        mark = Mark(self._write, tuple(place for place, _ in known.values()), max(deaths for _, deaths in known.values()))
+        self._marks.add(mark)
+        try:
+            yield mark
+        finally:
+            self._marks.discard(mark)
+            for key, (place, _) in known.items():
+                if key not in self._suspects or mark.worked:  # else it did not come to what may have killed
+                    self._suspects.pop(key, None)
+                    self._clear(place)
+            if suspect:
+                self._trial.release()
+
+    def _placed(self, queue_id: str, telling: bool) -> int:
+        place = self._free.pop() if self._free else -1
+        if place >= 0:
+            _RECORD.pack_into(self._octets, _offset(place), queue_id.encode(), Doing.NOTHING, 0, telling)
+        return place
+
+    def _write(self, place: int, doing: Doing) -> None:
+        if place >= 0:
+            self._octets[_offset(place) + _DOING] = doing  # one octet, and no system call
+
+    def _clear(self, place: int) -> None:
+        if place >= 0:
+            _RECORD.pack_into(self._octets, _offset(place), b"", Doing.NOTHING, 0, False)
+            self._free.append(place)
+
+
+def _offset(place: int) -> int:
+    return _HEAD.size + place * _RECORD.size
+
+
+def _too_long() -> float:
+    return float(os.environ.get("RELAY_TEST_STUCK_SECONDS", _TOO_LONG))  # nothing but a test sets this variable
+
+
+def _boot_id() -> bytes:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes()[:36].ljust(36, b"\0")
+    except OSError:
+        return bytes(36)

@@ -1,0 +1,183 @@
+"""Logins that are refused, missing, or wanted over TLS.  Pure."""
+
+from relay.outbound.replies.rule import AUTH, ENVELOPE, TRANSACTION, Blame, Rule
+
+_ASKED = AUTH | TRANSACTION
+
+CODED_LOGINS: tuple[Rule, ...] = (
+    Rule(
+        "m365-basic-auth",
+        Blame.LOGIN,
+        (r"^5\d\d 5\.7\.30\b", r"basic authentication is not supported"),
+        "Microsoft no longer takes a plain password for sending mail.",
+        "Set `provider: outlook` with `oauth` for this upstream and run `relay oauth login`, or send through another upstream.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "m365-smtp-auth-off",
+        Blame.LOGIN,
+        (r"^535 5\.7\.139\b.{0,80}smtpclientauthentication is disabled",),
+        "Sending by SMTP is switched off for this Microsoft 365 organisation or mailbox.",
+        "An administrator must allow 'Authenticated SMTP' for the mailbox, and for the organisation.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "m365-security-defaults",
+        Blame.LOGIN,
+        (r"^535 5\.7\.139\b.{0,120}(?:security defaults|user is locked)",),
+        "The security defaults of this Microsoft 365 organisation forbid logging in with a password.",
+        "Use `oauth` for this upstream, or have an administrator make an exception for the sending account.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "m365-login",
+        Blame.LOGIN,
+        (r"^535 5\.7\.(?:139|3)\b",),
+        "Microsoft refused the login: the password is wrong, or passwords are not taken any more (as at Outlook.com).",
+        "Check the password. For an Outlook.com or Hotmail address only `oauth` works: run `relay oauth login`.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "m365-anonymous",
+        Blame.LOGIN,
+        (r"^5\d\d 5\.7\.57\b",),
+        "Microsoft saw no valid login before the mail.",
+        "Give this upstream `username` and `oauth` (or a password where the organisation still allows one).",
+        stages=_ASKED,
+    ),
+    Rule(
+        "gmail-app-password",
+        Blame.LOGIN,
+        (
+            r"^53[45]\b.{0,80}(?:application-specific password|log in (?:with|through|via) your web browser)",
+            r"\bapp(?:lication)?[- ](?:specific )?password",
+            r"parol\w{0,12} prilozheni|пароль приложени",
+            r"authori[sz]ation code to log",
+        ),
+        "The provider wants an app password here (some call it an authorization code), not the password of the account.",
+        "Switch on 2-step verification in the provider's account, make an app password there, and put it into `password_file`.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "gmail-login",
+        Blame.LOGIN,
+        (r"^535 5\.7\.[18]\b.{0,20}username and password not accepted",),
+        "Google does not know this user name and app password. Changing the account's password ends all app passwords.",
+        "Make a new app password in the Google account and put it into `password_file`.",
+        stages=_ASKED,
+    ),
+)
+
+LOGINS: tuple[Rule, ...] = (
+    Rule(
+        "login-place",
+        Blame.LOGIN,
+        (r"(?:unauthori[sz]ed|not (?:allowed|authori[sz]ed)|forbidden)\b.{0,20}\b(?:ip|IP|address|country|location)\b",),
+        "The account may not log in from the address of this internet line.",
+        "Look on the provider's web page for a list of allowed addresses, or a block on foreign ones.",
+        stages=AUTH,
+    ),
+    Rule(
+        "gmail-login-rate",
+        Blame.RATE,
+        (
+            r"^4\d\d\b.{0,40}too many (?:login|auth\w{0,12}|failed|invalid|fail) ?\w{0,12}",
+            r"^4\d\d\b.{0,60}authentication rate",
+        ),
+        "The server saw too many logins within a short time.",
+        "Nothing to do; if it comes back, look for other programs that log in with this account.",
+        stages=AUTH,
+    ),
+    Rule(
+        "wants-tls",
+        Blame.LOGIN,
+        (
+            r"must issue a starttls",
+            r"(?:starttls|tls|ssl|encrypt\w{0,12})\b.{0,40}\b(?:is |are )?(?:required|needed|mandatory|necessary|erforderlich|obligatoire"
+            r"|requis|requerido|richiest\w)",
+            r"(?:requires?|must use|wants?|need|needs|without) (?:all senders to use |an? ){0,4}(?:(?:ssl|tls)\b|encrypt\w{0,12}|starttls)",
+            r"^538\b",
+            r"^\d{3} 5\.7\.(?:29|7|10)\b.{0,60}(?:tls|ssl|encrypt)",
+        ),
+        "The server wants an encrypted connection.",
+        "Set `tls: starttls` with port 587, or `tls: implicit` with port 465.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "submission-client",
+        Blame.LOGIN,
+        (r"client host rejected: (?:access denied|not logged in)", r"client was not authenticated"),
+        "The submission port takes mail only after a login; this is its way to say so.",
+        "Set `username` and `password_file` for this upstream.",
+        stages=TRANSACTION,
+    ),
+    Rule(
+        "wants-login",
+        Blame.LOGIN,
+        (
+            r"^530\b",
+            r"\bauth\w{0,12} (?:is )?(?:required|needed|necessary|mandatory|first|requise?|erforderlich|richiesta|requerida|obligatoire)",
+            r"(?:requires?|needs?|without|proper|valid|turn on|enable|use|please|must) (?:smtp |proper |valid |an? ){0,4}"
+            r"(?:auth(?:entication|enticate)?|authentification|log ?in)\b",
+            r"must (?:first |be ){0,4}(?:authenticate|log ?in|logged in|authenticated)",
+            r"unauthenticated (?:senders?|users?|clients?|connections?)",
+            r"not (?:yet )?(?:authenticated|logged[- ]in)\b",
+            r"smtp auth\w{0,12}\b.{0,40}(?:required|mail client|settings)",
+            r"\bauth (?:required|first)",
+            r"anmeldung (?:ist )?(?:erforderlich|notwendig)|nicht angemeldet|anmelden",
+            r"\b(?:authentifi\w{1,20}|autentic\w{1,20}|autentifi\w{1,20}|аутентифи\w{1,20}|авториз\w{1,20})|認証|登录|인증",
+        ),
+        "The upstream takes mail only after a login.",
+        "Set `username` and `password_file` for this upstream.",
+        stages=_ASKED,
+    ),
+    Rule(
+        "login-late",
+        Blame.LOGIN,
+        (
+            r"^53[45]\b",
+            r"(?:auth\w{0,12}|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w{0,12}|incorrect|rejected|denied"
+            r"|fehlgeschlagen|invalide|errat\w)",
+            r"(?:invalid|incorrect|wrong|bad) (?:authentication|log ?in|credentials?|password|user ?name)",
+        ),
+        "The upstream does not accept the login.",
+        "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",
+        stages=TRANSACTION,
+    ),
+)
+
+LOGIN_NUMBERS: tuple[Rule, ...] = (
+    Rule(
+        "mechanism",
+        Blame.LOGIN,
+        (r"^50[0-4]\b",),
+        "The server does not know the way we logged in.",
+        "Leave `auth: auto`, or set the way that its help page names: plain, login or cram-md5.",
+        stages=AUTH,
+    ),
+    Rule(
+        "login-number",
+        Blame.LOGIN,
+        (r"^5\d\d 5\.7\.(?:3|8|9)\b",),
+        "The upstream does not accept the login.",
+        "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",
+        stages=ENVELOPE,
+    ),
+    Rule(
+        "login-passing",
+        Blame.UPSTREAM,
+        (r"^4\d\d\b",),
+        "The server could not check the login just now; that says nothing of the password.",
+        "Nothing to do if it passes; else ask the provider.",
+        stages=AUTH,
+    ),
+    Rule(
+        "login",
+        Blame.LOGIN,
+        (r"^5\d\d\b",),
+        "The upstream does not accept the user name and password. Some also answer so while an account is locked after "
+        "several wrong tries, for an hour or so.",
+        "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",
+        stages=AUTH,
+    ),
+)

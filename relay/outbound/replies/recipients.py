@@ -1,0 +1,266 @@
+"""What servers say about a recipient, and of troubles that pass.  Pure."""
+
+from relay.mail.reply import Stage
+from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSACTION, Blame, Rule
+
+_ANYWHERE = frozenset(Stage)
+_NAMED = RCPT | CONTENT
+_WHO = r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente|destinatario|usuario|benutzer|empfanger|empfaenger)"
+_AGAIN = (
+    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds|minutes|hours?)"
+    r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
+    r"|temporar(?:y|ily)\b|for the time being|later,? please"
+    r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporairement|spater (?:noch ?mal|noch einmal|erneut|wieder)"
+    r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporaneamente"
+    r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时|しばらく|後ほど|나중에|일시적"
+)
+
+GREYLIST: tuple[Rule, ...] = (
+    Rule(
+        "greylist",
+        Blame.GREYLIST,
+        (r"\bgr[ae]y-? ?list|postgrey",),
+        "The other side makes every stranger wait before it takes mail (greylisting).",
+        "Nothing to do: it takes the mail when it comes again, usually within half an hour.",
+        stages=_ANYWHERE,
+    ),
+)
+
+CLOSED: tuple[Rule, ...] = (
+    Rule(
+        "recipient-closed",
+        Blame.RECIPIENT,
+        (
+            r"resolver\.(?:rst|adr)",
+            r"^\d{3} 5\.7\.1[2-3]\d\b",
+            r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|rejected by (?:the )?recipients?\b",
+            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)|only accept\w{0,12} (?:mail|messages) from",
+        ),
+        "This recipient takes mail only from certain senders, mostly those of its own organisation.",
+        "Ask the recipient to let your sender in, or send it elsewhere by `aliases`.",
+        stages=_NAMED,
+    ),
+)
+
+RECIPIENTS: tuple[Rule, ...] = (
+    Rule(
+        "recipient-passing",
+        Blame.RECIPIENT,
+        (
+            r"^4\d\d\b.{0,40}\bmailbox (?:is )?(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
+            rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked|in use).{{0,40}}(?:{_AGAIN})",
+            rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
+            rf"\b{_WHO}\b.{{0,40}}\btemporar(?:y|ily) (?:locked|unavailable|disabled|inactive|suspended|blocked)",
+        ),
+        "The recipient's mailbox takes no mail for the time being.",
+        "Nothing to do if it passes; else ask the recipient.",
+        stages=_NAMED,
+        passing=True,
+    ),
+    Rule(
+        "null-mx",
+        Blame.RECIPIENT,
+        (r"null mx|nullmx", r"^\d{3} 5\.1\.10\b.{0,40}null", r"5\.7\.27 .{0,40}null", r"domain .{0,40}accepts? no mail"),
+        "The recipient's domain, or the sender's, is marked as one that takes no mail at all.",
+        "Correct the address in the device, or send it elsewhere by `aliases`.",
+        stages=TRANSACTION,
+    ),
+    Rule(
+        "full",
+        Blame.RECIPIENT,
+        (
+            r"over ?quota|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)|out of storage|overdrawn",
+            r"(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
+            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w{0,12} .{0,40}(?:storage|quota|mailbox|dropfile)",
+            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,4}(?:limit|quota|exceed)",
+            r"too much mail data|not enough (?:storage )?space|too many messages (?:on|in) (?:this|the) mailbox|exhausted allowed storage",
+            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno|переполнен"
+            r"|邮箱.{0,6}满|容量",
+            r"^\d{3} [45]\.2\.2\b",
+        ),
+        "The recipient's mailbox is full.",
+        "Make room there, or tell the recipient another way.",
+        stages=_NAMED,
+    ),
+    Rule(
+        "no-domain",
+        Blame.RECIPIENT,
+        (
+            r"^\d{3} [45]\.1\.2\b",
+            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b|invalid domain"
+            r"|non-existe?a?nt domain|no mail hosts? for",
+        ),
+        "The domain after the @ of the recipient does not exist, or has no mail server.",
+        "Correct the address in the device; a misspelled domain is the usual reason.",
+        stages=RCPT,
+    ),
+    Rule(
+        "unknown-user",
+        Blame.RECIPIENT,
+        (
+            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does |do ){{0,4}}(?:unknown|not (?:be )?found"
+            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w|desconocid\w|unbekannt|nicht bekannt"
+            r"|no existe|inesistente|invalide|unrecognized)",
+            rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified|undeliverable|not a valid"
+            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination |email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
+            r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S{1,40} )?(?:account|mailbox))",
+            r"no (?:mailbox|account|valid recipients|one|body|such \w{1,20}|mail ?box|existe|se encontro)\b",
+            r"can'?t accept user|not (?:our|a) customer|badrcptto",
+            r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid|blocked|not ok)(?!: (?:policy|message"
+            r"|quota|server config|too|rate|spf|relay))",
+            r"not in (?:the )?recipient list|unknown in (?:local|virtual|relay)",
+            r"recipientnotfound|adr\.recip|resolver\.rst",
+            r"has moved|user not local|please (?:try|use) (?:instead )?ADDR",
+            r"nie ma takiego|nie istnieje|не (?:найден|существует)|неизвестн|用户不存在|不存在|存在しません|ユーザー?が(?:不明|いません)|존재하지 않",
+            r"adresse .{0,30}destinataire.{0,20}invalide|dominio non valido",
+            r"^\d{3} 5\.1\.(?:1|3|4|6|10)\b",
+        ),
+        "There is no such recipient: the address is misspelled, gone or closed.",
+        "Correct the address in the device, or send it elsewhere by `aliases`.",
+        stages=_NAMED,
+    ),
+    Rule(
+        "closed-mailbox",
+        Blame.RECIPIENT,
+        (
+            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked|archiv\w{{1,20}}"
+            r"|terminated|removed|inactive|expired|gesperrt|deaktiviert)",
+            r"^\d{3} 5\.2\.1\b",
+        ),
+        "The recipient's mailbox is closed.",
+        "Correct the address in the device, or send it elsewhere by `aliases`.",
+        stages=RCPT,
+    ),
+    Rule(
+        "unavailable",
+        Blame.RECIPIENT,
+        (r"mailbox unavailable",),
+        "The provider refuses the recipient, or the sender, without saying why.",
+        "Check the recipient's address first, then whether `sender` is an address of the account.",
+        stages=RCPT,
+    ),
+)
+
+PASSING: tuple[Rule, ...] = (
+    Rule(
+        "busy-greeting",
+        Blame.UPSTREAM,
+        (r"^421\b",),
+        "The server takes no connection at the moment.",
+        "Nothing to do if it passes. If not, lower `limits: {connections: 1}` for this upstream.",
+        stages=OPENING,
+    ),
+    Rule(
+        "server-trouble",
+        Blame.UPSTREAM,
+        (
+            r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write|i/o|ldap|sql)"
+            r"(?: \w{1,20})? (?:error|failure|problem|trouble)|errors? in processing|error writing|cannot write",
+            r"(?:dns|look-?up|resolv\w{1,20})\b.{0,30}\b(?:error|fail\w{0,12}|timed? ?out|server failure)",
+            r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured|overloaded|down|maintenance"
+            r"|(?:is )?full|shutting down|indisponible|out of)",
+            r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
+            r"(?:mail system|disk|queue|spool) (?:is )?full",
+            r"service refuse",
+            r"maintenance|wartung",
+            r"^\d{3} [45]\.3\.(?:1|2|5)\b",
+        ),
+        "The server has trouble of its own; the message is not refused.",
+        "Nothing to do if it passes; else tell the provider.",
+        stages=_ANYWHERE,
+        passing=True,
+    ),
+    Rule(
+        "passing",
+        Blame.UPSTREAM,
+        (_AGAIN, r"local error in processing", r"insufficient system"),
+        "The other side asks us to come back later; some do so to every stranger (greylisting).",
+        "Nothing to do.",
+        stages=_ANYWHERE,
+        passing=True,
+    ),
+    Rule(
+        "protocol",
+        Blame.UPSTREAM,
+        (
+            r"syntax error|bad sequence|unrecognized command|cannot decode response|protocol (?:violation|error)|command not (?:recognized|implemented)",
+            r"^503\b",
+        ),
+        "The server and the relay did not understand each other.",
+        "If it comes back, please report it with the trail of this message.",
+        stages=_ANYWHERE,
+    ),
+    Rule(
+        "no-mail-here",
+        Blame.UPSTREAM,
+        (r"^521\b",),
+        "This host says that it takes no mail at all (RFC 7504).",
+        "Check `host` of this upstream.",
+        stages=OPENING | ENVELOPE,
+    ),
+)
+
+GENERAL: tuple[Rule, ...] = (
+    Rule(
+        "access-denied",
+        Blame.RELAY_DENIED,
+        (r"^5\d\d 5\.7\.[01]\b", r"^5\d\d 5\.4\.4\b"),
+        "The server does not take this mail from us, and does not say why.",
+        "Use the provider's submission server (port 587 or 465) with `username` and `password_file`; or ask its support desk.",
+        stages=RCPT,
+    ),
+    Rule(
+        "unknown-sender",
+        Blame.SENDER,
+        (r"^5\d\d\b",),
+        "The upstream refuses this sender, or the account; its words are not among those that the relay knows.",
+        "Check that `sender` is an address of the account. Read the upstream's own words, or show them to its support desk.",
+        stages=frozenset({Stage.MAIL}),
+    ),
+    Rule(
+        "unknown-recipient",
+        Blame.RECIPIENT,
+        (r"^5\d\d\b",),
+        "The upstream refuses this recipient; its words are not among those that the relay knows.",
+        "Read the upstream's own words, or show them to its support desk.",
+        stages=RCPT,
+    ),
+    Rule(
+        "unknown-recipient-late",
+        Blame.RECIPIENT,
+        (r"^5\d\d 5\.[12]\.",),
+        "The upstream refuses a recipient after it has read the message.",
+        "Read the upstream's own words, or show them to its support desk.",
+        stages=CONTENT,
+    ),
+    Rule(
+        "unknown-permanent",
+        Blame.MESSAGE,
+        (r"^5\d\d\b",),
+        "The upstream refuses the message; its words are not among those that the relay knows.",
+        "Read the upstream's own words, or show them to its support desk.",
+        stages=CONTENT,
+    ),
+    Rule(
+        "unknown-opening",
+        Blame.UPSTREAM,
+        (r"^5\d\d\b",),
+        "The server turns us away before any mail was named.",
+        "Read the upstream's own words; check `host`, `port` and `hostname`.",
+        stages=OPENING,
+    ),
+    Rule(
+        "unknown-temporary",
+        Blame.UPSTREAM,
+        (r"^4\d\d\b",),
+        "The upstream puts us off; its words are not among those that the relay knows.",
+        "Wait; if it does not pass, read the upstream's own words, or show them to its support desk.",
+    ),
+    Rule(
+        "unknown",
+        Blame.UPSTREAM,
+        ("",),
+        "The answer of the upstream is none that mail knows.",
+        "Read what it said; perhaps that is no mail server.",
+    ),
+)

@@ -1,0 +1,136 @@
+"""What servers think of our address on the Internet, and of the name that we greet with.  Pure."""
+
+from relay.mail.reply import Stage
+from relay.outbound.replies.rule import OPENING, TRANSACTION, Blame, Rule
+
+_ANYWHERE = frozenset(Stage)
+_ON = r"(?:listed|blocked|blacklisted|blocklisted|banned|found|rejected|refused|denied|prohibited|is|are|due to|because)"
+_LISTS = (
+    r"(?:spamhaus|spamcop|\bsorbs\b|barracuda(?: ?central| reputation)?|uceprotect|ivmsip|\bcbl\b|\bxbl\b|\bsbl\b|\bpbl\b|cloudmark"
+    r"|senderscore|return ?path|mailspike|spamrats|invaluement|SPAMHAUS|\b(?:dns)?rbls?\b|\bdnsbls?\b|IPLIST)"
+)
+_WE = (
+    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|address|connection|domain name)\b"
+    r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b|\bip-adresse\b|\bdirecc?ion ip\b"
+    r"|\bindirizzo ip\b|\bsending mta'?s?\b)"
+)
+_BAD = (
+    r"(?:black|block|deny|banned|barred|listed\b|bloque|gesperrt|bloqueada|bloccato|liste noire|lista ne[gr]r?a|abus|banned|spammer"
+    r"|not (?:allowed|authori[sz]ed|permitted|accepted|in the list of allowed)|unauthori[sz]ed|rejected|refused|denied|bad\b|invalid"
+    r"|заблокирован|черн\w{1,20} спис|黑名单|ブラックリスト|차단)"
+)
+
+PBL: tuple[Rule, ...] = (
+    Rule(
+        "pbl",
+        Blame.REPUTATION,
+        (
+            r"\bpbl\b",
+            r"policy block list",
+            r"listing in spamhaus",
+            r"(?:blocked|listed|rejected|found|list\w{0,12}) (?:using|by|in|at|on|via|from) (?:the )?(?:spamhaus|SPAMHAUS)",
+            rf"{_WE}.{{0,60}}(?:\bspamhaus|SPAMHAUS)",
+            r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ip|address(?:es)?|hosts?|range|line|client)\b",
+            r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic)\b",
+            r"not authori[sz]ed to send (?:e-?mail|mail) directly",
+            r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at|provided by) (?:your|the)",
+        ),
+        "Mail straight from a home line is refused: such addresses stand in lists like the Spamhaus policy list, and rightly so.",
+        "Send through an upstream with a login instead of `mx`. There is no need to ask for removal from the list.",
+        stages=_ANYWHERE,
+    ),
+)
+
+REVERSE_DNS: tuple[Rule, ...] = (
+    Rule(
+        "reverse-dns",
+        Blame.REPUTATION,
+        (
+            r"\b(?:ptr|rdns)\b",
+            r"reverse[- ](?:dns|lookup|hostname|name|mapping|entry)",
+            r"cannot (?:find|resolve) your (?:reverse )?(?:host ?name|address)",
+            r"(?:ip name|name) lookup failed",
+            r"forward dns entry does not",
+            r"(?:sender|sending|client|your) ip must resolve|host can'?t be resolved|unresolvable relay host",
+            r"^\d{3} [45]\.7\.25\b",
+        ),
+        "The receiving side does not trust the address of this internet line: it has no proper name in the DNS (reverse DNS).",
+        "Send through an upstream with a login instead of directly.",
+        stages=_ANYWHERE,
+    ),
+)
+
+REPUTATION: tuple[Rule, ...] = (
+    *PBL,
+    Rule(
+        "bad-address",
+        Blame.REPUTATION,
+        (
+            rf"\b{_ON}\b.{{0,60}}{_LISTS}",
+            rf"{_LISTS}.{{0,40}}\b(?:list|block|reject|IP\b)",
+            r"^\d{3} (?:\d\.\d{1,9}\.\d{1,9} )?(?:spam )?blocked\b.{0,20}(?:IPLIST|URL .{0,5}IP\b)",
+            r"blocked using HOST",
+            rf"{_WE}.{{0,80}}{_BAD}",
+            rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network|address)\b|client host)",
+            r"client host (?:rejected|blocked|.{0,12} blocked)",
+            r"on our block list|s3\d{3}\b",
+            r"(?:bad|poor|low|very low|none/bad|negative) (?:\w{1,20} ){0,3}reputation|reputation (?:\w{1,20} ){0,3}(?:problem|reject|is (?:bad|low|poor))",
+            r"\breputation\b.{0,20}\breject",
+            r"(?:unsolicited|spam|unwanted)\b.{0,80}\b(?:from|originating from|by) (?:your|this|the following|the|our) (?:ip|host|server|network|IP)",
+            r"(?:spams?|unwanted messages) (?:have been sent )?from",
+            r"(?:IP|ip|connections?)\b.{0,60}\b(?:due to|because of|for) (?:spam|abuse|too many)",
+            r"(?:connections?|traffic|mail|messages?) (?:will )?(?:not|n't) (?:be )?(?:currently )?accept\w{1,20} .{0,20}(?:from|over)",
+            r"not (?:currently )?accepting (?:any )?(?:mail|messages|traffic|connections?) from",
+            r"messages from IP.{0,20}(?:were ?n'?t|not|temporarily deferred)",
+            r"does not accept e-?mail over ipv6",
+            r"^\d{3} (?:\S{1,20} )?ip ?[:=] ?IP\b",
+            r"insecure mail relay|open (?:mail )?(?:relay|proxy)",
+            r"suspected spam ip|\bbad ip\b|invalid ip\b|\bhl:(?:ipb|rep|mep)\b|\bdt:rbl\b|\bwm:bli\b",
+            r"intrusion prevention|not welcome|dynamic hosts?",
+            r"(?:ip|ＩＰ).{0,30}(?:ブロック|拒否|规制|規制|制限されて|黑名单|禁止|封|차단|заблокирован|bloque|gesperrt|bloccat)",
+            r"your mail ?server has an invalid",
+            r"user complaints",
+            r"^\d{3} [45]\.7\.(?:511|606|708)\b",
+            r"block(?:ed)? for (?:spam|abuse)",
+            r"looks? (?:suspiciously )?like (?:a )?spammer",
+            r"too many (?:invalid|unknown|bad) (?:recipients|rcpt|users)",
+        ),
+        "The receiving side does not trust the address of this internet line (a block list, or what it saw from there).",
+        "Send through an upstream with a login instead of directly.",
+        stages=_ANYWHERE,
+    ),
+    Rule(
+        "listed",
+        Blame.REPUTATION,
+        (r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",),
+        "The server says that something of ours stands on a block list, and names neither the message nor the sender: mostly "
+        "it is the address of this internet line.",
+        "Send through an upstream with a login instead of directly.",
+        stages=_ANYWHERE,
+    ),
+)
+
+GOOGLE_GREETING: tuple[Rule, ...] = (
+    Rule(
+        "google-greeting",
+        Blame.UPSTREAM,
+        (r"^421 4\.7\.0 try again later, closing connection\. \((?:ehlo|helo|mail)",),
+        "Google turned us away before the login: too many connections, or a greeting name like localhost.",
+        "Set `hostname` to a full name with a domain; lower `limits: {connections: 1}` if it comes back.",
+        stages=_ANYWHERE,
+    ),
+)
+
+GREETING: tuple[Rule, ...] = (
+    Rule(
+        "greeting",
+        Blame.UPSTREAM,
+        (
+            r"\b(?:helo|ehlo)\b",
+            r"impersonating",
+        ),
+        "The server does not like the name that the relay greets with.",
+        "Set `hostname` to a full name with a domain, such as relay.example.jp; never localhost.",
+        stages=OPENING | TRANSACTION,
+    ),
+)

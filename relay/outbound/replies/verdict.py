@@ -1,0 +1,216 @@
+"""The verdict on an answer: one rule is found, and everything else follows from whom it blames, and when it was said.  Pure."""
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import cache, lru_cache
+
+from relay.mail.reply import Answer, Stage
+from relay.outbound.replies.amounts import ACCOUNT, QUOTAS, RATES
+from relay.outbound.replies.faults import FAULTS, PORT_25, SILENCES
+from relay.outbound.replies.logins import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
+from relay.outbound.replies.messages import BODY, FORM, SPAM
+from relay.outbound.replies.recipients import CLOSED, GENERAL, GREYLIST, PASSING, RECIPIENTS
+from relay.outbound.replies.reputation import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
+from relay.outbound.replies.rule import Blame, Rule
+from relay.outbound.replies.senders import AUTHENTICITY, DOORS, FROM_FIRST, RELAYING, SENDERS
+from relay.outbound.replies.words import LONGEST, plain
+from relay.upstream.settings import Upstream
+
+TAKEN = Rule("taken", Blame.NOBODY, ("",), "The server has taken the message.", "Nothing to do.")
+UNFINISHED = Rule(
+    "unfinished",
+    Blame.UNCERTAIN,
+    ("",),
+    "The server said yes where it should have said yes or no to the whole message: what became of it is not known.",
+    "Nothing to do. If it comes back, please report it with the trail of this message.",
+)
+
+SERVERS: tuple[Rule, ...] = (
+    *GREYLIST,
+    *GOOGLE_GREETING,
+    *CODED_LOGINS,
+    *FROM_FIRST,
+    *FORM,
+    *CLOSED,
+    *AUTHENTICITY,
+    *QUOTAS,
+    *ACCOUNT,
+    *RATES,
+    *BODY,
+    *REVERSE_DNS,
+    *SENDERS,
+    *DOORS,
+    *LOGINS,
+    *RELAYING,
+    *REPUTATION,
+    *GREETING,
+    *LOGIN_NUMBERS,
+    *RECIPIENTS,
+    *PASSING,
+    *SPAM,
+    *GENERAL,
+)
+"""What servers say, in the order in which the rules are asked: the first that applies counts."""
+
+RULES: tuple[Rule, ...] = (*FAULTS, PORT_25, *SILENCES, *SERVERS, TAKEN, UNFINISHED)
+
+PAGE = "docs/advice.md"
+"""Has a section for each rule, under its name; made from the table by tools/pages."""
+
+
+class Fate(Enum):
+    """What one answer makes of a recipient; over a chain: relayed if any said so, failed if all did, else deferred."""
+
+    RELAYED = "relayed"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+
+
+_FINAL = frozenset({Blame.RECIPIENT, Blame.MESSAGE})
+"""Only what is about this message or this recipient can fail it."""
+
+_EVERYBODY = frozenset({Blame.LOGIN, Blame.QUOTA})
+"""Any other message would meet the same there, whenever it was said."""
+
+_TELL = frozenset({Blame.LOGIN, Blame.REPUTATION, Blame.QUOTA, Blame.SENDER, Blame.RELAY_DENIED})
+
+_DONE: dict[tuple[Fate, Blame], str] = {
+    (Fate.RELAYED, Blame.NOBODY): "The message is delivered to this upstream, and finished here.",
+    (
+        Fate.DEFERRED,
+        Blame.UNCERTAIN,
+    ): "The same mail goes to the same upstream later, with the same Message-ID, so that a double can be recognised.",
+    (Fate.DEFERRED, Blame.UPSTREAM): "The mail is kept; the next upstream in the route is tried, and this one again later.",
+    (Fate.DEFERRED, Blame.GREYLIST): "The mail is kept and tried again, at growing intervals.",
+    (Fate.DEFERRED, Blame.RATE): "The mail is kept, and this upstream gets it again later; the next one in the route is tried "
+    "meanwhile.",
+    (Fate.DEFERRED, Blame.QUOTA): "The mail is kept, and this upstream is left alone for a while; the next one in the route is "
+    "tried meanwhile.",
+    (Fate.DEFERRED, Blame.LOGIN): "The mail is kept, and this upstream is left alone for a while, so that the account is not "
+    "locked; others in the route are tried.",
+    (
+        Fate.DEFERRED,
+        Blame.REPUTATION,
+    ): "The mail is kept; the next upstream in the route is tried. The mail does not fail because of our line's reputation.",
+    (
+        Fate.DEFERRED,
+        Blame.SENDER,
+    ): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, and by the "
+    "next upstream in the route.",
+    (Fate.DEFERRED, Blame.RELAY_DENIED): "The mail is kept; the next upstream in the route is tried, and this one again later.",
+    (Fate.DEFERRED, Blame.RECIPIENT): "The mail is kept for this recipient and tried again, at growing intervals.",
+    (Fate.DEFERRED, Blame.MESSAGE): "The mail is kept and tried again; the next upstream in the route is tried meanwhile.",
+    (Fate.FAILED, Blame.RECIPIENT): "The next upstream in the route is tried; if there is none, the mail to this recipient has "
+    "failed, and the sender is told.",
+    (Fate.FAILED, Blame.MESSAGE): "The next upstream in the route is tried; if there is none, the message has failed, and the "
+    "sender is told.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What an answer means, in sentences for a person; `name` is the rule's, stable."""
+
+    name: str
+    cause: str
+    done: str
+    remedy: str
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Cause, what the relay does, what to do."""
+        return self.cause, self.done, self.remedy
+
+    @property
+    def link(self) -> str:
+        return f"{PAGE}#{self.name}"
+
+    def __str__(self) -> str:
+        return " ".join(self.sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`try_next`: another upstream may take it.  `own_name`: the same one may, said in the account's own name.
+
+    `rests`: any other message would meet the same there now, so that upstream is left alone for a while.
+    """
+
+    fate: Fate
+    try_next: bool
+    blame: Blame
+    own_name: bool = False
+    rests: bool = False
+    rule: Rule = TAKEN
+
+    @property
+    def urgent(self) -> bool:
+        """A person has to do something; waiting alone will not help."""
+        return self.blame in _TELL
+
+    @property
+    def advice(self) -> Advice:
+        return Advice(self.rule.name, self.rule.cause, _DONE[self.fate, self.blame], self.rule.remedy)
+
+
+def judge(answer: Answer, upstream: Upstream | None = None) -> Verdict:
+    """The verdict on one answer of this upstream."""
+    short = replace(answer, reply=replace(answer.reply, text=answer.reply.text[: 2 * LONGEST]))
+    return _judge(short, upstream.port if upstream else 0)
+
+
+@lru_cache(maxsize=512)
+def _judge(answer: Answer, port: int) -> Verdict:
+    rule = _rule(answer, port)
+    blame, stage = rule.blame, answer.stage
+    if blame is Blame.NOBODY:
+        return Verdict(Fate.RELAYED, False, blame, rule=rule)
+    if blame is Blame.UNCERTAIN:  # another upstream would double it (RFC 1047)
+        return Verdict(Fate.DEFERRED, False, blame, rule=rule)
+    final = blame in _FINAL and answer.reply.permanent and not rule.passing
+    return Verdict(
+        Fate.FAILED if final else Fate.DEFERRED,
+        try_next=True,
+        blame=blame,
+        own_name=blame is Blame.SENDER,
+        rests=_rests(blame, stage),
+        rule=rule,
+    )
+
+
+def _rests(blame: Blame, stage: Stage) -> bool:
+    """Before MAIL nothing was said about any message.  What a server says when it has read one may repeat the message."""
+    if stage.before(Stage.MAIL) or blame in _EVERYBODY:
+        return True
+    return blame is Blame.REPUTATION and stage is not Stage.CONTENT
+
+
+def _rule(answer: Answer, port: int) -> Rule:
+    reply, stage = answer.reply, answer.stage
+    if answer.fault or answer.lost:
+        return _own(answer, port)
+    if reply.positive:
+        return TAKEN if stage is Stage.CONTENT and reply.code < 300 else UNFINISHED
+    said = f"{reply.code} {reply.status} {plain(reply.text)}" if reply.status else f"{reply.code} {plain(reply.text)}"
+    return next(rule for rule in _at(stage) if _compiled(rule).search(said))
+
+
+def _own(answer: Answer, port: int) -> Rule:
+    if port == 25 and answer.stage in PORT_25.stages and answer.fault in PORT_25.faults:
+        return PORT_25
+    for rule in FAULTS:
+        if answer.fault in rule.faults and answer.stage in rule.stages and _compiled(rule).search(str(answer.reply.code)):
+            return rule
+    return next(rule for rule in SILENCES if answer.stage in rule.stages)
+
+
+@cache
+def _at(stage: Stage) -> tuple[Rule, ...]:
+    return tuple(rule for rule in SERVERS if stage in rule.stages)
+
+
+@cache
+def _compiled(rule: Rule) -> re.Pattern[str]:
+    """At the first refusal, not at start: a hundred expressions cost a small board half a second."""
+    return re.compile(rule.pattern)

@@ -1,0 +1,291 @@
+"""The lines that an attempt writes into the trail of a message: facts; and the words that people read for them.
+
+A line has particulars and no text; `words` makes the text where it is shown.  Lines of older spools have their text.  Pure.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from relay.mail.address import Address
+from relay.mail.reply import Answer, Reply
+from relay.outbound.course import Course, Step, Votes
+from relay.outbound.verdict import Blame, Fate, Verdict
+from relay.spool.entry import Detail, Recipient, State, TrailLine
+from relay.upstream.report import Conversation
+
+_MANY = 5
+
+# -- facts -----------------------------------------------------------------------------------------------------------------
+
+
+def routed(courses: Sequence[Course], now: datetime) -> list[TrailLine]:
+    """Which rule sends whom where."""
+    groups: dict[tuple[str, tuple[str, ...], str], list[Course]] = defaultdict(list)
+    for course in courses:
+        groups[course.chosen.why, course.route, course.recipient.via].append(course)
+    lines = []
+    for (why, chain, ordered), group in groups.items():
+        chosen = group[0].chosen
+        details: dict[str, Detail] = {
+            "rule": chosen.rule,
+            "why": why,
+            "via": list(chain),
+            "ordered": bool(ordered),
+            "to": _to(group),
+        }
+        if not ordered and (chosen.discard or chosen.reject):
+            details["end"] = "discarded" if chosen.discard else "refused"
+        lines.append(TrailLine(now, "routed", details=details))
+    return lines
+
+
+def repaired(notes: Sequence[str], step: Step, now: datetime) -> TrailLine:
+    """What was mended in the message before it went."""
+    details: dict[str, Detail] = {"repairs": list(notes), "upstream": step.upstream.name, "own_name": step.own_name}
+    return TrailLine(now, "repaired", details=details)
+
+
+def tried(step: Step, answered: Votes, conversation: Conversation, now: datetime) -> list[TrailLine]:
+    """What the upstream said, in its own words; one line for each different answer."""
+    groups: dict[tuple[Answer, Verdict], list[str]] = defaultdict(list)
+    for address, vote in answered.items():
+        groups[vote].append(str(address))
+    return [_tried(step, vote, group, conversation, now) for vote, group in groups.items()]
+
+
+def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation: Conversation, now: datetime) -> TrailLine:
+    answer, verdict = vote
+    details: dict[str, Detail] = {
+        "upstream": step.upstream.name,
+        "peer": conversation.peer,
+        "tls": conversation.tls,
+        "mechanism": conversation.mechanism,
+        "stage": answer.stage.value,
+        "code": answer.reply.code,
+        "status": answer.reply.status,
+        "said": answer.reply.text,
+        "lost": answer.lost,
+        "fault": answer.fault.value if answer.fault else "",
+        "took": round(conversation.took, 3),
+        "own_name": step.own_name,
+        "blame": verdict.blame.value,
+        "to": to,
+    }
+    if conversation.notes:
+        details["notes"] = list(conversation.notes)
+    return TrailLine(now, "relayed" if verdict.fate is Fate.RELAYED else "tried", details=details)
+
+
+def own_name(step: Step, now: datetime) -> TrailLine:
+    """Said before the same upstream is asked once more."""
+    account = str(step.upstream.identity.sender or "")
+    return TrailLine(now, "tried", details={"upstream": step.upstream.name, "own_name": True, "account": account})
+
+
+def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
+    return TrailLine(now, "advised", details={"upstream": name, "advice": list(sentences)})
+
+
+def doubled(courses: Sequence[Course], step: Step, now: datetime) -> list[TrailLine]:
+    """Said before another upstream is asked for a message that one may have taken already."""
+    groups: dict[tuple[str, str, str], list[Course]] = defaultdict(list)
+    for course in courses:
+        since = course.maybe_since.isoformat() if course.maybe_since else ""
+        groups[course.maybe_at, since, course.recipient.via].append(course)
+    lines = []
+    for (name, since, ordered), group in groups.items():
+        about: dict[str, Detail] = {"maybe_at": name, "since": since, "ordered": bool(ordered)}
+        lines.append(TrailLine(now, "warned", details={"to": _to(group), "upstream": step.upstream.name, **about}))
+    return lines
+
+
+def ended(outcomes: Sequence[tuple[Recipient, str]], now: datetime) -> list[TrailLine]:
+    """What becomes of them: when again, or never; one line for those of one fate.
+
+    The text beside a recipient says why it was not tried now ("" if it was).  A relayed one was told by the
+    upstream's own line.
+    """
+    groups: dict[tuple[object, ...], list[Recipient]] = defaultdict(list)
+    for recipient, why in outcomes:
+        if recipient.state is not State.RELAYED or not recipient.upstream:
+            said = (recipient.code, recipient.status, recipient.said, recipient.fault, recipient.maybe_at)
+            groups[recipient.state.value, recipient.due_at, *said, why].append(recipient)
+    return [_ended(group, str(key[-1]), now) for key, group in groups.items()]
+
+
+_EVENTS = {State.QUEUED: "deferred"}
+
+
+def _ended(group: Sequence[Recipient], why: str, now: datetime) -> TrailLine:
+    recipient = group[0]
+    details: dict[str, Detail] = {
+        "to": [str(each.address) for each in group],
+        "upstream": recipient.upstream,
+        "attempts": recipient.attempts,
+        "state": recipient.state.value,
+        "code": recipient.code,
+        "status": recipient.status,
+        "said": recipient.said,
+        "lost": recipient.lost,
+        "fault": recipient.fault.value if recipient.fault else "",
+    }
+    if recipient.state is State.QUEUED:
+        details["due_at"] = recipient.due_at.isoformat()
+        details["why"] = why
+    if recipient.maybe_at:
+        details["maybe_at"] = recipient.maybe_at
+    return TrailLine(now, _EVENTS.get(recipient.state, recipient.state.value), details=details)
+
+
+def warned(notify: Address, now: datetime) -> TrailLine:
+    return TrailLine(now, "warned", details={"notify": str(notify)})
+
+
+def sender_text(sender: Address | None) -> str:
+    """A reverse-path as the spool remembers it."""
+    return sender.key if sender else "<>"
+
+
+def _to(group: Sequence[Course]) -> list[str]:
+    return [str(course.recipient.address) for course in group]
+
+
+# -- words -----------------------------------------------------------------------------------------------------------------
+
+
+def words(line: TrailLine) -> str:
+    """The line as a sentence."""
+    if line.text:
+        return line.text
+    maker = _WORDS.get(line.event)
+    return maker(line.details) if maker else ""
+
+
+def shown(addresses: Iterable[str]) -> str:
+    """The first few, and how many more there are."""
+    known = list(addresses)
+    if len(known) <= _MANY:
+        return ", ".join(known)
+    return f"{', '.join(known[:_MANY])} and {len(known) - _MANY} more"
+
+
+Details = Mapping[str, Detail]
+
+
+def _list(details: Details, name: str) -> list[str]:
+    value = details.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _text(details: Details, name: str) -> str:
+    return str(details.get(name) or "")
+
+
+def _people(details: Details) -> str:
+    return shown(_list(details, "to"))
+
+
+def _said(details: Details) -> str:
+    """A server's words with their numbers; the relay's own without."""
+    code, said = details.get("code"), _text(details, "said")
+    if details.get("lost") or details.get("fault") or not isinstance(code, int) or not code:
+        return said
+    return str(Reply(code, _text(details, "status"), said))
+
+
+def _routed(details: Details) -> str:
+    why = "an operator ordered it" if details.get("ordered") else _text(details, "why")
+    end = _text(details, "end") or f"by {', else '.join(_list(details, 'via')) or 'nobody'}"
+    return f"{_people(details)}: {end} ({why})"
+
+
+def _repaired(details: Details) -> str:
+    return "; ".join(_list(details, "repairs"))
+
+
+def _tried_words(details: Details) -> str:
+    name = _text(details, "upstream")
+    if "code" not in details:
+        account = _text(details, "account")
+        return (
+            f"{name} refuses this sender: the message goes once more as {account}, the account's own name;"
+            " if that is taken, it is remembered"
+        )
+    how = ", ".join(word for word in (_text(details, key) for key in ("peer", "tls", "mechanism")) if word)
+    who = f"{name} ({how})" if how else name
+    who += " in the account's own name" if details.get("own_name") else ""
+    text = f"{who}: uncertain for {_people(details)}, the final reply was lost: {_said(details)}"
+    if details.get("blame") != Blame.UNCERTAIN.value:
+        text = f"{who} at {_text(details, 'stage')} for {_people(details)}: {_said(details)}"
+    return text + _notes(details)
+
+
+def _notes(details: Details) -> str:
+    notes = "; ".join(_list(details, "notes"))
+    return f" [{notes}]" if notes else ""
+
+
+def _relayed(details: Details) -> str:
+    if "took" not in details:
+        return f"{_people(details)}: {_text(details, 'said')}"
+    how = ", ".join(word for word in (_text(details, key) for key in ("peer", "tls", "mechanism")) if word)
+    who = f"{_text(details, 'upstream')} ({how})" if how else _text(details, "upstream")
+    who += " in the account's own name" if details.get("own_name") else ""
+    took = details["took"]
+    seconds = f"{took:.1f} s" if isinstance(took, int | float) else str(took)
+    return f"{who} took it for {_people(details)} in {seconds}: {_said(details)}" + _notes(details)
+
+
+def _deferred(details: Details) -> str:
+    due, why, maybe = _clock(_text(details, "due_at")), _text(details, "why"), _text(details, "maybe_at")
+    text = f"waits until {due}: {why}" if why else f"next attempt at {due} ({_said(details)})"
+    return f"{_people(details)}: {text}" + (f"; only by {maybe}, which may have taken it" if maybe else "")
+
+
+def _clock(stamp: str) -> str:
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S} UTC" if stamp else "?"
+
+
+def _failed(details: Details) -> str:
+    return f"{_people(details)}: refused for good: {_said(details)}"
+
+
+def _expired(details: Details) -> str:
+    times = details.get("attempts")
+    tried = "without an attempt" if not times else f"after {times} attempt{'' if times == 1 else 's'}"
+    maybe = _text(details, "maybe_at")
+    more = f"; {maybe} may have delivered it" if maybe else ""
+    return f"{_people(details)}: given up {tried}; last: {_said(details)}{more}"
+
+
+def _held(details: Details) -> str:
+    return f"{_people(details)}: {_text(details, 'said')}"
+
+
+def _advised(details: Details) -> str:
+    return " ".join(_list(details, "advice"))
+
+
+def _warned(details: Details) -> str:
+    if "notify" in details:
+        return f"{_text(details, 'notify')} is told that this message is late"
+    why = "an operator ordered it" if details.get("ordered") else "it has waited for that long enough"
+    return (
+        f"{_text(details, 'maybe_at')} may have taken this message at {_clock(_text(details, 'since'))}; {why}, so it goes by"
+        f" {_text(details, 'upstream')} now, and {_people(details)} may get it twice"
+    )
+
+
+_WORDS = {
+    "routed": _routed,
+    "repaired": _repaired,
+    "tried": _tried_words,
+    "relayed": _relayed,
+    "deferred": _deferred,
+    "failed": _failed,
+    "expired": _expired,
+    "held": _held,
+    "advised": _advised,
+    "warned": _warned,
+}
