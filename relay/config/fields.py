@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from relay.config.described import EXAMPLES
 from relay.config.files import Unreadable, read_secret
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
 from relay.config.scalars import Wrong, flag, near
+from relay.config.schema import EXAMPLES
 from relay.secret import Secret
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import find, load
-from relay.config.reading import default_hostname
+from relay.config.loader import default_hostname
 from relay.mail.address import Address
 from relay.upstream.settings import TlsMode
 

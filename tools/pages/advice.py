@@ -4,10 +4,11 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from relay.outbound import refusals_mail as mail
-from relay.outbound.advice import REFUSALS
 from relay.outbound.refusals import LOGINS, SENDERS, SILENCES, Refusal
 from relay.outbound.refusals_oauth import TOKENS
+
+from relay.outbound import refusals_mail as mail
+from relay.outbound.advice import REFUSALS
 
 EVIDENCE = Path(__file__).parents[2] / "tests" / "corpus" / "advice.tsv"
 

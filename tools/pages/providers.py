@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from relay.outbound.advice import REFUSALS
 from relay.outbound.refusals import Refusal
+
+from relay.outbound.advice import REFUSALS
 from relay.upstream.providers import PRESETS, Preset, SenderRule, UserForm
 from relay.upstream.settings import Auth, TlsMode
 from tools.pages.advice import evidence
