@@ -94,7 +94,10 @@ def _check_listener(at: Fields, listener: Listener) -> None:
 def _users(at: Fields) -> Mapping[str, Secret]:
     """`nas: secret` or `nas_file: path`."""
     with at.section("users") as section:
-        names = dict.fromkeys(key.removesuffix("_file") for key in section.table.entries)
+        for key in [key for key in section.table.entries if not section.given(key)]:
+            # not by its name: `{nas, secret}` is a mistake for `{nas: secret}`
+            section.reading.mistake(section.table.keys[key], section.path, "expected name: password, found a name alone")
+        names = dict.fromkeys(key.removesuffix("_file") for key in section.table.entries if section.given(key))
         secrets = {name: section.secret(name) for name in names}
     return {name: secret for name, secret in secrets.items() if secret is not None}
 
@@ -146,7 +149,7 @@ def read_notices(at: Fields) -> NoticePolicy:
     with at.section("notices") as section:
         return NoticePolicy(
             to=section.get("to", hosts.mailbox, None),
-            webhook=section.get("webhook", hosts.url("https", "http"), ""),
+            webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
             digest=section.get("digest", duration(least=_NONE), default.digest),
         )
 

@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control.desk import MOST_LISTED, BadOrder, listing
-from relay.control.watch import Watch
+from relay.control.queue_admin import MOST_LISTED, BadOrder, listing
+from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import State
 
@@ -46,12 +46,12 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-def make_api(watch: Watch, more: Sequence[Route] = ()) -> Starlette:
+def make_api(watch: RelayStatus, more: Sequence[Route] = ()) -> Starlette:
     """The application for the UNIX socket: whoever may open the socket may do anything."""
     return Starlette(routes=[*api_routes(watch), *more], exception_handlers={HTTPException: unknown, SpoolBroken: unavailable})
 
 
-def api_routes(watch: Watch) -> list[Route]:
+def api_routes(watch: RelayStatus) -> list[Route]:
     return [
         Route("/api/queue", _queue(watch)),
         Route("/api/queue/{queue_id}", _message(watch)),
@@ -67,7 +67,7 @@ def api_routes(watch: Watch) -> list[Route]:
     ]
 
 
-def _queue(watch: Watch) -> Endpoint:
+def _queue(watch: RelayStatus) -> Endpoint:
     async def queue(request: Request) -> Response:
         asked = request.query_params
         try:
@@ -96,7 +96,7 @@ def _number(said: str | None, default: int) -> int:
     return int(said)
 
 
-def _message(watch: Watch) -> Endpoint:
+def _message(watch: RelayStatus) -> Endpoint:
     async def message(request: Request) -> Response:
         try:
             story = await watch.desk.message(request.path_params["queue_id"])
@@ -107,7 +107,7 @@ def _message(watch: Watch) -> Endpoint:
     return message
 
 
-def _orders(watch: Watch) -> Endpoint:
+def _orders(watch: RelayStatus) -> Endpoint:
     async def orders(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             # a form of a foreign page can be sent without asking; JSON cannot
@@ -135,28 +135,28 @@ def _order(asked: Any) -> tuple[str, list[str] | None, str]:
     return asked["action"], ids, via or ""
 
 
-def _relay(watch: Watch) -> Endpoint:
+def _relay(watch: RelayStatus) -> Endpoint:
     async def relay(_: Request) -> Response:
         return Json(await watch.relay())
 
     return relay
 
 
-def _part(watch: Watch, name: str) -> Endpoint:
+def _part(watch: RelayStatus, name: str) -> Endpoint:
     async def part(_: Request) -> Response:
         return Json({name: (await watch.status()).get(name, [])})
 
     return part
 
 
-def _findings(watch: Watch) -> Endpoint:
+def _findings(watch: RelayStatus) -> Endpoint:
     async def findings(_: Request) -> Response:
         return Json({"findings": watch.findings()})
 
     return findings
 
 
-def _history(watch: Watch) -> Endpoint:
+def _history(watch: RelayStatus) -> Endpoint:
     async def history(_: Request) -> Response:
         return Json(await watch.desk.history())
 
@@ -171,7 +171,7 @@ async def _healthz(_: Request) -> Response:
     return Json({"ok": True})
 
 
-def _readyz(watch: Watch) -> Endpoint:
+def _readyz(watch: RelayStatus) -> Endpoint:
     async def readyz(_: Request) -> Response:
         known = await watch.status()
         return Json({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)

@@ -1,4 +1,4 @@
-"""The pages: stories and numbers to HTML by the templates of paper.py."""
+"""The pages: stories and numbers to HTML by the templates of rendering.py."""
 
 import asyncio
 import re
@@ -13,13 +13,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control import graph, paper, way
+from relay.control import graph, rendering, timeline
 from relay.control.access import FORM_COOKIE, FormSeal
 from relay.control.api import TooLong, body_of
-from relay.control.desk import BadOrder
-from relay.control.glance import Sentence, glance
-from relay.control.texts import Texts, language_of
-from relay.control.watch import Watch
+from relay.control.i18n import Texts, language_of
+from relay.control.queue_admin import BadOrder
+from relay.control.status import RelayStatus
+from relay.control.summary import Sentence, glance
 from relay.spool.entry import State
 
 LATEST = 12
@@ -41,7 +41,7 @@ def page_routes(pages: "Pages") -> list[Route]:
 class Pages:
     """One method for each page; all are complete without JavaScript."""
 
-    def __init__(self, watch: Watch, hostname: Callable[[], str]) -> None:
+    def __init__(self, watch: RelayStatus, hostname: Callable[[], str]) -> None:
         self._watch, self._desk, self._hostname, self._seal = watch, watch.desk, hostname, FormSeal()
 
     async def home(self, request: Request) -> Response:
@@ -93,7 +93,7 @@ class Pages:
             "message.html",
             story=story,
             states=states,
-            repairs=way.repairs_of(story["trail"]),
+            repairs=timeline.repairs_of(story["trail"]),
             upstreams=self._desk.upstreams,
         )
 
@@ -148,7 +148,7 @@ class Pages:
             "form": self._seal.token(fresh),
             "done": self._done(request, t),
         }
-        html = await asyncio.to_thread(paper.printed, template, values)  # a device that is talking must not wait for a page
+        html = await asyncio.to_thread(rendering.printed, template, values)  # a device that is talking must not wait for a page
         answer = HTMLResponse(
             html.encode("utf-8", "replace"), code, {"vary": "Accept-Language", "content-language": t.language}
         )
@@ -170,7 +170,12 @@ class Show:
 
     def __init__(self, t: Texts, now: datetime) -> None:
         self._t, self._now = t, now
-        self.way_of, self.worst, self.advice, self.repairs = way.way_of, way.worst_state, way.advice_of, way.repairs_of
+        self.way_of, self.worst, self.advice, self.repairs = (
+            timeline.way_of,
+            timeline.worst_state,
+            timeline.advice_of,
+            timeline.repairs_of,
+        )
 
     def ago(self, stamp: str) -> str:
         return self._t.ago(datetime.fromisoformat(stamp), self._now)
@@ -216,7 +221,7 @@ def _one(asked: Mapping[str, list[str]], name: str) -> str:
 async def _static(request: Request) -> Response:
     """Three files by name, so no path can lead anywhere else."""
     name = request.path_params["name"]
-    if name not in paper.KINDS:
+    if name not in rendering.KINDS:
         raise HTTPException(404)
     age = "public, max-age=31536000, immutable" if request.url.query else "no-cache"
-    return Response(paper.file(name), media_type=paper.KINDS[name], headers={"cache-control": age})
+    return Response(rendering.file(name), media_type=rendering.KINDS[name], headers={"cache-control": age})
