@@ -5,7 +5,8 @@ import re
 from relay.config import hosts, scalars
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, choice, duration, one_of
-from relay.upstream.providers import Preset, UserForm
+from relay.upstream.authorities import AUTHORITIES
+from relay.upstream.preset import Preset, UserForm
 from relay.upstream.settings import Auth, Grant, Login, OAuth, Pop, TlsMode
 
 _BY_PASSWORD = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5, Auth.POP)
@@ -99,7 +100,7 @@ def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
     if not at.given("oauth"):
         return None
     with at.section("oauth") as oauth:
-        provider = oauth.get("provider", one_of("google", "microsoft", "yahoo"), preset.oauth if preset else "")
+        provider = oauth.get("provider", one_of(*AUTHORITIES), preset.oauth if preset else "")
         found = OAuth(
             provider=provider,
             client_id=oauth.get("client_id", scalars.text, ""),

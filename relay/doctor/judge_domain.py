@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.facts import DomainFacts, Facts, Subject, Way
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.doctor.outgoing import OWN_PATH, Evidence, in_lan
+from relay.doctor.outgoing import Evidence, in_lan
 from relay.doctor.spf import FAIL, NONE, PASS, PERMERROR, TEMPERROR, is_name
 from relay.mail.rewrite import Rewrite
 from relay.upstream.providers import preset_for
@@ -82,7 +82,7 @@ def _spf(way: Way, domain: DomainFacts, upstream: Upstream) -> Finding:
     if result == TEMPERROR:
         cause = "Whether SPF passes cannot be told: the DNS failed on a record that it needs."
         return warning("spf-unknown", about, cause, "Run the doctor again in a few minutes.", way.outcome.why)
-    if upstream.provider in OWN_PATH and preset and result != PERMERROR:
+    if preset and preset.own_path and result != PERMERROR:
         return fine("spf", about, f"{preset.name} delivers under a reverse-path of its own; what counts is DKIM, set up there")
     in_the_lan = all(map(in_lan, way.outgoing.samples))
     if in_the_lan and result not in (NONE, PERMERROR):

@@ -13,7 +13,8 @@ from relay.doctor.spf import FAIL, NEUTRAL, PASS, SOFTFAIL, TEMPERROR, Lookup, L
 from relay.doctor.spf_record import Proposal, evaluate, propose
 from relay.mail.address import is_public
 from relay.mail.rewrite import Rewrite
-from relay.upstream.providers import PRESETS, preset_for
+from relay.upstream.preset_rows import PRESETS
+from relay.upstream.providers import preset_for
 from relay.upstream.settings import DIRECT, Upstream
 
 _FOR_EVERYBODY = frozenset(
