@@ -167,7 +167,7 @@ def _identity(at: Fields, account: Account, login: Login, preset: Preset | None)
     own = (sender.domain.lower(),) if sender else ()
     rewrite = at.get("rewrite", choice(Rewrite), Rewrite.FOREIGN)
     if preset and verified and not at.said("sender") and rewrite is not Rewrite.NEVER:
-        at.mistake("sender", f"expected an address that is verified at {preset.name}, found nothing; the user name is none")
+        at.mistake("sender", f"expected an address that is verified at {preset.name}, found nothing")
     elif sender is None and not at.said("sender") and rewrite is not Rewrite.NEVER:
         who = "the user name is no address" if login.username else "there is no user name"
         at.remark("sender", f"not set, and {who}: senders stay as the devices write them")
