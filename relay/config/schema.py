@@ -134,7 +134,11 @@ SECTIONS: tuple[Section, ...] = (
             _S("username", "The account. Without one there is no login."),
             _S("password", "Its password. Better in a file, or as `${ISP_PASSWORD}`."),
             _S("password_file", "A file with the password on its first line, read again at each reload and retry by hand."),
-            _S("sender", "The address that this account may send as.", otherwise="`username`, if it is an address"),
+            _S(
+                "sender",
+                "The address that this account may send as.",
+                otherwise="`username`, if it is an address; needed where the provider wants a verified one",
+            ),
             _S("sender_domains", "Senders that may stay as they are.", otherwise="the domain of `sender`"),
             _S(
                 "rewrite",
