@@ -149,6 +149,7 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     listing = act("list", "the messages that wait, oldest first")
     listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
     listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired"])
+    listing.add_argument("--attention", action="store_true", help="only failures that nobody could be told of")
     act("show", "one message with its whole way").add_argument(
         "id", metavar="ID", help="as `relay queue list` prints it; its beginning will do"
     )
@@ -159,6 +160,7 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         ("hold", "keep messages back until they are released"),
         ("release", "send held or failed messages after all"),
         ("remove", "delete messages, unsent"),
+        ("acknowledge", "you have seen a failure that nobody could be told of"),
     ):
         parser = act(name, what)
         parser.add_argument("id", nargs="*", metavar="ID", help="as `relay queue list` prints them")

@@ -184,6 +184,10 @@ class Standing:
     def _unpark(self, key: str) -> tuple[str, ...]:
         return tuple(self._parked.pop(key, ()))
 
+    def waiting(self, key: str) -> int:
+        """How many messages wait for it, as far as they have come here."""
+        return len(self._parked.get(key, ()))
+
     def gone(self, queue_id: str) -> None:
         """That message waits for nobody any more."""
         self.pace.forget(queue_id)
