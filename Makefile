@@ -21,12 +21,13 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels schemathesis \
-  bench bench-smoke audit release
+.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels \
+  schemathesis bench bench-smoke audit release
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
 	@echo "make test    run all tests                 ARGS='tests/unit -k spool' for some of them"
+	@echo "make test-newer    the quick ones once more, with another Python   NEWER=/path/to/python3.13"
 	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
 	@echo "make chaos   break everything for a quarter of an hour, and print what came of it (some of it as root only)"
 	@echo "             ARGS='tests/chaos/test_kill.py' for one file, ARGS='-k power' for some of all"
@@ -55,6 +56,14 @@ run: .venv/runtime
 
 test: .venv/development
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# What the code itself does, once more with another Python: NEWER names it.
+test-newer:
+	@.venv-newer/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null || \
+	  { $(if $(NEWER),$(NEWER) -m venv --clear .venv-newer,echo "NEWER=/path/to/python3.13 names the other Python" >&2; exit 1); }
+	.venv-newer/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/development.txt
+	.venv-newer/bin/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+	  tests/unit tests/properties tests/corpus tests/stations
 
 fuzz: .venv/development
 	$(BIN)/python -m tests.fuzz
@@ -180,5 +189,5 @@ lock:
 	$(COMPILE) pyproject.toml --group mutation -o requirements/mutation.txt
 
 clean:
-	rm -rf .venv .venv-mutants .venv-schemathesis .venv-docs .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist mutants .coverage .coverage.*
+	rm -rf .venv .venv-newer .venv-mutants .venv-schemathesis .venv-docs .venv-audit .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist mutants .coverage .coverage.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
