@@ -34,6 +34,7 @@ AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
 
 _BEAT = 20.0
+_AWAY = 1.0  # seconds until a database that is away is asked again whose turn it is
 _IN_THREAD = 16_384
 _SURPRISES = 3
 
@@ -250,7 +251,7 @@ class Runner:
         try:
             until = await self._spool.turn(claim, step.upstream.name, **per, now=now)
         except SpoolAway:
-            until = now + timedelta(seconds=_BEAT)
+            until = now + timedelta(seconds=_AWAY)
         if until is not None:
             self._standing.pace.put_off(step.upstream.name, claim.entry.queue_id, until, now)
         return until is None

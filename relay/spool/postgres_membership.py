@@ -60,6 +60,7 @@ class Membership:
             lambda seconds: heard("back", seconds),
         )
         self._watch = Watch(link, ears, min(_SLOWEST_BEAT, self.leases.seconds / 6))
+        link.gone = self._watch.rouse
 
     @property
     def id(self) -> int:

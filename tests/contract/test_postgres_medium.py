@@ -339,3 +339,28 @@ async def test_no_more_is_taken_than_may_wait(relays, clock):
     claim = await spool.claim(clock())
     await spool.settle(claim, settled(claim.recipients, State.RELAYED))
     await spool.commit(an_entry(B, clock(), content=b"x" * 200_000))
+
+
+async def test_a_moment_away_for_some_pauses_nothing(relays, clock):
+    """One connection found the server away and the watch did not: what was settled and given back then is stored at once."""
+    spool = await relays("office", 3600)
+    for queue_id in (A, B, C):
+        await spool.commit(an_entry(queue_id, clock()))
+    first, second = await spool.claim(clock()), await spool.claim(clock())
+    spool._link.lose(OSError("one of many connections"))
+    began = time.monotonic()
+    settling = asyncio.create_task(spool.settle(first, settled(first.recipients, State.RELAYED)))
+    await spool.release(second)
+    async with asyncio.timeout(5):
+        await settling
+        await spool.release(first)
+        found = set()
+        while len(found) < 2:
+            if claim := await spool.claim(clock()):
+                found.add(claim.entry.queue_id)
+            else:
+                await spool.wait(clock())
+                await asyncio.sleep(0.02)
+    assert found == {B, C}
+    assert time.monotonic() - began < 3
+    assert await spool.claim(clock()) is None
