@@ -364,3 +364,16 @@ async def test_a_moment_away_for_some_pauses_nothing(relays, clock):
     assert found == {B, C}
     assert time.monotonic() - began < 3
     assert await spool.claim(clock()) is None
+
+
+async def test_what_was_claimed_without_knowing_is_free_again(relays, clock, monkeypatch):
+    """The line died behind the COMMIT of a claim: those messages do not wait for the end of their lease."""
+    from relay.spool import postgres_claims
+
+    spool = await relays("office", 3600)
+    await spool.commit(an_entry(A, clock()))
+    keep = postgres_claims._claim
+    monkeypatch.setattr(postgres_claims, "_claim", lambda *_: (_ for _ in ()).throw(SpoolBroken("the answer was lost")))
+    assert await spool.claim(clock()) is None
+    monkeypatch.setattr(postgres_claims, "_claim", keep)
+    assert (await until_claimed(spool, clock)).entry.queue_id == A
