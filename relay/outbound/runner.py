@@ -22,6 +22,7 @@ from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
+from relay.outbound.storing import stored
 from relay.outbound.upkeep import Upkeep
 from relay.outbound.urgent import urgent
 from relay.outbound.verdict import Fate, judge
@@ -34,6 +35,7 @@ AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
 
 _BEAT = 20.0
+_AWAY = 1.0  # seconds until a database that is away is asked again whose turn it is
 _IN_THREAD = 16_384
 _SURPRISES = 3
 
@@ -167,7 +169,7 @@ class Runner:
                 crash_points.passed("claim-leased")
                 async with self._in_hand.mark(queue_id) as mark:
                     if mark.deaths >= DEATHS:
-                        self._alarm(*await holding.hold(claim, self._spool, self._stored, self._now()))
+                        self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
                         return
                     with mark.at(Doing.ROUTING):
@@ -233,8 +235,8 @@ class Runner:
                     crash_points.passed("send-answered")
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
-            own = await self._said_own_name(claim, step, report, prepared)
             with mark.at(Doing.STORING):
+                own = await self._said_own_name(claim, step, report, prepared)
                 votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
                 self._unharmed(self._counsel, attempt, step, votes)
                 try:
@@ -250,7 +252,7 @@ class Runner:
         try:
             until = await self._spool.turn(claim, step.upstream.name, **per, now=now)
         except SpoolAway:
-            until = now + timedelta(seconds=_BEAT)
+            until = now + timedelta(seconds=_AWAY)
         if until is not None:
             self._standing.pace.put_off(step.upstream.name, claim.entry.queue_id, until, now)
         return until is None
@@ -286,7 +288,7 @@ class Runner:
         settlement = attempt.settle(self._retry, now, notify=self._notify_whom(claim.entry))
         if settlement == Settlement():
             return
-        await self._stored(claim, settlement)
+        await stored(self._spool, claim, settlement)
         if settlement.outcomes:
             crash_points.passed("settle-durable")
         if settlement.refused_sender:
@@ -294,21 +296,6 @@ class Runner:
         chronicle.settled(claim, settlement)
         if settlement.notices:
             self._unharmed(self._on_settled)
-
-    async def _stored(self, claim: Claim, settlement: Settlement) -> None:
-        """Stores a settlement, however long it takes: a 250 that is not on disk must not be followed by another try."""
-        seconds = 1.0
-        while True:
-            try:
-                await self._spool.settle(claim, settlement)
-                return
-            except LeaseLost:
-                raise
-            except Exception as error:
-                text = f"what became of a message cannot be stored, trying again in {seconds:g} s: {error}"
-                events.note("broken", text, queue_id=claim.entry.queue_id, error=type(error).__name__)
-                await asyncio.sleep(seconds)
-                seconds = min(seconds * 2, 60.0)
 
     async def _surprised(self, claim: Claim, attempt: Attempt | None, error: Exception) -> None:
         """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
