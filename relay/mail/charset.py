@@ -9,7 +9,7 @@ from relay.mail.charsetnames import codec_of, read, readings
 from relay.mail.likelihood import LIKELY, bits, only_signs
 
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
-_SAMPLE = 128  # octets that are judged; more would only cost
+_SAMPLE = 96  # octets that are judged; more would only cost
 BALLOTS = 100
 """Pieces of text that have a vote."""
 _STEP = 3  # bits that a charset must be more likely by than the one written before it
@@ -147,8 +147,13 @@ def fits(octets: bytes, name: str) -> bool:
     return read(octets, name) is not None
 
 
+def effort(octets: bytes, name: str) -> tuple[float, int]:
+    """The bits that it takes to write what this begins with under that name, and how many letters that is."""
+    codec = readings(name)[0]
+    return bits(_sample([octets]).decode(codec, "replace").rstrip("\ufffd"), codec)
+
+
 def is_likely(octets: bytes, name: str) -> bool:
     """Whether it is not only possible but may be meant as text in that charset."""
-    codec = readings(name)[0]
-    cost, letters = bits(_sample([octets]).decode(codec, "replace").rstrip("\ufffd"), codec)
+    cost, letters = effort(octets, name)
     return letters > 0 and cost <= LIKELY * letters

@@ -95,6 +95,16 @@ def _table(language: str) -> _Table:
     return _Table(block.strip("\n").split("\n"))
 
 
+@cache
+def _least(languages: tuple[str, ...]) -> dict[str, int]:
+    """What each pair takes at least, whatever the language."""
+    least: dict[str, int] = {}
+    for language in languages:
+        for pair, cost in _table(language).items():
+            least[pair] = min(cost, least.get(pair, cost))
+    return least
+
+
 @lru_cache(4096)
 def letter(char: str) -> str:
     """What a character counts as: a letter in small, a blank for all that is none."""
@@ -142,7 +152,9 @@ def _of_alphabet(text: str, most: float) -> tuple[float, int]:
     languages = next((names for end, names in _SCRIPTS if max(letters, default="") < end), ())
     if not languages or not pairs:
         return fixed + _FOREIGN * len(pairs), counted
-    return fixed + min(_table(language).bits(pairs, letters) for language in languages), counted
+    if len(languages) > 1 and fixed + sum(map(_least(languages).get, pairs, repeat(_UNUSUAL))) > most:
+        return most + 1, counted
+    return fixed + min([_table(language).bits(pairs, letters) for language in languages]), counted
 
 
 def _sign(char: str, before: str, after: str) -> int:
