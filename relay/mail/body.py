@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
-from relay.mail.charset import BALLOTS, fits, speaks_for_itself, vote
+from relay.mail.charset import BALLOTS, ballots, elect, fits
 from relay.mail.charsetnames import codec_of
 from relay.mail.circumstances import Fields
 from relay.mail.labels import NOTHING, inner_charset, is_doubtful, sample_of
@@ -86,11 +85,9 @@ def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, 
     raw = [field for field in fields if not field.raw.isascii()]
     if fits(b"".join([field.raw for field in raw]), "utf-8"):
         raw = []  # which speaks for itself
-    pieces = [piece for piece in islice(_undeclared(examined, raw), BALLOTS) if not speaks_for_itself(piece)]
-    charset = (
-        next((name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces)), "") if pieces else ""
-    )
-    charset = charset or vote(pieces, fallback)
+    pieces = ballots(_undeclared(examined, raw))
+    named = (name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces))
+    charset = (next(named, "") if pieces else "") or elect(pieces, fallback)
     return Terms(charset=charset, raw=tuple([field.value for field in raw[:BALLOTS]]), fallback=fallback, signed=signed)
 
 

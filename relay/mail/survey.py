@@ -160,6 +160,8 @@ def wide_codec(octets: bytes, charset: str) -> str:
         return "utf-16"
     start = octets[:512]
     nul = start.count(0)
+    if not nul and "16" not in charset and "32" not in charset and "ucs" not in charset and "unicode" not in charset:
+        return ""
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")):
         return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""
