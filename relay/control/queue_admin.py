@@ -109,7 +109,7 @@ class QueueAdmin:
         try:
             what = Action(action)
         except ValueError:
-            raise BadOrder(f"there is no order {action!r}; there are retry, hold, release, remove") from None
+            raise BadOrder(f"there is no order {action!r}; there are {', '.join(one.value for one in Action)}") from None
         if via and what is not Action.RELEASE:
             raise BadOrder("an upstream can be named with release only")
         if via and via not in self._known():
