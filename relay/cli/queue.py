@@ -35,21 +35,26 @@ def call(asked: argparse.Namespace) -> int:
 
 
 def _list(desk: QueueAdmin, asked: argparse.Namespace, lease: timedelta) -> int:
-    states = () if asked.all else tuple(asked.state or WAITING)
+    states = () if asked.all else ("failed", "expired") if asked.attention else tuple(asked.state or WAITING)
     octets = desk.queue(states)
-    if asked.json and len(octets) > READABLE:
+    if asked.json and len(octets) > READABLE and not asked.attention:
         print(octets.decode())  # as it came: reading it, to write it again, would take as long as making it did
         return FINE
     found = json.loads(octets)
+    if asked.attention:
+        found = {"messages": [one for one in found["messages"] if one["attention"]]}
     if asked.json:
         print_json(found)
     elif not found["messages"]:
-        print("The queue is empty." if not asked.all else "No message is known.")
+        print(_NONE.get("all" if asked.all else "attention" if asked.attention else "", "The queue is empty."))
     else:
         holders = _holders(desk, found["messages"], lease)
         for message in found["messages"]:
             print("\n".join(_lines(message, holders)))
     return FINE
+
+
+_NONE = {"all": "No message is known.", "attention": "Nothing needs attention."}
 
 
 def _holders(desk: QueueAdmin, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:
@@ -71,6 +76,8 @@ def _holder(relay: Mapping[str, Any], lease: timedelta) -> str:
 
 def _lines(message: dict[str, Any], holders: Mapping[str, str]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
+    head += f'  "{message["subject"]}"' if message.get("subject") else ""
+    head += "  NEEDS ATTENTION: nobody could be told" if message.get("attention") else ""
     name = message.get("relay", "")
     has_it = holders.get(name, f"{name} has it") if name else ""
     return [harmless(line) for line in (head, *("    " + _fate(one, has_it) for one in message["recipients"]))]
@@ -127,6 +134,9 @@ def _order(desk: QueueAdmin, asked: argparse.Namespace) -> int:
     else:
         for unknown in done["unknown"]:
             complain(f"relay: no message has the id {unknown}")
+        for risk in done.get("risks", ()):
+            when = f" at {risk['maybe_since']}" if risk["maybe_since"] else ""
+            complain(f"relay: {risk['id']}: {risk['maybe_at']} may have taken it{when}; whoever gets it may get it twice")
         rest = "" if desk.running or asked.act != "retry" else " (no relay is running: it begins when one starts)"
         applied = int(done["applied"])
         print(f"{asked.act}: {applied} message{'' if applied == 1 else 's'}{rest if applied else ''}")
@@ -159,5 +169,6 @@ _WHY_NOT = {
     ("retry", "relayed"): "it has been relayed, so nothing is left to send",
     ("release", "queued"): "it is not held; it goes when it is due, or now by `relay queue retry {id}`",
     ("release", "relayed"): "it has been relayed, so nothing is left to send",
+    **dict.fromkeys((("acknowledge", one) for one in _TOLD_FIRST), "it needs no attention, or no more"),
 }
 """What is said where an order finds a message in a state that it does not apply to."""

@@ -73,6 +73,11 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S("users", "User names and passwords for `auth: required`; `nas_file: PATH` reads the one of `nas` from a file."),
             _S(
+                "plain_login",
+                "`true`: with `auth: required` and `tls: starttls` a login in clear is taken, too, for devices without TLS.",
+                "false",
+            ),
+            _S(
                 "legacy_tls",
                 "`true` allows TLS 1.0 and 1.1 too, here only, for old printers and alarm boxes.",
                 "false",
@@ -129,7 +134,11 @@ SECTIONS: tuple[Section, ...] = (
             _S("username", "The account. Without one there is no login."),
             _S("password", "Its password. Better in a file, or as `${ISP_PASSWORD}`."),
             _S("password_file", "A file with the password on its first line, read again at each reload and retry by hand."),
-            _S("sender", "The address that this account may send as.", otherwise="`username`, if it is an address"),
+            _S(
+                "sender",
+                "The address that this account may send as.",
+                otherwise="`username`, if it is an address; needed where the provider wants a verified one",
+            ),
             _S("sender_domains", "Senders that may stay as they are.", otherwise="the domain of `sender`"),
             _S(
                 "rewrite",
@@ -238,7 +247,11 @@ SECTIONS: tuple[Section, ...] = (
         "What may be repaired.",
         (
             _S("date_skew", "A Date further off than this is replaced; the old one stays in X-Original-Date.", "2d"),
-            _S("fallback_charset", "The guesses for raw 8-bit text, in this order.", "[utf-8, cp932, euc-jp, latin-1]"),
+            _S(
+                "fallback_charset",
+                "The guesses for raw 8-bit text, the first one first; `auto`: all that we know. [By country](charsets.md).",
+                "[utf-8, cp932, euc-jp, latin-1]",
+            ),
             _S("hide_client", "`true`: the Received field does not tell the device's address.", "false"),
         ),
     ),

@@ -66,6 +66,7 @@ def _listener(at: Fields) -> Listener:
         auth=at.get("auth", choice(ListenAuth), default.auth),
         users=_users(at),
         legacy_tls=at.flag("legacy_tls", default.legacy_tls),
+        plain_login=at.flag("plain_login", default.plain_login),
     )
     _check_listener(at, listener)
     return listener
@@ -81,6 +82,8 @@ def _check_listener(at: Fields, listener: Listener) -> None:
                 at.remark(key, "tls is off: not used")
         if listener.auth is ListenAuth.REQUIRED:
             at.remark("auth", "tls is off: the devices' passwords go over the network in clear")
+    if listener.plain_login and (listener.auth is not ListenAuth.REQUIRED or listener.tls is not ListenTls.STARTTLS):
+        at.remark("plain_login", "only for auth: required with tls: starttls: not used")
     users = at.node("users")
     if listener.auth is ListenAuth.REQUIRED and (not at.given("users") or (isinstance(users, Table) and not users.entries)):
         at.mistake("users", "expected user names and their passwords, since auth is required, found nothing")

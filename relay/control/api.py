@@ -25,6 +25,13 @@ _STATES = ", ".join(state.value for state in State)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+class Json(JSONResponse):
+    """JSON that is UTF-8 whatever text is in it: an answer with one odd letter is better than none."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
 class TooLong(Exception):
     """The request's body is longer than an order may be."""
 
@@ -95,7 +102,7 @@ def _message(watch: RelayStatus) -> Endpoint:
             story = await watch.desk.message(request.path_params["queue_id"])
         except BadOrder as error:
             return wrong(str(error))
-        return JSONResponse(story) if story else wrong("no message has this id", 404)
+        return Json(story) if story else wrong("no message has this id", 404)
 
     return message
 
@@ -107,7 +114,7 @@ def _orders(watch: RelayStatus) -> Endpoint:
             return wrong("an order is JSON: say Content-Type: application/json", 415)
         try:
             asked = json.loads(await body_of(request))
-            return JSONResponse(await watch.desk.order(*_order(asked)))
+            return Json(await watch.desk.order(*_order(asked)))
         except TooLong:
             return wrong("the order is too long", 413)
         except (BadOrder, ValueError, RecursionError) as error:
@@ -130,51 +137,51 @@ def _order(asked: Any) -> tuple[str, list[str] | None, str]:
 
 def _relay(watch: RelayStatus) -> Endpoint:
     async def relay(_: Request) -> Response:
-        return JSONResponse(await watch.relay())
+        return Json(await watch.relay())
 
     return relay
 
 
 def _part(watch: RelayStatus, name: str) -> Endpoint:
     async def part(_: Request) -> Response:
-        return JSONResponse({name: (await watch.status()).get(name, [])})
+        return Json({name: (await watch.status()).get(name, [])})
 
     return part
 
 
 def _findings(watch: RelayStatus) -> Endpoint:
     async def findings(_: Request) -> Response:
-        return JSONResponse({"findings": watch.findings()})
+        return Json({"findings": watch.findings()})
 
     return findings
 
 
 def _history(watch: RelayStatus) -> Endpoint:
     async def history(_: Request) -> Response:
-        return JSONResponse(await watch.desk.history())
+        return Json(await watch.desk.history())
 
     return history
 
 
 async def _version(_: Request) -> Response:
-    return JSONResponse({"version": __version__})
+    return Json({"version": __version__})
 
 
 async def _healthz(_: Request) -> Response:
-    return JSONResponse({"ok": True})
+    return Json({"ok": True})
 
 
 def _readyz(watch: RelayStatus) -> Endpoint:
     async def readyz(_: Request) -> Response:
         known = await watch.status()
-        return JSONResponse({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)
+        return Json({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)
 
     return readyz
 
 
 async def unavailable(_request: Request, error: Exception) -> Response:
     """The spool cannot be read: nothing is wrong with what was asked."""
-    return JSONResponse({"error": f"the spool cannot be read now: {error}"}, 503)
+    return Json({"error": f"the spool cannot be read now: {error}"}, 503)
 
 
 async def unknown(_: Request, error: Exception) -> Response:
@@ -186,5 +193,5 @@ async def unknown(_: Request, error: Exception) -> Response:
     return answer
 
 
-def wrong(why: str, code: int = 400) -> JSONResponse:
-    return JSONResponse({"error": why}, code)
+def wrong(why: str, code: int = 400) -> Json:
+    return Json({"error": why}, code)

@@ -104,6 +104,23 @@ TEXTS: dict[str, tuple[str, str]] = {
     "attempts": ("{n} attempt|{n} attempts", "試行{n}回"),
     "next_try": ("next attempt {when}", "次の試行は{when}"),
     "words": ("What the server said", "サーバーの応答"),
+    "own_words": ("What the relay found", "リレーの判断"),
+    "maybe": (
+        "{name} may have taken it {when}: its final reply was lost. Nobody else is asked for now.",
+        "{name} が受け取った可能性があります（{when}、最終応答なし）。当面は他のサーバーに送りません。",
+    ),
+    "unheard": (
+        "{n} failure needs attention: nobody could be told of it|{n} failures need attention: nobody could be told of them",
+        "要対応の失敗が{n}件あります（誰にも通知できませんでした）",
+    ),
+    "unheard_one": ("Nobody could be told of this failure.", "この失敗は誰にも通知できませんでした。"),
+    "acknowledge": ("I have seen it", "確認しました"),
+    "attention": ("needs attention", "要対応"),
+    "done_acknowledge": ("{n} failure was acknowledged.|{n} failures were acknowledged.", "{n}件を確認済みにしました。"),
+    "risk": (
+        "Another upstream may have taken it before: the recipient may get it twice.",
+        "別のサーバーがすでに受け取っている可能性があり、二重に届くことがあります。",
+    ),
     "why": ("Why, and what to do", "原因と対処"),
     "repairs": ("What was repaired", "修復した内容"),
     "trail": ("Trail", "経過"),

@@ -90,7 +90,7 @@ class OnDemandServer:
         if self._standing is None or not (said and said.startswith(_ASKED) and said.endswith(b"\r\n\r\n")):
             return False
         try:
-            known = json.dumps(await self._standing(), ensure_ascii=False, separators=(",", ":")).encode()
+            known = json.dumps(await self._standing(), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
         except Exception:
             return False  # the server has words for it
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(known)}\r\nconnection: close\r\n\r\n"

@@ -64,15 +64,16 @@ class Pages:
         known = {state.value for state in State}
         states = frozenset({State(wanted)}) if wanted in known else None
         first = min(int(skip), 10**9) if skip.isascii() and skip.isdigit() and len(skip) < 12 else 0
-        found = await self._desk.stories(states, PER_PAGE + 1, first)
+        unheard = wanted == "attention"
+        found = await (self._desk.unheard() if unheard else self._desk.stories(states, PER_PAGE + 1, first))
         return await self._page(
             request,
             "messages.html",
-            stories=found[:PER_PAGE],
-            more=len(found) > PER_PAGE,
+            stories=found if unheard else found[:PER_PAGE],
+            more=len(found) > PER_PAGE and not unheard,
             skip=first,
             per_page=PER_PAGE,
-            state=wanted if states else "",
+            state=wanted if states or unheard else "",
             states=[state.value for state in State],
             tally=await self._desk.tally(),
             upstreams=self._desk.upstreams,
@@ -113,15 +114,15 @@ class Pages:
             )
         except BadOrder:
             return await self._page(request, "error.html", 400, key="bad_order")
-        return self._back(asked, action if done["applied"] else "none", done["applied"])
+        return self._back(asked, action if done["applied"] else "none", done["applied"], risk="risks" in done)
 
     @staticmethod
-    def _back(asked: Mapping[str, list[str]], done: str, number: int) -> Response:
+    def _back(asked: Mapping[str, list[str]], done: str, number: int, *, risk: bool = False) -> Response:
         back = _one(asked, "back")
         back = back if _BACK.match(back) else "/"
         if done == "remove" and back.startswith("/messages/"):
             back = "/messages"
-        return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}", 303)
+        return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}{'&risk=1' if risk else ''}", 303)
 
     async def unavailable(self, request: Request) -> Response:
         """The spool cannot be read."""
@@ -147,7 +148,9 @@ class Pages:
             "done": self._done(request, t),
         }
         html = await asyncio.to_thread(rendering.printed, template, values)  # a device that is talking must not wait for a page
-        answer = HTMLResponse(html, code, {"vary": "Accept-Language", "content-language": t.language})
+        answer = HTMLResponse(
+            html.encode("utf-8", "replace"), code, {"vary": "Accept-Language", "content-language": t.language}
+        )
         if not cookie:
             answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
         return answer
@@ -157,7 +160,8 @@ class Pages:
         done, number = request.query_params.get("done", ""), request.query_params.get("n", "")
         if f"done_{done}" not in TEXTS or not (number.isascii() and number.isdigit() and len(number) < 7):
             return ""
-        return t(f"done_{done}", n=int(number))
+        risk = f" {t('risk')}" if done == "release" and "risk" in request.query_params else ""
+        return t(f"done_{done}", n=int(number)) + risk
 
 
 class Show:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
 from relay.spool.contract import ViewedSpool
 from relay.spool.entry import BEGINNING, Action, Order, State
+from relay.spool.orders import APPLIES
 
 MOST_LISTED = 1_000_000
 PAGE = 500
@@ -60,6 +61,12 @@ class QueueAdmin:
         stored = await self._spool.entries(states, limit, newest=True, skip=skip, trail=True)
         return [story_view(one) for one in reversed(stored)]
 
+    async def unheard(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Failed messages that nobody could be told of and nobody has acknowledged, the newest first."""
+        bad = frozenset({State.FAILED, State.EXPIRED})
+        stored = await self._spool.entries(bad, limit, newest=True, trail=True)
+        return [story_view(one) for one in reversed(stored) if one.attention]
+
     async def history(self) -> dict[str, Any]:
         """Per hour of the last seven days how much was relayed, deferred and failed; at most a minute old."""
         now = self._now()
@@ -88,10 +95,11 @@ class QueueAdmin:
         return tally_view(await self._spool.tally())
 
     async def order(self, action: str, queue_ids: list[str] | None, via: str = "") -> dict[str, Any]:
-        """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has}.
+        """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has, "risks": [...]}.
 
-        Of an id its beginning will do, if no other has it.  Raises BadOrder for an unknown action or upstream, or for
-        a beginning that several ids have: then nothing is done.
+        A risk (the key is there if there are any) is a message that goes by another upstream now than the one that may have
+        taken it: {"id", "maybe_at", "maybe_since"}.  Of an id its beginning will do, if no other has it.  Raises BadOrder for
+        an unknown action or upstream, or for a beginning that several ids have: then nothing is done.
         """
         order = self._understood(action, queue_ids, via)
         unknown = []
@@ -99,11 +107,27 @@ class QueueAdmin:
             meant = await self._meant(order.queue_ids)
             unknown = [one for one, queue_id in meant.items() if not queue_id]
             order = Order(order.action, tuple(dict.fromkeys(filter(None, meant.values()))), order.via)
+        fitting = await self._fitting(order) if order.action is not Action.RETRY else {}
         applied = await self._spool.order(order, self._now())
-        self._note(order, applied)
+        self._note(order, fitting if applied else ())
         if applied and order.action in (Action.RETRY, Action.RELEASE):
             self._wake(order.queue_ids is None)
-        return {"applied": applied, "unknown": sound(unknown)}
+        risks = [one for one in fitting.values() if one["maybe_at"] not in ("", order.via)] if order.via else []
+        return {"applied": applied, "unknown": sound(unknown), **({"risks": risks} if risks else {})}
+
+    async def _fitting(self, order: Order) -> dict[str, dict[str, Any]]:
+        """The messages that the order is for, by id; each with the upstream that may have taken it."""
+        states = frozenset(APPLIES[order.action])
+        if order.queue_ids is not None:
+            found = [await self._spool.entry(queue_id) for queue_id in order.queue_ids]
+            messages = [story_view(one) for one in found if one and any(each.state in states for each in one.recipients)]
+            if order.action is Action.ACKNOWLEDGE:
+                messages = [one for one in messages if one["attention"]]
+        elif order.action is Action.ACKNOWLEDGE:
+            messages = await self.unheard()
+        else:
+            messages = [message async for page in self.pages(states) for message in page]
+        return {message["id"]: _risk(message, states) for message in messages}
 
     def _understood(self, action: str, queue_ids: list[str] | None, via: str) -> Order:
         try:
@@ -117,11 +141,18 @@ class QueueAdmin:
         return Order(what, None if queue_ids is None else tuple(queue_ids), via)
 
     @staticmethod
-    def _note(order: Order, applied: int) -> None:
-        event = {"hold": "held", "release": "released", "remove": "removed"}.get(order.action.value)
-        if event and applied:
-            which = ", ".join(order.queue_ids) if order.queue_ids else "all"
-            events.note(event, f"{order.action.value} ordered by hand", messages=applied, ids=which, upstream=order.via)
+    def _note(order: Order, queue_ids: Iterable[str]) -> None:
+        event = {"hold": "held", "release": "released", "remove": "removed", "acknowledge": "acknowledged"}
+        for queue_id in queue_ids if order.action.value in event else ():
+            words = f"{order.action.value} ordered by hand"
+            events.note(event[order.action.value], words, queue_id=queue_id, upstream=order.via)
+
+
+def _risk(message: dict[str, Any], states: frozenset[State]) -> dict[str, Any]:
+    """Who may have taken a message that the order sends on its way again."""
+    doubts = [one for one in message["recipients"] if one["maybe_at"] and State(one["state"]) in states]
+    first: dict[str, Any] = doubts[0] if doubts else {"maybe_at": "", "maybe_since": None}
+    return {"id": message["id"], "maybe_at": first["maybe_at"], "maybe_since": first["maybe_since"]}
 
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -134,6 +165,6 @@ async def listing(
     before = '{"messages":['
     async for page in desk.pages(states, limit, skip):
         written = await asyncio.to_thread(_to_json, page)
-        yield (before + written[1:-1]).encode()
+        yield (before + written[1:-1]).encode("utf-8", "replace")
         before = ","
     yield b"]}" if before == "," else (before + "]}").encode()

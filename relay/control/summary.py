@@ -32,7 +32,7 @@ def glance(
     status: Mapping[str, Any], tally: Mapping[str, Any], relayed_day: int, findings: Sequence[Mapping[str, Any]]
 ) -> Glance:
     """`relayed_day`: what went out in the last 24 hours."""
-    wrong = [*_upstreams(status), *_silent(status), *_failed(tally), *_findings(findings)]
+    wrong = [*_unheard(tally), *_upstreams(status), *_silent(status), *_failed(tally), *_findings(findings)]
     trouble = [Sentence("", words=str(why)) for why in status["why"]]
     level = "trouble" if trouble else "look" if wrong else "well"
     return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
@@ -60,6 +60,11 @@ def _failed(tally: Mapping[str, Any]) -> list[Sentence]:
     failed = states.get("failed", 0) + states.get("expired", 0)
     link = f"/messages?state={'failed' if states.get('failed') else 'expired'}"
     return [Sentence("some_failed", {"n": failed}, link=link)] if failed else []
+
+
+def _unheard(tally: Mapping[str, Any]) -> list[Sentence]:
+    number = tally.get("attention", 0)
+    return [Sentence("unheard", {"n": number}, link="/messages?state=attention")] if number else []
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> list[Sentence]:

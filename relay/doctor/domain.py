@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.doctor.sending_hosts import OWN_PATH, Evidence, SendingHosts
+from relay.doctor.sending_hosts import Evidence, SendingHosts
 from relay.doctor.spf_check import FAIL, NONE, PASS, PERMERROR, TEMPERROR, Outcome, is_name
 from relay.doctor.spf_propose import Proposal
 from relay.doctor.subject import Subject
@@ -119,7 +119,7 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
     if result == TEMPERROR:
         cause = "Whether SPF passes cannot be told: the DNS failed on a record that it needs."
         return warning("spf-unknown", about, cause, "Run the doctor again in a few minutes.", way.outcome.why)
-    if upstream.provider in OWN_PATH and preset and result != PERMERROR:
+    if preset and preset.own_path and result != PERMERROR:
         return fine("spf", about, f"{preset.name} delivers under a reverse-path of its own; what counts is DKIM, set up there")
     in_the_lan = all(map(in_lan, way.outgoing.samples))
     if in_the_lan and result not in (NONE, PERMERROR):

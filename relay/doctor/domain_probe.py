@@ -15,7 +15,8 @@ from relay.doctor.subject import Subject
 from relay.mail.address import is_public
 from relay.mail.rewrite import Rewrite
 from relay.networks import Address, in_lan
-from relay.upstream.providers import PRESETS, preset_for
+from relay.upstream.preset_rows import PRESETS
+from relay.upstream.providers import preset_for
 from relay.upstream.settings import DIRECT, Upstream
 
 _FOR_EVERYBODY = frozenset(

@@ -1,6 +1,6 @@
 """Which addresses an upstream delivers from, and how sure that is: what its provider asks for, or what its host publishes.
 
-A provider's name for others to include is data, like the presets; where none is known, the records of the host and of
+A provider's name for others to include is in its preset; where none is known, the records of the host and of
 the domains above it are read with care: a record that lists other services too is for other mail as well.  Pure.
 """
 
@@ -13,36 +13,8 @@ from relay.doctor.dmarc import aligned, organisational
 from relay.doctor.spf_check import Lookup, LookupFailed, is_name
 from relay.doctor.spf_parse import BadRecord, HostAddress, Network, Policy, Term, is_spf, parse
 from relay.networks import in_lan
-from relay.upstream.providers import PRESETS, preset_for
-
-INCLUDES = {
-    "gmail": "_spf.google.com",
-    "google-workspace": "_spf.google.com",
-    "outlook": "spf.protection.outlook.com",
-    "outlook.com": "spf.protection.outlook.com",
-    "icloud": "icloud.com",
-    "yahoo": "_spf.mail.yahoo.com",
-    "fastmail": "spf.messagingengine.com",
-    "zoho": "zohomail.com",
-    "gmx": "gmx.net",
-    "web.de": "web.de",
-    "mailbox.org": "mailbox.org",
-    "lolipop": "_spf.lolipop.jp",
-    "xserver": "spf.sender.xserver.jp",
-    "asahi-net": "spf-01.asahi-net.or.jp",
-    "ses": "amazonses.com",
-    "sendgrid": "sendgrid.net",
-    "mailgun": "mailgun.org",
-    "postmark": "spf.mtasv.net",
-    "brevo": "spf.brevo.com",
-}
-"""Preset -> the record that the provider asks its customers to include.  A name that turns out empty is not used."""
-
-OWN_PATH = frozenset({"ses", "sendgrid", "postmark", "brevo"})
-"""Presets that put a reverse-path of their own on what they deliver, so that SPF is asked of their domain."""
-
-_ONE_MACHINE = frozenset({"sakura", "coreserver"})
-"""Presets whose host of the contract delivers by itself."""
+from relay.upstream.preset_rows import PRESETS
+from relay.upstream.providers import preset_for
 
 SAMPLES = 24  # networks whose first address is tried
 _MOST_RECORDS = 40
@@ -101,7 +73,8 @@ async def learn(provider: str, host: str, lookup: Lookup, greeted: str = "", dom
         return SendingHosts("", "", networks, Evidence.UNKNOWN, guess.doubts)
     # one machine that takes the domain's mail and sends it
     alone = own and bool(set(addresses) & set(await addresses_of(list(await lookup(domain, "MX")), lookup)))
-    evidence = Evidence.LIKELY if alone or provider in _ONE_MACHINE else Evidence.UNKNOWN
+    preset = preset_for(provider)
+    evidence = Evidence.LIKELY if alone or (preset and preset.one_machine) else Evidence.UNKNOWN
     term = f"ip{addresses[0].version}:{addresses[0]}" if _literal(host) else f"a:{host}"
     return SendingHosts(term, "", networks, evidence, guess.doubts)
 
@@ -121,10 +94,12 @@ _NAMING = ("include", "a", "mx")
 
 def _asked_for(provider: str, host: str) -> str:
     """The include that the provider asks for.  A host of another owner is not the provider's, whatever is set."""
-    by_host = next((preset.key for preset in PRESETS if preset.host and preset.host == host.lower()), "")
-    if not (include := INCLUDES.get(provider) or INCLUDES.get(by_host, "")):
+    by_host = next((preset for preset in PRESETS if preset.host and preset.host == host.lower()), None)
+    named = preset_for(provider)
+    include = (named and named.spf) or (by_host and by_host.spf)
+    if not include:
         return ""
-    preset = preset_for(by_host or provider)
+    preset = by_host or named
     its_own = [one for one in (preset.host if preset else "", include) if one]
     foreign = preset is not None and preset.host and is_name(host) and not any(aligned(host, one) for one in its_own)
     return "" if foreign else include

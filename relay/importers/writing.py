@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from relay.importers.plan import Plan, Rule, Server, chain_names, reachable
 from relay.secret import Secret
-from relay.upstream.providers import PRESETS, Preset, UserForm
+from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.preset_rows import PRESETS
 from relay.upstream.settings import DIRECT
 from relay.yaml_text import listed, quoted
 
@@ -159,7 +160,10 @@ def _upstream(server: Server, name: str, owner: str, secrets: dict[str, Secret],
     lines += _oauth(server, name, secrets) if server.client_id else []
     lines += [f"sender: {quoted(server.sender)}"] if server.sender else []
     lines += [f"sender_domains: {listed(server.sender_domains)}"] if server.sender_domains else []
-    lines += [f"rewrite: {server.rewrite}"] if server.rewrite else []
+    # where only verified senders are taken, `sender` must be said unless all stay as they are
+    verified = preset is not None and preset.sender is SenderRule.VERIFIED
+    rewrite = server.rewrite or ("never" if verified and not server.sender else "")
+    lines += [f"rewrite: {rewrite}"] if rewrite else []
     return [f"  {name}:", *("    " + line for line in lines)]
 
 

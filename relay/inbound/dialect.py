@@ -7,14 +7,14 @@ parameters that nobody advertised; exact about what was meant.  RFC 5321 s4.1.1,
 import re
 from dataclasses import dataclass
 
-from relay.mail.address import Address, BadAddress, parse_path
+from relay.mail.address import Address, BadAddress, as_sender, parse_path
 
 _TELNET = re.compile(rb"\xff[\xfb-\xfe].|\xff[\xf0-\xfa\xff]|[\x00-\x08\x0b-\x1f\x7f]", re.DOTALL)
 _VERB = re.compile(r"([A-Za-z]+)(?:[ \t]+|(?=:)|\Z)(.*)\Z", re.DOTALL)
 _KEYWORD = {word: re.compile(rf"\A(?:{word}(?:\s*:\s*|\s+|(?=<)|\Z)|:\s*)", re.IGNORECASE) for word in ("FROM", "TO")}
 _CLEAN_KEYWORD = {word: re.compile(rf"{word}:\S", re.IGNORECASE) for word in _KEYWORD}
 _PLAIN_PATH = re.compile(r"(<[^<>\s\";,]*>)((?: [A-Za-z0-9][A-Za-z0-9-]*(?:=[A-Za-z0-9+._-]*)?)*)\Z")
-_PARAMETERS = re.compile(r"[>;,\s]*(?:[A-Za-z0-9][A-Za-z0-9-]*(?:=\S*)?(?:\s+|\Z))*\Z")
+_PARAMETERS = re.compile(r"[>;,\s]*+(?:[A-Za-z0-9][A-Za-z0-9-]*+(?:=\S*+)?(?:\s++|\Z))*\Z")
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=(\S*))?\Z")
 _BARE_WORDS = frozenset({"SMTPUTF8", "REQUIRETLS"})
 _TLS_HELLO = b"\x16\x03"
@@ -64,11 +64,19 @@ def read_command(line: bytes) -> Command:
 
 
 def mail_argument(argument: str) -> MailArgument:
-    """The argument of MAIL.  Raises BadAddress if no sender can be understood."""
+    """The argument of MAIL; a sender that is no address is kept as it was written.  Raises BadAddress if it is too long."""
     path, parameters, quirks = _path_and_parameters("FROM", argument)
     size = parameters.get("SIZE", "")
+    try:
+        sender = parse_path(path)
+        doubt = "it has comments" if sender and "(" in path and not sender.quoted and not sender.public else ""
+    except BadAddress as bad:
+        doubt = str(bad)
+    if doubt:  # it will be replaced anyway, which is no reason to lose the message
+        sender = as_sender(path)
+        quirks = (*quirks, f"a sender that is no address, {path.strip()[:100]!r}: {doubt}")
     return MailArgument(
-        parse_path(path),
+        sender,
         int(size) if size.isascii() and size.isdigit() and len(size) <= 20 else 0,
         parameters.get("BODY", "").upper(),
         "SMTPUTF8" in parameters,

@@ -1,14 +1,17 @@
 """Addresses as an envelope carries them: tolerant in, exact out.  RFC 5321 s4.1.2, RFC 6531.  Pure."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from unicodedata import normalize
 
 # said by what is left out: a class with all of Unicode in it takes `re` milliseconds to compile, at each start
 _ATEXT = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]'
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
 _LABEL = re.compile(r"(?!-)[^\x00-,./:-@\[-^`{-\x7f]{1,63}(?<!-)\Z")
 _LITERAL = re.compile(r"\[[0-9A-Za-z:.\-]+\]\Z")
+_DOTS = re.compile("[。．｡]")
 _LAN_ONLY = re.compile(
     r"(?:^|\.)(?:localhost|localdomain|local|lan|home|internal|intranet|private|corp|workgroup|arpa|invalid)\Z",
     re.IGNORECASE,
@@ -19,6 +22,14 @@ _PLAIN_PATH = re.compile(
 """What most paths look like; all that is said below of paths says the same of these."""
 _PLAIN_ENOUGH = 250  # characters; whatever is longer is looked at closely
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\udc80-\udcff]")
+
+
+_PREFIX = re.compile(r"(?:(mailto:)(?://)?|smtp:|rfc822;|e-?mail:)\s*", re.IGNORECASE)
+_PAIRS = {"'": "'", "`": "'", '"': '"', "‘": "’", "“": "”", "«": "»", "(": ")", "[": "]", "<": ">", "「": "」"}
+_FOREIGN_MARKS = ("‘", "“", "«", "「")
+_LONGEST_SENDER = 200
+_DEVIATIONS = re.compile("[ßς\u200c\u200d]")
+"""Letters that IDNA of 2003, which Python has, makes others of: another domain, with another owner (UTS 46 s4)."""
 
 
 class BadAddress(ValueError):
@@ -52,9 +63,14 @@ class Address:
         return self.local.isascii() and self.domain.isascii()
 
     @property
+    def quoted(self) -> bool:
+        """Whether the local part can be said in quotation marks only."""
+        return not _DOT_STRING.match(self.local)
+
+    @property
     def public(self) -> bool:
         """Whether the world beyond the LAN could answer to it: a dotted domain that is not LAN-only or a literal."""
-        return is_public(self.domain) and not self.local.startswith(".") and not self.local.endswith(".")
+        return is_public(self.domain)
 
 
 @lru_cache(maxsize=1024)
@@ -62,6 +78,20 @@ def _written(local: str, domain: str) -> str:
     if not _DOT_STRING.match(local):
         local = '"' + re.sub(r'(["\\])', r"\\\1", local) + '"'
     return f"{local}@{domain}" if domain else local
+
+
+def with_a_labels(address: Address) -> Address:
+    """The address with its domain in ASCII (RFC 5891), as servers without SMTPUTF8 know it.  Raises UnicodeError."""
+    if address.domain.isascii():
+        return address
+    labels = [_a_label(label) for label in _DOTS.sub(".", address.domain).split(".")]
+    return Address(address.local, ".".join(labels).rstrip("."))
+
+
+def _a_label(label: str) -> str:
+    if _DEVIATIONS.search(label):
+        return "xn--" + normalize("NFC", label.lower()).encode("punycode").decode("ascii")
+    return label.encode("idna").decode("ascii")
 
 
 def is_public(domain: str) -> bool:
@@ -127,8 +157,8 @@ def parse_path(text: str) -> Address | None:
     """The path of MAIL or RCPT as devices write it; None is the null reverse-path.
 
     Understood: `<a@b>`, `a@b`, `< a@b >`, `<<a@b>>`, `<a@b` (never closed), `a@b>`, `<a@b>;`, `"My NAS" <a@b>`
-    (the last `<...>` wins), `<@r1,@r2:a@b>` (the source route is dropped, RFC 5321 App. C), `mailto:a@b`, `< >`,
-    `nas@` (a name whose domain was left empty).
+    (the last `<...>` wins), `<@r1,@r2:a@b>` (the source route is dropped, RFC 5321 App. C), `< >`,
+    `nas@` (a name whose domain was left empty), and what `understood` understands.
     Raises BadAddress.
     """
     plain = _PLAIN_PATH.match(text)
@@ -146,11 +176,81 @@ def parse_path(text: str) -> Address | None:
         return None
     if inner.startswith("@") and ":" in inner:
         inner = inner.split(":", 1)[1].strip()
-    if inner[:7].lower() == "mailto:":
-        inner = inner[7:]
     if inner.endswith("@") and len(inner) > 1:
         inner = inner[:-1]
-    return parse_address(inner)
+    return understood(inner)
+
+
+def understood(text: str) -> Address:
+    """The address that the text is, or the only one that it can mean: quotation marks around it, `SMTP:` or `mailto:`
+    before it, blanks around the @, comments in it.  Raises BadAddress.
+    """
+    try:
+        found = parse_address(text if text[:1] not in _FOREIGN_MARKS else _bare(text))
+    except BadAddress:
+        if (bare := _bare(text)) == text:
+            raise
+        return parse_address(bare)
+    if found.domain or not ("@" in found.local or "＠" in found.local):
+        return found
+    try:
+        inner = parse_address(_bare(text))  # "a@b" is a@b, not a local part without a domain
+    except BadAddress:
+        return found
+    return inner if inner.domain else found
+
+
+def _bare(text: str) -> str:
+    if len(text) > 512:
+        return text
+    bare = _without_comments(text) if "(" in text else text
+    for _ in range(5):
+        before = bare = bare.strip().replace("＠", "@")
+        if prefix := _PREFIX.match(bare):
+            bare = bare[prefix.end() :]
+            bare = bare.partition("?")[0] if prefix[1] else bare
+        if len(bare) > 2 and _PAIRS.get(bare[0]) == bare[-1]:
+            bare = bare[1:-1]
+        elif bare.count('"') == 1:
+            bare = bare.strip('"')
+        elif bare.count("'") == 1:
+            bare = bare.removesuffix("'")  # no domain ends so
+        if bare == before:
+            break
+    return bare if '"' in bare else "@".join(part.strip() for part in bare.split("@"))
+
+
+def _without_comments(text: str) -> str:
+    """The text without `(...)`, nested ones and escaped marks in them understood (RFC 5322 s3.2.2)."""
+    kept, depth, quoted, skip = [], 0, False, False
+    for char in text:
+        if skip:
+            skip = False
+        elif char == "\\" and (quoted or depth):
+            skip = True
+        elif char == '"' and not depth:
+            quoted = not quoted
+        elif char == "(" and not quoted:
+            depth += 1
+        elif char == ")" and depth:
+            depth -= 1
+            continue
+        if not depth:
+            kept.append(char)
+    return text if depth else "".join(kept).strip()
+
+
+def as_sender(text: str) -> Address:
+    """What stands for a sender that is no address: its words in the local part, and its domain if that is one.
+
+    Nobody can answer to it, so it is replaced before it is said to an upstream with an account.
+    """
+    bare = " ".join(_CONTROL.sub(" ", text).strip().strip("<>").split())[:_LONGEST_SENDER]
+    local, _, domain = bare.rpartition("@")
+    if local.strip("@ ") and len(re.findall(r"@[^@]*[,;]", bare)) == 0:
+        with suppress(BadAddress):
+            return Address(local, _domain(domain))
+    return Address(bare or "device")
 
 
 def _last_open_bracket(text: str) -> int:

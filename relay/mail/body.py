@@ -132,33 +132,40 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     """Carries out what the facts demand; a right body is handed on as it came."""
     seen = examined.seen
     plans, said = plan(seen, terms)
-    notes = (*examined.notes, *said, *_notes(seen))
+    notes = (*examined.notes, *said, *_notes(seen, signed=terms.signed))
     mended = with_mime_fields(fields, plans[0].fields)
     if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
         notes = (*notes, "added MIME-Version: the message has MIME fields")
     between = seen.between.long_lines
     eight_bit = any(planned.eight_bit for planned in plans.values()) or (seen.between.eight_bit and not between)
-    if not between and _is_right(seen, plans):
+    if not between and _is_right(seen, plans, signed=terms.signed):
         return Mended(mended, examined.source, seen.size, eight_bit, notes)
-    body = Body(examined.source, examined.top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between)
+    body = Body(
+        examined.source,
+        examined.top,
+        plans,
+        base64=seen.parts[0].encoding == "base64",
+        plain_between=between,
+        signed=terms.signed,
+    )
     return Mended(mended, body, -1, eight_bit, notes)
 
 
-def _is_right(seen: Survey, plans: Mapping[int, PartPlan]) -> bool:
-    if seen.bare_ends or seen.nul or seen.missing or seen.glued or not seen.ends_with_line:
+def _is_right(seen: Survey, plans: Mapping[int, PartPlan], *, signed: bool) -> bool:
+    if seen.bare_ends or seen.nul or (seen.missing and not signed) or seen.glued or not seen.ends_with_line:
         return False
     if any(ascii_boundary(part.kind.boundary) != part.kind.boundary for part in seen.parts.values()):
         return False
     return all(planned.recode is Recode.KEEP and not (number and planned.changed) for number, planned in plans.items())
 
 
-def _notes(seen: Survey) -> tuple[str, ...]:
+def _notes(seen: Survey, *, signed: bool) -> tuple[str, ...]:
     notes = []
     if seen.bare_ends:
         notes.append("made every line end CRLF: the device sent others")
     if seen.nul:
         notes.append("removed NUL octets")
-    if seen.missing:
+    if seen.missing and not signed:
         notes.append("added a closing boundary: the device left a multipart open")
     if seen.glued:
         notes.append("put a boundary on a line of its own")

@@ -60,4 +60,7 @@ class Case:
         path = self.about.envelope.reverse_path
         if path is None or not path.ascii:
             return Address("device", self.host)
+        if path.quoted and not path.public:  # what a device wrote into its sender need not be an address
+            words = re.sub(r"[^A-Za-z0-9_+-]+", ".", path.local.partition("@")[0] or path.local).strip(".")
+            return Address(words or "device", self.host)
         return path if path.qualified and not path.domain.startswith("[") else Address(path.local, self.host)

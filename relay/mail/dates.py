@@ -1,7 +1,7 @@
 """The Date field: exact out, and in as devices write it.  RFC 5322 s3.3, s4.3.  Pure."""
 
 import re
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -36,9 +36,20 @@ _ZONE_NAMES = (
     " awst=8 jst=9 kst=9 aest=10 aedt=11 nzst=12 nzdt=13 brt=-3 edt=-4 est=-5 cdt=-5 cst=-6 mdt=-6 mst=-7 pdt=-7 pst=-8 hst=-10"
 )
 _ZONES = {name: int(hours) for name, _, hours in (zone.partition("=") for zone in _ZONE_NAMES.split())}
+# What Windows calls them, before `Standard Time`; `Daylight Time` is an hour more.
+_PLACE_NAMES = (
+    "hawaiian=-10 alaskan=-9 pacific=-8 mountain=-7 us_mountain=-7 central=-6 eastern=-5 us_eastern=-5 sa_pacific=-5"
+    " atlantic=-4 argentina=-3 e_south_america=-3 gmt=0 greenwich=0 british=0 w_europe=1 central_europe=1 central_european=1"
+    " romance=1 e_europe=2 eastern_european=2 fle=2 gtb=2 israel=2 south_africa=2 russian=3 moscow=3 arab=3 arabian=4 india=5.5"
+    " se_asia=7 china=8 singapore=8 taipei=8 w_australia=8 tokyo=9 japan=9 korea=9 aus_eastern=10 e_australia=10 new_zealand=12"
+)
+_PLACES = {name.replace("_", " "): float(hours) for name, _, hours in (zone.partition("=") for zone in _PLACE_NAMES.split())}
+_PLACE = re.compile(r"(?<![a-z])((?:[a-z]{1,9}\.? ){0,2}[a-z]{1,9}) (standard|daylight|summer) time")
+_CHINA = timedelta(hours=8)
 _TIME = re.compile(r"(?<![\d:.])(\d{1,2}):(\d\d)(?::(\d\d))?(?:[.,]\d+)?(?![\d:])")
 _JAPANESE_TIME = re.compile(r"(\d{1,2})時\s*(\d{1,2})分(?:\s*(\d{1,2})秒)?")
-_OFFSET = re.compile(r"(?:(?:gmt|utc)\s{0,9})?([+-])(\d{2}):?(\d{2})?(?!\d)")
+_OFFSET = re.compile(r"(?:(gmt|utc?|[a-z]{2,4}t)\s{0,9})?([+-])\s?(\d{1,2})(?::?(\d{2}))?(?![\d:.]\d|\d)")
+_ZONE_OFFSET = re.compile(r"(?:^|(?<=[\s\d)a-z]))" + _OFFSET.pattern + r"(?=\s|\(|$)")
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})(?!\d)")
 _YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?!\d)")
 _DASHED_MONTH = re.compile(r"(?<!\d)(\d{1,2})-([a-z]+)-(\d{2,4})(?!\d)")
@@ -56,11 +67,16 @@ def write_date(moment: datetime) -> str:
     )
 
 
-def read_exact(text: str) -> datetime | None:
-    """The moment, if the text is a Date that RFC 5322 lets us send; None if it is not."""
+def read_exact(text: str, local: tzinfo = UTC) -> datetime | None:
+    """The moment, if the text is a Date that RFC 5322 lets us send; None if it is not.
+
+    CST is six hours west (RFC 5322 s4.3), but who says so where `local` is China's time means that.
+    """
     match = _EXACT.match(" ".join(text.split()))
     if not match or int(match["second"] or 0) > 59:
         return None  # a leap second is right, but readers stumble over it
+    if match["zone"].lower() == "cst" and _is_china(local):
+        return None
     zone = _zone_of(match["zone"].lower())
     numbers = (int(match["year"]), _MONTHS.index(match["month"]) + 1, int(match["day"]))
     return _moment(numbers, (match["hour"], match["minute"], match["second"]), zone)
@@ -75,13 +91,13 @@ def read_lenient(text: str, local: tzinfo) -> datetime | None:
     line = text[:200].strip()
     if _EPOCH.match(line):
         return datetime.fromtimestamp(int(float(line)), local)
-    plain = re.sub(r"\([^()]*\)", " ", line).lower().translate(_PLAIN)
+    plain = re.sub(r"\([^()]*\)", " ", line).lower().translate(_PLAIN).replace("\u2212", "-")
     clock, rest = _clock(plain)
     if clock is None:
         return None
     day, rest = _numeric_day(_DASHED_MONTH.sub(r"\1 \2 \3", rest))
     day = day or _named_day(rest)
-    return _moment(day, clock, _zone_in(rest, line.lower()) or local) if day else None
+    return _moment(day, clock, _zone_in(rest, line.lower(), local) or local) if day else None
 
 
 def _clock(plain: str) -> tuple[tuple[str, str, str | None] | None, str]:
@@ -120,7 +136,7 @@ def _named_day(rest: str) -> tuple[int, int, int] | None:
     named = next((word for word in reversed(_WORD.findall(rest)) if word in _MONTH_OF), "")
     if not named:
         return None
-    numbers = _NUMBER.findall(_OFFSET.sub(" ", rest.replace(named, " ")))
+    numbers = _NUMBER.findall(_ZONE_OFFSET.sub(" ", rest.replace(named, " ")))
     years = [number for number in numbers if len(number) == 4] or numbers[1:2]
     days = [number for number in numbers if number not in years] or numbers[:1]
     if len(years) != 1 or len(days) != 1 or len(numbers) != 2:
@@ -129,14 +145,33 @@ def _named_day(rest: str) -> tuple[int, int, int] | None:
     return year if year > 99 else year + (2000 if year < 50 else 1900), _MONTH_OF[named], int(days[0])
 
 
-def _zone_in(rest: str, whole: str) -> tzinfo | None:
-    if offset := re.search(r"(?:^|[\s\d)a-z])" + _OFFSET.pattern + r"\s*(?:$|[\s(])", rest):
-        sign = -1 if offset[1] == "-" else 1
-        return _fixed(sign * timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0)))
-    for word in re.findall(r"[a-z]+", re.sub(r"^[a-z]+,?", " ", whole)):
-        if word in _ZONES and word not in _MONTH_OF:
-            return _fixed(timedelta(hours=_ZONES[word]))
-    return None
+def _zone_in(rest: str, whole: str, local: tzinfo) -> tzinfo | None:
+    """A number says more than the word beside it; but `JST-9` is how POSIX spells what is nine hours east."""
+    words = re.findall(r"[a-z]+", re.sub(r"^[a-z]+,?", " ", whole))
+    named = next((_hours(word, local) for word in words if word in _ZONES and word not in _MONTH_OF), None)
+    beside = " ".join(re.findall(r"\(([^()]*)\)", whole))
+    if offset := _ZONE_OFFSET.search(rest) or _ZONE_OFFSET.search(beside):
+        number = (-1 if offset[2] == "-" else 1) * timedelta(hours=int(offset[3]), minutes=int(offset[4] or 0))
+        east = (
+            (_CHINA, _hours("cst", local)) if offset[1] == "cst" else (_hours(offset[1], local),) if offset[1] in _ZONES else ()
+        )
+        return _fixed(-number if -number in east else number)
+    if place := _PLACE.search(whole):
+        words = place[1].replace(".", "").split()
+        known = next(
+            (hours for start in range(len(words)) if (hours := _PLACES.get(" ".join(words[start:]))) is not None), None
+        )
+        if known is not None:
+            return _fixed(timedelta(hours=known + (place[2] != "standard")))
+    return None if named is None else _fixed(named)
+
+
+def _hours(zone: str, local: tzinfo) -> timedelta:
+    return _CHINA if zone == "cst" and _is_china(local) else timedelta(hours=_ZONES[zone])
+
+
+def _is_china(local: tzinfo) -> bool:
+    return local.utcoffset(datetime(2020, 1, 1)) == _CHINA  # noqa: DTZ001 - a wall clock is what is asked for
 
 
 def _zone_of(name: str) -> tzinfo | None:

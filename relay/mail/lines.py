@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator
 
-BLOCK = 64 * 1024
+BLOCK = RUN = 64 * 1024
 
 _ENDS = re.compile(rb"\r+\n?|\n")
+_HEADER_BY_LF = re.compile(rb"\n(?:\r*\n|[!-9;-~]+[ \t]*:)")
+"""A blank line or a field behind an LF."""
 
 
 def only_crlf(octets: bytes) -> bool:
@@ -45,7 +47,7 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
     """The octets again, in blocks that end with a line end, or in pieces of BLOCK octets and more of an over-long line.
 
     No block ends inside a line end (`CR+ LF`), whatever the blocks of `content` were; the last one ends as it must.
-    Only a run of BLOCK CRs and more is cut: it is no line end, and must not be held whole.
+    Only a run of RUN CRs and more is cut: it is no line end, and must not be held whole.
     """
     held: list[bytes] = []
     size = 0
@@ -55,8 +57,11 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
         if size < BLOCK:
             continue
         joined = b"".join(held)
-        end = _last_line_end(joined) or len(joined) - _trailing_crs(joined) or len(joined) - 1
-        yield joined[:end]
+        end = _last_line_end(joined) or len(joined) - _trailing_crs(joined)
+        if not end and len(joined) >= RUN:
+            end = len(joined) - 1
+        if end:
+            yield joined[:end]
         held = [joined[end:]]
         size = len(held[0]) if len(held[0]) < BLOCK else 0
     if rest := b"".join(held):
@@ -94,6 +99,21 @@ def crlf(block: bytes) -> bytes:
 def _end(match: re.Match[bytes]) -> bytes:
     run = match[0]
     return b"\r\n" if run.endswith(b"\n") else b"\r\n" * len(run)
+
+
+def header_text(octets: bytes) -> bytes:
+    """A header whose bare CRs are blanks, as long as before, unless CR is how all of it ends its lines.
+
+    A CR within a text that a device put into a field must not begin another field.
+    """
+    if only_crlf(octets) or b"\r" not in octets:
+        return octets
+    before, _, after = octets.partition(b"\n")
+    if b"\r\r" in before.rstrip(b"\r") and not _HEADER_BY_LF.search(b"\n" + after):
+        return octets  # its blank line is a CR, too, and what follows looks like no header
+    if not after:
+        return octets
+    return _ENDS.sub(lambda run: run[0] if run[0].endswith(b"\n") else b" " * len(run[0]), octets)
 
 
 def split(octets: bytes) -> list[bytes]:

@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from relay.mail.address import Address, BadAddress, parse_address
+from relay.mail.address import Address, BadAddress, parse_address, understood, with_a_labels
 from relay.mail.words import decode_words, encode_word, hides_controls, is_encoded
 
 # No two ways lead to one place: alternatives begin with different characters, repeats end where their class ends.  So
 # what a device sends cannot make a pattern backtrack.  No possessive groups: Python before 3.11.5 gets them wrong.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 # an encoded-word may not stand in quotation marks (RFC 2047 s5); Toshiba e-STUDIO puts it there
-_QUOTED = r'"(?:[^"\\=\x00-\x08\x0a-\x1f\x7f]|=(?!\?)|\\[ -~])*"'
+_PLAIN = r'[^"\\=\x00-\x08\x0a-\x1f\x7f]*+'
+_QUOTED = rf'"{_PLAIN}(?:(?:=(?!\?)|\\[ -~]){_PLAIN})*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
 _WORD = rf"(?:{_WHOLE}|(?!{_WHOLE})[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
@@ -34,11 +35,10 @@ _DEPTH = 100  # comments in comments in comments mean nothing any more
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 _PLAIN_TEXT = re.compile(r"[ !#-<>-\[\]-~]*+\Z")
 
-_TOKEN = re.compile(rf'{_ENCODED}|"(?:[^"\\]|\\.)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
+_TOKEN = re.compile(rf'{_ENCODED}|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
-_DOTS = re.compile(r"\.{2,}")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
-_STRING = r'(?<!\\)"(?:[^"\\]|\\.)*"'  # one that is never closed is looked for once: all marks behind it are escaped
+_STRING = r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*"'  # one that is never closed is looked for once: all marks behind it are escaped
 _QUOTED_STRING = re.compile(_STRING)
 _ADDRESS_WORD = re.compile(rf'({_STRING}|(?<![^\s"<>()\[\]:;,@\\])[^\s"<>()\[\]:;,@\\]++)@([^\s"<>();,@\\]+)')
 _USUAL_ADDRESS = re.compile(
@@ -227,19 +227,14 @@ def _bare(words: str, comment: str) -> list[Mailbox]:
 def _address(text: str) -> Address | None:
     if (usual := _USUAL_ADDRESS.match(text)) and len(text) < _LOCAL_LIMIT and text[0] != "=":
         return Address(usual[1], usual[2])
-    bare = text.strip().removeprefix("mailto:").strip()
+    bare = text.strip()
     if bare.startswith("@") and ":" in bare:
         bare = bare.partition(":")[2]
     try:
-        address = _in_ascii(parse_address(decode_words(bare) if bare.startswith("=?") else bare))
+        address = _in_ascii(understood(decode_words(bare) if bare.startswith("=?") else bare))
     except BadAddress:
         return None
-    if address is None or len(address.local) > _LOCAL_LIMIT:
-        return None
-    if bare.startswith('"'):
-        return address
-    local = _DOTS.sub(".", address.local.strip("."))  # firmware puts dots at its ends (HPE iLO)
-    return Address(local, address.domain) if local else None
+    return None if address is None or len(address.local) > _LOCAL_LIMIT else address
 
 
 def _name(text: str) -> str:
@@ -280,11 +275,9 @@ def write_name(name: str, *, bare: bool = True) -> str:
 
 def _in_ascii(address: Address) -> Address | None:
     """The address with a domain of A-labels (RFC 5891); None if there can be no such domain."""
-    if address.domain.isascii():
-        return address
     try:
-        domain = address.domain.encode("idna").decode("ascii").rstrip(".")  # an ideographic full stop ends one too
-        return Address(address.local, parse_address(f"x@{domain}").domain)  # spacing signs become blanks and the like
+        domain = with_a_labels(address).domain
+        return Address(address.local, parse_address(f"x@{domain}").domain if domain else "")  # signs become blanks and the like
     except (UnicodeError, BadAddress):
         return None
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from relay.mail.message import Field
 
@@ -13,8 +13,10 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
 _LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")
 _NO_SEMICOLON = re.compile(rf"\A([ \t]*{_ATOM}/{_ATOM}+)(?:[ \t]*+,[ \t]*+|[ \t]++)([A-Za-z-]{{1,30}}+=)".encode("ascii"))
-_PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("(?:[^"\\]|\\.)*"?|[^;]*)')
+_PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
+_COMMENTED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+[ \t]+\([^()]*\)\Z")  # a token and a comment
+_RUN_ON = re.compile(r"[ \t][A-Za-z-]{1,30}=")  # the next parameter, without a semicolon
 _MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
 _ENCODING_NAMES = {
     **dict.fromkeys(("7-bit", "7 bit", "us-ascii", "ascii", "none", "text"), "7bit"),
@@ -140,21 +142,63 @@ def quoted(value: str) -> str:
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
-def with_ascii_params(value: bytes, texts: Mapping[str, str]) -> bytes:
-    """The value with these parameters' texts said by RFC 2231, `name*=utf-8''...`.
+def with_ascii_params(text: str) -> bytes:
+    """The value of a field in ASCII: parameters that need it are said by RFC 2231, `name*=utf-8''...`.
 
-    No ASCII likeness beside it: readers that know both forms do not agree on which one counts.
+    `text` was decoded before it is read here: in Shift_JIS a backslash or a quotation mark may be half of a letter.  No
+    ASCII likeness stands beside it, and what was said in both ways is said once: readers do not agree on which one counts.
     """
-    text = value.decode("latin-1")
     first, *_ = text.partition(";")
     pieces = ["".join(char for char in first.strip() if char.isascii())]
-    for name, said in _params(text):
-        meant = texts.get(name, said)
-        if name and meant.isascii():
-            pieces.append(f"{name}={quoted(meant)}")
-        elif name:
-            pieces += _extended(name, meant)
+    said = _joined(dict(_params(text)))
+    for name, value in said.items():
+        if value.isascii():
+            pieces.append(f"{name}={value if name.endswith('*') else quoted(value)}")
+        elif f"{name}*" not in said and f"{name}*0*" not in said and f"{name}*0" not in said:
+            pieces += _extended(name, value)
     return ";\r\n\t".join(pieces).encode("ascii", "replace")
+
+
+def _joined(said: Mapping[str, str]) -> dict[str, str]:
+    """The parameters; raw text in the form of RFC 2231 (`name*`, `name*0`, `name*1*`) is taken out of it."""
+    raw = {name.partition("*")[0] for name, value in said.items() if "*" in name and not value.isascii()}
+    found: dict[str, str] = {}
+    for name, value in said.items():
+        base, extended, _ = name.partition("*")
+        if not extended or base not in raw:
+            found.setdefault(name, value)
+            continue
+        coded = name.endswith("*")
+        text = unquote(value.rpartition("'")[2]) if coded else value
+        found[base] = found[base] + text if base in found and base not in said else text
+    return {name: value for name, value in found.items() if name}
+
+
+def with_quotes(value: bytes) -> bytes:
+    """The value with file names in quotation marks where they must have them (RFC 2045 s5.1): `name=Page 07.pdf`."""
+    if b"name" not in value.lower() or not value.isascii() or b"\x1b" in value:
+        return value
+    text = value.decode("ascii")
+    out, place = "", 0
+    for match in _PARAM.finditer(text):
+        said, end = match[2], match.end()
+        if match.start() < place or match[1].lower() not in ("name", "filename"):
+            continue
+        if said[:1] == '"' and (len(said) < 2 or said[-1] != '"' or text[end : end + 1] not in ("", ";")):
+            junk = text[end:].partition(";")[0]
+            if len(said) > 1 and said[-1] == '"' and (not junk.strip() or junk.strip()[0] == "("):
+                continue
+            whole, end = (said + junk).strip(), end + len(junk)
+            bare = whole[1:-1] if len(whole) > 1 and whole[-1] == '"' else whole[1:]
+        elif said[:1] == '"' or _BARE.match(said.strip()) or _COMMENTED.match(said.strip()) or _RUN_ON.search(said):
+            continue
+        else:
+            bare = said.strip()
+            bare = bare[1:-1] if len(bare) > 2 and bare[0] == bare[-1] == "'" else bare
+        if bare:
+            out += f"{text[place : match.start(2)]}{quoted(bare)}"
+            place = end
+    return (out + text[place:]).encode("ascii") if out else value
 
 
 def _extended(name: str, text: str) -> list[str]:

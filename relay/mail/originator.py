@@ -1,7 +1,7 @@
 """Who wrote the message, when, and under which id: the fields that every message must have.  RFC 5322 s3.6.  Pure."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.charset import decode
@@ -23,9 +23,11 @@ def repair_date(fields: Fields, case: Case) -> Change:
     RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
     """
     dates = [field for field in fields if field.name == "date"]
-    exact = [field for field in dates if _exact(field)]
+    exact = [field for field in dates if _exact(field, case)]
     good = [field for field in exact if _near(field, case)] or (exact[:1] if "date" in case.sealed else [])
     if good and len(dates) == 1:
+        return fields, ()
+    if _is_signed(dates, case) and read_lenient(_text(dates[0], case), case.arrival.tzinfo or UTC):
         return fields, ()
     if good:
         return _replaced(fields, "date", good[0]), ("kept one Date of several",)
@@ -45,13 +47,13 @@ def repair_date(fields: Fields, case: Case) -> Change:
 
 
 def _near(field: Field, case: Case) -> bool:
-    moment = _exact(field)
+    moment = _exact(field, case)
     return moment is not None and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK
 
 
-def _exact(field: Field) -> datetime | None:
+def _exact(field: Field, case: Case) -> datetime | None:
     """The moment of a Date that may go out as it stands: what is left of it without foreign octets does not count."""
-    return read_exact(field.value.decode("ascii")) if field.value.isascii() else None
+    return read_exact(field.value.decode("ascii"), case.arrival.tzinfo or UTC) if field.value.isascii() else None
 
 
 def _date(case: Case) -> Field:
@@ -77,7 +79,7 @@ def repair_message_id(fields: Fields, case: Case) -> Change:
     if good and case.about.repeated_id and "message-id" not in case.sealed:
         note = "replaced Message-ID: the device used it before for another message"
         return _replaced(fields, "message-id", _message_id(case)), (note,)
-    if good and len(ids) == 1:
+    if (good and len(ids) == 1) or _is_signed(ids, case):
         return fields, ()
     if good:
         return _replaced(fields, "message-id", good[0]), ("kept one Message-ID of several",)
@@ -109,6 +111,8 @@ def repair_from(fields: Fields, case: Case) -> Change:
     has_sender = any(field.name == "sender" and count_regular(field.value) == 1 for field in fields)
     if len(froms) == 1 and (counts[0] == 1 or (counts[0] > 1 and has_sender) or (counts[0] and "from" in case.sealed)):
         return fields, ()
+    if _is_signed(froms, case) and any(box.address for box in read_mailboxes(froms[0].value.decode("ascii"))):
+        return fields, ()
     boxes = [box for field in froms for box in read_mailboxes(_text(field, case))]
     usable = [box for box in boxes if box.address and _writable(box.address, case)]
     public = [box for box in usable if box.address and box.address.public]
@@ -124,6 +128,16 @@ def repair_from(fields: Fields, case: Case) -> Change:
     if others and not any(field.name == "reply-to" for field in fields):
         mended = _after(mended, "from", Field(fold_list("Reply-To", [write_mailbox(box) for box in others])))
     return mended, (_from_note(froms, boxes, usable, chosen),)
+
+
+def repair_sender(fields: Fields, case: Case) -> Change:
+    """What a device gave for its sender that nobody can answer to, kept for the reader, as it will be replaced."""
+    path = case.about.envelope.reverse_path
+    if path is None or path.public or not path.quoted or any(field.name == "x-original-sender" for field in fields):
+        return fields, ()
+    said = f"{path.local}@{path.domain}" if path.domain else path.local
+    note = f"kept the device's sender, {said!r}, in X-Original-Sender"
+    return (*fields, Field(fold("X-Original-Sender", encode_text(said)))), (note,)
 
 
 def _author(case: Case, usable: list[Mailbox]) -> Address:
@@ -142,6 +156,11 @@ def _from_note(froms: list[Field], boxes: list[Mailbox], usable: list[Mailbox], 
     if len(boxes) > 1:
         return f"kept one address in From, {chosen.address}: providers refuse several"
     return "wrote From in the standard form"
+
+
+def _is_signed(same: list[Field], case: Case) -> bool:
+    """Whether it is one field that a signature covers and that can be sent as it is, well spelled or not."""
+    return len(same) == 1 and same[0].name in case.sealed and same[0].raw.isascii() and bool(same[0].value)
 
 
 def _writable(address: Address, case: Case) -> bool:

@@ -50,6 +50,7 @@ class Octets:
 class Delimiter:
     """A boundary's line; `lead` is the line end before it.  `missing`: it should be there and is not.
 
+    `sealed`: a missing one that must stay so, since a multipart/signed would not be the same with it.
     `spare`: it closes a multipart that is closed, if at all, somewhere in the rest, and is needed if that is encoded.
     """
 
@@ -59,6 +60,7 @@ class Delimiter:
     missing: bool = False
     glued: bool = False
     spare: bool = False
+    sealed: bool = False
 
 
 Event = PartHead | Octets | Delimiter
@@ -135,7 +137,7 @@ class _Walker:
         while self.levels:
             level = self.levels.pop()
             if level.opened:
-                yield Delimiter(lead, level.boundary, closing=True, missing=True)
+                yield Delimiter(lead, level.boundary, closing=True, missing=True, sealed=level.sealed)
                 lead = b""
         for boundary in reversed(self.left):
             yield Delimiter(b"\r\n", boundary, closing=True, spare=True)
@@ -195,7 +197,7 @@ class _Walker:
         while len(self.levels) > number + 1:
             inner = self.levels.pop()
             if inner.opened:
-                yield Delimiter(lead, inner.boundary, closing=True, missing=True)
+                yield Delimiter(lead, inner.boundary, closing=True, missing=True, sealed=inner.sealed)
                 lead = b""
         level = self.levels[number]
         level.opened = True

@@ -14,10 +14,10 @@ from relay.mail.mime import (
     IDENTITY,
     ascii_boundary,
     is_misread,
-    read_content_type,
     transfer_encoding,
     with_ascii_params,
     with_param,
+    with_quotes,
     with_semicolon,
 )
 from relay.mail.parts import MOST_PARTS
@@ -144,10 +144,8 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
         kind = _HALF_KINDS.get(written.strip(b" \t/.").lower(), b"text/plain" if text else b"application/octet-stream")
         notes[f"made Content-Type {kind.decode()}: {_shown(written if _NAMED.search(params) else value)} is none"] = None
         text = kind.startswith(b"text/")
-        if _NAMED.search(params) or (text and is_name(part.kind.charset)):
-            value = kind + b"; " + params.strip()
-        else:
-            value = kind
+        kept = _NAMED.search(params) or (text and is_name(part.kind.charset))
+        value = kind + b"; " + params.strip() if kept else kind
     elif not old and not text and part.number:
         value = b"application/octet-stream"
         notes["named a part application/octet-stream: the device named no type, and it is no text"] = None
@@ -245,10 +243,19 @@ def _plan_rest(part: Part, terms: Terms, notes: dict[str, None]) -> PartPlan:
 
 
 def _with_sendable_fields(part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]) -> tuple[Field, ...]:
-    """MIME fields in ASCII (RFC 2231, RFC 2047), without control octets and over-long lines."""
+    """MIME fields in ASCII (RFC 2231, RFC 2047), without control octets and over-long lines; file names as they must be."""
+    if not (part.sealed or terms.signed or terms.only_transport):
+        fields = tuple(_with_quotes(field, notes) for field in fields)
     if all(_is_sendable(field) for field in fields):
         return fields
     return tuple(field if _is_sendable(field) else _sendable(field, part, terms, notes) for field in fields)
+
+
+def _with_quotes(field: Field, notes: dict[str, None]) -> Field:
+    if field.name not in _PARAMETERED or (value := with_quotes(said := field.value)) == said:
+        return field
+    notes["wrote a file name in quotation marks"] = None
+    return Field(field.label.encode() + b": " + value + b"\r\n")
 
 
 def _is_sendable(field: Field) -> bool:
@@ -267,12 +274,7 @@ def _sendable(field: Field, part: Part, terms: Terms, notes: dict[str, None]) ->
     if not raw.isascii() or b"\x1b" in value:
         notes[f"encoded raw 8-bit text in {field.label}"] = None
         if field.name in _PARAMETERED and part.number >= 0:
-            texts: dict[str, str] = {}
-            for name, said in read_content_type(value).params.items():
-                octets = said.encode("latin-1")
-                if not octets.isascii() or b"\x1b" in octets:
-                    texts[name] = decode(octets, terms.charset)
-            value = with_ascii_params(value, texts)
+            value = with_ascii_params(decode(value, terms.charset))
             raw = field.label.encode() + b": " + value + b"\r\n"
         elif field.name == "content-transfer-encoding":
             raw = re.sub(rb"[\x80-\xff]", b"", raw)

@@ -42,7 +42,7 @@ def repair_addresses(fields: Fields, case: Case) -> Change:
     kept: list[Field] = []
     notes: dict[str, None] = {}
     for field in fields:
-        if field.name not in _ADDRESSED:
+        if field.name not in _ADDRESSED or (field.name in case.sealed and field.raw.isascii()):
             kept.append(field)
             continue
         new, note = _list(field, case)
@@ -92,7 +92,7 @@ def repair_singletons(fields: Fields, case: Case) -> Change:
     """
     count: dict[str, int] = {}
     for field in fields:
-        if field.name in _ONCE or field.name in _MERGED:
+        if (field.name in _ONCE or field.name in _MERGED) and field.name not in case.sealed:
             count[field.name] = count.get(field.name, 0) + 1
     doubled = [name for name, times in count.items() if times > 1]
     if not doubled:

@@ -19,7 +19,7 @@ from relay.mail.fieldtext import (
 )
 from relay.mail.head import read_head
 from relay.mail.message import Message, Rest
-from relay.mail.originator import repair_date, repair_from, repair_message_id
+from relay.mail.originator import repair_date, repair_from, repair_message_id, repair_sender
 from relay.mail.policy import RepairPolicy
 from relay.mail.recipients import repair_addresses, repair_private, repair_recipients, repair_singletons, repair_subject
 from relay.mail.trace import received
@@ -37,6 +37,7 @@ THEN: tuple[Repair, ...] = (
     repair_date,
     repair_message_id,
     repair_from,
+    repair_sender,
     repair_addresses,
     repair_recipients,
     repair_subject,

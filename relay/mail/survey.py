@@ -51,7 +51,10 @@ class Part:
 
 @dataclass(slots=True)
 class Survey:
-    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters."""
+    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters.
+
+    `nul`: text has a NUL, which has no place there.
+    """
 
     parts: dict[int, Part]
     between: Part
@@ -77,7 +80,7 @@ def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]) -
             _enter(seen, event)
         elif isinstance(event, Delimiter):
             seen.opened = True
-            seen.missing += event.missing
+            seen.missing += event.missing and not event.sealed
             seen.glued += event.glued
         else:
             part = between if event.number == BETWEEN else seen.parts[event.number]
@@ -159,7 +162,7 @@ def wide_codec(octets: bytes, charset: str) -> str:
     nul = start.count(0)
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")):
-        return said if nul or not _is_utf8(start[:-3]) else ""
+        return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""
     odd, even = start[1::2].count(0), start[::2].count(0)
     if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""

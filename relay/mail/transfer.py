@@ -15,7 +15,7 @@ from relay.mail.parts import BETWEEN, Delimiter, PartHead, walk
 from relay.mail.plan import PartPlan, Recode, Terms, plan
 from relay.mail.survey import survey
 
-_VERSION = re.compile(rb"[ \t]*\d+[ \t]*\.[ \t]*\d+.{0,200}")
+_VERSION = re.compile(rb"[ \t]*\d{1,9}[ \t]*\.[ \t]*\d{1,9}.{0,200}")
 _MIME = ("content-", "mime-ver")
 _ENCODERS: Mapping[Recode, type[Encoder]] = {
     Recode.QUOTED: QuotedPrintable,
@@ -35,6 +35,7 @@ class Body:
     plans: Mapping[int, PartPlan]
     base64: bool = False
     plain_between: bool = False
+    signed: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
         ended = True
@@ -64,6 +65,10 @@ class _Writer:
                 yield self._head(event)
             elif isinstance(event, Delimiter) and event.spare and not self.attached:
                 continue
+            elif isinstance(event, Delimiter) and event.missing and (event.sealed or self.body.signed):
+                yield self._finished()
+                yield crlf(event.lead)
+                self._enter(BETWEEN)
             elif isinstance(event, Delimiter):
                 yield self._finished()
                 yield crlf(event.lead) + b"--" + ascii_boundary(event.boundary) + (b"--\r\n" if event.closing else b"\r\n")
@@ -115,7 +120,8 @@ def seven_bit(content: Iterable[bytes]) -> Message:
     seen = survey(said, top, message.body)
     plans, _ = plan(seen, Terms(eight_bit_allowed=False, only_transport=True))
     between = seen.between.eight_bit or seen.between.long_lines
-    body = Body(message.body, top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between)
+    signed = any(field.name == "dkim-signature" for field in message.fields)
+    body = Body(message.body, top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between, signed=signed)
     fields = with_mime_fields(message.fields, plans[0].fields)
     return Message(fields, message.separator or b"\r\n", body)
 

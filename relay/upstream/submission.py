@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from relay.mail.address import Address
+from relay.mail.address import Address, with_a_labels
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.transfer import seven_bit
@@ -108,8 +108,8 @@ def _wire(path: Address | None, utf8: bool) -> bytes:
     """A path as it is said; a domain in Unicode goes as A-labels where there is no SMTPUTF8.  Raises UnicodeError."""
     if path is None:
         return b"<>"
-    if not utf8 and not path.domain.isascii():
-        path = Address(path.local, path.domain.encode("idna").decode("ascii"))
+    if not utf8:
+        path = with_a_labels(path)
     return f"<{path}>".encode("utf-8" if utf8 else "ascii")
 
 

@@ -27,7 +27,7 @@ from tests.support.running import RelayProcess
 
 WEB = {"uvicorn", "starlette", "jinja2", "markupsafe", "h11", "click", "anyio", "prometheus_client", "html"}
 SELDOM = {
-    *("dns", "publicsuffixlist", "charset_normalizer", "psycopg", "psycopg_pool", "multiprocessing", "difflib"),
+    *("dns", "publicsuffixlist", "psycopg", "psycopg_pool", "multiprocessing", "difflib"),
     *("urllib.request", "importlib.resources", "zipfile", "relay.control.i18n"),
     *("relay.control.server", "relay.control.pages", "relay.doctor.gather", "relay.doctor.judge", "relay.cli.init"),
 }

@@ -1,6 +1,7 @@
 """Every regular expression of `relay/`, how it is used, and what makes a bad one slow: pumps made of its own pieces."""
 
 import ast
+import gc
 import importlib
 import pkgutil
 import re
@@ -17,7 +18,7 @@ import relay
 
 _FUNCTIONS = frozenset({"match", "search", "fullmatch", "sub", "subn", "findall", "finditer", "split"})
 _ANCHORED = frozenset({"match", "fullmatch"})
-_MOST_PIECES = 14
+_MOST_PIECES = 6
 _LONGEST_SAMPLE = 60
 
 
@@ -104,14 +105,19 @@ def _source(module: Any) -> str:
 
 def _literal(call: ast.Call, module: Any) -> re.Pattern[Any] | None:
     try:
-        given = [eval(compile(ast.Expression(arg), "", "eval"), dict(vars(module))) for arg in call.args[:1]]
+        given = [_value(arg, module) for arg in call.args[:1]]
         place = {"compile": 1, "match": 2, "search": 2, "fullmatch": 2, "findall": 2, "finditer": 2}.get(call.func.attr)  # type: ignore[attr-defined]
         flags = call.args[place] if place and len(call.args) > place else None
         flags = next((word.value for word in call.keywords if word.arg == "flags"), flags)
-        number = eval(compile(ast.Expression(flags), "", "eval"), dict(vars(module))) if flags is not None else 0
+        number = _value(flags, module) if flags is not None else 0
         return re.compile(given[0], number)
     except (NameError, AttributeError, TypeError, IndexError):
         return None
+
+
+def _value(node: ast.expr, module: Any) -> Any:
+    """What an expression of our own source stands for."""
+    return eval(compile(ast.Expression(node), "", "eval"), dict(vars(module)))  # noqa: S307
 
 
 def _held(value: Any, seen: set[int]) -> Iterator[re.Pattern[Any]]:
@@ -128,6 +134,8 @@ def _held(value: Any, seen: set[int]) -> Iterator[re.Pattern[Any]]:
         for each in value:
             yield from _held(each, seen)
     elif is_dataclass(value) and not isinstance(value, type) and type(value).__module__.startswith("relay"):
+        if isinstance(text := getattr(value, "pattern", None), str):  # compiled when it is first needed
+            yield re.compile(text, re.IGNORECASE)
         for each in fields(value):
             yield from _held(getattr(value, each.name, None), seen)
     elif isinstance(value, type) and value.__module__.startswith("relay"):
@@ -177,7 +185,7 @@ def _pieces(tree: Any) -> Iterator[str]:
         for inner in _inner(code, value):
             yield from _pieces(inner)
         if code in (op.IN, op.NOT_LITERAL, op.ANY, op.CATEGORY):
-            yield from islice(_characters(code, value), 3)
+            yield from islice(_characters(code, value), 2)
     if run:
         yield run
 
@@ -267,64 +275,71 @@ def _takes(kind: Any, arg: Any, char: str) -> bool:
 
 # --- what it costs ---
 
+_LARGEST = 1_000_000
+_RANKED = 2_000  # characters at which all pumps of an expression are compared, to find the dearest
+_FAR = 3  # so many of these go on; the first of them as far as there is
+_MIDDLE = 64_000
+_SMALL = (24, 72, 400)
+_MUCH = 0.05  # seconds, for so few: a hundred times what any expression needs that is linear
+_STEP = 4
+_GROWTH = (30, 70)
+"""What four times, and sixteen times the text may cost: 4 and 16 are linear, 16 and 256 quadratic, 64 and 4,096 cubic."""
+
+_FLOOR = 50e-6  # seconds: below, a clock says nothing
+_SURE = 2e-3
+
 
 def cost(run: Callable[[Any], object], text: Any, tries: int) -> float:
     """Seconds of this thread's own time, the least of some tries: a busy machine only ever adds."""
     best = float("inf")
-    for _ in range(tries):
-        start = thread_time()
-        run(text)
-        best = min(best, thread_time() - start)
+    gc.disable()
+    try:
+        for _ in range(tries):
+            start = thread_time()
+            run(text)
+            best = min(best, thread_time() - start)
+    finally:
+        gc.enable()
     return best
 
 
-_FIRST = 1_000
-_STEP = 4
-_GROWTH = 9.0  # for four times the text: 4 is linear, 16 is quadratic
-_SURE = 2e-3  # seconds: what takes less is too short to be compared
-
-
-def growth(run: Callable[[Any], object], make: Callable[[int], Any], largest: int) -> str:
+def growth(run: Callable[[Any], object], make: Callable[[int], Any], largest: int = _LARGEST) -> str:
     """ "" if the cost keeps in proportion up to `largest` characters; else where it did not.
 
-    Four times the text may cost nine times as much, twice in a row; whoever is over that is measured again and again.
+    Who seems to be out of proportion is measured again, several times, and so is what it is compared with.
     """
-    size, before, over = _FIRST, 0.0, 0
+    size, known = 1_000, [float("inf")]
     while size <= largest:
-        text = make(size)
-        now = cost(run, text, 1 if before > 0.5 else 2)
-        if now > _SURE and before and now > _GROWTH * max(before, 20e-6):
-            before = cost(run, make(size // _STEP), 5)
-            now = cost(run, text, 2 if now > 0.5 else 5)
-            if now > _GROWTH * max(before, 20e-6):
-                over += 1
-                if over == 2 or now > 20 * max(before, 20e-6) or now > 1:
-                    return f"{size // _STEP:,} characters {before * 1000:.2f} ms, {size:,} characters {now * 1000:.1f} ms"
-        else:
-            over = 0
-        before, size = now, size * _STEP
+        known.append(cost(run, make(size), 1))
+        for steps, most in enumerate(_GROWTH, 1):
+            now, before = known[-1], max(known[max(-1 - steps, -len(known))], _FLOOR)
+            if now > _SURE and now > most * before:
+                before = max(cost(run, make(size // _STEP**steps), 6), _FLOOR)
+                now = cost(run, make(size), 2 if now > 0.3 else 6)
+                if now > most * before:
+                    return (
+                        f"{size // _STEP**steps:,} characters {before * 1000:.2f} ms, {size:,} characters {now * 1000:.1f} ms"
+                    )
+        size *= _STEP
     return ""
 
 
-def slowest(
-    run: Callable[[Any], object], makers: Iterable[Callable[[int], Any]], size: int, most: int
-) -> list[Callable[[int], Any]]:
-    """Those that cost the most at this size."""
-    priced = sorted(((cost(run, make(size), 1), place, make) for place, make in enumerate(makers)), key=lambda each: -each[0])
-    return [make for _, _, make in priced[:most]]
+def out_of_proportion(run: Callable[[Any], object], makers: Iterable[Callable[[int], Any]]) -> str:
+    """The first pump, of the dearest ones, that costs more than in proportion, and how much; "" if none does."""
+    priced = []
+    for place, make in enumerate(makers):
+        for size in _SMALL:  # what is exponential, or cubic, would never come back from four thousand
+            if cost(run, make(size), 1) > _MUCH and cost(run, make(size), 3) > _MUCH:
+                return f"{size} characters cost more than {_MUCH * 1000:g} ms: {make(60)!r}"
+        priced.append((cost(run, make(_RANKED), 1), place, make))
+    priced.sort(key=lambda each: -each[0])
+    for rank, (_, _, make) in enumerate(priced[:_FAR]):
+        if said := growth(run, make, _MIDDLE if rank else _LARGEST):
+            return f"{said}: {make(60)!r}"
+    return ""
 
 
 if __name__ == "__main__":
-    every, odd = expressions()
-    print(len(every), "expressions;", odd)
-    only = sys.argv[1] if len(sys.argv) > 1 else ""
-    for one in every:
-        if only and not any(only in place for place in one.places):
-            continue
-        for make in pumps(one.pattern):
-            said = growth(one.run, make, 16_000)
-            if said:
-                print(
-                    one.places, one.functions, repr(one.pattern.pattern)[:150], "\n   ", said, repr(make(120))[:130], flush=True
-                )
-                break
+    for one in expressions()[0]:
+        if all(word in one.name for word in sys.argv[1:]) and (found := out_of_proportion(one.run, pumps(one.pattern))):
+            print(one.name, found, sep="\n    ", flush=True)

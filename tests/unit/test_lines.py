@@ -54,6 +54,14 @@ def test_blocks_split_no_line_end(size: int, monkeypatch: pytest.MonkeyPatch) ->
         assert not any(re.search(rb"[\r\n]", block) for block in out[:-1] if block[-1:] not in (b"\r", b"\n"))
 
 
+def test_a_run_of_crs_is_not_held_whole() -> None:
+    """It is no line end, however long it is; all but its last CR are let go."""
+    out = list(blocks([b"a", *[b"\r" * lines.BLOCK] * 20, b"\nb"]))
+    assert b"".join(out) == b"a" + b"\r" * 20 * lines.BLOCK + b"\nb"
+    assert max(map(len, out)) <= 2 * lines.BLOCK
+    assert out[-1].endswith(b"\r\nb")
+
+
 def test_an_over_long_line_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line without an end is not waited for: whatever comes is handed on once it is a block."""
     monkeypatch.setattr(lines, "BLOCK", 4)

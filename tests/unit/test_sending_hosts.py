@@ -9,12 +9,14 @@ from relay.doctor.domain import DomainFacts, judge_domains
 from relay.doctor.finding import Finding, Grade
 from relay.doctor.host import HostFacts
 from relay.doctor.judge import Facts
-from relay.doctor.sending_hosts import INCLUDES, OWN_PATH, Evidence, learn
+from relay.doctor.sending_hosts import Evidence, learn
 from relay.doctor.spf_check import LookupFailed
 from relay.doctor.subject import Subject
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
-from relay.upstream.providers import preset_for
+from relay.upstream.authorities import AUTHORITIES
+from relay.upstream.preset import Preset
+from relay.upstream.preset_rows import PRESETS
 from relay.upstream.settings import Upstream
 from tests.support.doctor import NOW
 
@@ -117,13 +119,19 @@ async def test_the_senders_own_record_is_no_evidence() -> None:
 )
 async def test_a_providers_include_is_for_its_own_hosts(provider: str, host: str, evidence: Evidence) -> None:
     """What is certain is that the provider asks for it, for what its own hosts deliver."""
-    zone = {INCLUDES["asahi-net"]: {"TXT": ["v=spf1 ip4:202.224.39.192/27"]}, "relay.other.example": {"A": ["198.41.0.5"]}}
+    zone = {"spf-01.asahi-net.or.jp": {"TXT": ["v=spf1 ip4:202.224.39.192/27"]}, "relay.other.example": {"A": ["198.41.0.5"]}}
     assert (await learn(provider, host, Records(zone), domain="example.jp")).evidence is evidence
 
 
-def test_includes_are_of_presets_that_exist() -> None:
-    """No row is left over from a preset that was renamed."""
-    assert [key for key in (*INCLUDES, *OWN_PATH) if getattr(preset_for(key), "key", "") != key] == []
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
+async def test_the_doctor_knows_every_row(preset: Preset) -> None:
+    """Each row tells what SPF is asked of, or says that nobody has found out; what it tells is what the doctor goes by."""
+    assert preset.spf or preset.own_path or preset.one_machine or "spf" in preset.doubts
+    assert not preset.oauth or preset.oauth in AUTHORITIES
+    if preset.spf:
+        zone = {preset.spf: {"TXT": ["v=spf1 ip4:198.51.100.0/24 ~all"]}}
+        found = await learn(preset.key, preset.host or "s1.hosting.example", Records(zone), domain="example.jp")
+        assert (found.evidence, found.include) == (CERTAIN, preset.spf)
 
 
 # --- what is said about it
@@ -199,7 +207,7 @@ async def test_a_customer_who_writes_as_the_isps_own_domain() -> None:
     assert (await judged(zone, upstream, "isp.ne.jp")).grade is Grade.OK
 
 
-@pytest.mark.parametrize("provider", sorted(OWN_PATH))
+@pytest.mark.parametrize("provider", [preset.key for preset in PRESETS if preset.own_path])
 async def test_services_with_a_reverse_path_of_their_own(provider: str) -> None:
     """SPF is asked of their domain, not of the sender's: a record without them is no fault."""
     upstream = Upstream("svc", "smtp.isp.ne.jp", identity=Identity(Address("me", "example.jp")), provider=provider)

@@ -142,7 +142,7 @@ def test_control_and_doctor_know_no_sqlite() -> None:
     assert {m: wanted & backends for m, wanted in GRAPH.items() if room(m) in ("control", "doctor") and wanted & backends} == {}
 
 
-def test_the_letter_knows_only_the_standard_library_and_charset_normalizer() -> None:
+def test_the_letter_knows_only_the_standard_library() -> None:
     """relay/mail is what Internet mail is: no mail server's, no relay's, no framework's notions in it."""
     third_party = {"aiosmtplib", "dns", "jinja2", "prometheus_client", "starlette", "structlog", "uvicorn", "yaml"}
     found = {m: {w.split(".")[0] for w in wanted} & third_party for m, wanted in GRAPH.items() if room(m) == "mail"}
