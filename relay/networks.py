@@ -70,3 +70,13 @@ def group_of(client: str) -> str:
     if isinstance(found, IPv6Address):
         return str(found.ipv4_mapped or ip_network((int(found), 64), strict=False))
     return str(found)
+
+
+def with_port(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def without_port(place: str) -> str:
+    """The host of `host:port`, without brackets."""
+    return place.rpartition(":")[0].strip("[]")

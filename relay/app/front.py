@@ -22,6 +22,7 @@ from relay.inbound.listener import Inbound
 from relay.mail.address import Address
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
+from relay.networks import with_port
 from relay.notify import notify
 from relay.outbound import routing
 from relay.outbound.in_hand import InHand
@@ -189,13 +190,13 @@ class Relay:
 
     def _say_started(self) -> None:
         config = self._config
-        listening = [_place(host, port) for host, port in self.inbound.bound]
+        listening = [with_port(host, port) for host, port in self.inbound.bound]
         events.note(
             "started",
             f"listening on {', '.join(listening)}; {len(config.upstreams)} upstreams, {len(config.routes)} routes",
             version=__version__,
             listening=listening,
-            web=_place(*self.web_address) if self.web_address else "",
+            web=with_port(*self.web_address) if self.web_address else "",
             hostname=config.hostname,
             spool=config.spool.shown,
             config=config.source,
@@ -289,9 +290,6 @@ def _load_office() -> None:
     """Half of all that is to be loaded; by another thread, so that devices are greeted meanwhile."""
     import relay.app.office  # noqa: F401 - for those who ask for it next
 
-
-def _place(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _with_postmaster(config: Config) -> Recipients:

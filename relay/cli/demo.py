@@ -10,7 +10,6 @@ import socket
 import tempfile
 import time
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.config import load
+from relay.networks import in_lan
 
 PATIENCE = 20.0  # seconds until every message must have arrived
 LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
@@ -265,7 +265,7 @@ async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int, isps: di
 def _own_network() -> tuple[str, ...]:
     """This machine's own address, where it is a public one: who tries the demo from here must not be turned away."""
     address = _lan_address()
-    return () if ip_address(address).is_private else (address,)
+    return () if in_lan(address) else (address,)
 
 
 def _lan_address() -> str:

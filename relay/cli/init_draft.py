@@ -1,11 +1,11 @@
 """What `relay init` has been told, and the configuration that it makes of it.  Pure."""
 
-import json
 from dataclasses import dataclass
 
 from relay.mail.address import BadAddress, parse_address
 from relay.upstream.preset import Preset, SenderRule
 from relay.upstream.providers import GENERIC, preset_for
+from relay.yaml_text import quoted
 
 
 @dataclass
@@ -58,10 +58,10 @@ def as_yaml(draft: Draft) -> str:
     """The configuration file: only what differs from the defaults, with a word on each."""
     lines = [
         "# Written by `relay init`.  config.example.yaml has every setting; `relay check` finds mistakes.",
-        *([f"listen: [{{address: {_quoted(draft.listen)}}}]", ""] if draft.listen else []),
+        *([f"listen: [{{address: {quoted(draft.listen)}}}]", ""] if draft.listen else []),
         "upstreams:",
         f"  {draft.name}:",
-        f"    provider: {_quoted(draft.preset.key if draft.preset else draft.provider or GENERIC)}",
+        f"    provider: {quoted(draft.preset.key if draft.preset else draft.provider or GENERIC)}",
         *_settings(draft, "host", "port", "tls", "username", "sender"),
     ]
     if draft.oauth:
@@ -70,9 +70,9 @@ def as_yaml(draft: Draft) -> str:
         lines += _settings(draft, "password_file")
     lines += ["", "routes:", f"  - {{via: [{draft.name}]}}"]
     if draft.notices_to:
-        lines += ["", f"notices: {{to: {_quoted(draft.notices_to)}}}   # who is told when mail fails"]
+        lines += ["", f"notices: {{to: {quoted(draft.notices_to)}}}   # who is told when mail fails"]
     if draft.spool:
-        lines += ["", f"spool: {{url: {_quoted(f'sqlite:{draft.spool}')}}}"]
+        lines += ["", f"spool: {{url: {quoted(f'sqlite:{draft.spool}')}}}"]
     return "\n".join(lines) + "\n"
 
 
@@ -81,9 +81,4 @@ def _settings(draft: Draft, *keys: str) -> list[str]:
 
 
 def _written(key: str, text: str) -> str:
-    return text if key == "port" and text.isascii() and text.isdigit() else _quoted(text)
-
-
-def _quoted(text: str) -> str:
-    """A double-quoted scalar; `${` means itself, since answers name no variables."""
-    return json.dumps(text.replace("${", "$${"), ensure_ascii=False)
+    return text if key == "port" and text.isascii() and text.isdigit() else quoted(text)

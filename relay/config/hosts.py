@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from relay.config.scalars import Convert, Wrong, listing, near
 from relay.mail.address import Address, BadAddress, parse_address
-from relay.networks import PRIVATE, Network, address_of
+from relay.networks import PRIVATE, Network, address_of, with_port
 
 
 def network(value: str) -> Network:
@@ -149,7 +149,7 @@ def socket_address(default_port: int) -> Convert[tuple[str, int]]:
 
 def written(address: tuple[str, int]) -> str:
     """`host:port`, an IPv6 host in brackets."""
-    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+    return with_port(*address)
 
 
 def is_loopback(value: str) -> bool:

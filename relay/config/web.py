@@ -10,6 +10,7 @@ from relay.config.located import Table
 from relay.config.scalars import Wrong, duration
 from relay.config.settings import WebSettings
 from relay.inbound.devices import Expected
+from relay.networks import without_port
 
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,60}")
 _LEAST = timedelta(minutes=1)
@@ -34,7 +35,7 @@ def _check_web(section: Fields, found: WebSettings) -> None:
         section.mistake("proxies", "expected the proxy's address, since anybody could send user_header, found nothing")
     if section.given("proxies") and not section.said("user_header"):
         section.mistake("user_header", "expected the header by which the proxy names who logged in, found nothing")
-    if found.address and not said and not found.user_header and not hosts.is_loopback(_host(found.address)):
+    if found.address and not said and not found.user_header and not hosts.is_loopback(without_port(found.address)):
         section.mistake("password", "expected password or password_file, since web.address is not loopback, found nothing")
     if said and not found.address:
         section.remark("password", "web.address is not set: there is no page to protect")
@@ -42,10 +43,6 @@ def _check_web(section: Fields, found: WebSettings) -> None:
 
 def _web_address(value: str) -> str:
     return "" if value.lower() == "off" else hosts.written(hosts.socket_address(8025)(value))
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].strip("[]")
 
 
 def _header(value: str) -> str:

@@ -16,7 +16,7 @@ from relay import __version__
 from relay.control import graph, rendering, timeline
 from relay.control.access import FORM_COOKIE, FormSeal
 from relay.control.api import TooLong, body_of
-from relay.control.i18n import Texts, language_of
+from relay.control.i18n import TEXTS, Texts, language_of
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.control.summary import Sentence, glance
@@ -25,7 +25,6 @@ from relay.spool.entry import State
 LATEST = 12
 PER_PAGE = 25
 _BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[a-z0-9=&]{0,60})?)?\Z")
-_DONE = frozenset({"retry", "hold", "release", "remove", "acknowledge", "none"})
 
 
 def page_routes(pages: "Pages") -> list[Route]:
@@ -159,7 +158,7 @@ class Pages:
     @staticmethod
     def _done(request: Request, t: Texts) -> str:
         done, number = request.query_params.get("done", ""), request.query_params.get("n", "")
-        if done not in _DONE or not (number.isascii() and number.isdigit() and len(number) < 7):
+        if f"done_{done}" not in TEXTS or not (number.isascii() and number.isdigit() and len(number) < 7):
             return ""
         risk = f" {t('risk')}" if done == "release" and "risk" in request.query_params else ""
         return t(f"done_{done}", n=int(number)) + risk

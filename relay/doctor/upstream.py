@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from relay.doctor.finding import Finding, fine, problem, warning
 from relay.doctor.subject import Subject
 from relay.mail.reply import Answer, Fault, Stage
-from relay.networks import in_lan
+from relay.networks import in_lan, without_port
 from relay.outbound.advice import Advice, advise
 from relay.upstream.certificate import Certificate
 from relay.upstream.providers import preset_for
@@ -304,7 +304,7 @@ def _remarks(facts: UpstreamFacts, talk: Dialog, subject: Subject) -> Iterator[F
 
 
 def _exposed(upstream: Upstream, talk: Dialog) -> Iterator[Finding]:
-    if any(_in_lan(address) for address in (talk.peer.rpartition(":")[0].strip("[]"),)):
+    if _in_lan(without_port(talk.peer)):
         return
     if upstream.tls.mode is TlsMode.NONE and talk.mechanism in ("PLAIN", "LOGIN"):
         cause = "The password goes over the internet in clear."

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from relay.networks import with_port
 from relay.secret import Secret
 from relay.upstream.settings import DIRECT
 
@@ -54,7 +55,7 @@ class Server:
     @property
     def shown(self) -> str:
         """Where it is, and as whom."""
-        place = f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        place = with_port(self.host, self.port)
         return f"{place} as {self.username}" if self.username else place
 
 

@@ -12,6 +12,7 @@ from relay.importers.postfix_servers import Servers
 from relay.importers.postfix_words import NO_MATTER, NOT_KEPT, USUAL_RESTRICTIONS
 from relay.importers.tables import specs
 from relay.mail.address import is_public
+from relay.networks import with_port
 
 KNOWN_NAMES = {
     "transport": "transport_maps",
@@ -114,7 +115,7 @@ def _networks(main: MainCf, plan: Plan, find: Find) -> None:
     elif listen not in ("all", "") and main.said("inet_interfaces"):
         hosts = [word.strip("[]") for word in re.split(r"[\s,]+", listen)]
         known = [host for host in hosts if re.fullmatch(r"[0-9.]+|(?=[0-9a-f]*:.)[0-9a-f:]+", host)]
-        plan.listen = tuple(f"[{host}]:25" if ":" in host else f"{host}:25" for host in known)
+        plan.listen = tuple(with_port(host, 25) for host in known)
         if not known:
             plan.drop(main.where("inet_interfaces"), f"{listen} is a name; write its address into listen.address")
 

@@ -12,6 +12,7 @@ from relay.importers.maincf import MainCf
 from relay.importers.plan import Find, Hop, Plan, Server
 from relay.importers.tables import Entry, Tables, read_tables
 from relay.mail.address import BadAddress, parse_address
+from relay.networks import in_lan
 from relay.secret import Secret
 
 _SERVICES = {"smtp": 25, "submission": 587, "smtps": 465, "submissions": 465, "urd": 465}
@@ -32,7 +33,7 @@ class NextHop:
     def on_lan(self) -> bool:
         """Whether no public authority can have certified it."""
         try:
-            return ip_address(self.host).is_private
+            return in_lan(self.host)
         except ValueError:
             return "." not in self.host or self.host.lower().endswith((".local", ".lan", ".home", ".internal", ".home.arpa"))
 

@@ -1,8 +1,7 @@
 """A plan as a configuration file and the files with its secrets.  Pure."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relay.importers.plan import Plan, Rule, Server, chain_names, reachable
@@ -10,6 +9,7 @@ from relay.secret import Secret
 from relay.upstream.preset import Preset, SenderRule, UserForm
 from relay.upstream.preset_rows import PRESETS
 from relay.upstream.settings import DIRECT
+from relay.yaml_text import listed, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def written(plan: Plan) -> Written:
     lines = [
         f"# Written by `{plan.command}` from {_comment(', '.join(plan.read)) or 'nothing'}.",
         "# `relay check` finds mistakes, `relay explain` tells which way a message would go, `relay doctor` tries the servers.",
-        *([f"hostname: {_quoted(plan.hostname)}"] if plan.hostname else []),
+        *([f"hostname: {quoted(plan.hostname)}"] if plan.hostname else []),
         *_listen(plan),
         *_recipients(plan),
         "",
@@ -52,12 +52,12 @@ def written(plan: Plan) -> Written:
 
 
 def _listen(plan: Plan) -> list[str]:
-    networks = f"networks: {_list(plan.networks)}" if plan.networks else ""
+    networks = f"networks: {listed(plan.networks)}" if plan.networks else ""
     if not plan.listen:
         return ["listen:", f"  {networks}"] if networks else []
     lines = ["listen:"]
     for address in plan.listen:
-        lines.append(f"  - address: {_quoted(address)}")
+        lines.append(f"  - address: {quoted(address)}")
         lines += [f"    {networks}"] if networks else []
     return lines
 
@@ -66,16 +66,16 @@ def _recipients(plan: Plan) -> list[str]:
     if not plan.default_domain and not plan.aliases:
         return []
     lines = ["recipients:"]
-    lines += [f"  default_domain: {_quoted(plan.default_domain)}"] if plan.default_domain else []
+    lines += [f"  default_domain: {quoted(plan.default_domain)}"] if plan.default_domain else []
     lines += ["  aliases:"] if plan.aliases else []
-    lines += [f"    {_quoted(name)}: {_list(targets)}" for name, targets in plan.aliases.items()]
+    lines += [f"    {quoted(name)}: {listed(targets)}" for name, targets in plan.aliases.items()]
     return lines
 
 
 def _rest(plan: Plan) -> list[str]:
     lines = []
     if plan.notices_to:
-        lines.append(f"notices: {{to: {_quoted(plan.notices_to)}}}   # who is told when mail fails")
+        lines.append(f"notices: {{to: {quoted(plan.notices_to)}}}   # who is told when mail fails")
     times = [("give_up_after", plan.give_up_after), ("warn_after", plan.warn_after)]
     if any(value for _, value in times):
         lines.append(f"retry: {{{', '.join(f'{key}: {value}' for key, value in times if value)}}}")
@@ -145,21 +145,21 @@ def _owners(names: Mapping[Server, str]) -> dict[Server, str]:
 
 def _upstream(server: Server, name: str, owner: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
     preset = preset_of(server)
-    lines = [f"provider: {preset.key}"] if preset else [f"host: {_quoted(server.host)}"]
+    lines = [f"provider: {preset.key}"] if preset else [f"host: {quoted(server.host)}"]
     lines += [f"port: {server.port}", f"tls: {server.tls}"]
     lines += ["verify: false"] if not server.verify and not server.fingerprint else []
-    lines += [f"fingerprint: {_quoted(server.fingerprint)}"] if server.fingerprint else []
+    lines += [f"fingerprint: {quoted(server.fingerprint)}"] if server.fingerprint else []
     if server.ca:
         papers[f"{name}-ca.pem"] = server.ca
-        lines.append(f"ca_file: {_quoted(f'{name}-ca.pem')}")
-    lines += [f"{key}: {_quoted(value)}" for key, value in (("tls_min", server.tls_min), ("auth", server.auth)) if value]
-    lines += [f"username: {_quoted(server.username)}"] if server.username else []
+        lines.append(f"ca_file: {quoted(f'{name}-ca.pem')}")
+    lines += [f"{key}: {quoted(value)}" for key, value in (("tls_min", server.tls_min), ("auth", server.auth)) if value]
+    lines += [f"username: {quoted(server.username)}"] if server.username else []
     if server.password:
         secrets[f"{owner}.secret"] = server.password
-        lines.append(f"password_file: {_quoted(f'{owner}.secret')}")
+        lines.append(f"password_file: {quoted(f'{owner}.secret')}")
     lines += _oauth(server, name, secrets) if server.client_id else []
-    lines += [f"sender: {_quoted(server.sender)}"] if server.sender else []
-    lines += [f"sender_domains: {_list(server.sender_domains)}"] if server.sender_domains else []
+    lines += [f"sender: {quoted(server.sender)}"] if server.sender else []
+    lines += [f"sender_domains: {listed(server.sender_domains)}"] if server.sender_domains else []
     # where only verified senders are taken, `sender` must be said unless all stay as they are
     verified = preset is not None and preset.sender is SenderRule.VERIFIED
     rewrite = server.rewrite or ("never" if verified and not server.sender else "")
@@ -168,13 +168,13 @@ def _upstream(server: Server, name: str, owner: str, secrets: dict[str, Secret],
 
 
 def _oauth(server: Server, name: str, secrets: dict[str, Secret]) -> list[str]:
-    lines = ["oauth:", f"  client_id: {_quoted(server.client_id)}"]
+    lines = ["oauth:", f"  client_id: {quoted(server.client_id)}"]
     for key, secret in (("client_secret", server.client_secret), ("refresh_token", server.refresh_token)):
         if secret:
             secrets[f"{name}.{key}"] = secret
-            lines.append(f"  {key}_file: {_quoted(f'{name}.{key}')}")
+            lines.append(f"  {key}_file: {quoted(f'{name}.{key}')}")
     preset = preset_of(server)
-    return [*lines, *([f"  token_url: {_quoted(server.token_url)}"] if server.token_url and not preset else [])]
+    return [*lines, *([f"  token_url: {quoted(server.token_url)}"] if server.token_url and not preset else [])]
 
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def _rule(rule: Rule, names: dict[Server, str]) -> str:
     elif rule.discard:
         parts.append("discard: true")
     else:
-        parts.append(f"reject: {_quoted(rule.reject)}")
+        parts.append(f"reject: {quoted(rule.reject)}")
     return f"  - {{{', '.join(parts)}}}" + (f"   # {_comment(rule.origin)}" if rule.origin else "")
 
 
@@ -202,16 +202,7 @@ def _conditions(rule: Rule) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _one_or_list(values: Sequence[str]) -> str:
-    return _quoted(values[0]) if len(values) == 1 else _list(values)
-
-
-def _list(values: Iterable[str]) -> str:
-    return f"[{', '.join(map(_quoted, values))}]"
-
-
-def _quoted(text: str) -> str:
-    """A double-quoted scalar; `${` means itself, since another program's files name no variables of ours."""
-    return json.dumps(text.replace("${", "$${"), ensure_ascii=False)
+    return quoted(values[0]) if len(values) == 1 else listed(values)
 
 
 def _comment(text: str) -> str:

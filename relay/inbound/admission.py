@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from relay.mail.address import Address
 from relay.mail.lines import header_text
 from relay.mail.reply import Reply
+from relay.networks import with_port
 from relay.secret import Secret
 
 Network = IPv4Network | IPv6Network
@@ -54,7 +55,7 @@ class Listener:
 
     @property
     def name(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return with_port(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)

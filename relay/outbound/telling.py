@@ -10,6 +10,7 @@ from relay.mail.dsn import Letter, Notice, Told
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.message import Field, Message
 from relay.mail.reply import Answer, Reply, Stage
+from relay.networks import without_port
 from relay.outbound.advice import Advice
 from relay.outbound.webhook import body_of
 from relay.spool.entry import Detail, Entry, NoticeKind, PendingNotice, Recipient, State, StoredEntry, TrailLine
@@ -74,7 +75,7 @@ def answer_of(recipient: Recipient) -> Answer | None:
 
 def host_of(peer: str) -> str:
     """`address:port` as a DSN has it: `[address]`."""
-    host = peer.rpartition(":")[0].strip("[]")
+    host = without_port(peer)
     return f"[{'IPv6:' if ':' in host else ''}{host}]" if host else ""
 
 

@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from relay.apart import apart
 from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.networks import with_port
 
 _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 
@@ -42,7 +43,7 @@ class Place:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return with_port(self.host, self.port)
 
 
 async def places(host: str, port: int, patience: float) -> list[Place]:

@@ -43,8 +43,8 @@ NOT_YET = ("relay.outbound.verdict", "relay.outbound.refusals", "relay.outbound.
 """What judges replies is kept apart; replies are cut before they are judged (`mail/reply.py`)."""
 
 MADE_WHEN_RUN = {
-    *("relay.doctor.spf_terms", "relay.inbound.admission", "relay.inbound.dialect", "relay.mail.plan", "relay.mail.reply"),
-    *("relay.moving.docker_postfix", "relay.outbound.advice", "relay.outbound.routing", "relay.outbound.verdict"),
+    *("relay.doctor.spf_parse", "relay.inbound.admission", "relay.inbound.dialect", "relay.mail.plan", "relay.mail.reply"),
+    *("relay.importers.docker_postfix", "relay.outbound.advice", "relay.outbound.routing", "relay.outbound.verdict"),
     *("relay.recording.case", "relay.recording.masking"),
 }
 """Modules with an expression around a value that is escaped or is one of ours; each was read by a person."""

@@ -19,6 +19,7 @@ FLOORS = {
     "": 0,  # relay/__init__.py: the version
     "secret": 0,
     "printable": 0,
+    "yaml_text": 0,
     "networks": 0,
     "repeats": 0,
     "log_writer": 0,
