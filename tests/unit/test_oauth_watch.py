@@ -6,7 +6,7 @@ from relay.control.metrics import families
 from relay.doctor.facts import Facts, Here, Subject, Talk, UpstreamFacts
 from relay.doctor.finding import Grade
 from relay.doctor.judge import judge
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import Secret
 from relay.upstream.settings import Login, OAuth, Upstream
 from relay.upstream.token_health import standing
@@ -59,7 +59,8 @@ def test_the_doctor_warns_on_day_five():
 
 def test_nothing_is_said_twice():
     """An upstream whose login failed for want of a token has that finding, with its own name in the cure."""
-    refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no OAuth token for g; run `relay oauth login g` first"))
+    reply = Reply(535, "5.7.8", "there is no OAuth token for g; run `relay oauth login g` first")
+    refusal = Answer(Stage.AUTH, reply, fault=Fault.TOKEN)
     [one] = findings(standing(UPSTREAM, None, NOW), Talk(failed=refusal))
     assert (one.name, one.grade) == ("login-oauth", Grade.PROBLEM)
     assert "`relay oauth login g`" in one.cure
