@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from relay.mail.reply import Answer
 from relay.outbound.retry import RetrySchedule
 
 
@@ -15,6 +16,7 @@ class Trouble:
     until: datetime
     why: str
     login: bool = False
+    answer: Answer | None = None
 
 
 class Health:
@@ -24,7 +26,15 @@ class Health:
         self._troubles: dict[str, Trouble] = {}
 
     def trouble(
-        self, name: str, why: str, schedule: RetrySchedule, now: datetime, *, began: datetime, login: bool = False
+        self,
+        name: str,
+        why: str,
+        schedule: RetrySchedule,
+        now: datetime,
+        *,
+        began: datetime,
+        login: bool = False,
+        answer: Answer | None = None,
     ) -> Trouble | None:
         """Sends an upstream to rest, longer each time; the new rest, or None if this trouble is the known one.
 
@@ -36,7 +46,7 @@ class Health:
         failures = known.failures + 1 if known else 1
         if login and known and not known.login:
             failures = 1  # the lock-out clock starts with the first refused login
-        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login)
+        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login, answer)
         self._troubles[name] = rest
         return rest
 

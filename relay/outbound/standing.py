@@ -74,11 +74,14 @@ class Standing:
         if trouble is None:
             return None
         if until := self.health.resting_until(key, now):
-            return Pause(until, f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}", failures=trouble.failures)
+            why = f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
+            return Pause(until, why, failures=trouble.failures, answer=trouble.answer)
         if self._under_way[key] and key not in self._proven:
             # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once
             until = now + min(2 * upstream.timeout, timedelta(minutes=2))
-            return Pause(until, f"{key} had trouble and is being tried by another message: {trouble.why}", failures=0)
+            return Pause(
+                until, f"{key} had trouble and is being tried by another message: {trouble.why}", answer=trouble.answer
+            )
         return None
 
     def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
@@ -154,7 +157,7 @@ class Standing:
             bad = next((answer for answer in said if judge(answer).rests), None)
             if bad is not None:
                 login = judge(bad).blame is Blame.LOGIN
-                trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login)
+                trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login, answer=bad)
                 self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:
