@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
 from relay.outbound.course import Course, Pauses, Step, Votes, key_of
@@ -352,9 +352,13 @@ class Attempt:
         # that an upstream failed again and again while this waited shows that the time has really passed, and so do we
         shown = before.attempts + max(each.failures for each in course.pauses.values())
         if terms.schedule.expired(shown, terms.age, waited=self._waited):
-            said = before.said if before.code else pause.why
-            fault = before.fault if before.code else Fault.RESTS
-            return replace(before, state=State.EXPIRED, due_at=terms.now, upstream=name, said=said, fault=fault)
+            over = replace(before, state=State.EXPIRED, due_at=terms.now, upstream=name)
+            if before.code:
+                return over
+            if (why := pause.answer) is None:
+                return replace(over, said=pause.why, fault=Fault.RESTS)
+            said, code, status = readable(why.reply.text), why.reply.code, why.reply.status
+            return replace(over, stage=why.stage.value, code=code, status=status, said=said, lost=why.lost, fault=why.fault)
         wait = min(max(pause.until - terms.now, timedelta(seconds=0.2)), terms.schedule.longest)
         wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
         due_at = self._no_later(course, terms.now + wait, terms)
