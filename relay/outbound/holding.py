@@ -3,7 +3,7 @@
 import contextlib
 from datetime import datetime
 
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound import chronicle, trail
 from relay.outbound.in_hand import InHand
 from relay.outbound.storing import stored
@@ -26,9 +26,9 @@ async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
     What that person is told, and by which key.
     """
     words = "it stopped the relay twice"
-    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
     outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
-    settlement = Settlement(outcomes, tuple(trail.ended([(one, "") for one in outcomes], now)))
+    settlement = Settlement(outcomes, tuple(trail.ended([(one, None) for one in outcomes], now)))
     await stored(spool, claim, settlement)
     chronicle.settled(claim, settlement)
     return await rest_held(claim, spool, words, now)

@@ -268,6 +268,10 @@ class _Transaction:
             reply = await self.line.reply(10 * self.timeout)
         except Lost as lost:
             raise _Uncertain(lost.reply, lost.fault) from None
+        except asyncio.CancelledError:  # the relay stops: that the message may be there must be written down all the same
+            if task := asyncio.current_task():
+                task.uncancel()
+            raise _Uncertain(_lost("the relay was stopped before the server's final reply"), Fault.UNANSWERED) from None
         if 300 <= reply.code < 400:
             raise _Uncertain(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
