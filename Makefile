@@ -21,8 +21,8 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test test-newer chaos fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels schemathesis \
-  bench bench-smoke audit release
+.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels \
+  schemathesis bench bench-smoke audit release
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
@@ -31,6 +31,8 @@ help:
 	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
 	@echo "make chaos   break everything for a quarter of an hour, and print what came of it (some of it as root only)"
 	@echo "             ARGS='tests/chaos/test_kill.py' for one file, ARGS='-k power' for some of all"
+	@echo "make hostile every kind of hostile neighbour at a running relay, and a table   ARGS='--only CR' for some of them"
+	@echo "make stress  odd clients, odd upstreams, orders, reloads, kill -9 at random for MINUTES=30, on both spools; every promise counted"
 	@echo "make coverage    how much of reception, spool and forwarding the tests reach; fails under 95 % (about 15 minutes)"
 	@echo "make mutants     change the code of mail/ and of the decisions: does a test notice?  SAMPLE=500 SEED=7: of some (all: two hours)"
 	@echo "make bench   our relay beside Postfix, in rounds that take turns   ARGS='--scenario b --rounds 5' (bench/README.md)"
@@ -69,6 +71,14 @@ fuzz: .venv/development
 # Files in ARGS stand for the whole folder, options such as -k go with it.
 chaos: .venv/development
 	RELAY_CHAOS=full $(BIN)/python -m pytest $(if $(filter tests/%,$(ARGS)),,tests/chaos) --timeout 1800 $(ARGS)
+
+# One kind after another, then a hundred clients at once: about eight minutes.
+hostile: .venv/development
+	$(BIN)/python -m tests.hostile $(ARGS)
+
+MINUTES ?= 30
+stress: .venv/development
+	$(BIN)/python -m tests.hostile.stress --minutes $(MINUTES) $(ARGS)
 
 coverage: .venv/development
 	$(BIN)/python -m coverage erase

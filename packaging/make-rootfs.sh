@@ -95,7 +95,7 @@ done
 
 # --- compiled once, here: a read-only root could never write it, and every health check would compile anew ---
 python3 -m compileall -q -j0 --invalidation-mode unchecked-hash -s "$root" -p / "$root$library"
-PYTHONPATH="$root$library/site-packages" PYTHONDONTWRITEBYTECODE=1 python3 -m relay.control.paper # the page's templates too
+PYTHONPATH="$root$library/site-packages" PYTHONDONTWRITEBYTECODE=1 python3 -m relay.control.rendering # the page's templates too
 
 chown -R 0:0 "$root"
 chown $user:$user "$root/var/lib/relay"

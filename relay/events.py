@@ -33,6 +33,7 @@ EVENTS = frozenset(
         "held",
         "released",
         "removed",
+        "acknowledged",
         "rested",
         "woke",
         "warned",

@@ -16,7 +16,7 @@ from relay.app.watchdog import BEAT, Watchdog
 from relay.config import Loaded
 from relay.config.settings import Config
 from relay.control import tcp, unix
-from relay.control.place import control_socket, state_dir
+from relay.control.paths import control_socket, state_dir
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
@@ -32,7 +32,7 @@ from relay.surroundings import look_around, lost_with_container
 
 if TYPE_CHECKING:
     from relay.app.office import Office
-    from relay.control.desk import Desk
+    from relay.control.queue_admin import QueueAdmin
     from relay.doctor.subject import Subject
 
 
@@ -67,7 +67,7 @@ class Relay:
         self.web_address: tuple[str, int] | None = None
 
     @property
-    def desk(self) -> "Desk":
+    def desk(self) -> "QueueAdmin":
         """Looks at the queue and steers it.  Raises RuntimeError before the relay has started."""
         if self._office is None:
             raise RuntimeError("the relay has not started")

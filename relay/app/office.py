@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from relay import events
 from relay.config.settings import Config
-from relay.control.desk import Desk
-from relay.control.place import state_dir
-from relay.control.porter import Porter
+from relay.control.missing_devices import MissingDevices
+from relay.control.on_demand_server import OnDemandServer
+from relay.control.paths import state_dir
+from relay.control.queue_admin import QueueAdmin
 from relay.control.reports import device_views, upstream_views
-from relay.control.silence import Silence
-from relay.control.watch import Watch
-from relay.doctor.aside import aside
+from relay.control.status import RelayStatus
+from relay.doctor.child_process import aside
 from relay.doctor.daily import CheckUp
 from relay.doctor.subject import Subject
 from relay.inbound.listener import Inbound
@@ -99,10 +99,10 @@ class Office:
             alarm=self.notifier.alarm,
             in_hand=front.in_hand,
         )
-        self._silence = Silence(self._spool.last_accepted, self.notifier.alarm, front.now)
+        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, front.now)
         self._check_up = CheckUp(front.subject, aside)
-        self.desk = Desk(self._spool, front.now, self._names, front.try_again)
-        self._watch = Watch(self.desk, self.status, front.now, self._check_up.findings)
+        self.desk = QueueAdmin(self._spool, front.now, self._names, front.try_again)
+        self._watch = RelayStatus(self.desk, self.status, front.now, self._check_up.findings)
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
@@ -142,10 +142,10 @@ class Office:
             self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
 
-    def _servers(self, control: socket, page: socket | None) -> list[Porter]:
+    def _servers(self, control: socket, page: socket | None) -> list[OnDemandServer]:
         """The UNIX socket for the command line, and the page where there is a socket for it; loaded when somebody comes."""
-        doors = [Porter(control, self._load_api, self._watch.relay)]
-        return [*doors, Porter(page, self._load_page)] if page is not None else doors
+        doors = [OnDemandServer(control, self._load_api, self._watch.relay)]
+        return [*doors, OnDemandServer(page, self._load_page)] if page is not None else doors
 
     def _load_api(self, control: socket) -> "Server":
         from relay.control.server import api_server

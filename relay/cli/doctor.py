@@ -15,8 +15,8 @@ from relay.cli.main import FINE, PROBLEM, USAGE
 
 if TYPE_CHECKING:
     from relay.config import Loaded
-    from relay.doctor.facts import Subject
     from relay.doctor.finding import Finding
+    from relay.doctor.subject import Subject
 
 
 def call(asked: argparse.Namespace) -> int:

@@ -12,11 +12,11 @@ from relay import config
 from relay.cli.common import complain, harmless, keep_private, print_json
 from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
-from relay.moving.docker_postfix import is_compose, is_env_file, move_docker_postfix
-from relay.moving.plan import NothingToMove, Plan, Source
-from relay.moving.postfix import move_postfix, tables_as_main_cf
-from relay.moving.qmail import move_qmail
-from relay.moving.writing import Written, written
+from relay.importers.docker_postfix import is_compose, is_env_file, move_docker_postfix
+from relay.importers.plan import NothingToMove, Plan, Source
+from relay.importers.postfix import move_postfix, tables_as_main_cf
+from relay.importers.qmail import move_qmail
+from relay.importers.writing import Written, written
 
 LARGEST = 4_000_000
 """Octets of one file; a transport table of a large site has a hundred thousand lines."""

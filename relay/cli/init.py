@@ -149,8 +149,9 @@ class Dialogue:
             self.draft.username = self._ask(f"User name ({form})", option=option, fits=answers.username())
         if preset and preset.fixed_user and not self.draft.username:
             self.draft.username = preset.fixed_user
-        if not self.draft.sender and not self.draft.address:
-            self.draft.sender = self._ask("Address that this account may send as", fits=answers.mailbox)
+        if not self.draft.sender and (not self.draft.address or self.draft.wants_sender):
+            option = "--sender" if self.draft.wants_sender else ""
+            self.draft.sender = self._ask("Address that this account may send as", option=option, fits=answers.mailbox)
 
     def _secret(self) -> None:
         draft, preset = self.draft, self.draft.preset

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 
 from relay.mail.address import BadAddress, parse_address
-from relay.upstream.providers import GENERIC, Preset, preset_for
+from relay.upstream.preset import Preset, SenderRule
+from relay.upstream.providers import GENERIC, preset_for
 
 
 @dataclass
@@ -29,6 +30,11 @@ class Draft:
     @property
     def preset(self) -> Preset | None:
         return preset_for(self.provider)
+
+    @property
+    def wants_sender(self) -> bool:
+        """Whether the provider takes verified senders only, whatever the user name is."""
+        return self.preset is not None and self.preset.sender is SenderRule.VERIFIED
 
     @property
     def name(self) -> str:

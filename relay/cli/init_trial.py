@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from relay.config import Config
-from relay.control.place import state_dir
+from relay.control.paths import state_dir
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.outbound.advice import advise

@@ -71,6 +71,7 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
     _send(verbs)
     _explain(verbs)
+    _advise(verbs)
     _queue(verbs)
     _spool(verbs)
     _oauth(verbs)
@@ -122,6 +123,19 @@ def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
 
 
+def _advise(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    what = "tell what a server's reply means, what the relay does about it, and what to do"
+    advise = _verb(verbs, "advise", what, json=True, config=False)
+    advise.epilog = "Without REPLY, lines `stage<TAB>reply` are read from standard input."
+    advise.add_argument(
+        "--stage",
+        default="",
+        choices=["connect", "tls", "hello", "auth", "mail", "rcpt", "content"],
+        help="when the server said it (default: where such a reply is known)",
+    )
+    advise.add_argument("reply", nargs="?", metavar="REPLY", help='as the server said it, in quotes: "550 5.1.1 User unknown"')
+
+
 def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     queue = verbs.add_parser("queue", help="look at the spool and steer it", description="Look at the spool and steer it.")
     queue.set_defaults(verb="queue", module="queue", act="list")
@@ -135,6 +149,7 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     listing = act("list", "the messages that wait, oldest first")
     listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
     listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired"])
+    listing.add_argument("--attention", action="store_true", help="only failures that nobody could be told of")
     act("show", "one message with its whole way").add_argument(
         "id", metavar="ID", help="as `relay queue list` prints it; its beginning will do"
     )
@@ -145,6 +160,7 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         ("hold", "keep messages back until they are released"),
         ("release", "send held or failed messages after all"),
         ("remove", "delete messages, unsent"),
+        ("acknowledge", "you have seen a failure that nobody could be told of"),
     ):
         parser = act(name, what)
         parser.add_argument("id", nargs="*", metavar="ID", help="as `relay queue list` prints them")

@@ -13,7 +13,7 @@ from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import Config
 from relay.control.client import Refused, Running
-from relay.control.place import state_dir
+from relay.control.paths import state_dir
 from relay.spool import open_safe
 from relay.upstream.authorities import authority_for
 from relay.upstream.consent import (

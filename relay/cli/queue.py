@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.cli.common import complain, configured_or_running, harmless, in_words, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
-from relay.control.client import Desk, Refused, SpoolBroken, reach
+from relay.control.client import QueueAdmin, Refused, SpoolBroken, reach
 
 WAITING = ("queued", "held")
 READABLE = 300_000  # octets; what is longer only programs read, and is not set out in lines
@@ -34,17 +34,19 @@ def call(asked: argparse.Namespace) -> int:
         return PROBLEM
 
 
-def _list(desk: Desk, asked: argparse.Namespace, lease: timedelta) -> int:
-    states = () if asked.all else tuple(asked.state or WAITING)
+def _list(desk: QueueAdmin, asked: argparse.Namespace, lease: timedelta) -> int:
+    states = () if asked.all else ("failed", "expired") if asked.attention else tuple(asked.state or WAITING)
     octets = desk.queue(states)
-    if asked.json and len(octets) > READABLE:
+    if asked.json and len(octets) > READABLE and not asked.attention:
         print(octets.decode())  # as it came: reading it, to write it again, would take as long as making it did
         return FINE
     found = json.loads(octets)
+    if asked.attention:
+        found = {"messages": [one for one in found["messages"] if one["attention"]]}
     if asked.json:
         print_json(found)
     elif not found["messages"]:
-        print("The queue is empty." if not asked.all else "No message is known.")
+        print(_NONE.get("all" if asked.all else "attention" if asked.attention else "", "The queue is empty."))
     else:
         holders = _holders(desk, found["messages"], lease)
         for message in found["messages"]:
@@ -52,7 +54,10 @@ def _list(desk: Desk, asked: argparse.Namespace, lease: timedelta) -> int:
     return FINE
 
 
-def _holders(desk: Desk, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:
+_NONE = {"all": "No message is known.", "attention": "Nothing needs attention."}
+
+
+def _holders(desk: QueueAdmin, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:
     """What to say of each relay that has one of the messages under way, where several share the spool."""
     if not any("relay" in message for message in messages):
         return {}
@@ -71,6 +76,8 @@ def _holder(relay: Mapping[str, Any], lease: timedelta) -> str:
 
 def _lines(message: dict[str, Any], holders: Mapping[str, str]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
+    head += f'  "{message["subject"]}"' if message.get("subject") else ""
+    head += "  NEEDS ATTENTION: nobody could be told" if message.get("attention") else ""
     name = message.get("relay", "")
     has_it = holders.get(name, f"{name} has it") if name else ""
     return [harmless(line) for line in (head, *("    " + _fate(one, has_it) for one in message["recipients"]))]
@@ -100,7 +107,7 @@ def _size(octets: int) -> str:
     return f"{octets} B"
 
 
-def _show(desk: Desk, asked: argparse.Namespace, lease: timedelta) -> int:
+def _show(desk: QueueAdmin, asked: argparse.Namespace, lease: timedelta) -> int:
     message = desk.message(asked.id)
     if message is None:
         complain(f"relay: no message has the id {asked.id}; `relay queue list --all` lists those that are known")
@@ -117,7 +124,7 @@ def story(message: dict[str, Any]) -> list[str]:
     return [harmless(f"{line['at']}  {line['event']:<9} {line['text']}") for line in message["trail"]]
 
 
-def _order(desk: Desk, asked: argparse.Namespace) -> int:
+def _order(desk: QueueAdmin, asked: argparse.Namespace) -> int:
     if bool(asked.id) == asked.all:
         complain(f"relay queue {asked.act}: name the messages by id, or say --all")
         return USAGE
@@ -127,6 +134,9 @@ def _order(desk: Desk, asked: argparse.Namespace) -> int:
     else:
         for unknown in done["unknown"]:
             complain(f"relay: no message has the id {unknown}")
+        for risk in done.get("risks", ()):
+            when = f" at {risk['maybe_since']}" if risk["maybe_since"] else ""
+            complain(f"relay: {risk['id']}: {risk['maybe_at']} may have taken it{when}; whoever gets it may get it twice")
         rest = "" if desk.running or asked.act != "retry" else " (no relay is running: it begins when one starts)"
         applied = int(done["applied"])
         print(f"{asked.act}: {applied} message{'' if applied == 1 else 's'}{rest if applied else ''}")
@@ -135,7 +145,7 @@ def _order(desk: Desk, asked: argparse.Namespace) -> int:
     return PROBLEM if done["unknown"] else FINE
 
 
-def _why_not(desk: Desk, act: str, queue_id: str) -> list[str]:
+def _why_not(desk: QueueAdmin, act: str, queue_id: str) -> list[str]:
     """Why an order did nothing to this message; empty if there is none."""
     message = desk.message(queue_id)
     if message is None:
@@ -159,5 +169,6 @@ _WHY_NOT = {
     ("retry", "relayed"): "it has been relayed, so nothing is left to send",
     ("release", "queued"): "it is not held; it goes when it is due, or now by `relay queue retry {id}`",
     ("release", "relayed"): "it has been relayed, so nothing is left to send",
+    **dict.fromkeys((("acknowledge", one) for one in _TOLD_FIRST), "it needs no attention, or no more"),
 }
 """What is said where an order finds a message in a state that it does not apply to."""

@@ -3,6 +3,7 @@
 A section that is finished tells every key that nobody asked for; so the settings need no second list of names.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from relay.config.described import EXAMPLES
 from relay.config.files import Unreadable, read_secret
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
 from relay.config.scalars import Wrong, flag, near
+from relay.config.schema import EXAMPLES
 from relay.secret import Secret
 
 T = TypeVar("T")
@@ -100,12 +101,18 @@ def _expected_of(convert: Callable[[str], object]) -> str:
     return "a value"
 
 
-_LOGIN_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]*(?=@)")
+_SECRET_WORDS = ("password", "passwd", "secret", "token")
+_SECRET_VARIABLES = ("PASS", "PW", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "LOGIN", "URL", "URI", "DSN", "HOOK")
 
 
 def show(text: str) -> str:
-    """Text as a message shows it: in quotes, on one line, not too long, without the password of a URL."""
-    bare = _LOGIN_IN_URL.sub(r"\1***", text)
+    """Text as a message shows it: in quotes, on one line, not too long, without the login and the query of a URL."""
+    login, at, rest = text.rpartition("@")
+    if at and ":" in login:
+        scheme, slashes, _ = login.partition("://")
+        text = f"{scheme if slashes else ''}{slashes}***@{rest}"
+    bare, query, _ = text.partition("?")
+    bare = f"{bare}?..." if query else bare
     short = bare if len(bare) <= 60 else bare[:57] + "..."
     return f"'{short}'" if short.isprintable() and "'" not in short else repr(short)
 
@@ -113,7 +120,7 @@ def show(text: str) -> str:
 def _found(node: Text, text: str, names: tuple[str, ...]) -> str:
     if not names:
         return show(text)
-    if any(word in name.upper() for name in names for word in ("PASS", "SECRET", "TOKEN", "KEY")):
+    if any(word in name.upper() for name in names for word in _SECRET_VARIABLES):
         return f"what {show(node.text)} stands for"
     return f"{show(text)} (from {show(node.text)})"
 
@@ -169,11 +176,12 @@ class Fields:
         found = self.node(key)
         self.reading.remark(self.place_of(key), found.path if found else self.path_of(key), text)
 
-    def get(self, key: str, convert: Callable[[str], T], default: D) -> T | D:
+    def get(self, key: str, convert: Callable[[str], T], default: D, *, secret: bool = False) -> T | D:
+        """The value; of a `secret` nothing is shown, whatever is wrong with it."""
         node = self.node(key)
         if node is None:
             return default
-        found = self.reading.value(node, convert)
+        found = self.reading.value(node, convert, secret=secret)
         return default if found is None else found
 
     def flag(self, key: str, default: bool) -> bool:
@@ -232,10 +240,12 @@ class Fields:
         name = self.get(twin, _file_name, "")
         if not name:
             return None
+        path = self.reading.folder / Path(name).expanduser()
         try:
-            return Secret(read_secret(self.reading.folder / Path(name).expanduser()))
+            return Secret(read_secret(path))
         except Unreadable as bad:
-            self.mistake(twin, f"expected a readable file with one line of text, found {show(name)} ({bad})")
+            found = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
+            self.mistake(twin, f"expected a readable file with one line of text, found {found} ({bad})")
             return None
 
     def _written_secret(self, node: Node, what: str) -> Secret | None:
@@ -261,7 +271,18 @@ class Fields:
         for key in self.strangers:
             hint = near(key, self.asked)
             text = f"no such setting; {hint}" if hint else f"no such setting; there are {', '.join(sorted(self.asked))}"
-            self.reading.mistake(self.table.keys[key], self.path_of(key), text)
+            path = self.path_of(_without_secret(key)) if hint or self.given(key) else self.path
+            self.reading.mistake(self.table.keys[key], path, text)
+
+
+def _without_secret(key: str) -> str:
+    """A key that is none of ours; where a colon was forgotten, what follows the name may be the secret itself."""
+    name = re.match(r"\w*", key)[0]  # type: ignore[index]
+    for word in _SECRET_WORDS:
+        before, found, after = name.partition(word)
+        if found and after.lower() not in ("", "s", "_file"):
+            return f"{before}{found}..."
+    return key if key.removeprefix(name)[:1] in ("", ":") else f"{name}..."
 
 
 def _file_name(value: str) -> str:

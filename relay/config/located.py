@@ -285,6 +285,7 @@ class _Composer:
 
     def _malformed(self, bad: yaml.MarkedYAMLError) -> None:
         words = " ".join(part for part in (bad.context, bad.problem) if part)
+        words = "found a tag (!)" if "undefined tag handle" in words else words  # PyYAML would repeat a part of the value
         hint = next((f"; {hint}" for pattern, hint in _HINTS if pattern.search(words)), "")
         hint = "; indent with blanks, not tabs" if "'\\t'" in words else hint
         hint = hint or self._unclosed(bad, words)

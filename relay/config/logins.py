@@ -5,10 +5,12 @@ import re
 from relay.config import hosts, scalars
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, choice, duration, one_of
-from relay.upstream.providers import Preset, UserForm
+from relay.upstream.authorities import AUTHORITIES
+from relay.upstream.preset import Preset, UserForm
 from relay.upstream.settings import Auth, Grant, Login, OAuth, Pop, TlsMode
 
-_BY_PASSWORD = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5, Auth.POP)
+_BY_PASSWORD = (Auth.PLAIN, Auth.LOGIN, Auth.CRAM_MD5, Auth.SCRAM, Auth.POP)
+_HIDING = (Auth.CRAM_MD5, Auth.SCRAM)
 
 
 def read_login(at: Fields, preset: Preset | None, username: str, mode: TlsMode) -> Login:
@@ -65,10 +67,10 @@ def _remark_on(at: Fields, preset: Preset | None, login: Login, mode: TlsMode) -
     auth, password, oauth = login.auth, login.password, login.oauth
     if auth is Auth.NONE and (_has_password(at) or at.said("username")):
         at.remark("auth", "auth is none: user name and password are not used to log in")
-    if mode is TlsMode.NONE and password and auth not in (Auth.NONE, Auth.CRAM_MD5):
+    if mode is TlsMode.NONE and password and auth not in (Auth.NONE, *_HIDING):
         at.remark("tls", "tls is none: the password goes over the network in clear, for everybody on the way to read")
-    elif mode is TlsMode.NONE and password and auth is Auth.CRAM_MD5:
-        at.remark("tls", "tls is none: CRAM-MD5 hides the password, but everybody on the way can read the mail")
+    elif mode is TlsMode.NONE and password and auth in _HIDING:
+        at.remark("tls", f"tls is none: {auth.value.upper()} hides the password, but everybody on the way can read the mail")
     if preset and not preset.password and password and oauth is None:
         at.remark("password", f"{preset.name} takes no password any more; set oauth and run relay oauth login")
     if oauth and password:
@@ -99,7 +101,7 @@ def _oauth(at: Fields, preset: Preset | None) -> OAuth | None:
     if not at.given("oauth"):
         return None
     with at.section("oauth") as oauth:
-        provider = oauth.get("provider", one_of("google", "microsoft", "yahoo"), preset.oauth if preset else "")
+        provider = oauth.get("provider", one_of(*AUTHORITIES), preset.oauth if preset else "")
         found = OAuth(
             provider=provider,
             client_id=oauth.get("client_id", scalars.text, ""),

@@ -3,12 +3,13 @@
 Each converter takes the text as written and gives the value, or raises Wrong with what was expected.
 """
 
-import codecs
 import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from enum import Enum
 from typing import TypeVar
+
+from relay.mail.charsetnames import codec_of
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -188,10 +189,8 @@ def label(value: str) -> str:
 
 def charset(value: str) -> str:
     name = value.strip().lower()
-    try:
-        b"".decode(codecs.lookup(name).name)
-    except (LookupError, ValueError, UnicodeError):
-        raise Wrong("the name of a charset such as utf-8 or cp932") from None
+    if name != "auto" and not codec_of(name):
+        raise Wrong("the name of a charset such as utf-8 or cp932")
     return name
 
 

@@ -66,6 +66,7 @@ def _listener(at: Fields) -> Listener:
         auth=at.get("auth", choice(ListenAuth), default.auth),
         users=_users(at),
         legacy_tls=at.flag("legacy_tls", default.legacy_tls),
+        plain_login=at.flag("plain_login", default.plain_login),
     )
     _check_listener(at, listener)
     return listener
@@ -81,6 +82,8 @@ def _check_listener(at: Fields, listener: Listener) -> None:
                 at.remark(key, "tls is off: not used")
         if listener.auth is ListenAuth.REQUIRED:
             at.remark("auth", "tls is off: the devices' passwords go over the network in clear")
+    if listener.plain_login and (listener.auth is not ListenAuth.REQUIRED or listener.tls is not ListenTls.STARTTLS):
+        at.remark("plain_login", "only for auth: required with tls: starttls: not used")
     users = at.node("users")
     if listener.auth is ListenAuth.REQUIRED and (not at.given("users") or (isinstance(users, Table) and not users.entries)):
         at.mistake("users", "expected user names and their passwords, since auth is required, found nothing")
@@ -91,7 +94,10 @@ def _check_listener(at: Fields, listener: Listener) -> None:
 def _users(at: Fields) -> Mapping[str, Secret]:
     """`nas: secret` or `nas_file: path`."""
     with at.section("users") as section:
-        names = dict.fromkeys(key.removesuffix("_file") for key in section.table.entries)
+        for key in [key for key in section.table.entries if not section.given(key)]:
+            # not by its name: `{nas, secret}` is a mistake for `{nas: secret}`
+            section.reading.mistake(section.table.keys[key], section.path, "expected name: password, found a name alone")
+        names = dict.fromkeys(key.removesuffix("_file") for key in section.table.entries if section.given(key))
         secrets = {name: section.secret(name) for name in names}
     return {name: secret for name, secret in secrets.items() if secret is not None}
 
@@ -143,7 +149,7 @@ def read_notices(at: Fields) -> NoticePolicy:
     with at.section("notices") as section:
         return NoticePolicy(
             to=section.get("to", hosts.mailbox, None),
-            webhook=section.get("webhook", hosts.url("https", "http"), ""),
+            webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
             digest=section.get("digest", duration(least=_NONE), default.digest),
         )
 

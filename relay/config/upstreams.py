@@ -9,8 +9,12 @@ from relay.config.logins import read_login
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
 from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.rewrite import Identity, Rewrite
-from relay.upstream.providers import GENERIC, NAMES, Preset, UserForm, preset_for
+from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.providers import GENERIC, NAMES, preset_for
 from relay.upstream.settings import Limits, Login, Tls, TlsFloor, TlsMode, Upstream
+
+_TLS_PORTS = frozenset({443, 465, 994, 2465, 8465})
+"""Ports that begin with TLS, at one provider or another."""
 
 _PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 587}
 
@@ -40,7 +44,7 @@ def read_upstream(name: str, at: Fields) -> Upstream:
         port=port,
         tls=tls,
         login=login,
-        identity=_identity(at, account, login),
+        identity=_identity(at, account, login, preset),
         limits=_limits(at, preset.limits if preset else Limits()),
         timeout=at.get("timeout", duration(), Upstream("", "").timeout),
         provider=preset.key if preset else GENERIC,
@@ -57,8 +61,9 @@ def _preset(at: Fields) -> Preset | None:
         return found
 
     preset = at.get("provider", convert, None)
-    if preset and preset.key == "outlook" and re.search(r"@(outlook|hotmail|live|msn)\.", _raw(at, "username"), re.IGNORECASE):
-        at.remark("provider", "outlook is Microsoft 365 of a company; a personal account is outlook.com")
+    pattern, words = preset.misplaced if preset else ("", "")
+    if pattern and re.search(pattern, _raw(at, "username"), re.IGNORECASE):
+        at.remark("provider", words)
     return preset
 
 
@@ -75,7 +80,7 @@ def _way_in(at: Fields, preset: Preset | None) -> tuple[int, TlsMode]:
         port = default_port if mode in (None, default_mode) else _PORTS[mode or default_mode]
     if mode is None:
         changed = port != default_port
-        mode = TlsMode.IMPLICIT if port in (465, 2465) else TlsMode.STARTTLS if changed else default_mode
+        mode = TlsMode.IMPLICIT if port in _TLS_PORTS else TlsMode.STARTTLS if changed else default_mode
     if (port, mode) == (465, TlsMode.STARTTLS):
         at.remark("tls", "port 465 begins with TLS at nearly every server; tls: implicit is probably meant")
     if (port, mode) == (587, TlsMode.IMPLICIT):
@@ -128,7 +133,7 @@ def _account(at: Fields, preset: Preset | None) -> Account:
         at.mistake("username", f"expected '{preset.fixed_user}' for {preset.name}, found {show(name)}")
     if preset.user in (UserForm.ADDRESS, UserForm.LOCAL) and address is None and preset.mail_domain and "@" not in name:
         address = _as_address(f"{name}@{preset.mail_domain}")
-    if preset.user is UserForm.ADDRESS and "@" not in name and preset.key != "icloud":
+    if preset.user is UserForm.ADDRESS and "@" not in name and not preset.local_too:
         example = f"{name}@{preset.mail_domain}" if preset.mail_domain else "me@example.jp"
         at.mistake("username", f"expected the full address ({preset.name} wants it), such as {example}, found {show(name)}")
     if preset.user is UserForm.ANY and address:
@@ -156,11 +161,14 @@ def _as_address(name: str) -> Address | None:
     return found if found and found.qualified else None
 
 
-def _identity(at: Fields, account: Account, login: Login) -> Identity:
-    sender = at.get("sender", hosts.mailbox, account.address)
+def _identity(at: Fields, account: Account, login: Login, preset: Preset | None) -> Identity:
+    verified = preset is not None and preset.sender is SenderRule.VERIFIED
+    sender = at.get("sender", hosts.mailbox, None if verified else account.address)
     own = (sender.domain.lower(),) if sender else ()
     rewrite = at.get("rewrite", choice(Rewrite), Rewrite.FOREIGN)
-    if sender is None and not at.said("sender") and rewrite is not Rewrite.NEVER:
+    if preset and verified and not at.said("sender") and rewrite is not Rewrite.NEVER:
+        at.mistake("sender", f"expected an address that is verified at {preset.name}, found nothing")
+    elif sender is None and not at.said("sender") and rewrite is not Rewrite.NEVER:
         who = "the user name is no address" if login.username else "there is no user name"
         at.remark("sender", f"not set, and {who}: senders stay as the devices write them")
     return Identity(

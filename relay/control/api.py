@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control.desk import MOST_LISTED, BadOrder, listing
-from relay.control.watch import Watch
+from relay.control.queue_admin import MOST_LISTED, BadOrder, listing
+from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import State
 
@@ -23,6 +23,13 @@ MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
 _STATES = ", ".join(state.value for state in State)
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Json(JSONResponse):
+    """JSON that is UTF-8 whatever text is in it: an answer with one odd letter is better than none."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 class TooLong(Exception):
@@ -39,12 +46,12 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-def make_api(watch: Watch, more: Sequence[Route] = ()) -> Starlette:
+def make_api(watch: RelayStatus, more: Sequence[Route] = ()) -> Starlette:
     """The application for the UNIX socket: whoever may open the socket may do anything."""
     return Starlette(routes=[*api_routes(watch), *more], exception_handlers={HTTPException: unknown, SpoolBroken: unavailable})
 
 
-def api_routes(watch: Watch) -> list[Route]:
+def api_routes(watch: RelayStatus) -> list[Route]:
     return [
         Route("/api/queue", _queue(watch)),
         Route("/api/queue/{queue_id}", _message(watch)),
@@ -60,7 +67,7 @@ def api_routes(watch: Watch) -> list[Route]:
     ]
 
 
-def _queue(watch: Watch) -> Endpoint:
+def _queue(watch: RelayStatus) -> Endpoint:
     async def queue(request: Request) -> Response:
         asked = request.query_params
         try:
@@ -89,25 +96,25 @@ def _number(said: str | None, default: int) -> int:
     return int(said)
 
 
-def _message(watch: Watch) -> Endpoint:
+def _message(watch: RelayStatus) -> Endpoint:
     async def message(request: Request) -> Response:
         try:
             story = await watch.desk.message(request.path_params["queue_id"])
         except BadOrder as error:
             return wrong(str(error))
-        return JSONResponse(story) if story else wrong("no message has this id", 404)
+        return Json(story) if story else wrong("no message has this id", 404)
 
     return message
 
 
-def _orders(watch: Watch) -> Endpoint:
+def _orders(watch: RelayStatus) -> Endpoint:
     async def orders(request: Request) -> Response:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             # a form of a foreign page can be sent without asking; JSON cannot
             return wrong("an order is JSON: say Content-Type: application/json", 415)
         try:
             asked = json.loads(await body_of(request))
-            return JSONResponse(await watch.desk.order(*_order(asked)))
+            return Json(await watch.desk.order(*_order(asked)))
         except TooLong:
             return wrong("the order is too long", 413)
         except (BadOrder, ValueError, RecursionError) as error:
@@ -128,53 +135,53 @@ def _order(asked: Any) -> tuple[str, list[str] | None, str]:
     return asked["action"], ids, via or ""
 
 
-def _relay(watch: Watch) -> Endpoint:
+def _relay(watch: RelayStatus) -> Endpoint:
     async def relay(_: Request) -> Response:
-        return JSONResponse(await watch.relay())
+        return Json(await watch.relay())
 
     return relay
 
 
-def _part(watch: Watch, name: str) -> Endpoint:
+def _part(watch: RelayStatus, name: str) -> Endpoint:
     async def part(_: Request) -> Response:
-        return JSONResponse({name: (await watch.status()).get(name, [])})
+        return Json({name: (await watch.status()).get(name, [])})
 
     return part
 
 
-def _findings(watch: Watch) -> Endpoint:
+def _findings(watch: RelayStatus) -> Endpoint:
     async def findings(_: Request) -> Response:
-        return JSONResponse({"findings": watch.findings()})
+        return Json({"findings": watch.findings()})
 
     return findings
 
 
-def _history(watch: Watch) -> Endpoint:
+def _history(watch: RelayStatus) -> Endpoint:
     async def history(_: Request) -> Response:
-        return JSONResponse(await watch.desk.history())
+        return Json(await watch.desk.history())
 
     return history
 
 
 async def _version(_: Request) -> Response:
-    return JSONResponse({"version": __version__})
+    return Json({"version": __version__})
 
 
 async def _healthz(_: Request) -> Response:
-    return JSONResponse({"ok": True})
+    return Json({"ok": True})
 
 
-def _readyz(watch: Watch) -> Endpoint:
+def _readyz(watch: RelayStatus) -> Endpoint:
     async def readyz(_: Request) -> Response:
         known = await watch.status()
-        return JSONResponse({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)
+        return Json({"ready": known["ready"], "why": known["why"]}, 200 if known["ready"] else 503)
 
     return readyz
 
 
 async def unavailable(_request: Request, error: Exception) -> Response:
     """The spool cannot be read: nothing is wrong with what was asked."""
-    return JSONResponse({"error": f"the spool cannot be read now: {error}"}, 503)
+    return Json({"error": f"the spool cannot be read now: {error}"}, 503)
 
 
 async def unknown(_: Request, error: Exception) -> Response:
@@ -186,5 +193,5 @@ async def unknown(_: Request, error: Exception) -> Response:
     return answer
 
 
-def wrong(why: str, code: int = 400) -> JSONResponse:
-    return JSONResponse({"error": why}, code)
+def wrong(why: str, code: int = 400) -> Json:
+    return Json({"error": why}, code)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from relay.control import unix
-from relay.control.place import control_socket
+from relay.control.paths import control_socket
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import BEGINNING
 
 if TYPE_CHECKING:
-    from relay.control.desk import Desk as LocalDesk
+    from relay.control.queue_admin import QueueAdmin as LocalDesk
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Refused(Exception):
     """The desk refused what was asked; the text says why."""
 
 
-class Desk(Protocol):
+class QueueAdmin(Protocol):
     """What the commands need; `running` tells whether a daemon answers.  `queue` gives the list as JSON, as it came."""
 
     running: bool
@@ -106,7 +106,7 @@ class Alone:
         self._settings, self._upstreams = settings, upstreams
 
     def queue(self, states: tuple[str, ...]) -> bytes:
-        from relay.control.desk import listing
+        from relay.control.queue_admin import listing
         from relay.spool.entry import State
 
         wanted = frozenset(State(word) for word in states) or None
@@ -129,14 +129,14 @@ class Alone:
         import asyncio  # here: a health check every three minutes never comes so far
 
         from relay import events
-        from relay.control.desk import BadOrder, Desk
+        from relay.control.queue_admin import BadOrder, QueueAdmin
         from relay.spool import open_spool
 
         async def visit() -> T:
             events.configure(level="error")  # what a person ordered is answered, not logged, where no daemon runs
             spool = await open_spool(self._settings, now=_now)
             try:
-                return await work(Desk(spool, _now, lambda: self._upstreams, lambda _: None))
+                return await work(QueueAdmin(spool, _now, lambda: self._upstreams, lambda _: None))
             except BadOrder as error:
                 raise Refused(str(error)) from error
             finally:
@@ -149,7 +149,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> Desk:
+def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> QueueAdmin:
     """The running daemon if one answers, else the spool itself.
 
     Raises Refused in plain words if there is neither (wrong user, no spool yet).
@@ -170,4 +170,4 @@ def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> Desk:
     return running
 
 
-__all__ = ["Alone", "Desk", "Refused", "Running", "SpoolBroken", "reach"]
+__all__ = ["Alone", "QueueAdmin", "Refused", "Running", "SpoolBroken", "reach"]

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from relay import __version__, events
-from relay.control.watch import Watch
+from relay.control.status import RelayStatus
 
 if TYPE_CHECKING:
     from prometheus_client.core import HistogramMetricFamily
@@ -23,7 +23,7 @@ _OUTCOMES = ("relayed", "deferred", "failed")
 _OPEN = "application/openmetrics-text"
 
 
-def metrics_route(watch: Watch) -> Route:
+def metrics_route(watch: RelayStatus) -> Route:
     async def metrics(request: Request) -> Response:
         from prometheus_client import exposition, openmetrics
 

@@ -1,4 +1,4 @@
-"""The pages: stories and numbers to HTML by the templates of paper.py."""
+"""The pages: stories and numbers to HTML by the templates of rendering.py."""
 
 import asyncio
 import re
@@ -13,19 +13,19 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control import graph, paper, way
+from relay.control import graph, rendering, timeline
 from relay.control.access import FORM_COOKIE, FormSeal
 from relay.control.api import TooLong, body_of
-from relay.control.desk import BadOrder
-from relay.control.glance import Sentence, glance
-from relay.control.texts import Texts, language_of
-from relay.control.watch import Watch
+from relay.control.i18n import Texts, language_of
+from relay.control.queue_admin import BadOrder
+from relay.control.status import RelayStatus
+from relay.control.summary import Sentence, glance
 from relay.spool.entry import State
 
 LATEST = 12
 PER_PAGE = 25
 _BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[a-z0-9=&]{0,60})?)?\Z")
-_DONE = frozenset({"retry", "hold", "release", "remove", "none"})
+_DONE = frozenset({"retry", "hold", "release", "remove", "acknowledge", "none"})
 
 
 def page_routes(pages: "Pages") -> list[Route]:
@@ -41,7 +41,7 @@ def page_routes(pages: "Pages") -> list[Route]:
 class Pages:
     """One method for each page; all are complete without JavaScript."""
 
-    def __init__(self, watch: Watch, hostname: Callable[[], str]) -> None:
+    def __init__(self, watch: RelayStatus, hostname: Callable[[], str]) -> None:
         self._watch, self._desk, self._hostname, self._seal = watch, watch.desk, hostname, FormSeal()
 
     async def home(self, request: Request) -> Response:
@@ -65,15 +65,16 @@ class Pages:
         known = {state.value for state in State}
         states = frozenset({State(wanted)}) if wanted in known else None
         first = min(int(skip), 10**9) if skip.isascii() and skip.isdigit() and len(skip) < 12 else 0
-        found = await self._desk.stories(states, PER_PAGE + 1, first)
+        unheard = wanted == "attention"
+        found = await (self._desk.unheard() if unheard else self._desk.stories(states, PER_PAGE + 1, first))
         return await self._page(
             request,
             "messages.html",
-            stories=found[:PER_PAGE],
-            more=len(found) > PER_PAGE,
+            stories=found if unheard else found[:PER_PAGE],
+            more=len(found) > PER_PAGE and not unheard,
             skip=first,
             per_page=PER_PAGE,
-            state=wanted if states else "",
+            state=wanted if states or unheard else "",
             states=[state.value for state in State],
             tally=await self._desk.tally(),
             upstreams=self._desk.upstreams,
@@ -92,7 +93,7 @@ class Pages:
             "message.html",
             story=story,
             states=states,
-            repairs=way.repairs_of(story["trail"]),
+            repairs=timeline.repairs_of(story["trail"]),
             upstreams=self._desk.upstreams,
         )
 
@@ -114,15 +115,15 @@ class Pages:
             )
         except BadOrder:
             return await self._page(request, "error.html", 400, key="bad_order")
-        return self._back(asked, action if done["applied"] else "none", done["applied"])
+        return self._back(asked, action if done["applied"] else "none", done["applied"], risk="risks" in done)
 
     @staticmethod
-    def _back(asked: Mapping[str, list[str]], done: str, number: int) -> Response:
+    def _back(asked: Mapping[str, list[str]], done: str, number: int, *, risk: bool = False) -> Response:
         back = _one(asked, "back")
         back = back if _BACK.match(back) else "/"
         if done == "remove" and back.startswith("/messages/"):
             back = "/messages"
-        return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}", 303)
+        return RedirectResponse(f"{back}{'&' if '?' in back else '?'}done={done}&n={number}{'&risk=1' if risk else ''}", 303)
 
     async def unavailable(self, request: Request) -> Response:
         """The spool cannot be read."""
@@ -147,8 +148,10 @@ class Pages:
             "form": self._seal.token(fresh),
             "done": self._done(request, t),
         }
-        html = await asyncio.to_thread(paper.printed, template, values)  # a device that is talking must not wait for a page
-        answer = HTMLResponse(html, code, {"vary": "Accept-Language", "content-language": t.language})
+        html = await asyncio.to_thread(rendering.printed, template, values)  # a device that is talking must not wait for a page
+        answer = HTMLResponse(
+            html.encode("utf-8", "replace"), code, {"vary": "Accept-Language", "content-language": t.language}
+        )
         if not cookie:
             answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
         return answer
@@ -158,7 +161,8 @@ class Pages:
         done, number = request.query_params.get("done", ""), request.query_params.get("n", "")
         if done not in _DONE or not (number.isascii() and number.isdigit() and len(number) < 7):
             return ""
-        return t(f"done_{done}", n=int(number))
+        risk = f" {t('risk')}" if done == "release" and "risk" in request.query_params else ""
+        return t(f"done_{done}", n=int(number)) + risk
 
 
 class Show:
@@ -166,7 +170,12 @@ class Show:
 
     def __init__(self, t: Texts, now: datetime) -> None:
         self._t, self._now = t, now
-        self.way_of, self.worst, self.advice, self.repairs = way.way_of, way.worst_state, way.advice_of, way.repairs_of
+        self.way_of, self.worst, self.advice, self.repairs = (
+            timeline.way_of,
+            timeline.worst_state,
+            timeline.advice_of,
+            timeline.repairs_of,
+        )
 
     def ago(self, stamp: str) -> str:
         return self._t.ago(datetime.fromisoformat(stamp), self._now)
@@ -212,7 +221,7 @@ def _one(asked: Mapping[str, list[str]], name: str) -> str:
 async def _static(request: Request) -> Response:
     """Three files by name, so no path can lead anywhere else."""
     name = request.path_params["name"]
-    if name not in paper.KINDS:
+    if name not in rendering.KINDS:
         raise HTTPException(404)
     age = "public, max-age=31536000, immutable" if request.url.query else "no-cache"
-    return Response(paper.file(name), media_type=paper.KINDS[name], headers={"cache-control": age})
+    return Response(rendering.file(name), media_type=rendering.KINDS[name], headers={"cache-control": age})

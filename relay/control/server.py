@@ -11,12 +11,12 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from relay.control import paper
+from relay.control import rendering
 from relay.control.access import KNOWN, AccessRules
 from relay.control.api import make_api
 from relay.control.metrics import metrics_route
 from relay.control.site import make_site
-from relay.control.watch import Watch
+from relay.control.status import RelayStatus
 from relay.networks import group_of
 
 REQUEST = 15.0
@@ -160,13 +160,13 @@ class Server:
         self._server.stopping.set()
 
 
-def api_server(watch: Watch, sock: socket.socket) -> Server:
+def api_server(watch: RelayStatus, sock: socket.socket) -> Server:
     """What answers on the UNIX socket."""
     return Server(make_api(watch, [metrics_route(watch)]), sock)
 
 
-def page_server(watch: Watch, hostname: Callable[[], str], rules: AccessRules, sock: socket.socket) -> Server:
+def page_server(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRules, sock: socket.socket) -> Server:
     """What answers on web.address, all templates loaded."""
     with contextlib.suppress(Exception):  # what is wrong shows at the first look
-        paper.prepare()
+        rendering.prepare()
     return Server(make_site(watch, hostname, rules), sock)

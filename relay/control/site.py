@@ -13,11 +13,11 @@ from relay.control.api import api_routes, unknown
 from relay.control.api import unavailable as api_unavailable
 from relay.control.metrics import metrics_route
 from relay.control.pages import Pages, page_routes
-from relay.control.watch import Watch
+from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolBroken
 
 
-def make_site(watch: Watch, hostname: Callable[[], str], rules: AccessRules) -> ASGIApp:
+def make_site(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRules) -> ASGIApp:
     pages = Pages(watch, hostname)
 
     async def missing(request: Request, error: Exception) -> Response:

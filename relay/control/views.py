@@ -63,6 +63,8 @@ def message_view(stored: StoredEntry) -> Any:
         "accepted_at": stamp(entry.accepted_at),
         "client": entry.origin.client,
         "notice": entry.notice,
+        "subject": subject_of(stored.trail),
+        "attention": stored.attention,
         **_under_way(stored.relay),
         "recipients": [recipient_view(recipient) for recipient in stored.recipients],
     }
@@ -85,6 +87,8 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                     "accepted_at": stamp(line.accepted_at),
                     "client": line.client,
                     "notice": bool(line.notice),
+                    "subject": subject_text(line.subject) if line.subject else "",
+                    "attention": bool(line.attention),
                     **_under_way(line.relay),
                     "recipients": recipients,
                 }
@@ -148,8 +152,6 @@ def story_view(stored: StoredEntry) -> Any:
     origin = stored.entry.origin
     story = {
         **message_view(stored),
-        "subject": subject_of(stored.trail),
-        "attention": stored.attention,
         "origin": {
             "client": origin.client,
             "helo": origin.helo,

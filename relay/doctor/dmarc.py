@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from publicsuffixlist import PublicSuffixList
 
-from relay.doctor.spf import Lookup
+from relay.doctor.spf_check import Lookup
 
 _TAG = re.compile(r"\s*([a-z]+)\s*=(.*)\Z", re.IGNORECASE | re.DOTALL)
 _POLICIES = ("none", "quarantine", "reject")

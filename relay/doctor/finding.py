@@ -20,6 +20,7 @@ _NAMES = """
     spf-broken spf-too-long spf-foreign spf-unknown spf-unverifiable dmarc-broken
     dmarc-from port-25 port-25-unknown public-address pbl block-list
     block-list-refused block-list-unknown reverse-dns
+    spool-away spool-version spool-schema spool-rights spool-leases spool-clock
     other-user resolver-invents split-dns upstream-slow
 """
 NAMES = frozenset(_NAMES.split())

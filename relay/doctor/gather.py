@@ -5,17 +5,26 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.doctor import here as machine
-from relay.doctor import line, publishing
-from relay.doctor.asking import Asking, unfinished
-from relay.doctor.facts import DomainFacts, Facts, Here, Line, SpoolFacts, Subject, UpstreamFacts, Way
-from relay.doctor.line import Outside
-from relay.doctor.publishing import direct_domains, sender_domains
-from relay.doctor.resolver import PATIENCE, Look, invented, knows_nothing
-from relay.doctor.spf import is_name
+from relay.apart import apart
+from relay.doctor import domain_probe, uplink_probe
+from relay.doctor.domain import DomainFacts, SendingPath
+from relay.doctor.domain_probe import direct_domains, sender_domains
+from relay.doctor.host import HostFacts
+from relay.doctor.host_probe import listener_facts
+from relay.doctor.judge import Facts
+from relay.doctor.resolver import PATIENCE, DnsLookup, invented, knows_nothing
+from relay.doctor.spf_check import is_name
+from relay.doctor.spool import DatabaseFacts, SpoolFacts
+from relay.doctor.spool_probe import file_facts
+from relay.doctor.subject import Subject
+from relay.doctor.uplink import UplinkFacts
+from relay.doctor.uplink_probe import OutsideServices
+from relay.doctor.upstream import UpstreamFacts
+from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
 from relay.surroundings import look_around, lost_with_container
 from relay.upstream.authenticate import Token, no_token
@@ -44,7 +53,7 @@ class World:
     token: Token = no_token
     consents: Consents = _no_consents
     ports: dict[int, int] = field(default_factory=dict)
-    outside: Outside = field(default_factory=Outside)
+    outside: OutsideServices = field(default_factory=OutsideServices)
     patience: float = 6.0
     dns_patience: float = PATIENCE
     whole: float = 12.0
@@ -58,16 +67,16 @@ def _silent(_: str) -> None:
 async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     """All facts.  `tell` hears in a few words what is being looked at, as it happens."""
     begun = time.monotonic()
-    look = Look(subject.nameservers, patience=world.dns_patience)
-    asking = Asking(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
+    look = DnsLookup(subject.nameservers, patience=world.dns_patience)
+    asking = UpstreamProbe(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in subject.upstreams.items()}
     try:
         here, upstreams, dns = await asyncio.gather(
-            gather_here(subject, world),
+            gather_host(subject, world),
             asyncio.gather(*examined.values()),
             _published(subject, look, world, tell, examined),
         )
-        seen = await _line(subject, upstreams, asking, look, world, tell) if publishing.direct(subject) else None
+        seen = await _line(subject, upstreams, asking, look, world, tell) if domain_probe.direct(subject) else None
     finally:
         for task in examined.values():
             task.cancel()  # of no effect but when we ourselves are ended early
@@ -79,9 +88,9 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
     """What may be looked at daily without troubling anybody: this machine and the DNS, no upstream."""
-    look = Look(subject.nameservers, patience=world.dns_patience)
+    look = DnsLookup(subject.nameservers, patience=world.dns_patience)
     try:
-        here, dns = await asyncio.gather(gather_here(subject, world), _published(subject, look, world, _silent, {}))
+        here, dns = await asyncio.gather(gather_host(subject, world), _published(subject, look, world, _silent, {}))
     finally:
         await look.close()
     consents = await _consents(subject, world)
@@ -92,26 +101,44 @@ async def _consents(subject: Subject, world: World) -> tuple[dict[str, Any], ...
     return tuple(await asyncio.to_thread(world.consents, subject.upstreams.values()))
 
 
-async def gather_here(subject: Subject, world: World) -> Here:
+async def gather_host(subject: Subject, world: World) -> HostFacts:
     """This machine: clock, spool, listeners, container.  A disk or share that hangs does not hold up the rest."""
-    listeners = [asyncio.to_thread(machine.listener, one, subject, world.root) for one in subject.listeners]
-    spool, around, heard = await asyncio.gather(
-        _spool(subject, world), asyncio.to_thread(look_around, world.root), asyncio.gather(*listeners)
+    listeners = [asyncio.to_thread(listener_facts, one, subject, world.root) for one in subject.listeners]
+    spool, database, around, heard = await asyncio.gather(
+        _spool(subject, world),
+        _database(subject, world),
+        asyncio.to_thread(look_around, world.root),
+        asyncio.gather(*listeners),
     )
     lost = "" if spool and spool.hangs else lost_with_container(subject.state_dir, world.root)
-    return Here(world.now(), spool, tuple(heard), around.container, around.masks, lost)
+    return HostFacts(world.now(), spool, tuple(heard), around.container, around.masks, lost, database)
 
 
 async def _spool(subject: Subject, world: World) -> SpoolFacts | None:
+    path = subject.spool.file or subject.spool.fallback_file
+    if path is None:
+        return None
     try:
         async with asyncio.timeout(world.whole):
-            return await asyncio.to_thread(machine.spool, subject.spool, world.root)
+            return await asyncio.to_thread(file_facts, path, world.root)
     except TimeoutError:
-        trouble = f"the disk gave no answer within {world.whole:g} seconds"
-        return SpoolFacts(str(subject.spool.file), trouble, hangs=True)
+        return SpoolFacts(str(path), f"the disk gave no answer within {world.whole:g} seconds", hangs=True)
 
 
-async def _upstream(upstream: Upstream, asking: Asking, world: World, tell: Tell) -> UpstreamFacts:
+async def _database(subject: Subject, world: World) -> DatabaseFacts | None:
+    """psycopg is loaded only where the spool is a database."""
+    if subject.spool.file is not None:
+        return None
+    from relay.doctor.database_probe import database_facts
+
+    try:
+        async with asyncio.timeout(world.whole):
+            return await apart(partial(database_facts, subject.spool, world.now))
+    except TimeoutError:
+        return DatabaseFacts(subject.spool.shown, f"the server gave no answer within {world.whole:g} seconds")
+
+
+async def _upstream(upstream: Upstream, asking: UpstreamProbe, world: World, tell: Tell) -> UpstreamFacts:
     tell(f"{upstream.name}: asking {upstream.host}")
     try:
         async with asyncio.timeout(world.whole):  # the conversation itself is ended a little before that
@@ -129,25 +156,25 @@ class _Published:
     trouble: str = ""
     invented: str = ""
     domains: tuple[DomainFacts, ...] = ()
-    ways: tuple[Way, ...] = ()
+    ways: tuple[SendingPath, ...] = ()
 
 
 Examined = Mapping[str, "asyncio.Task[UpstreamFacts]"]
 
 
-async def _way(name: str, upstream: Upstream, look: Look, examined: Examined) -> Way:
+async def _way(name: str, upstream: Upstream, look: DnsLookup, examined: Examined) -> SendingPath:
     """Where the host is a bare address, its server's greeting tells whose it is."""
     greeted = ""
     if upstream.name in examined and (not is_name(upstream.host) or upstream.host.replace(".", "").isdigit()):
         talk = (await asyncio.shield(examined[upstream.name])).talk
         greeted = next(iter(talk.banner.split()), "") if talk else ""
-    return await publishing.way(name, upstream, look, greeted if is_public(greeted) else "")
+    return await domain_probe.way(name, upstream, look, greeted if is_public(greeted) else "")
 
 
-async def _published(subject: Subject, look: Look, world: World, tell: Tell, examined: Examined) -> _Published:
+async def _published(subject: Subject, look: DnsLookup, world: World, tell: Tell, examined: Examined) -> _Published:
     """Whether real names can be resolved, the domains, and SPF for each of them by each upstream."""
     wanted = [(name, one) for one in subject.upstreams.values() for name in sender_domains(one, subject)]
-    if not wanted and not publishing.direct(subject) and not subject.nameservers:
+    if not wanted and not domain_probe.direct(subject) and not subject.nameservers:
         return _Published()
     tell("asking the DNS")
     end = time.monotonic() + world.whole
@@ -159,7 +186,7 @@ async def _published(subject: Subject, look: Look, world: World, tell: Tell, exa
     )
     if trouble:
         return _Published(trouble)
-    domains = [asyncio.create_task(publishing.domain(name, look)) for name in names]
+    domains = [asyncio.create_task(domain_probe.domain(name, look)) for name in names]
     ways = [asyncio.create_task(_way(name, one, look, examined)) for name, one in wanted]
     await _within(end - time.monotonic(), [*domains, *ways])
     late = f"the DNS gave no answer within {world.whole:g} seconds"
@@ -170,7 +197,7 @@ async def _published(subject: Subject, look: Look, world: World, tell: Tell, exa
     return _Published("", false, tuple(said), tuple(task.result() for task in ways if not task.cancelled()))
 
 
-async def _within(seconds: float, tasks: Sequence["asyncio.Task[DomainFacts] | asyncio.Task[Way]"]) -> None:
+async def _within(seconds: float, tasks: Sequence["asyncio.Task[DomainFacts] | asyncio.Task[SendingPath]"]) -> None:
     """Waits for all of them; those that take longer are cancelled."""
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=max(0.0, seconds))
@@ -180,11 +207,11 @@ async def _within(seconds: float, tasks: Sequence["asyncio.Task[DomainFacts] | a
 
 
 async def _line(
-    subject: Subject, upstreams: Sequence[UpstreamFacts], asking: Asking, look: Look, world: World, tell: Tell
-) -> Line:
+    subject: Subject, upstreams: Sequence[UpstreamFacts], asking: UpstreamProbe, look: DnsLookup, world: World, tell: Tell
+) -> UplinkFacts:
     tell("mx: looking at port 25 and at our public address")
     try:
         async with asyncio.timeout(world.rest):
-            return await line.line(subject, upstreams, asking, look, world.outside)
+            return await uplink_probe.line(subject, upstreams, asking, look, world.outside)
     except TimeoutError:
-        return Line(trouble=f"no answer within {world.rest:g} seconds")
+        return UplinkFacts(trouble=f"no answer within {world.rest:g} seconds")

@@ -1,17 +1,39 @@
 """From facts to findings: each fault under its own name, with its cause and its cure, and nothing said twice.  Pure."""
 
-from relay.doctor.facts import Facts, Subject
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.doctor.consent_age import judge_consents
+from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.doctor.judge_consent import judge_consents
-from relay.doctor.judge_domain import judge_domains
-from relay.doctor.judge_here import judge_here
-from relay.doctor.judge_line import judge_line
-from relay.doctor.judge_upstream import judge_upstream
+from relay.doctor.host import HostFacts, judge_host
+from relay.doctor.subject import Subject
+from relay.doctor.uplink import UplinkFacts, judge_uplink
+from relay.doctor.upstream import UpstreamFacts, judge_upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that is known.  `resolver` is why the DNS knows no real name, "" if it does; `consents` as in consent_age.
+
+    `invented` is what the resolver said of a name that does not exist, "" if it said so.
+    """
+
+    host: HostFacts
+    resolver: str = ""
+    invented: str = ""
+    upstreams: tuple[UpstreamFacts, ...] = ()
+    domains: tuple[DomainFacts, ...] = ()
+    ways: tuple[SendingPath, ...] = ()
+    uplink: UplinkFacts | None = None
+    took: float = 0.0
+    consents: tuple[Mapping[str, Any], ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
     """All findings, in the order in which a person would look: here, the DNS, the upstreams, the domains, the line."""
-    findings = [*_configuration(subject), *judge_here(facts, subject), *_resolver(facts, subject)]
+    findings = [*_configuration(subject), *judge_host(facts.host, facts.upstreams, subject), *_resolver(facts, subject)]
     wrong_clock = any(one.name == "clock" and one.grade is Grade.PROBLEM for one in findings)
     no_names = bool(facts.resolver) and not subject.nameservers  # the same resolver: one fault, one finding
     for one in facts.upstreams:
@@ -20,9 +42,9 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
-    findings += judge_domains(facts, subject)
-    if facts.line:
-        findings += judge_line(facts.line, facts, subject)
+    findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)
+    if facts.uplink:
+        findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
     return findings
 
 
@@ -42,7 +64,7 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
             warning("resolver-invents", asked, cause, cure, f"a name that does not exist is said to be at {facts.invented}")
         ]
     if not facts.resolver:
-        return [fine("resolver", asked, "answers")] if facts.domains or facts.line else []
+        return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
     cause = "The nameserver knows no name in the internet, so SPF, DMARC and MX records cannot be looked up."
     without = "take the line out" if subject.nameservers else "mend what this system asks (/etc/resolv.conf)"
     cure = f"Set `dns: {{nameservers: [...]}}` to one that answers (often the router: 192.168.0.1:53), or {without}."

@@ -5,13 +5,13 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from relay.doctor.spf import LookupFailed
+from relay.doctor.spf_check import LookupFailed
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 
 PATIENCE = 4.0  # seconds for one question: a home router that takes longer is a finding by itself
 
 
-class Look:
+class DnsLookup:
     """A look-up for spf.py and dmarc.py.  What was asked is kept: the same record is wanted for every address of an ISP."""
 
     def __init__(self, nameservers: Sequence[str] = (), *, patience: float = PATIENCE) -> None:
@@ -50,7 +50,7 @@ class Look:
         await asyncio.gather(*self._known.values(), return_exceptions=True)
 
 
-async def knows_nothing(look: Look, own: Iterable[tuple[str, str]], real: Iterable[tuple[str, str]]) -> str:
+async def knows_nothing(look: DnsLookup, own: Iterable[tuple[str, str]], real: Iterable[tuple[str, str]]) -> str:
     """Why no real name can be resolved, "" if one can: our own names first, then such as surely exist.
 
     Not the root: many home routers refuse that question and answer every other.
@@ -65,7 +65,7 @@ async def knows_nothing(look: Look, own: Iterable[tuple[str, str]], real: Iterab
     return failed or f"it says that {' and '.join(name for name, _ in real)} do not exist"
 
 
-async def invented(look: Look, below: str) -> str:
+async def invented(look: DnsLookup, below: str) -> str:
     """The address that the resolver makes up for a name that does not exist, "" if it is honest about that."""
     try:
         return next(iter(await look(f"no-such-name-{secrets.token_hex(4)}.{below}", "A")), "")

@@ -10,6 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from relay.mail.address import Address
+from relay.mail.lines import header_text
 from relay.mail.reply import Reply
 from relay.secret import Secret
 
@@ -35,7 +36,8 @@ class ListenAuth(Enum):
 class Listener:
     """One address that devices connect to, and who may submit there.
 
-    `on_purpose`: those of the networks that were written out, not only meant by `private`.
+    `on_purpose`: those of the networks that were written out, not only meant by `private`.  `plain_login`: passwords may
+    come in the clear though TLS can be had.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - the networks below decide who may speak
@@ -48,6 +50,7 @@ class Listener:
     auth: ListenAuth = ListenAuth.ANY
     users: Mapping[str, Secret] = field(default_factory=dict)
     legacy_tls: bool = False
+    plain_login: bool = False
 
     @property
     def name(self) -> str:
@@ -223,7 +226,7 @@ _BLANK_LINE = re.compile(rb"\n\r*+\n|(?<!\r)\r{2,}+(?!\n)")  # possessive: a run
 
 def header_facts(head: bytes, hostname: str) -> HeaderFacts:
     """Read from the first octets of a message, whatever its line ends."""
-    head = head.lstrip(b"\r\n")
+    head = header_text(head.lstrip(b"\r\n"))
     end = _BLANK_LINE.search(head)
     section = head[: end.start()] if end else head
     lines = section.replace(b"\r\n", b"\n")

@@ -35,6 +35,11 @@ def made(making: asyncio.Task[ssl.SSLContext | None]) -> ssl.SSLContext | None:
     return None if making.cancelled() else making.result()
 
 
+def to_be_had(offer: Offer) -> bool:
+    """Whether there is a context, or one may still come."""
+    return offer is not None and not (isinstance(offer, asyncio.Task) and offer.done() and made(offer) is None)
+
+
 def must_be_made(listener: Listener, state_dir: Path) -> bool:
     """Whether there is no certificate yet: a first start."""
     return not listener.tls_cert and not all(place.exists() for place in _own(state_dir))

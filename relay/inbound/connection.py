@@ -277,6 +277,15 @@ class Connection(asyncio.BufferedProtocol):
                         return None
         return self._taken(len(self._buffer))
 
+    async def _thrown_away(self, octets: int) -> None:
+        """Takes so many octets off the line, for nothing.  Raises Gone when the client is gone before."""
+        self.content_begins()
+        while octets > 0:
+            if not (block := await self.next_block(None)):
+                raise Gone
+            self.give_back(block[octets:])
+            octets -= len(block)
+
     def give_back(self, octets: bytes) -> None:
         """Octets behind the end of data are the next commands."""
         self._buffer[:0] = octets

@@ -128,7 +128,7 @@ class Inbound:
         recipients: Recipients,
         max_message: int,
     ) -> list[str]:
-        """New policy for new sessions.  The sentences name what needs a restart."""
+        """New policy for new sessions; those that would not be let in any more end.  Sentences name what needs a restart."""
         self._reception.policy = Policy(hostname, limits, recipients, max_message)
         new = {listener.name: listener for listener in listeners}
         old = {door.listener.name for door in self._doors}
@@ -137,6 +137,9 @@ class Inbound:
         for door in self._doors:
             if (changed := new.get(door.listener.name)) is not None:
                 sentences += _change(door, changed)
+                for session in self._reception.places.everybody:
+                    if isinstance(session, Session):
+                        session.reconsider(door.listener)
         return sentences
 
     def devices(self) -> list[dict[str, Any]]:

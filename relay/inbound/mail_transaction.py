@@ -8,12 +8,13 @@ import traceback
 from relay import crash_points, events
 from relay.inbound.admission import (
     HostAddress,
+    ListenAuth,
     Listener,
     admit_origin,
     admit_size,
     expand,
 )
-from relay.inbound.certificate import Offer
+from relay.inbound.certificate import Offer, to_be_had
 from relay.inbound.connection import Connection, Gone
 from relay.inbound.content import IncomingContent
 from relay.inbound.dialect import mail_argument, rcpt_argument, transfer_protocol
@@ -25,6 +26,7 @@ from relay.mail.reply import Reply
 
 BOGUS = 20
 """Unknown commands before the line is cut; real devices send a few probes, scanners hundreds."""
+LOGIN_NEEDS_TLS = "a login needs TLS here: set the device to STARTTLS"
 _LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 
 
@@ -46,8 +48,16 @@ class MailTransaction(Connection):
         self._quirks: dict[str, None] = {}
         self._bogus = self._refusals = 0
         self._failed_logins = 0
-        self._quit_only = False
+        self._quit_only = ""
         self._refused_data = False
+        self._unwelcome = ""
+
+    @property
+    def _login_offered(self) -> bool:
+        """A password does not go over the network in the clear where TLS can be had, unless that is wanted."""
+        if self._listener.auth is ListenAuth.REQUIRED:
+            return bool(self.tls) or self._listener.plain_login or not to_be_had(self._context)
+        return self._listener.auth is ListenAuth.ANY
 
     # ---- envelope ------------------------------------------------------------------------------
 
@@ -55,7 +65,8 @@ class MailTransaction(Connection):
         quirks = ["MAIL twice without RSET; the first was forgotten"] if self._transaction else []
         self._transaction = None
         if refusal := admit_origin(self._address, self._user, self._listener, self._reception.masks):
-            await self._refuse(refusal)
+            needs_tls = refusal.code == 530 and not self._login_offered
+            await self._refuse(Reply(530, "5.7.0", f"{LOGIN_NEEDS_TLS} and to log in") if needs_tls else refusal)
             return
         if not argument:
             await self.say("501 5.5.4 a sender is missing: MAIL FROM:<address>")
@@ -164,7 +175,9 @@ class MailTransaction(Connection):
         except LineLost as error:
             self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
             raise Gone from error
-        self._quit_only = arrival.irregular
+        if self.dismissed:
+            raise Gone  # it was told so, and will send the message again
+        self._quit_only = "an end of data by a bare line end" if arrival.irregular else ""
         transaction.quirks |= dict.fromkeys(arrival.quirks)
         if arrival.refusal:
             return arrival.refusal

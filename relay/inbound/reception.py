@@ -25,6 +25,7 @@ from relay.inbound.content import IncomingContent, MemoryBudget
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
 from relay.inbound.intake import BROKEN_REPLY, FULL_REPLY
+from relay.inbound.login_throttle import TOLD_AFTER, LoginThrottle
 from relay.inbound.places import Places
 from relay.inbound.shares import Shares
 from relay.inbound.troubles import Troubles
@@ -82,6 +83,7 @@ class Reception:
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
     troubles: Troubles = field(default_factory=Troubles)
     memory: MemoryBudget = field(default_factory=MemoryBudget)
+    logins: LoginThrottle = field(default_factory=LoginThrottle)
     shares: Shares = field(init=False)
     draining: bool = False
 
@@ -139,6 +141,21 @@ class Reception:
             content.close()
             self.commits.discard(conversation)
         return None
+
+    def login_failed(self, client: str, at: float) -> None:
+        """A wrong password; somebody who goes on and on is told of, once."""
+        whom = self.logins.failed(client, at)
+        if whom is None:
+            return
+        cause = f"logins from {whom}" if whom else "logins"
+        text = "Wrong passwords for this relay come from many addresses: somebody is guessing. Such tries are slowed down."
+        if whom:
+            text = (
+                f"{whom} has sent {TOLD_AFTER} wrong passwords within an hour: a device with an old password, or somebody who"
+                " is guessing. Its tries are slowed down. Correct the password in the device, or find out who that is."
+            )
+        if self.troubles.begins(cause, self.now(), ends_by_itself=True):
+            self.alarm(text, cause)
 
     def tell(self, client: str, reply: Reply) -> None:
         """What a person has to know of a refusal is told, once, when the trouble begins."""

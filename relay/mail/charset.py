@@ -1,17 +1,24 @@
 """Which charset raw 8-bit text is in, and the text it stands for.  Pure."""
 
-import codecs
+import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from relay.mail.charsetnames import codec_of, read
+from relay.mail.charsetnames import codec_of, read, readings
+from relay.mail.likelihood import LIKELY, bits, only_signs
 
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
-_SAMPLE = 1024  # octets that are judged; more would only cost
+_SAMPLE = 512  # octets that are judged; more would only cost
 BALLOTS = 100
 """Pieces of text that have a vote."""
-_JUDGED = frozenset({"cp932", "shift_jis", "euc_jp", "iso8859-1", "iso8859-15", "cp1252"})
+_STEP = 3  # bits that a charset must be more likely by than the one written before it
+AUTO = (
+    *("cp932", "euc_jp", "cp1252", "gb18030", "big5", "cp949", "cp1251", "koi8-r", "koi8-u", "cp1250", "iso8859-2"),
+    *("cp1254", "cp1253", "cp1255", "cp1256", "cp874", "cp1258", "iso8859-7", "iso8859-5", "iso8859-6", "cp866", "cp1257"),
+)
+"""What `auto` stands for in `fallback_charset`."""
+
 _EUC_KANA = re.compile(rb"[\x00-\x7f]*(?:\x8e[\xa1-\xdf][\x00-\x7f]*){2,}")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _SEGMENT = re.compile(rb"\x1b(\$[@B]|\([BJI])([^\x1b]*)")
@@ -66,95 +73,46 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     """The one charset that best explains all pieces of raw text, header fields and body text together.
 
     Strict UTF-8 first: no other text looks like it by chance.  Then `fallback`, the charsets of the people at the
-    devices: who cannot decode is out; the rest are judged by how likely their text is.
+    devices: who cannot decode is out; of the rest the likeliest wins, and of equals the one that was written first.
     """
     ballots = list(islice((piece for piece in pieces if not speaks_for_itself(piece)), BALLOTS))
     if not ballots:
         return "utf-8"
-    names = list(dict.fromkeys(map(codec_of, fallback)))
-    names = [name for name in names if name not in ("", "utf-8", "ascii", "iso2022_jp")]
+    names = _candidates(fallback)
     votes = {name: sum(fits(piece, name) for piece in ballots) for name in names}
-    able = [name for name in names if votes[name] == max(votes.values())]
     sample = b"\n".join(ballots)[:_SAMPLE]
-    if len(able) < 2:
-        best = able[0] if able else "cp1252"
-    elif "euc_jp" in able and _EUC_KANA.fullmatch(sample):
-        best = "euc_jp"
-    elif all(name in _JUDGED for name in able):
-        best = min(able, key=lambda name: _cost(sample.decode(_read_as(name), "replace")))
-    else:
-        best = _normalizer(sample, able)
-    return _read_as(best) if _C1.search(sample) else best
+    latin = sample.decode("cp1252", "replace")
+    if only_signs(latin):
+        votes.setdefault("cp1252", len(ballots))
+        names.setdefault("cp1252", max(names.values(), default=0) + _STEP)
+    able = [name for name in votes if votes[name] == max(votes.values())]
+    if not able:
+        return "cp1252"
+    if "euc_jp" in able and _EUC_KANA.fullmatch(sample):
+        return "euc_jp"
+    best, least = able[0], math.inf
+    for name in able if len(able) > 1 else ():
+        codec = "cp1252" if name == "iso8859-1" else readings(name)[0]
+        cost = bits(sample.decode(codec, "replace").rstrip("\ufffd"), codec, least)[0] + names[name]
+        if cost < least:
+            best, least = name, cost
+    return "cp1252" if best == "iso8859-1" and _C1.search(sample) else best
+
+
+def _candidates(fallback: Sequence[str]) -> dict[str, float]:
+    """The codecs that are asked -> what a text in one must be more likely by: they are told in the order of our trust."""
+    names: dict[str, float] = {}
+    for place, charset in enumerate(fallback):
+        for rank, name in enumerate(AUTO if charset == "auto" else (charset,)):
+            codec = codec_of(name)
+            if codec and codec not in ("utf-8", "ascii", "iso2022_jp"):
+                names.setdefault(codec, _STEP * place + rank / 4)
+    return names
 
 
 def speaks_for_itself(piece: bytes) -> bool:
     """Whether it is ASCII or UTF-8, be it damaged, and needs no vote."""
     return piece.isascii() or fits(piece, "utf-8") or damaged_utf8(piece)
-
-
-def _read_as(name: str) -> str:
-    """Who says Latin-1 and uses the octets 0x80 to 0x9f means Windows-1252."""
-    return "cp1252" if name == "iso8859-1" else name
-
-
-def _normalizer(sample: bytes, able: list[str]) -> str:
-    """charset-normalizer's word where there are charsets whose text we cannot judge (GBK, KOI8-R ...)."""
-    from charset_normalizer import from_bytes  # 2.5 MB that a relay for two printers never needs
-
-    best = from_bytes(sample, cp_isolation=able, enable_fallback=False).best()
-    return codecs.lookup(best.encoding).name if best else able[0]
-
-
-def _cost(text: str) -> int:
-    """How unlikely a text is, in tenths of steps that were tuned on subjects of 2 to 20 characters in four languages."""
-    kinds = " " + text.translate(_KINDS)
-    return sum([cost * kinds.count(kind) for kind, cost in _COSTS])
-
-
-class _Kinds(dict[int, str]):
-    """One letter for what a character is, found once for each."""
-
-    def __missing__(self, code: int) -> str:
-        kind = self[code] = _kind(chr(code))
-        return kind
-
-
-_KINDS = _Kinds()
-
-
-def _kind(char: str) -> str:
-    """`a` an ASCII letter, a blank for other ASCII, `k` kana, `c` a common ideograph, `r` a rare one, `h` half-width
-    kana, `p` Japanese punctuation, `l` a letter of western Europe, `s` its signs, `o` all else.
-    """
-    if char.isascii():
-        return "a" if char.isalpha() else " "
-    if "\u3040" <= char <= "\u30ff":
-        return "k"
-    if "\u4e00" <= char <= "\u9fff":
-        return "c" if _is_common(char) else "r"
-    if "\uff61" <= char <= "\uff9f":
-        return "h"
-    if "\u3000" <= char <= "\u303f" or "\uff00" <= char <= "\uff60":
-        return "p"
-    if char.isalpha() and char <= "\u017f":
-        return "l"
-    return "s" if char in "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u20ac\xb0" else "o"
-
-
-_COSTS = (
-    *(("k", 4), ("c", 10), ("r", 40), ("h", 9), ("p", 6), ("l", 40), ("s", 25), ("o", 60)),
-    # what a character costs more, or less, behind one of another kind
-    *(("ca", 15), ("ra", 15), ("ac", 25), ("ar", 25), ("ah", 43), ("al", -24), (" l", -24)),
-    *((before + "h", 13) for before in " kcrplso"),
-)
-
-
-def _is_common(char: str) -> bool:
-    """JIS X 0208 level 1: the characters of everyday Japanese."""
-    try:
-        return 0xB0 <= char.encode("euc_jp")[0] <= 0xCF
-    except UnicodeEncodeError:
-        return False
 
 
 def fits(octets: bytes, name: str) -> bool:
@@ -163,4 +121,7 @@ def fits(octets: bytes, name: str) -> bool:
 
 
 def is_likely(octets: bytes, name: str) -> bool:
-    return True
+    """Whether it is not only possible but may be meant as text in that charset."""
+    text = read(octets[:_SAMPLE], name) or ""
+    cost, letters = bits(text, readings(name)[0])
+    return letters > 0 and cost <= LIKELY * letters

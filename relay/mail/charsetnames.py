@@ -2,6 +2,7 @@
 
 import codecs
 import re
+import unicodedata
 from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'+^_`{}~.:-]{1,60}")
@@ -136,9 +137,11 @@ def read(octets: bytes, charset: str) -> str | None:
     """The text that these octets stand for under that name, supersets included; None if they do not fit."""
     for codec in readings(charset):
         try:
-            return octets.decode(codec)
-        except (UnicodeDecodeError, ValueError):
+            text = octets.decode(codec)
+        except ValueError:
             continue
+        # Vietnamese has its tone marks behind the letters there
+        return unicodedata.normalize("NFC", text) if codec == "cp1258" else text
     return None
 
 

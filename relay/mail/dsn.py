@@ -61,7 +61,10 @@ _SUBJECT_READ = 2000  # octets; a notice shows its first words
 
 @dataclass(frozen=True)
 class Letter:
-    """A message that a notice is about: what identifies it, its header fields, and its recipients' fates."""
+    """A message that a notice is about: what identifies it, its header fields, and its recipients' fates.
+
+    `about`: it was a notice of this relay itself, about the messages with these queue ids.
+    """
 
     queue_id: str
     accepted_at: datetime
@@ -69,6 +72,7 @@ class Letter:
     told: tuple[Told, ...]
     client: str = ""
     fields: tuple[Field, ...] = field(default=(), repr=False)
+    about: tuple[str, ...] = ()
 
     def value(self, name: str) -> bytes:
         return next((each.value for each in self.fields if each.name == name), b"")
@@ -173,6 +177,9 @@ def _letter_text(letter: Letter) -> list[str]:
     origin = f", sent by the device {letter.client}" if letter.client else ""
     title = f'"{letter.subject}"' if letter.subject else "without a subject"
     lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(letter.accepted_at)}")
+    if letter.about:
+        ids = f"{', '.join(letter.about[:10])}{' and more' if len(letter.about) > 10 else ''}"
+        lines += _wrapped(f"(a notice of this relay itself, about {ids}: what it tells has reached nobody yet)")
     for failed, says in ((True, "could not be delivered to:"), (False, "is late; it has not yet been delivered to:")):
         told = [each for each in letter.told if each.failed is failed]
         if told:

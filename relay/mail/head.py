@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 
-from relay.mail.lines import split
+from relay.mail.lines import header_text, split
 from relay.mail.message import HEADER_LIMIT, Field
 from relay.mail.mime import content_type
 
@@ -64,7 +64,7 @@ def read_head(content: Iterable[bytes]) -> Head:
         if raw.startswith(bom):
             start = len(bom)
             notes.append("removed the byte order mark before the header")
-    lines = split(raw[start:HEADER_LIMIT])
+    lines = split(header_text(raw[start:HEADER_LIMIT]))
     if len(raw) > HEADER_LIMIT and lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     sizes = list(map(len, lines))

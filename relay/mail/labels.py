@@ -15,7 +15,6 @@ NOTHING = frozenset(
 )
 """What says nothing about text with octets over 127."""
 
-_LATIN = frozenset({"iso8859-1", "cp1252", "iso8859-15"})
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
 _ALONE = re.compile(rb"[\x00-\x3f]")
@@ -43,7 +42,7 @@ def label_for(part: Part, voted: str, raw: Sequence[bytes] = (), fallback: Seque
     if fits(octets, "utf-8"):
         return "utf-8"
     for pieces in ([octets], [octets, *raw]):
-        guess = vote(pieces, fallback)
+        guess = vote(pieces, (*fallback, "cp1252"))
         if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
             return _label(octets, guess)
     return ""
@@ -145,10 +144,9 @@ def _is_false(octets: bytes, said: str) -> bool:
         return fits(octets, "utf-8")
     if not codec or not fits(octets, said):
         return _is_surely_utf8(octets) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
-    if codec in _LATIN:
-        # of its Windows signs no reader loses one; Shift_JIS has far more octets of this kind
-        if codec != "cp1252" and len(_C1.findall(octets)) > 2 and fits(octets, "cp932"):
-            return vote([octets], ("cp932", "latin-1")) == "cp932" or _is_surely_utf8(octets)
+    if codec in ("iso8859-1", "iso8859-15") and len(_C1.findall(octets)) > 2 and fits(octets, "cp932"):
+        # the signs of Windows, which every reader takes them for, or Shift_JIS
+        return vote([octets], ("cp932", "latin-1")) == "cp932"
     return _is_surely_utf8(octets)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 BLOCK = RUN = 64 * 1024
 
 _ENDS = re.compile(rb"\r+\n?|\n")
+_HEADER_BY_LF = re.compile(rb"\n(?:\r*\n|[!-9;-~]+[ \t]*:)")
+"""A blank line or a field behind an LF."""
 
 
 def only_crlf(octets: bytes) -> bool:
@@ -97,6 +99,21 @@ def crlf(block: bytes) -> bytes:
 def _end(match: re.Match[bytes]) -> bytes:
     run = match[0]
     return b"\r\n" if run.endswith(b"\n") else b"\r\n" * len(run)
+
+
+def header_text(octets: bytes) -> bytes:
+    """A header whose bare CRs are blanks, as long as before, unless CR is how all of it ends its lines.
+
+    A CR within a text that a device put into a field must not begin another field.
+    """
+    if only_crlf(octets) or b"\r" not in octets:
+        return octets
+    before, _, after = octets.partition(b"\n")
+    if b"\r\r" in before.rstrip(b"\r") and not _HEADER_BY_LF.search(b"\n" + after):
+        return octets  # its blank line is a CR, too, and what follows looks like no header
+    if not after:
+        return octets
+    return _ENDS.sub(lambda run: run[0] if run[0].endswith(b"\n") else b" " * len(run[0]), octets)
 
 
 def split(octets: bytes) -> list[bytes]:

@@ -144,10 +144,8 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
         kind = _HALF_KINDS.get(written.strip(b" \t/.").lower(), b"text/plain" if text else b"application/octet-stream")
         notes[f"made Content-Type {kind.decode()}: {_shown(written if _NAMED.search(params) else value)} is none"] = None
         text = kind.startswith(b"text/")
-        if _NAMED.search(params) or (text and is_name(part.kind.charset)):
-            value = kind + b"; " + params.strip()
-        else:
-            value = kind
+        kept = _NAMED.search(params) or (text and is_name(part.kind.charset))
+        value = kind + b"; " + params.strip() if kept else kind
     elif not old and not text and part.number:
         value = b"application/octet-stream"
         notes["named a part application/octet-stream: the device named no type, and it is no text"] = None

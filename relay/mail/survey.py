@@ -52,7 +52,10 @@ class Part:
 
 @dataclass(slots=True)
 class Survey:
-    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters."""
+    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters.
+
+    `nul`: text has a NUL, which has no place there.
+    """
 
     parts: dict[int, Part]
     between: Part
@@ -163,7 +166,7 @@ def wide_codec(octets: bytes, charset: str) -> str:
     nul = start.count(0)
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")):
-        return said if nul or not _is_utf8(start[:-3]) else ""
+        return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""
     odd, even = start[1::2].count(0), start[::2].count(0)
     if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""

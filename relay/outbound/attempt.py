@@ -246,7 +246,8 @@ class Attempt:
     ) -> Settlement:
         """What has become certain since the last call.
 
-        `age` is the message's (default: by the clock), `notify` who is told of a failure (None: nobody).
+        `age` is the message's (default: by the clock), `notify` who is told of a failure (None: nobody; then a failed
+        notice of our own needs attention).
         """
         age = now - self.claim.entry.accepted_at if age is None else age
         self._open()
@@ -256,13 +257,17 @@ class Attempt:
             course.settled = True
         self.trail += trail.ended([(each, course.why_not) for each, course in zip(outcomes, fresh, strict=True)], now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
-        late = [] if age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
+        ours = self.claim.entry.notice  # whose delay is nobody's business; that it failed is
+        late = [] if ours or age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
         warned = bool(late and notify and not self._warned)
         if warned and notify:
             self._warned = True
             notices += [_notice(self.claim, each, notify, now) for each in late]
             self.trail.append(trail.warned(notify, now))
-        settlement = Settlement(tuple(outcomes), tuple(self.trail), tuple(notices), self.sent, self.newly_refused, warned)
+        unheard = ours and not notify and any(each.state in _BAD for each in outcomes)
+        settlement = Settlement(
+            tuple(outcomes), tuple(self.trail), tuple(notices), self.sent, self.newly_refused, warned, attention=unheard
+        )
         self.trail, self.sent, self.newly_refused = [], "", None
         return settlement
 

@@ -20,6 +20,9 @@ def settled(claim: Claim, settlement: Settlement) -> None:
         _fate(claim, recipient, before[recipient.address])
     if settlement.warned:
         events.note("warned", "the sender is told that this message is late", queue_id=claim.entry.queue_id)
+    if settlement.attention:
+        text = f"a notice could not be delivered, and nobody else can be told: `relay queue show {claim.entry.queue_id}`"
+        events.note("warned", text, queue_id=claim.entry.queue_id)
 
 
 def _step(claim: Claim, line: TrailLine) -> None:

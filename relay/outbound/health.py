@@ -10,7 +10,7 @@ from relay.outbound.retry import RetrySchedule
 class Trouble:
     """An upstream that did not serve us: how many times in a row, since when this rest, until when, in whose words.
 
-    `by`: the message that met it last; `alone`: no other message has met it.
+    `by`: the message that it was said of, "" if it was said before any was named; `alone`: no other message has met it.
     """
 
     failures: int
@@ -19,7 +19,7 @@ class Trouble:
     why: str
     login: bool = False
     by: str = ""
-    alone: bool = True
+    alone: bool = False
 
 
 class Health:
@@ -38,31 +38,29 @@ class Health:
         began: datetime,
         login: bool = False,
         by: str = "",
-        about_message: bool = False,
     ) -> Trouble | None:
         """Sends an upstream to rest, longer each time; the new rest, or None if this trouble is the known one.
 
-        `began` is when the conversation began: ten that fail together are one trouble, not ten.  `about_message`: it was said
-        when a message had been named, so that one message which meets it again and again, alone, proves nothing about others.
+        `began` is when the conversation began: ten that fail together are one trouble, not ten.  One message that
+        meets it again and again, alone, proves nothing about others.
         """
         known = self._troubles.get(name)
-        alone = known is None or (known.alone and known.by == by)
-        if known and known.alone and not alone:
+        if known and known.alone:
+            if known.by == by:
+                return None
             known = self._troubles[name] = replace(known, alone=False)
-        if known and alone and about_message:
-            return None
         if known and began <= known.since and (known.login or not login):
             return None
         failures = known.failures + 1 if known else 1
         if login and known and not known.login:
             failures = 1  # the lock-out clock starts with the first refused login
-        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login, by, alone)
+        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login, by, bool(by and not known))
         self._troubles[name] = rest
         return rest
 
-    def success(self, name: str) -> bool:
-        """It served us; True if it had been in trouble before."""
-        return self._troubles.pop(name, None) is not None
+    def success(self, name: str) -> Trouble | None:
+        """It served us; the trouble that it had been in before."""
+        return self._troubles.pop(name, None)
 
     def wake(self, name: str | None = None) -> tuple[str, ...]:
         """Ends the rest of one upstream, or of all, by hand; the names that were in trouble."""

@@ -66,6 +66,7 @@ class Notifier:
         self._push_at: datetime | None = None
         self._progress = (_relayed(), now())
         self._stalled = False
+        self._reminded: datetime | None = None
 
     def reload(self, *, policy: NoticePolicy, hostname: str, give_up_after: timedelta | None = None) -> None:
         """Takes new settings; what is pending goes by them."""
@@ -78,9 +79,14 @@ class Notifier:
         self._nudge.set()
 
     def notify_whom(self, entry: Entry) -> Address | None:
-        """Who is told of this entry's failure: nobody of a notice's or a null sender's (RFC 5321 s6.1)."""
+        """Who is told of this entry's failure: nobody of a null sender's (RFC 5321 s6.1); of a notice of our own whoever is
+        in charge, once more: not the one who could not be told.
+        """
         sender = entry.envelope.reverse_path
-        if entry.notice or sender is None:
+        if entry.notice:
+            to = self._policy.to
+            return to if to and to not in entry.envelope.forward_paths else WEBHOOK if self._policy.webhook else None
+        if sender is None:
             return None
         if sender.public and not self._ours(sender) and self._may_route(sender):
             return sender
@@ -163,7 +169,7 @@ class Notifier:
         text = f"{whom} is told of this by notice {queue_id}"
         trail = (
             TrailLine(now, "noticed", text, {"notice": queue_id, "to": str(whom)}),
-            telling.accepted(notice, whom, now),
+            telling.accepted(notice, whom, now, [letter.queue_id for letter in letters]),
         )
         crash_points.passed("notice-composed")
         await self._spool.notify(telling.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
@@ -217,11 +223,11 @@ class Notifier:
         self.wake()
 
     async def _push_and_strike(self, group: Sequence[PendingNotice], now: datetime) -> None:
-        text = "the webhook is told of this"
+        text, unheard = "the webhook is told of this", False
         try:
             letters, notice, _ = await self._composed(WEBHOOK, group, now)
             if not self._policy.webhook:
-                text = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more"
+                text, unheard = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more", True
             else:
                 await self._push(self._policy.webhook, telling.push_body(letters, notice, self._hostname))
         except webhook.WebhookFailed as error:
@@ -230,9 +236,9 @@ class Notifier:
                 self._push_at = now + _PUSH_AGAIN
                 self._told_at.pop(WEBHOOK.key, None)
                 return
-            text = f"nobody could be told of this: {error}"
+            text, unheard = f"nobody could be told of this: {error}", True
         lines = (TrailLine(now, "noticed", text, {"to": "webhook"}),)
-        await self._spool.notify(None, tuple(pending.number for pending in group), lines)
+        await self._spool.notify(None, tuple(pending.number for pending in group), lines, attention=unheard)
         for letter in letters:
             events.note("noticed", text, queue_id=letter.queue_id, to="webhook")
         self._push_at = None
@@ -281,6 +287,7 @@ class Notifier:
         """Mail waits and none went out for hours: whatever the reason, somebody should look; told once."""
         count, since = self._progress
         tally = await self._spool.tally()
+        self._remind(tally.attention, now)
         if (relayed := _relayed()) != count or not tally.states.get(State.QUEUED, 0) or now < since:
             self._progress, self._stalled = (relayed, now), False
             return
@@ -292,6 +299,18 @@ class Notifier:
         queued = tally.states[State.QUEUED]
         text = f"Nothing has been delivered for {hours} hours while mail for {queued} recipients waits."
         self.alarm(f"{text} `relay doctor` looks for the cause.", cause="nothing delivered")
+
+    def _remind(self, number: int, now: datetime) -> None:
+        """What nobody could be told of is in the log once a day, until somebody has acknowledged it."""
+        if number and (self._reminded is None or abs(now - self._reminded) >= ALARM_AGAIN):
+            self._reminded = now
+            many = "1 message" if number == 1 else f"{number} messages"
+            events.note("warned", f"{many} failed and nobody could be told: {_ACKNOWLEDGE}", attention=number)
+        elif not number:
+            self._reminded = None
+
+
+_ACKNOWLEDGE = "look at them by `relay queue list --attention`, then say `relay queue acknowledge --all`"
 
 
 def _relayed() -> int:

@@ -23,6 +23,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.upkeep import Upkeep
+from relay.outbound.urgent import urgent
 from relay.outbound.verdict import Fate, judge
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
@@ -235,11 +236,11 @@ class Runner:
             own = await self._said_own_name(claim, step, report, prepared)
             with mark.at(Doing.STORING):
                 votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
-                self._unharmed(self._counsel, attempt, step, votes, claim.entry)
+                self._unharmed(self._counsel, attempt, step, votes)
                 try:
                     await self._settle(claim, attempt)
                 finally:
-                    self._unharmed(self._tell, news, step.upstream)
+                    self._unharmed(self._tell, news, step, claim.entry)
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
@@ -282,7 +283,7 @@ class Runner:
 
     async def _settle(self, claim: Claim, attempt: Attempt) -> None:
         now = self._now()
-        settlement = attempt.settle(self._retry, now, notify=None if claim.entry.notice else self._notify_whom(claim.entry))
+        settlement = attempt.settle(self._retry, now, notify=self._notify_whom(claim.entry))
         if settlement == Settlement():
             return
         await self._stored(claim, settlement)
@@ -327,7 +328,7 @@ class Runner:
 
     # what is learned on the way
 
-    def _counsel(self, attempt: Attempt, step: Step, votes: Votes, entry: Entry) -> None:
+    def _counsel(self, attempt: Attempt, step: Step, votes: Votes) -> None:
         """Advice goes into the trail when something new was said; what a person must mend is told at once."""
         told: set[tuple[str, ...]] = set()
         for recipient in step.recipients:
@@ -341,16 +342,16 @@ class Runner:
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
             if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
-                self._alarm_once(step.upstream.name, verdict.blame.value, f"{step.upstream.name}: {answer}", sentences)
+                self._alarm_once(step, verdict.blame.value, answer, sentences, attempt.claim.entry)
 
-    def _alarm_once(self, name: str, what: str, text: str, sentences: Sequence[str]) -> None:
-        now = self._now()
+    def _alarm_once(self, step: Step, what: str, answer: Answer, sentences: Sequence[str], entry: Entry) -> None:
+        now, name = self._now(), step.upstream.name
         last = self._alarmed.get((name, what))
         if last is None or abs(now - last) > timedelta(days=1):
             self._alarmed[name, what] = now
-            self._alarm(" ".join((text, *sentences)), "")
+            self._alarm(urgent(name, answer, sentences, entry, step), "")
 
-    def _tell(self, news: Sequence[Rested | Woke], upstream: Upstream | None = None) -> None:
+    def _tell(self, news: Sequence[Rested | Woke], step: Step | None = None, entry: Entry | None = None) -> None:
         for item in news:
             if isinstance(item, Woke):
                 events.note("woke", f"{item.name} is called again", upstream=item.name)
@@ -359,8 +360,9 @@ class Runner:
             until, failures = item.trouble.until, item.trouble.failures
             text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
-            if item.first and upstream is not None and item.name == upstream.name:
-                self._alarm(" ".join((text, *self._advise(item.answer, upstream))), "")
+            if item.first and step is not None and entry is not None and item.name == step.upstream.name:
+                sentences, others = self._advise(item.answer, step.upstream), self._standing.waiting(item.name) - 1
+                self._alarm(urgent(item.name, item.answer, sentences, entry, step, until=until, others=others), "")
 
     # orders from outside
 

@@ -56,6 +56,7 @@ class Standing:
         self._tickets: dict[int, str] = {}
         self._proven: set[str] = set()
         self._seen: dict[str, float] = {}
+        self._own_doing: set[tuple[str, str]] = set()
         self._next = 0
 
     def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
@@ -160,24 +161,20 @@ class Standing:
             said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
             bad = next((answer for answer in said if judge(answer).rests), None)
             if bad is not None:
-                trouble = self.health.trouble(
-                    key,
-                    str(bad),
-                    schedule,
-                    now,
-                    began=began,
-                    login=judge(bad).blame is Blame.LOGIN,
-                    by=queue_id,
-                    about_message=not bad.stage.before(Stage.MAIL),
-                )
-                self._proven.discard(key)
+                by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
+                if (key, by) not in self._own_doing:
+                    login = judge(bad).blame is Blame.LOGIN
+                    trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login, by=by)
+                    self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:
                     yield Rested(key, trouble, bad)
                 continue
             if any(not answer.stage.before(Stage.MAIL) for answer in said):
                 self._proven.add(key)
-            if any(not answer.lost for answer in said) and self.health.success(key):
+            if any(not answer.lost for answer in said) and (known := self.health.success(key)):
+                if known.alone and known.by != queue_id:
+                    self._own_doing.add((key, known.by))  # another message is not refused: it was that one's own doing
                 yield Woke(key, self._unpark(key))
 
     def wake(self, name: str | None) -> list[Woke]:
@@ -187,10 +184,15 @@ class Standing:
     def _unpark(self, key: str) -> tuple[str, ...]:
         return tuple(self._parked.pop(key, ()))
 
+    def waiting(self, key: str) -> int:
+        """How many messages wait for it, as far as they have come here."""
+        return len(self._parked.get(key, ()))
+
     def gone(self, queue_id: str) -> None:
         """That message waits for nobody any more."""
         self.pace.forget(queue_id)
         self._seen.pop(queue_id, None)
+        self._own_doing = {(key, by) for key, by in self._own_doing if by != queue_id}
         for parked in self._parked.values():
             parked.pop(queue_id, None)
 
@@ -201,6 +203,7 @@ class Standing:
     def remember_only(self, queue_ids: Set[str]) -> None:
         """Whatever else was waiting was removed."""
         self._seen = {queue_id: since for queue_id, since in self._seen.items() if queue_id in queue_ids}
+        self._own_doing = {(key, by) for key, by in self._own_doing if by in queue_ids}
 
     def sizes(self, now: datetime) -> dict[str, int]:
         """What upstreams said lately of their limits (EHLO SIZE), in octets."""

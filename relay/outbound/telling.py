@@ -12,7 +12,7 @@ from relay.mail.message import Field, Message
 from relay.mail.reply import Answer, Reply, Stage
 from relay.outbound.advice import Advice
 from relay.outbound.webhook import body_of
-from relay.spool.entry import Entry, NoticeKind, PendingNotice, Recipient, State, StoredEntry, TrailLine
+from relay.spool.entry import Detail, Entry, NoticeKind, PendingNotice, Recipient, State, StoredEntry, TrailLine
 
 _STAGES = frozenset(stage.value for stage in Stage)
 
@@ -31,8 +31,10 @@ def letter(
     said = tuple(told(pending, stored, advise, give_up_after) for pending in about)
     if stored is None:
         return Letter(about[0].queue_id, about[0].made_at, None, said)
-    entry = stored.entry
-    return Letter(entry.queue_id, entry.accepted_at, entry.envelope.reverse_path, said, entry.origin.client, fields)
+    told_of = next((line.details["about"] for line in stored.trail if "about" in line.details), None)
+    ids = tuple(told_of) if isinstance(told_of, list) else ()
+    entry, sender = stored.entry, stored.entry.envelope.reverse_path
+    return Letter(entry.queue_id, entry.accepted_at, sender, said, entry.origin.client, fields, ids)
 
 
 def told(pending: PendingNotice, stored: StoredEntry | None, advise: Advise, give_up_after: timedelta | None) -> Told:
@@ -111,9 +113,10 @@ def entry_of(notice: Notice, queue_id: str, whom: Address, hostname: str, now: d
     )
 
 
-def accepted(notice: Notice, whom: Address, now: datetime) -> TrailLine:
-    """The first line in a notice's own trail."""
-    return TrailLine(now, "accepted", f"a notice of our own to {whom}: {notice.subject}", {"size": len(notice.content)})
+def accepted(notice: Notice, whom: Address, now: datetime, about: Sequence[str] = ()) -> TrailLine:
+    """The first line in a notice's own trail; `about` are the queue ids of the messages that it tells of."""
+    details: dict[str, Detail] = {"size": len(notice.content), "subject": notice.subject, "about": list(about)}
+    return TrailLine(now, "accepted", f"a notice of our own to {whom}: {notice.subject}", details)
 
 
 def push_body(letters: Sequence[Letter], notice: Notice, hostname: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Reply
+from relay.mail.reply import Answer, Reply, readable
 from relay.outbound.course import Course, Step, Votes
 from relay.outbound.verdict import Blame, Fate, Verdict
 from relay.spool.entry import Detail, Recipient, State, TrailLine
@@ -64,7 +64,7 @@ def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation
         "stage": answer.stage.value,
         "code": answer.reply.code,
         "status": answer.reply.status,
-        "said": answer.reply.text,
+        "said": readable(answer.reply.text),
         "lost": answer.lost,
         "fault": answer.fault.value if answer.fault else "",
         "took": round(conversation.took, 3),

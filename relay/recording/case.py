@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from relay.recording.findings import noticed, quirk_numbers
 from relay.recording.masking import START, mask_text, masked
-from relay.recording.names import Names
+from relay.recording.pseudonyms import Names
 from relay.recording.tape import Tape, Who
-from relay.recording.words import noticed, quirk_numbers
 
 PAUSE = 0.25
 """Seconds without a word that are a pause; less is how networks are."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.inbound.sasl import decoded
-from relay.recording.names import Names
+from relay.recording.pseudonyms import Names
 
 _ATEXT = rb"[A-Za-z0-9.!#$%&'*+/?^_`{|}~\x80-\xff-]"
 _LOCAL = rb"(?:\"[^\"\r\n]{1,64}\"|(?<!" + _ATEXT + rb")" + _ATEXT + rb"++)"  # a long line is walked along once

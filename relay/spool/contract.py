@@ -226,8 +226,13 @@ class NotifyingSpool(ViewedSpool, Protocol):
     async def pending_notices(self) -> list[PendingNotice]:
         """What people have still to be told, oldest first."""
 
-    async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
-        """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off)."""
+    async def notify(
+        self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
+    ) -> None:
+        """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off).
+
+        `attention`: nobody could be told, so the messages need attention until a person has acknowledged them.
+        """
 
 
 class TransferableSpool(Protocol):

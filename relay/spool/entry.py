@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
-from relay.mail.reply import Answer, Fault
+from relay.mail.reply import Answer, Fault, readable
 
 QUEUE_ID = re.compile(r"[0-9A-Za-z]{8,32}\Z")
 BEGINNING = re.compile(r"[0-9A-Za-z]{4,32}\Z")
@@ -206,7 +206,7 @@ class QueueLine(NamedTuple):
     """One recipient beside what a list shows of its message: flat, since a list has tens of thousands of them.
 
     `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value;
-    `relay` is who has the message under way, where several share the spool.
+    `relay` is who has the message under way, where several share the spool; `subject` as the device wrote it.
     """
 
     message: int
@@ -234,6 +234,8 @@ class QueueLine(NamedTuple):
     maybe_at: str = ""
     maybe_since: datetime | None = None
     relay: str = ""
+    attention: int = 0
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,7 @@ def outcome(
         stage=answer.stage.value,
         code=answer.reply.code,
         status=answer.reply.status,
-        said=answer.reply.text,
+        said=readable(answer.reply.text),
         via=before.via,
         lost=answer.lost,
         fault=answer.fault,

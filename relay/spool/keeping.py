@@ -268,7 +268,7 @@ def _remove_chosen(db: sqlite3.Connection) -> None:
     db.execute("DELETE FROM message WHERE id IN (SELECT id FROM chosen)")
 
 
-def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[TrailLine]) -> None:
+def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[TrailLine], *, attention: bool = False) -> None:
     """Takes notices off the list of those to be told; `trail` goes to the messages that they were about."""
     lines = list(trail)
     messages: dict[int, None] = {}
@@ -279,6 +279,8 @@ def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[Tr
             messages[message] = None
     for message in messages:
         add_trail(db, message, lines)
+    if attention:
+        db.executemany("UPDATE message SET attention = 1 WHERE id = ?", [(message,) for message in messages])
     db.executemany("DELETE FROM notice WHERE number = ?", [(number,) for number in told])
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from relay.spool.entry import Content, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.rows import (
+    FIRST_LINE,
+    LISTED,
     MESSAGE_COLUMNS,
     RECIPIENT_COLUMNS,
     micros,
@@ -126,9 +128,10 @@ def queue_lines(
     chosen = [] if states is None else [_met_with(states, further=after is not None)]
     chosen += ["(accepted_at, id) > (:at, :behind)"] if after else []
     query = (
-        "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"  # noqa: S608
+        f"WITH chosen AS (SELECT {LISTED}, attention"  # noqa: S608
         f" FROM message WHERE {' AND '.join(chosen) or 'true'} ORDER BY accepted_at, id LIMIT :limit OFFSET :skip)"
-        f" SELECT chosen.*, {RECIPIENT_COLUMNS}, '' FROM chosen JOIN recipient ON recipient.message = chosen.id"
+        f" SELECT {LISTED}, {RECIPIENT_COLUMNS}, '', attention, {FIRST_LINE} FROM chosen"
+        " JOIN recipient ON recipient.message = chosen.id"
         " ORDER BY chosen.accepted_at, chosen.id, seq"
     )
     window = {"limit": limit, "skip": skip, "at": micros(after.accepted_at) if after else 0, "behind": after and after.message}

@@ -156,6 +156,16 @@ def damage(path: Path, seconds: float) -> str:
     return "" if found and _in_use(path) else found  # by a relay that started meanwhile: what was read is worth nothing
 
 
+def waiting(path: Path) -> int:
+    """How many messages wait in a spool, also beside a relay that uses it; 0 where that cannot be told.  Only reads."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=1)) as db:
+            row = db.execute("SELECT count(DISTINCT message) FROM recipient WHERE state IN ('queued', 'held')").fetchone()
+            return int(row[0])
+    except sqlite3.Error:
+        return 0
+
+
 def _in_use(path: Path) -> bool:
     """By a relay, or for all that can be told."""
     try:

@@ -114,7 +114,9 @@ class PostgresSpool(Looking, Parcels):
         if self._ready and (entry.accepted_at, entry.accepted_at) < (_due(self._ready[-1]), self._ready[-1].entry.accepted_at):
             await self._give_back_ready()  # it was accepted by an earlier clock, and comes first
 
-    async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
+    async def notify(
+        self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
+    ) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
@@ -123,7 +125,7 @@ class PostgresSpool(Looking, Parcels):
         own = tuple(line for line in trail if line not in about)
 
         def strike(db: Connection) -> None:
-            keeping.strike_off(db, told, about)
+            keeping.strike_off(db, told, about, attention=attention)
 
         if notice is None:
             await self._run(strike)

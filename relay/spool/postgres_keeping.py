@@ -250,8 +250,13 @@ def _remove(db: Connection, messages: list[int]) -> None:
     db.execute("DELETE FROM message WHERE id = ANY(%s)", (messages,))
 
 
-def strike_off(db: Connection, told: tuple[int, ...], trail: tuple[TrailLine, ...]) -> None:
+def strike_off(db: Connection, told: tuple[int, ...], trail: tuple[TrailLine, ...], *, attention: bool = False) -> None:
     """Takes notices off the list of those to be told; `trail` goes to the messages that they were about."""
+    if attention:
+        db.execute(
+            "UPDATE message SET attention = 1 WHERE queue_id IN (SELECT queue_id FROM notice WHERE number = ANY(%s))",
+            (list(told),),
+        )
     if trail:
         db.execute(
             TRAIL_WITH.format(

@@ -10,6 +10,8 @@ from psycopg import Connection
 from relay.spool.entry import Content, Peer, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.postgres_rows import RECIPIENT_LIST, json_recipients
 from relay.spool.rows import (
+    FIRST_LINE,
+    LISTED,
     MESSAGE_COLUMNS,
     RECIPIENT_COLUMNS,
     micros,
@@ -89,10 +91,10 @@ def queue_lines(
     chosen = _chosen(states) or "WHERE true"
     behind = "AND (accepted_at, id) > (%(at)s, %(behind)s)" if after else ""
     rows = db.execute(
-        "WITH chosen AS (SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice, owner"  # noqa: S608
+        f"WITH chosen AS (SELECT {LISTED}, owner, attention"  # noqa: S608
         f" FROM message {chosen} {behind} ORDER BY accepted_at, id LIMIT %(limit)s OFFSET %(skip)s)"
-        f" SELECT id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice, {RECIPIENT_COLUMNS},"
-        " coalesce((SELECT name FROM peer WHERE peer.id = owner), '')"
+        f" SELECT {LISTED}, {RECIPIENT_COLUMNS},"
+        f" coalesce((SELECT name FROM peer WHERE peer.id = owner), ''), attention, {FIRST_LINE}"
         " FROM chosen JOIN recipient ON recipient.message = chosen.id"
         " ORDER BY chosen.accepted_at, chosen.id, seq",
         {

@@ -35,7 +35,7 @@ _SEQUENCES = frozenset({"lease_number"})
 _SAID_AGAIN = "see docs/postgres.md; say the GRANTs again after each `relay spool prepare`"
 
 _LOCK = 0x72656C79  # "rely"
-_OLDEST = 120000
+OLDEST = 120000
 
 
 def prepare(db: Connection) -> None:
@@ -43,7 +43,7 @@ def prepare(db: Connection) -> None:
 
     A right that lacks is found here: later a message might have gone out already, and what became of it could not be stored.
     """
-    if db.info.server_version < _OLDEST:
+    if db.info.server_version < OLDEST:
         raise SpoolBroken(f"PostgreSQL {db.info.server_version // 10000} is too old; the spool needs 12 or newer")
     if version_of(db) < len(MIGRATIONS):
         _bring_up_to_date(db)
@@ -94,8 +94,14 @@ def version_of(db: Connection) -> int:
 
 def _must_have_rights(db: Connection) -> None:
     """Raises SpoolBroken that names what this role may not do, and the cure."""
-    if lacking := _lacking(db):
-        raise SpoolBroken(_refused(db, lacking))
+    if lacking := missing_rights(db):
+        raise SpoolBroken(lacking)
+
+
+def missing_rights(db: Connection) -> str:
+    """What this role may not do, with the GRANTs that are the cure; "" if it may do all."""
+    lacking = _lacking(db)
+    return _refused(db, lacking) if lacking else ""
 
 
 def _lacking(db: Connection) -> list[tuple[str, str]]:

@@ -31,6 +31,9 @@ MESSAGE_COLUMNS = (
 RECIPIENT_COLUMNS = (
     "local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, maybe_at, maybe_since"
 )
+LISTED = "id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"
+FIRST_LINE = "(SELECT said FROM trail WHERE trail.message = chosen.id ORDER BY number LIMIT 1)"
+"""Of each chosen message: it tells the subject."""
 
 ADDED = {"lost": 0, "fault": "", "peer": "", "maybe_at": "", "maybe_since": None}
 """The columns of a recipient that older versions do not have."""
@@ -216,11 +219,19 @@ _ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at
 
 
 def row_line(row: Sequence[Any]) -> QueueLine:
-    """The line of a list: what is shown of the message, then RECIPIENT_COLUMNS, then the relay that has it."""
-    values = list(row)
+    """The line of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
+    values = [*row[:-1], _subject(row[-1] or "")]
     for place in (_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE):
         values[place] = None if row[place] is None else moment(row[place])
     return QueueLine._make(values)
+
+
+@lru_cache(maxsize=256)
+def _subject(said: str) -> str:
+    """The Subject in the first line of a trail."""
+    if '"subject"' not in said:
+        return ""
+    return str(json.loads(said)[1].get("subject", ""))
 
 
 def trail_row(line: TrailLine) -> tuple[int, str, str]:

@@ -19,7 +19,13 @@ from relay.spool.medium import MIGRATIONS, PAGE, Lock, prepare
 from relay.spool.rows import ADDED, BLOCK, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
-_MADE = ((PAGE, 2), (4096, 2), (4096, 1))  # octets of a page and version of the schema, as spools have had them
+_MADE = (
+    (PAGE, 3),
+    (4096, 3),
+    (PAGE, 2),
+    (4096, 2),
+    (4096, 1),
+)  # octets of a page and version of the schema, as spools have had them
 _LEAVES = 5  # the first octet of a table's page that only leads to others; the file's own header comes before it
 _GAPS = 1_000_000  # ids that are tried one by one where the tables cannot be walked through
 

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,17 +124,16 @@ class SqliteSpool(Parcels):
             self._give_back(self._ahead.arrived(claim))
         self._work.set()
 
-    async def notify(self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = ()) -> None:
+    async def notify(
+        self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
+    ) -> None:
         """Queues a notice (may use the reserve) and strikes off what it tells of.
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
         about = tuple(line for line in trail if line.event == "noticed" or notice is None)
         own = tuple(line for line in trail if line not in about)
-
-        def strike(db: sqlite3.Connection) -> None:
-            keeping.strike_off(db, told, about)
-
+        strike = partial(keeping.strike_off, told=told, trail=about, attention=attention)
         if notice is None:
             await self._writer.write(strike)
         else:

@@ -1,11 +1,14 @@
-"""The AUTH command of one session: its mechanism, its turns, and what a refusal is about.  RFC 4954, RFC 4616, RFC 7628."""
+"""The AUTH command of one session: its mechanism, its turns, and what a refusal is about.  RFC 4954, RFC 5802."""
 
+import base64
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
+from relay.apart import apart
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import unsaid
-from relay.upstream import login
+from relay.upstream import login, sasl
 from relay.upstream.connect import Failed, lost_at
 from relay.upstream.settings import Upstream
 
@@ -32,7 +35,10 @@ async def as_said(_upstream: Upstream, _token: str, answer: Answer) -> Answer:
 
 @dataclass(frozen=True, slots=True)
 class Dialog:
-    """One login.  `offered` as in EHLO; `unfit`: mechanisms known to be announced and not taken, which may grow."""
+    """One login.  `offered` as in EHLO; `unfit`: mechanisms known to be announced and not taken, which may grow.
+
+    `binding` is the data of this TLS line that SCRAM binds a login to, where there is any.
+    """
 
     upstream: Upstream
     offered: Collection[str]
@@ -41,6 +47,7 @@ class Dialog:
     token: Token
     refused: Refused
     unfit: set[str]
+    binding: bytes = b""
 
     async def log_in(self) -> str:
         """The mechanism, "" if none was needed.  Raises Failed.
@@ -60,46 +67,54 @@ class Dialog:
             secret = await self.token(self.upstream)
         if isinstance(secret, Answer):
             raise Failed(secret)
+        # to a server that offers -PLUS and does not take it nobody says that we could have (RFC 5802 s6)
+        silent = sasl.PLUS in self.offered and choice.mechanism != sasl.PLUS
+        mechanism = sasl.mechanism(choice.mechanism, settings.username, secret, b"" if silent else self.binding)
         try:
-            await self._auth(choice.mechanism, settings.username, secret)
+            await self._auth(choice.mechanism, mechanism)
         except Failed as failed:
-            said = login.spoken(choice.mechanism, settings.username, secret)
-            reply = replace(failed.answer.reply, text=unsaid(failed.answer.reply.text, *said))
+            reply = replace(failed.answer.reply, text=unsaid(failed.answer.reply.text, *mechanism.said))
             failed.answer = replace(failed.answer, reply=reply)
             if not failed.answer.lost:
-                await self._judge(failed, choice.mechanism, secret)
+                await self._judge(failed, choice.mechanism, mechanism)
             raise
         return choice.mechanism
 
     def _choice(self) -> login.Choice:
-        return login.choose(self.upstream.login, self.offered, encrypted=self.encrypted, unfit=self.unfit)
+        return login.choose(
+            self.upstream.login, self.offered, encrypted=self.encrypted, bound=bool(self.binding), unfit=self.unfit
+        )
 
-    async def _judge(self, failed: Failed, mechanism: str, secret: str) -> None:
+    async def _judge(self, failed: Failed, name: str, mechanism: sasl.Mechanism) -> None:
         """Whether the refusal is about the mechanism, so that another may do, or about the secret."""
         reply = failed.answer.reply
-        if login.not_taken(reply):
-            self.unfit.add(mechanism)
+        if login.not_taken(reply) or (reply.permanent and not mechanism.tested):
+            self.unfit.add(name)
             other = self._choice()
             failed.again = bool(other.mechanism)
+            if not failed.again and not login.not_taken(reply):
+                return  # refused before the password was looked at, but nothing says that the mechanism is to blame
             words = f"{other.problem}: {reply.text}" if other.problem else reply.text
             failed.answer = replace(failed.answer, reply=replace(reply, text=words), fault=Fault.NO_MECHANISM)
-        elif mechanism in login.BY_TOKEN and reply.permanent:
-            failed.answer = await self.refused(self.upstream, secret, failed.answer)
+        elif name in login.BY_TOKEN and reply.permanent:
+            failed.answer = await self.refused(self.upstream, mechanism.secret, failed.answer)
 
-    async def _auth(self, mechanism: str, username: str, secret: str) -> None:
-        words, reason = login.opening(mechanism, username, secret), ""
-        for turn in range(4):
+    async def _auth(self, name: str, mechanism: sasl.Mechanism) -> None:
+        first = mechanism.start()
+        words = (b"AUTH", name.encode(), *([] if first is None else [base64.b64encode(first)]))
+        for _ in range(4):
             reply = await self.say(*words)
             if reply.code == 235:
+                if not mechanism.proven:
+                    raise Failed(lost_at(Stage.AUTH, Fault.GARBAGE, f"the server took {name} without proving itself"))
                 return
             if reply.code != 334:
                 break
-            if mechanism in login.BY_TOKEN:
-                # the reason comes as a challenge; an answer without a meaning brings the refusal proper
-                reason, words = login.told(reply.text), (login.farewell(mechanism),)
-            else:
-                words = (login.response(mechanism, username, secret, reply.text, turn),)
+            respond = partial(mechanism.respond, reply.text)
+            # the rounds of SCRAM take their time
+            said = await apart(respond) if isinstance(mechanism, sasl.Scram) else respond()
+            words = (b"*" if said is None else base64.b64encode(said),)
         if not (reply.transient or reply.permanent):
             raise Failed(lost_at(Stage.AUTH, Fault.GARBAGE, f"the login ended with {reply}"))
-        text = f"{reply.text} ({reason})" if reason else reply.text
+        text = f"{reply.text} ({mechanism.reason})" if mechanism.reason else reply.text
         raise Failed(Answer(Stage.AUTH, Reply(reply.code, reply.status, text)))

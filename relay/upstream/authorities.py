@@ -57,6 +57,10 @@ _KNOWN = {
 }
 
 
+AUTHORITIES: tuple[str, ...] = tuple(_KNOWN)
+"""What `oauth.provider` may be, and what a row of the table of providers names."""
+
+
 def authority_for(oauth: OAuth) -> Authority:
     """The issuer that these settings mean.
 

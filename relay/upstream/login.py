@@ -1,19 +1,18 @@
-"""Which mechanism to log in by, and its words.  RFC 4954, RFC 4616, RFC 2195, RFC 7628, XOAUTH2.  Pure."""
+"""Which mechanism to log in by.  RFC 4954, RFC 5802.  Pure."""
 
-import base64
-import binascii
-import hmac
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from relay.mail.reply import Reply
+from relay.upstream.sasl import PLUS
 from relay.upstream.settings import Auth, Login
 
 BY_TOKEN = ("XOAUTH2", "OAUTHBEARER")
 """The mechanisms whose secret is an access token: the providers' own one first, the standard's where only that is there."""
 
-_ENCRYPTED = ("PLAIN", "LOGIN", "CRAM-MD5")
-_CLEAR = ("CRAM-MD5", "PLAIN", "LOGIN")
+_SCRAM = (PLUS, "SCRAM-SHA-256")
+_ENCRYPTED = (*_SCRAM, "PLAIN", "LOGIN", "CRAM-MD5")
+_CLEAR = ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN")
 _WINDOWS = frozenset({"GSSAPI", "GSS-SPNEGO", "NTLM", "NEGOTIATE", "KERBEROS_V4", "KERBEROS_V5"})
 
 
@@ -25,13 +24,16 @@ class Choice:
     problem: str = ""
 
 
-def choose(login: Login, offered: Collection[str], *, encrypted: bool, unfit: Collection[str] = ()) -> Choice:
+def choose(
+    login: Login, offered: Collection[str], *, encrypted: bool, bound: bool = False, unfit: Collection[str] = ()
+) -> Choice:
     """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the line is under TLS.
 
-    `unfit` are those that the server announces and does not take.
+    `bound`: what -PLUS wants of the line can be had.  `unfit` are those that the server announces and does not take.
+    SCRAM first: the password stays here, and the server proves itself too.
 
     PLAIN before CRAM-MD5 under TLS, because servers that keep only hashes of passwords announce CRAM-MD5 and fail it.
-    On a line in clear CRAM-MD5 goes first, and PLAIN and LOGIN only because the caller was told `tls: none`.
+    On a line in clear CRAM-MD5 goes before, and PLAIN and LOGIN only because the caller was told `tls: none`.
     """
     if login.auth in (Auth.NONE, Auth.POP) or not login.username:
         return Choice()
@@ -39,7 +41,10 @@ def choose(login: Login, offered: Collection[str], *, encrypted: bool, unfit: Co
     if login.auth is Auth.AUTO:
         wanted: tuple[str, ...] = BY_TOKEN if login.oauth else _ENCRYPTED if encrypted else _CLEAR
     else:
-        wanted = BY_TOKEN if login.auth is Auth.XOAUTH2 else (login.auth.value.upper(),)
+        named = {Auth.XOAUTH2: BY_TOKEN, Auth.SCRAM: _SCRAM}
+        wanted = named.get(login.auth, (login.auth.value.upper(),))
+    if not bound:
+        wanted = tuple(mechanism for mechanism in wanted if mechanism != PLUS)
     for mechanism in wanted:
         if mechanism in there and mechanism not in unfit:
             return Choice(mechanism)
@@ -71,48 +76,3 @@ def _why_none(wanted: tuple[str, ...], there: set[str], encrypted: bool) -> str:
     if encrypted:
         return "the server offers no login on this port; use its submission port (587 or 465), or drop `username`"
     return "the server offers no login on this unencrypted line; use `tls: starttls` or `tls: implicit`, or drop `username`"
-
-
-def opening(mechanism: str, username: str, secret: str) -> tuple[bytes, ...]:
-    """The words of the AUTH command.  `secret` is the password, for XOAUTH2 and OAUTHBEARER the access token."""
-    if mechanism == "PLAIN" or mechanism in BY_TOKEN:
-        return b"AUTH", mechanism.encode(), response(mechanism, username, secret, "", 0)
-    return b"AUTH", mechanism.encode()
-
-
-def response(mechanism: str, username: str, secret: str, challenge: str, turn: int) -> bytes:
-    """What to say to the text of the 334 number `turn` (from 0); `*` gives up (RFC 4954 s4)."""
-    if mechanism == "PLAIN":
-        return base64.b64encode(f"\0{username}\0{secret}".encode())
-    if mechanism == "XOAUTH2":
-        return base64.b64encode(f"user={username}\x01auth=Bearer {secret}\x01\x01".encode())
-    if mechanism == "OAUTHBEARER":
-        name = username.replace("=", "=3D").replace(",", "=2C")  # RFC 5801 s4: saslname
-        return base64.b64encode(f"n,a={name},\x01auth=Bearer {secret}\x01\x01".encode())
-    if mechanism == "LOGIN":
-        return base64.b64encode((username, secret)[turn].encode()) if turn < 2 else b"*"
-    try:
-        nonce = base64.b64decode(challenge, validate=True)
-    except (binascii.Error, ValueError):
-        return b"*"
-    digest = hmac.new(secret.encode(), nonce, "md5").hexdigest()
-    return base64.b64encode(f"{username} {digest}".encode())
-
-
-def spoken(mechanism: str, username: str, secret: str) -> tuple[str, ...]:
-    """The secret as it is said in such a login: a server that understands nothing may say it again."""
-    turns = (response(mechanism, username, secret, "", turn).decode() for turn in (0, 1) if mechanism != "CRAM-MD5")
-    return (secret, *(said.rstrip("=") for said in turns if said.rstrip("=")))
-
-
-def farewell(mechanism: str) -> bytes:
-    """What a server waits for that put the reason of its refusal into a challenge (RFC 7628 s3.2.3)."""
-    return b"AQ==" if mechanism == "OAUTHBEARER" else b""
-
-
-def told(challenge: str) -> str:
-    """The text inside a challenge: OAuth servers put the reason of a refusal there, as JSON in base64."""
-    try:
-        return base64.b64decode(challenge, validate=True).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return challenge

@@ -216,7 +216,8 @@ class _Pool:
         """The session used last that still seems alive."""
         while self._kept:
             session, _ = self._kept.pop()
-            if session.line.alive:
+            worn = self.learned.messages and session.used >= self.learned.messages
+            if session.line.alive and not worn:
                 return session
             session.line.close()
         return None

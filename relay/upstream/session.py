@@ -286,6 +286,13 @@ class _Opener:
         if problem := tls.pin_problem(self.upstream.tls, ssl_object.getpeercert(binary_form=True)):
             raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.host}: {problem}"))
 
+    def _binding(self) -> bytes:
+        """What SCRAM can bind a login to (RFC 5929 s3); the library gives nothing for TLS 1.3 (RFC 9266)."""
+        ssl_object = self.smtp.get_transport_info("ssl_object")
+        if ssl_object is None or ssl_object.version() not in ("TLSv1.2", "TLSv1.1", "TLSv1"):
+            return b""
+        return bytes(ssl_object.get_channel_binding("tls-unique") or b"")
+
     def _tls_version(self) -> str:
         return str(self.smtp.get_transport_info("ssl_object").version() or "")
 
@@ -295,7 +302,7 @@ class _Opener:
         async def say(*words: bytes) -> Reply:
             return await self._said_at(Stage.AUTH, self.smtp.execute_command(*words))
 
-        dialog = Dialog(self.upstream, offered, encrypted, say, token, self.refused, self.learned.unfit)
+        dialog = Dialog(self.upstream, offered, encrypted, say, token, self.refused, self.learned.unfit, self._binding())
         return await dialog.log_in()
 
     async def _said_at(self, stage: Stage, command: Awaitable[aiosmtplib.SMTPResponse]) -> Reply:

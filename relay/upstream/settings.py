@@ -24,6 +24,7 @@ class Auth(Enum):
     PLAIN = "plain"
     LOGIN = "login"
     CRAM_MD5 = "cram-md5"
+    SCRAM = "scram-sha-256"
     XOAUTH2 = "xoauth2"
     POP = "pop"
     NONE = "none"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.doctor.here import spool as examined
+from relay.doctor.spool_probe import file_facts
 from relay.spool import open_spool
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import State
@@ -87,7 +87,7 @@ async def test_of_a_file_with_holes_what_is_readable_is_saved(damaged, tmp_path,
     """A twentieth of the blocks is noise: what is called whole is whole, and the rest is told of."""
     path, contents = damaged
     blocks = path.stat().st_size // BLOCK
-    spoil(path, random.Random(seed).sample(range(22, blocks), blocks // 20))
+    spoil(path, random.Random(seed).sample(range(23, blocks), blocks // 20))
     said = await refusal(path, clock)
     assert said.startswith(f"{path} is damaged. Stop the relay, save what can be read")
     assert len(said) < 1000, "the cure, and a few of the findings"
@@ -163,12 +163,12 @@ async def test_the_doctor_sees_the_damage_that_a_start_would(damaged, tmp_path, 
     """As `relay run` refuses it; a sound spool, or one in use, is not accused, and no file is left beside it."""
     path, _ = damaged
     settings, beside = SpoolSettings(f"sqlite:{path}"), sorted(path.parent.iterdir())
-    assert examined(settings).damage == ""
+    assert file_facts(settings.file).damage == ""
     spool = await open_spool(settings, now=clock)
-    assert examined(settings).damage == ""
+    assert file_facts(settings.file).damage == ""
     await spool.close()
     spoil(path, [path.stat().st_size // BLOCK - 3])
-    seen = examined(settings).damage
+    seen = file_facts(settings.file).damage
     assert seen and (await refusal(path, clock)).endswith(seen)
     assert sorted(path.parent.iterdir()) == beside
 
@@ -180,4 +180,4 @@ async def test_the_doctor_reads_the_log_that_a_crash_left(tmp_path, clock, ids):
     for end in ("", "-wal"):
         shutil.copy(f"{tmp_path}/alive.db{end}", f"{tmp_path}/crashed.db{end}")
     await spool.close()
-    assert examined(SpoolSettings(f"sqlite:{tmp_path}/crashed.db")).damage == ""
+    assert file_facts(tmp_path / "crashed.db").damage == ""

@@ -15,6 +15,8 @@ from email.header import decode_header
 from email.parser import BytesParser
 from email.utils import parsedate_to_datetime
 
+from tests.corpus import reading
+
 
 # --------------------------------------------------------------------------- helpers
 def split_msg(data):
@@ -343,6 +345,18 @@ def check(c, msgs, case, orig):
                     g.append(dec(f) if isinstance(f, str) and f.isascii() else str(f))
             if v not in g:
                 P.append("filenames %r, expected %r" % (g, v))
+        elif k in reading.CHECKS:
+            P += reading.CHECKS[k](m["data"], v)
+        elif k == "part_header":
+            P += reading.part_header(m["data"], v, dec)
+        elif k == "header_strict":
+            g = [reading.strict(x) for x in get(fs, v[0])]
+            if g != [v[1]]:
+                P.append("%s shows as %r to a strict reader, expected %r" % (v[0], g, v[1]))
+        elif k == "header_raw_regex":
+            g = [x.decode("latin-1") for x in get(fs, v[0])]
+            if not any(re.search(v[1], x) for x in g):
+                P.append("%s is %r, should match %r" % (v[0], g, v[1]))
         elif k == "body_identical":
             ob = orig
             if case.get("wire") == "raw":  # the file holds the terminator and the dot-stuffing

@@ -3,6 +3,7 @@
 device (127 cases, several at a time) ──> relay run ──> a strict sink
 """
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,10 +12,20 @@ from typing import Any
 
 import pytest
 
+from relay.mail.policy import RepairPolicy
+from relay.mail.transfer import seven_bit
+from tests.corpus.checks import check, default_checks
 from tests.corpus.playing import Sink, load, play
+from tests.support.letters import octets, repaired
 from tests.support.running import running
 
-CASES = {case["id"]: case for case in load([str(Path(__file__).parent / "device-mail")])}
+HERE = Path(__file__).parent / "device-mail"
+EVERY = {case["id"]: case for case in load([str(HERE)])}
+CASES = {name: case for name, case in EVERY.items() if "setting" not in case}
+SET = {name: case for name, case in EVERY.items() if "setting" in case}
+"""Cases for a relay whose owner has set something."""
+
+SETTINGS = json.loads((HERE / "settings.json").read_text("utf-8"))
 SIDE_BY_SIDE = 24
 """Most cases wait most of the time: for silence, or for the hand of a slow device."""
 
@@ -68,3 +79,18 @@ def test_what_a_device_sends_arrives_as_it_must(played: Played, name: str) -> No
     problems, notes = played[name].result()
     assert problems == [], CASES[name]["oddity"]
     assert notes == [] or name in KEPT_OLD_DATES, CASES[name]["oddity"]
+
+
+@pytest.mark.parametrize("eight_bit", [True, False], ids=["8bitmime", "seven bit"])
+@pytest.mark.parametrize("name", SET)
+def test_what_the_owner_has_set_is_heeded(name: str, eight_bit: bool) -> None:
+    """The same for a relay whose `fallback_charset` is that of another country."""
+    case = SET[name]
+    mended = repaired(
+        case["_data"], policy=RepairPolicy(fallback_charset=tuple(SETTINGS[case["setting"]]["repair"]["fallback_charset"]))
+    )
+    sent = octets(mended.message if eight_bit else seven_bit(mended.message))
+    params = "BODY=8BITMIME" if eight_bit and mended.eight_bit else ""
+    told = {"data": sent, "wire": sent, "mail_from": SENDER, "params": params, "rcpts": [], "bad": [], "ok8": eight_bit}
+    problems = [problem for wanted in case["expect"] for problem in check(wanted, [told], case, case["_data"])]
+    assert problems + default_checks(told)[0] == []

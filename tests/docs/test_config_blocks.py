@@ -9,7 +9,7 @@ import yaml
 
 from relay.cli.main import main
 from relay.config import environment, load
-from relay.config.described import SECTIONS
+from relay.config.schema import SECTIONS
 from relay.upstream.providers import NAMES
 from tests.docs.reading import PAGES, Block, blocks, name_of, prose
 

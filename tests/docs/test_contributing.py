@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.docs.reading import ROOT, blocks
 
 DIFFS = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.language == "diff"]
-TOUCHED = ["tests/unit/test_repair.py", "tests/unit/test_advice.py", "tests/unit/test_providers.py"]
+TOUCHED = ["tests/unit/test_repair.py", "tests/unit/test_replies.py", "tests/unit/test_providers.py"]
 
 
 def test_the_examples_apply_and_pass(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_the_examples_apply_and_pass(tmp_path: Path) -> None:
             ["git", "apply", "--verbose"], input=diff, cwd=tmp_path, capture_output=True, text=True, check=False
         )
         assert applied.returncode == 0, applied.stderr
-    wanted = "priority or moved or posteo or evidence"
+    wanted = "priority or moved or runbox or evidence"
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-k", wanted, *TOUCHED],
         cwd=tmp_path,
@@ -33,5 +33,5 @@ def test_the_examples_apply_and_pass(tmp_path: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr
-    for example in ("test_an_empty_priority_goes", "moved-", "posteo", "test_every_row_has_its_evidence"):
+    for example in ("test_an_empty_priority_goes", "moved-", "runbox", "test_every_rule_has_its_evidence"):
         assert example in ran.stdout

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from relay.doctor.finding import NAMES
-from relay.outbound.advice import PAGE, REFUSALS, Advice
+from relay.outbound.replies import PAGE, RULES, Advice
 from relay.upstream.providers import PRESETS
 from tools.pages import DOCS, pages
 
@@ -33,10 +33,10 @@ def headings(name: str) -> list[str]:
     return re.findall(r"^#{2,} (\S+)$", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.parametrize("row", REFUSALS, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", RULES, ids=lambda row: row.name)
 def test_every_advice_has_its_section(row) -> None:  # type: ignore[no-untyped-def]
     """The link in the trail leads to a section that has its words."""
-    link = Advice(row.name, row.deed, row.cause, row.deed.value, row.remedy).link
+    link = Advice(row.name, row.cause, "", row.remedy).link
     assert link == f"{PAGE}#{row.name}" == f"docs/advice.md#{row.name}"
     assert headings("advice.md").count(row.name) == 1
     page = (DOCS / "advice.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The description of the settings (relay/config/described.py) against what the code really reads."""
+"""The description of the settings (relay/config/schema.py) against what the code really reads."""
 
 import re
 from dataclasses import replace
@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from relay.config import Config, load
-from relay.config.described import SECTIONS, Section, Setting
 from relay.config.fields import Fields
+from relay.config.schema import SECTIONS, Section, Setting
 from tests.unit.test_example_config import UNCOMMENTED
 from tools.pages.settings import expected, framed
 

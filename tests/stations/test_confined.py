@@ -16,7 +16,7 @@ CHECK_UP = """
 import asyncio, json, os, pathlib, sys
 from relay.cli.common import load_config
 from relay.app import subject_of
-from relay.doctor.aside import aside
+from relay.doctor.child_process import aside
 import argparse
 asked = argparse.Namespace(config=sys.argv[1])
 print(json.dumps(asyncio.run(aside(subject_of(load_config(asked).config)))))

@@ -116,9 +116,9 @@ def test_every_answer_has_the_promised_shape(ask: Ask, path: str) -> None:
 def test_the_document_tells_of_every_route() -> None:
     """A route that the document does not know would be a secret."""
     from relay.control import api
-    from relay.control.watch import Watch
+    from relay.control.status import RelayStatus
 
-    routes = {route.path for route in api.api_routes(Watch(None, None, None))}  # type: ignore[arg-type]
+    routes = {route.path for route in api.api_routes(RelayStatus(None, None, None))}  # type: ignore[arg-type]
     assert routes | {"/metrics"} == set(DOCUMENT["paths"])
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from relay.doctor import publishing
-from relay.doctor.facts import Facts, Here, Subject
+from relay.doctor import domain_probe
+from relay.doctor.domain import judge_domains
 from relay.doctor.finding import Finding, Grade
 from relay.doctor.gather import World, gather
-from relay.doctor.judge import judge
-from relay.doctor.judge_domain import judge_domains
-from relay.doctor.resolver import Look
+from relay.doctor.host import HostFacts
+from relay.doctor.judge import Facts, judge
+from relay.doctor.resolver import DnsLookup
+from relay.doctor.subject import Subject
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -471,11 +472,11 @@ async def judged_by_dns(zone: dict[str, dict[str, list[str]]], upstream: Upstrea
     """What is wrong with the sender's domain by the DNS alone, for a host that cannot be spoken to."""
     domain = upstream.identity.sender.domain if upstream.identity.sender else ""
     async with FakeDNS(zone) as dns:
-        look = Look([dns.address])
-        published, way = await publishing.domain(domain, look), await publishing.way(domain, upstream, look)
+        look = DnsLookup([dns.address])
+        published, way = await domain_probe.domain(domain, look), await domain_probe.way(domain, upstream, look)
         await look.close()
-    facts = Facts(Here(NOW), domains=(published,), ways=(way,))
-    findings = judge_domains(facts, Subject("relay.test", {upstream.name: upstream}))
+    facts = Facts(HostFacts(NOW), domains=(published,), ways=(way,))
+    findings = judge_domains(facts.domains, facts.ways, (), Subject("relay.test", {upstream.name: upstream}))
     return [one for one in findings if one.grade is not Grade.OK]
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from relay.doctor.aside import Stumbled, aside, examined
+from relay.doctor.child_process import Stumbled, aside, examined
 from relay.doctor.daily import CheckUp
-from relay.doctor.facts import Subject
 from relay.doctor.gather import World
+from relay.doctor.subject import Subject
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Login
@@ -248,7 +248,7 @@ async def test_the_check_up_takes_no_memory_of_the_relay(tmp_path: Path, zone: d
         assert {one["name"] for one in await examined(subject, World())} == {one["name"] for one in found}
     assert all(set(one) == KEYS for one in found)
     assert "se-cret" not in json.dumps(found)
-    assert not [child for child in children() if "relay.doctor.aside" in child]
+    assert not [child for child in children() if "relay.doctor.child_process" in child]
 
 
 async def test_a_check_up_aside_that_dies_or_hangs_is_told_of(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ async def test_a_check_up_aside_that_dies_or_hangs_is_told_of(tmp_path: Path) ->
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert not [child for child in children() if "relay.doctor.aside" in child]
+    assert not [child for child in children() if "relay.doctor.child_process" in child]
 
 
 def children() -> list[str]:

@@ -19,11 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.doctor import here as machine
-from relay.doctor import line
-from relay.doctor.asking import Asking
-from relay.doctor.facts import Subject
-from relay.doctor.resolver import Look, invented, knows_nothing
+from relay.doctor import host_probe, uplink_probe
+from relay.doctor.resolver import DnsLookup, invented, knows_nothing
+from relay.doctor.subject import Subject
+from relay.doctor.upstream_probe import UpstreamProbe
 from relay.inbound.admission import Listener, ListenTls
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -99,7 +98,7 @@ async def test_a_resolver_that_makes_addresses_up(case: Case) -> None:
 async def test_questions_are_only_asked_of_strangers_where_the_own_ones_fail() -> None:
     """Nobody's name but ours is looked up while ours can be."""
     async with FakeDNS({"example.jp": {"MX": ["10 mail.example.jp."]}}) as dns:
-        look = Look([dns.address], patience=1)
+        look = DnsLookup([dns.address], patience=1)
         assert await knows_nothing(look, [("example.jp", "MX")], [("gmail.com", "MX")]) == ""
         assert dns.asked == [("example.jp", "MX")]
         assert "gmail.com do not exist" in await knows_nothing(look, [("gone.example", "MX")], [("gmail.com", "MX")])
@@ -219,9 +218,9 @@ async def test_a_host_of_both_families_is_tried_by_both() -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as six:
         port = six.getsockname()[1]
         async with FakeDNS(zone) as dns:
-            look = Look([dns.address], patience=1)
-            asking = Asking("relay.test", 1, ports={25: port})
-            door = await line._door("mx.gmail.com", asking, look)
+            look = DnsLookup([dns.address], patience=1)
+            asking = UpstreamProbe("relay.test", 1, ports={25: port})
+            door = await uplink_probe._door("mx.gmail.com", asking, look)
             await look.close()
     assert door is not None
     assert door.state.value == "open"
@@ -252,8 +251,11 @@ sys.path.insert(0, {str(ROOT)!r})
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from relay.doctor import here
-from relay.doctor.facts import Facts, Here, Subject
+from relay.doctor.host import HostFacts
+from relay.doctor.host_probe import listener_facts
+from relay.doctor.spool_probe import file_facts
+from relay.doctor.judge import Facts
+from relay.doctor.subject import Subject
 from relay.doctor.judge import judge
 from relay.inbound.admission import Listener
 from relay.spool.contract import SpoolSettings
@@ -262,7 +264,7 @@ codecs.lookup("ascii"), codecs.lookup("idna")  # what is loaded late may lie whe
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 subject = Subject("relay.test", {{}}, spool=SpoolSettings(f"sqlite:{{folder}}/spool.db", keep_free=0, max_message=1))
 listener = Listener("127.0.0.1", 25 + 600)
-facts = Here(datetime.now(UTC), here.spool(subject.spool, root), (here.listener(listener, subject, root),))
+facts = HostFacts(datetime.now(UTC), file_facts(subject.spool.file, root), (listener_facts(listener, subject, root),))
 for one in judge(Facts(facts), subject):
     if one.name in ("listener", "spool") or one.grade.value != "ok":
         print(one.name, one.grade.value)
@@ -360,7 +362,7 @@ async def test_our_own_voice_is_known(case: Case, tls: ListenTls, said: bytes, o
     async with server:
         listener = Listener("127.0.0.1", server.sockets[0].getsockname()[1], tls=tls)
         subject = Subject("relay.test", {}, spool=SpoolSettings(f"sqlite:{case.folder}/spool.db"))
-        facts = await asyncio.to_thread(machine.listener, listener, subject)
+        facts = await asyncio.to_thread(host_probe.listener_facts, listener, subject)
     assert (facts.errno, facts.ours) == ("EADDRINUSE", ours)
 
 
@@ -369,7 +371,7 @@ async def test_our_own_voice_is_known(case: Case, tls: ListenTls, said: bytes, o
 
 async def test_a_password_is_said_once_to_two_names_of_one_provider(case: Case) -> None:
     """smtp. and mail. of one provider know, and lock, the same account."""
-    from relay.doctor.asking import _whose
+    from relay.doctor.upstream_probe import _whose
 
     assert _whose("smtp.isp.ne.jp") == _whose("MAIL.isp.ne.jp")
     assert len({_whose(one) for one in ("192.168.0.1", "192.168.0.2", "2001:db8::1", "isp.ne.jp", "a.isp2.ne.jp")}) == 5
@@ -397,8 +399,8 @@ async def test_an_ipv6_address_that_costs_time(silent: bool, mute: bool) -> None
                 with contextlib.suppress(BlockingIOError):
                     waiting.connect(("::1", port))
         both = [Place(socket.AF_INET6, "::1", port), Place(socket.AF_INET, "127.0.0.1", port)]
-        assert await Asking("relay.test", 0.7)._mute_v6(both) is mute
-        assert await Asking("relay.test", 0.7)._mute_v6(both[1:]) is False
+        assert await UpstreamProbe("relay.test", 0.7)._mute_v6(both) is mute
+        assert await UpstreamProbe("relay.test", 0.7)._mute_v6(both[1:]) is False
 
 
 async def test_coreserver_by_pop_of_our_own(case: Case) -> None:

@@ -20,16 +20,16 @@ from starlette.routing import Route
 
 from relay import events
 from relay.control import tcp, unix
-from relay.control.porter import Porter
+from relay.control.on_demand_server import OnDemandServer
 from relay.control.server import Server
 from tests.support.loaded import loaded, telling
 from tests.support.running import RelayProcess
 
 WEB = {"uvicorn", "starlette", "jinja2", "markupsafe", "h11", "click", "anyio", "prometheus_client", "html"}
 SELDOM = {
-    *("dns", "publicsuffixlist", "charset_normalizer", "psycopg", "psycopg_pool", "multiprocessing", "difflib"),
-    *("urllib.request", "importlib.resources", "zipfile", "relay.control.texts"),
-    *("relay.control.server", "relay.control.pages", "relay.doctor.gather", "relay.doctor.facts", "relay.cli.init"),
+    *("dns", "publicsuffixlist", "psycopg", "psycopg_pool", "multiprocessing", "difflib"),
+    *("urllib.request", "importlib.resources", "zipfile", "relay.control.i18n"),
+    *("relay.control.server", "relay.control.pages", "relay.doctor.gather", "relay.doctor.judge", "relay.cli.init"),
 }
 
 
@@ -153,7 +153,7 @@ async def test_a_server_that_cannot_be_loaded_costs_its_guest_only(monkeypatch: 
         return Server(Starlette(routes=[Route("/", hello)]), sock)
 
     sock = tcp.listen("127.0.0.1:0")
-    porter = Porter(sock, load)
+    porter = OnDemandServer(sock, load)
     task = asyncio.create_task(porter.serve())
     port = sock.getsockname()[1]
     assert await asked("/", port=port) == b""
@@ -176,7 +176,7 @@ async def test_what_cannot_be_told_at_the_door_is_told_by_the_server(tmp_path: P
         return {"name": "ж"}
 
     sock = unix.listen(tmp_path / "sock")
-    porter = Porter(sock, lambda sock: Server(Starlette(routes=[Route("/api/relay", hello)]), sock), standing)
+    porter = OnDemandServer(sock, lambda sock: Server(Starlette(routes=[Route("/api/relay", hello)]), sock), standing)
     task = asyncio.create_task(porter.serve())
     for _ in range(2):
         assert (await asked("/api/relay", place=tmp_path / "sock")).endswith('{"name":"ж"}'.encode())
@@ -191,7 +191,7 @@ async def test_what_cannot_be_told_at_the_door_is_told_by_the_server(tmp_path: P
 async def test_a_porter_that_was_stopped_before_its_turn(tmp_path: Path) -> None:
     """It does not begin."""
     sock = unix.listen(tmp_path / "sock")
-    porter = Porter(sock, lambda _: pytest.fail("nobody came"))
+    porter = OnDemandServer(sock, lambda _: pytest.fail("nobody came"))
     porter.stop()
     async with asyncio.timeout(5):
         await porter.serve()

@@ -18,11 +18,12 @@ import pytest
 import yaml
 
 from relay.config import load
-from relay.upstream.providers import PRESETS, UserForm
+from relay.upstream.preset import SenderRule, UserForm
+from relay.upstream.providers import PRESETS
 from tests.support.upstream import ScriptedUpstream
 
 ROOT = Path(__file__).parents[2]
-USERS = {UserForm.FIXED: "apikey", UserForm.ANY: "AKIA0123"}
+USERS = {UserForm.ANY: "AKIA0123"}
 
 
 def command(directory, *words):
@@ -77,7 +78,9 @@ def test_every_provider_by_options(tmp_path, preset):
     from relay.cli.main import main
 
     (tmp_path / "pw").write_text("geheim\n")
-    words = ["--provider", preset.key, "--username", USERS.get(preset.user, "nas@company.example"), "--no-input"]
+    user = preset.fixed_user or USERS.get(preset.user, "nas@company.example")
+    words = ["--provider", preset.key, "--username", user, "--no-input"]
+    words += ["--sender", "nas@company.example"] if preset.sender is SenderRule.VERIFIED else []
     words += ["--client-id", "app"] if not preset.password else ["--password-file", str(tmp_path / "pw")]
     words += [] if preset.host else ["--host", "s1.example.jp"]
     assert main([*command(tmp_path)[3:], *words]) == 0

@@ -357,13 +357,21 @@ def _entry_from(sender: Address | None, now: datetime, *, notice: bool = False) 
 
 
 async def test_who_is_told(spool: Spool, clock: Clock, ids: Ids) -> None:
-    """A real sender that routes is told; else the person in charge; nobody of `<>` or of a notice."""
+    """A real sender that routes is told; else the person in charge; nobody of `<>`.
+
+    Of a notice that failed the person in charge, once: who could not be told is not told of that.
+    """
     telling = notifier(spool, clock, ids, NoticePolicy(to=BOSS))
     assert telling.notify_whom(_entry_from(TARO, clock())) == TARO
     for useless in ("nas@lan.local", "root", "x@nowhere.example", "postmaster@relay.home.example", "x@[192.168.0.1]"):
         local, _, domain = useless.partition("@")
         assert telling.notify_whom(_entry_from(Address(local, domain), clock())) == BOSS
     assert telling.notify_whom(_entry_from(None, clock())) is None
-    assert telling.notify_whom(_entry_from(TARO, clock(), notice=True)) is None
+    notice = _entry_from(TARO, clock(), notice=True)
+    assert telling.notify_whom(notice) == BOSS
+    to_boss = replace(notice, envelope=Envelope(None, (BOSS,)))
+    assert telling.notify_whom(to_boss) is None
+    telling.reload(policy=NoticePolicy(to=BOSS, webhook="http://127.0.0.1:1/"), hostname="relay.home.example")
+    assert telling.notify_whom(to_boss) == WEBHOOK
     telling.reload(policy=NoticePolicy(), hostname="relay.home.example")
     assert telling.notify_whom(_entry_from(Address("root", "nas"), clock())) is None

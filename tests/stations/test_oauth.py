@@ -125,7 +125,7 @@ class TestRenewal:
             answer = await tokens.get(upstream)
         assert isinstance(answer, Answer)
         assert "No space left" in answer.reply.text
-        assert judge(answer).blame is Blame.LINE
+        assert judge(answer).blame is Blame.UPSTREAM
         assert stub.forms == []
         assert isinstance(await tokens.get(upstream), str)
 
@@ -255,7 +255,7 @@ class TestTrouble:
         stub.trouble.append((status, body))
         answer = await tokens.get(upstream)
         assert answer.reply.transient
-        assert judge(answer).blame is Blame.LINE
+        assert judge(answer).blame is Blame.UPSTREAM
         clock.advance(minutes=1)
         assert isinstance(await tokens.get(upstream), str)
 
@@ -265,7 +265,7 @@ class TestTrouble:
             upstream = consented(gone, tmp_path, clock)
         answer = await tokens.get(upstream)
         assert "127.0.0.1 cannot be reached" in answer.reply.text
-        assert judge(answer).blame is Blame.LINE
+        assert judge(answer).blame is Blame.UPSTREAM
         assert advise(answer, upstream).name == "oauth-server"
 
     async def test_a_token_that_is_still_good_bridges_trouble(self, stub, tokens, tmp_path, clock):
@@ -310,7 +310,7 @@ class TestAtTheDoor:
             stub.access_tokens.clear()
             answer = await submitted(tokens, upstream)
             assert len(server.auths) == 2
-            assert judge(answer).blame is Blame.LINE
+            assert judge(answer).blame is Blame.UPSTREAM
             assert advise(answer, upstream).name == "oauth-renewed"
             assert (await submitted(tokens, upstream)).reply.code == 250
         assert [right for _, _, right in server.auths] == [True, False, True]

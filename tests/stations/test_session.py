@@ -1,6 +1,7 @@
 """Devices talk to the receiving half over real sockets; what they meant is in the spool before they hear 250."""
 
 import asyncio
+import contextlib
 import re
 from dataclasses import replace
 from ipaddress import ip_network
@@ -342,3 +343,41 @@ async def test_devices_are_remembered_for_the_status_page(relay):
     assert (seen["client"], seen["helo"], seen["messages"], seen["refused"]) == ("127.0.0.1", ["[192.168.1.21]"], 1, 1)
     assert {"odd spacing after MAIL FROM", "bare LF in the message"} <= set(seen["quirks"])
     assert seen["last_refusal"].startswith("550 5.1.1")
+
+
+CHUNK = b"RSET\r\nMAIL FROM:<evil@x.example>\r\nRCPT TO:<you@example.jp>\r\nDATA\r\nsmuggled\r\n.\r\n"
+BEGUN = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<me@example.jp>\r\n"
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05], ids=["at once", "later"])
+@pytest.mark.parametrize("before", [b"", BEGUN], ids=["no mail", "mail"])
+@pytest.mark.parametrize(
+    "command", [b"BDAT %d LAST\r\n", b"bdat %d\r\n", b"BDAT 00%d last\r\n", b"BDAT %d-LAST\r\n", b"BDAT\r\n"]
+)
+@pytest.mark.parametrize("miscounted", [0, -40, 40])
+async def test_a_chunk_is_never_read_as_commands(tmp_path, monkeypatch, command, before, pause, miscounted):
+    """Refused, whatever it says of its length, and however it comes."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        count = len(CHUNK) + miscounted
+        await device.say(before + (command % count if b"%d" in command else command))
+        await asyncio.sleep(pause)
+        said = []
+        with contextlib.suppress(ConnectionError):  # the line may be cut already
+            await device.say(CHUNK)
+            device.half_close()
+        with contextlib.suppress(TimeoutError):
+            while reply := await device.reply(5):
+                said.append(reply)
+        assert [reply[:3] for reply in said[: before.count(b"\n")]] == ["250"] * before.count(b"\n")
+        assert not any(reply.startswith(("2", "354")) for reply in said[before.count(b"\n") :])
+        assert await relay.entries() == []
+
+
+async def test_chunks_one_behind_the_other_are_thrown_away(tmp_path, monkeypatch):
+    """Each is refused in its turn, and then the device says good-bye."""
+    async with receiving(tmp_path, monkeypatch) as relay:
+        device = await relay.device()
+        await device.say(BEGUN + b"BDAT 6\r\nDATA\r\nBDAT 100000\r\n" + b"x" * 100_000 + b"BDAT 0 LAST\r\nQUIT\r\n")
+        assert [(await device.reply())[:3] for _ in range(6)] == ["250", "250", "502", "502", "502", "221"]
+        assert await relay.entries() == []

@@ -1,6 +1,7 @@
 """What devices may use: sessions, messages, octets, time, room; and how the listeners come and go."""
 
 import asyncio
+import base64
 import contextlib
 import gc
 import random
@@ -14,7 +15,8 @@ from ipaddress import ip_network
 import pytest
 
 from relay.inbound import connection, places
-from relay.inbound.admission import ClientLimits, ListenTls, Recipients
+from relay.inbound.admission import ClientLimits, ListenAuth, ListenTls, Recipients
+from relay.secret import Secret
 from relay.spool.arriving import Arriving
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.entry import Action, Order
@@ -456,6 +458,66 @@ async def test_a_reload_reaches_new_sessions(tmp_path, monkeypatch):
             max_message=99,
         )
         assert again == ["127.0.0.1:0: the change of tls needs a restart"]
+
+
+async def test_a_reload_ends_sessions_that_would_not_be_let_in_any_more(tmp_path, monkeypatch):
+    """Idle or in the middle of a message; a promise that is being made is kept first; the others stay."""
+    committing, go_on = asyncio.Event(), asyncio.Event()
+    async with receiving(tmp_path, monkeypatch) as relay:
+        commit = relay.spool.commit
+
+        async def slowly(entry, trail=()):
+            committing.set()
+            await go_on.wait()
+            await commit(entry, trail)
+
+        monkeypatch.setattr(relay.spool, "commit", slowly)
+        idle, busy, promised = [await relay.device(source="127.0.0.7") for _ in range(3)]
+        other = await relay.device(source="127.0.0.8")
+        for device in (busy, promised):
+            await device.dialog(*ENVELOPE)
+        await busy.say(b"half of it\r\n")
+        await promised.say(b"x\r\n.\r\n")
+        await committing.wait()
+        relay.inbound.reload(
+            hostname="relay.test",
+            listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),))],
+            limits=ClientLimits(),
+            recipients=Recipients(),
+            max_message=1000,
+        )
+        assert (await idle.reply()).startswith("421 4.7.1")
+        assert (await busy.reply()).startswith("421 4.7.1")
+        go_on.set()
+        assert (await promised.reply()).startswith("250")
+        assert (await promised.reply()).startswith("421 4.7.1")
+        assert (await other.submit(b"y\r\n")).startswith("250")
+        assert await relay.contents() == [b"x\r\n", b"y\r\n"]
+
+
+async def test_a_reload_ends_sessions_whose_login_counts_no_more(tmp_path, monkeypatch):
+    """A password that was changed, a user who is gone, a login that is asked for now."""
+    users = {"nas": Secret("one"), "cam": Secret("two")}
+    required = replace(HERE, auth=ListenAuth.REQUIRED, users=users)
+    async with receiving(tmp_path, monkeypatch, required, replace(HERE, host="127.0.0.2")) as relay:
+        devices = {}
+        for name, password in (("nas", b"one"), ("cam", b"two")):
+            devices[name] = await relay.device()
+            line = b"AUTH PLAIN " + base64.b64encode(b"\0" + name.encode() + b"\0" + password) + b"\r\n"
+            await devices[name].dialog((line, "235"))
+        free = await Device.connect(relay.inbound.bound[1])
+        await free.reply()
+        changed = {"nas": Secret("new"), "cam": Secret("two")}
+        relay.inbound.reload(
+            hostname="relay.test",
+            listeners=[replace(required, users=changed), replace(required, host="127.0.0.2")],
+            limits=ClientLimits(),
+            recipients=Recipients(),
+            max_message=1000,
+        )
+        assert (await devices["nas"].reply()).startswith("421 4.7.0 your login")
+        assert (await free.reply()).startswith("421 4.7.0 a login")
+        assert (await devices["cam"].submit(b"x\r\n")).startswith("250")
 
 
 async def test_a_port_in_use_is_named_with_the_cure(tmp_path, monkeypatch):

@@ -81,6 +81,52 @@ async def test_guessing_passwords_ends_the_session(tmp_path, monkeypatch):
         assert await device.reply() == ""
 
 
+async def test_guesses_are_slowed_down_whatever_session_they_come_in(tmp_path, monkeypatch):
+    """A fresh connection for each guess does not help, and a person is told once; the owner at another address gets in."""
+    told: list[str] = []
+    async with receiving(tmp_path, monkeypatch, REQUIRED, alarm=lambda _text, cause: told.append(cause)) as relay:
+        guesses = 0
+
+        async def guess() -> None:
+            nonlocal guesses
+            while True:
+                async with await relay.device(source="127.0.0.66") as device:
+                    while (await device.ask(b"AUTH PLAIN AAA=\r\n")).startswith("535"):
+                        guesses += 1
+
+        guessing = [asyncio.create_task(guess()) for _ in range(8)]
+        await asyncio.sleep(3)
+        began = asyncio.get_running_loop().time()
+        owner = await relay.device(source="127.0.0.5")
+        await owner.dialog((b"AUTH PLAIN " + PLAIN + b"\r\n", "235"))
+        assert asyncio.get_running_loop().time() - began < 2
+        for task in guessing:
+            task.cancel()
+        await asyncio.gather(*guessing, return_exceptions=True)
+        assert guesses < 20
+        assert told == ["logins from 127.0.0.66"]
+
+
+async def test_a_password_is_not_asked_for_in_the_clear_where_tls_can_be_had(tmp_path, monkeypatch):
+    """AUTH is offered behind STARTTLS only; before it 538 and 530 say what to set; `plain_login` asks for the opposite."""
+    starttls = replace(REQUIRED, tls=ListenTls.STARTTLS)
+    async with receiving(tmp_path, monkeypatch, starttls, replace(starttls, plain_login=True)) as relay:
+        device = await relay.device(b"")
+        assert "AUTH" not in await device.ask(b"EHLO x\r\n")
+        await device.dialog(
+            (b"AUTH PLAIN " + PLAIN + b"\r\n", "538 5.7.11"), (b"MAIL FROM:<a@b.c>\r\n", "530 5.7.0 .*STARTTLS")
+        )
+        await device.dialog((b"STARTTLS\r\n", "220"))
+        await device.start_tls(untrusting())
+        assert "AUTH LOGIN PLAIN" in await device.ask(b"EHLO x\r\n")
+        await device.dialog((b"AUTH PLAIN " + PLAIN + b"\r\n", "235"))
+        assert (await device.submit(b"x\r\n")).startswith("250")
+        plain = await Device.connect(relay.inbound.bound[1])
+        assert (await plain.reply()).startswith("220")
+        assert "AUTH LOGIN PLAIN" in await plain.ask(b"EHLO x\r\n")
+        await plain.dialog((b"AUTH PLAIN " + PLAIN + b"\r\n", "235"))
+
+
 async def test_auth_off_neither_offers_nor_takes_a_login(tmp_path, monkeypatch):
     """502, and the device may go on without."""
     async with receiving(tmp_path, monkeypatch, replace(HERE, auth=ListenAuth.OFF)) as relay:

@@ -21,11 +21,11 @@ from typing import Any
 
 import trustme
 
-from relay.doctor.facts import Facts, Subject
 from relay.doctor.finding import Finding, Grade
 from relay.doctor.gather import World, gather
-from relay.doctor.judge import judge
-from relay.doctor.line import Outside
+from relay.doctor.judge import Facts, judge
+from relay.doctor.subject import Subject
+from relay.doctor.uplink_probe import OutsideServices
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -125,7 +125,7 @@ class Case:
             upstreams = {one.name: one for one in (self.upstream, *self.others)}
             self.subject = replace(self.subject, upstreams=upstreams, nameservers=nameservers)
             [teller] = self.whoami or (self.dns.address,)
-            outside = Outside(whoami=((teller, "myip.example", "A"), (teller, "myip.example", "AAAA")))
+            outside = OutsideServices(whoami=((teller, "myip.example", "A"), (teller, "myip.example", "AAAA")))
             world = World(
                 now=lambda: self.now,
                 root=self.root,

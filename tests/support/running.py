@@ -50,6 +50,8 @@ class RelayProcess:
         self.wrapper: list[str] = []
         """Words before the command, such as `strace -D`; the process started must stay the relay itself."""
         self.module = "relay"
+        self.root, self.python = ROOT, sys.executable
+        self.environment: Mapping[str, str] = {}
         self.stderr: int = subprocess.STDOUT
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -76,6 +78,7 @@ class RelayProcess:
 
     def start(self, environment: Mapping[str, str] | None = None) -> "RelayProcess":
         """Starts it and returns once it listens.  Raises AssertionError with all it said if it does not."""
+        self.environment = environment or {}
         before = len(self.events("started"))
         self._process = subprocess.Popen(
             [*self.wrapper, sys.executable, "-m", self.module, "run", "--config", str(self.config_file)],

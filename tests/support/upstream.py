@@ -17,6 +17,7 @@ CRLF.CRLF only, and bare LF or CR in content gets the 451 of qmail.  After `clos
 
 import asyncio
 import base64
+import hashlib
 import hmac
 import ssl
 from collections.abc import Callable, Mapping, Sequence
@@ -81,7 +82,9 @@ class _Gone(Exception):
 class ScriptedUpstream:
     """See the module.  `tls`: a server context makes STARTTLS available, or with `implicit` is there from the start.
 
-    `hasty`: it loses what came together with MAIL, as some do that announce PIPELINING all the same.
+    `hasty`: it loses what came together with MAIL, as some do that announce PIPELINING all the same.  `impostor`: it
+    takes any SCRAM login and cannot prove that it knows the password.
+    `hashed` users have no SCRAM.
     """
 
     def __init__(
@@ -97,6 +100,8 @@ class ScriptedUpstream:
         require_auth: bool = False,
         keep_content: bool = True,
         hasty: bool = False,
+        impostor: bool = False,
+        hashed: Sequence[str] = (),
         delays: Mapping[str, float] | None = None,
         host: str = "127.0.0.1",
         name: str = "upstream.test",
@@ -108,7 +113,8 @@ class ScriptedUpstream:
         self.users = dict(users or {})
         self.mechanisms = list(mechanisms)
         self.auth_needs_tls, self.require_auth = auth_needs_tls, require_auth
-        self.keep_content, self.hasty = keep_content, hasty
+        self.keep_content, self.hasty, self.impostor = keep_content, hasty, impostor
+        self.hashed = hashed
         self.delays = dict(delays or {})
         self.host, self.name, self.port = host, name, port
         self.messages: list[Message] = []
@@ -327,6 +333,33 @@ class _Dialog:
         if not right:
             await self.ask('{"status":"400","schemes":"Bearer"}')
         return user, right
+
+    async def auth_scram_sha_256(self, initial: str, *, bound: bool = False) -> tuple[str, bool]:
+        first = base64.b64decode(initial or await self.ask("")).decode()
+        header, _, bare = first.partition(",,")
+        user = bare.partition(",")[0].removeprefix("n=")
+        password = self.server.users.get(user)
+        if password is None or user in self.server.hashed:
+            return user, False
+        nonce, salt = bare.partition("r=")[2] + "server", b"salt of the server"
+        reply = f"r={nonce},s={base64.b64encode(salt).decode()},i=4096"
+        final = base64.b64decode(await self.ask(reply)).decode()
+        without, _, proof = final.rpartition(",p=")
+        data = self.writer.get_extra_info("ssl_object").get_channel_binding("tls-unique") if bound else b""
+        said = f"{bare},{reply},{without}".encode()
+        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, 4096)
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        signature = hmac.digest(hashlib.sha256(key).digest(), said, "sha256")
+        shown = bytes(a ^ b for a, b in zip(base64.b64decode(proof), signature, strict=True))
+        channel = base64.b64decode(without.partition(",")[0].removeprefix("c=")) == f"{header},,".encode() + data
+        right = hmac.compare_digest(shown, key) and channel and header == ("p=tls-unique" if bound else header)
+        if right:
+            verifier = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), said, "sha256")
+            await self.ask("v=" + base64.b64encode(verifier if not self.server.impostor else bytes(32)).decode())
+        return user, right
+
+    async def auth_scram_sha_256_plus(self, initial: str) -> tuple[str, bool]:
+        return await self.auth_scram_sha_256(initial, bound=True)
 
     async def do_MAIL(self, argument: str) -> None:
         if self.transaction:

@@ -247,3 +247,11 @@ def test_the_start_says_whom_the_containers_network_shuts_out_or_lets_in():
     assert "on purpose" in second
     assert mask_warnings([known], {GATEWAY}) == []
     assert mask_warnings([doubting, trusting], ()) == []
+
+
+def test_a_bare_cr_in_a_field_begins_no_other() -> None:
+    """What is read for admission is what is relayed later; a message that has nothing but CRs is read by its CRs."""
+    sneaky = b"X-Camera: a\rMessage-ID: <evil@x>\rReceived: by relay.test\r\nMessage-ID: <true@x>\r\n\r\n"
+    assert header_facts(sneaky, "relay.test") == HeaderFacts("<true@x>")
+    only = b"X-Camera: a\rMessage-ID: <true@x>\rReceived: by relay.test\r\rtext\r\n"
+    assert header_facts(only, "relay.test") == HeaderFacts("<true@x>", hops=1, own_hops=1)

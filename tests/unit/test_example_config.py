@@ -14,7 +14,7 @@ TEXT = EXAMPLE.read_text(encoding="utf-8")
 UNCOMMENTED = re.sub(r"(?m)^( *)#(?=\S)", r"\1", TEXT)
 
 SETTINGS = {
-    "listen": "address networks tls tls_cert tls_key auth users legacy_tls",
+    "listen": "address networks tls tls_cert tls_key auth users plain_login legacy_tls",
     "recipients": "default_domain aliases",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"

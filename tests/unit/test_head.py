@@ -164,3 +164,21 @@ def test_lines_of_blanks_are_looked_beyond(blanks: int) -> None:
     assert parted(b"To: y\r\n" + b" \r\n" * blanks + b"Subject: x\r\n\r\nt") == ([b"To: y\r\n", b"Subject: x\r\n"], b"t")
     fields, body = parted(b"To: y\r\n" + b" \r\n" * blanks + b"some text\r\n\r\nt")
     assert fields == [b"To: y\r\n"] and body.endswith(b"some text\r\n\r\nt")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n"])
+@pytest.mark.parametrize("first", [b"Subject: a", b"X-Camera: a"])
+@pytest.mark.parametrize("cr", [b"\r", b"\r\r", b"\r \r"])
+def test_a_bare_cr_in_a_field_begins_no_other(end: bytes, first: bytes, cr: bytes) -> None:
+    """What a device copied from somebody into a field stays in that field, wherever the field stands."""
+    blanks = b" " * len(cr)
+    field = first + cr + b"Bcc: evil@x.example" + cr
+    for before, after in ((b"", b"To: y" + end), (b"To: y" + end, b""), (b"To: y" + end, b"Cc: z" + end)):
+        fields, text = parted(before + field + end + after + end + b"a\rtext" + end)
+        mended = first + blanks + b"Bcc: evil@x.example"
+        assert [one.rstrip() for one in fields] == [
+            *([b"To: y"] if before else []),
+            mended,
+            *([after.rstrip()] if after else []),
+        ]
+        assert text == b"a\rtext" + end

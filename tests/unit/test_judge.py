@@ -8,42 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from relay.doctor.asking import unfinished
 from relay.doctor.dmarc import Dmarc
-from relay.doctor.facts import (
-    DomainFacts,
-    Door,
-    Facts,
-    Here,
-    Line,
-    ListenerFacts,
-    Listing,
-    SpoolFacts,
-    State,
-    Subject,
-    Talk,
-    UpstreamFacts,
-    Way,
-)
+from relay.doctor.domain import DomainFacts, SendingPath
+from relay.doctor.domain_probe import sender_domains
 from relay.doctor.finding import NAMES, Finding, Grade, in_words, problem, problems, summary, warning
-from relay.doctor.judge import judge
-from relay.doctor.line import addresses_in
-from relay.doctor.outgoing import Outgoing
-from relay.doctor.publishing import sender_domains
-from relay.doctor.spf import Outcome
+from relay.doctor.host import HostFacts, ListenerFacts
+from relay.doctor.judge import Facts, judge
+from relay.doctor.sending_hosts import SendingHosts
+from relay.doctor.spf_check import Outcome
+from relay.doctor.spool import DatabaseFacts, SpoolFacts
+from relay.doctor.subject import Subject
+from relay.doctor.uplink import Listing, UplinkFacts
+from relay.doctor.uplink_probe import addresses_in
+from relay.doctor.upstream import Dialog, PortProbe, State, UpstreamFacts
+from relay.doctor.upstream_probe import unfinished
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.networks import in_lan
 from relay.outbound.routing import Route
+from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
 ISP = Upstream("isp", "mail.isp.example", identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"})))
 SUBJECT = Subject("relay.example.jp", {"isp": ISP}, routes=(Route(via=("isp",)),), source="config.yaml")
-HERE = Here(NOW)
+HERE = HostFacts(NOW)
 
 
 def found(facts: Facts, subject: Subject = SUBJECT) -> list[Finding]:
@@ -55,7 +47,7 @@ def names(facts: Facts, subject: Subject = SUBJECT) -> list[tuple[str, str]]:
 
 
 def talking(**talk: object) -> Facts:
-    return Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Talk(**talk), asked_at=NOW),))  # type: ignore[arg-type]
+    return Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Dialog(**talk), asked_at=NOW),))  # type: ignore[arg-type]
 
 
 def test_every_finding_has_its_section_on_the_page_and_no_section_is_left_over() -> None:
@@ -68,9 +60,9 @@ def test_every_finding_has_its_section_on_the_page_and_no_section_is_left_over()
 
 
 def test_every_name_is_given_by_the_judges() -> None:
-    """No section is about a finding that never comes; `tls-...` may come from the table of refusals."""
+    """No section is about a finding that never comes; `tls-...` may come from the table of replies."""
     sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "relay" / "doctor").glob("*.py"))
-    sources += (ROOT / "relay" / "outbound" / "refusals.py").read_text(encoding="utf-8")
+    sources += (ROOT / "relay" / "outbound" / "replies" / "faults.py").read_text(encoding="utf-8")
     assert {name for name in NAMES if f'"{name}"' not in sources} == set()
 
 
@@ -83,6 +75,45 @@ def test_a_finding_without_a_section_is_a_mistake_of_ours() -> None:
 def test_nothing_known_nothing_wrong() -> None:
     """Facts without faults give no finding."""
     assert names(Facts(HERE)) == []
+
+
+DATABASE = DatabaseFacts("postgresql://relay@db.example/relay", "", "16.4", schema=2, newest=2, relays=("a",))
+SHARED = SpoolSettings("postgresql://relay@db.example/relay", max_message=1_000_000, keep_free=1_000_000, max_size=9_000_000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"schema": 0}, []),
+        ({"trouble": "connection refused"}, [("spool-away", "problem")]),
+        ({"supported": False, "server": "11.2"}, [("spool-version", "problem")]),
+        ({"schema": 3}, [("spool-version", "problem")]),
+        ({"schema": 1, "may_make": False}, [("spool-schema", "problem")]),
+        ({"schema": 1}, []),
+        ({"schema": 0, "may_make": False}, [("spool-schema", "problem")]),
+        ({"lacking": "GRANT ..."}, [("spool-rights", "problem")]),
+        ({"stored": 7_000_000}, [("spool-tight", "warning")]),
+        ({"stuck": 3}, [("spool-leases", "warning")]),
+        ({"ahead": -3.0}, [("spool-clock", "warning")]),
+        ({"ahead": 1.5}, []),
+    ],
+    ids=str,
+)
+def test_a_spool_in_a_database_is_judged(changes: dict[str, object], expected: list[tuple[str, str]]) -> None:
+    """Reachable, version, tables, rights, room, leases, clock: the first that is in the way is told."""
+    facts = Facts(replace(HERE, database=replace(DATABASE, **changes)))  # type: ignore[arg-type]
+    assert names(facts, replace(SUBJECT, spool=SHARED)) == expected
+
+
+def test_a_database_that_is_away_is_milder_with_a_fallback_and_says_what_waits_there() -> None:
+    """Mail is taken meanwhile; and a fallback that cannot be written is told by its own name."""
+    here = replace(HERE, database=replace(DATABASE, trouble="down", waiting=7), spool=SpoolFacts("/f.db", "read-only"))
+    [away, file] = found(Facts(here), replace(SUBJECT, spool=replace(SHARED, fallback="sqlite:/f.db")))
+    assert (away.name, away.grade) == ("spool-away", Grade.WARNING)
+    assert "7 messages wait in the fallback" in away.evidence
+    assert (file.name, file.grade) == ("spool-not-writable", Grade.PROBLEM)
+    assert "`spool.fallback`" in file.cure
 
 
 @pytest.mark.parametrize(
@@ -150,7 +181,7 @@ BANNER = "mx.example ESMTP ready at Sun, 22 Nov 2026 {}:00 +0000"
 )
 def test_one_wrong_clock_elsewhere_does_not_accuse_ours(banners: list[str], wrong: bool) -> None:
     """The clock that is closest to ours counts."""
-    talks = [Talk(banner=BANNER.format(time)) for time in banners]
+    talks = [Dialog(banner=BANNER.format(time)) for time in banners]
     facts = Facts(HERE, upstreams=tuple(UpstreamFacts(ISP, talk=talk) for talk in talks))
     assert names(facts) == ([("clock", "problem")] if wrong else [])
 
@@ -159,7 +190,7 @@ def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None
     """One cause, one problem."""
     words = Reply(454, "4.7.5", "the certificate of mail.isp.example expired on 2027-01-01")
     expired = Answer(Stage.TLS, words, lost=True, fault=Fault.TLS_EXPIRED)
-    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Talk(failed=expired, banner=BANNER.format("03:00"))),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Dialog(failed=expired, banner=BANNER.format("03:00"))),))
     assert names(facts) == [("clock", "problem")]
 
 
@@ -175,7 +206,7 @@ def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None
 )
 def test_what_others_could_read(upstream: Upstream, peer: str, mechanism: str, expected: str) -> None:
     """A password in clear, or to whoever says he is the server, is a warning on the internet and none in the LAN."""
-    facts = Facts(HERE, upstreams=(UpstreamFacts(upstream, talk=Talk(peer=peer, mechanism=mechanism)),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(upstream, talk=Dialog(peer=peer, mechanism=mechanism)),))
     assert names(facts, replace(SUBJECT, upstreams={"isp": upstream})) == ([(expected, "warning")] if expected else [])
 
 
@@ -198,7 +229,7 @@ def test_no_oauth_token() -> None:
 
     m365 = replace(ISP, login=Login(Auth.AUTO, "a@b.example", oauth=OAuth("microsoft")))
     refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no consent yet; run `relay oauth login isp`"))
-    facts = Facts(HERE, upstreams=(UpstreamFacts(m365, talk=Talk(failed=refusal)),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(m365, talk=Dialog(failed=refusal)),))
     [one] = found(facts, replace(SUBJECT, upstreams={"isp": m365}))
     assert one.name == "login-oauth"
     assert "relay oauth login isp" in one.cure
@@ -213,14 +244,14 @@ def test_a_repeated_refusal_says_that_it_was_not_tried_again() -> None:
 
 def test_ipv6_that_leads_nowhere() -> None:
     """It works, slowly: a warning."""
-    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, mute_v6=True, talk=Talk()),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, mute_v6=True, talk=Dialog()),))
     assert names(facts) == [("ipv6-mute", "warning")]
 
 
 def test_a_long_pop_window() -> None:
     """Hosts keep the door open for 10 to 30 minutes; who counts on hours will be refused."""
     pop = replace(ISP, login=Login(Auth.POP, "me", pop=Pop("s1.host.example", window=timedelta(hours=3))))
-    facts = Facts(HERE, upstreams=(UpstreamFacts(pop, talk=Talk()),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(pop, talk=Dialog()),))
     assert names(facts, replace(SUBJECT, upstreams={"isp": pop})) == [("pop-window", "warning")]
 
 
@@ -231,11 +262,11 @@ def test_an_examination_that_was_broken_off() -> None:
 
 # --- domains
 
-OUTGOING = Outgoing("include:_spf.isp.example", "_spf.isp.example", (ip_network("198.41.0.0/24"),))
+OUTGOING = SendingHosts("include:_spf.isp.example", "_spf.isp.example", (ip_network("198.41.0.0/24"),))
 
 
 def with_way(result: str, **changes: object) -> Facts:
-    way = Way("example.jp", "isp", OUTGOING, Outcome(result, "because"))
+    way = SendingPath("example.jp", "isp", OUTGOING, Outcome(result, "because"))
     domain = DomainFacts("example.jp", mx=("mx.example.jp",), has_address=True, dmarc=Dmarc())
     return Facts(HERE, domains=(domain,), ways=(replace(way, **changes),))  # type: ignore[arg-type]
 
@@ -247,12 +278,12 @@ def test_spf_that_cannot_be_told() -> None:
 
 def test_an_upstream_whose_addresses_nobody_knows() -> None:
     """Nothing is claimed; the provider has to be asked."""
-    assert names(with_way("pass", outgoing=Outgoing("a:x.example"))) == [("spf-unverifiable", "warning")]
+    assert names(with_way("pass", outgoing=SendingHosts("a:x.example"))) == [("spf-unverifiable", "warning")]
 
 
 def test_an_upstream_in_the_lan() -> None:
     """What it delivers by is not known here, and is its own business."""
-    lan = Outgoing("a:mail.lan.example", "", (ip_network("192.168.0.2/32"),))
+    lan = SendingHosts("a:mail.lan.example", "", (ip_network("192.168.0.2/32"),))
     assert names(with_way("fail", outgoing=lan)) == []
 
 
@@ -289,11 +320,13 @@ def test_which_domains_mail_leaves_in(identity: Identity, routes: tuple[Route, .
 
 # --- the line
 
-OPEN = {"mx.example": Door(25, State.OPEN)}
+OPEN = {"mx.example": PortProbe(25, State.OPEN)}
 
 
-def line(**changes: object) -> Line:
-    plain = Line(OPEN, ("198.41.0.9",), (Listing("198.41.0.9"),), {"198.41.0.9": ("h.example",)}, frozenset({"h.example"}))
+def line(**changes: object) -> UplinkFacts:
+    plain = UplinkFacts(
+        OPEN, ("198.41.0.9",), (Listing("198.41.0.9"),), {"198.41.0.9": ("h.example",)}, frozenset({"h.example"})
+    )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -302,7 +335,7 @@ def line(**changes: object) -> Line:
     [
         ({"targets": {}}, "port-25-unknown", "warning"),
         ({"public": (), "listings": (), "reverse": {}}, "public-address", "warning"),
-        ({"targets": {"mx.example": Door(25, State.SILENT)}}, "port-25", "problem"),
+        ({"targets": {"mx.example": PortProbe(25, State.SILENT)}}, "port-25", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.0.0.11",)),)}, "pbl", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.0.0.2",)),)}, "block-list", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.255.255.255",)),)}, "block-list-refused", "warning"),
@@ -314,7 +347,7 @@ def line(**changes: object) -> Line:
 )
 def test_the_line_as_others_see_it(changes: dict[str, object], name: str, grade: str) -> None:
     """Each fault of a line has its name; behind `mx` another upstream makes it a warning, since mail goes all the same."""
-    facts = Facts(HERE, line=line(**changes))
+    facts = Facts(HERE, uplink=line(**changes))
     alone = replace(SUBJECT, routes=(Route(via=("mx",)),))
     behind = replace(SUBJECT, routes=(Route(via=("mx", "isp")),))
     assert names(facts, alone) == [(name, grade)]
@@ -323,7 +356,7 @@ def test_the_line_as_others_see_it(changes: dict[str, object], name: str, grade:
 
 def test_a_sound_line() -> None:
     """Open, not listed, named."""
-    assert names(Facts(HERE, line=line()), replace(SUBJECT, routes=(Route(via=("mx",)),))) == []
+    assert names(Facts(HERE, uplink=line()), replace(SUBJECT, routes=(Route(via=("mx",)),))) == []
 
 
 @pytest.mark.parametrize(

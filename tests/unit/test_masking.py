@@ -8,7 +8,7 @@ import pytest
 
 from relay.recording.case import make_case
 from relay.recording.masking import masked
-from relay.recording.names import Names
+from relay.recording.pseudonyms import Names
 from relay.recording.tape import LARGEST, Tape, Who
 
 

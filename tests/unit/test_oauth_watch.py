@@ -3,9 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 from relay.control.metrics import families
-from relay.doctor.facts import Facts, Here, Subject, Talk, UpstreamFacts
 from relay.doctor.finding import Grade
-from relay.doctor.judge import judge
+from relay.doctor.host import HostFacts
+from relay.doctor.judge import Facts, judge
+from relay.doctor.subject import Subject
+from relay.doctor.upstream import Dialog, UpstreamFacts
 from relay.mail.reply import Answer, Reply, Stage
 from relay.secret import Secret
 from relay.upstream.settings import Login, OAuth, Upstream
@@ -30,7 +32,7 @@ def values(one):
 
 
 def findings(one, talk=None):
-    facts = Facts(Here(NOW), upstreams=(UpstreamFacts(UPSTREAM, talk=talk),) if talk else (), consents=(one,))
+    facts = Facts(HostFacts(NOW), upstreams=(UpstreamFacts(UPSTREAM, talk=talk),) if talk else (), consents=(one,))
     return [each for each in judge(facts, SUBJECT) if each.about == "g"]
 
 
@@ -60,6 +62,6 @@ def test_the_doctor_warns_on_day_five():
 def test_nothing_is_said_twice():
     """An upstream whose login failed for want of a token has that finding, with its own name in the cure."""
     refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no OAuth token for g; run `relay oauth login g` first"))
-    [one] = findings(standing(UPSTREAM, None, NOW), Talk(failed=refusal))
+    [one] = findings(standing(UPSTREAM, None, NOW), Dialog(failed=refusal))
     assert (one.name, one.grade) == ("login-oauth", Grade.PROBLEM)
     assert "`relay oauth login g`" in one.cure

@@ -8,18 +8,21 @@ import pytest
 from relay.config import load
 from relay.mail.address import parse_address
 from relay.outbound.standing import Standing
-from relay.upstream.providers import PRESETS, Preset, UserForm
+from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.providers import PRESETS
 from relay.upstream.settings import Upstream
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 FRIEND = parse_address("b@far.example")
-USERS = {UserForm.FIXED: "apikey", UserForm.ANY: "AKIA0123"}
+USERS = {UserForm.ANY: "AKIA0123"}
 
 
 def checked(tmp_path: Path, preset: Preset, more: str = "") -> tuple[Upstream | None, list[str], list[str]]:
     """The upstream that a user name and a password make, the mistakes and the remarks of `check`."""
     server = "" if preset.host or "host:" in more else ", host: s1.example.jp"
-    user = "" if "username:" in more else f", username: {USERS.get(preset.user, 'nas@company.example')}"
+    name = preset.fixed_user or USERS.get(preset.user, "nas@company.example")
+    user = "" if "username:" in more else f", username: {name}"
+    user += ", sender: nas@company.example" if preset.sender is SenderRule.VERIFIED else ""
     text = f"upstreams: {{x: {{provider: '{preset.key}', password_file: secret{server}{user}{more}}}}}"
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
@@ -70,7 +73,7 @@ def test_some_limits_are_known() -> None:
 def test_a_local_part_where_an_address_is_needed_is_caught(tmp_path: Path, preset: Preset) -> None:
     """`taro` cannot log in where every user name is an address; iCloud takes both."""
     _, mistakes, _ = checked(tmp_path, preset, ", username: taro")
-    assert any("username: expected the full address" in one for one in mistakes) == (preset.key != "icloud")
+    assert any("username: expected the full address" in one for one in mistakes) == (not preset.local_too)
 
 
 @pytest.mark.parametrize("preset", [one for one in PRESETS if one.user is UserForm.ANY], ids=lambda preset: preset.key)

@@ -6,20 +6,25 @@ import pytest
 
 from relay.config import load
 from relay.config.hosts import host
-from relay.upstream.providers import NAMES, PRESETS, Preset, SenderRule, UserForm, preset_for
+from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.providers import NAMES, PRESETS, preset_for
 from relay.upstream.settings import Auth, TlsMode, Upstream
 
 ISSUE = [
-    "Gmail", "Google Workspace relay", "Microsoft 365", "Outlook.com", "iCloud", "Yahoo", "Yahoo! JAPAN", "GMX", "WEB.DE",
-    "Fastmail", "Zoho", "mailbox.org", "sakura", "coreserver", "xrea", "Lolipop", "XSERVER", "IIJmio", "ASAHI net", "OCN",
-    "So-net", "nifty", "BIGLOBE", "Amazon SES", "SendGrid", "Mailgun", "Postmark", "Brevo",
+    "Gmail", "Google Workspace relay", "Microsoft 365", "Outlook.com", "iCloud", "Yahoo", "Yahoo! JAPAN", "GMX",
+    "WEB.DE", "Fastmail", "Zoho", "mailbox.org", "sakura", "coreserver", "xrea", "Lolipop", "XSERVER", "IIJmio",
+    "ASAHI net", "OCN", "So-net", "nifty", "BIGLOBE", "Amazon SES", "SendGrid", "Mailgun", "Postmark", "Brevo",
+    "T-Online", "Strato", "1&1", "IONOS", "OVH", "AOL", "Yandex", "Mail.ru", "QQ", "163", "126", "Naver", "mail.com",
+    "Orange", "Free", "Gandi", "Posteo", "Infomaniak", "Hostinger", "Proton", "Resend", "SMTP2GO", "Mailjet", "ConoHa",
+    "GoDaddy", "Comcast", "AT&T",
 ]  # fmt: skip
-USERS = {UserForm.FIXED: "apikey", UserForm.ANY: "AKIA0123"}
+USERS = {UserForm.ANY: "AKIA0123"}
 
 
 def configured(tmp_path: Path, preset: Preset, username: str, more: str = "") -> Upstream:
     """An upstream with this preset, a user name and a password, and a host only where the preset has none."""
     server = "" if preset.host else "host: s1.example.jp, "
+    server += "sender: nas@company.example, " if preset.sender is SenderRule.VERIFIED else ""
     text = f"upstreams: {{x: {{provider: '{preset.key}', {server}username: {username}, password: secret{more}}}}}"
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
@@ -32,7 +37,7 @@ def configured(tmp_path: Path, preset: Preset, username: str, more: str = "") ->
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
 def test_a_user_name_and_a_password_are_enough(tmp_path: Path, preset: Preset) -> None:
     """Each row passes `check`, and what it knows reaches the upstream's own values."""
-    found = configured(tmp_path, preset, USERS.get(preset.user, "nas@company.example"))
+    found = configured(tmp_path, preset, preset.fixed_user or USERS.get(preset.user, "nas@company.example"))
     assert (found.port, found.tls.mode, found.login.auth, found.limits) == (preset.port, preset.tls, preset.auth, preset.limits)
     assert found.host == (preset.host or "s1.example.jp")
     assert found.provider == preset.key
@@ -47,7 +52,7 @@ def test_rows_are_sound(preset: Preset) -> None:
     assert not preset.host or host(preset.host) == preset.host
     assert (preset.port == 465) == (preset.tls is TlsMode.IMPLICIT)
     assert preset.port not in preset.other_ports
-    assert set(preset.doubts) <= {"host", "port", "tls", "auth", "user", "sender", "limits"}
+    assert set(preset.doubts) <= {"host", "port", "tls", "auth", "user", "sender", "limits", "spf"}
     assert preset.confirmed == (not {"host", "port", "tls", "user"} & set(preset.doubts))
     assert bool(preset.fixed_user) == (preset.user is UserForm.FIXED)
     assert preset.user is not UserForm.LOCAL or preset.mail_domain
@@ -81,7 +86,10 @@ def test_names_are_nobody_else_s() -> None:
         ("icloud", "taro", "taro", "taro@icloud.com"),
         ("iijmio", "taro@abc.iijmio-mail.jp", "taro.abc.iijmio-mail.jp", "taro@abc.iijmio-mail.jp"),
         ("iijmio", "taro.abc.iijmio-mail.jp", "taro.abc.iijmio-mail.jp", "None"),
-        ("sendgrid", "apikey", "apikey", "None"),
+        ("sendgrid", "apikey", "apikey", "nas@company.example"),
+        ("brevo", "me@example.jp", "me@example.jp", "nas@company.example"),
+        ("web.de", "taro@web.de", "taro", "taro@web.de"),
+        ("free", "taro@free.fr", "taro", "taro@free.fr"),
     ],
 )
 def test_user_names_take_the_provider_s_form(tmp_path: Path, provider: str, username: str, login: str, sender: str) -> None:
@@ -113,3 +121,17 @@ def test_a_mechanism_for_lines_in_clear_stays_there(tmp_path: Path) -> None:
 def test_free_senders_are_the_exception() -> None:
     """Only the two ISPs of the field notes let any sender through."""
     assert {preset.key for preset in PRESETS if preset.sender is SenderRule.FREE} == {"iijmio", "asahi-net"}
+
+
+@pytest.mark.parametrize("preset", [one for one in PRESETS if one.sender is SenderRule.VERIFIED], ids=lambda preset: preset.key)
+@pytest.mark.parametrize(("more", "wanted"), [("", True), (", rewrite: always", True), (", rewrite: never", False)])
+def test_a_user_name_is_no_verified_sender(tmp_path: Path, preset: Preset, more: str, wanted: bool) -> None:
+    """Where only verified senders are taken, `check` wants `sender`, unless nothing is rewritten."""
+    path = tmp_path / "config.yaml"
+    host_ = "" if preset.host else "host: s1.example.jp, "
+    name = preset.fixed_user or "me@example.jp"
+    path.write_text(f"upstreams: {{x: {{provider: {preset.key}, {host_}username: {name}, password: secret{more}}}}}")
+    loaded = load(path, {})
+    mistakes = [str(one) for one in loaded.mistakes]
+    assert [f"an address that is verified at {preset.name}" in one for one in mistakes] == ([True] if wanted else [])
+    assert wanted or (loaded.config and loaded.config.upstreams["x"].identity.sender is None)

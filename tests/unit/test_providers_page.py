@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.upstream.providers import PRESETS, Preset
+from relay.upstream.preset import Preset
+from relay.upstream.providers import PRESETS
 from tools.pages.providers import overview
 
 PAGE = Path(__file__).parents[2] / "docs" / "providers.md"

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from starlette.requests import Request
 
-from relay.control import desk as desks
+from relay.control import queue_admin as desks
 from relay.control.api import _queue
-from relay.control.desk import Desk
+from relay.control.queue_admin import QueueAdmin
 from relay.control.views import list_view, message_view
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
@@ -43,7 +43,7 @@ class Shelf:
 
 
 class Looked:
-    desk = Desk(Shelf(), lambda: NOW, frozenset, lambda _: None)
+    desk = QueueAdmin(Shelf(), lambda: NOW, frozenset, lambda _: None)
 
 
 async def answered(words: bytes = b"") -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import Config, load
-from relay.config.described import EXAMPLES
+from relay.config.schema import EXAMPLES
 from relay.inbound.admission import ListenAuth, ListenTls
 from relay.mail.address import Address
 from relay.mail.rewrite import Rewrite

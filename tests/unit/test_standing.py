@@ -161,6 +161,21 @@ def test_one_message_that_is_refused_again_and_again_rests_nobody():
     assert isinstance(third, Rested), "two messages met it: it is no message's own doing"
 
 
+def test_a_message_whose_own_doing_it_was_is_known():
+    """Another message was served after it: from then on its refusals rest nobody, until it is gone; a login still does."""
+    standing = Standing()
+    (rested,) = talk(standing, ISP, {X: QUOTA}, queue_id="q1")
+    over = rested.trouble.until
+    talk(standing, ISP, {X: OK}, over, queue_id="q2")
+    assert talk(standing, ISP, {X: QUOTA}, over + M, queue_id="q1") == []
+    assert standing.pause(ISP, X, "q3", over + M) is None
+    assert standing.proven("isp")
+    assert isinstance(talk(standing, ISP, {X: LOGIN}, over + 2 * M, queue_id="q1")[0], Rested)
+    standing.wake(None)
+    standing.gone("q1")
+    assert isinstance(talk(standing, ISP, {X: QUOTA}, over + 3 * M, queue_id="q1")[0], Rested)
+
+
 def test_what_was_said_before_any_message_was_named_rests_every_time():
     """A refused login is about the account, whoever meets it."""
     standing = Standing()

@@ -34,7 +34,7 @@ def test_without_a_configuration_the_first_step_is_named(
 ) -> None:
     """Nothing is set up: the sentence names `relay init`."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("relay.config.reading._SYSTEM", tmp_path / "none.yaml")
+    monkeypatch.setattr("relay.config.loader._SYSTEM", tmp_path / "none.yaml")
     for name in ("RELAY_CONFIG", "RELAY_PROVIDER", "RELAY_HOST"):
         monkeypatch.delenv(name, raising=False)
     try:

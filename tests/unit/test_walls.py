@@ -1,6 +1,6 @@
 """The walls of the house: who may import whom, which files touch the world, how long a file may be.
 
-    secret  <  mail | events | notify | surroundings  <  spool | upstream  <  inbound | outbound | moving
+    secret  <  mail | events | notify | surroundings  <  spool | upstream  <  inbound | outbound | importers
             <  config | control | doctor | recording  <  app  <  cli
 
 A file imports from its own folder and from lower floors, never from a neighbour on its floor and never from above.
@@ -33,7 +33,7 @@ FLOORS = {
     "upstream": 2,
     "inbound": 3,
     "outbound": 3,
-    "moving": 3,
+    "importers": 3,
     "config": 4,
     "control": 4,
     "doctor": 4,
@@ -141,7 +141,7 @@ def test_control_and_doctor_know_no_sqlite() -> None:
     assert {m: wanted & backends for m, wanted in GRAPH.items() if room(m) in ("control", "doctor") and wanted & backends} == {}
 
 
-def test_the_letter_knows_only_the_standard_library_and_charset_normalizer() -> None:
+def test_the_letter_knows_only_the_standard_library() -> None:
     """relay/mail is what Internet mail is: no mail server's, no relay's, no framework's notions in it."""
     third_party = {"aiosmtplib", "dns", "jinja2", "prometheus_client", "starlette", "structlog", "uvicorn", "yaml"}
     found = {m: {w.split(".")[0] for w in wanted} & third_party for m, wanted in GRAPH.items() if room(m) == "mail"}
@@ -185,7 +185,7 @@ def test_the_house_has_rooms() -> None:
         (
             "relay.app.office",
             (
-                *("relay.control.server", "relay.control.pages", "relay.doctor.facts", "relay.doctor.gather", "dns"),
+                *("relay.control.server", "relay.control.pages", "relay.doctor.judge", "relay.doctor.gather", "dns"),
                 *("jinja2", "prometheus_client", "publicsuffixlist", "starlette", "urllib.request", "uvicorn"),
             ),
         ),

@@ -1,64 +1,125 @@
-"""docs/advice.md: every refusal that the relay can explain, from its table, each with words that servers really said."""
+"""docs/advice.md: every reply that the relay can explain, from its table, each with words that servers really said."""
 
 import re
 from collections import defaultdict
 from pathlib import Path
 
-from relay.outbound import refusals_mail as mail
-from relay.outbound.advice import REFUSALS
-from relay.outbound.refusals import LOGINS, SENDERS, SILENCES, Refusal
-from relay.outbound.refusals_oauth import TOKENS
+from relay.mail.reply import Answer, Reply, Stage
+from relay.outbound.replies import (
+    RULES,
+    Blame,
+    Fate,
+    Rule,
+    amounts,
+    faults,
+    judge,
+    logins,
+    messages,
+    recipients,
+    reputation,
+    senders,
+)
+from relay.outbound.replies.verdict import done_for
 
-EVIDENCE = Path(__file__).parents[2] / "tests" / "corpus" / "advice.tsv"
+CORPUS = Path(__file__).parents[2] / "tests" / "corpus"
 
 HEAD = """# Advice
 
 When an upstream refuses something, the trail of the message (`relay queue show ID`), the status page and the notice give its
-own words and then advice: the cause, what the relay does about it, and what you can do. The trail ends it with a link to this
-page, where each has its section. It is made from the table in `relay/outbound/refusals*.py` (`make pages`), and the words of
-servers are those by which the table is tested.
+own words and then advice: what they mean, what the relay does, and what you can do. The trail ends it with a link to this
+page, where each has its section. `relay advise "550 5.7.26 ..."` says the same of any reply that you paste.
 
-An unknown refusal is told as it is. If you know what it means, please send us its words: that is one row in the table.
+The page is made from the table in `relay/outbound/replies/` (`make pages`). The words of servers are some of those by which
+the table is tested. An unknown reply is told as it is. If you know what it means, please send us its words: that is one rule.
+
+## What the relay does
+
+A reply is about somebody, and that decides what happens to the mail. Only what is about this message or this recipient can
+fail; addresses and host names that a reply repeats decide nothing. With several upstreams in the route the mail fails only if
+all of them refuse it, or after `give_up_after`.
+
+| the reply is about | what the relay does |
+| --- | --- |
 """
 
-GROUPS: tuple[tuple[str, tuple[Refusal, ...]], ...] = (
-    ("No answer, and TLS", SILENCES),
-    ("Access tokens", TOKENS),
-    ("Logins", LOGINS),
-    ("Senders", SENDERS),
-    ("Our name and our line", mail.LINES),
-    ("The message", mail.MESSAGES),
-    ("How much, how fast", mail.AMOUNTS),
-    ("Recipients", mail.RECIPIENTS),
-    ("Everything else", (*mail.OTHERS, *mail.GENERAL)),
+_WHO = {
+    Blame.NOBODY: "nobody: the mail is taken",
+    Blame.UNCERTAIN: "nobody knows: the answer was lost",
+    Blame.UPSTREAM: "the upstream itself, or the way to it",
+    Blame.GREYLIST: "strangers, who have to wait (greylisting)",
+    Blame.RATE: "the pace: too fast, too many at once",
+    Blame.QUOTA: "the account: it has sent all that it may, or is barred",
+    Blame.LOGIN: "the login",
+    Blame.REPUTATION: "the address of your internet line",
+    Blame.SENDER: "the sender's address or its domain",
+    Blame.RELAY_DENIED: "the upstream does not carry this mail for you",
+    Blame.RECIPIENT: "the recipient",
+    Blame.MESSAGE: "the message",
+}
+
+GROUPS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
+    ("What the relay finds itself", (*faults.FAULTS, faults.PORT_25, *faults.SILENCES)),
+    ("Logins", (*logins.CODED_LOGINS, *logins.LOGINS, *logins.LOGIN_NUMBERS)),
+    ("Senders", (*senders.FROM_FIRST, *senders.AUTHENTICITY, *senders.SENDERS)),
+    ("Relaying", (*senders.DOORS, *senders.RELAYING)),
+    (
+        "Our name and our address",
+        (*reputation.GOOGLE_GREETING, *reputation.GREETING, *reputation.REVERSE_DNS, *reputation.REPUTATION),
+    ),
+    ("The message", (*messages.FORM, *messages.BODY, *messages.SPAM)),
+    ("How much, how fast", (*amounts.QUOTAS, *amounts.ACCOUNT, *amounts.RATES)),
+    ("Recipients", (*recipients.GREYLIST, *recipients.CLOSED, *recipients.RECIPIENTS)),
 )
 
 _MOST = 3
 
 
 def evidence() -> dict[str, list[tuple[str, str]]]:
-    """Refusal's name -> (words, who said them); addresses of machines are exchanged for 192.0.2.1."""
+    """Rule's name -> (words, who said them); addresses of machines are exchanged for 192.0.2.1."""
+    said = [(line[0], line[2], line[3]) for line in _lines("advice.tsv")]
+    for stage, words, _, _, _, who in _lines("replies-providers.tsv"):
+        verdict = judge(Answer(Stage(stage), Reply.of(int(words[:3]), words[4:])))
+        said.append((verdict.rule.name, words, who))
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for line in EVIDENCE.read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith("#"):
-            name, _, words, who = line.split("\t")
-            words = re.sub(r"\b\d{1,3}(\.\d{1,3}){3}\b", "192.0.2.1", words)
-            found[name].append((words if len(words) <= 200 else words[:197] + "...", who))
+    for name, words, who in said:
+        masked = re.sub(r"\b\d{1,3}(\.\d{1,3}){3}\b", "192.0.2.1", words)
+        found[name].append((masked if len(masked) <= 200 else masked[:197] + "...", who))
     return found
 
 
-def _one(row: Refusal, said: list[tuple[str, str]]) -> str:
-    lines = [f"### {row.name}", row.cause, f"*The relay:* {row.deed.value}", f"*You:* {row.remedy}", "Words of servers:"]
+def _lines(name: str) -> list[list[str]]:
+    lines = (CORPUS / name).read_text(encoding="utf-8").splitlines()
+    return [line.split("\t") for line in lines if line and not line.startswith("#")]
+
+
+def _does(rule: Rule) -> str:
+    last = done_for(Fate.FAILED, rule.blame)
+    kept = done_for(Fate.RELAYED if rule.blame is Blame.NOBODY else Fate.DEFERRED, rule.blame)
+    if rule.passing or not last:
+        return kept
+    return f"For good (5xx): {last} For now (4xx): {kept}"
+
+
+def _one(rule: Rule, said: list[tuple[str, str]]) -> str:
+    lines = [f"### {rule.name}"]
     shown = "\n".join(f"- `` {words} ``" + (f" ({who})" if who not in ("any", "") else "") for words, who in said[:_MOST])
-    return "\n\n".join([*lines, shown]) + "\n"
+    if shown:
+        lines += ["What is said:", shown]
+    lines += [
+        f"*What it means:* {rule.cause}",
+        f"*What the relay does:* {_does(rule)}",
+        f"*What you can do:* {rule.remedy}",
+    ]
+    return "\n\n".join(lines) + "\n"
 
 
 def page() -> str:
-    """The whole page; every row of the table stands in exactly one group, or ValueError."""
-    if sorted(row.name for _, rows in GROUPS for row in rows) != sorted(row.name for row in REFUSALS):
-        raise ValueError("GROUPS and REFUSALS do not hold the same rows")
+    """The whole page; every rule of the table stands in exactly one group."""
+    grouped = {rule for _, rules in GROUPS for rule in rules}
+    groups = (*GROUPS, ("Everything else", tuple(rule for rule in RULES if rule not in grouped)))
     said = evidence()
-    parts = [HEAD]
-    for title, rows in GROUPS:
-        parts += [f"## {title}\n", *(_one(row, said[row.name]) for row in rows)]
+    table = "".join(f"| {who} | {_does(Rule('', blame, (), '', ''))} |\n" for blame, who in _WHO.items())
+    parts = [HEAD + table]
+    for title, rules in groups:
+        parts += [f"## {title}\n", *(_one(rule, said[rule.name]) for rule in rules)]
     return "\n".join(parts)

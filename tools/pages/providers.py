@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from relay.outbound.advice import REFUSALS
-from relay.outbound.refusals import Refusal
-from relay.upstream.providers import PRESETS, Preset, SenderRule, UserForm
+from relay.outbound.replies import RULES, Rule
+from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.preset_rows import PRESETS
 from relay.upstream.settings import Auth, TlsMode
 from tools.pages.advice import evidence
 
@@ -14,13 +14,13 @@ HEAD = """# Providers
 What `provider:` fills in, so that a user name and a secret are enough. Everything can be said otherwise in the settings, and
 what you set wins. A `?` marks what rests on common knowledge and has not been checked against the provider: it may be wrong,
 and the relay says what the server answered if it is. This page and those of the providers are made from
-`relay/upstream/providers.py` (`make pages`); a test keeps them true.
+`relay/upstream/preset_rows.py` (`make pages`); a test keeps them true.
 
 `relay check` uses the same table: a user name of the wrong form is a mistake, a port that the provider does not have is a
 remark.
 
-| `provider:` | name | server and port | login | user name | may send as | limits |
-| --- | --- | --- | --- | --- | --- | --- |
+| `provider:` | name | server and port | login | user name | may send as | limits | in SPF |
+| --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 NOTES = """
@@ -43,6 +43,7 @@ def _row(preset: Preset) -> str:
         (f"`{preset.fixed_user}`" if preset.fixed_user else preset.user.value) + _doubt(preset, "user"),
         preset.sender.value + _doubt(preset, "sender"),
         _limits(preset),
+        _spf(preset),
     ]
     return f"| {' | '.join(cells)} |\n"
 
@@ -75,6 +76,10 @@ def _limits(preset: Preset) -> str:
     return ", ".join(told) + _doubt(preset, "limits")
 
 
+def _spf(preset: Preset) -> str:
+    return (f"`include:{preset.spf}`" if preset.spf else "not known") + _doubt(preset, "spf")
+
+
 def _note(preset: Preset) -> str:
     note = f" {preset.note[0].upper()}{preset.note[1:]}." if preset.note else ""
     link = f" App password or key: <{preset.app_link}>." if preset.app_link else ""
@@ -100,7 +105,8 @@ def _page(preset: Preset) -> str:
         parts.append(f"## What it says when it refuses\n\n{links}")
     parts.append("`relay doctor` looks at name, port, TLS, login and sender right, and sends nothing.")
     doubts = f" Not checked against the provider: {', '.join(preset.doubts)}." if preset.doubts else ""
-    parts.append(f"Source: {preset.source}.{doubts} Made from `relay/upstream/providers.py`; [all providers](../providers.md).")
+    made = "Made from `relay/upstream/preset_rows.py`; [all providers](../providers.md)."
+    parts.append(f"Source: {preset.source}.{doubts} {made}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -130,7 +136,8 @@ def example(preset: Preset) -> str:
         lines.append(f"password_file: {name}.secret")
     else:
         lines.append("oauth: {client_id: 00000000-0000-0000-0000-000000000000}")
-    if not (preset.user is UserForm.ADDRESS or (preset.user is UserForm.LOCAL and preset.mail_domain)):
+    named = preset.user is UserForm.ADDRESS or (preset.user is UserForm.LOCAL and preset.mail_domain)
+    if not named or preset.sender is SenderRule.VERIFIED:
         lines.append(f"sender: you@{domain}")
     return f"upstreams:\n  {name}:\n" + "".join(f"    {line}\n" for line in lines)
 
@@ -142,6 +149,7 @@ def _facts(preset: Preset) -> str:
         ("User name", (f"`{preset.fixed_user}`" if preset.fixed_user else preset.user.value) + _doubt(preset, "user")),
         ("May send as", preset.sender.value + _doubt(preset, "sender")),
         ("Limits that the relay keeps", _limits(preset)),
+        ("For the SPF record of a domain of yours", _spf(preset)),
         ("Other words for `provider:`", ", ".join(f"`{alias}`" for alias in preset.aliases) or "none"),
     ]
     table = "| | |\n| --- | --- |\n" + "".join(f"| {what} | {value} |\n" for what, value in rows)
@@ -154,10 +162,10 @@ def _facts(preset: Preset) -> str:
     return f"{table}\n{sender}"
 
 
-def _refusals(preset: Preset) -> Iterator[Refusal]:
+def _refusals(preset: Preset) -> Iterator[Rule]:
     """The rows of the table whose evidence comes from this provider."""
     who = {name for name, said in evidence().items() if any(_is(preset, source) for _, source in said)}
-    return (row for row in REFUSALS if row.name in who)
+    return (row for row in RULES if row.name in who)
 
 
 _SAID_BY = {

@@ -5,11 +5,11 @@ import tempfile
 from pathlib import Path
 
 from relay.config import environment, load
-from relay.config.described import SECTIONS, Section, Setting
+from relay.config.schema import SECTIONS, Section, Setting
 
 HEAD = """# Configuration
 
-Every setting, what it takes, and what holds without it. This page is made from `relay/config/described.py` and from what the
+Every setting, what it takes, and what holds without it. This page is made from `relay/config/schema.py` and from what the
 code says when a value is missing (`make pages`); tests hold it to what the code reads.
 
 The file is `config.yaml`: the one that `--config` or `RELAY_CONFIG` names, else the one in the current directory, else

@@ -5,7 +5,10 @@ from relay.outbound.replies.rule import AUTH, CONTENT, ENVELOPE, MAIL, TRANSACTI
 
 _UNIT = r"(?:messages?|mails?|e-?mails?|recipients?|sends?|submissions?|deliver\w{1,20})"
 _PERIOD = r"(?:hour(?:ly)?|day|daily|24 ?h(?:ours)?|month(?:ly)?|week(?:ly)?|today)"
-_OVER = r"(?:exceed\w{0,12}|reached|used up|exhausted|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w{0,12}|superat\w|superado|excedid\w)"
+_OVER = (
+    r"(?:exceed\w{0,12}|reached|used up|exhausted|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w{0,12}|superat\w"
+    r"|superado|excedid\w)"
+)
 _ANYWHERE = frozenset(Stage)
 
 ACCOUNT: tuple[Rule, ...] = (
@@ -13,8 +16,10 @@ ACCOUNT: tuple[Rule, ...] = (
         "account-suspended",
         Blame.LOGIN,
         (
-            r"\b(?:account|user|mailbox|konto|compte|cuenta|customer|domain)\b.{0,30}\b(?:suspended|disabled|locked|blocked|barred"
-            r"|terminated|closed|inactive|deactivated|expired|gesperrt|deaktiviert|suspendu|bloque|desactive|sospes\w|bloqueada?"
+            r"\b(?:account|user|mailbox|konto|compte|cuenta|customer)\b.{0,30}\b(?:suspended|disabled|locked|blocked"
+            r"|barred"
+            r"|terminated|closed|inactive|deactivated|expired|gesperrt|deaktiviert|suspendu|bloque|desactive|sospes\w"
+            r"|bloqueada?"
             r"|suspendida|not registered|not active)",
             r"\b(?:suspended|disabled|locked|blocked|inactive) (?:account|user|mailbox)",
             r"(?:конто|аккаунт|учетн\w{1,20}) .{0,20}(?:заблокирован|отключен)|账[号户].{0,6}(?:停用|冻结|锁定)",
@@ -27,18 +32,21 @@ ACCOUNT: tuple[Rule, ...] = (
         "account-barred",
         Blame.QUOTA,
         (
-            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|blocked|disabled|barred|locked|restricted|denied)",
+            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|blocked|disabled|barred|locked"
+            r"|restricted|denied)",
             r"(?:suspen\w{1,20}|blocked|disabled|barred|locked|prevented) .{0,10}from sending\b(?! from)",
-            r"\b(?:sending|account|user|tenant|sender|mailbox|you)\b.{0,20}\b(?:suspended|blocked|disabled|locked|barred)\b.{0,30}"
+            r"\b(?:sending|account|user|tenant|sender|mailbox|you)\b.{0,20}\b(?:suspended|blocked|disabled|locked"
+            r"|barred)\b.{0,30}"
             r"\bfor (?:this account|sending|spam|abuse)",
-            r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox|domain)\b.{0,30}\b(?:locked|blocked|suspended|disabled|compromised)",
+            r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox)\b.{0,30}\b(?:locked|blocked"
+            r"|suspended|disabled|compromised)",
             r"account (?:is )?not (?:allowed|permitted|authorized) to send",
-            r"bad outbound sender",
+            r"bad outbound sender|outboundspam|verdict is suspend",
             r"^\d{3} 5\.7\.50[1-3]\b",
             r"spam abuse detected",
             r"(?:unusual|suspicious) (?:amount|volume|activity) .{0,60}from your (?:account|address)(?! range)",
         ),
-        "The provider has barred this account from sending, mostly because it took its mail for spam or the password for stolen.",
+        "The provider has barred this account from sending: it took its mail for spam, or its password for stolen.",
         "Log in on the provider's web page: it says what it wants. Change the password if you do not know what was sent.",
         stages=AUTH | CONTENT | ENVELOPE,
     ),
@@ -86,7 +94,7 @@ QUOTAS: tuple[Rule, ...] = (
         "recipients",
         Blame.RATE,
         (
-            r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in an?|from IP))",
+            r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in|from IP))",
             r"^452 4\.5\.3\b(?!.{0,40}(?:daily|limit))",
             r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)",
             r"multiple destination domains",
@@ -141,8 +149,10 @@ QUOTAS: tuple[Rule, ...] = (
         (
             rf"{_OVER}\b.{{0,50}}\b{_PERIOD}\b.{{0,40}}(?:limit|quota|allow\w{{1,20}}|allotment|number|maximum|max)",
             rf"\b(?:limit|quota|max\w{{0,12}}|number|allow\w{{1,20}})\b.{{0,50}}\bper {_PERIOD}\b.{{0,20}}{_OVER}",
-            rf"{_OVER}\b.{{0,30}}\b(?:limit|quota|max\w{{0,12}}|number|amount)\b.{{0,50}}\b(?:per|an?|each|this|for) {_PERIOD}\b",
-            rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send ){{0,4}}(?:limit|quota|allowance|maximum)",
+            rf"{_OVER}\b.{{0,30}}\b(?:limit|quota|max\w{{0,12}}|number|amount)\b.{{0,50}}\b(?:per|an?|each|this"
+            rf"|for) {_PERIOD}\b",
+            rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send ){{0,4}}(?:limit|quota|allowance"
+            rf"|maximum)",
             rf"\b(?:limit|quota) (?:of|for) .{{0,40}}\b{_PERIOD}\b",
             rf"\bonly \d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
             rf"\b\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}\b.{{0,30}}{_OVER}",
@@ -151,14 +161,17 @@ QUOTAS: tuple[Rule, ...] = (
             rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w{{1,20}})? (?:limit|quota)",
             r"quota exceeded for (?:sender|user|account)",
             r"(?:sending|send|sent|submission) (?:limit|quota|threshold)",
+            rf"\b(?:maximum|max)\b.{{0,20}}\b{_PERIOD}\b.{{0,30}}{_OVER}",
             r"policy rejection\W{0,3}quota",
             r"(?:tenant|account|user|domain|customer)\b.{0,20}\bexceed\w{0,12} .{0,20}(?:threshold|limit|quota)",
             r"rate overlimit|sending too many (?:e-?mails?|mails|messages)",
             r"exceeded the max (?:e-?mails|defers)",
             r"(?:mails?|nachrichten) pro (?:tag|stunde|monat)|tageslimit|stundenlimit|versandlimit|sendelimit|limit erreicht",
             rf"\b(?:more than|over) \d{{1,9}} {_UNIT}\b.{{0,20}}\b(?:per|an?|in|within|during|this|last) .{{0,12}}{_PERIOD}",
-            r"\bplan\b.{0,20}\blimit|upgrade (?:to send|your (?:plan|account))|payment|overdue|unpaid",
-            r"kontingent|numero massimo .{0,40}(?:giorn|ora)|limite .{0,40}(?:por (?:hora|dia|mes)|al giorno|all'ora|par (?:jour|heure|mois))",
+            r"\bplan\b.{0,20}\blimit|upgrade (?:to send|your (?:plan|account))"
+            r"|(?:payment|invoice|subscription)\b.{0,20}\b(?:overdue|unpaid|required|expired|due)\b",
+            r"kontingent|numero massimo .{0,40}(?:giorn|ora)|limite .{0,40}(?:por (?:hora|dia|mes)|al giorno|all'ora"
+            r"|par (?:jour|heure|mois))",
             r"limite (?:d'envoi|journaliere|quotidienne|horaire|de envio|diari[oa]|giornalier[oa]|di invio|orari[oa])",
             r"quota (?:d'envoi|journalier|giornalier[oa]|diari[oa])",
             r"送信.{0,10}(?:数|量|件|制限|上限).{0,10}(?:超|達|制限|上限)|发[信送].{0,6}(?:上限|超(?:过|限))|발송.{0,6}(?:한도|제한|초과)"
@@ -191,14 +204,18 @@ RATES: tuple[Rule, ...] = (
         "rate",
         Blame.RATE,
         (
-            r"\brate[- ]?limit",
+            r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate"
+            r"|\brate\b.{0,30}\bexceeded",
             r"\bfrequency (?:is )?limit",
-            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited)(?:\w{1,20} ){0,2}(?:mails?|e-?mails?|messages?|recipients|requests|errors)\b",
+            r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?"
+            r"|e-?mails?"
+            r"|messages?|recipients|requests|errors)\b",
             r"too (?:fast|quickly|frequent\w{0,12}|often)\b",
             r"(?:has )?sent to too many|sent too many",
             r"try again slower|slow(?:er)? down|excessive (?:volume|rate)",
             r"temporarily deferred(?!.{0,40}(?:complaint|reputation))",
-            r"(?:sending|unusual|message|mail|connection) rate (?:limit|exceeded|of e-?mail|is too)|unusual rate of (?:e-?mail|mail|traffic)",
+            r"(?:sending|unusual|message|mail|connection) rate (?:limit|exceeded|of e-?mail|is too)"
+            r"|unusual rate of (?:e-?mail|mail|traffic)",
             r"throttl",
             r"server (?:is )?(?:too )?busy",
             r"zu viele (?:nachrichten|mails|e-mails|empfanger|empfaenger)|trop de (?:messages|mails|destinataires)"

@@ -143,8 +143,8 @@ FAULTS: tuple[Rule, ...] = (
         Fault.TOKEN_NEW,
         cause="The server refused an access token that had been fetched just now: the consent was given by another account, "
         "the mailbox may not send by SMTP, or the application may not send for it.",
-        remedy="Check that `username` is the account that consented, and that 'Authenticated SMTP' is on for it (Microsoft 365); "
-        "then run `relay oauth login` again.",
+        remedy="Check that `username` is the account that consented, and that 'Authenticated SMTP' is on for it (Microsoft). "
+        "Then run `relay oauth login` again.",
     ),
     _fault(
         "pop-login",
@@ -173,8 +173,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         Fault.SMTPUTF8,
         Fault.ADDRESS,
-        cause="An address or a header has letters outside of ASCII, or signs that no address may have, and this upstream cannot "
-        "carry that.",
+        cause="An address or a header has letters outside of ASCII, or signs that no address may have, and this upstream "
+        "cannot carry that.",
         remedy="Use a plain address if there is one, or put an upstream with SMTPUTF8 into the route.",
     ),
     _fault(

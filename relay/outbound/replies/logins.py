@@ -93,9 +93,11 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"must issue a starttls",
-            r"(?:starttls|tls|ssl|encrypt\w{0,12})\b.{0,40}\b(?:is |are )?(?:required|needed|mandatory|necessary|erforderlich|obligatoire"
+            r"(?:starttls|tls|ssl|encrypt\w{0,12})\b.{0,40}\b(?:is |are )?(?:required|needed|mandatory|necessary"
+            r"|erforderlich|obligatoire"
             r"|requis|requerido|richiest\w)",
-            r"(?:requires?|must use|wants?|need|needs|without) (?:all senders to use |an? ){0,4}(?:(?:ssl|tls)\b|encrypt\w{0,12}|starttls)",
+            r"(?:requires?|must use|wants?|need|needs|without) (?:all senders to use |an? ){0,4}(?:(?:ssl|tls)\b"
+            r"|encrypt\w{0,12}|starttls)",
             r"^538\b",
             r"^\d{3} 5\.7\.(?:29|7|10)\b.{0,60}(?:tls|ssl|encrypt)",
         ),
@@ -116,14 +118,15 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"^530\b",
-            r"\bauth\w{0,12} (?:is )?(?:required|needed|necessary|mandatory|first|requise?|erforderlich|richiesta|requerida|obligatoire)",
+            r"\bauth\w{0,12} (?:is )?(?:required|needed|necessary|mandatory|first|requise?|erforderlich|richiesta|requerida"
+            r"|obligatoire)",
             r"(?:requires?|needs?|without|proper|valid|turn on|enable|use|please|must) (?:smtp |proper |valid |an? ){0,4}"
             r"(?:auth(?:entication|enticate)?|authentification|log ?in)\b",
             r"must (?:first |be ){0,4}(?:authenticate|log ?in|logged in|authenticated)",
             r"unauthenticated (?:senders?|users?|clients?|connections?)",
             r"not (?:yet )?(?:authenticated|logged[- ]in)\b",
             r"smtp auth\w{0,12}\b.{0,40}(?:required|mail client|settings)",
-            r"\bauth (?:required|first)",
+            r"\bauth (?:required|first|needed)|authenticated (?:senders?|users?) only|only authenticated",
             r"anmeldung (?:ist )?(?:erforderlich|notwendig)|nicht angemeldet|anmelden",
             r"\b(?:authentifi\w{1,20}|autentic\w{1,20}|autentifi\w{1,20}|аутентифи\w{1,20}|авториз\w{1,20})|認証|登录|인증",
         ),
@@ -136,7 +139,8 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"^53[45]\b",
-            r"(?:auth\w{0,12}|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w{0,12}|incorrect|rejected|denied"
+            r"(?:auth\w{0,12}|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w{0,12}"
+            r"|incorrect|rejected|denied"
             r"|fehlgeschlagen|invalide|errat\w)",
             r"(?:invalid|incorrect|wrong|bad) (?:authentication|log ?in|credentials?|password|user ?name)",
         ),

@@ -114,13 +114,16 @@ FORM: tuple[Rule, ...] = (
         "size",
         Blame.MESSAGE,
         (
-            r"(?:message|mail|file|e-?mail|attachments?|nachricht|body|content)\b(?! (?:box|quota|folder)).{0,20}\btoo (?:big|large|long|gross)",
+            r"(?:message|mail|file|e-?mail|attachments?|nachricht|body|content)\b(?! (?:box|quota"
+            r"|folder)).{0,20}\btoo (?:big|large|long|gross)",
             r"(?:message|mail|e-?mail) .{0,20}exceed\w{0,12}.{0,30}\b(?:size|limit set|maximum fixed)",
             r"(?:message|mail|file|attachment)[- ]?(?:fixed )?size\b.{0,30}\b(?:exceed\w{0,12}|limit|too)",
-            r"^5\d\d (?:5\.3\.4 |5\.2\.3 )?size\b|declared size|size exceed|exceeds? (?:\w{1,20} ){0,3}(?:maximum |max )?(?:message |mail )size",
+            r"^5\d\d (?:5\.3\.4 |5\.2\.3 )?size\b|declared size|size exceed|exceeds? (?:\w{1,20} ){0,3}(?:maximum "
+            r"|max )?(?:message |mail )size",
             r"^\d{3} 5\.3\.4\b",
             r"^\d{3} 5\.2\.3\b(?!.{0,30}policy)",
-            r"zu gro(?:ss|ß)|trop (?:gros|volumineux)|taille limite|troppo grande|demasiado grande|слишком больш|过大|サイズ.{0,10}超",
+            r"zu gro(?:ss|ß)|trop (?:gros|volumineux)|taille limite|troppo grande|demasiado grande|слишком больш|过大"
+            r"|サイズ.{0,10}超",
         ),
         "The message is larger than this upstream takes. Attachments grow by more than a third on their way.",
         "Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
@@ -135,9 +138,11 @@ BODY: tuple[Rule, ...] = (
         (
             r"(?:message|mail|e-?mail)\b.{0,20}\blikely (?:unsolicited|spam)",
             r"spam (?:pattern|content|score|signature|rule|filter)",
-            r"\b(?:content|message|body|subject)\b.{0,20}\b(?:match\w{0,12}|scored|classified|identified|considered|looks like|appears to be)",
+            r"\b(?:content|message|body|subject)\b.{0,20}\b(?:match\w{0,12}|scored|classified|identified|considered"
+            r"|looks like|appears to be)",
             r"suspicion of spam|nature of the content",
-            r"(?:message|mail|nachricht|messaggio|mensaje)\b.{0,40}\b(?:as|be|is|like|comme|considered|considere)\b.{0,12}\b(?:spam|junk|unsolicited|bulk|werbung)",
+            r"(?:message|mail|nachricht|messaggio|mensaje)\b.{0,40}\b(?:as|be|is|like|comme|considered"
+            r"|considere)\b.{0,12}\b(?:spam|junk|unsolicited|bulk|werbung)",
         ),
         "The provider took this message for spam.",
         "Give the device's mails a telling subject and a few words of text; put a second upstream into the route.",
@@ -159,7 +164,8 @@ BODY: tuple[Rule, ...] = (
         "scanner-down",
         Blame.UPSTREAM,
         (
-            r"(?:scanner|scan|clamd|amavis|spamd|rspamd|milter|anti-?virus|content filter)\b.{0,30}\b(?:fail\w{0,12}|unavailable|not available"
+            r"(?:scanner|scan|clamd|amavis|spamd|rspamd|milter|anti-?virus|content filter)\b.{0,30}\b(?:fail\w{0,12}"
+            r"|unavailable|not available"
             r"|unable|error|down|timed? ?out|refused|defer\w{0,12})",
             r"(?:unable|failed) to (?:scan|connect to (?:clamd|amavis|spamd))",
         ),
@@ -173,11 +179,13 @@ BODY: tuple[Rule, ...] = (
         Blame.MESSAGE,
         (
             r"\bvir(?:us|ii|uses)\b|\binfected\b|\bmalware\b|\btrojan\b|\bphish\w{0,12}|\beicar",
-            r"(?:illegal|unacceptable|forbidden|banned|prohibited|dangerous|restricted|executable|blocked) (?:\w{1,20} )?(?:attachments?|files?|content)",
+            r"(?:illegal|unacceptable|forbidden|banned|prohibited|dangerous|restricted|executable"
+            r"|blocked) (?:\w{1,20} )?(?:attachments?|files?|content)",
             r"attachments? .{0,40}(?:not|n't|forbidden|prohibited|blocked|denied|rejected|policy)",
             r"\bbanned\b(?!.{0,30}\bip)",
             r"potential security issue|executable files",
-            r"anhang.{0,20}(?:nicht|verboten)|piece jointe|allegato.{0,20}non|adjunto.{0,20}no|вложени|вирус|病毒|ウイルス|바이러스",
+            r"anhang.{0,20}(?:nicht|verboten)|piece jointe|allegato.{0,20}non|adjunto.{0,20}no|вложени"
+            r"|вирус|病毒|ウイルス|바이러스",
         ),
         "The provider does not carry this kind of attachment (programs, scripts, archives with them), or it found a virus.",
         "Send the file another way. If the device should not send such files, have a look at the device.",
@@ -193,7 +201,8 @@ SPAM: tuple[Rule, ...] = (
             r"\bspam\w{0,12}|\bjunk\b|\bubl?e\b|\bunsolicited\b|\bbulk\b|\bindesirable",
             r"content (?:was |is |has been )?(?:rejected|denied|refused|not|filter|restriction)",
             r"(?:message|mail|e-?mail|body) contains\b",
-            r"(?:policy|security) (?:reasons?|violation|restrictions?|reject\w{0,12})|local policy|security polic|mailpolicy|content[- ]policy",
+            r"(?:policy|security) (?:reasons?|violation|restrictions?|reject\w{0,12})|local policy|security polic|mailpolicy"
+            r"|content[- ]policy",
             r"\[(?:cs01|ph01|hm\d{1,9})\]|\bdt:spm\b|mail rejete",
             r"sensitive words|nachricht .{0,20}(?:abgelehnt|verweigert)|спам|垃圾|スパム|스팸",
             r"policy that prohibited",

@@ -5,15 +5,22 @@ from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSA
 
 _ANYWHERE = frozenset(Stage)
 _NAMED = RCPT | CONTENT
-_WHO = r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente|destinatario|usuario|benutzer|empfanger|empfaenger)"
+_WHO = (
+    r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente"
+    r"|destinatario|usuario|benutzer|empfanger|empfaenger)"
+)
 _AGAIN = (
-    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds|minutes|hours?)"
+    r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds"
+    r"|minutes|hours?)"
     r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
     r"|temporar(?:y|ily)\b|for the time being|later,? please"
     r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporairement|spater (?:noch ?mal|noch einmal|erneut|wieder)"
     r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporaneamente"
     r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时|しばらく|後ほど|나중에|일시적"
 )
+_OURS = r"\b(?:send|sends|sent|sending|senders?|your|out ?going|outbound|submission)\b"
+"""These speak of the account that sends, not of the recipient."""
+_SENDING = rf"{_OURS}|\b(?:policy|throttling|account has|hour|hourly|day|daily|today|tag|stunde|envoi|invio|envios?)\b"
 
 GREYLIST: tuple[Rule, ...] = (
     Rule(
@@ -33,8 +40,13 @@ CLOSED: tuple[Rule, ...] = (
         (
             r"resolver\.(?:rst|adr)",
             r"^\d{3} 5\.7\.1[2-3]\d\b",
-            r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|rejected by (?:the )?recipients?\b",
-            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)|only accept\w{0,12} (?:mail|messages) from",
+            r"personal (?:black|block)[ -]?list|recipient has .{0,40}(?:black|block)|(?:rejected|blocked|refused) by (?:the "
+            r"|this )?recipients?\b|recipient has blocked"
+            r"|members[- ]only|only members|list is closed|no external (?:mail|senders)|from the internet\b"
+            r"|not allowed to receive"
+            r"|recipient only accepts|internal (?:mail|senders?) only",
+            r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)"
+            r"|only accept\w{0,12} (?:mail|messages) from",
         ),
         "This recipient takes mail only from certain senders, mostly those of its own organisation.",
         "Ask the recipient to let your sender in, or send it elsewhere by `aliases`.",
@@ -42,13 +54,15 @@ CLOSED: tuple[Rule, ...] = (
     ),
 )
 
-RECIPIENTS: tuple[Rule, ...] = (
+FULL: tuple[Rule, ...] = (
     Rule(
         "recipient-passing",
         Blame.RECIPIENT,
         (
-            r"^4\d\d\b.{0,40}\bmailbox (?:is )?(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
-            rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked|in use).{{0,40}}(?:{_AGAIN})",
+            r"^4\d\d\b.{0,60}\b(?:mailbox|recipient|account|user)\b.{0,12}\b(?:busy|locked|unavailable)\b(?!.{0,20}limit)",
+            rf"(?:quota|\bfull)\b.{{0,40}}(?:{_AGAIN})",
+            rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked"
+            rf"|in use).{{0,40}}(?:{_AGAIN})",
             rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
             rf"\b{_WHO}\b.{{0,40}}\btemporar(?:y|ily) (?:locked|unavailable|disabled|inactive|suspended|blocked)",
         ),
@@ -56,7 +70,31 @@ RECIPIENTS: tuple[Rule, ...] = (
         "Nothing to do if it passes; else ask the recipient.",
         stages=_NAMED,
         passing=True,
+        unless=_OURS,
     ),
+    Rule(
+        "full",
+        Blame.RECIPIENT,
+        (
+            r"over ?quota|out of storage|overdrawn|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)(?<!spool full)",
+            r"\b(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
+            r"quota\b.{0,20}\b(?:exceed|violation|limit|full|is over)|exc?eed\w{0,12} .{0,40}(?:storage|quota|mailbox"
+            r"|dropfile)",
+            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,3}(?:limit|quota|exceed)",
+            r"too much mail data|not enough (?:storage )?space|(?:on|in) (?:this|the) mailbox|allowed storage"
+            r"|space (?:has )?used up",
+            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno",
+            r"переполнен|邮箱.{0,6}满|容量",
+            r"^\d{3} [45]\.2\.2\b",
+        ),
+        "The recipient's mailbox is full.",
+        "Make room there, or tell the recipient another way.",
+        stages=_NAMED,
+        unless=_SENDING,
+    ),
+)
+
+RECIPIENTS: tuple[Rule, ...] = (
     Rule(
         "null-mx",
         Blame.RECIPIENT,
@@ -66,28 +104,12 @@ RECIPIENTS: tuple[Rule, ...] = (
         stages=TRANSACTION,
     ),
     Rule(
-        "full",
-        Blame.RECIPIENT,
-        (
-            r"over ?quota|\bfull\b(?<!system full)(?<!disk full)(?<!queue full)|out of storage|overdrawn",
-            r"(?:mailbox|account|user|recipient|inbox|storage|disk|space|maildir|ADDR)\b.{0,40}\bquota\b",
-            r"quota\b.{0,20}\b(?:exceeded|violation|limit|full|is over)|exceed\w{0,12} .{0,40}(?:storage|quota|mailbox|dropfile)",
-            r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,4}(?:limit|quota|exceed)",
-            r"too much mail data|not enough (?:storage )?space|too many messages (?:on|in) (?:this|the) mailbox|exhausted allowed storage",
-            r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno|переполнен"
-            r"|邮箱.{0,6}满|容量",
-            r"^\d{3} [45]\.2\.2\b",
-        ),
-        "The recipient's mailbox is full.",
-        "Make room there, or tell the recipient another way.",
-        stages=_NAMED,
-    ),
-    Rule(
         "no-domain",
         Blame.RECIPIENT,
         (
             r"^\d{3} [45]\.1\.2\b",
-            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b|invalid domain"
+            r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b"
+            r"|invalid domain"
             r"|non-existe?a?nt domain|no mail hosts? for",
         ),
         "The domain after the @ of the recipient does not exist, or has no mail server.",
@@ -98,20 +120,26 @@ RECIPIENTS: tuple[Rule, ...] = (
         "unknown-user",
         Blame.RECIPIENT,
         (
-            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does |do ){{0,4}}(?:unknown|not (?:be )?found"
-            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w|desconocid\w|unbekannt|nicht bekannt"
+            rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does "
+            rf"|do ){{0,4}}(?:unknown|not (?:be )?found"
+            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w"
+            r"|desconocid\w|unbekannt|nicht bekannt"
             r"|no existe|inesistente|invalide|unrecognized)",
-            rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified|undeliverable|not a valid"
-            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination |email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
+            rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified"
+            rf"|undeliverable|not a valid"
+            rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination "
+            rf"|email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
             r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S{1,40} )?(?:account|mailbox))",
             r"no (?:mailbox|account|valid recipients|one|body|such \w{1,20}|mail ?box|existe|se encontro)\b",
             r"can'?t accept user|not (?:our|a) customer|badrcptto",
-            r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid|blocked|not ok)(?!: (?:policy|message"
+            r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid"
+            r"|blocked|not ok)(?!: (?:policy|message"
             r"|quota|server config|too|rate|spf|relay))",
             r"not in (?:the )?recipient list|unknown in (?:local|virtual|relay)",
             r"recipientnotfound|adr\.recip|resolver\.rst",
             r"has moved|user not local|please (?:try|use) (?:instead )?ADDR",
-            r"nie ma takiego|nie istnieje|не (?:найден|существует)|неизвестн|用户不存在|不存在|存在しません|ユーザー?が(?:不明|いません)|존재하지 않",
+            r"nie ma takiego|nie istnieje|не (?:найден|существует)|неизвестн|用户不存在|不存在|存在しません"
+            r"|ユーザー?が(?:不明|いません)|존재하지 않",
             r"adresse .{0,30}destinataire.{0,20}invalide|dominio non valido",
             r"^\d{3} 5\.1\.(?:1|3|4|6|10)\b",
         ),
@@ -123,7 +151,8 @@ RECIPIENTS: tuple[Rule, ...] = (
         "closed-mailbox",
         Blame.RECIPIENT,
         (
-            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked|archiv\w{{1,20}}"
+            rf"\b(?:{_WHO}|compte)\b.{{0,60}}\b(?:disabled|discontinued|suspended|closed|deactivated|blocked|bloque|locked"
+            rf"|archiv\w{{1,20}}"
             r"|terminated|removed|inactive|expired|gesperrt|deaktiviert)",
             r"^\d{3} 5\.2\.1\b",
         ),
@@ -134,7 +163,7 @@ RECIPIENTS: tuple[Rule, ...] = (
     Rule(
         "unavailable",
         Blame.RECIPIENT,
-        (r"mailbox unavailable",),
+        (r"mailbox (?:is )?(?:unavailable|not available)",),
         "The provider refuses the recipient, or the sender, without saying why.",
         "Check the recipient's address first, then whether `sender` is an address of the account.",
         stages=RCPT,
@@ -154,10 +183,12 @@ PASSING: tuple[Rule, ...] = (
         "server-trouble",
         Blame.UPSTREAM,
         (
-            r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write|i/o|ldap|sql)"
+            r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write"
+            r"|i/o|ldap|sql)"
             r"(?: \w{1,20})? (?:error|failure|problem|trouble)|errors? in processing|error writing|cannot write",
             r"(?:dns|look-?up|resolv\w{1,20})\b.{0,30}\b(?:error|fail\w{0,12}|timed? ?out|server failure)",
-            r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured|overloaded|down|maintenance"
+            r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured"
+            r"|overloaded|down|maintenance"
             r"|(?:is )?full|shutting down|indisponible|out of)",
             r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
@@ -173,7 +204,10 @@ PASSING: tuple[Rule, ...] = (
     Rule(
         "passing",
         Blame.UPSTREAM,
-        (_AGAIN, r"local error in processing", r"insufficient system"),
+        (
+            _AGAIN,
+            r"local error in processing|insufficient system|at (?:this time|the moment)\b|right now\b|technical difficult",
+        ),
         "The other side asks us to come back later; some do so to every stranger (greylisting).",
         "Nothing to do.",
         stages=_ANYWHERE,
@@ -183,7 +217,8 @@ PASSING: tuple[Rule, ...] = (
         "protocol",
         Blame.UPSTREAM,
         (
-            r"syntax error|bad sequence|unrecognized command|cannot decode response|protocol (?:violation|error)|command not (?:recognized|implemented)",
+            r"syntax error|bad sequence|unrecognized command|cannot decode response|protocol (?:violation|error)"
+            r"|command not (?:recognized|implemented)",
             r"^503\b",
         ),
         "The server and the relay did not understand each other.",
@@ -201,6 +236,32 @@ PASSING: tuple[Rule, ...] = (
 )
 
 GENERAL: tuple[Rule, ...] = (
+    Rule(
+        "about-sender",
+        Blame.SENDER,
+        (
+            r"^5\d\d\b.{0,200}\b(?:sender|absender\w{0,12}|expediteur|mittente|remitente|mail ?from)\b",
+            r"^5\d\d\b.{0,200}\b(?:you (?:are|have|may|can|must|need)|your (?:account|domain|organi[sz]ation|plan"
+            r"|subscription)|tenant"
+            r"|customer)\b",
+        ),
+        "The upstream refuses, and speaks of the sender or the account; its words are not among those that the relay knows.",
+        "Check that `sender` is an address of the account. Read the upstream's own words, or show them to its support desk.",
+        stages=RCPT | CONTENT,
+        unless=r"\b(?:recipient|user|mailbox|message|mail is|content|attachment|header)\b|^\d{3} 5\.[12]\.[1-7]\b",
+    ),
+    Rule(
+        "about-us",
+        Blame.RELAY_DENIED,
+        (
+            r"^5\d\d\b.{0,200}\b(?:you|your|client|server|host|system|connections?|sessions?|network|service|ip|IP|protocol"
+            r"|policy)\b",
+        ),
+        "The upstream refuses, and speaks of itself or of us rather than of the recipient; the relay does not know its words.",
+        "Read the upstream's own words, or show them to its support desk.",
+        stages=RCPT,
+        unless=rf"\b(?:{_WHO}|person|domain|rcpt|alias|ADDR|here)\b|^\d{{3}} 5\.1\.\d",
+    ),
     Rule(
         "access-denied",
         Blame.RELAY_DENIED,

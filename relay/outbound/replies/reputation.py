@@ -6,17 +6,21 @@ from relay.outbound.replies.rule import OPENING, TRANSACTION, Blame, Rule
 _ANYWHERE = frozenset(Stage)
 _ON = r"(?:listed|blocked|blacklisted|blocklisted|banned|found|rejected|refused|denied|prohibited|is|are|due to|because)"
 _LISTS = (
-    r"(?:spamhaus|spamcop|\bsorbs\b|barracuda(?: ?central| reputation)?|uceprotect|ivmsip|\bcbl\b|\bxbl\b|\bsbl\b|\bpbl\b|cloudmark"
+    r"(?:spamhaus|spamcop|\bsorbs\b|barracuda(?: ?central| reputation)?|uceprotect|ivmsip|\bcbl\b|\bxbl\b|\bsbl\b|\bpbl\b"
+    r"|cloudmark"
     r"|senderscore|return ?path|mailspike|spamrats|invaluement|SPAMHAUS|\b(?:dns)?rbls?\b|\bdnsbls?\b|IPLIST)"
 )
 _WE = (
-    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|address|connection|domain name)\b"
-    r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b|\bip-adresse\b|\bdirecc?ion ip\b"
-    r"|\bindirizzo ip\b|\bsending mta'?s?\b)"
+    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|connection)\b"
+    r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b"
+    r"|\bip-adresse\b|\bdirecc?ion ip\b|\bindirizzo ip\b|\bsending mta'?s?\b)"
 )
 _BAD = (
-    r"(?:black|block|deny|banned|barred|listed\b|bloque|gesperrt|bloqueada|bloccato|liste noire|lista ne[gr]r?a|abus|banned|spammer"
-    r"|not (?:allowed|authori[sz]ed|permitted|accepted|in the list of allowed)|unauthori[sz]ed|rejected|refused|denied|bad\b|invalid"
+    r"(?:black|block|deny|banned|barred|listed\b|bloque|gesperrt|bloqueada|bloccato|liste noire|lista ne[gr]r?a|abus|banned"
+    r"|spammer"
+    r"|not (?:allowed|authori[sz]ed|permitted|accepted|in the list of allowed)|unauthori[sz]ed|forbidden|rejected|refused"
+    r"|denied|bad\b"
+    r"|invalid"
     r"|заблокирован|черн\w{1,20} спис|黑名单|ブラックリスト|차단)"
 )
 
@@ -33,9 +37,10 @@ PBL: tuple[Rule, ...] = (
             r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ip|address(?:es)?|hosts?|range|line|client)\b",
             r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic)\b",
             r"not authori[sz]ed to send (?:e-?mail|mail) directly",
-            r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at|provided by) (?:your|the)",
+            r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at"
+            r"|provided by) (?:your|the)",
         ),
-        "Mail straight from a home line is refused: such addresses stand in lists like the Spamhaus policy list, and rightly so.",
+        "Mail straight from a home line is refused: such addresses stand in lists like Spamhaus PBL, and rightly so.",
         "Send through an upstream with a login instead of `mx`. There is no need to ask for removal from the list.",
         stages=_ANYWHERE,
     ),
@@ -71,23 +76,28 @@ REPUTATION: tuple[Rule, ...] = (
             r"^\d{3} (?:\d\.\d{1,9}\.\d{1,9} )?(?:spam )?blocked\b.{0,20}(?:IPLIST|URL .{0,5}IP\b)",
             r"blocked using HOST",
             rf"{_WE}.{{0,80}}{_BAD}",
-            rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network|address)\b|client host)",
+            rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network)\b|client host)",
             r"client host (?:rejected|blocked|.{0,12} blocked)",
             r"on our block list|s3\d{3}\b",
-            r"(?:bad|poor|low|very low|none/bad|negative) (?:\w{1,20} ){0,3}reputation|reputation (?:\w{1,20} ){0,3}(?:problem|reject|is (?:bad|low|poor))",
+            r"(?:bad|poor|low|very low|none/bad|negative) (?:\w{1,20} ){0,3}reputation"
+            r"|reputation (?:\w{1,20} ){0,3}(?:problem|reject|is (?:bad|low|poor))",
             r"\breputation\b.{0,20}\breject",
-            r"(?:unsolicited|spam|unwanted)\b.{0,80}\b(?:from|originating from|by) (?:your|this|the following|the|our) (?:ip|host|server|network|IP)",
+            r"(?:unsolicited|spam|unwanted)\b.{0,80}\b(?:from|originating from|by) (?:your|this|the following|the|our) (?:ip"
+            r"|host|server|network|IP)",
             r"(?:spams?|unwanted messages) (?:have been sent )?from",
             r"(?:IP|ip|connections?)\b.{0,60}\b(?:due to|because of|for) (?:spam|abuse|too many)",
-            r"(?:connections?|traffic|mail|messages?) (?:will )?(?:not|n't) (?:be )?(?:currently )?accept\w{1,20} .{0,20}(?:from|over)",
-            r"not (?:currently )?accepting (?:any )?(?:mail|messages|traffic|connections?) from",
-            r"messages from IP.{0,20}(?:were ?n'?t|not|temporarily deferred)",
+            r"(?:connections?|traffic|mail|messages?) (?:will )?(?:not"
+            r"|n't) (?:be )?(?:currently )?accept\w{1,20} .{0,20}(?:from|over)",
+            r"not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:your|this|the) (?:ip"
+            r"|host|server|network|"
+            r"system)|not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:IP|HOST|hosts)",
+            r"messages from IP.{0,40}(?:were ?n'?t|not\b|deferred)",
             r"does not accept e-?mail over ipv6",
             r"^\d{3} (?:\S{1,20} )?ip ?[:=] ?IP\b",
             r"insecure mail relay|open (?:mail )?(?:relay|proxy)",
             r"suspected spam ip|\bbad ip\b|invalid ip\b|\bhl:(?:ipb|rep|mep)\b|\bdt:rbl\b|\bwm:bli\b",
             r"intrusion prevention|not welcome|dynamic hosts?",
-            r"(?:ip|ＩＰ).{0,30}(?:ブロック|拒否|规制|規制|制限されて|黑名单|禁止|封|차단|заблокирован|bloque|gesperrt|bloccat)",
+            r"(?<![a-z])ip(?![a-z]).{0,30}(?:ブロック|拒否|规制|規制|制限されて|黑名单|禁止|封|차단|заблокирован|bloque|gesperrt|bloccat)",
             r"your mail ?server has an invalid",
             r"user complaints",
             r"^\d{3} [45]\.7\.(?:511|606|708)\b",
@@ -102,11 +112,12 @@ REPUTATION: tuple[Rule, ...] = (
     Rule(
         "listed",
         Blame.REPUTATION,
-        (r"(?:black|block|deny)[ -]?list(?:ed|ing)?\b(?!.{0,40}\b(?:sender|recipient|user|mailbox|from|url|link|uri)\b)",),
+        (r"(?:black|block|deny)[ -]?list",),
         "The server says that something of ours stands on a block list, and names neither the message nor the sender: mostly "
         "it is the address of this internet line.",
         "Send through an upstream with a login instead of directly.",
         stages=_ANYWHERE,
+        unless=r"\b(?:sender|recipient|user|mailbox|from|url|link|uri|domain|ADDR)\b",
     ),
 )
 

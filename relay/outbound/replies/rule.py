@@ -37,7 +37,8 @@ EVERYWHERE = frozenset(Stage)
 class Rule:
     """One kind of reply: whom it is about, and what it means to a person.
 
-    It applies at `stages` where one of `words` is found in `code status words`, with the words as `words.plain` gives them.
+    It applies at `stages` where one of `words` is found in `code status words`, with the words as `words.plain` gives them,
+    and nothing of `unless`.
     A rule with `faults` is about what the relay found itself; one that is `lost` about a connection that ended.
     `passing`: the reply says itself that it passes, even with a number that says "for good".
     """
@@ -51,6 +52,7 @@ class Rule:
     faults: frozenset[Fault] = frozenset()
     lost: bool = False
     passing: bool = False
+    unless: str = ""
 
     @property
     def pattern(self) -> str:

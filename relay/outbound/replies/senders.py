@@ -1,4 +1,4 @@
-"""Whether this sender may send, here and to there: rules about the sender's address and its domain, and about relaying.  Pure."""
+"""Rules about the sender's address and its domain, and about relaying.  Pure."""
 
 from relay.outbound.replies.rule import CONTENT, ENVELOPE, MAIL, TRANSACTION, Blame, Rule
 
@@ -6,14 +6,18 @@ _OWN_SENDER = (
     "Leave `rewrite: foreign` and `rewrite_from: true` on for this upstream, and let `sender` be an address of the account."
 )
 _SENDER = (
-    r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}|expediteur|emetteur"
+    r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}"
+    r"|expediteur|emetteur"
     r"|mittente|remitente)"
 )
 _REFUSED = (
-    r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|valid|verified|owned|local|known)"
+    r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|valid|verified"
+    r"|owned|local|known)"
     r"|isn'?t (?:allowed|permitted|valid|verified)|invalid|unknown|disallowed|forbidden|blocked|unroutable|undeliverable"
-    r"|unresolvable|fake|does ?n[o']t exist|(?:not |un)welcome|nicht (?:erlaubt|zugelassen|zulassig|zulaessig|gestattet|akzeptiert)|abgelehnt|ungultig\w{0,12}"
-    r"|ungueltig\w{0,12}|unbekannt|invalide|inconnu|(?:non|n'est pas) (?:e )?(?:autorisee?|valide|valido|autorizzato|consentito|ammesso)"
+    r"|unresolvable|fake|does ?n[o']t exist|(?:not |un)welcome|nicht (?:erlaubt|zugelassen|zulassig|zulaessig|gestattet"
+    r"|akzeptiert)|abgelehnt|ungultig\w{0,12}"
+    r"|ungueltig\w{0,12}|unbekannt|invalide|inconnu|(?:non|n'est pas) (?:e )?(?:autorisee?|valide|valido|autorizzato"
+    r"|consentito|ammesso)"
     r"|no (?:permitido|autorizado|valido)|invalido)"
 )
 
@@ -24,7 +28,7 @@ AUTHENTICITY: tuple[Rule, ...] = (
         (
             r"^\d{3} [45]\.7\.(?:2[0-467]|40|509|515)\b",
             r"\b(?:spf|dkim|dmarc)\b",
-            r"sender policy framework",
+            r"sender policy framework|sender'?s policy",
             r"\bmi:(?:spf|dma)\b",
             r"unauthenticated (?:e-?mail|mail)\b",
             r"(?:mail|message|sender) (?:is|was) (?:un|not )authenticated",
@@ -144,7 +148,8 @@ SENDERS: tuple[Rule, ...] = (
         (
             r"(?:e-?mail address|identit(?:y|ies)|domain|sender signature|from address)\b.{0,40}"
             r"\b(?:not (?:been )?(?:yet )?(?:verified|confirmed|registered|found)|unverified|failed the check)",
-            r"(?<!unable to )\b(?:verify|register|confirm) (?:the |this |your |a ){0,4}(?:sending |sender ){0,4}(?:domain|sender|address)\b",
+            r"(?<!unable to )\b(?:verify|register|confirm) (?:the |this |your |a ){0,4}(?:sending |sender ){0,4}(?:domain"
+            r"|sender|address)\b",
             r"not in your verified|unregistered domain|unverified (?:sender|domain)",
             r"no sender signature|sender signature not",
         ),
@@ -172,7 +177,8 @@ SENDERS: tuple[Rule, ...] = (
             r"from:? (?:domain|address(?:es)?)(?: is| are)? (?:invalid|not allowed)",
             r"(?:please )?provide a valid from\b",
             r"\b(?:from:? (?:header|address|field|domain)|header[- ]?from|from)\b(?!:? (?:IP|your ip|this ip|HOST to))"
-            r".{0,60}\b(?:not|n't|must|invalid|mismatch|unverified)\b.{0,40}\b(?:account|authori[sz]ed|verified|authenticat\w{1,20}|match\w{0,12}"
+            r".{0,60}\b(?:not|n't|must|invalid|mismatch|unverified)\b.{0,40}\b(?:account|authori[sz]ed|verified"
+            r"|authenticat\w{1,20}|match\w{0,12}"
             r"|domains?|log\w{0,12} ?in|permitted|allowed|user)\b",
         ),
         "The server does not take the address or the domain that stands in From.",
@@ -196,8 +202,8 @@ SENDERS: tuple[Rule, ...] = (
             r"mail ?from domain\b",
             r"^\d{3} [45]\.1\.[78]\b",
         ),
-        "The sender's address is not taken: its domain does not exist outside of the home network (nas.local, localhost), is not "
-        "known there, or is on a list.",
+        "The sender's address is not taken: its domain does not exist outside of the home network (nas.local, localhost), is "
+        "not known there, or is on a list.",
         "Set `sender` for this upstream: the relay then puts a real address in its place.",
         stages=TRANSACTION,
     ),
@@ -218,9 +224,13 @@ SENDERS: tuple[Rule, ...] = (
         "sender-refused",
         Blame.SENDER,
         (
-            rf"(?:{_SENDER}|\bfrom)(?: e-?mail)?(?: address(?:es)?| domain)? ?(?:is |are |was |has been |have been |wurde |est )?:? ?{_REFUSED}",
+            rf"(?:{_SENDER}|\bfrom)(?: e-?mail)?(?: address(?:es)?| domain)? ?(?:is |are |was |has been |have been |wurde "
+            rf"|est )?:? ?{_REFUSED}(?!: (?:server config|temporary))",
             rf"{_REFUSED} (?:envelope |e-?mail )?{_SENDER}\b(?! (?:ip|host|server|client))",
-            r"unknown sender",
+            rf"\byour (?:sender )?domain (?:is |has been |was )?(?:{_REFUSED}|banned|listed|barred)",
+            r"(?:from|sender|sending) domain .{0,20}reputation",
+            r"unknown sender|accept\w{0,12} (?:any )?(?:mail|messages|e-?mail) from (?:this|the|your|that) (?:sender|address"
+            r"|domain)\b",
             r"local sender over smtp",
             r"(?:envelope )?sender (?!ip).{0,30}(?:badmailfrom|block ?list|black ?list|denied|blocked using DOMAINLIST)",
             r"block policy for the envelope from",
@@ -286,16 +296,18 @@ RELAYING: tuple[Rule, ...] = (
         "relaying",
         Blame.RELAY_DENIED,
         (
-            r"\brelay(?:ing)?\b.{0,60}\b(?:denied|not (?:be )?(?:allowed|permitted|authori[sz]ed)|prohibited|forbidden|disallowed"
+            r"\brelay(?:ing)?\b.{0,60}\b(?:denied|not (?:be )?(?:allowed|permitted|authori[sz]ed)|prohibited|forbidden"
+            r"|disallowed"
             r"|refused|rejected|disabled)",
-            r"\b(?:denie[sd]|no|refus\w{1,20}|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed|permitted"
+            r"\b(?:denie[sd]|no|refus\w{1,20}|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed"
+            r"|permitted"
             r"|authori[sz]ed|configured) to) (?:be )?relay(?:ing)?\b",
             r"allowed rcpthosts",
             r"(?:not|n't|cannot) (?:handle|deliver|accept|carry|process) (?:any )?(?:e-?mail|mail|messages?) (?:for|to) "
             r"(?:HOST|that domain|this domain|the domain|other|remote|foreign|external)",
             r"delivery is not allowed to this address",
             r"direct send not allowed",
-            r"not (?:an? )?(?:open )?relay\b",
+            r"not relaying|not (?:an? )?(?:open )?relay\b",
             r"weiterleit\w{1,20} (?:ist )?nicht|nicht weitergeleitet|kein relay",
             r"relais (?:non|refus|interdit)|relayage",
             r"retransmision no|reenvio no|relay no (?:permitido|autorizado)",

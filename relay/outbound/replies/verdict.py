@@ -10,7 +10,7 @@ from relay.outbound.replies.amounts import ACCOUNT, QUOTAS, RATES
 from relay.outbound.replies.faults import FAULTS, PORT_25, SILENCES
 from relay.outbound.replies.logins import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
 from relay.outbound.replies.messages import BODY, FORM, SPAM
-from relay.outbound.replies.recipients import CLOSED, GENERAL, GREYLIST, PASSING, RECIPIENTS
+from relay.outbound.replies.recipients import CLOSED, FULL, GENERAL, GREYLIST, PASSING, RECIPIENTS
 from relay.outbound.replies.reputation import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
 from relay.outbound.replies.rule import Blame, Rule
 from relay.outbound.replies.senders import AUTHENTICITY, DOORS, FROM_FIRST, RELAYING, SENDERS
@@ -34,6 +34,7 @@ SERVERS: tuple[Rule, ...] = (
     *FORM,
     *CLOSED,
     *AUTHENTICITY,
+    *FULL,
     *QUOTAS,
     *ACCOUNT,
     *RATES,
@@ -82,7 +83,10 @@ _DONE: dict[tuple[Fate, Blame], str] = {
         Blame.UNCERTAIN,
     ): "The same mail goes to the same upstream later, with the same Message-ID, so that a double can be recognised.",
     (Fate.DEFERRED, Blame.UPSTREAM): "The mail is kept; the next upstream in the route is tried, and this one again later.",
-    (Fate.DEFERRED, Blame.GREYLIST): "The mail is kept and tried again, at growing intervals.",
+    (
+        Fate.DEFERRED,
+        Blame.GREYLIST,
+    ): "The mail is kept and tried again, at growing intervals; the next upstream in the route is tried meanwhile.",
     (Fate.DEFERRED, Blame.RATE): "The mail is kept, and this upstream gets it again later; the next one in the route is tried "
     "meanwhile.",
     (Fate.DEFERRED, Blame.QUOTA): "The mail is kept, and this upstream is left alone for a while; the next one in the route is "
@@ -99,7 +103,11 @@ _DONE: dict[tuple[Fate, Blame], str] = {
     ): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, and by the "
     "next upstream in the route.",
     (Fate.DEFERRED, Blame.RELAY_DENIED): "The mail is kept; the next upstream in the route is tried, and this one again later.",
-    (Fate.DEFERRED, Blame.RECIPIENT): "The mail is kept for this recipient and tried again, at growing intervals.",
+    (
+        Fate.DEFERRED,
+        Blame.RECIPIENT,
+    ): "The mail is kept for this recipient and tried again, at growing intervals; the next upstream "
+    "in the route is tried meanwhile.",
     (Fate.DEFERRED, Blame.MESSAGE): "The mail is kept and tried again; the next upstream in the route is tried meanwhile.",
     (Fate.FAILED, Blame.RECIPIENT): "The next upstream in the route is tried; if there is none, the mail to this recipient has "
     "failed, and the sender is told.",
@@ -150,8 +158,18 @@ class Verdict:
         return self.blame in _TELL
 
     @property
+    def known(self) -> bool:
+        """A rule knows the words, not only the number."""
+        return self.rule not in GENERAL
+
+    @property
     def advice(self) -> Advice:
         return Advice(self.rule.name, self.rule.cause, _DONE[self.fate, self.blame], self.rule.remedy)
+
+
+def done_for(fate: Fate, blame: Blame) -> str:
+    """What the relay does then; "" for what cannot be."""
+    return _DONE.get((fate, blame), "")
 
 
 def judge(answer: Answer, upstream: Upstream | None = None) -> Verdict:
@@ -193,14 +211,14 @@ def _rule(answer: Answer, port: int) -> Rule:
     if reply.positive:
         return TAKEN if stage is Stage.CONTENT and reply.code < 300 else UNFINISHED
     said = f"{reply.code} {reply.status} {plain(reply.text)}" if reply.status else f"{reply.code} {plain(reply.text)}"
-    return next(rule for rule in _at(stage) if _compiled(rule).search(said))
+    return next(rule for rule in _at(stage) if _applies(rule, said))
 
 
 def _own(answer: Answer, port: int) -> Rule:
     if port == 25 and answer.stage in PORT_25.stages and answer.fault in PORT_25.faults:
         return PORT_25
     for rule in FAULTS:
-        if answer.fault in rule.faults and answer.stage in rule.stages and _compiled(rule).search(str(answer.reply.code)):
+        if answer.fault in rule.faults and answer.stage in rule.stages and _applies(rule, str(answer.reply.code)):
             return rule
     return next(rule for rule in SILENCES if answer.stage in rule.stages)
 
@@ -210,7 +228,12 @@ def _at(stage: Stage) -> tuple[Rule, ...]:
     return tuple(rule for rule in SERVERS if stage in rule.stages)
 
 
+def _applies(rule: Rule, said: str) -> bool:
+    words, unless = _compiled(rule)
+    return bool(words.search(said)) and not (unless and unless.search(said))
+
+
 @cache
-def _compiled(rule: Rule) -> re.Pattern[str]:
+def _compiled(rule: Rule) -> tuple[re.Pattern[str], re.Pattern[str] | None]:
     """At the first refusal, not at start: a hundred expressions cost a small board half a second."""
-    return re.compile(rule.pattern)
+    return re.compile(rule.pattern), re.compile(rule.unless) if rule.unless else None

@@ -1,0 +1,113 @@
+"""`relay advise`: what a reply of a server means, what the relay does about it, and what to do."""
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from relay.cli.common import complain, harmless, print_json
+from relay.cli.main import FINE, USAGE
+
+if TYPE_CHECKING:
+    from relay.mail.reply import Reply, Stage
+    from relay.outbound.replies import Verdict
+
+_LIKELY = ("rcpt", "content", "mail", "auth", "connect")
+"""Where a reply was most probably said, if nobody tells: the first of these where a rule knows its words."""
+_CODED = re.compile(r"\s*(\d{3})(?:[ -]|$)")
+
+
+class _NotAsked(Exception):
+    """What was typed or read is no question; the words say why."""
+
+
+def call(asked: argparse.Namespace) -> int:
+    try:
+        questions = [_typed(asked.stage, asked.reply)] if asked.reply is not None else _read(asked.stage)
+    except _NotAsked as why:
+        complain(why)
+        return USAGE
+    from relay.mail.reply import Answer
+    from relay.outbound.replies import judge
+
+    answers = [(stage, words, judge(Answer(stage, reply))) for stage, words, reply in questions]
+    if asked.json:
+        print_json({"replies": [_row(stage, words, verdict) for stage, words, verdict in answers]})
+        return FINE
+    for number, (stage, words, verdict) in enumerate(answers):
+        print("\n" * bool(number) + "\n".join(_told(stage, words, verdict)))
+    return FINE
+
+
+def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
+    from relay.mail.reply import Answer, Stage
+    from relay.outbound.replies import judge
+
+    words = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+    if not _CODED.match(words):
+        found = harmless(words[:80]) or "nothing"
+        raise _NotAsked(f"expected a reply that begins with its number, such as 550; found: {found}")
+    reply = _reply(words)
+    if stage:
+        return Stage(stage), words, reply
+    known = (Stage(each) for each in _LIKELY if judge(Answer(Stage(each), reply)).known)
+    return next(known, Stage.RCPT), words, reply
+
+
+def _read(stage: str) -> "list[tuple[Stage, str, Reply]]":
+    """Lines `stage<TAB>reply`; with --stage a line may be the reply alone."""
+    from relay.mail.reply import Stage
+
+    if sys.stdin is None or sys.stdin.isatty():
+        raise _NotAsked('expected a reply, as in: relay advise "550 5.1.1 User unknown"; or lines `stage<TAB>reply` on stdin')
+    names = [each.value for each in Stage]
+    questions = []
+    for number, raw in enumerate(sys.stdin.buffer.read().split(b"\n"), start=1):
+        line = raw.decode("utf-8", "replace").rstrip("\r")
+        if not line.strip():
+            continue
+        named, tab, words = line.partition("\t")
+        if not tab and stage:
+            named, words = stage, line
+        if named.strip() not in names:
+            raise _NotAsked(
+                f"line {number}: expected `stage<TAB>reply` with a stage of {', '.join(names)}; found: {harmless(line[:80])}"
+            )
+        questions.append((Stage(named.strip()), words.strip(), _reply(words)))
+    if not questions:
+        raise _NotAsked("expected lines `stage<TAB>reply` on standard input, found none")
+    return questions
+
+
+def _reply(words: str) -> "Reply":
+    """A pasted reply may have several lines, each with the number; one without a number is none that mail knows."""
+    from relay.mail.reply import Reply
+
+    first = _CODED.match(words)
+    if first is None:
+        return Reply.of(0, words)
+    lines = [re.sub(rf"^\s*{first[1]}(?:[ -]|$)", "", line) for line in words.splitlines()]
+    return Reply.of(int(first[1]), " ".join(lines))
+
+
+def _row(stage: "Stage", words: str, verdict: "Verdict") -> dict[str, Any]:
+    return {
+        "stage": stage.value,
+        "reply": words,
+        "fate": verdict.fate.value,
+        "blame": verdict.blame.value,
+        "rests": verdict.rests,
+        "next": verdict.try_next,
+        "advice": [*verdict.advice.sentences, f"More: {verdict.advice.link}"],
+    }
+
+
+def _told(stage: "Stage", words: str, verdict: "Verdict") -> list[str]:
+    advice = verdict.advice
+    return [
+        f"{stage.value}: {harmless(words)}",
+        f"  What it means:        {advice.cause}",
+        f"  What the relay does:  {advice.done}",
+        f"  What you can do:      {advice.remedy}",
+        f"  More:                 {advice.link}",
+    ]

@@ -1,0 +1,185 @@
+"""From a file or the environment to a Config, or to every mistake at once."""
+
+import os
+import re
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay.config import environment, sections, web
+from relay.config.fields import Fields, Reading, show
+from relay.config.files import others_may_read
+from relay.config.located import Mistake, Node, Place, parse
+from relay.config.remarks import remarked
+from relay.config.routes import Known, read_routes
+from relay.config.settings import Config
+from relay.config.upstreams import read_upstream
+from relay.mail.address import is_public
+from relay.upstream.settings import DIRECT, Upstream
+
+FALLBACK_NAME = "relay.home.arpa"
+"""Our name where the machine has none that means anything: dotted, so that upstreams take it, and in the domain that
+RFC 8375 sets aside for homes, so that it is nobody else's."""
+
+_SYSTEM = Path("/etc/relay/config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`config` is None if there are mistakes (sorted by place).  `remarks` are for the log at every start.
+
+    `guess` is what could be read in spite of the mistakes: good enough to find a relay that is running, for nothing else.
+    """
+
+    config: Config | None
+    mistakes: tuple[Mistake, ...] = ()
+    remarks: tuple[str, ...] = ()
+    guess: Config | None = None
+
+
+def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The file that the settings come from: --config, $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml.
+
+    A directory means config.yaml in it.  A file that was named need not exist (`load` says so); None: none is there.
+    """
+    named = path_option or environ.get("RELAY_CONFIG")
+    if named:
+        path = Path(named)
+        path = path / "config.yaml" if _is(stat.S_ISDIR, path) else path
+        # An image may name its configuration directory for good, and still be told everything by variables.
+        empty_directory = _is(stat.S_ISDIR, Path(named)) and not _is(bool, path, barred=True)
+        by_variables = not path_option and empty_directory and environment.said(environ)
+        return None if by_variables else path
+    return next((path for path in (Path("config.yaml"), _SYSTEM) if _is(stat.S_ISREG, path, barred=True)), None)
+
+
+def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> bool:
+    """Whether what is there has that kind of mode; `barred` where we may not look: a mounted directory of another user."""
+    try:
+        return kind(path.stat().st_mode)
+    except PermissionError:
+        return barred
+    except (OSError, ValueError):
+        return False
+
+
+def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None) -> Loaded:
+    """Reads the file, or without one the environment, and checks everything.  Never raises for what is in it."""
+    name = default_hostname(socket.gethostname() if machine_name is None else machine_name)
+    if path is None:
+        return _from_environment(environ, name)
+    if _is(stat.S_ISDIR, path):
+        path = path / "config.yaml"
+    try:
+        with path.open("rb") as opened:
+            octets = opened.read(2_000_000)
+    except (OSError, ValueError) as bad:
+        reason = getattr(bad, "strerror", None) or "not a file name"
+        if isinstance(bad, PermissionError):
+            reason = f"{reason}: the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
+        return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
+    root, mistakes = parse(octets, str(path))
+    reading = Reading(environ, path.absolute().parent, mistakes=mistakes)
+    if root is None and mistakes:
+        return Loaded(None, tuple(sorted(mistakes, key=_order)))
+    for variable in environment.said(environ):
+        reading.remark(Place(""), variable, f"not used, since the settings come from {path}")
+    _remark_on_strange(reading, named_in=octets)
+    config = _read(root, reading, Place(str(path), 1, 1), name, str(path))
+    _remark_on_literal(reading, path)
+    return _loaded(config, reading)
+
+
+def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
+    variables = environment.said(environ)
+    reading = Reading(environ, Path.cwd(), environment.KEYS, list(environment.misspelt(environ)))
+    _remark_on_strange(reading)
+    if "RELAY_PROVIDER" not in variables and "RELAY_HOST" not in variables:
+        reading.mistake(Place(""), "", environment.WHAT_TO_SET)
+        return _loaded(None, reading)
+    table = environment.as_table(variables)
+    return _loaded(_read(table, reading, Place(""), name, ""), reading)
+
+
+def _loaded(config: Config | None, reading: Reading) -> Loaded:
+    mistakes = tuple(sorted(dict.fromkeys(reading.mistakes), key=_order))
+    if mistakes or config is None:
+        return Loaded(None, mistakes, reading.told(), config)
+    for path, text in remarked(config):
+        reading.remark(reading.places.get(path, Place("")), path, text)
+    return Loaded(config, (), reading.told())
+
+
+def _order(mistake: Mistake) -> tuple[Place, str, str]:
+    return mistake.place, mistake.path, mistake.text
+
+
+def _read(root: Node | None, reading: Reading, start: Place, name: str, source: str) -> Config:
+    """Every section, whatever is wrong with the others."""
+    with reading.fields(root, "", start) as at:
+        upstreams, readable = _upstreams(at)
+        listeners = sections.read_listeners(at)
+        return Config(
+            hostname=sections.read_hostname(at, name),
+            upstreams=upstreams,
+            listeners=listeners,
+            routes=read_routes(at, Known(tuple(upstreams), listeners, readable)),
+            recipients=sections.read_recipients(at),
+            retry=sections.read_retry(at),
+            notices=sections.read_notices(at),
+            repair=sections.read_repair(at),
+            spool=sections.read_spool(at),
+            nameservers=sections.read_nameservers(at),
+            mx_private=sections.read_mx_private(at),
+            limits=sections.read_limits(at),
+            web=web.read_web(at),
+            devices=web.read_devices(at),
+            log=sections.read_log(at),
+            source=source,
+        )
+
+
+def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:
+    """The upstreams by name, and whether the section could be read at all."""
+    found: dict[str, Upstream] = {}
+    with at.section("upstreams") as section:
+        for name, node in section.table.entries.items():
+            section.node(name)
+            place = section.table.keys[name]
+            path = node.path or section.path_of(name)
+            if name == DIRECT:
+                section.reading.mistake(place, path, f"expected another name, found '{DIRECT}', which is built in")
+            elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+                text = f"expected a name of letters, digits, dots and dashes, found {show(name)}"
+                section.reading.mistake(place, path, text)
+            with at.reading.fields(node, node.path, node.place) as one:
+                found[name] = read_upstream(name, one)
+        direct_only = at.given("upstreams") and at.given("routes")  # `{}` and rules with `via: mx`
+        if not found and section.sound and not direct_only:
+            at.mistake("upstreams", "expected at least one server to hand mail to, found nothing")
+    return found, section.sound
+
+
+def _remark_on_strange(reading: Reading, named_in: bytes = b"") -> None:
+    """Variables that nobody reads; a file may name any in `${...}`, and misspelt ones are mistakes already."""
+    mistaken = {mistake.path for mistake in reading.mistakes}
+    for variable in environment.strange(reading.environ):
+        if variable not in mistaken and os.fsencode(variable) not in named_in:
+            reading.remark(Place(""), variable, "not read: no setting has this name")
+
+
+def _remark_on_literal(reading: Reading, path: Path) -> None:
+    secret = reading.literal_secret
+    if secret and others_may_read(path):
+        text = f"every user of this machine can read it here; chmod 600 {path.name}, or name a file with the secret"
+        reading.remark(secret.place, secret.path, text)
+
+
+def default_hostname(machine_name: str) -> str:
+    """The machine's name if it is a full public one; never a container's id, `localhost` or a name of the LAN."""
+    first = machine_name.partition(".")[0]
+    is_id = re.fullmatch(r"[0-9a-f]{12}|[0-9a-f]{64}", first) is not None
+    sound = re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", machine_name) is not None
+    return machine_name if sound and not is_id and is_public(machine_name) else FALLBACK_NAME

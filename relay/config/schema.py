@@ -1,0 +1,371 @@
+"""What each setting is for, in words: the one description of the settings.  Pure.
+
+`relay check` takes its examples from here, docs/configuration.md is written from it (tools/pages), and
+tests/docs/test_settings_page.py holds it against what the code really reads: names, defaults and examples.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key.  `default` is YAML that says the same as leaving it out; where that depends, `otherwise` tells in words."""
+
+    key: str
+    text: str
+    default: str = ""
+    otherwise: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping; `path` without numbers, with a star for a name of one's own.  `example` is a value that `check` takes."""
+
+    path: str
+    example: str
+    text: str
+    settings: tuple[Setting, ...]
+
+
+_S = Setting
+
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "",
+        "",
+        "Only `upstreams` must be there; all sections below stand at the top level of the file, or where their name says.",
+        (
+            _S(
+                "hostname",
+                "Our own name in EHLO, `Received` and `Message-ID`: a full name with a dot, or an address as `[192.0.2.1]`.",
+                otherwise="the machine's name if it is a full public one, else `relay.home.arpa`",
+            ),
+        ),
+    ),
+    Section(
+        "listen",
+        '{address: "0.0.0.0:2525"}',
+        "Where devices connect, and which of them may. One mapping, or a list of them.",
+        (
+            _S(
+                "address",
+                "Address and port. `[::]:25` is IPv6 and IPv4 together; `:25` and `25` mean `0.0.0.0:25`.",
+                '"0.0.0.0:25"',
+            ),
+            _S(
+                "networks",
+                "Who may submit: networks, single addresses, or `private` (loopback, 10/8, 172.16/12, 192.168/16, fc00::/7 and "
+                "link-local). Public networks wider than /8 (IPv6: /32) are a mistake, since that would be an open relay.",
+                "[private]",
+            ),
+            _S(
+                "tls",
+                "`off`; `starttls`: offered, not demanded; `implicit`: TLS from the first octet (the habit on port 465).",
+                "starttls",
+            ),
+            _S("tls_cert", "Certificate (PEM) shown to devices.", otherwise="one of our own, made once beside the spool"),
+            _S("tls_key", "Its key (PEM).", otherwise="made with the certificate"),
+            _S(
+                "auth",
+                "`any`: a device may log in as whatever it likes, or not at all; `off`: AUTH is not offered; `required`: only "
+                "those named in `users`.",
+                "any",
+            ),
+            _S("users", "User names and passwords for `auth: required`; `nas_file: PATH` reads the one of `nas` from a file."),
+            _S(
+                "plain_login",
+                "`true`: with `auth: required` and `tls: starttls` a login in clear is taken, too, for devices without TLS.",
+                "false",
+            ),
+            _S(
+                "legacy_tls",
+                "`true` allows TLS 1.0 and 1.1 too, here only, for old printers and alarm boxes.",
+                "false",
+            ),
+        ),
+    ),
+    Section(
+        "recipients",
+        "{default_domain: company.example}",
+        "Whom devices write to.",
+        (
+            _S("default_domain", "Completes a bare name: `root` becomes `root@` this domain."),
+            _S(
+                "aliases",
+                "Other addresses for a name (`root`), an address, or a whole domain (`*@nas.local`). One address or a list.",
+            ),
+        ),
+    ),
+    Section(
+        "upstreams.*",
+        "{host: mail.isp.example}",
+        "A server that takes our mail, under a name of your choice. `mx` is built in: straight to the recipient's own server.",
+        (
+            _S(
+                "provider",
+                "A provider by name fills in host, port, TLS, login and limits ([the list](providers.md)); what you set wins.",
+                "generic",
+            ),
+            _S("host", "The server's name or address.", otherwise="the provider's"),
+            _S("port", "Its port.", "587", "the provider's; with `tls: implicit` 465, else 587"),
+            _S(
+                "tls",
+                "`starttls`; `implicit`; or `none`: in clear, the password too.",
+                "starttls",
+                "the provider's; on port 465 `implicit`, else `starttls`",
+            ),
+            _S("ca_file", "Trust this authority only (PEM)."),
+            _S("fingerprint", "Trust this certificate only: its SHA-256, as `openssl x509 -fingerprint -sha256` prints it."),
+            _S("verify", "`false` takes any certificate; whoever is on the way can then read the password.", "true"),
+            _S("tls_min", "The lowest TLS version that we speak.", '"1.2"'),
+            _S("client_cert", "A certificate of ours, for servers that want one (PEM)."),
+            _S("client_key", "Its key.", otherwise="taken from the file of `client_cert`"),
+            _S(
+                "legacy_tls",
+                "`true` allows TLS 1.0, SHA-1 and small keys here, if the server has nothing better.",
+                "false",
+            ),
+            _S(
+                "auth",
+                "`auto` takes the strongest login that both sides have, and never sends a password in clear; `pop` logs in by "
+                "POP first.",
+                "auto",
+            ),
+            _S("username", "The account. Without one there is no login."),
+            _S("password", "Its password. Better in a file, or as `${ISP_PASSWORD}`."),
+            _S("password_file", "A file with the password on its first line, read again at each reload and retry by hand."),
+            _S(
+                "sender",
+                "The address that this account may send as.",
+                otherwise="`username`, if it is an address; needed where the provider wants a verified one",
+            ),
+            _S("sender_domains", "Senders that may stay as they are.", otherwise="the domain of `sender`"),
+            _S(
+                "rewrite",
+                "`foreign`: senders outside `sender_domains` become `sender`; `always`: all of them; `never`: none.",
+                "foreign",
+            ),
+            _S(
+                "rewrite_from",
+                "The From field too; the original stays in Reply-To and in the display name.",
+                "true",
+            ),
+            _S("timeout", "For one reply. For the one after the content ten times that.", "60s"),
+        ),
+    ),
+    Section(
+        "upstreams.*.limits",
+        "{per_day: 500}",
+        "How much this upstream gets. `none` takes a provider's limit away. What is too fast or too much for a day waits.",
+        (
+            _S("connections", "Sessions at a time.", "4", "the provider's, else 4"),
+            _S("per_minute", "Messages a minute.", otherwise="the provider's, else no limit"),
+            _S("per_day", "Messages a day, by UTC.", otherwise="the provider's, else no limit"),
+            _S(
+                "message",
+                "The largest message that it gets; a larger one goes to the next upstream, or fails.",
+                otherwise="the provider's, else no limit",
+            ),
+            _S("recipients", "Recipients of one transaction; more of them go in several.", "100", "the provider's, else 100"),
+        ),
+    ),
+    Section(
+        "upstreams.*.pop",
+        "{host: pop.isp.example}",
+        "POP before SMTP, with `auth: pop`: log in there first, then send within the window.",
+        (
+            _S("host", "The POP server. Must be said."),
+            _S("port", "Its port.", "110", "995 with `tls: implicit`, else 110"),
+            _S("tls", "`starttls`, `implicit` or `none`.", "none", "`implicit` on port 995, else `none`"),
+            _S("window", "How long a login counts.", "10m"),
+        ),
+    ),
+    Section(
+        "upstreams.*.oauth",
+        "{client_id: 00000000-0000-0000-0000-000000000000, tenant: company.example}",
+        "OAuth 2.0 instead of a password, with an application of your own ([how to](oauth.md)).",
+        (
+            _S("client_id", "The application's id. Must be said."),
+            _S("client_secret", "Its secret, if it has one. Better in a file."),
+            _S("client_secret_file", "A file with that secret."),
+            _S("tenant", "Microsoft: id or domain of the tenant.", otherwise="`common`; for Outlook.com `consumers`"),
+            _S("provider", "Who hands out tokens.", otherwise="the one that the upstream's provider uses"),
+            _S("refresh_token_file", "A bare refresh token from elsewhere.", otherwise="tokens are kept beside the spool"),
+            _S("token_url", "Where tokens are renewed, for other providers.", otherwise="the provider's"),
+            _S("device_url", "Where codes to type come from.", otherwise="the provider's, or beside `token_url`"),
+            _S("auth_url", "The page that a browser opens.", otherwise="the provider's, or beside `token_url`"),
+            _S("scope", "What is asked for.", otherwise="the provider's"),
+            _S(
+                "grant",
+                "`client-credentials`: the application's own right, without anybody's consent.",
+                "refresh-token",
+            ),
+            _S("certificate_file", "For `client-credentials`, instead of a secret: certificate and RSA key (PEM)."),
+        ),
+    ),
+    Section(
+        "routes",
+        '{to: ["*@company.example"], via: [isp]}',
+        "Which mail goes where: a list of rules, the first that matches wins, for each recipient. With one upstream and no "
+        "rules everything goes there. A rule has conditions (all must hold; of several values one) and exactly one of `via`, "
+        "`reject` and `discard`.",
+        (
+            _S("to", "Condition: the recipient, as a pattern such as `*@host.example`.", otherwise="everybody"),
+            _S("from", "Condition: the envelope sender, as a pattern; `<>` is the null sender.", otherwise="everybody"),
+            _S("client", "Condition: the device's network or address.", otherwise="every device"),
+            _S("listener", "Condition: the `address` of the listener that it came by.", otherwise="every listener"),
+            _S("via", "Upstreams in order of preference: the next one if one cannot or will not. `mx` is built in."),
+            _S("reject", "The device is refused with this text."),
+            _S("discard", "`true`: taken, and thrown away."),
+        ),
+    ),
+    Section(
+        "retry",
+        "{delays: [5m, 1h]}",
+        "When an upstream or a recipient's server is in trouble.",
+        (
+            _S("delays", "Between the attempts for a message; the last one repeats.", "[1m, 5m, 15m, 30m, 1h, 2h, 4h]"),
+            _S("give_up_after", "When mail is given up, and that is told.", "5d"),
+            _S("warn_after", "When somebody is told once that it takes time.", "4h"),
+            _S("rest", "How long an upstream in trouble is left alone.", "[1m, 2m, 4m, 8m, 15m, 30m, 1h]"),
+            _S("rest_login", "The same after a refused login, so that the account is not locked.", "15m"),
+        ),
+    ),
+    Section(
+        "notices",
+        "{to: me@company.example}",
+        "Who is told when mail fails.",
+        (
+            _S("to", "An address for what cannot be told to the sender.", otherwise="nobody but the sender"),
+            _S("webhook", "A URL that gets a JSON POST."),
+            _S("digest", "Failures that follow the first within this time are told together.", "15m"),
+        ),
+    ),
+    Section(
+        "repair",
+        "{hide_client: true}",
+        "What may be repaired.",
+        (
+            _S("date_skew", "A Date further off than this is replaced; the old one stays in X-Original-Date.", "2d"),
+            _S(
+                "fallback_charset",
+                "The guesses for raw 8-bit text, the first one first; `auto`: all that we know. [By country](charsets.md).",
+                "[utf-8, cp932, euc-jp, latin-1]",
+            ),
+            _S("hide_client", "`true`: the Received field does not tell the device's address.", "false"),
+        ),
+    ),
+    Section(
+        "spool",
+        "{url: sqlite:/var/lib/relay/spool.db}",
+        "Where accepted mail waits, safe from power cuts.",
+        (
+            _S(
+                "url",
+                "`sqlite:` and a path, on a local disk; or `postgresql://...`, to share one queue (postgres.md).",
+                '"sqlite:/var/lib/relay/spool.db"',
+            ),
+            _S("password", "PostgreSQL: the role's password, if the URL has none. Better in a file.", otherwise="none"),
+            _S("password_file", "PostgreSQL: a file with that password."),
+            _S(
+                "fallback",
+                "PostgreSQL: a file of this relay's own on a local disk, where mail waits while the database is away.",
+                otherwise="none: 451",
+            ),
+            _S("lease", "PostgreSQL: after how long without a sign of life another relay takes over.", "60s"),
+            _S("name", "PostgreSQL: what this relay is called in the queue.", otherwise="the machine's name"),
+            _S(
+                "max_size",
+                "PostgreSQL: how much mail may wait in all; devices have `keep_free` less.",
+                "20GB",
+            ),
+            _S("max_message", "The largest message that is taken.", "50MB"),
+            _S("keep_free", "With less room left on that disk mail is refused for the time being.", "200MB"),
+            _S("keep_history", "How long finished messages can be looked at, failed ones sent again.", "14d"),
+            _S(
+                "state_dir",
+                "Where certificate, OAuth tokens and control socket are kept; with PostgreSQL also `relay.id`, which is who"
+                " this relay is: one directory for each, never a copy (the tokens are in the database then).",
+                otherwise="the folder of the spool's file, or of `fallback`; else `/var/lib/relay`",
+            ),
+        ),
+    ),
+    Section(
+        "dns",
+        "{nameservers: [192.168.0.1]}",
+        "For MX, SPF and block list look-ups. Upstream hosts go through the system's own resolver.",
+        (_S("nameservers", "Addresses, with `:port` if it is not 53.", otherwise="the system's"),),
+    ),
+    Section(
+        "mx",
+        "{private: true}",
+        "The built-in upstream `mx`, which delivers straight to the recipient's domain.",
+        (
+            _S(
+                "private",
+                "Mail hosts may be in the LAN or on this machine, too: for domains of your own. Else whoever owns a domain"
+                " could make the relay connect to anything there.",
+                "false",
+            ),
+        ),
+    ),
+    Section(
+        "limits",
+        "{per_client: 10}",
+        "What devices may use, so that one of them cannot starve the others.",
+        (
+            _S("connections", "Open sessions of all devices together.", "100"),
+            _S("per_client", "Open sessions of one device: an IPv4 address, or a /64 of IPv6.", "20"),
+            _S("recipients", "Recipients of one message.", "500"),
+            _S("messages_per_minute", "Messages of one device in a minute; more are answered 450: try again.", "300"),
+            _S("share", "How much of the room for mail one device's waiting mail may take; more is answered 452.", "50%"),
+            _S(
+                "idle",
+                "How long a device may take for a command, or for a block of its message: 30 octets a second are enough.",
+                "5m",
+            ),
+        ),
+    ),
+    Section(
+        "web",
+        '{address: "127.0.0.1:8025"}',
+        "The status page, metrics and API ([how to](watching.md)).",
+        (
+            _S("address", "Where it answers. Any address that is not loopback needs a password or `user_header`.", '"off"'),
+            _S("password", "For HTTP Basic, with any user name. Better in a file."),
+            _S("password_file", "A file with that password."),
+            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name."),
+            _S("user_header", "A reverse proxy does the login and names the user in this header."),
+            _S("proxies", "Addresses or networks from which `user_header` is believed."),
+        ),
+    ),
+    Section(
+        "devices.*",
+        "{client: 192.168.0.20, expect_every: 26h}",
+        "Devices that should mail, each under a name of your choice. When one has been quiet for longer, and when it is back, "
+        "`notices` are told.",
+        (
+            _S("client", "The device's address. Must be said."),
+            _S("expect_every", "The longest silence that is fine. Must be said."),
+        ),
+    ),
+    Section(
+        "log",
+        "{level: info}",
+        "The log goes to standard output.",
+        (
+            _S("format", "`auto`: for people on a terminal, JSON otherwise; or `console`, `json`.", "auto"),
+            _S("level", "`debug`, `info`, `warning` or `error`.", "info"),
+        ),
+    ),
+)
+"""Every section in the order in which people want to read them."""
+
+EXAMPLES = {
+    "upstreams": "{isp: {host: mail.isp.example}}",
+    "listen.users": "{nas: secret}",
+    "recipients.aliases": "{root: me@company.example}",
+    "devices": "{nas: {client: 192.168.0.20, expect_every: 26h}}",
+    **{section.path: section.example for section in SECTIONS if section.path},
+}
+"""What each section looks like, by its path; the first four hold names of one's own, and no settings."""

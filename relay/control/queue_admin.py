@@ -1,0 +1,170 @@
+"""What one can ask of a relay and order it to do: the same for the API, the page and a command line without a daemon."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from relay import events
+from relay.control.views import history_view, list_view, sound, story_view, tally_view
+from relay.spool.contract import ViewedSpool
+from relay.spool.entry import BEGINNING, Action, Order, State
+from relay.spool.orders import APPLIES
+
+MOST_LISTED = 1_000_000
+PAGE = 500
+"""Messages that are looked up together for a list."""
+HOUR = timedelta(hours=1)
+HISTORY = timedelta(days=7)
+HISTORY_FRESH = timedelta(minutes=1)
+
+
+class BadOrder(ValueError):
+    """The order makes no sense; the text says why."""
+
+
+class QueueAdmin:
+    """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it."""
+
+    def __init__(
+        self, spool: ViewedSpool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
+    ) -> None:
+        self._spool, self._now, self._known, self._wake = spool, now, known, wake
+        self._history: dict[str, Any] | None = None
+        self._history_at = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def upstreams(self) -> list[str]:
+        """Names that a release may go by."""
+        return sorted(self._known())
+
+    async def queue(self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0) -> dict[str, Any]:
+        """The list as a whole."""
+        return {"messages": [message async for page in self.pages(states, limit, skip) for message in page]}
+
+    async def pages(
+        self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """The same in pieces, so that no length of the queue costs memory.  A message that ends meanwhile may be left out."""
+        behind = None
+        while limit > 0:
+            lines = await self._spool.listed(states, min(limit, PAGE), after=behind, skip=skip)
+            if not lines:
+                return
+            page = await asyncio.to_thread(list_view, lines)  # even a piece takes longer than a device should wait
+            behind, skip, limit = lines[-1], 0, limit - len(page)
+            yield page
+
+    async def stories(self, states: frozenset[State] | None, limit: int, skip: int = 0) -> list[dict[str, Any]]:
+        """Messages with their trails, the newest first."""
+        stored = await self._spool.entries(states, limit, newest=True, skip=skip, trail=True)
+        return [story_view(one) for one in reversed(stored)]
+
+    async def unheard(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """Failed messages that nobody could be told of and nobody has acknowledged, the newest first."""
+        bad = frozenset({State.FAILED, State.EXPIRED})
+        stored = await self._spool.entries(bad, limit, newest=True, trail=True)
+        return [story_view(one) for one in reversed(stored) if one.attention]
+
+    async def history(self) -> dict[str, Any]:
+        """Per hour of the last seven days how much was relayed, deferred and failed; at most a minute old."""
+        now = self._now()
+        if self._history is None or not timedelta() <= now - self._history_at < HISTORY_FRESH:
+            since = now.replace(minute=0, second=0, microsecond=0) - HISTORY + HOUR
+            counted = await self._spool.history(since, HOUR)
+            hours = [since + number * HOUR for number in range(HISTORY // HOUR)]
+            self._history = {"hours": [history_view(hour, counted) for hour in hours]}
+            self._history_at = now
+        return self._history
+
+    async def message(self, named: str) -> dict[str, Any] | None:
+        """The message whose id is, or alone begins with, `named`; None if there is none.  Raises BadOrder if several do."""
+        queue_id = (await self._meant([named]))[named]
+        stored = await self._spool.entry(queue_id) if queue_id else None
+        return story_view(stored) if stored else None
+
+    async def _meant(self, named: Sequence[str]) -> dict[str, str]:
+        """The id that each means, "" if none.  Raises BadOrder where several begin so."""
+        found = await self._spool.beginning([one for one in named if BEGINNING.match(one)])
+        if several := [one for one, ids in found.items() if len(ids) > 1]:
+            raise BadOrder(f"several messages have ids that begin with {several[0]}; say more of it")
+        return {one: next(iter(found.get(one, ())), "") for one in named}
+
+    async def tally(self) -> dict[str, Any]:
+        return tally_view(await self._spool.tally())
+
+    async def order(self, action: str, queue_ids: list[str] | None, via: str = "") -> dict[str, Any]:
+        """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has, "risks": [...]}.
+
+        A risk (the key is there if there are any) is a message that goes by another upstream now than the one that may have
+        taken it: {"id", "maybe_at", "maybe_since"}.  Of an id its beginning will do, if no other has it.  Raises BadOrder for
+        an unknown action or upstream, or for a beginning that several ids have: then nothing is done.
+        """
+        order = self._understood(action, queue_ids, via)
+        unknown = []
+        if order.queue_ids is not None:
+            meant = await self._meant(order.queue_ids)
+            unknown = [one for one, queue_id in meant.items() if not queue_id]
+            order = Order(order.action, tuple(dict.fromkeys(filter(None, meant.values()))), order.via)
+        fitting = await self._fitting(order) if order.action is not Action.RETRY else {}
+        applied = await self._spool.order(order, self._now())
+        self._note(order, fitting if applied else ())
+        if applied and order.action in (Action.RETRY, Action.RELEASE):
+            self._wake(order.queue_ids is None)
+        risks = [one for one in fitting.values() if one["maybe_at"] not in ("", order.via)] if order.via else []
+        return {"applied": applied, "unknown": sound(unknown), **({"risks": risks} if risks else {})}
+
+    async def _fitting(self, order: Order) -> dict[str, dict[str, Any]]:
+        """The messages that the order is for, by id; each with the upstream that may have taken it."""
+        states = frozenset(APPLIES[order.action])
+        if order.queue_ids is not None:
+            found = [await self._spool.entry(queue_id) for queue_id in order.queue_ids]
+            messages = [story_view(one) for one in found if one and any(each.state in states for each in one.recipients)]
+            if order.action is Action.ACKNOWLEDGE:
+                messages = [one for one in messages if one["attention"]]
+        elif order.action is Action.ACKNOWLEDGE:
+            messages = await self.unheard()
+        else:
+            messages = [message async for page in self.pages(states) for message in page]
+        return {message["id"]: _risk(message, states) for message in messages}
+
+    def _understood(self, action: str, queue_ids: list[str] | None, via: str) -> Order:
+        try:
+            what = Action(action)
+        except ValueError:
+            raise BadOrder(f"there is no order {action!r}; there are {', '.join(one.value for one in Action)}") from None
+        if via and what is not Action.RELEASE:
+            raise BadOrder("an upstream can be named with release only")
+        if via and via not in self._known():
+            raise BadOrder(f"no upstream is named {via!r}; there are {', '.join(sorted(self._known()))}")
+        return Order(what, None if queue_ids is None else tuple(queue_ids), via)
+
+    @staticmethod
+    def _note(order: Order, queue_ids: Iterable[str]) -> None:
+        event = {"hold": "held", "release": "released", "remove": "removed", "acknowledge": "acknowledged"}
+        for queue_id in queue_ids if order.action.value in event else ():
+            words = f"{order.action.value} ordered by hand"
+            events.note(event[order.action.value], words, queue_id=queue_id, upstream=order.via)
+
+
+def _risk(message: dict[str, Any], states: frozenset[State]) -> dict[str, Any]:
+    """Who may have taken a message that the order sends on its way again."""
+    doubts = [one for one in message["recipients"] if one["maybe_at"] and State(one["state"]) in states]
+    first: dict[str, Any] = doubts[0] if doubts else {"maybe_at": "", "maybe_since": None}
+    return {"id": message["id"], "maybe_at": first["maybe_at"], "maybe_since": first["maybe_since"]}
+
+
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+async def listing(
+    desk: QueueAdmin, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0
+) -> AsyncIterator[bytes]:
+    """The list as one JSON document, piece by piece."""
+    before = '{"messages":['
+    async for page in desk.pages(states, limit, skip):
+        written = await asyncio.to_thread(_to_json, page)
+        yield (before + written[1:-1]).encode("utf-8", "replace")
+        before = ","
+    yield b"]}" if before == "," else (before + "]}").encode()

@@ -1,0 +1,29 @@
+"""What page, API and monitors are told by.  Pure."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from relay import __version__
+from relay.control.queue_admin import QueueAdmin
+
+Status = Callable[[], Awaitable[dict[str, Any]]]
+"""How the relay is: {"ready": bool, "why": [...], "listening": [...], "upstreams": [...], "devices": [...], ...}."""
+
+Findings = Callable[[], list[dict[str, Any]]]
+"""What the doctor found last: {"grade": ok | warning | problem, "cause", "cure", ...}."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelayStatus:
+    """The desk, how the relay is, and the hour.  `findings` is empty until a doctor reports here."""
+
+    desk: QueueAdmin
+    status: Status
+    now: Callable[[], datetime]
+    findings: Findings = list
+
+    async def relay(self) -> dict[str, Any]:
+        """What `/api/relay` answers."""
+        return {"version": __version__, "tally": await self.desk.tally(), **await self.status()}

@@ -1,0 +1,81 @@
+"""How the relay is, at a glance: one level and a few sentences, by key, for page and person.  Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A text of texts.py with its values, or with `key` "" the words as they are; `link` leads to where one can act."""
+
+    key: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    words: str = ""
+    link: str = ""
+
+    @property
+    def matters(self) -> bool:
+        """Somebody should know, and do something."""
+        return bool(self.link or self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """`level`: well, look (somebody should), trouble (mail is not taken)."""
+
+    level: str
+    sentences: tuple[Sentence, ...]
+
+
+def glance(
+    status: Mapping[str, Any], tally: Mapping[str, Any], relayed_day: int, findings: Sequence[Mapping[str, Any]]
+) -> Glance:
+    """`relayed_day`: what went out in the last 24 hours."""
+    wrong = [*_unheard(tally), *_upstreams(status), *_silent(status), *_failed(tally), *_findings(findings)]
+    trouble = [Sentence("", words=str(why)) for why in status["why"]]
+    level = "trouble" if trouble else "look" if wrong else "well"
+    return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
+
+
+def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:
+    sentences = []
+    for one in status["upstreams"]:
+        login = one.get("login_refused")
+        if one["resting_until"]:
+            key = "login_refused" if login else "resting"
+            sentences.append(Sentence(key, {"name": one["name"], "until": one["resting_until"]}, link="#upstreams"))
+        elif login:
+            sentences.append(Sentence("login_refused_before", {"name": one["name"]}, link="#upstreams"))
+    return sentences
+
+
+def _silent(status: Mapping[str, Any]) -> list[Sentence]:
+    found = [one for one in status.get("expected", ()) if one["silent"]]
+    return [Sentence("silent", {"name": one["name"], "since": one["since"]}, link="#devices") for one in found]
+
+
+def _failed(tally: Mapping[str, Any]) -> list[Sentence]:
+    states = tally["recipients"]
+    failed = states.get("failed", 0) + states.get("expired", 0)
+    link = f"/messages?state={'failed' if states.get('failed') else 'expired'}"
+    return [Sentence("some_failed", {"n": failed}, link=link)] if failed else []
+
+
+def _unheard(tally: Mapping[str, Any]) -> list[Sentence]:
+    number = tally.get("attention", 0)
+    return [Sentence("unheard", {"n": number}, link="/messages?state=attention")] if number else []
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[Sentence]:
+    problems = sum(one.get("grade") == "problem" for one in findings)
+    return [Sentence("findings_bad", {"n": problems}, link="#findings")] if problems else []
+
+
+def _calm(tally: Mapping[str, Any], relayed_day: int) -> list[Sentence]:
+    held, waiting = tally["recipients"].get("held", 0), tally["unfinished"]
+    return [
+        Sentence("relayed_day", {"n": relayed_day}) if relayed_day else Sentence("quiet"),
+        Sentence("some_wait", {"n": waiting}) if waiting else Sentence("none_waits"),
+        *([Sentence("some_held", {"n": held})] if held else []),
+    ]

@@ -1,0 +1,86 @@
+"""Evidence about a spool in a file: can it be written, how much room is there, what is the file?  Nothing is left behind."""
+
+import os
+import pwd
+import tempfile
+import time
+from pathlib import Path
+
+from relay.doctor.spool import SpoolFacts
+from relay.spool.medium import damage
+from relay.surroundings import in_container
+
+_SQLITE = b"SQLite format 3\0"
+_OURS = 0x72656C79  # application_id in the header of every spool, octets 68 to 71
+_EXAMINED = 4.0  # seconds at most for the inside of the file: the doctor has other patients
+
+
+def file_facts(path: Path, root: Path = Path("/")) -> SpoolFacts:
+    """Whether a spool can live there."""
+    trouble, slow = _written(path.parent)
+    if not trouble and path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        trouble = f"{path} may not be read and written by this user"
+    owner = _other_owner(path.parent) if trouble and not in_container(root) else ""
+    alien = _alien(path)
+    harm = "" if trouble or alien else damage(path, _EXAMINED)
+    return SpoolFacts(str(path), trouble, _free(path.parent), alien, slow, owner, damage=harm)
+
+
+def _other_owner(folder: Path) -> str:
+    """Whose folder it is, if of a user of its own: then that one is the relay's, and we only look in from outside."""
+    try:
+        uid = _existing(folder).stat().st_uid
+    except OSError:
+        return ""
+    if uid in (0, os.geteuid()):
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _existing(folder: Path) -> Path:
+    # os.path: what we may not look at counts as not there, where pathlib raises
+    return next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))  # noqa: PTH110
+
+
+def _written(folder: Path) -> tuple[str, float]:
+    """Writes a page durably, as the spool will; why that failed, and seconds it took."""
+    there = _existing(folder)
+    if there != folder:
+        fit = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        return "" if fit else f"{folder} is missing, and this user may not make it in {there}", 0.0
+    begun = time.monotonic()
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as page:
+            page.write(b"\0" * 4096)
+            page.flush()
+            os.fsync(page.fileno())
+    except OSError as error:
+        return f"{folder}: {error.strerror or error}", 0.0
+    return "", time.monotonic() - begun
+
+
+def _free(folder: Path) -> int:
+    try:
+        seen = os.statvfs(_existing(folder))
+    except OSError:
+        return -1
+    return seen.f_bavail * seen.f_frsize
+
+
+def _alien(path: Path) -> str:
+    """What a file in the spool's place is, if it is none: told by its header alone."""
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(100)
+    except OSError:
+        return ""
+    if not head:
+        return ""
+    if not head.startswith(_SQLITE):
+        return "no database"
+    if len(head) < 100:
+        return "a database that was cut short"
+    return "" if int.from_bytes(head[68:72]) in (0, _OURS) else "the database of another program"

@@ -1,0 +1,176 @@
+"""Evidence about one upstream: its name, its doors, and a conversation up to MAIL that sends nothing.
+
+Exactly one AUTH for an account in a run: providers lock accounts after a few wrong ones.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from relay.doctor.dmarc import organisational
+from relay.doctor.upstream import Dialog, PortProbe, State, UpstreamFacts
+from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.upstream.authenticate import Token, no_token
+from relay.upstream.certificate import examine
+from relay.upstream.connect import Failed, Place, places, reach
+from relay.upstream.line import Lost
+from relay.upstream.pop3 import Doors
+from relay.upstream.session import Session, open_session
+from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
+from relay.upstream.tls import context_for
+
+KNOWN_PORTS = (25, 465, 587)
+
+
+@dataclass
+class UpstreamProbe:
+    """One run's way of asking.  `patience` in seconds for one reply or connection; `ports`: where a test keeps 25, 465, 587.
+
+    `refused` remembers the accounts whose login was refused, so that no password is tried twice.  `end`, on the clock of
+    time.monotonic, is when conversations are broken off.
+    """
+
+    hostname: str
+    patience: float
+    token: Token = no_token
+    ports: Mapping[int, int] = field(default_factory=dict)
+    end: float = math.inf
+    refused: dict[tuple[str, str], Answer] = field(default_factory=dict)
+    turns: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
+
+    async def examine(self, upstream: Upstream) -> UpstreamFacts:
+        """Everything about one upstream; doors and conversation side by side.  Never raises for what the world does."""
+        try:
+            found = await places(upstream.host, upstream.port, self.patience)
+        except Failed as failed:
+            return UpstreamFacts(upstream, name_trouble=failed.answer.reply.text)
+        known = dict.fromkeys((upstream.port, *KNOWN_PORTS))
+        doors, mute, talk = await asyncio.gather(
+            asyncio.gather(*(self.door(found, port) for port in known if port != upstream.port)),
+            self._mute_v6(found),
+            self._entered(upstream, found),
+        )
+        own, said = talk
+        addresses = tuple(dict.fromkeys(place.host for place in found))
+        return UpstreamFacts(upstream, addresses, "", {door.port: door for door in (own, *doors)}, mute, said)
+
+    async def _entered(self, upstream: Upstream, found: list[Place]) -> tuple[PortProbe, Dialog]:
+        """The upstream's own door, and the conversation behind it if it opens."""
+        own = await self.door(found, upstream.port)
+        if own.state is State.OPEN:
+            return own, await self._talk_until_end(upstream)
+        return own, Dialog(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True, fault=own.fault))
+
+    async def door(self, found: list[Place], port: int) -> PortProbe:
+        """Whether a TCP connection comes about.  A filter's answer (unreachable) counts as silence."""
+        there = [Place(place.family, place.host, self.ports.get(port, port)) for place in found]
+        try:
+            sock, _ = await reach(there, self.patience)
+        except Failed as failed:
+            fault = failed.answer.fault
+            state = State.REFUSED if fault is Fault.REFUSED else State.SILENT
+            return PortProbe(port, state, failed.answer.reply.text, fault)
+        sock.close()
+        return PortProbe(port, State.OPEN)
+
+    async def _mute_v6(self, found: list[Place]) -> bool:
+        six = [place for place in found if ":" in place.host]
+        four = [place for place in found if ":" not in place.host]
+        if not six or not four:
+            return False
+        over_six, over_four = await asyncio.gather(self.door(six, six[0].port), self.door(four, four[0].port))
+        # a machine without IPv6 is told so at once, which costs nobody time
+        return over_four.state is State.OPEN and over_six.fault is Fault.TIMED_OUT
+
+    async def _talk_until_end(self, upstream: Upstream) -> Dialog:
+        try:
+            async with asyncio.timeout(None if self.end == math.inf else max(0.0, self.end - time.monotonic())):
+                return await self._talk_in_turn(upstream)
+        except TimeoutError:
+            reply = Reply(421, "4.4.2", "the conversation did not come to its end in the time that an examination takes")
+            return Dialog(failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT), slow=True)
+
+    async def _talk_in_turn(self, upstream: Upstream) -> Dialog:
+        """Two upstreams with the same account wait for each other, so that a wrong password is said once."""
+        account = _whose(upstream.host), upstream.login.username
+        async with self.turns.setdefault(account, asyncio.Lock()):
+            if upstream.login.username and account in self.refused:
+                return Dialog(failed=self.refused[account], repeated=True)
+            talk = await self._talk(upstream)
+            if talk.failed and talk.failed.stage is Stage.AUTH:
+                self.refused[account] = talk.failed
+            return talk
+
+    async def _talk(self, upstream: Upstream) -> Dialog:
+        timeout = min(upstream.timeout, timedelta(seconds=self.patience))
+        brief = replace(upstream, timeout=timeout, port=self.ports.get(upstream.port, upstream.port))
+        if upstream.login.auth is Auth.POP and (refusal := await Doors(time.monotonic).open(brief)):
+            return Dialog(failed=refusal)
+        try:
+            session = await open_session(brief, hostname=self.hostname, token=self.token)
+        except Failed as failed:
+            mute = failed.answer.stage is Stage.CONNECT and failed.answer.lost and upstream.tls.mode is not TlsMode.IMPLICIT
+            answers = bool(mute and failed.peer) and await self._answers_tls(brief)
+            return Dialog(failed=failed.answer, peer=failed.peer, banner=failed.banner, speaks_tls=answers)
+        try:
+            return await self._said(session, upstream)
+        finally:
+            session.line.close()
+
+    async def _answers_tls(self, upstream: Upstream) -> bool:
+        """Whether a port that sends no greeting begins with TLS; nothing is said there but a ClientHello."""
+        try:
+            async with asyncio.timeout(self.patience / 2):
+                context = context_for(Tls(TlsMode.IMPLICIT, verify=False))
+                _, writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=context)
+        except (OSError, TimeoutError):
+            return False
+        writer.transport.abort()
+        return True
+
+    async def _said(self, session: Session, upstream: Upstream) -> Dialog:
+        sender = upstream.identity.sender
+        mail = await self._mail(session, str(sender)) if sender is not None and sender.ascii else None
+        return Dialog(
+            peer=session.peer,
+            tls=session.tls,
+            mechanism=session.mechanism,
+            banner=session.banner,
+            hello=session.hello,
+            certificate=examine(session.certificate) if session.certificate else None,
+            offers=tuple(session.extensions.get("auth", "").upper().split()),
+            max_size=session.max_size,
+            sender=str(sender or ""),
+            mail=mail,
+        )
+
+    async def _mail(self, session: Session, sender: str) -> Answer:
+        """MAIL in our own name, taken back at once."""
+        try:
+            session.line.write(f"MAIL FROM:<{sender}>\r\n".encode())
+            reply = await session.line.reply(self.patience)
+        except Lost as lost:
+            return Answer(Stage.MAIL, lost.reply, lost=True, fault=lost.fault)
+        try:
+            for command in (b"RSET\r\n", b"QUIT\r\n"):
+                session.line.write(command)
+                await session.line.reply(self.patience)
+        except Lost:
+            pass  # what had to be known is known
+        return Answer(Stage.MAIL, reply)
+
+
+def _whose(host: str) -> str:
+    """Two names of one provider (smtp. and mail.) know the same accounts, and lock the same ones."""
+    literal = ":" in host or host.replace(".", "").isdigit()
+    return host.lower() if literal else organisational(host)
+
+
+def unfinished(upstream: Upstream, seconds: float) -> UpstreamFacts:
+    """What is said of an upstream whose examination had to be broken off."""
+    reply = Reply(421, "4.4.2", f"no end of the conversation within {seconds:g} seconds")
+    failed = Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT)
+    return UpstreamFacts(upstream, talk=Dialog(failed=failed))

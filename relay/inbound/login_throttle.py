@@ -1,0 +1,76 @@
+"""How fast passwords may be tried.  Pure.
+
+A client is what `admission.client_group` says.  Each of its wrong passwords makes it wait longer for its next look, whatever
+session that comes in.  All clients that have never been right share a pace, too.  One that was right before never
+waits for the others, and not longer than a second for what else comes from its own address.
+"""
+
+from dataclasses import dataclass
+
+FREE = 3
+"""Wrong passwords of a client that cost it nothing: people mistype."""
+LONGEST = 10.0
+"""Seconds between two looks at a client's passwords, at most."""
+KNOWN_LONGEST = 1.0
+"""The same for a client that was right before."""
+PER_SECOND, AT_ONCE = 5.0, 50
+"""How many passwords of clients that have never been right are looked at."""
+FORGOTTEN_AFTER = 3600.0
+TOLD_AFTER = 10
+"""Wrong passwords of one client within that time, after which a person is told."""
+TOLD_AFTER_IN_ALL = 100
+_REMEMBERED = 1000
+
+
+@dataclass(slots=True)
+class _Tries:
+    failed: int = 0
+    last: float = 0.0
+    free_at: float = 0.0
+
+
+class LoginThrottle:
+    """At most a thousand clients of each kind; the one not heard of for longest is forgotten.  Times in seconds."""
+
+    def __init__(self) -> None:
+        self._tries: dict[str, _Tries] = {}
+        self._known: dict[str, None] = {}
+        self._strangers_at = 0.0
+        self._all = _Tries()
+
+    def delay(self, client: str, now: float) -> float | None:
+        """How long the next password of this client has to wait; None if it is too long, and it should come again."""
+        tries = self._tries.get(client) or _Tries()
+        known = client in self._known
+        if now - tries.last > FORGOTTEN_AFTER:
+            tries.failed = 0
+        at = max(now, tries.free_at)
+        if not known:
+            at = max(at, self._strangers_at - AT_ONCE / PER_SECOND)
+        if at - now > LONGEST:
+            return None
+        if not known:
+            self._strangers_at = max(self._strangers_at, now) + 1 / PER_SECOND
+        if tries.failed >= FREE:
+            tries.free_at = at + min(2.0 ** min(tries.failed - FREE, 9), KNOWN_LONGEST if known else LONGEST)
+        return at - now
+
+    def failed(self, client: str, now: float) -> str | None:
+        """A wrong password; whom a person should be told of now: this client, or "" for all of them."""
+        tries = self._tries.pop(client, None) or _Tries()
+        self._tries[client] = tries  # the last in the dict is the one heard of last
+        if len(self._tries) > _REMEMBERED:
+            del self._tries[next(iter(self._tries))]
+        for one in (tries, self._all):
+            one.failed = one.failed + 1 if now - one.last <= FORGOTTEN_AFTER else 1
+            one.last = now
+        if tries.failed >= TOLD_AFTER:
+            return client
+        return "" if self._all.failed >= TOLD_AFTER_IN_ALL else None
+
+    def right(self, client: str) -> None:
+        """Its wrong ones are not forgotten: whoever has one password could try others."""
+        self._known.pop(client, None)
+        self._known[client] = None
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]

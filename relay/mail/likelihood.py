@@ -1,0 +1,185 @@
+"""How likely a text is in the languages that devices speak: the bits that its letters take, fewer for what is usual.
+
+Which letters follow each other was counted by tools/letters.py in the message catalogs of free software.  Pure.
+"""
+
+import re
+import unicodedata
+from functools import cache
+from pathlib import Path
+
+_LATIN = (
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "sv",
+    "da",
+    "fi",
+    "nl",
+    "ca",
+    "pl",
+    "cs",
+    "hu",
+    "ro",
+    "sl",
+    "tr",
+    "lt",
+    "lv",
+    "et",
+    "vi",
+)
+_SCRIPTS = (
+    ("\u0250", _LATIN),
+    ("\u0300", ()),
+    ("\u0370", _LATIN),
+    ("\u0400", ("el",)),
+    ("\u0530", ("ru", "uk", "bg")),
+    ("\u0590", ()),
+    ("\u0600", ("he",)),
+    ("\u0700", ("ar",)),
+    ("\u0e00", ()),
+    ("\u0e80", ("th",)),
+)
+"""Where a script ends, and the languages in it."""
+
+_CHARACTERS = {
+    **dict.fromkeys(("cp932", "shift_jis", "shift_jis_2004", "euc_jp", "euc_jis_2004"), "ja"),
+    **dict.fromkeys(("gb18030", "gbk", "gb2312"), "zh"),
+    **dict.fromkeys(("big5hkscs", "cp950", "big5"), "tw"),
+    **dict.fromkeys(("cp949", "euc_kr"), "ko"),
+}
+_COMMON = {"ja": ("euc_jp", 0xCF), "zh": ("gb2312", 0xD7), "tw": ("big5", 0xC6), "ko": ("euc_kr", 0xC8)}
+"""The codec in which common characters have a first octet of no more than that."""
+
+_HALF = re.compile("[\uff61-\uff9f]+")
+_RUN = re.compile("[^\x00-\x7f]+")
+_AFTER_ANYTHING = frozenset("\xb0\xae\u2122\xb2\xba\xaa\u2026\u201d\u2019\xbb")
+_SIGNS = frozenset(
+    "\xb0\xa9\xae\xb1\xb2\xb3\xb9\xbd\xbc\xbe\xa3\xbf\xa1\u20ac\xa7\xb5\xb7\xab\xbb\xd7\xf7\xba\xaa\u2013\u2014"
+    "\u2018\u2019\u201c\u201d\u201e\u2022\u2026\u2122\xa5\xa2\xb4\xa8\xb6\u2020\u2021\u2039\u203a\xa0\xad"
+)
+_UNUSUAL, _FOREIGN, _NONSENSE = 13, 17, 20
+_CASE = 4  # a capital behind a small letter
+_ASCII_LETTER = 0.4  # in text of ideographs or syllables; not more than 10 in all
+LIKELY = 11.0
+"""Bits that a letter takes at most in text that may be meant."""
+
+
+class _Table(dict[str, int]):
+    """Bits of a letter behind another one (or of a character), for one language."""
+
+    def __init__(self, lines: list[str]) -> None:
+        for line in lines:
+            first, cost = line[0].replace("_", " ").replace("*", ""), 0
+            for char in line[1:]:
+                if char in "123456789ABCDEF":
+                    cost = int(char, 16)
+                else:
+                    self[first + char.replace("_", " ")] = cost
+        self.letters = {char for pair in self for char in pair if char > "\x7f"}
+
+    def __missing__(self, pair: str) -> int:
+        return _UNUSUAL if all(char in self.letters for char in pair if char > "\x7f") else _FOREIGN
+
+
+@cache
+def _table(language: str) -> _Table:
+    text = Path(__file__).with_name("letters.txt").read_text("utf-8")
+    block = text.partition(f"={language}\n")[2].partition("\n=")[0]
+    return _Table(block.strip("\n").split("\n"))
+
+
+def letter(char: str) -> str:
+    """What a character counts as: a letter in small, a blank for all that is none."""
+    return char.lower()[0] if char.isalpha() or unicodedata.category(char)[0] == "M" else " "
+
+
+def bits(text: str, codec: str, most: float = 1e9) -> tuple[float, int]:
+    """What the text takes if it was read by that codec, and how many letters that is; more than `most` is not worked out."""
+    language = _CHARACTERS.get(codec)
+    return _of_characters(text, language) if language else _of_alphabet(text, most)
+
+
+def only_signs(text: str) -> bool:
+    """Whether all that is not ASCII in it are signs like those for degrees, pounds and quotations."""
+    return all(char in _SIGNS for run in _RUN.findall(text) for char in run)
+
+
+def _of_alphabet(text: str, most: float) -> tuple[float, int]:
+    pairs: list[str] = []
+    fixed = 0
+    highest = ""
+    for run in _RUN.finditer(text):
+        before = text[run.start() - 1] if run.start() else " "
+        after = text[run.end()] if run.end() < len(text) else " "
+        small = before.islower()
+        before = letter(before)
+        chars = run[0]
+        for place, char in enumerate(chars):
+            if char in _SIGNS:
+                fixed += _sign(char, before, chars[place + 1] if place + 1 < len(chars) else after)
+                before, small = " ", False
+            elif (now := letter(char)) != " ":
+                pairs.append(before + now)
+                fixed += _CASE * (small and char.isupper())
+                before, small = now, char.islower()
+                highest = max(highest, char)
+            else:
+                fixed += _NONSENSE
+                before, small = " ", False
+        if before != " ":
+            pairs.append(before + letter(after))
+    counted = sum(map(len, _RUN.findall(text)))
+    languages = next((names for end, names in _SCRIPTS if highest < end), ())
+    if not languages or not pairs or fixed > most:
+        return fixed + _FOREIGN * len(pairs), counted
+    return fixed + min(sum(map(_table(language).__getitem__, pairs)) for language in languages), counted
+
+
+def _sign(char: str, before: str, after: str) -> int:
+    """A sign is unlikely inside a word, and most are behind one."""
+    if before == " ":
+        return 12 if char in "\xbf\xa1" and not after.isupper() else 8
+    if after.isalpha():
+        return 5 if char == "\u2019" else 16
+    return 8 if char in _AFTER_ANYTHING else 14
+
+
+def _of_characters(text: str, language: str) -> tuple[float, int]:
+    table = _table(language)
+    total = 0.0
+    counted = 0
+    for run in _RUN.finditer(text):
+        before = text[run.start() - 1] if run.start() else " "
+        chars = run[0]
+        counted += len(chars)
+        total += sum([table.get(char, 0) or _character(char, table, language) for char in chars])
+        for half in _HALF.findall(chars):
+            total += 16 if half[0] in "\uff70\uff9e\uff9f" else 4  # marks that belong to the kana before them
+        after = text[run.end()] if run.end() < len(text) else " "
+        total += _beside(before, chars[0]) + _beside(after, chars[-1])
+    return total + min(10.0, _ASCII_LETTER * sum(char < "\x7f" and char.isalpha() for char in text)), counted
+
+
+def _beside(plain: str, char: str) -> int:
+    """What a character takes more beside an ASCII letter or figure."""
+    if "\uff61" <= char <= "\uff9f":
+        return 8 if plain.isalnum() else 0
+    return 6 if plain.islower() and char > "\u3100" else 3 if plain.isalpha() else 0
+
+
+def _character(char: str, table: _Table, language: str) -> int:
+    """One that is not among the most frequent ones as it stands."""
+    if "\uff61" <= char <= "\uff9f":
+        return min(table.get(unicodedata.normalize("NFKC", char), 11), 11)
+    if "\u3000" <= char <= "\u30ff" or "\uff00" <= char <= "\uff60":
+        return min(table.get(unicodedata.normalize("NFKC", char)[0], 13), 13)
+    if "\u3400" <= char <= "\u9fff" or "\uac00" <= char <= "\ud7a3":
+        codec, last = _COMMON[language]
+        try:
+            return 15 if 0xA4 <= char.encode(codec)[0] <= last else _NONSENSE
+        except UnicodeEncodeError:
+            return _NONSENSE
+    return 14 if char in _SIGNS else _NONSENSE + 2

@@ -1,0 +1,44 @@
+"""What a person is told at once, because waiting alone does not help: what happened, which mail waits, what to do.  Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from relay.mail.reply import Answer
+from relay.outbound.course import Step
+from relay.outbound.trail import shown
+from relay.spool.entry import Entry
+
+_LABELS = ("Why: ", "Meanwhile: ", "To do: ", "")
+
+
+def urgent(
+    name: str,
+    answer: Answer,
+    advice: Sequence[str],
+    entry: Entry,
+    step: Step,
+    *,
+    until: datetime | None = None,
+    others: int = 0,
+) -> str:
+    """One paragraph each: the answer, the mail that waits, then cause, what the relay does, and what to do.
+
+    `until` is how long this upstream is left alone now, `others` how many messages wait for it beside this one.
+    """
+    ours = answer.lost or answer.fault is not None
+    said = answer.reply.text if ours else f"it said at {answer.stage.value}: {answer.reply}"
+    labels = _LABELS if len(advice) == len(_LABELS) else [""] * len(advice)
+    paragraphs = [
+        f"{name}: {said}",
+        _waiting(name, entry, step, until, others),
+        *(f"{label}{sentence}" for label, sentence in zip(labels, advice, strict=True)),
+    ]
+    return "\n\n".join(paragraphs)
+
+
+def _waiting(name: str, entry: Entry, step: Step, until: datetime | None, others: int) -> str:
+    sender = entry.envelope.reverse_path or "<>"
+    which = f"{entry.queue_id} from {sender} to {shown(str(each.address) for each in step.recipients)}"
+    more = f", and {others} more" if others > 0 else ""
+    head = f"{name} rests until {until:%Y-%m-%d %H:%M:%S} UTC; then it is tried again. " if until else ""
+    return f"{head}Waiting: {which}{more}. `relay queue retry --all` tries everything at once."

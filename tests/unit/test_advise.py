@@ -1,0 +1,133 @@
+"""`relay advise`: a pasted reply, or many on standard input, whatever octets they have."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from relay.cli.main import main
+
+
+class Pipe:
+    """Standard input that is no terminal."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.buffer = io.BytesIO(octets)
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.fixture
+def ask(monkeypatch, capsys):
+    """Runs the command; its status, and what it wrote to stdout and stderr."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "stdin", Pipe(stdin))
+        try:
+            status = main(["advise", *arguments])
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def test_a_pasted_reply_is_explained(ask):
+    """What it means, what the relay does, what to do, and where there is more."""
+    status, out, _ = ask("550 5.7.26 This mail has been blocked because the sender is unauthenticated")
+    assert status == 0
+    assert "SPF" in out and "is kept" in out and "docs/advice.md#spf-dkim-dmarc" in out
+
+
+def test_the_stage_is_guessed_where_nobody_tells(ask):
+    """A reply about the content is not taken for one to RCPT; --stage says it for certain."""
+    assert ask("554 5.7.1 Message contains spam")[1].startswith("content: ")
+    assert ask("535 wrong password")[1].startswith(("auth: ", "rcpt: "))
+    assert ask("550 5.1.1 User unknown")[1].startswith("rcpt: ")
+    assert ask("--stage", "mail", "550 5.1.1 User unknown")[1].startswith("mail: ")
+
+
+def test_a_reply_of_several_lines_may_be_pasted(ask):
+    """Each line has the number; they are one reply."""
+    status, out, _ = ask(
+        "--json", "--stage", "content", "550-5.7.1 Our system has detected that this message is\n550 5.7.1 likely spam"
+    )
+    (row,) = json.loads(out)["replies"]
+    assert status == 0 and (row["fate"], row["blame"]) == ("failed", "message")
+
+
+def test_the_document_has_these_keys_and_values(ask):
+    """One row for each line, in order; empty lines are passed over."""
+    lines = b"rcpt\t550 5.1.1 User unknown\n\nauth\t535 5.7.8 authentication failed\r\ncontent\t250 2.0.0 queued\n"
+    status, out, _ = ask("--json", stdin=lines)
+    rows = json.loads(out)["replies"]
+    assert status == 0 and json.loads(out).keys() == {"replies"}
+    assert [row.keys() for row in rows] == [{"stage", "reply", "fate", "blame", "rests", "next", "advice"}] * 3
+    assert [(row["stage"], row["fate"], row["blame"], row["rests"], row["next"]) for row in rows] == [
+        ("rcpt", "failed", "recipient", False, True),
+        ("auth", "deferred", "login", True, True),
+        ("content", "relayed", "nobody", False, False),
+    ]
+    assert rows[0]["reply"] == "550 5.1.1 User unknown"
+    assert all(isinstance(sentence, str) and sentence for row in rows for sentence in row["advice"])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "550 用户不存在".encode("gbk"),
+        "550 Boîte pleine".encode("latin-1"),
+        "550 ユーザー不明".encode("shift_jis"),
+        b"550 \x00\x00 user \x1b[2J unknown\x9b",
+        b"550 " + b"x" * 100_000,
+        b"550 " + b"a@b." * 25_000,
+        b"550",
+        b"550 ",
+        b"no number at all",
+        b"999 what",
+        bytes(range(128, 256)),
+        "550 \u202egnp.exe\u2028".encode(),
+    ],
+)
+def test_any_octets_are_answered(ask, said):
+    """Nothing breaks, in words or as JSON; nothing in them can move a terminal's cursor."""
+    for stage in (b"connect", b"auth", b"mail", b"rcpt", b"content"):
+        status, out, err = ask("--json", stdin=stage + b"\t" + said + b"\n")
+        assert (status, err) == (0, "")
+        assert len(json.loads(out)["replies"]) == 1
+        status, out, err = ask(stdin=stage + b"\t" + said + b"\n")
+        assert (status, err) == (0, "")
+        assert not set(out) & set("\x00\x1b\x9b\u202e")
+
+
+def test_an_argument_of_any_octets_is_answered(ask):
+    """What a shell hands over undecodable is shown as such."""
+    status, out, _ = ask("--json", "550 \udcb0\udca1 unknown user")
+    assert status == 0 and json.loads(out)["replies"][0]["blame"] == "recipient"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "complaint"),
+    [
+        ((), b"", "found none"),
+        ((), b"\n \n", "found none"),
+        ((), b"rcpt\t550 no\ndata\t550 no\n", "line 2: expected `stage<TAB>reply`"),
+        ((), b"550 no tab\n", "line 1: expected"),
+        (("user unknown",), b"", "begins with its number"),
+        (("",), b"", "begins with its number"),
+        (("--stage", "data", "550 no"), b"", "invalid choice: 'data'"),
+    ],
+)
+def test_what_is_no_question_is_said_so(ask, arguments, stdin, complaint):
+    """One clear sentence, nothing on stdout, exit 2."""
+    status, out, err = ask(*arguments, stdin=stdin)
+    assert (status, out) == (2, "")
+    assert complaint in err
+
+
+def test_with_a_stage_lines_may_be_replies_alone(ask):
+    """`--stage rcpt` and a file of replies."""
+    status, out, _ = ask("--json", "--stage", "rcpt", stdin=b"550 5.1.1 User unknown\n450 4.2.0 Greylisted\n")
+    assert status == 0 and [row["blame"] for row in json.loads(out)["replies"]] == ["recipient", "greylist"]

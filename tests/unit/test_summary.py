@@ -1,0 +1,70 @@
+"""Whether all is well, in words."""
+
+from typing import Any
+
+from relay.control.summary import glance
+
+UP = {"name": "isp", "resting_until": None, "login_refused": False}
+REST = {"name": "isp", "resting_until": "2026-11-22T10:20:30Z", "login_refused": False}
+
+
+def status(upstream: dict[str, Any] = UP, **more: Any) -> dict[str, Any]:
+    return {"why": [], "upstreams": [upstream], **more}
+
+
+def tally(unfinished: int = 0, **states: int) -> dict[str, Any]:
+    return {"recipients": states, "unfinished": unfinished}
+
+
+def said(found: Any) -> list[str]:
+    return [sentence.key or sentence.words for sentence in found.sentences]
+
+
+def test_all_is_well() -> None:
+    """Nobody has to do anything: that is said first."""
+    found = glance(status(), tally(), 7, [])
+    assert (found.level, said(found)) == ("well", ["relayed_day", "none_waits"])
+
+
+def test_waiting_alone_is_no_trouble() -> None:
+    """Mail that waits while its upstream is fine needs nobody."""
+    found = glance(status(), tally(3, queued=3), 0, [])
+    assert (found.level, said(found)) == ("well", ["quiet", "some_wait"])
+
+
+def test_a_resting_upstream_wants_a_look() -> None:
+    """Upstream trouble is not our sickness, but a person should know."""
+    found = glance(status(REST), tally(1, queued=1), 0, [])
+    assert (found.level, said(found)[0]) == ("look", "resting")
+
+
+def test_a_refused_login_is_named_as_such() -> None:
+    """While it rests, and after: the password is still wrong."""
+    assert said(glance(status({**REST, "login_refused": True}), tally(), 1, []))[0] == "login_refused"
+    assert said(glance(status({**UP, "login_refused": True}), tally(), 1, []))[0] == "login_refused_before"
+
+
+def test_failures_silence_and_findings_want_a_look() -> None:
+    """What failed or was given up, a device that went quiet, a problem of the doctor's."""
+    expected = [{"name": "nas", "silent": True, "since": "2026-11-20T10:20:30Z"}, {"name": "ups", "silent": False}]
+    findings = [{"grade": "problem"}, {"grade": "warning"}]
+    found = glance(status(expected=expected), tally(failed=1, expired=2, held=1), 1, findings)
+    assert found.level == "look"
+    assert said(found) == ["silent", "some_failed", "findings_bad", "relayed_day", "none_waits", "some_held"]
+    assert [one.values["n"] for one in found.sentences if one.key in ("some_failed", "findings_bad")] == [3, 1]
+
+
+def test_what_matters_leads_to_where_one_can_act() -> None:
+    """Each cause has a place on the page or in the list; what is calm has none."""
+    expected = [{"name": "nas", "silent": True, "since": "2026-11-20T10:20:30Z"}]
+    found = glance(status(REST, expected=expected), tally(expired=1), 0, [{"grade": "problem"}])
+    links = [one.link for one in found.sentences if one.matters]
+    assert links == ["#upstreams", "#devices", "/messages?state=expired", "#findings"]
+    assert [one.key for one in found.sentences if not one.matters] == ["quiet", "none_waits"]
+
+
+def test_not_taking_mail_is_trouble() -> None:
+    """A full disk comes before everything else, in the relay's own words."""
+    found = glance({**status(REST), "why": ["the spool is full"]}, tally(), 0, [])
+    assert (found.level, said(found)[0]) == ("trouble", "the spool is full")
+    assert found.sentences[0].matters
