@@ -47,7 +47,7 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     top = content_type(said)
     sealed = any(field.name == "dkim-signature" for field in fields)
     seen = survey(said, top, source, sealed=sealed)
-    if not top.multipart or seen.opened:
+    if not top.multipart or seen.opened or sealed:
         return Examined(source, top, seen)
     found = next(field for field in said if field.name == "content-type")
     boundary = _boundary_in(source)

@@ -35,7 +35,9 @@ _DEPTH = 100  # comments in comments in comments mean nothing any more
 _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 _PLAIN_TEXT = re.compile(r"[ !#-<>-\[\]-~]*+\Z")
 
-_TOKEN = re.compile(rf'{_ENCODED}|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<[^<>,;]*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL)
+_TOKEN = re.compile(
+    rf'{_ENCODED}|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<(?:[^<>,;"]|"[^"\\]*+(?:\\.[^"\\]*+)*")*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL
+)
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
 _RUN = re.compile(r'([<>"()@])\1{3,}')
 _STRING = r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*"'  # one that is never closed is looked for once: all marks behind it are escaped
@@ -125,7 +127,7 @@ def read_mailboxes(text: str) -> list[Mailbox]:
 def each_mailbox(text: str) -> Iterator[Mailbox]:
     """As `read_mailboxes`, for who may not need them all."""
     waiting = ""
-    text = _RUN.sub(r"\1", text)
+    text = _RUN.sub(r"\1", text) if '"' not in text else text
     if text.count("(") > _DEPTH:
         text = text.replace("(", " ").replace(")", " ")
     for words, comment, angle, separator in _entries(text):
@@ -181,7 +183,7 @@ def _entry(text: str, place: int) -> tuple[str, str, str | None, str, int]:
         elif piece[0] == "<" and (angle is None or "@" in piece):
             angle = piece.strip("<> \t")
         else:
-            words.append(piece.replace(">", " ").replace("<", " "))
+            words.append(piece if piece[0] == '"' else piece.replace(">", " ").replace("<", " "))
     return "".join(words), "".join(comment), angle, "", len(text)
 
 

@@ -129,8 +129,8 @@ def test_a_path_that_is_none_is_refused(text):
         (Address("a"), False, True, False),
         (Address("é", "b.example"), True, False, True),
         (Address("a", "é.example"), True, False, True),
-        (Address(".a", "b.example"), True, True, False),
-        (Address("a.", "b.example"), True, True, False),
+        (Address(".a", "b.example"), True, True, True),
+        (Address("a.", "b.example"), True, True, True),
         (Address("a", "nas.local"), True, True, False),
     ],
 )

@@ -191,3 +191,35 @@ def test_written_dates_are_exact():
     assert read_exact(write_date(MARCH)) == MARCH
     assert read_exact("Sun, 31 Feb 2024 09:15:00 +0900") is None
     assert write_date(datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=-3, minutes=-30)))).endswith("-0330")
+
+
+@pytest.mark.parametrize(
+    ("zone", "hours"),
+    [
+        *(("GMT+8", 8), ("UTC+8", 8), ("GMT-5", -5), ("GMT+5:30", 5.5), ("UT+2", 2), ("UTC +0900", 9), ("GMT +9 (JST)", 9)),
+        *(
+            ("+8", 8),
+            ("+800", 8),
+            ("(GMT+09:00)", 9),
+            ("JST-9", 9),
+            ("EST-5", -5),
+            ("CST-8", 8),
+            ("CST+8", 8),
+            ("UTC\u22125", -5),
+        ),
+        *(("GMT Daylight Time", 1), ("GMT Standard Time", 0), ("W. Europe Daylight Time", 2), ("Tokyo Standard Time", 9)),
+        *(("Central European Summer Time", 2), ("Pacific Standard Time", -8), ("China Standard Time", 8), ("CST", -6)),
+    ],
+)
+def test_the_number_says_more_than_the_word(zone, hours):
+    """`GMT+8` is eight hours east; `JST-9` is how POSIX writes what is nine hours east; Windows has names of its own."""
+    moment = read_lenient(f"Sun, 3 Mar 2024 09:15:00 {zone}", TOKYO)
+    assert moment == datetime(2024, 3, 3, 9, 15, tzinfo=timezone(timedelta(hours=hours)))
+
+
+def test_cst_is_chinas_time_where_the_relay_stands_in_china():
+    """Elsewhere it is North America's, and right as it stands (RFC 5322 s4.3)."""
+    text, china = "Sun, 3 Mar 2024 09:15:00 CST", timezone(timedelta(hours=8))
+    assert read_exact(text, china) is None
+    assert read_lenient(text, china) == datetime(2024, 3, 3, 9, 15, tzinfo=china)
+    assert read_exact(text, TOKYO) == datetime(2024, 3, 3, 9, 15, tzinfo=timezone(timedelta(hours=-6)))

@@ -94,12 +94,68 @@ def test_odd_senders_stay_what_they_are(argument, sender):
 
 
 @pytest.mark.parametrize(
-    "argument", ["FROM:<nas x@y.z>", "FROM:<a@=?utf-8?q?evil=2Ecom?=>", "FROM:<a@b@c>", 'FROM:<"a@b>', "FROM:<@>"]
+    "argument", ["TO:<nas x@y.z>", "TO:<a@=?utf-8?q?evil=2Ecom?=>", "TO:<a@b@c>", "TO:<@>", "TO:<a@b.c)>", "TO:<'a@b.c' x>"]
 )
-def test_what_is_no_address_is_refused(argument):
+def test_a_recipient_that_is_no_address_is_refused(argument):
     """No guess is made that could be somebody else's address."""
     with pytest.raises(BadAddress):
-        mail_argument(argument)
+        rcpt_argument(argument)
+
+
+@pytest.mark.parametrize(
+    ("said", "sender"),
+    [
+        ("Artillery Incident", Address("Artillery Incident")),
+        ("Front Door@camera.local", Address("Front Door", "camera.local")),
+        ("root@localhost.(none)", Address("root@localhost.(none)")),
+        ("@@hermes", Address("@@hermes")),
+        ("ups@My UPS", Address("ups@My UPS")),
+        ("cam[1]@nas.local", Address("cam[1]", "nas.local")),
+        ("cam@.local", Address("cam@.local")),
+        ("cam@192.168.1.10:25", Address("cam@192.168.1.10:25")),
+        ("OFFICE\\scan@office.local", Address("OFFICE\\scan", "office.local")),
+        ("cam@nas.local;ups@nas.local", Address("cam@nas.local;ups@nas.local")),
+        ("nas x@y.z", Address("nas x", "y.z")),
+        ("a@b@c", Address("a@b", "c")),
+        ("x" * 600, Address("x" * 200)),
+    ],
+)
+def test_a_sender_that_is_no_address_is_kept_as_it_was_written(said, sender):
+    """It will be replaced, which is no reason to lose the message; the trail shows what the device said."""
+    mail = mail_argument(f"FROM:<{said}> SIZE=3")
+    assert (mail.reverse_path, mail.size) == (sender, 3)
+    assert said[:90] in mail.quirks[0].replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "'a@b.c'",
+            '"a@b.c"',
+            "SMTP:a@b.c",
+            "smtp:'a@b.c'",
+            "mailto:a@b.c?subject=x",
+            "a @ b.c",
+            "a＠b.c",
+            "‘a@b.c’",
+            "[a@b.c]",
+        ),
+        *("a@b.c (Taro)", "a(x)@(y(z))b.c", '"a@b.c', "`a@b.c'", "a@b.c'", "rfc822;a@b.c", "'<a@b.c>'", '"<a@b.c>"'),
+    ],
+)
+def test_a_recipient_that_can_mean_one_address_only_is_taken(said):
+    """Marks around it, a word of groupware before it, comments in it, blanks around the @."""
+    assert rcpt_argument(f"TO:<{said}>")[0] == (AB,)
+
+
+@pytest.mark.parametrize(
+    "said", ["o'neil@b.c", "'a'@b.c", "'a@b.c", "smtp=a@b.c", '"a b"@b.c', '"a@x"@b.c', "a..b@b.c", ".a.@b.c"]
+)
+def test_marks_that_belong_to_an_address_stay(said):
+    """An address is never changed into another one."""
+    (one,), _ = rcpt_argument(f"TO:<{said}>")
+    assert str(one).replace('"', "") == said.replace('"', "")
 
 
 def test_parameters_are_read_and_others_ignored():

@@ -15,6 +15,7 @@ from relay.mail.mime import (
     transfer_encoding,
     with_ascii_params,
     with_param,
+    with_quotes,
     with_semicolon,
 )
 
@@ -189,7 +190,7 @@ def test_a_boundary_in_ascii_is_its_own() -> None:
 def test_a_name_in_any_letters_is_said_by_rfc_2231(length: int) -> None:
     """Whatever its length, Python's reader gets it back; no line is over-long, the other parameters and the type stay."""
     name = ("記録データé 1%" * 20)[:length] + ".csv"
-    value = with_ascii_params(b"Text/CSV ; charset=utf-8; name=raw", {"name": name})
+    value = with_ascii_params(f"Text/CSV ; charset=utf-8; name={name}")
     assert value.isascii() and max(map(len, value.split(b"\r\n\t"))) <= 76
     field = email.message_from_bytes(b"Content-Type: " + value + b"\r\n\r\n", policy=email.policy.default)
     assert field.get_content_type() == "text/csv"
@@ -199,5 +200,59 @@ def test_a_name_in_any_letters_is_said_by_rfc_2231(length: int) -> None:
 
 def test_parameters_that_are_ascii_are_written_plainly() -> None:
     """Also one that was meant in ASCII; foreign octets in the type itself go."""
-    value = with_ascii_params(b"image/\xe9png; name=\xe9; size=12; x=a b", {"name": "e.png"})
+    value = with_ascii_params("image/\xe9png; name=e.png; size=12; x=a b")
     assert value == b'image/png;\r\n\tname=e.png;\r\n\tsize=12;\r\n\tx="a b"'
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a/b; name=é.pdf; name*=utf-8''%C3%A9.pdf", b"a/b;\r\n\tname*=utf-8''%C3%A9.pdf"),
+        ("a/b; name=é.pdf; name*0*=utf-8''a; name*1*=b.pdf", b"a/b;\r\n\tname*0*=utf-8''a;\r\n\tname*1*=b.pdf"),
+        ("a/b; name*=utf-8''Prüf%20x.pdf", b"a/b;\r\n\tname*=utf-8''Pr%C3%BCf%20x.pdf"),
+        ('a/b; name*0="Prü"; name*1="f.pdf"', b"a/b;\r\n\tname*=utf-8''Pr%C3%BCf.pdf"),
+    ],
+)
+def test_a_name_is_said_once(text: str, value: bytes) -> None:
+    """Of a raw one and one by RFC 2231 the second stays; raw text in pieces of RFC 2231 becomes whole."""
+    assert with_ascii_params(text) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (b"a/b; name=Page 07.pdf", "Page 07.pdf"),
+        (b"a/b; name=photo(1).jpg; size=3", "photo(1).jpg"),
+        (b"a/b; name=photo (1).jpg", "photo (1).jpg"),
+        (b"a/b; name=a,b.txt", "a,b.txt"),
+        (b"a/b; name='Page 07.pdf'", "Page 07.pdf"),
+        (b'a/b; name="Page 07.pdf', "Page 07.pdf"),
+        (b'a/b; name="a "b" c.txt"', 'a "b" c.txt'),
+        (b"a/b; name=C:\\a b\\c.txt", "C:\\a b\\c.txt"),
+    ],
+)
+def test_a_name_that_needs_quotation_marks_gets_them(value: bytes, name: str) -> None:
+    """Python's reader gets it whole; the second time nothing is done."""
+    mended = with_quotes(value)
+    assert (
+        email.message_from_bytes(b"Content-Type: " + mended + b"\r\n\r\n", policy=email.policy.default).get_filename() == name
+    )
+    assert with_quotes(mended) == mended
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            b"a/b; name=a.pdf",
+            b'a/b; name="a b.pdf"',
+            b"a/b; name=a.pdf (x)",
+            b'a/b; name="a.pdf" (x)',
+            b'a/b; name="a;b.pdf"; s=3',
+        ),
+        *(b"a/b; name=", b'a/b; name=""', b"a/b; name=a b charset=x", b"a/b; x=c d", b'a/b; name="\x1b$B5"Bp\x1b(B.txt"'),
+    ],
+)
+def test_a_name_that_is_right_stays(value: bytes) -> None:
+    """Comments, semicolons within marks, a parameter run into the next, and what must be decoded first."""
+    assert with_quotes(value) == value

@@ -136,7 +136,7 @@ def test_a_repeated_message_id_is_replaced():
         ("監視カメラ", "cam@example.jp", ("監視カメラ", "cam@example.jp")),
         ("監視, サーバ <cam@example.jp>", "x@example.jp", ("監視, サーバ", "cam@example.jp")),
         ('"=?utf-8?B?TkFT?=\r\n =?utf-8?B?MQ==?=" <nas@example.jp>', "x@example.jp", ("NAS1", "nas@example.jp")),
-        ("ilo-srv.@example.jp", "x@example.jp", ("", "ilo-srv@example.jp")),
+        ("ilo-srv.@example.jp", "x@example.jp", ("", "ilo-srv.@example.jp")),
     ],
 )
 def test_from_has_one_address(value, sender, expected):
