@@ -45,6 +45,7 @@ class Moods:
 
     dice: random.Random
     calm: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Event = field(default_factory=threading.Event)
     taken: dict[str, list[tuple[float, bool]]] = field(default_factory=lambda: defaultdict(list))
 
     def behave(self, sock: socket.socket, over: threading.Event) -> None:
@@ -59,7 +60,7 @@ class Moods:
                 sock.sendall(b"354 go on\r\n")
                 if not self._content(sock, lines, mood):
                     return
-            elif verb == b"RCPT" and mood < 0.05:
+            elif verb == b"RCPT" and (mood < 0.05 or self.closed.is_set()):
                 sock.sendall(b"450 4.2.1 not now\r\n")
             elif verb == b"RCPT" and mood < 0.07:
                 sock.sendall(b"550 5.1.1 no such user\r\n")
@@ -185,26 +186,35 @@ class Stress:
         while time.monotonic() < until:
             time.sleep(1 + self.dice.random() * 6)
             self.fault()
+        self.moods.closed.set()  # a queue for the last fault to fall into
+        time.sleep(8)
         self.over.set()
+        self.database_away() if self.server else self.kill()
+        self.moods.closed.clear()
+        self.moods.calm.set()
+        began = time.monotonic()
+        waited = len(self.waiting())
+        _, pause = self.drain()
+        drained = f"{waited} drained in {time.monotonic() - began:.0f} s, longest pause {pause:.1f} s"
         for thread in threads:
             thread.join(60)
-        return self.account()
-
-    def account(self) -> list[str]:
-        """All is well from here on; what waits must go, and nothing may be missing."""
-        self.moods.calm.set()
         self.relay.command("queue", "release", "--all")
-        self.relay.command("queue", "retry", "--all")
-        calm, pauses = time.monotonic(), 0.0
-        last, count, slowest = calm, sum(map(len, self.moods.taken.values())), 0.0
-        while (waiting := self.waiting()) and time.monotonic() - calm < 300:
-            now_count = sum(map(len, self.moods.taken.values()))
-            if now_count != count:
-                last, count = time.monotonic(), now_count
-            slowest = max(slowest, time.monotonic() - last)
-            pauses = max(pauses, slowest)
-            time.sleep(0.25)
-        drained = time.monotonic() - calm
+        left, _ = self.drain()
+        return self.account(left, pause, drained)
+
+    def drain(self) -> tuple[list[str], float]:
+        """All is well, so what waits must go: what does not within five minutes, and the longest time that nothing went."""
+        began = last = time.monotonic()
+        count, pause = -1, 0.0
+        while (waiting := self.waiting()) and time.monotonic() - began < 300:
+            if count != (count := sum(map(len, self.moods.taken.values()))):
+                last = time.monotonic()
+            pause = max(pause, time.monotonic() - last)
+            time.sleep(0.2)
+        return waiting, pause
+
+    def account(self, waiting: list[str], pause: float, drained: str) -> list[str]:
+        """What is missing, or too much."""
         fates = dict(self.states())
         lost = [
             f"{queue_id} {subject}"
@@ -219,13 +229,13 @@ class Stress:
             f"promised {len(self.promised)}, taken {len(self.moods.taken)},"
             f" twice within the window {len(twice) - len(doubled)},"
             f" removed by order {len(self.removed)}; lost {len(lost)}, stuck {len(waiting)}, doubled {len(doubled)};"
-            f" drained in {drained:.0f} s, longest pause {pauses:.1f} s;"
+            f" {drained};"
             f" {', '.join(f'{count} x {name}' for name, count in sorted(self.done.items()))}",
             flush=True,
         )
         wrong = [f"lost: {one}" for one in lost] + [f"stuck: {one}" for one in waiting]
         wrong += [f"doubled: {one} {self.moods.taken[one]} {self.story(one)}" for one in doubled]
-        return wrong + [f"the queue paused for {pauses:.1f} s while it drained"] * (pauses > PAUSE)
+        return wrong + [f"the queue paused for {pause:.1f} s while it drained"] * (pause > PAUSE)
 
     def story(self, subject: str) -> str:
         """The trail of a message, for whoever looks for the fault."""
