@@ -151,7 +151,8 @@ def cost_of_imports() -> float:
         "import relay.inbound.listener, relay.outbound.runner, relay.outbound.notifier, relay.spool.sqlite, relay.upstream.pool"
     )
     more = (
-        "; import relay.control.site, relay.control.server, relay.control.unix, relay.control.reports, relay.control.missing_devices"
+        "; import relay.control.site, relay.control.server, relay.control.unix, relay.control.reports"
+        "; import relay.control.missing_devices"
         "; relay.control.rendering.prepare()"
     )
     show = "; print([l.split()[1] for l in open('/proc/self/status') if l.startswith('VmRSS')][0])"

@@ -291,7 +291,6 @@ def _load_office() -> None:
     import relay.app.office  # noqa: F401 - for those who ask for it next
 
 
-
 def _with_postmaster(config: Config) -> Recipients:
     """`postmaster` must always be accepted (RFC 5321 s4.5.1): the person who gets the notices is meant."""
     aliases = dict(config.recipients.aliases)

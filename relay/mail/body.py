@@ -3,9 +3,8 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 
-from relay.mail.charset import BALLOTS, fits, speaks_for_itself, vote
+from relay.mail.charset import BALLOTS, ballots, elect, fits
 from relay.mail.charsetnames import codec_of
 from relay.mail.circumstances import Fields
 from relay.mail.labels import NOTHING, inner_charset, is_doubtful, sample_of
@@ -46,7 +45,8 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     """Reads the body; a multipart that never begins gets the boundary that its lines show, or is text after all (M45)."""
     said = mime_fields(fields)
     top = content_type(said)
-    seen = survey(said, top, source)
+    sealed = any(field.name == "dkim-signature" for field in fields)
+    seen = survey(said, top, source, sealed=sealed)
     if not top.multipart or seen.opened:
         return Examined(source, top, seen)
     found = next(field for field in said if field.name == "content-type")
@@ -60,7 +60,7 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     new = Field(b"Content-Type: " + value + b"\r\n")
     said = tuple(new if field.name == "content-type" else field for field in said)
     top = content_type(said)
-    return Examined(source, top, survey(said, top, source), (note,))
+    return Examined(source, top, survey(said, top, source, sealed=sealed), (note,))
 
 
 def _boundary_in(source: Iterable[bytes]) -> bytes:
@@ -86,11 +86,9 @@ def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, 
     raw = [field for field in fields if not field.raw.isascii()]
     if fits(b"".join([field.raw for field in raw]), "utf-8"):
         raw = []  # which speaks for itself
-    pieces = [piece for piece in islice(_undeclared(examined, raw), BALLOTS) if not speaks_for_itself(piece)]
-    charset = (
-        next((name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces)), "") if pieces else ""
-    )
-    charset = charset or vote(pieces, fallback)
+    pieces = ballots(_undeclared(examined, raw))
+    named = (name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces))
+    charset = (next(named, "") if pieces else "") or elect(pieces, fallback)
     return Terms(charset=charset, raw=tuple([field.value for field in raw[:BALLOTS]]), fallback=fallback, signed=signed)
 
 
@@ -132,13 +130,13 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     """Carries out what the facts demand; a right body is handed on as it came."""
     seen = examined.seen
     plans, said = plan(seen, terms)
-    notes = (*examined.notes, *said, *_notes(seen, signed=terms.signed))
+    notes = (*examined.notes, *said, *_notes(seen))
     mended = with_mime_fields(fields, plans[0].fields)
     if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
         notes = (*notes, "added MIME-Version: the message has MIME fields")
     between = seen.between.long_lines
     eight_bit = any(planned.eight_bit for planned in plans.values()) or (seen.between.eight_bit and not between)
-    if not between and _is_right(seen, plans, signed=terms.signed):
+    if not between and _is_right(seen, plans):
         return Mended(mended, examined.source, seen.size, eight_bit, notes)
     body = Body(
         examined.source,
@@ -151,21 +149,25 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     return Mended(mended, body, -1, eight_bit, notes)
 
 
-def _is_right(seen: Survey, plans: Mapping[int, PartPlan], *, signed: bool) -> bool:
-    if seen.bare_ends or seen.nul or (seen.missing and not signed) or seen.glued or not seen.ends_with_line:
+def _is_right(seen: Survey, plans: Mapping[int, PartPlan]) -> bool:
+    if seen.bare_ends or seen.nul or seen.missing or seen.glued or not seen.ends_with_line:
+        return False
+    if any(part.mended for part in seen.parts.values()):
         return False
     if any(ascii_boundary(part.kind.boundary) != part.kind.boundary for part in seen.parts.values()):
         return False
     return all(planned.recode is Recode.KEEP and not (number and planned.changed) for number, planned in plans.items())
 
 
-def _notes(seen: Survey, *, signed: bool) -> tuple[str, ...]:
+def _notes(seen: Survey) -> tuple[str, ...]:
     notes = []
     if seen.bare_ends:
         notes.append("made every line end CRLF: the device sent others")
     if seen.nul:
         notes.append("removed NUL octets")
-    if seen.missing and not signed:
+    if any(part.mended for part in seen.parts.values()):
+        notes.append("put the header of a part in order, or the missing empty line behind it")
+    if seen.missing:
         notes.append("added a closing boundary: the device left a multipart open")
     if seen.glued:
         notes.append("put a boundary on a line of its own")

@@ -9,7 +9,7 @@ from relay.mail.charsetnames import codec_of, read, readings
 from relay.mail.likelihood import LIKELY, bits, only_signs
 
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
-_SAMPLE = 512  # octets that are judged; more would only cost
+_SAMPLE = 96  # octets that are judged; more would only cost
 BALLOTS = 100
 """Pieces of text that have a vote."""
 _STEP = 3  # bits that a charset must be more likely by than the one written before it
@@ -19,6 +19,8 @@ AUTO = (
 )
 """What `auto` stands for in `fallback_charset`."""
 
+_CONTEXT = 24  # ASCII characters before the first other one that are looked at
+_ASCII = re.compile(rb"[\x00-\x7f]*")
 _EUC_KANA = re.compile(rb"[\x00-\x7f]*(?:\x8e[\xa1-\xdf][\x00-\x7f]*){2,}")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _SEGMENT = re.compile(rb"\x1b(\$[@B]|\([BJI])([^\x1b]*)")
@@ -54,10 +56,15 @@ def damaged_utf8(octets: bytes, *, said: bool = False) -> bool:
     """Whether it is UTF-8 in which a few characters are cut or spoilt: no other text is so by chance (1 short subject in
     a thousand, of those in other charsets).  `said`: it is called UTF-8, which needs less proof.
     """
-    text = octets.decode("utf-8", "replace")
-    wounds = len(_WOUND.findall(text))
-    good = sum([1 + (char > "\u07ff") for char in text if char > "\x7f" and char != "\ufffd"])
-    return 0 < wounds * (2 if said else 4) <= good
+    start = len(_ASCII.match(octets)[0])  # type: ignore[index]
+    # most text in other charsets is told by its first words
+    return all(_mostly_utf8(octets[start : start + size], 1 if size < 1024 else 2 if said else 4) for size in (96, 1024))
+
+
+def _mostly_utf8(octets: bytes, most: int) -> bool:
+    text = octets.decode("utf-8", "ignore")
+    good = len(text.encode()) - len(text)  # 1 for a character of two octets, 2 for one of three
+    return good > 0 and most * len(_WOUND.findall(octets.decode("utf-8", "replace"))) <= good
 
 
 def _from_jis(match: re.Match[bytes]) -> bytes:
@@ -75,12 +82,22 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     Strict UTF-8 first: no other text looks like it by chance.  Then `fallback`, the charsets of the people at the
     devices: who cannot decode is out; of the rest the likeliest wins, and of equals the one that was written first.
     """
-    ballots = list(islice((piece for piece in pieces if not speaks_for_itself(piece)), BALLOTS))
+    return elect(ballots(pieces), fallback)
+
+
+def ballots(pieces: Iterable[bytes]) -> list[bytes]:
+    """Those that have a vote: what is ASCII or UTF-8, be it damaged, speaks for itself."""
+    foreign = (piece for piece in pieces if not piece.isascii() and not fits(piece, "utf-8") and not damaged_utf8(piece))
+    return list(islice(foreign, BALLOTS))
+
+
+def elect(ballots: Sequence[bytes], fallback: Sequence[str]) -> str:
+    """As `vote`, of those that have one."""
     if not ballots:
         return "utf-8"
     names = _candidates(fallback)
     votes = {name: sum(fits(piece, name) for piece in ballots) for name in names}
-    sample = b"\n".join(ballots)[:_SAMPLE]
+    sample = _sample(ballots)
     latin = sample.decode("cp1252", "replace")
     if only_signs(latin):
         votes.setdefault("cp1252", len(ballots))
@@ -99,6 +116,21 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     return "cp1252" if best == "iso8859-1" and _C1.search(sample) else best
 
 
+def _sample(ballots: Iterable[bytes]) -> bytes:
+    """Lines that have something to judge, not much of what is ASCII before it; no character is cut but the last one."""
+    taken: list[bytes] = []
+    left = _SAMPLE
+    for ballot in ballots:
+        for line in ballot[: 64 * _SAMPLE].split(b"\n"):
+            if not line.isascii():
+                start = max(len(_ASCII.match(line)[0]) - _CONTEXT, 0)  # type: ignore[index]
+                taken.append(line[start : start + left])
+                left -= len(taken[-1])
+                if left <= 0:
+                    return b"\n".join(taken)
+    return b"\n".join(taken)
+
+
 def _candidates(fallback: Sequence[str]) -> dict[str, float]:
     """The codecs that are asked -> what a text in one must be more likely by: they are told in the order of our trust."""
     names: dict[str, float] = {}
@@ -110,18 +142,18 @@ def _candidates(fallback: Sequence[str]) -> dict[str, float]:
     return names
 
 
-def speaks_for_itself(piece: bytes) -> bool:
-    """Whether it is ASCII or UTF-8, be it damaged, and needs no vote."""
-    return piece.isascii() or fits(piece, "utf-8") or damaged_utf8(piece)
-
-
 def fits(octets: bytes, name: str) -> bool:
     """Whether this can be text under that name, as readers understand it."""
     return read(octets, name) is not None
 
 
+def effort(octets: bytes, name: str) -> tuple[float, int]:
+    """The bits that it takes to write what this begins with under that name, and how many letters that is."""
+    codec = readings(name)[0]
+    return bits(_sample([octets]).decode(codec, "replace").rstrip("\ufffd"), codec)
+
+
 def is_likely(octets: bytes, name: str) -> bool:
     """Whether it is not only possible but may be meant as text in that charset."""
-    text = read(octets[:_SAMPLE], name) or ""
-    cost, letters = bits(text, readings(name)[0])
+    cost, letters = effort(octets, name)
     return letters > 0 and cost <= LIKELY * letters

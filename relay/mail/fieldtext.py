@@ -46,7 +46,7 @@ def repair_controls(fields: Fields, case: Case) -> Change:
 
 def repair_torn_words(fields: Fields, case: Case) -> Change:
     """Encoded-words are whole (RFC 2047 s2): no fold, blank or raw octet inside.  What is signed and can be sent is left."""
-    if not any(b"=?" in field.raw for field in fields):
+    if b"=?" not in b"".join([field.raw for field in fields]):
         return fields, ()
     return _each(
         fields,
@@ -97,7 +97,7 @@ def _in_ascii(field: Field, case: Case) -> Field:
 
 def repair_false_label(fields: Fields, case: Case) -> Change:
     """Encoded-words that say ISO-8859-1 and hold UTF-8 (PHPMailer's default) say UTF-8: RFC 6409 s6.5."""
-    if not any(b"=?" in field.raw for field in fields) or _nowhere(_ENCODED, fields):
+    if _nowhere(_ENCODED, fields):
         return fields, ()
     return _each(
         fields,

@@ -12,6 +12,7 @@ from itertools import accumulate
 
 from relay.mail.lines import header_text, split
 from relay.mail.message import HEADER_LIMIT, Field
+from relay.mail.mime import content_type
 
 _KNOWN_NAMES = (
     "date from sender reply-to to cc bcc message-id in-reply-to references subject comments keywords received return-path"
@@ -25,6 +26,7 @@ _NAME = rb"(?=[!-9;-~]{0,119}?[A-Za-z])[!-9;-~]{1,120}+[ \t]*+:(?!//)"
 _FIELD = re.compile(_NAME)
 _NO_FIELDS = re.compile(rb"(?:(?![ \t\r\n]|" + _NAME + rb")[^\r\n]++(?:\r*+\n|\r|\Z))*")
 _NAME_GAP = re.compile(rb"\A([!-9;-~]+)[ \t]+:")
+_NO_HEADER_NAME = re.compile(rb"[!-9;-~]*?[^A-Za-z0-9: \t_-]")  # no name of a header field has a full stop, a slash, a bracket
 _MBOX = re.compile(rb">?From [^:\s]")
 _MBOX_DATE = re.compile(rb"\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b[^:]{1,20}\b\d\d:\d\d\b.{0,30}?\d{4}\s{0,3}\Z")
 _MBOX_END = 100  # octets at the end of a line, where the date of an mbox line stands
@@ -108,6 +110,9 @@ class _Reader:
         self.length = start
         self.notes = notes
         self.units: list[list[bytes]] = []
+        self.typed: list[bytes] = []  # the unit of Content-Type, and the boundary that it names
+        self.boundary = (0, b"")
+        self.ends_well = False
         self.joined = b""  # all lines, and where each ends: made when the first line is met that is no field
         self.ends: list[int] = []
 
@@ -159,6 +164,8 @@ class _Reader:
         while self.place < len(lines):
             bare = lines[self.place].rstrip(b"\r\n")
             if _FIELD.match(bare):
+                if self.place > known_until and self._is_text(bare):
+                    return False
                 self.take_field(bare)
             elif not bare:
                 self.take()
@@ -169,7 +176,7 @@ class _Reader:
                     self.units[-1] += [b" ", bare, b"\r\n"]
                     self._note("put together a header line that was cut inside an encoded-word")
                     continue
-                if self.place >= known_until:
+                if self.place >= known_until or self._is_delimiter(bare):
                     return False
                 self.remove_run(known_until)
             elif bare.strip(b" \t"):
@@ -211,6 +218,29 @@ class _Reader:
             self._note("removed the blank between a field name and its colon")
             bare = mended
         self.units.append([bare, b"\r\n"])
+        if bare[:12].lower() == b"content-type":
+            self.typed = self.units[-1]
+
+    def _is_delimiter(self, bare: bytes) -> bool:
+        """Whether the first boundary of the body stands here, without an empty line before it."""
+        if not bare.startswith(b"--") or not self.typed:
+            return False
+        if self.boundary[0] != len(self.typed):
+            self.boundary = len(self.typed), content_type([Field(b"".join(self.typed))]).boundary
+        return bool(self.boundary[1]) and bare.rstrip(b" \t") == b"--" + self.boundary[1]
+
+    def _is_text(self, bare: bytes) -> bool:
+        """Whether `host.name: text`, behind the last field that is surely one, is text: unless an empty line follows duly."""
+        if self.ends_well or not _NO_HEADER_NAME.match(bare) or _is_known(bare):
+            return False
+        for line in self.lines[self.place :]:
+            rest = line.rstrip(b"\r\n")
+            if not rest:
+                self.ends_well = True
+                return False
+            if rest[:1] not in (b" ", b"\t") and not _FIELD.match(rest):
+                return True
+        return True
 
     def take_continuation(self, bare: bytes) -> None:
         """M42: the first line of a header cannot be a continuation, so it is a field that was indented."""

@@ -6,7 +6,7 @@ from binascii import a2b_base64
 from collections.abc import Sequence
 from quopri import decodestring
 
-from relay.mail.charset import ESCAPED, damaged_utf8, fits, is_likely, vote
+from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, vote
 from relay.mail.charsetnames import codec_of, is_name, is_registered, readings, written
 from relay.mail.survey import Part
 
@@ -37,10 +37,10 @@ def label_for(part: Part, voted: str, raw: Sequence[bytes] = (), fallback: Seque
     octets = sample_of(part)
     if said in NOTHING or not is_registered(said):
         return _missing(part, octets, voted)
-    if octets.isascii() or not _is_false(octets, said):
-        return "us-ascii" if octets and octets.isascii() and codec_of(said).startswith(("utf-16", "utf-32")) else ""
+    if not _is_false(octets, said):
+        return ""
     if fits(octets, "utf-8"):
-        return "utf-8"
+        return "utf-8" if not octets.isascii() else "ISO-2022-JP" if _is_escaped(octets) else "us-ascii"
     for pieces in ([octets], [octets, *raw]):
         guess = vote(pieces, (*fallback, "cp1252"))
         if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
@@ -52,7 +52,7 @@ def _missing(part: Part, octets: bytes, voted: str) -> str:
     """What text without a label, or with one that says nothing, should say."""
     said = part.kind.charset
     if octets.isascii():
-        if ESCAPED.search(octets) and (said in NOTHING or not is_name(said)) and fits(octets, "iso2022_jp_ext"):
+        if _is_escaped(octets) and (said in NOTHING or not is_name(said)):
             return "ISO-2022-JP"
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if (inner := inner_charset(octets)) and fits(octets, inner):
@@ -60,6 +60,10 @@ def _missing(part: Part, octets: bytes, voted: str) -> str:
     if fits(octets, "utf-8") or damaged_utf8(octets):
         return "utf-8"
     return _label(octets, voted if fits(octets, voted) else "cp1252")
+
+
+def _is_escaped(octets: bytes) -> bool:
+    return ESCAPED.search(octets) is not None and fits(octets, "iso2022_jp_ext")
 
 
 def _label(octets: bytes, codec: str) -> str:
@@ -94,7 +98,7 @@ def holds_text(part: Part) -> bool:
     """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it."""
     if part.kind.kind:
         return part.kind.text
-    octets = sample_of(part)
+    octets = sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample
     return bool(part.wide) or not (
         octets.startswith(_BINARY) or len(_CONTROLS.findall(octets[:4096])) * 50 > len(octets[:4096])
     )
@@ -140,21 +144,25 @@ def _is_false(octets: bytes, said: str) -> bool:
     codec = codec_of(said)
     if codec == "utf-8":
         return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
-    if codec.startswith(("utf-", "hz", "iso2022")) and not codec.startswith("iso2022_jp"):
+    if codec.startswith(("utf-16", "utf-32")):
+        return bool(octets) and b"\0" not in octets and fits(octets, "utf-8")
+    if octets.isascii():
+        return False
+    if codec.startswith(("utf-7", "hz", "iso2022_kr")):
         return fits(octets, "utf-8")
     if not codec or not fits(octets, said):
-        return _is_surely_utf8(octets) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
+        return _is_surely_utf8(octets, said) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
     if codec in ("iso8859-1", "iso8859-15") and len(_C1.findall(octets)) > 2 and fits(octets, "cp932"):
         # the signs of Windows, which every reader takes them for, or Shift_JIS
         return vote([octets], ("cp932", "latin-1")) == "cp932"
-    return _is_surely_utf8(octets)
+    return _is_surely_utf8(octets, said)
 
 
-def _is_surely_utf8(octets: bytes) -> bool:
-    """No text in another charset looks like this by chance."""
-    if not fits(octets, "utf-8"):
+def _is_surely_utf8(octets: bytes, said: str) -> bool:
+    """Whether it looks like UTF-8 as no text in another charset does by chance, and the less like what it says."""
+    if not fits(octets, "utf-8") or (len(_WIDE.findall(octets)) < 2 and len(_MULTIBYTE.findall(octets)) < 3):
         return False
-    return len(_WIDE.findall(octets)) > 1 or len(_MULTIBYTE.findall(octets)) > 2
+    return not readings(said) or effort(octets, "utf-8")[0] < effort(octets, said)[0]
 
 
 def _is_mostly_wrong(octets: bytes, codec: str) -> bool:

@@ -5,7 +5,8 @@ Which letters follow each other was counted by tools/letters.py in the message c
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
+from itertools import repeat
 from pathlib import Path
 
 _LATIN = (
@@ -53,6 +54,7 @@ _CHARACTERS = {
 _COMMON = {"ja": ("euc_jp", 0xCF), "zh": ("gb2312", 0xD7), "tw": ("big5", 0xC6), "ko": ("euc_kr", 0xC8)}
 """The codec in which common characters have a first octet of no more than that."""
 
+_ASCII_LETTERS = re.compile("[A-Za-z]")
 _HALF = re.compile("[\uff61-\uff9f]+")
 _RUN = re.compile("[^\x00-\x7f]+")
 _AFTER_ANYTHING = frozenset("\xb0\xae\u2122\xb2\xba\xaa\u2026\u201d\u2019\xbb")
@@ -78,10 +80,12 @@ class _Table(dict[str, int]):
                     cost = int(char, 16)
                 else:
                     self[first + char.replace("_", " ")] = cost
-        self.letters = {char for pair in self for char in pair if char > "\x7f"}
+        self.letters = frozenset(char for pair in self for char in pair)
 
-    def __missing__(self, pair: str) -> int:
-        return _UNUSUAL if all(char in self.letters for char in pair if char > "\x7f") else _FOREIGN
+    def bits(self, pairs: list[str], letters: str) -> int:
+        """What these pairs take; `letters` are those in them that are not ASCII."""
+        strange = [letters.count(char) for char in set(letters).difference(self.letters)]
+        return sum(map(self.get, pairs, repeat(_UNUSUAL))) + (_FOREIGN - _UNUSUAL) * sum(strange)
 
 
 @cache
@@ -91,6 +95,17 @@ def _table(language: str) -> _Table:
     return _Table(block.strip("\n").split("\n"))
 
 
+@cache
+def _least(languages: tuple[str, ...]) -> dict[str, int]:
+    """What each pair takes at least, whatever the language."""
+    least: dict[str, int] = {}
+    for language in languages:
+        for pair, cost in _table(language).items():
+            least[pair] = min(cost, least.get(pair, cost))
+    return least
+
+
+@lru_cache(4096)
 def letter(char: str) -> str:
     """What a character counts as: a letter in small, a blank for all that is none."""
     return char.lower()[0] if char.isalpha() or unicodedata.category(char)[0] == "M" else " "
@@ -104,13 +119,13 @@ def bits(text: str, codec: str, most: float = 1e9) -> tuple[float, int]:
 
 def only_signs(text: str) -> bool:
     """Whether all that is not ASCII in it are signs like those for degrees, pounds and quotations."""
-    return all(char in _SIGNS for run in _RUN.findall(text) for char in run)
+    return _SIGNS.issuperset("".join(_RUN.findall(text)))
 
 
 def _of_alphabet(text: str, most: float) -> tuple[float, int]:
     pairs: list[str] = []
+    letters = ""
     fixed = 0
-    highest = ""
     for run in _RUN.finditer(text):
         before = text[run.start() - 1] if run.start() else " "
         after = text[run.end()] if run.end() < len(text) else " "
@@ -125,17 +140,21 @@ def _of_alphabet(text: str, most: float) -> tuple[float, int]:
                 pairs.append(before + now)
                 fixed += _CASE * (small and char.isupper())
                 before, small = now, char.islower()
-                highest = max(highest, char)
+                letters += now
             else:
                 fixed += _NONSENSE
                 before, small = " ", False
         if before != " ":
             pairs.append(before + letter(after))
+        if fixed > most:
+            return fixed, 1
     counted = sum(map(len, _RUN.findall(text)))
-    languages = next((names for end, names in _SCRIPTS if highest < end), ())
-    if not languages or not pairs or fixed > most:
+    languages = next((names for end, names in _SCRIPTS if max(letters, default="") < end), ())
+    if not languages or not pairs:
         return fixed + _FOREIGN * len(pairs), counted
-    return fixed + min(sum(map(_table(language).__getitem__, pairs)) for language in languages), counted
+    if len(languages) > 1 and fixed + sum(map(_least(languages).get, pairs, repeat(_UNUSUAL))) > most:
+        return most + 1, counted
+    return fixed + min([_table(language).bits(pairs, letters) for language in languages]), counted
 
 
 def _sign(char: str, before: str, after: str) -> int:
@@ -160,7 +179,7 @@ def _of_characters(text: str, language: str) -> tuple[float, int]:
             total += 16 if half[0] in "\uff70\uff9e\uff9f" else 4  # marks that belong to the kana before them
         after = text[run.end()] if run.end() < len(text) else " "
         total += _beside(before, chars[0]) + _beside(after, chars[-1])
-    return total + min(10.0, _ASCII_LETTER * sum(char < "\x7f" and char.isalpha() for char in text)), counted
+    return total + min(10.0, _ASCII_LETTER * len(_ASCII_LETTERS.findall(text))), counted
 
 
 def _beside(plain: str, char: str) -> int:

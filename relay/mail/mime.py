@@ -17,6 +17,9 @@ _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _COMMENTED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+[ \t]+\([^()]*\)\Z")  # a token and a comment
 _RUN_ON = re.compile(r"[ \t][A-Za-z-]{1,30}=")  # the next parameter, without a semicolon
+_TEARABLE = re.compile(rb"content-(?:type|disposition)[ \t]*:", re.IGNORECASE)
+_PARAM_LINE = re.compile(rb'([A-Za-z-]{1,30}[*0-9]{0,4})[ \t]*=[ \t]*(?:"[^"]*"|[^\s"=;]+)[ \t]*(?:;|\Z)')
+_TORN_NAMES = frozenset(b"name filename charset boundary format delsp type start size protocol micalg report-type".split())
 _MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
 _ENCODING_NAMES = {
     **dict.fromkeys(("7-bit", "7 bit", "us-ascii", "ascii", "none", "text"), "7bit"),
@@ -140,6 +143,25 @@ def quoted(value: str) -> str:
     if _BARE.match(value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
+
+
+def untorn(field: bytes, line: bytes) -> bytes:
+    """The field with a line that was torn off it: a parameter that begins at the margin, or what is left of a word."""
+    if not _TEARABLE.match(field):
+        return b""
+    if field.count(b'"') % 2:
+        return field + line if b'"' in line else b""
+    if field.endswith(b"="):
+        return field + line if line.startswith(b'"') else b""
+    param = _PARAM_LINE.match(line)
+    if not param:
+        return b""
+    _, semicolon, tail = field.rpartition(b";")
+    if semicolon and tail.strip() and (tail.strip() + param[1]).lower() in _TORN_NAMES:
+        return field + line
+    if param[1].rstrip(b"*0123456789").lower() not in _TORN_NAMES:
+        return b""
+    return field + (b"\r\n " if field.endswith(b";") else b";\r\n ") + line
 
 
 def with_ascii_params(text: str) -> bytes:

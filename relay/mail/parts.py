@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from relay.mail.lines import blocks, crlf
 from relay.mail.message import Field
-from relay.mail.mime import ContentType, content_type, transfer_encoding
+from relay.mail.mime import ContentType, content_type, transfer_encoding, untorn
 
 BETWEEN = -1
 """The number of what is no part: preamble and epilogue."""
@@ -21,13 +21,16 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r+\n?|\n|\Z)")
 _AFTER = re.compile(rb"(--)?[ \t]*(?:\r+\n?|\n|\Z)")
 _END = re.compile(rb"\r?\n\Z|\r\Z")
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_MORE_FIELDS = re.compile(rb"(?:[^\r\n]{1,200}\r?\n){0,2}?content-[a-z-]{2,30}[ \t]*:", re.IGNORECASE)
+_MENDS = 5  # torn lines of one head that are put together
 
 
 @dataclass(frozen=True, slots=True)
 class PartHead:
     """The header of part `number` with CRLF line ends; `sealed`: it lies in a multipart/signed.
 
-    `separator` is b"" if no empty line followed.  `rest`: it has no header, and is all that follows the most parts.
+    `separator` is b"" if no empty line followed; `unseparated`: but text did.  `mended`: the fields are not as they came.
+    `rest`: it has no header, and is all that follows the most parts.
     """
 
     number: int
@@ -36,6 +39,8 @@ class PartHead:
     kind: ContentType
     sealed: bool
     rest: bool = False
+    unseparated: bool = False
+    mended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +78,12 @@ class _Level:
     opened: bool = False
 
 
-def walk(top: ContentType, body: Iterable[bytes], *, base64: bool = False) -> Iterator[Event]:
-    """The events of a body whose top-level header says `top`; `base64`: that header says so too."""
-    walker = _Walker(top, base64=base64)
+def walk(top: ContentType, body: Iterable[bytes], *, base64: bool = False, sealed: bool = False) -> Iterator[Event]:
+    """The events of a body whose top-level header says `top`; `base64`: that header says so too.
+
+    `sealed`: a signature covers all of it, as a multipart/signed does its parts.
+    """
+    walker = _Walker(top, base64=base64, sealed=sealed)
     for block in blocks(body):
         yield from walker.feed(block)
     yield from walker.close()
@@ -84,7 +92,7 @@ def walk(top: ContentType, body: Iterable[bytes], *, base64: bool = False) -> It
 class _Walker:
     """State between two blocks."""
 
-    def __init__(self, top: ContentType, *, base64: bool) -> None:
+    def __init__(self, top: ContentType, *, base64: bool, sealed: bool) -> None:
         self.levels: list[_Level] = []
         self.number = 0
         self.current = 0
@@ -93,7 +101,9 @@ class _Walker:
         self.at_line_start = True
         self.head: list[bytes] | None = None
         self.head_size = 0
-        self.sealed = False
+        self.mends = 0
+        self.embedded = False  # the head is that of a message in a message
+        self.sealed = sealed
         self.nexts: dict[tuple[bytes, bool], int] = {}
         self.left: list[bytes] = []  # boundaries of what was open where the rest began
         self._enter(top, identity=not base64)
@@ -105,10 +115,12 @@ class _Walker:
             self.levels.append(_Level(kind.boundary, sealed))
             self.current = BETWEEN
         elif kind.kind == "message/rfc822" and identity and self.number < MOST_PARTS:
-            self.head = []
-            self.head_size = 0
+            self._begin_head(sealed=self.sealed, embedded=True)
         else:
             self.current = self.number
+
+    def _begin_head(self, *, sealed: bool, embedded: bool) -> None:
+        self.head, self.head_size, self.mends, self.sealed, self.embedded = [], 0, 0, sealed, embedded
 
     def feed(self, block: bytes) -> Iterator[Event]:
         self.nexts.clear()
@@ -214,7 +226,7 @@ class _Walker:
             self.current = self.number
             yield PartHead(self.number, (), b"", ContentType(), level.sealed, rest=True)
         else:
-            self.head, self.head_size, self.sealed = [], 0, level.sealed
+            self._begin_head(sealed=level.sealed, embedded=False)
 
     def _head_line(self, block: bytes, place: int) -> tuple[int, list[Event]]:
         match = _LINE.match(block, place)
@@ -225,14 +237,33 @@ class _Walker:
         bare = line.rstrip(b"\r\n")
         if not bare:
             return end, [self._end_head(b"\r\n")]
-        if self.head_size > _HEAD_LIMIT or not ((bare[:1] in (b" ", b"\t") and self.head) or _FIELD.match(bare)):
+        if self.head_size > _HEAD_LIMIT:
             return place, [self._end_head(b"")]
-        if self.head is not None:
+        if not ((bare[:1] in (b" ", b"\t") and self.head) or _FIELD.match(bare)):
+            if self.sealed or not self._mend(bare, block, end):
+                unseparated = not self.sealed and bool(self.head or not self.embedded)
+                return place, [self._end_head(b"", unseparated=unseparated)]
+        elif self.head is not None:
             self.head.append(crlf(line) if line != bare else bare + b"\r\n")
         self.head_size += len(line)
         return end, []
 
-    def _end_head(self, separator: bytes) -> Event:
+    def _mend(self, bare: bytes, block: bytes, end: int) -> bool:
+        """Takes a line that is no field, but is the rest of the one before it, or stands between fields."""
+        head = self.head
+        if not head or self.mends >= _MENDS:
+            return False
+        start = next((place for place in range(len(head) - 1, 0, -1) if head[place][:1] not in (b" ", b"\t")), 0)
+        if joined := untorn(b"".join(head[start:]).rstrip(b"\r\n \t"), bare):
+            head[start:] = [joined + b"\r\n"]
+        elif _MORE_FIELDS.match(block, end):
+            head.append(b"X-Removed-Line: " + bare + b"\r\n")
+        else:
+            return False
+        self.mends += 1
+        return True
+
+    def _end_head(self, separator: bytes, *, unseparated: bool = False) -> Event:
         units: list[list[bytes]] = []
         for line in self.head or []:
             if line[:1] in (b" ", b"\t") and units:
@@ -245,7 +276,8 @@ class _Walker:
         kind = content_type(fields)
         encoding = transfer_encoding(fields)
         self.base64 = encoding == "base64"
-        head = PartHead(self.number, fields, separator, kind, self.sealed)
+        mended = self.mends > 0
+        head = PartHead(self.number, fields, separator, kind, self.sealed, unseparated=unseparated, mended=mended)
         self._enter(kind, identity=encoding not in ("base64", "quoted-printable"))
         return head
 

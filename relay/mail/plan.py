@@ -91,20 +91,21 @@ def _plan_part(part: Part, seen: Survey, terms: Terms, notes: dict[str, None]) -
         return _plan_container(part, seen, terms, notes)
     if part.rest:
         return _plan_rest(part, terms, notes)
-    recode = _recode(part, terms)
+    text = holds_text(part)
+    recode = _recode(part, terms, text=text)
     still_eight_bit = part.eight_bit and recode is Recode.KEEP
     fields = part.fields
     sealed = (part.sealed or terms.signed) and recode is Recode.KEEP
     if not sealed:
         if not terms.only_transport:
-            fields = _with_charset(part, fields, terms, notes)
+            fields = _with_charset(part, fields, terms, notes, text=text)
         fields = _with_encoding(part, fields, recode, notes, still_eight_bit=still_eight_bit)
     fields = _with_sendable_fields(part, fields, terms, notes)
     _note_recode(recode, part, terms, notes)
     return PartPlan(fields, fields != part.fields, recode, still_eight_bit)
 
 
-def _recode(part: Part, terms: Terms) -> Recode:
+def _recode(part: Part, terms: Terms, *, text: bool) -> Recode:
     """Whether the octets can go as they are; if not, how."""
     too_long = part.long_lines
     unsendable = too_long or (part.eight_bit and not terms.eight_bit_allowed)
@@ -115,7 +116,7 @@ def _recode(part: Part, terms: Terms) -> Recode:
         return Recode.REWRAP if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
     if part.encoding == "quoted-printable":
         return Recode.MEND_QUOTED if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
-    if not holds_text(part):
+    if not text:
         lost = part.bare_ends or (part.eight_bit and part.encoding != "8bit")  # line ends are octets here as others are
         return Recode.RAW_BASE64 if unsendable or part.nul or (lost and not sealed and _is_data(part)) else Recode.KEEP
     if not unsendable:
@@ -129,7 +130,9 @@ def _is_data(part: Part) -> bool:
     return part.encoding in IDENTITY and not part.kind.kind.startswith(("message/", "multipart/"))
 
 
-def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]) -> tuple[Field, ...]:
+def _with_charset(
+    part: Part, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None], *, text: bool
+) -> tuple[Field, ...]:
     """Text says the charset it is in (RFC 2046 s4.1.2): a missing, unknown or false label is replaced by a guess.
 
     A Content-Type that cannot be read becomes text/plain, or application/octet-stream for encoded octets.
@@ -137,7 +140,6 @@ def _with_charset(part: Part, fields: tuple[Field, ...], terms: Terms, notes: di
     fields = _with_semicolon(fields, notes)
     old = next((field for field in fields if field.name == "content-type"), None)
     value = old.value if old else b""
-    text = holds_text(part)
     if old and not part.kind.kind:
         written, _, params = value.partition(b";")
         text = text and (part.encoding != "base64" or written.lower().startswith(b"text"))

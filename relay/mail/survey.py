@@ -36,6 +36,7 @@ class Part:
     kind: ContentType
     encoding: str
     sealed: bool = False
+    mended: bool = False
     separator: bytes = b"\r\n"
     eight_bit: bool = False
     nul: bool = False
@@ -68,14 +69,14 @@ class Survey:
     eight_bit: bool = False
 
 
-def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]) -> Survey:
+def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes], *, sealed: bool = False) -> Survey:
     """Reads the body once.  `top` says how to take it, which may differ from what the fields say."""
     encoding = transfer_encoding(fields)
     first = Part(0, fields, top, encoding)
     between = Part(BETWEEN, (), ContentType(), "")
     seen = Survey({0: first}, between)
     first.container = bool(top.boundary) or (top.kind == "message/rfc822" and encoding not in ("base64", "quoted-printable"))
-    for event in walk(top, _counted(body, seen), base64=encoding == "base64"):
+    for event in walk(top, _counted(body, seen), base64=encoding == "base64", sealed=sealed):
         if isinstance(event, PartHead):
             _enter(seen, event)
         elif isinstance(event, Delimiter):
@@ -112,7 +113,10 @@ def _counted(body: Iterable[bytes], seen: Survey) -> Iterable[bytes]:
 
 
 def _enter(seen: Survey, event: PartHead) -> None:
-    part = Part(event.number, event.fields, event.kind, transfer_encoding(event.fields), event.sealed, event.separator)
+    part = Part(
+        event.number, event.fields, event.kind, transfer_encoding(event.fields), event.sealed, separator=event.separator
+    )
+    part.mended = event.mended or event.unseparated
     encoded = part.encoding in ("base64", "quoted-printable")
     part.rest = event.rest
     part.container = bool(event.kind.boundary) or (event.kind.kind == "message/rfc822" and not encoded)
@@ -160,6 +164,8 @@ def wide_codec(octets: bytes, charset: str) -> str:
         return "utf-16"
     start = octets[:512]
     nul = start.count(0)
+    if not nul and "16" not in charset and "32" not in charset and "ucs" not in charset and "unicode" not in charset:
+        return ""
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")):
         return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""

@@ -59,13 +59,13 @@ class _Writer:
         self._enter(BETWEEN if body.top.boundary else 0)
 
     def blocks(self) -> Iterator[bytes]:
-        for event in walk(self.body.top, self.body.source, base64=self.body.base64):
+        for event in walk(self.body.top, self.body.source, base64=self.body.base64, sealed=self.body.signed):
             if isinstance(event, PartHead):
                 yield self._finished()
                 yield self._head(event)
             elif isinstance(event, Delimiter) and event.spare and not self.attached:
                 continue
-            elif isinstance(event, Delimiter) and event.missing and (event.sealed or self.body.signed):
+            elif isinstance(event, Delimiter) and event.missing and event.sealed:
                 yield self._finished()
                 yield crlf(event.lead)
                 self._enter(BETWEEN)
@@ -95,7 +95,7 @@ class _Writer:
         self.attached = event.rest and planned.changed
         if planned.container:
             self._enter(BETWEEN)
-        separator = event.separator or (b"\r\n" if planned.changed else b"")
+        separator = event.separator or (b"\r\n" if planned.changed or event.unseparated else b"")
         return b"".join(field.raw for field in planned.fields) + separator
 
     def _octets(self, block: bytes) -> bytes:
@@ -117,10 +117,10 @@ def seven_bit(content: Iterable[bytes]) -> Message:
     message = Message.parse(content)
     said = mime_fields(message.fields)
     top = content_type(said)
-    seen = survey(said, top, message.body)
+    signed = any(field.name == "dkim-signature" for field in message.fields)
+    seen = survey(said, top, message.body, sealed=signed)
     plans, _ = plan(seen, Terms(eight_bit_allowed=False, only_transport=True))
     between = seen.between.eight_bit or seen.between.long_lines
-    signed = any(field.name == "dkim-signature" for field in message.fields)
     body = Body(message.body, top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between, signed=signed)
     fields = with_mime_fields(message.fields, plans[0].fields)
     return Message(fields, message.separator or b"\r\n", body)

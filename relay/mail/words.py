@@ -16,7 +16,6 @@ _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, wh
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
 _TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
 _TORN_IN = re.compile(rb"[^!-~]")
-_FOLD = re.compile(rb"[ \t]*\r?\n[ \t]+")
 _BLANK = re.compile(rb"[ \t]+")
 _RAW = re.compile(rb"[\x80-\xff]")
 _LONGEST = 75  # characters of an encoded-word (RFC 2047 s2)
@@ -84,7 +83,8 @@ def _mended(match: re.Match[bytes]) -> bytes:
     charset, language, encoding, coded = match[1], match[2] or b"", match[3], match[4]
     if not _TORN_IN.search(coded) or not is_registered(charset.decode("ascii")):
         return match[0]
-    coded = _FOLD.sub(b"", coded)
+    if b"\n" in coded:
+        coded = b"".join([line.strip(b" \t\r") for line in coded.split(b"\n")])
     if encoding in b"bB":
         coded = _BLANK.sub(b"", coded)
     else:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
 from relay.outbound.course import Course, Pauses, Step, Votes, key_of
@@ -29,7 +29,7 @@ class Attempt:
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
     was lost waits for that upstream alone; `waited`: how long it has waited by a clock that nobody sets.  `decided` are the
-    answers that the relay gave itself, before anybody was called.
+    answers that kept somebody from being called: our own, or one that another message got.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Attempt:
         self.newly_refused: tuple[str, str] | None = None
         self._disliked: set[str] = set()  # upstreams that refused this sender in this attempt
         self._pauses: Pauses = lambda *_: None
+        self._explained: set[str] = set()
         self.decided: list[tuple[Step, Answer]] = []
         self.courses = {each.address: self._course(each, chosen[each.address]) for each in claim.recipients}
         untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
@@ -100,7 +101,17 @@ class Attempt:
             course.pauses.pop(name, None)
             return name
         course.over = True
+        self._explain(course)
         return None
+
+    def _explain(self, course: Course) -> None:
+        """A message that finds everybody at rest is told once why."""
+        if course.votes or not course.pauses or course.recipient.said:
+            return
+        name, pause = course.first_to_wake
+        if pause.answer and name not in self._explained:
+            self._explained.add(name)
+            self.decided.append((Step(self.upstreams[name], (course.recipient,)), pause.answer))
 
     def _awaited_by_others(self, name: str, ready: Sequence[Course]) -> int:
         """How many may still come to this upstream: they share its transaction if it is asked after theirs."""
@@ -255,7 +266,7 @@ class Attempt:
         outcomes = [self._outcome(course, _Terms(schedule, now, age)) for course in fresh]
         for course in fresh:
             course.settled = True
-        self.trail += trail.ended([(each, course.why_not) for each, course in zip(outcomes, fresh, strict=True)], now)
+        self.trail += trail.ended(list(zip(outcomes, fresh, strict=True)), now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
         ours = self.claim.entry.notice  # whose delay is nobody's business; that it failed is
         late = [] if ours or age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
@@ -309,7 +320,9 @@ class Attempt:
         delay = terms.schedule.next(course.recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
         if delay is None:
             return after(State.EXPIRED, terms.now)
-        return after(State.QUEUED, self._no_later(course, max(terms.now + delay, self._rested(course, terms)), terms))
+        rest = self._rested(course, terms)
+        course.rested = rest > terms.now + delay
+        return after(State.QUEUED, self._no_later(course, max(terms.now + delay, rest), terms))
 
     def _rested(self, course: Course, terms: "_Terms") -> datetime:
         """When the first of those that may be called next has had its rest: before that nothing will happen."""
@@ -339,9 +352,13 @@ class Attempt:
         # that an upstream failed again and again while this waited shows that the time has really passed, and so do we
         shown = before.attempts + max(each.failures for each in course.pauses.values())
         if terms.schedule.expired(shown, terms.age, waited=self._waited):
-            said = before.said if before.code else pause.why
-            fault = before.fault if before.code else Fault.RESTS
-            return replace(before, state=State.EXPIRED, due_at=terms.now, upstream=name, said=said, fault=fault)
+            over = replace(before, state=State.EXPIRED, due_at=terms.now, upstream=name)
+            if before.code:
+                return over
+            if (why := pause.answer) is None:
+                return replace(over, said=pause.why, fault=Fault.RESTS)
+            said, code, status = readable(why.reply.text), why.reply.code, why.reply.status
+            return replace(over, stage=why.stage.value, code=code, status=status, said=said, lost=why.lost, fault=why.fault)
         wait = min(max(pause.until - terms.now, timedelta(seconds=0.2)), terms.schedule.longest)
         wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
         due_at = self._no_later(course, terms.now + wait, terms)

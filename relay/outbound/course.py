@@ -14,12 +14,16 @@ from relay.upstream.settings import DIRECT, Upstream
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why an upstream is not called now, and until when.  `divert`: the next one in the chain may be called instead."""
+    """Why an upstream is not called now, and until when.  `divert`: the next one in the chain may be called instead.
+
+    `answer` is the one that sent it to rest.
+    """
 
     until: datetime
     why: str
     divert: bool = True
     failures: int = 0
+    answer: Answer | None = None
 
 
 Pauses = Callable[[str, Address], Pause | None]
@@ -54,7 +58,7 @@ class Course:
     """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked, `peers` where.
 
     `maybe_at` may have taken the message at `maybe_since`, when its final reply was lost.  `alone`: nobody else may be asked
-    meanwhile.  `route` is the chain without regard to that.
+    meanwhile.  `route` is the chain without regard to that.  `rested`: it is due when an upstream has had its rest.
     """
 
     recipient: Recipient
@@ -68,6 +72,7 @@ class Course:
     votes: dict[str, tuple[Answer, Verdict]] = field(default_factory=dict)
     peers: dict[str, str] = field(default_factory=dict)
     pauses: dict[str, Pause] = field(default_factory=dict)
+    rested: bool = False
     over: bool = False
     settled: bool = False
 

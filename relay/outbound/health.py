@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from relay.mail.reply import Answer
 from relay.outbound.retry import RetrySchedule
 
 
@@ -20,6 +21,7 @@ class Trouble:
     login: bool = False
     by: str = ""
     alone: bool = False
+    answer: Answer | None = None
 
 
 class Health:
@@ -38,6 +40,7 @@ class Health:
         began: datetime,
         login: bool = False,
         by: str = "",
+        answer: Answer | None = None,
     ) -> Trouble | None:
         """Sends an upstream to rest, longer each time; the new rest, or None if this trouble is the known one.
 
@@ -54,7 +57,9 @@ class Health:
         failures = known.failures + 1 if known else 1
         if login and known and not known.login:
             failures = 1  # the lock-out clock starts with the first refused login
-        rest = Trouble(failures, now, now + schedule.rest_for(failures, login=login), why, login, by, bool(by and not known))
+        rest = Trouble(
+            failures, now, now + schedule.rest_for(failures, login=login), why, login, by, bool(by and not known), answer
+        )
         self._troubles[name] = rest
         return rest
 

@@ -1,12 +1,12 @@
 """Messages that the relay itself holds for a person: those over which it died (`in_hand`), and damaged ones."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound import chronicle, trail
 from relay.outbound.in_hand import InHand
+from relay.outbound.storing import stored
 from relay.spool.contract import Spool
 from relay.spool.entry import Action, Claim, Order, Settlement, State, outcome
 
@@ -20,18 +20,16 @@ async def acquit(in_hand: InHand, spool: Spool) -> None:
                 in_hand.forget(queue_id)
 
 
-async def hold(
-    claim: Claim, spool: Spool, store: Callable[[Claim, Settlement], Awaitable[None]], now: datetime
-) -> tuple[str, str]:
+async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
     """Nothing of a message that was in hand at two deaths is looked at until a person has decided.
 
     What that person is told, and by which key.
     """
     words = "it stopped the relay twice"
-    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words))
+    answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
     outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
-    settlement = Settlement(outcomes, tuple(trail.ended([(one, "") for one in outcomes], now)))
-    await store(claim, settlement)
+    settlement = Settlement(outcomes, tuple(trail.ended([(one, None) for one in outcomes], now)))
+    await stored(spool, claim, settlement)
     chronicle.settled(claim, settlement)
     return await rest_held(claim, spool, words, now)
 

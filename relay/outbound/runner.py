@@ -22,8 +22,9 @@ from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
+from relay.outbound.storing import stored
 from relay.outbound.upkeep import Upkeep
-from relay.outbound.urgent import urgent
+from relay.outbound.urgent import Daily, urgent
 from relay.outbound.verdict import Fate, judge
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
@@ -34,8 +35,10 @@ AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
 
 _BEAT = 20.0
+_AWAY = 1.0  # seconds until a database that is away is asked again whose turn it is
 _IN_THREAD = 16_384
 _SURPRISES = 3
+_LAST_WORDS = 3.0  # seconds
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
@@ -70,7 +73,7 @@ class Runner:
         self._lanes = Lanes(self._standing.proven)
         self._refused: set[tuple[str, str]] = set()
         self._surprises: Counter[str] = Counter()
-        self._alarmed: dict[tuple[str, str], datetime] = {}
+        self._daily = Daily(alarm, now)
         self._claims: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
         self._errands = Errands(spool, now, self._nudge.set)
@@ -152,9 +155,11 @@ class Runner:
         if self._claims:
             await asyncio.wait(self._claims, timeout=max(0.0, until - asyncio.get_running_loop().time()))
         left = [*self._claims, *self._errands.tasks, *([self._nudged] if self._nudged else [])]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        for patience in (_LAST_WORDS, None):  # an attempt that waited for a final reply writes down that none came
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left, timeout=patience)
 
     # one claim
 
@@ -167,7 +172,7 @@ class Runner:
                 crash_points.passed("claim-leased")
                 async with self._in_hand.mark(queue_id) as mark:
                     if mark.deaths >= DEATHS:
-                        self._alarm(*await holding.hold(claim, self._spool, self._stored, self._now()))
+                        self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
                         return
                     with mark.at(Doing.ROUTING):
@@ -217,8 +222,7 @@ class Runner:
         def pauses(name: str, recipient: Address) -> Pause | None:
             return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
-        for refused, answer in attempt.decided:
-            attempt.advised(tuple(self._advise(answer, refused.upstream)), refused, self._now())
+        self._unharmed(self._explain, attempt)
         while step := attempt.next_step(pauses):
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
@@ -233,14 +237,15 @@ class Runner:
                     crash_points.passed("send-answered")
             finally:
                 news = self._standing.end(number, step, report, self._retry, self._now())
-            own = await self._said_own_name(claim, step, report, prepared)
             with mark.at(Doing.STORING):
+                own = await self._said_own_name(claim, step, report, prepared)
                 votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
                 self._unharmed(self._counsel, attempt, step, votes)
                 try:
                     await self._settle(claim, attempt)
                 finally:
                     self._unharmed(self._tell, news, step, claim.entry)
+        self._unharmed(self._explain, attempt)
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
@@ -250,7 +255,7 @@ class Runner:
         try:
             until = await self._spool.turn(claim, step.upstream.name, **per, now=now)
         except SpoolAway:
-            until = now + timedelta(seconds=_BEAT)
+            until = now + timedelta(seconds=_AWAY)
         if until is not None:
             self._standing.pace.put_off(step.upstream.name, claim.entry.queue_id, until, now)
         return until is None
@@ -286,7 +291,7 @@ class Runner:
         settlement = attempt.settle(self._retry, now, notify=self._notify_whom(claim.entry))
         if settlement == Settlement():
             return
-        await self._stored(claim, settlement)
+        await stored(self._spool, claim, settlement)
         if settlement.outcomes:
             crash_points.passed("settle-durable")
         if settlement.refused_sender:
@@ -294,21 +299,6 @@ class Runner:
         chronicle.settled(claim, settlement)
         if settlement.notices:
             self._unharmed(self._on_settled)
-
-    async def _stored(self, claim: Claim, settlement: Settlement) -> None:
-        """Stores a settlement, however long it takes: a 250 that is not on disk must not be followed by another try."""
-        seconds = 1.0
-        while True:
-            try:
-                await self._spool.settle(claim, settlement)
-                return
-            except LeaseLost:
-                raise
-            except Exception as error:
-                text = f"what became of a message cannot be stored, trying again in {seconds:g} s: {error}"
-                events.note("broken", text, queue_id=claim.entry.queue_id, error=type(error).__name__)
-                await asyncio.sleep(seconds)
-                seconds = min(seconds * 2, 60.0)
 
     async def _surprised(self, claim: Claim, attempt: Attempt | None, error: Exception) -> None:
         """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
@@ -328,6 +318,12 @@ class Runner:
 
     # what is learned on the way
 
+    def _explain(self, attempt: Attempt) -> None:
+        while attempt.decided:
+            step, answer = attempt.decided.pop(0)
+            if sentences := tuple(self._advise(answer, step.upstream)):
+                attempt.advised(sentences, step, self._now())
+
     def _counsel(self, attempt: Attempt, step: Step, votes: Votes) -> None:
         """Advice goes into the trail when something new was said; what a person must mend is told at once."""
         told: set[tuple[str, ...]] = set()
@@ -342,14 +338,8 @@ class Runner:
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
             if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
-                self._alarm_once(step, verdict.blame.value, answer, sentences, attempt.claim.entry)
-
-    def _alarm_once(self, step: Step, what: str, answer: Answer, sentences: Sequence[str], entry: Entry) -> None:
-        now, name = self._now(), step.upstream.name
-        last = self._alarmed.get((name, what))
-        if last is None or abs(now - last) > timedelta(days=1):
-            self._alarmed[name, what] = now
-            self._alarm(urgent(name, answer, sentences, entry, step), "")
+                text = urgent(step.upstream.name, answer, sentences, attempt.claim.entry, step)
+                self._daily.tell((step.upstream.name, verdict.blame.value), text)
 
     def _tell(self, news: Sequence[Rested | Woke], step: Step | None = None, entry: Entry | None = None) -> None:
         for item in news:
@@ -378,7 +368,7 @@ class Runner:
         """Takes new settings; every upstream wakes, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
-        self._alarmed.clear()
+        self._daily.clear()
         self._lanes.clear()
         self._standing.doubt()
         self._tell(self._standing.wake(None))

@@ -76,16 +76,25 @@ class Standing:
         if trouble is None:
             return None
         if until := self.health.resting_until(key, now):
-            return Pause(until, f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}", failures=trouble.failures)
+            why = f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
+            return Pause(until, why, failures=trouble.failures, answer=trouble.answer)
         if self._under_way[key] and key not in self._proven:
             # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once
             until = now + min(2 * upstream.timeout, timedelta(minutes=2))
-            return Pause(until, f"{key} had trouble and is being tried by another message: {trouble.why}", failures=0)
+            return Pause(
+                until,
+                f"{key} had trouble and is being tried by another message: {trouble.why}",
+                failures=0,
+                answer=trouble.answer,
+            )
         others_first = trouble.until + _OTHERS_FIRST
         if trouble.by == queue_id and now < others_first and any(each != queue_id for each in self._parked[key]):
             # the trouble may be this message's own doing: another one asks whether it is over
             return Pause(
-                others_first, f"{key} had trouble with this message; others are tried first: {trouble.why}", failures=0
+                others_first,
+                f"{key} had trouble with this message; others are tried first: {trouble.why}",
+                failures=0,
+                answer=trouble.answer,
             )
         return None
 
@@ -164,7 +173,7 @@ class Standing:
                 by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
                 if (key, by) not in self._own_doing:
                     login = judge(bad).blame is Blame.LOGIN
-                    trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login, by=by)
+                    trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
                     self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:

@@ -100,24 +100,23 @@ def doubled(courses: Sequence[Course], step: Step, now: datetime) -> list[TrailL
     return lines
 
 
-def ended(outcomes: Sequence[tuple[Recipient, str]], now: datetime) -> list[TrailLine]:
+def ended(outcomes: Sequence[tuple[Recipient, Course | None]], now: datetime) -> list[TrailLine]:
     """What becomes of them: when again, or never; one line for those of one fate.
 
-    The text beside a recipient says why it was not tried now ("" if it was).  A relayed one was told by the
-    upstream's own line.
+    A relayed one was told by the upstream's own line.  No course: no attempt was made.
     """
-    groups: dict[tuple[object, ...], list[Recipient]] = defaultdict(list)
-    for recipient, why in outcomes:
+    groups: dict[tuple[object, ...], list[tuple[Recipient, Course | None]]] = defaultdict(list)
+    for recipient, course in outcomes:
         if recipient.state is not State.RELAYED or not recipient.upstream:
             said = (recipient.code, recipient.status, recipient.said, recipient.fault, recipient.maybe_at)
-            groups[recipient.state.value, recipient.due_at, *said, why].append(recipient)
-    return [_ended(group, str(key[-1]), now) for key, group in groups.items()]
+            groups[recipient.state.value, recipient.due_at, *said, course.why_not if course else ""].append((recipient, course))
+    return [_ended([each for each, _ in group], group[0][1], now) for group in groups.values()]
 
 
 _EVENTS = {State.QUEUED: "deferred"}
 
 
-def _ended(group: Sequence[Recipient], why: str, now: datetime) -> TrailLine:
+def _ended(group: Sequence[Recipient], course: Course | None, now: datetime) -> TrailLine:
     recipient = group[0]
     details: dict[str, Detail] = {
         "to": [str(each.address) for each in group],
@@ -130,9 +129,10 @@ def _ended(group: Sequence[Recipient], why: str, now: datetime) -> TrailLine:
         "lost": recipient.lost,
         "fault": recipient.fault.value if recipient.fault else "",
     }
-    if recipient.state is State.QUEUED:
+    if course and recipient.state is State.QUEUED:
         details["due_at"] = recipient.due_at.isoformat()
-        details["why"] = why
+        details["why"] = course.why_not
+        details["rested"] = course.rested
     if recipient.maybe_at:
         details["maybe_at"] = recipient.maybe_at
     return TrailLine(now, _EVENTS.get(recipient.state, recipient.state.value), details=details)
@@ -239,7 +239,8 @@ def _relayed(details: Details) -> str:
 
 def _deferred(details: Details) -> str:
     due, why, maybe = _clock(_text(details, "due_at")), _text(details, "why"), _text(details, "maybe_at")
-    text = f"waits until {due}: {why}" if why else f"next attempt at {due} ({_said(details)})"
+    rested = f", {_text(details, 'upstream')} rests until then" if details.get("rested") else ""
+    text = f"waits until {due}: {why}" if why else f"next attempt at {due}{rested} ({_said(details)})"
     return f"{_people(details)}: {text}" + (f"; only by {maybe}, which may have taken it" if maybe else "")
 
 

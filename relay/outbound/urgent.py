@@ -1,7 +1,7 @@
-"""What a person is told at once, because waiting alone does not help: what happened, which mail waits, what to do.  Pure."""
+"""What a person is told at once, because waiting alone does not help: what happened, which mail waits, what to do."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from relay.mail.reply import Answer
 from relay.outbound.course import Step
@@ -42,3 +42,21 @@ def _waiting(name: str, entry: Entry, step: Step, until: datetime | None, others
     more = f", and {others} more" if others > 0 else ""
     head = f"{name} rests until {until:%Y-%m-%d %H:%M:%S} UTC; then it is tried again. " if until else ""
     return f"{head}Waiting: {which}{more}. `relay queue retry --all` tries everything at once."
+
+
+class Daily:
+    """Tells of each trouble once a day."""
+
+    def __init__(self, alarm: Callable[[str, str], None], now: Callable[[], datetime]) -> None:
+        self._alarm, self._now = alarm, now
+        self._told: dict[tuple[str, str], datetime] = {}
+
+    def tell(self, trouble: tuple[str, str], text: str) -> None:
+        now, last = self._now(), self._told.get(trouble)
+        if last is None or abs(now - last) > timedelta(days=1):
+            self._told[trouble] = now
+            self._alarm(text, "")
+
+    def clear(self) -> None:
+        """The settings are others: whatever is still wrong is told again."""
+        self._told.clear()

@@ -380,7 +380,8 @@ class PostgresSpool(Looking, Parcels):
             case "away":
                 events.note("broken", f"the spool's database cannot be reached: {said}")
             case "back":
-                events.note("woke", f"the spool's database is back after {said:.0f} s")
+                if said:
+                    events.note("woke", f"the spool's database is back after {said:.0f} s")
                 late, self._late = self._late, []
                 self._errands = [asyncio.create_task(self._given_back(lease)) for lease in late]
         self._back.set()

@@ -35,9 +35,10 @@ def claim_some(db: Connection, member: Membership, content: ContentOf, now: date
     """Some messages that are due and nobody's, the oldest first; ours from now on."""
     owner, asked = member.enter(db), time.monotonic()
     values = {"now": micros(now), "most": _TOGETHER, "owner": owner, "seconds": member.leases.seconds, "with_row": _WITH_ROW}
-    rows = db.execute(_CLAIM, values).fetchall()
-    rows.sort(key=lambda row: (row[15], row[2], row[0]))
-    return [_claim(row, member, content, now, asked) for row in rows]
+    with member.claiming:
+        rows = db.execute(_CLAIM, values).fetchall()
+        rows.sort(key=lambda row: (row[15], row[2], row[0]))
+        return [_claim(row, member, content, now, asked) for row in rows]
 
 
 def _claim(row: tuple[Any, ...], member: Membership, content: ContentOf, now: datetime, asked: float) -> Claim:

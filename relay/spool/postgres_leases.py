@@ -102,6 +102,15 @@ def give_back(db: Connection, lease: Lease, owner: int) -> int | None:
     return freed[0] if freed else None
 
 
+def free_unheard(db: Connection, owner: int, held: Collection[int]) -> int:
+    """Gives back what is this relay's, though it is not among those that it holds; how many messages."""
+    return db.execute(
+        "UPDATE message SET owner = NULL, lease = NULL, leased_until = NULL WHERE id IN (SELECT id FROM message"
+        " WHERE owner IS NOT NULL AND owner = %s AND lease <> ALL(%s) ORDER BY id FOR UPDATE SKIP LOCKED)",
+        (owner, list(held)),
+    ).rowcount
+
+
 def take_over(db: Connection, owner: int, held: Collection[int], line: TrailLine, *, at_once: bool = False) -> int:
     """Frees what others, or an earlier life of ours, had under way when their lease ended; how many messages.
 

@@ -77,7 +77,7 @@ class Link:
     """Connections to one database.  `gone` is called, from any thread, when the server is found to be away."""
 
     def __init__(self, where: str, gone: Callable[[], None] = lambda: None) -> None:
-        self._where, self._gone = where, gone
+        self._where, self.gone = where, gone
         self._idle: list[Connection] = []
         self._busy: dict[Connection, float] = {}
         self._lock = threading.Lock()
@@ -167,16 +167,17 @@ class Link:
         with self._lock:
             first, self.away = not self.away, words(error)
         if first:
-            self._gone()
+            self.gone()
         return SpoolAway(self.away)
 
-    def back(self) -> None:
-        """It was reached: the old connections may be those to a server that is no more."""
+    def back(self) -> bool:
+        """It was reached: the old connections may be those to a server that is no more.  Whether it had been away."""
         with self._lock:
             was, self.away = self.away, ""
             old, self._idle = (self._idle, []) if was else ([], self._idle)
         for db in old:
             _close(db)
+        return bool(was)
 
     def connect(self) -> Connection:
         """A connection of one's own.  Raises psycopg.OperationalError."""

@@ -17,7 +17,7 @@ from psycopg import Connection
 from relay.spool.content import Memory
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import TrailLine
-from relay.spool.postgres_leases import Leases, renew, take_over
+from relay.spool.postgres_leases import Leases, free_unheard, renew, take_over
 from relay.spool.postgres_link import Link, hopeless, translate, words
 from relay.spool.postgres_looking import in_use
 from relay.spool.postgres_schema import prepare
@@ -47,6 +47,8 @@ class Membership:
         self._identity = uuid.uuid4().hex
         self._lock = -1
         self._entering = threading.Lock()
+        self.claiming = threading.Lock()
+        """Held from before messages become ours until `leases` knows of them."""
         self._id: int | None = None
         self._prepared = self._watching = self._ended = False
         self.others = 0
@@ -60,6 +62,7 @@ class Membership:
             lambda seconds: heard("back", seconds),
         )
         self._watch = Watch(link, ears, min(_SLOWEST_BEAT, self.leases.seconds / 6))
+        link.gone = self._watch.rouse
 
     @property
     def id(self) -> int:
@@ -159,11 +162,20 @@ class Membership:
         ).fetchone()
         self.others = int(row[0]) if row else 0
         renew(db, self.leases, self.id)
-        if self._take_over(db):
+        if self._unheard(db) + self._take_over(db):
             self._heard("work", None)
         if time.monotonic() - self._in_use_at > _IN_USE_EVERY:
             self._in_use_at = time.monotonic()
             self._heard("in_use", in_use(db))
+
+    def _unheard(self, db: Connection) -> int:
+        """Frees what we claimed without knowing, since the line died before the answer: else it waits for its lease to end."""
+        if not self.claiming.acquire(blocking=False):
+            return 0
+        try:
+            return free_unheard(db, self.id, self.leases.numbers())
+        finally:
+            self.claiming.release()
 
     def _take_over(self, db: Connection, *, at_once: bool = False) -> int:
         line = TrailLine(self._now(), "warned", _LEFT)

@@ -27,7 +27,7 @@ class Ears:
     """Who is told what, from the watching thread.
 
     `beat` has the connection to itself now and then; `work`: something may be due; `gone`: the numbers of leases that
-    are no more; `away` and `back`: why the server cannot be reached, and for how many seconds it could not.
+    are no more; `away` and `back`: why the server cannot be reached, and for how many seconds (0: nobody was told).
     """
 
     beat: Callable[[Connection], None]
@@ -97,10 +97,9 @@ class Watch:
                     channel = db.execute(f"SELECT {_CHANNEL}").fetchone()
                     db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel[0] if channel else "")))
                     self._ears.beat(db)
-                    self._link.back()
                     self._was_there = True
-                    if told:  # whatever was said meanwhile, nobody heard it
-                        self._ears.back(time.monotonic() - since)
+                    if self._link.back() or told:  # whatever was said meanwhile, nobody heard it
+                        self._ears.back(time.monotonic() - since if told else 0.0)
                     pause, told = _SHORTEST, ""
                     self._listen(db)
             except (psycopg.Error, OSError, SpoolBroken, SpoolFull) as error:
@@ -125,7 +124,8 @@ class Watch:
                 self._wait(db, beat - time.monotonic())
             if self._link.away:  # somebody lost it: is it still there for us?
                 db.execute("SELECT 1")
-                self._link.back()
+                if self._link.back():
+                    self._ears.back(0.0)  # they wait to hear it, though it was away for nobody but them
             self._hear(db)
             if self._told.is_set():
                 self._told.clear()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.apart import apart
-from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.secret import unsaid
 from relay.upstream import login, sasl
 from relay.upstream.connect import Failed, lost_at
@@ -116,5 +116,5 @@ class Dialog:
             words = (b"*" if said is None else base64.b64encode(said),)
         if not (reply.transient or reply.permanent):
             raise Failed(lost_at(Stage.AUTH, Fault.GARBAGE, f"the login ended with {reply}"))
-        text = f"{reply.text} ({mechanism.reason})" if mechanism.reason else reply.text
+        text = f"{reply.text} ({readable(mechanism.reason)})" if mechanism.reason else reply.text
         raise Failed(Answer(Stage.AUTH, Reply(reply.code, reply.status, text)))

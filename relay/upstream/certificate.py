@@ -12,6 +12,7 @@ _ALT_NAMES = b"\x55\x1d\x11"  # OID 2.5.29.17, subjectAltName
 _COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"  # OIDs 2.5.4.3, 2.5.4.10
 _OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
 _BMP_STRING = 0x1E
+_LONGEST_HOST = 253  # characters of a domain name
 _LONGEST_NAME = 64  # characters; RFC 5280 appendix A.1, ub-common-name
 
 
@@ -77,7 +78,11 @@ def _called(name: bytes) -> str:
             (_, oid), (kind, value) = _items(attribute)
             found[oid] = value.decode("utf-16-be" if kind == _BMP_STRING else "utf-8", "replace")
     text = found.get(_COMMON_NAME) or found.get(_ORGANISATION, "")
-    return "".join(letter for letter in text[:_LONGEST_NAME] if letter.isprintable())
+    return _shown(text, _LONGEST_NAME)
+
+
+def _shown(text: str, longest: int) -> str:
+    return "".join(letter for letter in text[:longest] if letter.isprintable())
 
 
 def _names(fields: list[tuple[int, bytes]]) -> Iterator[str]:
@@ -89,4 +94,5 @@ def _names(fields: list[tuple[int, bytes]]) -> Iterator[str]:
             parts = list(_items(extension))
             if parts[0] == (_OID, _ALT_NAMES):
                 [(_, names)] = _items(parts[-1][1])
-                yield from (name.decode("ascii", "replace") for kind, name in _items(names) if kind == _DNS_NAME)
+                hosts = (name.decode("ascii", "replace") for kind, name in _items(names) if kind == _DNS_NAME)
+                yield from (_shown(host, _LONGEST_HOST) for host in hosts)

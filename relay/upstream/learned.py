@@ -5,7 +5,11 @@ from dataclasses import dataclass, field
 
 from relay.mail.reply import Reply
 
-_OF_SESSION = re.compile(r"\b(?:per|this|each|one|single|same|in (?:a|the))[ -](?:smtp |tcp )?(?:session|connection)\b", re.I)
+_OF_SESSION = re.compile(
+    r"\b(?:per|this|each|every|one|single|same|current|your|for|in|in (?:a|the))[ -](?:smtp |tcp )?(?:session|connection)\b"
+    r"|\bsession (?:message |mail |recipient )?limit",
+    re.I,
+)
 _LIMIT = re.compile(
     r"\btoo (?:many|much)\b|\bmax(?:imum)?\b|\blimit|\bexceed|\bno more\b|\bnot more\b|\benough\b|\bquota\b|\breached\b"
     r"|\bonly (?:\d|one\b|a few\b)",
@@ -18,19 +22,22 @@ _RENEW = re.compile(
 )
 _TIME_OUT = re.compile(
     r"\b(?:session|idle|idling|inactivity|command|input|data)[ -]time[ -]?d?[ -]?out\b|\btime ?out (?:waiting|exceeded)"
-    r"|\btimed out (?:waiting|while)|\bidle (?:for )?too long\b|\bsession (?:has )?(?:expired|timed out)\b",
+    r"|\btime-?out\b.{0,30}\bclos|\btimed out (?:waiting|while)|\bidle (?:for )?too long\b"
+    r"|\bsession (?:has )?(?:expired|timed out)\b",
     re.I,
 )
 _AT_ONCE = re.compile(
     r"\b(?:concurrent|simultaneous|parallel)|\btoo many (?:open |smtp |active )?(?:connections|sessions)\b"
-    r"|\b(?:connections|sessions) (?:per|from|by|for)\b",
+    r"|\b(?:connections|sessions) (?:per|from|by|for)\b|(?<!per )(?<!per-)\bconnection (?:rate|limit|count)",
     re.I,
 )
 _ONE_DOMAIN = re.compile(
     r"\b(?:multiple|different|several|mixed) (?:(?:destination|recipient|rcpt|target) domains\b"
     r"|domains (?:per|in|at|are|is|not|un))|\b(?:for|in|of|to) (?:different|several|multiple) domains\b"
     r"|\b(?:one|a single|single|same) (?:destination |recipient |rcpt )?domain (?:per|at a time|in (?:a|one|each))\b"
-    r"|\bonly one (?:destination|recipient|rcpt|target) domain\b|\ball recipients must be (?:in|of|at) the same\b"
+    r"|\bonly one (?:destination|recipient|rcpt|target) domain\b"
+    r"|\ball recipients must be(?:long)? (?:in|of|at|from|to) the same\b"
+    r"|\btoo many (?:different |destination |recipient )?domains\b"
     r"|\bone destination per\b",
     re.I,
 )

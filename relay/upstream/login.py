@@ -55,7 +55,7 @@ def choose(
 
 def not_taken(reply: Reply) -> bool:
     """Whether a refusal is about the mechanism, and so says nothing of the password (RFC 4954 s4, RFC 5321 s4.2.2)."""
-    return reply.permanent and (reply.code in (502, 503, 504) or reply.status in ("5.5.4", "5.7.4"))
+    return reply.permanent and (reply.code in (500, 502, 503, 504) or reply.status in ("5.5.4", "5.7.4"))
 
 
 def _why_none(wanted: tuple[str, ...], there: set[str], encrypted: bool) -> str:

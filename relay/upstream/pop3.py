@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from relay.apart import apart
-from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.secret import unsaid
 from relay.upstream import tls
 from relay.upstream.connect import Failed, Place, fault_of, places, reach
@@ -21,7 +21,7 @@ _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
 _SHUT = re.compile(
     r"allowed rcpthosts|don'?t authenticate|relay\w{0,9} (?:access )?(?:not permitted|denied)|permitted to relay"
     r"|\bpop3?\b.{0,40}\b(?:before|first)\b|\bturn on smtp authentication\b"
-    r"|\b(?:receive|check|read|get|retrieve|fetch|pick up) (?:for )?(?:your |new )*(?:e-?)?mails? (?:first|before)\b"
+    r"|\b(?:receive|check|read|get|retrieve|fetch|pick up) (?:for )?(?:your |new ){0,2}(?:e-?)?mails? (?:first|before)\b"
     r"|\b(?:authenticate|authentication|log ?in|login)\b.{0,40}\b(?:via|by|with|through|using|to) pop3?\b",
     re.I,
 )
@@ -324,7 +324,7 @@ def _ended(error: poplib.error_proto) -> bool:
 def _said(error: poplib.error_proto) -> str:
     words = error.args[0] if error.args else b""
     text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
-    return " ".join(text.split())
+    return " ".join(readable(text).split())
 
 
 def _ours(fault: Fault, code: int, status: str, words: str, *, lost: bool = False) -> Answer:

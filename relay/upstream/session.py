@@ -329,7 +329,7 @@ def _said(stage: Stage, error: aiosmtplib.SMTPResponseException) -> Answer:
 
 
 def _no_reply(stage: Stage, text: str) -> Answer:
-    return Answer(stage, garbage(text.encode("utf-8", "surrogateescape")), lost=True, fault=Fault.GARBAGE)
+    return Answer(stage, garbage(readable(text).encode()), lost=True, fault=Fault.GARBAGE)
 
 
 def _no_tls(fault: Fault, words: str) -> Answer:

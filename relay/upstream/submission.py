@@ -24,6 +24,7 @@ from relay.upstream.session import Session
 _BLOCK = 131_072
 _AT_ONCE = 2  # blocks that are read by one call of the thread: each costs more than what it does
 _SMALL = 262_144  # octets that may be read in the event loop; more may wait for a disk
+_STEPS = 10  # times the patience with one reply: so long the commands of one transaction may take in all
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 Answers = dict[Address, Answer]
@@ -132,6 +133,8 @@ class _Transaction:
         self.stage = Stage.MAIL  # of a loss; never CONTENT, which would say that the message may have been taken
         self.timeout = session.upstream.timeout.total_seconds()
         self.utf8 = session.offers("smtputf8")
+        # for sender and recipients together: a server may look each of them up, and not take for ever over it
+        self.until = asyncio.get_running_loop().time() + self.timeout * (_STEPS + len(paths) / 4)
         self.in_content = False
         self.dismissed = False  # by a 421 to one recipient, while the others waited
         self.seven_bit = outgoing.eight_bit and not session.offers("8bitmime")
@@ -265,6 +268,10 @@ class _Transaction:
             reply = await self.line.reply(10 * self.timeout)
         except Lost as lost:
             raise _Uncertain(lost.reply, lost.fault) from None
+        except asyncio.CancelledError:  # the relay stops: that the message may be there must be written down all the same
+            if task := asyncio.current_task():
+                task.uncancel()
+            raise _Uncertain(_lost("the relay was stopped before the server's final reply"), Fault.UNANSWERED) from None
         if 300 <= reply.code < 400:
             raise _Uncertain(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
@@ -307,7 +314,8 @@ class _Transaction:
         """The reply to a command, which was said already where the server takes several at once (RFC 2920)."""
         if not self.pipelining:
             self.line.write(command)
-        return await self.line.reply(self.timeout)
+        left = self.until - asyncio.get_running_loop().time()
+        return await self.line.reply(max(0.0, min(self.timeout, left)))
 
     async def _give_up(self, reply: Reply, *, unread: int) -> None:
         """Leaves the session fit for the next MAIL when there is nobody to send to."""

@@ -339,3 +339,41 @@ async def test_no_more_is_taken_than_may_wait(relays, clock):
     claim = await spool.claim(clock())
     await spool.settle(claim, settled(claim.recipients, State.RELAYED))
     await spool.commit(an_entry(B, clock(), content=b"x" * 200_000))
+
+
+async def test_a_moment_away_for_some_pauses_nothing(relays, clock):
+    """One connection found the server away and the watch did not: what was settled and given back then is stored at once."""
+    spool = await relays("office", 3600)
+    for queue_id in (A, B, C):
+        await spool.commit(an_entry(queue_id, clock()))
+    first, second = await spool.claim(clock()), await spool.claim(clock())
+    spool._link.lose(OSError("one of many connections"))
+    began = time.monotonic()
+    settling = asyncio.create_task(spool.settle(first, settled(first.recipients, State.RELAYED)))
+    await spool.release(second)
+    async with asyncio.timeout(5):
+        await settling
+        await spool.release(first)
+        found = set()
+        while len(found) < 2:
+            if claim := await spool.claim(clock()):
+                found.add(claim.entry.queue_id)
+            else:
+                await spool.wait(clock())
+                await asyncio.sleep(0.02)
+    assert found == {B, C}
+    assert time.monotonic() - began < 3
+    assert await spool.claim(clock()) is None
+
+
+async def test_what_was_claimed_without_knowing_is_free_again(relays, clock, monkeypatch):
+    """The line died behind the COMMIT of a claim: those messages do not wait for the end of their lease."""
+    from relay.spool import postgres_claims
+
+    spool = await relays("office", 3600)
+    await spool.commit(an_entry(A, clock()))
+    keep = postgres_claims._claim
+    monkeypatch.setattr(postgres_claims, "_claim", lambda *_: (_ for _ in ()).throw(SpoolBroken("the answer was lost")))
+    assert await spool.claim(clock()) is None
+    monkeypatch.setattr(postgres_claims, "_claim", keep)
+    assert (await until_claimed(spool, clock)).entry.queue_id == A

@@ -357,6 +357,14 @@ def freshen(c):
             st["send"] = re.sub(CAPTURED.pattern.decode(), recent, st["send"])
         elif "send_b64" in st:
             st["send_b64"] = base64.b64encode(CAPTURED.sub(recent.encode(), base64.b64decode(st["send_b64"]))).decode()
+    for f in c.get("fresh", []):  # dates written in a form of their own
+        sign, hh, mm = re.match(r"([+-])(\d\d):(\d\d)$", f["offset"]).groups()
+        zone = timezone(timedelta(minutes=int(sign + "1") * (int(hh) * 60 + int(mm))))
+        old, new = datetime.strptime(f["text"], f["format"]).replace(tzinfo=zone), t.astimezone(zone)
+        text = new.strftime(f["format"])
+        c["_data"] = c["_data"].replace(f["text"].encode("latin-1"), text.encode("latin-1"))
+        for k in ("expect", "should"):
+            c[k] = json.loads(json.dumps(c.get(k, [])).replace(old.isoformat(), new.isoformat()))
     for std, iso, t in (
         (STD, STD_ISO, (now - timedelta(hours=2)).astimezone(timezone(timedelta(hours=9)))),
         (STD2, STD2_ISO, now - timedelta(days=2)),

@@ -17,7 +17,13 @@ from tests.support.sending import letter, server_context, upstream_at
 from tests.support.upstream import ScriptedUpstream
 
 USERS = {"taro": "secret"}
-REFUSALS = ["502 5.5.1 not implemented", "503 5.5.1 bad sequence", "504 5.7.4 unrecognized authentication type", "535 5.5.4 no"]
+REFUSALS = [
+    "500 5.5.2 unrecognized command",
+    "502 5.5.1 not implemented",
+    "503 5.5.1 bad sequence",
+    "504 5.7.4 unrecognized authentication type",
+    "535 5.5.4 no",
+]
 
 
 @pytest.fixture

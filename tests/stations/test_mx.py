@@ -9,7 +9,7 @@ import dns.message
 import pytest
 import trustme
 
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream import mx
 from relay.upstream.connect import Failed
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
@@ -105,21 +105,21 @@ async def test_an_address_literal_is_the_host():
 
 
 @pytest.mark.parametrize(
-    ("zone", "more", "code", "status"),
+    ("zone", "more", "code", "status", "fault"),
     [
-        ({"there.example": {"MX": ["0 ."]}}, {}, 556, "5.1.10"),
-        ({}, {}, 550, "5.1.2"),
-        ({"there.example": {"TXT": ['"nothing here"']}}, {}, 550, "5.1.2"),
-        ({}, {"failing": ["there.example"]}, 451, "4.4.3"),
-        ({}, {"silent": ["there.example"]}, 451, "4.4.3"),
+        ({"there.example": {"MX": ["0 ."]}}, {}, 556, "5.1.10", Fault.NULL_MX),
+        ({}, {}, 550, "5.1.2", Fault.NO_HOST),
+        ({"there.example": {"TXT": ['"nothing here"']}}, {}, 550, "5.1.2", Fault.NO_HOST),
+        ({}, {"failing": ["there.example"]}, 451, "4.4.3", Fault.DNS),
+        ({}, {"silent": ["there.example"]}, 451, "4.4.3", Fault.DNS),
     ],
     ids=["null MX", "no such domain", "no address", "SERVFAIL", "silence"],
 )
-async def test_what_the_dns_says_is_an_answer(zone, more, code, status):
+async def test_what_the_dns_says_is_an_answer(zone, more, code, status, fault):
     """Null MX and unknown domains are the recipient's fate; a DNS that fails is a deferral."""
     async with ScriptedUpstream() as server:
         answer = only(await direct(server, zone, **more))
-    assert (answer.stage, answer.reply.code, answer.reply.status) == (Stage.RCPT, code, status)
+    assert (answer.stage, answer.reply.code, answer.reply.status, answer.fault) == (Stage.RCPT, code, status, fault)
     assert server.connections == []
 
 

@@ -251,6 +251,26 @@ async def test_a_lost_final_reply_is_uncertain_and_asks_nobody_else(tmp_path):
     assert any("uncertain" in line for line in trail)
 
 
+async def test_a_relay_that_stops_before_the_final_reply_writes_down_who_may_have_it(tmp_path):
+    """The content is sent and the answer is not there when the relay has to end: the next life asks nobody else."""
+    async with ScriptedUpstream(script={"DOT": HANG}) as first, ScriptedUpstream() as second:
+        upstreams = [upstream("first", first.port, timeout=20 * S), upstream("second", second.port)]
+        async with running(tmp_path, [Route(via=("first", "second"))], upstreams) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while not (first.transactions and first.connections[0].commands[-1:] == ["DATA"]):
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.2)
+            await world.runner.stop(grace=0.1)
+            (row,) = (await world.spool.entry(queue_id)).recipients
+        assert (row.state, row.maybe_at, row.said) == (
+            State.QUEUED,
+            "first",
+            "the relay was stopped before the server's final reply",
+        )
+        assert second.connections == []
+
+
 async def test_a_hanging_upstream_does_not_starve_the_other(tmp_path):
     """Fifty messages hang at one upstream while those for the other pass."""
     async with ScriptedUpstream(script={"MAIL": lambda argument: HANG}) as slow, ScriptedUpstream() as good:

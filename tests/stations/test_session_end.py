@@ -190,3 +190,13 @@ async def test_one_recipient_in_one_transaction(pools, capabilities):
     assert [str(path) for path in second.left] == ["d@there.example"]
     assert len(server.transactions) == 2
     assert codes(first) == codes(second) == [250]
+
+
+async def test_recipients_may_take_their_time_but_not_for_ever(pools):
+    """Each reply comes just in time; all of them together have a bound, which grows with their number."""
+    paths = [f"u{number}@there.example" for number in range(60)]
+    async with ScriptedUpstream(capabilities=["8BITMIME"], delays={"RCPT": 0.09}) as server:
+        report = await sent(pools, server, *paths, timeout=0.1)
+        assert len(server.commands) < 45
+    assert {answer.fault for answer in report.answers.values()} == {Fault.TIMED_OUT}
+    assert {answer.stage for answer in report.answers.values()} == {Stage.RCPT}

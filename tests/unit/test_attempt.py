@@ -7,7 +7,7 @@ import pytest
 
 from relay.mail.address import Address, parse_address
 from relay.mail.envelope import Envelope, Origin
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause
@@ -344,6 +344,31 @@ def test_when_all_rest_the_attempt_is_not_counted():
     row = settled(trial)[1]["x@y.example"]
     assert (row.state, row.attempts, row.said) == (State.QUEUED, 0, "b rests: refused")
     assert 4 * M <= row.due_at - NOW <= 4 * M + timedelta(seconds=5)
+
+
+def test_the_next_attempt_counts_the_rest_of_the_upstream():
+    """What sent it to rest for longer than the delay is known: the time that is shown is the time of the next attempt."""
+    trial = attempt(claim("x@y.example"), "a")
+    rests = {}
+    step = trial.next_step(lambda name, recipient: rests.get(name))
+    rests["a"] = Pause(NOW + 15 * M, "a rests")
+    answer(trial, step, Answer(Stage.AUTH, Reply(535, "5.7.8", "no")))
+    assert trial.next_step(lambda name, recipient: rests.get(name)) is None
+    settlement, rows = settled(trial)
+    assert rows["x@y.example"].due_at == NOW + 15 * M
+    assert words(settlement.trail[-1]) == (
+        "x@y.example: next attempt at 2026-11-22 03:15:00 UTC, a rests until then (535 5.7.8 no)"
+    )
+
+
+def test_who_finds_everybody_at_rest_is_told_why_once():
+    """The answer that another message got is there to be explained; what it waits for is no server's word to it."""
+    trial = attempt(claim("x@y.example", "z@y.example"), "a")
+    refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "no"))
+    assert trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests: no", answer=refused)) is None
+    assert [(step.upstream.name, said) for step, said in trial.decided] == [("a", refused)]
+    row = settled(trial)[1]["x@y.example"]
+    assert (row.said, row.fault, row.quoted) == ("a rests: no", Fault.RESTS, False)
 
 
 def test_a_resting_upstream_is_skipped():

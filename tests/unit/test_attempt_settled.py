@@ -3,10 +3,14 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from relay.mail.dsn import compose
 from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.outbound.advice import advise, sentences
 from relay.outbound.course import Pause
 from relay.outbound.routing import Chosen
+from relay.outbound.telling import letter
 from relay.outbound.trail import words
+from relay.outbound.urgent import urgent
 from relay.spool.entry import NoticeKind, State
 from relay.upstream.report import Report
 from relay.upstream.settings import Limits
@@ -250,3 +254,52 @@ def test_the_upstream_that_is_waited_for_most_is_asked_last():
         steps.append((step.upstream.name, len(step.recipients)))
         answer(trial, step, OK if step.upstream.name == "b" else REFUSED)
     assert steps == [("c", 1), ("a", 1), ("b", 3)]
+
+
+def test_a_notice_has_the_server_and_its_words_for_each_of_many():
+    """Also from the sixth on, and not those of `kentaro` for `taro`: nothing is looked for in words."""
+    people = [f"r{number}@y.example" for number in range(8)] + ["taro@y.example", "kentaro@y.example"]
+    trial = attempt(claim(*people), "a")
+    step = trial.next_step(awake)
+    answer(trial, step, dict.fromkeys(people, UNKNOWN))
+    assert trial.next_step(awake) is None
+    settlement, _ = settled(trial, notify=ME)
+    told = letter(settlement.notices, None, (), lambda *_: advise(UNKNOWN), timedelta(days=5))
+    content = compose([told], to=ME, hostname="relay.test", queue_id="q2", now=NOW).content
+    assert content.count(b"Remote-MTA: dns; [192.0.2.1]\r\n") == content.count(b"Final-Recipient: ") == len(people)
+    assert content.count(b"Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n") == len(people)
+
+
+def test_what_the_relay_decides_is_no_servers_word():
+    """Too large for the known limit: the notice says what the relay found, with what can be done, and quotes nobody."""
+    trial = attempt(claim("x@y.example", size=2_000_000), "a", sizes={"a": 1_000_000})
+    assert trial.next_step(awake) is None
+    assert [(step.upstream.name, said.fault) for step, said in trial.decided] == [("a", Fault.TOO_BIG)]
+    settlement, rows = settled(trial, notify=ME)
+    assert (rows["x@y.example"].fault, rows["x@y.example"].quoted) == (Fault.TOO_BIG, False)
+    told = letter(settlement.notices, None, (), lambda said, _: advise(said), timedelta(days=5))
+    notice = compose([told], to=ME, hostname="relay.test", queue_id="q2", now=NOW)
+    assert "The relay found: a takes at most 1.0 MB" in notice.text and "said:" not in notice.text
+    assert "What to do: " in notice.text and b"Diagnostic-Code: x-relay; a takes at most" in notice.content
+
+
+def test_who_never_got_through_is_told_of_the_upstreams_trouble():
+    """Given up while the only upstream was at rest: the answer that sent it there explains the failure."""
+    refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "bad password"))
+    trial = attempt(claim("x@y.example", accepted=NOW - timedelta(days=6)), "a")
+    assert trial.next_step(lambda *_: Pause(NOW + M, "a rests", failures=9, answer=refused)) is None
+    row = settled(trial)[1]["x@y.example"]
+    assert (row.state, row.upstream, row.stage, row.code, row.said) == (State.EXPIRED, "a", "auth", 535, "bad password")
+
+
+def test_an_urgent_notice_names_the_mail_and_what_to_do():
+    """A paragraph each: what happened, which mail waits, why, what the relay does, what a person can do."""
+    refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "bad password"))
+    trial = attempt(claim("x@y.example", "z@y.example"), "a")
+    step = trial.next_step(awake)
+    text = urgent("a", refused, sentences(refused), trial.claim.entry, step, until=NOW + 15 * M, others=3)
+    what, waits, why, done, remedy, more = text.split("\n\n")
+    assert what == "a: it said at auth: 535 5.7.8 bad password"
+    assert waits.startswith("a rests until 2026-11-22 03:15:00 UTC; then it is tried again. Waiting: q1234567890 from")
+    assert "nas@lan.example to x@y.example, z@y.example, and 3 more." in waits
+    assert (why[:5], done[:11], remedy[:7], more[:6]) == ("Why: ", "Meanwhile: ", "To do: ", "More: ")

@@ -2,10 +2,14 @@
 
 import hashlib
 import ssl
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +26,28 @@ def test_names_date_and_fingerprint(expires):
     since = datetime(2019, 1, 1, tzinfo=UTC)
     der = made("mail.isp.example", "smtp.isp.example", not_before=since, not_after=expires)
     names = ("mail.isp.example", "smtp.isp.example")
-    assert examine(der) == Certificate(hashlib.sha256(der).hexdigest(), expires, names, since)
+    seen = examine(der)
+    assert replace(seen, subject="", issuer="") == Certificate(hashlib.sha256(der).hexdigest(), expires, names, since)
+    assert (seen.subject, seen.issuer) == (f"trustme v{trustme.__version__}",) * 2
+
+
+@pytest.mark.parametrize(
+    ("attributes", "called"),
+    [
+        ([("CN", "mail.isp.example"), ("O", "ISP")], "mail.isp.example"),
+        ([("O", "\u682a\u5f0f\u4f1a\u793e")], "\u682a\u5f0f\u4f1a\u793e"),
+        ([("O", "a\x1b[31mb\x00c")], "a[31mbc"),
+        ([], ""),
+    ],
+)
+def test_who_it_is_of(attributes, called):
+    """The common name, else the organisation, so that it can be shown."""
+    oids = {"CN": x509.NameOID.COMMON_NAME, "O": x509.NameOID.ORGANIZATION_NAME}
+    name = x509.Name([x509.NameAttribute(oids[kind], text) for kind, text in attributes])
+    key, day = ec.generate_private_key(ec.SECP256R1()), datetime(2026, 1, 1)
+    blank = x509.CertificateBuilder(name, name, key.public_key(), 7, day, day)
+    seen = examine(blank.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+    assert (seen.subject, seen.issuer) == (called, called)
 
 
 @given(st.binary(max_size=200))

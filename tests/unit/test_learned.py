@@ -18,6 +18,11 @@ COUNTED = [
     "450 Enough for one session; start another session",
     "554 5.7.0 You may send no more than 20 e-mails in a session",
     "452 4.3.2 transaction quota of this connection is used up",
+    "452 4.3.1 Too many messages for this connection",
+    "450 session limit exceeded",
+    "421 4.7.0 maximum mails per connection limit exceeded",
+    "452 Message count exceeded for session. Reconnect.",
+    "451 no more messages allowed on this connection",
 ]
 TIMED = [
     "451 4.4.2 Session timeout",
@@ -25,6 +30,7 @@ TIMED = [
     "450 idle timeout exceeded",
     "421 4.4.2 mx.example Error: timeout exceeded",
     "550 your session has expired",
+    "451 4.4.2 Timeout - closing connection",
 ]
 OTHERS = [
     "421 4.7.0 Too many concurrent SMTP connections from this IP address",
@@ -32,6 +38,10 @@ OTHERS = [
     "450 4.7.1 too many messages per hour",
     "452 4.5.3 too many recipients",
     "451 4.3.0 DNS timeout",
+    "421 4.7.0 You have exceeded your connection limit",
+    "450 4.7.1 connection rate limit reached for your session's host",
+    "554 5.7.1 spam, closing connection",
+    "451 4.3.2 your limit of messages per day is reached",
     "451 4.7.1 greylisted, try again in 5 minutes",
     "550 5.1.1 user unknown",
     "550 5.7.1 relaying denied in this session",
@@ -74,6 +84,8 @@ def test_what_a_fresh_session_would_not_cure(text):
         ("451 one domain per transaction, please", 2, 2, True),
         ("452 4.5.3 recipients in different domains", 2, 2, True),
         ("451 multiple domains not allowed in one message", 2, 2, True),
+        ("550 5.7.1 All recipients must belong to the same domain", 2, 2, True),
+        ("452 4.5.3 too many destination domains", 2, 2, True),
         ("452 4.5.3 only one recipient per message", 1, 2, True),
         ("452 4.5.3 only one recipient per message", 1, 1, False),
         ("451 multiple recipients not supported", 2, 2, True),

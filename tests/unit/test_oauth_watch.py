@@ -8,7 +8,7 @@ from relay.doctor.host import HostFacts
 from relay.doctor.judge import Facts, judge
 from relay.doctor.subject import Subject
 from relay.doctor.upstream import Dialog, UpstreamFacts
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import Secret
 from relay.upstream.settings import Login, OAuth, Upstream
 from relay.upstream.token_health import standing
@@ -61,7 +61,8 @@ def test_the_doctor_warns_on_day_five():
 
 def test_nothing_is_said_twice():
     """An upstream whose login failed for want of a token has that finding, with its own name in the cure."""
-    refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no OAuth token for g; run `relay oauth login g` first"))
+    reply = Reply(535, "5.7.8", "there is no OAuth token for g; run `relay oauth login g` first")
+    refusal = Answer(Stage.AUTH, reply, fault=Fault.TOKEN)
     [one] = findings(standing(UPSTREAM, None, NOW), Dialog(failed=refusal))
     assert (one.name, one.grade) == ("login-oauth", Grade.PROBLEM)
     assert "`relay oauth login g`" in one.cure

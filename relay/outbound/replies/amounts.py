@@ -7,7 +7,7 @@ _UNIT = r"(?:messages?|mails?|e-?mails?|recipients?|sends?|submissions?|deliver\
 _PERIOD = r"(?:hour(?:ly)?|day|daily|24 ?h(?:ours)?|month(?:ly)?|week(?:ly)?|today)"
 _OVER = (
     r"(?:exceed\w{0,12}|reached|used up|exhausted|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w{0,12}|superat\w"
-    r"|superado|excedid\w)"
+    r"|superad[oa]|excedid\w)"
 )
 _ANYWHERE = frozenset(Stage)
 
@@ -22,7 +22,9 @@ ACCOUNT: tuple[Rule, ...] = (
             r"|bloqueada?"
             r"|suspendida|not registered|not active)",
             r"\b(?:suspended|disabled|locked|blocked|inactive) (?:account|user|mailbox)",
-            r"(?:конто|аккаунт|учетн\w{1,20}) .{0,20}(?:заблокирован|отключен)|账[号户].{0,6}(?:停用|冻结|锁定)",
+            r"(?:конто|аккаунт|учетн\w{1,20}) .{0,20}(?:заблокирован|отключен)"
+            r"|アカウント.{0,8}(?:停止|ロック|無効)|账[号户].{0,6}(?:停用|冻结"
+            r"|锁定)",
         ),
         "The account that logged in is suspended, locked or closed.",
         "Log in on the provider's web page: it says what it wants. The mail is kept meanwhile.",
@@ -96,7 +98,8 @@ QUOTAS: tuple[Rule, ...] = (
         (
             r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in|from IP))",
             r"^452 4\.5\.3\b(?!.{0,40}(?:daily|limit))",
-            r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)",
+            r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)"
+            r"|one recipient (?:at|per)|(?:trop de|demasiados|troppi) destina|zu viele empf",
             r"multiple destination domains",
         ),
         "More recipients in one go than the upstream takes.",
@@ -161,6 +164,9 @@ QUOTAS: tuple[Rule, ...] = (
             rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w{{1,20}})? (?:limit|quota)",
             r"quota exceeded for (?:sender|user|account)",
             r"(?:sending|send|sent|submission) (?:limit|quota|threshold)",
+            rf"\b\d{{1,9}} of \d{{1,9}} {_UNIT}|{_UNIT} sent .{{0,12}}{_PERIOD}|\b(?:quota|allowance"
+            rf"|kontingent)\b.{{0,40}}{_OVER}",
+            r"subscription\b.{0,30}\b(?:not|n't)\b",
             rf"\b(?:maximum|max)\b.{{0,20}}\b{_PERIOD}\b.{{0,30}}{_OVER}",
             r"policy rejection\W{0,3}quota",
             r"(?:tenant|account|user|domain|customer)\b.{0,20}\bexceed\w{0,12} .{0,20}(?:threshold|limit|quota)",
@@ -173,7 +179,7 @@ QUOTAS: tuple[Rule, ...] = (
             r"kontingent|numero massimo .{0,40}(?:giorn|ora)|limite .{0,40}(?:por (?:hora|dia|mes)|al giorno|all'ora"
             r"|par (?:jour|heure|mois))",
             r"limite (?:d'envoi|journaliere|quotidienne|horaire|de envio|diari[oa]|giornalier[oa]|di invio|orari[oa])",
-            r"quota (?:d'envoi|journalier|giornalier[oa]|diari[oa])",
+            r"\bcuota\b.{0,30}(?:envio|superada|diaria)|quota (?:d'envoi|journalier|giornalier[oa]|diari[oa])",
             r"送信.{0,10}(?:数|量|件|制限|上限).{0,10}(?:超|達|制限|上限)|发[信送].{0,6}(?:上限|超(?:过|限))|발송.{0,6}(?:한도|제한|초과)"
             r"|(?:лимит|превышен\w{0,12}) .{0,20}(?:отправ|писем|сообщ|лимит)",
             r"\bmi:(?:stc|sfq|nhd)\b",
@@ -205,7 +211,7 @@ RATES: tuple[Rule, ...] = (
         Blame.RATE,
         (
             r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate"
-            r"|\brate\b.{0,30}\bexceeded",
+            r"|\brate\b.{0,30}\b(?:exceeded|too high)",
             r"\bfrequency (?:is )?limit",
             r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?"
             r"|e-?mails?"

@@ -92,7 +92,7 @@ LOGINS: tuple[Rule, ...] = (
         "wants-tls",
         Blame.LOGIN,
         (
-            r"must issue a starttls",
+            r"must issue a starttls|\b(?:use|with) (?:tls|ssl|starttls|encryption)\b|plain ?text connection",
             r"(?:starttls|tls|ssl|encrypt\w{0,12})\b.{0,40}\b(?:is |are )?(?:required|needed|mandatory|necessary"
             r"|erforderlich|obligatoire"
             r"|requis|requerido|richiest\w)",
@@ -122,6 +122,7 @@ LOGINS: tuple[Rule, ...] = (
             r"|obligatoire)",
             r"(?:requires?|needs?|without|proper|valid|turn on|enable|use|please|must) (?:smtp |proper |valid |an? ){0,4}"
             r"(?:auth(?:entication|enticate)?|authentification|log ?in)\b",
+            r"authenticate (?:yourself|first|before)|log ?in (?:before|first)|only logged|no (?:smtp )?auth(?:entication)?\b",
             r"must (?:first |be ){0,4}(?:authenticate|log ?in|logged in|authenticated)",
             r"unauthenticated (?:senders?|users?|clients?|connections?)",
             r"not (?:yet )?(?:authenticated|logged[- ]in)\b",

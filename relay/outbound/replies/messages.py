@@ -109,6 +109,7 @@ FORM: tuple[Rule, ...] = (
         "Two servers hand this mail to each other in a circle.",
         "Look for a forwarding rule, or a route, that leads back to where the mail came from.",
         stages=TRANSACTION,
+        unless=r"\b(?:quota|limit|allowance)\b",
     ),
     Rule(
         "size",

@@ -14,9 +14,10 @@ _AGAIN = (
     r"|minutes|hours?)"
     r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
     r"|temporar(?:y|ily)\b|for the time being|later,? please"
-    r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporairement|spater (?:noch ?mal|noch einmal|erneut|wieder)"
-    r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporaneamente"
-    r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时|しばらく|後ほど|나중에|일시적"
+    r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporair\w{0,6}|spater (?:noch ?mal|noch einmal|erneut|wieder)"
+    r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporane\w{0,6}"
+    r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时"
+    r"|しばらく|一時的|混雑|メンテナンス|维护|점검|後ほど|나중에|일시적"
 )
 _OURS = r"\b(?:send|sends|sent|sending|senders?|your|out ?going|outbound|submission)\b"
 """These speak of the account that sends, not of the recipient."""
@@ -26,7 +27,7 @@ GREYLIST: tuple[Rule, ...] = (
     Rule(
         "greylist",
         Blame.GREYLIST,
-        (r"\bgr[ae]y-? ?list|postgrey",),
+        (r"\bgr[ae]y-? ?list|postgrey|liste grise|graue liste|lista gris|灰名单",),
         "The other side makes every stranger wait before it takes mail (greylisting).",
         "Nothing to do: it takes the mail when it comes again, usually within half an hour.",
         stages=_ANYWHERE,
@@ -131,7 +132,8 @@ RECIPIENTS: tuple[Rule, ...] = (
             rf"|email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
             r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S{1,40} )?(?:account|mailbox))",
             r"no (?:mailbox|account|valid recipients|one|body|such \w{1,20}|mail ?box|existe|se encontro)\b",
-            r"can'?t accept user|not (?:our|a) customer|badrcptto",
+            r"not (?:in|listed in|found in) (?:the |our |any |this )?(?:\w{1,12} )?(?:directory|database)"
+            r"|can'?t accept user|not (?:our|a) customer|badrcptto",
             r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid"
             r"|blocked|not ok)(?!: (?:policy|message"
             r"|quota|server config|too|rate|spf|relay))",
@@ -192,7 +194,8 @@ PASSING: tuple[Rule, ...] = (
             r"|(?:is )?full|shutting down|indisponible|out of)",
             r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
-            r"service refuse",
+            r"service refuse|backend|not reachable|unreachable|\btime ?out\b|timed out|please resend",
+            r"(?:could not|cannot|can'?t|unable to|failed to) (?:write|queue|store|save|connect|process|enqueue|spool)",
             r"maintenance|wartung",
             r"^\d{3} [45]\.3\.(?:1|2|5)\b",
         ),

@@ -11,12 +11,13 @@ _LISTS = (
     r"|senderscore|return ?path|mailspike|spamrats|invaluement|SPAMHAUS|\b(?:dns)?rbls?\b|\bdnsbls?\b|IPLIST)"
 )
 _WE = (
-    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|connection)\b"
+    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|connection|address range)\b"
     r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b"
     r"|\bip-adresse\b|\bdirecc?ion ip\b|\bindirizzo ip\b|\bsending mta'?s?\b)"
 )
 _BAD = (
-    r"(?:black|block|deny|banned|barred|listed\b|bloque|gesperrt|bloqueada|bloccato|liste noire|lista ne[gr]r?a|abus|banned"
+    r"(?:black|block|deny|banned|barred|listed\b|bloque|gesperrt|bloqueada|bloccato|liste noire|sperrliste|schwarze liste"
+    r"|lista ne[gr]r?a|abus|banned"
     r"|spammer"
     r"|not (?:allowed|authori[sz]ed|permitted|accepted|in the list of allowed)|unauthori[sz]ed|forbidden|rejected|refused"
     r"|denied|bad\b"
@@ -34,7 +35,8 @@ PBL: tuple[Rule, ...] = (
             r"listing in spamhaus",
             r"(?:blocked|listed|rejected|found|list\w{0,12}) (?:using|by|in|at|on|via|from) (?:the )?(?:spamhaus|SPAMHAUS)",
             rf"{_WE}.{{0,60}}(?:\bspamhaus|SPAMHAUS)",
-            r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ip|address(?:es)?|hosts?|range|line|client)\b",
+            r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ip|address(?:es)?|hosts?|range|line|client"
+            r"|networks?)\b",
             r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic)\b",
             r"not authori[sz]ed to send (?:e-?mail|mail) directly",
             r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at"

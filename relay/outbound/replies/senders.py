@@ -175,11 +175,11 @@ SENDERS: tuple[Rule, ...] = (
         (
             r"not allowed in header from",
             r"from:? (?:domain|address(?:es)?)(?: is| are)? (?:invalid|not allowed)",
-            r"(?:please )?provide a valid from\b",
+            r"(?:please )?provide a valid from\b|invalid from\b(?!: header)",
             r"\b(?:from:? (?:header|address|field|domain)|header[- ]?from|from)\b(?!:? (?:IP|your ip|this ip|HOST to))"
             r".{0,60}\b(?:not|n't|must|invalid|mismatch|unverified)\b.{0,40}\b(?:account|authori[sz]ed|verified"
             r"|authenticat\w{1,20}|match\w{0,12}"
-            r"|domains?|log\w{0,12} ?in|permitted|allowed|user)\b",
+            r"|domains?|log\w{0,12} ?in|permitted|allowed|hosted|user)\b",
         ),
         "The server does not take the address or the domain that stands in From.",
         _OWN_SENDER,
@@ -215,6 +215,7 @@ SENDERS: tuple[Rule, ...] = (
             r"unrout(?:e)?able sender",
             r"(?:could not|cannot|can't|unable to) verify (?:the )?sender",
             r"sender (?:callout|callback|check)",
+            r"(?:sender|return.path|reverse.path|mail ?from)\b.{0,20}\b(?:could not|cannot|can't|not) be verified",
         ),
         "The server asked whether the sender's address exists, and was told that it does not.",
         _OWN_SENDER,
@@ -308,13 +309,14 @@ RELAYING: tuple[Rule, ...] = (
             r"delivery is not allowed to this address",
             r"direct send not allowed",
             r"not relaying|not (?:an? )?(?:open )?relay\b",
-            r"weiterleit\w{1,20} (?:ist )?nicht|nicht weitergeleitet|kein relay",
+            r"keine weiterleit|relay\w{0,4} verweigert|weiterleit\w{1,20} (?:ist )?nicht|nicht weitergeleitet|kein relay",
             r"relais (?:non|refus|interdit)|relayage",
             r"retransmision no|reenvio no|relay no (?:permitido|autorizado)",
             r"inoltro non|relay non",
             r"^\d{3} 5\.7\.(?:54|64|68|367)\b",
             r"non-?local recipient|not (?:a )?local (?:domain|recipient)",
-            r"domain (?:is )?not (?:hosted|served|handled|local)|remote domains?\b|for strangers",
+            r"domain (?:HOST )?(?:is )?not (?:hosted|served|handled|local|ours|accepted|configured)|not our domain"
+            r"|remote domains?\b|for strangers",
             r"中継|转发|中继|릴레이|ретрансляц|пересылк",
         ),
         "The upstream does not carry mail to that recipient for us: we are not logged in there, or it is the wrong server.",
