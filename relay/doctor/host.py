@@ -1,4 +1,4 @@
-"""What the facts about this machine mean: clock, spool, listeners, container.  Pure."""
+"""This machine: what is known of its clock, listeners and container, and what that means.  Pure."""
 
 import re
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from relay.doctor.resolver import DnsLookup
 from relay.doctor.spf_check import LookupFailed
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import Listing, UplinkFacts
-from relay.doctor.upstream import PortProbe, UpstreamFacts
+from relay.doctor.upstream import PortFacts, UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe
 from relay.networks import in_lan
 from relay.upstream.connect import Failed, places
@@ -76,7 +76,7 @@ async def _names(public: Iterable[str], look: DnsLookup) -> tuple[dict[str, tupl
 
 async def _targets(
     subject: Subject, asking: UpstreamProbe, look: DnsLookup, outside: OutsideServices
-) -> Mapping[str, PortProbe]:
+) -> Mapping[str, PortFacts]:
     """Port 25 of mail hosts that mail of ours may go to: the notices' and senders' domains, and a well-known one."""
     domains = [subject.notices_to.domain] if subject.notices_to else []
     domains += [name for upstream in subject.upstreams.values() for name in sender_domains(upstream, subject)]
@@ -87,11 +87,11 @@ async def _targets(
         except LookupFailed:
             continue
     chosen = list(hosts)[: _MOST_TARGETS - 1] + list(hosts)[_MOST_TARGETS - 1 :][-1:]
-    doors = await asyncio.gather(*(_door(host, asking, look) for host in chosen))
-    return {host: door for host, door in zip(chosen, doors, strict=True) if door}
+    ports = await asyncio.gather(*(_port_25_of(host, asking, look) for host in chosen))
+    return {host: there for host, there in zip(chosen, ports, strict=True) if there}
 
 
-async def _door(host: str, asking: UpstreamProbe, look: DnsLookup) -> PortProbe | None:
+async def _port_25_of(host: str, asking: UpstreamProbe, look: DnsLookup) -> PortFacts | None:
     """Port 25 of one host, an address of each family tried; None if it has none, or only such as are in the LAN."""
     addresses: list[str] = []
     for kind in ("AAAA", "A"):
@@ -105,7 +105,7 @@ async def _door(host: str, asking: UpstreamProbe, look: DnsLookup) -> PortProbe 
         found = [place for address in outside for place in await places(address, 25, asking.patience)]
     except Failed:
         return None
-    return await asking.door(found, 25) if found else None
+    return await asking.port(found, 25) if found else None
 
 
 async def _public(upstreams: Iterable[UpstreamFacts], patience: float, outside: OutsideServices) -> tuple[str, ...]:

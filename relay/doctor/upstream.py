@@ -25,7 +25,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class PortProbe:
+class PortFacts:
     """One port of a host; `fault` and `words` are why it did not open."""
 
     port: int
@@ -61,7 +61,7 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFacts:
-    """One upstream: its name's addresses (or what the resolver said), its doors by the port they are known by, the talk.
+    """One upstream: its name's addresses (or what the resolver said), its ports by their well-known numbers, the conversation.
 
     `mute_v6`: it has IPv6 addresses, and none of them can be reached while an IPv4 one can.  `asked_at` by our clock.
     """
@@ -69,7 +69,7 @@ class UpstreamFacts:
     upstream: Upstream
     addresses: tuple[str, ...] = ()
     name_trouble: str = ""
-    doors: Mapping[int, PortProbe] = field(default_factory=dict)
+    ports: Mapping[int, PortFacts] = field(default_factory=dict)
     mute_v6: bool = False
     talk: Dialog | None = None
     asked_at: datetime | None = None
@@ -124,7 +124,7 @@ def _no_name(facts: UpstreamFacts) -> Finding:
 def _failed(facts: UpstreamFacts, talk: Dialog, answer: Answer) -> Finding:
     upstream = facts.upstream
     advice = advise(answer, upstream)
-    own = facts.doors.get(upstream.port)
+    own = facts.ports.get(upstream.port)
     if answer.stage is Stage.CONNECT and answer.lost:
         if talk.speaks_tls:
             cause = f"Port {upstream.port} begins with TLS, but `tls: {upstream.tls.mode.value}` waits for a greeting."
@@ -153,11 +153,11 @@ def _refusal_name(advice: Advice) -> str:
     return "address-refused" if advice.name == "pbl" else "upstream-refuses"
 
 
-def _closed(facts: UpstreamFacts, own: PortProbe) -> Finding:
+def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
     """The port that is set cannot be reached: what the other ports say tells a closed port from a dead line."""
     upstream, name = facts.upstream, facts.upstream.name
-    seen = tuple(f"port {door.port}: {door.state.value}" for door in facts.doors.values())
-    better = [port for port in _GOOD_PORTS if facts.doors.get(port, own).state is State.OPEN and port != upstream.port]
+    seen = tuple(f"port {there.port}: {there.state.value}" for there in facts.ports.values())
+    better = [port for port in _GOOD_PORTS if facts.ports.get(port, own).state is State.OPEN and port != upstream.port]
     advice = " or ".join(f"`port: {port}` with `tls: {_GOOD_PORTS[port]}`" for port in better)
     if upstream.port == 25 and own.state is State.SILENT and better:
         cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have; the submission ports are open."

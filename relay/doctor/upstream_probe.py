@@ -1,4 +1,4 @@
-"""Evidence about one upstream: its name, its doors, and a conversation up to MAIL that sends nothing.
+"""Evidence about one upstream: its name, its ports, and a conversation up to MAIL that sends nothing.
 
 Exactly one AUTH for an account in a run: providers lock accounts after a few wrong ones.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from relay.doctor.dmarc import organisational
-from relay.doctor.upstream import Dialog, PortProbe, State, UpstreamFacts
+from relay.doctor.upstream import Dialog, PortFacts, State, UpstreamFacts
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.authenticate import Token, no_token
 from relay.upstream.certificate import examine
@@ -42,29 +42,29 @@ class UpstreamProbe:
     turns: dict[tuple[str, str], asyncio.Lock] = field(default_factory=dict)
 
     async def examine(self, upstream: Upstream) -> UpstreamFacts:
-        """Everything about one upstream; doors and conversation side by side.  Never raises for what the world does."""
+        """Everything about one upstream; ports and conversation side by side.  Never raises for what the world does."""
         try:
             found = await places(upstream.host, upstream.port, self.patience)
         except Failed as failed:
             return UpstreamFacts(upstream, name_trouble=failed.answer.reply.text)
         known = dict.fromkeys((upstream.port, *KNOWN_PORTS))
-        doors, mute, talk = await asyncio.gather(
-            asyncio.gather(*(self.door(found, port) for port in known if port != upstream.port)),
+        ports, mute, talk = await asyncio.gather(
+            asyncio.gather(*(self.port(found, port) for port in known if port != upstream.port)),
             self._mute_v6(found),
             self._entered(upstream, found),
         )
         own, said = talk
         addresses = tuple(dict.fromkeys(place.host for place in found))
-        return UpstreamFacts(upstream, addresses, "", {door.port: door for door in (own, *doors)}, mute, said)
+        return UpstreamFacts(upstream, addresses, "", {there.port: there for there in (own, *ports)}, mute, said)
 
-    async def _entered(self, upstream: Upstream, found: list[Place]) -> tuple[PortProbe, Dialog]:
-        """The upstream's own door, and the conversation behind it if it opens."""
-        own = await self.door(found, upstream.port)
+    async def _entered(self, upstream: Upstream, found: list[Place]) -> tuple[PortFacts, Dialog]:
+        """The upstream's own port, and the conversation if it opens."""
+        own = await self.port(found, upstream.port)
         if own.state is State.OPEN:
             return own, await self._talk_until_end(upstream)
         return own, Dialog(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True, fault=own.fault))
 
-    async def door(self, found: list[Place], port: int) -> PortProbe:
+    async def port(self, found: list[Place], port: int) -> PortFacts:
         """Whether a TCP connection comes about.  A filter's answer (unreachable) counts as silence."""
         there = [Place(place.family, place.host, self.ports.get(port, port)) for place in found]
         try:
@@ -72,16 +72,16 @@ class UpstreamProbe:
         except Failed as failed:
             fault = failed.answer.fault
             state = State.REFUSED if fault is Fault.REFUSED else State.SILENT
-            return PortProbe(port, state, failed.answer.reply.text, fault)
+            return PortFacts(port, state, failed.answer.reply.text, fault)
         sock.close()
-        return PortProbe(port, State.OPEN)
+        return PortFacts(port, State.OPEN)
 
     async def _mute_v6(self, found: list[Place]) -> bool:
         six = [place for place in found if ":" in place.host]
         four = [place for place in found if ":" not in place.host]
         if not six or not four:
             return False
-        over_six, over_four = await asyncio.gather(self.door(six, six[0].port), self.door(four, four[0].port))
+        over_six, over_four = await asyncio.gather(self.port(six, six[0].port), self.port(four, four[0].port))
         # a machine without IPv6 is told so at once, which costs nobody time
         return over_four.state is State.OPEN and over_six.fault is Fault.TIMED_OUT
 

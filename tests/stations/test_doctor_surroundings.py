@@ -220,10 +220,10 @@ async def test_a_host_of_both_families_is_tried_by_both() -> None:
         async with FakeDNS(zone) as dns:
             look = DnsLookup([dns.address], patience=1)
             asking = UpstreamProbe("relay.test", 1, ports={25: port})
-            door = await uplink_probe._door("mx.gmail.com", asking, look)
+            there = await uplink_probe._port_25_of("mx.gmail.com", asking, look)
             await look.close()
-    assert door is not None
-    assert door.state.value == "open"
+    assert there is not None
+    assert there.state.value == "open"
 
 
 async def test_the_line_is_down_and_not_blocked(case: Case) -> None:

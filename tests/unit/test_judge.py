@@ -20,7 +20,7 @@ from relay.doctor.spool import DatabaseFacts, SpoolFacts
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import Listing, UplinkFacts
 from relay.doctor.uplink_probe import addresses_in
-from relay.doctor.upstream import Dialog, PortProbe, State, UpstreamFacts
+from relay.doctor.upstream import Dialog, PortFacts, State, UpstreamFacts
 from relay.doctor.upstream_probe import unfinished
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
@@ -320,7 +320,7 @@ def test_which_domains_mail_leaves_in(identity: Identity, routes: tuple[Route, .
 
 # --- the line
 
-OPEN = {"mx.example": PortProbe(25, State.OPEN)}
+OPEN = {"mx.example": PortFacts(25, State.OPEN)}
 
 
 def line(**changes: object) -> UplinkFacts:
@@ -335,7 +335,7 @@ def line(**changes: object) -> UplinkFacts:
     [
         ({"targets": {}}, "port-25-unknown", "warning"),
         ({"public": (), "listings": (), "reverse": {}}, "public-address", "warning"),
-        ({"targets": {"mx.example": PortProbe(25, State.SILENT)}}, "port-25", "problem"),
+        ({"targets": {"mx.example": PortFacts(25, State.SILENT)}}, "port-25", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.0.0.11",)),)}, "pbl", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.0.0.2",)),)}, "block-list", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.255.255.255",)),)}, "block-list-refused", "warning"),
