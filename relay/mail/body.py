@@ -130,7 +130,7 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     """Carries out what the facts demand; a right body is handed on as it came."""
     seen = examined.seen
     plans, said = plan(seen, terms)
-    notes = (*examined.notes, *said, *_notes(seen))
+    notes = (*examined.notes, *said, *_notes(seen, plans))
     mended = with_mime_fields(fields, plans[0].fields)
     if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
         notes = (*notes, "added MIME-Version: the message has MIME fields")
@@ -159,9 +159,10 @@ def _is_right(seen: Survey, plans: Mapping[int, PartPlan]) -> bool:
     return all(planned.recode is Recode.KEEP and not (number and planned.changed) for number, planned in plans.items())
 
 
-def _notes(seen: Survey) -> tuple[str, ...]:
+def _notes(seen: Survey, plans: Mapping[int, PartPlan]) -> tuple[str, ...]:
     notes = []
-    if seen.bare_ends:
+    bare = [number for number, part in seen.parts.items() if part.bare_ends]
+    if seen.bare_ends and not (bare and all(plans[number].recode is Recode.RAW_BASE64 for number in bare)):
         notes.append("made every line end CRLF: the device sent others")
     if seen.nul:
         notes.append("removed NUL octets")

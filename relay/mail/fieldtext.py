@@ -12,7 +12,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 _FORBIDDEN = re.compile(rb"[^\t\r\n -~]")
 _LONG = re.compile(rb"(?<![^\r\n])[^\r\n]{999}")
 _BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
-_ENCODED = re.compile(rb"=\?iso-8859-1\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
+_ENCODED = re.compile(rb"=\?(?:iso-8859-1|us-ascii)\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
 
 # Fields of tokens, ids and dates: an encoded-word may not stand there (RFC 2047 s5), so foreign octets have no rescue.
@@ -96,13 +96,13 @@ def _in_ascii(field: Field, case: Case) -> Field:
 
 
 def repair_false_label(fields: Fields, case: Case) -> Change:
-    """Encoded-words that say ISO-8859-1 and hold UTF-8 (PHPMailer's default) say UTF-8: RFC 6409 s6.5."""
+    """Encoded-words that say ISO-8859-1 (PHPMailer's default) or ASCII, and hold UTF-8, say UTF-8: RFC 6409 s6.5."""
     if _nowhere(_ENCODED, fields):
         return fields, ()
     return _each(
         fields,
         lambda field: _relabelled(field) if field.name not in case.sealed and b"=?" in field.raw else field,
-        "relabelled encoded-words that hold UTF-8 under the name of ISO-8859-1",
+        "relabelled encoded-words that hold UTF-8 under the name of another charset",
     )
 
 
@@ -110,13 +110,13 @@ def _relabelled(field: Field) -> Field:
     octets = b""
     for match in _ENCODED.finditer(field.raw):
         octets += word_octets(match[1].decode("ascii"), match[2].decode("ascii")) or b""
-    if len(_MULTIBYTE.findall(octets)) < 2:
+    if len(_MULTIBYTE.findall(octets)) < 2 and b"=?us-ascii?" not in field.raw.lower():
         return field
     try:
         octets.decode("utf-8")
     except UnicodeDecodeError:
         return field
-    return Field(_ENCODED.sub(rb"=?utf-8?\1?\2?=", field.raw))
+    return field if octets.isascii() else Field(_ENCODED.sub(rb"=?utf-8?\1?\2?=", field.raw))
 
 
 def repair_long_lines(fields: Fields, case: Case) -> Change:

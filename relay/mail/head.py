@@ -97,6 +97,7 @@ def _clean(raw: bytes) -> Head | None:
 
 
 _OPEN_WORD = re.compile(rb"=\?[!-<>@-~]{1,60}\?[bBqQ]\?[^?]{0,998}\Z")
+_WORD_INSIDE = re.compile(rb"[A-Za-z0-9+/=_]{16,998}")
 _WORD_END = re.compile(rb"[!->@-~]{0,998}\?=(?:[ \t]|\Z)")
 
 
@@ -171,9 +172,10 @@ class _Reader:
                 self.take()
                 return True
             elif bare[:1] not in (b" ", b"\t"):
-                if self.units and _WORD_END.match(bare) and _OPEN_WORD.search(self.units[-1][-2]):
-                    self.take()
-                    self.units[-1] += [b" ", bare, b"\r\n"]
+                if self.units and _OPEN_WORD.search(self.units[-1][-2]) and (rest := self.word_rest()):
+                    for line in rest:
+                        self.take()
+                        self.units[-1] += [b" ", line, b"\r\n"]
                     self._note("put together a header line that was cut inside an encoded-word")
                     continue
                 if self.place >= known_until or self._is_delimiter(bare):
@@ -189,6 +191,17 @@ class _Reader:
                 self.take()
                 self._note("removed a line of blanks inside the header")
         return False
+
+    def word_rest(self) -> list[bytes]:
+        """The lines from here on in which an encoded-word goes on and ends; none if it does not."""
+        rest: list[bytes] = []
+        for line in self.lines[self.place : self.place + 20]:
+            rest.append(line.rstrip(b"\r\n"))
+            if _WORD_END.match(rest[-1]):
+                return rest
+            if not _WORD_INSIDE.fullmatch(rest[-1]):
+                break
+        return []
 
     def remove_run(self, known_until: int) -> None:
         """All lines that stand together and are no fields; there may be a hundred thousand."""

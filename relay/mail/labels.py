@@ -20,6 +20,7 @@ _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
 _ALONE = re.compile(rb"[\x00-\x3f]")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _DECLARATION = re.compile(rb"[ \t\r\n]*<\?xml[ \t\r\n][^>]{0,200}encoding[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']([\w.:-]{1,40})")
+_SHEET = re.compile(rb"@charset \"([\w.:-]{1,40})\";")
 _META = re.compile(rb"<meta[^>]{0,300}[ \t\r\n\"';]charset[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']?[ \t]{0,9}([\w.:-]{1,40})", re.I)
 _BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"II*", b"MM*", b"\x7fELF")
 _CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
@@ -80,7 +81,7 @@ def inner_charset(octets: bytes) -> str:
     if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     start = octets.removeprefix(b"\xef\xbb\xbf")[:1024]
-    match = _DECLARATION.match(start) or _META.search(start)
+    match = _DECLARATION.match(start) or _SHEET.match(start) or _META.search(start)
     name = match[1].decode("ascii", "replace") if match else ""
     return name if codec_of(name) and not codec_of(name).startswith(("utf-16", "utf-32")) else ""
 
@@ -152,10 +153,12 @@ def _is_false(octets: bytes, said: str) -> bool:
         return fits(octets, "utf-8")
     if not codec or not fits(octets, said):
         return _is_surely_utf8(octets, said) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
-    if codec in ("iso8859-1", "iso8859-15") and len(_C1.findall(octets)) > 2 and fits(octets, "cp932"):
-        # the signs of Windows, which every reader takes them for, or Shift_JIS
-        return vote([octets], ("cp932", "latin-1")) == "cp932"
-    return _is_surely_utf8(octets, said)
+    if _is_surely_utf8(octets, said):
+        return True
+    if codec not in ("iso8859-1", "iso8859-15") or len(_C1.findall(octets)) < 3 or not fits(octets, "cp932"):
+        return False
+    # Shift_JIS, or the signs of Windows, for which every reader takes them
+    return vote([octets], ("cp932", "latin-1")) == "cp932"
 
 
 def _is_surely_utf8(octets: bytes, said: str) -> bool:

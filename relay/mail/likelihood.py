@@ -62,6 +62,8 @@ _SIGNS = frozenset(
     "\xb0\xa9\xae\xb1\xb2\xb3\xb9\xbd\xbc\xbe\xa3\xbf\xa1\u20ac\xa7\xb5\xb7\xab\xbb\xd7\xf7\xba\xaa\u2013\u2014"
     "\u2018\u2019\u201c\u201d\u201e\u2022\u2026\u2122\xa5\xa2\xb4\xa8\xb6\u2020\u2021\u2039\u203a\xa0\xad"
 )
+_EAST = "\u2e80"  # from here on ideographs, kana and hangul, which no charset of one octet has
+_IDEOGRAPH = 12
 _UNUSUAL, _FOREIGN, _NONSENSE = 13, 17, 20
 _CASE = 4  # a capital behind a small letter
 _ASCII_LETTER = 0.4  # in text of ideographs or syllables; not more than 10 in all
@@ -117,11 +119,6 @@ def bits(text: str, codec: str, most: float = 1e9) -> tuple[float, int]:
     return _of_characters(text, language) if language else _of_alphabet(text, most)
 
 
-def only_signs(text: str) -> bool:
-    """Whether all that is not ASCII in it are signs like those for degrees, pounds and quotations."""
-    return _SIGNS.issuperset("".join(_RUN.findall(text)))
-
-
 def _of_alphabet(text: str, most: float) -> tuple[float, int]:
     pairs: list[str] = []
     letters = ""
@@ -135,6 +132,9 @@ def _of_alphabet(text: str, most: float) -> tuple[float, int]:
         for place, char in enumerate(chars):
             if char in _SIGNS:
                 fixed += _sign(char, before, chars[place + 1] if place + 1 < len(chars) else after)
+                before, small = " ", False
+            elif char >= _EAST:
+                fixed += _IDEOGRAPH
                 before, small = " ", False
             elif (now := letter(char)) != " ":
                 pairs.append(before + now)
@@ -161,6 +161,8 @@ def _sign(char: str, before: str, after: str) -> int:
     """A sign is unlikely inside a word, and most are behind one."""
     if before == " ":
         return 12 if char in "\xbf\xa1" and not after.isupper() else 8
+    if before == "m" and char in "\xb2\xb3":
+        return 4
     if after.isalpha():
         return 5 if char == "\u2019" else 16
     return 8 if char in _AFTER_ANYTHING else 14
@@ -176,7 +178,8 @@ def _of_characters(text: str, language: str) -> tuple[float, int]:
         counted += len(chars)
         total += sum([table.get(char, 0) or _character(char, table, language) for char in chars])
         for half in _HALF.findall(chars):
-            total += 16 if half[0] in "\uff70\uff9e\uff9f" else 4  # marks that belong to the kana before them
+            # a mark belongs to the kana before it, and one kana is no word
+            total += 18 if len(half) == 1 or half[0] in "\uff70\uff9e\uff9f" else 4
         after = text[run.end()] if run.end() < len(text) else " "
         total += _beside(before, chars[0]) + _beside(after, chars[-1])
     return total + min(10.0, _ASCII_LETTER * len(_ASCII_LETTERS.findall(text))), counted

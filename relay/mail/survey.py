@@ -1,6 +1,7 @@
 """What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
 
 import re
+from binascii import a2b_base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ _ESCAPE = b"\x1b$"
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
 _BASE64_OR_BLANK = _BASE64 + b" \t\r\n\0"
+_WORD = re.compile(rb"[ \t\r\n]{0,9}(?:[A-Za-z]?[a-z]{1,30}|[A-Z]{1,30}|[0-9]{1,30})[.!?]?[ \t\r\n]{0,9}")
 _INNER_BLANK = re.compile(rb"[^ \t\r\n][ \t](?=[^ \t\r\n])")
 _NO_CODE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]{0,80}[\r\n]|\Z)")
 _CODE = re.compile(rb"=(?:[0-9A-F]{2}|[ \t]{0,80}[\r\n])")
@@ -87,7 +89,7 @@ def survey(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes], *
             part = between if event.number == BETWEEN else seen.parts[event.number]
             _look(part, event.block, seen)
     for part in seen.parts.values():
-        if (part.encoding == "base64" and not looks_base64(part.sample)) or (
+        if (part.encoding == "base64" and not looks_base64(part.sample, text=part.kind.text)) or (
             part.encoding == "quoted-printable" and not looks_quoted(part.sample)
         ):
             part.encoding = ""
@@ -127,7 +129,7 @@ def _look(part: Part, block: bytes, seen: Survey) -> None:
     if not part.size and part.kind.text and part.encoding in IDENTITY:
         part.wide = wide_codec(block, part.kind.charset)
     clean = crlf(block) if seen.bare_ends and not part.wide else block
-    if clean is not block:
+    if clean is not block or (part.wide and seen.bare_ends):
         part.bare_ends = True
     if not part.wide and b"\0" in clean:
         part.nul = True
@@ -179,11 +181,25 @@ def _is_utf8(octets: bytes) -> bool:
     return "\ufffd" not in octets.decode("utf-8", "replace")
 
 
-def looks_base64(octets: bytes) -> bool:
-    """Whether it can be meant as base64: a few strange octets are damage, blanks inside lines and many are text."""
+def looks_base64(octets: bytes, *, text: bool = False) -> bool:
+    """Whether it can be meant as base64: a few strange octets are damage, blanks inside lines and many are text.
+
+    A word alone, such as `Test`, is the text itself where text was to come.
+    """
+    if text and _WORD.fullmatch(octets) and not _is_plain(octets):
+        return False
     letters = len(octets.translate(None, _NOT_BASE64))
     strange = len(octets.translate(None, _BASE64_OR_BLANK)) + len(_INNER_BLANK.findall(octets))
     return strange * 12 <= letters
+
+
+def _is_plain(coded: bytes) -> bool:
+    """Whether base64 stands for text in UTF-8 without control characters."""
+    try:
+        text = a2b_base64(coded).decode()
+    except ValueError:
+        return False
+    return text.isprintable()
 
 
 def looks_quoted(octets: bytes) -> bool:

@@ -15,6 +15,9 @@ _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
 _TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
+_CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~]{4,2000})([ \t\r\n]{0,80})\Z")
+_ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
+_SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
 _TORN_IN = re.compile(rb"[^!-~]")
 _BLANK = re.compile(rb"[ \t]+")
 _RAW = re.compile(rb"[\x80-\xff]")
@@ -75,8 +78,37 @@ def decode_words(text: str) -> str:
 
 
 def mend_words(raw: bytes) -> bytes:
-    """A field in which encoded-words that a fold or blanks tore, or that have raw octets inside, are whole again."""
-    return _TORN.sub(_mended, raw)
+    """A field in which encoded-words that a fold, a cut or blanks tore, or that have raw octets inside, are whole again."""
+    raw = _CUT.sub(_closed, _TORN.sub(_mended, raw), count=1)
+    return _SPLIT.sub(_joined, raw) if raw.count(b"?=") > 1 else raw
+
+
+def _closed(match: re.Match[bytes]) -> bytes:
+    """The last word of a field, whose end was cut off: what can be read of it."""
+    charset, encoding, coded = match[1].decode("ascii"), match[2].decode("ascii"), match[3].decode("ascii")
+    if not is_registered(charset):
+        return match[0]
+    coded = coded[: len(coded) // 4 * 4] if encoding in "bB" else re.sub("=[0-9A-Fa-f]?$", "", coded)
+    octets = word_octets(encoding, coded) or b""
+    text = next((text for cut in range(4) if (text := read(octets[: len(octets) - cut], charset))), "")
+    return _folded_word(text) + match[4] if text else match[0]
+
+
+def _joined(match: re.Match[bytes]) -> bytes:
+    """Words in a row, made one text if a character was cut in two between them."""
+    words = list(_ENCODED.finditer(match[0].decode("ascii")))
+    charsets = {word[1].lower() for word in words}
+    encodings = {word[2].lower() for word in words}
+    if len(charsets) > 1 or len(encodings) > 1 or all(_text_of(word[1], word_octets(word[2], word[3])) for word in words):
+        return match[0]
+    [charset], [encoding] = charsets, encodings
+    together = b"".join(word_octets(word[2], word[3]) or b"" for word in words)
+    text = _text_of(charset, together) or _text_of(charset, word_octets(encoding, "".join(word[3] for word in words)))
+    return _folded_word(text) if text else match[0]
+
+
+def _folded_word(text: str) -> bytes:
+    return b"\r\n ".join(encode_word(text).encode("ascii").split(b" "))
 
 
 def _mended(match: re.Match[bytes]) -> bytes:
@@ -96,7 +128,7 @@ def _mended(match: re.Match[bytes]) -> bytes:
     if len(word) <= _LONGEST:
         return word
     text = decode_words(word.decode("ascii"))
-    return word if text.isascii() and "=?" in text else b"\r\n ".join(encode_word(text).encode("ascii").split(b" "))
+    return word if text.isascii() and "=?" in text else _folded_word(text)
 
 
 def named_charsets(raw: bytes) -> list[str]:
