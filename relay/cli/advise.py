@@ -86,8 +86,11 @@ def _reply(words: str) -> "Reply":
     first = _CODED.match(words)
     if first is None:
         return Reply.of(0, words)
-    lines = [re.sub(rf"^\s*{first[1]}(?:[ -]|$)", "", line) for line in words.splitlines()]
-    return Reply.of(int(first[1]), " ".join(lines))
+    return Reply.of(int(first[1]), " ".join(_without(first[1], line.strip()) for line in words.splitlines()))
+
+
+def _without(code: str, line: str) -> str:
+    return line[4:] if line.startswith(code) and line[3:4] in ("", " ", "-") else line
 
 
 def _row(stage: "Stage", words: str, verdict: "Verdict") -> dict[str, Any]:
