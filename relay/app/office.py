@@ -28,9 +28,9 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer
 from relay.notify import notify, watchdog_every
 from relay.outbound import routing
-from relay.outbound.advice import Advice, advise, sentences
 from relay.outbound.in_hand import InHand
 from relay.outbound.notifier import Notifier
+from relay.outbound.replies import Advice, judge
 from relay.outbound.runner import Runner
 from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
@@ -94,7 +94,7 @@ class Office:
             hostname=config.hostname,
             now=front.now,
             on_settled=self.notifier.wake,
-            advise=sentences,
+            advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
             in_hand=front.in_hand,
@@ -188,7 +188,7 @@ class Office:
         return frozenset(self._config.upstreams) | {DIRECT}
 
     def _advise(self, answer: Answer, upstream: str) -> Advice:
-        return advise(answer, self._config.upstreams.get(upstream))
+        return judge(answer, self._config.upstreams.get(upstream)).advice
 
     def _may_route_notice(self, recipient: Address) -> bool:
         return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None

@@ -8,7 +8,7 @@ from relay.config import Config
 from relay.control.paths import state_dir
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
-from relay.outbound.advice import advise
+from relay.outbound.replies import judge
 from relay.spool import open_safe
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.oauth import Tokens
@@ -42,5 +42,5 @@ async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> li
         await pools.close()
     if answer.reply.positive:
         return []
-    advice = advise(answer, upstream)  # not what is done about it: nothing keeps a test mail
+    advice = judge(answer, upstream).advice  # not what is done about it: nothing keeps a test mail
     return [f"The test mail was not sent: {answer}", advice.cause, advice.remedy]

@@ -10,7 +10,7 @@ from relay.doctor.finding import Finding, fine, problem, warning
 from relay.doctor.subject import Subject
 from relay.mail.reply import Answer, Fault, Stage
 from relay.networks import in_lan, without_port
-from relay.outbound.advice import Advice, advise
+from relay.outbound.replies import Advice, judge
 from relay.upstream.certificate import Certificate
 from relay.upstream.providers import preset_for
 from relay.upstream.settings import Auth, TlsMode, Upstream
@@ -123,7 +123,7 @@ def _no_name(facts: UpstreamFacts) -> Finding:
 
 def _failed(facts: UpstreamFacts, talk: Dialog, answer: Answer) -> Finding:
     upstream = facts.upstream
-    advice = advise(answer, upstream)
+    advice = judge(answer, upstream).advice
     own = facts.ports.get(upstream.port)
     if answer.stage is Stage.CONNECT and answer.lost:
         if talk.speaks_tls:
@@ -228,7 +228,7 @@ def _by_name(remedy: str, upstream: Upstream) -> str:
 
 
 def _sender_refused(upstream: Upstream, answer: Answer, subject: Subject) -> Finding:
-    advice = advise(answer, upstream)
+    advice = judge(answer, upstream).advice
     said = f"to MAIL FROM:<{upstream.identity.sender}> the server said: {answer.reply}"
     if advice.name == "senderhosts":
         return _senderhosts(upstream, said, subject)

@@ -16,9 +16,9 @@ from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
 from relay.outbound.course import Course, Pauses, Step, Votes, key_of
+from relay.outbound.replies import Blame, Fate, Verdict, judge
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
-from relay.outbound.verdict import Blame, Fate, Verdict, judge
 from relay.spool.entry import Claim, NoticeKind, PendingNotice, Recipient, Settlement, State, TrailLine, outcome
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Upstream

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer
+from relay.outbound.replies import Blame, Fate, Verdict
 from relay.outbound.routing import Chosen
-from relay.outbound.verdict import Blame, Fate, Verdict
 from relay.spool.entry import Recipient
 from relay.upstream.settings import DIRECT, Upstream
 

@@ -19,13 +19,13 @@ from relay.outbound.errands import Errands
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.lanes import Lanes
 from relay.outbound.prepare import Prepared, prepare
+from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.storing import stored
 from relay.outbound.upkeep import Upkeep
 from relay.outbound.urgent import Daily, urgent
-from relay.outbound.verdict import Fate, judge
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report

@@ -11,7 +11,7 @@ from relay.mail.envelope import Envelope, Origin
 from relay.mail.message import Field, Message
 from relay.mail.reply import Answer, Reply, Stage
 from relay.networks import without_port
-from relay.outbound.advice import Advice
+from relay.outbound.replies import Advice
 from relay.outbound.webhook import body_of
 from relay.spool.entry import Detail, Entry, NoticeKind, PendingNotice, Recipient, State, StoredEntry, TrailLine
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, readable
 from relay.outbound.course import Course, Step, Votes
-from relay.outbound.verdict import Blame, Fate, Verdict
+from relay.outbound.replies import Blame, Fate, Verdict
 from relay.spool.entry import Detail, Recipient, State, TrailLine
 from relay.upstream.report import Conversation
 

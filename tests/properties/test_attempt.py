@@ -15,9 +15,9 @@ from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.attempt import Attempt
 from relay.outbound.course import Pause
+from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
-from relay.outbound.verdict import Blame, Fate, judge
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.report import Report
 from relay.upstream.settings import Limits, Upstream

@@ -20,9 +20,9 @@ from relay import events
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope
 from relay.outbound import webhook
-from relay.outbound.advice import advise
 from relay.outbound.notices import NoticePolicy
 from relay.outbound.notifier import WEBHOOK, Notifier
+from relay.outbound.replies import judge
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Action, Entry, NoticeKind, Order, PendingNotice, Settlement, State, TrailLine
@@ -55,7 +55,7 @@ def notifier(spool: Spool, clock: Clock, ids: Ids, policy: NoticePolicy, **more:
         "hostname": "relay.home.example",
         "now": clock,
         "new_queue_id": ids,
-        "advise": lambda answer, upstream: advise(answer),
+        "advise": lambda answer, upstream: judge(answer).advice,
         "may_route": lambda address: address.domain != "nowhere.example",
         "give_up_after": timedelta(days=5),
         "push": partial(webhook.tell, pauses=(0.01,)),

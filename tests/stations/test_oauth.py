@@ -15,8 +15,7 @@ from datetime import timedelta
 import pytest
 
 from relay.mail.reply import Answer, Stage
-from relay.outbound.advice import advise
-from relay.outbound.verdict import Blame, judge
+from relay.outbound.replies import Blame, judge
 from relay.secret import Secret
 from relay.upstream.oauth import Tokens, account_of
 from relay.upstream.pool import Pools
@@ -226,7 +225,7 @@ class TestTrouble:
         assert "relay oauth login isp" in text
         verdict = judge(answers[0])
         assert (verdict.blame, verdict.urgent) == (Blame.LOGIN, True)
-        assert advise(answers[0], upstream).name == "oauth-denied"
+        assert judge(answers[0], upstream).advice.name == "oauth-denied"
 
     async def test_a_new_consent_ends_the_trouble_at_once(self, stub, tokens, tmp_path, clock):
         """What `relay oauth login` brought is used by the running relay without a restart."""
@@ -266,7 +265,7 @@ class TestTrouble:
         answer = await tokens.get(upstream)
         assert "127.0.0.1 cannot be reached" in answer.reply.text
         assert judge(answer).blame is Blame.UPSTREAM
-        assert advise(answer, upstream).name == "oauth-server"
+        assert judge(answer, upstream).advice.name == "oauth-server"
 
     async def test_a_token_that_is_still_good_bridges_trouble(self, stub, tokens, tmp_path, clock):
         """In the last five minutes the old token serves while the server is busy."""
@@ -311,7 +310,7 @@ class TestAtTheDoor:
             answer = await submitted(tokens, upstream)
             assert len(server.auths) == 2
             assert judge(answer).blame is Blame.UPSTREAM
-            assert advise(answer, upstream).name == "oauth-renewed"
+            assert judge(answer, upstream).advice.name == "oauth-renewed"
             assert (await submitted(tokens, upstream)).reply.code == 250
         assert [right for _, _, right in server.auths] == [True, False, True]
         assert len(stub.forms) == 2
@@ -325,7 +324,7 @@ class TestAtTheDoor:
                 answer = await submitted(tokens, upstream)
                 assert judge(answer).blame is Blame.LOGIN
                 assert "535 5.7.3 Authentication unsuccessful" in str(answer)
-                assert advise(answer, upstream).name == "oauth-new-token-refused"
+                assert judge(answer, upstream).advice.name == "oauth-new-token-refused"
         assert len(server.auths) == 3
         assert len(stub.forms) == 1
 
@@ -336,7 +335,7 @@ class TestAtTheDoor:
         async with await self.server(stub, script={"AUTH": said}) as server:
             upstream = replace(upstream, port=server.port)
             answer = await submitted(tokens, upstream)
-        assert advise(answer, upstream).name == "m365-smtp-auth-off"
+        assert judge(answer, upstream).advice.name == "m365-smtp-auth-off"
         assert len(stub.forms) == 1
 
     async def test_no_auth_without_a_token(self, stub, tokens):

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from relay.mail.reply import Stage
-from relay.outbound.advice import advise
+from relay.outbound.replies import judge
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Tls, TlsFloor, TlsMode
 from tests.support.sending import letter, server_context, upstream_at
@@ -99,7 +99,7 @@ async def test_a_floor_of_1_3_refuses_1_2(ca, files, mode):
         taken, version = await answer(server, Tls(mode, str(files / "ca.pem")))
     assert (refused.stage, refused.reply.status) == (Stage.TLS, "4.7.5")
     assert "we need TLS 1.3 or later" in refused.reply.text
-    assert advise(refused).name == "tls-old"
+    assert judge(refused).advice.name == "tls-old"
     assert (taken.reply.code, version) == (250, "TLSv1.2")
 
 
@@ -191,7 +191,7 @@ async def test_legacy_still_knows_whom_it_trusts(ca, files):
     async with double(ancient(trustme.CA()), TlsMode.STARTTLS) as server:
         refused, _ = await answer(server, Tls(TlsMode.STARTTLS, str(files / "ca.pem"), legacy=True))
     assert "authority unknown" in refused.reply.text
-    assert advise(refused).name == "tls-trust"
+    assert judge(refused).advice.name == "tls-trust"
 
 
 async def test_small_dh_keys_need_it_too(ca, files, tmp_path):

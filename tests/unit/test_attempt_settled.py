@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from relay.mail.dsn import compose
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.outbound.advice import advise, sentences
 from relay.outbound.course import Pause
+from relay.outbound.replies import judge
 from relay.outbound.routing import Chosen
 from relay.outbound.telling import letter
 from relay.outbound.trail import words
@@ -264,7 +264,7 @@ def test_a_notice_has_the_server_and_its_words_for_each_of_many():
     answer(trial, step, dict.fromkeys(people, UNKNOWN))
     assert trial.next_step(awake) is None
     settlement, _ = settled(trial, notify=ME)
-    told = letter(settlement.notices, None, (), lambda *_: advise(UNKNOWN), timedelta(days=5))
+    told = letter(settlement.notices, None, (), lambda *_: judge(UNKNOWN).advice, timedelta(days=5))
     content = compose([told], to=ME, hostname="relay.test", queue_id="q2", now=NOW).content
     assert content.count(b"Remote-MTA: dns; [192.0.2.1]\r\n") == content.count(b"Final-Recipient: ") == len(people)
     assert content.count(b"Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n") == len(people)
@@ -277,7 +277,7 @@ def test_what_the_relay_decides_is_no_servers_word():
     assert [(step.upstream.name, said.fault) for step, said in trial.decided] == [("a", Fault.TOO_BIG)]
     settlement, rows = settled(trial, notify=ME)
     assert (rows["x@y.example"].fault, rows["x@y.example"].quoted) == (Fault.TOO_BIG, False)
-    told = letter(settlement.notices, None, (), lambda said, _: advise(said), timedelta(days=5))
+    told = letter(settlement.notices, None, (), lambda said, _: judge(said).advice, timedelta(days=5))
     notice = compose([told], to=ME, hostname="relay.test", queue_id="q2", now=NOW)
     assert "The relay found: a takes at most 1.0 MB" in notice.text and "said:" not in notice.text
     assert "What to do: " in notice.text and b"Diagnostic-Code: x-relay; a takes at most" in notice.content
@@ -297,7 +297,7 @@ def test_an_urgent_notice_names_the_mail_and_what_to_do():
     refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "bad password"))
     trial = attempt(claim("x@y.example", "z@y.example"), "a")
     step = trial.next_step(awake)
-    text = urgent("a", refused, sentences(refused), trial.claim.entry, step, until=NOW + 15 * M, others=3)
+    text = urgent("a", refused, judge(refused).advice.with_link, trial.claim.entry, step, until=NOW + 15 * M, others=3)
     what, waits, why, done, remedy, more = text.split("\n\n")
     assert what == "a: it said at auth: 535 5.7.8 bad password"
     assert waits.startswith("a rests until 2026-11-22 03:15:00 UTC; then it is tried again. Waiting: q1234567890 from")

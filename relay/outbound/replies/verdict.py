@@ -131,6 +131,11 @@ class Advice:
         return self.cause, self.done, self.remedy
 
     @property
+    def with_link(self) -> tuple[str, ...]:
+        """The sentences, and where there is more."""
+        return (*self.sentences, f"More: {self.link}")
+
+    @property
     def link(self) -> str:
         return f"{PAGE}#{self.name}"
 
