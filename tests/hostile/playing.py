@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 
 from tests.hostile.plays import Play, Scale
-from tests.hostile.scene import Row, Scene
+from tests.hostile.scene import PATIENCE, Row, Scene
 from tests.support.aftermath import aftermath
 
 
@@ -58,6 +58,8 @@ def play(scene: Scene, kind: str, plays: Sequence[Play], seconds: float, scale: 
         time.sleep(0.1)
     served += nas.taken - taken - served >= asked - served > 0 and asked - served
     words = [*dict.fromkeys(clients.wrong)]
+    if nas.slowest > PATIENCE + 1:
+        words.append("the NAS had to wait")
     if not page:
         words.append("the owner does not get the page")
     if raw := scene.raw_controls():
