@@ -42,6 +42,8 @@ def post(url: str, body: bytes, headers: Mapping[str, str], seconds: float, most
     except urllib.error.HTTPError as error:
         with error:
             return HttpAnswer(error.code, error.reason, _rest(error, most))
+    except http.client.InvalidURL:
+        raise NoHttpAnswer("the URL cannot be used") from None  # its words repeat what may be a secret
     except (OSError, http.client.HTTPException, ValueError) as error:
         cause = getattr(error, "reason", error)
         late = f"no whole answer within {seconds:g} seconds" if isinstance(cause, TimeoutError) else ""

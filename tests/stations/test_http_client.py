@@ -131,3 +131,13 @@ async def test_webhook_and_token_server_have_that_deadline(monkeypatch: pytest.M
         assert time.monotonic() - began < 4
         await asyncio.sleep(0.2)
     assert threading.active_count() - before < 5, "no thread of ours is left with the server"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1/message?token=s3cret\n", "http://127.0.0.1:s3cret/", "http://127.0.0.1/s3cret x"]
+)
+def test_no_secret_of_a_url_is_told(url: str) -> None:
+    """A webhook's address is a secret, and Python's own words would repeat it."""
+    with pytest.raises(NoHttpAnswer) as told:
+        post(url, b"x", {}, 1.0, 1000)
+    assert "s3cret" not in str(told.value)
