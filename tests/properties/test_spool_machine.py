@@ -40,6 +40,7 @@ class Kept:
     number: int
     lease: int = 0
     over_at: object = None
+    attention: bool = False
 
     @property
     def unfinished(self) -> bool:
@@ -130,7 +131,8 @@ class SpoolMachine(RuleBasedStateMachine):
         later = self.clock() + timedelta(minutes=data.draw(st.integers(0, 90)))
         outcomes = tuple(after(r, data.draw(st.sampled_from(State)), due_at=later) for r in chosen)
         told = tuple(a_notice(claim.entry.queue_id, o, self.clock()) for o in outcomes if o.state is State.FAILED)
-        settlement = Settlement(outcomes, notices=told, sent=data.draw(st.sampled_from(["", "isp"])))
+        sent, attention = data.draw(st.sampled_from(["", "isp"])), data.draw(st.booleans())
+        settlement = Settlement(outcomes, notices=told, sent=sent, attention=attention)
         if kept is None or kept.lease != claim.lease:
             with pytest.raises(LeaseLost):
                 self.run(self.spool.settle(claim, settlement))
@@ -143,6 +145,7 @@ class SpoolMachine(RuleBasedStateMachine):
             state = State.HELD if stays_held else outcome.state
             kept.recipients[outcome.address.key] = replace(outcome, state=state, via=via)
         self.sent["isp"] = self.sent.get("isp", 0) + (settlement.sent == "isp")
+        kept.attention = kept.attention or attention
         self.notices += [(n.queue_id, n.kind) for n in told]
         self.sum_up(kept)
 
@@ -171,12 +174,15 @@ class SpoolMachine(RuleBasedStateMachine):
         hit = [
             kept
             for queue_id, kept in list(self.model.items())
-            if (ids is None or queue_id in ids) and any(r.state in APPLIES[action] for r in kept.recipients.values())
+            if (ids is None or queue_id in ids) and self.fits(action, kept)
         ]
         assert applied == len(hit)
         for kept in hit:
             if action is Action.REMOVE:
                 del self.model[kept.entry.queue_id]
+                continue
+            kept.attention = kept.attention and action not in (Action.RELEASE, Action.ACKNOWLEDGE)
+            if action is Action.ACKNOWLEDGE:
                 continue
             for key, r in kept.recipients.items():
                 if r.state not in APPLIES[action]:
@@ -188,6 +194,13 @@ class SpoolMachine(RuleBasedStateMachine):
                     attempts = 0 if action is Action.RETRY else r.attempts  # by hand: the shortest delay again
                     kept.recipients[key] = replace(r, state=State.QUEUED, due_at=now, via=order, attempts=attempts)
             self.sum_up(kept)
+
+    @staticmethod
+    def fits(action: Action, kept: Kept) -> bool:
+        """Whether the order is for this message."""
+        if action is Action.ACKNOWLEDGE:
+            return kept.attention
+        return any(r.state in APPLIES[action] for r in kept.recipients.values())
 
     @rule()
     def tell(self):
@@ -209,7 +222,7 @@ class SpoolMachine(RuleBasedStateMachine):
         untold = {queue_id for queue_id, _ in self.notices}
         for queue_id, kept in list(self.model.items()):
             old = kept.over_at is not None and kept.over_at < self.clock() - KEEP
-            if old and not kept.lease and queue_id not in untold:
+            if old and not kept.lease and queue_id not in untold and not kept.attention:
                 del self.model[queue_id]
 
     @rule()
@@ -229,6 +242,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert [(s.entry, s.recipients) for s in stored] == [(k.entry, tuple(k.recipients.values())) for k in expected]
         tally = self.run(self.spool.tally())
         assert tally.unfinished == sum(k.unfinished for k in expected)
+        assert tally.attention == sum(k.attention for k in expected)
         assert sum(tally.states.values()) == sum(len(k.recipients) for k in expected)
 
 
