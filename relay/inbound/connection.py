@@ -1,16 +1,20 @@
-"""One client's line: lines and blocks in, replies out; patience, flow control, TLS.
+"""One client's connection on aiosmtpd's protocol class: lines and blocks in, replies out; patience, flow control, TLS.
 
-The line outlives the peer: what was sent before a hang-up is still read, and a reply is tried.
+aiosmtpd keeps session and envelope, the table of commands and its hooks, and does AUTH and STARTTLS.  What is overridden
+says why.  The connection outlives the peer: what was sent before a hang-up is still read, and a reply is tried.
 """
 
 import asyncio
 import math
 import re
-import ssl
 from asyncio import sslproto
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from aiosmtpd import smtp
+
+from relay.inbound.content_pace import ContentPace
 from relay.inbound.dialect import is_tls_hello
 from relay.inbound.line_endings import LineEnd
 
@@ -23,11 +27,6 @@ LONGEST_COMMAND = 12 * 1024
 _NOT_TEXT = re.compile(rb"[^\t -~]")
 _CR_SILENCE = 1.0
 _HANDSHAKE = 15.0
-PACE = 30
-"""Octets of content a second, on the whole, that a device must bring: a tenth of what the slowest radio link does."""
-BRISK = 1000
-"""Octets of content a second, under which a device may have to give up its place when all are taken."""
-_BRISK_FOR = 4.0
 _FLUSH = 5.0
 
 _READING = memoryview(bytearray(READ_AHEAD))
@@ -39,12 +38,22 @@ class Gone(Exception):
     """The conversation is over; everything that had to be said was said."""
 
 
-class Connection(asyncio.BufferedProtocol):
-    """Subclasses hold the conversation in `_converse`."""
+class Session(smtp.Session):
+    """What aiosmtpd knows of a client between its commands."""
 
-    def __init__(self, idle: float) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.transport: Any = None
+    login_data = None  # aiosmtpd's own warns in the log at each login that it is deprecated
+
+
+class Connection(smtp.SMTP, asyncio.BufferedProtocol):
+    """Subclasses hold the conversation in `_converse`.  `settings` and `handler` are aiosmtpd's."""
+
+    session: Session
+    transport: Any
+    _original_transport: Any
+    _handler_coroutine: asyncio.Task[None] | None
+
+    def __init__(self, idle: float, handler: object = None, **settings: Any) -> None:
+        super().__init__(handler, timeout=idle, enable_SMTPUTF8=True, loop=asyncio.get_running_loop(), **settings)
         self.tls = ""
         self.waiting = False
         self.owing_since = math.inf
@@ -57,13 +66,9 @@ class Connection(asyncio.BufferedProtocol):
         self._at_end = False  # nothing more will come
         self._coming: asyncio.Future[None] | None = None
         self._reading_paused = False
-        self._writing_paused = False
-        self._drained: asyncio.Future[None] | None = None
-        self._line_gone = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._line_gone = self._hung_up = False
         self._idle = idle
         self._deadline = math.inf
-        self._task: asyncio.Task[None] | None = None
         self._spoke = False
         self._crlf = False
         self._cr_client = False
@@ -71,20 +76,32 @@ class Connection(asyncio.BufferedProtocol):
         self._cr_timer: asyncio.TimerHandle | None = None
         self.content_begins()
 
+    def __dir__(self) -> Iterable[str]:
+        """aiosmtpd looks for its commands in here for each connection: among all names that takes 0.3 ms."""
+        kind: Any = type(self)
+        return _commands(kind)
+
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The conversation; over when the task is done."""
-        return self._task
+        return self._handler_coroutine
 
     # ---- what the event loop tells -------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self._reset_timeout()
-        self._task = self.loop.create_task(self._handle_client())
+        """Comes again when TLS is there: for a session that begins anew (RFC 3207 s4.2)."""
+        self._buffer.clear()  # aiosmtpd drops what came before TLS from its own reader; this is ours
+        self._reading_paused = False
+        super().connection_made(transport)
+        if ssl_object := transport.get_extra_info("ssl_object"):
+            transport.set_read_buffer_limits(high=TLS_BUFFER)
+            self.tls = ssl_object.version() or "TLS"
+
+    def _create_session(self) -> Session:
+        return Session(self.loop)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """One buffer for everybody: asyncio would set aside 256 KiB for each reading."""
+        """One buffer for everybody: asyncio would set aside 256 KiB for each reading of aiosmtpd's stream."""
         return _READING
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -119,17 +136,10 @@ class Connection(asyncio.BufferedProtocol):
         self._awake(self._coming)
 
     def eof_received(self) -> bool:
-        """A client that half-closes after the dot still gets its reply; TLS knows no half."""
+        """A client that half-closes after the dot still gets its reply: aiosmtpd would drop its mail.  TLS knows no half."""
         self._at_end = True
         self._awake(self._coming)
         return not self.tls
-
-    def pause_writing(self) -> None:
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        self._writing_paused = False
-        self._awake(self._drained)
 
     @staticmethod
     def _awake(waiter: "asyncio.Future[None] | None") -> None:
@@ -137,17 +147,18 @@ class Connection(asyncio.BufferedProtocol):
             waiter.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The conversation is not cancelled: it ends by itself when what was received is used up."""
+        """The conversation ends by itself when what was received is used up: aiosmtpd would cancel it, mail and all."""
         self.lost = self.lost or error is not None
         self._line_gone = self._at_end = True
-        for timer in (self._timer, self._cr_timer):
+        for timer in (self._timeout_handle, self._cr_timer):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._cr_timer = None
+        self._timeout_handle = self._cr_timer = None
         self._awake(self._coming)
-        self.resume_writing()
+        asyncio.StreamReaderProtocol.connection_lost(self, None)
 
     async def _handle_client(self) -> None:
+        """aiosmtpd's loop reads lines of its stream, and says `500` with the text of whatever went wrong inside."""
         try:
             await self._converse()
         except Gone:
@@ -156,6 +167,8 @@ class Connection(asyncio.BufferedProtocol):
             self._surprised(error)
         finally:
             self._hang_up()
+            self._smtp_methods.clear()  # bound methods: they would keep this for the garbage collector
+            self._auth_methods.clear()
 
     async def _converse(self) -> None:
         raise NotImplementedError
@@ -234,10 +247,8 @@ class Connection(asyncio.BufferedProtocol):
         return octets
 
     def content_begins(self) -> None:
-        """From now on blocks are read: `idle` seconds are for so many octets as a slow but living link brings in them."""
-        self._left, self._brought = self._idle, 0
-        self._brisk_at = self._worked_from = self.loop.time()
-        self._brisk = 0
+        """From now on blocks are read."""
+        self._pace = ContentPace(self._idle, self.loop.time())
 
     @property
     def dispensable(self) -> bool:
@@ -246,22 +257,14 @@ class Connection(asyncio.BufferedProtocol):
 
     async def next_block(self, silence: float | None) -> bytes | None:
         """Octets as they come, b"" at the end of the stream; None after `silence` seconds without any."""
-        if self._brought >= PACE * self._idle:
-            self._left, self._brought = self._idle, 0
-        began = self.loop.time()
-        self._reset_timeout(self._left)
-        self._brisk_at += began - self._worked_from  # our own work is not the device's slowness
-        self.owing_since = self._brisk_at
+        self._pace.waits(self.loop.time())
+        self._reset_timeout(self._pace.left)
+        self.owing_since = self._pace.slow_since
         try:
             block = await self._block_comes(silence)
         finally:
             self.owing_since = math.inf
-        now, octets = self.loop.time(), len(block or b"")
-        self._worked_from = now
-        self._left, self._brought = max(self._left - (now - began), 0.001), self._brought + octets
-        self._brisk += octets
-        if self._brisk >= BRISK * _BRISK_FOR:
-            self._brisk_at, self._brisk = now, 0
+        self._pace.brought(len(block or b""), self.loop.time())
         return block
 
     async def _block_comes(self, silence: float | None) -> bytes | None:
@@ -302,25 +305,35 @@ class Connection(asyncio.BufferedProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         self.transport.write(b"".join(map(_reply_line, lines)))
-        while self._writing_paused:
+        if self.transport.get_write_buffer_size():
             self.owing_since = self.loop.time()
-            self._drained = self.loop.create_future()
-            await self._drained
+            try:
+                await self._writer.drain()
+            except ConnectionError:
+                self.lost = True
             self.owing_since = math.inf
+
+    async def push(self, status: str | bytes) -> None:
+        """aiosmtpd's word for `say`; its own waits for each line, and lets octets through that are no text."""
+        text = status if isinstance(status, str) else status.decode("ascii", "replace")
+        await self.say(*text.split("\r\n"))
 
     # ---- patience ------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """The client has `idle` seconds from now.  The timer stays as it is and looks again: most never see it fire."""
-        self._deadline = self.loop.time() + (self._idle if duration is None else duration)
-        if self._timer is None and not self._line_gone:  # what is still to be read comes at once
-            self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
+        """The client has `idle` seconds from now.
 
-    def _look_at_clock(self) -> None:
-        self._timer = None
+        aiosmtpd makes a timer for each command; this one stays and looks again: most never see it fire.
+        """
+        self._deadline = self.loop.time() + (self._idle if duration is None else duration)
+        if self._timeout_handle is None and not self._line_gone:  # what is still to be read comes at once
+            self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
+
+    def _timeout_cb(self) -> None:
+        self._timeout_handle = None
         if self._deadline > self.loop.time():
             if self._deadline < math.inf:
-                self._timer = self.loop.call_at(self._deadline, self._look_at_clock)
+                self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
             return
         self.dismiss("4.4.2 idle for too long, closing")
 
@@ -341,28 +354,41 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hang_up(self) -> None:
         self.no_timeout()
-        if self.transport is not None and not self.transport.is_closing():
+        if self.transport is not None and not self._hung_up:
+            self._hung_up = True
             self.transport.close()
             if self.tls or self.transport.get_write_buffer_size():
                 self.loop.call_later(_FLUSH, self.transport.abort)  # a peer that reads nothing must not keep the socket
 
     # ---- TLS -----------------------------------------------------------------------------------
 
-    async def _upgrade(self, context: ssl.SSLContext) -> None:
-        """Puts TLS under the line.  All plaintext that came before is dropped (RFC 3207 s5).  Raises OSError."""
+    async def _start_tls(self) -> None:
+        """aiosmtpd's STARTTLS with less patience for the handshake.  Raises OSError."""
         self.no_timeout()  # the handshake has its own
-        self._buffer.clear()
-        self._reading_paused = False
         self._spoke = True
         self.owing_since = self.loop.time()
+        self.transport.pause_reading()  # what comes from now on is for the TLS layer, which is there in the next turn
+        self.loop.call_soon(self.transport.resume_reading)
         try:
-            self.transport = await self.loop.start_tls(
-                self.transport, self, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE
-            )
+            async with asyncio.timeout(_HANDSHAKE):
+                await super().smtp_STARTTLS("")
+        except smtp.TLSSetupException as error:
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from error
+            raise ConnectionAbortedError(repr(error.__cause__)) from error
+        except TimeoutError as error:
+            raise ConnectionAbortedError(f"SSL handshake is taking longer than {_HANDSHAKE:g} seconds") from error
         finally:
             self.owing_since = math.inf
-        self.transport.set_read_buffer_limits(high=TLS_BUFFER)
-        self.tls = self.transport.get_extra_info("ssl_object").version() or "TLS"
+            if not self.tls and self._original_transport is not None:
+                self._original_transport.abort()  # asyncio tells nobody of a connection that is lost in its handshake
+        if not self.tls:
+            raise ConnectionResetError
+
+
+@lru_cache(maxsize=16)
+def _commands(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name.startswith(("smtp_", "auth_")))
 
 
 @lru_cache(maxsize=256)  # most are said to everybody

@@ -4,6 +4,7 @@ Refusals are values from `admission`; what a device means comes from `dialect`.
 """
 
 import traceback
+from typing import Any
 
 from relay import crash_points, events
 from relay.inbound.admission import (
@@ -17,7 +18,7 @@ from relay.inbound.admission import (
 from relay.inbound.certificate import Offer, to_be_had
 from relay.inbound.connection import Connection, Gone
 from relay.inbound.content import IncomingContent
-from relay.inbound.dialect import mail_argument, rcpt_argument, transfer_protocol
+from relay.inbound.dialect import MailArgument, mail_argument, rcpt_argument, transfer_protocol
 from relay.inbound.intake import LineLost, receive
 from relay.inbound.reception import Reception, Transaction
 from relay.mail.address import Address, BadAddress, with_a_labels
@@ -33,18 +34,19 @@ _LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 class MailTransaction(Connection):
     """What one client says of its mail, and what becomes of it; `context` None means that TLS cannot be had."""
 
-    def __init__(self, reception: Reception, listener: Listener, context: Offer) -> None:
-        super().__init__(reception.policy.limits.idle.total_seconds())
+    envelope: Transaction
+
+    def __init__(self, reception: Reception, listener: Listener, context: Offer, **settings: Any) -> None:
+        policy = reception.policy
+        super().__init__(
+            policy.limits.idle.total_seconds(), hostname=policy.hostname, data_size_limit=policy.max_message, **settings
+        )
         self._reception = reception
-        self._policy = reception.policy
+        self._policy = policy
         self._listener = listener
         self._context = context
         self._client = self._group = ""
         self._address: HostAddress
-        self._helo = ""
-        self._extended = False
-        self._user = ""
-        self._transaction: Transaction | None = None
         self._quirks: dict[str, None] = {}
         self._bogus = self._refusals = 0
         self._failed_logins = 0
@@ -52,8 +54,16 @@ class MailTransaction(Connection):
         self._refused_data = False
         self._unwelcome = ""
 
+    def _create_envelope(self) -> Transaction:
+        return Transaction()
+
     @property
-    def _login_offered(self) -> bool:
+    def _user(self) -> str:
+        """Who logged in, "" if nobody did."""
+        return self.session.auth_data or ""
+
+    @property
+    def login_offered(self) -> bool:
         """A password does not go over the network in the clear where TLS can be had, unless that is wanted."""
         if self._listener.auth is ListenAuth.REQUIRED:
             return bool(self.tls) or self._listener.plain_login or not to_be_had(self._context)
@@ -61,11 +71,12 @@ class MailTransaction(Connection):
 
     # ---- envelope ------------------------------------------------------------------------------
 
-    async def _on_mail(self, argument: str) -> None:
-        quirks = ["MAIL twice without RSET; the first was forgotten"] if self._transaction else []
-        self._transaction = None
+    async def smtp_MAIL(self, argument: str) -> None:
+        """aiosmtpd refuses half of what devices write, and decodes encoded-words within an address."""
+        quirks = ["MAIL twice without RSET; the first was forgotten"] if self.envelope.mail else []
+        self._set_rset_state()
         if refusal := admit_origin(self._address, self._user, self._listener, self._reception.masks):
-            needs_tls = refusal.code == 530 and not self._login_offered
+            needs_tls = refusal.code == 530 and not self.login_offered
             await self._refuse(Reply(530, "5.7.0", f"{LOGIN_NEEDS_TLS} and to log in") if needs_tls else refusal)
             return
         if not argument:
@@ -86,16 +97,17 @@ class MailTransaction(Connection):
         if refusal:
             await self._refuse(refusal)
             return
-        if not self._helo:
+        if not self.session.host_name:
             quirks.append("MAIL without a usable HELO")
         if mail.reverse_path and not mail.reverse_path.ascii and not mail.utf8:
             quirks.append("8-bit sender without SMTPUTF8")
-        self._transaction = Transaction(mail, quirks=dict.fromkeys([*quirks, *mail.quirks]))
+        self.envelope.mail, self.envelope.quirks = mail, dict.fromkeys([*quirks, *mail.quirks])
         await self.say("250 2.1.0 ok")
 
-    async def _on_rcpt(self, argument: str) -> None:
-        transaction = self._transaction
-        if transaction is None:
+    async def smtp_RCPT(self, argument: str) -> None:
+        """The same as of MAIL; and a list of recipients in one command is several."""
+        transaction = self.envelope
+        if transaction.mail is None:
             await self.say("503 5.5.1 MAIL comes before RCPT")
             return
         try:
@@ -121,19 +133,20 @@ class MailTransaction(Connection):
         await self.say("250 2.1.5 ok")
 
     def _admit_recipient(self, transaction: Transaction, path: Address) -> dict[str, Address] | Reply:
-        if not transaction.mail.utf8:
+        mail = transaction.mail or MailArgument(None)
+        if not mail.utf8:
             try:
                 path = with_a_labels(path)
             except UnicodeError:
                 return Reply(501, "5.1.3", "the recipient cannot be understood: its domain is none")
-        if not path.ascii and not transaction.mail.utf8:
+        if not path.ascii and not mail.utf8:
             return Reply(553, "5.6.7", "a recipient with 8-bit letters needs SMTPUTF8 after MAIL")
         targets = expand(path, self._policy.recipients)
         if isinstance(targets, Reply):
             return targets
         origin = self._origin(transaction)
         for target in targets:
-            if refusal := self._reception.may_route(transaction.mail.reverse_path, target, origin):
+            if refusal := self._reception.may_route(mail.reverse_path, target, origin):
                 return refusal
         if targets != (path,):
             transaction.meant[f"{path} means {', '.join(map(str, targets))}"] = None
@@ -141,17 +154,18 @@ class MailTransaction(Connection):
 
     # ---- content -------------------------------------------------------------------------------
 
-    async def _on_data(self, _argument: str) -> None:
-        transaction = self._transaction
-        if transaction is None or not transaction.forward_paths:
-            missing = "554 5.5.1 no valid recipient" if transaction else "503 5.5.1 MAIL and RCPT come before DATA"
+    async def smtp_DATA(self, _argument: str) -> None:
+        """aiosmtpd has all of a message in memory, waits for CRLF however long, and its time limit is for the whole."""
+        transaction = self.envelope
+        if transaction.mail is None or not transaction.forward_paths:
+            missing = "554 5.5.1 no valid recipient" if transaction.mail else "503 5.5.1 MAIL and RCPT come before DATA"
             await self.say(missing)
             if self.pending:
                 await self._cut("4.7.0 DATA was refused, its content cannot be taken")
             self._refused_data = True
             return
         await self.say("354 go ahead; end with a dot alone on a line")
-        self._transaction = None
+        self._set_post_data_state()
         content = IncomingContent(self._reception.state_dir, self._reception.spool, self._reception.memory)
         try:
             reply = await self._take(transaction, content)
@@ -198,9 +212,9 @@ class MailTransaction(Connection):
     def _origin(self, transaction: Transaction) -> Origin:
         return Origin(
             client=self._client,
-            helo=self._helo,
+            helo=self.session.host_name or "",
             listener=self._listener.name,
-            protocol=transfer_protocol(extended=self._extended, tls=bool(self.tls), login=bool(self._user)),
+            protocol=transfer_protocol(extended=self.session.extended_smtp, tls=bool(self.tls), login=bool(self._user)),
             tls=self.tls,
             user=self._user,
             quirks=tuple(dict.fromkeys([*self._quirks, *transaction.quirks])),
@@ -220,12 +234,13 @@ class MailTransaction(Connection):
             await self._cut("4.7.0 too many refused commands in one session")
 
     def _refused(self, reply: Reply, **fields: str) -> None:
-        quirks = [*self._quirks, *(self._transaction.quirks if self._transaction else ())]
-        device = self._reception.devices.saw(self._client, self._reception.now(), self._helo, quirks)
+        helo = self.session.host_name or ""
+        quirks = [*self._quirks, *self.envelope.quirks]
+        device = self._reception.devices.saw(self._client, self._reception.now(), helo, quirks)
         device.refused += 1
         device.last_refusal = str(reply)
         self._reception.tell(self._client, reply)
-        fields |= {"helo": self._helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
+        fields |= {"helo": helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
         events.note("refused", str(reply), client=self._client, **fields)
 
     async def _cut(self, text: str) -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
+from aiosmtpd.smtp import Envelope
+
 from relay import crash_points, events
 from relay.inbound.admission import (
     ClientLimits,
@@ -30,7 +32,8 @@ from relay.inbound.places import Places
 from relay.inbound.shares import Shares
 from relay.inbound.troubles import Troubles
 from relay.mail.address import Address
-from relay.mail.envelope import Envelope, Origin
+from relay.mail.envelope import Envelope as MailEnvelope
+from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 from relay.spool.contract import AcceptingSpool, SpoolAway, SpoolBroken, SpoolFull
 from relay.spool.entry import Detail, Entry, TrailLine
@@ -51,17 +54,18 @@ class Policy:
     max_message: int
 
 
-@dataclass(slots=True)
-class Transaction:
-    """One MAIL and the RCPTs after it.  `meant` tells what aliases made of them, `quirks` how they came, each once.
+class Transaction(Envelope):
+    """One MAIL and the RCPTs after it; `mail` is None before.  `meant` tells what aliases made of them, `quirks` how they came.
 
-    RFC 5321 s3.3.
+    RFC 5321 s3.3.  aiosmtpd makes a new one where the protocol says so.
     """
 
-    mail: MailArgument
-    forward_paths: dict[str, Address] = field(default_factory=dict)
-    meant: dict[str, None] = field(default_factory=dict)
-    quirks: dict[str, None] = field(default_factory=dict)
+    def __init__(self) -> None:
+        super().__init__()
+        self.mail: MailArgument | None = None
+        self.forward_paths: dict[str, Address] = {}
+        self.meant: dict[str, None] = {}
+        self.quirks: dict[str, None] = {}
 
 
 @dataclass(slots=True)
@@ -104,12 +108,12 @@ class Reception:
         facts = header_facts(bytes(content.head), policy.hostname)
         if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room() + content.stored):
             return refusal
-        now, mail = self.now(), transaction.mail
+        now, mail = self.now(), transaction.mail or MailArgument(None)
         entry = Entry(
             queue_id=self.new_queue_id(now),
             accepted_at=now,
             origin=origin,
-            envelope=Envelope(mail.reverse_path, tuple(transaction.forward_paths.values()), mail.body, mail.utf8),
+            envelope=MailEnvelope(mail.reverse_path, tuple(transaction.forward_paths.values()), mail.body, mail.utf8),
             size=content.size,
             content=content.source,
             message_id=facts.message_id,

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 
 from relay.secret import Secret
 
-USERNAME_CHALLENGE = "334 VXNlcm5hbWU6"
-"""`Username:` in base64; many devices compare it letter by letter."""
-PASSWORD_CHALLENGE = "334 UGFzc3dvcmQ6"  # noqa: S105 - `Password:`, what everybody is asked
-
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -7,10 +7,12 @@ import asyncio
 import math
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any, cast
 
-from relay.inbound import sasl
+from aiosmtpd import smtp
+
 from relay.inbound.admission import (
     ListenAuth,
     Listener,
@@ -19,26 +21,72 @@ from relay.inbound.admission import (
     client_address,
     client_group,
 )
-from relay.inbound.certificate import handshake_advice, ready
+from relay.inbound.certificate import Offer, handshake_advice, ready
 from relay.inbound.connection import Gone
 from relay.inbound.dialect import clean_helo, is_http, read_command
-from relay.inbound.login import ask_credentials
 from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, MailTransaction
+from relay.inbound.reception import Reception
+from relay.inbound.sasl import Credentials, decoded, known, plain
 from relay.mail.reply import Reply
 
 LOGINS = 5
-_NOT_OFFERED = frozenset({"EXPN", "ETRN", "TURN", "SEND", "SOML", "SAML", "BURL"})
+_NAMELESS = "-"
+"""What aiosmtpd is told where a device says no name in HELO."""
+_NOT_OFFERED = frozenset({"ETRN", "TURN", "SEND", "SOML", "SAML", "BURL"})
 _CHUNK = re.compile(r"0*([0-9]{1,10})(?:\s+LAST)?\Z", re.IGNORECASE)
+
+
+class Hooks:
+    """What is answered to commands that aiosmtpd has read and carried out."""
+
+    def __dir__(self) -> Iterable[str]:
+        """aiosmtpd looks for them for each connection, among all names."""
+        return _HOOKS
+
+    async def handle_HELO(self, server: "Session", session: smtp.Session, _: object, hostname: str) -> str:
+        server.greeted(session, hostname)
+        return f"250 {server.hostname}"
+
+    async def handle_EHLO(
+        self, server: "Session", session: smtp.Session, _: object, hostname: str, responses: list[str]
+    ) -> list[str]:
+        """aiosmtpd's extensions and ours, in one write."""
+        server.greeted(session, hostname)
+        name, size, eight_bit, *more = responses[:-1]  # the last is HELP
+        if not server.login_offered:
+            more = [line for line in more if not line.startswith("250-AUTH ")]
+        lines = [name, size, eight_bit, "250-ENHANCEDSTATUSCODES", "250-PIPELINING", *more]
+        lines[-1] = lines[-1].replace("250-", "250 ", 1)
+        return ["\r\n".join(lines)]
+
+    async def handle_NOOP(self, *_: object) -> str:
+        return "250 2.0.0 ok"
+
+    async def handle_RSET(self, *_: object) -> str:
+        return "250 2.0.0 ok"
+
+    async def handle_QUIT(self, *_: object) -> str:
+        return "221 2.0.0 bye"
+
+
+_HOOKS = tuple(name for name in vars(Hooks) if name.startswith("handle_"))
 
 
 class Session(MailTransaction):
     """A conversation on one listener."""
 
+    AuthLoginUsernameChallenge = "Username:"  # many devices compare the challenges letter by letter
+    AuthLoginPasswordChallenge = "Password:"
+
+    def __init__(self, reception: Reception, listener: Listener, context: Offer) -> None:
+        super().__init__(reception, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
+        self._wrong = self._quiet = False
+
     # ---- coming and going ----------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         peer = transport.get_extra_info("peername")
-        if self._listener.tls is ListenTls.IMPLICIT:
+        if self._listener.tls is ListenTls.IMPLICIT and self._original_transport is None:
             transport.pause_reading()  # the ClientHello is for the TLS layer
         if peer:
             self._address = client_address(peer[0])
@@ -60,7 +108,9 @@ class Session(MailTransaction):
 
     async def _serve(self) -> None:
         if self._listener.tls is ListenTls.IMPLICIT and (context := await ready(self._context)):
+            self._quiet = True  # nobody asked for this TLS, nobody waits for a 220 in the clear
             await self._secure(context)
+            self._quiet = False
         await self.say(f"220 {self._policy.hostname} ESMTP")
         while (line := await self.next_line()) is not None:
             await self._answer(line)
@@ -95,7 +145,7 @@ class Session(MailTransaction):
             await self._cut(f"4.7.0 after {self._quit_only} only QUIT is understood")
         if command.quirk:
             self._quirk(command.quirk)
-        verb = _VERBS.get(command.verb)
+        verb = self._smtp_methods.get(command.verb)
         if verb is None:
             if is_http(line):
                 self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
@@ -104,11 +154,11 @@ class Session(MailTransaction):
             return
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
         try:
-            await verb(self, command.argument)
+            await verb(command.argument)
         except Gone:
             raise
         except Exception as error:
-            self._transaction = None
+            self._set_rset_state()
             self._surprised(error)
             await self.say("451 4.3.0 an error inside the relay; try again later")
 
@@ -124,7 +174,7 @@ class Session(MailTransaction):
             await self._cut("4.7.0 too many unknown commands")
         await self.say("500 5.5.1 the command is not understood")
 
-    async def _on_bdat(self, argument: str) -> None:
+    async def smtp_BDAT(self, argument: str) -> None:
         """Chunks are not offered.  Their octets come whatever the reply is (RFC 3030 s2), and must never be read as commands.
 
         Who sends them all the same may have counted wrong, so nothing but the next chunk is listened to.
@@ -134,55 +184,82 @@ class Session(MailTransaction):
             await self._cut("4.7.0 BDAT is not offered, its content cannot be taken")
         else:
             await self._thrown_away(int(chunk[1]))
-            self._transaction, self._quit_only = None, "a refused chunk"
+            self._set_rset_state()
+            self._quit_only = "a refused chunk"
             await self._refuse(Reply(502, "5.5.1", "BDAT is not offered, use DATA"))
 
     # ---- greeting ------------------------------------------------------------------------------
 
-    async def _on_helo(self, argument: str) -> None:
-        self._greeted(argument, extended=False)
-        await self.say(f"250 {self._policy.hostname}")
+    async def smtp_HELO(self, hostname: str) -> None:
+        """Without a name, too: some devices have none."""
+        await super().smtp_HELO(hostname or _NAMELESS)
 
-    async def _on_ehlo(self, argument: str) -> None:
-        self._greeted(argument, extended=True)
-        offers = [f"SIZE {self._policy.max_message}", "8BITMIME", "ENHANCEDSTATUSCODES", "PIPELINING", "SMTPUTF8"]
-        if self._context and not self.tls:
-            offers.append("STARTTLS")
-        if self._login_offered:
-            offers.append("AUTH LOGIN PLAIN")
-        await self.say(f"250-{self._policy.hostname}", *(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}")
+    async def smtp_EHLO(self, hostname: str) -> None:
+        """The same; and whether TLS is offered may change while a certificate is made."""
+        self.tls_context = cast("ssl.SSLContext | None", self._context)  # only asked whether it is there
+        await super().smtp_EHLO(hostname or _NAMELESS)
 
-    def _greeted(self, argument: str, *, extended: bool) -> None:
-        self._helo, self._extended, self._transaction = clean_helo(argument), extended, None
-        if not self._helo:
+    def greeted(self, session: smtp.Session, hostname: str) -> None:
+        session.host_name = "" if hostname == _NAMELESS else clean_helo(hostname)
+        if not session.host_name:
             self._quirk("empty HELO")
-        self._reception.devices.saw(self._client, self._reception.now(), self._helo)
+        self._reception.devices.saw(self._client, self._reception.now(), session.host_name)
 
     # ---- login and TLS -------------------------------------------------------------------------
 
-    async def _on_auth(self, argument: str) -> None:
+    async def check_helo_needed(self, helo: str = "HELO") -> bool:
+        """Devices log in without a greeting, too."""
+        return False
+
+    async def smtp_AUTH(self, argument: str) -> None:
+        """aiosmtpd's, for what devices make of it (small letters, after HELO, no base64), and not as fast as they like."""
         mechanism, _, initial = argument.partition(" ")
         if self._listener.auth is ListenAuth.OFF:
             await self.say("502 5.5.1 no login is needed here, and none is offered")
-        elif self._user:
-            await self.say("503 5.5.1 already logged in")
-        elif not self._login_offered:
+            return
+        if not self.login_offered:
             await self._refuse(Reply(538, "5.7.11", f"{LOGIN_NEEDS_TLS}, or set listen.plain_login"))
-        elif mechanism.upper() not in {"PLAIN", "LOGIN"}:
-            await self.say("504 5.5.4 only AUTH PLAIN and AUTH LOGIN are understood")
-        elif (credentials := await ask_credentials(self, mechanism.upper(), initial.strip())) is None:
-            await self.say("501 5.7.0 the login was cancelled")
-        elif self._listener.auth is ListenAuth.ANY:
-            self._quirk("insisted on logging in; any name and password will do here")
-            await self.say("235 2.7.0 ok, though no login is needed")
-        elif await self._must_come_again():
+            return
+        if self._listener.auth is ListenAuth.REQUIRED and not self._user and await self._must_come_again():
             await self._login_failed(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
-        elif user := sasl.known(credentials, self._listener.users):
-            self._user = user
-            self._reception.logins.right(self._group)
-            await self.say("235 2.7.0 ok")
-        else:
+            return
+        extended, self.session.extended_smtp = self.session.extended_smtp, True
+        self._wrong = False
+        try:
+            response = _as_base64(mechanism.upper(), initial.strip())
+            await super().smtp_AUTH(f"{mechanism.upper()} {response}".strip())
+        finally:
+            self.session.extended_smtp = extended
+        if self._listener.auth is ListenAuth.ANY:
+            self.session.authenticated = False  # it says nothing about who that is
+        if self._wrong:
             await self._login_failed(Reply(535, "5.7.8", "wrong user name or password"))
+
+    async def challenge_auth(
+        self, challenge: str | bytes, encode_to_b64: bool = True, log_client_response: bool = False
+    ) -> Any:
+        """aiosmtpd's reads its own stream, and takes base64 only as it should be."""
+        octets = challenge.encode() if isinstance(challenge, str) else challenge
+        await self.say(f"334 {b64encode(octets).decode()}")
+        line = await self.next_line()
+        if line is None:
+            raise Gone
+        text = line.decode("utf-8", "replace").strip()
+        if text == "*":
+            await self.say("501 5.7.0 the login was cancelled")
+            return smtp.MISSING
+        return decoded(text) if octets else _plain_parts(text)
+
+    def judge_login(self, login: bytes, password: bytes) -> smtp.AuthResult:
+        if self._listener.auth is ListenAuth.ANY:
+            self._quirk("insisted on logging in; any name and password will do here")
+            return smtp.AuthResult(success=True, message="235 2.7.0 ok, though no login is needed")
+        user = known(Credentials(login, password), self._listener.users)
+        if not user:
+            self._wrong = True  # what follows takes its time: `smtp_AUTH` says it
+            return smtp.AuthResult(success=False)
+        self._reception.logins.right(self._group)
+        return smtp.AuthResult(success=True, auth_data=user, message="235 2.7.0 ok")
 
     async def _must_come_again(self) -> bool:
         """Waits until this client's password may be looked at; whether that would take too long."""
@@ -201,21 +278,23 @@ class Session(MailTransaction):
         if self._failed_logins >= LOGINS:
             await self._cut("4.7.0 too many failed logins")
 
-    async def _on_starttls(self, _argument: str) -> None:
+    async def smtp_STARTTLS(self, _argument: str) -> None:
+        """aiosmtpd's would be said twice, and knows no certificate that is still being made."""
         if self.tls:
             await self.say("503 5.5.1 TLS is already in use")
-            return
-        if (context := await ready(self._context)) is None:
+        elif (context := await ready(self._context)) is None:
             await self.say("502 5.5.1 STARTTLS is not offered here; go on without")
-            return
-        self.transport.pause_reading()  # what comes from now on is for the TLS layer
-        await self.say("220 2.0.0 go ahead")
-        await self._secure(context)
-        self._helo, self._extended, self._user, self._transaction = "", False, "", None  # RFC 3207 s4.2
+        else:
+            await self._secure(context)
+
+    async def push(self, status: str | bytes) -> None:
+        if not self._quiet:
+            await super().push(status)
 
     async def _secure(self, context: ssl.SSLContext) -> None:
+        self.tls_context = context
         try:
-            await self._upgrade(context)
+            await self._start_tls()
         except ConnectionResetError as error:
             raise Gone from error  # a port check, or a device that changed its mind
         except OSError as error:
@@ -229,36 +308,45 @@ class Session(MailTransaction):
 
     # ---- the rest ------------------------------------------------------------------------------
 
-    async def _on_rset(self, _argument: str) -> None:
-        self._transaction = None
-        await self.say("250 2.0.0 ok")
+    async def smtp_RSET(self, _argument: str) -> None:
+        """Whatever stands behind it, as with QUIT."""
+        await super().smtp_RSET("")
 
-    async def _on_noop(self, _argument: str) -> None:
-        await self.say("250 2.0.0 ok")
-
-    async def _on_vrfy(self, _argument: str) -> None:
+    async def smtp_VRFY(self, _argument: str) -> None:
+        """aiosmtpd's parser of addresses stumbles over a lone bracket."""
         await self.say("252 2.5.2 send the mail and see")
 
-    async def _on_help(self, _argument: str) -> None:
+    async def smtp_EXPN(self, _argument: str) -> None:
+        """With the enhanced status that EHLO promises."""
+        await self.say("502 5.5.1 EXPN is not offered")
+
+    async def smtp_HELP(self, _argument: str) -> None:
+        """aiosmtpd says 250 (RFC 5321 s4.3.2: 214)."""
         await self.say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP AUTH STARTTLS QUIT")
 
-    async def _on_quit(self, _argument: str) -> None:
-        await self.say("221 2.0.0 bye")
+    async def smtp_QUIT(self, _argument: str) -> None:
+        """aiosmtpd ends the task at its next pause; there may be none while commands are piled up behind."""
+        await super().smtp_QUIT("")
         raise Gone
 
 
-_VERBS: Mapping[str, Callable[[Session, str], Awaitable[None]]] = {
-    "HELO": Session._on_helo,
-    "EHLO": Session._on_ehlo,
-    "MAIL": Session._on_mail,
-    "RCPT": Session._on_rcpt,
-    "DATA": Session._on_data,
-    "BDAT": Session._on_bdat,
-    "RSET": Session._on_rset,
-    "NOOP": Session._on_noop,
-    "QUIT": Session._on_quit,
-    "AUTH": Session._on_auth,
-    "STARTTLS": Session._on_starttls,
-    "VRFY": Session._on_vrfy,
-    "HELP": Session._on_help,
-}
+_ANSWERS = Hooks()
+
+
+def _authenticate(
+    server: Session, _session: object, _envelope: object, _mechanism: str, said: smtp.LoginPassword
+) -> smtp.AuthResult:
+    """No method of the session: that would tie a knot for the garbage collector."""
+    return server.judge_login(said.login, said.password)
+
+
+def _as_base64(mechanism: str, response: str) -> str:
+    """The response on the AUTH line as aiosmtpd takes it: .NET and Konica Minolta put the LOGIN user name there."""
+    if response in ("", "*"):
+        return response
+    return b64encode(_plain_parts(response) if mechanism == "PLAIN" else decoded(response)).decode("ascii")
+
+
+def _plain_parts(response: str) -> bytes:
+    said = plain(response)
+    return b"\0%b\0%b" % (said.user, said.password)

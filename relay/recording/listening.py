@@ -69,7 +69,9 @@ class Recorded(Session):
         peer = transport.get_extra_info("peername")
         self.tape.client = str(peer[0]) if peer else ""
         super().connection_made(transport)
-        if self.task:
+        if self.tls:
+            self._keep(Who.TLS)
+        elif self.task:
             self.task.add_done_callback(self._over)
 
     def data_received(self, data: bytes) -> None:
@@ -93,10 +95,6 @@ class Recorded(Session):
     def dismiss(self, text: str) -> None:
         self._keep(Who.RELAY, f"421 {text}".encode("ascii", "replace"))
         super().dismiss(text)
-
-    async def _upgrade(self, context: ssl.SSLContext) -> None:
-        await super()._upgrade(context)
-        self._keep(Who.TLS)
 
     def _hang_up(self) -> None:
         self._hung_up = True

@@ -172,9 +172,7 @@ class SpoolMachine(RuleBasedStateMachine):
         now = self.clock()
         applied = self.run(self.spool.order(Order(action, ids, via), now))
         hit = [
-            kept
-            for queue_id, kept in list(self.model.items())
-            if (ids is None or queue_id in ids) and self.fits(action, kept)
+            kept for queue_id, kept in list(self.model.items()) if (ids is None or queue_id in ids) and self.fits(action, kept)
         ]
         assert applied == len(hit)
         for kept in hit:

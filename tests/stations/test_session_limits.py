@@ -14,7 +14,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.inbound import connection, places
+from relay.inbound import connection, content_pace, places
 from relay.inbound.admission import ClientLimits, ListenAuth, ListenTls, Recipients
 from relay.secret import Secret
 from relay.spool.arriving import Arriving
@@ -180,7 +180,7 @@ async def test_who_sends_in_earnest_keeps_its_place(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "GIVES_WAY_AFTER", 0.2)
     monkeypatch.setattr(places, "NOTHING_DONE", 0.2)
     monkeypatch.setattr(places, "PATIENCE", 0.3)
-    monkeypatch.setattr(connection, "_BRISK_FOR", 0.05)
+    monkeypatch.setattr(content_pace, "BRISK_FOR", 0.05)
     async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=2)) as relay:
         busy = [await relay.device(source="127.0.0.2") for _ in range(2)]
         for device in busy:
@@ -625,4 +625,4 @@ async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
             await gone(relay)
-            assert session._timer is None
+            assert session._timeout_handle is None

@@ -38,7 +38,7 @@ def untrusting() -> ssl.SSLContext:
         [(b"AUTH LOGIN", "334"), (b"*", "501")],
         [(b"AUTH LOGIN", "334"), (USER, "334"), (b"*", "501")],
         [(b"AUTH PLAIN", "334"), (b"*", "501")],
-        [(b"AUTH CRAM-MD5", "504 5.5.4"), (b"AUTH", "504 5.5.4"), (b"AUTH PLAIN " + PLAIN, "235")],
+        [(b"AUTH CRAM-MD5", "504 5.5.4"), (b"AUTH", "501"), (b"AUTH PLAIN " + PLAIN, "235")],
         [(b"AUTH PLAIN " + PLAIN, "235"), (b"AUTH PLAIN " + PLAIN, "235")],
     ],
 )
