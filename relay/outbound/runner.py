@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay import crash_points, events
@@ -25,7 +24,7 @@ from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
 from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.storing import stored
 from relay.outbound.upkeep import Upkeep
-from relay.outbound.urgent import Daily, urgent
+from relay.outbound.urgent import Daily, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
@@ -222,7 +221,7 @@ class Runner:
         def pauses(name: str, recipient: Address) -> Pause | None:
             return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
-        self._unharmed(self._explain, attempt)
+        self._unharmed(explain, attempt, self._advise, self._now())
         while step := attempt.next_step(pauses):
             number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
             try:
@@ -245,7 +244,7 @@ class Runner:
                     await self._settle(claim, attempt)
                 finally:
                     self._unharmed(self._tell, news, step, claim.entry)
-        self._unharmed(self._explain, attempt)
+        self._unharmed(explain, attempt, self._advise, self._now())
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
@@ -282,9 +281,12 @@ class Runner:
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
         """Whether an upstream that refused the sender had heard the account's own name already."""
-        if step.own_name or not any(judge(answer).own_name for answer in report.answers.values()):
-            return False
-        return prepared.said == (await self._prepared(claim, replace(step, own_name=True))).said
+        verdicts = [judge(answer) for answer in report.answers.values()]
+        if step.own_name or not verdicts or not all(verdict.own_name for verdict in verdicts):
+            return False  # where something was taken it must be written down first
+        with contextlib.suppress(Exception):
+            return prepared.said == (await self._prepared(claim, Step(step.upstream, step.recipients, True))).said
+        return False
 
     async def _settle(self, claim: Claim, attempt: Attempt) -> None:
         now = self._now()
@@ -317,12 +319,6 @@ class Runner:
             self._alarm(*await holding.rest_held(claim, self._spool, words, self._now()))
 
     # what is learned on the way
-
-    def _explain(self, attempt: Attempt) -> None:
-        while attempt.decided:
-            step, answer = attempt.decided.pop(0)
-            if sentences := tuple(self._advise(answer, step.upstream)):
-                attempt.advised(sentences, step, self._now())
 
     def _counsel(self, attempt: Attempt, step: Step, votes: Votes) -> None:
         """Advice goes into the trail when something new was said; what a person must mend is told at once."""

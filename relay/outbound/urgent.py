@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from relay.mail.reply import Answer
+from relay.outbound.attempt import Attempt
 from relay.outbound.course import Step
 from relay.outbound.trail import shown
 from relay.spool.entry import Entry
+from relay.upstream.settings import Upstream
 
 _LABELS = ("Why: ", "Meanwhile: ", "To do: ", "")
 
@@ -42,6 +44,14 @@ def _waiting(name: str, entry: Entry, step: Step, until: datetime | None, others
     more = f", and {others} more" if others > 0 else ""
     head = f"{name} rests until {until:%Y-%m-%d %H:%M:%S} UTC; then it is tried again. " if until else ""
     return f"{head}Waiting: {which}{more}. `relay queue retry --all` tries everything at once."
+
+
+def explain(attempt: Attempt, advise: Callable[[Answer, Upstream], Sequence[str]], now: datetime) -> None:
+    """Puts the advice on what kept somebody from being called into the trail."""
+    while attempt.decided:
+        step, answer = attempt.decided.pop(0)
+        if sentences := tuple(advise(answer, step.upstream)):
+            attempt.advised(sentences, step, now)
 
 
 class Daily:
