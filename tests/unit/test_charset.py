@@ -77,3 +77,64 @@ def test_decoded_text_has_no_control_characters():
     """No guess can put a line end into a header field."""
     assert "\n" not in decode(b"a\x85\xff\x0b\x0cb\x1cc", "latin-1")
     assert "\r" not in decode(b"a\r\nBcc: x", "utf-8")
+
+
+@pytest.mark.parametrize(
+    "text", ["47°C", "© 2024 Example", "±2 mm", "120 m²", "½ full", "£ 5", "¿Puerta?", "¡Alarma!", "§ 5", "20 €", "·"]
+)
+@pytest.mark.parametrize(
+    "fallback", [FALLBACK, ("utf-8", "cp932"), ("utf-8", "tis-620", "cp932"), ("utf-8", "gb18030"), ("auto",)]
+)
+def test_a_sign_in_ascii_is_no_kana(text: str, fallback: tuple[str, ...]) -> None:
+    """A Latin sign among ASCII is what it looks like, whatever the people at the devices else write."""
+    octets = text.encode("cp1252")
+    assert decode(octets, vote([octets], fallback)) == text
+
+
+@pytest.mark.parametrize(
+    ("fallback", "charset", "text"),
+    [
+        (("windows-1250", "latin-1"), "cp1250", "Drzwi piwnicy otwarte, za gorąco"),
+        (("windows-1254", "latin-1"), "cp1254", "Yedekleme başarısız oldu"),
+        (("tis-620", "cp932"), "tis-620", "ประตูเปิด"),
+        (("windows-1251", "koi8-r"), "koi8-r", "ВНИМАНИЕ: диск"),
+        (("koi8-r", "windows-1251"), "cp1251", "ВНИМАНИЕ: диск"),
+        (("gb18030", "latin-1"), "gb18030", "机房门被打开"),
+        (("big5", "latin-1"), "big5", "備份失敗"),
+        (("cp949", "latin-1"), "cp949", "누수 감지"),
+        (("windows-1253", "latin-1"), "cp1253", "Διακοπή ρεύματος"),
+        (("windows-1255", "latin-1"), "cp1255", "הגיבוי נכשל"),
+        (("windows-1256", "latin-1"), "cp1256", "فشل النسخ"),
+        (("windows-1250", "latin-1"), "latin-1", "Gerät gestört"),
+        (("auto",), "koi8-r", "Резервная копия не создана"),
+        (("auto",), "cp1250", "Příliš vysoká teplota ve sklepě"),
+        (("auto",), "gb18030", "机房门被打开，请检查"),
+    ],
+)
+def test_the_charsets_of_the_country_are_asked(fallback: tuple[str, ...], charset: str, text: str) -> None:
+    """What is written in `fallback_charset` reads the text of the people there."""
+    octets = text.encode(charset)
+    assert decode(octets, vote([octets], ("utf-8", *fallback))) == text
+
+
+def test_of_equals_the_first_one_counts() -> None:
+    """The same octets in two charsets that explain them as well: the order decides."""
+    octets = "Kópia kész".encode("cp1250")
+    assert vote([octets], ("utf-8", "windows-1250", "latin-1")) == "cp1250"
+    assert vote([octets], ("utf-8", "latin-1", "windows-1250")) == "iso8859-1"
+
+
+@pytest.mark.parametrize("text", ["水位センサーの電池", "Насос второй", "ประตูห้อง", "Температура 🔥"])
+@pytest.mark.parametrize("wound", ["cut", "lost", "fold", "stray"])
+def test_damaged_utf8_is_utf8(text: str, wound: str) -> None:
+    """One character is lost, no more; what is left of it shows as one sign or two."""
+    octets = text.encode()
+    middle = octets.index(text[3].encode()) + 1
+    damaged = {
+        "cut": octets[:-1],
+        "lost": octets[:middle] + octets[middle + 1 :],
+        "fold": octets[:middle] + b" " + octets[middle:],
+        "stray": octets + b"\xb0",
+    }[wound]
+    read = decode(damaged, vote([damaged], FALLBACK))
+    assert read == text if wound == "fold" else text[:3] == read[:3] and read.count("\ufffd") in (1, 2)

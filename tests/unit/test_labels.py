@@ -153,3 +153,75 @@ def test_the_sample_is_bounded() -> None:
     assert (len(part.sample), part.size, part.long_lines) == (32 * 1024, 100_000, True)
     lines = survey((), read_content_type(b"text/plain"), [b"x" * 998 + b"\r\n"] * 500).parts[0]
     assert (len(lines.sample), lines.size, lines.long_lines) == (32 * 1024, 500_000, False)
+
+
+@pytest.mark.parametrize(
+    ("said", "octets", "expected"),
+    [
+        (b"text/plain; charset=utf-8", b"L\x92onduleur n\x92a plus\r\n", "windows-1252"),
+        (b"text/plain; charset=utf-8", "Ger\xe4t gest\xf6rt\r\n".encode("latin-1"), "iso-8859-1"),
+        (b"text/plain; charset=utf-8", b"47\xb0C in rack 2\r\n", "iso-8859-1"),
+        (b"text/plain; charset=utf-8", "温度が高い".encode() + b"\xb0\r\n", "utf-8"),
+        (b"text/plain", "경보: 지하 주차장 누수".encode()[:-1] + b"\r\n", "utf-8"),
+        (b"text/plain; charset=iso-8859-1", b"can\x92t, isn\x92t, won\x92t\r\n", "iso-8859-1"),
+        (b"text/plain; charset=iso-8859-1", b"\x95door\r\n\x95window\r\n\x95alarm\r\n", "iso-8859-1"),
+        (b"text/plain; charset=x-gbk", "机房门".encode("gbk") + b"\r\n", "x-gbk"),
+        (b"text/plain; charset=euc-tw", b"\xc4\xa3\xc6\xe0\r\n", "euc-tw"),
+        (b"text/plain; charset=klingon", "温度\r\n".encode(), "utf-8"),
+        (b"text/html", b"<meta charset='windows-1251'>" + "привет\r\n".encode("cp1251"), "windows-1251"),
+        (b"text/xml", b"<?xml version='1.0' encoding='koi8-r'?>" + "<a>привет</a>\r\n".encode("koi8-r"), "koi8-r"),
+        (b"text/css", b'@charset "iso-8859-2";' + "źle\r\n".encode("iso8859-2"), "iso-8859-2"),
+        (b"text/html; charset=utf-8", b"<meta charset=koi8-r>\xc3\xa9\r\n", "utf-8"),
+    ],
+)
+def test_what_proves_a_label_false_and_what_does_not(said: bytes, octets: bytes, expected: str) -> None:
+    """A wound, a sign of Windows or a name that only others know is no proof; no text at all in that charset is."""
+    assert label(said, octets) == expected
+
+
+@pytest.mark.parametrize(
+    ("octets", "encoding", "becomes"),
+    [
+        (b"The pump has stopped.\r\n", b"base64", b"7bit"),
+        (b"Test\r\n", b"base64", b"7bit"),
+        ("温度が高い\r\n".encode(), b"base64", b"8bit"),
+        (b"dGVzdA==\r\n", b"base64", b"base64"),
+        (b"44GC44GE44GG44GI44GK44GC44GE44GG44GI44GK44GC44GE44GG44GI44GK \r\n44GK\r\n", b"base64", b"base64"),
+        ("ポンプ=停止\r\n".encode(), b"quoted-printable", b"8bit"),
+        (b"http://x/?a=zz\r\n", b"quoted-printable", b"7bit"),
+        (b"Ger=C3=A4t a=b\r\n", b"quoted-printable", b"quoted-printable"),
+    ],
+)
+def test_an_encoding_that_is_not_there_is_not_said(octets: bytes, encoding: bytes, becomes: bytes) -> None:
+    """Text under the name of base64 or quoted-printable arrives as it is."""
+    message = repaired(letter(b"text/plain; charset=utf-8", octets, encoding)).message
+    [field] = message.all("content-transfer-encoding")
+    assert field.value == becomes
+    if becomes != encoding:
+        assert b"".join(message.body) == octets
+
+
+@pytest.mark.parametrize(
+    ("kind", "octets", "said"),
+    [
+        (b"PDF; name=a.pdf", b"%PDF-1.4\n\xe2\xe3\n", "application/pdf; name=a.pdf"),
+        (b"image/; name=a.png", b"\x89PNG\r\n\x1a\n\0\0", "application/octet-stream; name=a.png"),
+        (b"application/octet-stream", b"a\rb\nc\r\n", "application/octet-stream"),
+        (b"text/plain; charset=utf-16", "門\nok\n".encode("utf-16"), "text/plain; charset=utf-16"),
+        (b"text/plain", "Door: open\n".encode("utf-16-le"), "text/plain; charset=utf-16le"),
+    ],
+)
+def test_octets_that_are_no_lines_arrive_octet_for_octet(kind: bytes, octets: bytes, said: str) -> None:
+    """Data, and text in UTF-16, put in raw: line ends and NULs are octets as others are, and the name is kept."""
+    sent = read(repaired(letter(kind, octets, b"binary")).message)
+    assert (sent["Content-Transfer-Encoding"], sent.get_payload(decode=True)) == ("base64", octets)
+    assert str(sent["Content-Type"]).replace('"', "") == said
+
+
+def test_a_part_without_a_type_is_not_made_text() -> None:
+    """An attached image says nothing of itself: its octets tell that it is none."""
+    image = base64.encodebytes(b"\x89PNG\r\n\x1a\n\0\0\xff\xfe").replace(b"\n", b"\r\n")
+    head = MIME + b"Content-Type: multipart/mixed; boundary=cut-here\r\n\r\n--cut-here\r\n"
+    part = b"Content-Disposition: attachment; filename=a.png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    [sent] = read(repaired(head + part + image + b"--cut-here--\r\n").message).iter_attachments()
+    assert (sent.get_content_type(), sent.get_filename()) == ("application/octet-stream", "a.png")

@@ -6,7 +6,9 @@ from email.header import decode_header, make_header
 
 import pytest
 
-from relay.mail.words import decode_words, encode_text, encode_word, fold, hides_controls, readable
+from relay.mail.mailboxes import write_name
+from relay.mail.words import decode_words, encode_text, encode_word, fold, hides_controls, is_encoded, mend_words, readable
+from tests.corpus.reading import strict
 
 TEXTS = ["é", "温度警報", "障害" * 40, "a" * 41 + "é", "a" * 42, "ab温" * 30, "😀" * 25, "x" * 43, "=?utf-8?B?eA==?="]
 
@@ -141,3 +143,48 @@ def test_no_value_begins_another_field(value: str) -> None:
 def test_the_width_can_be_told() -> None:
     """Where a field has to be narrower it is."""
     assert fold("X", "aa bb cc dd", width=8) == b"X: aa bb\r\n cc dd\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"=?UTF-8?Q?K=C3=BChlraum zwei?=", "Kühlraum zwei"),
+        (b"=?UTF-8?B?w5xiZXIg\r\n w5xiZXI=?= ok", "Über Über ok"),
+        (b"=?utf-8?Q?zwei,_\r\n\tdrei?=", "zwei, drei"),
+        (b"=?iso-8859-1?Q?T\xfcr_=FCber?=", "Tür über"),
+        (b"=?utf-8?Q?=E3=81?= =?utf-8?Q?=82?=", "あ"),
+        (b"=?utf-8?B?44GC44?=\r\n =?utf-8?B?GE?=", "あい"),
+        (b"=?UTF-8?B?44GC44GE44G", "あい"),
+        (b"=?utf-8?Q?T=C3=BCr_=C", "Tür"),
+    ],
+)
+def test_torn_words_become_whole(raw: bytes, said: str) -> None:
+    """Folds, blanks, raw octets and cuts inside: a reader that takes RFC 2047 at its word reads the text."""
+    mended = mend_words(b"Subject: " + raw + b"\r\n")
+    assert strict(re.sub(rb"\r\n(?=[ \t])", b"", mended.partition(b":")[2])) == said
+    assert mend_words(mended) == mended
+
+
+@pytest.mark.parametrize(
+    "raw", [b"=?utf-8?Q?ok?= a b", b"=?klingon?Q?a b?=", b"=?utf-8?B?44GC?= =?utf-8?B?44GE?=", b"what =? is?="]
+)
+def test_what_is_no_torn_word_stays(raw: bytes) -> None:
+    """Whole words, and what looks a little like one."""
+    assert mend_words(raw) == raw
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("=?gb2312?B?wbqGtA==?=", "梁喆"),
+        ("=?shift_jis?B?h4qXzpNki0M=?=", "㈱緑電気"),
+        ("=?x-gbk?B?s7W/4sPF?=", "车库门"),
+        ("=?windows-874?Q?=A1=A2?=", "กข"),
+        ("=?big5?B?+db51w==?=", "碁銹"),
+    ],
+)
+def test_words_are_read_by_the_superset(word: str, said: str) -> None:
+    """What firmware, Windows and phones added to a charset is readable, and a word is never encoded a second time."""
+    assert decode_words(word) == said
+    assert is_encoded(word)
+    assert write_name("=?euc-tw?B?xKPG4A==?=") == "=?euc-tw?B?xKPG4A==?="
