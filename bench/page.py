@@ -148,7 +148,8 @@ def resident(pid: int) -> float:
 def cost_of_imports() -> float:
     """What the first look loads, web server, control/ and templates beside everything else: MB, in fresh processes."""
     core = (
-        "import relay.inbound.listener, relay.outbound.runner, relay.outbound.notifier, relay.spool.sqlite, relay.upstream.pool"
+        "import relay.inbound.listener, relay.outbound.runner, relay.outbound.notifier"
+        ", relay.spool.sqlite.sqlite_spool, relay.upstream.pool"
     )
     more = (
         "; import relay.control.site, relay.control.server, relay.control.unix, relay.control.reports"

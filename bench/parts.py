@@ -31,18 +31,18 @@ from relay.mail.envelope import Envelope, Origin
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity
-from relay.outbound import chronicle
+from relay.outbound import event_log
 from relay.outbound.attempt import Attempt
 from relay.outbound.prepare import prepare
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route, chain_for
-from relay.outbound.standing import Standing
+from relay.outbound.upstream_state import UpstreamStates
 from relay.secret import Secret
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Claim, Entry, Recipient, Settlement, State, TrailLine
 from relay.spool.queue_id import new_queue_id
-from relay.upstream.dots import stuffed
+from relay.upstream.dot_stuffing import stuffed
 from relay.upstream.pool import Pools
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Login, Tls, Upstream
@@ -124,7 +124,7 @@ async def spool(work: Path, messages: int, over: AsyncExitStack) -> Work:
         await kept.commit(entry, (line,))
         claim = await kept.claim(now())
         if claim:
-            await kept.settle(claim, decided(claim, Standing()))
+            await kept.settle(claim, decided(claim, UpstreamStates()))
             await kept.release(claim)
 
     async def some(count: int) -> None:
@@ -149,7 +149,7 @@ async def letters(_work: Path, messages: int, _over: AsyncExitStack) -> Work:
     return work_off
 
 
-def decided(claim: Claim, standing: Standing) -> Settlement:
+def decided(claim: Claim, standing: UpstreamStates) -> Settlement:
     """Route, attempt, verdict, trail: what the runner decides about a message that is taken at once."""
     entry, hour = claim.entry, now()
     upstreams = {"sink": an_upstream()}
@@ -170,11 +170,11 @@ def decided(claim: Claim, standing: Standing) -> Settlement:
 
 async def decisions(_work: Path, messages: int, _over: AsyncExitStack) -> Work:
     """Route, attempt, verdict, trail and the lines of the log."""
-    claim, standing = a_claim(1), Standing()
+    claim, standing = a_claim(1), UpstreamStates()
 
     async def work_off() -> None:
         for _ in range(messages):
-            chronicle.settled(claim, decided(claim, standing))
+            event_log.settled(claim, decided(claim, standing))
 
     return work_off
 

@@ -16,16 +16,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from relay.mail.address import Address
-from relay.mail.circumstances import Circumstances
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.policy import RepairPolicy
+from relay.mail.recode import seven_bit
 from relay.mail.repair import repair
+from relay.mail.repair_context import RepairContext
 from relay.mail.rewrite import Identity, rewrite
-from relay.mail.transfer import seven_bit
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 NAS = Address("nas", "nas.example.test")
-ABOUT = Circumstances("q123abc456def0", NOW, "relay.home.example", Origin("192.168.0.9", "nas"), Envelope(NAS, (NAS,)))
+ABOUT = RepairContext("q123abc456def0", NOW, "relay.home.example", Origin("192.168.0.9", "nas"), Envelope(NAS, (NAS,)))
 ACCOUNT = Identity(Address("taro", "isp.example"), frozenset({"isp.example"}))
 RIGHT = (
     b"Date: Sun, 22 Nov 2026 11:59:00 +0900\r\nMessage-ID: <1@nas.example.test>\r\n"

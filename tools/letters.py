@@ -1,7 +1,7 @@
-"""Counts which letters follow each other in each language, for relay/mail/likelihood.py: `python tools/letters.py`.
+"""Counts which letters follow each other in each language, for relay/mail/charset_likelihood.py: `python tools/letters.py`.
 
 Reads the gettext catalogs of the installed packages (two thirds of them: bench/charsets.py measures with the others) and
-writes relay/mail/letters.txt.  Only worth doing again for another language or another way of counting.
+writes relay/mail/charset_letters.txt.  Only worth doing again for another language or another way of counting.
 """
 
 import math
@@ -14,9 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.charsets import catalog_lines, encoded
-from relay.mail.likelihood import letter
+from relay.mail.charset_likelihood import letter
 
-PLACE = Path(__file__).parents[1] / "relay/mail/letters.txt"
+PLACE = Path(__file__).parents[1] / "relay/mail/charset_letters.txt"
 ALPHABETS = {
     **{
         name: [name]

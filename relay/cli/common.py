@@ -13,7 +13,7 @@ from relay.printable import printable
 
 if TYPE_CHECKING:
     from relay.config import Loaded
-    from relay.config.settings import Config
+    from relay.config.config_values import Config
 
 
 _READABLE = 1000  # entries of a list

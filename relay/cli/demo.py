@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.app import Relay, StartFailed
 from relay.cli.common import complain, harmless
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.config import load
+from relay.daemon import Relay, StartFailed
 from relay.networks import in_lan
 
 PATIENCE = 20.0  # seconds until every message must have arrived
@@ -43,7 +43,7 @@ log: {{format: json, level: error}}
 
 
 @dataclass(frozen=True)
-class Device:
+class DemoDevice:
     """A device of the demo, the octets that it says, and what must arrive: where, from whom, with which subject."""
 
     name: str
@@ -55,7 +55,7 @@ class Device:
     subject: str
 
 
-NAS = Device(
+NAS = DemoDevice(
     name="A NAS reports a bad disk",
     oddities="ends every line with a bare LF, sends no Date and no Message-ID, a raw Shift_JIS subject, sender root@nas",
     dialog=(b"HELO nas\n", b"MAIL FROM: root@nas\n", b"RCPT TO: taro@isp.example\n", b"DATA\n"),
@@ -70,7 +70,7 @@ NAS = Device(
     sender="taro@isp.example",
     subject="ディスク障害の警告",
 )
-PRINTER = Device(
+PRINTER = DemoDevice(
     name="A scanner sends a page to the office",
     oddities="insists on AUTH, unknown parameters, no Message-ID, a Date of the year 2000",
     dialog=(
@@ -91,7 +91,7 @@ PRINTER = Device(
     sender="scanner@office.example",
     subject="Scan 0001",
 )
-UPS = Device(
+UPS = DemoDevice(
     name="A UPS writes in the name of a club that the ISP no longer knows",
     oddities="a sender that the settings allow and the ISP does not (552 at MAIL)",
     dialog=(b"EHLO ups\r\n", b"MAIL FROM:<ups@old-club.example>\r\n", b"RCPT TO:<hanako@isp.example>\r\n", b"DATA\r\n"),
@@ -156,7 +156,7 @@ async def _until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
         raise StartFailed("the relay ended before it began")
 
 
-async def _show(device: Device, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
+async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
     print(f"━━ {device.name}\n   {device.oddities}\n")
     began = time.monotonic()
@@ -174,7 +174,7 @@ async def _show(device: Device, relay: Relay, port: int, isps: dict[str, Isp]) -
     return not wrong
 
 
-async def _play(device: Device, port: int) -> tuple[str, str]:
+async def _play(device: DemoDevice, port: int) -> tuple[str, str]:
     """Says the device's octets, one line after the other; the queue id from the last reply, and that reply."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     said = await _reply(reader)
@@ -207,7 +207,7 @@ async def _followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]
         await asyncio.sleep(0.02)
 
 
-def _wrong(device: Device, box: list[Delivery]) -> list[str]:
+def _wrong(device: DemoDevice, box: list[Delivery]) -> list[str]:
     """What is not as promised; empty when all is well."""
     got = [one for one in box if device.subject in _parsed(one.content)["Subject"].split("\n")]
     if len(got) != 1:

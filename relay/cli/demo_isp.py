@@ -11,7 +11,7 @@ from typing import Any
 from aiosmtpd import smtp
 from aiosmtpd.controller import Controller
 
-from relay.inbound.connection import Session
+from relay.inbound.connection import SessionState
 
 CERTIFICATE = Path(__file__).with_name("demo_isp.pem")
 """Certificate and key for localhost.  The key is public, so it protects nothing: it is for the demo on loopback only."""
@@ -97,6 +97,6 @@ class _OnAnyPort(Controller):
 
 
 class _Server(smtp.SMTP):
-    def _create_session(self) -> Session:
+    def _create_session(self) -> SessionState:
         """Without aiosmtpd's warning in the log at each login."""
-        return Session(self.loop)
+        return SessionState(self.loop)

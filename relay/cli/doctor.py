@@ -28,18 +28,18 @@ def call(asked: argparse.Namespace) -> int:
         known = ", ".join(loaded.config.upstreams) or "none"
         complain(f"relay doctor: no upstream is named {', '.join(unknown)}; there are: {known}")
         return USAGE
-    from relay.app import subject_of
+    from relay.daemon import subject_of
 
     findings, took = _examined(subject_of(loaded.config, loaded.remarks, asked.upstream), _progress(asked))
     return _told(findings, asked, took)
 
 
 def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Finding"], float]:
-    from relay.app import utcnow
+    from relay.daemon import utcnow
     from relay.doctor.gather import World, gather
     from relay.doctor.judge import judge
     from relay.spool import open_safe
-    from relay.upstream.oauth import Tokens
+    from relay.upstream.oauth.access import Tokens
 
     async def examine() -> tuple[list["Finding"], float]:
         asyncio.get_running_loop().set_default_executor(_Abandonable())

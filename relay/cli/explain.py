@@ -11,7 +11,7 @@ from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 
 if TYPE_CHECKING:
-    from relay.config.settings import Config
+    from relay.config.config_values import Config
 
 
 def call(asked: argparse.Namespace) -> int:

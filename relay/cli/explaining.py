@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-from relay.config.settings import Config
+from relay.config.config_values import Config
 from relay.control.views import stamp
 from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, expand, header_facts
 from relay.mail.address import Address

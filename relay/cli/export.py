@@ -9,7 +9,7 @@ from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.control.views import message_view
 from relay.spool.contract import SpoolBroken
-from relay.spool.salvage import Saved, save
+from relay.spool.sqlite.recover import Saved, save
 
 
 def export(asked: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ SHOWN = 40
 """Rules that are told; the file has them all."""
 
 
-class Unreadable(Exception):
+class CannotImport(Exception):
     """A file that was named cannot be read; the text says why."""
 
 
@@ -35,7 +35,7 @@ def call(asked: argparse.Namespace) -> int:
     command = f"relay import {asked.system}"
     try:
         plan = (_postfix if asked.system == "postfix" else _qmail)([Path(name) for name in asked.file])
-    except (Unreadable, NothingToMove) as error:
+    except (CannotImport, NothingToMove) as error:
         complain(f"{command}: {error}")
         return USAGE
     found = written(plan)
@@ -94,18 +94,18 @@ def _read(path: Path) -> Source:
             octets = opened.read(LARGEST + 1)
     except OSError as error:
         reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        raise Unreadable(f"{path}: {reason}") from None
+        raise CannotImport(f"{path}: {reason}") from None
     if b"\0" in octets:
-        raise Unreadable(f"{path} is a database; the text that it was made from is needed (the name without .db or .lmdb)")
+        raise CannotImport(f"{path} is a database; the text that it was made from is needed (the name without .db or .lmdb)")
     if len(octets) > LARGEST:
-        raise Unreadable(f"{path} is larger than {LARGEST // 1_000_000} MB")
+        raise CannotImport(f"{path} is larger than {LARGEST // 1_000_000} MB")
     return Source(path.name, octets.decode("utf-8", "replace").removeprefix("\ufeff"))
 
 
 def _maybe(path: Path) -> Source | None:
     try:
         return _read(path) if path.is_file() else None
-    except (Unreadable, OSError):
+    except (CannotImport, OSError):
         return None
 
 

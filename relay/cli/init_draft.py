@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from relay.mail.address import BadAddress, parse_address
-from relay.upstream.preset import Preset, SenderRule
+from relay.upstream.provider import Preset, SenderRule
 from relay.upstream.providers import GENERIC, preset_for
 from relay.yaml_text import quoted
 

@@ -15,8 +15,9 @@ from relay.config import Config
 from relay.control.client import Refused, Running
 from relay.control.paths import state_dir
 from relay.spool import open_safe
-from relay.upstream.authorities import authority_for
-from relay.upstream.consent import (
+from relay.upstream.oauth.access import Tokens, account_of
+from relay.upstream.oauth.authorities import authority_for
+from relay.upstream.oauth.consent import (
     CodeFlow,
     NoConsent,
     await_device_flow,
@@ -24,11 +25,10 @@ from relay.upstream.consent import (
     start_code_flow,
     start_device_flow,
 )
-from relay.upstream.oauth import Tokens, account_of
+from relay.upstream.oauth.http import Granted
+from relay.upstream.oauth.token_store import StoreBroken
+from relay.upstream.oauth.tokens import NoToken
 from relay.upstream.settings import Grant, OAuth, Upstream
-from relay.upstream.token_account import NoToken
-from relay.upstream.token_requests import Granted
-from relay.upstream.token_store import StoreBroken
 
 _PATIENCE = 900.0
 """Seconds for a person to log in by a browser."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.cli.common import complain, configured_or_running, harmless, in_words, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
-from relay.control.client import QueueAdmin, Refused, SpoolBroken, reach
+from relay.control.client import QueueAccess, Refused, SpoolBroken, reach
 
 WAITING = ("queued", "held")
 READABLE = 300_000  # octets; what is longer only programs read, and is not set out in lines
@@ -34,7 +34,7 @@ def call(asked: argparse.Namespace) -> int:
         return PROBLEM
 
 
-def _list(desk: QueueAdmin, asked: argparse.Namespace, lease: timedelta) -> int:
+def _list(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int:
     states = () if asked.all else ("failed", "expired") if asked.attention else tuple(asked.state or WAITING)
     octets = desk.queue(states)
     if asked.json and len(octets) > READABLE and not asked.attention:
@@ -57,7 +57,7 @@ def _list(desk: QueueAdmin, asked: argparse.Namespace, lease: timedelta) -> int:
 _NONE = {"all": "No message is known.", "attention": "Nothing needs attention."}
 
 
-def _holders(desk: QueueAdmin, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:
+def _holders(desk: QueueAccess, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:
     """What to say of each relay that has one of the messages under way, where several share the spool."""
     if not any("relay" in message for message in messages):
         return {}
@@ -107,7 +107,7 @@ def _size(octets: int) -> str:
     return f"{octets} B"
 
 
-def _show(desk: QueueAdmin, asked: argparse.Namespace, lease: timedelta) -> int:
+def _show(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int:
     message = desk.message(asked.id)
     if message is None:
         complain(f"relay: no message has the id {asked.id}; `relay queue list --all` lists those that are known")
@@ -124,7 +124,7 @@ def story(message: dict[str, Any]) -> list[str]:
     return [harmless(f"{line['at']}  {line['event']:<9} {line['text']}") for line in message["trail"]]
 
 
-def _order(desk: QueueAdmin, asked: argparse.Namespace) -> int:
+def _order(desk: QueueAccess, asked: argparse.Namespace) -> int:
     if bool(asked.id) == asked.all:
         complain(f"relay queue {asked.act}: name the messages by id, or say --all")
         return USAGE
@@ -145,7 +145,7 @@ def _order(desk: QueueAdmin, asked: argparse.Namespace) -> int:
     return PROBLEM if done["unknown"] else FINE
 
 
-def _why_not(desk: QueueAdmin, act: str, queue_id: str) -> list[str]:
+def _why_not(desk: QueueAccess, act: str, queue_id: str) -> list[str]:
     """Why an order did nothing to this message; empty if there is none."""
     message = desk.message(queue_id)
     if message is None:

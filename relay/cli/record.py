@@ -14,7 +14,7 @@ from relay.config import hosts
 from relay.config.scalars import Wrong
 from relay.inbound.admission import Listener, ListenTls
 from relay.networks import PRIVATE
-from relay.recording.case import Case, make_case
+from relay.recording.case import RecordedCase, make_case
 from relay.recording.listening import record
 from relay.recording.tape import Tape
 
@@ -75,7 +75,7 @@ def _recorded(asked: argparse.Namespace, listener: Listener) -> list[Tape]:
     return asyncio.run(record(listener, sessions=asked.sessions, seconds=seconds, ready=ready, told=told))
 
 
-def _cases(tapes: list[Tape], asked: argparse.Namespace) -> list[Case]:
+def _cases(tapes: list[Tape], asked: argparse.Namespace) -> list[RecordedCase]:
     found = []
     for number, tape in enumerate(tapes, 1):
         name = f"{asked.name}-{number}" if asked.name and len(tapes) > 1 else asked.name
@@ -83,7 +83,7 @@ def _cases(tapes: list[Tape], asked: argparse.Namespace) -> list[Case]:
     return found
 
 
-def _keep(case: Case, folder: Path) -> tuple[Case, Path]:
+def _keep(case: RecordedCase, folder: Path) -> tuple[RecordedCase, Path]:
     """Writes the two files; nothing that is there is written over.  Raises OSError."""
     path = folder / f"{case.name}.json"
     with path.open("x", encoding="utf-8") as opened:
@@ -93,7 +93,7 @@ def _keep(case: Case, folder: Path) -> tuple[Case, Path]:
     return case, path
 
 
-def _told(case: Case, path: Path) -> list[str]:
+def _told(case: RecordedCase, path: Path) -> list[str]:
     seen = [f"  {sentence}" for sentence in case.seen] or ["  nothing: it speaks as the standards say"]
     return [
         f"{path} and {path.with_suffix('.bin').name}: recorded",

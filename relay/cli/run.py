@@ -18,7 +18,7 @@ def call(asked: argparse.Namespace) -> int:
     if loaded.config is None:
         tell_mistakes(loaded)
         return USAGE
-    from relay.app import Relay, StartFailed, Watchdog
+    from relay.daemon import Relay, StartFailed, Watchdog
 
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no passwords and no mail on the disk

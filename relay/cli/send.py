@@ -15,7 +15,7 @@ from relay.cli.queue import story
 from relay.control.client import Refused, Running
 
 if TYPE_CHECKING:
-    from relay.config.settings import Config
+    from relay.config.config_values import Config
 
 OVER = ("relayed", "failed", "expired")
 LOOK_EVERY = 0.2  # seconds

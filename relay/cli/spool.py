@@ -12,7 +12,7 @@ from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config.scalars import Wrong, spool_url
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull, SpoolSettings
-from relay.spool.moving import move
+from relay.spool.move_spool import move
 
 
 def call(asked: argparse.Namespace) -> int:

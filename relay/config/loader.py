@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay.config import environment, sections, web
+from relay.config.config_values import Config
 from relay.config.fields import Fields, Reading, show
 from relay.config.files import others_may_read
 from relay.config.located import Mistake, Node, Place, parse
 from relay.config.remarks import remarked
 from relay.config.routes import Known, read_routes
-from relay.config.settings import Config
 from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
 from relay.upstream.settings import DIRECT, Upstream

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from relay.config.settings import Config
+from relay.config.config_values import Config
 
 _LOCAL = re.compile(r"postgres(ql)?://([^/@]*@)?(/|localhost\b|127\.|\[::1\])")
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import TypeVar
 
-from relay.mail.charsetnames import codec_of
+from relay.mail.charset_names import codec_of
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")

@@ -5,15 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 from relay.config import hosts, scalars
+from relay.config.config_values import LogSettings
 from relay.config.fields import Fields, show
 from relay.config.located import Table
 from relay.config.scalars import Wrong, choice, duration, number, one_of, percent, size
-from relay.config.settings import LogSettings
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
 from relay.networks import PRIVATE
-from relay.outbound.notices import NoticePolicy
+from relay.outbound.notice_policy import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings

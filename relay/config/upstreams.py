@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
-from relay.config.logins import read_login
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
+from relay.config.upstream_login import read_login
 from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.rewrite import Identity, Rewrite
-from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.provider import Preset, SenderRule, UserForm
 from relay.upstream.providers import GENERIC, NAMES, preset_for
 from relay.upstream.settings import Limits, Login, Tls, TlsFloor, TlsMode, Upstream
 

@@ -5,10 +5,10 @@ import re
 from datetime import timedelta
 
 from relay.config import hosts
+from relay.config.config_values import WebSettings
 from relay.config.fields import Fields, show
 from relay.config.located import Table
 from relay.config.scalars import Wrong, duration
-from relay.config.settings import WebSettings
 from relay.inbound.devices import Expected
 from relay.networks import without_port
 

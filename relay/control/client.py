@@ -13,7 +13,7 @@ from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import BEGINNING
 
 if TYPE_CHECKING:
-    from relay.control.queue_admin import QueueAdmin as LocalDesk
+    from relay.control.queue_admin import QueueAdmin
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Refused(Exception):
     """The desk refused what was asked; the text says why."""
 
 
-class QueueAdmin(Protocol):
+class QueueAccess(Protocol):
     """What the commands need; `running` tells whether a daemon answers.  `queue` gives the list as JSON, as it came."""
 
     running: bool
@@ -111,7 +111,7 @@ class Alone:
 
         wanted = frozenset(State(word) for word in states) or None
 
-        async def whole(desk: "LocalDesk") -> bytes:
+        async def whole(desk: "QueueAdmin") -> bytes:
             return b"".join([piece async for piece in listing(desk, wanted)])
 
         return self._at_the_desk(whole)
@@ -125,7 +125,7 @@ class Alone:
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
         return self._at_the_desk(lambda desk: desk.order(action, queue_ids, via))
 
-    def _at_the_desk(self, work: Callable[["LocalDesk"], Awaitable[T]]) -> T:
+    def _at_the_desk(self, work: Callable[["QueueAdmin"], Awaitable[T]]) -> T:
         import asyncio  # here: a health check every three minutes never comes so far
 
         from relay import events
@@ -149,7 +149,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> QueueAdmin:
+def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> QueueAccess:
     """The running daemon if one answers, else the spool itself.
 
     Raises Refused in plain words if there is neither (wrong user, no spool yet).
@@ -170,4 +170,4 @@ def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> QueueAdmin:
     return running
 
 
-__all__ = ["Alone", "QueueAdmin", "Refused", "Running", "SpoolBroken", "reach"]
+__all__ = ["Alone", "QueueAccess", "Refused", "Running", "SpoolBroken", "reach"]

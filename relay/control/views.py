@@ -7,7 +7,7 @@ from typing import Any
 
 from relay.mail.address import Address
 from relay.mail.charset import decode, fits, vote
-from relay.mail.words import decode_words
+from relay.mail.encoded_words import decode_words
 from relay.outbound.trail import words
 from relay.spool.entry import Peer, QueueLine, Recipient, StoredEntry, Tally, TrailLine
 

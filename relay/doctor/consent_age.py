@@ -6,7 +6,7 @@ from typing import Any
 from relay.doctor.finding import Finding, fine, warning
 
 Standing = Mapping[str, Any]
-"""One consent as relay/upstream/token_health.py tells it: upstream, age (seconds), ends_at, access_until, warnings."""
+"""One consent as relay/upstream/oauth/expiry.py tells it: upstream, age (seconds), ends_at, access_until, warnings."""
 
 
 def judge_consents(standings: Iterable[Standing], *, told: frozenset[str]) -> Iterator[Finding]:

@@ -11,10 +11,10 @@ from psycopg import Connection
 
 from relay.doctor.spool import DatabaseFacts
 from relay.spool.contract import SpoolBroken, SpoolSettings
-from relay.spool.medium import waiting
-from relay.spool.postgres_link import complete, words
-from relay.spool.postgres_looking import in_use
-from relay.spool.postgres_schema import MIGRATIONS, OLDEST, missing_rights
+from relay.spool.postgres.connections import complete, words
+from relay.spool.postgres.read import in_use
+from relay.spool.postgres.schema import MIGRATIONS, OLDEST, missing_rights
+from relay.spool.sqlite.file import waiting
 
 _PATIENCE = "5s"
 

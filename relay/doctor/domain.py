@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
 from relay.doctor.sending_hosts import Evidence, SendingHosts
-from relay.doctor.spf_check import FAIL, NONE, PASS, PERMERROR, TEMPERROR, Outcome, is_name
+from relay.doctor.spf_check import FAIL, NONE, PASS, PERMERROR, TEMPERROR, SpfResult, is_name
 from relay.doctor.spf_propose import Proposal
 from relay.doctor.subject import Subject
 from relay.mail.rewrite import Rewrite
@@ -41,7 +41,7 @@ class SendingPath:
     domain: str
     upstream: str
     outgoing: SendingHosts
-    outcome: Outcome
+    outcome: SpfResult
     proposal: Proposal = field(default_factory=Proposal)
     theirs: str = ""
 

@@ -9,13 +9,13 @@ from relay.doctor.dmarc import aligned, organisational
 from relay.doctor.domain import DomainFacts, SendingPath
 from relay.doctor.resolver import DnsLookup
 from relay.doctor.sending_hosts import Evidence, SendingHosts, addresses_of, learn, named_by
-from relay.doctor.spf_check import FAIL, NEUTRAL, PASS, SOFTFAIL, TEMPERROR, Lookup, LookupFailed, Outcome
+from relay.doctor.spf_check import FAIL, NEUTRAL, PASS, SOFTFAIL, TEMPERROR, Lookup, LookupFailed, SpfResult
 from relay.doctor.spf_propose import Proposal, evaluate, propose
 from relay.doctor.subject import Subject
 from relay.mail.address import is_public
 from relay.mail.rewrite import Rewrite
 from relay.networks import Address, in_lan
-from relay.upstream.preset_rows import PRESETS
+from relay.upstream.provider_rows import PRESETS
 from relay.upstream.providers import preset_for
 from relay.upstream.settings import DIRECT, Upstream
 
@@ -84,12 +84,12 @@ async def way(name: str, upstream: Upstream, look: Lookup, greeted: str = "") ->
         # what we guess does not outdo what somebody wrote there who knew which include is right
         term = await named_by(name, upstream.host, look) or await named_by(name, greeted, look)
         return (
-            replace(found, outcome=Outcome(PASS, f"'{term}' names the upstream's domain"), proposal=Proposal())
+            replace(found, outcome=SpfResult(PASS, f"'{term}' names the upstream's domain"), proposal=Proposal())
             if term
             else found
         )
     except LookupFailed as failed:
-        return SendingPath(name, upstream.name, outgoing, Outcome(TEMPERROR, str(failed)), Proposal(), _owner(name, upstream))
+        return SendingPath(name, upstream.name, outgoing, SpfResult(TEMPERROR, str(failed)), Proposal(), _owner(name, upstream))
 
 
 async def own_way(name: str, public: Sequence[str], hostname: str, look: Lookup) -> SendingPath:
@@ -101,7 +101,7 @@ async def own_way(name: str, public: Sequence[str], hostname: str, look: Lookup)
     try:
         return await _judged(name, f"postmaster@{name}", DIRECT, outgoing, look, _of_a_service(name))
     except LookupFailed as failed:
-        return SendingPath(name, DIRECT, outgoing, Outcome(TEMPERROR, str(failed)), Proposal(), _of_a_service(name))
+        return SendingPath(name, DIRECT, outgoing, SpfResult(TEMPERROR, str(failed)), Proposal(), _of_a_service(name))
 
 
 async def _judged(name: str, spoken: str, by: str, outgoing: SendingHosts, look: Lookup, owner: str) -> SendingPath:

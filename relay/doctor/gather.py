@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from relay.apart import apart
+from relay.container import look_around, lost_with_container
+from relay.detached import apart
 from relay.doctor import domain_probe, uplink_probe
 from relay.doctor.domain import DomainFacts, SendingPath
 from relay.doctor.domain_probe import direct_domains, sender_domains
@@ -26,7 +27,6 @@ from relay.doctor.uplink_probe import OutsideServices
 from relay.doctor.upstream import UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
-from relay.surroundings import look_around, lost_with_container
 from relay.upstream.authenticate import Token, no_token
 from relay.upstream.settings import Upstream
 

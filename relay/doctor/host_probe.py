@@ -6,11 +6,11 @@ import socket
 import ssl
 from pathlib import Path
 
+from relay.container import in_container
 from relay.doctor.host import ListenerFacts
 from relay.doctor.subject import Subject
 from relay.inbound.admission import Listener, ListenTls
 from relay.spool.contract import SpoolSettings
-from relay.surroundings import in_container
 
 _LISTEN = "0A"
 _BIND_SERVICE = 10  # CAP_NET_BIND_SERVICE, capabilities(7)

@@ -11,9 +11,9 @@ from ipaddress import ip_address, ip_network
 
 from relay.doctor.dmarc import aligned, organisational
 from relay.doctor.spf_check import Lookup, LookupFailed, is_name
-from relay.doctor.spf_parse import BadRecord, HostAddress, Network, Policy, Term, is_spf, parse
+from relay.doctor.spf_parse import BadRecord, HostAddress, Network, SpfPolicy, Term, is_spf, parse
 from relay.networks import in_lan
-from relay.upstream.preset_rows import PRESETS
+from relay.upstream.provider_rows import PRESETS
 from relay.upstream.providers import preset_for
 
 SAMPLES = 24  # networks whose first address is tried
@@ -140,7 +140,7 @@ def _upwards(host: str, home: str) -> Iterator[str]:
 
 
 async def _narrower(
-    policy: Policy, home: str, addresses: tuple[HostAddress, ...], lookup: Lookup
+    policy: SpfPolicy, home: str, addresses: tuple[HostAddress, ...], lookup: Lookup
 ) -> tuple[str, tuple[Network, ...]] | None:
     """The one record of the host's owner, among those that its own record includes, which lists the host's addresses."""
     names = [term.domain for term in policy.terms if term.name == "include" and term.qualifier == "+"]
@@ -184,7 +184,7 @@ async def networks_of(name: str, lookup: Lookup) -> tuple[Network, ...]:
     return tuple(found)
 
 
-async def _records(name: str, lookup: Lookup, follow: Callable[[str], bool]) -> AsyncIterator[tuple[str, Policy]]:
+async def _records(name: str, lookup: Lookup, follow: Callable[[str], bool]) -> AsyncIterator[tuple[str, SpfPolicy]]:
     """The record of a name and those that it includes or leads on to, as far as `follow` allows, each once."""
     waiting, seen = [name.lower()], set[str]()
     while waiting and len(seen) < _MOST_RECORDS:
@@ -199,7 +199,7 @@ async def _records(name: str, lookup: Lookup, follow: Callable[[str], bool]) -> 
         waiting += [target.lower() for target in (*includes, policy.redirect) if target and follow(target)]
 
 
-async def _policy(name: str, lookup: Lookup) -> Policy | None:
+async def _policy(name: str, lookup: Lookup) -> SpfPolicy | None:
     """The one sound record of a name; None if there is none, or not one."""
     records = [record for record in await lookup(name, "TXT") if is_spf(record)]
     try:

@@ -7,8 +7,8 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from relay.doctor.spf_parse import (
     BadRecord,
     HostAddress,
-    Letter,
-    Policy,
+    MacroValues,
+    SpfPolicy,
     Term,
     expand,
     explanation,
@@ -38,7 +38,7 @@ Lookup = Callable[[str, str], Awaitable[Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SpfResult:
     """`result` as of s2.6; `why` names the term that decided or the mistake; `lookups` were counted (s4.6.4)."""
 
     result: str
@@ -51,21 +51,21 @@ class _Broken(Exception):
     """permerror, with the reason."""
 
 
-async def check(client: HostAddress, domain: str, sender: str, helo: str, lookup: Lookup, *, receiver: str = "") -> Outcome:
+async def check(client: HostAddress, domain: str, sender: str, helo: str, lookup: Lookup, *, receiver: str = "") -> SpfResult:
     """check_host() of s4.  `sender` is the reverse-path ("" is null: then `domain` is the HELO name)."""
     local, _, sender_domain = sender.rpartition("@")
     if isinstance(client, IPv6Address) and client.ipv4_mapped:
         client = client.ipv4_mapped
-    letter = Letter(client, local or "postmaster", sender_domain or domain, helo, receiver or "unknown")
+    letter = MacroValues(client, local or "postmaster", sender_domain or domain, helo, receiver or "unknown")
     visit = _Visit(letter, lookup)
     try:
         result, why = await visit.check(domain)
     except _Broken as broken:
-        return Outcome(PERMERROR, str(broken), "", visit.lookups)
+        return SpfResult(PERMERROR, str(broken), "", visit.lookups)
     except LookupFailed as failed:
-        return Outcome(TEMPERROR, str(failed), "", visit.lookups)
+        return SpfResult(TEMPERROR, str(failed), "", visit.lookups)
     words = await visit.explain() if result == FAIL else ""
-    return Outcome(result, why, words, visit.lookups)
+    return SpfResult(result, why, words, visit.lookups)
 
 
 def is_name(domain: str) -> bool:
@@ -77,7 +77,7 @@ def is_name(domain: str) -> bool:
 
 @dataclass
 class _Visit:
-    letter: Letter
+    letter: MacroValues
     lookup: Lookup
     lookups: int = 0
     voids: int = 0
@@ -98,7 +98,7 @@ class _Visit:
             return await self._redirected(policy.redirect, domain)
         return NEUTRAL, f"nothing in the record of {domain} is about {self.letter.client}"
 
-    async def _policy(self, domain: str) -> Policy | None:
+    async def _policy(self, domain: str) -> SpfPolicy | None:
         records = [record for record in await self.lookup(domain, "TXT") if is_spf(record)]
         if len(records) > 1:
             raise _Broken(f"{domain} publishes {len(records)} SPF records")

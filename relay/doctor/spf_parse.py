@@ -45,7 +45,7 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SpfPolicy:
     """A record that follows the grammar.  `redirect` and `exp` are domain-specs, "" where there is none."""
 
     terms: tuple[Term, ...]
@@ -54,7 +54,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class MacroValues:
     """What macros speak of: the client, the sender, the HELO name, and the receiver's name for explanations."""
 
     client: HostAddress
@@ -69,7 +69,7 @@ def is_spf(record: str) -> bool:
     return bool(_VERSION.match(record))
 
 
-def parse(record: str) -> Policy:
+def parse(record: str) -> SpfPolicy:
     """Reads a record that `is_spf`.  Raises BadRecord for the first term that breaks the grammar (s4.6)."""
     if not record.isascii():
         raise BadRecord("there are characters other than ASCII in it")
@@ -82,7 +82,7 @@ def parse(record: str) -> Policy:
             _modifier(modifier[1].lower(), modifier[2], text, modifiers)
         else:
             terms.append(_mechanism(text))
-    return Policy(tuple(terms), modifiers.get("redirect", ""), modifiers.get("exp", ""))
+    return SpfPolicy(tuple(terms), modifiers.get("redirect", ""), modifiers.get("exp", ""))
 
 
 def bad_terms(record: str) -> list[str]:
@@ -184,7 +184,7 @@ def wants_validated(spec: str) -> bool:
     return bool(re.search(r"%\{p", spec, re.IGNORECASE))
 
 
-def expand(spec: str, letter: Letter, domain: str, validated: str = "unknown") -> str:
+def expand(spec: str, letter: MacroValues, domain: str, validated: str = "unknown") -> str:
     """A domain-spec with its macros filled in, at most 253 octets long: labels go from the left (s7.3)."""
     text = _fill(spec, letter, domain, validated)
     while len(text) > 253:
@@ -194,14 +194,14 @@ def expand(spec: str, letter: Letter, domain: str, validated: str = "unknown") -
     return text
 
 
-def explanation(text: str, letter: Letter, domain: str, validated: str = "unknown") -> str:
+def explanation(text: str, letter: MacroValues, domain: str, validated: str = "unknown") -> str:
     """The words of an `exp=` record; "" if they break the grammar or are not ASCII (s6.2)."""
     if not text.isascii() or not all(_is_macro_string(word, _IN_EXPLANATION) for word in text.split(" ")):
         return ""
     return _fill(text, letter, domain, validated)
 
 
-def _fill(spec: str, letter: Letter, domain: str, validated: str) -> str:
+def _fill(spec: str, letter: MacroValues, domain: str, validated: str) -> str:
     values = _values(letter, domain, validated)
 
     def macro(found: re.Match[str]) -> str:
@@ -219,7 +219,7 @@ def _transformed(value: str, digits: str, reverse: str, delimiters: str) -> str:
     return ".".join(parts[-int(digits) :] if digits else parts)
 
 
-def _values(letter: Letter, domain: str, validated: str) -> dict[str, str]:
+def _values(letter: MacroValues, domain: str, validated: str) -> dict[str, str]:
     six = isinstance(letter.client, IPv6Address)
     dotted = ".".join(letter.client.exploded.replace(":", "").upper()) if six else str(letter.client)
     return {

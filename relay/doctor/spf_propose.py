@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from relay.doctor.sending_hosts import SendingHosts, networks_of
-from relay.doctor.spf_check import NONE, PASS, PERMERROR, Lookup, LookupFailed, Outcome, check
+from relay.doctor.spf_check import NONE, PASS, PERMERROR, Lookup, LookupFailed, SpfResult, check
 from relay.doctor.spf_parse import bad_terms, is_spf
 
 _STRANGER = ip_address("240.255.255.254")  # of class E: in nobody's record
@@ -23,7 +23,7 @@ class Proposal:
     changes: tuple[str, ...] = ()
 
 
-async def evaluate(domain: str, sender: str, outgoing: SendingHosts, lookup: Lookup) -> Outcome:
+async def evaluate(domain: str, sender: str, outgoing: SendingHosts, lookup: Lookup) -> SpfResult:
     """What receivers will say about mail from this upstream: the worst result over its addresses."""
     for client in outgoing.samples:
         outcome = await check(client, domain, sender, "relay.invalid", lookup)
@@ -33,7 +33,7 @@ async def evaluate(domain: str, sender: str, outgoing: SendingHosts, lookup: Loo
         outcome = await check(_STRANGER, domain, sender, "relay.invalid", lookup)
         if outcome.result in (NONE, PERMERROR):
             return outcome
-    return Outcome(PASS, f"all known addresses of {outgoing.term} pass")
+    return SpfResult(PASS, f"all known addresses of {outgoing.term} pass")
 
 
 async def propose(domain: str, sender: str, outgoing: SendingHosts, lookup: Lookup) -> Proposal:

@@ -6,9 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from relay.container import in_container
 from relay.doctor.spool import SpoolFacts
-from relay.spool.medium import damage
-from relay.surroundings import in_container
+from relay.spool.sqlite.file import damage
 
 _SQLITE = b"SQLite format 3\0"
 _OURS = 0x72656C79  # application_id in the header of every spool, octets 68 to 71

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from relay.doctor.domain import DomainFacts, SendingPath, judge_ways
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
 from relay.doctor.subject import Subject
-from relay.doctor.upstream import PortFacts, State, UpstreamFacts
+from relay.doctor.upstream import PortFacts, PortState, UpstreamFacts
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM
 
 
@@ -77,13 +77,13 @@ def _port_25(line: UplinkFacts, upstreams: Sequence[UpstreamFacts], subject: Sub
     if not line.targets:
         cause = "No mail host outside could be looked up, so whether port 25 is open is not known."
         return warning("port-25-unknown", DIRECT, cause, "See the finding on the resolver, if there is one; then run it again.")
-    if any(there.state is State.OPEN for there in line.targets.values()):
+    if any(there.state is PortState.OPEN for there in line.targets.values()):
         return fine("port-25", DIRECT, "port 25 to the outside is open")
     seen = [f"{host}: {there.words or there.state.value}" for host, there in line.targets.items()]
-    if upstreams and not any(there.state is State.OPEN for one in upstreams for there in one.ports.values()):
+    if upstreams and not any(there.state is PortState.OPEN for one in upstreams for there in one.ports.values()):
         cause = "Nothing outside answers on any port, so whether port 25 is open is not known."
         return warning("port-25-unknown", DIRECT, cause, "See the findings on the upstreams; then run it again.", *seen)
-    others = [one for one in upstreams if any(one.ports[p].state is State.OPEN for p in (465, 587) if p in one.ports)]
+    others = [one for one in upstreams if any(one.ports[p].state is PortState.OPEN for p in (465, 587) if p in one.ports)]
     seen += [f"ports 465 or 587 of {one.upstream.host} are open" for one in others]
     cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have: direct delivery (`mx`) cannot work."
     cure = f"Replace `mx` in the routes by {_instead(subject)}, or ask the ISP for a line with port 25 open (a fixed address)."

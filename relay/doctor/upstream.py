@@ -11,12 +11,12 @@ from relay.doctor.subject import Subject
 from relay.mail.reply import Answer, Fault, Stage
 from relay.networks import in_lan, without_port
 from relay.outbound.replies import Advice, judge
-from relay.upstream.certificate import Certificate
+from relay.upstream.peer_certificate import Certificate
 from relay.upstream.providers import preset_for
 from relay.upstream.settings import Auth, TlsMode, Upstream
 
 
-class State(Enum):
+class PortState(Enum):
     """What became of a connection: OPEN, REFUSED (somebody said no), SILENT (nobody said anything: a filter)."""
 
     OPEN = "open"
@@ -29,13 +29,13 @@ class PortFacts:
     """One port of a host; `fault` and `words` are why it did not open."""
 
     port: int
-    state: State
+    state: PortState
     words: str = ""
     fault: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Dialog:
+class ProbeDialog:
     """How far a conversation came: `failed` is the answer that ended it early, `mail` the one to MAIL FROM:<sender>.
 
     `banner` and `hello` are the server's words; `offers` its AUTH mechanisms; `repeated`: not said to the server again,
@@ -71,7 +71,7 @@ class UpstreamFacts:
     name_trouble: str = ""
     ports: Mapping[int, PortFacts] = field(default_factory=dict)
     mute_v6: bool = False
-    talk: Dialog | None = None
+    talk: ProbeDialog | None = None
     asked_at: datetime | None = None
 
 
@@ -121,7 +121,7 @@ def _no_name(facts: UpstreamFacts) -> Finding:
     return problem("upstream-name", upstream.name, cause, cure, facts.name_trouble)
 
 
-def _failed(facts: UpstreamFacts, talk: Dialog, answer: Answer) -> Finding:
+def _failed(facts: UpstreamFacts, talk: ProbeDialog, answer: Answer) -> Finding:
     upstream = facts.upstream
     advice = judge(answer, upstream).advice
     own = facts.ports.get(upstream.port)
@@ -135,7 +135,7 @@ def _failed(facts: UpstreamFacts, talk: Dialog, answer: Answer) -> Finding:
             )
             cure = "Run the doctor again; if it stays so, ask the provider, or try another port."
             return warning("upstream-slow", upstream.name, cause, cure, *_said(talk, answer))
-        if own and own.state is not State.OPEN:
+        if own and own.state is not PortState.OPEN:
             return _closed(facts, own)
         cause = "The server takes the connection but does not greet: it is overloaded, or a firewall stands in between."
         cure = "Wait and try again; if it stays so, try port 587 or 465, or ask the provider about a filter."
@@ -157,15 +157,15 @@ def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
     """The port that is set cannot be reached: what the other ports say tells a closed port from a dead line."""
     upstream, name = facts.upstream, facts.upstream.name
     seen = tuple(f"port {there.port}: {there.state.value}" for there in facts.ports.values())
-    better = [port for port in _GOOD_PORTS if facts.ports.get(port, own).state is State.OPEN and port != upstream.port]
+    better = [port for port in _GOOD_PORTS if facts.ports.get(port, own).state is PortState.OPEN and port != upstream.port]
     advice = " or ".join(f"`port: {port}` with `tls: {_GOOD_PORTS[port]}`" for port in better)
-    if upstream.port == 25 and own.state is State.SILENT and better:
+    if upstream.port == 25 and own.state is PortState.SILENT and better:
         cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have; the submission ports are open."
         return problem("op25b", name, cause, f"Set {advice} for this upstream.", *seen)
     if better:
         cause = f"Port {upstream.port} of {upstream.host} is closed, another port of it is open."
         return problem("upstream-port", name, cause, f"Set {advice} for this upstream.", *seen)
-    if own.state is State.REFUSED:
+    if own.state is PortState.REFUSED:
         cause = (
             f"Nothing listens on port {upstream.port} of {upstream.host}: it is the wrong machine, or its mail server is down."
         )
@@ -177,7 +177,7 @@ def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
     return problem("upstream-unreachable", name, cause, cure, own.words, *seen)
 
 
-def _tls(upstream: Upstream, talk: Dialog, answer: Answer, advice: Advice) -> Finding:
+def _tls(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) -> Finding:
     name = _TLS_FINDINGS.get(answer.fault, "tls") if answer.fault else "tls"
     cause, cure = advice.cause, advice.remedy
     if answer.fault is Fault.TLS_PIN:
@@ -195,7 +195,7 @@ def _tls(upstream: Upstream, talk: Dialog, answer: Answer, advice: Advice) -> Fi
     return problem(name, upstream.name, cause, cure, *_said(talk, answer))
 
 
-def _login(upstream: Upstream, talk: Dialog, answer: Answer, advice: Advice) -> Finding:
+def _login(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) -> Finding:
     if answer.reply.transient and not answer.lost and answer.fault in (None, Fault.POP):
         cause = "The server could not check the login at the moment; that says nothing of the password."
         cure = "Nothing to do if it passes; the relay tries again by itself. Run the doctor again in a few minutes."
@@ -258,13 +258,13 @@ def _senderhosts(upstream: Upstream, said: str, subject: Subject) -> Finding:
     return problem("senderhosts", upstream.name, cause, cure, said)
 
 
-def _said(talk: Dialog, answer: Answer) -> tuple[str, ...]:
+def _said(talk: ProbeDialog, answer: Answer) -> tuple[str, ...]:
     """The server's own words, or ours where it had none."""
     who = f"{talk.peer}: " if talk.peer else ""
     return (f"{who}{answer.reply}",)
 
 
-def _healthy(facts: UpstreamFacts, talk: Dialog) -> Finding:
+def _healthy(facts: UpstreamFacts, talk: ProbeDialog) -> Finding:
     upstream = facts.upstream
     parts = [talk.tls or "no TLS", f"login by {talk.mechanism}" if talk.mechanism else "no login"]
     if talk.certificate and talk.certificate.expires:
@@ -275,7 +275,7 @@ def _healthy(facts: UpstreamFacts, talk: Dialog) -> Finding:
     return fine("upstream", upstream.name, f"{upstream.host}:{upstream.port} is fine: {', '.join(parts)}", talk.banner)
 
 
-def _remarks(facts: UpstreamFacts, talk: Dialog, subject: Subject) -> Iterator[Finding]:
+def _remarks(facts: UpstreamFacts, talk: ProbeDialog, subject: Subject) -> Iterator[Finding]:
     """What works today and will not always, or works by luck."""
     upstream, expires = facts.upstream, talk.certificate.expires if talk.certificate else None
     since = talk.certificate.since if talk.certificate else None
@@ -303,7 +303,7 @@ def _remarks(facts: UpstreamFacts, talk: Dialog, subject: Subject) -> Iterator[F
         yield warning("pop-needless", upstream.name, cause, cure, f"EHLO offers AUTH {' '.join(talk.offers)}")
 
 
-def _exposed(upstream: Upstream, talk: Dialog) -> Iterator[Finding]:
+def _exposed(upstream: Upstream, talk: ProbeDialog) -> Iterator[Finding]:
     if _in_lan(without_port(talk.peer)):
         return
     if upstream.tls.mode is TlsMode.NONE and talk.mechanism in ("PLAIN", "LOGIN"):

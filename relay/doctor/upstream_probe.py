@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from relay.doctor.dmarc import organisational
-from relay.doctor.upstream import Dialog, PortFacts, State, UpstreamFacts
+from relay.doctor.upstream import PortFacts, PortState, ProbeDialog, UpstreamFacts
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.certificate import examine
-from relay.upstream.connect import Failed, Place, places, reach
-from relay.upstream.line import Lost
-from relay.upstream.pop3 import Doors
-from relay.upstream.session import Session, open_session
+from relay.upstream.client_session import ClientSession, open_session
+from relay.upstream.connect import Endpoint, Failed, places, reach
+from relay.upstream.peer_certificate import examine
+from relay.upstream.pop3 import PopWindows
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
+from relay.upstream.smtp_wire import WireLost
 from relay.upstream.tls import context_for
 
 KNOWN_PORTS = (25, 465, 587)
@@ -57,64 +57,64 @@ class UpstreamProbe:
         addresses = tuple(dict.fromkeys(place.host for place in found))
         return UpstreamFacts(upstream, addresses, "", {there.port: there for there in (own, *ports)}, mute, said)
 
-    async def _entered(self, upstream: Upstream, found: list[Place]) -> tuple[PortFacts, Dialog]:
+    async def _entered(self, upstream: Upstream, found: list[Endpoint]) -> tuple[PortFacts, ProbeDialog]:
         """The upstream's own port, and the conversation if it opens."""
         own = await self.port(found, upstream.port)
-        if own.state is State.OPEN:
+        if own.state is PortState.OPEN:
             return own, await self._talk_until_end(upstream)
-        return own, Dialog(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True, fault=own.fault))
+        return own, ProbeDialog(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True, fault=own.fault))
 
-    async def port(self, found: list[Place], port: int) -> PortFacts:
+    async def port(self, found: list[Endpoint], port: int) -> PortFacts:
         """Whether a TCP connection comes about.  A filter's answer (unreachable) counts as silence."""
-        there = [Place(place.family, place.host, self.ports.get(port, port)) for place in found]
+        there = [Endpoint(place.family, place.host, self.ports.get(port, port)) for place in found]
         try:
             sock, _ = await reach(there, self.patience)
         except Failed as failed:
             fault = failed.answer.fault
-            state = State.REFUSED if fault is Fault.REFUSED else State.SILENT
+            state = PortState.REFUSED if fault is Fault.REFUSED else PortState.SILENT
             return PortFacts(port, state, failed.answer.reply.text, fault)
         sock.close()
-        return PortFacts(port, State.OPEN)
+        return PortFacts(port, PortState.OPEN)
 
-    async def _mute_v6(self, found: list[Place]) -> bool:
+    async def _mute_v6(self, found: list[Endpoint]) -> bool:
         six = [place for place in found if ":" in place.host]
         four = [place for place in found if ":" not in place.host]
         if not six or not four:
             return False
         over_six, over_four = await asyncio.gather(self.port(six, six[0].port), self.port(four, four[0].port))
         # a machine without IPv6 is told so at once, which costs nobody time
-        return over_four.state is State.OPEN and over_six.fault is Fault.TIMED_OUT
+        return over_four.state is PortState.OPEN and over_six.fault is Fault.TIMED_OUT
 
-    async def _talk_until_end(self, upstream: Upstream) -> Dialog:
+    async def _talk_until_end(self, upstream: Upstream) -> ProbeDialog:
         try:
             async with asyncio.timeout(None if self.end == math.inf else max(0.0, self.end - time.monotonic())):
                 return await self._talk_in_turn(upstream)
         except TimeoutError:
             reply = Reply(421, "4.4.2", "the conversation did not come to its end in the time that an examination takes")
-            return Dialog(failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT), slow=True)
+            return ProbeDialog(failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT), slow=True)
 
-    async def _talk_in_turn(self, upstream: Upstream) -> Dialog:
+    async def _talk_in_turn(self, upstream: Upstream) -> ProbeDialog:
         """Two upstreams with the same account wait for each other, so that a wrong password is said once."""
         account = _whose(upstream.host), upstream.login.username
         async with self.turns.setdefault(account, asyncio.Lock()):
             if upstream.login.username and account in self.refused:
-                return Dialog(failed=self.refused[account], repeated=True)
+                return ProbeDialog(failed=self.refused[account], repeated=True)
             talk = await self._talk(upstream)
             if talk.failed and talk.failed.stage is Stage.AUTH:
                 self.refused[account] = talk.failed
             return talk
 
-    async def _talk(self, upstream: Upstream) -> Dialog:
+    async def _talk(self, upstream: Upstream) -> ProbeDialog:
         timeout = min(upstream.timeout, timedelta(seconds=self.patience))
         brief = replace(upstream, timeout=timeout, port=self.ports.get(upstream.port, upstream.port))
-        if upstream.login.auth is Auth.POP and (refusal := await Doors(time.monotonic).open(brief)):
-            return Dialog(failed=refusal)
+        if upstream.login.auth is Auth.POP and (refusal := await PopWindows(time.monotonic).open(brief)):
+            return ProbeDialog(failed=refusal)
         try:
             session = await open_session(brief, hostname=self.hostname, token=self.token)
         except Failed as failed:
             mute = failed.answer.stage is Stage.CONNECT and failed.answer.lost and upstream.tls.mode is not TlsMode.IMPLICIT
             answers = bool(mute and failed.peer) and await self._answers_tls(brief)
-            return Dialog(failed=failed.answer, peer=failed.peer, banner=failed.banner, speaks_tls=answers)
+            return ProbeDialog(failed=failed.answer, peer=failed.peer, banner=failed.banner, speaks_tls=answers)
         try:
             return await self._said(session, upstream)
         finally:
@@ -131,10 +131,10 @@ class UpstreamProbe:
         writer.transport.abort()
         return True
 
-    async def _said(self, session: Session, upstream: Upstream) -> Dialog:
+    async def _said(self, session: ClientSession, upstream: Upstream) -> ProbeDialog:
         sender = upstream.identity.sender
         mail = await self._mail(session, str(sender)) if sender is not None and sender.ascii else None
-        return Dialog(
+        return ProbeDialog(
             peer=session.peer,
             tls=session.tls,
             mechanism=session.mechanism,
@@ -147,18 +147,18 @@ class UpstreamProbe:
             mail=mail,
         )
 
-    async def _mail(self, session: Session, sender: str) -> Answer:
+    async def _mail(self, session: ClientSession, sender: str) -> Answer:
         """MAIL in our own name, taken back at once."""
         try:
             session.line.write(f"MAIL FROM:<{sender}>\r\n".encode())
             reply = await session.line.reply(self.patience)
-        except Lost as lost:
+        except WireLost as lost:
             return Answer(Stage.MAIL, lost.reply, lost=True, fault=lost.fault)
         try:
             for command in (b"RSET\r\n", b"QUIT\r\n"):
                 session.line.write(command)
                 await session.line.reply(self.patience)
-        except Lost:
+        except WireLost:
             pass  # what had to be known is known
         return Answer(Stage.MAIL, reply)
 
@@ -173,4 +173,4 @@ def unfinished(upstream: Upstream, seconds: float) -> UpstreamFacts:
     """What is said of an upstream whose examination had to be broken off."""
     reply = Reply(421, "4.4.2", f"no end of the conversation within {seconds:g} seconds")
     failed = Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT)
-    return UpstreamFacts(upstream, talk=Dialog(failed=failed))
+    return UpstreamFacts(upstream, talk=ProbeDialog(failed=failed))

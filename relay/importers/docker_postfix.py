@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import yaml
 
-from relay.importers.plan import Find, NothingToMove, Plan, Rule, Source
+from relay.importers.plan import Find, NothingToMove, Plan, RulePlan, Source
 from relay.importers.postfix import move_postfix
 from relay.secret import Secret
 
@@ -230,7 +230,7 @@ def _allowed(plan: Plan, values: Mapping[str, str], environment: Environment) ->
         )
         rules.append(replace(rule, via=via, sender=globs) if via and not rule.sender else replace(rule, via=via))
     text = f"senders of this domain may not send here; allowed are {', '.join(domains)}"
-    plan.rules = [*rules, Rule(reject=text, origin=f"{where} ALLOWED_SENDER_DOMAINS")]
+    plan.rules = [*rules, RulePlan(reject=text, origin=f"{where} ALLOWED_SENDER_DOMAINS")]
     plan.say(where, f"only senders in {', '.join(domains)} may send; take the last rule out to let devices send under any name")
 
 

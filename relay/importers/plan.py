@@ -28,7 +28,7 @@ class NothingToMove(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class ServerPlan:
     """One upstream to be.  "" and None are not said; two that are equal become one.
 
     `client_id`, `client_secret`, `refresh_token` and `token_url` are of OAuth 2.0.
@@ -59,12 +59,12 @@ class Server:
         return f"{place} as {self.username}" if self.username else place
 
 
-Hop = Server | None
+Hop = ServerPlan | None
 """A member of a chain; None is the recipient's own MX."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RulePlan:
     """One rule of routing to be: exactly one of `via`, `reject`, `discard`; `origin` names the file and line it comes from."""
 
     to: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ class Plan:
     networks: list[str] = field(default_factory=list)
     default_domain: str = ""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    rules: list[Rule] = field(default_factory=list)
+    rules: list[RulePlan] = field(default_factory=list)
     max_message: int = 0
     give_up_after: str = ""
     warn_after: str = ""
@@ -120,7 +120,7 @@ class Plan:
         _add(self.left, where, text)
 
     @property
-    def servers(self) -> list[Server]:
+    def servers(self) -> list[ServerPlan]:
         """Each server once, in the order in which the rules name them."""
         return list(dict.fromkeys(hop for rule in self.rules for hop in rule.via if hop))
 
@@ -131,9 +131,9 @@ def _add(where_to: list[str], where: str, text: str) -> None:
         where_to.append(sentence)
 
 
-def reachable(rules: Sequence[Rule]) -> list[Rule]:
+def reachable(rules: Sequence[RulePlan]) -> list[RulePlan]:
     """The rules without those behind a catch-all, neighbours with one outcome and one origin joined."""
-    found: list[Rule] = []
+    found: list[RulePlan] = []
     for rule in rules:
         last = found[-1] if found else None
         if last and last.outcome == rule.outcome and _alike(last, rule):
@@ -150,7 +150,7 @@ def reachable(rules: Sequence[Rule]) -> list[Rule]:
     return found
 
 
-def _alike(one: Rule, other: Rule) -> bool:
+def _alike(one: RulePlan, other: RulePlan) -> bool:
     """Whether the two differ in one condition only, so that a list in it says both."""
     if one.client or other.client or one.catches_all or other.catches_all:
         return False
@@ -158,5 +158,5 @@ def _alike(one: Rule, other: Rule) -> bool:
     return (same_to and bool(one.sender and other.sender)) or (same_sender and bool(one.to and other.to))
 
 
-def chain_names(via: Sequence[Hop], names: dict[Server, str]) -> list[str]:
+def chain_names(via: Sequence[Hop], names: dict[ServerPlan, str]) -> list[str]:
     return list(dict.fromkeys(names[hop] if hop else DIRECT for hop in via))

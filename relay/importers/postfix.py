@@ -4,9 +4,9 @@ import re
 from ipaddress import ip_network
 
 from relay.importers.maincf import MainCf
-from relay.importers.plan import Find, NothingToMove, Plan, Rule, Source
+from relay.importers.plan import Find, NothingToMove, Plan, RulePlan, Source
 from relay.importers.postfix_local import move_aliases, move_local_domains
-from relay.importers.postfix_routes import ANYBODY, Recipients, Routing, rules
+from relay.importers.postfix_routes import ANYBODY, PostfixRecipients, Routing, rules
 from relay.importers.postfix_senders import Generic
 from relay.importers.postfix_servers import Servers
 from relay.importers.postfix_words import NO_MATTER, NOT_KEPT, USUAL_RESTRICTIONS
@@ -48,7 +48,7 @@ def move_postfix(main_cf: Source, find: Find, master: Source | None = None, *, c
     if not _routes_all(to_classes):
         to_classes += move_local_domains(main, find, plan, {one.entry.key for one in to_classes if one.entry})
         to_classes += _relay_domains(main, routing, plan)
-        to_classes.append(Recipients())
+        to_classes.append(PostfixRecipients())
     refused = [rule for rule in plan.rules if rule.client]
     plan.rules = [*refused, *rules(routing, to_classes, routing.senders(generic.classes))]
     if not any(rule.via or rule.discard for rule in plan.rules):
@@ -67,7 +67,7 @@ def tables_as_main_cf(names: list[str]) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-def _routes_all(to_classes: list[Recipients]) -> bool:
+def _routes_all(to_classes: list[PostfixRecipients]) -> bool:
     return any(not one.globs for one in to_classes)
 
 
@@ -142,7 +142,7 @@ def _network(text: str, plan: Plan, where: str) -> None:
         return
     if text.startswith("!"):
         words = "this device may not send (mynetworks of Postfix)"
-        plan.rules.append(Rule(client=(str(network),), reject=words, origin=where))
+        plan.rules.append(RulePlan(client=(str(network),), reject=words, origin=where))
         plan.say(where, f"{network} is refused by a rule")
     elif network.prefixlen < (8 if network.version == 4 else 32) and not network.is_private:
         plan.drop(where, f"mynetworks: {network} is half the Internet: an open relay, so it was left out")
@@ -171,7 +171,7 @@ def _size_and_times(main: MainCf, plan: Plan) -> None:
         plan.say(main.where(name), f"{'people are told of a delay' if unit == 'h' else 'mail is given up'} after {said}")
 
 
-def _relay_domains(main: MainCf, routing: Routing, plan: Plan) -> list[Recipients]:
+def _relay_domains(main: MainCf, routing: Routing, plan: Plan) -> list[PostfixRecipients]:
     """Domains of their own class go by relay_transport, which matters only if that names a next hop."""
     transport, _, hop = main.get("relay_transport").partition(":")
     if not main.said("relay_domains") or not hop:
@@ -182,7 +182,7 @@ def _relay_domains(main: MainCf, routing: Routing, plan: Plan) -> list[Recipient
     if not found or len(domains) < len(main.words("relay_domains")):
         plan.drop(where, "relay_domains: only domains that stand there themselves are carried over")
     globs = tuple(glob for domain in domains for glob in (f"*@{domain}", f"*@*.{domain}"))
-    return [Recipients(globs, decided=found)] if found and globs else []
+    return [PostfixRecipients(globs, decided=found)] if found and globs else []
 
 
 def _unlooked(main: MainCf, plan: Plan) -> None:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable
 
 from relay.importers.maincf import MainCf
-from relay.importers.plan import Find, Plan, Rule
-from relay.importers.postfix_routes import Recipients
+from relay.importers.plan import Find, Plan, RulePlan
+from relay.importers.postfix_routes import PostfixRecipients
 from relay.importers.postfix_servers import as_address
-from relay.importers.tables import Entry, Tables, read_tables
+from relay.importers.tables import TableEntry, Tables, read_tables
 
 _DEEPEST = 10
 _TOLD = ("root", "postmaster", "admin")
@@ -35,7 +35,7 @@ def move_aliases(main: MainCf, find: Find, plan: Plan, *, everything_routed: boo
         plan.say("", f"{told} is told when mail fails, as root was")
 
 
-def _virtual(entry: Entry, main: MainCf, plan: Plan, local: list[str]) -> None:
+def _virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str]) -> None:
     origin = main.get("myorigin")
     words = [word for word in re.split(r"[\s,]+", entry.value) if word]
     targets = tuple(as_address(word if "@" in word else f"{word}@{origin}") for word in words)
@@ -71,7 +71,7 @@ def _followed(name: str, tables: Tables, local: set[str], depth: int = 0) -> tup
     return tuple(dict.fromkeys(found))
 
 
-def move_local_domains(main: MainCf, find: Find, plan: Plan, routed: set[str]) -> list[Recipients]:
+def move_local_domains(main: MainCf, find: Find, plan: Plan, routed: set[str]) -> list[PostfixRecipients]:
     """Domains whose mail ended in mailboxes here: refused at once, with the reason, rather than sent to the world."""
     found = []
     for setting in ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains"):
@@ -86,8 +86,8 @@ def move_local_domains(main: MainCf, find: Find, plan: Plan, routed: set[str]) -
                 where, f"mail for {', '.join(domains)} was kept on this machine; the relay has no mailboxes and refuses it"
             )
         text = "this name has no mailbox here; recipients.aliases can give it an address elsewhere"
-        rule = Rule(reject=text, origin=f"{where} {setting}")
-        found.append(Recipients(tuple(f"*@{name}" for name in domains), decided=rule))
+        rule = RulePlan(reject=text, origin=f"{where} {setting}")
+        found.append(PostfixRecipients(tuple(f"*@{name}" for name in domains), decided=rule))
     return found
 
 

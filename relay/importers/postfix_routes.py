@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.importers.maincf import MainCf, logical_lines
-from relay.importers.plan import Find, Plan, Rule, Server, Source
+from relay.importers.plan import Find, Plan, RulePlan, ServerPlan, Source
 from relay.importers.postfix_servers import Servers
-from relay.importers.tables import Entry, Tables, read_tables
+from relay.importers.tables import TableEntry, Tables, read_tables
 
 _SMTP = frozenset({"", "smtp", "relay", "smtp-amavis", "smtps", "submission"})
 
@@ -26,7 +26,7 @@ class Senders:
 
     globs: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    patterns: tuple[Entry, ...] = ()
+    patterns: tuple[TableEntry, ...] = ()
     identity: str = ""
 
 
@@ -34,12 +34,12 @@ ANYBODY = Senders()
 
 
 @dataclass(frozen=True, slots=True)
-class Recipients:
+class PostfixRecipients:
     """Mail to whom, and the transport table's line for them; without an entry the tables say nothing."""
 
     globs: tuple[str, ...] = ()
-    entry: Entry | None = None
-    decided: Rule | None = None
+    entry: TableEntry | None = None
+    decided: RulePlan | None = None
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Routing:
     by_sender: Tables = field(default_factory=Tables)
     transport_by_sender: Tables = field(default_factory=Tables)
     services: dict[str, tuple[str, dict[str, str], str]] = field(default_factory=dict)
-    identify: Callable[[Server, Senders], Server] = lambda server, _senders: server
+    identify: Callable[[ServerPlan, Senders], ServerPlan] = lambda server, _senders: server
 
     def read(self) -> None:
         self.transports = read_tables(self.main, "transport_maps", self.find, self.plan)
@@ -92,28 +92,28 @@ class Routing:
 
     # ---- to whom -----------------------------------------------------------------------------------------------------
 
-    def recipients(self) -> list[Recipients]:
+    def recipients(self) -> list[PostfixRecipients]:
         """The classes that the transport table tells apart, in the order of its search."""
         exact, domains, parents, every = [], [], [], []
         subdomains_too = "transport_maps" in self.main.get("parent_domain_matches_subdomains")
         for entry in self.transports.entries:
             key = entry.key
             if entry.globs:
-                exact.append(Recipients(entry.globs, entry))
+                exact.append(PostfixRecipients(entry.globs, entry))
             elif self.transports.get(key) is not entry:
                 self.plan.warn(entry.where, f"{key} stands in the table twice; the first one counts")
             elif key == "*":
-                every.append(Recipients((), entry))
+                every.append(PostfixRecipients((), entry))
             elif key.startswith("."):
-                parents.append(Recipients((f"*@*{key}",), entry))
+                parents.append(PostfixRecipients((f"*@*{key}",), entry))
             elif "@" in key:
-                exact.append(Recipients(self._with_extension(key), entry))
+                exact.append(PostfixRecipients(self._with_extension(key), entry))
             else:
-                domains.append(Recipients((f"*@{key}",), entry))
+                domains.append(PostfixRecipients((f"*@{key}",), entry))
                 if subdomains_too and not self.transports.get(f".{key}"):
-                    parents.append(Recipients((f"*@*.{key}",), entry))
+                    parents.append(PostfixRecipients((f"*@*.{key}",), entry))
         parents.sort(key=lambda one: len(one.globs[0]), reverse=True)
-        fixed = [Recipients((), self.transports.fixed)] if self.transports.fixed and not every else []
+        fixed = [PostfixRecipients((), self.transports.fixed)] if self.transports.fixed and not every else []
         return [*exact, *domains, *parents, *every, *fixed]
 
     def _with_extension(self, address: str) -> tuple[str, ...]:
@@ -124,7 +124,7 @@ class Routing:
 
     # ---- which way ---------------------------------------------------------------------------------------------------
 
-    def rule(self, to: Recipients, senders: Senders) -> Rule | None:
+    def rule(self, to: PostfixRecipients, senders: Senders) -> RulePlan | None:
         """What Postfix does with this mail; None if that cannot be carried over."""
         if to.decided:
             return to.decided
@@ -137,7 +137,7 @@ class Routing:
         # A login by sender is for the server that the sender's mail goes to as a rule, not to be shown to this one too.
         return self.by(transport, hop, replace(senders, keys=()), to.entry.where)
 
-    def _default(self, senders: Senders) -> Rule | None:
+    def _default(self, senders: Senders) -> RulePlan | None:
         main = self.main
         transport, _, hop = main.get("default_transport").partition(":")
         where = main.where("default_transport")
@@ -156,17 +156,17 @@ class Routing:
             return self.main.get("relayhost"), self.main.where("relayhost")
         return "", otherwise or f"{self.main.source.name}, which has no relayhost"
 
-    def by(self, transport: str, hop: str, senders: Senders, where: str) -> Rule | None:
+    def by(self, transport: str, hop: str, senders: Senders, where: str) -> RulePlan | None:
         """What a transport does with a next hop; an empty one is the recipient's own domain."""
         if transport == "error":
             text = re.sub(r"^\s*[45]\.\d{1,3}\.\d{1,3}\s*", "", hop).strip() or "not delivered by this relay"
-            return Rule(reject=text, origin=where)
+            return RulePlan(reject=text, origin=where)
         if transport == "discard":
-            return Rule(discard=True, origin=where)
+            return RulePlan(discard=True, origin=where)
         command, overrides, service_at = self.services.get(transport, ("", {}, ""))
         if command not in ("", "smtp") or (not command and transport in ("local", "virtual", "lmtp", "uucp", "retry", "bsmtp")):
             self.plan.drop(where, f"the transport {transport} ends in a mailbox or another program, which the relay has not")
-            return Rule(reject=f"mail for this address was delivered by {transport}, which is no more", origin=where)
+            return RulePlan(reject=f"mail for this address was delivered by {transport}, which is no more", origin=where)
         if not command and transport not in _SMTP:
             self.plan.warn(where, f"the transport {transport} is taken for plain SMTP; name master.cf too, to have its options")
         main = self.main.with_overrides(overrides) if overrides else self.main
@@ -175,7 +175,7 @@ class Routing:
         if fallback := main.get("smtp_fallback_relay") or main.get("fallback_relay"):
             chain += self.servers.chain(fallback, senders.keys, main, main.where("smtp_fallback_relay"))
         via = tuple(self.identify(one, senders) if one else None for one in chain)
-        return Rule(via=via, origin=where) if via else None
+        return RulePlan(via=via, origin=where) if via else None
 
     def _told_overrides(self, overrides: dict[str, str], where: str) -> None:
         known = ("smtp_tls_", "smtp_sasl_mechanism_filter", "smtp_fallback_relay", "smtp_tcp_port", "syslog_name")
@@ -184,9 +184,9 @@ class Routing:
                 self.plan.drop(where, f"-o {name} is not carried over")
 
 
-def rules(routing: Routing, to_classes: Sequence[Recipients], senders: Sequence[Senders]) -> list[Rule]:
+def rules(routing: Routing, to_classes: Sequence[PostfixRecipients], senders: Sequence[Senders]) -> list[RulePlan]:
     """One rule for each pair of classes whose fate differs from what a later sender class of the same recipients has."""
-    found: list[Rule] = []
+    found: list[RulePlan] = []
     for to in to_classes:
         fates = [(one, routing.rule(to, one)) for one in senders]
         kept = [(one, fate) for place, (one, fate) in enumerate(fates) if fate and not _same_later(place, fates)]
@@ -194,7 +194,7 @@ def rules(routing: Routing, to_classes: Sequence[Recipients], senders: Sequence[
     return found
 
 
-def _same_later(place: int, fates: Sequence[tuple[Senders, Rule | None]]) -> bool:
+def _same_later(place: int, fates: Sequence[tuple[Senders, RulePlan | None]]) -> bool:
     """Whether the rule that would match next says the same; between them nothing else may match such mail."""
     one, fate = fates[place]
     for other, otherwise in fates[place + 1 :]:
@@ -204,7 +204,7 @@ def _same_later(place: int, fates: Sequence[tuple[Senders, Rule | None]]) -> boo
     return False
 
 
-def _lookup(tables: Tables, senders: Senders) -> Entry | None:
+def _lookup(tables: Tables, senders: Senders) -> TableEntry | None:
     own = next((entry for entry in senders.patterns if entry in tables.entries), None)
     return own or next((found for key in senders.keys if (found := tables.get(key))), tables.fixed)
 

@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import replace
 
 from relay.importers.maincf import MainCf
-from relay.importers.plan import Find, Plan, Server
+from relay.importers.plan import Find, Plan, ServerPlan
 from relay.importers.postfix_routes import Routing, Senders
 from relay.importers.postfix_servers import as_address
-from relay.importers.tables import Entry, read_tables
+from relay.importers.tables import TableEntry, read_tables
 from relay.mail.address import is_public
 
 
@@ -36,7 +36,7 @@ class Generic:
             what = "by an upstream of its own" if self._apart(entry) else "as the upstream's `sender`"
             plan.say(entry.where, f"{entry.key} goes out as {entry.value}, {what}")
 
-    def identify(self, server: Server, senders: Senders) -> Server:
+    def identify(self, server: ServerPlan, senders: Senders) -> ServerPlan:
         """The server with the sender that this class of senders has there."""
         if senders.identity:
             return replace(server, sender=senders.identity, rewrite="always")
@@ -53,7 +53,7 @@ class Generic:
             )
         return replace(server, sender=sender, sender_domains=domains if domains != (own,) else ())
 
-    def _usable(self, entry: Entry) -> bool:
+    def _usable(self, entry: TableEntry) -> bool:
         if entry.globs:
             self._plan.drop(entry.where, "smtp_generic_maps: patterns are not carried over; name the addresses")
         elif entry.value.startswith("@"):
@@ -65,7 +65,7 @@ class Generic:
             return True
         return False
 
-    def _apart(self, entry: Entry) -> bool:
+    def _apart(self, entry: TableEntry) -> bool:
         """Whether the common `sender` would not do for this line: another address, or a domain that otherwise stays or
         goes out as somebody else (generic(5): an address comes before its domain)."""
         value, domain = entry.value.lower(), entry.key.rpartition("@")[2] if "@" in entry.key else ""
@@ -73,7 +73,7 @@ class Generic:
         by_domain = value if entry.key.startswith("@") else self._left.get(whole, value)
         return value != self.address.lower() or by_domain != value or (bool(domain) and domain in self._domains)
 
-    def _class(self, entry: Entry) -> Senders:
+    def _class(self, entry: TableEntry) -> Senders:
         key = entry.key
         if key.startswith("@"):
             return Senders((f"*{key}",), (key,), identity=entry.value)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from relay.importers.maincf import MainCf
-from relay.importers.plan import Find, Hop, Plan, Server
-from relay.importers.tables import Entry, Tables, read_tables
+from relay.importers.plan import Find, Hop, Plan, ServerPlan
+from relay.importers.tables import TableEntry, Tables, read_tables
 from relay.mail.address import BadAddress, parse_address
 from relay.networks import in_lan
 from relay.secret import Secret
@@ -104,20 +104,20 @@ class Servers:
             found.append(self._server(hop, senders, main, where))
         return tuple(found)
 
-    def _server(self, hop: NextHop, senders: tuple[str, ...], main: MainCf, where: str) -> Server:
-        server = Server(hop.host, hop.port)
+    def _server(self, hop: NextHop, senders: tuple[str, ...], main: MainCf, where: str) -> ServerPlan:
+        server = ServerPlan(hop.host, hop.port)
         entry = self._login_of(hop, senders)
         if entry:
             server = self._with_login(server, entry, main)
         return self._with_tls(server, hop, main, where)
 
-    def _login_of(self, hop: NextHop, senders: tuple[str, ...]) -> Entry | None:
+    def _login_of(self, hop: NextHop, senders: tuple[str, ...]) -> TableEntry | None:
         keys = (*(senders if self._by_sender else ()), hop.host, hop.text)
         entry = next((found for key in keys if (found := self._logins.get(key))), self._logins.fixed)
         self._used |= {entry.where} if entry else set()
         return entry
 
-    def _with_login(self, server: Server, entry: Entry, main: MainCf) -> Server:
+    def _with_login(self, server: ServerPlan, entry: TableEntry, main: MainCf) -> ServerPlan:
         user, colon, password = entry.value.partition(":")
         if not colon or not user or not password:
             self._plan.drop(entry.where, "no user:password here, so the upstream has no login")
@@ -134,7 +134,7 @@ class Servers:
 
     # ---- TLS ---------------------------------------------------------------------------------------------------------
 
-    def _with_tls(self, server: Server, hop: NextHop, main: MainCf, where: str) -> Server:
+    def _with_tls(self, server: ServerPlan, hop: NextHop, main: MainCf, where: str) -> ServerPlan:
         level, attributes, said_at = self._level(hop, main)
         wrapped = main.flag("smtp_tls_wrappermode") or (hop.port == 465 and level not in ("", "none"))
         if wrapped and level in ("", "none"):
@@ -169,7 +169,7 @@ class Servers:
             return "may", {}, main.where("smtp_use_tls")
         return "", {}, ""
 
-    def _pinned(self, server: Server, main: MainCf, attributes: Mapping[str, str], where: str) -> Server:
+    def _pinned(self, server: ServerPlan, main: MainCf, attributes: Mapping[str, str], where: str) -> ServerPlan:
         prints = attributes.get("match") or main.get("smtp_tls_fingerprint_cert_match")
         bare = [re.sub(r"[:\s]", "", one).lower() for one in re.split(r"[|,\s]+", prints) if one]
         found = next((one for one in bare if re.fullmatch(r"[0-9a-f]{64}", one)), "")
@@ -182,7 +182,7 @@ class Servers:
             self._plan.drop(where, "the relay takes one fingerprint for a server; the first one that is SHA-256 was kept")
         return replace(server, fingerprint=found)
 
-    def _certified(self, server: Server, main: MainCf) -> Server:
+    def _certified(self, server: ServerPlan, main: MainCf) -> ServerPlan:
         path = main.get("smtp_tls_CAfile")
         if not path or _SYSTEM_CAS.search(path):
             return server
@@ -192,7 +192,7 @@ class Servers:
             return server
         return replace(server, ca=source.text)
 
-    def _unverified(self, server: Server, hop: NextHop, level: str, where: str, main: MainCf) -> Server:
+    def _unverified(self, server: ServerPlan, hop: NextHop, level: str, where: str, main: MainCf) -> ServerPlan:
         """`may` and `encrypt`: Postfix took any certificate."""
         if level == "may" and hop.on_lan and not server.username:
             self._plan.warn(where, f"{hop.text} is on the LAN and TLS was optional: `tls: none`")
@@ -218,7 +218,7 @@ class Servers:
         for entry in self.unused():
             self._plan.warn(entry.where, "no route leads to the server of this login, so it was left out")
 
-    def unused(self) -> list[Entry]:
+    def unused(self) -> list[TableEntry]:
         """Logins that no route leads to."""
         return [entry for entry in self._logins.entries if entry.where not in self._used]
 

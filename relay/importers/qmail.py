@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from relay.importers.plan import Hop, NothingToMove, Plan, Rule, Server, Source
+from relay.importers.plan import Hop, NothingToMove, Plan, RulePlan, ServerPlan, Source
 from relay.importers.postfix_servers import as_address, next_hop
 from relay.mail.address import is_public
 from relay.secret import Secret
@@ -41,7 +41,7 @@ KNOWN: dict[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class QmailRoute:
     """One line of smtproutes or authsenders: `key` "" is everybody; `hop` None: the recipient's own MX."""
 
     key: str
@@ -86,8 +86,8 @@ def _first(files: Mapping[str, Source], *names: str) -> tuple[str, str]:
 # ---- where to --------------------------------------------------------------------------------------------------------
 
 
-def _routes(source: Source, plan: Plan, logins: list[tuple[str, str, str]]) -> list[Route]:
-    found: dict[str, Route] = {}
+def _routes(source: Source, plan: Plan, logins: list[tuple[str, str, str]]) -> list[QmailRoute]:
+    found: dict[str, QmailRoute] = {}
     for where, line in _lines(source):
         text, user, password = _credentials(line)
         key, colon, place = text.partition(":")
@@ -113,7 +113,7 @@ def _routes(source: Source, plan: Plan, logins: list[tuple[str, str, str]]) -> l
             hop = replace(hop, tls=tls, username=user.removeprefix("-"), password=Secret(password))
         elif hop is None and user:
             plan.drop(where, "a login without a server to log in to")
-        found[key] = Route(key, hop, where)
+        found[key] = QmailRoute(key, hop, where)
     return list(found.values())
 
 
@@ -124,7 +124,7 @@ def _credentials(line: str) -> tuple[str, str, str]:
     return text, user if password else "", password
 
 
-def _hop(place: str, where: str, plan: Plan) -> Server | None:
+def _hop(place: str, where: str, plan: Plan) -> ServerPlan | None:
     if not place:
         return None
     if place.count(":") > 1 and not place.startswith("["):
@@ -135,7 +135,7 @@ def _hop(place: str, where: str, plan: Plan) -> Server | None:
         plan.drop(where, f"{place} is no host and port")
         return None
     tls = {465: "implicit", 587: "starttls"}.get(hop.port, "none")
-    return Server(hop.host, hop.port, tls)
+    return ServerPlan(hop.host, hop.port, tls)
 
 
 def _logins(source: Source, plan: Plan) -> Iterator[tuple[str, str, str]]:
@@ -162,7 +162,7 @@ def _logins(source: Source, plan: Plan) -> Iterator[tuple[str, str, str]]:
             plan.drop(where, "no user and password can be made out here")
 
 
-def _login_for(hop: Server, key: str, logins: list[tuple[str, str, str]]) -> tuple[str, str]:
+def _login_for(hop: ServerPlan, key: str, logins: list[tuple[str, str, str]]) -> tuple[str, str]:
     names = (
         f"{hop.host}:{hop.port}",
         f"[{hop.host}]:{hop.port}",
@@ -180,18 +180,20 @@ def _login_for(hop: Server, key: str, logins: list[tuple[str, str, str]]) -> tup
     return "", ""
 
 
-def _by_recipient(routes: list[Route]) -> list[Rule]:
+def _by_recipient(routes: list[QmailRoute]) -> list[RulePlan]:
     """The domain itself, then the longest .suffix, then the default: as qmail-remote asks."""
-    exact = [Rule(to=(f"*@{one.key}",), via=(one.hop,), origin=one.where) for one in routes if one.key and one.key[0] != "."]
+    exact = [
+        RulePlan(to=(f"*@{one.key}",), via=(one.hop,), origin=one.where) for one in routes if one.key and one.key[0] != "."
+    ]
     suffixes = sorted((one for one in routes if one.key.startswith(".")), key=lambda one: len(one.key), reverse=True)
-    wild = [Rule(to=(f"*@*{one.key}",), via=(one.hop,), origin=one.where) for one in suffixes]
-    default = [Rule(via=(one.hop,), origin=one.where) for one in routes if not one.key]
-    return [*exact, *wild, *(default or [Rule(via=(None,), origin="no default route in smtproutes: by MX")])]
+    wild = [RulePlan(to=(f"*@*{one.key}",), via=(one.hop,), origin=one.where) for one in suffixes]
+    default = [RulePlan(via=(one.hop,), origin=one.where) for one in routes if not one.key]
+    return [*exact, *wild, *(default or [RulePlan(via=(None,), origin="no default route in smtproutes: by MX")])]
 
 
-def _by_sender(routes: list[Route], plan: Plan) -> list[Rule]:
-    rules: list[Rule] = []
-    order: list[Callable[[Route], bool]] = [
+def _by_sender(routes: list[QmailRoute], plan: Plan) -> list[RulePlan]:
+    rules: list[RulePlan] = []
+    order: list[Callable[[QmailRoute], bool]] = [
         lambda one: "@" in one.key[1:],
         lambda one: one.key.startswith("@"),
         lambda one: one.key.startswith("."),
@@ -205,7 +207,7 @@ def _by_sender(routes: list[Route], plan: Plan) -> list[Rule]:
             globs = (
                 (f"*{one.key}",) if one.key.startswith("@") else (f"*@*{one.key}",) if one.key.startswith(".") else (one.key,)
             )
-            rules.append(Rule(sender=globs if one.key else (), via=(one.hop,), origin=one.where))
+            rules.append(RulePlan(sender=globs if one.key else (), via=(one.hop,), origin=one.where))
     return rules
 
 
@@ -255,7 +257,7 @@ def _clients(source: Source, plan: Plan) -> None:
         plan.say(where, f"{plan.networks[-1]} may send")
 
 
-def _refused(files: Mapping[str, Source], plan: Plan) -> list[Rule]:
+def _refused(files: Mapping[str, Source], plan: Plan) -> list[RulePlan]:
     rules = []
     for name, field_, text in (
         ("badmailfrom", "sender", "mail from this sender is not taken"),
@@ -264,14 +266,14 @@ def _refused(files: Mapping[str, Source], plan: Plan) -> list[Rule]:
         for where, line in _lines(files[name]) if name in files else ():
             glob = f"*{line}" if line.startswith("@") else line
             if re.fullmatch(r"[^\s,;<>!+-][^\s,;<>]*@[^\s,;<>@]+|\*@[^\s,;<>]+", glob):
-                rules.append(Rule(**{field_: (glob,)}, reject=text, origin=where))  # type: ignore[arg-type]
+                rules.append(RulePlan(**{field_: (glob,)}, reject=text, origin=where))  # type: ignore[arg-type]
                 plan.say(where, f"{glob} is refused by a rule")
             else:
                 plan.drop(where, f"{line} is no address or @domain")
     return rules
 
 
-def _local(files: Mapping[str, Source], plan: Plan) -> list[Rule]:
+def _local(files: Mapping[str, Source], plan: Plan) -> list[RulePlan]:
     """Mail that stayed on the machine is refused with the reason, rather than sent to the world."""
     rules = []
     for name in ("locals", "virtualdomains"):
@@ -281,7 +283,7 @@ def _local(files: Mapping[str, Source], plan: Plan) -> list[Rule]:
         domains = [(where, f"*@*{key}" if key[0] == "." else key if "@" in key else f"*@{key}") for where, key in lines if key]
         if domains:
             text = "this name has no mailbox here; recipients.aliases can give it an address elsewhere"
-            rules.append(Rule(to=tuple(glob for _, glob in domains), reject=text, origin=f"{domains[0][0]} {name}"))
+            rules.append(RulePlan(to=tuple(glob for _, glob in domains), reject=text, origin=f"{domains[0][0]} {name}"))
             shown = ", ".join(glob.removeprefix("*@") for _, glob in domains)
             plan.warn(domains[0][0], f"mail for {shown} was kept on this machine; the relay has no mailboxes and refuses it")
     return rules

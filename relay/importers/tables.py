@@ -16,7 +16,7 @@ _MOST = 16  # globs that one expression may stand for
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TableEntry:
     """One line of a table: `key` in lower case; of a pattern `globs` over whole addresses instead."""
 
     key: str
@@ -29,16 +29,16 @@ class Entry:
 class Tables:
     """The tables of one setting, in the order of their search.  `fixed` is the value that a static: table has for all."""
 
-    entries: tuple[Entry, ...] = ()
-    fixed: Entry | None = None
-    exact: dict[str, Entry] = field(default_factory=dict)
+    entries: tuple[TableEntry, ...] = ()
+    fixed: TableEntry | None = None
+    exact: dict[str, TableEntry] = field(default_factory=dict)
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> TableEntry | None:
         """What the tables say for this key; patterns are the caller's."""
         return self.exact.get(key.lower())
 
     @property
-    def patterns(self) -> list[Entry]:
+    def patterns(self) -> list[TableEntry]:
         return [entry for entry in self.entries if entry.globs]
 
 
@@ -50,19 +50,19 @@ def specs(text: str) -> list[str]:
 def read_tables(main: MainCf, setting: str, find: Find, plan: Plan, *, colons: bool = False) -> Tables:
     """The tables that a setting names; what cannot be read is told."""
     where = main.where(setting)
-    entries: list[Entry] = []
-    fixed: Entry | None = None
+    entries: list[TableEntry] = []
+    fixed: TableEntry | None = None
     for spec in specs(main.get(setting)):
         kind, path = _kind(spec, main)
         if kind == "static":
-            fixed = fixed or Entry("", path.strip("{} "), where)
+            fixed = fixed or TableEntry("", path.strip("{} "), where)
         elif kind == "inline":
             entries += _inline(path, where)
         elif kind in TEXT or kind in PATTERNS:
             entries += _from_file(kind, path, setting, find, plan, where, colons=colons)
         else:
             plan.drop(where, f"{setting}: a {kind} table is looked up in another program; put what it says into a text table")
-    exact: dict[str, Entry] = {}
+    exact: dict[str, TableEntry] = {}
     for entry in entries:
         if not entry.globs:
             exact.setdefault(entry.key, entry)
@@ -75,7 +75,7 @@ def _kind(spec: str, main: MainCf) -> tuple[str, str]:
     return (kind, path) if colon else (main.get("default_database_type"), bare)
 
 
-def _from_file(kind: str, path: str, setting: str, find: Find, plan: Plan, where: str, *, colons: bool) -> list[Entry]:
+def _from_file(kind: str, path: str, setting: str, find: Find, plan: Plan, where: str, *, colons: bool) -> list[TableEntry]:
     source = find(path)
     if source is None:
         hint = ""
@@ -89,29 +89,29 @@ def _from_file(kind: str, path: str, setting: str, find: Find, plan: Plan, where
     return list(_aliases(source) if colons else _lines(source))
 
 
-def _lines(source: Source) -> Iterator[Entry]:
+def _lines(source: Source) -> Iterator[TableEntry]:
     for number, text in logical_lines(source):
         key, _, value = text.replace("\t", " ").strip().partition(" ")
-        yield Entry(key.lower(), value.strip(), source.at(number))
+        yield TableEntry(key.lower(), value.strip(), source.at(number))
 
 
-def _aliases(source: Source) -> Iterator[Entry]:
+def _aliases(source: Source) -> Iterator[TableEntry]:
     for number, text in logical_lines(source):
         match = re.match(r'\s*("[^"]*"|[^\s:]+)\s*:\s*(.*)', text)
         if match:
-            yield Entry(match[1].strip('"').lower(), match[2].strip(), source.at(number))
+            yield TableEntry(match[1].strip('"').lower(), match[2].strip(), source.at(number))
 
 
-def _inline(text: str, where: str) -> Iterator[Entry]:
+def _inline(text: str, where: str) -> Iterator[TableEntry]:
     inner = text.strip().removeprefix("{").removesuffix("}")
     braced = re.findall(r"\{([^{}]*)\}", inner)
     for pair in braced or re.split(r"[\s,]+", inner.strip()):
         key, equals, value = pair.partition("=")
         if equals:
-            yield Entry(key.strip().lower(), value.strip(), where)
+            yield TableEntry(key.strip().lower(), value.strip(), where)
 
 
-def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[Entry]:
+def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[TableEntry]:
     conditional = 0
     for number, text in logical_lines(source):
         where = source.at(number)
@@ -128,7 +128,7 @@ def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[Entry]:
         if not match or not globs or re.search(r"\$[\d{(]", match[5]):
             plan.drop(where, f"{setting}: this pattern says more than a glob can; write a rule for what it is meant for")
             continue
-        yield Entry("", match[5].strip(), where, globs)
+        yield TableEntry("", match[5].strip(), where, globs)
 
 
 _TOKEN = re.compile(

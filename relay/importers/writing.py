@@ -4,10 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from relay.importers.plan import Plan, Rule, Server, chain_names, reachable
+from relay.importers.plan import Plan, RulePlan, ServerPlan, chain_names, reachable
 from relay.secret import Secret
-from relay.upstream.preset import Preset, SenderRule, UserForm
-from relay.upstream.preset_rows import PRESETS
+from relay.upstream.provider import Preset, SenderRule, UserForm
+from relay.upstream.provider_rows import PRESETS
 from relay.upstream.settings import DIRECT
 from relay.yaml_text import listed, quoted
 
@@ -91,9 +91,9 @@ def _rest(plan: Plan) -> list[str]:
 _COMMON = re.compile(r"(smtps?|mail|mx|relay|out(going|bound)?|smarthost|submission|email|auth)[0-9]*", re.IGNORECASE)
 
 
-def _names(servers: Sequence[Server]) -> dict[Server, str]:
+def _names(servers: Sequence[ServerPlan]) -> dict[ServerPlan, str]:
     """What each upstream is called: by its provider or host; by its user or sender too where that tells them apart."""
-    found: dict[Server, str] = {}
+    found: dict[ServerPlan, str] = {}
     for server in sorted(servers, key=lambda one: one.rewrite == "always"):  # the plain name is for the usual way
         base = _base_name(server)
         same = sum(_base_name(other) == base for other in servers) > 1
@@ -106,7 +106,7 @@ def _names(servers: Sequence[Server]) -> dict[Server, str]:
     return found
 
 
-def _base_name(server: Server) -> str:
+def _base_name(server: ServerPlan) -> str:
     if preset := preset_of(server):
         return preset.key
     if ":" in server.host or re.fullmatch(r"[\d.]+", server.host):
@@ -120,7 +120,7 @@ def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40]
 
 
-def preset_of(server: Server) -> Preset | None:
+def preset_of(server: ServerPlan) -> Preset | None:
     """The provider whose host this is, if what it wants of a login is what we have."""
     for preset in PRESETS:
         if preset.host and preset.host == server.host.lower() and _suits(preset, server):
@@ -128,7 +128,7 @@ def preset_of(server: Server) -> Preset | None:
     return None
 
 
-def _suits(preset: Preset, server: Server) -> bool:
+def _suits(preset: Preset, server: ServerPlan) -> bool:
     if not server.username:
         return False
     if server.client_id:
@@ -137,13 +137,13 @@ def _suits(preset: Preset, server: Server) -> bool:
     return preset.password and forms.get(preset.user, True)
 
 
-def _owners(names: Mapping[Server, str]) -> dict[Server, str]:
+def _owners(names: Mapping[ServerPlan, str]) -> dict[ServerPlan, str]:
     """Whose password file each upstream reads: one account has one file, so that a new password is written once."""
     first: dict[tuple[str, str, Secret | None], str] = {}
     return {one: first.setdefault((one.host.lower(), one.username, one.password), name) for one, name in names.items()}
 
 
-def _upstream(server: Server, name: str, owner: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
+def _upstream(server: ServerPlan, name: str, owner: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
     preset = preset_of(server)
     lines = [f"provider: {preset.key}"] if preset else [f"host: {quoted(server.host)}"]
     lines += [f"port: {server.port}", f"tls: {server.tls}"]
@@ -167,7 +167,7 @@ def _upstream(server: Server, name: str, owner: str, secrets: dict[str, Secret],
     return [f"  {name}:", *("    " + line for line in lines)]
 
 
-def _oauth(server: Server, name: str, secrets: dict[str, Secret]) -> list[str]:
+def _oauth(server: ServerPlan, name: str, secrets: dict[str, Secret]) -> list[str]:
     lines = ["oauth:", f"  client_id: {quoted(server.client_id)}"]
     for key, secret in (("client_secret", server.client_secret), ("refresh_token", server.refresh_token)):
         if secret:
@@ -180,7 +180,7 @@ def _oauth(server: Server, name: str, secrets: dict[str, Secret]) -> list[str]:
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
 
-def _rule(rule: Rule, names: dict[Server, str]) -> str:
+def _rule(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
     parts = [f"{key}: {_one_or_list(value)}" for key, value in _conditions(rule) if value]
     if rule.via:
         parts.append(f"via: [{', '.join(chain_names(rule.via, names))}]")
@@ -191,13 +191,13 @@ def _rule(rule: Rule, names: dict[Server, str]) -> str:
     return f"  - {{{', '.join(parts)}}}" + (f"   # {_comment(rule.origin)}" if rule.origin else "")
 
 
-def _in_words(rule: Rule, names: dict[Server, str]) -> str:
+def _in_words(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
     conditions = [f"{key} {' or '.join(globs)}" for key, globs in _conditions(rule) if globs]
     way = f"by {', then '.join(chain_names(rule.via, names))}" if rule.via else "thrown away" if rule.discard else "refused"
     return f"{' '.join(conditions) or 'everything else'}: {way}" + (f"   ({rule.origin})" if rule.origin else "")
 
 
-def _conditions(rule: Rule) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _conditions(rule: RulePlan) -> tuple[tuple[str, tuple[str, ...]], ...]:
     return ("to", rule.to), ("from", rule.sender), ("client", rule.client)
 
 

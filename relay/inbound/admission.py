@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from relay.mail.address import Address
-from relay.mail.lines import header_text
+from relay.mail.line_ends import header_text
 from relay.mail.reply import Reply
 from relay.networks import with_port
 from relay.secret import Secret

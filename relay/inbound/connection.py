@@ -38,7 +38,7 @@ class Gone(Exception):
     """The conversation is over; everything that had to be said was said."""
 
 
-class Session(smtp.Session):
+class SessionState(smtp.Session):
     """What aiosmtpd knows of a client between its commands."""
 
     login_data = None  # aiosmtpd's own warns in the log at each login that it is deprecated
@@ -47,7 +47,7 @@ class Session(smtp.Session):
 class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     """Subclasses hold the conversation in `_converse`.  `settings` and `handler` are aiosmtpd's."""
 
-    session: Session
+    session: SessionState
     transport: Any
     _original_transport: Any
     _handler_coroutine: asyncio.Task[None] | None
@@ -97,8 +97,8 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
             transport.set_read_buffer_limits(high=TLS_BUFFER)
             self.tls = ssl_object.version() or "TLS"
 
-    def _create_session(self) -> Session:
-        return Session(self.loop)
+    def _create_session(self) -> SessionState:
+        return SessionState(self.loop)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """One buffer for everybody: asyncio would set aside 256 KiB for each reading of aiosmtpd's stream."""

@@ -8,7 +8,7 @@ sent a CR may end by LF.LF.  RFC 5321 s4.5.2.  Pure.
 import re
 from enum import Enum
 
-from relay.mail.lines import BareEnds
+from relay.mail.line_ends import BareEnds
 
 _ANY_LINE_END = re.compile(rb"[\r\n]\.")
 _LONGEST_END = 4

@@ -13,9 +13,9 @@ from typing import Any
 
 from relay import events
 from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenTls, Recipients
-from relay.inbound.certificate import Offer, made, must_be_made, server_context
-from relay.inbound.reception import MayRoute, Policy, Reception
-from relay.inbound.session import Session
+from relay.inbound.server_certificate import Offer, made, must_be_made, server_context
+from relay.inbound.server_session import ServerSession
+from relay.inbound.server_state import MayRoute, ServerPolicy, ServerState
 from relay.spool.contract import AcceptingSpool
 
 _BACKLOG = 256
@@ -72,8 +72,8 @@ class Inbound:
         self._listeners = tuple(listeners)
         self._doors: list[_Door] = []
         self._making = asyncio.Lock()
-        self._reception = Reception(
-            policy=Policy(hostname, limits, recipients, max_message),
+        self._reception = ServerState(
+            policy=ServerPolicy(hostname, limits, recipients, max_message),
             spool=spool,
             may_route=may_route,
             now=now,
@@ -129,7 +129,7 @@ class Inbound:
         max_message: int,
     ) -> list[str]:
         """New policy for new sessions; those that would not be let in any more end.  Sentences name what needs a restart."""
-        self._reception.policy = Policy(hostname, limits, recipients, max_message)
+        self._reception.policy = ServerPolicy(hostname, limits, recipients, max_message)
         new = {listener.name: listener for listener in listeners}
         old = {door.listener.name for door in self._doors}
         sentences = [f"listening on {name} begins with a restart" for name in new if name not in old]
@@ -138,7 +138,7 @@ class Inbound:
             if (changed := new.get(door.listener.name)) is not None:
                 sentences += _change(door, changed)
                 for session in self._reception.places.everybody:
-                    if isinstance(session, Session):
+                    if isinstance(session, ServerSession):
                         session.reconsider(door.listener)
         return sentences
 
@@ -158,8 +158,8 @@ class Inbound:
         """How many clients are connected now."""
         return len(self._reception.sessions)
 
-    def _session(self, door: _Door) -> Session:
-        return Session(self._reception, door.listener, door.offer())
+    def _session(self, door: _Door) -> ServerSession:
+        return ServerSession(self._reception, door.listener, door.offer())
 
     async def _context(self, listener: Listener) -> Offer:
         if listener.tls is ListenTls.OFF:

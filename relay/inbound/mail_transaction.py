@@ -15,12 +15,12 @@ from relay.inbound.admission import (
     admit_size,
     expand,
 )
-from relay.inbound.certificate import Offer, to_be_had
 from relay.inbound.connection import Connection, Gone
-from relay.inbound.content import IncomingContent
+from relay.inbound.data_reader import ConnectionLost, receive
 from relay.inbound.dialect import MailArgument, mail_argument, rcpt_argument, transfer_protocol
-from relay.inbound.intake import LineLost, receive
-from relay.inbound.reception import Reception, Transaction
+from relay.inbound.message_buffer import MessageBuffer
+from relay.inbound.server_certificate import Offer, to_be_had
+from relay.inbound.server_state import ServerState, Transaction
 from relay.mail.address import Address, BadAddress, with_a_labels
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
@@ -36,7 +36,7 @@ class MailTransaction(Connection):
 
     envelope: Transaction
 
-    def __init__(self, reception: Reception, listener: Listener, context: Offer, **settings: Any) -> None:
+    def __init__(self, reception: ServerState, listener: Listener, context: Offer, **settings: Any) -> None:
         policy = reception.policy
         super().__init__(
             policy.limits.idle.total_seconds(), hostname=policy.hostname, data_size_limit=policy.max_message, **settings
@@ -166,7 +166,7 @@ class MailTransaction(Connection):
             return
         await self.say("354 go ahead; end with a dot alone on a line")
         self._set_post_data_state()
-        content = IncomingContent(self._reception.state_dir, self._reception.spool, self._reception.memory)
+        content = MessageBuffer(self._reception.state_dir, self._reception.spool, self._reception.memory)
         try:
             reply = await self._take(transaction, content)
         except Exception:  # not when cancelled: the spool may be reading it
@@ -183,10 +183,10 @@ class MailTransaction(Connection):
             self.useful_at = self.loop.time()
             crash_points.passed("accept-promised")
 
-    async def _take(self, transaction: Transaction, content: IncomingContent) -> Reply:
+    async def _take(self, transaction: Transaction, content: MessageBuffer) -> Reply:
         try:
             arrival = await receive(self, content, self._admit_piece)
-        except LineLost as error:
+        except ConnectionLost as error:
             self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
             raise Gone from error
         if self.dismissed:
@@ -198,7 +198,7 @@ class MailTransaction(Connection):
         self.no_timeout()  # a slow disk is not the device's idleness
         return await self._reception.accept(transaction, self._origin(transaction), content, self._policy)
 
-    async def _admit_piece(self, content: IncomingContent, octets: int) -> Reply | None:
+    async def _admit_piece(self, content: MessageBuffer, octets: int) -> Reply | None:
         """Whether so much more may come: what cannot be kept in the end is not even collected."""
         room = self._reception.spool.room() + content.stored
         refusal = admit_size(content.size + octets, self._policy.max_message, room)

@@ -4,17 +4,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from relay.mail.body_plan import CODED, PartPlan, Recode, Terms, plan_body
+from relay.mail.body_scan import BodyScan, scan_body
 from relay.mail.charset import BALLOTS, ballots, elect, fits
-from relay.mail.charsetnames import codec_of
-from relay.mail.circumstances import Fields
-from relay.mail.labels import NOTHING, inner_charset, is_doubtful, sample_of
-from relay.mail.lines import blocks
+from relay.mail.charset_labels import NOTHING, inner_charset, is_doubtful, sample_of
+from relay.mail.charset_names import codec_of
+from relay.mail.encoded_words import named_charsets
+from relay.mail.line_ends import blocks
 from relay.mail.message import Field
 from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
-from relay.mail.plan import CODED, PartPlan, Recode, Terms, plan
-from relay.mail.survey import Survey, survey
-from relay.mail.transfer import Body, mime_fields, with_mime_fields
-from relay.mail.words import named_charsets
+from relay.mail.recode import Body, mime_fields, with_mime_fields
+from relay.mail.repair_context import Fields
 
 _CANDIDATE = re.compile(rb"(?:\A|[\r\n])--([^\r\n]{1,210}+)(?=[\r\n]|\Z)")
 _CANDIDATES = 1000
@@ -37,7 +37,7 @@ class Examined:
 
     source: Iterable[bytes]
     top: ContentType
-    seen: Survey
+    seen: BodyScan
     notes: tuple[str, ...] = ()
 
 
@@ -46,7 +46,7 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     said = mime_fields(fields)
     top = content_type(said)
     sealed = any(field.name == "dkim-signature" for field in fields)
-    seen = survey(said, top, source, sealed=sealed)
+    seen = scan_body(said, top, source, sealed=sealed)
     if not top.multipart or seen.opened or sealed:
         return Examined(source, top, seen)
     found = next(field for field in said if field.name == "content-type")
@@ -60,7 +60,7 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     new = Field(b"Content-Type: " + value + b"\r\n")
     said = tuple(new if field.name == "content-type" else field for field in said)
     top = content_type(said)
-    return Examined(source, top, survey(said, top, source, sealed=sealed), (note,))
+    return Examined(source, top, scan_body(said, top, source, sealed=sealed), (note,))
 
 
 def _boundary_in(source: Iterable[bytes]) -> bytes:
@@ -129,7 +129,7 @@ def _declared(examined: Examined, fields: Fields) -> Iterator[str]:
 def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     """Carries out what the facts demand; a right body is handed on as it came."""
     seen = examined.seen
-    plans, said = plan(seen, terms)
+    plans, said = plan_body(seen, terms)
     notes = (*examined.notes, *said, *_notes(seen, plans))
     mended = with_mime_fields(fields, plans[0].fields)
     if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
@@ -149,7 +149,7 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     return Mended(mended, body, -1, eight_bit, notes)
 
 
-def _is_right(seen: Survey, plans: Mapping[int, PartPlan]) -> bool:
+def _is_right(seen: BodyScan, plans: Mapping[int, PartPlan]) -> bool:
     if seen.bare_ends or seen.nul or seen.missing or seen.glued or not seen.ends_with_line:
         return False
     if any(part.mended for part in seen.parts.values()):
@@ -159,7 +159,7 @@ def _is_right(seen: Survey, plans: Mapping[int, PartPlan]) -> bool:
     return all(planned.recode is Recode.KEEP and not (number and planned.changed) for number, planned in plans.items())
 
 
-def _notes(seen: Survey, plans: Mapping[int, PartPlan]) -> tuple[str, ...]:
+def _notes(seen: BodyScan, plans: Mapping[int, PartPlan]) -> tuple[str, ...]:
     notes = []
     bare = [number for number, part in seen.parts.items() if part.bare_ends]
     if seen.bare_ends and not (bare and all(plans[number].recode is Recode.RAW_BASE64 for number in bare)):

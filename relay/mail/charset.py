@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from relay.mail.charsetnames import codec_of, read, readings
-from relay.mail.likelihood import LIKELY, bits
+from relay.mail.charset_likelihood import LIKELY, bits
+from relay.mail.charset_names import codec_of, read, readings
 
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
 _SAMPLE = 96  # octets that are judged; more would only cost

@@ -16,10 +16,10 @@ from functools import cached_property
 
 from relay.mail.address import Address
 from relay.mail.charset import decode, vote
+from relay.mail.encoded_words import encode_text, encode_word, fold, readable
 from relay.mail.mailboxes import write_name
 from relay.mail.message import Field
 from relay.mail.policy import RepairPolicy
-from relay.mail.words import encode_text, encode_word, fold, readable
 
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\Z")
 _MESSAGE_ID = re.compile(rb"<[!-;=?A-~]+@[!-;=?-~]+>\Z")
@@ -30,7 +30,7 @@ _HEADER_BOUND = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RecipientStatus:
     """What has become of one recipient.  `code` 0: nobody answered, `said` is ours; `retry_until` only for delays.
 
     `remote` is the upstream as a host name or `[address]`, `upstream` its name in the configuration; `cause` and
@@ -60,7 +60,7 @@ _SUBJECT_READ = 2000  # octets; a notice shows its first words
 
 
 @dataclass(frozen=True)
-class Letter:
+class NotifiedMessage:
     """A message that a notice is about: what identifies it, its header fields, and its recipients' fates.
 
     `about`: it was a notice of this relay itself, about the messages with these queue ids.
@@ -69,7 +69,7 @@ class Letter:
     queue_id: str
     accepted_at: datetime
     sender: Address | None
-    told: tuple[Told, ...]
+    told: tuple[RecipientStatus, ...]
     client: str = ""
     fields: tuple[Field, ...] = field(default=(), repr=False)
     about: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class Notice:
     message_id: str
 
 
-def compose(letters: Sequence[Letter], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
+def compose(letters: Sequence[NotifiedMessage], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
     """One notice about all these letters.  Each of them must have at least one `told`."""
     subject = _subject(letters)
     text = _text(letters, hostname)
@@ -155,7 +155,7 @@ def _text_part(text: str) -> bytes:
     return head + base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
-def _subject(letters: Sequence[Letter]) -> str:
+def _subject(letters: Sequence[NotifiedMessage]) -> str:
     failed = any(told.failed for letter in letters for told in letter.told)
     what = "Not delivered" if failed else "Late"
     if len(letters) > 1:
@@ -165,14 +165,14 @@ def _subject(letters: Sequence[Letter]) -> str:
     return _line(f"{name} (to {letters[0].told[0].recipient}{f' and {others} more' if others else ''})")
 
 
-def _text(letters: Sequence[Letter], hostname: str) -> str:
+def _text(letters: Sequence[NotifiedMessage], hostname: str) -> str:
     lines = [f"This is the mail relay on {hostname}.", ""]
     for letter in letters:
         lines += _letter_text(letter)
     return "\n".join(_CONTROL.sub(" ", line).rstrip() for line in lines).rstrip() + "\n"
 
 
-def _letter_text(letter: Letter) -> list[str]:
+def _letter_text(letter: NotifiedMessage) -> list[str]:
     sender = str(letter.sender) if letter.sender else "nobody (<>)"
     origin = f", sent by the device {letter.client}" if letter.client else ""
     title = f'"{letter.subject}"' if letter.subject else "without a subject"
@@ -194,7 +194,7 @@ def _letter_text(letter: Letter) -> list[str]:
     return [*lines, ""]
 
 
-def _told_text(told: Told) -> list[str]:
+def _told_text(told: RecipientStatus) -> list[str]:
     lines = [f"  {told.recipient}"]
     if told.expired:
         lines += _item("What happened", f"It was tried {told.attempts} times and is given up now.")
@@ -213,7 +213,7 @@ def _told_text(told: Told) -> list[str]:
     return [*lines, ""]
 
 
-def _shown_status(told: Told) -> str:
+def _shown_status(told: RecipientStatus) -> str:
     return "" if told.status in told.said else told.status
 
 
@@ -235,7 +235,7 @@ def _when(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
-def _status(letters: Sequence[Letter], hostname: str) -> bytes:
+def _status(letters: Sequence[NotifiedMessage], hostname: str) -> bytes:
     """The fields of message/delivery-status: those of the message, then a group for each recipient (RFC 3464 s2)."""
     about = [fold("Reporting-MTA", "dns; " + (_ascii(hostname) or "localhost"))]
     if len(letters) == 1:
@@ -248,7 +248,7 @@ def _status(letters: Sequence[Letter], hostname: str) -> bytes:
     return b"\r\n".join(groups)
 
 
-def _recipient_fields(told: Told) -> list[bytes]:
+def _recipient_fields(told: RecipientStatus) -> list[bytes]:
     fields = []
     if told.original:
         fields.append(fold("Original-Recipient", _typed(told.original)))
@@ -269,7 +269,7 @@ def _recipient_fields(told: Told) -> list[bytes]:
     return fields
 
 
-def status_of(told: Told) -> str:
+def status_of(told: RecipientStatus) -> str:
     """The status to report: a failure has class 5 (5.4.7 when time ran out), a delay class 4 (RFC 3464 s2.3.4)."""
     if told.expired:
         return "5.4.7"
@@ -298,7 +298,7 @@ def _xtext(char: str) -> str:
     return char if char.isascii() and char not in "\\+= " else f"\\x{{{ord(char):X}}}"
 
 
-def _header_of(letter: Letter) -> bytes:
+def _header_of(letter: NotifiedMessage) -> bytes:
     """The original's header fields, bounded, with line ends and letters that pass anywhere."""
     kept, size = [], 0
     for each in letter.fields:

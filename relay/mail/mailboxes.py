@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.mail.address import Address, BadAddress, parse_address, understood, with_a_labels
-from relay.mail.words import decode_words, encode_word, hides_controls, is_encoded
+from relay.mail.encoded_words import decode_words, encode_word, hides_controls, is_encoded
 
 # No two ways lead to one place: alternatives begin with different characters, repeats end where their class ends.  So
 # what a device sends cannot make a pattern backtrack.  No possessive groups: Python before 3.11.5 gets them wrong.

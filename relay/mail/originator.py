@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.charset import decode
-from relay.mail.circumstances import Case, Change, Fields
 from relay.mail.dates import read_exact, read_lenient, write_date
+from relay.mail.encoded_words import encode_text, fold
 from relay.mail.mailboxes import Mailbox, count_regular, fold_list, read_mailboxes, write_mailbox
 from relay.mail.message import Field
-from relay.mail.words import encode_text, fold
+from relay.mail.repair_context import Change, Fields, RepairCase
 
 _ID = re.compile(rb"<[^<>\s@\x00-\x1f\x7f-\xff]+@[^<>\s@\x00-\x1f\x7f-\xff]+>")
 _BARE_ID = re.compile(rb"<?\s*([^<>\s@\x00-\x1f\x7f-\xff]+@[^<>\s@\x00-\x1f\x7f-\xff]+)\s*>?")
@@ -17,7 +17,7 @@ _ID_LIMIT = 900
 _SLACK = timedelta(hours=1)  # a message may have waited in the device before it came
 
 
-def repair_date(fields: Fields, case: Case) -> Change:
+def repair_date(fields: Fields, case: RepairCase) -> Change:
     """Exactly one Date, in RFC 5322's form and near the hour of acceptance; the device's own words are kept.
 
     RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
@@ -46,17 +46,17 @@ def repair_date(fields: Fields, case: Case) -> Change:
     return _with_original(_replaced(fields, "date", _date(case)), said), (f"replaced Date: {said[:60]!r} {why}",)
 
 
-def _near(field: Field, case: Case) -> bool:
+def _near(field: Field, case: RepairCase) -> bool:
     moment = _exact(field, case)
     return moment is not None and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK
 
 
-def _exact(field: Field, case: Case) -> datetime | None:
+def _exact(field: Field, case: RepairCase) -> datetime | None:
     """The moment of a Date that may go out as it stands: what is left of it without foreign octets does not count."""
     return read_exact(field.value.decode("ascii"), case.arrival.tzinfo or UTC) if field.value.isascii() else None
 
 
-def _date(case: Case) -> Field:
+def _date(case: RepairCase) -> Field:
     return Field.of("Date", write_date(case.arrival))
 
 
@@ -68,7 +68,7 @@ def _with_original(fields: Fields, said: str) -> Fields:
     return (*fields[:place], original, *fields[place:])
 
 
-def repair_message_id(fields: Fields, case: Case) -> Change:
+def repair_message_id(fields: Fields, case: RepairCase) -> Change:
     """Exactly one Message-ID, `<id@host>`, unlike any that this device used for other content.
 
     RFC 6409 s8.3 (add Message-ID); Gmail refuses mail without a valid one (550 5.7.1) and slows down those who
@@ -96,11 +96,11 @@ def repair_message_id(fields: Fields, case: Case) -> Change:
     return _replaced(fields, "message-id", _message_id(case)), (why,)
 
 
-def _message_id(case: Case) -> Field:
+def _message_id(case: RepairCase) -> Field:
     return Field.of("Message-ID", f"<{case.about.queue_id}@{case.host}>")
 
 
-def repair_from(fields: Fields, case: Case) -> Change:
+def repair_from(fields: Fields, case: RepairCase) -> Change:
     """Exactly one From with one address that can be read; what else stood there goes to Reply-To.
 
     RFC 6409 s8.8, RFC 5321 s6.4; Gmail refuses mail without a valid address in From, and several of them.
@@ -130,7 +130,7 @@ def repair_from(fields: Fields, case: Case) -> Change:
     return mended, (_from_note(froms, boxes, usable, chosen),)
 
 
-def repair_sender(fields: Fields, case: Case) -> Change:
+def repair_sender(fields: Fields, case: RepairCase) -> Change:
     """What a device gave for its sender that nobody can answer to, kept for the reader, as it will be replaced."""
     path = case.about.envelope.reverse_path
     if path is None or path.public or not path.quoted or any(field.name == "x-original-sender" for field in fields):
@@ -140,7 +140,7 @@ def repair_sender(fields: Fields, case: Case) -> Change:
     return (*fields, Field(fold("X-Original-Sender", encode_text(said)))), (note,)
 
 
-def _author(case: Case, usable: list[Mailbox]) -> Address:
+def _author(case: RepairCase, usable: list[Mailbox]) -> Address:
     """The envelope's sender; a bare name in From is its local part if the envelope has none either."""
     path = case.about.envelope.reverse_path
     if usable and usable[0].address and (path is None or not path.qualified):
@@ -158,16 +158,16 @@ def _from_note(froms: list[Field], boxes: list[Mailbox], usable: list[Mailbox], 
     return "wrote From in the standard form"
 
 
-def _is_signed(same: list[Field], case: Case) -> bool:
+def _is_signed(same: list[Field], case: RepairCase) -> bool:
     """Whether it is one field that a signature covers and that can be sent as it is, well spelled or not."""
     return len(same) == 1 and same[0].name in case.sealed and same[0].raw.isascii() and bool(same[0].value)
 
 
-def _writable(address: Address, case: Case) -> bool:
+def _writable(address: Address, case: RepairCase) -> bool:
     return address.local.isascii() or case.about.envelope.utf8
 
 
-def _text(field: Field, case: Case) -> str:
+def _text(field: Field, case: RepairCase) -> str:
     return decode(field.value, case.charset)
 
 

@@ -4,7 +4,7 @@ import re
 
 from relay.mail.address import Address
 from relay.mail.charset import decode
-from relay.mail.circumstances import Case, Change, Fields
+from relay.mail.encoded_words import encode_text, fold
 from relay.mail.mailboxes import (
     Mailbox,
     count_regular,
@@ -16,7 +16,7 @@ from relay.mail.mailboxes import (
     write_name,
 )
 from relay.mail.message import Field
-from relay.mail.words import encode_text, fold
+from relay.mail.repair_context import Change, Fields, RepairCase
 
 _LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
 _SINGLE = frozenset({"sender", "resent-from", "resent-sender"})
@@ -28,7 +28,7 @@ _ONCE = frozenset(
 )
 
 
-def repair_private(fields: Fields, case: Case) -> Change:
+def repair_private(fields: Fields, case: RepairCase) -> Change:
     """Bcc would tell the blind recipients (RFC 5322 s3.6.3, RFC 6409 s8); Return-Path belongs to delivery (RFC 5321 s4.4)."""
     private = {"bcc", "resent-bcc", "return-path"} - case.sealed
     found = list(dict.fromkeys(field.label for field in fields if field.name in private))
@@ -37,7 +37,7 @@ def repair_private(fields: Fields, case: Case) -> Change:
     return tuple(field for field in fields if field.name not in private), (f"removed {', '.join(found)}",)
 
 
-def repair_addresses(fields: Fields, case: Case) -> Change:
+def repair_addresses(fields: Fields, case: RepairCase) -> Change:
     """Address lists that can be parsed (RFC 6409 s8.8): commas, closed brackets, quoted names; empty fields go (M5)."""
     kept: list[Field] = []
     notes: dict[str, None] = {}
@@ -53,7 +53,7 @@ def repair_addresses(fields: Fields, case: Case) -> Change:
     return (tuple(kept), tuple(notes)) if notes else (fields, ())
 
 
-def _list(field: Field, case: Case) -> tuple[Field | None, str]:
+def _list(field: Field, case: RepairCase) -> tuple[Field | None, str]:
     value = field.value
     count = count_with_utf8(value) if case.about.envelope.utf8 else count_regular(value)
     if count == 1 or (count and field.name in _LISTS):
@@ -74,7 +74,7 @@ def _list(field: Field, case: Case) -> tuple[Field | None, str]:
     return (field, "") if new == field else (new, f"wrote {field.label} in the standard form")
 
 
-def _spelled(box: Mailbox, case: Case) -> str:
+def _spelled(box: Mailbox, case: RepairCase) -> str:
     """A mailbox as it may stand in a list; a name without an address becomes a group of nobody (RFC 5322 s3.4)."""
     if box.address and box.address.qualified and _writable(box.address, case):
         return write_mailbox(box)
@@ -82,11 +82,11 @@ def _spelled(box: Mailbox, case: Case) -> str:
     return f"{write_name(name)} :;" if name else ""
 
 
-def _writable(address: Address, case: Case) -> bool:
+def _writable(address: Address, case: RepairCase) -> bool:
     return address.local.isascii() or case.about.envelope.utf8
 
 
-def repair_singletons(fields: Fields, case: Case) -> Change:
+def repair_singletons(fields: Fields, case: RepairCase) -> Change:
     """One of each field that may stand only once (RFC 6409 s8, RFC 5322 s3.6; Gmail and others refuse doubles): lists are
     joined, of others the first with a value stays.  Date, From and Message-ID have their own repairs.
     """
@@ -120,14 +120,14 @@ def _meant(field: Field) -> bool:
     return True
 
 
-def repair_recipients(fields: Fields, case: Case) -> Change:
+def repair_recipients(fields: Fields, case: RepairCase) -> Change:
     """Somebody in the header: RFC 5322 s3.6 allows none, many servers do not (RFC 6409 s8); never the envelope (Bcc)."""
     if any(field.name in ("to", "cc", "bcc") for field in fields) or "to" in case.sealed:
         return fields, ()
     return (*fields, Field.of("To", "undisclosed-recipients:;")), ("added To: the device named nobody in the header",)
 
 
-def repair_subject(fields: Fields, case: Case) -> Change:
+def repair_subject(fields: Fields, case: RepairCase) -> Change:
     """A message that came without any header (a UPS's test button) gets a Subject that names the device: RFC 6409 s8."""
     if not case.headless or any(field.name == "subject" for field in fields):
         return fields, ()

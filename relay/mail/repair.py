@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from relay.mail.body import examine, mend, terms_for
-from relay.mail.circumstances import Case, Change, Circumstances, Fields
-from relay.mail.fieldtext import (
+from relay.mail.header_reader import read_header
+from relay.mail.header_text import (
     repair_blank_folds,
     repair_controls,
     repair_false_label,
@@ -17,18 +17,18 @@ from relay.mail.fieldtext import (
     repair_raw_text,
     repair_torn_words,
 )
-from relay.mail.head import read_head
 from relay.mail.message import Message, Rest
 from relay.mail.originator import repair_date, repair_from, repair_message_id, repair_sender
 from relay.mail.policy import RepairPolicy
 from relay.mail.recipients import repair_addresses, repair_private, repair_recipients, repair_singletons, repair_subject
+from relay.mail.repair_context import Change, Fields, RepairCase, RepairContext
 from relay.mail.trace import received
 
-__all__ = ["Circumstances", "Repaired", "repair"]
+__all__ = ["RepairContext", "Repaired", "repair"]
 
 _SIGNED = re.compile(rb";h=([A-Za-z0-9:_-]+)", re.IGNORECASE)
 
-Repair = Callable[[Fields, Case], Change]
+Repair = Callable[[Fields, RepairCase], Change]
 
 FIRST: tuple[Repair, ...] = (repair_controls, repair_blank_folds, repair_torn_words, repair_private, repair_singletons)
 """What must be done before the body is looked at, since it decides what the header says of it."""
@@ -63,10 +63,10 @@ class Repaired:
     utf8: bool = False
 
 
-def repair(content: Iterable[bytes], about: Circumstances, policy: RepairPolicy) -> Repaired:
+def repair(content: Iterable[bytes], about: RepairContext, policy: RepairPolicy) -> Repaired:
     """Mends the message and puts our Received field in front; `content` is read several times, never kept whole."""
-    head = read_head(content)
-    case = Case(about, policy, sealed=_sealed(head.fields), headless=head.missing)
+    head = read_header(content)
+    case = RepairCase(about, policy, sealed=_sealed(head.fields), headless=head.missing)
     fields, notes = _apply(FIRST, head.fields, case, head.notes)
     examined = examine(fields, Rest(content, head.length))
     terms = terms_for(examined, fields, policy.fallback_charset, signed=bool(case.sealed))
@@ -79,7 +79,7 @@ def repair(content: Iterable[bytes], about: Circumstances, policy: RepairPolicy)
     return Repaired(message, notes, mended.eight_bit or raw_header, size, utf8=raw_header)
 
 
-def _apply(repairs: Iterable[Repair], fields: Fields, case: Case, notes: tuple[str, ...]) -> Change:
+def _apply(repairs: Iterable[Repair], fields: Fields, case: RepairCase, notes: tuple[str, ...]) -> Change:
     for step in repairs:
         fields, said = step(fields, case)
         notes += said

@@ -12,9 +12,9 @@ from itertools import islice
 
 from relay.mail.address import Address, is_public
 from relay.mail.charset import decode
+from relay.mail.encoded_words import encode_word, fold
 from relay.mail.mailboxes import Mailbox, each_mailbox, fold_list, has_group, is_regular, write_name
 from relay.mail.message import Field, Message
-from relay.mail.words import encode_word, fold
 
 _MANY = 100  # mailboxes of an originator field that are looked at; a device that writes more means none of them
 _LONGEST_ORIGINAL = 8000  # octets of an old From that are kept

@@ -15,7 +15,7 @@ from relay.mail.address import Address
 from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
-from relay.outbound.course import Course, Pauses, Step, Votes, key_of
+from relay.outbound.chain import ChainProgress, Pauses, Step, Votes, key_of
 from relay.outbound.replies import Blame, Fate, Verdict, judge
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
@@ -74,7 +74,7 @@ class Attempt:
     def next_step(self, pauses: Pauses) -> Step | None:
         """Whom to call next and for which recipients; None when nobody is left to call."""
         self._pauses = pauses
-        wanted: dict[tuple[str, bool, str], list[Course]] = defaultdict(list)
+        wanted: dict[tuple[str, bool, str], list[ChainProgress]] = defaultdict(list)
         for course in self.courses.values():
             name = None if course.over else self._candidate(course, pauses)
             if name is not None:
@@ -85,7 +85,7 @@ class Attempt:
         name, own_name, _ = key
         return Step(self.upstreams[name], tuple(course.recipient for course in wanted[key]), own_name)
 
-    def _candidate(self, course: Course, pauses: Pauses) -> str | None:
+    def _candidate(self, course: ChainProgress, pauses: Pauses) -> str | None:
         for name in course.chain:
             if course.stays and name != course.chain[0]:
                 break
@@ -104,7 +104,7 @@ class Attempt:
         self._explain(course)
         return None
 
-    def _explain(self, course: Course) -> None:
+    def _explain(self, course: ChainProgress) -> None:
         """A message that finds everybody at rest is told once why."""
         if course.votes or not course.pauses or course.recipient.said:
             return
@@ -113,7 +113,7 @@ class Attempt:
             self._explained.add(name)
             self.decided.append((Step(self.upstreams[name], (course.recipient,)), pause.answer))
 
-    def _awaited_by_others(self, name: str, ready: Sequence[Course]) -> int:
+    def _awaited_by_others(self, name: str, ready: Sequence[ChainProgress]) -> int:
         """How many may still come to this upstream: they share its transaction if it is asked after theirs."""
         others = (course for course in self.courses.values() if not course.over and course not in ready)
         return sum(1 for course in others if name in course.chain and name not in course.votes)
@@ -149,11 +149,11 @@ class Attempt:
         self.trail += trail.tried(step, answered, report.conversation, now)
         return answered
 
-    def _courses(self, step: Step) -> list[Course]:
+    def _courses(self, step: Step) -> list[ChainProgress]:
         return [self.courses[each.address] for each in step.recipients]
 
     @staticmethod
-    def _doubt(course: Course, step: Step, verdict: Verdict, now: datetime) -> None:
+    def _doubt(course: ChainProgress, step: Step, verdict: Verdict, now: datetime) -> None:
         """Whether this upstream, or another one, may have taken the message now."""
         name = step.upstream.name
         if verdict.blame is Blame.UNCERTAIN:
@@ -165,7 +165,7 @@ class Attempt:
         self.trail += self._opening
         self._opening = []
 
-    def _take(self, course: Course, step: Step, answer: Answer, verdict: Verdict, *, own: bool) -> None:
+    def _take(self, course: ChainProgress, step: Step, answer: Answer, verdict: Verdict, *, own: bool) -> None:
         name = step.upstream.name
         course.votes.pop(name, None)
         course.votes[name] = (answer, verdict)
@@ -188,18 +188,18 @@ class Attempt:
         # a bounce in a person's name invites an answer, and that one another; our own notices know better
         return self._sender is not None or self.claim.entry.notice
 
-    def _own_name(self, course: Course, name: str) -> bool:
+    def _own_name(self, course: ChainProgress, name: str) -> bool:
         if course.own_name == name:
             return True
         remembered = (name, trail.sender_text(self._sender)) in self._refused
         return remembered and self._may_use_own_name(self.upstreams[name])
 
-    def _course(self, recipient: Recipient, chosen: Chosen) -> Course:
+    def _course(self, recipient: Recipient, chosen: Chosen) -> ChainProgress:
         route = (recipient.via,) if recipient.via else tuple(dict.fromkeys(chosen.via))
         maybe_at = recipient.maybe_at
         if not maybe_at or recipient.via not in ("", maybe_at) or chosen.discard or chosen.reject:
             since = recipient.maybe_since or self.claim.entry.accepted_at if maybe_at else None
-            return Course(recipient, chosen, route, route, over=not route, maybe_at=maybe_at, maybe_since=since)
+            return ChainProgress(recipient, chosen, route, route, over=not route, maybe_at=maybe_at, maybe_since=since)
         # it may have been taken: only there would the same Message-ID be known for a copy (RFC 1047)
         since = min(recipient.maybe_since or self.claim.entry.accepted_at, self._began)  # the clock may have gone back
         alone = self._began - since < self._faithful
@@ -209,7 +209,7 @@ class Attempt:
         elif not alone and recipient.lost and (recipient.upstream, recipient.stage) == (maybe_at, Stage.CONTENT.value):
             chain = (*chain[1:], maybe_at)  # it loses its reply again and again: the others come first
         over = not route and not alone
-        return Course(recipient, chosen, route, chain, over=over, alone=alone, maybe_at=maybe_at, maybe_since=since)
+        return ChainProgress(recipient, chosen, route, chain, over=over, alone=alone, maybe_at=maybe_at, maybe_since=since)
 
     def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
         """An upstream that is known to take less than this message need not be called to hear it say so."""
@@ -282,7 +282,7 @@ class Attempt:
         self.trail, self.sent, self.newly_refused = [], "", None
         return settlement
 
-    def _outcome(self, course: Course, terms: "_Terms") -> Recipient:
+    def _outcome(self, course: ChainProgress, terms: "_Terms") -> Recipient:
         if not course.votes and not course.route and not course.stays:
             return self._unrouted(course, terms)
         if course.votes:
@@ -300,7 +300,7 @@ class Attempt:
         words = f"no upstream is named {' or '.join(course.chain)} in the configuration any more"
         return self._deferred(course, _ours(words), "", terms)
 
-    def _unrouted(self, course: Course, terms: "_Terms") -> Recipient:
+    def _unrouted(self, course: ChainProgress, terms: "_Terms") -> Recipient:
         chosen = course.chosen
         if chosen.discard:
             answer = Answer(Stage.CONTENT, Reply(250, "2.0.0", f"discarded by rule {chosen.rule}"), fault=Fault.UNROUTED)
@@ -311,7 +311,7 @@ class Attempt:
         words = f"{chosen.why or 'no rule matches'}; mend the routes and the message goes on"
         return self._deferred(course, _ours(words), "", terms)
 
-    def _deferred(self, course: Course, answer: Answer, name: str, terms: "_Terms", peer: str = "") -> Recipient:
+    def _deferred(self, course: ChainProgress, answer: Answer, name: str, terms: "_Terms", peer: str = "") -> Recipient:
         def after(state: State, due_at: datetime) -> Recipient:
             return outcome(course.recipient, answer, name, state=state, due_at=due_at, peer=peer, maybe=course.maybe)
 
@@ -324,7 +324,7 @@ class Attempt:
         course.rested = rest > terms.now + delay
         return after(State.QUEUED, self._no_later(course, max(terms.now + delay, rest), terms))
 
-    def _rested(self, course: Course, terms: "_Terms") -> datetime:
+    def _rested(self, course: ChainProgress, terms: "_Terms") -> datetime:
         """When the first of those that may be called next has had its rest: before that nothing will happen."""
         names = course.chain[:1] if course.stays else course.chain
         ends = [self._rest_end(course, name, terms.now) for name in names if name in self.upstreams]
@@ -332,20 +332,20 @@ class Attempt:
         left = terms.schedule.give_up_after - max(terms.age, timedelta(0))
         return min(end, terms.now + left) if left > timedelta(0) else end
 
-    def _rest_end(self, course: Course, name: str, now: datetime) -> datetime:
+    def _rest_end(self, course: ChainProgress, name: str, now: datetime) -> datetime:
         pause = course.pauses.get(name)
         if pause is None and name in course.votes and course.votes[name][1].rests:
             pause = self._pauses(name, course.recipient.address)
         return max(pause.until, now) if pause else now
 
-    def _no_later(self, course: Course, due_at: datetime, terms: "_Terms") -> datetime:
+    def _no_later(self, course: ChainProgress, due_at: datetime, terms: "_Terms") -> datetime:
         """Who waits for one upstream alone is looked at again as soon as another may take it."""
         if not course.stays or not course.maybe_since:
             return due_at
         free = course.maybe_since + self._faithful
         return min(due_at, free) if free > terms.now and len(course.chain) > 1 else due_at
 
-    def _waiting(self, course: Course, terms: "_Terms") -> Recipient:
+    def _waiting(self, course: ChainProgress, terms: "_Terms") -> Recipient:
         """Everybody rests: due when the first wakes, and the attempt is not counted."""
         name, pause = course.first_to_wake
         before = course.recipient

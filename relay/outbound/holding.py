@@ -4,7 +4,7 @@ import contextlib
 from datetime import datetime
 
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.outbound import chronicle, trail
+from relay.outbound import event_log, trail
 from relay.outbound.in_hand import InHand
 from relay.outbound.storing import stored
 from relay.spool.contract import Spool
@@ -30,7 +30,7 @@ async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
     outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
     settlement = Settlement(outcomes, tuple(trail.ended([(one, None) for one in outcomes], now)))
     await stored(spool, claim, settlement)
-    chronicle.settled(claim, settlement)
+    event_log.settled(claim, settlement)
     return await rest_held(claim, spool, words, now)
 
 

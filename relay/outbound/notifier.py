@@ -11,9 +11,9 @@ from typing import Any
 from relay import crash_points, events
 from relay.mail import dsn
 from relay.mail.address import Address
-from relay.outbound import telling, webhook
+from relay.outbound import notice_content, webhook
 from relay.outbound.in_hand import DEATHS, Doing, InHand
-from relay.outbound.notices import NoticePolicy
+from relay.outbound.notice_policy import NoticePolicy
 from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
 
@@ -45,7 +45,7 @@ class Notifier:
         hostname: str,
         now: Callable[[], datetime],
         new_queue_id: Callable[[datetime], str],
-        advise: telling.Advise,
+        advise: notice_content.Advise,
         may_route: Callable[[Address], bool],
         give_up_after: timedelta | None = None,
         stalled_after: timedelta = STALLED_AFTER,
@@ -169,19 +169,19 @@ class Notifier:
         text = f"{whom} is told of this by notice {queue_id}"
         trail = (
             TrailLine(now, "noticed", text, {"notice": queue_id, "to": str(whom)}),
-            telling.accepted(notice, whom, now, [letter.queue_id for letter in letters]),
+            notice_content.accepted(notice, whom, now, [letter.queue_id for letter in letters]),
         )
         crash_points.passed("notice-composed")
-        await self._spool.notify(telling.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
+        await self._spool.notify(notice_content.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
         crash_points.passed("notice-durable")
         for letter in letters:
             events.note("noticed", f"{whom} is told", queue_id=letter.queue_id, notice=queue_id, to=str(whom))
         if self._policy.webhook:
-            self._errand(self._push_quietly(telling.push_body(letters, notice, self._hostname)))
+            self._errand(self._push_quietly(notice_content.push_body(letters, notice, self._hostname)))
 
     async def _composed(
         self, whom: Address, group: Sequence[PendingNotice], now: datetime
-    ) -> tuple[list[dsn.Letter], dsn.Notice, str]:
+    ) -> tuple[list[dsn.NotifiedMessage], dsn.Notice, str]:
         """Of messages over which the relay died twice nothing is read: their failure is told without their subject."""
         queue_id = self._new_queue_id(now)
         async with self._in_hand.mark(*{one.queue_id for one in group}, telling=True) as mark:
@@ -190,15 +190,15 @@ class Notifier:
                 notice = dsn.compose(letters, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
         return letters, notice, queue_id
 
-    async def _letters(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.Letter]:
+    async def _letters(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.NotifiedMessage]:
         by_message: dict[str, list[PendingNotice]] = defaultdict(list)
         for pending in group:
             by_message[pending.queue_id].append(pending)
         letters = []
         for queue_id, about in by_message.items():
             stored = await self._spool.entry(queue_id)
-            fields = await asyncio.to_thread(telling.fields_of, stored) if stored and read else ()
-            letters.append(telling.letter(about, stored, fields, self._advise, self._give_up_after))
+            fields = await asyncio.to_thread(notice_content.fields_of, stored) if stored and read else ()
+            letters.append(notice_content.notified_message(about, stored, fields, self._advise, self._give_up_after))
         return letters
 
     # -- by push --------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ class Notifier:
             if not self._policy.webhook:
                 text, unheard = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more", True
             else:
-                await self._push(self._policy.webhook, telling.push_body(letters, notice, self._hostname))
+                await self._push(self._policy.webhook, notice_content.push_body(letters, notice, self._hostname))
         except webhook.WebhookFailed as error:
             events.note("warned", f"a failure could not be pushed: {error}", pending=len(group))
             if now - group[0].made_at < _FORGET_PUSH:
@@ -268,8 +268,10 @@ class Notifier:
             queue_id = self._new_queue_id(now)
             text = "\n\n".join(alarms)
             notice = dsn.compose_alarm(_ALARM, text, to=self._policy.to, hostname=self._hostname, queue_id=queue_id, now=now)
-            line = telling.accepted(notice, self._policy.to, now)
-            await self._spool.notify(telling.entry_of(notice, queue_id, self._policy.to, self._hostname, now), (), (line,))
+            line = notice_content.accepted(notice, self._policy.to, now)
+            await self._spool.notify(
+                notice_content.entry_of(notice, queue_id, self._policy.to, self._hostname, now), (), (line,)
+            )
             events.note("noticed", f"{self._policy.to} is told: {alarms[0]}", queue_id=queue_id, to=str(self._policy.to))
         self._told_at[_ALARMS] = now
         del self._alarms[: len(alarms)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
-from relay.mail.repair import Circumstances, repair
+from relay.mail.repair import RepairContext, repair
 from relay.mail.rewrite import rewrite
 from relay.spool.contract import ContentDamaged
 from relay.spool.entry import Claim, Entry, Recipient
@@ -59,7 +59,7 @@ def prepare(
     refused the sender, so the message goes in the account's own name.
     """
     entry = claim.entry
-    about = Circumstances(
+    about = RepairContext(
         queue_id=entry.queue_id,
         accepted_at=entry.accepted_at,
         hostname=hostname,

@@ -11,20 +11,20 @@ from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
-from relay.outbound import chronicle, holding
+from relay.outbound import event_log, holding
 from relay.outbound.attempt import Attempt
-from relay.outbound.course import Pause, Step, Votes
-from relay.outbound.errands import Errands
+from relay.outbound.chain import Pause, Step, Votes
+from relay.outbound.connection_slots import ConnectionSlots
+from relay.outbound.housekeeping import Housekeeping
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
-from relay.outbound.lanes import Lanes
+from relay.outbound.make_due import MakeDue
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
-from relay.outbound.standing import Rested, Standing, Woke
 from relay.outbound.storing import stored
-from relay.outbound.upkeep import Upkeep
-from relay.outbound.urgent import Daily, explain, urgent
+from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
+from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
@@ -67,15 +67,15 @@ class Runner:
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._in_hand = in_hand or InHand()
-        self._standing = Standing()
-        self._upkeep = Upkeep(spool, self._standing, now)
-        self._lanes = Lanes(self._standing.proven)
+        self._standing = UpstreamStates()
+        self._upkeep = Housekeeping(spool, self._standing, now)
+        self._lanes = ConnectionSlots(self._standing.proven)
         self._refused: set[tuple[str, str]] = set()
         self._surprises: Counter[str] = Counter()
-        self._daily = Daily(alarm, now)
+        self._daily = OnceADay(alarm, now)
         self._claims: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
-        self._errands = Errands(spool, now, self._nudge.set)
+        self._errands = MakeDue(spool, now, self._nudge.set)
         self._settings = 0
         self._nudged: asyncio.Task[bool] | None = None
         self._stopping = False
@@ -298,7 +298,7 @@ class Runner:
             crash_points.passed("settle-durable")
         if settlement.refused_sender:
             self._refused.add(settlement.refused_sender)
-        chronicle.settled(claim, settlement)
+        event_log.settled(claim, settlement)
         if settlement.notices:
             self._unharmed(self._on_settled)
 
@@ -337,9 +337,9 @@ class Runner:
                 text = urgent(step.upstream.name, answer, sentences, attempt.claim.entry, step)
                 self._daily.tell((step.upstream.name, verdict.blame.value), text)
 
-    def _tell(self, news: Sequence[Rested | Woke], step: Step | None = None, entry: Entry | None = None) -> None:
+    def _tell(self, news: Sequence[WentToRest | Resumed], step: Step | None = None, entry: Entry | None = None) -> None:
         for item in news:
-            if isinstance(item, Woke):
+            if isinstance(item, Resumed):
                 events.note("woke", f"{item.name} is called again", upstream=item.name)
                 self._errands.make_due(item.waiting)
                 continue
@@ -379,7 +379,7 @@ class Runner:
     def wake(self, upstream: str | None = None, *, waiting: bool = True) -> None:
         """Ends the rest of one upstream, or of all; the messages that waited for it become due, if so wanted."""
         news = self._standing.wake(upstream)
-        self._tell(news if waiting else [Woke(one.name, ()) if isinstance(one, Woke) else one for one in news])
+        self._tell(news if waiting else [Resumed(one.name, ()) if isinstance(one, Resumed) else one for one in news])
         self._nudge.set()
 
     def upstreams_now(self) -> list[dict[str, str | int | None]]:

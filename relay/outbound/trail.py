@@ -9,7 +9,7 @@ from datetime import datetime
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, readable
-from relay.outbound.course import Course, Step, Votes
+from relay.outbound.chain import ChainProgress, Step, Votes
 from relay.outbound.replies import Blame, Fate, Verdict
 from relay.spool.entry import Detail, Recipient, State, TrailLine
 from relay.upstream.report import Conversation
@@ -19,9 +19,9 @@ _MANY = 5
 # -- facts -----------------------------------------------------------------------------------------------------------------
 
 
-def routed(courses: Sequence[Course], now: datetime) -> list[TrailLine]:
+def routed(courses: Sequence[ChainProgress], now: datetime) -> list[TrailLine]:
     """Which rule sends whom where."""
-    groups: dict[tuple[str, tuple[str, ...], str], list[Course]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[str, ...], str], list[ChainProgress]] = defaultdict(list)
     for course in courses:
         groups[course.chosen.why, course.route, course.recipient.via].append(course)
     lines = []
@@ -87,9 +87,9 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
     return TrailLine(now, "advised", details={"upstream": name, "advice": list(sentences)})
 
 
-def doubled(courses: Sequence[Course], step: Step, now: datetime) -> list[TrailLine]:
+def doubled(courses: Sequence[ChainProgress], step: Step, now: datetime) -> list[TrailLine]:
     """Said before another upstream is asked for a message that one may have taken already."""
-    groups: dict[tuple[str, str, str], list[Course]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[ChainProgress]] = defaultdict(list)
     for course in courses:
         since = course.maybe_since.isoformat() if course.maybe_since else ""
         groups[course.maybe_at, since, course.recipient.via].append(course)
@@ -100,12 +100,12 @@ def doubled(courses: Sequence[Course], step: Step, now: datetime) -> list[TrailL
     return lines
 
 
-def ended(outcomes: Sequence[tuple[Recipient, Course | None]], now: datetime) -> list[TrailLine]:
+def ended(outcomes: Sequence[tuple[Recipient, ChainProgress | None]], now: datetime) -> list[TrailLine]:
     """What becomes of them: when again, or never; one line for those of one fate.
 
     A relayed one was told by the upstream's own line.  No course: no attempt was made.
     """
-    groups: dict[tuple[object, ...], list[tuple[Recipient, Course | None]]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[tuple[Recipient, ChainProgress | None]]] = defaultdict(list)
     for recipient, course in outcomes:
         if recipient.state is not State.RELAYED or not recipient.upstream:
             said = (recipient.code, recipient.status, recipient.said, recipient.fault, recipient.maybe_at)
@@ -116,7 +116,7 @@ def ended(outcomes: Sequence[tuple[Recipient, Course | None]], now: datetime) ->
 _EVENTS = {State.QUEUED: "deferred"}
 
 
-def _ended(group: Sequence[Recipient], course: Course | None, now: datetime) -> TrailLine:
+def _ended(group: Sequence[Recipient], course: ChainProgress | None, now: datetime) -> TrailLine:
     recipient = group[0]
     details: dict[str, Detail] = {
         "to": [str(each.address) for each in group],
@@ -147,7 +147,7 @@ def sender_text(sender: Address | None) -> str:
     return sender.key if sender else "<>"
 
 
-def _to(group: Sequence[Course]) -> list[str]:
+def _to(group: Sequence[ChainProgress]) -> list[str]:
     return [str(course.recipient.address) for course in group]
 
 

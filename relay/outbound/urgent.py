@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from relay.mail.reply import Answer
 from relay.outbound.attempt import Attempt
-from relay.outbound.course import Step
+from relay.outbound.chain import Step
 from relay.outbound.trail import shown
 from relay.spool.entry import Entry
 from relay.upstream.settings import Upstream
@@ -54,7 +54,7 @@ def explain(attempt: Attempt, advise: Callable[[Answer, Upstream], Sequence[str]
             attempt.advised(sentences, step, now)
 
 
-class Daily:
+class OnceADay:
     """Tells of each trouble once a day."""
 
     def __init__(self, alarm: Callable[[str, str], None], now: Callable[[], datetime]) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from relay.apart import apart
+from relay.detached import apart
 from relay.http_client import NoHttpAnswer, post
 
 TIMEOUT = 10.0  # seconds for one try, the whole answer included

@@ -23,7 +23,7 @@ _RCPT = re.compile(START + rb"RCPT[ \t]+TO[ \t]*+(?::[ \t]*+)?<?([^<>@\s]+|\"[^\
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class RecordedCase:
     """`octets` is the device's side in one piece; `sidecar` the JSON beside it; `seen` what was noticed, in plain words."""
 
     name: str
@@ -32,7 +32,7 @@ class Case:
     seen: tuple[str, ...]
 
 
-def make_case(tape: Tape, *, name: str = "", device: str = "", version: str = "") -> Case:
+def make_case(tape: Tape, *, name: str = "", device: str = "", version: str = "") -> RecordedCase:
     """The case of one session, masked.  `name` "" is made of the octets; `device` is what a person calls it."""
     name = name or f"r{hashlib.sha256(tape.device).hexdigest()[:5]}"
     names = Names()
@@ -60,7 +60,7 @@ def make_case(tape: Tape, *, name: str = "", device: str = "", version: str = ""
         "should": [],
         "sha256": hashlib.sha256(octets).hexdigest(),
     }
-    return Case(name, octets, sidecar, seen)
+    return RecordedCase(name, octets, sidecar, seen)
 
 
 # ---- who is meant ----------------------------------------------------------------------------------------------------

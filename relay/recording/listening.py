@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from relay.inbound.admission import ClientLimits, Listener, Recipients
 from relay.inbound.listener import Inbound
-from relay.inbound.reception import Reception
-from relay.inbound.session import Session
+from relay.inbound.server_session import ServerSession
+from relay.inbound.server_state import ServerState
 from relay.mail.policy import RepairPolicy
-from relay.mail.repair import Circumstances, repair
+from relay.mail.repair import RepairContext, repair
 from relay.recording.tape import Tape, Who
 from relay.spool.contract import Spool
 from relay.spool.entry import Entry, TrailLine
@@ -33,7 +33,7 @@ class Nowhere:
     looked: dict[str, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
 
     async def commit(self, entry: Entry, _trail: tuple[TrailLine, ...] = ()) -> None:
-        about = Circumstances(
+        about = RepairContext(
             queue_id=entry.queue_id,
             accepted_at=entry.accepted_at,
             hostname=HOSTNAME,
@@ -53,11 +53,11 @@ class Nowhere:
         return {}
 
 
-class Recorded(Session):
+class Recorded(ServerSession):
     """A session whose every octet is kept, in both directions."""
 
     def __init__(
-        self, reception: Reception, listener: Listener, context: ssl.SSLContext | None, ended: Callable[[Tape], None]
+        self, reception: ServerState, listener: Listener, context: ssl.SSLContext | None, ended: Callable[[Tape], None]
     ) -> None:
         super().__init__(reception, listener, context)
         self.tape = Tape()
@@ -115,7 +115,7 @@ class Recorder(Inbound):
 
     ended: Callable[[Tape], None]
 
-    def _session(self, door: Any) -> Session:
+    def _session(self, door: Any) -> ServerSession:
         return Recorded(self._reception, door.listener, door.context, self.ended)
 
 

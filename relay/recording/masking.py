@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from relay.inbound.sasl import decoded
+from relay.inbound.server_sasl import decoded
 from relay.recording.pseudonyms import Names
 
 _ATEXT = rb"[A-Za-z0-9.!#$%&'*+/?^_`{|}~\x80-\xff-]"

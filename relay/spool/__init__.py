@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from relay.spool.contract import Spool, SpoolBroken, SpoolSettings
 
 if TYPE_CHECKING:
-    from relay.spool.postgres_safe import PostgresSafe
+    from relay.spool.postgres.shared_tokens import PostgresTokenStore
 
 
 async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], home: Path | None = None) -> Spool:
@@ -17,7 +17,7 @@ async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], ho
     Raises SpoolBroken with the reason in words.
     """
     if settings.file:
-        from relay.spool.sqlite import SqliteSpool  # lazy: values of the spool are used where no file is
+        from relay.spool.sqlite.sqlite_spool import SqliteSpool  # lazy: values of the spool are used where no file is
 
         return await SqliteSpool.open(settings.file, settings, now)
     scheme = settings.url.partition(":")[0]
@@ -28,7 +28,7 @@ async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], ho
 
 async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Path | None) -> Spool:
     try:
-        from relay.spool.postgres import PostgresSpool  # lazy: who needs no PostgreSQL need not have its library
+        from relay.spool.postgres.postgres_spool import PostgresSpool  # lazy: who needs no PostgreSQL need not have its library
     except ImportError as error:
         raise SpoolBroken(
             "a spool in PostgreSQL needs psycopg: .venv/bin/python -m pip install --require-hashes -r"
@@ -36,13 +36,13 @@ async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Pa
             f" REQUIREMENTS=requirements/postgres.txt ({error})"
         ) from error
     if settings.fallback and home is not None:
-        from relay.spool.postgres_fallback import PostgresWithFallback
+        from relay.spool.postgres.fallback import PostgresWithFallback
 
         return await PostgresWithFallback.open(settings, now, home)
     return await PostgresSpool.open(settings, now, home)
 
 
-def open_safe(settings: SpoolSettings) -> "PostgresSafe | None":
+def open_safe(settings: SpoolSettings) -> "PostgresTokenStore | None":
     """Where relays that share a spool keep what they share besides mail; None where each has its own directory.
 
     Raises SpoolBroken where the library is missing.
@@ -50,7 +50,7 @@ def open_safe(settings: SpoolSettings) -> "PostgresSafe | None":
     if settings.file:
         return None
     try:
-        from relay.spool.postgres_safe import PostgresSafe
+        from relay.spool.postgres.shared_tokens import PostgresTokenStore
     except ImportError as error:
         raise SpoolBroken(f"a spool in PostgreSQL needs psycopg: requirements/postgres.txt has it ({error})") from error
-    return PostgresSafe(settings)
+    return PostgresTokenStore(settings)

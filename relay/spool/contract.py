@@ -12,7 +12,6 @@ from relay.spool.entry import (
     Claim,
     Entry,
     Order,
-    Parcel,
     PendingNotice,
     QueueLine,
     Settlement,
@@ -20,6 +19,7 @@ from relay.spool.entry import (
     StoredEntry,
     Tally,
     TrailLine,
+    TransferItem,
 )
 
 
@@ -84,7 +84,7 @@ def _file_of(url: str) -> Path | None:
     return Path(place.removeprefix("//")) if scheme == "sqlite" and place.strip("/") else None
 
 
-class Arriving(Protocol):
+class Streaming(Protocol):
     """Large content that is stored while it comes; it counts for nothing until an entry is committed with it as content."""
 
     @property
@@ -117,7 +117,7 @@ class AcceptingSpool(Protocol):
     async def kept_by_client(self) -> Mapping[str, int]:
         """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
 
-    def arrive(self) -> Arriving | None:
+    def arrive(self) -> Streaming | None:
         """A place for large content that comes in; None if such a spool takes content only when all of it is there."""
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
@@ -238,10 +238,10 @@ class NotifyingSpool(ViewedSpool, Protocol):
 class TransferableSpool(Protocol):
     """Messages as they stand, for another spool."""
 
-    async def pack(self, queue_id: str) -> Parcel | None:
+    async def pack(self, queue_id: str) -> TransferItem | None:
         """All that is known of a message, for another spool; None if there is none of this id."""
 
-    async def adopt(self, parcel: Parcel) -> bool:
+    async def adopt(self, parcel: TransferItem) -> bool:
         """Takes a message over from another spool, as it stands; False if it came before.  Raises like `commit`."""
 
     async def adopt_told(

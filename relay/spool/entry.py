@@ -239,7 +239,7 @@ class QueueLine(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class TransferItem:
     """A message on its way from one spool to another: all that is known of it.
 
     `kept`: its content is still there; `over_at` when its last recipient's fate was known; `notices` what has still to

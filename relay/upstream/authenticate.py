@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial
 
-from relay.apart import apart
+from relay.detached import apart
 from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.secret import unsaid
-from relay.upstream import login, sasl
+from relay.upstream import client_sasl, mechanism_choice
 from relay.upstream.connect import Failed, lost_at
 from relay.upstream.settings import Upstream
 
@@ -63,13 +63,13 @@ class Dialog:
         if not choice.mechanism:
             return ""
         secret: str | Answer = settings.password.reveal() if settings.password else ""
-        if choice.mechanism in login.BY_TOKEN:
+        if choice.mechanism in mechanism_choice.BY_TOKEN:
             secret = await self.token(self.upstream)
         if isinstance(secret, Answer):
             raise Failed(secret)
         # to a server that offers -PLUS and does not take it nobody says that we could have (RFC 5802 s6)
-        silent = sasl.PLUS in self.offered and choice.mechanism != sasl.PLUS
-        mechanism = sasl.mechanism(choice.mechanism, settings.username, secret, b"" if silent else self.binding)
+        silent = client_sasl.PLUS in self.offered and choice.mechanism != client_sasl.PLUS
+        mechanism = client_sasl.mechanism(choice.mechanism, settings.username, secret, b"" if silent else self.binding)
         try:
             await self._auth(choice.mechanism, mechanism)
         except Failed as failed:
@@ -80,26 +80,26 @@ class Dialog:
             raise
         return choice.mechanism
 
-    def _choice(self) -> login.Choice:
-        return login.choose(
+    def _choice(self) -> mechanism_choice.Choice:
+        return mechanism_choice.choose(
             self.upstream.login, self.offered, encrypted=self.encrypted, bound=bool(self.binding), unfit=self.unfit
         )
 
-    async def _judge(self, failed: Failed, name: str, mechanism: sasl.Mechanism) -> None:
+    async def _judge(self, failed: Failed, name: str, mechanism: client_sasl.Mechanism) -> None:
         """Whether the refusal is about the mechanism, so that another may do, or about the secret."""
         reply = failed.answer.reply
-        if login.not_taken(reply) or (reply.permanent and not mechanism.tested):
+        if mechanism_choice.not_taken(reply) or (reply.permanent and not mechanism.tested):
             self.unfit.add(name)
             other = self._choice()
             failed.again = bool(other.mechanism)
-            if not failed.again and not login.not_taken(reply):
+            if not failed.again and not mechanism_choice.not_taken(reply):
                 return  # refused before the password was looked at, but nothing says that the mechanism is to blame
             words = f"{other.problem}: {reply.text}" if other.problem else reply.text
             failed.answer = replace(failed.answer, reply=replace(reply, text=words), fault=Fault.NO_MECHANISM)
-        elif name in login.BY_TOKEN and reply.permanent:
+        elif name in mechanism_choice.BY_TOKEN and reply.permanent:
             failed.answer = await self.refused(self.upstream, mechanism.secret, failed.answer)
 
-    async def _auth(self, name: str, mechanism: sasl.Mechanism) -> None:
+    async def _auth(self, name: str, mechanism: client_sasl.Mechanism) -> None:
         first = mechanism.start()
         words = (b"AUTH", name.encode(), *([] if first is None else [base64.b64encode(first)]))
         for _ in range(4):
@@ -112,7 +112,7 @@ class Dialog:
                 break
             respond = partial(mechanism.respond, reply.text)
             # the rounds of SCRAM take their time
-            said = await apart(respond) if isinstance(mechanism, sasl.Scram) else respond()
+            said = await apart(respond) if isinstance(mechanism, client_sasl.Scram) else respond()
             words = (b"*" if said is None else base64.b64encode(said),)
         if not (reply.transient or reply.permanent):
             raise Failed(lost_at(Stage.AUTH, Fault.GARBAGE, f"the login ended with {reply}"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 
-from relay.apart import apart
+from relay.detached import apart
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.networks import with_port
 
@@ -35,7 +35,7 @@ def lost_at(stage: Stage, fault: Fault, words: str) -> Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """One address to try: family, numeric host, port."""
 
     family: socket.AddressFamily
@@ -46,7 +46,7 @@ class Place:
         return with_port(self.host, self.port)
 
 
-async def places(host: str, port: int, patience: float) -> list[Place]:
+async def places(host: str, port: int, patience: float) -> list[Endpoint]:
     """The addresses of a host by the system resolver (hosts file, Docker's names), families alternating.
 
     Raises Failed (4.4.3) when there are none within `patience` seconds.
@@ -58,11 +58,11 @@ async def places(host: str, port: int, patience: float) -> list[Place]:
         raise Failed(_unknown(host, "the resolver does not answer", Fault.DNS)) from None
     except (OSError, UnicodeError) as error:
         raise Failed(_unknown(host, getattr(error, "strerror", None) or str(error), fault_of(error))) from None
-    unique = dict.fromkeys(Place(family, str(address[0]), port) for family, _, _, _, address in found)
+    unique = dict.fromkeys(Endpoint(family, str(address[0]), port) for family, _, _, _, address in found)
     return alternating(list(unique))
 
 
-def alternating(found: list[Place]) -> list[Place]:
+def alternating(found: list[Endpoint]) -> list[Endpoint]:
     """Families by turns, the resolver's first one first (RFC 8305 s4)."""
     first = [place for place in found if place.family == found[0].family]
     other = [place for place in found if place.family != found[0].family]
@@ -73,15 +73,15 @@ def _unknown(host: str, why: str, fault: Fault) -> Answer:
     return Answer(Stage.CONNECT, Reply(451, "4.4.3", f"the name {host} cannot be looked up: {why}"), lost=True, fault=fault)
 
 
-async def reach(candidates: Sequence[Place], patience: float) -> tuple[socket.socket, Place]:
+async def reach(candidates: Sequence[Endpoint], patience: float) -> tuple[socket.socket, Endpoint]:
     """A connected socket and whom it reached; the next address starts when one fails or is slow.
 
     Raises Failed (4.4.1) naming every address when none answers within `patience` seconds.
     """
-    refusals: dict[Place, str] = {}
+    refusals: dict[Endpoint, str] = {}
     faults: set[Fault] = set()
     waiting = list(candidates)
-    running: dict[asyncio.Task[socket.socket], Place] = {}
+    running: dict[asyncio.Task[socket.socket], Endpoint] = {}
     try:
         async with asyncio.timeout(patience):
             while waiting or running:
@@ -111,7 +111,7 @@ async def reach(candidates: Sequence[Place], patience: float) -> tuple[socket.so
     raise Failed(Answer(Stage.CONNECT, Reply(421, "4.4.1", f"cannot connect: {told}"), lost=True, fault=fault))
 
 
-async def _dial(place: Place) -> socket.socket:
+async def _dial(place: Endpoint) -> socket.socket:
     sock = socket.socket(place.family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)

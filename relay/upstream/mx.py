@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.networks import address_of, in_lan, on_internet
-from relay.upstream.connect import Place, alternating
+from relay.upstream.connect import Endpoint, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Login, Tls, TlsMode, Upstream
 
-Visit = Callable[[Upstream, Outgoing, Sequence[Place]], Awaitable[Report]]
+Visit = Callable[[Upstream, Outgoing, Sequence[Endpoint]], Awaitable[Report]]
 """Hands a message to one host at known addresses."""
 
 DIAL = 10.0
@@ -124,8 +124,8 @@ def _elsewhere(answer: Answer) -> bool:
     return answer.stage.before(Stage.MAIL) or (answer.lost and answer.stage is not Stage.CONTENT)
 
 
-def _place(address: str, port: int) -> Place:
-    return Place(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
+def _place(address: str, port: int) -> Endpoint:
+    return Endpoint(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
 
 
 def _all(outgoing: Outgoing, reply: Reply, fault: Fault) -> Report:

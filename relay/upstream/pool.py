@@ -11,14 +11,14 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Stage
 from relay.upstream import mx, submission
 from relay.upstream.authenticate import Refused, Token, as_said, no_token
-from relay.upstream.connect import Failed, Place
+from relay.upstream.client_session import ClientSession, open_session
+from relay.upstream.connect import Endpoint, Failed
 from relay.upstream.dns import Resolver
 from relay.upstream.learned import Learned
-from relay.upstream.line import Lost
-from relay.upstream.pop3 import Doors, shut
+from relay.upstream.pop3 import PopWindows, window_closed
 from relay.upstream.report import Conversation, Report
-from relay.upstream.session import Session, open_session
 from relay.upstream.settings import DIRECT, Auth, Upstream
+from relay.upstream.smtp_wire import WireLost
 
 _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
 _MOST_MESSAGES = 100  # for one session; several providers cut it off there
@@ -58,7 +58,7 @@ class Pools:
         self._messages = messages
         self._pools: dict[str, _Pool] = {}
         self._strangers: dict[str, Learned] = {}
-        self._doors = Doors(monotonic)
+        self._doors = PopWindows(monotonic)
         self._total = asyncio.Semaphore(_MOST_SESSIONS)
         self._farewells: set[asyncio.Task[None]] = set()
 
@@ -107,7 +107,7 @@ class Pools:
             if closed := await self._doors.open(pool.upstream):
                 return _same(closed, outgoing, self._monotonic() - started)
             report = await self._speak(pool, outgoing)
-            if fresh or renewed or not shut(report.answers.values()):
+            if fresh or renewed or not window_closed(report.answers.values()):
                 return report
             renewed = True
             if self._doors.opened_before(pool.upstream.name, started):  # else another message has just logged in again
@@ -117,16 +117,20 @@ class Pools:
         """One transaction; what a session had no patience for is said once more, at once, in a fresh one."""
         generation = pool.generation
 
-        async def fresh() -> Session:
+        async def fresh() -> ClientSession:
             return await self._open(pool)
 
-        def part(session: Session) -> None:
+        def part(session: ClientSession) -> None:
             self._put_back(pool, generation, session)
 
         return await self._told(pool.take(), fresh, part, outgoing)
 
     async def _told(
-        self, kept: Session | None, fresh: Callable[[], Awaitable[Session]], part: Callable[[Session], None], outgoing: Outgoing
+        self,
+        kept: ClientSession | None,
+        fresh: Callable[[], Awaitable[ClientSession]],
+        part: Callable[[ClientSession], None],
+        outgoing: Outgoing,
     ) -> Report:
         started, answers, notes, again = self._monotonic(), dict[Address, Answer](), list[str](), False
         while True:
@@ -146,7 +150,7 @@ class Pools:
             answers |= {path: answer for path, answer in outcome.answers.items() if path not in outcome.again}
             outgoing, kept, again = replace(outgoing, forward_paths=tuple(outcome.again)), None, True
 
-    async def _open(self, pool: "_Pool") -> Session:
+    async def _open(self, pool: "_Pool") -> ClientSession:
         way = self._doors.way(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
         try:
             session = await open_session(
@@ -164,10 +168,10 @@ class Pools:
         self._on_open(pool.upstream.name)
         return session
 
-    async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Place]) -> Report:
+    async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Endpoint]) -> Report:
         """One message to one MX host; strangers' sessions are not kept."""
 
-        async def fresh() -> Session:
+        async def fresh() -> ClientSession:
             learned = self._strangers.setdefault(upstream.host, Learned())
             if len(self._strangers) > _MOST_STRANGERS:
                 self._strangers.pop(next(iter(self._strangers)))
@@ -182,7 +186,7 @@ class Pools:
 
         return await self._told(None, fresh, self._part, outgoing)
 
-    def _put_back(self, pool: "_Pool", generation: int, session: Session) -> None:
+    def _put_back(self, pool: "_Pool", generation: int, session: ClientSession) -> None:
         """Keeps the session for the next message if it is good for one and nobody ordered otherwise meanwhile."""
         wanted = self._idle > 0 and generation == pool.generation and self._pools.get(pool.upstream.name) is pool
         most = min(self._messages, pool.learned.messages or self._messages)
@@ -191,7 +195,7 @@ class Pools:
         else:
             self._part(session)
 
-    def _part(self, session: Session) -> None:
+    def _part(self, session: ClientSession) -> None:
         """Says QUIT without keeping anybody waiting for it."""
         if not session.line.alive:
             session.line.close()
@@ -209,10 +213,10 @@ class _Pool:
         self.learned = Learned()
         self.slots = asyncio.Semaphore(upstream.limits.connections)
         self.generation = 0
-        self._kept: list[tuple[Session, float]] = []  # with the time of the loop until which it is kept, in that order
+        self._kept: list[tuple[ClientSession, float]] = []  # with the time of the loop until which it is kept, in that order
         self._timer: asyncio.TimerHandle | None = None
 
-    def take(self) -> Session | None:
+    def take(self) -> ClientSession | None:
         """The session used last that still seems alive."""
         while self._kept:
             session, _ = self._kept.pop()
@@ -222,13 +226,13 @@ class _Pool:
             session.line.close()
         return None
 
-    def keep(self, session: Session, idle: float, part: Callable[[Session], None]) -> None:
+    def keep(self, session: ClientSession, idle: float, part: Callable[[ClientSession], None]) -> None:
         loop = asyncio.get_running_loop()
         self._kept.append((session, loop.time() + idle))
         if self._timer is None:  # one for all, and it is never put off: most sessions are taken again long before
             self._timer = loop.call_later(idle, self._expire, part)
 
-    def _expire(self, part: Callable[[Session], None]) -> None:
+    def _expire(self, part: Callable[[ClientSession], None]) -> None:
         loop = asyncio.get_running_loop()
         late = [session for session, until in self._kept if until <= loop.time()]
         self._kept = self._kept[len(late) :]
@@ -246,11 +250,11 @@ def _greeting_name(hostname: str) -> str:
     return name if re.fullmatch(r"[!-~]+", name) else "[127.0.0.1]"
 
 
-async def _quit(session: Session) -> None:
+async def _quit(session: ClientSession) -> None:
     try:
         session.line.write(b"QUIT\r\n")
         await session.line.reply(_FAREWELL)
-    except Lost:
+    except WireLost:
         pass  # it is over either way
     finally:
         session.line.close()
@@ -266,7 +270,7 @@ def _same(answer: Answer, outgoing: Outgoing, took: float, peer: str = "") -> Re
     return Report(dict.fromkeys(outgoing.forward_paths, answer), Conversation(peer=peer, took=took))
 
 
-def _conversation(session: Session, notes: list[str], took: float) -> Conversation:
+def _conversation(session: ClientSession, notes: list[str], took: float) -> Conversation:
     return Conversation(
         peer=session.peer,
         tls=session.tls,

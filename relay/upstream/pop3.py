@@ -10,11 +10,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
-from relay.apart import apart
+from relay.detached import apart
 from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.secret import unsaid
 from relay.upstream import tls
-from relay.upstream.connect import Failed, Place, fault_of, places, reach
+from relay.upstream.connect import Endpoint, Failed, fault_of, places, reach
 from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
 
 _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
@@ -39,7 +39,7 @@ _MOST_LINES = 100  # in one login
 _FAREWELL = 3.0  # seconds to wait for the answer to QUIT
 
 
-def shut(answers: Iterable[Answer]) -> bool:
+def window_closed(answers: Iterable[Answer]) -> bool:
     """Whether the host treats us as a stranger: its window was shorter than ours, or it has forgotten us."""
     said = list(answers)
     return not any(answer.reply.positive for answer in said) and any(
@@ -52,17 +52,17 @@ def _as_stranger(reply: Reply) -> bool:
     return refused or bool(_SHUT.search(reply.text))
 
 
-class Doors:
+class PopWindows:
     """Remembers which upstreams' doors are open, until when, and by which way: they open for the address we log in from."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._open_until: dict[str, float] = {}
         self._opened: dict[str, float] = {}
-        self._ways: dict[str, Sequence[Place]] = {}
+        self._ways: dict[str, Sequence[Endpoint]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def way(self, name: str) -> Sequence[Place]:
+    def way(self, name: str) -> Sequence[Endpoint]:
         """The upstream's addresses of the family by which we logged in; none if we did not."""
         return self._ways.get(name, ())
 
@@ -99,7 +99,7 @@ class Doors:
             return refusal
 
 
-async def _way(upstream: Upstream) -> Sequence[Place]:
+async def _way(upstream: Upstream) -> Sequence[Endpoint]:
     """The addresses of one family that SMTP will go to: the host opens its door for the address it sees the login from.
 
     With both families only a call tells which one answers.  Raises Failed.

@@ -1,7 +1,7 @@
 """What is known about providers, so that a user name and a password are enough.  The rows are in preset_rows.py.  Pure."""
 
-from relay.upstream.preset import Preset
-from relay.upstream.preset_rows import PRESETS
+from relay.upstream.provider import Preset
+from relay.upstream.provider_rows import PRESETS
 
 GENERIC = "generic"
 """The provider that nothing is known about."""

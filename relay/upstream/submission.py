@@ -14,12 +14,12 @@ from itertools import takewhile
 
 from relay.mail.address import Address, with_a_labels
 from relay.mail.outgoing import Outgoing
+from relay.mail.recode import seven_bit
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.mail.transfer import seven_bit
-from relay.upstream.dots import gathered, stuffed
+from relay.upstream.client_session import ClientSession
+from relay.upstream.dot_stuffing import gathered, stuffed
 from relay.upstream.learned import counts_messages, of_session, too_many
-from relay.upstream.line import Lost, garbage
-from relay.upstream.session import Session
+from relay.upstream.smtp_wire import WireLost, garbage
 
 _BLOCK = 131_072
 _AT_ONCE = 2  # blocks that are read by one call of the thread: each costs more than what it does
@@ -32,7 +32,7 @@ Take = Callable[[], Awaitable[list[bytes]]]
 
 
 @dataclass
-class Outcome:
+class SubmitOutcome:
     """What came of one transaction: an answer for each forward-path told, but for those that a further one may take.
 
     `again` are paths among them of which nothing was taken because this session was over or had had enough: the same may
@@ -52,7 +52,7 @@ class _Uncertain(Exception):
         self.fault = fault
 
 
-async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Outcome:
+async def submit(session: ClientSession, outgoing: Outgoing, notes: list[str]) -> SubmitOutcome:
     """Hands the message over in one transaction; `notes` tell what was special.
 
     Recipients beyond a limit, ours or the server's, get no answer: what was taken must be on disk before they are told.
@@ -60,7 +60,7 @@ async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Outc
     """
     answers, rest = _own_refusals(session, outgoing)
     if not rest:
-        return Outcome(answers)
+        return SubmitOutcome(answers)
     now = _for_now(session, rest)
     transaction = _Transaction(session, outgoing, now)
     left = await transaction.run(answers) + [path for path in rest if path not in now]
@@ -69,10 +69,10 @@ async def submit(session: Session, outgoing: Outgoing, notes: list[str]) -> Outc
     if transaction.seven_bit:
         notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
     ordered = {path: answers[path] for path in outgoing.forward_paths if path in answers}
-    return Outcome(ordered, [path for path in now if path in ordered and transaction.may_repeat(ordered[path])])
+    return SubmitOutcome(ordered, [path for path in now if path in ordered and transaction.may_repeat(ordered[path])])
 
 
-def _for_now(session: Session, paths: list[Address]) -> list[Address]:
+def _for_now(session: ClientSession, paths: list[Address]) -> list[Address]:
     """Those who go in this transaction: as many as we may name, and of one domain where the server bears no more."""
     learned = session.learned
     if learned.one_domain:
@@ -82,7 +82,7 @@ def _for_now(session: Session, paths: list[Address]) -> list[Address]:
     return paths[: min(most, learned.recipients or most)]
 
 
-def _own_refusals(session: Session, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
+def _own_refusals(session: ClientSession, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
     """What cannot be said to this server at all, answered by us; and the recipients that remain."""
     paths, name = list(dict.fromkeys(outgoing.forward_paths)), session.upstream.name
     limit = min(filter(None, (session.max_size, session.upstream.limits.message)), default=0)
@@ -124,7 +124,7 @@ def _sayable(path: Address | None, utf8: bool) -> bool:
 class _Transaction:
     """One MAIL ... final dot."""
 
-    def __init__(self, session: Session, outgoing: Outgoing, paths: Sequence[Address]) -> None:
+    def __init__(self, session: ClientSession, outgoing: Outgoing, paths: Sequence[Address]) -> None:
         self.session = session
         self.served = session.used
         self.line = session.line
@@ -144,7 +144,7 @@ class _Transaction:
         """Fills in the answers and returns the recipients that a further transaction may take."""
         try:
             return await self._run(answers)
-        except Lost as lost:
+        except WireLost as lost:
             self.line.close()
             self._blame_pipelining(lost)
             told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
@@ -163,7 +163,7 @@ class _Transaction:
             return answer.stage is not Stage.CONTENT and (self.dismissed or (self.served > 0 and self.stage is Stage.MAIL))
         return (self.served > 0 and answer.reply.code == 421) or of_session(answer.reply)
 
-    def _blame_pipelining(self, lost: Lost) -> None:
+    def _blame_pipelining(self, lost: WireLost) -> None:
         """Some servers lose what came with MAIL, and wait for it; where they are silent without it too, that is not it."""
         waited = lost.fault is Fault.TIMED_OUT and not self.in_content
         if waited and not self.served and self.session.offers("pipelining"):
@@ -211,7 +211,7 @@ class _Transaction:
         self.session.used += 1
         reply = self._heard(await self._ask(self._mail()))
         if 300 <= reply.code < 400:
-            raise Lost(garbage(str(reply).encode()), Fault.GARBAGE)
+            raise WireLost(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
 
     async def _recipients(self, answers: Answers) -> tuple[list[Address], dict[Address, Reply]]:
@@ -226,7 +226,7 @@ class _Transaction:
             if reply.code == 421:
                 answers[path] = Answer(Stage.RCPT, reply)
                 self.dismissed = self.served > 0 or of_session(reply)
-                raise Lost(_lost(f"the server ended the session at another recipient: {reply}"), Fault.HUNG_UP)
+                raise WireLost(_lost(f"the server ended the session at another recipient: {reply}"), Fault.HUNG_UP)
             if too_many(reply) or self._puts_off(reply) or of_session(reply):
                 postponed[path] = reply
             else:
@@ -266,7 +266,7 @@ class _Transaction:
         self.line.write(held + b".\r\n")
         try:
             reply = await self.line.reply(10 * self.timeout)
-        except Lost as lost:
+        except WireLost as lost:
             raise _Uncertain(lost.reply, lost.fault) from None
         except asyncio.CancelledError:  # the relay stops: that the message may be there must be written down all the same
             if task := asyncio.current_task():
@@ -327,7 +327,7 @@ class _Transaction:
                     self.line.write(b".\r\n")  # RFC 2920 s3.1: empty content for no recipients
                     await self.line.reply(self.timeout)
             await self._reset(reply)
-        except Lost:
+        except WireLost:
             self.line.close()
 
     async def _reset(self, reply: Reply) -> None:
@@ -337,12 +337,12 @@ class _Transaction:
         self.line.write(b"RSET\r\n")
         try:
             await self.line.reply(self.timeout)
-        except Lost:
+        except WireLost:
             self.line.close()
 
     def _refused_only(self, reply: Reply) -> None:
         if reply.positive:
-            raise Lost(garbage(str(reply).encode()), Fault.GARBAGE)
+            raise WireLost(garbage(str(reply).encode()), Fault.GARBAGE)
 
     def _mail(self) -> bytes:
         parameters = b""

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from relay.mail.reply import Fault
-from relay.upstream.certificate import Certificate
+from relay.upstream.peer_certificate import Certificate
 from relay.upstream.settings import Tls, TlsFloor, TlsMode, Upstream
 
 

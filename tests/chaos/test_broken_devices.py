@@ -7,7 +7,7 @@ import smtplib
 import time
 from pathlib import Path
 
-from relay.spool.invariants import check_invariants
+from relay.spool.sqlite.invariants import check_invariants
 from tests.chaos.ledger import FULL, Ledger
 from tests.support.aftermath import aftermath
 from tests.support.running import RelayProcess

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from relay.crash_points import POINTS
-from relay.spool.invariants import check_invariants
+from relay.spool.sqlite.invariants import check_invariants
 from tests.chaos.ledger import Ledger
 from tests.support.aftermath import Aftermath, aftermath
 from tests.support.running import RelayProcess

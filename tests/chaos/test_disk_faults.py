@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.spool.invariants import check_invariants
+from relay.spool.sqlite.invariants import check_invariants
 from tests.chaos.ledger import FULL, Ledger
 from tests.support import faults
 from tests.support.aftermath import aftermath

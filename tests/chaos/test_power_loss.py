@@ -11,8 +11,8 @@ from pathlib import Path
 
 from relay.spool.contract import SpoolSettings
 from relay.spool.entry import State
-from relay.spool.invariants import check_invariants
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.sqlite.invariants import check_invariants
+from relay.spool.sqlite.sqlite_spool import SqliteSpool
 from tests.chaos.ledger import FULL, Ledger
 from tests.support import power, tools
 from tests.support.aftermath import aftermath

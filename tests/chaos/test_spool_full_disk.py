@@ -14,8 +14,8 @@ import pytest
 from relay.spool import open_spool
 from relay.spool.contract import SpoolFull, SpoolSettings
 from relay.spool.entry import Settlement, State
-from relay.spool.intake import ENOUGH_TO_SETTLE
-from relay.spool.invariants import check_invariants
+from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE
+from relay.spool.sqlite.invariants import check_invariants
 from tests.support.spooled import after, an_entry, settled
 from tests.support.world import Clock, Ids
 

@@ -18,7 +18,7 @@ import pytest
 from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, Spool, SpoolSettings
 from relay.spool.entry import State
-from relay.spool.invariants import check_invariants
+from relay.spool.sqlite.invariants import check_invariants
 from tests.chaos.ledger import FULL
 from tests.chaos.spool_child import content_of, now
 from tests.support.postgres import check_invariants as check_postgres

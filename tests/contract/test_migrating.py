@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from relay.mail.dsn import compose
-from relay.outbound.telling import letter
+from relay.outbound.notice_content import notified_message
 from relay.outbound.trail import words
-from relay.spool import medium, open_spool, postgres_schema
+from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import State
+from relay.spool.postgres import schema
+from relay.spool.sqlite import file
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import URLS
 from tests.support.world import Clock
@@ -37,7 +39,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.database()
         scripts = [
-            (Path(postgres_schema.__file__).with_name("postgres-1.sql")).read_text(),
+            (Path(schema.__file__).with_name("postgres-1.sql")).read_text(),
             (KEPT / "postgres-1.sql").read_text(),
         ]
         PostgresServer.ask(url, "CREATE TABLE spool_version (version INTEGER NOT NULL)")
@@ -45,7 +47,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             PostgresServer.ask(url, script)
         return url
     path = tmp_path / "spool.db"
-    medium.prepare(path, migrations=medium.MIGRATIONS[:2])
+    file.prepare(path, migrations=file.MIGRATIONS[:2])
     with closing(sqlite3.connect(path)) as db:
         db.executescript((KEPT / "schema-2.sql").read_text())
     return f"sqlite:{path}"
@@ -117,7 +119,7 @@ async def test_a_failure_that_was_not_told_yet_is_told_after_the_upgrade(old: st
     def advice(*_: object) -> None:
         return None
 
-    told = letter(pending, stored, (), advice, timedelta(days=5))  # type: ignore[arg-type]
+    told = notified_message(pending, stored, (), advice, timedelta(days=5))  # type: ignore[arg-type]
     assert [one.remote for one in told.told] == ["[192.0.2.7]"] * 2
     assert compose([told], to=pending[0].notify, hostname="r", queue_id="q", now=TRIED_AT).content.count(b"Remote-MTA") == 2
     await spool.close()

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from relay.secret import Secret
-from relay.spool import open_spool, postgres_schema
+from relay.spool import open_spool
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, State
-from relay.spool.postgres_schema import MIGRATIONS, RIGHTS
+from relay.spool.postgres import schema
+from relay.spool.postgres.schema import MIGRATIONS, RIGHTS
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import an_entry, settled
 
@@ -159,7 +160,7 @@ async def test_older_tables_are_brought_up_to_date(url, clock, tmp_path, monkeyp
     await spool.commit(an_entry(A, clock(), content=LARGE))
     await spool.close()
     script = tmp_path / "postgres-next.sql"
-    monkeypatch.setattr(postgres_schema, "MIGRATIONS", (*MIGRATIONS, str(script)))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, str(script)))
     script.write_text("ALTER TABLE message ADD extra INTEGER NOT NULL DEFAULT 7; SELECT 1 / 0;")
     with pytest.raises(SpoolBroken, match="division by zero"):
         await open_spool(SpoolSettings(url), now=clock)
@@ -206,7 +207,7 @@ def test_nothing_of_it_is_loaded_without_it(tmp_path):
     script = f"""
 import asyncio, sys
 from datetime import UTC, datetime
-import relay.app, relay.app.office, relay.cli.main, relay.cli.run, relay.cli.queue, relay.cli.oauth, relay.cli.spool
+import relay.daemon, relay.daemon.services, relay.cli.main, relay.cli.run, relay.cli.queue, relay.cli.oauth, relay.cli.spool
 from relay.spool import open_spool, open_safe
 from relay.spool.contract import SpoolBroken, SpoolSettings
 now = lambda: datetime.now(UTC)

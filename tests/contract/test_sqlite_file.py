@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from relay.spool import log, looking, medium, open_spool
+from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, Settlement, State, TrailLine
-from relay.spool.invariants import check_invariants
-from relay.spool.leftovers import MESSAGES
-from relay.spool.salvage import save
-from relay.spool.sqlite import SqliteSpool
+from relay.spool.sqlite import file, read, wal
+from relay.spool.sqlite.invariants import check_invariants
+from relay.spool.sqlite.leftovers import MESSAGES
+from relay.spool.sqlite.recover import save
+from relay.spool.sqlite.sqlite_spool import SqliteSpool
 from tests.support.spooled import a_notice, after, an_entry, settled
 from tests.support.world import Clock
 
@@ -35,7 +36,7 @@ def clock() -> Clock:
 @pytest.fixture
 def ample(monkeypatch) -> None:
     """A disk with room, whatever this machine has."""
-    monkeypatch.setattr(medium, "free_octets", lambda path: 50_000_000_000)
+    monkeypatch.setattr(file, "free_octets", lambda path: 50_000_000_000)
 
 
 async def opened(path: Path, clock: Clock) -> SqliteSpool:
@@ -82,7 +83,7 @@ async def a_spool_of_version_1(path: Path, clock: Clock) -> None:
     held = tuple(name for name, state in FATES.items() if state is State.HELD)
     await spool.order(Order(Action.HOLD, held), clock())
     await spool.close()
-    medium.prepare(path, 4096, medium.MIGRATIONS[:1])
+    file.prepare(path, 4096, file.MIGRATIONS[:1])
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("ATTACH ? AS newer", (str(newer),))
         for table in ("message", "recipient", "trail", "notice", "sent_per_day"):
@@ -99,7 +100,7 @@ async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock):
         assert db.execute("PRAGMA user_version").fetchall() == [(1,)]
         before = db.execute("SELECT * FROM recipient ORDER BY message, seq").fetchall()
     spool = await opened(path, clock)
-    assert await asked(spool, "PRAGMA user_version") == [(len(medium.MIGRATIONS),)]
+    assert await asked(spool, "PRAGMA user_version") == [(len(file.MIGRATIONS),)]
     assert await asked(spool, "PRAGMA page_size") == [(4096,)]
     assert [row[: len(before[0])] for row in await asked(spool, "SELECT * FROM recipient ORDER BY message, seq")] == before
     assert (await spool.tally()).states == dict.fromkeys(State, 2)
@@ -164,10 +165,10 @@ async def test_the_log_has_its_size_before_it_is_needed(path, clock, ample):
     """Laid out at the start, kept by tidy; and what is in it is found after a crash, zeros or not."""
     spool = await opened(path, clock)
     log = path.with_name("spool.db-wal")
-    while log.stat().st_size < medium.LOG:
+    while log.stat().st_size < file.LOG:
         await spool.commit(an_entry(f"m{log.stat().st_size:013d}", clock()))
     await spool.tidy(clock())
-    assert medium.LOG <= log.stat().st_size < medium.LOG + 8192
+    assert file.LOG <= log.stat().st_size < file.LOG + 8192
     await spool.commit(an_entry(A, clock()))
     with closing(sqlite3.connect(path)):  # as a crash would leave it: copied while it is open
         copy = path.with_name("copy.db")
@@ -182,10 +183,10 @@ async def test_the_log_has_its_size_before_it_is_needed(path, clock, ample):
 
 async def test_a_small_disk_has_a_small_log(path, clock, monkeypatch):
     """Where there is little room, none is taken in advance, and the log is emptied by tidy."""
-    monkeypatch.setattr(medium, "free_octets", lambda path: 300_000_000)
+    monkeypatch.setattr(file, "free_octets", lambda path: 300_000_000)
     spool = await opened(path, clock)
     await spool.commit(an_entry(A, clock()))
-    assert await asked(spool, "PRAGMA wal_autocheckpoint") < [(medium.LOG // 1048,)]
+    assert await asked(spool, "PRAGMA wal_autocheckpoint") < [(file.LOG // 1048,)]
     await spool.tidy(clock())
     assert path.with_name("spool.db-wal").stat().st_size == 0
     await spool.close()
@@ -281,14 +282,14 @@ async def test_zeros_are_laid_out_only_while_nobody_else_writes(path, clock, amp
     """A person with SQLite's shell is in the middle of something when the relay starts: no octet of the log is touched then."""
     spool = await opened(path, clock)
     await spool.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as person, closing(medium.writer(path)) as db:
-        medium.be_impatient(db)
+    with closing(sqlite3.connect(path, isolation_level=None)) as person, closing(file.writer(path)) as db:
+        file.be_impatient(db)
         person.execute("BEGIN IMMEDIATE")
-        assert log._slice_of_zeros(db, path) is False
+        assert wal._slice_of_zeros(db, path) is False
         person.execute("COMMIT")
         person.execute("UPDATE message SET warned = 0")
         before = Path(f"{path}-wal").stat().st_size
-        assert log._slice_of_zeros(db, path) is True
+        assert wal._slice_of_zeros(db, path) is True
         assert Path(f"{path}-wal").stat().st_size > before
         person.execute("INSERT INTO refused_sender VALUES ('isp', 'x@y.jp', 1)")
         assert db.execute("SELECT count(*) FROM refused_sender").fetchall() == [(1,)]
@@ -314,7 +315,7 @@ async def test_what_is_durable_is_promised_though_the_room_cannot_be_counted(pat
     def broken(db: sqlite3.Connection, path: Path) -> int:
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(looking, "room_within", broken)
+    monkeypatch.setattr(read, "room_within", broken)
     await spool.commit(an_entry(A, clock()))
     assert (await spool.claim(clock())).entry.queue_id == A
     await spool.close()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from relay.mail.policy import RepairPolicy
-from relay.mail.transfer import seven_bit
+from relay.mail.recode import seven_bit
 from tests.corpus.checks import check, default_checks
 from tests.corpus.playing import Sink, load, play
 from tests.support.letters import octets, repaired

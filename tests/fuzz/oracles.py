@@ -15,9 +15,9 @@ import pytest
 from relay.inbound.admission import ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
+from relay.mail.recode import seven_bit
 from relay.mail.repair import repair
 from relay.mail.rewrite import Identity, rewrite
-from relay.mail.transfer import seven_bit
 from tests.support.inbound import HERE, Receiving, receiving
 from tests.support.letters import NAS, about, assert_sendable, octets, repaired, without_trace
 

@@ -15,7 +15,7 @@ from relay.doctor.finding import Finding, Grade
 from relay.doctor.gather import World, gather
 from relay.doctor.judge import Facts, judge
 from relay.doctor.subject import Subject
-from relay.doctor.upstream import Dialog
+from relay.doctor.upstream import ProbeDialog
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
 from relay.outbound.routing import Route
@@ -60,7 +60,7 @@ async def examined(upstream: Upstream, folder: Path) -> tuple[Facts, list[Findin
     return facts, [one for one in judge(facts, subject) if one.grade is not Grade.OK]
 
 
-def talk(facts: Facts) -> Dialog:
+def talk(facts: Facts) -> ProbeDialog:
     [one] = facts.upstreams
     assert one.talk is not None
     return one.talk

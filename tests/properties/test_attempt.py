@@ -14,7 +14,7 @@ from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.attempt import Attempt
-from relay.outbound.course import Pause
+from relay.outbound.chain import Pause
 from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen

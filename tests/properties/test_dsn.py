@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.mail.address import Address
-from relay.mail.dsn import Letter, Told, compose, compose_alarm
+from relay.mail.dsn import NotifiedMessage, RecipientStatus, compose, compose_alarm
 from relay.mail.message import Message
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
@@ -20,7 +20,7 @@ WORDS = st.text(max_size=80) | st.sampled_from(
 LOCALS = st.text('abcAB0.+-_ "\\日本', min_size=1, max_size=12) | st.just("gone")
 ADDRESSES = st.builds(Address, LOCALS, st.sampled_from(["host.example", "例え.example", "x.example"]))
 TOLD = st.builds(
-    Told,
+    RecipientStatus,
     recipient=ADDRESSES,
     failed=st.booleans(),
     expired=st.booleans(),
@@ -38,7 +38,7 @@ TOLD = st.builds(
 )
 HEADERS = st.lists(st.tuples(st.sampled_from([b"Subject", b"From", b"Message-ID"]), st.binary(max_size=60)), max_size=4)
 LETTERS = st.builds(
-    lambda sender, told, client, header: Letter(
+    lambda sender, told, client, header: NotifiedMessage(
         "01jabcdefghijk",
         NOW,
         sender,
@@ -68,7 +68,7 @@ def unwritten(typed: str) -> str:
 
 @settings(max_examples=100)
 @given(st.lists(LETTERS, min_size=1, max_size=3))
-def test_a_notice_parses_back_and_names_everybody(letters: list[Letter]) -> None:
+def test_a_notice_parses_back_and_names_everybody(letters: list[NotifiedMessage]) -> None:
     """Every recipient has one group with its action; the text for people names each of them as well."""
     notice = compose(letters, to=Address("boss", "example.jp"), hostname="relay.home.example", queue_id="01jq", now=NOW)
     mail = parsed(notice.content)
@@ -89,7 +89,7 @@ def test_a_notice_parses_back_and_names_everybody(letters: list[Letter]) -> None
 
 @settings(max_examples=100)
 @given(st.lists(LETTERS, min_size=1, max_size=2))
-def test_a_notice_passes_any_server(letters: list[Letter]) -> None:
+def test_a_notice_passes_any_server(letters: list[NotifiedMessage]) -> None:
     """Seven bits, CRLF, lines of at most 998 octets, no control octets, and no field that the words brought along."""
     notice = compose(letters, to=Address("boss", "example.jp"), hostname="relay.home.example", queue_id="01jq", now=NOW)
     assert notice.content.isascii()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.mail.address import Address
 from relay.mail.mailboxes import read_mailboxes, write_mailbox
-from relay.mail.transfer import seven_bit
+from relay.mail.recode import seven_bit
 from tests.support.letters import RIGHT, octets, repaired, without_trace
 
 ATOMS = st.text("abzAZ09!#$%&'*+/=?^_`{|}~-", min_size=1, max_size=8).filter(lambda text: "=?" not in text)

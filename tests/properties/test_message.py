@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.mail.lines import blocks, crlf
+from relay.mail.line_ends import blocks, crlf
 from relay.mail.message import Message
 
 ATOMS = st.sampled_from([b"a", b":", b"\r", b"\n", b" ", b"\t", b"\r\n", b"Date: x", b"\0", b"\xff", b"\r\n\r\n"])

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolSettings
 from relay.spool.entry import Action, Claim, Entry, NoticeKind, Order, Recipient, Settlement, State
-from relay.spool.invariants import check_invariants
+from relay.spool.sqlite.invariants import check_invariants
 from tests.support.postgres import PostgresServer
 from tests.support.postgres import check_invariants as check_postgres
 from tests.support.spooled import a_notice, after, an_entry

@@ -15,7 +15,7 @@ from relay.doctor.judge import judge
 from relay.doctor.subject import Subject
 from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
-from relay.spool.postgres_schema import MIGRATIONS
+from relay.spool.postgres.schema import MIGRATIONS
 from relay.spool.queue_id import new_queue_id
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import an_entry

@@ -29,7 +29,7 @@ from relay.mail.rewrite import Identity
 from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
-from relay.upstream.connect import Place
+from relay.upstream.connect import Endpoint
 from relay.upstream.settings import Auth, Login, Pop, TlsMode
 from tests.support.dns import FakeDNS
 from tests.support.doctor import ASAHI, LIST, NOW, PUBLIC, TEST_ENTRY, Case, the, troubles, warned
@@ -398,7 +398,7 @@ async def test_an_ipv6_address_that_costs_time(silent: bool, mute: bool) -> None
                 waiting.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     waiting.connect(("::1", port))
-        both = [Place(socket.AF_INET6, "::1", port), Place(socket.AF_INET, "127.0.0.1", port)]
+        both = [Endpoint(socket.AF_INET6, "::1", port), Endpoint(socket.AF_INET, "127.0.0.1", port)]
         assert await UpstreamProbe("relay.test", 0.7)._mute_v6(both) is mute
         assert await UpstreamProbe("relay.test", 0.7)._mute_v6(both[1:]) is False
 

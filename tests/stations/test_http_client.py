@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from relay.apart import apart
+from relay.detached import apart
 from relay.http_client import HttpAnswer, NoHttpAnswer, post
 from relay.outbound import webhook
-from relay.upstream.token_requests import Denied, ask
+from relay.upstream.oauth.http import Denied, ask
 
 Script = Callable[[socket.socket], None]
 

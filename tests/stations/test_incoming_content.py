@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from relay.inbound.connection import READ_AHEAD
-from relay.inbound.content import HEAD, IN_MEMORY, IncomingContent, MemoryBudget
-from relay.spool.arriving import Arriving
+from relay.inbound.message_buffer import HEAD, IN_MEMORY, MemoryBudget, MessageBuffer
 from relay.spool.contract import SpoolBroken, SpoolFull
+from relay.spool.sqlite.streaming import SqliteStreaming
 from tests.support.device import Device
 from tests.support.inbound import receiving
 from tests.support.running import running
@@ -49,7 +49,7 @@ async def begin(device):
 @pytest.mark.parametrize("step", [50_000, 300_000])
 async def test_without_a_place_in_the_spool_it_goes_to_a_file(tmp_path, size, step):
     """In memory up to a bound, above it in a file without a name: octet for octet, with size, digest and head."""
-    content, octets = IncomingContent(tmp_path, SimpleNamespace(arrive=lambda: None), MemoryBudget()), LARGE[:size]
+    content, octets = MessageBuffer(tmp_path, SimpleNamespace(arrive=lambda: None), MemoryBudget()), LARGE[:size]
     pieces = [octets[place : place + step] for place in range(0, size, step)]
     for number, piece in enumerate(pieces, 1):
         content.look(piece)
@@ -107,7 +107,7 @@ async def test_a_spool_that_fails_in_the_middle_is_told_at_the_end(tmp_path, mon
     async with receiving(tmp_path, monkeypatch, max_message=5_000_000) as relay:
         device = await relay.device()
         with monkeypatch.context() as patched:
-            patched.setattr(Arriving, "add", failing)
+            patched.setattr(SqliteStreaming, "add", failing)
             assert (await device.submit(LARGE)).startswith(reply)
         assert (await device.submit(LARGE)).startswith("250")
         assert [b"".join(one.content) for one in await relay.entries()] == [LARGE]

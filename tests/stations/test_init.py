@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from relay.config import load
-from relay.upstream.preset import SenderRule, UserForm
+from relay.upstream.provider import SenderRule, UserForm
 from relay.upstream.providers import PRESETS
 from tests.support.upstream import ScriptedUpstream
 

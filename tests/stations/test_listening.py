@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.inbound import certificate, content, listener
+from relay.inbound import listener, message_buffer, server_certificate
 from relay.inbound.admission import ListenTls
-from relay.inbound.certificate import NoCertificate, handshake_advice, server_context
+from relay.inbound.server_certificate import NoCertificate, handshake_advice, server_context
 from tests.support.device import Device
 from tests.support.inbound import HERE, receiving
 
@@ -90,7 +90,7 @@ async def test_an_openssl_that_fails_is_quoted(tmp_path: Path, monkeypatch: pyte
 async def test_an_openssl_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without entropy must not keep the relay from saying what is wrong."""
     program(tmp_path / "bin", monkeypatch, "import time; time.sleep(600)")
-    monkeypatch.setattr(certificate, "_PATIENCE", 0.5)
+    monkeypatch.setattr(server_certificate, "_PATIENCE", 0.5)
     async with asyncio.timeout(20):
         with pytest.raises(NoCertificate, match="took more than"):
             await server_context(STARTTLS, tmp_path, "relay.test")
@@ -186,7 +186,7 @@ async def test_a_message_that_cannot_be_kept_while_it_comes_is_put_off(tmp_path:
     async with receiving(tmp_path, monkeypatch, HERE) as relay:
         device = await relay.device()
         with monkeypatch.context() as patched:
-            patched.setattr(content.IncomingContent, "write", full)
+            patched.setattr(message_buffer.MessageBuffer, "write", full)
             assert (await device.submit(b"x\r\n")).startswith("452 4.3.1")
         assert any("No space left" in words for words in relay.events("warned"))
         assert (await device.submit(b"y\r\n")).startswith("250")

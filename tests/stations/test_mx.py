@@ -289,7 +289,7 @@ async def visited(monkeypatch):
         places.extend(place.host for place in candidates)
         raise Failed(Answer(Stage.CONNECT, Reply(421, "4.4.1", "not tried in this test"), lost=True))
 
-    monkeypatch.setattr("relay.upstream.session.reach", reach)
+    monkeypatch.setattr("relay.upstream.client_session.reach", reach)
     return places
 
 

@@ -17,10 +17,10 @@ import pytest
 from relay.mail.reply import Answer, Stage
 from relay.outbound.replies import Blame, judge
 from relay.secret import Secret
-from relay.upstream.oauth import Tokens, account_of
+from relay.upstream.oauth.access import Tokens, account_of
+from relay.upstream.oauth.http import Granted
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Grant, Login, OAuth
-from relay.upstream.token_requests import Granted
 from tests.support.oauth import REVOKED_BY_GOOGLE, Stub, provider
 from tests.support.sending import letter, upstream_at
 from tests.support.upstream import ScriptedUpstream

@@ -19,10 +19,17 @@ import pytest
 import trustme
 
 from relay.secret import Secret
-from relay.upstream.authorities import authority_for
-from relay.upstream.consent import CodeFlow, NoConsent, await_device_flow, finish_code_flow, start_code_flow, start_device_flow
+from relay.upstream.oauth.authorities import authority_for
+from relay.upstream.oauth.consent import (
+    CodeFlow,
+    NoConsent,
+    await_device_flow,
+    finish_code_flow,
+    start_code_flow,
+    start_device_flow,
+)
+from relay.upstream.oauth.tokens import identity_form
 from relay.upstream.settings import Grant, OAuth
-from relay.upstream.token_account import identity_form
 from tests.support.oauth import provider
 
 ROOT = Path(__file__).parents[2]

@@ -8,10 +8,10 @@ import pytest
 from relay.secret import Secret
 from relay.spool import open_safe
 from relay.spool.contract import SpoolSettings
-from relay.upstream.oauth import account_of
+from relay.upstream.oauth.access import account_of
+from relay.upstream.oauth.http import Granted
+from relay.upstream.oauth.tokens import NoToken
 from relay.upstream.settings import Login, OAuth, Upstream
-from relay.upstream.token_account import NoToken
-from relay.upstream.token_requests import Granted
 from tests.support.oauth import provider
 
 

@@ -12,7 +12,7 @@ import pytest
 from relay import events
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer, Reply, Stage
-from relay.outbound import upkeep
+from relay.outbound import housekeeping
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.outbound.runner import Runner
@@ -199,7 +199,7 @@ async def test_waking_and_reloading_are_not_told_as_orders(tmp_path):
 
 async def test_all_mail_dated_into_the_far_future_is_healed(tmp_path, monkeypatch):
     """However many wait, each one that a broken clock dated is made due, not only the oldest."""
-    monkeypatch.setattr(upkeep, "_PAGE", 2)
+    monkeypatch.setattr(housekeeping, "_PAGE", 2)
     ahead = timedelta(days=400)
     told = []
     async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", closed_port())], retry=QUICK) as world:

@@ -8,7 +8,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.inbound import connection, intake
+from relay.inbound import connection, data_reader
 from relay.inbound.admission import ClientLimits, Recipients
 from relay.mail.address import Address
 from relay.mail.reply import Reply
@@ -173,7 +173,7 @@ async def test_a_client_without_cr_may_end_by_lf_dot_lf_and_then_only_quit(relay
 
 async def test_silence_after_a_lone_dot_ends_the_message(relay, monkeypatch):
     """A CRLF client that ends by LF.LF and waits is understood after a while; then it may only quit."""
-    monkeypatch.setattr(intake, "SILENCE", 0.2)
+    monkeypatch.setattr(data_reader, "SILENCE", 0.2)
     device = await relay.device()
     await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
     assert (await device.ask(b"Subject: t\r\n\r\nx\n.\n")).startswith("250")
@@ -184,7 +184,7 @@ async def test_silence_after_a_lone_dot_ends_the_message(relay, monkeypatch):
 async def test_bare_cr_commands_are_understood_after_a_silence(relay, monkeypatch):
     """Neither a server that hangs nor a lost mail; a slow CRLF client is not mistaken for one."""
     monkeypatch.setattr(connection, "_CR_SILENCE", 0.05)
-    monkeypatch.setattr(intake, "SILENCE", 0.1)
+    monkeypatch.setattr(data_reader, "SILENCE", 0.1)
     slow = await relay.device(b"")
     await slow.dialog((b"HELO x\r", "250"), (b"\nNOOP\r\n", "250"))
     assert await slow.silence(0.1)

@@ -12,7 +12,7 @@ from relay.inbound.admission import ClientLimits, ListenTls, header_facts
 from relay.inbound.connection import Connection
 from relay.inbound.dialect import mail_argument, rcpt_argument
 from relay.mail.address import BadAddress
-from relay.spool.arriving import Arriving
+from relay.spool.sqlite.streaming import SqliteStreaming
 from tests.support.inbound import HERE, receiving
 
 NOT_QUADRATIC = 2.0  # seconds of processor time; what grew with the square took 8 and more
@@ -70,12 +70,12 @@ async def test_the_reserve_is_kept_while_content_comes_in(tmp_path, monkeypatch)
     """What the spool could not keep in the end is not collected on its disk: 452, and the file stays small."""
     room, written = 3_000_000, []
 
-    class Watched(Arriving):
+    class Watched(SqliteStreaming):
         async def add(self, pieces, *, whole=False):
             written.append(sum(map(len, pieces)))
             await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.spool.intake.Arriving", Watched)
+    monkeypatch.setattr("relay.spool.sqlite.commit.Arriving", Watched)
     async with receiving(tmp_path, monkeypatch, max_message=20_000_000, limits=ClientLimits(share=100)) as relay:
         monkeypatch.setattr(relay.spool, "room", lambda: room - sum(written))
         device = await relay.device()

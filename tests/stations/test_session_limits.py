@@ -14,12 +14,12 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.inbound import connection, content_pace, places
+from relay.inbound import connection, content_pace, session_slots
 from relay.inbound.admission import ClientLimits, ListenAuth, ListenTls, Recipients
 from relay.secret import Secret
-from relay.spool.arriving import Arriving
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.entry import Action, Order
+from relay.spool.sqlite.streaming import SqliteStreaming
 from tests.support.device import Device
 from tests.support.inbound import HERE, receiving
 
@@ -130,12 +130,12 @@ async def test_in_data_an_octet_now_and_then_does_not_renew_the_time(tmp_path, m
 async def test_a_slow_disk_is_not_the_slowness_of_the_device(tmp_path, monkeypatch):
     """While the spool takes its time the device owes nothing; and it may use all of its own time afterwards."""
 
-    class Slow(Arriving):
+    class Slow(SqliteStreaming):
         async def add(self, pieces, *, whole=False):
             await asyncio.sleep(0.8)
             await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.spool.intake.Arriving", Slow)
+    monkeypatch.setattr("relay.spool.sqlite.commit.Arriving", Slow)
     limits = ClientLimits(idle=timedelta(seconds=0.6))
     async with receiving(tmp_path, monkeypatch, limits=limits, max_message=5_000_000) as relay:
         device = await relay.device()
@@ -148,8 +148,8 @@ async def test_a_slow_disk_is_not_the_slowness_of_the_device(tmp_path, monkeypat
 @pytest.mark.parametrize("holding", ["silence", "data", "noop", "handshake"])
 async def test_strangers_cannot_hold_all_places(tmp_path, monkeypatch, holding):
     """Five addresses have all places, saying nothing, or little, or what leads nowhere: a NAS is served all the same."""
-    monkeypatch.setattr(places, "GIVES_WAY_AFTER", 0.3)
-    monkeypatch.setattr(places, "NOTHING_DONE", 0.3)
+    monkeypatch.setattr(session_slots, "GIVES_WAY_AFTER", 0.3)
+    monkeypatch.setattr(session_slots, "NOTHING_DONE", 0.3)
     limits = ClientLimits(connections=10, per_client=2)
     tls = ListenTls.IMPLICIT if holding == "handshake" else ListenTls.OFF
     async with receiving(tmp_path, monkeypatch, replace(HERE, tls=tls), HERE, limits=limits) as relay:
@@ -177,9 +177,9 @@ async def test_strangers_cannot_hold_all_places(tmp_path, monkeypatch, holding):
 
 async def test_who_sends_in_earnest_keeps_its_place(tmp_path, monkeypatch):
     """All places are taken by uploads that come well: nobody is sent away for a newcomer, which is told to try again."""
-    monkeypatch.setattr(places, "GIVES_WAY_AFTER", 0.2)
-    monkeypatch.setattr(places, "NOTHING_DONE", 0.2)
-    monkeypatch.setattr(places, "PATIENCE", 0.3)
+    monkeypatch.setattr(session_slots, "GIVES_WAY_AFTER", 0.2)
+    monkeypatch.setattr(session_slots, "NOTHING_DONE", 0.2)
+    monkeypatch.setattr(session_slots, "PATIENCE", 0.3)
     monkeypatch.setattr(content_pace, "BRISK_FOR", 0.05)
     async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=2)) as relay:
         busy = [await relay.device(source="127.0.0.2") for _ in range(2)]
@@ -218,7 +218,7 @@ async def test_a_burst_of_one_device_is_served_in_turn(tmp_path, monkeypatch):
 
 async def test_who_waits_for_a_place_is_bounded_and_taken_by_who_has_fewest(tmp_path, monkeypatch):
     """The queue is no longer than there are places; a client that asks for less gets in before one that asks for more."""
-    monkeypatch.setattr(places, "PATIENCE", 2.0)
+    monkeypatch.setattr(session_slots, "PATIENCE", 2.0)
     async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=3, per_client=3)) as relay:
         greedy = [await relay.device(source="127.0.0.2") for _ in range(3)]
         waiting = [await Device.connect(relay.address, source="127.0.0.2") for _ in range(3)]
@@ -233,7 +233,7 @@ async def test_who_waits_for_a_place_is_bounded_and_taken_by_who_has_fewest(tmp_
 
 async def test_a_stop_reaches_who_waits_for_a_place(tmp_path, monkeypatch):
     """The stop does not wait for those in the queue."""
-    monkeypatch.setattr(places, "PATIENCE", 60)
+    monkeypatch.setattr(session_slots, "PATIENCE", 60)
     async with receiving(tmp_path, monkeypatch, limits=ClientLimits(connections=1)) as relay:
         await relay.device()
         waiting = await Device.connect(relay.address)

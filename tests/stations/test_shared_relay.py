@@ -97,7 +97,7 @@ def test_a_relay_with_its_spool_in_a_file_never_loads_it(tmp_path: Path, behind:
         relay.wait_for("relayed")
         assert len(relay.queue("--all")) == 1
     loaded = listed.read_text().split()
-    assert "relay.spool.sqlite" in loaded
+    assert "relay.spool.sqlite.sqlite_spool" in loaded
     assert [name for name in loaded if "psycopg" in name or "postgres" in name or "libpq" in name] == []
 
 

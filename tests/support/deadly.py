@@ -14,10 +14,10 @@ from typing import Any
 
 import relay.outbound.prepare as station
 from relay.cli.main import main
-from relay.outbound import telling
+from relay.outbound import notice_content
 
 _SAID = re.compile(rb"^X-Deadly: (\w+)", re.MULTILINE)
-_repair, _fields_of = station.repair, telling.fields_of
+_repair, _fields_of = station.repair, notice_content.fields_of
 
 
 def hang() -> None:
@@ -44,7 +44,7 @@ def deadly_to_tell(stored: Any) -> Any:
 
 
 station.repair = deadly
-telling.fields_of = deadly_to_tell
+notice_content.fields_of = deadly_to_tell
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from relay import config
-from relay.app import Relay
+from relay.daemon import Relay
 from tests.support.device import Device
 from tests.support.running import defaults
 

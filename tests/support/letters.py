@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from relay.mail.address import Address
-from relay.mail.circumstances import Circumstances
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.message import Message
 from relay.mail.policy import RepairPolicy
 from relay.mail.repair import Repaired, repair
+from relay.mail.repair_context import RepairContext
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 ID = "q123abc456def0"
@@ -30,12 +30,12 @@ def recent_date() -> str:
     return format_datetime(datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2))
 
 
-def about(sender: Address | None = NAS, *, repeated_id: bool = False, utf8: bool = False) -> Circumstances:
+def about(sender: Address | None = NAS, *, repeated_id: bool = False, utf8: bool = False) -> RepairContext:
     envelope = Envelope(sender, (Address("admin", "example.jp"),), utf8=utf8)
-    return Circumstances(ID, NOW, HOST, Origin("192.168.0.9", "nas"), envelope, repeated_id)
+    return RepairContext(ID, NOW, HOST, Origin("192.168.0.9", "nas"), envelope, repeated_id)
 
 
-def repaired(content: bytes, circumstances: Circumstances | None = None, policy: RepairPolicy | None = None) -> Repaired:
+def repaired(content: bytes, circumstances: RepairContext | None = None, policy: RepairPolicy | None = None) -> Repaired:
     """Repairs octets that come in blocks of 61, so that no line end is safe from being split."""
     blocks = [content[place : place + 61] for place in range(0, len(content), 61)]
     return repair(blocks, circumstances or about(), policy or RepairPolicy())

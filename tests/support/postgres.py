@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from relay.spool.postgres_schema import prepare
+from relay.spool.postgres.schema import prepare
 from tests.support.peers import free_port
 
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from relay.mail.dsn import compose
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.outbound.course import Pause
+from relay.outbound.chain import Pause
+from relay.outbound.notice_content import notified_message
 from relay.outbound.replies import judge
 from relay.outbound.routing import Chosen
-from relay.outbound.telling import letter
 from relay.outbound.trail import words
 from relay.outbound.urgent import urgent
 from relay.spool.entry import NoticeKind, State
@@ -264,7 +264,7 @@ def test_a_notice_has_the_server_and_its_words_for_each_of_many():
     answer(trial, step, dict.fromkeys(people, UNKNOWN))
     assert trial.next_step(awake) is None
     settlement, _ = settled(trial, notify=ME)
-    told = letter(settlement.notices, None, (), lambda *_: judge(UNKNOWN).advice, timedelta(days=5))
+    told = notified_message(settlement.notices, None, (), lambda *_: judge(UNKNOWN).advice, timedelta(days=5))
     content = compose([told], to=ME, hostname="relay.test", queue_id="q2", now=NOW).content
     assert content.count(b"Remote-MTA: dns; [192.0.2.1]\r\n") == content.count(b"Final-Recipient: ") == len(people)
     assert content.count(b"Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n") == len(people)
@@ -277,7 +277,7 @@ def test_what_the_relay_decides_is_no_servers_word():
     assert [(step.upstream.name, said.fault) for step, said in trial.decided] == [("a", Fault.TOO_BIG)]
     settlement, rows = settled(trial, notify=ME)
     assert (rows["x@y.example"].fault, rows["x@y.example"].quoted) == (Fault.TOO_BIG, False)
-    told = letter(settlement.notices, None, (), lambda said, _: judge(said).advice, timedelta(days=5))
+    told = notified_message(settlement.notices, None, (), lambda said, _: judge(said).advice, timedelta(days=5))
     notice = compose([told], to=ME, hostname="relay.test", queue_id="q2", now=NOW)
     assert "The relay found: a takes at most 1.0 MB" in notice.text and "said:" not in notice.text
     assert "What to do: " in notice.text and b"Diagnostic-Code: x-relay; a takes at most" in notice.content

@@ -2,7 +2,7 @@
 
 import ast
 
-from relay.apart import environment
+from relay.detached import environment
 from tests.unit.test_walls import FILES
 
 STARTERS = {"run", "Popen", "call", "check_call", "check_output", "create_subprocess_exec", "create_subprocess_shell", "system"}

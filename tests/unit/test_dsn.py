@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relay.mail.address import Address, parse_address
-from relay.mail.dsn import Letter, Notice, Told, compose, compose_alarm, status_of
+from relay.mail.dsn import Notice, NotifiedMessage, RecipientStatus, compose, compose_alarm, status_of
 from relay.mail.message import Field, Message
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
@@ -18,7 +18,7 @@ BOSS = Address("boss", "example.jp")
 HEADER = (
     b"From: root@nas\r\nSubject: =?utf-8?b?44OQ44OD44Kv44Ki44OD44OX?=\r\nMessage-ID: <1@nas.example>\r\nX-Raw: \x83\x4a\r\n\r\n"
 )
-GONE = Told(
+GONE = RecipientStatus(
     parse_address("gone@host.example"),
     failed=True,
     code=550,
@@ -32,10 +32,10 @@ GONE = Told(
     remedy="Correct the address.",
 )
 LATE = replace(GONE, failed=False, code=451, status="4.7.1", said="greylisted", retry_until=NOW + timedelta(days=5))
-LETTER = Letter("01jabc", NOW, Address("root", "nas"), (GONE,), "192.168.0.9", Message.parse([HEADER]).fields)
+LETTER = NotifiedMessage("01jabc", NOW, Address("root", "nas"), (GONE,), "192.168.0.9", Message.parse([HEADER]).fields)
 
 
-def composed(*letters: Letter) -> tuple[Notice, EmailMessage, list[Any]]:
+def composed(*letters: NotifiedMessage) -> tuple[Notice, EmailMessage, list[Any]]:
     notice = compose(letters, to=BOSS, hostname="relay.home.example", queue_id="01jq", now=NOW)
     mail = email.message_from_bytes(notice.content, policy=email.policy.default)
     assert isinstance(mail, EmailMessage)
@@ -148,8 +148,8 @@ def test_international_addresses_are_spelled_in_seven_bits() -> None:
 
 def test_the_null_sender_and_no_answer_are_told_too() -> None:
     """Without a sender, a subject or any answer the notice still makes sense, and says whose words it has."""
-    told = Told(parse_address("a@b.example"), failed=True, expired=True, attempts=7, said="everybody rests")
-    notice, _, parts = composed(Letter("01jabc", NOW, None, (told,)))
+    told = RecipientStatus(parse_address("a@b.example"), failed=True, expired=True, attempts=7, said="everybody rests")
+    notice, _, parts = composed(NotifiedMessage("01jabc", NOW, None, (told,)))
     text = " ".join(parts[0].get_content().split())
     assert "without a subject from nobody (<>)" in text
     assert "It was tried 7 times" in text and "The relay said: everybody rests" in text
@@ -179,7 +179,7 @@ def test_an_alarm_is_a_plain_letter() -> None:
 def test_a_subject_of_a_device_can_be_read(charset: str) -> None:
     """What the device wrote in its own charset is shown as it meant it, in the text and in the header that goes back."""
     raw = b"Subject: " + "ディスク障害の警告".encode(charset) + b"\r\n"
-    letter = Letter("01x", NOW, None, (GONE,), fields=(Field(raw),))
+    letter = NotifiedMessage("01x", NOW, None, (GONE,), fields=(Field(raw),))
     assert letter.subject == "ディスク障害の警告"
     notice = compose([letter], to=BOSS, hostname="relay.test", queue_id="01y", now=NOW)
     *_, original = email.message_from_bytes(notice.content, policy=email.policy.default).iter_parts()

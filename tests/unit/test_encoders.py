@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from relay.mail.encoders import Base64, Encoder, MendedQuotedPrintable, QuotedPrintable, Rewrap
-from relay.mail.lines import BLOCK
+from relay.mail.line_ends import BLOCK
 from tests.support.letters import RIGHT, repaired, text_of
 
 OCTETS = bytes(range(256)) * 3

@@ -11,7 +11,7 @@ import pytest
 
 from relay import config
 from relay.cli.main import main
-from relay.config.settings import Config
+from relay.config.config_values import Config
 from relay.importers.maincf import MainCf
 from relay.importers.plan import Source
 from relay.importers.tables import expression_as_globs

@@ -15,12 +15,12 @@ from relay.doctor.finding import NAMES, Finding, Grade, in_words, problem, probl
 from relay.doctor.host import HostFacts, ListenerFacts
 from relay.doctor.judge import Facts, judge
 from relay.doctor.sending_hosts import SendingHosts
-from relay.doctor.spf_check import Outcome
+from relay.doctor.spf_check import SpfResult
 from relay.doctor.spool import DatabaseFacts, SpoolFacts
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import Listing, UplinkFacts
 from relay.doctor.uplink_probe import addresses_in
-from relay.doctor.upstream import Dialog, PortFacts, State, UpstreamFacts
+from relay.doctor.upstream import PortFacts, PortState, ProbeDialog, UpstreamFacts
 from relay.doctor.upstream_probe import unfinished
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
@@ -47,7 +47,7 @@ def names(facts: Facts, subject: Subject = SUBJECT) -> list[tuple[str, str]]:
 
 
 def talking(**talk: object) -> Facts:
-    return Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Dialog(**talk), asked_at=NOW),))  # type: ignore[arg-type]
+    return Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=ProbeDialog(**talk), asked_at=NOW),))  # type: ignore[arg-type]
 
 
 def test_every_finding_has_its_section_on_the_page_and_no_section_is_left_over() -> None:
@@ -181,7 +181,7 @@ BANNER = "mx.example ESMTP ready at Sun, 22 Nov 2026 {}:00 +0000"
 )
 def test_one_wrong_clock_elsewhere_does_not_accuse_ours(banners: list[str], wrong: bool) -> None:
     """The clock that is closest to ours counts."""
-    talks = [Dialog(banner=BANNER.format(time)) for time in banners]
+    talks = [ProbeDialog(banner=BANNER.format(time)) for time in banners]
     facts = Facts(HERE, upstreams=tuple(UpstreamFacts(ISP, talk=talk) for talk in talks))
     assert names(facts) == ([("clock", "problem")] if wrong else [])
 
@@ -190,7 +190,7 @@ def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None
     """One cause, one problem."""
     words = Reply(454, "4.7.5", "the certificate of mail.isp.example expired on 2027-01-01")
     expired = Answer(Stage.TLS, words, lost=True, fault=Fault.TLS_EXPIRED)
-    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=Dialog(failed=expired, banner=BANNER.format("03:00"))),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, talk=ProbeDialog(failed=expired, banner=BANNER.format("03:00"))),))
     assert names(facts) == [("clock", "problem")]
 
 
@@ -206,7 +206,7 @@ def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None
 )
 def test_what_others_could_read(upstream: Upstream, peer: str, mechanism: str, expected: str) -> None:
     """A password in clear, or to whoever says he is the server, is a warning on the internet and none in the LAN."""
-    facts = Facts(HERE, upstreams=(UpstreamFacts(upstream, talk=Dialog(peer=peer, mechanism=mechanism)),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(upstream, talk=ProbeDialog(peer=peer, mechanism=mechanism)),))
     assert names(facts, replace(SUBJECT, upstreams={"isp": upstream})) == ([(expected, "warning")] if expected else [])
 
 
@@ -229,7 +229,7 @@ def test_no_oauth_token() -> None:
 
     m365 = replace(ISP, login=Login(Auth.AUTO, "a@b.example", oauth=OAuth("microsoft")))
     refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no consent yet; run `relay oauth login isp`"))
-    facts = Facts(HERE, upstreams=(UpstreamFacts(m365, talk=Dialog(failed=refusal)),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(m365, talk=ProbeDialog(failed=refusal)),))
     [one] = found(facts, replace(SUBJECT, upstreams={"isp": m365}))
     assert one.name == "login-oauth"
     assert "relay oauth login isp" in one.cure
@@ -244,14 +244,14 @@ def test_a_repeated_refusal_says_that_it_was_not_tried_again() -> None:
 
 def test_ipv6_that_leads_nowhere() -> None:
     """It works, slowly: a warning."""
-    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, mute_v6=True, talk=Dialog()),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(ISP, mute_v6=True, talk=ProbeDialog()),))
     assert names(facts) == [("ipv6-mute", "warning")]
 
 
 def test_a_long_pop_window() -> None:
     """Hosts keep the door open for 10 to 30 minutes; who counts on hours will be refused."""
     pop = replace(ISP, login=Login(Auth.POP, "me", pop=Pop("s1.host.example", window=timedelta(hours=3))))
-    facts = Facts(HERE, upstreams=(UpstreamFacts(pop, talk=Dialog()),))
+    facts = Facts(HERE, upstreams=(UpstreamFacts(pop, talk=ProbeDialog()),))
     assert names(facts, replace(SUBJECT, upstreams={"isp": pop})) == [("pop-window", "warning")]
 
 
@@ -266,7 +266,7 @@ OUTGOING = SendingHosts("include:_spf.isp.example", "_spf.isp.example", (ip_netw
 
 
 def with_way(result: str, **changes: object) -> Facts:
-    way = SendingPath("example.jp", "isp", OUTGOING, Outcome(result, "because"))
+    way = SendingPath("example.jp", "isp", OUTGOING, SpfResult(result, "because"))
     domain = DomainFacts("example.jp", mx=("mx.example.jp",), has_address=True, dmarc=Dmarc())
     return Facts(HERE, domains=(domain,), ways=(replace(way, **changes),))  # type: ignore[arg-type]
 
@@ -320,7 +320,7 @@ def test_which_domains_mail_leaves_in(identity: Identity, routes: tuple[Route, .
 
 # --- the line
 
-OPEN = {"mx.example": PortFacts(25, State.OPEN)}
+OPEN = {"mx.example": PortFacts(25, PortState.OPEN)}
 
 
 def line(**changes: object) -> UplinkFacts:
@@ -335,7 +335,7 @@ def line(**changes: object) -> UplinkFacts:
     [
         ({"targets": {}}, "port-25-unknown", "warning"),
         ({"public": (), "listings": (), "reverse": {}}, "public-address", "warning"),
-        ({"targets": {"mx.example": PortFacts(25, State.SILENT)}}, "port-25", "problem"),
+        ({"targets": {"mx.example": PortFacts(25, PortState.SILENT)}}, "port-25", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.0.0.11",)),)}, "pbl", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.0.0.2",)),)}, "block-list", "problem"),
         ({"listings": (Listing("198.41.0.9", ("127.255.255.255",)),)}, "block-list-refused", "warning"),

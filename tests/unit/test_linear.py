@@ -20,13 +20,13 @@ import pytest
 
 from relay.inbound.dialect import mail_argument, rcpt_argument, read_command
 from relay.inbound.line_endings import ContentDecoder, LineEnd
-from relay.mail import charset, dates, head, lines, mailboxes, mime, words
+from relay.mail import charset, dates, encoded_words, header_reader, line_ends, mailboxes, mime
 from relay.mail.address import BadAddress, parse_address, parse_path
 from relay.mail.message import Message
 from relay.mail.policy import RepairPolicy
+from relay.mail.recode import seven_bit
 from relay.mail.repair import repair
 from relay.mail.reply import Reply
-from relay.mail.transfer import seven_bit
 from tests.support.expressions import cost, expressions, growth, out_of_proportion, pumps
 from tests.support.letters import about
 
@@ -40,7 +40,7 @@ DEAREST = 4
 # --- expressions ---
 
 MADE_WHEN_RUN = {
-    *("relay.doctor.spf_parse", "relay.inbound.admission", "relay.inbound.dialect", "relay.mail.plan", "relay.mail.reply"),
+    *("relay.doctor.spf_parse", "relay.inbound.admission", "relay.inbound.dialect", "relay.mail.body_plan", "relay.mail.reply"),
     *("relay.importers.docker_postfix", "relay.config.upstreams", "relay.outbound.routing", "relay.outbound.replies.verdict"),
     *("relay.recording.case", "relay.recording.masking"),
 }
@@ -238,11 +238,11 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "count_with_utf8": lambda text: mailboxes.count_with_utf8(_octets(text)),
     "has_group": lambda text: mailboxes.has_group(_octets(text)),
     "with_commas": mailboxes.with_commas,
-    "decode_words": words.decode_words,
-    "hides_controls": words.hides_controls,
-    "encode_text": words.encode_text,
-    "readable": words.readable,
-    "fold": lambda text: words.fold("X", text),
+    "decode_words": encoded_words.decode_words,
+    "hides_controls": encoded_words.hides_controls,
+    "encode_text": encoded_words.encode_text,
+    "readable": encoded_words.readable,
+    "fold": lambda text: encoded_words.fold("X", text),
     "read_lenient": lambda text: dates.read_lenient(text, UTC),
     "read_exact": dates.read_exact,
     "read_content_type": lambda text: mime.read_content_type(_octets(text)),
@@ -251,10 +251,10 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "decode": lambda text: charset.decode(_octets(text), "cp932"),
     "vote": lambda text: charset.vote([_octets(text)], ("cp932", "euc_jp", "cp1252")),
     "Reply.of": lambda text: Reply.of(550, text),
-    "read_head": lambda text: head.read_head(_blocks(_octets(text))),
+    "read_head": lambda text: header_reader.read_header(_blocks(_octets(text))),
     "Message.parse": lambda text: [*Message.parse(_blocks(_octets(text)))],
-    "blocks": lambda text: [lines.crlf(block) for block in lines.blocks(_blocks(_octets(text)))],
-    "split": lambda text: lines.split(_octets(text)),
+    "blocks": lambda text: [line_ends.crlf(block) for block in line_ends.blocks(_blocks(_octets(text)))],
+    "split": lambda text: line_ends.split(_octets(text)),
     "content after CRLF": _content(LineEnd.CRLF),
     "content after LF": _content(LineEnd.LF),
     "content after CR": _content(LineEnd.CR),

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.secret import Secret
-from relay.upstream.authorities import authority_for
-from relay.upstream.consent_cures import cure_for
+from relay.upstream.oauth.authorities import authority_for
+from relay.upstream.oauth.errors import cure_for
+from relay.upstream.oauth.expiry import idle, standing, warnings_on
+from relay.upstream.oauth.http import Denied, seconds
+from relay.upstream.oauth.token_store import StoredToken
 from relay.upstream.settings import Grant, Login, OAuth, Upstream
-from relay.upstream.token_health import idle, standing, warnings_on
-from relay.upstream.token_requests import Denied, seconds
-from relay.upstream.token_store import Kept
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -22,7 +22,7 @@ def upstream(provider="google", **more):
 
 
 def kept(age=timedelta(), **more):
-    return Kept(Secret("r"), "app", "me@gmail.com", NOW - age, NOW - age, **more)
+    return StoredToken(Secret("r"), "app", "me@gmail.com", NOW - age, NOW - age, **more)
 
 
 @pytest.mark.parametrize(("age", "warned"), [(4.9, False), (5.0, True), (6.9, True), (7.0, False)])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.upstream import login
+from relay.upstream import mechanism_choice
 from relay.upstream.settings import Auth, Login, OAuth
 
 
@@ -17,6 +17,6 @@ from relay.upstream.settings import Auth, Login, OAuth
 )
 def test_the_providers_own_mechanism_first_then_the_standard(auth, offered, taken):
     """A token goes by XOAUTH2 or OAUTHBEARER; with neither on offer the reason names both, and no password is tried."""
-    choice = login.choose(Login(auth, "taro", oauth=OAuth("google")), offered, encrypted=True)
+    choice = mechanism_choice.choose(Login(auth, "taro", oauth=OAuth("google")), offered, encrypted=True)
     assert choice.mechanism == taken
     assert taken or "XOAUTH2, OAUTHBEARER" in choice.problem

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from relay.secret import Secret
-from relay.upstream.token_store import Kept, StoreBroken, TokenStore
+from relay.upstream.oauth.token_store import StoreBroken, StoredToken, TokenStore
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
-KEPT = Kept(Secret("r1"), "app", "taro", NOW, NOW, NOW + timedelta(days=7), Secret("a1"), NOW + timedelta(hours=1))
+KEPT = StoredToken(Secret("r1"), "app", "taro", NOW, NOW, NOW + timedelta(days=7), Secret("a1"), NOW + timedelta(hours=1))
 
 
 def load(store, client_id="app", username="taro"):
@@ -120,7 +120,7 @@ class TestNamedFile:
 
     def test_is_taken_over(self, store):
         """Without anything kept, the file's token is the one, consented to now."""
-        assert load(store) == Kept(Secret("given"), "app", "taro", NOW, NOW)
+        assert load(store) == StoredToken(Secret("given"), "app", "taro", NOW, NOW)
 
     def test_follows_each_rotation(self, store, named):
         """It holds the newest token, bare, for its owner only."""
@@ -156,4 +156,4 @@ class TestNamedFile:
         """Who puts another token into the file means it."""
         store.save(KEPT)
         named.write_text("newer\n")
-        assert load(store) == Kept(Secret("newer"), "app", "taro", NOW, NOW)
+        assert load(store) == StoredToken(Secret("newer"), "app", "taro", NOW, NOW)

@@ -7,12 +7,12 @@ from relay.doctor.finding import Grade
 from relay.doctor.host import HostFacts
 from relay.doctor.judge import Facts, judge
 from relay.doctor.subject import Subject
-from relay.doctor.upstream import Dialog, UpstreamFacts
+from relay.doctor.upstream import ProbeDialog, UpstreamFacts
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import Secret
+from relay.upstream.oauth.expiry import standing
+from relay.upstream.oauth.token_store import StoredToken
 from relay.upstream.settings import Login, OAuth, Upstream
-from relay.upstream.token_health import standing
-from relay.upstream.token_store import Kept
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 UPSTREAM = Upstream("g", "smtp.example", login=Login(username="me@gmail.com", oauth=OAuth("google", "app")))
@@ -23,7 +23,7 @@ TALLY = {"states": {}, "recipients": {}, "unfinished": 0, "oldest": None, "size"
 
 def told(days, **more):
     then = NOW - timedelta(days=days)
-    return standing(UPSTREAM, Kept(Secret("r"), "app", "me@gmail.com", then, then, access_until=NOW, **more), NOW)
+    return standing(UPSTREAM, StoredToken(Secret("r"), "app", "me@gmail.com", then, then, access_until=NOW, **more), NOW)
 
 
 def values(one):
@@ -63,6 +63,6 @@ def test_nothing_is_said_twice():
     """An upstream whose login failed for want of a token has that finding, with its own name in the cure."""
     reply = Reply(535, "5.7.8", "there is no OAuth token for g; run `relay oauth login g` first")
     refusal = Answer(Stage.AUTH, reply, fault=Fault.TOKEN)
-    [one] = findings(standing(UPSTREAM, None, NOW), Dialog(failed=refusal))
+    [one] = findings(standing(UPSTREAM, None, NOW), ProbeDialog(failed=refusal))
     assert (one.name, one.grade) == ("login-oauth", Grade.PROBLEM)
     assert "`relay oauth login g`" in one.cure

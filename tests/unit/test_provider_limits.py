@@ -7,8 +7,8 @@ import pytest
 
 from relay.config import load
 from relay.mail.address import parse_address
-from relay.outbound.standing import Standing
-from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.outbound.upstream_state import UpstreamStates
+from relay.upstream.provider import Preset, SenderRule, UserForm
 from relay.upstream.providers import PRESETS
 from relay.upstream.settings import Upstream
 
@@ -39,7 +39,7 @@ def test_daily_limits_reach_pace(tmp_path: Path, preset: Preset) -> None:
     assert mistakes == []
     assert found
     most = preset.limits.per_day
-    standing = Standing()
+    standing = UpstreamStates()
     later = NOW + timedelta(minutes=2)
     standing.pace.seed(NOW, {"x": (most or 10_000_000) - 1})
     assert standing.pause(found, FRIEND, "q1", later) is None
@@ -53,7 +53,7 @@ def test_limits_of_a_minute_reach_pace(tmp_path: Path, preset: Preset) -> None:
     """As many as the provider takes in a minute go at once; the next has its turn when the first is a minute old."""
     found, _, _ = checked(tmp_path, preset)
     assert found
-    standing = Standing()
+    standing = UpstreamStates()
     for number in range(preset.limits.per_minute or 0):
         assert standing.pause(found, FRIEND, f"q{number}", NOW) is None
         standing.pace.begin("x", found.limits, NOW, f"q{number}")

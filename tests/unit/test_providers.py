@@ -6,7 +6,7 @@ import pytest
 
 from relay.config import load
 from relay.config.hosts import host
-from relay.upstream.preset import Preset, SenderRule, UserForm
+from relay.upstream.provider import Preset, SenderRule, UserForm
 from relay.upstream.providers import NAMES, PRESETS, preset_for
 from relay.upstream.settings import Auth, TlsMode, Upstream
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.upstream.preset import Preset
+from relay.upstream.provider import Preset
 from relay.upstream.providers import PRESETS
 from tools.pages.providers import overview
 

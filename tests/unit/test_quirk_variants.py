@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from relay.mail.words import decode_words
+from relay.mail.encoded_words import decode_words
 from tests.corpus.checks import default_checks
 from tests.support.letters import about, octets, repaired, without_trace
 from tests.unit.test_quirks import ALL, DATE, FILE, FROM, MESSAGE_ID, MIXED, TEXT_PART, TO, crlf, mime, parts, relayed

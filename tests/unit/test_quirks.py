@@ -13,8 +13,8 @@ from email.message import EmailMessage
 import pytest
 
 from relay.mail.address import Address
+from relay.mail.recode import seven_bit
 from relay.mail.rewrite import Identity, rewrite
-from relay.mail.transfer import seven_bit
 from tests.corpus.checks import dec, default_checks, fields
 from tests.support.letters import HOST, ID, NAS, octets, repaired
 

@@ -8,8 +8,8 @@ import pytest
 
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.replies import RULES, Blame, Fate, judge
+from relay.outbound.replies.echoes import LONGEST, plain
 from relay.outbound.replies.verdict import _DONE, _compiled
-from relay.outbound.replies.words import LONGEST, plain
 from relay.upstream.settings import DIRECT_UPSTREAM, Upstream
 from tests.support.expressions import out_of_proportion, pumps
 

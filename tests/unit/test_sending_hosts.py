@@ -14,9 +14,9 @@ from relay.doctor.spf_check import LookupFailed
 from relay.doctor.subject import Subject
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
-from relay.upstream.authorities import AUTHORITIES
-from relay.upstream.preset import Preset
-from relay.upstream.preset_rows import PRESETS
+from relay.upstream.oauth.authorities import AUTHORITIES
+from relay.upstream.provider import Preset
+from relay.upstream.provider_rows import PRESETS
 from relay.upstream.settings import Upstream
 from tests.support.doctor import NOW
 

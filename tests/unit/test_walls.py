@@ -1,7 +1,7 @@
 """The walls of the house: who may import whom, which files touch the world, how long a file may be.
 
-    secret  <  mail | events | notify | surroundings  <  spool | upstream  <  inbound | outbound | importers
-            <  config | control | doctor | recording  <  app  <  cli
+    secret  <  mail | events | sd_notify | container  <  spool | upstream  <  inbound | outbound | importers
+            <  config | control | doctor | recording  <  daemon  <  cli
 
 A file imports from its own folder and from lower floors, never from a neighbour on its floor and never from above.
 """
@@ -25,11 +25,11 @@ FLOORS = {
     "log_writer": 0,
     "mail": 1,
     "crash_points": 0,
-    "apart": 1,
+    "detached": 1,
     "events": 1,
     "http_client": 1,
-    "notify": 1,
-    "surroundings": 1,
+    "sd_notify": 1,
+    "container": 1,
     "spool": 2,
     "upstream": 2,
     "inbound": 3,
@@ -39,7 +39,7 @@ FLOORS = {
     "control": 4,
     "doctor": 4,
     "recording": 4,
-    "app": 5,
+    "daemon": 5,
     "cli": 6,
     "__main__": 7,
 }
@@ -133,12 +133,12 @@ def test_nobody_imports_from_above_or_from_a_neighbour() -> None:
 def test_no_config_travels() -> None:
     """Stations get their own values; only config itself and the door know that there is a Config."""
     reaching = {m for m, wanted in GRAPH.items() if any(room(other) == "config" for other in ours(wanted))}
-    assert {room(module) for module in reaching} <= {"config", "app", "cli"}
+    assert {room(module) for module in reaching} <= {"config", "daemon", "cli"}
 
 
 def test_control_and_doctor_know_no_sqlite() -> None:
     """Page, command line and doctor speak the contract's words; only the spool knows which backend there is."""
-    backends = {"sqlite3", "relay.spool.sqlite", "relay.spool.postgres"}
+    backends = {"sqlite3", "relay.spool.sqlite.sqlite_spool", "relay.spool.postgres.postgres_spool"}
     assert {m: wanted & backends for m, wanted in GRAPH.items() if room(m) in ("control", "doctor") and wanted & backends} == {}
 
 
@@ -180,11 +180,11 @@ def test_the_house_has_rooms() -> None:
     ("module", "never"),
     [
         (
-            "relay.app",
-            ("relay.app.office", "relay.doctor", "relay.outbound.runner", "aiosmtplib", "starlette", "uvicorn", "dns"),
+            "relay.daemon",
+            ("relay.daemon.services", "relay.doctor", "relay.outbound.runner", "aiosmtplib", "starlette", "uvicorn", "dns"),
         ),
         (
-            "relay.app.office",
+            "relay.daemon.services",
             (
                 *("relay.control.server", "relay.control.pages", "relay.doctor.judge", "relay.doctor.gather", "dns"),
                 *("jinja2", "prometheus_client", "publicsuffixlist", "starlette", "urllib.request", "uvicorn"),
@@ -194,7 +194,7 @@ def test_the_house_has_rooms() -> None:
 )
 def test_a_start_waits_for_little(module: str, never: tuple[str, ...]) -> None:
     """Devices are greeted before the office is loaded; what is seldom needed is not loaded with it."""
-    line = [sys.executable, "-c", f"import sys, {module}, relay.spool.sqlite; print(*sys.modules)"]
+    line = [sys.executable, "-c", f"import sys, {module}, relay.spool.sqlite.sqlite_spool; print(*sys.modules)"]
     loaded = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert module in loaded
     assert [one for one in loaded if any(one == name or one.startswith(f"{name}.") for name in never)] == []
@@ -206,13 +206,13 @@ def test_a_start_waits_for_little(module: str, never: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("relay.inbound.session", "from relay.outbound.routing import Route"),
+        ("relay.inbound.server_session", "from relay.outbound.routing import Route"),
         ("relay.outbound.runner", "import relay.inbound.admission"),
-        ("relay.spool.sqlite", "from relay.upstream.settings import Upstream"),
+        ("relay.spool.sqlite.sqlite_spool", "from relay.upstream.settings import Upstream"),
         ("relay.mail.repair", "from relay.spool import entry"),
         ("relay.upstream.pool", "def f():\n    from relay.config.settings import Config"),
         ("relay.doctor.judge", "from relay.control.client import ask"),
-        ("relay.app", "from relay.cli.main import main"),
+        ("relay.daemon", "from relay.cli.main import main"),
     ],
 )
 def test_a_breach_is_seen(module: str, line: str) -> None:
@@ -238,5 +238,5 @@ def test_impurity_is_seen(source: str, found: set[str]) -> None:
 def test_relative_imports_are_followed() -> None:
     """`from ..outbound import routing` is the same breach as its long form."""
     known = {"relay.outbound", "relay.outbound.routing"}
-    assert imports("from ..outbound import routing", "relay.inbound.session", known) == {"relay.outbound.routing"}
+    assert imports("from ..outbound import routing", "relay.inbound.server_session", known) == {"relay.outbound.routing"}
     assert imports("from . import routing", "relay.outbound", known, package=True) == {"relay.outbound.routing"}

@@ -10,14 +10,14 @@ from relay.outbound.replies import (
     Blame,
     Fate,
     Rule,
-    amounts,
-    faults,
+    fault_rules,
     judge,
-    logins,
-    messages,
-    recipients,
-    reputation,
-    senders,
+    login_rules,
+    message_rules,
+    quota_rules,
+    recipient_rules,
+    reputation_rules,
+    sender_rules,
 )
 from relay.outbound.replies.verdict import done_for
 
@@ -58,17 +58,22 @@ _WHO = {
 }
 
 GROUPS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
-    ("What the relay finds itself", (*faults.FAULTS, faults.PORT_25, *faults.SILENCES)),
-    ("Logins", (*logins.CODED_LOGINS, *logins.LOGINS, *logins.LOGIN_NUMBERS)),
-    ("Senders", (*senders.FROM_FIRST, *senders.AUTHENTICITY, *senders.SENDERS)),
-    ("Relaying", (*senders.DOORS, *senders.RELAYING)),
+    ("What the relay finds itself", (*fault_rules.FAULTS, fault_rules.PORT_25, *fault_rules.SILENCES)),
+    ("Logins", (*login_rules.CODED_LOGINS, *login_rules.LOGINS, *login_rules.LOGIN_NUMBERS)),
+    ("Senders", (*sender_rules.FROM_FIRST, *sender_rules.AUTHENTICITY, *sender_rules.SENDERS)),
+    ("Relaying", (*sender_rules.DOORS, *sender_rules.RELAYING)),
     (
         "Our name and our address",
-        (*reputation.GOOGLE_GREETING, *reputation.GREETING, *reputation.REVERSE_DNS, *reputation.REPUTATION),
+        (
+            *reputation_rules.GOOGLE_GREETING,
+            *reputation_rules.GREETING,
+            *reputation_rules.REVERSE_DNS,
+            *reputation_rules.REPUTATION,
+        ),
     ),
-    ("The message", (*messages.FORM, *messages.BODY, *messages.SPAM)),
-    ("How much, how fast", (*amounts.QUOTAS, *amounts.ACCOUNT, *amounts.RATES)),
-    ("Recipients", (*recipients.GREYLIST, *recipients.CLOSED, *recipients.RECIPIENTS)),
+    ("The message", (*message_rules.FORM, *message_rules.BODY, *message_rules.SPAM)),
+    ("How much, how fast", (*quota_rules.QUOTAS, *quota_rules.ACCOUNT, *quota_rules.RATES)),
+    ("Recipients", (*recipient_rules.GREYLIST, *recipient_rules.CLOSED, *recipient_rules.RECIPIENTS)),
 )
 
 _MOST = 3

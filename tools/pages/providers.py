@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 
 from relay.outbound.replies import RULES, Rule
-from relay.upstream.preset import Preset, SenderRule, UserForm
-from relay.upstream.preset_rows import PRESETS
+from relay.upstream.provider import Preset, SenderRule, UserForm
+from relay.upstream.provider_rows import PRESETS
 from relay.upstream.settings import Auth, TlsMode
 from tools.pages.advice import evidence
 
@@ -14,7 +14,7 @@ HEAD = """# Providers
 What `provider:` fills in, so that a user name and a secret are enough. Everything can be said otherwise in the settings, and
 what you set wins. A `?` marks what rests on common knowledge and has not been checked against the provider: it may be wrong,
 and the relay says what the server answered if it is. This page and those of the providers are made from
-`relay/upstream/preset_rows.py` (`make pages`); a test keeps them true.
+`relay/upstream/provider_rows.py` (`make pages`); a test keeps them true.
 
 `relay check` uses the same table: a user name of the wrong form is a mistake, a port that the provider does not have is a
 remark.
@@ -105,7 +105,7 @@ def _page(preset: Preset) -> str:
         parts.append(f"## What it says when it refuses\n\n{links}")
     parts.append("`relay doctor` looks at name, port, TLS, login and sender right, and sends nothing.")
     doubts = f" Not checked against the provider: {', '.join(preset.doubts)}." if preset.doubts else ""
-    made = "Made from `relay/upstream/preset_rows.py`; [all providers](../providers.md)."
+    made = "Made from `relay/upstream/provider_rows.py`; [all providers](../providers.md)."
     parts.append(f"Source: {preset.source}.{doubts} {made}")
     return "\n\n".join(parts) + "\n"
 

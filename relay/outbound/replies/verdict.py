@@ -6,15 +6,15 @@ from enum import Enum
 from functools import cache, lru_cache
 
 from relay.mail.reply import Answer, Stage
-from relay.outbound.replies.amounts import ACCOUNT, QUOTAS, RATES
-from relay.outbound.replies.faults import FAULTS, PORT_25, SILENCES
-from relay.outbound.replies.logins import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
-from relay.outbound.replies.messages import BODY, FORM, SPAM
-from relay.outbound.replies.recipients import CLOSED, FULL, GENERAL, GREYLIST, PASSING, RECIPIENTS
-from relay.outbound.replies.reputation import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
+from relay.outbound.replies.echoes import LONGEST, plain
+from relay.outbound.replies.fault_rules import FAULTS, PORT_25, SILENCES
+from relay.outbound.replies.login_rules import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
+from relay.outbound.replies.message_rules import BODY, FORM, SPAM
+from relay.outbound.replies.quota_rules import ACCOUNT, QUOTAS, RATES
+from relay.outbound.replies.recipient_rules import CLOSED, FULL, GENERAL, GREYLIST, PASSING, RECIPIENTS
+from relay.outbound.replies.reputation_rules import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
 from relay.outbound.replies.rule import Blame, Rule
-from relay.outbound.replies.senders import AUTHENTICITY, DOORS, FROM_FIRST, RELAYING, SENDERS
-from relay.outbound.replies.words import LONGEST, plain
+from relay.outbound.replies.sender_rules import AUTHENTICITY, DOORS, FROM_FIRST, RELAYING, SENDERS
 from relay.upstream.settings import Upstream
 
 TAKEN = Rule("taken", Blame.NOBODY, ("",), "The server has taken the message.", "Nothing to do.")

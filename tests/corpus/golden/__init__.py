@@ -13,9 +13,9 @@ from relay.mail.address import Address
 from relay.mail.dsn import Notice
 from relay.mail.message import Message
 from relay.mail.policy import RepairPolicy
+from relay.mail.recode import seven_bit
 from relay.mail.repair import Repaired
 from relay.mail.rewrite import Identity, rewrite
-from relay.mail.transfer import seven_bit
 from tests.corpus.golden import attempts, notices, rewrites, texts
 from tests.corpus.golden.letters import LETTERS as GAPS
 from tests.fuzz.mutations import CORPUS

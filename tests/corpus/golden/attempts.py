@@ -12,7 +12,7 @@ from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound import trail
 from relay.outbound.attempt import Attempt
-from relay.outbound.course import Pause
+from relay.outbound.chain import Pause
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, Entry, Recipient, Settlement, State

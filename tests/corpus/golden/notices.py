@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
 
 from relay.mail.address import Address, parse_address
-from relay.mail.dsn import Letter, Notice, Told, compose, compose_alarm
+from relay.mail.dsn import Notice, NotifiedMessage, RecipientStatus, compose, compose_alarm
 from relay.mail.message import Message
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 TOKYO = datetime(2026, 11, 22, 12, 4, 5, tzinfo=timezone(timedelta(hours=9)))
 BOSS = Address("boss", "example.jp")
-GONE = Told(
+GONE = RecipientStatus(
     parse_address("gone@host.example"),
     failed=True,
     code=550,
@@ -61,12 +61,12 @@ ALARMS = {
 HOSTS = ("relay.home.example", "監視 relay", "")
 
 
-def letter(told: tuple[Told, ...], header: bytes = HEADERS["plain"], **other: object) -> Letter:
-    made = Letter("01jabc", NOW, Address("root", "nas"), told, "192.168.0.9", Message.parse([header]).fields)
+def letter(told: tuple[RecipientStatus, ...], header: bytes = HEADERS["plain"], **other: object) -> NotifiedMessage:
+    made = NotifiedMessage("01jabc", NOW, Address("root", "nas"), told, "192.168.0.9", Message.parse([header]).fields)
     return replace(made, **other)  # type: ignore[arg-type]
 
 
-def _composed(*letters: Letter, host: str = HOSTS[0], now: datetime = NOW) -> Notice:
+def _composed(*letters: NotifiedMessage, host: str = HOSTS[0], now: datetime = NOW) -> Notice:
     return compose(letters, to=BOSS, hostname=host, queue_id="01jq", now=now)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from relay.mail.charset import decode, vote
-from relay.mail.labels import is_name
+from relay.mail.charset_labels import is_name
+from relay.mail.encoded_words import decode_words, encode_text, encode_word, fold, hides_controls, readable
 from relay.mail.reply import Reply
-from relay.mail.words import decode_words, encode_text, encode_word, fold, hides_controls, readable
 
 FALLBACK = ("utf-8", "cp932", "euc-jp", "latin-1")
 

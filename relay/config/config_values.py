@@ -1,0 +1,58 @@
+"""Everything that can be set: the stations' own values, side by side.  Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from relay.inbound.admission import ClientLimits, Listener, Network, Recipients
+from relay.inbound.devices import Expected
+from relay.mail.policy import RepairPolicy
+from relay.outbound.notice_policy import NoticePolicy
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.routing import Route
+from relay.secret import Secret
+from relay.spool.contract import SpoolSettings
+from relay.upstream.settings import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The status page: `address` "" is off; without `password` or `user_header` it must be loopback.
+
+    `hosts` are names of ours beside `hostname`.  `user_header` is how a reverse proxy within `proxies` says who logged in.
+    """
+
+    address: str = ""
+    password: Secret | None = None
+    hosts: tuple[str, ...] = ()
+    user_header: str = ""
+    proxies: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """`format`: auto (console on a terminal, JSON otherwise), console or json; `level`: debug, info, warning, error."""
+
+    format: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`hostname` is our name in EHLO, Received and Message-ID; `source` the file this was read from ("" if the environment)."""
+
+    hostname: str
+    upstreams: Mapping[str, Upstream]
+    listeners: tuple[Listener, ...]
+    routes: tuple[Route, ...]
+    recipients: Recipients = field(default_factory=Recipients)
+    retry: RetrySchedule = field(default_factory=RetrySchedule)
+    notices: NoticePolicy = field(default_factory=NoticePolicy)
+    repair: RepairPolicy = field(default_factory=RepairPolicy)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    nameservers: tuple[str, ...] = ()
+    mx_private: bool = False
+    limits: ClientLimits = field(default_factory=ClientLimits)
+    web: WebSettings = field(default_factory=WebSettings)
+    devices: tuple[Expected, ...] = ()
+    log: LogSettings = field(default_factory=LogSettings)
+    source: str = ""

@@ -1,0 +1,6 @@
+"""Joins the parts.  relay.py answers devices at once; services.py, loaded meanwhile, relays, tells and watches."""
+
+from relay.daemon.relay import Relay, StartFailed, subject_of, utcnow
+from relay.daemon.watchdog import Watchdog
+
+__all__ = ["Relay", "StartFailed", "Watchdog", "subject_of", "utcnow"]

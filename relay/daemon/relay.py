@@ -1,0 +1,302 @@
+"""The front: spool and listeners, up before all else is loaded; signals, reload, start and stop order."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relay import __version__, events
+from relay.config import Loaded
+from relay.config.config_values import Config
+from relay.container import look_around, lost_with_container
+from relay.control import tcp, unix
+from relay.control.paths import control_socket, state_dir
+from relay.daemon.watchdog import BEAT, Watchdog
+from relay.inbound.admission import Recipients, mask_warnings
+from relay.inbound.listener import Inbound
+from relay.mail.address import Address
+from relay.mail.envelope import Origin
+from relay.mail.reply import Reply
+from relay.networks import with_port
+from relay.outbound import routing
+from relay.outbound.in_hand import InHand
+from relay.sd_notify import notify
+from relay.spool import open_spool
+from relay.spool.contract import Spool, SpoolBroken, SpoolFull
+from relay.spool.queue_id import new_queue_id
+
+if TYPE_CHECKING:
+    from relay.control.queue_admin import QueueAdmin
+    from relay.daemon.services import Services
+    from relay.doctor.subject import Subject
+
+
+class StartFailed(Exception):
+    """The relay could not start; the text says why and what to do."""
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Relay:
+    """One running relay.  `reload` reads the configuration again, for SIGHUP.  A process of its own has a `watchdog`."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        reload: Callable[[], Loaded] | None = None,
+        remarks: Sequence[str] = (),
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        self._watchdog, self._in_hand = watchdog, InHand()
+        self._config, self._read_again, self._remarks = config, reload, remarks
+        self._masks = look_around().masks
+        self._stopping = asyncio.Event()
+        self._alarms: list[tuple[str, str]] = []
+        self.started = asyncio.Event()
+        self._spool: Spool
+        self.inbound: Inbound
+        self._office: Services | None = None
+        self.web_address: tuple[str, int] | None = None
+
+    @property
+    def desk(self) -> "QueueAdmin":
+        """Looks at the queue and steers it.  Raises RuntimeError before the relay has started."""
+        if self._office is None:
+            raise RuntimeError("the relay has not started")
+        return self._office.desk
+
+    async def run(self) -> None:
+        """Runs until `stop()` or a signal.  Raises StartFailed."""
+        events.configure(self._config.log.format, self._config.log.level)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):  # at once: as process 1 of a container we have no default action
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        life = loop.create_task(self._show_life())
+        try:
+            home = state_dir(self._config.spool)
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
+        except (SpoolBroken, SpoolFull, OSError) as error:
+            raise StartFailed(str(error)) from error
+        self._look_back(home)
+        try:
+            await self._with_spool()
+        finally:
+            life.cancel()
+            await self._spool.close()
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+            events.note("stopped", "the relay has stopped; what waits is safe in the spool")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._in_hand.stopping()
+        if self._watchdog:
+            self._watchdog.stopping()
+
+    async def _show_life(self) -> None:
+        """To the watchdog, unless a message is worked on for longer than any may take: only our end would end that."""
+        while self._watchdog:
+            if not self._in_hand.stuck():
+                self._watchdog.beat()
+            await asyncio.sleep(min(BEAT, self._watchdog.hang / 4))
+
+    def _look_back(self, home: Path) -> None:
+        """Who was in hand when the life before ended."""
+        try:
+            self._in_hand = InHand.open(home)
+        except OSError as error:
+            events.note("warned", f"{home}: what is in hand cannot be marked, so a message that kills is not found: {error}")
+            return
+        if left := self._in_hand.left:
+            text = f"the relay died with {len(left)} messages in hand; one that is in hand at two deaths will be held"
+            events.note("warned", text, in_hand=left[:50])
+
+    async def _with_spool(self) -> None:
+        """Devices are answered from here on; what they send waits in the spool until the office is open."""
+        config = self._config
+        control, page = self._control_socket(), self._page_socket()
+        self.inbound = Inbound(
+            hostname=config.hostname,
+            listeners=config.listeners,
+            limits=config.limits,
+            recipients=_with_postmaster(config),
+            max_message=config.spool.max_message,
+            spool=self._spool,
+            may_route=self._may_route,
+            now=utcnow,
+            new_queue_id=new_queue_id,
+            state_dir=state_dir(config.spool),
+            masks=self._masks,
+            alarm=self._alarm,
+        )
+        try:
+            await self._inbound_started()
+            await asyncio.to_thread(_load_office)
+            self._office = self._opened_office()
+            for alarm in self._alarms:
+                self._office.notifier.alarm(*alarm)
+            await self._office.work(control, page, self._say_started, self._stopping)
+        finally:
+            await self.inbound.stop(grace=0)
+            for sock in filter(None, (control, page)):
+                sock.close()
+            control_socket(config.spool).unlink(missing_ok=True)
+
+    def _opened_office(self) -> "Services":
+        from relay.daemon.services import Foundation, Services
+
+        return Services(
+            self._config, Foundation(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand)
+        )
+
+    def _alarm(self, text: str, cause: str) -> None:
+        if self._office is None:
+            self._alarms.append((text, cause))
+        else:
+            self._office.notifier.alarm(text, cause)
+
+    async def _inbound_started(self) -> None:
+        try:
+            await self.inbound.start()
+        except OSError as error:
+            raise StartFailed(str(error)) from error
+
+    def _page_socket(self) -> socket.socket | None:
+        address = self._config.web.address
+        if not address:
+            return None
+        try:
+            sock = tcp.listen(address)
+        except OSError as error:
+            raise StartFailed(f"web.address {address}: {error.strerror or error}") from error
+        self.web_address = sock.getsockname()[:2]
+        return sock
+
+    def _control_socket(self) -> socket.socket:
+        path = control_socket(self._config.spool)
+        try:
+            return unix.listen(path)
+        except OSError as error:
+            raise StartFailed(f"{path}: the control socket cannot be made: {error.strerror or error}") from error
+
+    def _say_started(self) -> None:
+        config = self._config
+        listening = [with_port(host, port) for host, port in self.inbound.bound]
+        events.note(
+            "started",
+            f"listening on {', '.join(listening)}; {len(config.upstreams)} upstreams, {len(config.routes)} routes",
+            version=__version__,
+            listening=listening,
+            web=with_port(*self.web_address) if self.web_address else "",
+            hostname=config.hostname,
+            spool=config.spool.shown,
+            config=config.source,
+            pid=os.getpid(),
+        )
+        for sentence in (*self._remarks, *self._about_the_container()):
+            events.note("warned", sentence)
+        notify("READY=1")
+        self.started.set()
+        _spare_the_collector()
+
+    def _about_the_container(self) -> list[str]:
+        """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
+        sentences = mask_warnings(self._config.listeners, self._masks)
+        spool = self._config.spool
+        in_a_file = spool.file or spool.fallback_file
+        if in_a_file and (lost := lost_with_container(state_dir(spool))):
+            sentences.append(f"mail will be lost: {lost}; with a new container the queue is gone. Mount a named volume there")
+        return sentences
+
+    def reload(self) -> None:
+        """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
+        if self._read_again is None or self._office is None or not self.started.is_set():
+            return  # before the start is over the configuration is as fresh as can be
+        loaded = self._read_again()
+        if loaded.config is None:
+            for mistake in loaded.mistakes:
+                events.note("warned", f"the configuration was not reloaded: {mistake}")
+            return
+        before, config = self._config, loaded.config
+        self._config = replace(config, spool=before.spool, web=before.web, log=before.log)
+        left = [
+            f"{name} has changed: it takes effect at the next start"
+            for name in ("spool", "web", "log")
+            if getattr(before, name) != getattr(config, name)
+        ]
+        self._office.reload(self._config)
+        left += self.inbound.reload(
+            hostname=config.hostname,
+            listeners=config.listeners,
+            limits=config.limits,
+            recipients=_with_postmaster(config),
+            max_message=config.spool.max_message,
+        )
+        for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
+            events.note("warned", sentence)
+        events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+
+    def _try_again(self, everything: bool) -> None:
+        """An order by hand: whoever gives it may just have mended a password file, so the logins are read anew."""
+        loaded = self._read_again() if self._read_again else None
+        if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
+            self.reload()
+        elif self._office:
+            self._office.runner.wake(waiting=everything)
+
+    def _may_route(self, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
+        return routing.may_route(self._config.routes, sender, recipient, origin)
+
+    def _subject(self) -> "Subject":
+        return replace(subject_of(self._config, self._remarks), running=True)
+
+
+def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] = ()) -> "Subject":
+    """What the doctor examines of a configuration; `only` these upstreams, if any are named."""
+    from relay.doctor.subject import Subject
+
+    return Subject(
+        hostname=config.hostname,
+        upstreams={name: one for name, one in config.upstreams.items() if not only or name in only},
+        listeners=config.listeners,
+        routes=config.routes,
+        spool=config.spool,
+        state_dir=state_dir(config.spool),
+        nameservers=config.nameservers,
+        notices_to=config.notices.to,
+        source=config.source,
+        remarks=tuple(remarks),
+    )
+
+
+def _spare_the_collector() -> None:
+    """What is loaded by now stays: looking through it for garbage again and again costs a tenth of all work.
+
+    How often the collector looks is left alone: less often, a long queue that drains keeps 20 MB more.
+    """
+    gc.freeze()
+
+
+def _load_office() -> None:
+    """Half of all that is to be loaded; by another thread, so that devices are greeted meanwhile."""
+    import relay.daemon.services  # noqa: F401 - for those who ask for it next
+
+
+def _with_postmaster(config: Config) -> Recipients:
+    """`postmaster` must always be accepted (RFC 5321 s4.5.1): the person who gets the notices is meant."""
+    aliases = dict(config.recipients.aliases)
+    if config.notices.to and "postmaster" not in aliases:
+        for name in ("postmaster", f"postmaster@{config.hostname}"):
+            aliases.setdefault(name, (config.notices.to,))
+    return replace(config.recipients, aliases=aliases)

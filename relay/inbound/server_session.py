@@ -1,0 +1,352 @@
+"""One client's dialog: a place, the greeting, commands, login, TLS.  RFC 5321 s3, RFC 6409.
+
+Whatever goes wrong inside is answered `451 4.3.0` and noted, never told in detail.
+"""
+
+import asyncio
+import math
+import re
+import ssl
+from base64 import b64encode
+from collections.abc import Iterable
+from typing import Any, cast
+
+from aiosmtpd import smtp
+
+from relay.inbound.admission import (
+    ListenAuth,
+    Listener,
+    ListenTls,
+    admit_client,
+    client_address,
+    client_group,
+)
+from relay.inbound.connection import Gone
+from relay.inbound.dialect import clean_helo, is_http, read_command
+from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, MailTransaction
+from relay.inbound.server_certificate import Offer, handshake_advice, ready
+from relay.inbound.server_sasl import Credentials, decoded, known, plain
+from relay.inbound.server_state import ServerState
+from relay.mail.reply import Reply
+
+LOGINS = 5
+_NAMELESS = "-"
+"""What aiosmtpd is told where a device says no name in HELO."""
+_NOT_OFFERED = frozenset({"ETRN", "TURN", "SEND", "SOML", "SAML", "BURL"})
+_CHUNK = re.compile(r"0*([0-9]{1,10})(?:\s+LAST)?\Z", re.IGNORECASE)
+
+
+class Hooks:
+    """What is answered to commands that aiosmtpd has read and carried out."""
+
+    def __dir__(self) -> Iterable[str]:
+        """aiosmtpd looks for them for each connection, among all names."""
+        return _HOOKS
+
+    async def handle_HELO(self, server: "ServerSession", session: smtp.Session, _: object, hostname: str) -> str:
+        server.greeted(session, hostname)
+        return f"250 {server.hostname}"
+
+    async def handle_EHLO(
+        self, server: "ServerSession", session: smtp.Session, _: object, hostname: str, responses: list[str]
+    ) -> list[str]:
+        """aiosmtpd's extensions and ours, in one write."""
+        server.greeted(session, hostname)
+        name, size, eight_bit, *more = responses[:-1]  # the last is HELP
+        if not server.login_offered:
+            more = [line for line in more if not line.startswith("250-AUTH ")]
+        lines = [name, size, eight_bit, "250-ENHANCEDSTATUSCODES", "250-PIPELINING", *more]
+        lines[-1] = lines[-1].replace("250-", "250 ", 1)
+        return ["\r\n".join(lines)]
+
+    async def handle_NOOP(self, *_: object) -> str:
+        return "250 2.0.0 ok"
+
+    async def handle_RSET(self, *_: object) -> str:
+        return "250 2.0.0 ok"
+
+    async def handle_QUIT(self, *_: object) -> str:
+        return "221 2.0.0 bye"
+
+
+_HOOKS = tuple(name for name in vars(Hooks) if name.startswith("handle_"))
+
+
+class ServerSession(MailTransaction):
+    """A conversation on one listener."""
+
+    AuthLoginUsernameChallenge = "Username:"  # many devices compare the challenges letter by letter
+    AuthLoginPasswordChallenge = "Password:"
+
+    def __init__(self, reception: ServerState, listener: Listener, context: Offer) -> None:
+        super().__init__(reception, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
+        self._wrong = self._quiet = False
+
+    # ---- coming and going ----------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        peer = transport.get_extra_info("peername")
+        if self._listener.tls is ListenTls.IMPLICIT and self._original_transport is None:
+            transport.pause_reading()  # the ClientHello is for the TLS layer
+        if peer:
+            self._address = client_address(peer[0])
+            self._client, self._group = str(self._address), client_group(self._address)
+        super().connection_made(transport)
+
+    async def _converse(self) -> None:
+        if not self._client:
+            return  # gone before it was looked at: a port check
+        try:
+            refusal = admit_client(self._address, self._listener)
+            if refusal := refusal or await self._reception.places.enter(self, self._group, self._policy.limits):
+                self._refused(refusal)
+                await self._reply(refusal)
+                return
+            await self._serve()
+        finally:
+            self._reception.places.leave(self)
+
+    async def _serve(self) -> None:
+        if self._listener.tls is ListenTls.IMPLICIT and (context := await ready(self._context)):
+            self._quiet = True  # nobody asked for this TLS, nobody waits for a 220 in the clear
+            await self._secure(context)
+            self._quiet = False
+        await self.say(f"220 {self._policy.hostname} ESMTP")
+        while (line := await self.next_line()) is not None:
+            await self._answer(line)
+            if self.pending:
+                await asyncio.sleep(0)  # who pipelines thousands of commands must not stop the others
+            if self._reception.draining:
+                self.dismiss("4.3.2 the relay is stopping; try again soon")
+            elif self._unwelcome:
+                self.dismiss(self._unwelcome)
+            if self.dismissed:
+                return
+
+    def reconsider(self, listener: Listener) -> None:
+        """The listener was changed by a reload: whoever would not be let in any more goes, at once if no 250 is on its way."""
+        before, name = self._listener, self._user
+        if listener.name != before.name:
+            return
+        if admit_client(self._address, listener):
+            self._unwelcome = "4.7.1 your network is not in listen.networks any more"
+        elif listener.auth is ListenAuth.REQUIRED and listener.users.get(name) != before.users.get(name):
+            self._unwelcome = "4.7.0 your login has changed; log in again"
+        elif listener.auth is ListenAuth.REQUIRED and before.auth is not ListenAuth.REQUIRED:
+            self._unwelcome = "4.7.0 a login is needed from now on"
+        if self._unwelcome and self.task not in self._reception.commits:
+            self.dismiss(self._unwelcome)
+
+    async def _answer(self, line: bytes) -> None:
+        command = read_command(line)
+        if not command.verb and not command.argument:
+            return  # an empty line between commands: some firmware ends its lines twice
+        if self._quit_only and command.verb not in ("QUIT", "BDAT"):
+            await self._cut(f"4.7.0 after {self._quit_only} only QUIT is understood")
+        if command.quirk:
+            self._quirk(command.quirk)
+        verb = self._smtp_methods.get(command.verb)
+        if verb is None:
+            if is_http(line):
+                self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
+                raise Gone
+            await self._unknown(command.verb)
+            return
+        self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
+        try:
+            await verb(command.argument)
+        except Gone:
+            raise
+        except Exception as error:
+            self._set_rset_state()
+            self._surprised(error)
+            await self.say("451 4.3.0 an error inside the relay; try again later")
+
+    async def _unknown(self, verb: str) -> None:
+        if self._refused_data:
+            # The device did not wait for 354: its content must never be read as commands.
+            await self._cut("4.7.0 DATA was refused, its content cannot be taken")
+        if verb in _NOT_OFFERED:
+            await self.say(f"502 5.5.1 {verb} is not offered")
+            return
+        self._bogus += 1
+        if self._bogus >= BOGUS:
+            await self._cut("4.7.0 too many unknown commands")
+        await self.say("500 5.5.1 the command is not understood")
+
+    async def smtp_BDAT(self, argument: str) -> None:
+        """Chunks are not offered.  Their octets come whatever the reply is (RFC 3030 s2), and must never be read as commands.
+
+        Who sends them all the same may have counted wrong, so nothing but the next chunk is listened to.
+        """
+        chunk = _CHUNK.match(argument)
+        if chunk is None or int(chunk[1]) > self._policy.max_message:
+            await self._cut("4.7.0 BDAT is not offered, its content cannot be taken")
+        else:
+            await self._thrown_away(int(chunk[1]))
+            self._set_rset_state()
+            self._quit_only = "a refused chunk"
+            await self._refuse(Reply(502, "5.5.1", "BDAT is not offered, use DATA"))
+
+    # ---- greeting ------------------------------------------------------------------------------
+
+    async def smtp_HELO(self, hostname: str) -> None:
+        """Without a name, too: some devices have none."""
+        await super().smtp_HELO(hostname or _NAMELESS)
+
+    async def smtp_EHLO(self, hostname: str) -> None:
+        """The same; and whether TLS is offered may change while a certificate is made."""
+        self.tls_context = cast("ssl.SSLContext | None", self._context)  # only asked whether it is there
+        await super().smtp_EHLO(hostname or _NAMELESS)
+
+    def greeted(self, session: smtp.Session, hostname: str) -> None:
+        session.host_name = "" if hostname == _NAMELESS else clean_helo(hostname)
+        if not session.host_name:
+            self._quirk("empty HELO")
+        self._reception.devices.saw(self._client, self._reception.now(), session.host_name)
+
+    # ---- login and TLS -------------------------------------------------------------------------
+
+    async def check_helo_needed(self, helo: str = "HELO") -> bool:
+        """Devices log in without a greeting, too."""
+        return False
+
+    async def smtp_AUTH(self, argument: str) -> None:
+        """aiosmtpd's, for what devices make of it (small letters, after HELO, no base64), and not as fast as they like."""
+        mechanism, _, initial = argument.partition(" ")
+        if self._listener.auth is ListenAuth.OFF:
+            await self.say("502 5.5.1 no login is needed here, and none is offered")
+            return
+        if not self.login_offered:
+            await self._refuse(Reply(538, "5.7.11", f"{LOGIN_NEEDS_TLS}, or set listen.plain_login"))
+            return
+        if self._listener.auth is ListenAuth.REQUIRED and not self._user and await self._must_come_again():
+            await self._login_failed(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
+            return
+        extended, self.session.extended_smtp = self.session.extended_smtp, True
+        self._wrong = False
+        try:
+            response = _as_base64(mechanism.upper(), initial.strip())
+            await super().smtp_AUTH(f"{mechanism.upper()} {response}".strip())
+        finally:
+            self.session.extended_smtp = extended
+        if self._listener.auth is ListenAuth.ANY:
+            self.session.authenticated = False  # it says nothing about who that is
+        if self._wrong:
+            await self._login_failed(Reply(535, "5.7.8", "wrong user name or password"))
+
+    async def challenge_auth(
+        self, challenge: str | bytes, encode_to_b64: bool = True, log_client_response: bool = False
+    ) -> Any:
+        """aiosmtpd's reads its own stream, and takes base64 only as it should be."""
+        octets = challenge.encode() if isinstance(challenge, str) else challenge
+        await self.say(f"334 {b64encode(octets).decode()}")
+        line = await self.next_line()
+        if line is None:
+            raise Gone
+        text = line.decode("utf-8", "replace").strip()
+        if text == "*":
+            await self.say("501 5.7.0 the login was cancelled")
+            return smtp.MISSING
+        return decoded(text) if octets else _plain_parts(text)
+
+    def judge_login(self, login: bytes, password: bytes) -> smtp.AuthResult:
+        if self._listener.auth is ListenAuth.ANY:
+            self._quirk("insisted on logging in; any name and password will do here")
+            return smtp.AuthResult(success=True, message="235 2.7.0 ok, though no login is needed")
+        user = known(Credentials(login, password), self._listener.users)
+        if not user:
+            self._wrong = True  # what follows takes its time: `smtp_AUTH` says it
+            return smtp.AuthResult(success=False)
+        self._reception.logins.right(self._group)
+        return smtp.AuthResult(success=True, auth_data=user, message="235 2.7.0 ok")
+
+    async def _must_come_again(self) -> bool:
+        """Waits until this client's password may be looked at; whether that would take too long."""
+        delay = self._reception.logins.delay(self._group, self.loop.time())
+        if delay:
+            self.no_timeout()
+            self.owing_since = self.loop.time()  # a guess is no reason to keep a place
+            await asyncio.sleep(delay)
+            self.owing_since = math.inf
+        return delay is None
+
+    async def _login_failed(self, reply: Reply) -> None:
+        self._reception.login_failed(self._group, self.loop.time())
+        await self._refuse(reply)
+        self._failed_logins += 1
+        if self._failed_logins >= LOGINS:
+            await self._cut("4.7.0 too many failed logins")
+
+    async def smtp_STARTTLS(self, _argument: str) -> None:
+        """aiosmtpd's would be said twice, and knows no certificate that is still being made."""
+        if self.tls:
+            await self.say("503 5.5.1 TLS is already in use")
+        elif (context := await ready(self._context)) is None:
+            await self.say("502 5.5.1 STARTTLS is not offered here; go on without")
+        else:
+            await self._secure(context)
+
+    async def push(self, status: str | bytes) -> None:
+        if not self._quiet:
+            await super().push(status)
+
+    async def _secure(self, context: ssl.SSLContext) -> None:
+        self.tls_context = context
+        try:
+            await self._start_tls()
+        except ConnectionResetError as error:
+            raise Gone from error  # a port check, or a device that changed its mind
+        except OSError as error:
+            reason = str(getattr(error, "reason", "") or error or type(error).__name__)
+            self._refused(Reply(421, "4.7.0", f"TLS handshake failed: {handshake_advice(reason)} ({reason})"))
+            raise Gone from error
+
+    def _tls_in_the_clear(self) -> None:
+        cure = "set the device to STARTTLS or to no encryption, or give it a listener with `tls: implicit` (usually port 465)"
+        self._refused(Reply(421, "4.7.0", f"the device is set to SSL/TLS, but this port begins in the clear: {cure}"))
+
+    # ---- the rest ------------------------------------------------------------------------------
+
+    async def smtp_RSET(self, _argument: str) -> None:
+        """Whatever stands behind it, as with QUIT."""
+        await super().smtp_RSET("")
+
+    async def smtp_VRFY(self, _argument: str) -> None:
+        """aiosmtpd's parser of addresses stumbles over a lone bracket."""
+        await self.say("252 2.5.2 send the mail and see")
+
+    async def smtp_EXPN(self, _argument: str) -> None:
+        """With the enhanced status that EHLO promises."""
+        await self.say("502 5.5.1 EXPN is not offered")
+
+    async def smtp_HELP(self, _argument: str) -> None:
+        """aiosmtpd says 250 (RFC 5321 s4.3.2: 214)."""
+        await self.say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP AUTH STARTTLS QUIT")
+
+    async def smtp_QUIT(self, _argument: str) -> None:
+        """aiosmtpd ends the task at its next pause; there may be none while commands are piled up behind."""
+        await super().smtp_QUIT("")
+        raise Gone
+
+
+_ANSWERS = Hooks()
+
+
+def _authenticate(
+    server: ServerSession, _session: object, _envelope: object, _mechanism: str, said: smtp.LoginPassword
+) -> smtp.AuthResult:
+    """No method of the session: that would tie a knot for the garbage collector."""
+    return server.judge_login(said.login, said.password)
+
+
+def _as_base64(mechanism: str, response: str) -> str:
+    """The response on the AUTH line as aiosmtpd takes it: .NET and Konica Minolta put the LOGIN user name there."""
+    if response in ("", "*"):
+        return response
+    return b64encode(_plain_parts(response) if mechanism == "PLAIN" else decoded(response)).decode("ascii")
+
+
+def _plain_parts(response: str) -> bytes:
+    said = plain(response)
+    return b"\0%b\0%b" % (said.user, said.password)

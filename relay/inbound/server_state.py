@@ -1,0 +1,246 @@
+"""What all listeners share: who is in, what they may use, and the way of a message into the spool."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from aiosmtpd.smtp import Envelope
+
+from relay import crash_points, events
+from relay.inbound.admission import (
+    ClientLimits,
+    HostAddress,
+    Recipients,
+    Throttle,
+    admit_hops,
+    admit_size,
+    client_address,
+    client_group,
+    header_facts,
+)
+from relay.inbound.alert_dedup import AlertDedup
+from relay.inbound.connection import Connection
+from relay.inbound.data_reader import BROKEN_REPLY, FULL_REPLY
+from relay.inbound.devices import Devices
+from relay.inbound.dialect import MailArgument
+from relay.inbound.login_throttle import TOLD_AFTER, LoginThrottle
+from relay.inbound.message_buffer import MemoryBudget, MessageBuffer
+from relay.inbound.session_slots import SessionSlots
+from relay.inbound.spool_share import SpoolShare
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope as MailEnvelope
+from relay.mail.envelope import Origin
+from relay.mail.reply import Reply
+from relay.spool.contract import AcceptingSpool, SpoolAway, SpoolBroken, SpoolFull
+from relay.spool.entry import Detail, Entry, TrailLine
+
+FULL, BROKEN = "spool full", "spool broken"
+"""Causes of alarms; both are over as soon as a message is stored."""
+
+MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
+
+
+@dataclass(slots=True)
+class ServerPolicy:
+    """What a reload may change; a session keeps the one it began with."""
+
+    hostname: str
+    limits: ClientLimits
+    recipients: Recipients
+    max_message: int
+
+
+class Transaction(Envelope):
+    """One MAIL and the RCPTs after it; `mail` is None before.  `meant` tells what aliases made of them, `quirks` how they came.
+
+    RFC 5321 s3.3.  aiosmtpd makes a new one where the protocol says so.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mail: MailArgument | None = None
+        self.forward_paths: dict[str, Address] = {}
+        self.meant: dict[str, None] = {}
+        self.quirks: dict[str, None] = {}
+
+
+@dataclass(slots=True)
+class ServerState:
+    """The state behind the listeners; one for the whole relay."""
+
+    policy: ServerPolicy
+    spool: AcceptingSpool
+    may_route: MayRoute
+    now: Callable[[], datetime]
+    new_queue_id: Callable[[datetime], str]
+    state_dir: Path
+    masks: frozenset[HostAddress] = frozenset()
+    devices: Devices = field(default_factory=Devices)
+    throttle: Throttle = field(default_factory=Throttle)
+    places: SessionSlots = field(default_factory=SessionSlots)
+    commits: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Conversations that wait for the disk: the relay does not stop before they know."""
+    alarm: Callable[[str, str], None] = lambda _text, _cause: None
+    troubles: AlertDedup = field(default_factory=AlertDedup)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
+    logins: LoginThrottle = field(default_factory=LoginThrottle)
+    shares: SpoolShare = field(init=False)
+    draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.shares = SpoolShare(self._kept_by_client, time.monotonic)
+
+    async def _kept_by_client(self) -> Mapping[str, int]:
+        return await self.spool.kept_by_client()
+
+    @property
+    def sessions(self) -> dict[Connection, str]:
+        """Those who have a place, with whose it is."""
+        return self.places.sessions
+
+    async def accept(self, transaction: Transaction, origin: Origin, content: MessageBuffer, policy: ServerPolicy) -> Reply:
+        """Nothing but admission and one durable write stands between the dot and the 250."""
+        crash_points.passed("accept-received")
+        facts = header_facts(bytes(content.head), policy.hostname)
+        if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room() + content.stored):
+            return refusal
+        now, mail = self.now(), transaction.mail or MailArgument(None)
+        entry = Entry(
+            queue_id=self.new_queue_id(now),
+            accepted_at=now,
+            origin=origin,
+            envelope=MailEnvelope(mail.reverse_path, tuple(transaction.forward_paths.values()), mail.body, mail.utf8),
+            size=content.size,
+            content=content.source,
+            message_id=facts.message_id,
+            digest=content.digest,
+        )
+        if refusal := await self._store(entry, content, (_accepted_line(entry, facts.subject, transaction.meant),)):
+            return refusal
+        crash_points.passed("accept-durable")
+        self._accepted(entry)
+        return Reply(250, "2.0.0", f"queued as {entry.queue_id}")
+
+    async def _store(self, entry: Entry, content: MessageBuffer, trail: tuple[TrailLine, ...]) -> Reply | None:
+        """Makes the entry durable; None when it is, else the reply.  A hang-up in the middle does not stop it."""
+        conversation = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.commits.add(conversation)
+        began = time.monotonic()
+        try:
+            await self.spool.commit(entry, trail)
+            events.took("accepting", time.monotonic() - began)
+            self.troubles.ended(FULL, BROKEN)
+        except SpoolFull:
+            return FULL_REPLY
+        except SpoolAway:
+            return Reply(451, "4.3.2", "the queue cannot be reached; try again later")
+        except SpoolBroken as error:
+            events.note("broken", f"the spool cannot take mail: {error}", queue_id=entry.queue_id)
+            return BROKEN_REPLY
+        finally:
+            content.close()
+            self.commits.discard(conversation)
+        return None
+
+    def login_failed(self, client: str, at: float) -> None:
+        """A wrong password; somebody who goes on and on is told of, once."""
+        whom = self.logins.failed(client, at)
+        if whom is None:
+            return
+        cause = f"logins from {whom}" if whom else "logins"
+        text = "Wrong passwords for this relay come from many addresses: somebody is guessing. Such tries are slowed down."
+        if whom:
+            text = (
+                f"{whom} has sent {TOLD_AFTER} wrong passwords within an hour: a device with an old password, or somebody who"
+                " is guessing. Its tries are slowed down. Correct the password in the device, or find out who that is."
+            )
+        if self.troubles.begins(cause, self.now(), ends_by_itself=True):
+            self.alarm(text, cause)
+
+    def tell(self, client: str, reply: Reply) -> None:
+        """What a person has to know of a refusal is told, once, when the trouble begins."""
+        match reply.code, reply.status:
+            case 452, "4.3.1":
+                cause, text = (
+                    FULL,
+                    (
+                        "The spool is full: devices are told to try again later (452). What was accepted is safe and goes on"
+                        " being relayed. Make room on the spool's disk; spool.keep_free is the reserve."
+                    ),
+                )
+            case 452, "4.3.0":
+                cause, text = (
+                    BROKEN,
+                    (
+                        "The spool cannot be written (see the log): devices are told to try again later (452)."
+                        " Look after the disk; the relay goes on by itself when it can write again."
+                    ),
+                )
+            case 451, "4.3.2":
+                cause, text = (
+                    BROKEN,
+                    (
+                        "The spool's database cannot be reached: devices are told to try again later (451). What was accepted"
+                        " is safe there, and goes on when it is back."
+                    ),
+                )
+            case 450, "4.7.1":
+                cause, text = (
+                    f"flood from {client}",
+                    (
+                        f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute: is it"
+                        " broken? What is over the limit is answered 450, so nothing is lost (limits.messages_per_minute)."
+                    ),
+                )
+            case 452, "4.2.2":
+                cause, text = (
+                    f"share of {client}",
+                    (
+                        f"Mail of the device {client} takes {self.policy.limits.share} % of the room for mail: is it broken, or"
+                        " is its mail not relayed? What is more is answered 452, and the others are served (limits.share)."
+                    ),
+                )
+            case _:
+                return
+        if self.troubles.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
+            self.alarm(text, cause)
+
+    def _accepted(self, entry: Entry) -> None:
+        origin = entry.origin
+        self.throttle.count(origin.client, entry.accepted_at)
+        self.shares.accepted(client_group(client_address(origin.client)), entry.size)
+        self.devices.saw(origin.client, entry.accepted_at, origin.helo, origin.quirks).messages += 1
+        events.note(
+            "accepted",
+            queue_id=entry.queue_id,
+            client=origin.client,
+            helo=origin.helo,
+            listener=origin.listener,
+            tls=origin.tls,
+            sender=str(entry.envelope.reverse_path or "<>"),
+            recipients=[str(one) for one in entry.envelope.forward_paths],
+            size=entry.size,
+            quirks=list(origin.quirks),
+        )
+
+
+def _accepted_line(entry: Entry, subject: str, meant: Iterable[str]) -> TrailLine:
+    origin = entry.origin
+    words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
+    words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []
+    details: dict[str, Detail] = {
+        "client": origin.client,
+        "helo": origin.helo,
+        "listener": origin.listener,
+        "protocol": origin.protocol,
+        "tls": origin.tls,
+        "user": origin.user,
+        "quirks": list(origin.quirks),
+        "size": entry.size,
+        "subject": subject,
+    }
+    return TrailLine(entry.accepted_at, "accepted", ", ".join([*words, *meant]), details)

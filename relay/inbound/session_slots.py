@@ -1,0 +1,125 @@
+"""Who is connected, who waits for a place, and who has to give one up."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+
+from relay.inbound.admission import ClientLimits, admit_session
+from relay.inbound.connection import Connection
+from relay.mail.reply import Reply
+
+GIVES_WAY_AFTER = 5.0
+"""Seconds that a client owes us something, after which it may have to give up its place to another one."""
+NOTHING_DONE = 30.0
+"""Seconds in a place without any message, after which the same holds for a client that has no other use for it."""
+PATIENCE = 1.0
+"""Seconds that a client waits for a place while nobody before it gets one."""
+LONGEST = 30.0
+"""Seconds that it waits at all."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    client: str
+    limits: ClientLimits
+    came: float
+    since: float
+    seated: asyncio.Future[None]
+
+
+class SessionSlots:
+    """At most `limits.connections` clients at a time, `limits.per_client` of one; some more may wait until one leaves.
+
+    A client is an IPv4 address or an IPv6 network of 64 bits.
+    """
+
+    def __init__(self) -> None:
+        self.sessions: dict[Connection, str] = {}
+        self.per_client: Counter[str] = Counter()
+        self._queue: dict[Connection, _Waiting] = {}
+
+    @property
+    def everybody(self) -> list[Connection]:
+        """Those who wait for a place, too."""
+        return [*self.sessions, *self._queue]
+
+    async def enter(self, session: Connection, client: str, limits: ClientLimits) -> Reply | None:
+        """None when the session has a place; the refusal when it got none.  `leave` must follow in any case."""
+        refusal = self._full(client, limits)
+        if refusal and self._makes_room(client, limits):
+            refusal = self._full(client, limits)
+        if not refusal:
+            self._seat(session, client)
+            return None
+        if len(self._queue) >= limits.connections and not self._displaced(client):
+            return refusal
+        now = asyncio.get_running_loop().time()
+        waiting = self._queue[session] = _Waiting(client, limits, now, now, asyncio.get_running_loop().create_future())
+        while not waiting.seated.done():
+            late = min(waiting.since + PATIENCE, waiting.came + LONGEST)
+            if (left := late - asyncio.get_running_loop().time()) <= 0:
+                break
+            await asyncio.wait([waiting.seated], timeout=left)
+            if not waiting.seated.done() and self._makes_room(client, limits):
+                self._seat_next()
+        self._queue.pop(session, None)
+        return None if session in self.sessions else self._full(client, limits) or refusal
+
+    def leave(self, session: Connection) -> None:
+        """Safe to be called twice: after a failed handshake the event loop may or may not tell of the loss."""
+        self._queue.pop(session, None)
+        client = self.sessions.pop(session, None)
+        if client is not None:
+            self.per_client[client] -= 1
+            if self.per_client[client] <= 0:
+                del self.per_client[client]
+            self._seat_next()
+
+    def _full(self, client: str, limits: ClientLimits) -> Reply | None:
+        return admit_session(len(self.sessions), self.per_client[client], limits)
+
+    def _seat(self, session: Connection, client: str) -> None:
+        self.sessions[session] = client
+        self.per_client[client] += 1
+
+    def _seat_next(self) -> None:
+        """Gives what is free to those who wait: whoever has the fewest places comes first, then whoever came first."""
+        while ready := [one for one, its in self._queue.items() if not self._full(its.client, its.limits)]:
+            session = min(ready, key=lambda one: self.per_client[self._queue[one].client])
+            its = self._queue.pop(session)
+            self._seat(session, its.client)
+            its.seated.set_result(None)
+            for other in self._queue.values():
+                if other.client == its.client or len(self.sessions) >= other.limits.connections:
+                    other.since = session.loop.time()
+
+    def _displaced(self, client: str) -> bool:
+        """The queue is full: the last one of the client that asks for most gives way to one that asks for less."""
+        asked = self.per_client + Counter(its.client for its in self._queue.values())
+        session, its = max(reversed(self._queue.items()), key=lambda one: asked[one[1].client])
+        if asked[its.client] <= asked[client]:
+            return False
+        del self._queue[session]
+        its.came = -LONGEST
+        its.seated.set_result(None)
+        return True
+
+    def _makes_room(self, client: str, limits: ClientLimits) -> bool:
+        """Takes a place from a client that has more of them and makes no use of it, if there is one."""
+        own = self.per_client[client]
+        if own >= limits.per_client:
+            several = [one for one, other in self.sessions.items() if other == client]
+        elif len(self.sessions) >= limits.connections:
+            several = [one for one, other in self.sessions.items() if self.per_client[other] > own]
+        else:
+            return False
+        now = asyncio.get_running_loop().time()
+        slow = min(several, key=lambda one: one.owing_since, default=None)
+        if slow is None or slow.owing_since > now - GIVES_WAY_AFTER:
+            idle = [one for one in several if one.dispensable and one.useful_at < now - NOTHING_DONE]
+            slow = min(idle, key=lambda one: one.useful_at, default=None)
+        if slow is None:
+            return False
+        slow.dismiss("4.7.0 too many connections; come back when there is something to send")
+        self.leave(slow)
+        return True

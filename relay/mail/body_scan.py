@@ -1,0 +1,207 @@
+"""What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
+
+import re
+from binascii import a2b_base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.mail.charset_names import codec_of
+from relay.mail.encoded_words import LINE_LIMIT
+from relay.mail.line_ends import BareEnds, crlf
+from relay.mail.message import Field
+from relay.mail.mime import IDENTITY, ContentType, transfer_encoding
+from relay.mail.mime_walk import BETWEEN, Delimiter, PartHead, walk
+
+_SAMPLE = 32 * 1024
+_GLANCE = 1024  # octets of encoded data that tell whether they are
+_ESCAPE = b"\x1b$"
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
+_NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
+_BASE64_OR_BLANK = _BASE64 + b" \t\r\n\0"
+_WORD = re.compile(rb"[ \t\r\n]{0,9}(?:[A-Za-z]?[a-z]{1,30}|[A-Z]{1,30}|[0-9]{1,30})[.!?]?[ \t\r\n]{0,9}")
+_INNER_BLANK = re.compile(rb"[^ \t\r\n][ \t](?=[^ \t\r\n])")
+_NO_CODE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]{0,80}[\r\n]|\Z)")
+_CODE = re.compile(rb"=(?:[0-9A-F]{2}|[ \t]{0,80}[\r\n])")
+
+
+@dataclass(slots=True)
+class ScannedPart:
+    """Facts about one part.  `long_lines`: one has more than LINE_LIMIT octets; `sample` is how its text begins.
+
+    `container`: a multipart or message/rfc822, whose octets are those of its parts.  `rest`: no part but all that
+    follows as many as are looked into.  `wide`: the UTF-16 or UTF-32 that the octets are in as they came.  `encoding` is
+    "" where the octets are in none of the kind that the header names.
+    """
+
+    number: int
+    fields: tuple[Field, ...]
+    kind: ContentType
+    encoding: str
+    sealed: bool = False
+    mended: bool = False
+    separator: bytes = b"\r\n"
+    eight_bit: bool = False
+    nul: bool = False
+    escapes: bool = False
+    long_lines: bool = False
+    size: int = 0
+    bare_ends: bool = False
+    container: bool = False
+    rest: bool = False
+    sample: bytes = b""
+    wide: str = ""
+
+
+@dataclass(slots=True)
+class BodyScan:
+    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters.
+
+    `nul`: text has a NUL, which has no place there.
+    """
+
+    parts: dict[int, ScannedPart]
+    between: ScannedPart
+    opened: bool = False
+    missing: int = 0
+    glued: int = 0
+    bare_ends: bool = False
+    nul: bool = False
+    ends_with_line: bool = True
+    size: int = 0
+    eight_bit: bool = False
+
+
+def scan_body(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes], *, sealed: bool = False) -> BodyScan:
+    """Reads the body once.  `top` says how to take it, which may differ from what the fields say."""
+    encoding = transfer_encoding(fields)
+    first = ScannedPart(0, fields, top, encoding)
+    between = ScannedPart(BETWEEN, (), ContentType(), "")
+    seen = BodyScan({0: first}, between)
+    first.container = bool(top.boundary) or (top.kind == "message/rfc822" and encoding not in ("base64", "quoted-printable"))
+    for event in walk(top, _counted(body, seen), base64=encoding == "base64", sealed=sealed):
+        if isinstance(event, PartHead):
+            _enter(seen, event)
+        elif isinstance(event, Delimiter):
+            seen.opened = True
+            seen.missing += event.missing and not event.sealed
+            seen.glued += event.glued
+        else:
+            part = between if event.number == BETWEEN else seen.parts[event.number]
+            _look(part, event.block, seen)
+    for part in seen.parts.values():
+        if (part.encoding == "base64" and not looks_base64(part.sample, text=part.kind.text)) or (
+            part.encoding == "quoted-printable" and not looks_quoted(part.sample)
+        ):
+            part.encoding = ""
+    seen.eight_bit = between.eight_bit or any(part.eight_bit for part in seen.parts.values())
+    return seen
+
+
+def _counted(body: Iterable[bytes], seen: BodyScan) -> Iterable[bytes]:
+    """The body again; `seen.bare_ends` is true before a part is looked at that has some."""
+    ends = BareEnds()
+    last = b""
+    for block in body:
+        if block:
+            seen.size += len(block)
+            if not seen.bare_ends:
+                ends.feed(block)
+                seen.bare_ends = bool(ends)
+            last = block[-1:]
+            yield block
+    ends.close()
+    seen.ends_with_line = last in (b"\n", b"\r", b"")
+    seen.bare_ends = bool(ends)
+
+
+def _enter(seen: BodyScan, event: PartHead) -> None:
+    part = ScannedPart(
+        event.number, event.fields, event.kind, transfer_encoding(event.fields), event.sealed, separator=event.separator
+    )
+    part.mended = event.mended or event.unseparated
+    encoded = part.encoding in ("base64", "quoted-printable")
+    part.rest = event.rest
+    part.container = bool(event.kind.boundary) or (event.kind.kind == "message/rfc822" and not encoded)
+    seen.parts[event.number] = part
+
+
+def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
+    if not part.size and part.kind.text and part.encoding in IDENTITY:
+        part.wide = wide_codec(block, part.kind.charset)
+    clean = crlf(block) if seen.bare_ends and not part.wide else block
+    if clean is not block or (part.wide and seen.bare_ends):
+        part.bare_ends = True
+    if not part.wide and b"\0" in clean:
+        part.nul = True
+        seen.nul = seen.nul or part.kind.text
+        clean = clean.replace(b"\0", b"")
+    part.size += len(clean)
+    if not part.eight_bit and not clean.isascii():
+        part.eight_bit = True
+    if not part.escapes and b"\x1b" in clean and _ESCAPE in clean:
+        part.escapes = True
+    if not part.long_lines and len(clean) > LINE_LIMIT:
+        part.long_lines = _has_long_line(clean)
+    limit = _SAMPLE if part.kind.text else _GLANCE if part.encoding == "base64" else 0
+    if len(part.sample) < limit:
+        part.sample += clean[: limit - len(part.sample)]
+
+
+def _has_long_line(octets: bytes) -> bool:
+    """Whether a line of octets whose line ends are all CRLF is over the limit."""
+    place = 0
+    while len(octets) - place > LINE_LIMIT:  # as many lines at a time as are within the limit together
+        end = octets.rfind(b"\n", place, place + LINE_LIMIT + 2) + 1
+        if not end:
+            return True
+        place = end
+    return False
+
+
+def wide_codec(octets: bytes, charset: str) -> str:
+    """The UTF-16 or UTF-32 that text begins in, by its mark or its NULs; "" if it is in neither."""
+    if octets[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = octets[:512]
+    nul = start.count(0)
+    if not nul and "16" not in charset and "32" not in charset and "ucs" not in charset and "unicode" not in charset:
+        return ""
+    said = codec_of(charset)
+    if said.startswith(("utf-16", "utf-32")):
+        return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""
+    odd, even = start[1::2].count(0), start[::2].count(0)
+    if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
+        return ""
+    return "utf-16le" if odd > even else "utf-16be"
+
+
+def _is_utf8(octets: bytes) -> bool:
+    return "\ufffd" not in octets.decode("utf-8", "replace")
+
+
+def looks_base64(octets: bytes, *, text: bool = False) -> bool:
+    """Whether it can be meant as base64: a few strange octets are damage, blanks inside lines and many are text.
+
+    A word alone, such as `Test`, is the text itself where text was to come.
+    """
+    if text and _WORD.fullmatch(octets) and not _is_plain(octets):
+        return False
+    letters = len(octets.translate(None, _NOT_BASE64))
+    strange = len(octets.translate(None, _BASE64_OR_BLANK)) + len(_INNER_BLANK.findall(octets))
+    return strange * 12 <= letters
+
+
+def _is_plain(coded: bytes) -> bool:
+    """Whether base64 stands for text in UTF-8 without control characters."""
+    try:
+        text = a2b_base64(coded).decode()
+    except ValueError:
+        return False
+    return text.isprintable()
+
+
+def looks_quoted(octets: bytes) -> bool:
+    """Whether it can be meant as quoted-printable: text without one code of it, but with equals signs, is not."""
+    return not _NO_CODE.search(octets) or _CODE.search(octets) is not None

@@ -1,0 +1,187 @@
+"""Whether a text part says truly which charset it is in, and what it should say.  RFC 2046 s4.1.2.  Pure."""
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from collections.abc import Sequence
+from quopri import decodestring
+
+from relay.mail.body_scan import ScannedPart
+from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, vote
+from relay.mail.charset_names import codec_of, is_name, is_registered, readings, written
+
+NOTHING = frozenset(
+    {"", "us-ascii", "ascii", "ansi_x3.4-1968", "646", "7bit", "8bit", "default", "unknown", "unknown-8bit", "none"}
+)
+"""What says nothing about text with octets over 127."""
+
+_MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
+_WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+_ALONE = re.compile(rb"[\x00-\x3f]")
+_C1 = re.compile(rb"[\x80-\x9f]")
+_DECLARATION = re.compile(rb"[ \t\r\n]*<\?xml[ \t\r\n][^>]{0,200}encoding[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']([\w.:-]{1,40})")
+_SHEET = re.compile(rb"@charset \"([\w.:-]{1,40})\";")
+_META = re.compile(rb"<meta[^>]{0,300}[ \t\r\n\"';]charset[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']?[ \t]{0,9}([\w.:-]{1,40})", re.I)
+_BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"II*", b"MM*", b"\x7fELF")
+_CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
+
+
+def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback: Sequence[str] = ()) -> str:
+    """The charset that a text part should be said to be in; "" if its label may stay.
+
+    `voted` is what raw header text and all undeclared text are in together.  A label is false only where the octets
+    prove it; it goes only where this text alone, or with the `raw` header text, is likely in another charset.
+    """
+    said = part.kind.charset
+    if part.wide:
+        return "" if codec_of(said).startswith(part.wide[:6]) else part.wide
+    octets = sample_of(part)
+    if said in NOTHING or not is_registered(said):
+        return _missing(part, octets, voted)
+    if not _is_false(octets, said):
+        return ""
+    if fits(octets, "utf-8"):
+        return "utf-8" if not octets.isascii() else "ISO-2022-JP" if _is_escaped(octets) else "us-ascii"
+    for pieces in ([octets], [octets, *raw]):
+        guess = vote(pieces, (*fallback, "cp1252"))
+        if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
+            return _label(octets, guess)
+    return ""
+
+
+def _missing(part: ScannedPart, octets: bytes, voted: str) -> str:
+    """What text without a label, or with one that says nothing, should say."""
+    said = part.kind.charset
+    if octets.isascii():
+        if _is_escaped(octets) and (said in NOTHING or not is_name(said)):
+            return "ISO-2022-JP"
+        return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
+    if (inner := inner_charset(octets)) and fits(octets, inner):
+        return inner
+    if fits(octets, "utf-8") or damaged_utf8(octets):
+        return "utf-8"
+    return _label(octets, voted if fits(octets, voted) else "cp1252")
+
+
+def _is_escaped(octets: bytes) -> bool:
+    return ESCAPED.search(octets) is not None and fits(octets, "iso2022_jp_ext")
+
+
+def _label(octets: bytes, codec: str) -> str:
+    """The name to write for text in that codec."""
+    if codec == "cp932" and not octets_fit(octets, "shift_jis"):
+        return "MS_Kanji"  # the one registered name for CP932 that old and new readers know
+    if codec in ("cp1252", "iso8859-1"):
+        return "windows-1252" if _C1.search(octets) else "iso-8859-1"
+    return written(codec)
+
+
+def inner_charset(octets: bytes) -> str:
+    """The charset that text names itself, in its mark, its XML declaration or its HTML; "" if it names none."""
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = octets.removeprefix(b"\xef\xbb\xbf")[:1024]
+    match = _DECLARATION.match(start) or _SHEET.match(start) or _META.search(start)
+    name = match[1].decode("ascii", "replace") if match else ""
+    return name if codec_of(name) and not codec_of(name).startswith(("utf-16", "utf-32")) else ""
+
+
+def octets_fit(octets: bytes, codec: str) -> bool:
+    """Whether they fit this codec strictly, not what readers make of its name."""
+    try:
+        octets.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def holds_text(part: ScannedPart) -> bool:
+    """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it."""
+    if part.kind.kind:
+        return part.kind.text
+    octets = sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample
+    return bool(part.wide) or not (
+        octets.startswith(_BINARY) or len(_CONTROLS.findall(octets[:4096])) * 50 > len(octets[:4096])
+    )
+
+
+def sample_of(part: ScannedPart) -> bytes:
+    """How the text begins, decoded from its transfer encoding, cut after the last whole line or at least character."""
+    octets = part.sample
+    whole = part.size <= len(octets)
+    if part.encoding == "base64":
+        characters = re.sub(rb"[^A-Za-z0-9+/]", b"", octets)
+        over = len(characters) % 4
+        characters = characters + b"=" * (4 - over) if whole and over > 1 else characters[: len(characters) - over]
+        try:
+            octets = a2b_base64(characters)
+        except Base64Error:
+            return b""
+    elif part.encoding == "quoted-printable":
+        octets = decodestring(octets)
+    return octets if whole else _whole_characters(octets)
+
+
+def _whole_characters(octets: bytes) -> bytes:
+    """The octets without a character that was cut in two at their end.
+
+    After a line end no character goes on, nor, in any charset, after an octet below 0x40; but neither may stand so far
+    in front that the text itself would not be looked at.
+    """
+    for place in (octets.rfind(b"\n"), _last_alone(octets)):
+        if place > len(octets) // 2:
+            return octets[: place + 1]
+    ends = (octets[: len(octets) - cut] for cut in range(4))
+    return next((end for end in ends if fits(end, "utf-8")), octets)
+
+
+def _last_alone(octets: bytes) -> int:
+    match = _ALONE.search(octets[::-1])
+    return len(octets) - match.end() if match else -1
+
+
+def _is_false(octets: bytes, said: str) -> bool:
+    """Whether the octets prove a registered label wrong: they are UTF-8 beyond doubt, or no text of that charset."""
+    codec = codec_of(said)
+    if codec == "utf-8":
+        return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
+    if codec.startswith(("utf-16", "utf-32")):
+        return bool(octets) and b"\0" not in octets and fits(octets, "utf-8")
+    if octets.isascii():
+        return False
+    if codec.startswith(("utf-7", "hz", "iso2022_kr")):
+        return fits(octets, "utf-8")
+    if not codec or not fits(octets, said):
+        return _is_surely_utf8(octets, said) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
+    if _is_surely_utf8(octets, said):
+        return True
+    if codec not in ("iso8859-1", "iso8859-15") or len(_C1.findall(octets)) < 3 or not fits(octets, "cp932"):
+        return False
+    # Shift_JIS, or the signs of Windows, for which every reader takes them
+    return vote([octets], ("cp932", "latin-1")) == "cp932"
+
+
+def _is_surely_utf8(octets: bytes, said: str) -> bool:
+    """Whether it looks like UTF-8 as no text in another charset does by chance, and the less like what it says."""
+    if not fits(octets, "utf-8") or (len(_WIDE.findall(octets)) < 2 and len(_MULTIBYTE.findall(octets)) < 3):
+        return False
+    return not readings(said) or effort(octets, "utf-8")[0] < effort(octets, said)[0]
+
+
+def _is_mostly_wrong(octets: bytes, codec: str) -> bool:
+    """Whether it is no text of this charset at all, rather than one with an octet or two damaged on the way."""
+    text = octets.decode(codec, "replace")
+    wrong = text.count("\ufffd")
+    foreign = sum(not char.isascii() for char in text) - wrong
+    return 2 * wrong > foreign
+
+
+def is_doubtful(part: ScannedPart) -> bool:
+    """Whether the part's text has a say in the vote: its label is missing, unknown or surely wrong."""
+    said = part.kind.charset
+    if part.wide:
+        return False
+    octets = sample_of(part)
+    if said in NOTHING or not is_registered(said):
+        return not inner_charset(octets)
+    return _is_false(octets, said)

@@ -1,0 +1,207 @@
+"""Text in header fields: encoded-words, and folding.  RFC 2047, RFC 5322 s2.2.3.  Pure."""
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from itertools import groupby
+from quopri import decodestring
+
+from relay.mail.charset_names import is_registered, read
+
+LINE_LIMIT = 998
+"""Octets that a line may have before its CRLF (RFC 5322 s2.1.1)."""
+
+_WIDTH = 76
+_WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
+_ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
+_TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
+_CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~]{4,2000})([ \t\r\n]{0,80})\Z")
+_ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
+_SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
+_TORN_IN = re.compile(rb"[^!-~]")
+_BLANK = re.compile(rb"[ \t]+")
+_RAW = re.compile(rb"[\x80-\xff]")
+_LONGEST = 75  # characters of an encoded-word (RFC 2047 s2)
+_FOREIGN_WORD = r"[\x00-\x08\x0a-\x1f!-\x7f]*+[^\x00-\x7f][^ \t]*+"
+_FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*")
+_PIECE = re.compile(r"(?<![ \t])[ \t]*+[^ \t]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
+_HIDDEN = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
+_JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
+
+
+def encode_word(text: str) -> str:
+    """The text as encoded-words in UTF-8, each of whole characters and at most 75 long, one blank between them."""
+    whole = text.encode("utf-8", "replace")
+    if len(whole) <= _WORD_OCTETS:
+        return f"=?utf-8?B?{b2a_base64(whole, newline=False).decode('ascii')}?="
+    words = []
+    place = 0
+    while place < len(whole):
+        end = place + _WORD_OCTETS
+        while whole[end : end + 1] and whole[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        words.append(f"=?utf-8?B?{b2a_base64(whole[place:end], newline=False).decode('ascii')}?=")
+        place = end
+    return " ".join(words)
+
+
+def encode_text(text: str) -> str:
+    """Unstructured text in ASCII: runs of words that need it become encoded-words, all else stays as it is."""
+    if text.isascii():
+        return text
+    if " " not in text and "\t" not in text:
+        return encode_word(text)
+    return _FOREIGN.sub(lambda run: encode_word(run[0]), text)
+
+
+def decode_words(text: str) -> str:
+    """The text with its encoded-words decoded as far as that is possible; what is not stays as it stands.
+
+    Blanks between two of them go (RFC 2047 s6.2); a character that was cut between two of them becomes whole.
+    """
+    if "=?" not in text:
+        return text
+    out: list[str] = []
+    run: list[re.Match[str]] = []
+    end = 0
+    for match in _ENCODED.finditer(text):
+        between = text[end : match.start()]
+        if run and between.strip(" \t\r\n"):
+            out.append(_decoded(run))
+            run = []
+        if not run:
+            out.append(between)
+        run.append(match)
+        end = match.end()
+    return "".join(out) + _decoded(run) + text[end:]
+
+
+def mend_words(raw: bytes) -> bytes:
+    """A field in which encoded-words that a fold, a cut or blanks tore, or that have raw octets inside, are whole again."""
+    raw = _CUT.sub(_closed, _TORN.sub(_mended, raw), count=1)
+    return _SPLIT.sub(_joined, raw) if raw.count(b"?=") > 1 else raw
+
+
+def _closed(match: re.Match[bytes]) -> bytes:
+    """The last word of a field, whose end was cut off: what can be read of it."""
+    charset, encoding, coded = match[1].decode("ascii"), match[2].decode("ascii"), match[3].decode("ascii")
+    if not is_registered(charset):
+        return match[0]
+    coded = coded[: len(coded) // 4 * 4] if encoding in "bB" else re.sub("=[0-9A-Fa-f]?$", "", coded)
+    octets = word_octets(encoding, coded) or b""
+    text = next((text for cut in range(4) if (text := read(octets[: len(octets) - cut], charset))), "")
+    return _folded_word(text) + match[4] if text else match[0]
+
+
+def _joined(match: re.Match[bytes]) -> bytes:
+    """Words in a row, made one text if a character was cut in two between them."""
+    words = list(_ENCODED.finditer(match[0].decode("ascii")))
+    charsets = {word[1].lower() for word in words}
+    encodings = {word[2].lower() for word in words}
+    if len(charsets) > 1 or len(encodings) > 1 or all(_text_of(word[1], word_octets(word[2], word[3])) for word in words):
+        return match[0]
+    [charset], [encoding] = charsets, encodings
+    together = b"".join(word_octets(word[2], word[3]) or b"" for word in words)
+    text = _text_of(charset, together) or _text_of(charset, word_octets(encoding, "".join(word[3] for word in words)))
+    return _folded_word(text) if text else match[0]
+
+
+def _folded_word(text: str) -> bytes:
+    return b"\r\n ".join(encode_word(text).encode("ascii").split(b" "))
+
+
+def _mended(match: re.Match[bytes]) -> bytes:
+    charset, language, encoding, coded = match[1], match[2] or b"", match[3], match[4]
+    if not _TORN_IN.search(coded) or not is_registered(charset.decode("ascii")):
+        return match[0]
+    if b"\n" in coded:
+        coded = b"".join([line.strip(b" \t\r") for line in coded.split(b"\n")])
+    if encoding in b"bB":
+        coded = _BLANK.sub(b"", coded)
+    else:
+        coded = _BLANK.sub(lambda blanks: b"_" * len(blanks[0]), coded)
+        coded = _RAW.sub(lambda octet: b"=%02X" % octet[0][0], coded)
+    word = b"=?%b%b?%b?%b?=" % (charset, language, encoding, coded)
+    if _TORN_IN.search(coded):
+        return match[0]
+    if len(word) <= _LONGEST:
+        return word
+    text = decode_words(word.decode("ascii"))
+    return word if text.isascii() and "=?" in text else _folded_word(text)
+
+
+def named_charsets(raw: bytes) -> list[str]:
+    """The charsets that the encoded-words of a field name."""
+    return [match[1].decode("ascii") for match in _TORN.finditer(raw)]
+
+
+def is_encoded(text: str) -> bool:
+    """Whether it is nothing but encoded-words, which must not be encoded again."""
+    words = text.split()
+    return bool(words) and all(_ENCODED.fullmatch(word) and len(word) <= _LONGEST for word in words)
+
+
+def _decoded(run: list[re.Match[str]]) -> str:
+    """What encoded-words in a row say."""
+    texts = [_text_of(word[1], word_octets(word[2], word[3])) for word in run]
+    if all(text is not None for text in texts):
+        return "".join(text or "" for text in texts)
+    said = ""
+    for charset, group in groupby(run, lambda word: word[1].lower()):
+        words = list(group)
+        together = _text_of(charset, b"".join(word_octets(word[2], word[3]) or b"" for word in words))
+        if len(words) > 1 and together is not None:
+            said += together
+            continue
+        for word in words:
+            text = _text_of(word[1], word_octets(word[2], word[3]))
+            said += f" {word[0]} " if text is None else text
+    return said.strip(" ")
+
+
+def _text_of(charset: str, octets: bytes | None) -> str | None:
+    return None if octets is None else read(octets, charset)
+
+
+def hides_controls(text: str) -> bool:
+    """Whether an encoded-word stands for a line end or the like, which some readers take for one (ESC may be a shift)."""
+    if "=?" not in text:
+        return False
+    return any(_HIDDEN.search(word_octets(word[2], word[3]) or b"") for word in _ENCODED.finditer(text))
+
+
+def readable(text: str) -> str:
+    """A header's text for people: encoded-words decoded, in one line, without control characters."""
+    return " ".join(_JUNK.sub(" ", decode_words(text)).split())
+
+
+def word_octets(encoding: str, coded: str) -> bytes | None:
+    """What an encoded-word's text stands for (`encoding` is B or Q); None if it cannot be decoded."""
+    try:
+        if encoding in "bB":
+            return a2b_base64(coded + "=" * (-len(coded) % 4))
+        return decodestring(coded.replace("_", " ").encode("ascii"), header=True)
+    except (Base64Error, ValueError):
+        return None
+
+
+def fold(name: str, value: str, width: int = _WIDTH) -> bytes:
+    """The field `name: value` folded at blanks so that lines keep to `width` where the words allow it.
+
+    Control characters become blanks: no value can begin another field.
+    """
+    if not value.isprintable():
+        value = _CONTROL.sub(" ", value)
+    if len(name) + len(value) < width - 1 and value[:1] not in (" ", "\t", "") and value[-1:] not in (" ", "\t"):
+        return f"{name}: {value}\r\n".encode("utf-8", "replace")
+    lines: list[str] = []
+    line = f"{name}:"
+    for piece in _PIECE.findall(" " + value.strip()):
+        if len(line) + len(piece) > width and line.strip() and line != f"{name}:":
+            lines.append(line)
+            line = piece
+        else:
+            line += piece
+    lines.append(line)
+    return "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n"

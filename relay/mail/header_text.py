@@ -1,0 +1,188 @@
+"""The octets of header fields: none that a header must not have, no line that is too long.  RFC 5322 s2.1.1, s2.2.  Pure."""
+
+import re
+from collections.abc import Callable
+
+from relay.mail.charset import decode
+from relay.mail.encoded_words import LINE_LIMIT, decode_words, encode_text, encode_word, fold, mend_words, word_octets
+from relay.mail.message import Field
+from relay.mail.repair_context import Change, Fields, RepairCase
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
+_FORBIDDEN = re.compile(rb"[^\t\r\n -~]")
+_LONG = re.compile(rb"(?<![^\r\n])[^\r\n]{999}")
+_BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
+_ENCODED = re.compile(rb"=\?(?:iso-8859-1|us-ascii)\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
+_MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+
+# Fields of tokens, ids and dates: an encoded-word may not stand there (RFC 2047 s5), so foreign octets have no rescue.
+_STRUCTURED = frozenset(
+    {
+        *("date", "message-id", "in-reply-to", "references", "received", "return-path", "mime-version", "content-id"),
+        *("content-transfer-encoding", "dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature"),
+        *("arc-authentication-results", "authentication-results", "resent-date", "resent-message-id", "auto-submitted"),
+    }
+)
+_LISTED = 8  # names of fields in a note
+_ADDRESSED = frozenset({"from", "to", "cc", "sender", "reply-to", "resent-from", "resent-to", "resent-cc", "resent-sender"})
+_SIGNATURES = frozenset({"dkim-signature", "domainkey-signature", "arc-seal", "arc-message-signature"})
+
+
+def _nowhere(pattern: re.Pattern[bytes], fields: Fields) -> bool:
+    """Whether no field has it: one search over all is far cheaper than one for each of 20,000."""
+    return pattern.search(b"".join([field.raw for field in fields])) is None
+
+
+def repair_controls(fields: Fields, case: RepairCase) -> Change:
+    """No control octets in the header (RFC 5322 s2.2, RFC 6409 s8); escape sequences are left to the charset's reader."""
+    if _nowhere(_CONTROL, fields):
+        return fields, ()
+    return _each(
+        fields,
+        lambda field: Field(_CONTROL.sub(b"", field.raw)) if _CONTROL.search(field.raw) else field,
+        "removed control octets from the header",
+    )
+
+
+def repair_torn_words(fields: Fields, case: RepairCase) -> Change:
+    """Encoded-words are whole (RFC 2047 s2): no fold, blank or raw octet inside.  What is signed and can be sent is left."""
+    if b"=?" not in b"".join([field.raw for field in fields]):
+        return fields, ()
+    return _each(
+        fields,
+        lambda field: _whole_words(field) if b"=?" in field.raw and _may_be_mended(field, case) else field,
+        "mended encoded-words that had folds, blanks or raw octets inside",
+    )
+
+
+def _may_be_mended(field: Field, case: RepairCase) -> bool:
+    return field.name not in _STRUCTURED and (field.name not in case.sealed or not field.raw.isascii())
+
+
+def _whole_words(field: Field) -> Field:
+    raw = mend_words(field.raw)
+    return field if raw == field.raw else Field.again(field.name, raw)
+
+
+def repair_raw_text(fields: Fields, case: RepairCase) -> Change:
+    """Raw 8-bit text and escape sequences become encoded-words: RFC 6409 s8.4 allows what RFC 2047 demands."""
+    if _nowhere(_FORBIDDEN, fields):
+        return fields, ()
+    names: dict[str, None] = {}
+    mended: list[Field] = []
+    for field in fields:
+        raw = field.raw
+        if (raw.isascii() and not _FORBIDDEN.search(raw)) or (case.about.envelope.utf8 and _is_utf8_address(field)):
+            mended.append(field)
+            continue
+        mended.append(_in_ascii(field, case))
+        if len(names) < _LISTED:
+            names[field.label] = None
+    return (tuple(mended), (f"encoded raw 8-bit text in {', '.join(names)} (RFC 2047)",)) if names else (fields, ())
+
+
+def _is_utf8_address(field: Field) -> bool:
+    """An address that only SMTPUTF8 can carry (RFC 6531): the address fields have been mended before."""
+    return field.name in _ADDRESSED and not _CONTROL.search(field.raw)
+
+
+def _in_ascii(field: Field, case: RepairCase) -> Field:
+    if field.name in _STRUCTURED:
+        return Field(re.sub(rb"[^\t\r\n -~]+", b"?", field.raw))
+    text = decode(field.value, case.charset)
+    if "=?" in text:
+        text = decode_words(text)
+    return Field.again(field.name, fold(field.label, encode_text(text)))
+
+
+def repair_false_label(fields: Fields, case: RepairCase) -> Change:
+    """Encoded-words that say ISO-8859-1 (PHPMailer's default) or ASCII, and hold UTF-8, say UTF-8: RFC 6409 s6.5."""
+    if _nowhere(_ENCODED, fields):
+        return fields, ()
+    return _each(
+        fields,
+        lambda field: _relabelled(field) if field.name not in case.sealed and b"=?" in field.raw else field,
+        "relabelled encoded-words that hold UTF-8 under the name of another charset",
+    )
+
+
+def _relabelled(field: Field) -> Field:
+    octets = b""
+    for match in _ENCODED.finditer(field.raw):
+        octets += word_octets(match[1].decode("ascii"), match[2].decode("ascii")) or b""
+    if len(_MULTIBYTE.findall(octets)) < 2 and b"=?us-ascii?" not in field.raw.lower():
+        return field
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return field
+    return field if octets.isascii() else Field(_ENCODED.sub(rb"=?utf-8?\1?\2?=", field.raw))
+
+
+def repair_long_lines(fields: Fields, case: RepairCase) -> Change:
+    """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures).
+
+    RFC 5322 s2.1.1 and s2.2.3; RFC 5321 s4.5.3.1.6 lets servers refuse or cut longer lines, RFC 6409 s8 lets us mend them.
+    """
+    if max([len(field.raw) for field in fields], default=0) <= LINE_LIMIT:
+        return fields, ()
+    return _each(
+        fields,
+        folded,
+        "folded header lines of more than 998 octets",
+    )
+
+
+def folded(field: Field) -> Field:
+    """The field with no line over 998 octets; itself if it has none."""
+    if len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw):
+        return field
+    text = re.sub(rb"[\r\n]+", b"", field.value).decode("utf-8", "replace")
+    label = field.label
+    lines = fold(label, _loosened(field.name, text))
+    if not _LONG.search(lines):
+        return Field(lines)
+    if field.name in _SIGNATURES:
+        return Field(_hard_fold(label, text))
+    if field.name in _STRUCTURED:
+        return Field(fold(label, " ".join(word for word in text.split() if len(word) < 900)))
+    if field.name.startswith("content-"):
+        return Field(fold(label, "; ".join(piece.strip() for piece in text.split(";") if len(piece) < 900) or "text/plain"))
+    return Field(fold(label, encode_word(text)))
+
+
+def _loosened(name: str, text: str) -> str:
+    """The text with blanks where its grammar lets some stand, so that it can be folded there."""
+    if name == "references":
+        return text.replace("><", "> <")
+    if name in _ADDRESSED or name == "disposition-notification-to":
+        return re.sub(r",(?=[^ \t\"])", ", ", text)
+    if name.startswith("content-"):
+        return re.sub(r";(?=[^ \t])", "; ", text)
+    return text
+
+
+def _hard_fold(label: str, text: str) -> bytes:
+    lines = [text[place : place + 70] for place in range(0, len(text), 70)]
+    return (
+        f"{label}: ".encode()
+        + "\r\n ".join(line.strip() for line in lines if line.strip()).encode("ascii", "replace")
+        + b"\r\n"
+    )
+
+
+def repair_blank_folds(fields: Fields, case: RepairCase) -> Change:
+    """No continuation line of blanks alone (RFC 5322 s3.2.2, s4.2; RFC 6409 s8): some parsers end the header there."""
+    if _nowhere(_BLANK_FOLD, fields):
+        return fields, ()
+    return _each(
+        fields,
+        lambda field: Field(_BLANK_FOLD.sub(b"", field.raw)) if _BLANK_FOLD.search(field.raw) else field,
+        "removed a line of blanks inside a header field",
+    )
+
+
+def _each(fields: Fields, mend: Callable[[Field], Field], note: str) -> Change:
+    mended = tuple(mend(field) for field in fields)
+    changed = any(new is not old for new, old in zip(mended, fields, strict=True))
+    return (mended, (note,)) if changed else (fields, ())

@@ -1,0 +1,66 @@
+"""What is known about a message beside its octets, when it is mended.  Pure."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay.mail.address import Address
+from relay.mail.envelope import Envelope, Origin
+from relay.mail.message import Field
+from relay.mail.policy import RepairPolicy
+
+Fields = tuple[Field, ...]
+Change = tuple[Fields, tuple[str, ...]]
+"""What a repair gives back: the fields, and what it did in plain words (nothing, if it changed nothing)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairContext:
+    """How the message came: `accepted_at` is aware, `hostname` our own name.
+
+    `repeated_id`: the same client used this Message-ID before for other content to one of the recipients.
+    """
+
+    queue_id: str
+    accepted_at: datetime
+    hostname: str
+    origin: Origin
+    envelope: Envelope
+    repeated_id: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RepairCase:
+    """All that a repair of the header may look at.
+
+    `charset` is what the vote of header and text said for raw 8-bit text.  `sealed` are the names that a DKIM
+    signature covers: these fields may be changed only if the message could not be sent at all otherwise.
+    """
+
+    about: RepairContext
+    policy: RepairPolicy
+    charset: str = "utf-8"
+    sealed: frozenset[str] = field(default_factory=frozenset)
+    headless: bool = False
+
+    @property
+    def arrival(self) -> datetime:
+        """The hour of acceptance in the zone of this machine, which is the zone of its devices."""
+        return self.about.accepted_at.astimezone()
+
+    @property
+    def host(self) -> str:
+        """Our own name as it can stand after an @ and in trace fields."""
+        name = re.sub(r"[^A-Za-z0-9.-]", "", self.about.hostname).strip(".-")
+        return re.sub(r"\.{2,}", ".", name) or "relay.invalid"
+
+    @property
+    def author(self) -> Address:
+        """Who sent it, by the envelope; a device without any name of its own is `device` here."""
+        path = self.about.envelope.reverse_path
+        if path is None or not path.ascii:
+            return Address("device", self.host)
+        if path.quoted and not path.public:  # what a device wrote into its sender need not be an address
+            words = re.sub(r"[^A-Za-z0-9_+-]+", ".", path.local.partition("@")[0] or path.local).strip(".")
+            return Address(words or "device", self.host)
+        return path if path.qualified and not path.domain.startswith("[") else Address(path.local, self.host)

@@ -1,0 +1,128 @@
+"""One recipient's way through an attempt: whom to ask, who rests, what they said.  Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from relay.mail.address import Address
+from relay.mail.reply import Answer
+from relay.outbound.replies import Blame, Fate, Verdict
+from relay.outbound.routing import Chosen
+from relay.spool.entry import Recipient
+from relay.upstream.settings import DIRECT, Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why an upstream is not called now, and until when.  `divert`: the next one in the chain may be called instead.
+
+    `answer` is the one that sent it to rest.
+    """
+
+    until: datetime
+    why: str
+    divert: bool = True
+    failures: int = 0
+    answer: Answer | None = None
+
+
+Pauses = Callable[[str, Address], Pause | None]
+"""Who rests, as the runner sees it: by name of the upstream and recipient (direct delivery rests by domain)."""
+
+
+Votes = Mapping[Address, tuple[Answer, Verdict]]
+"""What was said for each recipient, and what it means."""
+
+
+def key_of(name: str, recipient: Address) -> str:
+    """Direct delivery is as many upstreams as there are domains: one closed door says nothing of the others."""
+    return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction to be had: with whom, for whom, and whether in the account's own name."""
+
+    upstream: Upstream
+    recipients: tuple[Recipient, ...]
+    own_name: bool = False
+
+    @property
+    def key(self) -> str:
+        """Whose lane, rest and crowd this is."""
+        return key_of(self.upstream.name, self.recipients[0].address)
+
+
+@dataclass(slots=True)
+class ChainProgress:
+    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked, `peers` where.
+
+    `maybe_at` may have taken the message at `maybe_since`, when its final reply was lost.  `alone`: nobody else may be asked
+    meanwhile.  `route` is the chain without regard to that.  `rested`: it is due when an upstream has had its rest.
+    """
+
+    recipient: Recipient
+    chosen: Chosen
+    route: tuple[str, ...]
+    chain: tuple[str, ...] = ()
+    own_name: str = ""
+    alone: bool = False
+    maybe_at: str = ""
+    maybe_since: datetime | None = None
+    votes: dict[str, tuple[Answer, Verdict]] = field(default_factory=dict)
+    peers: dict[str, str] = field(default_factory=dict)
+    pauses: dict[str, Pause] = field(default_factory=dict)
+    rested: bool = False
+    over: bool = False
+    settled: bool = False
+
+    @property
+    def stays(self) -> bool:
+        """Whether nobody but the first may be asked: only its refusal for good shows that it has not taken it."""
+        return self.alone and bool(self.maybe_at)
+
+    @property
+    def maybe(self) -> tuple[str, datetime] | None:
+        """Who may have taken it, and since when."""
+        return (self.maybe_at, self.maybe_since) if self.maybe_at and self.maybe_since else None
+
+    def doubt(self, name: str, now: datetime) -> None:
+        """That upstream's final reply was lost; the first time counts."""
+        if self.maybe_at != name:
+            self.maybe_at, self.maybe_since = name, now
+
+    def clear(self) -> None:
+        self.maybe_at, self.maybe_since = "", None
+
+    @property
+    def fate(self) -> Fate:
+        fates = [verdict.fate for _, verdict in self.votes.values()]
+        if Fate.RELAYED in fates:
+            return Fate.RELAYED
+        unanimous = bool(fates) and all(fate is Fate.FAILED for fate in fates) and set(self.votes) >= set(self.chain)
+        return Fate.FAILED if unanimous else Fate.DEFERRED
+
+    @property
+    def uncertain(self) -> bool:
+        return any(verdict.blame is Blame.UNCERTAIN for _, verdict in self.votes.values())
+
+    @property
+    def troubled(self) -> bool:
+        """Whether it is put off, and an upstream's own trouble has a part in it."""
+        return self.fate is Fate.DEFERRED and any(verdict.rests for _, verdict in self.votes.values())
+
+    @property
+    def reason(self) -> tuple[str, Answer]:
+        """The answer that explains the fate: of a deferral the last one that deferred, else the last one."""
+        votes = [(name, answer) for name, (answer, verdict) in self.votes.items() if verdict.fate is self.fate]
+        return votes[-1] if votes else [(name, answer) for name, (answer, _) in self.votes.items()][-1]
+
+    @property
+    def first_to_wake(self) -> tuple[str, Pause]:
+        """Of those that rest the one that may be called soonest."""
+        return min(self.pauses.items(), key=lambda each: each[1].until)
+
+    @property
+    def why_not(self) -> str:
+        """Why nobody was called for this recipient: "" if somebody was."""
+        return self.first_to_wake[1].why if self.pauses and not self.votes else ""

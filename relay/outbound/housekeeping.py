@@ -1,0 +1,73 @@
+"""What time does: the hourly tidying, a clock that was set, mail dated into the far future by a wrong one."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from relay import events
+from relay.outbound.rate_limit import day_of
+from relay.outbound.upstream_state import UpstreamStates
+from relay.spool.contract import Spool
+from relay.spool.entry import State
+
+_TIDY = timedelta(hours=1)
+_DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
+_EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
+_PAGE = 1000
+_LEARN_EVERY = 5.0  # seconds between looks at what the other relays have sent
+
+
+class Housekeeping:
+    """Watches the clock for one spool."""
+
+    def __init__(self, spool: Spool, standing: UpstreamStates, now: Callable[[], datetime]) -> None:
+        self._spool, self._standing, self._now = spool, standing, now
+        self._began = now()
+        self._tidied: datetime | None = None
+        self._clock: tuple[datetime, float] | None = None
+        self._learned = 0.0
+
+    async def is_due(self) -> bool:
+        """Whether an hour is over, or the clock went back: then quotas and rests were put right just now."""
+        now, ticks = self._now(), asyncio.get_running_loop().time()
+        before, self._clock = self._clock or (now, ticks), (now, ticks)
+        drift = (now - before[0]).total_seconds() - (ticks - before[1])
+        if abs(drift) > _DRIFT:
+            await self._clock_was_set(now, timedelta(seconds=drift))
+        if self._spool.shared and ticks - self._learned > _LEARN_EVERY:
+            self._learned = ticks
+            self._standing.pace.learn(now, await self._spool.sent_today(day_of(now)))
+        if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -_DRIFT:
+            return False
+        first, self._tidied = self._tidied is None, now
+        if first:
+            self._standing.pace.seed(now, await self._spool.sent_today(day_of(now)))
+        self._standing.tidy(now)
+        return True
+
+    async def _clock_was_set(self, now: datetime, by: timedelta) -> None:
+        """What was accepted by the old clock came when it came: else it would be dated, and given up, by an error."""
+        until = now - by
+        since = _EPOCH if until < _NEVER_BEFORE else self._began  # a small board starts in 1970, perhaps again and again
+        moved = await self._spool.rebase(since, until, by)
+        self._began += by
+        events.note(
+            "warned",
+            f"the clock was set by {by}; {moved} waiting messages are reckoned by the new one",
+            seconds=int(by.total_seconds()),
+        )
+
+    async def misdated(self, longest: timedelta) -> list[str]:
+        """The queue ids of all that is due later than any schedule says, `longest` from now: a broken clock dated it."""
+        latest, found, waiting, seen = self._now() + longest, list[str](), set[str](), 0
+        # from the newest on: what leaves the queue meanwhile is mostly old, and must not shift the pages to come
+        while page := await self._spool.entries(frozenset({State.QUEUED}), _PAGE, newest=True, skip=seen):
+            seen += len(page)
+            waiting.update(stored.entry.queue_id for stored in page)
+            found += [
+                stored.entry.queue_id
+                for stored in page
+                if any(each.state is State.QUEUED and each.due_at > latest for each in stored.recipients)
+            ]
+        self._standing.remember_only(waiting)
+        return found

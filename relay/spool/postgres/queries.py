@@ -1,0 +1,60 @@
+"""What people and stations look at in PostgreSQL: each question in a thread of its own, nothing changed by it."""
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from psycopg import Connection
+
+from relay.spool.entry import PendingNotice, QueueLine, State, StoredEntry
+from relay.spool.postgres import read as looking
+from relay.spool.postgres.connections import PostgresConnections
+
+T = TypeVar("T")
+
+
+class Queries:
+    """The part of a spool that only reads."""
+
+    _link: PostgresConnections
+    _now: Callable[[], datetime]
+
+    async def _run(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
+        return await self._link.run(work, again=again)
+
+    async def entries(
+        self,
+        states: frozenset[State] | None = None,
+        limit: int = 1000,
+        *,
+        newest: bool = False,
+        skip: int = 0,
+        trail: bool = False,
+    ) -> list[StoredEntry]:
+        """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
+        return await self._run(lambda db: looking.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
+
+    async def listed(
+        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+    ) -> list[QueueLine]:
+        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
+        return await self._run(lambda db: looking.queue_lines(db, states, limit, after=after, skip=skip))
+
+    async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Queue ids by what they begin with, two at most for each."""
+        return await self._run(lambda db: looking.beginning(db, beginnings))
+
+    async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
+        return await self._run(lambda db: looking.history(db, since, step))
+
+    async def kept_by_client(self) -> Mapping[str, int]:
+        return await self._run(looking.kept_by_client)
+
+    async def last_accepted(self, client: str) -> datetime | None:
+        return await self._run(lambda db: looking.last_accepted(db, client))
+
+    async def sent_today(self, day: str) -> Mapping[str, int]:
+        return await self._run(lambda db: looking.sent_on(db, day))
+
+    async def pending_notices(self) -> list[PendingNotice]:
+        return await self._run(looking.pending_notices)

@@ -1,0 +1,187 @@
+"""What is read from PostgreSQL: each function one question, on any connection."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import Connection
+
+from relay.spool.entry import Content, Peer, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
+from relay.spool.postgres.rows import RECIPIENT_LIST, json_recipients
+from relay.spool.rows import (
+    FIRST_LINE,
+    LISTED,
+    MESSAGE_COLUMNS,
+    RECIPIENT_COLUMNS,
+    micros,
+    moment,
+    plain,
+    row_entry,
+    row_line,
+    row_notice,
+    row_trail,
+)
+
+_UNFINISHED = frozenset({State.QUEUED, State.HELD})
+_COLUMNS = f"{MESSAGE_COLUMNS}, (SELECT name FROM peer WHERE peer.id = owner), attention"  # noqa: S608 - our own column names
+_OWNER = MESSAGE_COLUMNS.count(",") + 1
+
+ContentOf = Callable[[int, int], Content]
+"""Content of a message, by its id and its size in octets."""
+
+
+def next_due(db: Connection) -> datetime | None:
+    """When the first message that nobody has under way is due."""
+    found = db.execute("SELECT min(due_at) FROM message WHERE due_at IS NOT NULL AND owner IS NULL").fetchone()
+    return moment(found[0]) if found and found[0] is not None else None
+
+
+def stored_entry(db: Connection, queue_id: str, content: ContentOf) -> StoredEntry | None:
+    found = db.execute(
+        f"SELECT {_COLUMNS}, {RECIPIENT_LIST.format(message='message.id')} FROM message WHERE queue_id = %s",  # noqa: S608
+        (plain(queue_id),),
+    ).fetchone()
+    if found is None:
+        return None
+    recipients = json_recipients(found[-1])
+    trail = db.execute("SELECT at, event, said FROM trail WHERE message = %s ORDER BY number", (found[0],))
+    entry = row_entry(found, tuple(one.address for one in recipients), content(found[0], found[8]))
+    lines = tuple(row_trail(*line) for line in trail)
+    return StoredEntry(entry, recipients, lines, found[_OWNER] or "", bool(found[_OWNER + 1]))
+
+
+def stored_entries(
+    db: Connection, states: frozenset[State] | None, limit: int, *, newest: bool, skip: int = 0, trail: bool = False
+) -> list[StoredEntry]:
+    """One query (two with the trails), however many messages."""
+    order = "DESC" if newest else "ASC"
+    rows = db.execute(
+        f"SELECT chosen.*, {RECIPIENT_LIST.format(message='chosen.id')} FROM"  # noqa: S608
+        f" (SELECT {_COLUMNS} FROM message {_chosen(states)} ORDER BY accepted_at {order}, id {order}"
+        " LIMIT %(limit)s OFFSET %(skip)s) AS chosen",
+        {"limit": limit, "skip": skip, "states": [state.value for state in states or ()]},
+    ).fetchall()
+    rows.sort(key=lambda row: (row[2], row[0]))
+    lines: dict[int, list[TrailLine]] = defaultdict(list)
+    if trail:
+        told = "SELECT message, at, event, said FROM trail WHERE message = ANY(%s) ORDER BY number"
+        for message, *line in db.execute(told, ([row[0] for row in rows],)):
+            lines[message].append(row_trail(*line))
+    return [_entry_of(row, json_recipients(row[-1]), lines[row[0]]) for row in rows]
+
+
+def _entry_of(row: tuple[Any, ...], recipients: tuple[Recipient, ...], trail: list[TrailLine]) -> StoredEntry:
+    entry = row_entry(row, tuple(one.address for one in recipients), ())
+    return StoredEntry(entry, recipients, tuple(trail), row[_OWNER] or "", bool(row[_OWNER + 1]))
+
+
+def _chosen(states: frozenset[State] | None) -> str:
+    if states is None:
+        return ""
+    if states == _UNFINISHED:
+        return "WHERE over_at IS NULL"
+    return "WHERE EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state = ANY(%(states)s))"
+
+
+def queue_lines(
+    db: Connection, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+) -> list[QueueLine]:
+    """One query of the columns that a list shows, however many messages."""
+    chosen = _chosen(states) or "WHERE true"
+    behind = "AND (accepted_at, id) > (%(at)s, %(behind)s)" if after else ""
+    rows = db.execute(
+        f"WITH chosen AS (SELECT {LISTED}, owner, attention"  # noqa: S608
+        f" FROM message {chosen} {behind} ORDER BY accepted_at, id LIMIT %(limit)s OFFSET %(skip)s)"
+        f" SELECT {LISTED}, {RECIPIENT_COLUMNS},"
+        f" coalesce((SELECT name FROM peer WHERE peer.id = owner), ''), attention, {FIRST_LINE}"
+        " FROM chosen JOIN recipient ON recipient.message = chosen.id"
+        " ORDER BY chosen.accepted_at, chosen.id, seq",
+        {
+            "limit": limit,
+            "skip": skip,
+            "at": micros(after.accepted_at) if after else 0,
+            "behind": after.message if after else 0,
+            "states": [state.value for state in states or ()],
+        },
+    )
+    return [row_line(row) for row in rows]
+
+
+def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Two ids at most for each: one more than there should be."""
+    found = {}
+    for text in map(plain, beginnings):
+        rows = db.execute(
+            "SELECT queue_id FROM message WHERE queue_id >= %s AND queue_id < %s ORDER BY queue_id LIMIT 2",
+            (text, text + "\x7f"),
+        )
+        ids = tuple(row[0] for row in rows)
+        found[text] = ids[:1] if text in ids else ids
+    return found
+
+
+def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...], int]:
+    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept, relays,
+    messages that need attention."""
+    states = dict.fromkeys(State, 0)
+    for state, number in db.execute("SELECT state, count(*) FROM recipient GROUP BY state"):
+        states[State(state)] = number
+    row = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchone()
+    unfinished, oldest = row or (0, None)
+    attention = db.execute("SELECT count(*) FROM message WHERE attention = 1").fetchone()
+    since = None if oldest is None else moment(oldest)
+    return states, unfinished, since, in_use(db), peers(db), attention[0] if attention else 0
+
+
+def peers(db: Connection) -> tuple[Peer, ...]:
+    """The relays of this spool, those too that died and were not started again."""
+    rows = db.execute(
+        "SELECT name, seen_at, seen_at > clock_timestamp() - interval '30 seconds',"
+        " (SELECT count(*) FROM message WHERE owner = peer.id) FROM peer ORDER BY name, id"
+    )
+    return tuple(Peer(name, seen_at.astimezone(UTC), alive, holds) for name, seen_at, alive, holds in rows)
+
+
+def in_use(db: Connection) -> int:
+    """Octets of mail that is kept."""
+    row = db.execute("SELECT coalesce(sum(size), 0)::bigint FROM message WHERE kept = 1").fetchone()
+    return int(row[0]) if row else 0
+
+
+def history(db: Connection, since: datetime, step: timedelta) -> dict[tuple[datetime, str], int]:
+    width = step // timedelta(microseconds=1)
+    counted = db.execute(
+        "SELECT at / %(width)s, event, count(*) FROM trail WHERE at >= %(since)s GROUP BY 1, 2",
+        {"width": width, "since": micros(since)},
+    )
+    return {(moment(number * width), event): count for number, event, count in counted}
+
+
+def last_accepted(db: Connection, client: str) -> datetime | None:
+    found = db.execute("SELECT max(accepted_at) FROM message WHERE client = %s", (plain(client),)).fetchone()
+    return moment(found[0]) if found and found[0] is not None else None
+
+
+def kept_by_client(db: Connection) -> dict[str, int]:
+    rows = db.execute("SELECT client, sum(size)::bigint FROM message WHERE kept = 1 AND notice = 0 GROUP BY client")
+    return {str(client): int(octets) for client, octets in rows}
+
+
+def sent_on(db: Connection, day: str) -> dict[str, int]:
+    return {
+        str(upstream): int(messages)
+        for upstream, messages in db.execute("SELECT upstream, messages FROM sent_per_day WHERE day = %s", (day,))
+    }
+
+
+def refused_senders(db: Connection, since: datetime) -> frozenset[tuple[str, str]]:
+    rows = db.execute("SELECT upstream, sender FROM refused_sender WHERE at >= %s", (micros(since),))
+    return frozenset((upstream, sender) for upstream, sender in rows)
+
+
+def pending_notices(db: Connection) -> list[PendingNotice]:
+    rows = db.execute(
+        "SELECT number, queue_id, kind, notify_local, notify_domain, recipient, made_at FROM notice ORDER BY number"
+    )
+    return [row_notice(row) for row in rows]

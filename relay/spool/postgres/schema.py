@@ -1,0 +1,131 @@
+"""The tables in PostgreSQL: made and brought up to date by the first relay that comes, one at a time."""
+
+from collections import defaultdict
+from importlib.resources import files
+
+from psycopg import Connection, errors
+
+from relay.spool.contract import SpoolBroken
+
+MIGRATIONS = ("schema-1.sql", "schema-2.sql")
+"""The script that makes version 1 from nothing, then one for each later version; never changed once released."""
+
+_ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
+RIGHTS = {
+    "spool_version": ("SELECT",),
+    "peer": _ALL,
+    "message": _ALL,
+    "content": ("SELECT", "INSERT", "DELETE"),
+    "recipient": ("SELECT", "INSERT", "UPDATE"),
+    "trail": ("SELECT", "INSERT"),
+    "notice": ("SELECT", "INSERT", "DELETE"),
+    "sent_per_day": _ALL,
+    "refused_sender": _ALL,
+    "turn_lock": ("SELECT", "INSERT", "UPDATE"),
+    "turn": _ALL,
+    "under_way": ("SELECT", "INSERT", "DELETE"),
+    "token": ("SELECT", "INSERT", "UPDATE"),
+    "token_lock": ("SELECT", "INSERT", "UPDATE"),
+    "moved": ("SELECT", "INSERT", "DELETE"),
+    "lease_number": ("USAGE",),
+}
+"""What a relay does with each table and sequence.  (FOR UPDATE needs UPDATE; what goes with its message, its owner removes.)"""
+
+_SEQUENCES = frozenset({"lease_number"})
+_SAID_AGAIN = "see docs/postgres.md; say the GRANTs again after each `relay spool prepare`"
+
+_LOCK = 0x72656C79  # "rely"
+OLDEST = 120000
+
+
+def prepare(db: Connection) -> None:
+    """Makes the tables or brings them up to date.  Raises SpoolBroken; a newer schema is left untouched.
+
+    A right that lacks is found here: later a message might have gone out already, and what became of it could not be stored.
+    """
+    if db.info.server_version < OLDEST:
+        raise SpoolBroken(f"PostgreSQL {db.info.server_version // 10000} is too old; the spool needs 12 or newer")
+    if version_of(db) < len(MIGRATIONS):
+        _bring_up_to_date(db)
+    _must_have_rights(db)
+
+
+def _bring_up_to_date(db: Connection) -> None:
+    db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        with db.transaction():  # begun behind the lock: it sees what another relay has just made
+            version = version_of(db)
+            if version == 0:
+                db.execute("CREATE TABLE spool_version (version INTEGER NOT NULL)")
+                db.execute("INSERT INTO spool_version VALUES (0)")
+            for script in MIGRATIONS[version:]:
+                db.execute(files("relay.spool").joinpath(script).read_bytes())
+            if version < len(MIGRATIONS):
+                db.execute("UPDATE spool_version SET version = %s", (len(MIGRATIONS),))
+    except errors.InsufficientPrivilege as error:
+        raise SpoolBroken(
+            f"the spool's tables in {_place(db)} cannot be made or changed by this role: {error.diag.message_primary}."
+            " Run `relay spool prepare URL` once as the role that owns them"
+        ) from error
+    except errors.DuplicateTable as error:
+        raise SpoolBroken(
+            f"{_place(db)} has tables of another program ({error.diag.message_primary}); nothing was touched."
+            " Give the relay a database, or a schema, of its own"
+        ) from error
+    finally:
+        db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def version_of(db: Connection) -> int:
+    """0 where there is no spool yet.  Raises SpoolBroken for a newer one."""
+    found = db.execute("SELECT to_regclass('spool_version') IS NOT NULL").fetchone()
+    try:
+        row = db.execute("SELECT version FROM spool_version").fetchone() if found and found[0] else None
+    except errors.InsufficientPrivilege as error:
+        raise SpoolBroken(_refused(db, _lacking(db))) from error
+    version = int(row[0]) if row else 0
+    if version > len(MIGRATIONS):
+        raise SpoolBroken(
+            f"{_place(db)} was written by a newer version of the relay (schema {version}, this one knows up to"
+            f" {len(MIGRATIONS)}); nothing was touched"
+        )
+    return version
+
+
+def _must_have_rights(db: Connection) -> None:
+    """Raises SpoolBroken that names what this role may not do, and the cure."""
+    if lacking := missing_rights(db):
+        raise SpoolBroken(lacking)
+
+
+def missing_rights(db: Connection) -> str:
+    """What this role may not do, with the GRANTs that are the cure; "" if it may do all."""
+    lacking = _lacking(db)
+    return _refused(db, lacking) if lacking else ""
+
+
+def _lacking(db: Connection) -> list[tuple[str, str]]:
+    used = [(name, right) for name, rights in RIGHTS.items() for right in rights]
+    return db.execute(
+        'SELECT name, "right" FROM unnest(%s::text[], %s::text[]) AS used (name, "right")'
+        " WHERE NOT CASE WHEN name = ANY(%s) THEN has_sequence_privilege(to_regclass(name), 'USAGE, UPDATE')"
+        ' ELSE has_table_privilege(to_regclass(name), "right") END',
+        ([name for name, _ in used], [right for _, right in used], sorted(_SEQUENCES)),
+    ).fetchall()
+
+
+def _refused(db: Connection, lacking: list[tuple[str, str]]) -> str:
+    rights: dict[str, list[str]] = defaultdict(list)
+    for name, right in lacking:
+        rights[name].append(right)
+    alike: dict[str, list[str]] = defaultdict(list)  # few GRANTs, even if all are missing
+    for name, some in rights.items():
+        alike[f"{', '.join(some)} ON {'SEQUENCE ' if name in _SEQUENCES else ''}"].append(name)
+    found = db.execute("SELECT quote_ident(current_user)").fetchone()
+    role = found[0] if found else db.info.user
+    grants = "; ".join(f"GRANT {what}{', '.join(names)} TO {role}" for what, names in alike.items())
+    return f"the role {role} lacks rights that the relay needs in {_place(db)}. As the owner: {grants}; {_SAID_AGAIN}"
+
+
+def _place(db: Connection) -> str:
+    return f"the database {db.info.dbname!r}"

@@ -1,0 +1,97 @@
+"""Stored content: read in blocks each time it is iterated, from any thread; small content is remembered for a while."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from relay.spool.contract import ContentDamaged, LeaseLost
+from relay.spool.rows import unpacked
+from relay.spool.sqlite.file import reader, translated
+
+SMALL = 262_144
+"""Octets up to which content goes into the group commit at once and may be remembered."""
+
+_AT_ONCE = 2
+_ROWS = (
+    "SELECT data, packed FROM content WHERE message = :message AND seq >= :first AND seq < :end"
+    " AND EXISTS (SELECT 1 FROM message WHERE id = :message AND kept)"  # else it only waits for its removal
+    " ORDER BY seq"
+)
+_CACHE = "PRAGMA cache_size = -256"
+"""KiB.  No page is read twice, so SQLite's usual 2 MB for each reader would only be filled and thrown away."""
+
+
+class Memory:
+    """The last small contents, so that the runner need not read again what was just written.  Any thread."""
+
+    def __init__(self, octets: int = 16 * 1024 * 1024) -> None:
+        self._room = octets
+        self._kept: OrderedDict[int, tuple[bytes, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, message: int, blocks: tuple[bytes, ...]) -> None:
+        with self._lock:
+            self._drop(message)
+            self._kept[message] = blocks
+            self._room -= _size(blocks)
+            while self._room < 0:
+                self._drop(next(iter(self._kept)))
+
+    def find(self, message: int) -> tuple[bytes, ...] | None:
+        with self._lock:
+            return self._kept.get(message)
+
+    def forget(self, message: int) -> None:
+        with self._lock:
+            self._drop(message)
+
+    def _drop(self, message: int) -> None:
+        self._room += _size(self._kept.pop(message, ()))
+
+
+def _size(blocks: tuple[bytes, ...]) -> int:
+    return sum(map(len, blocks))
+
+
+class SqliteContent:
+    """The octets of one message.  Iterating raises LeaseLost when they are gone, ContentDamaged, SpoolBroken."""
+
+    __slots__ = ("_memory", "_message", "_path", "_size")
+
+    def __init__(self, path: Path, message: int, size: int, memory: Memory) -> None:
+        self._path = path
+        self._message = message
+        self._size = size
+        self._memory = memory
+
+    def __iter__(self) -> Iterator[bytes]:
+        remembered = self._memory.find(self._message)
+        return self._stored() if remembered is None else iter(remembered)
+
+    def _stored(self) -> Iterator[bytes]:
+        left, seq = self._size, 0
+        with translated(self._path), closing(reader(self._path)) as db:
+            db.execute(_CACHE)
+            while left > 0:
+                # one finished query for some rows: an open one would pin the WAL for as long as a slow upstream takes
+                wanted = {"message": self._message, "first": seq, "end": seq + _AT_ONCE}
+                found = db.execute(_ROWS, wanted).fetchall()
+                if not found:
+                    # never just end: half a message would be relayed as a whole one
+                    if db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():
+                        raise ContentDamaged(f"the stored content is damaged: {left} octets are missing")
+                    raise LeaseLost("the content of this message is not kept any more")
+                block = b"".join([self._block(*row) for row in found])
+                del found
+                left -= len(block)
+                seq += _AT_ONCE
+                yield block
+                del block  # before there is another
+
+    def _block(self, data: bytes, deflated: int) -> bytes:
+        try:
+            return unpacked(data, deflated)
+        except ValueError as error:
+            raise ContentDamaged(f"the stored content is damaged: {error}") from error

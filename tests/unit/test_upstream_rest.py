@@ -1,0 +1,72 @@
+"""Health: an upstream in trouble is left alone, longer each time, and wakes by success or by hand."""
+
+from datetime import UTC, datetime, timedelta
+
+from relay.outbound.retry import RetrySchedule
+from relay.outbound.upstream_rest import UpstreamRests
+
+NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+M = timedelta(minutes=1)
+PLAN = RetrySchedule()
+
+
+def test_an_upstream_rests_longer_each_time_until_it_serves():
+    """One, two, four minutes; success ends the row."""
+    health, now = UpstreamRests(), NOW
+    for minutes in (1, 2, 4):
+        health.trouble("isp", "connect: refused", PLAN, now, began=now)
+        assert health.resting_until("isp", now) == now + minutes * M
+        now += minutes * M
+        assert health.resting_until("isp", now) is None
+    assert health.success("isp") and not health.success("isp")
+    health.trouble("isp", "connect: refused", PLAN, now, began=now)
+    assert health.resting_until("isp", now) == now + M
+
+
+def test_ten_that_fail_together_are_one_trouble():
+    """Conversations begun before the rest was known do not make it longer."""
+    health = UpstreamRests()
+    assert health.trouble("isp", "refused", PLAN, NOW + M, began=NOW)
+    for _ in range(9):
+        assert health.trouble("isp", "refused", PLAN, NOW + 1.5 * M, began=NOW) is None
+    assert health.of("isp").failures == 1
+
+
+def test_a_refused_login_rests_from_a_quarter_of_an_hour():
+    """Accounts get locked: 15 minutes at once, also if the line was in trouble just before, then 30."""
+    health = UpstreamRests()
+    health.trouble("isp", "refused", PLAN, NOW, began=NOW)
+    assert health.trouble("isp", "535", PLAN, NOW, began=NOW, login=True)
+    assert health.resting_until("isp", NOW) == NOW + 15 * M
+    later = NOW + 15 * M
+    health.trouble("isp", "535", PLAN, later, began=later, login=True)
+    assert health.resting_until("isp", later) == later + 30 * M
+
+
+def test_a_hand_wakes_one_or_all():
+    """`wake` ends the rest of one upstream (of direct delivery: to every domain), or of all."""
+    health = UpstreamRests()
+    for name in ("isp", "gmail", "mx a.example", "mx b.example"):
+        health.trouble(name, "x", PLAN, NOW, began=NOW)
+    assert health.wake("mx") == ("mx a.example", "mx b.example")
+    assert health.resting_until("isp", NOW) and health.resting_until("mx a.example", NOW) is None
+    assert health.wake() == ("isp", "gmail")
+    assert health.names() == ()
+
+
+def test_a_clock_that_goes_back_does_not_make_a_rest_of_a_day():
+    """A rest never lasts longer than it was meant to, whatever the clock says."""
+    health = UpstreamRests()
+    health.trouble("isp", "x", PLAN, NOW, began=NOW)
+    yesterday = NOW - timedelta(days=1)
+    assert health.resting_until("isp", yesterday) <= yesterday + M
+
+
+def test_old_troubles_are_forgotten():
+    """Direct delivery meets many domains once; a day after its rest a trouble is dropped."""
+    health = UpstreamRests()
+    health.trouble("mx a.example", "x", PLAN, NOW, began=NOW)
+    health.forget(NOW + timedelta(hours=2))
+    assert health.names() == ("mx a.example",)
+    health.forget(NOW + timedelta(days=2))
+    assert health.names() == ()
