@@ -92,7 +92,7 @@ class _Table(dict[str, int]):
 
 @cache
 def _table(language: str) -> _Table:
-    text = Path(__file__).with_name("letters.txt").read_text("utf-8")
+    text = Path(__file__).with_name("charset_letters.txt").read_text("utf-8")
     block = text.partition(f"={language}\n")[2].partition("\n=")[0]
     return _Table(block.strip("\n").split("\n"))
 

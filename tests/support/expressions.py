@@ -134,8 +134,9 @@ def _held(value: Any, seen: set[int]) -> Iterator[re.Pattern[Any]]:
         for each in value:
             yield from _held(each, seen)
     elif is_dataclass(value) and not isinstance(value, type) and type(value).__module__.startswith("relay"):
-        if isinstance(text := getattr(value, "pattern", None), str):  # compiled when it is first needed
-            yield re.compile(text, re.IGNORECASE)
+        for name in ("pattern", "unless"):  # of a table whose rows are compiled when they are first needed
+            if isinstance(text := getattr(value, name, None), str) and text:
+                yield re.compile(text, re.IGNORECASE)
         for each in fields(value):
             yield from _held(getattr(value, each.name, None), seen)
     elif isinstance(value, type) and value.__module__.startswith("relay"):

@@ -59,7 +59,7 @@ def _bring_up_to_date(db: Connection) -> None:
                 db.execute("CREATE TABLE spool_version (version INTEGER NOT NULL)")
                 db.execute("INSERT INTO spool_version VALUES (0)")
             for script in MIGRATIONS[version:]:
-                db.execute(files("relay.spool").joinpath(script).read_bytes())
+                db.execute(files("relay.spool.postgres").joinpath(script).read_bytes())
             if version < len(MIGRATIONS):
                 db.execute("UPDATE spool_version SET version = %s", (len(MIGRATIONS),))
     except errors.InsufficientPrivilege as error:
