@@ -108,6 +108,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.data_received(bytes(_READING[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
+        """For our reader, not for aiosmtpd's stream; a CR alone may end a line."""
         if not self._spoke:
             self._spoke = True
             if not self.tls and is_tls_hello(data):
