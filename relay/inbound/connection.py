@@ -108,6 +108,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.data_received(bytes(_READING[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
+        """For our reader, not for aiosmtpd's stream; a CR alone may end a line."""
         if not self._spoke:
             self._spoke = True
             if not self.tls and is_tls_hello(data):
@@ -321,15 +322,13 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     # ---- patience ------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """The client has `idle` seconds from now.
-
-        aiosmtpd makes a timer for each command; this one stays and looks again: most never see it fire.
-        """
+        """The client has `idle` seconds; aiosmtpd's timer is made anew for each command, this one stays and looks again."""
         self._deadline = self.loop.time() + (self._idle if duration is None else duration)
         if self._timeout_handle is None and not self._line_gone:  # what is still to be read comes at once
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
+        """With a word, where aiosmtpd hangs up."""
         self._timeout_handle = None
         if self._deadline > self.loop.time():
             if self._deadline < math.inf:
@@ -356,7 +355,8 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.no_timeout()
         if self.transport is not None and not self._hung_up:
             self._hung_up = True
-            self.transport.close()
+            if not self.transport.is_closing():  # twice would forget the TLS under it
+                self.transport.close()
             if self.tls or self.transport.get_write_buffer_size():
                 self.loop.call_later(_FLUSH, self.transport.abort)  # a peer that reads nothing must not keep the socket
 

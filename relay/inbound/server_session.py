@@ -85,9 +85,10 @@ class ServerSession(MailTransaction):
     # ---- coming and going ----------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
+        """Places and networks are about the address, and a ClientHello is not for the reader of lines."""
         peer = transport.get_extra_info("peername")
         if self._listener.tls is ListenTls.IMPLICIT and self._original_transport is None:
-            transport.pause_reading()  # the ClientHello is for the TLS layer
+            transport.pause_reading()
         if peer:
             self._address = client_address(peer[0])
             self._client, self._group = str(self._address), client_group(self._address)
@@ -288,6 +289,7 @@ class ServerSession(MailTransaction):
             await self._secure(context)
 
     async def push(self, status: str | bytes) -> None:
+        """aiosmtpd knows no TLS without STARTTLS before it."""
         if not self._quiet:
             await super().push(status)
 
