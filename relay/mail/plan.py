@@ -11,7 +11,6 @@ from relay.mail.fieldtext import folded
 from relay.mail.labels import holds_text, label_for
 from relay.mail.message import Field
 from relay.mail.mime import (
-    IDENTITY,
     ascii_boundary,
     is_misread,
     read_content_type,
@@ -21,7 +20,7 @@ from relay.mail.mime import (
     with_semicolon,
 )
 from relay.mail.parts import MOST_PARTS
-from relay.mail.survey import Part, Survey
+from relay.mail.survey import Part, Survey, is_identity
 from relay.mail.words import LINE_LIMIT, decode_words, encode_text, fold
 
 
@@ -127,7 +126,7 @@ def _recode(part: Part, terms: Terms, *, text: bool) -> Recode:
 
 def _is_data(part: Part) -> bool:
     """Whether it is a file's octets as they are, not in any encoding and not mail again."""
-    return part.encoding in IDENTITY and not part.kind.kind.startswith(("message/", "multipart/"))
+    return is_identity(part.encoding) and not part.kind.kind.startswith(("message/", "multipart/"))
 
 
 def _with_charset(
@@ -148,7 +147,7 @@ def _with_charset(
         text = kind.startswith(b"text/")
         kept = _NAMED.search(params) or (text and is_name(part.kind.charset))
         value = kind + b"; " + params.strip() if kept else kind
-    elif not old and not text and part.number:
+    elif not old and not text:
         value = b"application/octet-stream"
         notes["named a part application/octet-stream: the device named no type, and it is no text"] = None
     label = label_for(part, terms.charset, terms.raw, terms.fallback) if text else ""
