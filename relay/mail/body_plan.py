@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from relay.mail.body_scan import BodyScan, ScannedPart
+from relay.mail.body_scan import BodyScan, ScannedPart, is_identity
 from relay.mail.charset import decode
 from relay.mail.charset_labels import holds_text, label_for
 from relay.mail.charset_names import is_name
@@ -13,7 +13,6 @@ from relay.mail.encoded_words import LINE_LIMIT, decode_words, encode_text, fold
 from relay.mail.header_text import folded
 from relay.mail.message import Field
 from relay.mail.mime import (
-    IDENTITY,
     ascii_boundary,
     is_misread,
     transfer_encoding,
@@ -127,7 +126,7 @@ def _recode(part: ScannedPart, terms: Terms, *, text: bool) -> Recode:
 
 def _is_data(part: ScannedPart) -> bool:
     """Whether it is a file's octets as they are, not in any encoding and not mail again."""
-    return part.encoding in IDENTITY and not part.kind.kind.startswith(("message/", "multipart/"))
+    return is_identity(part.encoding) and not part.kind.kind.startswith(("message/", "multipart/"))
 
 
 def _with_charset(
@@ -148,7 +147,7 @@ def _with_charset(
         text = kind.startswith(b"text/")
         kept = _NAMED.search(params) or (text and is_name(part.kind.charset))
         value = kind + b"; " + params.strip() if kept else kind
-    elif not old and not text and part.number:
+    elif not old and not text:
         value = b"application/octet-stream"
         notes["named a part application/octet-stream: the device named no type, and it is no text"] = None
     label = label_for(part, terms.charset, terms.raw, terms.fallback) if text else ""

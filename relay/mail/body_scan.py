@@ -9,7 +9,7 @@ from relay.mail.charset_names import codec_of
 from relay.mail.encoded_words import LINE_LIMIT
 from relay.mail.line_ends import BareEnds, crlf
 from relay.mail.message import Field
-from relay.mail.mime import IDENTITY, ContentType, transfer_encoding
+from relay.mail.mime import ContentType, transfer_encoding
 from relay.mail.mime_walk import BETWEEN, Delimiter, PartHead, walk
 
 _SAMPLE = 32 * 1024
@@ -89,7 +89,7 @@ def scan_body(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]
             part = between if event.number == BETWEEN else seen.parts[event.number]
             _look(part, event.block, seen)
     for part in seen.parts.values():
-        if (part.encoding == "base64" and not looks_base64(part.sample, text=part.kind.text)) or (
+        if (part.encoding == "base64" and not looks_base64(part.sample, text=_is_lines(part.kind))) or (
             part.encoding == "quoted-printable" and not looks_quoted(part.sample)
         ):
             part.encoding = ""
@@ -158,6 +158,11 @@ def _has_long_line(octets: bytes) -> bool:
     return False
 
 
+def is_identity(encoding: str) -> bool:
+    """Whether octets under that encoding's name are what they are; a name that nobody knows changes nothing."""
+    return encoding not in ("base64", "quoted-printable", "uuencode", "uue") and not encoding.startswith("x-")
+
+
 def wide_codec(octets: bytes, charset: str) -> str:
     """The UTF-16 or UTF-32 that text begins in, by its mark or its NULs; "" if it is in neither."""
     if octets[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
@@ -166,19 +171,20 @@ def wide_codec(octets: bytes, charset: str) -> str:
         return "utf-16"
     start = octets[:512]
     nul = start.count(0)
-    if not nul and "16" not in charset and "32" not in charset and "ucs" not in charset and "unicode" not in charset:
+    if not nul:
         return ""
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")):
-        return said if nul or not any(_is_utf8(start[: len(start) - cut]) for cut in range(4)) else ""
+        return said
     odd, even = start[1::2].count(0), start[::2].count(0)
     if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""
     return "utf-16le" if odd > even else "utf-16be"
 
 
-def _is_utf8(octets: bytes) -> bool:
-    return "\ufffd" not in octets.decode("utf-8", "replace")
+def _is_lines(kind: ContentType) -> bool:
+    """Whether it says to be text, and in a charset in which NULs have no place."""
+    return kind.kind.startswith("text/") and not codec_of(kind.charset).startswith(("utf-16", "utf-32"))
 
 
 def looks_base64(octets: bytes, *, text: bool = False) -> bool:

@@ -99,7 +99,7 @@ def holds_text(part: ScannedPart) -> bool:
     """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it."""
     if part.kind.kind:
         return part.kind.text
-    octets = sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample
+    octets = (sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample).replace(b"\0", b"")
     return bool(part.wide) or not (
         octets.startswith(_BINARY) or len(_CONTROLS.findall(octets[:4096])) * 50 > len(octets[:4096])
     )

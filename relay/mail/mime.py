@@ -7,8 +7,6 @@ from urllib.parse import quote, unquote
 
 from relay.mail.message import Field
 
-IDENTITY = frozenset({"", "7bit", "8bit", "binary"})
-
 _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
 _LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")

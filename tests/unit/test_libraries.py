@@ -13,11 +13,11 @@ import pytest
 import structlog
 import structlog.testing
 import yaml
+from relay.inbound.reception import Transaction
+from relay.inbound.session import Session
 
 from relay import config, events
 from relay.cli import demo_isp
-from relay.inbound.reception import Transaction
-from relay.inbound.session import Session
 from relay.upstream import dns as lookups
 from relay.upstream.pool import Pools
 from tests.support.device import Device
