@@ -126,7 +126,7 @@ def _enter(seen: BodyScan, event: PartHead) -> None:
 
 
 def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
-    if not part.size and part.kind.text and part.encoding in IDENTITY:
+    if not part.size and part.kind.text and (is_identity(part.encoding) or part.encoding == "base64"):
         part.wide = wide_codec(block, part.kind.charset)
     clean = crlf(block) if seen.bare_ends and not part.wide else block
     if clean is not block or (part.wide and seen.bare_ends):
