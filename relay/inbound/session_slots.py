@@ -107,6 +107,8 @@ class SessionSlots:
     def _makes_room(self, client: str, limits: ClientLimits) -> bool:
         """Takes a place from a client that has more of them and makes no use of it, if there is one."""
         own = self.per_client[client]
+        if own >= limits.per_client and "/" not in client:
+            return False  # one device's own business; a network of IPv6 may have many
         if own >= limits.per_client:
             several = [one for one, other in self.sessions.items() if other == client]
         elif len(self.sessions) >= limits.connections:

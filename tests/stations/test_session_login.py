@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import trustme
 
+from relay.inbound import connection
 from relay.inbound.admission import ListenAuth, ListenTls
 from relay.secret import Secret
 from tests.support.device import Device
@@ -134,6 +135,30 @@ async def test_auth_off_neither_offers_nor_takes_a_login(tmp_path, monkeypatch):
         assert "AUTH" not in await device.ask(b"EHLO x\r\n")
         await device.dialog((b"AUTH LOGIN\r\n", "502 5.5.1"))
         assert (await device.submit(b"x\r\n")).startswith("250")
+
+
+@pytest.mark.parametrize("tls", [ListenTls.STARTTLS, ListenTls.IMPLICIT])
+@pytest.mark.parametrize("polite", [True, False])
+async def test_a_tls_session_ends_without_a_trace(tmp_path, monkeypatch, tls, polite):
+    """After QUIT, or a hang-up, nothing goes wrong behind our back, and nobody is left."""
+    monkeypatch.setattr(connection, "_FLUSH", 0.1)
+    troubles = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: troubles.append(context))
+    async with receiving(tmp_path, monkeypatch, replace(HERE, tls=tls)) as relay:
+        device = await Device.connect(relay.address, context=untrusting() if tls is ListenTls.IMPLICIT else None)
+        assert (await device.reply()).startswith("220")
+        if tls is ListenTls.STARTTLS:
+            await device.dialog((b"STARTTLS\r\n", "220"))
+            await device.start_tls(untrusting())
+        await device.dialog((b"EHLO x\r\n", "250"))
+        if polite:
+            await device.dialog((b"QUIT\r\n", "221"))
+        else:
+            device.reset()
+        await asyncio.sleep(0.5)
+        assert relay.inbound.connections == 0
+    assert troubles == []
+    assert relay.events("broken") == []
 
 
 async def test_starttls_drops_what_was_said_before(tmp_path, monkeypatch):
