@@ -150,7 +150,8 @@ def folded(field: Field) -> Field:
         pieces = text.split(";")
         kept = [piece.strip() for piece in pieces if len(piece) < 900]
         if len(pieces[0]) >= 900 and field.name == "content-type":
-            kept.insert(0, "text/plain")
+            data = "/" in pieces[0][:250] and not text.lower().startswith("text/")
+            kept.insert(0, "application/octet-stream" if data else "text/plain")
         return Field(fold(label, "; ".join(kept) or "text/plain"))
     return Field(fold(label, encode_word(text)))
 
