@@ -96,13 +96,16 @@ def octets_fit(octets: bytes, codec: str) -> bool:
 
 
 def holds_text(part: ScannedPart) -> bool:
-    """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it."""
+    """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it.
+
+    A whole message without a type is text, whatever control characters are in it, unless it begins as a file does.
+    """
     if part.kind.kind:
         return part.kind.text
     octets = (sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample).replace(b"\0", b"")
-    return bool(part.wide) or not (
-        octets.startswith(_BINARY) or len(_CONTROLS.findall(octets[:4096])) * 50 > len(octets[:4096])
-    )
+    if part.wide or not part.number:
+        return not octets.startswith(_BINARY)
+    return not octets.startswith(_BINARY) and len(_CONTROLS.findall(octets[:4096])) * 50 <= len(octets[:4096])
 
 
 def sample_of(part: ScannedPart) -> bytes:

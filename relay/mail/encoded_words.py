@@ -6,7 +6,7 @@ from binascii import a2b_base64, b2a_base64
 from itertools import groupby
 from quopri import decodestring
 
-from relay.mail.charset_names import is_registered, read
+from relay.mail.charset_names import is_registered, read, readings
 
 LINE_LIMIT = 998
 """Octets that a line may have before its CRLF (RFC 5322 s2.1.1)."""
@@ -15,7 +15,7 @@ _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
 _TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
-_CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~]{4,2000})([ \t\r\n]{0,80})\Z")
+_CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
 _SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
 _TORN_IN = re.compile(rb"[^!-~]")
@@ -85,12 +85,15 @@ def mend_words(raw: bytes) -> bytes:
 
 def _closed(match: re.Match[bytes]) -> bytes:
     """The last word of a field, whose end was cut off: what can be read of it."""
-    charset, encoding, coded = match[1].decode("ascii"), match[2].decode("ascii"), match[3].decode("ascii")
+    charset, encoding = match[1].decode("ascii"), match[2].decode("ascii")
     if not is_registered(charset):
         return match[0]
+    coded = _RAW.sub(lambda octet: b"" if encoding in "bB" else b"=%02X" % octet[0][0], match[3]).decode("ascii")
     coded = coded[: len(coded) // 4 * 4] if encoding in "bB" else re.sub("=[0-9A-Fa-f]?$", "", coded)
     octets = word_octets(encoding, coded) or b""
-    text = next((text for cut in range(4) if (text := read(octets[: len(octets) - cut], charset))), "")
+    text = ""
+    if codecs := readings(charset):
+        text = octets.decode(codecs[0], "replace").rstrip("\ufffd")
     return _folded_word(text) + match[4] if text else match[0]
 
 

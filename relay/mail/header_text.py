@@ -147,7 +147,12 @@ def folded(field: Field) -> Field:
     if field.name in _STRUCTURED:
         return Field(fold(label, " ".join(word for word in text.split() if len(word) < 900)))
     if field.name.startswith("content-"):
-        return Field(fold(label, "; ".join(piece.strip() for piece in text.split(";") if len(piece) < 900) or "text/plain"))
+        pieces = text.split(";")
+        kept = [piece.strip() for piece in pieces if len(piece) < 900]
+        if len(pieces[0]) >= 900 and field.name == "content-type":
+            data = "/" in pieces[0][:250] and not text.lower().startswith("text/")
+            kept.insert(0, "application/octet-stream" if data else "text/plain")
+        return Field(fold(label, "; ".join(kept) or "text/plain"))
     return Field(fold(label, encode_word(text)))
 
 
