@@ -177,8 +177,8 @@ async def test_strangers_cannot_hold_all_places(tmp_path, monkeypatch, holding):
 
 async def test_in_a_network_of_ipv6_the_silent_give_way_to_one_another(tmp_path, monkeypatch):
     """One machine cannot shut out the others of its /64; an IPv4 address that has all of its places is told to wait."""
-    monkeypatch.setattr(places, "GIVES_WAY_AFTER", 0.2)
-    monkeypatch.setattr(places, "PATIENCE", 0.3)
+    monkeypatch.setattr(session_slots, "GIVES_WAY_AFTER", 0.2)
+    monkeypatch.setattr(session_slots, "PATIENCE", 0.3)
     async with receiving(tmp_path, monkeypatch, replace(HERE, host="::1"), HERE, limits=ClientLimits(per_client=2)) as relay:
         for number, greeting in ((0, "220"), (1, "421 4.7.0")):
             for _ in range(2):
