@@ -15,7 +15,7 @@ from tests.support.sink import sink
 CHECK_UP = """
 import asyncio, json, os, pathlib, sys
 from relay.cli.common import load_config
-from relay.app import subject_of
+from relay.daemon import subject_of
 from relay.doctor.child_process import aside
 import argparse
 asked = argparse.Namespace(config=sys.argv[1])
