@@ -36,7 +36,7 @@ from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.dns import Resolver
-from relay.upstream.oauth.access import Tokens
+from relay.upstream.oauth.session_tokens import Tokens
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream

@@ -1,19 +1,21 @@
 """What time does: the hourly tidying, a clock that was set, mail dated into the far future by a wrong one."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from relay import events
 from relay.outbound.rate_limit import day_of
 from relay.outbound.upstream_state import UpstreamStates
 from relay.spool.contract import Spool
-from relay.spool.entry import State
+from relay.spool.entry import Action, Order, State
 
 _TIDY = timedelta(hours=1)
 _DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
 _EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 _PAGE = 1000
+_CHUNK = 500
 _LEARN_EVERY = 5.0  # seconds between looks at what the other relays have sent
 
 
@@ -71,3 +73,35 @@ class Housekeeping:
             ]
         self._standing.remember_only(waiting)
         return found
+
+
+class MakeDue:
+    """`due` is called when something has become due.  `tasks` are those under way."""
+
+    def __init__(self, spool: Spool, now: Callable[[], datetime], due: Callable[[], None]) -> None:
+        self._spool, self._now, self._due = spool, now, due
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def make_due(self, queue_ids: Sequence[str]) -> None:
+        for start in range(0, len(queue_ids), _CHUNK):
+            self.run(self._order(tuple(queue_ids[start : start + _CHUNK])))
+
+    def make_all_due(self) -> None:
+        self.run(self._order(None))
+
+    async def _order(self, queue_ids: tuple[str, ...] | None) -> None:
+        await self._spool.order(Order(Action.RETRY, queue_ids, by_hand=False), self._now())
+        self._due()
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Does it in its turn; what goes wrong is noted and stops nobody."""
+
+        async def done() -> None:
+            try:
+                await work
+            except Exception as error:
+                events.note("broken", f"waiting mail could not be made due: {error}", error=type(error).__name__)
+
+        task = asyncio.create_task(done())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +20,16 @@ _STAGES = frozenset(stage.value for stage in Stage)
 
 Advise = Callable[[Answer, str], Advice]
 """The advice on an answer of the upstream of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticePolicy:
+    """`to` is the person in charge (None: nobody), `webhook` a URL that gets a JSON POST ("" if none);
+    failures that follow the first within `digest` are told together."""
+
+    to: Address | None = None
+    webhook: str = field(default="", repr=False)  # may have a password or a secret topic in it
+    digest: timedelta = timedelta(minutes=15)
 
 
 def notified_message(

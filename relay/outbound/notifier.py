@@ -13,7 +13,7 @@ from relay.mail import dsn
 from relay.mail.address import Address
 from relay.outbound import notice_content, webhook
 from relay.outbound.in_hand import DEATHS, Doing, InHand
-from relay.outbound.notice_policy import NoticePolicy
+from relay.outbound.notice_content import NoticePolicy
 from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
 

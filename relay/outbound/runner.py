@@ -15,9 +15,8 @@ from relay.outbound import event_log, holding
 from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Pause, Step, Votes
 from relay.outbound.connection_slots import ConnectionSlots
-from relay.outbound.housekeeping import Housekeeping
+from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
-from relay.outbound.make_due import MakeDue
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
