@@ -64,15 +64,15 @@ class Relay:
         self.started = asyncio.Event()
         self._spool: Spool
         self.inbound: Inbound
-        self._office: Services | None = None
+        self._services: Services | None = None
         self.web_address: tuple[str, int] | None = None
 
     @property
     def desk(self) -> "QueueAdmin":
         """Looks at the queue and steers it.  Raises RuntimeError before the relay has started."""
-        if self._office is None:
+        if self._services is None:
             raise RuntimeError("the relay has not started")
-        return self._office.desk
+        return self._services.desk
 
     async def run(self) -> None:
         """Runs until `stop()` or a signal.  Raises StartFailed."""
@@ -81,14 +81,14 @@ class Relay:
         for number in (signal.SIGTERM, signal.SIGINT):  # at once: as process 1 of a container we have no default action
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        life = loop.create_task(self._show_life())
+        life = loop.create_task(self._beat())
         try:
             home = state_dir(self._config.spool)
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
-        self._look_back(home)
+        self._count_deaths(home)
         try:
             await self._with_spool()
         finally:
@@ -104,14 +104,14 @@ class Relay:
         if self._watchdog:
             self._watchdog.stopping()
 
-    async def _show_life(self) -> None:
+    async def _beat(self) -> None:
         """To the watchdog, unless a message is worked on for longer than any may take: only our end would end that."""
         while self._watchdog:
             if not self._in_hand.stuck():
                 self._watchdog.beat()
             await asyncio.sleep(min(BEAT, self._watchdog.hang / 4))
 
-    def _look_back(self, home: Path) -> None:
+    def _count_deaths(self, home: Path) -> None:
         """Who was in hand when the life before ended."""
         try:
             self._in_hand = InHand.open(home)
@@ -142,29 +142,29 @@ class Relay:
         )
         try:
             await self._inbound_started()
-            await asyncio.to_thread(_load_office)
-            self._office = self._opened_office()
+            await asyncio.to_thread(_load_services)
+            self._services = self._make_services()
             for alarm in self._alarms:
-                self._office.notifier.alarm(*alarm)
-            await self._office.work(control, page, self._say_started, self._stopping)
+                self._services.notifier.alarm(*alarm)
+            await self._services.work(control, page, self._say_started, self._stopping)
         finally:
             await self.inbound.stop(grace=0)
             for sock in filter(None, (control, page)):
                 sock.close()
             control_socket(config.spool).unlink(missing_ok=True)
 
-    def _opened_office(self) -> "Services":
-        from relay.daemon.services import Foundation, Services
+    def _make_services(self) -> "Services":
+        from relay.daemon.services import RelayParts, Services
 
         return Services(
-            self._config, Foundation(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand)
+            self._config, RelayParts(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand)
         )
 
     def _alarm(self, text: str, cause: str) -> None:
-        if self._office is None:
+        if self._services is None:
             self._alarms.append((text, cause))
         else:
-            self._office.notifier.alarm(text, cause)
+            self._services.notifier.alarm(text, cause)
 
     async def _inbound_started(self) -> None:
         try:
@@ -221,7 +221,7 @@ class Relay:
 
     def reload(self) -> None:
         """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
-        if self._read_again is None or self._office is None or not self.started.is_set():
+        if self._read_again is None or self._services is None or not self.started.is_set():
             return  # before the start is over the configuration is as fresh as can be
         loaded = self._read_again()
         if loaded.config is None:
@@ -235,7 +235,7 @@ class Relay:
             for name in ("spool", "web", "log")
             if getattr(before, name) != getattr(config, name)
         ]
-        self._office.reload(self._config)
+        self._services.reload(self._config)
         left += self.inbound.reload(
             hostname=config.hostname,
             listeners=config.listeners,
@@ -252,8 +252,8 @@ class Relay:
         loaded = self._read_again() if self._read_again else None
         if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
             self.reload()
-        elif self._office:
-            self._office.runner.wake(waiting=everything)
+        elif self._services:
+            self._services.runner.wake(waiting=everything)
 
     def _may_route(self, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
         return routing.may_route(self._config.routes, sender, recipient, origin)
@@ -288,7 +288,7 @@ def _spare_the_collector() -> None:
     gc.freeze()
 
 
-def _load_office() -> None:
+def _load_services() -> None:
     """Half of all that is to be loaded; by another thread, so that devices are greeted meanwhile."""
     import relay.daemon.services  # noqa: F401 - for those who ask for it next
 

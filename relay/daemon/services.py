@@ -51,7 +51,7 @@ HEARTBEAT_STALE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
-class Foundation:
+class RelayParts:
     """What the office shares with the front: the spool, the listeners, the hour; `subject` for the doctor.
 
     `try_again` is called after an order by hand made mail due: True if for all of it.  `in_hand` marks what is worked on.
@@ -68,9 +68,9 @@ class Foundation:
 class Services:
     """The stations behind the spool, made for one configuration; `reload` takes another one."""
 
-    def __init__(self, config: Config, front: Foundation) -> None:
+    def __init__(self, config: Config, front: RelayParts) -> None:
         self._config, self._front, self._spool = config, front, front.spool
-        self._farewells: list[asyncio.Task[None]] = []
+        self._closing: list[asyncio.Task[None]] = []
         self._tokens = Tokens(state_dir(config.spool), front.now, safe=open_safe(config.spool))
         self._pools = self._made_pools(config)
         self.notifier = Notifier(
@@ -111,7 +111,7 @@ class Services:
             async with asyncio.TaskGroup() as group:
                 work = [group.create_task(part) for part in (self.runner.run(), self.notifier.run(), self._tidy())]
                 work += [group.create_task(server.serve()) for server in servers]
-                asides = [self._show_life(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
+                asides = [self._beat(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
                 aside = [group.create_task(part) for part in asides]
                 ready()
                 await stopping.wait()
@@ -139,13 +139,13 @@ class Services:
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):
             old, self._pools = self._pools, self._made_pools(config)
-            self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
+            self._closing.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
 
     def _servers(self, control: socket, page: socket | None) -> list[OnDemandServer]:
         """The UNIX socket for the command line, and the page where there is a socket for it; loaded when somebody comes."""
-        doors = [OnDemandServer(control, self._load_api, self._watch.relay)]
-        return [*doors, OnDemandServer(page, self._load_page)] if page is not None else doors
+        servers = [OnDemandServer(control, self._load_api, self._watch.relay)]
+        return [*servers, OnDemandServer(page, self._load_page)] if page is not None else servers
 
     def _load_api(self, control: socket) -> "Server":
         from relay.control.server import api_server
@@ -193,7 +193,7 @@ class Services:
     def _may_route_notice(self, recipient: Address) -> bool:
         return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
 
-    async def _show_life(self) -> None:
+    async def _beat(self) -> None:
         """The service manager's watchdog hears of us as long as the runner works."""
         while (seconds := watchdog_every()) is not None:
             if self._front.now() - self.runner.heartbeat <= HEARTBEAT_STALE:

@@ -11,7 +11,7 @@ from relay.spool.contract import Spool
 from relay.spool.entry import Action, Claim, Order, Settlement, State, outcome
 
 
-async def acquit(in_hand: InHand, spool: Spool) -> None:
+async def forget_relayed(in_hand: InHand, spool: Spool) -> None:
     """A mark may be older than the fate of its message."""
     for queue_id in in_hand.suspects():
         with contextlib.suppress(Exception):  # a spool that cannot be read now is no reason not to begin

@@ -22,8 +22,8 @@ _LEARN_EVERY = 5.0  # seconds between looks at what the other relays have sent
 class Housekeeping:
     """Watches the clock for one spool."""
 
-    def __init__(self, spool: Spool, standing: UpstreamStates, now: Callable[[], datetime]) -> None:
-        self._spool, self._standing, self._now = spool, standing, now
+    def __init__(self, spool: Spool, states: UpstreamStates, now: Callable[[], datetime]) -> None:
+        self._spool, self._states, self._now = spool, states, now
         self._began = now()
         self._tidied: datetime | None = None
         self._clock: tuple[datetime, float] | None = None
@@ -38,13 +38,13 @@ class Housekeeping:
             await self._clock_was_set(now, timedelta(seconds=drift))
         if self._spool.shared and ticks - self._learned > _LEARN_EVERY:
             self._learned = ticks
-            self._standing.pace.learn(now, await self._spool.sent_today(day_of(now)))
+            self._states.rate_limit.learn(now, await self._spool.sent_today(day_of(now)))
         if self._tidied is not None and timedelta(0) <= now - self._tidied < _TIDY and drift > -_DRIFT:
             return False
         first, self._tidied = self._tidied is None, now
         if first:
-            self._standing.pace.seed(now, await self._spool.sent_today(day_of(now)))
-        self._standing.tidy(now)
+            self._states.rate_limit.seed(now, await self._spool.sent_today(day_of(now)))
+        self._states.tidy(now)
         return True
 
     async def _clock_was_set(self, now: datetime, by: timedelta) -> None:
@@ -71,7 +71,7 @@ class Housekeeping:
                 for stored in page
                 if any(each.state is State.QUEUED and each.due_at > latest for each in stored.recipients)
             ]
-        self._standing.remember_only(waiting)
+        self._states.remember_only(waiting)
         return found
 
 
@@ -82,11 +82,11 @@ class MakeDue:
         self._spool, self._now, self._due = spool, now, due
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def make_due(self, queue_ids: Sequence[str]) -> None:
+    def some(self, queue_ids: Sequence[str]) -> None:
         for start in range(0, len(queue_ids), _CHUNK):
             self.run(self._order(tuple(queue_ids[start : start + _CHUNK])))
 
-    def make_all_due(self) -> None:
+    def all(self) -> None:
         self.run(self._order(None))
 
     async def _order(self, queue_ids: tuple[str, ...] | None) -> None:

@@ -133,14 +133,14 @@ def accepted(notice: Notice, whom: Address, now: datetime, about: Sequence[str] 
     return TrailLine(now, "accepted", f"a notice of our own to {whom}: {notice.subject}", details)
 
 
-def push_body(letters: Sequence[NotifiedMessage], notice: Notice, hostname: str) -> dict[str, Any]:
+def push_body(messages: Sequence[NotifiedMessage], notice: Notice, hostname: str) -> dict[str, Any]:
     """A notice as a push: the same words, and the failures one by one for programs."""
     failures = [
         {
-            "queue_id": letter.queue_id,
-            "sender": str(letter.sender or "<>"),
+            "queue_id": message.queue_id,
+            "sender": str(message.sender or "<>"),
             "recipient": str(told.recipient),
-            "subject": letter.subject,
+            "subject": message.subject,
             "upstream": told.upstream,
             "code": told.code,
             "status": told.status,
@@ -148,8 +148,8 @@ def push_body(letters: Sequence[NotifiedMessage], notice: Notice, hostname: str)
             "cause": told.cause,
             "remedy": told.remedy,
         }
-        for letter in letters
-        for told in letter.told
+        for message in messages
+        for told in message.told
     ]
-    event = "failed" if any(told.failed for letter in letters for told in letter.told) else "delayed"
+    event = "failed" if any(told.failed for message in messages for told in message.told) else "delayed"
     return body_of(notice.subject, notice.text, event=event, host=hostname, failures=failures)

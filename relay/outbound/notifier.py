@@ -61,7 +61,7 @@ class Notifier:
         self._alarmed_at: dict[str, datetime] = {}
         self._alarms: list[str] = []
         self._pushed = 0
-        self._errands: set[asyncio.Task[None]] = set()
+        self._pushes: set[asyncio.Task[None]] = set()
         self._push_task: asyncio.Task[None] | None = None
         self._push_at: datetime | None = None
         self._progress = (_relayed(), now())
@@ -118,7 +118,7 @@ class Notifier:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._nudge.wait(), max(wait, 0.05))
         finally:
-            tasks = [task for task in (*self._errands, self._push_task) if task]
+            tasks = [task for task in (*self._pushes, self._push_task) if task]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -164,20 +164,20 @@ class Notifier:
     # -- failures and delays, by mail -----------------------------------------------------------------------------
 
     async def _send(self, whom: Address, group: Sequence[PendingNotice], now: datetime) -> None:
-        letters, notice, queue_id = await self._composed(whom, group, now)
+        messages, notice, queue_id = await self._composed(whom, group, now)
         told = tuple(pending.number for pending in group)
         text = f"{whom} is told of this by notice {queue_id}"
         trail = (
             TrailLine(now, "noticed", text, {"notice": queue_id, "to": str(whom)}),
-            notice_content.accepted(notice, whom, now, [letter.queue_id for letter in letters]),
+            notice_content.accepted(notice, whom, now, [message.queue_id for message in messages]),
         )
         crash_points.passed("notice-composed")
         await self._spool.notify(notice_content.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
         crash_points.passed("notice-durable")
-        for letter in letters:
-            events.note("noticed", f"{whom} is told", queue_id=letter.queue_id, notice=queue_id, to=str(whom))
+        for message in messages:
+            events.note("noticed", f"{whom} is told", queue_id=message.queue_id, notice=queue_id, to=str(whom))
         if self._policy.webhook:
-            self._errand(self._push_quietly(notice_content.push_body(letters, notice, self._hostname)))
+            self._begin_task(self._push_quietly(notice_content.push_body(messages, notice, self._hostname)))
 
     async def _composed(
         self, whom: Address, group: Sequence[PendingNotice], now: datetime
@@ -186,20 +186,20 @@ class Notifier:
         queue_id = self._new_queue_id(now)
         async with self._in_hand.mark(*{one.queue_id for one in group}, telling=True) as mark:
             with mark.at(Doing.TELLING):
-                letters = await self._letters(group, read=mark.deaths < DEATHS)
-                notice = dsn.compose(letters, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
-        return letters, notice, queue_id
+                messages = await self._messages(group, read=mark.deaths < DEATHS)
+                notice = dsn.compose(messages, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
+        return messages, notice, queue_id
 
-    async def _letters(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.NotifiedMessage]:
+    async def _messages(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.NotifiedMessage]:
         by_message: dict[str, list[PendingNotice]] = defaultdict(list)
         for pending in group:
             by_message[pending.queue_id].append(pending)
-        letters = []
+        messages = []
         for queue_id, about in by_message.items():
             stored = await self._spool.entry(queue_id)
             fields = await asyncio.to_thread(notice_content.fields_of, stored) if stored and read else ()
-            letters.append(notice_content.notified_message(about, stored, fields, self._advise, self._give_up_after))
-        return letters
+            messages.append(notice_content.notified_message(about, stored, fields, self._advise, self._give_up_after))
+        return messages
 
     # -- by push --------------------------------------------------------------------------------------------------
 
@@ -225,11 +225,11 @@ class Notifier:
     async def _push_and_strike(self, group: Sequence[PendingNotice], now: datetime) -> None:
         text, unheard = "the webhook is told of this", False
         try:
-            letters, notice, _ = await self._composed(WEBHOOK, group, now)
+            messages, notice, _ = await self._composed(WEBHOOK, group, now)
             if not self._policy.webhook:
                 text, unheard = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more", True
             else:
-                await self._push(self._policy.webhook, notice_content.push_body(letters, notice, self._hostname))
+                await self._push(self._policy.webhook, notice_content.push_body(messages, notice, self._hostname))
         except webhook.WebhookFailed as error:
             events.note("warned", f"a failure could not be pushed: {error}", pending=len(group))
             if now - group[0].made_at < _FORGET_PUSH:
@@ -239,8 +239,8 @@ class Notifier:
             text, unheard = f"nobody could be told of this: {error}", True
         lines = (TrailLine(now, "noticed", text, {"to": "webhook"}),)
         await self._spool.notify(None, tuple(pending.number for pending in group), lines, attention=unheard)
-        for letter in letters:
-            events.note("noticed", text, queue_id=letter.queue_id, to="webhook")
+        for message in messages:
+            events.note("noticed", text, queue_id=message.queue_id, to="webhook")
         self._push_at = None
 
     async def _push_quietly(self, body: dict[str, Any]) -> None:
@@ -250,10 +250,10 @@ class Notifier:
         except webhook.WebhookFailed as error:
             events.note("warned", str(error))
 
-    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._pushes.add(task)
+        task.add_done_callback(self._pushes.discard)
 
     # -- troubles that are not one message's ----------------------------------------------------------------------
 
@@ -282,7 +282,7 @@ class Notifier:
         alarms = self._alarms[self._pushed : 100]
         if alarms and self._policy.webhook and self._due(_ALARMS, now) <= now:
             body = webhook.body_of(_ALARM, "\n\n".join(alarms), event="alarm", host=self._hostname)
-            self._errand(self._push_quietly(body))
+            self._begin_task(self._push_quietly(body))
             self._pushed += len(alarms)
 
     async def check_progress(self, now: datetime) -> None:

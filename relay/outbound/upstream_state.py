@@ -138,12 +138,12 @@ class UpstreamStates:
     """Health, pace and the conversations under way.  Keys are those of `key_of`."""
 
     def __init__(self) -> None:
-        self.health = UpstreamRests()
-        self.pace = RateLimit()
+        self.rests = UpstreamRests()
+        self.rate_limit = RateLimit()
         self._under_way: dict[str, dict[int, datetime]] = defaultdict(dict)
         self._sizes: dict[str, tuple[int, datetime]] = {}
         self._parked: dict[str, dict[str, None]] = defaultdict(dict)
-        self._talking: dict[int, datetime] = {}
+        self._sending: dict[int, datetime] = {}
         self._tickets: dict[int, str] = {}
         self._proven: set[str] = set()
         self._seen: dict[str, float] = {}
@@ -163,10 +163,10 @@ class UpstreamStates:
             self._parked[key][queue_id] = None
 
     def _rest(self, key: str, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
-        trouble = self.health.of(key)
+        trouble = self.rests.of(key)
         if trouble is None:
             return None
-        if until := self.health.resting_until(key, now):
+        if until := self.rests.resting_until(key, now):
             why = f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
             return Pause(until, why, failures=trouble.failures, answer=trouble.answer)
         if self._under_way[key] and key not in self._proven:
@@ -190,7 +190,7 @@ class UpstreamStates:
         return None
 
     def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
-        until = self.pace.when(upstream.name, upstream.limits, now, queue_id)
+        until = self.rate_limit.when(upstream.name, upstream.limits, now, queue_id)
         if until is None:
             return None
         limits = upstream.limits
@@ -210,14 +210,14 @@ class UpstreamStates:
         self._tickets[self._next] = queue_id
         for key in _keys(step):
             self._under_way[key][self._next] = now
-        self.pace.begin(step.upstream.name, step.upstream.limits, now, queue_id)
+        self.rate_limit.begin(step.upstream.name, step.upstream.limits, now, queue_id)
         return self._next
 
-    def may_talk(self, number: int, step: Step, now: datetime) -> bool:
+    def may_send(self, number: int, step: Step, now: datetime) -> bool:
         """Its turn has come: False if the upstream went to rest while this conversation waited for a free connection."""
-        if any(self.health.resting_until(key, now) for key in _keys(step)):
+        if any(self.rests.resting_until(key, now) for key in _keys(step)):
             return False
-        self._talking[number] = now
+        self._sending[number] = now
         return True
 
     def proven(self, name: str) -> bool:
@@ -236,14 +236,14 @@ class UpstreamStates:
         self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
     ) -> list[WentToRest | Resumed]:
         """A conversation is over (without a report if it broke by a bug): what it teaches about the upstream."""
-        began, queue_id = self._talking.pop(number, now), self._tickets.pop(number)
+        began, queue_id = self._sending.pop(number, now), self._tickets.pop(number)
         for key in _keys(step):
             self._under_way[key].pop(number, None)
             if not self._under_way[key]:
                 del self._under_way[key]
         answers = dict(report.answers) if report else {}
         relayed = any(judge(answer).fate is Fate.RELAYED for answer in answers.values())
-        self.pace.end(step.upstream.name, now, relayed=relayed)
+        self.rate_limit.end(step.upstream.name, now, relayed=relayed)
         if report and report.conversation.max_size and step.upstream.name != DIRECT:
             self._sizes[step.upstream.name] = (report.conversation.max_size, now)
         return list(self._learn(step, answers, queue_id, schedule, began, now))
@@ -264,7 +264,7 @@ class UpstreamStates:
                 by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
                 if (key, by) not in self._own_doing:
                     login = judge(bad).blame is Blame.LOGIN
-                    trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
+                    trouble = self.rests.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
                     self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:
@@ -272,14 +272,14 @@ class UpstreamStates:
                 continue
             if any(not answer.stage.before(Stage.MAIL) for answer in said):
                 self._proven.add(key)
-            if any(not answer.lost for answer in said) and (known := self.health.success(key)):
+            if any(not answer.lost for answer in said) and (known := self.rests.success(key)):
                 if known.alone and known.by != queue_id:
                     self._own_doing.add((key, known.by))  # another message is not refused: it was that one's own doing
                 yield Resumed(key, self._unpark(key))
 
     def wake(self, name: str | None) -> list[Resumed]:
         """Ends rests by hand."""
-        return [Resumed(key, self._unpark(key)) for key in self.health.wake(name)]
+        return [Resumed(key, self._unpark(key)) for key in self.rests.wake(name)]
 
     def _unpark(self, key: str) -> tuple[str, ...]:
         return tuple(self._parked.pop(key, ()))
@@ -290,7 +290,7 @@ class UpstreamStates:
 
     def gone(self, queue_id: str) -> None:
         """That message waits for nobody any more."""
-        self.pace.forget(queue_id)
+        self.rate_limit.forget(queue_id)
         self._seen.pop(queue_id, None)
         self._own_doing = {(key, by) for key, by in self._own_doing if by != queue_id}
         for parked in self._parked.values():
@@ -310,7 +310,7 @@ class UpstreamStates:
         return {name: size for name, (size, at) in self._sizes.items() if abs(now - at) < _SIZE_KNOWN}
 
     def tidy(self, now: datetime) -> None:
-        self.health.forget(now)
+        self.rests.forget(now)
         for key in [key for key, parked in self._parked.items() if not parked]:
             del self._parked[key]
         self._proven = {key for key in self._proven if not key.startswith(f"{DIRECT} ")}
@@ -320,12 +320,12 @@ class UpstreamStates:
     def lines(self, upstreams: Iterable[Upstream], now: datetime) -> list[dict[str, str | int | None]]:
         """For people and monitors: one line for each upstream, and one for each domain that direct delivery rests from."""
         names = [upstream.name for upstream in upstreams]
-        domains = [key for key in self.health.names() if key.startswith(f"{DIRECT} ") and self.health.resting_until(key, now)]
+        domains = [key for key in self.rests.names() if key.startswith(f"{DIRECT} ") and self.rests.resting_until(key, now)]
         return [self._line(key, now) for key in (*names, *domains)]
 
     def _line(self, key: str, now: datetime) -> dict[str, str | int | None]:
-        until = self.health.resting_until(key, now)
-        trouble = self.health.of(key)
+        until = self.rests.resting_until(key, now)
+        trouble = self.rests.of(key)
         flights = [len(crowd) for each, crowd in self._under_way.items() if each == key or each.startswith(f"{key} ")]
         return {
             "name": key,
@@ -334,7 +334,7 @@ class UpstreamStates:
             "failures": trouble.failures if trouble else 0,
             "login_refused": bool(trouble and trouble.login),
             "in_flight": sum(flights),
-            "sent_today": self.pace.sent_today(key, now),
+            "sent_today": self.rate_limit.sent_today(key, now),
         }
 
 

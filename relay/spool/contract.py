@@ -241,7 +241,7 @@ class TransferableSpool(Protocol):
     async def pack(self, queue_id: str) -> TransferItem | None:
         """All that is known of a message, for another spool; None if there is none of this id."""
 
-    async def adopt(self, parcel: TransferItem) -> bool:
+    async def adopt(self, item: TransferItem) -> bool:
         """Takes a message over from another spool, as it stands; False if it came before.  Raises like `commit`."""
 
     async def adopt_told(

@@ -29,12 +29,12 @@ async def move(
 
 async def move_one(source: Spool, target: Spool, queue_id: str, now: Callable[[], datetime]) -> bool:
     """False if it was gone."""
-    parcel = await source.pack(queue_id)
-    if parcel is None:
+    item = await source.pack(queue_id)
+    if item is None:
         return False
-    await target.adopt(parcel)
-    if parcel.notices:  # first: else a notice would be left behind alone, and told twice
-        await source.notify(None, tuple(one.number for one in parcel.notices))
+    await target.adopt(item)
+    if item.notices:  # first: else a notice would be left behind alone, and told twice
+        await source.notify(None, tuple(one.number for one in item.notices))
     await source.order(Order(Action.REMOVE, (queue_id,), by_hand=False), now())
     return True
 

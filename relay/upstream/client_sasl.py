@@ -80,7 +80,7 @@ class CramMd5(Mechanism):
 class XOAuth2(Mechanism):
     """The reason of a refusal comes as a challenge; an answer without a meaning brings the refusal proper."""
 
-    farewell = b""
+    last_response = b""
 
     def start(self) -> bytes:
         return self._noted(f"user={self.username}\x01auth=Bearer {self.secret}\x01\x01".encode())
@@ -88,11 +88,11 @@ class XOAuth2(Mechanism):
     def respond(self, challenge: str) -> bytes:
         words = decoded(challenge)
         self.reason = challenge if words is None else words.decode("utf-8", "replace")
-        return self.farewell
+        return self.last_response
 
 
 class OAuthBearer(XOAuth2):
-    farewell = b"\x01"  # RFC 7628 s3.2.3
+    last_response = b"\x01"  # RFC 7628 s3.2.3
 
     def start(self) -> bytes:
         return self._noted(f"n,a={_escaped(self.username)},\x01auth=Bearer {self.secret}\x01\x01".encode())
@@ -193,9 +193,7 @@ def _escaped(name: str) -> str:
 
 def prepared(text: str) -> str:
     """SASLprep (RFC 4013); text with what that forbids stays as it is, since the server may have taken it so."""
-    mapped = "".join(
-        " " if stringprep.in_table_c12(letter) else letter for letter in text if not stringprep.in_table_b1(letter)
-    )
+    mapped = "".join(" " if stringprep.in_table_c12(char) else char for char in text if not stringprep.in_table_b1(char))
     normal = unicodedata.normalize("NFKC", mapped)
-    forbidden = any(stringprep.in_table_c21_c22(letter) or stringprep.in_table_a1(letter) for letter in normal)
+    forbidden = any(stringprep.in_table_c21_c22(char) or stringprep.in_table_a1(char) for char in normal)
     return text if forbidden else normal

@@ -37,7 +37,7 @@ class ClientSession:
     """
 
     upstream: Upstream
-    line: SmtpWire
+    wire: SmtpWire
     extensions: Mapping[str, str]
     peer: str
     tls: str = ""
@@ -198,10 +198,10 @@ class _Opener:
         mechanism = await self._log_in(token, encrypted)
         extensions = {name: readable(value) for name, value in self.smtp.esmtp_extensions.items()}
         hello = self.smtp.last_ehlo_response
-        line = SmtpWire(cast(asyncio.Transport, self.smtp.transport))
+        wire = SmtpWire(cast(asyncio.Transport, self.smtp.transport))
         return ClientSession(
             self.upstream,
-            line,
+            wire,
             extensions,
             str(place),
             version,

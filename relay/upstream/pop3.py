@@ -36,7 +36,7 @@ _PASSING_WORDS = re.compile(
 )
 _WHOLE = 3  # times the patience with one reply: so long a login may take in all, whatever comes meanwhile
 _MOST_LINES = 100  # in one login
-_FAREWELL = 3.0  # seconds to wait for the answer to QUIT
+_QUIT_WAIT = 3.0  # seconds to wait for the answer to QUIT
 
 
 def window_closed(answers: Iterable[Answer]) -> bool:
@@ -59,12 +59,12 @@ class PopWindows:
         self._monotonic = monotonic
         self._open_until: dict[str, float] = {}
         self._opened: dict[str, float] = {}
-        self._ways: dict[str, Sequence[Endpoint]] = {}
+        self._addresses: dict[str, Sequence[Endpoint]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def way(self, name: str) -> Sequence[Endpoint]:
+    def addresses(self, name: str) -> Sequence[Endpoint]:
         """The upstream's addresses of the family by which we logged in; none if we did not."""
-        return self._ways.get(name, ())
+        return self._addresses.get(name, ())
 
     def forget(self, name: str) -> None:
         """The next message logs in again, whatever is left of the window."""
@@ -88,18 +88,18 @@ class PopWindows:
                 return None
             asked = self._monotonic()
             try:
-                way = await _way(upstream)
+                found = await _addresses_of(upstream)
             except Failed as failed:
                 return failed.answer
-            refusal = await _in_time(upstream, pop, way[0].family)
+            refusal = await _in_time(upstream, pop, found[0].family)
             if refusal is None:
-                self._ways[upstream.name] = way
+                self._addresses[upstream.name] = found
                 self._opened[upstream.name] = asked
                 self._open_until[upstream.name] = asked + pop.window.total_seconds() * _EARLY
             return refusal
 
 
-async def _way(upstream: Upstream) -> Sequence[Endpoint]:
+async def _addresses_of(upstream: Upstream) -> Sequence[Endpoint]:
     """The addresses of one family that SMTP will go to: the host opens its door for the address it sees the login from.
 
     With both families only a call tells which one answers.  Raises Failed.
@@ -207,7 +207,7 @@ def _passing(said: str) -> bool:
 def _leave(session: poplib.POP3) -> None:
     """Says QUIT; the door is open, whatever becomes of it."""
     with suppress(OSError, poplib.error_proto):
-        session.sock.settimeout(_FAREWELL)
+        session.sock.settimeout(_QUIT_WAIT)
         session.quit()
 
 

@@ -127,7 +127,7 @@ class _Transaction:
     def __init__(self, session: ClientSession, outgoing: Outgoing, paths: Sequence[Address]) -> None:
         self.session = session
         self.served = session.used
-        self.line = session.line
+        self.wire = session.wire
         self.outgoing = outgoing
         self.paths = paths
         self.stage = Stage.MAIL  # of a loss; never CONTENT, which would say that the message may have been taken
@@ -145,13 +145,13 @@ class _Transaction:
         try:
             return await self._run(answers)
         except WireLost as lost:
-            self.line.close()
+            self.wire.close()
             self._blame_pipelining(lost)
             told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
             answers.update({path: told for path in self.paths if path not in answers})
             return []
         except BaseException:
-            self.line.close()
+            self.wire.close()
             raise
 
     def may_repeat(self, answer: Answer) -> bool:
@@ -183,7 +183,7 @@ class _Transaction:
 
     async def _run(self, answers: Answers) -> list[Address]:
         if self.pipelining:
-            self.line.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
+            self.wire.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
         mail = await self._begin()
         if not mail.positive:
             answers.update(dict.fromkeys(self.paths, Answer(Stage.MAIL, mail)))
@@ -238,12 +238,12 @@ class _Transaction:
         try:
             reply = self._heard(await self._content())
         except _Uncertain as uncertain:
-            self.line.close()
+            self.wire.close()
             told = Answer(Stage.CONTENT, uncertain.reply, lost=True, fault=uncertain.fault)
             answers.update(dict.fromkeys(accepted, told))
             return uncertain.reply
         if reply.code == 421:
-            self.line.close()
+            self.wire.close()
         return reply
 
     async def _content(self) -> Reply:
@@ -256,16 +256,16 @@ class _Transaction:
             while blocks := await take():
                 for block in blocks:
                     if held:
-                        self.line.write(held)
-                        await self.line.drained(self.timeout)
-                        if self.line.spoken:
+                        self.wire.write(held)
+                        await self.wire.drained(self.timeout)
+                        if self.wire.spoken:
                             return await self._interruption()
                     held = block
-        if self.line.spoken:
+        if self.wire.spoken:
             return await self._interruption()
-        self.line.write(held + b".\r\n")
+        self.wire.write(held + b".\r\n")
         try:
-            reply = await self.line.reply(10 * self.timeout)
+            reply = await self.wire.reply(10 * self.timeout)
         except WireLost as lost:
             raise _Uncertain(lost.reply, lost.fault) from None
         except asyncio.CancelledError:  # the relay stops: that the message may be there must be written down all the same
@@ -278,8 +278,8 @@ class _Transaction:
 
     async def _interruption(self) -> Reply:
         """A reply in the middle of the content; only hanging up ends DATA without a message."""
-        reply = await self.line.reply(self.timeout)
-        self.line.close()
+        reply = await self.wire.reply(self.timeout)
+        self.wire.close()
         self._refused_only(reply)
         return reply
 
@@ -313,32 +313,32 @@ class _Transaction:
     async def _ask(self, command: bytes) -> Reply:
         """The reply to a command, which was said already where the server takes several at once (RFC 2920)."""
         if not self.pipelining:
-            self.line.write(command)
+            self.wire.write(command)
         left = self.until - asyncio.get_running_loop().time()
-        return await self.line.reply(max(0.0, min(self.timeout, left)))
+        return await self.wire.reply(max(0.0, min(self.timeout, left)))
 
     async def _give_up(self, reply: Reply, *, unread: int) -> None:
         """Leaves the session fit for the next MAIL when there is nobody to send to."""
         try:
             if reply.code != 421 and self.pipelining:
                 for _ in range(unread):
-                    await self.line.reply(self.timeout)
-                if (await self.line.reply(self.timeout)).code == 354:
-                    self.line.write(b".\r\n")  # RFC 2920 s3.1: empty content for no recipients
-                    await self.line.reply(self.timeout)
+                    await self.wire.reply(self.timeout)
+                if (await self.wire.reply(self.timeout)).code == 354:
+                    self.wire.write(b".\r\n")  # RFC 2920 s3.1: empty content for no recipients
+                    await self.wire.reply(self.timeout)
             await self._reset(reply)
         except WireLost:
-            self.line.close()
+            self.wire.close()
 
     async def _reset(self, reply: Reply) -> None:
         if reply.code == 421:
-            self.line.close()
+            self.wire.close()
             return
-        self.line.write(b"RSET\r\n")
+        self.wire.write(b"RSET\r\n")
         try:
-            await self.line.reply(self.timeout)
+            await self.wire.reply(self.timeout)
         except WireLost:
-            self.line.close()
+            self.wire.close()
 
     def _refused_only(self, reply: Reply) -> None:
         if reply.positive:

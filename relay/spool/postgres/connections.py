@@ -67,7 +67,7 @@ class Unsure(SpoolAway):
     """The line died while something was being written; nobody knows whether it was."""
 
 
-class _LineDied(Exception):
+class _ConnectionLost(Exception):
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(str(error))
         self.error = error
@@ -103,13 +103,13 @@ class PostgresConnections:
         with self._room:
             try:
                 return self._lent(work, fresh=False)
-            except _LineDied as died:
+            except _ConnectionLost as died:
                 self.probe()
                 if not again:
                     raise Unsure(words(died.error)) from died.error
             try:
                 return self._lent(work, fresh=True)
-            except _LineDied as died:
+            except _ConnectionLost as died:
                 raise self.lose(died.error) from died.error
 
     def _lent(self, work: Callable[[Connection], T], *, fresh: bool) -> T:
@@ -120,7 +120,7 @@ class PostgresConnections:
             if not lost(db, error):
                 raise translate(error) from error
             _close(db)
-            raise _LineDied(error) from error
+            raise _ConnectionLost(error) from error
         finally:
             self._give(db)
 

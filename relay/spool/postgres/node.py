@@ -33,14 +33,14 @@ class Node:
 
     def __init__(
         self,
-        link: PostgresConnections,
+        connections: PostgresConnections,
         settings: SpoolSettings,
         now: Callable[[], datetime],
         home: Path | None,
         heard: Callable[[str, Any], None],
         memory: Memory,
     ) -> None:
-        self._link, self._settings, self._now, self._home = link, settings, now, home
+        self._connections, self._settings, self._now, self._home = connections, settings, now, home
         self._heard, self.remember = heard, memory.keep
         self.name = settings.name or socket.gethostname()
         self.leases = SharedLeases(settings.lease.total_seconds())
@@ -54,15 +54,15 @@ class Node:
         self.others = 0
         """Relays besides us that have shown a sign of life lately."""
         self._in_use_at = 0.0
-        ears = ListenerCallbacks(
+        callbacks = ListenerCallbacks(
             self._beat,
             lambda: heard("work", None),
             lambda gone: heard("gone", gone),
             lambda why: heard("away", why),
             lambda seconds: heard("back", seconds),
         )
-        self._watch = PostgresListener(link, ears, min(_SLOWEST_BEAT, self.leases.seconds / 6))
-        link.gone = self._watch.rouse
+        self._watch = PostgresListener(connections, callbacks, min(_SLOWEST_BEAT, self.leases.seconds / 6))
+        connections.gone = self._watch.rouse
 
     @property
     def id(self) -> int:
@@ -77,11 +77,11 @@ class Node:
         if self._home is not None:
             self._identity = self._own(self._home)
         try:
-            db = self._link.connect()
+            db = self._connections.connect()
         except psycopg.Error as error:
             if hopeless(error):
                 raise SpoolBroken(f"PostgreSQL: {words(error)}") from error
-            away = self._link.lose(error)
+            away = self._connections.lose(error)
             if self._home is not None:
                 self._heard("away", str(away))
                 self._start(None)
@@ -199,10 +199,10 @@ class Node:
             self._ended = True
         self._watch.stop()
         try:
-            if self._id is not None and not self._link.away:
-                self._link.call(self._leave)
-            elif self._watch.owes and not self._link.away:
-                self._link.call(lambda db: tell_all(db, []))
+            if self._id is not None and not self._connections.away:
+                self._connections.call(self._leave)
+            elif self._watch.owes and not self._connections.away:
+                self._connections.call(lambda db: tell_all(db, []))
         except SpoolBroken:
             pass  # then the leases end by themselves
         finally:

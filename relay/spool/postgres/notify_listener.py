@@ -40,8 +40,8 @@ class ListenerCallbacks:
 class PostgresListener:
     """Runs from `start` to `stop`."""
 
-    def __init__(self, link: PostgresConnections, ears: ListenerCallbacks, every: float) -> None:
-        self._link, self._ears, self._every = link, ears, every
+    def __init__(self, connections: PostgresConnections, callbacks: ListenerCallbacks, every: float) -> None:
+        self._connections, self._callbacks, self._every = connections, callbacks, every
         self._stopping = False
         self._told = threading.Event()
         self._rouse_in, self._rouse_out = os.pipe()
@@ -91,27 +91,27 @@ class PostgresListener:
         pause, since, told = _SHORTEST, time.monotonic(), ""
         while not self._stopping:
             try:
-                db, self._db = self._db or self._link.connect(), None
+                db, self._db = self._db or self._connections.connect(), None
                 with contextlib.closing(db):
                     self._db = db
                     channel = db.execute(f"SELECT {_CHANNEL}").fetchone()
                     db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel[0] if channel else "")))
-                    self._ears.beat(db)
+                    self._callbacks.beat(db)
                     self._was_there = True
-                    if self._link.back() or told:  # whatever was said meanwhile, nobody heard it
-                        self._ears.back(time.monotonic() - since if told else 0.0)
+                    if self._connections.back() or told:  # whatever was said meanwhile, nobody heard it
+                        self._callbacks.back(time.monotonic() - since if told else 0.0)
                     pause, told = _SHORTEST, ""
                     self._listen(db)
             except (psycopg.Error, OSError, SpoolBroken, SpoolFull) as error:
                 if self._was_there:  # perhaps it is back already: that is tried before anybody is told
                     self._was_there = False
                     continue
-                self._link.lose(error)
+                self._connections.lose(error)
                 if not told:
                     since = time.monotonic()
                 if told != words(error):
                     told = words(error)
-                    self._ears.away(told)
+                    self._callbacks.away(told)
                 self._sleep(_LONGEST if hopeless(error) else pause)
                 pause = min(pause * 2, _LONGEST)
             finally:
@@ -122,16 +122,16 @@ class PostgresListener:
         while not self._stopping:
             if not self._told.is_set():
                 self._wait(db, beat - time.monotonic())
-            if self._link.away:  # somebody lost it: is it still there for us?
+            if self._connections.away:  # somebody lost it: is it still there for us?
                 db.execute("SELECT 1")
-                if self._link.back():
-                    self._ears.back(0.0)  # they wait to hear it, though it was away for nobody but them
+                if self._connections.back():
+                    self._callbacks.back(0.0)  # they wait to hear it, though it was away for nobody but them
             self._hear(db)
             if self._told.is_set():
                 self._told.clear()
                 tell_all(db, [])
             if time.monotonic() >= beat:
-                self._ears.beat(db)
+                self._callbacks.beat(db)
                 beat = time.monotonic() + self._every
 
     def _wait(self, db: Connection, seconds: float) -> None:
@@ -147,9 +147,9 @@ class PostgresListener:
             work = True
             gone += [int(number) for number in told.payload.split() if number.isdigit()]
         if gone:
-            self._ears.gone(gone)
+            self._callbacks.gone(gone)
         if work:
-            self._ears.work()
+            self._callbacks.work()
 
     def _sleep(self, seconds: float) -> None:
         if self._stopping:

@@ -88,8 +88,8 @@ class SqliteSpool(SqliteTransfer):
     async def _start(self) -> None:
         self._writer.start()
         last = await self._writer.look(read.last_message)
-        self._intake = SqliteCommit(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
-        await self._writer.write(lambda db: write.sweep(db, self._intake.arriving), owed=True)
+        self._committer = SqliteCommit(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
+        await self._writer.write(lambda db: write.sweep(db, self._committer.arriving), owed=True)
         wal.lay_out(self._writer, self._path)
 
     @property
@@ -112,7 +112,7 @@ class SqliteSpool(SqliteTransfer):
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolBroken, ValueError for an entry that contradicts itself."""
-        await self._intake.store(entry, trail)
+        await self._committer.store(entry, trail)
 
     def _stored(self, message: int, entry: Entry, recipients: tuple[Recipient, ...], repeated: bool) -> None:
         """Leases what has just become durable, so that the runner has it without asking."""
@@ -137,7 +137,7 @@ class SqliteSpool(SqliteTransfer):
         if notice is None:
             await self._writer.write(strike)
         else:
-            await self._intake.store(notice, own, strike)
+            await self._committer.store(notice, own, strike)
 
     # -- relaying -------------------------------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class SqliteSpool(SqliteTransfer):
         while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
         await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
-        await self._writer.write(lambda db: write.sweep(db, self._intake.arriving))
+        await self._writer.write(lambda db: write.sweep(db, self._committer.arriving))
         while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
         await self._writer.look(lambda db: wal.bring_home(db, self._path))
@@ -377,7 +377,7 @@ class SqliteSpool(SqliteTransfer):
         return await self._read(read.pending_notices)
 
     def room(self) -> int:
-        return self._intake.left()
+        return self._committer.left()
 
     # -- ways to the file -----------------------------------------------------------------------------------------
 
