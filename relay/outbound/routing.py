@@ -77,14 +77,6 @@ def may_route(routes: Routes, sender: Address | None, recipient: Address, origin
     return Reply(550, "5.4.4", f"no rule in routes leads to {recipient}")
 
 
-def unreachable(routes: Routes) -> list[int]:
-    """The numbers of the rules that can never match because one before them matches everything."""
-    for number, route in enumerate(routes, 1):
-        if catches_all(route):
-            return list(range(number + 1, len(routes) + 1))
-    return []
-
-
 def catches_all(route: Route) -> bool:
     """Whether no message gets past this rule.  Every recipient has an @; of senders, notices have none."""
     anybody = _anybody(route.to, "*@") and _anybody(route.sender, "*")

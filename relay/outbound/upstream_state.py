@@ -1,13 +1,13 @@
 """Per-upstream state: rests after trouble, transactions under way, rate limits, waiting messages.  Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Stage
-from relay.outbound.chain import Pause, Step, key_of
+from relay.outbound.chain import Pause, Step, Votes, key_of
 from relay.outbound.rate_limit import RateLimit
 from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
@@ -241,38 +241,38 @@ class UpstreamStates:
             self._under_way[key].pop(number, None)
             if not self._under_way[key]:
                 del self._under_way[key]
-        answers = dict(report.answers) if report else {}
-        relayed = any(judge(answer).fate is Fate.RELAYED for answer in answers.values())
+        votes = {address: (answer, judge(answer)) for address, answer in report.answers.items()} if report else {}
+        relayed = any(verdict.fate is Fate.RELAYED for _, verdict in votes.values())
         self.rate_limit.end(step.upstream.name, now, relayed=relayed)
         if report and report.conversation.max_size and step.upstream.name != DIRECT:
             self._sizes[step.upstream.name] = (report.conversation.max_size, now)
-        return list(self._learn(step, answers, queue_id, schedule, began, now))
+        return list(self._learn(step, votes, queue_id, schedule, began, now))
 
     def _learn(
         self,
         step: Step,
-        answers: Mapping[Address, Answer],
+        votes: Votes,
         queue_id: str,
         schedule: RetrySchedule,
         began: datetime,
         now: datetime,
     ) -> Iterator[WentToRest | Resumed]:
         for key in _keys(step):
-            said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
-            bad = next((answer for answer in said if judge(answer).rests), None)
-            if bad is not None:
+            said = [vote for address, vote in votes.items() if key_of(step.upstream.name, address) == key]
+            bad, verdict = next((vote for vote in said if vote[1].rests), (None, None))
+            if bad and verdict:
                 by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
                 if (key, by) not in self._own_doing:
-                    login = judge(bad).blame is Blame.LOGIN
+                    login = verdict.blame is Blame.LOGIN
                     trouble = self.rests.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
                     self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
                 if trouble:
                     yield WentToRest(key, trouble, bad)
                 continue
-            if any(not answer.stage.before(Stage.MAIL) for answer in said):
+            if any(not answer.stage.before(Stage.MAIL) for answer, _ in said):
                 self._proven.add(key)
-            if any(not answer.lost for answer in said) and (known := self.rests.success(key)):
+            if any(not answer.lost for answer, _ in said) and (known := self.rests.success(key)):
                 if known.alone and known.by != queue_id:
                     self._own_doing.add((key, known.by))  # another message is not refused: it was that one's own doing
                 yield Resumed(key, self._unpark(key))
