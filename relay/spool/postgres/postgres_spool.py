@@ -40,11 +40,10 @@ from relay.spool.postgres.shared_rate_limit import turn
 from relay.spool.postgres.transfer import PostgresTransfer
 from relay.spool.rows import moment
 from relay.spool.sqlite.content import Memory
+from relay.spool.waiting import LONGEST_SLEEP, STALLED_SLEEP, WaitsForWork, split_trail
 
 T = TypeVar("T")
 
-_LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
-_STALLED_SLEEP = 1.0
 _FORGET_AT_ONCE = 500
 _FAIR_SHARE = 150
 """Messages in hand while other relays are alive; more than a slow upstream may have under way (`outbound.standing`)."""
@@ -52,7 +51,7 @@ _FAIR_SHARE = 150
 _PATIENCE_TO_CLOSE = 5.0
 
 
-class PostgresSpool(Queries, PostgresTransfer):
+class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on PostgreSQL.  Made by `open`; one event loop; many processes may have one each."""
 
     def __init__(
@@ -122,8 +121,7 @@ class PostgresSpool(Queries, PostgresTransfer):
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
-        about = tuple(line for line in trail if line.event == "noticed" or notice is None)
-        own = tuple(line for line in trail if line not in about)
+        about, own = split_trail(notice, trail)
 
         def strike(db: Connection) -> None:
             write.strike_off(db, told, about, attention=attention)
@@ -236,21 +234,6 @@ class PostgresSpool(Queries, PostgresTransfer):
             lambda db: turn(db, lease.message, claim.entry.queue_id, upstream, per_minute=per_minute, per_day=per_day, now=now)
         )
 
-    async def wait(self, until: datetime | None) -> None:
-        """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""
-        if self._stalled:
-            await asyncio.sleep(_STALLED_SLEEP)  # what is due cannot be claimed: do not spin
-            return
-        while not self._work.is_set():
-            seconds = _LONGEST_SLEEP if until is None else (until - self._now()).total_seconds()
-            if seconds <= 0:
-                return
-            try:
-                async with asyncio.timeout(min(seconds, _LONGEST_SLEEP)):
-                    await self._work.wait()
-            except TimeoutError:
-                pass
-
     async def next_due(self) -> datetime | None:
         """When the next recipient that no relay works on becomes due; None if none waits or the server is away."""
         if self._ready:
@@ -350,7 +333,7 @@ class PostgresSpool(Queries, PostgresTransfer):
         """Until the watch has reached the server again; not longer than a while, for a full disk tells nobody."""
         self._back.clear()
         try:
-            async with asyncio.timeout(_STALLED_SLEEP if not self._connections.away else _LONGEST_SLEEP):
+            async with asyncio.timeout(STALLED_SLEEP if not self._connections.away else LONGEST_SLEEP):
                 await self._back.wait()
         except TimeoutError:
             pass

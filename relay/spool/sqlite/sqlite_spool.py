@@ -37,17 +37,16 @@ from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.leftovers import Leftovers
 from relay.spool.sqlite.transfer import SqliteTransfer
 from relay.spool.sqlite.writer import Writer
+from relay.spool.waiting import WaitsForWork, split_trail
 
 T = TypeVar("T")
 
-_LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
-_STALLED_SLEEP = 1.0
 _VACUUM_PAGES = 2000
 _FORGET_AT_ONCE = 500
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class SqliteSpool(SqliteTransfer):
+class SqliteSpool(SqliteTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
 
     An order to HOLD reaches recipients that are being tried, too: what the attempt learns is kept, and they stay
@@ -131,8 +130,7 @@ class SqliteSpool(SqliteTransfer):
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
-        about = tuple(line for line in trail if line.event == "noticed" or notice is None)
-        own = tuple(line for line in trail if line not in about)
+        about, own = split_trail(notice, trail)
         strike = partial(write.strike_off, told=told, trail=about, attention=attention)
         if notice is None:
             await self._writer.write(strike)
@@ -244,21 +242,6 @@ class SqliteSpool(SqliteTransfer):
     ) -> datetime | None:
         """No other relay calls anybody by this spool: whose turn it is, its only one knows."""
         return None
-
-    async def wait(self, until: datetime | None) -> None:
-        """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""
-        if self._stalled:
-            await asyncio.sleep(_STALLED_SLEEP)  # what is due cannot be claimed: do not spin
-            return
-        while not self._work.is_set():
-            seconds = _LONGEST_SLEEP if until is None else (until - self._now()).total_seconds()
-            if seconds <= 0:
-                return
-            try:
-                async with asyncio.timeout(min(seconds, _LONGEST_SLEEP)):
-                    await self._work.wait()
-            except TimeoutError:
-                pass
 
     async def next_due(self) -> datetime | None:
         """When the next recipient that nobody works on becomes due; None if none waits or the medium is broken."""
