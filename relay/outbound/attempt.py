@@ -28,8 +28,8 @@ class Attempt:
     """The decisions of one attempt.
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
-    was lost waits for that upstream alone; `waited`: how long it has waited by a clock that nobody sets.  `decided` are the
-    answers that kept somebody from being called: our own, or one that another message got.
+    was lost waits for that upstream alone; `waited`: how long it has waited by the monotonic clock.  `decided` are the
+    answers because of which an upstream was not called: our own, or one that another message got.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Attempt:
         self._warned = claim.warned
         self._hold = False
         self.trail: list[TrailLine] = []
-        self._opening: list[TrailLine] = []  # told behind the repairs, which are known only when somebody is to be called
+        self._opening: list[TrailLine] = []  # written after the repairs, which are known only when an upstream is to be called
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
         self._disliked: set[str] = set()  # upstreams that refused this sender in this attempt
@@ -72,7 +72,7 @@ class Attempt:
         return all(progress.over for progress in self.progress_of.values())
 
     def next_step(self, pauses: Pauses) -> Step | None:
-        """Whom to call next and for which recipients; None when nobody is left to call."""
+        """The next transaction; None when no upstream is left to call."""
         self._pauses = pauses
         wanted: dict[tuple[str, bool, str], list[ChainProgress]] = defaultdict(list)
         for progress in self.progress_of.values():
@@ -105,7 +105,7 @@ class Attempt:
         return None
 
     def _explain(self, progress: ChainProgress) -> None:
-        """A message that finds everybody at rest is told once why."""
+        """Notes the reason once for a message whose upstreams all rest."""
         if progress.votes or not progress.pauses or progress.recipient.said:
             return
         name, pause = progress.first_to_wake
@@ -114,15 +114,15 @@ class Attempt:
             self.decided.append((Step(self.upstreams[name], (progress.recipient,)), pause.answer))
 
     def _awaited_by_others(self, name: str, ready: Sequence[ChainProgress]) -> int:
-        """How many may still come to this upstream: they share its transaction if it is asked after theirs."""
+        """How many other recipients may still come to this upstream: called later, one transaction serves them all."""
         others = (progress for progress in self.progress_of.values() if not progress.over and progress not in ready)
         return sum(1 for progress in others if name in progress.chain and name not in progress.votes)
 
     def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = (), own: bool = False) -> Votes:
         """Takes the answers of one transaction; each of them with its verdict.
 
-        A recipient without an answer counts as uncertain: it may have gone.  But those `left` may go in the next step.
-        `own`: what went said the account's own name already, so there is no use in trying that.
+        A recipient without an answer counts as uncertain: it may have been taken.  Those `left` may go in the next step.
+        `own`: the message was already in the account's own name, so trying that is no use.
         """
         again = [self.progress_of[each.address] for each in step.recipients if self.progress_of[each.address].own_name]
         risked = [progress for progress in self._progress(step) if progress.maybe_at not in ("", step.upstream.name)]
@@ -154,7 +154,7 @@ class Attempt:
 
     @staticmethod
     def _doubt(progress: ChainProgress, step: Step, verdict: Verdict, now: datetime) -> None:
-        """Whether this upstream, or another one, may have taken the message now."""
+        """Notes whether an upstream may have taken the message."""
         name = step.upstream.name
         if verdict.blame is Blame.UNCERTAIN:
             progress.doubt(name, now)
@@ -185,7 +185,7 @@ class Attempt:
         identity = upstream.identity
         if identity.sender is None or identity.rewrite is Rewrite.NEVER:
             return False
-        # a bounce in a person's name invites an answer, and that one another; our own notices know better
+        # a bounce in a person's name would be answered, and that answer again; our own notices are safe
         return self._sender is not None or self.claim.entry.notice
 
     def _own_name(self, progress: ChainProgress, name: str) -> bool:
@@ -207,12 +207,12 @@ class Attempt:
         if not alone and maybe_at not in route:
             chain = route
         elif not alone and recipient.lost and (recipient.upstream, recipient.stage) == (maybe_at, Stage.CONTENT.value):
-            chain = (*chain[1:], maybe_at)  # it loses its reply again and again: the others come first
+            chain = (*chain[1:], maybe_at)  # its reply was lost more than once: the others come first
         over = not route and not alone
         return ChainProgress(recipient, chosen, route, chain, over=over, alone=alone, maybe_at=maybe_at, maybe_since=since)
 
     def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
-        """An upstream that is known to take less than this message need not be called to hear it say so."""
+        """An upstream that is known to take only smaller messages is not called."""
         size = self.claim.entry.size
         for name, upstream in self.upstreams.items():
             known = [limit for limit in (upstream.limits.message, sizes.get(name)) if limit]
@@ -234,11 +234,11 @@ class Attempt:
         return bool(self.progress_of[address].own_name)
 
     def advised(self, sentences: Sequence[str], step: Step, now: datetime) -> None:
-        """Puts advice into the trail, behind the answer that it is about."""
+        """Adds advice to the trail, after the answer that it is about."""
         (self._opening or self.trail).append(trail.advised(sentences, step.upstream.name, now))
 
     def internal_error(self, words: str, *, hold: bool = False) -> None:
-        """A bug of ours met this attempt: whoever has no certain answer yet is deferred, or held for a person to look."""
+        """A bug ended this attempt: recipients without a certain answer are deferred, or held for a person to look at."""
         self._hold = hold
         answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
         for progress in self.progress_of.values():
@@ -249,7 +249,7 @@ class Attempt:
 
     @property
     def waits(self) -> bool:
-        """Whether some recipient is put off because somebody it could go by rests, or was just sent to rest."""
+        """Whether some recipient is deferred because an upstream in its chain rests."""
         return any(progress.over and (progress.why_not or progress.troubled) for progress in self.progress_of.values())
 
     def settle(
@@ -325,7 +325,7 @@ class Attempt:
         return after(State.QUEUED, self._no_later(progress, max(terms.now + delay, rest), terms))
 
     def _rested(self, progress: ChainProgress, terms: "_Terms") -> datetime:
-        """When the first of those that may be called next has had its rest: before that nothing will happen."""
+        """When the first rest ends of those upstreams that may be called next: before that nothing can be sent."""
         names = progress.chain[:1] if progress.stays else progress.chain
         ends = [self._rest_end(progress, name, terms.now) for name in names if name in self.upstreams]
         end = min(ends, default=terms.now)
@@ -339,14 +339,14 @@ class Attempt:
         return max(pause.until, now) if pause else now
 
     def _no_later(self, progress: ChainProgress, due_at: datetime, terms: "_Terms") -> datetime:
-        """Who waits for one upstream alone is looked at again as soon as another may take it."""
+        """A recipient that waits for one upstream alone is due again as soon as another may take it."""
         if not progress.stays or not progress.maybe_since:
             return due_at
         free = progress.maybe_since + self._faithful
         return min(due_at, free) if free > terms.now and len(progress.chain) > 1 else due_at
 
     def _waiting(self, progress: ChainProgress, terms: "_Terms") -> Recipient:
-        """Everybody rests: due when the first wakes, and the attempt is not counted."""
+        """All upstreams rest: due when the first rest ends, and the attempt is not counted."""
         name, pause = progress.first_to_wake
         before = progress.recipient
         # that an upstream failed again and again while this waited shows that the time has really passed, and so do we
@@ -369,7 +369,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """By which schedule, at what hour and age the outcomes are reckoned."""
+    """The schedule, time and age that the outcomes are worked out from."""
 
     schedule: RetrySchedule
     now: datetime

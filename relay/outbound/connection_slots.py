@@ -1,4 +1,4 @@
-"""Whose turn it is at an upstream: as many at a time as it allows connections, and one alone at a door not yet opened."""
+"""Slots at the upstreams: as many at a time as connections are allowed, only one while the login is not known to work."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from relay.outbound.chain import Step
 from relay.upstream.settings import DIRECT
 
 _MOST_STRANGERS = 50
-"""Sessions by `mx` at once; upstreams have places of their own, which silent strangers do not take."""
+"""Sessions of direct delivery at once.  Upstreams have slots of their own: MX hosts that do not answer cannot take those."""
 
 
 class _Slots:
@@ -20,7 +20,7 @@ class _Slots:
 
 
 class ConnectionSlots:
-    """The ways to the upstreams, to each domain its own one.  `proven`: whether one let us in since it was last in trouble."""
+    """The slots of each upstream (of each domain for `mx`).  `proven`: whether its login worked since its last trouble."""
 
     def __init__(self, proven: Callable[[str], bool]) -> None:
         self._proven = proven
@@ -28,17 +28,17 @@ class ConnectionSlots:
         self._strangers = asyncio.Semaphore(_MOST_STRANGERS)
 
     def clear(self) -> None:
-        """Limits may have changed; those who are on their way end by the old ones."""
+        """Limits may have changed; sessions that have begun keep their old slots."""
         self._slots.clear()
 
     def opened(self, name: str) -> None:
-        """The one who tried this door is in: a long message of his must not hold up the others."""
+        """The login worked: others need not wait until the message of that session is sent."""
         if slots := self._slots.get(name):
             slots.trying.close()
 
     @contextlib.asynccontextmanager
     async def turn(self, step: Step) -> AsyncIterator[None]:
-        """Waits for a place.  Before an upstream is proven its password is tried by one message at a time."""
+        """Waits for a slot.  Until an upstream is proven, one message at a time tries the password."""
         key, direct = step.key, step.upstream.name == DIRECT
         slots = self._slots.setdefault(key, _Slots(step.upstream.limits.connections))
         slots.users += 1
@@ -52,7 +52,7 @@ class ConnectionSlots:
                 del self._slots[key]  # there are many domains, and most are met once
 
     async def _login_turn(self, slots: _Slots, name: str) -> contextlib.ExitStack:
-        """What is to be given back when the turn is over, or when the door is open before."""
+        """Holds the login lock until the turn is over, or until the login has worked."""
         hold = contextlib.ExitStack()
         if self._proven(name):
             return hold

@@ -1,4 +1,4 @@
-"""What time does: the hourly tidying, a clock that was set, mail dated into the far future by a wrong one."""
+"""Work that comes with time: hourly tidying, a clock that was set, mail that a wrong clock dated into the far future."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -30,7 +30,7 @@ class Housekeeping:
         self._learned = 0.0
 
     async def is_due(self) -> bool:
-        """Whether an hour is over, or the clock went back: then quotas and rests were put right just now."""
+        """Whether an hour is over or the clock went back.  If so, quotas and rests have just been corrected."""
         now, ticks = self._now(), asyncio.get_running_loop().time()
         before, self._clock = self._clock or (now, ticks), (now, ticks)
         drift = (now - before[0]).total_seconds() - (ticks - before[1])
@@ -48,7 +48,7 @@ class Housekeeping:
         return True
 
     async def _clock_was_set(self, now: datetime, by: timedelta) -> None:
-        """What was accepted by the old clock came when it came: else it would be dated, and given up, by an error."""
+        """Moves the acceptance time of what was accepted by the old clock: else it would be given up too early or too late."""
         until = now - by
         since = _EPOCH if until < _NEVER_BEFORE else self._began  # a small board starts in 1970, perhaps again and again
         moved = await self._spool.rebase(since, until, by)
@@ -60,7 +60,7 @@ class Housekeeping:
         )
 
     async def misdated(self, longest: timedelta) -> list[str]:
-        """The queue ids of all that is due later than any schedule says, `longest` from now: a broken clock dated it."""
+        """The queue ids of all that is due later than `longest` from now, which no schedule allows: a wrong clock dated it."""
         latest, found, waiting, seen = self._now() + longest, list[str](), set[str](), 0
         # from the newest on: what leaves the queue meanwhile is mostly old, and must not shift the pages to come
         while page := await self._spool.entries(frozenset({State.QUEUED}), _PAGE, newest=True, skip=seen):

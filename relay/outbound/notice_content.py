@@ -39,7 +39,7 @@ def notified_message(
     advise: Advise,
     give_up_after: timedelta | None,
 ) -> NotifiedMessage:
-    """What is told of one message.  `stored` None: an operator removed it meanwhile; it is told of all the same."""
+    """The part of a notice about one message.  `stored` None: an operator removed it meanwhile."""
     said = tuple(recipient_status(pending, stored, advise, give_up_after) for pending in about)
     if stored is None:
         return NotifiedMessage(about[0].queue_id, about[0].made_at, None, said)
@@ -52,7 +52,7 @@ def notified_message(
 def recipient_status(
     pending: PendingNotice, stored: StoredEntry | None, advise: Advise, give_up_after: timedelta | None
 ) -> RecipientStatus:
-    """What is told of one recipient, with advice on the last answer."""
+    """The part of a notice about one recipient, with advice on the last answer."""
     recipient = pending.recipient
     failed = pending.kind is NoticeKind.FAILED
     remote = host_of(recipient.peer) or _last_host(pending, stored)
@@ -93,7 +93,7 @@ def host_of(peer: str) -> str:
 
 
 def _last_host(pending: PendingNotice, stored: StoredEntry | None) -> str:
-    """The same out of the trail, for a failure that an older version stored."""
+    """The same from the trail, for a failure that an older version stored."""
     upstream, address = pending.recipient.upstream, str(pending.recipient.address)
     for line in reversed(stored.trail if stored else ()):
         details = line.details
@@ -105,10 +105,10 @@ def _last_host(pending: PendingNotice, stored: StoredEntry | None) -> str:
 
 
 def fields_of(stored: StoredEntry) -> tuple[Field, ...]:
-    """The header of a stored message, read from the medium; none if its content has gone meanwhile."""
+    """The header of a stored message, read from the spool; none if its content is gone."""
     try:
         return Message.parse(stored.entry.content).fields
-    except Exception:  # whatever the medium says: a notice without the header is better than none
+    except Exception:  # whatever the spool raises: a notice without the header is better than none
         return ()
 
 
@@ -134,7 +134,7 @@ def accepted(notice: Notice, whom: Address, now: datetime, about: Sequence[str] 
 
 
 def push_body(messages: Sequence[NotifiedMessage], notice: Notice, hostname: str) -> dict[str, Any]:
-    """A notice as a push: the same words, and the failures one by one for programs."""
+    """A notice as a push: the same text, and the failures one by one for programs."""
     failures = [
         {
             "queue_id": message.queue_id,

@@ -75,12 +75,13 @@ class Notifier:
         self.wake()
 
     def wake(self, *_: object) -> None:
-        """Something may have to be told."""
+        """There may be something to send."""
         self._nudge.set()
 
     def notify_whom(self, entry: Entry) -> Address | None:
-        """Who is told of this entry's failure: nobody of a null sender's (RFC 5321 s6.1); of a notice of our own whoever is
-        in charge, once more: not the one who could not be told.
+        """Who gets the notice of this entry's failure.
+
+        Mail with a null reverse-path: nobody (RFC 5321 s6.1).  A notice of our own: the person in charge, unless it went there.
         """
         sender = entry.envelope.reverse_path
         if entry.notice:
@@ -93,13 +94,13 @@ class Notifier:
         return self._policy.to or (WEBHOOK if self._policy.webhook else None)
 
     def _ours(self, address: Address) -> bool:
-        """Whether it is the name under which the relay itself writes."""
+        """Whether the relay itself sends mail from this address."""
         return address.local.lower() in ("postmaster", "mailer-daemon") and address.domain.lower() == self._hostname.lower()
 
     def alarm(self, text: str, cause: str = "") -> None:
-        """Tells the person in charge at once of a trouble that is not one message's.
+        """Tells the person in charge at once of a problem that is not about one message.
 
-        Who calls does so when a trouble begins; one that comes and goes is told once a day.
+        Called when a problem begins; the same one is told once a day at most.
         """
         key = cause or re.sub(r"\d[\d:.\-]*", "#", text)[:120]
         now, last = self._now(), self._alarmed_at.get(key)
@@ -124,7 +125,7 @@ class Notifier:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _turn(self) -> float:
-        """Tells what is due; seconds until there may be more."""
+        """Sends what is due; seconds until more may be due."""
         now = self._now()
         self._push_alarms(now)  # first: a spool in trouble may not even be read for a while
         try:
@@ -136,7 +137,7 @@ class Notifier:
         return _BEAT.total_seconds() if due is None else (due - now).total_seconds()
 
     async def flush(self, now: datetime) -> datetime | None:
-        """Tells everything that is due at `now`; returns when the next is due, None if nothing waits."""
+        """Sends all notices that are due at `now`; returns when the next one is due, None if none waits."""
         groups: dict[Address, list[PendingNotice]] = defaultdict(list)
         for pending in await self._spool.pending_notices():
             groups[self._reachable(pending.notify)].append(pending)
@@ -154,7 +155,7 @@ class Notifier:
         return min((due for due in waits if due is not None), default=None)
 
     def _reachable(self, whom: Address) -> Address:
-        """A person now in charge, where there was nobody but the webhook."""
+        """Where only the webhook was set before: the person who is in charge now."""
         return self._policy.to if whom == WEBHOOK and self._policy.to and not self._policy.webhook else whom
 
     def _due(self, key: str, now: datetime) -> datetime:
@@ -182,7 +183,7 @@ class Notifier:
     async def _composed(
         self, whom: Address, group: Sequence[PendingNotice], now: datetime
     ) -> tuple[list[dsn.NotifiedMessage], dsn.Notice, str]:
-        """Of messages over which the relay died twice nothing is read: their failure is told without their subject."""
+        """Does not read messages that were in hand at two crashes: their notice has no subject."""
         queue_id = self._new_queue_id(now)
         async with self._in_hand.mark(*{one.queue_id for one in group}, telling=True) as mark:
             with mark.at(Doing.TELLING):
@@ -204,7 +205,7 @@ class Notifier:
     # -- by push --------------------------------------------------------------------------------------------------
 
     def _begin_push(self, group: Sequence[PendingNotice], now: datetime) -> datetime | None:
-        """What only the webhook can be told stays pending until it was."""
+        """A notice that only the webhook can take stays pending until the push went through."""
         if self._push_task and not self._push_task.done():
             return None  # wakes us when it ends
         due = max(self._due(WEBHOOK.key, now), self._push_at or now)
@@ -244,7 +245,7 @@ class Notifier:
         self._push_at = None
 
     async def _push_quietly(self, body: dict[str, Any]) -> None:
-        """A push beside a mail: if it fails, the mail tells."""
+        """A push beside a mail; if it fails, there is still the mail."""
         try:
             await self._push(self._policy.webhook, body)
         except webhook.WebhookFailed as error:
@@ -255,7 +256,7 @@ class Notifier:
         self._pushes.add(task)
         task.add_done_callback(self._pushes.discard)
 
-    # -- troubles that are not one message's ----------------------------------------------------------------------
+    # -- problems that are not about one message ----------------------------------------------------------------------
 
     async def _flush_alarms(self, now: datetime) -> datetime | None:
         if not self._alarms:
@@ -286,7 +287,7 @@ class Notifier:
             self._pushed += len(alarms)
 
     async def check_progress(self, now: datetime) -> None:
-        """Mail waits and none went out for hours: whatever the reason, somebody should look; told once."""
+        """Raises one alarm if mail waits and none was relayed for hours, whatever the reason."""
         count, since = self._progress
         tally = await self._spool.tally()
         self._remind(tally.attention, now)
@@ -303,7 +304,7 @@ class Notifier:
         self.alarm(f"{text} `relay doctor` looks for the cause.", cause="nothing delivered")
 
     def _remind(self, number: int, now: datetime) -> None:
-        """What nobody could be told of is in the log once a day, until somebody has acknowledged it."""
+        """Logs once a day how many failures nobody could be told of, until a person has acknowledged them."""
         if number and (self._reminded is None or abs(now - self._reminded) >= ALARM_AGAIN):
             self._reminded = now
             many = "1 message" if number == 1 else f"{number} messages"

@@ -1,4 +1,4 @@
-"""The queue runner: claim, attempt, settle, wait.  Every decision is made elsewhere; here they are carried out."""
+"""The queue runner: claim, attempt, settle, wait.  It carries out what other files decide."""
 
 import asyncio
 import contextlib
@@ -42,7 +42,7 @@ Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
 
 class Runner:
-    """Carries mail from the spool to the upstreams.  `heartbeat` is when its loop last turned."""
+    """Relays mail from the spool to the upstreams.  `heartbeat` is when its loop last ran."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Runner:
                 await self._keep_up()
                 claim = None if len(self._claims) >= AT_ONCE else await self._spool.claim(self._now())
                 if claim is not None and self._stopping:
-                    await self._spool.release(claim)  # after `stop` nobody would wait for what it brings
+                    await self._spool.release(claim)  # after `stop` nobody would wait for its attempt
                 elif claim is not None:
                     empty = 0
                     self._begin(claim)
@@ -101,7 +101,7 @@ class Runner:
                 empty = await self._idle(empty)
             except SpoolAway:  # told by the spool itself
                 await self._doze(1)
-            except Exception as error:  # the medium may heal; a runner that ended would not
+            except Exception as error:  # the disk may work again; a runner that ended would not
                 events.note("broken", f"the queue runner cannot read the spool: {error}", error=type(error).__name__)
                 await self._doze(5)
 
@@ -112,11 +112,11 @@ class Runner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if len(self._claims) >= AT_ONCE:
-            self._nudge.set()  # there is a place again; of what may be due again the spool tells
+            self._nudge.set()  # there is a free place; the spool tells what is due
         self._claims.discard(task)
 
     async def _idle(self, empty: int) -> int:
-        """Sleeps until something may be due; the number of times in a row that it looked due and was not."""
+        """Sleeps until something may be due; how many times in a row something looked due and was not."""
         if self._stopping:
             return 0
         if len(self._claims) >= AT_ONCE:
@@ -162,7 +162,7 @@ class Runner:
     # one claim
 
     async def _carry(self, claim: Claim) -> None:
-        """One attempt at one entry, whatever happens."""
+        """One attempt at one entry.  Raises nothing."""
         attempt: Attempt | None = None
         queue_id, settings = claim.entry.queue_id, self._settings
         try:
@@ -194,7 +194,7 @@ class Runner:
             with contextlib.suppress(Exception):
                 await self._spool.release(claim)
             if settings != self._settings and not self._stopping:
-                self._make_due.some([queue_id])  # it was put off by rules that hold no more
+                self._make_due.some([queue_id])  # it was deferred by rules that are replaced now
 
     def _attempt(self, claim: Claim) -> Attempt:
         entry, now = claim.entry, self._now()
@@ -215,7 +215,7 @@ class Runner:
         )
 
     async def _relay(self, claim: Claim, attempt: Attempt, mark: Mark) -> None:
-        """The whole of one attempt: what is certain is stored after every step, before anybody else is called."""
+        """One attempt: what is certain is stored after every transaction, before another upstream is called."""
 
         def pauses(name: str, recipient: Address) -> Pause | None:
             return self._states.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
@@ -247,7 +247,7 @@ class Runner:
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
-        """Whether the relays that share this spool leave this upstream to us now."""
+        """Whether this message may go to this upstream now, as far as other relays of this spool are concerned."""
         limits, now = step.upstream.limits, self._now()
         per = {"per_minute": limits.per_minute, "per_day": limits.per_day}
         try:
@@ -259,7 +259,7 @@ class Runner:
         return until is None
 
     def _try_to(self, tell: Callable[..., None], *about: object) -> None:
-        """Tells somebody; that this may go wrong must not cost a fate that is certain."""
+        """Tells somebody.  If that fails, the result of the attempt must not be lost."""
         try:
             tell(*about)
         except Exception as error:
@@ -279,7 +279,7 @@ class Runner:
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
-        """Whether an upstream that refused the sender had heard the account's own name already."""
+        """Whether the refused message was already in the account's own name."""
         verdicts = [judge(answer) for answer in report.answers.values()]
         if step.own_name or not verdicts or not all(verdict.own_name for verdict in verdicts):
             return False  # where something was taken it must be written down first
@@ -302,7 +302,7 @@ class Runner:
             self._try_to(self._on_settled)
 
     async def _internal_error(self, claim: Claim, attempt: Attempt | None, error: Exception) -> None:
-        """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
+        """A bug of ours defers this entry and stops nothing else; after three in a row the entry is held."""
         queue_id = claim.entry.queue_id
         self._internal_errors[queue_id] += 1
         damaged = isinstance(error, ContentDamaged)
@@ -317,10 +317,10 @@ class Runner:
             del self._internal_errors[queue_id]
             self._alarm(*await holding.rest_held(claim, self._spool, words, self._now()))
 
-    # what is learned on the way
+    # what answers show
 
     def _counsel(self, attempt: Attempt, step: Step, votes: Votes) -> None:
-        """Advice goes into the trail when something new was said; what a person must mend is told at once."""
+        """Advice goes into the trail when the answer is new; what a person must repair is told at once."""
         told: set[tuple[str, ...]] = set()
         for recipient in step.recipients:
             if recipient.address not in votes:
@@ -360,7 +360,7 @@ class Runner:
         repair: RepairPolicy,
         hostname: str,
     ) -> None:
-        """Takes new settings; every upstream wakes, and all that waits is tried under the new rules."""
+        """Takes new settings; every rest ends, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._daily.clear()
@@ -371,7 +371,7 @@ class Runner:
         self._make_due.all()
 
     def let_in(self, name: str) -> None:
-        """That upstream has opened a session: those who waited at its door need not wait for the message in it."""
+        """That upstream has opened a session: other messages need not wait for the one in it."""
         self._states.let_in(name)
         self._slots.opened(name)
 
@@ -385,7 +385,7 @@ class Runner:
         """For the status: name, resting_until (ISO 8601 or None), why, failures in a row, in_flight, sent_today."""
         return self._states.lines(self._upstreams.values(), self._now())
 
-    # what time does
+    # regular work
 
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""

@@ -1,6 +1,6 @@
-"""The lines that an attempt writes into the trail of a message: facts; and the words that people read for them.
+"""The trail lines that an attempt writes, and the text that people read for them.
 
-A line has particulars and no text; `words` makes the text where it is shown.  Lines of older spools have their text.  Pure.
+A line has details and no text; `words` makes the text where it is shown.  Lines from older spools have their text.  Pure.
 """
 
 from collections import defaultdict
@@ -41,13 +41,13 @@ def routed(recipients: Sequence[ChainProgress], now: datetime) -> list[TrailLine
 
 
 def repaired(notes: Sequence[str], step: Step, now: datetime) -> TrailLine:
-    """What was mended in the message before it went."""
+    """What was repaired in the message before it was sent."""
     details: dict[str, Detail] = {"repairs": list(notes), "upstream": step.upstream.name, "own_name": step.own_name}
     return TrailLine(now, "repaired", details=details)
 
 
 def tried(step: Step, answered: Votes, conversation: Conversation, now: datetime) -> list[TrailLine]:
-    """What the upstream said, in its own words; one line for each different answer."""
+    """What the upstream answered; one line for each different answer."""
     groups: dict[tuple[Answer, Verdict], list[str]] = defaultdict(list)
     for address, vote in answered.items():
         groups[vote].append(str(address))
@@ -78,7 +78,7 @@ def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation
 
 
 def own_name(step: Step, now: datetime) -> TrailLine:
-    """Said before the same upstream is asked once more."""
+    """Written before the same upstream is called once more."""
     account = str(step.upstream.identity.sender or "")
     return TrailLine(now, "tried", details={"upstream": step.upstream.name, "own_name": True, "account": account})
 
@@ -88,7 +88,7 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
 
 
 def doubled(recipients: Sequence[ChainProgress], step: Step, now: datetime) -> list[TrailLine]:
-    """Said before another upstream is asked for a message that one may have taken already."""
+    """Written before another upstream is called for a message that one may have taken already."""
     groups: dict[tuple[str, str, str], list[ChainProgress]] = defaultdict(list)
     for progress in recipients:
         since = progress.maybe_since.isoformat() if progress.maybe_since else ""
@@ -101,9 +101,9 @@ def doubled(recipients: Sequence[ChainProgress], step: Step, now: datetime) -> l
 
 
 def ended(outcomes: Sequence[tuple[Recipient, ChainProgress | None]], now: datetime) -> list[TrailLine]:
-    """What becomes of them: when again, or never; one line for those of one fate.
+    """What becomes of the recipients: the next attempt, or none; one line for those with the same fate.
 
-    A relayed one was told by the upstream's own line.  No progress: no attempt was made.
+    A relayed recipient has the upstream's own line already.  No ChainProgress: no attempt was made.
     """
     groups: dict[tuple[object, ...], list[tuple[Recipient, ChainProgress | None]]] = defaultdict(list)
     for recipient, progress in outcomes:
@@ -189,7 +189,7 @@ def _people(details: Details) -> str:
 
 
 def _said(details: Details) -> str:
-    """A server's words with their numbers; the relay's own without."""
+    """A server's text with its codes; the relay's own without."""
     code, said = details.get("code"), _text(details, "said")
     if details.get("lost") or details.get("fault") or not isinstance(code, int) or not code:
         return said

@@ -23,9 +23,9 @@ _OTHERS_FIRST = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRest:
-    """An upstream that did not serve us: how many times in a row, since when this rest, until when, in whose words.
+    """An upstream in trouble: how many times in a row, since when and until when it rests, and why.
 
-    `by`: the message that it was said of, "" if it was said before any was named; `alone`: no other message has met it.
+    `by`: the message that was refused, "" if the trouble came before MAIL; `alone`: no other message has met it.
     """
 
     failures: int
@@ -39,7 +39,7 @@ class UpstreamRest:
 
 
 class UpstreamRests:
-    """Who is in trouble.  Names are upstreams, or `mx DOMAIN` for direct delivery."""
+    """The upstreams in trouble.  Names are upstreams, or `mx DOMAIN` for direct delivery."""
 
     def __init__(self) -> None:
         self._troubles: dict[str, UpstreamRest] = {}
@@ -56,10 +56,10 @@ class UpstreamRests:
         by: str = "",
         answer: Answer | None = None,
     ) -> UpstreamRest | None:
-        """Sends an upstream to rest, longer each time; the new rest, or None if this trouble is the known one.
+        """Lets an upstream rest, longer each time; the new rest, or None if this trouble is the known one.
 
-        `began` is when the conversation began: ten that fail together are one trouble, not ten.  One message that
-        meets it again and again, alone, proves nothing about others.
+        `began` is when the conversation began: ten that fail together are one trouble, not ten.  One message
+        that fails again and again, alone, proves nothing about others.
         """
         known = self._troubles.get(name)
         if known and known.alone:
@@ -78,7 +78,7 @@ class UpstreamRests:
         return rest
 
     def success(self, name: str) -> UpstreamRest | None:
-        """It served us; the trouble that it had been in before."""
+        """It worked; the rest that this ends, if any."""
         return self._troubles.pop(name, None)
 
     def wake(self, name: str | None = None) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ class UpstreamRests:
 
 @dataclass(frozen=True, slots=True)
 class WentToRest:
-    """An upstream was sent to rest; `first` of a row, when a person should hear of it."""
+    """An upstream rests from now on; `first` of a row: a person should hear of it."""
 
     name: str
     trouble: UpstreamRest
@@ -128,14 +128,14 @@ class WentToRest:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """An upstream serves us again; `waiting` are the queue ids that were put off because of it."""
+    """An upstream works again; `waiting` are the queue ids that were deferred because of it."""
 
     name: str
     waiting: tuple[str, ...]
 
 
 class UpstreamStates:
-    """Health, pace and the conversations under way.  Keys are those of `key_of`."""
+    """Rests, rate limits and the transactions under way.  Keys are those of `key_of`."""
 
     def __init__(self) -> None:
         self.rests = UpstreamRests()
@@ -180,7 +180,7 @@ class UpstreamStates:
             )
         others_first = trouble.until + _OTHERS_FIRST
         if trouble.by == queue_id and now < others_first and any(each != queue_id for each in self._parked[key]):
-            # the trouble may be this message's own doing: another one asks whether it is over
+            # this message itself may be the cause: another one is tried first
             return Pause(
                 others_first,
                 f"{key} had trouble with this message; others are tried first: {trouble.why}",
@@ -198,14 +198,14 @@ class UpstreamStates:
         return Pause(until, f"the limit of {upstream.name} is reached ({said}): its turn is at {until:%Y-%m-%d %H:%M:%S} UTC")
 
     def _crowd(self, key: str, now: datetime) -> Pause | None:
-        """A slow upstream must not fill every place in the runner: beyond a crowd its mail waits in the spool."""
+        """A slow upstream must not fill every place in the runner: beyond 100 messages its mail waits in the spool."""
         crowd = self._under_way[key]
         if len(crowd) < _CROWD or now - next(iter(crowd.values())) < _SLOW:
             return None
         return Pause(now + 2 * _SLOW, f"{key} is slow and {len(crowd)} messages are on their way to it", divert=False)
 
     def begin(self, step: Step, queue_id: str, now: datetime) -> int:
-        """A conversation begins; the number to end it with."""
+        """A transaction begins; the number to end it with."""
         self._next += 1
         self._tickets[self._next] = queue_id
         for key in _keys(step):
@@ -214,28 +214,28 @@ class UpstreamStates:
         return self._next
 
     def may_send(self, number: int, step: Step, now: datetime) -> bool:
-        """Its turn has come: False if the upstream went to rest while this conversation waited for a free connection."""
+        """Whether it may still be sent: False if the upstream went to rest while this one waited for a free connection."""
         if any(self.rests.resting_until(key, now) for key in _keys(step)):
             return False
         self._sending[number] = now
         return True
 
     def proven(self, name: str) -> bool:
-        """Whether it let us in since it was last in trouble; before that, one at a time must try the password."""
+        """Whether a login worked since it was last in trouble; until then one message at a time tries the password."""
         return name == DIRECT or name in self._proven
 
     def let_in(self, name: str) -> None:
-        """A session is open: name and password are right, whatever comes of the message."""
+        """A session is open: user name and password are right, whatever becomes of the message."""
         self._proven.add(name)
 
     def doubt(self) -> None:
-        """Settings changed: what let us in yesterday proves nothing."""
+        """Settings changed: an earlier login proves nothing now."""
         self._proven.clear()
 
     def end(
         self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
     ) -> list[WentToRest | Resumed]:
-        """A conversation is over (without a report if it broke by a bug): what it teaches about the upstream."""
+        """A transaction is over (without a report if a bug ended it): what it shows about the upstream."""
         began, queue_id = self._sending.pop(number, now), self._tickets.pop(number)
         for key in _keys(step):
             self._under_way[key].pop(number, None)
@@ -266,7 +266,7 @@ class UpstreamStates:
                     login = verdict.blame is Blame.LOGIN
                     trouble = self.rests.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
                     self._proven.discard(key)
-                self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
+                self._park(key, queue_id)  # it waits for this upstream like those that were not sent to it
                 if trouble:
                     yield WentToRest(key, trouble, bad)
                 continue
@@ -274,7 +274,7 @@ class UpstreamStates:
                 self._proven.add(key)
             if any(not answer.lost for answer, _ in said) and (known := self.rests.success(key)):
                 if known.alone and known.by != queue_id:
-                    self._own_doing.add((key, known.by))  # another message is not refused: it was that one's own doing
+                    self._own_doing.add((key, known.by))  # another message was taken: that one itself was the cause
                 yield Resumed(key, self._unpark(key))
 
     def wake(self, name: str | None) -> list[Resumed]:
@@ -285,11 +285,11 @@ class UpstreamStates:
         return tuple(self._parked.pop(key, ()))
 
     def waiting(self, key: str) -> int:
-        """How many messages wait for it, as far as they have come here."""
+        """How many messages are known to wait for it."""
         return len(self._parked.get(key, ()))
 
     def gone(self, queue_id: str) -> None:
-        """That message waits for nobody any more."""
+        """That message waits for no upstream any more."""
         self.rate_limit.forget(queue_id)
         self._seen.pop(queue_id, None)
         self._own_doing = {(key, by) for key, by in self._own_doing if by != queue_id}
@@ -297,11 +297,11 @@ class UpstreamStates:
             parked.pop(queue_id, None)
 
     def waited(self, queue_id: str, ticks: float) -> timedelta:
-        """For how long we have seen this message wait, by the steady clock (seconds) that nobody sets."""
+        """For how long we have seen this message wait, by the monotonic clock (seconds)."""
         return timedelta(seconds=ticks - self._seen.setdefault(queue_id, ticks))
 
     def remember_only(self, queue_ids: Set[str]) -> None:
-        """Whatever else was waiting was removed."""
+        """Forgets all other messages: they were removed."""
         self._seen = {queue_id: since for queue_id, since in self._seen.items() if queue_id in queue_ids}
         self._own_doing = {(key, by) for key, by in self._own_doing if by in queue_ids}
 
@@ -318,7 +318,7 @@ class UpstreamStates:
             del self._under_way[key]
 
     def lines(self, upstreams: Iterable[Upstream], now: datetime) -> list[dict[str, str | int | None]]:
-        """For people and monitors: one line for each upstream, and one for each domain that direct delivery rests from."""
+        """For people and monitors: one row for each upstream, and one for each domain where direct delivery rests."""
         names = [upstream.name for upstream in upstreams]
         domains = [key for key in self.rests.names() if key.startswith(f"{DIRECT} ") and self.rests.resting_until(key, now)]
         return [self._line(key, now) for key in (*names, *domains)]

@@ -27,13 +27,13 @@ class Choice:
 def choose(
     login: Login, offered: Collection[str], *, encrypted: bool, bound: bool = False, unfit: Collection[str] = ()
 ) -> Choice:
-    """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the line is under TLS.
+    """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the connection is under TLS.
 
-    `bound`: what -PLUS wants of the line can be had.  `unfit` are those that the server announces and does not take.
+    `bound`: there is the channel binding that -PLUS needs.  `unfit` are those that the server announces and does not take.
     SCRAM first: the password stays here, and the server proves itself too.
 
     PLAIN before CRAM-MD5 under TLS, because servers that keep only hashes of passwords announce CRAM-MD5 and fail it.
-    On a line in clear CRAM-MD5 goes before, and PLAIN and LOGIN only because the caller was told `tls: none`.
+    On a connection in clear CRAM-MD5 goes before, and PLAIN and LOGIN only because the caller was told `tls: none`.
     """
     if login.auth in (Auth.NONE, Auth.POP) or not login.username:
         return Choice()

@@ -1,4 +1,4 @@
-"""Open sessions kept for the next message, and how many may be open at once."""
+"""Keeps open sessions for the next message, and limits how many are open at once."""
 
 import asyncio
 import re
@@ -31,8 +31,8 @@ class Pools:
     """The only way to hand messages to upstreams.
 
     `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens and `refused`
-    hears that one was no good, `mx_port` is where MX hosts listen (tests), `mx_private` whether they may be in the LAN,
-    `idle` is how many seconds a session is kept, `on_open` hears the name of each upstream that has just let us in.
+    is called with a refused one, `mx_port` is where MX hosts listen (tests), `mx_private` whether they may be in the LAN,
+    `idle` is how many seconds a session is kept, `on_open` is called with the name of each upstream whose session has just opened.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Pools:
         self._quits: set[asyncio.Task[None]] = set()
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        """Has one transaction with one upstream, once a connection is free; an Answer for every forward-path not `left`.
+        """One transaction with one upstream, once a connection is free; an Answer for every forward-path not `left`.
 
         The upstream `mx` takes those of the first one's domain; how many may go there at once is the caller's business.
         Never raises for what a server or the network does; only for what reading the content raises.
@@ -76,7 +76,7 @@ class Pools:
             return _whole(await self._converse(pool, outgoing), outgoing)
 
     def forget(self, name: str) -> None:
-        """Drops what is known of an upstream: kept sessions, and the POP login that opened its door."""
+        """Drops what is known of an upstream: kept sessions, and its POP login."""
         self._windows.forget(name)
         if pool := self._pools.get(name):
             pool.generation += 1
@@ -84,7 +84,7 @@ class Pools:
                 self._part(session)
 
     async def close(self) -> None:
-        """Says good-bye on all kept sessions; those still in use end with their message."""
+        """Ends all kept sessions with QUIT; those still in use end after their message."""
         self._idle = 0.0
         for name in list(self._pools):
             self.forget(name)
@@ -114,7 +114,7 @@ class Pools:
                 self.forget(pool.upstream.name)
 
     async def _speak(self, pool: "_Pool", outgoing: Outgoing) -> Report:
-        """One transaction; what a session had no patience for is said once more, at once, in a fresh one."""
+        """One transaction; what was refused because of the session alone is sent again at once, in a fresh session."""
         generation = pool.generation
 
         async def fresh() -> ClientSession:
@@ -146,7 +146,7 @@ class Pools:
                 return Report(answers | outcome.answers, _conversation(session, notes, self._monotonic() - started))
             if session.spent:
                 said = outcome.answers[outcome.again[0]].reply
-                notes.append(f"said again in a fresh session, since the server had enough of the first: {said}")
+                notes.append(f"said again in a fresh session, since the server wanted no more in the first: {said}")
             answers |= {path: answer for path, answer in outcome.answers.items() if path not in outcome.again}
             outgoing, kept, again = replace(outgoing, forward_paths=tuple(outcome.again)), None, True
 
@@ -169,7 +169,7 @@ class Pools:
         return session
 
     async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Endpoint]) -> Report:
-        """One message to one MX host; strangers' sessions are not kept."""
+        """One message to one MX host; such sessions are not kept."""
 
         async def fresh() -> ClientSession:
             learned = self._strangers.setdefault(upstream.host, Learned())
@@ -187,7 +187,7 @@ class Pools:
         return await self._told(None, fresh, self._part, outgoing)
 
     def _put_back(self, pool: "_Pool", generation: int, session: ClientSession) -> None:
-        """Keeps the session for the next message if it is good for one and nobody ordered otherwise meanwhile."""
+        """Keeps the session for the next message, if it can take one and `forget` was not called meanwhile."""
         wanted = self._idle > 0 and generation == pool.generation and self._pools.get(pool.upstream.name) is pool
         most = min(self._messages, pool.learned.messages or self._messages)
         if wanted and session.used < most and session.wire.alive and not session.spent:
@@ -196,7 +196,7 @@ class Pools:
             self._part(session)
 
     def _part(self, session: ClientSession) -> None:
-        """Says QUIT without keeping anybody waiting for it."""
+        """Says QUIT; nothing waits for it."""
         if not session.wire.alive:
             session.wire.close()
             return
@@ -217,7 +217,7 @@ class _Pool:
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self) -> ClientSession | None:
-        """The session used last that still seems alive."""
+        """The kept session that was used last and still seems alive."""
         while self._kept:
             session, _ = self._kept.pop()
             worn = self.learned.messages and session.used >= self.learned.messages
@@ -261,7 +261,7 @@ async def _quit(session: ClientSession) -> None:
 
 
 def _whole(report: Report, outgoing: Outgoing) -> Report:
-    """The report with those named of whom nothing was said."""
+    """The report; `left` names the forward-paths that have no answer."""
     left = tuple(path for path in dict.fromkeys(outgoing.forward_paths) if path not in report.answers)
     return replace(report, left=left) if left else report
 

@@ -1,4 +1,4 @@
-"""POP before SMTP: a POP3 login opens the SMTP door of some hosts for a while.  RFC 1939, RFC 2595, RFC 8314."""
+"""POP before SMTP: some hosts take mail from an address for a while after a POP3 login from it.  RFC 1939, RFC 2595, RFC 8314."""
 
 import asyncio
 import poplib
@@ -40,7 +40,7 @@ _QUIT_WAIT = 3.0  # seconds to wait for the answer to QUIT
 
 
 def window_closed(answers: Iterable[Answer]) -> bool:
-    """Whether the host treats us as a stranger: its window was shorter than ours, or it has forgotten us."""
+    """Whether the host does not know us any more: its window was shorter than ours, or it forgot the login."""
     said = list(answers)
     return not any(answer.reply.positive for answer in said) and any(
         not answer.lost and answer.stage in (Stage.MAIL, Stage.RCPT) and _as_stranger(answer.reply) for answer in said
@@ -53,7 +53,7 @@ def _as_stranger(reply: Reply) -> bool:
 
 
 class PopWindows:
-    """Remembers which upstreams' doors are open, until when, and by which way: they open for the address we log in from."""
+    """Remembers which upstreams take mail after a POP login, until when, and by which addresses: the login counts for our address."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -79,7 +79,7 @@ class PopWindows:
         return self._monotonic() < self._open_until.get(name, float("-inf"))
 
     async def open(self, upstream: Upstream) -> Answer | None:
-        """Logs in unless the door is open still; None when it is open, else the Answer that says why not."""
+        """Logs in unless the window is still open; None when it is open, else the Answer that says why not."""
         pop = upstream.login.pop
         if pop is None:
             return _ours(Fault.POP, 530, "5.7.4", "`auth: pop` needs a `pop` section that says where to log in")
@@ -100,9 +100,9 @@ class PopWindows:
 
 
 async def _addresses_of(upstream: Upstream) -> Sequence[Endpoint]:
-    """The addresses of one family that SMTP will go to: the host opens its door for the address it sees the login from.
+    """The addresses of one family that SMTP will go to: the login counts for the address that the host sees.
 
-    With both families only a call tells which one answers.  Raises Failed.
+    If the host has both families, connecting shows which one answers.  Raises Failed.
     """
     patience = upstream.timeout.total_seconds()
     found = await places(upstream.host, upstream.port, patience)
@@ -115,7 +115,7 @@ async def _addresses_of(upstream: Upstream) -> Sequence[Endpoint]:
 
 
 class _Cut:
-    """Ends a login from outside: an octet now and then keeps the thread that reads in it for ever."""
+    """Ends a login from outside: a server that sends an octet now and then would keep the reading thread for ever."""
 
     def __init__(self) -> None:
         self._sock: socket.socket | None = None
@@ -156,8 +156,7 @@ class _ApopRefused(Exception):
 def _log_in(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut: _Cut) -> Answer | None:
     """One login and QUIT, by that family if the host has it.  Blocks.
 
-    No way is tried twice with a password; after a refused APOP it is said as such, which is in clear only where `tls: none`
-    is set.
+    After a refused APOP it tries USER and PASS once; that is in clear only where `tls: none` is set.
     """
     try:
         return _log_in_once(upstream, pop, family, cut, apop=True)
@@ -198,21 +197,21 @@ def _log_in_once(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut
 
 
 def _passing(said: str) -> bool:
-    """Whether a refused login may be good later as it is; the code knows better than the words (RFC 2449 s8)."""
+    """Whether a refused login may work later unchanged; the code counts more than the text (RFC 2449 s8)."""
     if _LASTING_CODE.search(said):
         return False
     return bool(_PASSING_CODE.search(said) or _PASSING_WORDS.search(said))
 
 
 def _leave(session: poplib.POP3) -> None:
-    """Says QUIT; the door is open, whatever becomes of it."""
+    """Says QUIT; the window is open even if that fails."""
     with suppress(OSError, poplib.error_proto):
         session.sock.settimeout(_QUIT_WAIT)
         session.quit()
 
 
 class _Plain(poplib.POP3):
-    """A session with one address, under the name of its host: for that the certificate is."""
+    """A session with one address; TLS checks the certificate against the name of the host."""
 
     def __init__(self, pop: Pop, patience: float, family: socket.AddressFamily, cut: _Cut) -> None:
         self._family, self._cut, self._lines = family, cut, 0
@@ -224,7 +223,7 @@ class _Plain(poplib.POP3):
             raise
 
     def _create_socket(self, timeout: float) -> socket.socket:
-        """The seam that the library's own TLS class uses."""
+        """The method that the library's own TLS class overrides too."""
         found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
         alike = [each for each in found if each[0] == self._family] or found
         trouble: OSError | None = None
@@ -239,7 +238,7 @@ class _Plain(poplib.POP3):
         raise trouble or OSError("the host has no address")
 
     def _getline(self) -> tuple[bytes, int]:
-        """The library bounds the length of a line; this, how many there are."""
+        """The library limits the length of a line; this limits how many there are."""
         self._lines += 1
         if self._lines > _MOST_LINES:
             raise poplib.error_proto("the server says too much")
