@@ -1,4 +1,4 @@
-"""The front: spool and listeners, up before all else is loaded; signals, reload, start and stop order."""
+"""One running relay: spool and listeners first, then the services; signals, reload, start and stop order."""
 
 import asyncio
 import gc
@@ -69,7 +69,7 @@ class Relay:
 
     @property
     def desk(self) -> "QueueAdmin":
-        """Looks at the queue and steers it.  Raises RuntimeError before the relay has started."""
+        """Reads the queue and carries out orders.  Raises RuntimeError before the relay has started."""
         if self._services is None:
             raise RuntimeError("the relay has not started")
         return self._services.desk
@@ -105,14 +105,14 @@ class Relay:
             self._watchdog.stopping()
 
     async def _beat(self) -> None:
-        """To the watchdog, unless a message is worked on for longer than any may take: only our end would end that."""
+        """Beats the watchdog, unless a message takes longer than any may: only the end of the process stops that."""
         while self._watchdog:
             if not self._in_hand.stuck():
                 self._watchdog.beat()
             await asyncio.sleep(min(BEAT, self._watchdog.hang / 4))
 
     def _count_deaths(self, home: Path) -> None:
-        """Who was in hand when the life before ended."""
+        """Reads which messages were in hand when the previous process ended."""
         try:
             self._in_hand = InHand.open(home)
         except OSError as error:
@@ -123,7 +123,7 @@ class Relay:
             events.note("warned", text, in_hand=left[:50])
 
     async def _with_spool(self) -> None:
-        """Devices are answered from here on; what they send waits in the spool until the office is open."""
+        """Devices are answered from here on; their mail waits in the spool until the services have started."""
         config = self._config
         control, page = self._control_socket(), self._page_socket()
         self.inbound = Inbound(
@@ -208,10 +208,10 @@ class Relay:
             events.note("warned", sentence)
         notify("READY=1")
         self.started.set()
-        _spare_the_collector()
+        _freeze_for_collector()
 
     def _about_the_container(self) -> list[str]:
-        """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
+        """Warnings about a container: hidden client addresses, a spool that is not on a volume."""
         sentences = mask_warnings(self._config.listeners, self._masks)
         spool = self._config.spool
         in_a_file = spool.file or spool.fallback_file
@@ -222,7 +222,7 @@ class Relay:
     def reload(self) -> None:
         """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
         if self._read_again is None or self._services is None or not self.started.is_set():
-            return  # before the start is over the configuration is as fresh as can be
+            return  # before the start is over the configuration has just been read
         loaded = self._read_again()
         if loaded.config is None:
             for mistake in loaded.mistakes:
@@ -248,7 +248,7 @@ class Relay:
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
 
     def _try_again(self, everything: bool) -> None:
-        """An order by hand: whoever gives it may just have mended a password file, so the logins are read anew."""
+        """An order by hand: its giver may just have corrected a password file, so the logins are read again."""
         loaded = self._read_again() if self._read_again else None
         if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
             self.reload()
@@ -280,16 +280,16 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
     )
 
 
-def _spare_the_collector() -> None:
-    """What is loaded by now stays: looking through it for garbage again and again costs a tenth of all work.
+def _freeze_for_collector() -> None:
+    """What is loaded now stays: checking it for garbage again and again costs a tenth of all work.
 
-    How often the collector looks is left alone: less often, a long queue that drains keeps 20 MB more.
+    The collector's thresholds stay as they are: with higher ones, a long queue that drains keeps 20 MB more.
     """
     gc.freeze()
 
 
 def _load_services() -> None:
-    """Half of all that is to be loaded; by another thread, so that devices are greeted meanwhile."""
+    """Imports half of the program, in another thread, so that devices are greeted meanwhile."""
     import relay.daemon.services  # noqa: F401 - for those who ask for it next
 
 

@@ -1,4 +1,4 @@
-"""Everything behind the front: the queue runner, notices, page and control socket, check-ups, tokens."""
+"""Everything but the listeners: queue runner, notices, page and control socket, check-ups, tokens."""
 
 import asyncio
 import contextlib
@@ -52,9 +52,9 @@ HEARTBEAT_STALE = timedelta(minutes=3)
 
 @dataclass(frozen=True, slots=True)
 class RelayParts:
-    """What the office shares with the front: the spool, the listeners, the hour; `subject` for the doctor.
+    """What the services get from the relay: spool, listeners, clock; `subject` for the doctor.
 
-    `try_again` is called after an order by hand made mail due: True if for all of it.  `in_hand` marks what is worked on.
+    `try_again` is called after an order by hand made mail due (True: all mail).  `in_hand` marks messages in hand.
     """
 
     spool: Spool
@@ -66,7 +66,7 @@ class RelayParts:
 
 
 class Services:
-    """The stations behind the spool, made for one configuration; `reload` takes another one."""
+    """The services, made for one configuration; `reload` takes another one."""
 
     def __init__(self, config: Config, front: RelayParts) -> None:
         self._config, self._front, self._spool = config, front, front.spool
@@ -127,7 +127,7 @@ class Services:
             await self._tokens.close()
 
     def reload(self, config: Config) -> None:
-        """Queued mail takes the new routes; what was being sent ends as it began."""
+        """Queued mail takes the new routes; transactions under way end unchanged."""
         before, self._config = self._config, config
         self.runner.reload(
             routes=config.routes,
@@ -194,7 +194,7 @@ class Services:
         return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
 
     async def _beat(self) -> None:
-        """The service manager's watchdog hears of us as long as the runner works."""
+        """Beats the service manager's watchdog as long as the runner works."""
         while (seconds := watchdog_every()) is not None:
             if self._front.now() - self.runner.heartbeat <= HEARTBEAT_STALE:
                 notify("WATCHDOG=1")
@@ -207,14 +207,14 @@ class Services:
             await asyncio.sleep(TIDY_EVERY.total_seconds())
 
     async def _listen_for_silence(self) -> None:
-        """A device that stopped mailing is told, since nobody misses the mail of a dead NAS."""
+        """Reports a device that stopped sending mail, since nobody misses the mail of a dead NAS."""
         while True:
             with contextlib.suppress(SpoolFull, SpoolBroken):
                 await self._silence.look(self._config.devices)
             await asyncio.sleep(SILENCE_EVERY.total_seconds())
 
     async def _look_after_tokens(self) -> None:
-        """A consent that is about to end is told before mail waits for it."""
+        """Warns of a consent that is about to end, before mail waits for it."""
         while True:
             for text in await self._tokens.look_after(self._config.upstreams.values()):
                 events.note("warned", text)
@@ -222,7 +222,7 @@ class Services:
             await asyncio.sleep(TOKENS_EVERY.total_seconds())
 
     async def status(self) -> dict[str, Any]:
-        """How the relay is, for health checks and the page."""
+        """The state of the relay, for health checks and the page."""
         why = []
         if self._spool.room() <= 0:
             why.append("the spool is full: less than spool.keep_free is free on its disk; devices are told 452")

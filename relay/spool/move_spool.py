@@ -1,4 +1,4 @@
-"""Moving all that a spool has into another one: message by message, each once, from where it was interrupted."""
+"""Moves everything from one spool to another: message by message, each once; may be interrupted and run again."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,8 +14,8 @@ async def move(
 ) -> int:
     """How many messages were moved.  Nobody else may work on the source meanwhile.
 
-    A message is in the target, durably, before it leaves the source; one that is in the target already only leaves.
-    Raises what either of them raises; said again, it goes on.
+    A message is in the target, durably, before it leaves the source; one that is in the target already is only removed.
+    Raises what either of them raises; run again, it goes on.
     """
     moved, seen = 0, set[str]()
     while page := [one.entry.queue_id for one in await source.entries(None, _PAGE) if one.entry.queue_id not in seen]:

@@ -33,7 +33,7 @@ class ClientSession:
     """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions.
 
     `learned` is what is known of its server by now; `spent`: the server takes no more mail in it.
-    `banner` and `hello` are the server's text in its greeting and its reply to EHLO, `certificate` is its own in DER (b"" without TLS).
+    `banner` and `hello` are the server's text in its greeting and EHLO reply, `certificate` its own in DER (b"" without TLS).
     """
 
     upstream: Upstream

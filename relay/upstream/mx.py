@@ -84,11 +84,11 @@ class Direct:
             return Barred(addresses)
         places = alternating([_place(address, self.port) for address in allowed])
         tls = Tls(TlsMode.STARTTLS, verify=False)
-        stranger = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
-        report = await self.visit(stranger, outgoing, places)
+        target = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
+        report = await self.visit(target, outgoing, places)
         if not all(answer.stage is Stage.TLS for answer in report.answers.values()):
             return report
-        clear = await self.visit(replace(stranger, tls=Tls(TlsMode.NONE)), outgoing, places)
+        clear = await self.visit(replace(target, tls=Tls(TlsMode.NONE)), outgoing, places)
         notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
         return Report(clear.answers, replace(clear.conversation, notes=notes))
 

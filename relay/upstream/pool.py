@@ -32,7 +32,7 @@ class Pools:
 
     `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens and `refused`
     is called with a refused one, `mx_port` is where MX hosts listen (tests), `mx_private` whether they may be in the LAN,
-    `idle` is how many seconds a session is kept, `on_open` is called with the name of each upstream whose session has just opened.
+    `idle` is how many seconds a session is kept, `on_open` is called with the upstream's name when a session opens.
     """
 
     def __init__(

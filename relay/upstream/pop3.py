@@ -1,4 +1,4 @@
-"""POP before SMTP: some hosts take mail from an address for a while after a POP3 login from it.  RFC 1939, RFC 2595, RFC 8314."""
+"""POP before SMTP: some hosts take mail from an address only after a POP3 login.  RFC 1939, RFC 2595, RFC 8314."""
 
 import asyncio
 import poplib
@@ -53,7 +53,7 @@ def _as_stranger(reply: Reply) -> bool:
 
 
 class PopWindows:
-    """Remembers which upstreams take mail after a POP login, until when, and by which addresses: the login counts for our address."""
+    """Remembers at which upstreams we are logged in by POP, until when, and at which of their addresses."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

@@ -163,7 +163,7 @@ class _Transaction:
         return (self.served > 0 and answer.reply.code == 421) or of_session(answer.reply)
 
     def _blame_pipelining(self, lost: WireLost) -> None:
-        """Some servers lose the commands sent together with MAIL, and wait for them.  If it fails without too, that was not it."""
+        """Some servers lose the commands sent together with MAIL, and wait.  If it waits without them too, it was not that."""
         waited = lost.fault is Fault.TIMED_OUT and not self.in_content
         if waited and not self.served and self.session.offers("pipelining"):
             self.session.learned.pipelining = not self.pipelining

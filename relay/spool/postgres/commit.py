@@ -22,7 +22,7 @@ Also = Callable[[Connection], None]
 
 
 class Cancelled(Exception):
-    """The caller went away while a large message was being written: nothing of it stays."""
+    """The caller was cancelled while a large message was being written: nothing of it stays."""
 
 
 class PostgresCommit:

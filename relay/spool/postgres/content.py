@@ -51,7 +51,7 @@ class PostgresContent:
     def __iter__(self) -> Iterator[bytes]:
         self._check()
         if self._lease is not None and self._connections.away:
-            raise SpoolAway(self._connections.away)  # what becomes of it could not be stored: better not begin
+            raise SpoolAway(self._connections.away)  # its settlement could not be stored: better not begin
         remembered = self._memory.find(self._message) if self._size else ()
         return self._stored() if remembered is None else iter(remembered)
 

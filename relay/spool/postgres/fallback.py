@@ -19,7 +19,7 @@ _AGAIN = 2.0  # seconds between tries to move what was taken meanwhile
 class PostgresWithFallback(PostgresSpool):
     """What is taken here while the server is away goes over when it is back, each message once by its queue id.
 
-    It is not sent from here: whose turn it is at the upstreams, and what was sent, is known over there.
+    It is not sent from here: the rate limits and what was sent are known in the database only.
     """
 
     _here: SqliteSpool
@@ -79,7 +79,7 @@ class PostgresWithFallback(PostgresSpool):
             return await self._here.entry(queue_id)
 
     async def close(self) -> None:
-        """Lets go of both; what is here stays here until the next start."""
+        """Closes both; what is here stays here until the next start."""
         if not self._closed and hasattr(self, "_mover"):
             self._mover.cancel()
             await asyncio.gather(self._mover, return_exceptions=True)

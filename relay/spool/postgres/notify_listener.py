@@ -1,5 +1,5 @@
-"""The one thread that watches over a spool in PostgreSQL: it hears of work, renews leases, takes over what others left
-when they died, and finds out when a server that was away is back.
+"""The thread that listens to PostgreSQL: it hears of work, renews leases, takes over messages of relays that died, and
+finds out when a server that was away is back.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.postgres.connections import PostgresConnections, hopeless, shut, words
 
 _CHANNEL = "left('relay_work_' || current_schema(), 63)"
-"""What the relays of one spool call to one another on; another schema of the same database is another spool."""
+"""The channel of the relays of one spool; another schema of the same database is another spool."""
 
 _SHORTEST, _LONGEST = 0.2, 15.0  # seconds between tries to reach a server that is away
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerCallbacks:
-    """Who is told what, from the watching thread.
+    """What the listener's thread calls.
 
-    `beat` has the connection to itself now and then; `work`: something may be due; `gone`: the numbers of leases that
+    `beat` gets the connection now and then; `work`: something may be due; `gone`: the numbers of leases that
     are no more; `away` and `back`: why the server cannot be reached, and for how many seconds (0: nobody was told).
     """
 
@@ -55,7 +55,7 @@ class PostgresListener:
         self._thread.start()
 
     def tell(self) -> None:
-        """The other relays hear soon that there is work; several times in a moment are told once."""
+        """Tells the other relays soon that there is work; several calls in a moment are told once."""
         if not self._told.is_set():
             self._told.set()
             self.rouse()
@@ -66,7 +66,7 @@ class PostgresListener:
         return self._told.is_set()
 
     def rouse(self) -> None:
-        """Looks at once, whatever it waits for."""
+        """Wakes the thread."""
         with contextlib.suppress(OSError):
             os.write(self._rouse_out, b"!")
 
@@ -161,7 +161,7 @@ class PostgresListener:
 
 
 def tell_all(db: Connection, leases: list[int]) -> None:
-    """The other relays look for work; who has one of these messages under way drops it."""
+    """Tells the other relays to look for work, and to drop these leases."""
     for first in range(0, max(1, len(leases)), 400):
         told = " ".join(map(str, leases[first : first + 400]))
         db.execute(f"SELECT pg_notify({_CHANNEL}, %s)", (told,))

@@ -1,7 +1,7 @@
-"""The spool in PostgreSQL, shared by several relays: leases as rows, content in the database, and a watch over all.
+"""The spool in PostgreSQL, shared by several relays: leases as rows, content in the database.
 
-While the server is away everything here raises SpoolAway at once, but what became of a message that was under way: that
-is kept in memory and stored as soon as the server is back, unless another relay took the message over meanwhile.
+While the server is away everything here raises SpoolAway at once, except for settlements: they are kept in memory and
+stored as soon as the server is back, unless another relay took the message over meanwhile.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 _FORGET_AT_ONCE = 500
 _FAIR_SHARE = 150
-"""Messages in hand while other relays are alive; more than a slow upstream may have under way (`outbound.standing`)."""
+"""Messages in hand while other relays are alive; more than a slow upstream may have (`outbound.upstream_state`)."""
 
 _PATIENCE_TO_CLOSE = 5.0
 
@@ -74,9 +74,9 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
 
     @classmethod
     async def open(cls, settings: SpoolSettings, now: Callable[[], datetime], home: Path | None = None) -> "PostgresSpool":
-        """Makes or migrates the tables.  `home` is the state directory of a relay that will stay; None: of a guest.
+        """Makes or migrates the tables.  `home` is the state directory of a relay; None: a command.
 
-        Raises SpoolBroken.  For a relay a server that cannot be reached is no reason not to start: SpoolAway is for guests.
+        Raises SpoolBroken.  A relay starts even if the server cannot be reached; for a command that raises SpoolAway.
         """
         connections = PostgresConnections(complete(settings.url, settings.password.reveal(), settings.name))
         spool = cls(connections, settings, now, home)
@@ -117,7 +117,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
     async def notify(
         self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
     ) -> None:
-        """Queues a notice (may use the reserve) and strikes off what it tells of.
+        """Queues a notice (may use the reserve) and removes the pending ones that it contains.
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
@@ -143,7 +143,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
                 continue
             return claim
         if self._node.others and len(self._leases) >= _FAIR_SHARE:
-            return None  # the others shall have their part of a long queue
+            return None  # other relays get their share of a long queue
         self._work.clear()
         self._stalled = bool(self._connections.away) or any(task for task in self._owed if task.get_name() == "stalled")
         if self._stalled:
@@ -224,7 +224,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
     ) -> datetime | None:
-        """Whose turn it is at an upstream that several relays call: None: ours, now; else when."""
+        """When this message may go to an upstream that several relays share; None: now."""
         if per_minute is None and per_day is None:
             return None
         lease = self._leases.find(claim.lease)
@@ -261,27 +261,27 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
         return len(chosen)
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
-        """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
+        """Moves the acceptance time of waiting messages that a wrong clock dated."""
         await self._give_back_ready()
         moved = await self._run(lambda db: write.rebase(db, since, until, by), again=False)
         self._told()
         return moved
 
     async def _give_back_ready(self) -> None:
-        """What was claimed and not handed out yet is read anew: an order may have changed it."""
+        """Gives back what was claimed and not handed out: an order may have changed it."""
         ready, self._ready = self._ready, deque()
         for claim in ready:
             await self.release(claim)
 
     async def tidy(self, now: datetime) -> None:
-        """Forgets what is over since `keep_history`."""
+        """Removes what was over before `keep_history`."""
         keep = self._settings.keep_history
         while len(await self._run(lambda db: write.forget_old(db, now, keep, _FORGET_AT_ONCE))) >= _FORGET_AT_ONCE:
             pass
         self._committer.in_use = await self._run(read.in_use)
 
     async def close(self) -> None:
-        """Stores what is in hand, gives all leases back, and lets go of the connections."""
+        """Stores open settlements, gives all leases back, and closes the connections."""
         if self._closed:
             return
         if self._owed and self._connections.away:
@@ -319,7 +319,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
     def room(self) -> int:
         return self._committer.left()
 
-    # -- ways to the server -----------------------------------------------------------------------------------------
+    # -- using the server -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int, lease: SharedLease | None = None) -> Content:
         return PostgresContent(self._connections, message, size, self._memory, lease)
@@ -330,7 +330,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
         return await self._connections.run(work, again=again)
 
     async def _until_back(self) -> None:
-        """Until the watch has reached the server again; not longer than a while, for a full disk tells nobody."""
+        """Waits until the server is reached again, or for a while: nobody tells when a full disk has room again."""
         self._back.clear()
         try:
             async with asyncio.timeout(STALLED_SLEEP if not self._connections.away else LONGEST_SLEEP):
@@ -339,7 +339,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
             pass
 
     async def _watch_over(self) -> None:
-        """Ends conversations with a server that says nothing."""
+        """Closes connections whose server does not answer."""
         while True:
             await asyncio.sleep(LENT)
             self._connections.hang_up()
@@ -350,7 +350,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
         self._node.tell()
 
     def _heard(self, what: str, said: Any) -> None:
-        """From the watching thread."""
+        """Called by the listener's thread."""
         self._loop.call_soon_threadsafe(self._hear, what, said)
 
     def _hear(self, what: str, said: Any) -> None:

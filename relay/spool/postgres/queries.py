@@ -1,4 +1,4 @@
-"""What people and stations look at in PostgreSQL: each question in a thread of its own, nothing changed by it."""
+"""The queries of the PostgreSQL spool that only read, each in a thread."""
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
@@ -37,7 +37,7 @@ class Queries:
     async def listed(
         self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
     ) -> list[QueueLine]:
-        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
+        """A row for each recipient of the next `limit` messages after that of `after`, oldest first."""
         return await self._run(lambda db: read.queue_lines(db, states, limit, after=after, skip=skip))
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:

@@ -41,7 +41,7 @@ OLDEST = 120000
 def prepare(db: Connection) -> None:
     """Makes the tables or brings them up to date.  Raises SpoolBroken; a newer schema is left untouched.
 
-    A right that lacks is found here: later a message might have gone out already, and what became of it could not be stored.
+    A missing right is found here: later a message might be sent already, and its settlement could not be stored.
     """
     if db.info.server_version < OLDEST:
         raise SpoolBroken(f"PostgreSQL {db.info.server_version // 10000} is too old; the spool needs 12 or newer")
@@ -53,7 +53,7 @@ def prepare(db: Connection) -> None:
 def _bring_up_to_date(db: Connection) -> None:
     db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
-        with db.transaction():  # begun behind the lock: it sees what another relay has just made
+        with db.transaction():  # begun after the lock: it sees what another relay has just made
             version = version_of(db)
             if version == 0:
                 db.execute("CREATE TABLE spool_version (version INTEGER NOT NULL)")

@@ -30,14 +30,14 @@ def pack(db: Connection, queue_id: str, content: read.ContentOf) -> TransferItem
 
 
 def add_without_content(db: Connection, item: TransferItem, now: datetime) -> None:
-    """A message of which only its story is left.  Raises ValueError for a queue id used before, CameBefore."""
+    """A message of which only its trail is left.  Raises ValueError for a queue id used before, CameBefore."""
     with db.transaction():
         write.add_entry(db, item.stored.entry, item.stored.trail, ())
         as_it_stood(db, item, now)
 
 
 def as_it_stood(db: Connection, item: TransferItem, now: datetime) -> None:
-    """Brings a message that was just added to where it stood in the other spool.  Raises CameBefore."""
+    """Gives a message that was just added the state that it had in the other spool.  Raises CameBefore."""
     queue_id = item.stored.entry.queue_id
     first = db.execute("INSERT INTO moved (key, at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (queue_id, micros(now)))
     if first.rowcount != 1:
@@ -76,7 +76,7 @@ def adopt_told(
     refused: frozenset[tuple[str, str]],
     now: datetime,
 ) -> None:
-    """What is left of the other spool; a second time changes nothing."""
+    """Adds the rest of the other spool; a second call changes nothing."""
     with db.transaction():
         known = {(one.queue_id, one.kind, one.recipient, one.made_at) for one in read.pending_notices(db)}
         for notice in notices:
@@ -111,14 +111,14 @@ class PostgresTransfer:
         raise NotImplementedError
 
     def arrive(self) -> None:
-        """Nothing: content goes over in one transaction, when all of it is there."""
+        """None: content is stored in one transaction, when it is complete."""
 
     async def pack(self, queue_id: str) -> TransferItem | None:
         """All that is known of a message, for another spool."""
         return await self._run(lambda db: pack(db, queue_id, self._content))
 
     async def adopt(self, item: TransferItem) -> bool:
-        """Takes a message over from another spool, as it stands; False if it came before."""
+        """Takes a message over from another spool, with its state; False if it came before."""
         entry, now = item.stored.entry, self._now()
         try:
             if item.kept:
@@ -137,6 +137,6 @@ class PostgresTransfer:
     async def adopt_told(
         self, notices: tuple[PendingNotice, ...], day: str, sent: Mapping[str, int], refused: frozenset[tuple[str, str]]
     ) -> None:
-        """Takes over what is left in another spool; may be said more than once."""
+        """Takes over the rest of another spool; may be called more than once."""
         now = self._now()
         await self._run(lambda db: adopt_told(db, notices, day, sent, refused, now))

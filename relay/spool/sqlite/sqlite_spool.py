@@ -49,8 +49,8 @@ _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 class SqliteSpool(SqliteTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
 
-    An order to HOLD reaches recipients that are being tried, too: what the attempt learns is kept, and they stay
-    held unless it ended their story.  REMOVE takes the message away at once; its attempt's settlement meets LeaseLost.
+    An order to HOLD reaches recipients that are being tried, too: the result of the attempt is stored, and they stay
+    held unless it was final.  REMOVE takes the message away at once; its attempt's settlement meets LeaseLost.
     """
 
     def __init__(self, path: Path, settings: SpoolSettings, now: Callable[[], datetime], lock: Lock) -> None:
@@ -114,7 +114,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
         await self._committer.store(entry, trail)
 
     def _stored(self, message: int, entry: Entry, recipients: tuple[Recipient, ...], repeated: bool) -> None:
-        """Leases what has just become durable, so that the runner has it without asking."""
+        """Claims what has just become durable, so that the runner has it without a query."""
         kept = as_stored(entry, recipients, self._content(message, entry.size)) if recipients else None
         if kept is None:
             self._give_back(self._ahead.doubt())
@@ -126,7 +126,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     async def notify(
         self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
     ) -> None:
-        """Queues a notice (may use the reserve) and strikes off what it tells of.
+        """Queues a notice (may use the reserve) and removes the pending ones that it contains.
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
@@ -240,7 +240,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
     ) -> datetime | None:
-        """No other relay calls anybody by this spool: whose turn it is, its only one knows."""
+        """Always now: no other relay uses this spool."""
         return None
 
     async def next_due(self) -> datetime | None:
@@ -266,7 +266,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
         return len(await self._writer.write(lambda db: write.carry_out(db, order, now), after=after, wakes=True))
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
-        """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
+        """Moves the acceptance time of waiting messages that a wrong clock dated."""
         return await self._writer.write(lambda db: write.rebase(db, since, until, by), wakes=True)
 
     def _forget(self, messages: list[int]) -> None:
@@ -275,7 +275,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
         self._leases.take_away(messages)
 
     async def tidy(self, now: datetime) -> None:
-        """Forgets what is over since `keep_history`, sweeps, and gives free pages back to the file system."""
+        """Removes what was over before `keep_history`, sweeps, and gives free pages back to the file system."""
         keep = self._settings.keep_history
 
         def forget(db: sqlite3.Connection) -> list[int]:
@@ -298,7 +298,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
         return 0 < read.free_pages(db) < before
 
     async def close(self) -> None:
-        """Writes what is in hand and lets go of the file."""
+        """Writes what is not written yet, and closes the file."""
         if self._leftovers:
             with suppress(SpoolBroken, SpoolFull):  # else the next start sweeps
                 await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
@@ -326,7 +326,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     async def listed(
         self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
     ) -> list[QueueLine]:
-        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
+        """A row for each recipient of the next `limit` messages after that of `after`, oldest first."""
         return await self._read(lambda db: read.queue_lines(db, states, limit, after=after, skip=skip))
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
@@ -362,7 +362,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     def room(self) -> int:
         return self._committer.left()
 
-    # -- ways to the file -----------------------------------------------------------------------------------------
+    # -- reading the file -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int) -> Content:
         return SqliteContent(self._path, message, size, self._memory)

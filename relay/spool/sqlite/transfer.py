@@ -27,13 +27,13 @@ def pack(db: sqlite3.Connection, queue_id: str, content: read.ContentOf) -> Tran
 
 
 def add_without_content(db: sqlite3.Connection, message: int, item: TransferItem, now: datetime) -> None:
-    """A message of which only its story is left.  Raises ValueError for a queue id used before."""
+    """A message of which only its trail is left.  Raises ValueError for a queue id used before."""
     write.add_entry(db, message, item.stored.entry, item.stored.trail)
     as_it_stood(db, item, now)
 
 
 def as_it_stood(db: sqlite3.Connection, item: TransferItem, now: datetime) -> None:
-    """Brings a message that was just added to where it stood in the other spool."""
+    """Gives a message that was just added the state that it had in the other spool."""
     queue_id = item.stored.entry.queue_id
     ((message,),) = db.execute("SELECT id FROM message WHERE queue_id = ?", (queue_id,)).fetchall()
     for recipient in item.stored.recipients:
@@ -63,7 +63,7 @@ def adopt_told(
     refused: frozenset[tuple[str, str]],
     now: datetime,
 ) -> None:
-    """What is left of the other spool; a second time changes nothing."""
+    """Adds the rest of the other spool; a second call changes nothing."""
     known = {(one.queue_id, one.kind, one.recipient, one.made_at) for one in read.pending_notices(db)}
     for notice in notices:
         if (notice.queue_id, notice.kind, notice.recipient, notice.made_at) not in known:
@@ -101,7 +101,7 @@ class SqliteTransfer:
         return await self._read(lambda db: pack(db, queue_id, self._content))
 
     async def adopt(self, item: TransferItem) -> bool:
-        """Takes a message over from another spool, as it stands; False if it is here already."""
+        """Takes a message over from another spool, with its state; False if it is here already."""
         entry, now = item.stored.entry, self._now()
         try:
             if item.kept:
