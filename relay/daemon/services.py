@@ -68,21 +68,21 @@ class RelayParts:
 class Services:
     """The services, made for one configuration; `reload` takes another one."""
 
-    def __init__(self, config: Config, front: RelayParts) -> None:
-        self._config, self._front, self._spool = config, front, front.spool
+    def __init__(self, config: Config, parts: RelayParts) -> None:
+        self._config, self._parts, self._spool = config, parts, parts.spool
         self._closing: list[asyncio.Task[None]] = []
-        self._tokens = Tokens(state_dir(config.spool), front.now, safe=open_safe(config.spool))
+        self._tokens = Tokens(state_dir(config.spool), parts.now, safe=open_safe(config.spool))
         self._pools = self._made_pools(config)
         self.notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
             hostname=config.hostname,
-            now=front.now,
+            now=parts.now,
             new_queue_id=new_queue_id,
             advise=self._advise,
             may_route=self._may_route_notice,
             give_up_after=config.retry.give_up_after,
-            in_hand=front.in_hand,
+            in_hand=parts.in_hand,
         )
         self.runner = Runner(
             spool=self._spool,
@@ -92,17 +92,17 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
-            now=front.now,
+            now=parts.now,
             on_settled=self.notifier.wake,
             advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
-            in_hand=front.in_hand,
+            in_hand=parts.in_hand,
         )
-        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, front.now)
-        self._check_up = CheckUp(front.subject, aside)
-        self.desk = QueueAdmin(self._spool, front.now, self._names, front.try_again)
-        self._watch = RelayStatus(self.desk, self.status, front.now, self._check_up.findings)
+        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, parts.now)
+        self._check_up = CheckUp(parts.subject, aside)
+        self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
+        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings)
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
@@ -116,7 +116,7 @@ class Services:
                 ready()
                 await stopping.wait()
                 notify("STOPPING=1")
-                await self._front.inbound.stop()
+                await self._parts.inbound.stop()
                 await self.runner.stop()
                 for server in servers:
                     server.stop()
@@ -196,14 +196,14 @@ class Services:
     async def _beat(self) -> None:
         """Beats the service manager's watchdog as long as the runner works."""
         while (seconds := watchdog_every()) is not None:
-            if self._front.now() - self.runner.heartbeat <= HEARTBEAT_STALE:
+            if self._parts.now() - self.runner.heartbeat <= HEARTBEAT_STALE:
                 notify("WATCHDOG=1")
             await asyncio.sleep(seconds)
 
     async def _tidy(self) -> None:
         while True:
             with contextlib.suppress(SpoolFull, SpoolBroken):
-                await self._spool.tidy(self._front.now())
+                await self._spool.tidy(self._parts.now())
             await asyncio.sleep(TIDY_EVERY.total_seconds())
 
     async def _listen_for_silence(self) -> None:
@@ -228,9 +228,9 @@ class Services:
             why.append("the spool is full: less than spool.keep_free is free on its disk; devices are told 452")
         if self._spool.away:
             why.append(f"the spool's database cannot be reached; devices are told 451: {self._spool.away}")
-        if self._front.now() - self.runner.heartbeat > HEARTBEAT_STALE:
+        if self._parts.now() - self.runner.heartbeat > HEARTBEAT_STALE:
             why.append("the queue runner has not shown a sign of life for 3 minutes")
-        inbound, config = self._front.inbound, self._config
+        inbound, config = self._parts.inbound, self._config
         return {
             "ready": not why,
             "why": why,

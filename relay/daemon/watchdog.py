@@ -43,7 +43,7 @@ class Watchdog:
 
 
 def _unblocking_stderr() -> int:
-    """A pipe that nobody reads must not keep a hanging process alive: the traceback is then lost, the end is not."""
+    """A pipe that nobody reads must not keep a hanging process alive: then only the traceback is lost."""
     try:
         return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:  # a socket, as the journal has, cannot be opened anew

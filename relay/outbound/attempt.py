@@ -268,7 +268,7 @@ class Attempt:
             progress.settled = True
         self.trail += trail.ended(list(zip(outcomes, fresh, strict=True)), now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
-        ours = self.claim.entry.notice  # whose delay is nobody's business; that it failed is
+        ours = self.claim.entry.notice  # nobody is told of its delay, only of its failure
         late = [] if ours or age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
         warned = bool(late and notify and not self._warned)
         if warned and notify:

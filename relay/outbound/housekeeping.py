@@ -94,7 +94,7 @@ class MakeDue:
         self._due()
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does it in its turn; what goes wrong is noted and stops nobody."""
+        """Runs it as a task; an error is logged and stops nothing else."""
 
         async def done() -> None:
             try:

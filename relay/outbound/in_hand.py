@@ -49,7 +49,7 @@ class Doing(IntEnum):
 
 
 class Mark:
-    """Messages in hand.  `deaths`: how many times in a row the relay died over one of them."""
+    """Messages in hand.  `deaths`: how many times in a row the relay died while one of them was in hand."""
 
     __slots__ = ("_write", "deaths", "places", "since", "worked")
 

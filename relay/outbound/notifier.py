@@ -18,7 +18,7 @@ from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
 
 WEBHOOK = Address("webhook")
-"""Stands for whoever reads the webhook, where no mail address can be told.  Never an envelope address: it has no domain."""
+"""The recipient of notices that go to the webhook only.  Never an envelope address: it has no domain."""
 
 STALLED_AFTER = timedelta(hours=4)
 ALARM_AGAIN = timedelta(days=1)

@@ -33,7 +33,7 @@ AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
 
 _BEAT = 20.0
-_AWAY = 1.0  # seconds until a database that is away is asked again whose turn it is
+_AWAY = 1.0  # seconds until a database that is away is asked again
 _IN_THREAD = 16_384
 _INTERNAL_ERRORS = 3
 _LAST_WRITES = 3.0  # seconds

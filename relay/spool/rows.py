@@ -219,7 +219,7 @@ _ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at
 
 
 def row_line(row: Sequence[Any]) -> QueueLine:
-    """The line of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
+    """A row of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
     values = [*row[:-1], _subject(row[-1] or "")]
     for place in (_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE):
         values[place] = None if row[place] is None else moment(row[place])

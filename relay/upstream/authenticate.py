@@ -55,7 +55,7 @@ class Dialog:
         At most one AUTH command for each connection: providers lock accounts after a few wrong ones.
         """
         settings, choice = self.upstream.login, self._choice()
-        if choice.problem and self.unfit:  # the server may have been mended meanwhile
+        if choice.problem and self.unfit:  # the server may have been repaired meanwhile
             self.unfit.clear()
             choice = self._choice()
         if choice.problem:
@@ -67,7 +67,7 @@ class Dialog:
             secret = await self.token(self.upstream)
         if isinstance(secret, Answer):
             raise Failed(secret)
-        # to a server that offers -PLUS and does not take it nobody says that we could have (RFC 5802 s6)
+        # do not tell a server that offers -PLUS but does not take it that we could have used it (RFC 5802 s6)
         silent = client_sasl.PLUS in self.offered and choice.mechanism != client_sasl.PLUS
         mechanism = client_sasl.mechanism(choice.mechanism, settings.username, secret, b"" if silent else self.binding)
         try:

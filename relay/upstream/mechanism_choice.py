@@ -8,7 +8,7 @@ from relay.upstream.client_sasl import PLUS
 from relay.upstream.settings import Auth, Login
 
 BY_TOKEN = ("XOAUTH2", "OAUTHBEARER")
-"""The mechanisms whose secret is an access token: the providers' own one first, the standard's where only that is there."""
+"""The mechanisms whose secret is an access token: the providers' own first, else the standard one."""
 
 _SCRAM = (PLUS, "SCRAM-SHA-256")
 _ENCRYPTED = (*_SCRAM, "PLAIN", "LOGIN", "CRAM-MD5")
@@ -70,9 +70,14 @@ def _why_none(wanted: tuple[str, ...], there: set[str], encrypted: bool) -> str:
         return f"the server offers AUTH by {', '.join(sorted(there))} only: it wants OAuth 2.0, set `oauth` for this upstream"
     if there and not encrypted:
         offered = ", ".join(sorted(there))
-        return f"the server offers AUTH by {offered} only on this unencrypted line; `tls: starttls` may bring others ({names})"
+        return (
+            f"the server offers AUTH by {offered} only on this unencrypted connection;"
+            f" `tls: starttls` may bring others ({names})"
+        )
     if there:
         return f"the server offers AUTH by {', '.join(sorted(there))} only, we could log in by {names}; see `auth`"
     if encrypted:
         return "the server offers no login on this port; use its submission port (587 or 465), or drop `username`"
-    return "the server offers no login on this unencrypted line; use `tls: starttls` or `tls: implicit`, or drop `username`"
+    return (
+        "the server offers no login on this unencrypted connection; use `tls: starttls` or `tls: implicit`, or drop `username`"
+    )

@@ -146,7 +146,7 @@ class Pools:
                 return Report(answers | outcome.answers, _conversation(session, notes, self._monotonic() - started))
             if session.spent:
                 said = outcome.answers[outcome.again[0]].reply
-                notes.append(f"said again in a fresh session, since the server wanted no more in the first: {said}")
+                notes.append(f"sent again in a fresh session, since the server wanted no more in the first: {said}")
             answers |= {path: answer for path, answer in outcome.answers.items() if path not in outcome.again}
             outgoing, kept, again = replace(outgoing, forward_paths=tuple(outcome.again)), None, True
 

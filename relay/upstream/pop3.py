@@ -241,7 +241,7 @@ class _Plain(poplib.POP3):
         """The library limits the length of a line; this limits how many there are."""
         self._lines += 1
         if self._lines > _MOST_LINES:
-            raise poplib.error_proto("the server says too much")
+            raise poplib.error_proto("the server sends too many lines")
         return super()._getline()  # type: ignore[misc,no-any-return]
 
     def encrypt(self, context: ssl.SSLContext) -> None:

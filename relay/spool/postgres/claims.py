@@ -32,7 +32,7 @@ ContentOf = Callable[[int, int, SharedLease | None], Content]
 
 
 def claim_some(db: Connection, node: Node, content: ContentOf, now: datetime) -> list[Claim]:
-    """Some messages that are due and nobody's, the oldest first; ours from now on."""
+    """Claims some messages that are due and not claimed, the oldest first."""
     owner, asked = node.enter(db), time.monotonic()
     values = {"now": micros(now), "most": _TOGETHER, "owner": owner, "seconds": node.leases.seconds, "with_row": _WITH_ROW}
     with node.claiming:

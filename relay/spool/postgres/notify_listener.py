@@ -83,7 +83,7 @@ class PostgresListener:
             self._thread.join(10.0)
         os.close(self._rouse_in)
         os.close(self._rouse_out)
-        self._rouse_in = self._rouse_out = -1  # whoever still rouses us must not write into somebody's file
+        self._rouse_in = self._rouse_out = -1  # a late `rouse` must not write into another file
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -98,12 +98,12 @@ class PostgresListener:
                     db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel[0] if channel else "")))
                     self._callbacks.beat(db)
                     self._was_there = True
-                    if self._connections.back() or told:  # whatever was said meanwhile, nobody heard it
+                    if self._connections.back() or told:  # notifications may have been missed meanwhile
                         self._callbacks.back(time.monotonic() - since if told else 0.0)
                     pause, told = _SHORTEST, ""
                     self._listen(db)
             except (psycopg.Error, OSError, SpoolBroken, SpoolFull) as error:
-                if self._was_there:  # perhaps it is back already: that is tried before anybody is told
+                if self._was_there:  # it may be back already: try before telling
                     self._was_there = False
                     continue
                 self._connections.lose(error)
@@ -122,10 +122,10 @@ class PostgresListener:
         while not self._stopping:
             if not self._told.is_set():
                 self._wait(db, beat - time.monotonic())
-            if self._connections.away:  # somebody lost it: is it still there for us?
+            if self._connections.away:  # another connection was lost: does ours still work?
                 db.execute("SELECT 1")
                 if self._connections.back():
-                    self._callbacks.back(0.0)  # they wait to hear it, though it was away for nobody but them
+                    self._callbacks.back(0.0)  # callers wait to hear it, even if only their connections were lost
             self._hear(db)
             if self._told.is_set():
                 self._told.clear()
@@ -157,7 +157,7 @@ class PostgresListener:
         ready, _, _ = select.select([self._rouse_in], [], [], seconds)
         if ready:
             os.read(self._rouse_in, 4096)
-            time.sleep(0.05)  # whoever rouses us often must not make us spin
+            time.sleep(0.05)  # frequent calls of `rouse` must not make it spin
 
 
 def tell_all(db: Connection, leases: list[int]) -> None:

@@ -78,7 +78,7 @@ class Writer:
         return job.future
 
     def leave(self, job: Job) -> None:
-        """Hands over a job whose outcome nobody waits for; one that comes after the end is left to the next start."""
+        """Hands over a job without waiting for it; after `close` it is left to the next start."""
         if not self._closing:
             self.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
 
@@ -102,7 +102,7 @@ class Writer:
         return answer
 
     async def close(self) -> int:
-        """Writes what is in hand, ends the thread; the number of settlements that could not be written."""
+        """Writes what waits, ends the thread; the number of settlements that could not be written."""
         if not self._closing:
             self._closing = True
             if self._paying:
