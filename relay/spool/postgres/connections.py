@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import psycopg
-from psycopg import Connection, Cursor, conninfo, errors
+from psycopg import Connection, conninfo, errors
 
 from relay.spool.contract import SpoolAway, SpoolBroken, SpoolFull
 
@@ -285,8 +285,3 @@ def together(db: Connection) -> Iterator[None]:
         return
     with db.pipeline():
         yield
-
-
-def changed(cursor: Cursor) -> int:
-    """Rows that a statement changed; once the statements sent together have been answered."""
-    return cursor.rowcount

@@ -367,7 +367,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
                 if said:
                     events.note("woke", f"the spool's database is back after {said:.0f} s")
                 late, self._late = self._late, []
-                self._errands = [asyncio.create_task(self._given_back(lease)) for lease in late]
+                self._returning = [asyncio.create_task(self._given_back(lease)) for lease in late]
         self._back.set()
         self._work.set()
 

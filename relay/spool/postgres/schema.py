@@ -47,7 +47,8 @@ def prepare(db: Connection) -> None:
         raise SpoolBroken(f"PostgreSQL {db.info.server_version // 10000} is too old; the spool needs 12 or newer")
     if version_of(db) < len(MIGRATIONS):
         _bring_up_to_date(db)
-    _must_have_rights(db)
+    if lacking := missing_rights(db):
+        raise SpoolBroken(lacking)
 
 
 def _bring_up_to_date(db: Connection) -> None:
@@ -90,12 +91,6 @@ def version_of(db: Connection) -> int:
             f" {len(MIGRATIONS)}); nothing was touched"
         )
     return version
-
-
-def _must_have_rights(db: Connection) -> None:
-    """Raises SpoolBroken that names what this role may not do, and the cure."""
-    if lacking := missing_rights(db):
-        raise SpoolBroken(lacking)
 
 
 def missing_rights(db: Connection) -> str:

@@ -10,7 +10,7 @@ from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
 from relay.spool.orders import APPLIES, told_of
-from relay.spool.postgres.connections import changed, together
+from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
@@ -146,7 +146,7 @@ def _settled(db: Connection, lease: SharedLease, settlement: Settlement, step: i
             {"id": lease.message},
         )
     for one, cursor in zip(settlement.outcomes, stored, strict=True):
-        if changed(cursor) != 1:
+        if cursor.rowcount != 1:
             raise ValueError(f"the message has no recipient {one.address}")
     if settlement.outcomes:
         crash_points.passed("settle-inside")
