@@ -1,4 +1,4 @@
-"""What a container changes: clients hidden behind its gateway, folders that are gone with it.  Facts, gathered once."""
+"""What a container changes: clients hidden behind its gateway, folders that are removed with it."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ _NAMELESS = re.compile(r"/volumes/[0-9a-f]{64}/_data$")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """`masks`: addresses that any client may seem to have, since the container's network puts them in its place."""
+    """`masks`: addresses that any client may seem to have, since the container's network replaces the real ones."""
 
     container: bool = False
     masks: frozenset[HostAddress] = frozenset()
@@ -80,19 +80,19 @@ def _gateways_v6(table: str) -> Iterator[tuple[str, HostAddress]]:
 
 
 def _own_addresses(trie: str) -> set[HostAddress]:
-    """Rootless engines put the container's own address in the clients' place.  IPv4: they have nothing else there."""
+    """Rootless engines replace the client's address by the container's own IPv4 address."""
     found = {IPv4Address(text) for text in re.findall(r"\|-- ([\d.]+)\n\s+/32 host LOCAL", trie)}
     return {address for address in found if not address.is_loopback}
 
 
-def _in_the_lan(interfaces: Path, ways_out: set[str]) -> bool:
-    """Whether the way out is an interface of the LAN: the host's own (network_mode: host), or a macvlan beside it.
+def _in_the_lan(interfaces: Path, default: set[str]) -> bool:
+    """Whether the default route goes by an interface of the LAN: the host's own (network_mode: host), or a macvlan.
 
-    A bridge is only found where its host is; a container behind one has an end of a pair, without hardware or a type.
+    A bridge is seen on its host only; a container behind one has one end of a veth pair, without hardware or a type.
     """
     if any(interfaces.glob("*/bridge")):
         return True
-    return any((interfaces / name / "device").exists() or _type(interfaces / name) in _REAL_TYPES for name in ways_out)
+    return any((interfaces / name / "device").exists() or _type(interfaces / name) in _REAL_TYPES for name in default)
 
 
 def _type(interface: Path) -> str:

@@ -1,4 +1,4 @@
-"""Named moments at which a test may let the relay die, as by a power failure: what a crash leaves is proved, not argued.
+"""Named points at which a test can let the relay die, as by a power failure.
 
 `RELAY_DIE_AT=settle-inside` kills the process the first time it comes there; without the variable nothing happens.
 """
@@ -27,6 +27,6 @@ if _DIE_AT and _DIE_AT not in POINTS:
 
 
 def passed(point: str) -> None:
-    """The relay comes by a point; dies there if a test said so."""
+    """The relay passes a point; it dies there if a test asked for it."""
     if point == _DIE_AT:
-        os.kill(os.getpid(), signal.SIGKILL)  # not sys.exit: no `finally`, no flush, no farewell
+        os.kill(os.getpid(), signal.SIGKILL)  # not sys.exit: no `finally`, no flush

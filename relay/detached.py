@@ -1,6 +1,6 @@
 """Work beside the event loop: in a thread that the end of the process does not wait for, or in a process of its own.
 
-What may hang for as long as a stranger likes gets a thread here.  The loop's own threads serve the spool: on one core there
+What another host may delay without end runs in a thread here.  The loop's own threads serve the spool: on one core there
 are five, and the stop waits for each of them.
 """
 
@@ -29,7 +29,7 @@ def environment(*also: str, **set_to: str) -> dict[str, str]:
 
 
 async def apart(work: Callable[[], T]) -> T:
-    """What `work()` returns or raises.  Whoever is cancelled here leaves it to its own end, unheard."""
+    """What `work()` returns or raises.  If the caller is cancelled, the work goes on and its result is dropped."""
     answer: Future[T] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""What happened: one call counts it and logs it.  Event names are past participles of the trade."""
+"""What happened: one call counts it and logs it.  Event names are past participles."""
 
 import atexit
 import contextlib
@@ -100,7 +100,7 @@ def _stdout() -> int:
 
 @atexit.register
 def close() -> None:
-    """Writes what waits, and what was repeated within the last minute; whoever does not read it gets a second."""
+    """Writes what waits, and what was repeated within the last minute; waits one second for a reader at most."""
     if _writer is not None:
         _tell_repeats(least=0.0)
         _writer.close()
@@ -119,7 +119,7 @@ def note(event: str, text: str = "", /, *, upstream: str = "", same: Hashable = 
 
     What is refused to one address (`client`) is logged once a minute, by its `code`, and then how often it was; so is
     whatever else is the `same`.
-    A log that cannot be written (full disk, closed pipe, a reader who stands still) costs the line, never the mail.
+    A log that cannot be written (full disk, closed pipe, a reader that hangs) loses the line, never the mail.
     """
     if event not in EVENTS:
         raise ValueError(f"{event!r} is no event; see relay.events.EVENTS")

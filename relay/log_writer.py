@@ -1,4 +1,4 @@
-"""The log's way out: a thread writes it, so that a reader who is slow, or stands still, stops nobody else.
+"""Writes the log in a thread, so that a reader that is slow, or hangs, stops nothing else.
 
 events ──line──▶ lines that wait (bounded) ──thread──▶ stdout
                  └─ no room: dropped and counted; the count is told as soon as something could be written
@@ -46,7 +46,7 @@ class LogWriter:
         """Nothing: the thread writes as soon as it can."""
 
     def close(self, patience: float = PATIENCE) -> None:
-        """Waits until everything is written, but not for long: a reader who stands still must not keep the process."""
+        """Waits until everything is written, but not for long: a reader that hangs must not keep the process."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -72,7 +72,7 @@ class LogWriter:
             while octets:
                 octets = octets[os.write(self._descriptor, octets) :]
         except OSError:
-            done = False  # a full disk, or a reader who has gone: it costs the lines
+            done = False  # a full disk, or a reader that is gone: the lines are lost
         with self._changed:
             self._size -= size
             self._dropped += 0 if done else len(lines)

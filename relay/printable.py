@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: what a terminal obeys, or what hides or turns other text, is shown by its number.
+"""Makes text that others wrote safe to show: characters that control a terminal, or hide or reorder text, become numbers.
 
 Control characters (C0, DEL, C1), bidirectional and zero-width controls, line and paragraph separators, halves of surrogates
 and code points without a character.  Letters of every script stay as they are.  Pure.

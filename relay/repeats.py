@@ -1,4 +1,4 @@
-"""What one address does again and again is told once a minute, with a count.  Pure."""
+"""What one address does again and again is logged once a minute, with a count.  Pure."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from typing import Any
 
 MINUTE = 60.0
 MOST = 100
-"""Kinds of events of all addresses together that are told apart within a minute; the rest is one kind, `others`."""
+"""How many kinds of events are kept apart within a minute, of all addresses together; the rest is one kind, `others`."""
 
 
 @dataclass(slots=True)
 class Repeated:
-    """One kind of event: told first at `since`, and not told `times` times; `fields` are those of the last."""
+    """One kind of event: logged at `since`, then left out `times` times; `fields` are those of the last."""
 
     event: str
     since: float
@@ -20,7 +20,7 @@ class Repeated:
 
 
 class Repeats:
-    """A bounded table of what was told within the last minute.  `now` counts seconds."""
+    """A bounded table of what was logged within the last minute.  `now` counts seconds."""
 
     def __init__(self) -> None:
         self._told: dict[Hashable, Repeated] = {}

@@ -1,4 +1,4 @@
-"""Words to the service manager: ready, stopping, alive.  sd_notify(3) and sd_watchdog_enabled(3); silent elsewhere."""
+"""Messages to the service manager: ready, stopping, alive.  sd_notify(3) and sd_watchdog_enabled(3); silent elsewhere."""
 
 import os
 import socket

@@ -39,7 +39,7 @@ def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Fi
     from relay.doctor.gather import World, gather
     from relay.doctor.judge import judge
     from relay.spool import open_safe
-    from relay.upstream.oauth.access import Tokens
+    from relay.upstream.oauth.session_tokens import Tokens
 
     async def examine() -> tuple[list["Finding"], float]:
         asyncio.get_running_loop().set_default_executor(_Abandonable())

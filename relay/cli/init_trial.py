@@ -11,7 +11,7 @@ from relay.mail.outgoing import Outgoing
 from relay.outbound.replies import judge
 from relay.spool import open_safe
 from relay.spool.queue_id import new_queue_id
-from relay.upstream.oauth.access import Tokens
+from relay.upstream.oauth.session_tokens import Tokens
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Upstream
 

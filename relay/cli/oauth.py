@@ -15,7 +15,6 @@ from relay.config import Config
 from relay.control.client import Refused, Running
 from relay.control.paths import state_dir
 from relay.spool import open_safe
-from relay.upstream.oauth.access import Tokens, account_of
 from relay.upstream.oauth.authorities import authority_for
 from relay.upstream.oauth.consent import (
     CodeFlow,
@@ -26,6 +25,7 @@ from relay.upstream.oauth.consent import (
     start_device_flow,
 )
 from relay.upstream.oauth.http import Granted
+from relay.upstream.oauth.session_tokens import Tokens, account_of
 from relay.upstream.oauth.token_store import StoreBroken
 from relay.upstream.oauth.tokens import NoToken
 from relay.upstream.settings import Grant, OAuth, Upstream

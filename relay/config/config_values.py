@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from relay.inbound.admission import ClientLimits, Listener, Network, Recipients
 from relay.inbound.devices import Expected
 from relay.mail.policy import RepairPolicy
-from relay.outbound.notice_policy import NoticePolicy
+from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.secret import Secret

@@ -13,7 +13,7 @@ from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTl
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
 from relay.networks import PRIVATE
-from relay.outbound.notice_policy import NoticePolicy
+from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings

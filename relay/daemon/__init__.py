@@ -1,4 +1,4 @@
-"""Joins the parts.  relay.py answers devices at once; services.py, loaded meanwhile, relays, tells and watches."""
+"""Joins the parts: relay.py answers devices at once; services.py, loaded meanwhile, relays mail and does all else."""
 
 from relay.daemon.relay import Relay, StartFailed, subject_of, utcnow
 from relay.daemon.watchdog import Watchdog

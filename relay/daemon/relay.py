@@ -1,4 +1,4 @@
-"""The front: spool and listeners, up before all else is loaded; signals, reload, start and stop order."""
+"""One running relay: spool and listeners first, then the services; signals, reload, start and stop order."""
 
 import asyncio
 import gc
@@ -64,15 +64,15 @@ class Relay:
         self.started = asyncio.Event()
         self._spool: Spool
         self.inbound: Inbound
-        self._office: Services | None = None
+        self._services: Services | None = None
         self.web_address: tuple[str, int] | None = None
 
     @property
     def desk(self) -> "QueueAdmin":
-        """Looks at the queue and steers it.  Raises RuntimeError before the relay has started."""
-        if self._office is None:
+        """Reads the queue and carries out orders.  Raises RuntimeError before the relay has started."""
+        if self._services is None:
             raise RuntimeError("the relay has not started")
-        return self._office.desk
+        return self._services.desk
 
     async def run(self) -> None:
         """Runs until `stop()` or a signal.  Raises StartFailed."""
@@ -81,14 +81,14 @@ class Relay:
         for number in (signal.SIGTERM, signal.SIGINT):  # at once: as process 1 of a container we have no default action
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        life = loop.create_task(self._show_life())
+        life = loop.create_task(self._beat())
         try:
             home = state_dir(self._config.spool)
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
-        self._look_back(home)
+        self._count_deaths(home)
         try:
             await self._with_spool()
         finally:
@@ -104,15 +104,15 @@ class Relay:
         if self._watchdog:
             self._watchdog.stopping()
 
-    async def _show_life(self) -> None:
-        """To the watchdog, unless a message is worked on for longer than any may take: only our end would end that."""
+    async def _beat(self) -> None:
+        """Beats the watchdog, unless a message takes longer than any may: only the end of the process stops that."""
         while self._watchdog:
             if not self._in_hand.stuck():
                 self._watchdog.beat()
             await asyncio.sleep(min(BEAT, self._watchdog.hang / 4))
 
-    def _look_back(self, home: Path) -> None:
-        """Who was in hand when the life before ended."""
+    def _count_deaths(self, home: Path) -> None:
+        """Reads which messages were in hand when the previous process ended."""
         try:
             self._in_hand = InHand.open(home)
         except OSError as error:
@@ -123,7 +123,7 @@ class Relay:
             events.note("warned", text, in_hand=left[:50])
 
     async def _with_spool(self) -> None:
-        """Devices are answered from here on; what they send waits in the spool until the office is open."""
+        """Devices are answered from here on; their mail waits in the spool until the services have started."""
         config = self._config
         control, page = self._control_socket(), self._page_socket()
         self.inbound = Inbound(
@@ -142,29 +142,29 @@ class Relay:
         )
         try:
             await self._inbound_started()
-            await asyncio.to_thread(_load_office)
-            self._office = self._opened_office()
+            await asyncio.to_thread(_load_services)
+            self._services = self._make_services()
             for alarm in self._alarms:
-                self._office.notifier.alarm(*alarm)
-            await self._office.work(control, page, self._say_started, self._stopping)
+                self._services.notifier.alarm(*alarm)
+            await self._services.work(control, page, self._say_started, self._stopping)
         finally:
             await self.inbound.stop(grace=0)
             for sock in filter(None, (control, page)):
                 sock.close()
             control_socket(config.spool).unlink(missing_ok=True)
 
-    def _opened_office(self) -> "Services":
-        from relay.daemon.services import Foundation, Services
+    def _make_services(self) -> "Services":
+        from relay.daemon.services import RelayParts, Services
 
         return Services(
-            self._config, Foundation(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand)
+            self._config, RelayParts(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand)
         )
 
     def _alarm(self, text: str, cause: str) -> None:
-        if self._office is None:
+        if self._services is None:
             self._alarms.append((text, cause))
         else:
-            self._office.notifier.alarm(text, cause)
+            self._services.notifier.alarm(text, cause)
 
     async def _inbound_started(self) -> None:
         try:
@@ -208,10 +208,10 @@ class Relay:
             events.note("warned", sentence)
         notify("READY=1")
         self.started.set()
-        _spare_the_collector()
+        _freeze_for_collector()
 
     def _about_the_container(self) -> list[str]:
-        """What a container takes away: the clients' addresses, and the spool itself if it is not on a volume."""
+        """Warnings about a container: hidden client addresses, a spool that is not on a volume."""
         sentences = mask_warnings(self._config.listeners, self._masks)
         spool = self._config.spool
         in_a_file = spool.file or spool.fallback_file
@@ -221,8 +221,8 @@ class Relay:
 
     def reload(self) -> None:
         """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
-        if self._read_again is None or self._office is None or not self.started.is_set():
-            return  # before the start is over the configuration is as fresh as can be
+        if self._read_again is None or self._services is None or not self.started.is_set():
+            return  # before the start is over the configuration has just been read
         loaded = self._read_again()
         if loaded.config is None:
             for mistake in loaded.mistakes:
@@ -235,7 +235,7 @@ class Relay:
             for name in ("spool", "web", "log")
             if getattr(before, name) != getattr(config, name)
         ]
-        self._office.reload(self._config)
+        self._services.reload(self._config)
         left += self.inbound.reload(
             hostname=config.hostname,
             listeners=config.listeners,
@@ -248,12 +248,12 @@ class Relay:
         events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
 
     def _try_again(self, everything: bool) -> None:
-        """An order by hand: whoever gives it may just have mended a password file, so the logins are read anew."""
+        """An order by hand: its giver may just have corrected a password file, so the logins are read again."""
         loaded = self._read_again() if self._read_again else None
         if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
             self.reload()
-        elif self._office:
-            self._office.runner.wake(waiting=everything)
+        elif self._services:
+            self._services.runner.wake(waiting=everything)
 
     def _may_route(self, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
         return routing.may_route(self._config.routes, sender, recipient, origin)
@@ -280,16 +280,16 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
     )
 
 
-def _spare_the_collector() -> None:
-    """What is loaded by now stays: looking through it for garbage again and again costs a tenth of all work.
+def _freeze_for_collector() -> None:
+    """What is loaded now stays: checking it for garbage again and again costs a tenth of all work.
 
-    How often the collector looks is left alone: less often, a long queue that drains keeps 20 MB more.
+    The collector's thresholds stay as they are: with higher ones, a long queue that drains keeps 20 MB more.
     """
     gc.freeze()
 
 
-def _load_office() -> None:
-    """Half of all that is to be loaded; by another thread, so that devices are greeted meanwhile."""
+def _load_services() -> None:
+    """Imports half of the program, in another thread, so that devices are greeted meanwhile."""
     import relay.daemon.services  # noqa: F401 - for those who ask for it next
 
 

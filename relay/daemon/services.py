@@ -1,4 +1,4 @@
-"""Everything behind the front: the queue runner, notices, page and control socket, check-ups, tokens."""
+"""Everything but the listeners: queue runner, notices, page and control socket, check-ups, tokens."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.dns import Resolver
-from relay.upstream.oauth.access import Tokens
+from relay.upstream.oauth.session_tokens import Tokens
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
@@ -51,10 +51,10 @@ HEARTBEAT_STALE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
-class Foundation:
-    """What the office shares with the front: the spool, the listeners, the hour; `subject` for the doctor.
+class RelayParts:
+    """What the services get from the relay: spool, listeners, clock; `subject` for the doctor.
 
-    `try_again` is called after an order by hand made mail due: True if for all of it.  `in_hand` marks what is worked on.
+    `try_again` is called after an order by hand made mail due (True: all mail).  `in_hand` marks messages in hand.
     """
 
     spool: Spool
@@ -66,23 +66,23 @@ class Foundation:
 
 
 class Services:
-    """The stations behind the spool, made for one configuration; `reload` takes another one."""
+    """The services, made for one configuration; `reload` takes another one."""
 
-    def __init__(self, config: Config, front: Foundation) -> None:
-        self._config, self._front, self._spool = config, front, front.spool
-        self._farewells: list[asyncio.Task[None]] = []
-        self._tokens = Tokens(state_dir(config.spool), front.now, safe=open_safe(config.spool))
+    def __init__(self, config: Config, parts: RelayParts) -> None:
+        self._config, self._parts, self._spool = config, parts, parts.spool
+        self._closing: list[asyncio.Task[None]] = []
+        self._tokens = Tokens(state_dir(config.spool), parts.now, safe=open_safe(config.spool))
         self._pools = self._made_pools(config)
         self.notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
             hostname=config.hostname,
-            now=front.now,
+            now=parts.now,
             new_queue_id=new_queue_id,
             advise=self._advise,
             may_route=self._may_route_notice,
             give_up_after=config.retry.give_up_after,
-            in_hand=front.in_hand,
+            in_hand=parts.in_hand,
         )
         self.runner = Runner(
             spool=self._spool,
@@ -92,17 +92,17 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
-            now=front.now,
+            now=parts.now,
             on_settled=self.notifier.wake,
             advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
-            in_hand=front.in_hand,
+            in_hand=parts.in_hand,
         )
-        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, front.now)
-        self._check_up = CheckUp(front.subject, aside)
-        self.desk = QueueAdmin(self._spool, front.now, self._names, front.try_again)
-        self._watch = RelayStatus(self.desk, self.status, front.now, self._check_up.findings)
+        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, parts.now)
+        self._check_up = CheckUp(parts.subject, aside)
+        self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
+        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings)
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
@@ -111,12 +111,12 @@ class Services:
             async with asyncio.TaskGroup() as group:
                 work = [group.create_task(part) for part in (self.runner.run(), self.notifier.run(), self._tidy())]
                 work += [group.create_task(server.serve()) for server in servers]
-                asides = [self._show_life(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
+                asides = [self._beat(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
                 aside = [group.create_task(part) for part in asides]
                 ready()
                 await stopping.wait()
                 notify("STOPPING=1")
-                await self._front.inbound.stop()
+                await self._parts.inbound.stop()
                 await self.runner.stop()
                 for server in servers:
                     server.stop()
@@ -127,7 +127,7 @@ class Services:
             await self._tokens.close()
 
     def reload(self, config: Config) -> None:
-        """Queued mail takes the new routes; what was being sent ends as it began."""
+        """Queued mail takes the new routes; transactions under way end unchanged."""
         before, self._config = self._config, config
         self.runner.reload(
             routes=config.routes,
@@ -139,13 +139,13 @@ class Services:
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):
             old, self._pools = self._pools, self._made_pools(config)
-            self._farewells.append(asyncio.get_running_loop().create_task(old.close()))
+            self._closing.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
 
     def _servers(self, control: socket, page: socket | None) -> list[OnDemandServer]:
         """The UNIX socket for the command line, and the page where there is a socket for it; loaded when somebody comes."""
-        doors = [OnDemandServer(control, self._load_api, self._watch.relay)]
-        return [*doors, OnDemandServer(page, self._load_page)] if page is not None else doors
+        servers = [OnDemandServer(control, self._load_api, self._watch.relay)]
+        return [*servers, OnDemandServer(page, self._load_page)] if page is not None else servers
 
     def _load_api(self, control: socket) -> "Server":
         from relay.control.server import api_server
@@ -193,28 +193,28 @@ class Services:
     def _may_route_notice(self, recipient: Address) -> bool:
         return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
 
-    async def _show_life(self) -> None:
-        """The service manager's watchdog hears of us as long as the runner works."""
+    async def _beat(self) -> None:
+        """Beats the service manager's watchdog as long as the runner works."""
         while (seconds := watchdog_every()) is not None:
-            if self._front.now() - self.runner.heartbeat <= HEARTBEAT_STALE:
+            if self._parts.now() - self.runner.heartbeat <= HEARTBEAT_STALE:
                 notify("WATCHDOG=1")
             await asyncio.sleep(seconds)
 
     async def _tidy(self) -> None:
         while True:
             with contextlib.suppress(SpoolFull, SpoolBroken):
-                await self._spool.tidy(self._front.now())
+                await self._spool.tidy(self._parts.now())
             await asyncio.sleep(TIDY_EVERY.total_seconds())
 
     async def _listen_for_silence(self) -> None:
-        """A device that stopped mailing is told, since nobody misses the mail of a dead NAS."""
+        """Reports a device that stopped sending mail, since nobody misses the mail of a dead NAS."""
         while True:
             with contextlib.suppress(SpoolFull, SpoolBroken):
                 await self._silence.look(self._config.devices)
             await asyncio.sleep(SILENCE_EVERY.total_seconds())
 
     async def _look_after_tokens(self) -> None:
-        """A consent that is about to end is told before mail waits for it."""
+        """Warns of a consent that is about to end, before mail waits for it."""
         while True:
             for text in await self._tokens.look_after(self._config.upstreams.values()):
                 events.note("warned", text)
@@ -222,15 +222,15 @@ class Services:
             await asyncio.sleep(TOKENS_EVERY.total_seconds())
 
     async def status(self) -> dict[str, Any]:
-        """How the relay is, for health checks and the page."""
+        """The state of the relay, for health checks and the page."""
         why = []
         if self._spool.room() <= 0:
             why.append("the spool is full: less than spool.keep_free is free on its disk; devices are told 452")
         if self._spool.away:
             why.append(f"the spool's database cannot be reached; devices are told 451: {self._spool.away}")
-        if self._front.now() - self.runner.heartbeat > HEARTBEAT_STALE:
+        if self._parts.now() - self.runner.heartbeat > HEARTBEAT_STALE:
             why.append("the queue runner has not shown a sign of life for 3 minutes")
-        inbound, config = self._front.inbound, self._config
+        inbound, config = self._parts.inbound, self._config
         return {
             "ready": not why,
             "why": why,

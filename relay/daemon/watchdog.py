@@ -1,8 +1,7 @@
-"""Ends a process whose event loop stands still, with a traceback of every thread, so that its manager starts it anew.
+"""Ends a process whose event loop hangs, with a traceback of every thread, so that its manager restarts it.
 
-It needs no interpreter lock: `faulthandler` waits in a thread of its own in C, and behind it stands the kernel's alarm
-clock, whose SIGALRM nobody handles.  Each sign of life puts both off.  A SIGTERM that a hanging process cannot hear is
-thus followed by its end all the same.
+It needs no interpreter lock: `faulthandler` waits in its own C thread, and after it the kernel's timer sends SIGALRM,
+which nothing handles.  Each beat puts both off.  So a hanging process ends even if it cannot handle SIGTERM.
 """
 
 import faulthandler
@@ -10,13 +9,13 @@ import os
 import signal
 
 HANG = 30.0
-"""Seconds without a sign of life; nothing that the loop does by itself takes one."""
+"""Seconds without a beat; nothing that the loop does takes even one second."""
 
 STOP = 40.0
 """Seconds from the order to stop to the end, whatever is still under way (an attempt has 30)."""
 
 BEAT = 5.0
-_LATER = 5.0  # by this many seconds the alarm clock comes behind the traceback
+_LATER = 5.0  # seconds from the traceback to the SIGALRM
 
 
 class Watchdog:
@@ -29,12 +28,12 @@ class Watchdog:
         self._stopping = False
 
     def beat(self) -> None:
-        """A sign of life.  After `stopping` there are none."""
+        """A sign of life.  Ignored after `stopping`."""
         if not self._stopping:
             self._arm(self.hang)
 
     def stopping(self) -> None:
-        """From now on it is a matter of seconds."""
+        """The process must end within STOP seconds."""
         self._stopping = True
         self._arm(STOP)
 
@@ -44,7 +43,7 @@ class Watchdog:
 
 
 def _unblocking_stderr() -> int:
-    """A pipe that nobody reads must not keep a hanging process alive: the traceback is then lost, the end is not."""
+    """A pipe that nobody reads must not keep a hanging process alive: then only the traceback is lost."""
     try:
         return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError:  # a socket, as the journal has, cannot be opened anew

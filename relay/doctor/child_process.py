@@ -61,7 +61,7 @@ def main() -> None:
     subject: Subject = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the relay itself
     from relay.doctor.gather import World
     from relay.spool import open_safe
-    from relay.upstream.oauth.access import Tokens
+    from relay.upstream.oauth.session_tokens import Tokens
 
     tokens = Tokens(subject.state_dir, lambda: datetime.now(UTC), safe=open_safe(subject.spool))
     findings.write(json.dumps(asyncio.run(examined(subject, World(consents=tokens.standings)))))

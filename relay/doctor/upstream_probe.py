@@ -118,7 +118,7 @@ class UpstreamProbe:
         try:
             return await self._said(session, upstream)
         finally:
-            session.line.close()
+            session.wire.close()
 
     async def _answers_tls(self, upstream: Upstream) -> bool:
         """Whether a port that sends no greeting begins with TLS; nothing is said there but a ClientHello."""
@@ -150,14 +150,14 @@ class UpstreamProbe:
     async def _mail(self, session: ClientSession, sender: str) -> Answer:
         """MAIL in our own name, taken back at once."""
         try:
-            session.line.write(f"MAIL FROM:<{sender}>\r\n".encode())
-            reply = await session.line.reply(self.patience)
+            session.wire.write(f"MAIL FROM:<{sender}>\r\n".encode())
+            reply = await session.wire.reply(self.patience)
         except WireLost as lost:
             return Answer(Stage.MAIL, lost.reply, lost=True, fault=lost.fault)
         try:
             for command in (b"RSET\r\n", b"QUIT\r\n"):
-                session.line.write(command)
-                await session.line.reply(self.patience)
+                session.wire.write(command)
+                await session.wire.reply(self.patience)
         except WireLost:
             pass  # what had to be known is known
         return Answer(Stage.MAIL, reply)

@@ -28,8 +28,8 @@ class Attempt:
     """The decisions of one attempt.
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
-    was lost waits for that upstream alone; `waited`: how long it has waited by a clock that nobody sets.  `decided` are the
-    answers that kept somebody from being called: our own, or one that another message got.
+    was lost waits for that upstream alone; `waited`: how long it has waited by the monotonic clock.  `decided` are the
+    answers because of which an upstream was not called: our own, or one that another message got.
     """
 
     def __init__(
@@ -54,78 +54,78 @@ class Attempt:
         self._warned = claim.warned
         self._hold = False
         self.trail: list[TrailLine] = []
-        self._opening: list[TrailLine] = []  # told behind the repairs, which are known only when somebody is to be called
+        self._opening: list[TrailLine] = []  # written after the repairs, which are known only when an upstream is to be called
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
         self._disliked: set[str] = set()  # upstreams that refused this sender in this attempt
         self._pauses: Pauses = lambda *_: None
         self._explained: set[str] = set()
         self.decided: list[tuple[Step, Answer]] = []
-        self.courses = {each.address: self._course(each, chosen[each.address]) for each in claim.recipients}
+        self.progress_of = {each.address: self._begun(each, chosen[each.address]) for each in claim.recipients}
         untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
         if untouched or any(each.via for each in claim.recipients):
-            self._opening += trail.routed(list(self.courses.values()), now)
+            self._opening += trail.routed(list(self.progress_of.values()), now)
         self._weigh(sizes or {}, now)
 
     @property
     def over(self) -> bool:
-        return all(course.over for course in self.courses.values())
+        return all(progress.over for progress in self.progress_of.values())
 
     def next_step(self, pauses: Pauses) -> Step | None:
-        """Whom to call next and for which recipients; None when nobody is left to call."""
+        """The next transaction; None when no upstream is left to call."""
         self._pauses = pauses
         wanted: dict[tuple[str, bool, str], list[ChainProgress]] = defaultdict(list)
-        for course in self.courses.values():
-            name = None if course.over else self._candidate(course, pauses)
+        for progress in self.progress_of.values():
+            name = None if progress.over else self._candidate(progress, pauses)
             if name is not None:
-                wanted[name, self._own_name(course, name), key_of(name, course.recipient.address)].append(course)
+                wanted[name, self._own_name(progress, name), key_of(name, progress.recipient.address)].append(progress)
         if not wanted:
             return None
         key = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))
         name, own_name, _ = key
-        return Step(self.upstreams[name], tuple(course.recipient for course in wanted[key]), own_name)
+        return Step(self.upstreams[name], tuple(progress.recipient for progress in wanted[key]), own_name)
 
-    def _candidate(self, course: ChainProgress, pauses: Pauses) -> str | None:
-        for name in course.chain:
-            if course.stays and name != course.chain[0]:
+    def _candidate(self, progress: ChainProgress, pauses: Pauses) -> str | None:
+        for name in progress.chain:
+            if progress.stays and name != progress.chain[0]:
                 break
-            if name in course.votes and course.own_name != name:
+            if name in progress.votes and progress.own_name != name:
                 continue
             if name not in self.upstreams:
                 continue
-            if pause := pauses(name, course.recipient.address):
-                course.pauses[name] = pause
+            if pause := pauses(name, progress.recipient.address):
+                progress.pauses[name] = pause
                 if not pause.divert:
                     break
                 continue
-            course.pauses.pop(name, None)
+            progress.pauses.pop(name, None)
             return name
-        course.over = True
-        self._explain(course)
+        progress.over = True
+        self._explain(progress)
         return None
 
-    def _explain(self, course: ChainProgress) -> None:
-        """A message that finds everybody at rest is told once why."""
-        if course.votes or not course.pauses or course.recipient.said:
+    def _explain(self, progress: ChainProgress) -> None:
+        """Notes the reason once for a message whose upstreams all rest."""
+        if progress.votes or not progress.pauses or progress.recipient.said:
             return
-        name, pause = course.first_to_wake
+        name, pause = progress.first_to_wake
         if pause.answer and name not in self._explained:
             self._explained.add(name)
-            self.decided.append((Step(self.upstreams[name], (course.recipient,)), pause.answer))
+            self.decided.append((Step(self.upstreams[name], (progress.recipient,)), pause.answer))
 
     def _awaited_by_others(self, name: str, ready: Sequence[ChainProgress]) -> int:
-        """How many may still come to this upstream: they share its transaction if it is asked after theirs."""
-        others = (course for course in self.courses.values() if not course.over and course not in ready)
-        return sum(1 for course in others if name in course.chain and name not in course.votes)
+        """How many other recipients may still come to this upstream: called later, one transaction serves them all."""
+        others = (progress for progress in self.progress_of.values() if not progress.over and progress not in ready)
+        return sum(1 for progress in others if name in progress.chain and name not in progress.votes)
 
     def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = (), own: bool = False) -> Votes:
         """Takes the answers of one transaction; each of them with its verdict.
 
-        A recipient without an answer counts as uncertain: it may have gone.  But those `left` may go in the next step.
-        `own`: what went said the account's own name already, so there is no use in trying that.
+        A recipient without an answer counts as uncertain: it may have been taken.  Those `left` may go in the next step.
+        `own`: the message was already in the account's own name, so trying that is no use.
         """
-        again = [self.courses[each.address] for each in step.recipients if self.courses[each.address].own_name]
-        risked = [course for course in self._courses(step) if course.maybe_at not in ("", step.upstream.name)]
+        again = [self.progress_of[each.address] for each in step.recipients if self.progress_of[each.address].own_name]
+        risked = [progress for progress in self._progress(step) if progress.maybe_at not in ("", step.upstream.name)]
         doubled = trail.doubled(risked, step, now)
         answered: dict[Address, tuple[Answer, Verdict]] = {}
         for recipient in step.recipients:
@@ -134,10 +134,10 @@ class Attempt:
             answer = report.answers.get(recipient.address, _NO_ANSWER)
             verdict = judge(answer)
             answered[recipient.address] = (answer, verdict)
-            course = self.courses[recipient.address]
-            course.peers[step.upstream.name] = report.conversation.peer
-            self._take(course, step, answer, verdict, own=own)
-            self._doubt(course, step, verdict, now)
+            progress = self.progress_of[recipient.address]
+            progress.peers[step.upstream.name] = report.conversation.peer
+            self._take(progress, step, answer, verdict, own=own)
+            self._doubt(progress, step, verdict, now)
         fresh = tuple(note for note in notes if note not in self._noted)
         self._noted.update(fresh)
         if fresh and (self._first or step.own_name):
@@ -149,52 +149,52 @@ class Attempt:
         self.trail += trail.tried(step, answered, report.conversation, now)
         return answered
 
-    def _courses(self, step: Step) -> list[ChainProgress]:
-        return [self.courses[each.address] for each in step.recipients]
+    def _progress(self, step: Step) -> list[ChainProgress]:
+        return [self.progress_of[each.address] for each in step.recipients]
 
     @staticmethod
-    def _doubt(course: ChainProgress, step: Step, verdict: Verdict, now: datetime) -> None:
-        """Whether this upstream, or another one, may have taken the message now."""
+    def _doubt(progress: ChainProgress, step: Step, verdict: Verdict, now: datetime) -> None:
+        """Notes whether an upstream may have taken the message."""
         name = step.upstream.name
         if verdict.blame is Blame.UNCERTAIN:
-            course.doubt(name, now)
-        elif course.maybe_at != name or verdict.fate is not Fate.DEFERRED:
-            course.clear()  # it answered, or another was asked, which the trail tells of
+            progress.doubt(name, now)
+        elif progress.maybe_at != name or verdict.fate is not Fate.DEFERRED:
+            progress.clear()  # it answered, or another was asked, which the trail tells of
 
     def _open(self) -> None:
         self.trail += self._opening
         self._opening = []
 
-    def _take(self, course: ChainProgress, step: Step, answer: Answer, verdict: Verdict, *, own: bool) -> None:
+    def _take(self, progress: ChainProgress, step: Step, answer: Answer, verdict: Verdict, *, own: bool) -> None:
         name = step.upstream.name
-        course.votes.pop(name, None)
-        course.votes[name] = (answer, verdict)
-        course.own_name = ""
+        progress.votes.pop(name, None)
+        progress.votes[name] = (answer, verdict)
+        progress.own_name = ""
         if verdict.own_name and not step.own_name and not own and self._may_use_own_name(step.upstream):
-            course.own_name = name
+            progress.own_name = name
             self._disliked.add(name)
         elif verdict.fate is Fate.RELAYED:
-            course.over = True
+            progress.over = True
             self.sent = name
             if step.own_name and name in self._disliked:
                 self.newly_refused = (name, trail.sender_text(self._sender))
         elif not verdict.try_next:
-            course.over = True
+            progress.over = True
 
     def _may_use_own_name(self, upstream: Upstream) -> bool:
         identity = upstream.identity
         if identity.sender is None or identity.rewrite is Rewrite.NEVER:
             return False
-        # a bounce in a person's name invites an answer, and that one another; our own notices know better
+        # a bounce in a person's name would be answered, and that answer again; our own notices are safe
         return self._sender is not None or self.claim.entry.notice
 
-    def _own_name(self, course: ChainProgress, name: str) -> bool:
-        if course.own_name == name:
+    def _own_name(self, progress: ChainProgress, name: str) -> bool:
+        if progress.own_name == name:
             return True
         remembered = (name, trail.sender_text(self._sender)) in self._refused
         return remembered and self._may_use_own_name(self.upstreams[name])
 
-    def _course(self, recipient: Recipient, chosen: Chosen) -> ChainProgress:
+    def _begun(self, recipient: Recipient, chosen: Chosen) -> ChainProgress:
         route = (recipient.via,) if recipient.via else tuple(dict.fromkeys(chosen.via))
         maybe_at = recipient.maybe_at
         if not maybe_at or recipient.via not in ("", maybe_at) or chosen.discard or chosen.reject:
@@ -207,12 +207,12 @@ class Attempt:
         if not alone and maybe_at not in route:
             chain = route
         elif not alone and recipient.lost and (recipient.upstream, recipient.stage) == (maybe_at, Stage.CONTENT.value):
-            chain = (*chain[1:], maybe_at)  # it loses its reply again and again: the others come first
+            chain = (*chain[1:], maybe_at)  # its reply was lost more than once: the others come first
         over = not route and not alone
         return ChainProgress(recipient, chosen, route, chain, over=over, alone=alone, maybe_at=maybe_at, maybe_since=since)
 
     def _weigh(self, sizes: Mapping[str, int], now: datetime) -> None:
-        """An upstream that is known to take less than this message need not be called to hear it say so."""
+        """An upstream that is known to take only smaller messages is not called."""
         size = self.claim.entry.size
         for name, upstream in self.upstreams.items():
             known = [limit for limit in (upstream.limits.message, sizes.get(name)) if limit]
@@ -220,37 +220,37 @@ class Attempt:
                 continue
             words = f"{name} takes at most {min(known) / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
             answer = Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)
-            concerned = [course for course in self.courses.values() if name in course.chain]
-            for course in concerned:
-                course.votes[name] = (answer, judge(answer))
+            concerned = [progress for progress in self.progress_of.values() if name in progress.chain]
+            for progress in concerned:
+                progress.votes[name] = (answer, judge(answer))
             if concerned:
-                step = Step(upstream, tuple(course.recipient for course in concerned))
-                answered = {course.recipient.address: course.votes[name] for course in concerned}
+                step = Step(upstream, tuple(progress.recipient for progress in concerned))
+                answered = {progress.recipient.address: progress.votes[name] for progress in concerned}
                 self._opening += trail.tried(step, answered, Conversation(), now)
                 if self._first:
                     self.decided.append((step, answer))
 
     def retries_in_own_name(self, address: Address) -> bool:
-        return bool(self.courses[address].own_name)
+        return bool(self.progress_of[address].own_name)
 
     def advised(self, sentences: Sequence[str], step: Step, now: datetime) -> None:
-        """Puts advice into the trail, behind the answer that it is about."""
+        """Adds advice to the trail, after the answer that it is about."""
         (self._opening or self.trail).append(trail.advised(sentences, step.upstream.name, now))
 
-    def surprise(self, words: str, *, hold: bool = False) -> None:
-        """A bug of ours met this attempt: whoever has no certain answer yet is deferred, or held for a person to look."""
+    def internal_error(self, words: str, *, hold: bool = False) -> None:
+        """A bug ended this attempt: recipients without a certain answer are deferred, or held for a person to look at."""
         self._hold = hold
         answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
-        for course in self.courses.values():
-            if not course.settled and course.fate is not Fate.RELAYED and not course.uncertain:
-                course.votes = {"": (answer, judge(answer))}
-                course.own_name = ""
-            course.over = True
+        for progress in self.progress_of.values():
+            if not progress.settled and progress.fate is not Fate.RELAYED and not progress.uncertain:
+                progress.votes = {"": (answer, judge(answer))}
+                progress.own_name = ""
+            progress.over = True
 
     @property
     def waits(self) -> bool:
-        """Whether some recipient is put off because somebody it could go by rests, or was just sent to rest."""
-        return any(course.over and (course.why_not or course.troubled) for course in self.courses.values())
+        """Whether some recipient is deferred because an upstream in its chain rests."""
+        return any(progress.over and (progress.why_not or progress.troubled) for progress in self.progress_of.values())
 
     def settle(
         self, schedule: RetrySchedule, now: datetime, *, age: timedelta | None = None, notify: Address | None = None
@@ -262,13 +262,13 @@ class Attempt:
         """
         age = now - self.claim.entry.accepted_at if age is None else age
         self._open()
-        fresh = [course for course in self.courses.values() if course.over and not course.settled]
-        outcomes = [self._outcome(course, _Terms(schedule, now, age)) for course in fresh]
-        for course in fresh:
-            course.settled = True
+        fresh = [progress for progress in self.progress_of.values() if progress.over and not progress.settled]
+        outcomes = [self._outcome(progress, _Terms(schedule, now, age)) for progress in fresh]
+        for progress in fresh:
+            progress.settled = True
         self.trail += trail.ended(list(zip(outcomes, fresh, strict=True)), now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
-        ours = self.claim.entry.notice  # whose delay is nobody's business; that it failed is
+        ours = self.claim.entry.notice  # nobody is told of its delay, only of its failure
         late = [] if ours or age < schedule.warn_after else [each for each in outcomes if each.state is State.QUEUED]
         warned = bool(late and notify and not self._warned)
         if warned and notify:
@@ -282,75 +282,75 @@ class Attempt:
         self.trail, self.sent, self.newly_refused = [], "", None
         return settlement
 
-    def _outcome(self, course: ChainProgress, terms: "_Terms") -> Recipient:
-        if not course.votes and not course.route and not course.stays:
-            return self._unrouted(course, terms)
-        if course.votes:
-            name, answer = course.reason
-            peer = course.peers.get(name, "")
-            if course.fate is not Fate.DEFERRED:
-                state = State.RELAYED if course.fate is Fate.RELAYED else State.FAILED
-                return outcome(course.recipient, answer, name, state=state, due_at=terms.now, peer=peer)
-            return self._deferred(course, answer, name, terms, peer)
-        if course.pauses:
-            return self._waiting(course, terms)
-        if course.stays:
-            words = f"{course.maybe_at}, which may have taken this message, is not in the configuration any more"
-            return self._deferred(course, _ours(words), "", terms)
-        words = f"no upstream is named {' or '.join(course.chain)} in the configuration any more"
-        return self._deferred(course, _ours(words), "", terms)
+    def _outcome(self, progress: ChainProgress, terms: "_Terms") -> Recipient:
+        if not progress.votes and not progress.route and not progress.stays:
+            return self._unrouted(progress, terms)
+        if progress.votes:
+            name, answer = progress.reason
+            peer = progress.peers.get(name, "")
+            if progress.fate is not Fate.DEFERRED:
+                state = State.RELAYED if progress.fate is Fate.RELAYED else State.FAILED
+                return outcome(progress.recipient, answer, name, state=state, due_at=terms.now, peer=peer)
+            return self._deferred(progress, answer, name, terms, peer)
+        if progress.pauses:
+            return self._waiting(progress, terms)
+        if progress.stays:
+            words = f"{progress.maybe_at}, which may have taken this message, is not in the configuration any more"
+            return self._deferred(progress, _ours(words), "", terms)
+        words = f"no upstream is named {' or '.join(progress.chain)} in the configuration any more"
+        return self._deferred(progress, _ours(words), "", terms)
 
-    def _unrouted(self, course: ChainProgress, terms: "_Terms") -> Recipient:
-        chosen = course.chosen
+    def _unrouted(self, progress: ChainProgress, terms: "_Terms") -> Recipient:
+        chosen = progress.chosen
         if chosen.discard:
             answer = Answer(Stage.CONTENT, Reply(250, "2.0.0", f"discarded by rule {chosen.rule}"), fault=Fault.UNROUTED)
-            return outcome(course.recipient, answer, "", state=State.RELAYED, due_at=terms.now)
+            return outcome(progress.recipient, answer, "", state=State.RELAYED, due_at=terms.now)
         if chosen.reject:
             answer = Answer(Stage.RCPT, Reply(550, "5.7.1", chosen.reject), fault=Fault.REJECTED)
-            return outcome(course.recipient, answer, "", state=State.FAILED, due_at=terms.now)
+            return outcome(progress.recipient, answer, "", state=State.FAILED, due_at=terms.now)
         words = f"{chosen.why or 'no rule matches'}; mend the routes and the message goes on"
-        return self._deferred(course, _ours(words), "", terms)
+        return self._deferred(progress, _ours(words), "", terms)
 
-    def _deferred(self, course: ChainProgress, answer: Answer, name: str, terms: "_Terms", peer: str = "") -> Recipient:
+    def _deferred(self, progress: ChainProgress, answer: Answer, name: str, terms: "_Terms", peer: str = "") -> Recipient:
         def after(state: State, due_at: datetime) -> Recipient:
-            return outcome(course.recipient, answer, name, state=state, due_at=due_at, peer=peer, maybe=course.maybe)
+            return outcome(progress.recipient, answer, name, state=state, due_at=due_at, peer=peer, maybe=progress.maybe)
 
         if self._hold:
             return after(State.HELD, terms.now)
-        delay = terms.schedule.next(course.recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
+        delay = terms.schedule.next(progress.recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
         if delay is None:
             return after(State.EXPIRED, terms.now)
-        rest = self._rested(course, terms)
-        course.rested = rest > terms.now + delay
-        return after(State.QUEUED, self._no_later(course, max(terms.now + delay, rest), terms))
+        rest = self._rested(progress, terms)
+        progress.rested = rest > terms.now + delay
+        return after(State.QUEUED, self._no_later(progress, max(terms.now + delay, rest), terms))
 
-    def _rested(self, course: ChainProgress, terms: "_Terms") -> datetime:
-        """When the first of those that may be called next has had its rest: before that nothing will happen."""
-        names = course.chain[:1] if course.stays else course.chain
-        ends = [self._rest_end(course, name, terms.now) for name in names if name in self.upstreams]
+    def _rested(self, progress: ChainProgress, terms: "_Terms") -> datetime:
+        """When the first rest ends of those upstreams that may be called next: before that nothing can be sent."""
+        names = progress.chain[:1] if progress.stays else progress.chain
+        ends = [self._rest_end(progress, name, terms.now) for name in names if name in self.upstreams]
         end = min(ends, default=terms.now)
         left = terms.schedule.give_up_after - max(terms.age, timedelta(0))
         return min(end, terms.now + left) if left > timedelta(0) else end
 
-    def _rest_end(self, course: ChainProgress, name: str, now: datetime) -> datetime:
-        pause = course.pauses.get(name)
-        if pause is None and name in course.votes and course.votes[name][1].rests:
-            pause = self._pauses(name, course.recipient.address)
+    def _rest_end(self, progress: ChainProgress, name: str, now: datetime) -> datetime:
+        pause = progress.pauses.get(name)
+        if pause is None and name in progress.votes and progress.votes[name][1].rests:
+            pause = self._pauses(name, progress.recipient.address)
         return max(pause.until, now) if pause else now
 
-    def _no_later(self, course: ChainProgress, due_at: datetime, terms: "_Terms") -> datetime:
-        """Who waits for one upstream alone is looked at again as soon as another may take it."""
-        if not course.stays or not course.maybe_since:
+    def _no_later(self, progress: ChainProgress, due_at: datetime, terms: "_Terms") -> datetime:
+        """A recipient that waits for one upstream alone is due again as soon as another may take it."""
+        if not progress.stays or not progress.maybe_since:
             return due_at
-        free = course.maybe_since + self._faithful
-        return min(due_at, free) if free > terms.now and len(course.chain) > 1 else due_at
+        free = progress.maybe_since + self._faithful
+        return min(due_at, free) if free > terms.now and len(progress.chain) > 1 else due_at
 
-    def _waiting(self, course: ChainProgress, terms: "_Terms") -> Recipient:
-        """Everybody rests: due when the first wakes, and the attempt is not counted."""
-        name, pause = course.first_to_wake
-        before = course.recipient
+    def _waiting(self, progress: ChainProgress, terms: "_Terms") -> Recipient:
+        """All upstreams rest: due when the first rest ends, and the attempt is not counted."""
+        name, pause = progress.first_to_wake
+        before = progress.recipient
         # that an upstream failed again and again while this waited shows that the time has really passed, and so do we
-        shown = before.attempts + max(each.failures for each in course.pauses.values())
+        shown = before.attempts + max(each.failures for each in progress.pauses.values())
         if terms.schedule.expired(shown, terms.age, waited=self._waited):
             over = replace(before, state=State.EXPIRED, due_at=terms.now, upstream=name)
             if before.code:
@@ -361,7 +361,7 @@ class Attempt:
             return replace(over, stage=why.stage.value, code=code, status=status, said=said, lost=why.lost, fault=why.fault)
         wait = min(max(pause.until - terms.now, timedelta(seconds=0.2)), terms.schedule.longest)
         wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
-        due_at = self._no_later(course, terms.now + wait, terms)
+        due_at = self._no_later(progress, terms.now + wait, terms)
         if before.attempts:
             return replace(before, due_at=due_at)
         return replace(before, due_at=due_at, upstream=name, said=pause.why, fault=Fault.RESTS)
@@ -369,7 +369,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """By which schedule, at what hour and age the outcomes are reckoned."""
+    """The schedule, time and age that the outcomes are worked out from."""
 
     schedule: RetrySchedule
     now: datetime

@@ -1,4 +1,4 @@
-"""One recipient's way through an attempt: whom to ask, who rests, what they said.  Pure."""
+"""One recipient's progress along its chain of upstreams: whom to call, who rests, what they answered.  Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Pause:
 
 
 Pauses = Callable[[str, Address], Pause | None]
-"""Who rests, as the runner sees it: by name of the upstream and recipient (direct delivery rests by domain)."""
+"""Gives the pause of an upstream, by its name and the recipient (direct delivery rests by domain)."""
 
 
 Votes = Mapping[Address, tuple[Answer, Verdict]]
@@ -35,13 +35,13 @@ Votes = Mapping[Address, tuple[Answer, Verdict]]
 
 
 def key_of(name: str, recipient: Address) -> str:
-    """Direct delivery is as many upstreams as there are domains: one closed door says nothing of the others."""
+    """The name that rests and limits are kept under.  Direct delivery has one for each domain, since each has other servers."""
     return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One transaction to be had: with whom, for whom, and whether in the account's own name."""
+    """One transaction to come: with which upstream, for which recipients, and whether in the account's own name."""
 
     upstream: Upstream
     recipients: tuple[Recipient, ...]
@@ -49,16 +49,16 @@ class Step:
 
     @property
     def key(self) -> str:
-        """Whose lane, rest and crowd this is."""
+        """The name that its slots and rests are kept under."""
         return key_of(self.upstream.name, self.recipients[0].address)
 
 
 @dataclass(slots=True)
 class ChainProgress:
-    """One recipient's way through the attempt.  `votes` are the verdicts in the order of the upstreams asked, `peers` where.
+    """One recipient in this attempt.  `votes` has each upstream's answer and verdict in order, `peers` its address.
 
-    `maybe_at` may have taken the message at `maybe_since`, when its final reply was lost.  `alone`: nobody else may be asked
-    meanwhile.  `route` is the chain without regard to that.  `rested`: it is due when an upstream has had its rest.
+    `maybe_at` may have taken the message at `maybe_since`, when its final reply was lost.  `alone`: no other upstream
+    may be called meanwhile.  `route` is the chain without regard to that.  `rested`: it is due when an upstream's rest ends.
     """
 
     recipient: Recipient
@@ -78,12 +78,12 @@ class ChainProgress:
 
     @property
     def stays(self) -> bool:
-        """Whether nobody but the first may be asked: only its refusal for good shows that it has not taken it."""
+        """Whether only the first upstream may be called: only a permanent refusal shows that it has not taken the message."""
         return self.alone and bool(self.maybe_at)
 
     @property
     def maybe(self) -> tuple[str, datetime] | None:
-        """Who may have taken it, and since when."""
+        """Which upstream may have taken the message, and since when."""
         return (self.maybe_at, self.maybe_since) if self.maybe_at and self.maybe_since else None
 
     def doubt(self, name: str, now: datetime) -> None:
@@ -108,7 +108,7 @@ class ChainProgress:
 
     @property
     def troubled(self) -> bool:
-        """Whether it is put off, and an upstream's own trouble has a part in it."""
+        """Whether it is deferred, and trouble of an upstream is one of the reasons."""
         return self.fate is Fate.DEFERRED and any(verdict.rests for _, verdict in self.votes.values())
 
     @property
@@ -119,10 +119,10 @@ class ChainProgress:
 
     @property
     def first_to_wake(self) -> tuple[str, Pause]:
-        """Of those that rest the one that may be called soonest."""
+        """The upstream whose rest ends first."""
         return min(self.pauses.items(), key=lambda each: each[1].until)
 
     @property
     def why_not(self) -> str:
-        """Why nobody was called for this recipient: "" if somebody was."""
+        """Why no upstream was called for this recipient; "" if one was."""
         return self.first_to_wake[1].why if self.pauses and not self.votes else ""

@@ -1,4 +1,4 @@
-"""What a settlement made certain, told to log and counters: each step of the story and each fate once."""
+"""Writes what a settlement made certain to the log and the counters: each step of the trail and each fate once."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def settled(claim: Claim, settlement: Settlement) -> None:
 
 
 def _step(claim: Claim, line: TrailLine) -> None:
-    """The same story as the trail's, with its details: rule, upstream, peer, TLS, mechanism, stage, words, advice."""
+    """Logs one step with its details: rule, upstream, peer, TLS, mechanism, stage, text, advice."""
     details: dict[str, Any] = dict(line.details)
     event, upstream = line.event, str(details.pop("upstream", ""))
     if event == "relayed" and "code" in details:

@@ -11,8 +11,8 @@ from relay.spool.contract import Spool
 from relay.spool.entry import Action, Claim, Order, Settlement, State, outcome
 
 
-async def acquit(in_hand: InHand, spool: Spool) -> None:
-    """A mark may be older than the fate of its message."""
+async def forget_relayed(in_hand: InHand, spool: Spool) -> None:
+    """Drops the marks of messages that are relayed or gone: a mark may be older than the fate of its message."""
     for queue_id in in_hand.suspects():
         with contextlib.suppress(Exception):  # a spool that cannot be read now is no reason not to begin
             stored = await spool.entry(queue_id)
@@ -21,9 +21,9 @@ async def acquit(in_hand: InHand, spool: Spool) -> None:
 
 
 async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
-    """Nothing of a message that was in hand at two deaths is looked at until a person has decided.
+    """Holds a message that was in hand at two deaths, without reading it; a person decides.
 
-    What that person is told, and by which key.
+    Returns the alarm's text and its key.
     """
     words = "it stopped the relay twice"
     answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
@@ -35,7 +35,7 @@ async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
 
 
 async def rest_held(claim: Claim, spool: Spool, words: str, now: datetime) -> tuple[str, str]:
-    """Holds those recipients, too, who were not due now; what a person is told, and by which key."""
+    """Holds the recipients that were not due now, too; the alarm's text and its key."""
     queue_id, sender = claim.entry.queue_id, claim.entry.envelope.reverse_path or "<>"
     await spool.order(Order(Action.HOLD, (queue_id,), by_hand=False), now)
     text = (

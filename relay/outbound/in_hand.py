@@ -1,15 +1,15 @@
-"""What is in hand: a mark for each message being worked on, in a mapped file that outlives kill -9 and costs no sync.
+"""A mark for each message in hand, in a mapped file that survives kill -9 and needs no sync.
 
     begin ── mark(queue id, stage) ── end          death: the marks stay          the next start counts them
 
-A message in hand when the relay died is a suspect: it is carried on, but no two suspects at a time, so that the next death
-singles out the guilty one among the hundreds that may have been in hand.  One in hand at two deaths in a row is not
-touched again but held.  A suspect whose attempt ends in an orderly way is none any more.
+A message in hand when the relay died is a suspect.  It is tried again, but never two suspects at the same time: so the
+next death shows which one of hundreds was the cause.  A message in hand at two deaths in a row is held.  A suspect whose
+attempt ends normally is no longer one.
 
-What counts: every stage from routing to storing, since any of them may be what kills.  Waiting for a place at an upstream
-is no stage.  What does not count: an end that somebody asked for (SIGTERM came first, then a kill).  When the machine
-itself went down (another boot id), whoever was in hand is a suspect at most: power cuts alone never hold a message.  A
-power cut may also leave an older picture of the file: marks of what is over by then are dropped at the start.
+Every stage from routing to storing counts, since any of them may crash.  Waiting for a slot at an upstream is no stage.
+An end that was asked for does not count (SIGTERM first, then a kill).  When the machine itself went down (another boot
+id), a message in hand becomes a suspect at most: power cuts alone never hold a message.  A power cut may also leave an
+older state of the file: marks of messages that are done are dropped at the start.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Doing(IntEnum):
 
 
 class Mark:
-    """Messages in hand.  `deaths`: how many times in a row the relay died over one of them."""
+    """Messages in hand.  `deaths`: how many times in a row the relay died while one of them was in hand."""
 
     __slots__ = ("_write", "deaths", "places", "since", "worked")
 
@@ -60,7 +60,7 @@ class Mark:
 
     @contextmanager
     def at(self, doing: Doing) -> Iterator[None]:
-        """Marked for as long as this lasts, however it ends, but by death."""
+        """The stage is marked while this lasts.  The mark stays only if the process dies."""
         self.since = time.monotonic() if doing in (Doing.PREPARING, Doing.TELLING) else None
         for place in self.places:
             self._write(place, doing)
@@ -83,11 +83,11 @@ class InHand:
         self._trial = asyncio.Lock()
         self._marks: set[Mark] = set()
         self.left: tuple[str, ...] = ()
-        """Queue ids that the life before had in hand when it died."""
+        """Queue ids in hand when the previous process died."""
 
     @classmethod
     def open(cls, directory: Path) -> "InHand":
-        """Counts what the life before left.  Raises OSError where there can be no such file."""
+        """Counts the marks that the previous process left.  Raises OSError where there can be no such file."""
         file = os.open(directory / "in-hand", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             if os.fstat(file).st_size != _SIZE:
@@ -123,15 +123,15 @@ class InHand:
         self.left = tuple(left)
 
     def stopping(self) -> None:
-        """The end was asked for: who is cut off by it is no suspect."""
+        """The stop was asked for: a message that it interrupts is no suspect."""
         self._octets[_STOPPING] = 1
 
     def suspects(self) -> tuple[str, ...]:
-        """Queue ids of those whose guilt or innocence is not known yet."""
+        """Queue ids of the messages that may have crashed the relay."""
         return tuple({queue_id for queue_id, _ in self._suspects})
 
     def forget(self, queue_id: str) -> None:
-        """It is over, or not there any more."""
+        """The message is done or removed."""
         for telling in (False, True):
             if place := self._suspects.pop((queue_id, telling), None):
                 self._clear(place[0])
@@ -156,7 +156,7 @@ class InHand:
         finally:
             self._marks.discard(mark)
             for key, (place, _) in known.items():
-                if key not in self._suspects or mark.worked:  # else it did not come to what may have killed
+                if key not in self._suspects or mark.worked:  # else the stage that may have crashed was not reached
                     self._suspects.pop(key, None)
                     self._clear(place)
             if suspect:

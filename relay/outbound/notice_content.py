@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,16 @@ Advise = Callable[[Answer, str], Advice]
 """The advice on an answer of the upstream of that name."""
 
 
+@dataclass(frozen=True, slots=True)
+class NoticePolicy:
+    """`to` is the person in charge (None: nobody), `webhook` a URL that gets a JSON POST ("" if none);
+    failures that follow the first within `digest` are told together."""
+
+    to: Address | None = None
+    webhook: str = field(default="", repr=False)  # may have a password or a secret topic in it
+    digest: timedelta = timedelta(minutes=15)
+
+
 def notified_message(
     about: Sequence[PendingNotice],
     stored: StoredEntry | None,
@@ -28,7 +39,7 @@ def notified_message(
     advise: Advise,
     give_up_after: timedelta | None,
 ) -> NotifiedMessage:
-    """What is told of one message.  `stored` None: an operator removed it meanwhile; it is told of all the same."""
+    """The part of a notice about one message.  `stored` None: an operator removed it meanwhile."""
     said = tuple(recipient_status(pending, stored, advise, give_up_after) for pending in about)
     if stored is None:
         return NotifiedMessage(about[0].queue_id, about[0].made_at, None, said)
@@ -41,7 +52,7 @@ def notified_message(
 def recipient_status(
     pending: PendingNotice, stored: StoredEntry | None, advise: Advise, give_up_after: timedelta | None
 ) -> RecipientStatus:
-    """What is told of one recipient, with advice on the last answer."""
+    """The part of a notice about one recipient, with advice on the last answer."""
     recipient = pending.recipient
     failed = pending.kind is NoticeKind.FAILED
     remote = host_of(recipient.peer) or _last_host(pending, stored)
@@ -82,7 +93,7 @@ def host_of(peer: str) -> str:
 
 
 def _last_host(pending: PendingNotice, stored: StoredEntry | None) -> str:
-    """The same out of the trail, for a failure that an older version stored."""
+    """The same from the trail, for a failure that an older version stored."""
     upstream, address = pending.recipient.upstream, str(pending.recipient.address)
     for line in reversed(stored.trail if stored else ()):
         details = line.details
@@ -94,10 +105,10 @@ def _last_host(pending: PendingNotice, stored: StoredEntry | None) -> str:
 
 
 def fields_of(stored: StoredEntry) -> tuple[Field, ...]:
-    """The header of a stored message, read from the medium; none if its content has gone meanwhile."""
+    """The header of a stored message, read from the spool; none if its content is gone."""
     try:
         return Message.parse(stored.entry.content).fields
-    except Exception:  # whatever the medium says: a notice without the header is better than none
+    except Exception:  # whatever the spool raises: a notice without the header is better than none
         return ()
 
 
@@ -122,14 +133,14 @@ def accepted(notice: Notice, whom: Address, now: datetime, about: Sequence[str] 
     return TrailLine(now, "accepted", f"a notice of our own to {whom}: {notice.subject}", details)
 
 
-def push_body(letters: Sequence[NotifiedMessage], notice: Notice, hostname: str) -> dict[str, Any]:
-    """A notice as a push: the same words, and the failures one by one for programs."""
+def push_body(messages: Sequence[NotifiedMessage], notice: Notice, hostname: str) -> dict[str, Any]:
+    """A notice as a push: the same text, and the failures one by one for programs."""
     failures = [
         {
-            "queue_id": letter.queue_id,
-            "sender": str(letter.sender or "<>"),
+            "queue_id": message.queue_id,
+            "sender": str(message.sender or "<>"),
             "recipient": str(told.recipient),
-            "subject": letter.subject,
+            "subject": message.subject,
             "upstream": told.upstream,
             "code": told.code,
             "status": told.status,
@@ -137,8 +148,8 @@ def push_body(letters: Sequence[NotifiedMessage], notice: Notice, hostname: str)
             "cause": told.cause,
             "remedy": told.remedy,
         }
-        for letter in letters
-        for told in letter.told
+        for message in messages
+        for told in message.told
     ]
-    event = "failed" if any(told.failed for letter in letters for told in letter.told) else "delayed"
+    event = "failed" if any(told.failed for message in messages for told in message.told) else "delayed"
     return body_of(notice.subject, notice.text, event=event, host=hostname, failures=failures)

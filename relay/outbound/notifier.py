@@ -13,12 +13,12 @@ from relay.mail import dsn
 from relay.mail.address import Address
 from relay.outbound import notice_content, webhook
 from relay.outbound.in_hand import DEATHS, Doing, InHand
-from relay.outbound.notice_policy import NoticePolicy
+from relay.outbound.notice_content import NoticePolicy
 from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
 
 WEBHOOK = Address("webhook")
-"""Stands for whoever reads the webhook, where no mail address can be told.  Never an envelope address: it has no domain."""
+"""The recipient of notices that go to the webhook only.  Never an envelope address: it has no domain."""
 
 STALLED_AFTER = timedelta(hours=4)
 ALARM_AGAIN = timedelta(days=1)
@@ -61,7 +61,7 @@ class Notifier:
         self._alarmed_at: dict[str, datetime] = {}
         self._alarms: list[str] = []
         self._pushed = 0
-        self._errands: set[asyncio.Task[None]] = set()
+        self._pushes: set[asyncio.Task[None]] = set()
         self._push_task: asyncio.Task[None] | None = None
         self._push_at: datetime | None = None
         self._progress = (_relayed(), now())
@@ -75,12 +75,13 @@ class Notifier:
         self.wake()
 
     def wake(self, *_: object) -> None:
-        """Something may have to be told."""
+        """There may be something to send."""
         self._nudge.set()
 
     def notify_whom(self, entry: Entry) -> Address | None:
-        """Who is told of this entry's failure: nobody of a null sender's (RFC 5321 s6.1); of a notice of our own whoever is
-        in charge, once more: not the one who could not be told.
+        """Who gets the notice of this entry's failure.
+
+        Mail with a null reverse-path: nobody (RFC 5321 s6.1).  A notice of our own: the person in charge, unless it went there.
         """
         sender = entry.envelope.reverse_path
         if entry.notice:
@@ -93,13 +94,13 @@ class Notifier:
         return self._policy.to or (WEBHOOK if self._policy.webhook else None)
 
     def _ours(self, address: Address) -> bool:
-        """Whether it is the name under which the relay itself writes."""
+        """Whether the relay itself sends mail from this address."""
         return address.local.lower() in ("postmaster", "mailer-daemon") and address.domain.lower() == self._hostname.lower()
 
     def alarm(self, text: str, cause: str = "") -> None:
-        """Tells the person in charge at once of a trouble that is not one message's.
+        """Tells the person in charge at once of a problem that is not about one message.
 
-        Who calls does so when a trouble begins; one that comes and goes is told once a day.
+        Called when a problem begins; the same one is told once a day at most.
         """
         key = cause or re.sub(r"\d[\d:.\-]*", "#", text)[:120]
         now, last = self._now(), self._alarmed_at.get(key)
@@ -118,13 +119,13 @@ class Notifier:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._nudge.wait(), max(wait, 0.05))
         finally:
-            tasks = [task for task in (*self._errands, self._push_task) if task]
+            tasks = [task for task in (*self._pushes, self._push_task) if task]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _turn(self) -> float:
-        """Tells what is due; seconds until there may be more."""
+        """Sends what is due; seconds until more may be due."""
         now = self._now()
         self._push_alarms(now)  # first: a spool in trouble may not even be read for a while
         try:
@@ -136,7 +137,7 @@ class Notifier:
         return _BEAT.total_seconds() if due is None else (due - now).total_seconds()
 
     async def flush(self, now: datetime) -> datetime | None:
-        """Tells everything that is due at `now`; returns when the next is due, None if nothing waits."""
+        """Sends all notices that are due at `now`; returns when the next one is due, None if none waits."""
         groups: dict[Address, list[PendingNotice]] = defaultdict(list)
         for pending in await self._spool.pending_notices():
             groups[self._reachable(pending.notify)].append(pending)
@@ -154,7 +155,7 @@ class Notifier:
         return min((due for due in waits if due is not None), default=None)
 
     def _reachable(self, whom: Address) -> Address:
-        """A person now in charge, where there was nobody but the webhook."""
+        """Where only the webhook was set before: the person who is in charge now."""
         return self._policy.to if whom == WEBHOOK and self._policy.to and not self._policy.webhook else whom
 
     def _due(self, key: str, now: datetime) -> datetime:
@@ -164,47 +165,47 @@ class Notifier:
     # -- failures and delays, by mail -----------------------------------------------------------------------------
 
     async def _send(self, whom: Address, group: Sequence[PendingNotice], now: datetime) -> None:
-        letters, notice, queue_id = await self._composed(whom, group, now)
+        messages, notice, queue_id = await self._composed(whom, group, now)
         told = tuple(pending.number for pending in group)
         text = f"{whom} is told of this by notice {queue_id}"
         trail = (
             TrailLine(now, "noticed", text, {"notice": queue_id, "to": str(whom)}),
-            notice_content.accepted(notice, whom, now, [letter.queue_id for letter in letters]),
+            notice_content.accepted(notice, whom, now, [message.queue_id for message in messages]),
         )
         crash_points.passed("notice-composed")
         await self._spool.notify(notice_content.entry_of(notice, queue_id, whom, self._hostname, now), told, trail)
         crash_points.passed("notice-durable")
-        for letter in letters:
-            events.note("noticed", f"{whom} is told", queue_id=letter.queue_id, notice=queue_id, to=str(whom))
+        for message in messages:
+            events.note("noticed", f"{whom} is told", queue_id=message.queue_id, notice=queue_id, to=str(whom))
         if self._policy.webhook:
-            self._errand(self._push_quietly(notice_content.push_body(letters, notice, self._hostname)))
+            self._begin_task(self._push_quietly(notice_content.push_body(messages, notice, self._hostname)))
 
     async def _composed(
         self, whom: Address, group: Sequence[PendingNotice], now: datetime
     ) -> tuple[list[dsn.NotifiedMessage], dsn.Notice, str]:
-        """Of messages over which the relay died twice nothing is read: their failure is told without their subject."""
+        """Does not read messages that were in hand at two crashes: their notice has no subject."""
         queue_id = self._new_queue_id(now)
         async with self._in_hand.mark(*{one.queue_id for one in group}, telling=True) as mark:
             with mark.at(Doing.TELLING):
-                letters = await self._letters(group, read=mark.deaths < DEATHS)
-                notice = dsn.compose(letters, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
-        return letters, notice, queue_id
+                messages = await self._messages(group, read=mark.deaths < DEATHS)
+                notice = dsn.compose(messages, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
+        return messages, notice, queue_id
 
-    async def _letters(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.NotifiedMessage]:
+    async def _messages(self, group: Sequence[PendingNotice], *, read: bool) -> list[dsn.NotifiedMessage]:
         by_message: dict[str, list[PendingNotice]] = defaultdict(list)
         for pending in group:
             by_message[pending.queue_id].append(pending)
-        letters = []
+        messages = []
         for queue_id, about in by_message.items():
             stored = await self._spool.entry(queue_id)
             fields = await asyncio.to_thread(notice_content.fields_of, stored) if stored and read else ()
-            letters.append(notice_content.notified_message(about, stored, fields, self._advise, self._give_up_after))
-        return letters
+            messages.append(notice_content.notified_message(about, stored, fields, self._advise, self._give_up_after))
+        return messages
 
     # -- by push --------------------------------------------------------------------------------------------------
 
     def _begin_push(self, group: Sequence[PendingNotice], now: datetime) -> datetime | None:
-        """What only the webhook can be told stays pending until it was."""
+        """A notice that only the webhook can take stays pending until the push went through."""
         if self._push_task and not self._push_task.done():
             return None  # wakes us when it ends
         due = max(self._due(WEBHOOK.key, now), self._push_at or now)
@@ -225,11 +226,11 @@ class Notifier:
     async def _push_and_strike(self, group: Sequence[PendingNotice], now: datetime) -> None:
         text, unheard = "the webhook is told of this", False
         try:
-            letters, notice, _ = await self._composed(WEBHOOK, group, now)
+            messages, notice, _ = await self._composed(WEBHOOK, group, now)
             if not self._policy.webhook:
                 text, unheard = "nobody is told of this: neither `notices.to` nor `notices.webhook` is set any more", True
             else:
-                await self._push(self._policy.webhook, notice_content.push_body(letters, notice, self._hostname))
+                await self._push(self._policy.webhook, notice_content.push_body(messages, notice, self._hostname))
         except webhook.WebhookFailed as error:
             events.note("warned", f"a failure could not be pushed: {error}", pending=len(group))
             if now - group[0].made_at < _FORGET_PUSH:
@@ -239,23 +240,23 @@ class Notifier:
             text, unheard = f"nobody could be told of this: {error}", True
         lines = (TrailLine(now, "noticed", text, {"to": "webhook"}),)
         await self._spool.notify(None, tuple(pending.number for pending in group), lines, attention=unheard)
-        for letter in letters:
-            events.note("noticed", text, queue_id=letter.queue_id, to="webhook")
+        for message in messages:
+            events.note("noticed", text, queue_id=message.queue_id, to="webhook")
         self._push_at = None
 
     async def _push_quietly(self, body: dict[str, Any]) -> None:
-        """A push beside a mail: if it fails, the mail tells."""
+        """A push beside a mail; if it fails, there is still the mail."""
         try:
             await self._push(self._policy.webhook, body)
         except webhook.WebhookFailed as error:
             events.note("warned", str(error))
 
-    def _errand(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
+        self._pushes.add(task)
+        task.add_done_callback(self._pushes.discard)
 
-    # -- troubles that are not one message's ----------------------------------------------------------------------
+    # -- problems that are not about one message ----------------------------------------------------------------------
 
     async def _flush_alarms(self, now: datetime) -> datetime | None:
         if not self._alarms:
@@ -282,11 +283,11 @@ class Notifier:
         alarms = self._alarms[self._pushed : 100]
         if alarms and self._policy.webhook and self._due(_ALARMS, now) <= now:
             body = webhook.body_of(_ALARM, "\n\n".join(alarms), event="alarm", host=self._hostname)
-            self._errand(self._push_quietly(body))
+            self._begin_task(self._push_quietly(body))
             self._pushed += len(alarms)
 
     async def check_progress(self, now: datetime) -> None:
-        """Mail waits and none went out for hours: whatever the reason, somebody should look; told once."""
+        """Raises one alarm if mail waits and none was relayed for hours, whatever the reason."""
         count, since = self._progress
         tally = await self._spool.tally()
         self._remind(tally.attention, now)
@@ -303,7 +304,7 @@ class Notifier:
         self.alarm(f"{text} `relay doctor` looks for the cause.", cause="nothing delivered")
 
     def _remind(self, number: int, now: datetime) -> None:
-        """What nobody could be told of is in the log once a day, until somebody has acknowledged it."""
+        """Logs once a day how many failures nobody could be told of, until a person has acknowledged them."""
         if number and (self._reminded is None or abs(now - self._reminded) >= ALARM_AGAIN):
             self._reminded = now
             many = "1 message" if number == 1 else f"{number} messages"

@@ -16,7 +16,7 @@ from relay.upstream.settings import Upstream
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to send, and what was changed for it, in plain words; `said` is in whose name: reverse-path and header."""
+    """What to send, and what was changed for it, in plain words; `said` is its reverse-path and its header section."""
 
     outgoing: Outgoing
     notes: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class Prepared:
 class _Stored:
     """The content of an entry.  While it is `sent`, each reading ends in ContentDamaged unless it was what was accepted.
 
-    The upstream gets the final dot behind the last octet only, so it never takes what is damaged.
+    The final dot is sent after the last octet only, so the upstream never accepts damaged content.
     """
 
     def __init__(self, entry: Entry) -> None:

@@ -16,7 +16,7 @@ def day_of(now: datetime) -> str:
 
 
 class RateLimit:
-    """Counts what went where.  Whoever must wait for the minute gets a slot of his own, so thousands wait once each."""
+    """Counts what went where.  A message that must wait for the minute gets a slot of its own, so thousands wait once each."""
 
     def __init__(self) -> None:
         self._slots: dict[str, list[datetime]] = defaultdict(list)
@@ -29,9 +29,9 @@ class RateLimit:
         self._last: datetime | None = None
 
     def seed(self, now: datetime, sent: Mapping[str, int]) -> None:
-        """Takes over what the spool remembers of this day, so that a restart refills neither a day nor a minute.
+        """Takes today's counts from the spool, so that a restart refills neither the day nor the minute.
 
-        Nobody wrote down the minute: what went today counts as if it had gone just now, as far as one minute allows.
+        The minute is not stored: what went today counts as sent just now, up to the limit of one minute.
         """
         self._day, self._sent = day_of(now), dict(sent)
         self._begun, self._inherited = now, dict(sent)
@@ -41,7 +41,7 @@ class RateLimit:
         return self._sent.get(name, 0)
 
     def when(self, name: str, limits: Limits, now: datetime, ticket: str) -> datetime | None:
-        """When the message `ticket` may go to this upstream; None: now.  A time is a promise kept until `forget`."""
+        """When the message `ticket` may go to this upstream; None: now.  The time is reserved until `forget`."""
         self._turn(now)
         if limits.per_day is not None and self._sent.get(name, 0) + self._under_way[name] >= limits.per_day:
             return _tomorrow(now)
@@ -68,7 +68,7 @@ class RateLimit:
             insort(self._slots[name], now)
 
     def put_off(self, name: str, ticket: str, until: datetime, now: datetime) -> None:
-        """It began, but another relay that calls this upstream too was first: this message's time is `until`."""
+        """Another relay of this spool was first at this upstream: the message that had begun waits until `until`."""
         went = [slot for slot in self._slots[name] if slot <= now]
         if went:
             self._slots[name].remove(went[-1])
@@ -87,7 +87,7 @@ class RateLimit:
             self._sent[name] = self._sent.get(name, 0) + 1
 
     def forget(self, ticket: str) -> None:
-        """Gives back the slots of a message that found another way."""
+        """Gives back the slots of a message that does not need them any more."""
         for name, booked in self._booked.items():
             slot = booked.pop(ticket, None)
             if slot is not None and slot in self._slots[name]:

@@ -1,4 +1,4 @@
-"""When to try again, when to give up, how long an upstream in trouble is left alone.  RFC 5321 s4.5.4.1.  Pure."""
+"""When to try again, when to give up, how long an upstream in trouble rests.  RFC 5321 s4.5.4.1.  Pure."""
 
 import zlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _JITTER = 0.1
 
 
 def spread(key: str) -> float:
-    """A number from 0 up to 1 that is always the same for the same key: a schedule is a function, not a dice."""
+    """A number from 0 up to 1, always the same for the same key: the schedule has no randomness."""
     return zlib.crc32(key.encode("utf-8", "surrogateescape")) / 2**32
 
 
@@ -37,9 +37,9 @@ class RetrySchedule:
         return min(delay, left) if left > timedelta(0) else delay
 
     def expired(self, attempts: int, age: timedelta, *, waited: timedelta = timedelta(0)) -> bool:
-        """Whether it is time to give up: old, and really tried, or seen to wait (`waited`) all that time.
+        """Whether to give up: the message is old, and was tried often enough or seen to wait (`waited`) all that time.
 
-        Age alone is no proof: a box without a battery starts in 1970 and is fifty years older a minute later.
+        Age alone is no proof: a machine without a clock battery starts in 1970, and a minute later it is decades later.
         """
         return age >= self.give_up_after and (attempts >= self.tries or waited >= self.give_up_after)
 
@@ -51,11 +51,11 @@ class RetrySchedule:
 
     @property
     def longest(self) -> timedelta:
-        """No message is ever due later than this from now; one that seems to be was dated by a broken clock."""
+        """No message is due later than this from now; if one seems to be, a wrong clock dated it."""
         return max(*self.delays, *self.rest, self.rest_login, timedelta(seconds=1)) * (1 + _JITTER)
 
     def rest_for(self, failures: int, *, login: bool = False) -> timedelta:
-        """How long an upstream is left alone after that many troubles in a row (the first is 1).
+        """How long an upstream rests after that many troubles in a row (the first is 1).
 
         A refused login rests from `rest_login` at once and doubles, up to the longest rest: providers lock accounts.
         """

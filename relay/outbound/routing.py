@@ -38,7 +38,7 @@ Routes = Sequence[Route]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What the rules say about one recipient: `via` is the chain in order of preference, `why` names the rule in words."""
+    """What the rules say about one recipient: `via` is the chain in order of preference, `why` names the rule for people."""
 
     rule: int
     via: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def chain_for(routes: Routes, sender: Address | None, recipient: Address, origin
 
 
 def for_notice(chosen: Chosen, upstreams: Sequence[str]) -> Chosen:
-    """Any way will do to tell a person that one way is blocked: behind the rule's chain stands every other upstream."""
+    """A notice may go by any upstream: every other one comes after the rule's chain."""
     if chosen.discard:
         return chosen
     others = [name for name in upstreams if name not in chosen.via]
@@ -68,21 +68,13 @@ def for_notice(chosen: Chosen, upstreams: Sequence[str]) -> Chosen:
 
 
 def may_route(routes: Routes, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
-    """For RCPT: the refusal, or None if the recipient has a way to go (a rule that discards is one)."""
+    """For RCPT: the refusal, or None if a rule takes this recipient (also one that discards)."""
     chosen = chain_for(routes, sender, recipient, origin)
     if chosen.reject:
         return Reply(550, "5.7.1", chosen.reject)
     if chosen.via or chosen.discard:
         return None
     return Reply(550, "5.4.4", f"no rule in routes leads to {recipient}")
-
-
-def unreachable(routes: Routes) -> list[int]:
-    """The numbers of the rules that can never match because one before them matches everything."""
-    for number, route in enumerate(routes, 1):
-        if catches_all(route):
-            return list(range(number + 1, len(routes) + 1))
-    return []
 
 
 def catches_all(route: Route) -> bool:
@@ -104,7 +96,7 @@ def _wide(glob: str) -> bool:
 def _matches(
     route: Route, sender: Address | None, recipient: Address, client: IPv4Address | IPv6Address | None, listener: str
 ) -> str | None:
-    """The conditions that matched, in words; None if one did not."""
+    """The conditions that matched, as text; None if one did not."""
     said: list[str] = []
     for field, globs, text in (("to", route.to, str(recipient)), ("from", route.sender, str(sender) if sender else _NULL)):
         if globs:

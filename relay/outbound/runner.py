@@ -1,4 +1,4 @@
-"""The queue runner: claim, attempt, settle, wait.  Every decision is made elsewhere; here they are carried out."""
+"""The queue runner: claim, attempt, settle, wait.  It carries out what other files decide."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,8 @@ from relay.outbound import event_log, holding
 from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Pause, Step, Votes
 from relay.outbound.connection_slots import ConnectionSlots
-from relay.outbound.housekeeping import Housekeeping
+from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
-from relay.outbound.make_due import MakeDue
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
@@ -34,16 +33,16 @@ AT_ONCE = 500
 """Claims in flight; each upstream's pool bounds its connections."""
 
 _BEAT = 20.0
-_AWAY = 1.0  # seconds until a database that is away is asked again whose turn it is
+_AWAY = 1.0  # seconds until a database that is away is asked again
 _IN_THREAD = 16_384
-_SURPRISES = 3
-_LAST_WORDS = 3.0  # seconds
+_INTERNAL_ERRORS = 3
+_LAST_WRITES = 3.0  # seconds
 
 Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
 
 class Runner:
-    """Carries mail from the spool to the upstreams.  `heartbeat` is when its loop last turned."""
+    """Relays mail from the spool to the upstreams.  `heartbeat` is when its loop last ran."""
 
     def __init__(
         self,
@@ -67,15 +66,15 @@ class Runner:
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._in_hand = in_hand or InHand()
-        self._standing = UpstreamStates()
-        self._upkeep = Housekeeping(spool, self._standing, now)
-        self._lanes = ConnectionSlots(self._standing.proven)
+        self._states = UpstreamStates()
+        self._housekeeping = Housekeeping(spool, self._states, now)
+        self._slots = ConnectionSlots(self._states.proven)
         self._refused: set[tuple[str, str]] = set()
-        self._surprises: Counter[str] = Counter()
+        self._internal_errors: Counter[str] = Counter()
         self._daily = OnceADay(alarm, now)
         self._claims: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
-        self._errands = MakeDue(spool, now, self._nudge.set)
+        self._make_due = MakeDue(spool, now, self._nudge.set)
         self._settings = 0
         self._nudged: asyncio.Task[bool] | None = None
         self._stopping = False
@@ -86,7 +85,7 @@ class Runner:
         """Works until `stop()`."""
         self._loop = asyncio.current_task()
         empty = 0
-        await holding.acquit(self._in_hand, self._spool)
+        await holding.forget_relayed(self._in_hand, self._spool)
         while not self._stopping:
             self._nudge.clear()
             self.heartbeat = self._now()
@@ -94,7 +93,7 @@ class Runner:
                 await self._keep_up()
                 claim = None if len(self._claims) >= AT_ONCE else await self._spool.claim(self._now())
                 if claim is not None and self._stopping:
-                    await self._spool.release(claim)  # after `stop` nobody would wait for what it brings
+                    await self._spool.release(claim)  # after `stop` nobody would wait for its attempt
                 elif claim is not None:
                     empty = 0
                     self._begin(claim)
@@ -102,7 +101,7 @@ class Runner:
                 empty = await self._idle(empty)
             except SpoolAway:  # told by the spool itself
                 await self._doze(1)
-            except Exception as error:  # the medium may heal; a runner that ended would not
+            except Exception as error:  # the disk may work again; a runner that ended would not
                 events.note("broken", f"the queue runner cannot read the spool: {error}", error=type(error).__name__)
                 await self._doze(5)
 
@@ -113,11 +112,11 @@ class Runner:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if len(self._claims) >= AT_ONCE:
-            self._nudge.set()  # there is a place again; of what may be due again the spool tells
+            self._nudge.set()  # there is a free place; the spool tells what is due
         self._claims.discard(task)
 
     async def _idle(self, empty: int) -> int:
-        """Sleeps until something may be due; the number of times in a row that it looked due and was not."""
+        """Sleeps until something may be due; how many times in a row something looked due and was not."""
         if self._stopping:
             return 0
         if len(self._claims) >= AT_ONCE:
@@ -153,8 +152,8 @@ class Runner:
             await asyncio.wait([self._loop], timeout=grace)  # a claim may be on its way
         if self._claims:
             await asyncio.wait(self._claims, timeout=max(0.0, until - asyncio.get_running_loop().time()))
-        left = [*self._claims, *self._errands.tasks, *([self._nudged] if self._nudged else [])]
-        for patience in (_LAST_WORDS, None):  # an attempt that waited for a final reply writes down that none came
+        left = [*self._claims, *self._make_due.tasks, *([self._nudged] if self._nudged else [])]
+        for patience in (_LAST_WRITES, None):  # an attempt that waited for a final reply writes down that none came
             for task in left:
                 task.cancel()
             if left:
@@ -163,7 +162,7 @@ class Runner:
     # one claim
 
     async def _carry(self, claim: Claim) -> None:
-        """One attempt at one entry, whatever happens."""
+        """One attempt at one entry.  Raises nothing."""
         attempt: Attempt | None = None
         queue_id, settings = claim.entry.queue_id, self._settings
         try:
@@ -177,11 +176,11 @@ class Runner:
                     with mark.at(Doing.ROUTING):
                         attempt = self._attempt(claim)
                     await self._relay(claim, attempt, mark)
-                self._surprises.pop(queue_id, None)
+                self._internal_errors.pop(queue_id, None)
             except (LeaseLost, SpoolAway):
                 raise
             except Exception as error:
-                await self._surprised(claim, attempt, error)
+                await self._internal_error(claim, attempt, error)
         except LeaseLost as lost:
             events.note("warned", f"the message was removed or taken over while it was under way: {lost}", queue_id=queue_id)
         except SpoolAway:  # told by the spool itself
@@ -191,11 +190,11 @@ class Runner:
             await asyncio.sleep(_BEAT)  # it is still due; without a pause this would spin
         finally:
             if attempt is None or not attempt.waits:
-                self._standing.gone(queue_id)
+                self._states.gone(queue_id)
             with contextlib.suppress(Exception):
                 await self._spool.release(claim)
             if settings != self._settings and not self._stopping:
-                self._errands.make_due([queue_id])  # it was put off by rules that hold no more
+                self._make_due.some([queue_id])  # it was deferred by rules that are replaced now
 
     def _attempt(self, claim: Claim) -> Attempt:
         entry, now = claim.entry, self._now()
@@ -203,30 +202,30 @@ class Runner:
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
         if entry.notice:
             accounts = [name for name in self._upstreams if name != DIRECT]
-            chosen = {address: for_notice(way, accounts) for address, way in chosen.items()}
+            chosen = {address: for_notice(each, accounts) for address, each in chosen.items()}
         return Attempt(
             claim,
             chosen,
             self._upstreams,
             refused_senders=frozenset(self._refused),
-            sizes=self._standing.sizes(now),
+            sizes=self._states.sizes(now),
             faithful=self._retry.warn_after,
-            waited=self._standing.waited(entry.queue_id, asyncio.get_running_loop().time()),
+            waited=self._states.waited(entry.queue_id, asyncio.get_running_loop().time()),
             now=now,
         )
 
     async def _relay(self, claim: Claim, attempt: Attempt, mark: Mark) -> None:
-        """The whole of one attempt: what is certain is stored after every step, before anybody else is called."""
+        """One attempt: what is certain is stored after every transaction, before another upstream is called."""
 
         def pauses(name: str, recipient: Address) -> Pause | None:
-            return self._standing.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
+            return self._states.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
-        self._unharmed(explain, attempt, self._advise, self._now())
+        self._try_to(explain, attempt, self._advise, self._now())
         while step := attempt.next_step(pauses):
-            number, report = self._standing.begin(step, claim.entry.queue_id, self._now()), None
+            number, report = self._states.begin(step, claim.entry.queue_id, self._now()), None
             try:
-                async with self._lanes.turn(step):
-                    if not self._standing.may_talk(number, step, self._now()) or not await self._has_turn(claim, step):
+                async with self._slots.turn(step):
+                    if not self._states.may_send(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
                     with mark.at(Doing.PREPARING):
                         prepared = await self._prepared(claim, step)
@@ -235,20 +234,20 @@ class Runner:
                         report = await self._submit(step.upstream, prepared.outgoing)
                     crash_points.passed("send-answered")
             finally:
-                news = self._standing.end(number, step, report, self._retry, self._now())
+                news = self._states.end(number, step, report, self._retry, self._now())
             with mark.at(Doing.STORING):
                 own = await self._said_own_name(claim, step, report, prepared)
                 votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
-                self._unharmed(self._counsel, attempt, step, votes)
+                self._try_to(self._counsel, attempt, step, votes)
                 try:
                     await self._settle(claim, attempt)
                 finally:
-                    self._unharmed(self._tell, news, step, claim.entry)
-        self._unharmed(explain, attempt, self._advise, self._now())
+                    self._try_to(self._tell, news, step, claim.entry)
+        self._try_to(explain, attempt, self._advise, self._now())
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
-        """Whether the relays that share this spool leave this upstream to us now."""
+        """Whether this message may go to this upstream now, as far as other relays of this spool are concerned."""
         limits, now = step.upstream.limits, self._now()
         per = {"per_minute": limits.per_minute, "per_day": limits.per_day}
         try:
@@ -256,11 +255,11 @@ class Runner:
         except SpoolAway:
             until = now + timedelta(seconds=_AWAY)
         if until is not None:
-            self._standing.pace.put_off(step.upstream.name, claim.entry.queue_id, until, now)
+            self._states.rate_limit.put_off(step.upstream.name, claim.entry.queue_id, until, now)
         return until is None
 
-    def _unharmed(self, tell: Callable[..., None], *about: object) -> None:
-        """Tells somebody; that this may go wrong must not cost a fate that is certain."""
+    def _try_to(self, tell: Callable[..., None], *about: object) -> None:
+        """Tells somebody.  If that fails, the result of the attempt must not be lost."""
         try:
             tell(*about)
         except Exception as error:
@@ -280,7 +279,7 @@ class Runner:
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
-        """Whether an upstream that refused the sender had heard the account's own name already."""
+        """Whether the refused message was already in the account's own name."""
         verdicts = [judge(answer) for answer in report.answers.values()]
         if step.own_name or not verdicts or not all(verdict.own_name for verdict in verdicts):
             return False  # where something was taken it must be written down first
@@ -300,28 +299,28 @@ class Runner:
             self._refused.add(settlement.refused_sender)
         event_log.settled(claim, settlement)
         if settlement.notices:
-            self._unharmed(self._on_settled)
+            self._try_to(self._on_settled)
 
-    async def _surprised(self, claim: Claim, attempt: Attempt | None, error: Exception) -> None:
-        """A bug of ours defers this entry and stops nobody else; three in a row hold it, so poison cannot spin."""
+    async def _internal_error(self, claim: Claim, attempt: Attempt | None, error: Exception) -> None:
+        """A bug of ours defers this entry and stops nothing else; after three in a row the entry is held."""
         queue_id = claim.entry.queue_id
-        self._surprises[queue_id] += 1
+        self._internal_errors[queue_id] += 1
         damaged = isinstance(error, ContentDamaged)
-        hold = damaged or self._surprises[queue_id] >= _SURPRISES
+        hold = damaged or self._internal_errors[queue_id] >= _INTERNAL_ERRORS
         words = str(error) if damaged else f"internal error: {type(error).__name__}: {error}"
-        events.note("broken", words, queue_id=queue_id, times=self._surprises[queue_id])
+        events.note("broken", words, queue_id=queue_id, times=self._internal_errors[queue_id])
         if attempt is None:
             attempt = Attempt(claim, {each.address: Chosen(0) for each in claim.recipients}, {}, now=self._now())
-        attempt.surprise(words, hold=hold)
+        attempt.internal_error(words, hold=hold)
         await self._settle(claim, attempt)
         if hold:
-            del self._surprises[queue_id]
+            del self._internal_errors[queue_id]
             self._alarm(*await holding.rest_held(claim, self._spool, words, self._now()))
 
-    # what is learned on the way
+    # what answers show
 
     def _counsel(self, attempt: Attempt, step: Step, votes: Votes) -> None:
-        """Advice goes into the trail when something new was said; what a person must mend is told at once."""
+        """Advice goes into the trail when the answer is new; what a person must repair is told at once."""
         told: set[tuple[str, ...]] = set()
         for recipient in step.recipients:
             if recipient.address not in votes:
@@ -341,13 +340,13 @@ class Runner:
         for item in news:
             if isinstance(item, Resumed):
                 events.note("woke", f"{item.name} is called again", upstream=item.name)
-                self._errands.make_due(item.waiting)
+                self._make_due.some(item.waiting)
                 continue
             until, failures = item.trouble.until, item.trouble.failures
             text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
             if item.first and step is not None and entry is not None and item.name == step.upstream.name:
-                sentences, others = self._advise(item.answer, step.upstream), self._standing.waiting(item.name) - 1
+                sentences, others = self._advise(item.answer, step.upstream), self._states.waiting(item.name) - 1
                 self._alarm(urgent(item.name, item.answer, sentences, entry, step, until=until, others=others), "")
 
     # orders from outside
@@ -361,38 +360,38 @@ class Runner:
         repair: RepairPolicy,
         hostname: str,
     ) -> None:
-        """Takes new settings; every upstream wakes, and all that waits is tried under the new rules."""
+        """Takes new settings; every rest ends, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._daily.clear()
-        self._lanes.clear()
-        self._standing.doubt()
-        self._tell(self._standing.wake(None))
+        self._slots.clear()
+        self._states.doubt()
+        self._tell(self._states.wake(None))
         self._settings += 1
-        self._errands.make_all_due()
+        self._make_due.all()
 
     def let_in(self, name: str) -> None:
-        """That upstream has opened a session: those who waited at its door need not wait for the message in it."""
-        self._standing.let_in(name)
-        self._lanes.opened(name)
+        """That upstream has opened a session: other messages need not wait for the one in it."""
+        self._states.let_in(name)
+        self._slots.opened(name)
 
     def wake(self, upstream: str | None = None, *, waiting: bool = True) -> None:
         """Ends the rest of one upstream, or of all; the messages that waited for it become due, if so wanted."""
-        news = self._standing.wake(upstream)
+        news = self._states.wake(upstream)
         self._tell(news if waiting else [Resumed(one.name, ()) if isinstance(one, Resumed) else one for one in news])
         self._nudge.set()
 
     def upstreams_now(self) -> list[dict[str, str | int | None]]:
         """For the status: name, resting_until (ISO 8601 or None), why, failures in a row, in_flight, sent_today."""
-        return self._standing.lines(self._upstreams.values(), self._now())
+        return self._states.lines(self._upstreams.values(), self._now())
 
-    # what time does
+    # regular work
 
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""
-        if await self._upkeep.is_due():
+        if await self._housekeeping.is_due():
             self._refused = set(await self._spool.refused_senders())
-            self._errands.run(self._heal())
+            self._make_due.run(self._heal())
 
     async def _heal(self) -> None:
-        self._errands.make_due(await self._upkeep.misdated(self._retry.longest * 1.5))
+        self._make_due.some(await self._housekeeping.misdated(self._retry.longest * 1.5))

@@ -8,7 +8,7 @@ from relay.spool.entry import Claim, Settlement
 
 
 async def stored(spool: Spool, claim: Claim, settlement: Settlement) -> None:
-    """A 250 that is not on disk must not be followed by another try.  Raises LeaseLost."""
+    """Tries until it is stored: a 250 that is not on disk must not be followed by another attempt.  Raises LeaseLost."""
     seconds = 1.0
     while True:
         try:

@@ -1,6 +1,6 @@
-"""The lines that an attempt writes into the trail of a message: facts; and the words that people read for them.
+"""The trail lines that an attempt writes, and the text that people read for them.
 
-A line has particulars and no text; `words` makes the text where it is shown.  Lines of older spools have their text.  Pure.
+A line has details and no text; `words` makes the text where it is shown.  Lines from older spools have their text.  Pure.
 """
 
 from collections import defaultdict
@@ -19,11 +19,11 @@ _MANY = 5
 # -- facts -----------------------------------------------------------------------------------------------------------------
 
 
-def routed(courses: Sequence[ChainProgress], now: datetime) -> list[TrailLine]:
+def routed(recipients: Sequence[ChainProgress], now: datetime) -> list[TrailLine]:
     """Which rule sends whom where."""
     groups: dict[tuple[str, tuple[str, ...], str], list[ChainProgress]] = defaultdict(list)
-    for course in courses:
-        groups[course.chosen.why, course.route, course.recipient.via].append(course)
+    for progress in recipients:
+        groups[progress.chosen.why, progress.route, progress.recipient.via].append(progress)
     lines = []
     for (why, chain, ordered), group in groups.items():
         chosen = group[0].chosen
@@ -41,13 +41,13 @@ def routed(courses: Sequence[ChainProgress], now: datetime) -> list[TrailLine]:
 
 
 def repaired(notes: Sequence[str], step: Step, now: datetime) -> TrailLine:
-    """What was mended in the message before it went."""
+    """What was repaired in the message before it was sent."""
     details: dict[str, Detail] = {"repairs": list(notes), "upstream": step.upstream.name, "own_name": step.own_name}
     return TrailLine(now, "repaired", details=details)
 
 
 def tried(step: Step, answered: Votes, conversation: Conversation, now: datetime) -> list[TrailLine]:
-    """What the upstream said, in its own words; one line for each different answer."""
+    """What the upstream answered; one line for each different answer."""
     groups: dict[tuple[Answer, Verdict], list[str]] = defaultdict(list)
     for address, vote in answered.items():
         groups[vote].append(str(address))
@@ -78,7 +78,7 @@ def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation
 
 
 def own_name(step: Step, now: datetime) -> TrailLine:
-    """Said before the same upstream is asked once more."""
+    """Written before the same upstream is called once more."""
     account = str(step.upstream.identity.sender or "")
     return TrailLine(now, "tried", details={"upstream": step.upstream.name, "own_name": True, "account": account})
 
@@ -87,12 +87,12 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
     return TrailLine(now, "advised", details={"upstream": name, "advice": list(sentences)})
 
 
-def doubled(courses: Sequence[ChainProgress], step: Step, now: datetime) -> list[TrailLine]:
-    """Said before another upstream is asked for a message that one may have taken already."""
+def doubled(recipients: Sequence[ChainProgress], step: Step, now: datetime) -> list[TrailLine]:
+    """Written before another upstream is called for a message that one may have taken already."""
     groups: dict[tuple[str, str, str], list[ChainProgress]] = defaultdict(list)
-    for course in courses:
-        since = course.maybe_since.isoformat() if course.maybe_since else ""
-        groups[course.maybe_at, since, course.recipient.via].append(course)
+    for progress in recipients:
+        since = progress.maybe_since.isoformat() if progress.maybe_since else ""
+        groups[progress.maybe_at, since, progress.recipient.via].append(progress)
     lines = []
     for (name, since, ordered), group in groups.items():
         about: dict[str, Detail] = {"maybe_at": name, "since": since, "ordered": bool(ordered)}
@@ -101,22 +101,24 @@ def doubled(courses: Sequence[ChainProgress], step: Step, now: datetime) -> list
 
 
 def ended(outcomes: Sequence[tuple[Recipient, ChainProgress | None]], now: datetime) -> list[TrailLine]:
-    """What becomes of them: when again, or never; one line for those of one fate.
+    """What becomes of the recipients: the next attempt, or none; one line for those with the same fate.
 
-    A relayed one was told by the upstream's own line.  No course: no attempt was made.
+    A relayed recipient has the upstream's own line already.  No ChainProgress: no attempt was made.
     """
     groups: dict[tuple[object, ...], list[tuple[Recipient, ChainProgress | None]]] = defaultdict(list)
-    for recipient, course in outcomes:
+    for recipient, progress in outcomes:
         if recipient.state is not State.RELAYED or not recipient.upstream:
             said = (recipient.code, recipient.status, recipient.said, recipient.fault, recipient.maybe_at)
-            groups[recipient.state.value, recipient.due_at, *said, course.why_not if course else ""].append((recipient, course))
+            groups[recipient.state.value, recipient.due_at, *said, progress.why_not if progress else ""].append(
+                (recipient, progress)
+            )
     return [_ended([each for each, _ in group], group[0][1], now) for group in groups.values()]
 
 
 _EVENTS = {State.QUEUED: "deferred"}
 
 
-def _ended(group: Sequence[Recipient], course: ChainProgress | None, now: datetime) -> TrailLine:
+def _ended(group: Sequence[Recipient], progress: ChainProgress | None, now: datetime) -> TrailLine:
     recipient = group[0]
     details: dict[str, Detail] = {
         "to": [str(each.address) for each in group],
@@ -129,10 +131,10 @@ def _ended(group: Sequence[Recipient], course: ChainProgress | None, now: dateti
         "lost": recipient.lost,
         "fault": recipient.fault.value if recipient.fault else "",
     }
-    if course and recipient.state is State.QUEUED:
+    if progress and recipient.state is State.QUEUED:
         details["due_at"] = recipient.due_at.isoformat()
-        details["why"] = course.why_not
-        details["rested"] = course.rested
+        details["why"] = progress.why_not
+        details["rested"] = progress.rested
     if recipient.maybe_at:
         details["maybe_at"] = recipient.maybe_at
     return TrailLine(now, _EVENTS.get(recipient.state, recipient.state.value), details=details)
@@ -148,7 +150,7 @@ def sender_text(sender: Address | None) -> str:
 
 
 def _to(group: Sequence[ChainProgress]) -> list[str]:
-    return [str(course.recipient.address) for course in group]
+    return [str(progress.recipient.address) for progress in group]
 
 
 # -- words -----------------------------------------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ def _people(details: Details) -> str:
 
 
 def _said(details: Details) -> str:
-    """A server's words with their numbers; the relay's own without."""
+    """A server's text with its codes; the relay's own without."""
     code, said = details.get("code"), _text(details, "said")
     if details.get("lost") or details.get("fault") or not isinstance(code, int) or not code:
         return said

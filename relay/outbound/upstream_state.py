@@ -1,17 +1,16 @@
-"""How each upstream stands with us: who rests, who is busy, what may go now, and who waits for whom.  Pure."""
+"""Per-upstream state: rests after trouble, transactions under way, rate limits, waiting messages.  Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Stage
-from relay.outbound.chain import Pause, Step, key_of
+from relay.outbound.chain import Pause, Step, Votes, key_of
 from relay.outbound.rate_limit import RateLimit
 from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.upstream_rest import Rest, UpstreamRests
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, Upstream
 
@@ -23,11 +22,103 @@ _OTHERS_FIRST = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamRest:
+    """An upstream in trouble: how many times in a row, since when and until when it rests, and why.
+
+    `by`: the message that was refused, "" if the trouble came before MAIL; `alone`: no other message has met it.
+    """
+
+    failures: int
+    since: datetime
+    until: datetime
+    why: str
+    login: bool = False
+    by: str = ""
+    alone: bool = False
+    answer: Answer | None = None
+
+
+class UpstreamRests:
+    """The upstreams in trouble.  Names are upstreams, or `mx DOMAIN` for direct delivery."""
+
+    def __init__(self) -> None:
+        self._troubles: dict[str, UpstreamRest] = {}
+
+    def trouble(
+        self,
+        name: str,
+        why: str,
+        schedule: RetrySchedule,
+        now: datetime,
+        *,
+        began: datetime,
+        login: bool = False,
+        by: str = "",
+        answer: Answer | None = None,
+    ) -> UpstreamRest | None:
+        """Lets an upstream rest, longer each time; the new rest, or None if this trouble is the known one.
+
+        `began` is when the conversation began: ten that fail together are one trouble, not ten.  One message
+        that fails again and again, alone, proves nothing about others.
+        """
+        known = self._troubles.get(name)
+        if known and known.alone:
+            if known.by == by:
+                return None
+            known = self._troubles[name] = replace(known, alone=False)
+        if known and began <= known.since and (known.login or not login):
+            return None
+        failures = known.failures + 1 if known else 1
+        if login and known and not known.login:
+            failures = 1  # the lock-out clock starts with the first refused login
+        rest = UpstreamRest(
+            failures, now, now + schedule.rest_for(failures, login=login), why, login, by, bool(by and not known), answer
+        )
+        self._troubles[name] = rest
+        return rest
+
+    def success(self, name: str) -> UpstreamRest | None:
+        """It worked; the rest that this ends, if any."""
+        return self._troubles.pop(name, None)
+
+    def wake(self, name: str | None = None) -> tuple[str, ...]:
+        """Ends the rest of one upstream, or of all, by hand; the names that were in trouble."""
+        names = tuple(self._troubles) if name is None else tuple(n for n in self._troubles if n.split(" ")[0] == name)
+        for each in names:
+            del self._troubles[each]
+        return names
+
+    def resting_until(self, name: str, now: datetime) -> datetime | None:
+        """When it may be called again; None if it may now."""
+        known = self._troubles.get(name)
+        if known is None or known.until <= now:
+            return None
+        return min(known.until, now + (known.until - known.since))  # the clock may have gone back meanwhile
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._troubles)
+
+    def of(self, name: str) -> UpstreamRest | None:
+        return self._troubles.get(name)
+
+    def forget(self, now: datetime, after: timedelta = timedelta(days=1)) -> None:
+        """Drops troubles long over: direct delivery meets many domains once.
+
+        A rest that began in the future was begun by a wrong clock: it begins now, or it would last until then.
+        """
+        for name, known in self._troubles.items():
+            if known.since > now:
+                self._troubles[name] = replace(known, since=now, until=now + (known.until - known.since))
+        for name in [name for name, known in self._troubles.items() if known.until + after < now]:
+            del self._troubles[name]
+
+
+@dataclass(frozen=True, slots=True)
 class WentToRest:
-    """An upstream was sent to rest; `first` of a row, when a person should hear of it."""
+    """An upstream rests from now on; `first` of a row: a person should hear of it."""
 
     name: str
-    trouble: Rest
+    trouble: UpstreamRest
     answer: Answer
 
     @property
@@ -37,22 +128,22 @@ class WentToRest:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """An upstream serves us again; `waiting` are the queue ids that were put off because of it."""
+    """An upstream works again; `waiting` are the queue ids that were deferred because of it."""
 
     name: str
     waiting: tuple[str, ...]
 
 
 class UpstreamStates:
-    """Health, pace and the conversations under way.  Keys are those of `key_of`."""
+    """Rests, rate limits and the transactions under way.  Keys are those of `key_of`."""
 
     def __init__(self) -> None:
-        self.health = UpstreamRests()
-        self.pace = RateLimit()
+        self.rests = UpstreamRests()
+        self.rate_limit = RateLimit()
         self._under_way: dict[str, dict[int, datetime]] = defaultdict(dict)
         self._sizes: dict[str, tuple[int, datetime]] = {}
         self._parked: dict[str, dict[str, None]] = defaultdict(dict)
-        self._talking: dict[int, datetime] = {}
+        self._sending: dict[int, datetime] = {}
         self._tickets: dict[int, str] = {}
         self._proven: set[str] = set()
         self._seen: dict[str, float] = {}
@@ -72,10 +163,10 @@ class UpstreamStates:
             self._parked[key][queue_id] = None
 
     def _rest(self, key: str, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
-        trouble = self.health.of(key)
+        trouble = self.rests.of(key)
         if trouble is None:
             return None
-        if until := self.health.resting_until(key, now):
+        if until := self.rests.resting_until(key, now):
             why = f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
             return Pause(until, why, failures=trouble.failures, answer=trouble.answer)
         if self._under_way[key] and key not in self._proven:
@@ -89,7 +180,7 @@ class UpstreamStates:
             )
         others_first = trouble.until + _OTHERS_FIRST
         if trouble.by == queue_id and now < others_first and any(each != queue_id for each in self._parked[key]):
-            # the trouble may be this message's own doing: another one asks whether it is over
+            # this message itself may be the cause: another one is tried first
             return Pause(
                 others_first,
                 f"{key} had trouble with this message; others are tried first: {trouble.why}",
@@ -99,7 +190,7 @@ class UpstreamStates:
         return None
 
     def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
-        until = self.pace.when(upstream.name, upstream.limits, now, queue_id)
+        until = self.rate_limit.when(upstream.name, upstream.limits, now, queue_id)
         if until is None:
             return None
         limits = upstream.limits
@@ -107,110 +198,110 @@ class UpstreamStates:
         return Pause(until, f"the limit of {upstream.name} is reached ({said}): its turn is at {until:%Y-%m-%d %H:%M:%S} UTC")
 
     def _crowd(self, key: str, now: datetime) -> Pause | None:
-        """A slow upstream must not fill every place in the runner: beyond a crowd its mail waits in the spool."""
+        """A slow upstream must not fill every place in the runner: beyond 100 messages its mail waits in the spool."""
         crowd = self._under_way[key]
         if len(crowd) < _CROWD or now - next(iter(crowd.values())) < _SLOW:
             return None
         return Pause(now + 2 * _SLOW, f"{key} is slow and {len(crowd)} messages are on their way to it", divert=False)
 
     def begin(self, step: Step, queue_id: str, now: datetime) -> int:
-        """A conversation begins; the number to end it with."""
+        """A transaction begins; the number to end it with."""
         self._next += 1
         self._tickets[self._next] = queue_id
         for key in _keys(step):
             self._under_way[key][self._next] = now
-        self.pace.begin(step.upstream.name, step.upstream.limits, now, queue_id)
+        self.rate_limit.begin(step.upstream.name, step.upstream.limits, now, queue_id)
         return self._next
 
-    def may_talk(self, number: int, step: Step, now: datetime) -> bool:
-        """Its turn has come: False if the upstream went to rest while this conversation waited for a free connection."""
-        if any(self.health.resting_until(key, now) for key in _keys(step)):
+    def may_send(self, number: int, step: Step, now: datetime) -> bool:
+        """Whether it may still be sent: False if the upstream went to rest while this one waited for a free connection."""
+        if any(self.rests.resting_until(key, now) for key in _keys(step)):
             return False
-        self._talking[number] = now
+        self._sending[number] = now
         return True
 
     def proven(self, name: str) -> bool:
-        """Whether it let us in since it was last in trouble; before that, one at a time must try the password."""
+        """Whether a login worked since it was last in trouble; until then one message at a time tries the password."""
         return name == DIRECT or name in self._proven
 
     def let_in(self, name: str) -> None:
-        """A session is open: name and password are right, whatever comes of the message."""
+        """A session is open: user name and password are right, whatever becomes of the message."""
         self._proven.add(name)
 
     def doubt(self) -> None:
-        """Settings changed: what let us in yesterday proves nothing."""
+        """Settings changed: an earlier login proves nothing now."""
         self._proven.clear()
 
     def end(
         self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
     ) -> list[WentToRest | Resumed]:
-        """A conversation is over (without a report if it broke by a bug): what it teaches about the upstream."""
-        began, queue_id = self._talking.pop(number, now), self._tickets.pop(number)
+        """A transaction is over (without a report if a bug ended it): what it shows about the upstream."""
+        began, queue_id = self._sending.pop(number, now), self._tickets.pop(number)
         for key in _keys(step):
             self._under_way[key].pop(number, None)
             if not self._under_way[key]:
                 del self._under_way[key]
-        answers = dict(report.answers) if report else {}
-        relayed = any(judge(answer).fate is Fate.RELAYED for answer in answers.values())
-        self.pace.end(step.upstream.name, now, relayed=relayed)
+        votes = {address: (answer, judge(answer)) for address, answer in report.answers.items()} if report else {}
+        relayed = any(verdict.fate is Fate.RELAYED for _, verdict in votes.values())
+        self.rate_limit.end(step.upstream.name, now, relayed=relayed)
         if report and report.conversation.max_size and step.upstream.name != DIRECT:
             self._sizes[step.upstream.name] = (report.conversation.max_size, now)
-        return list(self._learn(step, answers, queue_id, schedule, began, now))
+        return list(self._learn(step, votes, queue_id, schedule, began, now))
 
     def _learn(
         self,
         step: Step,
-        answers: Mapping[Address, Answer],
+        votes: Votes,
         queue_id: str,
         schedule: RetrySchedule,
         began: datetime,
         now: datetime,
     ) -> Iterator[WentToRest | Resumed]:
         for key in _keys(step):
-            said = [answer for address, answer in answers.items() if key_of(step.upstream.name, address) == key]
-            bad = next((answer for answer in said if judge(answer).rests), None)
-            if bad is not None:
+            said = [vote for address, vote in votes.items() if key_of(step.upstream.name, address) == key]
+            bad, verdict = next((vote for vote in said if vote[1].rests), (None, None))
+            if bad and verdict:
                 by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
                 if (key, by) not in self._own_doing:
-                    login = judge(bad).blame is Blame.LOGIN
-                    trouble = self.health.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
+                    login = verdict.blame is Blame.LOGIN
+                    trouble = self.rests.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)
                     self._proven.discard(key)
-                self._park(key, queue_id)  # it waits for this upstream as much as those that were not let through to it
+                self._park(key, queue_id)  # it waits for this upstream like those that were not sent to it
                 if trouble:
                     yield WentToRest(key, trouble, bad)
                 continue
-            if any(not answer.stage.before(Stage.MAIL) for answer in said):
+            if any(not answer.stage.before(Stage.MAIL) for answer, _ in said):
                 self._proven.add(key)
-            if any(not answer.lost for answer in said) and (known := self.health.success(key)):
+            if any(not answer.lost for answer, _ in said) and (known := self.rests.success(key)):
                 if known.alone and known.by != queue_id:
-                    self._own_doing.add((key, known.by))  # another message is not refused: it was that one's own doing
+                    self._own_doing.add((key, known.by))  # another message was taken: that one itself was the cause
                 yield Resumed(key, self._unpark(key))
 
     def wake(self, name: str | None) -> list[Resumed]:
         """Ends rests by hand."""
-        return [Resumed(key, self._unpark(key)) for key in self.health.wake(name)]
+        return [Resumed(key, self._unpark(key)) for key in self.rests.wake(name)]
 
     def _unpark(self, key: str) -> tuple[str, ...]:
         return tuple(self._parked.pop(key, ()))
 
     def waiting(self, key: str) -> int:
-        """How many messages wait for it, as far as they have come here."""
+        """How many messages are known to wait for it."""
         return len(self._parked.get(key, ()))
 
     def gone(self, queue_id: str) -> None:
-        """That message waits for nobody any more."""
-        self.pace.forget(queue_id)
+        """That message waits for no upstream any more."""
+        self.rate_limit.forget(queue_id)
         self._seen.pop(queue_id, None)
         self._own_doing = {(key, by) for key, by in self._own_doing if by != queue_id}
         for parked in self._parked.values():
             parked.pop(queue_id, None)
 
     def waited(self, queue_id: str, ticks: float) -> timedelta:
-        """For how long we have seen this message wait, by the steady clock (seconds) that nobody sets."""
+        """For how long we have seen this message wait, by the monotonic clock (seconds)."""
         return timedelta(seconds=ticks - self._seen.setdefault(queue_id, ticks))
 
     def remember_only(self, queue_ids: Set[str]) -> None:
-        """Whatever else was waiting was removed."""
+        """Forgets all other messages: they were removed."""
         self._seen = {queue_id: since for queue_id, since in self._seen.items() if queue_id in queue_ids}
         self._own_doing = {(key, by) for key, by in self._own_doing if by in queue_ids}
 
@@ -219,7 +310,7 @@ class UpstreamStates:
         return {name: size for name, (size, at) in self._sizes.items() if abs(now - at) < _SIZE_KNOWN}
 
     def tidy(self, now: datetime) -> None:
-        self.health.forget(now)
+        self.rests.forget(now)
         for key in [key for key, parked in self._parked.items() if not parked]:
             del self._parked[key]
         self._proven = {key for key in self._proven if not key.startswith(f"{DIRECT} ")}
@@ -227,14 +318,14 @@ class UpstreamStates:
             del self._under_way[key]
 
     def lines(self, upstreams: Iterable[Upstream], now: datetime) -> list[dict[str, str | int | None]]:
-        """For people and monitors: one line for each upstream, and one for each domain that direct delivery rests from."""
+        """For people and monitors: one row for each upstream, and one for each domain where direct delivery rests."""
         names = [upstream.name for upstream in upstreams]
-        domains = [key for key in self.health.names() if key.startswith(f"{DIRECT} ") and self.health.resting_until(key, now)]
+        domains = [key for key in self.rests.names() if key.startswith(f"{DIRECT} ") and self.rests.resting_until(key, now)]
         return [self._line(key, now) for key in (*names, *domains)]
 
     def _line(self, key: str, now: datetime) -> dict[str, str | int | None]:
-        until = self.health.resting_until(key, now)
-        trouble = self.health.of(key)
+        until = self.rests.resting_until(key, now)
+        trouble = self.rests.of(key)
         flights = [len(crowd) for each, crowd in self._under_way.items() if each == key or each.startswith(f"{key} ")]
         return {
             "name": key,
@@ -243,7 +334,7 @@ class UpstreamStates:
             "failures": trouble.failures if trouble else 0,
             "login_refused": bool(trouble and trouble.login),
             "in_flight": sum(flights),
-            "sent_today": self.pace.sent_today(key, now),
+            "sent_today": self.rate_limit.sent_today(key, now),
         }
 
 

@@ -1,4 +1,4 @@
-"""What a person is told at once, because waiting alone does not help: what happened, which mail waits, what to do."""
+"""Problems that a person is told at once, because waiting does not help: what happened, which mail waits, what to do."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ def urgent(
 ) -> str:
     """One paragraph each: the answer, the mail that waits, then cause, what the relay does, and what to do.
 
-    `until` is how long this upstream is left alone now, `others` how many messages wait for it beside this one.
+    `until` is when this upstream's rest ends, `others` how many more messages wait for it.
     """
     ours = answer.lost or answer.fault is not None
     said = answer.reply.text if ours else f"it said at {answer.stage.value}: {answer.reply}"
@@ -47,7 +47,7 @@ def _waiting(name: str, entry: Entry, step: Step, until: datetime | None, others
 
 
 def explain(attempt: Attempt, advise: Callable[[Answer, Upstream], Sequence[str]], now: datetime) -> None:
-    """Puts the advice on what kept somebody from being called into the trail."""
+    """Adds advice to the trail on the answers that kept upstreams from being called."""
     while attempt.decided:
         step, answer = attempt.decided.pop(0)
         if sentences := tuple(advise(answer, step.upstream)):
@@ -55,7 +55,7 @@ def explain(attempt: Attempt, advise: Callable[[Answer, Upstream], Sequence[str]
 
 
 class OnceADay:
-    """Tells of each trouble once a day."""
+    """Raises each alarm once a day."""
 
     def __init__(self, alarm: Callable[[str, str], None], now: Callable[[], datetime]) -> None:
         self._alarm, self._now = alarm, now
@@ -68,5 +68,5 @@ class OnceADay:
             self._alarm(text, "")
 
     def clear(self) -> None:
-        """The settings are others: whatever is still wrong is told again."""
+        """The settings changed: what is still wrong is told again."""
         self._told.clear()

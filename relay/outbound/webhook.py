@@ -1,6 +1,6 @@
 """A push to somebody's phone or chat: one JSON POST that ntfy, Gotify, Slack, Mattermost and Discord show well.
 
-`title` and `message` are what ntfy and Gotify read, `text` what Slack and Mattermost do, `content` Discord's word.
+ntfy and Gotify read `title` and `message`, Slack and Mattermost `text`, Discord `content`.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class WebhookFailed(Exception):
 
 
 def body_of(title: str, message: str, **facts: Any) -> dict[str, Any]:
-    """What is posted: the words for people under the names that services look for, and `facts` for programs."""
+    """What is posted: the text under the names that services look for, and `facts` for programs."""
     shown = message if len(message) <= _SHOWN else message[:_SHOWN] + " ..."
     chat = f"{title}\n{shown}"
     return {

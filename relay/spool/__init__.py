@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def open_spool(settings: SpoolSettings, *, now: Callable[[], datetime], home: Path | None = None) -> Spool:
-    """Opens the spool that `settings.url` names.  `home` is the state directory of a relay that stays; None: of a visitor.
+    """Opens the spool that `settings.url` names.  `home` is the state directory of a relay; None: a command that only looks.
 
     Raises SpoolBroken with the reason in words.
     """
@@ -43,7 +43,7 @@ async def _shared(settings: SpoolSettings, now: Callable[[], datetime], home: Pa
 
 
 def open_safe(settings: SpoolSettings) -> "PostgresTokenStore | None":
-    """Where relays that share a spool keep what they share besides mail; None where each has its own directory.
+    """The shared token store of relays that share a spool; None where the spool is a file.
 
     Raises SpoolBroken where the library is missing.
     """

@@ -1,4 +1,4 @@
-"""What any spool promises: the words of the trade, no SQL.  Pure."""
+"""What every spool promises; no SQL.  Pure."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -24,19 +24,19 @@ from relay.spool.entry import (
 
 
 class SpoolFull(Exception):
-    """There is no room (disk full, or less free than `keep_free`); nothing of the refused work was kept."""
+    """There is no room (disk full, or less free than `keep_free`); nothing was stored."""
 
 
 class SpoolBroken(Exception):
-    """The spool cannot be used: damaged, from a newer version, read-only, or held by another process. Text says which."""
+    """The spool cannot be used: damaged, from a newer version, read-only, or held by another process.  The text says which."""
 
 
 class SpoolAway(SpoolBroken):
-    """The spool is kept elsewhere and cannot be reached now; nothing is wrong with it, and it may be back any moment."""
+    """The spool's server cannot be reached now; it may be back at any moment."""
 
 
 class ContentDamaged(SpoolBroken):
-    """The stored content of one message is not what was accepted; all else may be sound."""
+    """The stored content of one message is not what was accepted."""
 
 
 class LeaseLost(Exception):
@@ -48,8 +48,8 @@ class SpoolSettings:
     """`url` names backend and place; octets for `max_message` and `keep_free`; `keep_history` of finished messages.
 
     Where relays share one spool (PostgreSQL): its `password` if the URL has none; `fallback` is a spool of this relay's
-    own for mail that comes while that one is away ("" if none), `lease` how long a message is a relay's own without a
-    sign of life, `name` what people call this relay ("": the machine's name), `max_size` how many octets of mail may
+    own for mail that comes while that one is away ("" if none), `lease` how long a message belongs to a relay that
+    shows no sign of life, `name` the name of this relay ("": the machine's name), `max_size` how many octets of mail may
     wait.  `state_dir` is where all else is kept ("": beside the spool's file).
     """
 
@@ -85,19 +85,19 @@ def _file_of(url: str) -> Path | None:
 
 
 class Streaming(Protocol):
-    """Large content that is stored while it comes; it counts for nothing until an entry is committed with it as content."""
+    """Large content that is stored while it comes in; without a committed entry it does not count."""
 
     @property
     def stored(self) -> int:
         """Octets that take up room in the spool already."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """What may be read before there is an entry, if anything."""
+        """What can be read before there is an entry."""
 
     async def add(self, pieces: list[bytes], *, whole: bool = False) -> None:
         """Takes the pieces out of the list; `whole`: nothing follows.
 
-        Raises SpoolFull, SpoolBroken; then it is to be dropped.  Does nothing once it was dropped.
+        Raises SpoolFull, SpoolBroken; then the caller must drop it.  Does nothing once it was dropped.
         """
 
     def drop(self) -> None:
@@ -105,7 +105,7 @@ class Streaming(Protocol):
 
 
 class AcceptingSpool(Protocol):
-    """What reception needs: room, and a commit that is durable."""
+    """What accepting needs: room, and a durable commit."""
 
     @property
     def away(self) -> str:
@@ -118,7 +118,7 @@ class AcceptingSpool(Protocol):
         """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
 
     def arrive(self) -> Streaming | None:
-        """A place for large content that comes in; None if such a spool takes content only when all of it is there."""
+        """A place for large content that comes in; None if this spool takes content only when it is complete."""
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable (fsynced when this returns), all recipients queued and due at once.
@@ -150,9 +150,9 @@ class RelayingSpool(Protocol):
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
     ) -> datetime | None:
-        """Whose turn it is at an upstream that several relays call: None: this message's, now; else when.
+        """When this message may go to an upstream that several relays share; None: now.
 
-        Only for what other relays may know better: with one relay it is always None.  Raises LeaseLost, SpoolAway.
+        With one relay it is always None.  Raises LeaseLost, SpoolAway.
         """
 
     async def wait(self, until: datetime | None) -> None:
@@ -166,7 +166,7 @@ class RelayingSpool(Protocol):
 
 
 class ViewedSpool(Protocol):
-    """What people and monitors look at, and the orders that they give."""
+    """What people and monitors read, and the orders that they give."""
 
     @property
     def shared(self) -> bool:
@@ -194,9 +194,9 @@ class ViewedSpool(Protocol):
     async def listed(
         self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
     ) -> list[QueueLine]:
-        """A line for each recipient of the next `limit` messages with at least one recipient in one of `states` (None: any).
+        """A row for each recipient of the next `limit` messages with at least one recipient in one of `states` (None: any).
 
-        Oldest first, beginning behind the message of the line `after`, with `skip` more left out.
+        Oldest first, beginning after the message of the row `after`, with `skip` more left out.
         """
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
@@ -221,35 +221,35 @@ class ViewedSpool(Protocol):
 
 
 class NotifyingSpool(ViewedSpool, Protocol):
-    """What the notifier needs: whom to tell what, and the messages that it is about."""
+    """What the notifier needs: the pending notices, and the messages that they are about."""
 
     async def pending_notices(self) -> list[PendingNotice]:
-        """What people have still to be told, oldest first."""
+        """The failures and delays that people have still to be told of, oldest first."""
 
     async def notify(
         self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
     ) -> None:
-        """Queues a notice and strikes off the pending ones it tells of, in one transaction (None: only strikes off).
+        """Queues a notice and removes the pending ones that it contains, in one transaction (None: only removes).
 
         `attention`: nobody could be told, so the messages need attention until a person has acknowledged them.
         """
 
 
 class TransferableSpool(Protocol):
-    """Messages as they stand, for another spool."""
+    """Messages with all their state, for another spool."""
 
     async def pack(self, queue_id: str) -> TransferItem | None:
         """All that is known of a message, for another spool; None if there is none of this id."""
 
-    async def adopt(self, parcel: TransferItem) -> bool:
-        """Takes a message over from another spool, as it stands; False if it came before.  Raises like `commit`."""
+    async def adopt(self, item: TransferItem) -> bool:
+        """Takes a message over from another spool, with its state; False if it came before.  Raises like `commit`."""
 
     async def adopt_told(
         self, notices: tuple[PendingNotice, ...], day: str, sent: Mapping[str, int], refused: frozenset[tuple[str, str]]
     ) -> None:
-        """Takes over what is left in another spool: notices of messages that are gone, counts of a day, refused senders.
+        """Takes over the rest of another spool: notices of messages that are gone, counts of a day, refused senders.
 
-        May be said more than once.
+        May be called more than once.
         """
 
 
@@ -257,13 +257,13 @@ class Spool(AcceptingSpool, RelayingSpool, NotifyingSpool, TransferableSpool, Pr
     """The one place between accepting and relaying."""
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
-        """Moves the hour of acceptance of what still waits, of messages accepted from `since` to `until` by a wrong clock.
+        """Moves the acceptance time, by `by`, of waiting messages that were accepted from `since` to `until` by a wrong clock.
 
-        The number of messages moved by `by`.
+        The number of messages moved.
         """
 
     async def tidy(self, now: datetime) -> None:
-        """Forgets what is older than `keep_history`, gives free pages back to the file system."""
+        """Removes what is older than `keep_history`, gives free pages back to the file system."""
 
     async def close(self) -> None:
-        """Writes what is in hand and lets go of the file."""
+        """Writes what is not written yet, and closes the spool."""

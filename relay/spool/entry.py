@@ -1,4 +1,4 @@
-"""The values that the spool keeps and hands out: an entry, its recipients, a claim, a settlement.  Pure."""
+"""The values that the spool stores and returns: an entry, its recipients, a claim, a settlement.  Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -13,10 +13,10 @@ from relay.mail.reply import Answer, Fault, readable
 
 QUEUE_ID = re.compile(r"[0-9A-Za-z]{8,32}\Z")
 BEGINNING = re.compile(r"[0-9A-Za-z]{4,32}\Z")
-"""What may stand for a queue id where a person names it: as much of its beginning as no other id has."""
+"""A unique beginning of a queue id, which a person may give instead of the whole."""
 
 Content = Iterable[bytes]
-"""The octets of a message in blocks; may be iterated more than once, each time from the start."""
+"""The octets of a message in blocks.  May be iterated more than once, each time from the start."""
 
 
 class State(Enum):
@@ -39,7 +39,7 @@ class Entry:
 
     `size` counts octets of `content`.  `message_id` is the value of its Message-ID field ("" if none) and
     `digest` the SHA-256 of its content in hex: together they show a device that repeats one id for different mail.
-    `notice` marks a message of our own (a DSN or a digest of them); about such a one no notice is ever made.
+    `notice` marks a message of our own (a DSN or a digest of them); no notice is ever made about such a message.
     """
 
     queue_id: str
@@ -95,9 +95,9 @@ Detail = str | int | float | bool | None | list[str]
 
 @dataclass(frozen=True, slots=True)
 class TrailLine:
-    """One line in the recorded life of a message: when, which event (relay.events), and its particulars.
+    """One line in the trail of a message: when, which event (relay.events), and its details.
 
-    `text` is "" where whoever shows the line makes the words of its particulars (outbound/trail.py).
+    `text` is "" where the text is made of the details when the line is shown (outbound/trail.py).
     """
 
     at: datetime
@@ -111,7 +111,7 @@ class Claim:
     """An entry and those of its recipients that are due, ours until settled and released.
 
     `repeated_id`: the same client used this Message-ID before for other content to one of the recipients.
-    `warned`: its delay warning is out.
+    `warned`: its delay notice was sent.
     """
 
     entry: Entry
@@ -144,7 +144,7 @@ class PendingNotice:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What has become certain in one step of an attempt; stored in one transaction.
+    """What one step of an attempt made certain; stored in one transaction.
 
     `outcomes` are the recipients as they now stand, `notices` what has still to be told, `sent` the upstream
     that took the message ("" if none did; counts for its daily quota), `refused_sender` (upstream, sender) where
@@ -175,10 +175,9 @@ class Action(Enum):
 class Order:
     """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
 
-    RETRY makes queued recipients due now, by hand with the shortest delay again; HOLD: queued -> held;
-    RELEASE: held, failed or expired -> queued, due now
-    (and by `via` if given); REMOVE deletes the message with its trail; ACKNOWLEDGE: a person has seen a failure that nobody
-    could be told of.  Trails tell it if a person ordered it (`by_hand`).
+    RETRY: queued recipients are due now; if by hand, the delays begin anew.  HOLD: queued -> held.  RELEASE: held, failed or
+    expired -> queued, due now (by `via` if given).  REMOVE deletes the message with its trail.  ACKNOWLEDGE: a person has
+    seen a failure that nobody could be told of.  The trail shows orders that a person gave (`by_hand`).
     """
 
     action: Action
@@ -189,9 +188,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class StoredEntry:
-    """A message as people look at it: the entry, every recipient and the trail in order.
+    """A message as people see it: the entry, every recipient and the trail in order.
 
-    `relay` is who has it under way, where several share the spool ("": nobody, or there is only one); `attention`: it
+    `relay` is the relay that has a claim on it, where several share the spool ("": none, or only one); `attention`: it
     failed, nobody could be told, and nobody has acknowledged it.
     """
 
@@ -203,10 +202,10 @@ class StoredEntry:
 
 
 class QueueLine(NamedTuple):
-    """One recipient beside what a list shows of its message: flat, since a list has tens of thousands of them.
+    """One row of a queue list: a recipient and the facts of its message.  Flat, since a list may have tens of thousands.
 
     `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value;
-    `relay` is who has the message under way, where several share the spool; `subject` as the device wrote it.
+    `relay` is the relay that has a claim on the message, where several share the spool; `subject` as the device wrote it.
     """
 
     message: int
@@ -240,10 +239,10 @@ class QueueLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TransferItem:
-    """A message on its way from one spool to another: all that is known of it.
+    """A message that moves from one spool to another: all that is known of it.
 
-    `kept`: its content is still there; `over_at` when its last recipient's fate was known; `notices` what has still to
-    be told of it.
+    `kept`: its content is still there; `over_at` when its last recipient's fate was known; `notices` are
+    the pending ones about it.
     """
 
     stored: StoredEntry
@@ -256,7 +255,7 @@ class TransferItem:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One of several relays that share a spool: when it last showed a sign of life, how many messages it has under way."""
+    """One of several relays that share a spool: when it last showed a sign of life, how many claims it has."""
 
     name: str
     seen_at: datetime
@@ -291,7 +290,7 @@ def outcome(
     peer: str = "",
     maybe: tuple[str, datetime] | None = None,
 ) -> Recipient:
-    """The recipient after an attempt: the answer's own words are kept with it.
+    """The recipient after an attempt, with the text of the answer.
 
     `maybe` is the upstream that may have taken the message, and since when (None: none).
     """

@@ -1,4 +1,4 @@
-"""Moving all that a spool has into another one: message by message, each once, from where it was interrupted."""
+"""Moves everything from one spool to another: message by message, each once; may be interrupted and run again."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,8 +14,8 @@ async def move(
 ) -> int:
     """How many messages were moved.  Nobody else may work on the source meanwhile.
 
-    A message is in the target, durably, before it leaves the source; one that is in the target already only leaves.
-    Raises what either of them raises; said again, it goes on.
+    A message is in the target, durably, before it leaves the source; one that is in the target already is only removed.
+    Raises what either of them raises; run again, it goes on.
     """
     moved, seen = 0, set[str]()
     while page := [one.entry.queue_id for one in await source.entries(None, _PAGE) if one.entry.queue_id not in seen]:
@@ -29,12 +29,12 @@ async def move(
 
 async def move_one(source: Spool, target: Spool, queue_id: str, now: Callable[[], datetime]) -> bool:
     """False if it was gone."""
-    parcel = await source.pack(queue_id)
-    if parcel is None:
+    item = await source.pack(queue_id)
+    if item is None:
         return False
-    await target.adopt(parcel)
-    if parcel.notices:  # first: else a notice would be left behind alone, and told twice
-        await source.notify(None, tuple(one.number for one in parcel.notices))
+    await target.adopt(item)
+    if item.notices:  # first: else a notice would be left behind alone, and told twice
+        await source.notify(None, tuple(one.number for one in item.notices))
     await source.order(Order(Action.REMOVE, (queue_id,), by_hand=False), now())
     return True
 

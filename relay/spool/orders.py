@@ -1,4 +1,4 @@
-"""What an operator's orders apply to, and how trails tell of them.  Pure."""
+"""What an operator's orders apply to, and their trail lines.  Pure."""
 
 from datetime import datetime
 

@@ -3,7 +3,7 @@
 import secrets
 from datetime import datetime
 
-_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: nothing to misread when told on the phone
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no characters that look alike
 _last = 0
 
 

@@ -18,7 +18,7 @@ BLOCK = 65_536
 """Octets in one content row."""
 
 PACKED_UP_TO = 16_384
-"""Octets of a block that is tried to be stored deflated: what is longer is mostly pictures, and not worth the time."""
+"""Octets up to which a block is deflated: longer ones are mostly pictures, and not worth the time."""
 
 _WORTH_IT = 256  # octets that must be saved
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ RECIPIENT_COLUMNS = (
 )
 LISTED = "id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"
 FIRST_LINE = "(SELECT said FROM trail WHERE trail.message = chosen.id ORDER BY number LIMIT 1)"
-"""Of each chosen message: it tells the subject."""
+"""The first trail line of each chosen message: it has the subject."""
 
 ADDED = {"lost": 0, "fault": "", "peer": "", "maybe_at": "", "maybe_since": None}
 """The columns of a recipient that older versions do not have."""
@@ -80,7 +80,7 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def packed(block: bytes) -> tuple[bytes, int]:
-    """A block as it is stored, and whether it is deflated (RFC 1950): fewer octets wear the disk less, and are there sooner."""
+    """A block as it is stored, and whether it is deflated (RFC 1950): fewer octets are written sooner."""
     if len(block) <= PACKED_UP_TO:
         deflated = zlib.compress(block, 1)
         if len(deflated) + _WORTH_IT <= len(block):
@@ -158,7 +158,7 @@ def row_entry(row: Sequence[Any], forward_paths: tuple[Address, ...], content: C
 
 
 def as_stored(entry: Entry, recipients: Sequence[Recipient], content: Content) -> Entry | None:
-    """The entry as `row_entry` would give it back, without asking; None if some text is kept otherwise than it came."""
+    """The entry as `row_entry` would return it, without reading; None if some text is stored differently from how it came."""
     path = entry.envelope.reverse_path
     addresses = [recipient.address for recipient in recipients]
     texts = (
@@ -219,7 +219,7 @@ _ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at
 
 
 def row_line(row: Sequence[Any]) -> QueueLine:
-    """The line of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
+    """A row of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
     values = [*row[:-1], _subject(row[-1] or "")]
     for place in (_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE):
         values[place] = None if row[place] is None else moment(row[place])
@@ -239,12 +239,12 @@ def trail_row(line: TrailLine) -> tuple[int, str, str]:
 
 
 _WERE_JOINED = {"to": ", ", "notes": "; ", "quirks": "; "}
-"""Particulars that are lists now, and what they were joined by in lines of older versions."""
+"""Details that are lists now, and the separator that older versions joined them by."""
 _MORE = re.compile(r" and \d+ more\Z")
 
 
 def row_trail(at: int, event: str, said: str) -> TrailLine:
-    """A line as it is written now; what an older version wrote as one text is taken apart here, and nowhere else."""
+    """A line as it is written today; what an older version wrote as one text is split here, and nowhere else."""
     text, details = json.loads(said)
     if text and event in _OF_AN_ATTEMPT:
         for name, mark in _WERE_JOINED.items():

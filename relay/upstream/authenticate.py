@@ -1,4 +1,4 @@
-"""The AUTH command of one session: its mechanism, its turns, and what a refusal is about.  RFC 4954, RFC 5802."""
+"""The AUTH command of one session: its mechanism, its challenges, and what a refusal is about.  RFC 4954, RFC 5802."""
 
 import base64
 from collections.abc import Awaitable, Callable, Collection
@@ -16,28 +16,28 @@ Token = Callable[[Upstream], Awaitable[str | Answer]]
 """Gets an OAuth access token, or says as an Answer at AUTH why there is none."""
 
 Refused = Callable[[Upstream, str, Answer], Awaitable[Answer]]
-"""Hears that a token was refused and how; the Answer that every forward-path is to get for it."""
+"""Takes a refused token and the refusal; gives the Answer for every forward-path."""
 
 Say = Callable[..., Awaitable[Reply]]
-"""Says the words of one command and gets the reply.  Raises Failed."""
+"""Sends one command and gets the reply.  Raises Failed."""
 
 
 async def no_token(upstream: Upstream) -> str | Answer:
-    """The answer where no OAuth is at hand."""
+    """The answer where OAuth is not set up."""
     words = f"there is no OAuth token for {upstream.name}; run `relay oauth login {upstream.name}` first"
     return Answer(Stage.AUTH, Reply(535, "5.7.8", words), fault=Fault.TOKEN)
 
 
 async def as_said(_upstream: Upstream, _token: str, answer: Answer) -> Answer:
-    """The refusal of a token as it stands, where nobody can get another one."""
+    """Leaves the refusal of a token as it is."""
     return answer
 
 
 @dataclass(frozen=True, slots=True)
 class Dialog:
-    """One login.  `offered` as in EHLO; `unfit`: mechanisms known to be announced and not taken, which may grow.
+    """One login.  `offered` as in EHLO; `unfit`: mechanisms that are announced but not taken; more may be added.
 
-    `binding` is the data of this TLS line that SCRAM binds a login to, where there is any.
+    `binding` is the data of this TLS connection that SCRAM binds a login to, if there is any.
     """
 
     upstream: Upstream
@@ -55,7 +55,7 @@ class Dialog:
         At most one AUTH command for each connection: providers lock accounts after a few wrong ones.
         """
         settings, choice = self.upstream.login, self._choice()
-        if choice.problem and self.unfit:  # the server may have been mended meanwhile
+        if choice.problem and self.unfit:  # the server may have been repaired meanwhile
             self.unfit.clear()
             choice = self._choice()
         if choice.problem:
@@ -67,7 +67,7 @@ class Dialog:
             secret = await self.token(self.upstream)
         if isinstance(secret, Answer):
             raise Failed(secret)
-        # to a server that offers -PLUS and does not take it nobody says that we could have (RFC 5802 s6)
+        # do not tell a server that offers -PLUS but does not take it that we could have used it (RFC 5802 s6)
         silent = client_sasl.PLUS in self.offered and choice.mechanism != client_sasl.PLUS
         mechanism = client_sasl.mechanism(choice.mechanism, settings.username, secret, b"" if silent else self.binding)
         try:

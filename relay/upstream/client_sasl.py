@@ -1,4 +1,4 @@
-"""SASL mechanisms: what each says first, and to each challenge.
+"""SASL mechanisms: the initial response of each, and its answer to each challenge.
 
 RFC 4422, RFC 4616, RFC 2195, RFC 5802, RFC 7677, RFC 7628, XOAUTH2.  Pure.
 """
@@ -20,8 +20,8 @@ _FEWEST, _MOST = 4_096, 600_000  # rounds of SCRAM: RFC 7677 s4 asks for the one
 class Mechanism:
     """One login by one mechanism.
 
-    `reason` is what the server told inside a challenge; `tested` whether the password has been put to the test: a refusal
-    before that says nothing of it.  `said` is what was said of it so that it could be read (to be taken out of replies).
+    `reason` is what the server told inside a challenge; `tested`: whether the password was checked, so that a refusal is
+    about it.  `said` are the secrets as they were sent readable (to be removed from replies that repeat them).
     """
 
     tested = True
@@ -32,20 +32,20 @@ class Mechanism:
         self.said: list[str] = [secret]
 
     def start(self) -> bytes | None:
-        """What goes with the AUTH command; None waits for the server."""
+        """The initial response that goes with AUTH; None waits for a challenge."""
         return None
 
     def respond(self, challenge: str) -> bytes | None:
-        """What is said to the text of a 334, before base64; None gives up (RFC 4954 s4)."""
+        """The response to the text of a 334, before base64; None cancels (RFC 4954 s4)."""
         raise NotImplementedError
 
     @property
     def proven(self) -> bool:
-        """Whether a server that says 235 has shown what this mechanism wants shown."""
+        """Whether a server that says 235 has also proved itself, where the mechanism asks for that."""
         return True
 
     def _noted(self, words: bytes) -> bytes:
-        """Keeps what can be read from these words; the padding may be lacking where a server repeats them."""
+        """Notes what was sent; a server that repeats it may leave out the padding."""
         self.said.append(base64.b64encode(words).decode().rstrip("="))
         return words
 
@@ -59,7 +59,7 @@ class PlainMechanism(Mechanism):
 
 
 class LoginMechanism(Mechanism):
-    """User, then password, whatever is asked."""
+    """User name, then password, whatever the challenge says."""
 
     _turn = 0
 
@@ -78,9 +78,9 @@ class CramMd5(Mechanism):
 
 
 class XOAuth2(Mechanism):
-    """The reason of a refusal comes as a challenge; an answer without a meaning brings the refusal proper."""
+    """The reason of a refusal comes as a challenge; an empty response brings the 535."""
 
-    farewell = b""
+    last_response = b""
 
     def start(self) -> bytes:
         return self._noted(f"user={self.username}\x01auth=Bearer {self.secret}\x01\x01".encode())
@@ -88,11 +88,11 @@ class XOAuth2(Mechanism):
     def respond(self, challenge: str) -> bytes:
         words = decoded(challenge)
         self.reason = challenge if words is None else words.decode("utf-8", "replace")
-        return self.farewell
+        return self.last_response
 
 
 class OAuthBearer(XOAuth2):
-    farewell = b"\x01"  # RFC 7628 s3.2.3
+    last_response = b"\x01"  # RFC 7628 s3.2.3
 
     def start(self) -> bytes:
         return self._noted(f"n,a={_escaped(self.username)},\x01auth=Bearer {self.secret}\x01\x01".encode())
@@ -101,7 +101,7 @@ class OAuthBearer(XOAuth2):
 class Scram(Mechanism):
     """SCRAM-SHA-256.  The password never leaves, and the server proves that it knows it too.
 
-    `binding` is the channel's own data (tls-unique): with `bound` the login holds on this very line only (-PLUS), else the
+    `binding` is the channel's own data (tls-unique): with `bound` the login is valid on this connection only (-PLUS), else the
     server is told that we could have (RFC 5802 s6).
     """
 
@@ -148,9 +148,9 @@ class Scram(Mechanism):
     def _last(self, text: str) -> bytes | None:
         if text.startswith("e="):
             self.reason = text.removeprefix("e=")
-            # some errors are of the line or of the mechanism: the proof was not looked at
+            # some errors are about the connection or the mechanism: the proof was not checked
             self.tested = not any(word in self.reason for word in ("channel-binding", "unsupported", "resources"))
-            return b""  # brings the refusal proper
+            return b""  # brings the 535
         proof = decoded(text.partition(",")[0].removeprefix("v="))
         self._seen = proof is not None and hmac.compare_digest(proof, self._proof_of_server)
         if not self._seen:
@@ -179,7 +179,7 @@ _KINDS: dict[str, Callable[[str, str], Mechanism]] = {
 
 
 def decoded(text: str) -> bytes | None:
-    """What base64 stands for; None where it is none."""
+    """Decodes base64; None if it is none."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -193,9 +193,7 @@ def _escaped(name: str) -> str:
 
 def prepared(text: str) -> str:
     """SASLprep (RFC 4013); text with what that forbids stays as it is, since the server may have taken it so."""
-    mapped = "".join(
-        " " if stringprep.in_table_c12(letter) else letter for letter in text if not stringprep.in_table_b1(letter)
-    )
+    mapped = "".join(" " if stringprep.in_table_c12(char) else char for char in text if not stringprep.in_table_b1(char))
     normal = unicodedata.normalize("NFKC", mapped)
-    forbidden = any(stringprep.in_table_c21_c22(letter) or stringprep.in_table_a1(letter) for letter in normal)
+    forbidden = any(stringprep.in_table_c21_c22(char) or stringprep.in_table_a1(char) for char in normal)
     return text if forbidden else normal

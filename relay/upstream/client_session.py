@@ -1,6 +1,6 @@
-"""From nothing to a session that takes MAIL: connect, TLS, EHLO, one AUTH; aiosmtplib's errors end here.
+"""Opens a session that is ready for MAIL: connect, TLS, EHLO, one AUTH; translates aiosmtplib's errors.
 
-aiosmtplib does connection, TLS and greeting; the conversation proper goes over our own Line (see line.py).
+aiosmtplib does connection, TLS and greeting; the transactions go over our own SmtpWire (see smtp_wire.py).
 RFC 5321 s3.1, s3.2, RFC 3207, RFC 4954.
 """
 
@@ -32,12 +32,12 @@ _CURIOSITY = timedelta(seconds=10)  # for a second look at a certificate that wa
 class ClientSession:
     """An open, logged-in session.  `extensions` as announced (lower case -> parameters), `used` counts transactions.
 
-    `learned` is what is known of its server by now; `spent`: the server wants no more mail in it.
-    `banner` and `hello` are the server's words in its greeting and to EHLO, `certificate` is its own in DER (b"" without TLS).
+    `learned` is what is known of its server by now; `spent`: the server takes no more mail in it.
+    `banner` and `hello` are the server's text in its greeting and EHLO reply, `certificate` its own in DER (b"" without TLS).
     """
 
     upstream: Upstream
-    line: SmtpWire
+    wire: SmtpWire
     extensions: Mapping[str, str]
     peer: str
     tls: str = ""
@@ -74,8 +74,8 @@ async def open_session(
     """A session ready for MAIL.  Raises Failed with the Answer that every forward-path shares.
 
     `candidates` are addresses to try instead of looking up the host; `opportunistic`: STARTTLS where offered,
-    in clear where not (RFC 7435), for the MX of strangers; `dial`: seconds to wait for a connection, if less than
-    for a reply; `learned` is what is known of the server, and learns of the mechanisms that it does not take.
+    in clear where not (RFC 7435), for MX hosts; `dial`: seconds to wait for a connection, if less than
+    for a reply; `learned` is what is known of the server; mechanisms that it does not take are added.
     """
     timeout = upstream.timeout.total_seconds()
     found = candidates or await places(upstream.host, upstream.port, timeout)
@@ -117,7 +117,7 @@ async def _opened(opener: "_Opener", sock: socket.socket, place: Endpoint, token
 
 
 async def _shown_chain(upstream: Upstream, hostname: str, place: Endpoint) -> list[Certificate]:
-    """Asks once more without trusting, only to tell the person what is wrong with a certificate; says no secret."""
+    """Connects again without verifying, only to tell what is wrong with the certificate; sends no secret."""
     mode = upstream.tls.mode
     distrusting = replace(upstream, tls=Tls(mode, verify=False), timeout=min(upstream.timeout, _CURIOSITY))
     opener = _Opener(distrusting, hostname, distrusting.timeout.total_seconds())
@@ -132,9 +132,9 @@ async def _shown_chain(upstream: Upstream, hostname: str, place: Endpoint) -> li
 
 
 def _hang_up(opener: "_Opener", sock: socket.socket) -> None:
-    """Ends the connection now: closing a TLS transport waits for the other side, which may be what failed.
+    """Ends the connection now: closing a TLS transport waits for the other side, which may have failed.
 
-    Once the socket is the transport's own (`owned`) only that may close it, but it closes when the line is down.
+    Once the socket belongs to the transport (`owned`) only that may close it, which it does after the shutdown.
     """
     opener.smtp.close()
     with suppress(OSError):
@@ -198,10 +198,10 @@ class _Opener:
         mechanism = await self._log_in(token, encrypted)
         extensions = {name: readable(value) for name, value in self.smtp.esmtp_extensions.items()}
         hello = self.smtp.last_ehlo_response
-        line = SmtpWire(cast(asyncio.Transport, self.smtp.transport))
+        wire = SmtpWire(cast(asyncio.Transport, self.smtp.transport))
         return ClientSession(
             self.upstream,
-            line,
+            wire,
             extensions,
             str(place),
             version,
@@ -235,7 +235,7 @@ class _Opener:
             raise Failed(self._no_greeting(error.__cause__)) from error.__cause__
 
     def _no_greeting(self, cause: BaseException | None) -> Answer:
-        """aiosmtplib folds the TLS handshake and the greeting into one; the cause tells them apart."""
+        """aiosmtplib has one error for the TLS handshake and the greeting; its cause tells them apart."""
         if isinstance(cause, aiosmtplib.SMTPServerDisconnected):
             return lost_at(Stage.CONNECT, Fault.HUNG_UP, "the server closed the connection before its greeting")
         if isinstance(cause, aiosmtplib.SMTPTimeoutError):
@@ -322,7 +322,7 @@ class _Opener:
 
 
 def _said(stage: Stage, error: aiosmtplib.SMTPResponseException) -> Answer:
-    """The refusal that aiosmtplib raised; its code -1 stands for what is no reply at all."""
+    """The refusal that aiosmtplib raised; its code -1 means that it was no SMTP reply."""
     if not 400 <= error.code < 600:
         return _no_reply(stage, str(error.message))
     return Answer(stage, Reply.of(error.code, error.message))

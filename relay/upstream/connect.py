@@ -15,9 +15,9 @@ _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
 
 
 class Failed(Exception):
-    """The way to a session ended early; `answer` goes to every forward-path, `peer` is whom it came to ("" nobody).
+    """No session came about; `answer` is for every forward-path, `peer` is the address that was reached ("" none).
 
-    `banner` is what the server had said in its greeting before that; `again`: another mechanism may do in a fresh session.
+    `banner` is the server's greeting, if it came; `again`: another mechanism may work in a fresh session.
     """
 
     again = False
@@ -74,7 +74,7 @@ def _unknown(host: str, why: str, fault: Fault) -> Answer:
 
 
 async def reach(candidates: Sequence[Endpoint], patience: float) -> tuple[socket.socket, Endpoint]:
-    """A connected socket and whom it reached; the next address starts when one fails or is slow.
+    """A connected socket and its address; the next address is tried when one fails or is slow.
 
     Raises Failed (4.4.1) naming every address when none answers within `patience` seconds.
     """
@@ -130,7 +130,7 @@ def _discard(task: "asyncio.Task[socket.socket]") -> None:
 
 
 def fault_of(error: BaseException) -> Fault:
-    """What kept a connection from coming about."""
+    """Why there is no connection."""
     if isinstance(error, socket.gaierror | UnicodeError):
         return Fault.DNS if getattr(error, "errno", None) == socket.EAI_AGAIN else Fault.NO_HOST
     if isinstance(error, ConnectionRefusedError | ConnectionResetError):

@@ -1,4 +1,4 @@
-"""DNS look-ups for the upstream `mx` (and whoever else asks the DNS, not the system).  RFC 1035, RFC 5321 s5.1."""
+"""DNS look-ups for the upstream `mx` (and other questions to the DNS itself).  RFC 1035, RFC 5321 s5.1."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ class NoSuchName(Exception):
 
 
 class NoAnswer(Exception):
-    """Nobody could tell: time is up, servers fail, or none is configured.  The text says which."""
+    """There is no answer: time is up, servers fail, or none is configured.  The text says which."""
 
 
 class Resolver:

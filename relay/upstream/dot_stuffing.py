@@ -1,4 +1,4 @@
-"""Content as DATA wants it: dots stuffed, ended by the one dot, whatever the block borders.  RFC 5321 s4.5.2.  Pure."""
+"""Content as DATA sends it: dots stuffed, whatever the block borders.  RFC 5321 s4.5.2.  Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ def stuffed(content: Iterable[bytes]) -> Iterator[bytes]:
     """The octets that follow 354, but for the final dot; they end in CRLF unless there are none.
 
     A bare CR or LF becomes CRLF.  There should be none left here, but a server that takes one for a line end would see
-    a lone dot where we see none (SMTP smuggling), so it is not left to trust.
+    a lone dot where we see none (SMTP smuggling).
     """
     line_start, held = True, b""
     for raw in content:

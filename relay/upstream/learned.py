@@ -1,4 +1,4 @@
-"""What an upstream has shown that it does not bear, and the words by which servers say so.  RFC 5321 s4.5.3.1.  Pure."""
+"""What an upstream does not take, learned from its replies, and how servers say so.  RFC 5321 s4.5.3.1.  Pure."""
 
 import re
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ def counts_messages(reply: Reply) -> bool:
 class Learned:
     """What was found out about one upstream, for as long as the relay runs.
 
-    `messages` in one session and `recipients` in one transaction, 0 where no limit is known; `pipelining`: it bears
+    `messages` in one session and `recipients` in one transaction, 0 where no limit is known; `pipelining`: it takes
     several commands at once; `one_domain`: only one domain's recipients in one transaction; `unfit`: mechanisms that are
     announced and not taken.
     """
@@ -78,7 +78,7 @@ class Learned:
     unfit: set[str] = field(default_factory=set)
 
     def session_full(self, served: int) -> None:
-        """After so many messages the server wanted no more in that session."""
+        """After so many messages the server took no more in that session."""
         if served:
             self.messages = min(served, self.messages or served)
 

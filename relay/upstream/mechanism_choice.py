@@ -8,7 +8,7 @@ from relay.upstream.client_sasl import PLUS
 from relay.upstream.settings import Auth, Login
 
 BY_TOKEN = ("XOAUTH2", "OAUTHBEARER")
-"""The mechanisms whose secret is an access token: the providers' own one first, the standard's where only that is there."""
+"""The mechanisms whose secret is an access token: the providers' own first, else the standard one."""
 
 _SCRAM = (PLUS, "SCRAM-SHA-256")
 _ENCRYPTED = (*_SCRAM, "PLAIN", "LOGIN", "CRAM-MD5")
@@ -27,13 +27,13 @@ class Choice:
 def choose(
     login: Login, offered: Collection[str], *, encrypted: bool, bound: bool = False, unfit: Collection[str] = ()
 ) -> Choice:
-    """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the line is under TLS.
+    """The one mechanism to try.  `offered` as in EHLO, any case; `encrypted`: the connection is under TLS.
 
-    `bound`: what -PLUS wants of the line can be had.  `unfit` are those that the server announces and does not take.
+    `bound`: there is the channel binding that -PLUS needs.  `unfit` are those that the server announces and does not take.
     SCRAM first: the password stays here, and the server proves itself too.
 
     PLAIN before CRAM-MD5 under TLS, because servers that keep only hashes of passwords announce CRAM-MD5 and fail it.
-    On a line in clear CRAM-MD5 goes before, and PLAIN and LOGIN only because the caller was told `tls: none`.
+    On a connection in clear CRAM-MD5 goes before, and PLAIN and LOGIN only because the caller was told `tls: none`.
     """
     if login.auth in (Auth.NONE, Auth.POP) or not login.username:
         return Choice()
@@ -70,9 +70,14 @@ def _why_none(wanted: tuple[str, ...], there: set[str], encrypted: bool) -> str:
         return f"the server offers AUTH by {', '.join(sorted(there))} only: it wants OAuth 2.0, set `oauth` for this upstream"
     if there and not encrypted:
         offered = ", ".join(sorted(there))
-        return f"the server offers AUTH by {offered} only on this unencrypted line; `tls: starttls` may bring others ({names})"
+        return (
+            f"the server offers AUTH by {offered} only on this unencrypted connection;"
+            f" `tls: starttls` may bring others ({names})"
+        )
     if there:
         return f"the server offers AUTH by {', '.join(sorted(there))} only, we could log in by {names}; see `auth`"
     if encrypted:
         return "the server offers no login on this port; use its submission port (587 or 465), or drop `username`"
-    return "the server offers no login on this unencrypted line; use `tls: starttls` or `tls: implicit`, or drop `username`"
+    return (
+        "the server offers no login on this unencrypted connection; use `tls: starttls` or `tls: implicit`, or drop `username`"
+    )

@@ -36,7 +36,7 @@ class _NoHost(Exception):
 class Direct:
     """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests.
 
-    `private`: hosts of the LAN and of this machine, too.  A stranger's domain may name any address as its mail host.
+    `private`: hosts of the LAN and of this machine, too.  Any domain may name any address as its mail host.
     """
 
     upstream: Upstream
@@ -84,11 +84,11 @@ class Direct:
             return Barred(addresses)
         places = alternating([_place(address, self.port) for address in allowed])
         tls = Tls(TlsMode.STARTTLS, verify=False)
-        stranger = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
-        report = await self.visit(stranger, outgoing, places)
+        target = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
+        report = await self.visit(target, outgoing, places)
         if not all(answer.stage is Stage.TLS for answer in report.answers.values()):
             return report
-        clear = await self.visit(replace(stranger, tls=Tls(TlsMode.NONE)), outgoing, places)
+        clear = await self.visit(replace(target, tls=Tls(TlsMode.NONE)), outgoing, places)
         notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
         return Report(clear.answers, replace(clear.conversation, notes=notes))
 
@@ -101,7 +101,7 @@ class Barred:
 
 
 def _barred(domain: str, addresses: Sequence[str]) -> Answer:
-    """Another host in the LAN waits for the setting; this machine itself will never be a stranger's mail host."""
+    """A host in the LAN: deferred until the setting allows it.  This machine itself: failed."""
     named = f"{domain} names {', '.join(dict.fromkeys(addresses))} as its mail host"
     if any(in_lan(address) and not address_of(address).is_loopback and not _is_ours(address) for address in addresses):
         return _NoHost(Fault.NO_HOST, 451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
@@ -109,7 +109,7 @@ def _barred(domain: str, addresses: Sequence[str]) -> Answer:
 
 
 def _is_ours(address: str) -> bool:
-    """Whether this machine has the address: the kernel would reach it from itself.  Nothing is sent."""
+    """Whether this machine has the address: the kernel would send from that same address.  Nothing is sent."""
     place = _place(address, 9)
     with socket.socket(place.family, socket.SOCK_DGRAM) as probe:
         try:
@@ -120,7 +120,7 @@ def _is_ours(address: str) -> bool:
 
 
 def _elsewhere(answer: Answer) -> bool:
-    """Whether the domain's next host may do better: this one could not be spoken to at all."""
+    """Whether to try the domain's next host: this one never took MAIL, or was lost before the content."""
     return answer.stage.before(Stage.MAIL) or (answer.lost and answer.stage is not Stage.CONTENT)
 
 

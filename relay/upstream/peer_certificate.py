@@ -82,7 +82,7 @@ def _called(name: bytes) -> str:
 
 
 def _shown(text: str, longest: int) -> str:
-    return "".join(letter for letter in text[:longest] if letter.isprintable())
+    return "".join(char for char in text[:longest] if char.isprintable())
 
 
 def _names(fields: list[tuple[int, bytes]]) -> Iterator[str]:

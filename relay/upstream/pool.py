@@ -1,4 +1,4 @@
-"""Open sessions kept for the next message, and how many may be open at once."""
+"""Keeps open sessions for the next message, and limits how many are open at once."""
 
 import asyncio
 import re
@@ -24,15 +24,15 @@ _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
 _MOST_MESSAGES = 100  # for one session; several providers cut it off there
 _MOST_SESSIONS = 50  # at once, to all upstreams together
 _MOST_STRANGERS = 500  # MX hosts of which it is remembered what they do not bear
-_FAREWELL = 3.0  # seconds to wait for the answer to QUIT
+_QUIT_WAIT = 3.0  # seconds to wait for the answer to QUIT
 
 
 class Pools:
-    """The one way to hand messages to upstreams.
+    """The only way to hand messages to upstreams.
 
     `hostname` is our name in EHLO, `resolver` serves the upstream `mx`, `token` gets OAuth access tokens and `refused`
-    hears that one was no good, `mx_port` is where MX hosts listen (tests), `mx_private` whether they may be in the LAN,
-    `idle` is how many seconds a session is kept, `on_open` hears the name of each upstream that has just let us in.
+    is called with a refused one, `mx_port` is where MX hosts listen (tests), `mx_private` whether they may be in the LAN,
+    `idle` is how many seconds a session is kept, `on_open` is called with the upstream's name when a session opens.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class Pools:
         self._messages = messages
         self._pools: dict[str, _Pool] = {}
         self._strangers: dict[str, Learned] = {}
-        self._doors = PopWindows(monotonic)
+        self._windows = PopWindows(monotonic)
         self._total = asyncio.Semaphore(_MOST_SESSIONS)
-        self._farewells: set[asyncio.Task[None]] = set()
+        self._quits: set[asyncio.Task[None]] = set()
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        """Has one transaction with one upstream, once a connection is free; an Answer for every forward-path not `left`.
+        """One transaction with one upstream, once a connection is free; an Answer for every forward-path not `left`.
 
         The upstream `mx` takes those of the first one's domain; how many may go there at once is the caller's business.
         Never raises for what a server or the network does; only for what reading the content raises.
@@ -76,20 +76,20 @@ class Pools:
             return _whole(await self._converse(pool, outgoing), outgoing)
 
     def forget(self, name: str) -> None:
-        """Drops what is known of an upstream: kept sessions, and the POP login that opened its door."""
-        self._doors.forget(name)
+        """Drops what is known of an upstream: kept sessions, and its POP login."""
+        self._windows.forget(name)
         if pool := self._pools.get(name):
             pool.generation += 1
             while session := pool.take():
                 self._part(session)
 
     async def close(self) -> None:
-        """Says good-bye on all kept sessions; those still in use end with their message."""
+        """Ends all kept sessions with QUIT; those still in use end after their message."""
         self._idle = 0.0
         for name in list(self._pools):
             self.forget(name)
-        while self._farewells:
-            await asyncio.gather(*self._farewells)
+        while self._quits:
+            await asyncio.gather(*self._quits)
 
     def _pool(self, upstream: Upstream) -> "_Pool":
         pool = self._pools.get(upstream.name)
@@ -103,18 +103,18 @@ class Pools:
             return await self._speak(pool, outgoing)
         started, renewed = self._monotonic(), False
         while True:
-            fresh = not self._doors.is_open(pool.upstream.name)
-            if closed := await self._doors.open(pool.upstream):
+            fresh = not self._windows.is_open(pool.upstream.name)
+            if closed := await self._windows.open(pool.upstream):
                 return _same(closed, outgoing, self._monotonic() - started)
             report = await self._speak(pool, outgoing)
             if fresh or renewed or not window_closed(report.answers.values()):
                 return report
             renewed = True
-            if self._doors.opened_before(pool.upstream.name, started):  # else another message has just logged in again
+            if self._windows.opened_before(pool.upstream.name, started):  # else another message has just logged in again
                 self.forget(pool.upstream.name)
 
     async def _speak(self, pool: "_Pool", outgoing: Outgoing) -> Report:
-        """One transaction; what a session had no patience for is said once more, at once, in a fresh one."""
+        """One transaction; what was refused because of the session alone is sent again at once, in a fresh session."""
         generation = pool.generation
 
         async def fresh() -> ClientSession:
@@ -146,30 +146,30 @@ class Pools:
                 return Report(answers | outcome.answers, _conversation(session, notes, self._monotonic() - started))
             if session.spent:
                 said = outcome.answers[outcome.again[0]].reply
-                notes.append(f"said again in a fresh session, since the server had enough of the first: {said}")
+                notes.append(f"sent again in a fresh session, since the server wanted no more in the first: {said}")
             answers |= {path: answer for path, answer in outcome.answers.items() if path not in outcome.again}
             outgoing, kept, again = replace(outgoing, forward_paths=tuple(outcome.again)), None, True
 
     async def _open(self, pool: "_Pool") -> ClientSession:
-        way = self._doors.way(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
+        addresses = self._windows.addresses(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
         try:
             session = await open_session(
                 pool.upstream,
                 hostname=self._hostname,
                 token=self._token,
                 refused=self._refused,
-                candidates=way,
+                candidates=addresses,
                 learned=pool.learned,
             )
         except Failed as failed:
             if failed.answer.stage is Stage.CONNECT:
-                self._doors.forget(pool.upstream.name)  # another address may answer, and it must see a login first
+                self._windows.forget(pool.upstream.name)  # another address may answer, and it must see a login first
             raise
         self._on_open(pool.upstream.name)
         return session
 
     async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Endpoint]) -> Report:
-        """One message to one MX host; strangers' sessions are not kept."""
+        """One message to one MX host; such sessions are not kept."""
 
         async def fresh() -> ClientSession:
             learned = self._strangers.setdefault(upstream.host, Learned())
@@ -187,22 +187,22 @@ class Pools:
         return await self._told(None, fresh, self._part, outgoing)
 
     def _put_back(self, pool: "_Pool", generation: int, session: ClientSession) -> None:
-        """Keeps the session for the next message if it is good for one and nobody ordered otherwise meanwhile."""
+        """Keeps the session for the next message, if it can take one and `forget` was not called meanwhile."""
         wanted = self._idle > 0 and generation == pool.generation and self._pools.get(pool.upstream.name) is pool
         most = min(self._messages, pool.learned.messages or self._messages)
-        if wanted and session.used < most and session.line.alive and not session.spent:
+        if wanted and session.used < most and session.wire.alive and not session.spent:
             pool.keep(session, self._idle, self._part)
         else:
             self._part(session)
 
     def _part(self, session: ClientSession) -> None:
-        """Says QUIT without keeping anybody waiting for it."""
-        if not session.line.alive:
-            session.line.close()
+        """Says QUIT; nothing waits for it."""
+        if not session.wire.alive:
+            session.wire.close()
             return
-        farewell = asyncio.get_running_loop().create_task(_quit(session))
-        self._farewells.add(farewell)
-        farewell.add_done_callback(self._farewells.discard)
+        quitting = asyncio.get_running_loop().create_task(_quit(session))
+        self._quits.add(quitting)
+        quitting.add_done_callback(self._quits.discard)
 
 
 class _Pool:
@@ -217,13 +217,13 @@ class _Pool:
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self) -> ClientSession | None:
-        """The session used last that still seems alive."""
+        """The kept session that was used last and still seems alive."""
         while self._kept:
             session, _ = self._kept.pop()
             worn = self.learned.messages and session.used >= self.learned.messages
-            if session.line.alive and not worn:
+            if session.wire.alive and not worn:
                 return session
-            session.line.close()
+            session.wire.close()
         return None
 
     def keep(self, session: ClientSession, idle: float, part: Callable[[ClientSession], None]) -> None:
@@ -252,16 +252,16 @@ def _greeting_name(hostname: str) -> str:
 
 async def _quit(session: ClientSession) -> None:
     try:
-        session.line.write(b"QUIT\r\n")
-        await session.line.reply(_FAREWELL)
+        session.wire.write(b"QUIT\r\n")
+        await session.wire.reply(_QUIT_WAIT)
     except WireLost:
-        pass  # it is over either way
+        pass  # it is over anyway
     finally:
-        session.line.close()
+        session.wire.close()
 
 
 def _whole(report: Report, outgoing: Outgoing) -> Report:
-    """The report with those named of whom nothing was said."""
+    """The report; `left` names the forward-paths that have no answer."""
     left = tuple(path for path in dict.fromkeys(outgoing.forward_paths) if path not in report.answers)
     return replace(report, left=left) if left else report
 

@@ -1,4 +1,4 @@
-"""POP before SMTP: a POP3 login opens the SMTP door of some hosts for a while.  RFC 1939, RFC 2595, RFC 8314."""
+"""POP before SMTP: some hosts take mail from an address only after a POP3 login.  RFC 1939, RFC 2595, RFC 8314."""
 
 import asyncio
 import poplib
@@ -36,11 +36,11 @@ _PASSING_WORDS = re.compile(
 )
 _WHOLE = 3  # times the patience with one reply: so long a login may take in all, whatever comes meanwhile
 _MOST_LINES = 100  # in one login
-_FAREWELL = 3.0  # seconds to wait for the answer to QUIT
+_QUIT_WAIT = 3.0  # seconds to wait for the answer to QUIT
 
 
 def window_closed(answers: Iterable[Answer]) -> bool:
-    """Whether the host treats us as a stranger: its window was shorter than ours, or it has forgotten us."""
+    """Whether the host does not know us any more: its window was shorter than ours, or it forgot the login."""
     said = list(answers)
     return not any(answer.reply.positive for answer in said) and any(
         not answer.lost and answer.stage in (Stage.MAIL, Stage.RCPT) and _as_stranger(answer.reply) for answer in said
@@ -53,18 +53,18 @@ def _as_stranger(reply: Reply) -> bool:
 
 
 class PopWindows:
-    """Remembers which upstreams' doors are open, until when, and by which way: they open for the address we log in from."""
+    """Remembers at which upstreams we are logged in by POP, until when, and at which of their addresses."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._open_until: dict[str, float] = {}
         self._opened: dict[str, float] = {}
-        self._ways: dict[str, Sequence[Endpoint]] = {}
+        self._addresses: dict[str, Sequence[Endpoint]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    def way(self, name: str) -> Sequence[Endpoint]:
+    def addresses(self, name: str) -> Sequence[Endpoint]:
         """The upstream's addresses of the family by which we logged in; none if we did not."""
-        return self._ways.get(name, ())
+        return self._addresses.get(name, ())
 
     def forget(self, name: str) -> None:
         """The next message logs in again, whatever is left of the window."""
@@ -79,7 +79,7 @@ class PopWindows:
         return self._monotonic() < self._open_until.get(name, float("-inf"))
 
     async def open(self, upstream: Upstream) -> Answer | None:
-        """Logs in unless the door is open still; None when it is open, else the Answer that says why not."""
+        """Logs in unless the window is still open; None when it is open, else the Answer that says why not."""
         pop = upstream.login.pop
         if pop is None:
             return _ours(Fault.POP, 530, "5.7.4", "`auth: pop` needs a `pop` section that says where to log in")
@@ -88,21 +88,21 @@ class PopWindows:
                 return None
             asked = self._monotonic()
             try:
-                way = await _way(upstream)
+                found = await _addresses_of(upstream)
             except Failed as failed:
                 return failed.answer
-            refusal = await _in_time(upstream, pop, way[0].family)
+            refusal = await _in_time(upstream, pop, found[0].family)
             if refusal is None:
-                self._ways[upstream.name] = way
+                self._addresses[upstream.name] = found
                 self._opened[upstream.name] = asked
                 self._open_until[upstream.name] = asked + pop.window.total_seconds() * _EARLY
             return refusal
 
 
-async def _way(upstream: Upstream) -> Sequence[Endpoint]:
-    """The addresses of one family that SMTP will go to: the host opens its door for the address it sees the login from.
+async def _addresses_of(upstream: Upstream) -> Sequence[Endpoint]:
+    """The addresses of one family that SMTP will go to: the login counts for the address that the host sees.
 
-    With both families only a call tells which one answers.  Raises Failed.
+    If the host has both families, connecting shows which one answers.  Raises Failed.
     """
     patience = upstream.timeout.total_seconds()
     found = await places(upstream.host, upstream.port, patience)
@@ -115,7 +115,7 @@ async def _way(upstream: Upstream) -> Sequence[Endpoint]:
 
 
 class _Cut:
-    """Ends a login from outside: an octet now and then keeps the thread that reads in it for ever."""
+    """Ends a login from outside: a server that sends an octet now and then would keep the reading thread for ever."""
 
     def __init__(self) -> None:
         self._sock: socket.socket | None = None
@@ -156,8 +156,7 @@ class _ApopRefused(Exception):
 def _log_in(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut: _Cut) -> Answer | None:
     """One login and QUIT, by that family if the host has it.  Blocks.
 
-    No way is tried twice with a password; after a refused APOP it is said as such, which is in clear only where `tls: none`
-    is set.
+    After a refused APOP it tries USER and PASS once; that is in clear only where `tls: none` is set.
     """
     try:
         return _log_in_once(upstream, pop, family, cut, apop=True)
@@ -198,21 +197,21 @@ def _log_in_once(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut
 
 
 def _passing(said: str) -> bool:
-    """Whether a refused login may be good later as it is; the code knows better than the words (RFC 2449 s8)."""
+    """Whether a refused login may work later unchanged; the code counts more than the text (RFC 2449 s8)."""
     if _LASTING_CODE.search(said):
         return False
     return bool(_PASSING_CODE.search(said) or _PASSING_WORDS.search(said))
 
 
 def _leave(session: poplib.POP3) -> None:
-    """Says QUIT; the door is open, whatever becomes of it."""
+    """Says QUIT; the window is open even if that fails."""
     with suppress(OSError, poplib.error_proto):
-        session.sock.settimeout(_FAREWELL)
+        session.sock.settimeout(_QUIT_WAIT)
         session.quit()
 
 
 class _Plain(poplib.POP3):
-    """A session with one address, under the name of its host: for that the certificate is."""
+    """A session with one address; TLS checks the certificate against the name of the host."""
 
     def __init__(self, pop: Pop, patience: float, family: socket.AddressFamily, cut: _Cut) -> None:
         self._family, self._cut, self._lines = family, cut, 0
@@ -224,7 +223,7 @@ class _Plain(poplib.POP3):
             raise
 
     def _create_socket(self, timeout: float) -> socket.socket:
-        """The seam that the library's own TLS class uses."""
+        """The method that the library's own TLS class overrides too."""
         found = socket.getaddrinfo(self.host.strip("[]"), self.port, type=socket.SOCK_STREAM)
         alike = [each for each in found if each[0] == self._family] or found
         trouble: OSError | None = None
@@ -239,10 +238,10 @@ class _Plain(poplib.POP3):
         raise trouble or OSError("the host has no address")
 
     def _getline(self) -> tuple[bytes, int]:
-        """The library bounds the length of a line; this, how many there are."""
+        """The library limits the length of a line; this limits how many there are."""
         self._lines += 1
         if self._lines > _MOST_LINES:
-            raise poplib.error_proto("the server says too much")
+            raise poplib.error_proto("the server sends too many lines")
         return super()._getline()  # type: ignore[misc,no-any-return]
 
     def encrypt(self, context: ssl.SSLContext) -> None:

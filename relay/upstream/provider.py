@@ -65,8 +65,3 @@ class Preset:
     spf: str = field(kw_only=True)
     own_path: bool = False
     one_machine: bool = False
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether server, port, TLS and user name rest on the source."""
-        return not set(self.doubts) & {"host", "port", "tls", "user"}

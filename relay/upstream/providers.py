@@ -1,4 +1,4 @@
-"""What is known about providers, so that a user name and a password are enough.  The rows are in preset_rows.py.  Pure."""
+"""What is known about providers, so that a user name and a password are enough.  The rows are in provider_rows.py.  Pure."""
 
 from relay.upstream.provider import Preset
 from relay.upstream.provider_rows import PRESETS

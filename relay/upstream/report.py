@@ -1,4 +1,4 @@
-"""What came of one transaction with an upstream.  Pure."""
+"""The result of one transaction with an upstream.  Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Conversation:
 class Report:
     """An Answer for every forward-path of the transaction, and how it went.
 
-    `left` are those that the transaction had no room for: nothing was said of them, they may go in a further one.
+    `left` are those that the transaction had no room for: they have no answer and may go in a further one.
     """
 
     answers: Mapping[Address, Answer]

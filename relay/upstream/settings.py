@@ -42,7 +42,7 @@ class Tls:
     """Certificates are verified against the system's CAs, `ca_file`, or a SHA-256 `fingerprint` (hex, lower case).
 
     `client_cert` (PEM; `client_key` if the key is not in it) is shown to servers that ask.  `legacy`: TLS 1.0, small DH
-    keys and SHA-1 too, for servers that nobody mends any more.
+    keys and SHA-1 too, for old servers that nobody updates.
     """
 
     mode: TlsMode = TlsMode.STARTTLS
@@ -57,7 +57,7 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Pop:
-    """POP before SMTP: where to log in first, and how long that opens the door."""
+    """POP before SMTP: where to log in first, and for how long that counts."""
 
     host: str
     port: int = 110
@@ -128,4 +128,4 @@ class Upstream:
 
 
 DIRECT_UPSTREAM = Upstream(name=DIRECT, host="", port=25, tls=Tls(TlsMode.STARTTLS, verify=False))
-"""How the built-in upstream stands among the configured ones: no account, so letters go under their own senders."""
+"""The built-in upstream beside the configured ones: it has no account, so messages keep their own senders."""

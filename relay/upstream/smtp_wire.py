@@ -1,4 +1,4 @@
-"""One line to a server after the login: replies read, commands and content written, silence and death noticed.
+"""The connection to a server after the login: reads replies, writes commands and content, notices timeouts and ends.
 
 It takes over the transport that aiosmtplib has connected, encrypted and logged in (`set_protocol`, public in asyncio),
 because aiosmtplib drops replies that come while another is awaited: it can neither pipeline (RFC 2920) nor stream.
@@ -18,7 +18,7 @@ _MOST_LINES = 500  # of one reply
 
 
 class WireLost(Exception):
-    """The line is dead or cannot be understood any more; `reply` is ours (4.4.x, 4.5.0) and says why."""
+    """The connection is lost, or what came is no SMTP reply; `reply` is ours (4.4.x, 4.5.0) and says why."""
 
     def __init__(self, reply: Reply, fault: Fault) -> None:
         super().__init__(str(reply))
@@ -27,7 +27,7 @@ class WireLost(Exception):
 
 
 class SmtpWire(asyncio.Protocol):
-    """For one user at a time.  Every failure closes the line: what comes after could belong to anything."""
+    """For one transaction at a time.  Every failure closes the connection: later replies could belong to anything."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -42,7 +42,7 @@ class SmtpWire(asyncio.Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once the server closed, or spoke unasked (the `421 idle too long` before it closes)."""
+        """False once the server closed, or sent an unasked reply (the `421 idle too long` before it closes)."""
         return not (self._ended or self._buffer or self._transport.is_closing())
 
     @property
@@ -51,18 +51,18 @@ class SmtpWire(asyncio.Protocol):
         return self._ended or bool(self._buffer)
 
     def write(self, data: bytes) -> None:
-        """Hands octets to the transport; nothing of it may be known to have left."""
+        """Hands octets to the transport; they may not have been sent when this returns."""
         self._transport.write(data)
 
     async def drained(self, patience: float) -> None:
-        """Returns when the server has taken enough of what was written, or spoke, or hung up.
+        """Returns when the server has taken enough of what was written, or replied, or closed.
 
-        Raises Lost when it does none of it within `patience` seconds.
+        Raises WireLost when it does none of it within `patience` seconds.
         """
         await self._until(lambda: not self._paused or self.spoken, patience, "takes no more data")
 
     async def reply(self, patience: float) -> Reply:
-        """The next reply.  Raises Lost when none comes within `patience` seconds, or what comes is none."""
+        """The next reply.  Raises WireLost when none comes within `patience` seconds, or what comes is none."""
         await self._until(self._complete, patience, "gives no reply")
         self._seen = self._lines = 0
         lines = []
@@ -81,13 +81,13 @@ class SmtpWire(asyncio.Protocol):
                 return Reply.of(int(match[1]), "\n".join(lines))
 
     def close(self) -> None:
-        """Hangs up without a word."""
+        """Closes at once, without QUIT."""
         self._ended = True
         self._forget_timer()
         self._transport.abort()
 
     def _complete(self) -> bool:
-        """Whether a whole reply, or a line that can be part of none, or the end is there."""
+        """Whether a whole reply, a line that is no part of one, or the end has come."""
         if self._ended:
             return True
         while (end := self._buffer.find(b"\n", self._seen)) >= 0:
@@ -108,7 +108,7 @@ class SmtpWire(asyncio.Protocol):
             return
         loop = asyncio.get_running_loop()
         self._deadline = loop.time() + patience
-        # the timer is left alone while it comes early enough: it looks at the deadline again, and most never fire
+        # an earlier timer is kept: it checks the deadline again, and most timers never fire
         if self._timer is None or self._timer.when() > self._deadline:
             self._forget_timer()
             self._timer = loop.call_at(self._deadline, self._look_at_clock)

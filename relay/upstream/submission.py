@@ -1,6 +1,6 @@
 """One message to one session: MAIL, RCPT, DATA streamed; an Answer for every forward-path told.
 
-Whatever happens before the final dot is written is safe to repeat elsewhere and never said to be lost at CONTENT.
+What fails before the final dot is written may be repeated elsewhere, and is never reported as lost at CONTENT.
 RFC 5321 s3.3, RFC 1870, RFC 2920, RFC 6152, RFC 6531.
 """
 
@@ -33,10 +33,9 @@ Take = Callable[[], Awaitable[list[bytes]]]
 
 @dataclass
 class SubmitOutcome:
-    """What came of one transaction: an answer for each forward-path told, but for those that a further one may take.
+    """The result of one transaction: an answer for each forward-path, except those left for a further transaction.
 
-    `again` are paths among them of which nothing was taken because this session was over or had had enough: the same may
-    be said to a fresh one at once.
+    `again` are paths among them that failed because of this session alone: they may go in a fresh session at once.
     """
 
     answers: Answers
@@ -44,7 +43,7 @@ class SubmitOutcome:
 
 
 class _Uncertain(Exception):
-    """The line was lost after the final dot was written: the server may have taken the message."""
+    """The connection was lost after the final dot was written: the server may have taken the message."""
 
     def __init__(self, reply: Reply, fault: Fault) -> None:
         super().__init__(str(reply))
@@ -56,7 +55,7 @@ async def submit(session: ClientSession, outgoing: Outgoing, notes: list[str]) -
     """Hands the message over in one transaction; `notes` tell what was special.
 
     Recipients beyond a limit, ours or the server's, get no answer: what was taken must be on disk before they are told.
-    What the reading of our own content raises comes out, and the session is closed then.
+    Raises what reading our own content raises; the session is closed then.
     """
     answers, rest = _own_refusals(session, outgoing)
     if not rest:
@@ -83,7 +82,7 @@ def _for_now(session: ClientSession, paths: list[Address]) -> list[Address]:
 
 
 def _own_refusals(session: ClientSession, outgoing: Outgoing) -> tuple[Answers, list[Address]]:
-    """What cannot be said to this server at all, answered by us; and the recipients that remain."""
+    """Our own refusals of what this server cannot take at all; and the recipients that remain."""
     paths, name = list(dict.fromkeys(outgoing.forward_paths)), session.upstream.name
     limit = min(filter(None, (session.max_size, session.upstream.limits.message)), default=0)
     if limit and outgoing.size > limit:
@@ -106,7 +105,7 @@ def _unsayable(path: Address, name: str) -> Answer:
 
 
 def _wire(path: Address | None, utf8: bool) -> bytes:
-    """A path as it is said; a domain in Unicode goes as A-labels where there is no SMTPUTF8.  Raises UnicodeError."""
+    """A path as it is sent; a domain in Unicode goes as A-labels where there is no SMTPUTF8.  Raises UnicodeError."""
     if path is None:
         return b"<>"
     if not utf8:
@@ -127,13 +126,13 @@ class _Transaction:
     def __init__(self, session: ClientSession, outgoing: Outgoing, paths: Sequence[Address]) -> None:
         self.session = session
         self.served = session.used
-        self.line = session.line
+        self.wire = session.wire
         self.outgoing = outgoing
         self.paths = paths
         self.stage = Stage.MAIL  # of a loss; never CONTENT, which would say that the message may have been taken
         self.timeout = session.upstream.timeout.total_seconds()
         self.utf8 = session.offers("smtputf8")
-        # for sender and recipients together: a server may look each of them up, and not take for ever over it
+        # for sender and recipients together: a server may look each of them up, but not without end
         self.until = asyncio.get_running_loop().time() + self.timeout * (_STEPS + len(paths) / 4)
         self.in_content = False
         self.dismissed = False  # by a 421 to one recipient, while the others waited
@@ -145,32 +144,32 @@ class _Transaction:
         try:
             return await self._run(answers)
         except WireLost as lost:
-            self.line.close()
+            self.wire.close()
             self._blame_pipelining(lost)
             told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
             answers.update({path: told for path in self.paths if path not in answers})
             return []
         except BaseException:
-            self.line.close()
+            self.wire.close()
             raise
 
     def may_repeat(self, answer: Answer) -> bool:
         """Whether that answer is about the session alone, and the message was surely not taken.
 
-        A session that served others may be over without a word (a kept one often shows it at MAIL only), or by 421.
+        A session that was used before may have ended silently (a kept one often shows it at MAIL only), or by 421.
         """
         if answer.lost:
             return answer.stage is not Stage.CONTENT and (self.dismissed or (self.served > 0 and self.stage is Stage.MAIL))
         return (self.served > 0 and answer.reply.code == 421) or of_session(answer.reply)
 
     def _blame_pipelining(self, lost: WireLost) -> None:
-        """Some servers lose what came with MAIL, and wait for it; where they are silent without it too, that is not it."""
+        """Some servers lose the commands sent together with MAIL, and wait.  If it waits without them too, it was not that."""
         waited = lost.fault is Fault.TIMED_OUT and not self.in_content
         if waited and not self.served and self.session.offers("pipelining"):
             self.session.learned.pipelining = not self.pipelining
 
     def _heard(self, reply: Reply) -> Reply:
-        """Looks at every refusal for what it says of the session."""
+        """Notes what a refusal says about the session."""
         if of_session(reply) or reply.code == 421:
             self.session.spent = True
             if counts_messages(reply):
@@ -183,7 +182,7 @@ class _Transaction:
 
     async def _run(self, answers: Answers) -> list[Address]:
         if self.pipelining:
-            self.line.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
+            self.wire.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
         mail = await self._begin()
         if not mail.positive:
             answers.update(dict.fromkeys(self.paths, Answer(Stage.MAIL, mail)))
@@ -238,37 +237,37 @@ class _Transaction:
         try:
             reply = self._heard(await self._content())
         except _Uncertain as uncertain:
-            self.line.close()
+            self.wire.close()
             told = Answer(Stage.CONTENT, uncertain.reply, lost=True, fault=uncertain.fault)
             answers.update(dict.fromkeys(accepted, told))
             return uncertain.reply
         if reply.code == 421:
-            self.line.close()
+            self.wire.close()
         return reply
 
     async def _content(self) -> Reply:
-        """Streams the content; the reply to it, or the one by which the server broke in.
+        """Streams the content; the final reply, or one that came in the middle.
 
-        Raises Lost while the final dot is not written, _Uncertain afterwards.
+        Raises WireLost while the final dot is not written, _Uncertain afterwards.
         """
         with self._reader() as take:
             held = b""  # the last block goes together with the dot
             while blocks := await take():
                 for block in blocks:
                     if held:
-                        self.line.write(held)
-                        await self.line.drained(self.timeout)
-                        if self.line.spoken:
+                        self.wire.write(held)
+                        await self.wire.drained(self.timeout)
+                        if self.wire.spoken:
                             return await self._interruption()
                     held = block
-        if self.line.spoken:
+        if self.wire.spoken:
             return await self._interruption()
-        self.line.write(held + b".\r\n")
+        self.wire.write(held + b".\r\n")
         try:
-            reply = await self.line.reply(10 * self.timeout)
+            reply = await self.wire.reply(10 * self.timeout)
         except WireLost as lost:
             raise _Uncertain(lost.reply, lost.fault) from None
-        except asyncio.CancelledError:  # the relay stops: that the message may be there must be written down all the same
+        except asyncio.CancelledError:  # the relay stops: it must still store that the message may have been taken
             if task := asyncio.current_task():
                 task.uncancel()
             raise _Uncertain(_lost("the relay was stopped before the server's final reply"), Fault.UNANSWERED) from None
@@ -277,9 +276,9 @@ class _Transaction:
         return reply
 
     async def _interruption(self) -> Reply:
-        """A reply in the middle of the content; only hanging up ends DATA without a message."""
-        reply = await self.line.reply(self.timeout)
-        self.line.close()
+        """A reply in the middle of the content; only closing the connection ends DATA without a message."""
+        reply = await self.wire.reply(self.timeout)
+        self.wire.close()
         self._refused_only(reply)
         return reply
 
@@ -311,34 +310,34 @@ class _Transaction:
         yield from stuffed(content)
 
     async def _ask(self, command: bytes) -> Reply:
-        """The reply to a command, which was said already where the server takes several at once (RFC 2920)."""
+        """The reply to a command; with pipelining (RFC 2920) it was sent already."""
         if not self.pipelining:
-            self.line.write(command)
+            self.wire.write(command)
         left = self.until - asyncio.get_running_loop().time()
-        return await self.line.reply(max(0.0, min(self.timeout, left)))
+        return await self.wire.reply(max(0.0, min(self.timeout, left)))
 
     async def _give_up(self, reply: Reply, *, unread: int) -> None:
-        """Leaves the session fit for the next MAIL when there is nobody to send to."""
+        """Makes the session ready for the next MAIL when no recipient is left."""
         try:
             if reply.code != 421 and self.pipelining:
                 for _ in range(unread):
-                    await self.line.reply(self.timeout)
-                if (await self.line.reply(self.timeout)).code == 354:
-                    self.line.write(b".\r\n")  # RFC 2920 s3.1: empty content for no recipients
-                    await self.line.reply(self.timeout)
+                    await self.wire.reply(self.timeout)
+                if (await self.wire.reply(self.timeout)).code == 354:
+                    self.wire.write(b".\r\n")  # RFC 2920 s3.1: empty content for no recipients
+                    await self.wire.reply(self.timeout)
             await self._reset(reply)
         except WireLost:
-            self.line.close()
+            self.wire.close()
 
     async def _reset(self, reply: Reply) -> None:
         if reply.code == 421:
-            self.line.close()
+            self.wire.close()
             return
-        self.line.write(b"RSET\r\n")
+        self.wire.write(b"RSET\r\n")
         try:
-            await self.line.reply(self.timeout)
+            await self.wire.reply(self.timeout)
         except WireLost:
-            self.line.close()
+            self.wire.close()
 
     def _refused_only(self, reply: Reply) -> None:
         if reply.positive:

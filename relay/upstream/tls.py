@@ -1,4 +1,4 @@
-"""TLS towards upstreams: who is trusted, and what a failure means in plain words.  RFC 8314, RFC 8996, RFC 9325."""
+"""TLS to upstreams: which certificates are trusted, and what a failure means in plain words.  RFC 8314, RFC 8996, RFC 9325."""
 
 import hashlib
 import ssl

@@ -40,7 +40,7 @@ async def relays(url, clock, tmp_path):
 
 def dies(spool) -> None:
     """As if the process were gone: no sign of life, and nothing is given back."""
-    spool._member._watch.stop()
+    spool._node._watch.stop()
 
 
 async def until_claimed(spool, clock, seconds=15):
@@ -146,8 +146,8 @@ async def test_a_restart_takes_its_own_back_at_once(relays, clock, tmp_path):
         await relays("office")
     import os
 
-    os.close(first._member._lock)  # as the kernel does for a process that was killed
-    first._member._lock = -1
+    os.close(first._node._lock)  # as the kernel does for a process that was killed
+    first._node._lock = -1
     again = await relays("office", 3600)
     assert (await again.claim(clock())).entry.queue_id == A
 
@@ -230,7 +230,7 @@ async def test_a_server_that_says_nothing_counts_as_away(relays, clock, postgres
     try:
         storing = asyncio.create_task(spool.commit(an_entry(B, clock())))
         await asyncio.sleep(0.5)
-        spool._link.hang_up(0.1)
+        spool._connections.hang_up(0.1)
         async with asyncio.timeout(30):
             with pytest.raises(SpoolAway):
                 await storing
@@ -347,7 +347,7 @@ async def test_a_moment_away_for_some_pauses_nothing(relays, clock):
     for queue_id in (A, B, C):
         await spool.commit(an_entry(queue_id, clock()))
     first, second = await spool.claim(clock()), await spool.claim(clock())
-    spool._link.lose(OSError("one of many connections"))
+    spool._connections.lose(OSError("one of many connections"))
     began = time.monotonic()
     settling = asyncio.create_task(spool.settle(first, settled(first.recipients, State.RELAYED)))
     await spool.release(second)

@@ -193,7 +193,7 @@ async def test_the_server_proves_who_it_is(postgres_server, clock, tmp_path):
     try:
         url = postgres_server.database(tcp=True) + "&sslmode=verify-full&sslrootcert="
         spool = await open_spool(SpoolSettings(f"{url}{tmp_path}/ours.pem"), now=clock)
-        assert await spool._link.run(lambda db: db.pgconn.ssl_in_use)
+        assert await spool._connections.run(lambda db: db.pgconn.ssl_in_use)
         await spool.close()
         with pytest.raises(SpoolBroken, match="certificate verify failed"):
             await open_spool(SpoolSettings(f"{url}{tmp_path}/others.pem"), now=clock)

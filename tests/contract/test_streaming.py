@@ -82,7 +82,7 @@ async def test_what_is_dropped_while_it_is_written_goes_too(spool, clock, tmp_pa
     await writing
     await spool.commit(an_entry("b" * 14, clock()))
     assert rows(tmp_path) == 1
-    assert spool._intake.arriving == frozenset()
+    assert spool._committer.arriving == frozenset()
 
 
 async def test_what_comes_in_is_spared_when_the_spool_is_tidied(spool, clock):

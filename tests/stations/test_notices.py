@@ -20,7 +20,7 @@ from relay import events
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope
 from relay.outbound import webhook
-from relay.outbound.notice_policy import NoticePolicy
+from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.notifier import WEBHOOK, Notifier
 from relay.outbound.replies import judge
 from relay.spool import open_spool

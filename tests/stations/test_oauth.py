@@ -17,8 +17,8 @@ import pytest
 from relay.mail.reply import Answer, Stage
 from relay.outbound.replies import Blame, judge
 from relay.secret import Secret
-from relay.upstream.oauth.access import Tokens, account_of
 from relay.upstream.oauth.http import Granted
+from relay.upstream.oauth.session_tokens import Tokens, account_of
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Grant, Login, OAuth
 from tests.support.oauth import REVOKED_BY_GOOGLE, Stub, provider

@@ -8,8 +8,8 @@ import pytest
 from relay.secret import Secret
 from relay.spool import open_safe
 from relay.spool.contract import SpoolSettings
-from relay.upstream.oauth.access import account_of
 from relay.upstream.oauth.http import Granted
+from relay.upstream.oauth.session_tokens import account_of
 from relay.upstream.oauth.tokens import NoToken
 from relay.upstream.settings import Login, OAuth, Upstream
 from tests.support.oauth import provider

@@ -487,7 +487,7 @@ def test_a_surprise_defers_what_is_not_certain_and_keeps_what_is():
         one, two = (each.address for each in message.recipients)
         trial = attempt(message, chosen={one: Chosen(1, ("a",), why="r"), two: Chosen(2, ("b",), why="r")})
         answer(trial, trial.next_step(awake), OK)
-        trial.surprise("internal error: boom", hold=hold)
+        trial.internal_error("internal error: boom", hold=hold)
         _, rows = settled(trial)
         assert rows["one@y.example"].state is State.RELAYED
         assert (rows["two@y.example"].state, rows["two@y.example"].status) == (state, "4.3.0")

@@ -190,7 +190,7 @@ def test_a_surprise_leaves_what_was_settled_and_what_may_have_gone():
     step = trial.next_step(awake)
     answer(trial, step, {"x@y.example": LOST_AT_END, "y@y.example": SENDERHOSTS, "z@y.example": LATER})
     assert trial.retries_in_own_name(step.recipients[1].address) and not trial.retries_in_own_name(step.recipients[0].address)
-    trial.surprise("internal error: boom")
+    trial.internal_error("internal error: boom")
     assert trial.over and trial.next_step(awake) is None
     rows = settled(trial)[1]
     assert rows["x@y.example"].maybe_at == "a"

@@ -41,9 +41,9 @@ def test_daily_limits_reach_pace(tmp_path: Path, preset: Preset) -> None:
     most = preset.limits.per_day
     standing = UpstreamStates()
     later = NOW + timedelta(minutes=2)
-    standing.pace.seed(NOW, {"x": (most or 10_000_000) - 1})
+    standing.rate_limit.seed(NOW, {"x": (most or 10_000_000) - 1})
     assert standing.pause(found, FRIEND, "q1", later) is None
-    standing.pace.seed(NOW, {"x": most or 10_000_000})
+    standing.rate_limit.seed(NOW, {"x": most or 10_000_000})
     pause = standing.pause(found, FRIEND, "q1", later)
     assert (pause.until if pause else None) == (datetime(2026, 11, 23, tzinfo=UTC) if most else None)
 
@@ -56,8 +56,8 @@ def test_limits_of_a_minute_reach_pace(tmp_path: Path, preset: Preset) -> None:
     standing = UpstreamStates()
     for number in range(preset.limits.per_minute or 0):
         assert standing.pause(found, FRIEND, f"q{number}", NOW) is None
-        standing.pace.begin("x", found.limits, NOW, f"q{number}")
-        standing.pace.end("x", NOW, relayed=True)
+        standing.rate_limit.begin("x", found.limits, NOW, f"q{number}")
+        standing.rate_limit.end("x", NOW, relayed=True)
     pause = standing.pause(found, FRIEND, "one more", NOW)
     assert pause
     assert pause.until == NOW + timedelta(minutes=1)

@@ -53,7 +53,6 @@ def test_rows_are_sound(preset: Preset) -> None:
     assert (preset.port == 465) == (preset.tls is TlsMode.IMPLICIT)
     assert preset.port not in preset.other_ports
     assert set(preset.doubts) <= {"host", "port", "tls", "auth", "user", "sender", "limits", "spf"}
-    assert preset.confirmed == (not {"host", "port", "tls", "user"} & set(preset.doubts))
     assert bool(preset.fixed_user) == (preset.user is UserForm.FIXED)
     assert preset.user is not UserForm.LOCAL or preset.mail_domain
     assert not preset.app_link or preset.app_link.startswith("https://")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.upstream_rest import UpstreamRests
+from relay.outbound.upstream_state import UpstreamRests
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 M = timedelta(minutes=1)

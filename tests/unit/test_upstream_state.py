@@ -26,7 +26,7 @@ def talk(standing, upstream, said, now=NOW, queue_id="q1"):
     """One conversation from begin to end; what it taught."""
     step = Step(upstream, tuple(Recipient(path, State.QUEUED, 0, now) for path in said))
     number = standing.begin(step, queue_id, now)
-    assert standing.may_talk(number, step, now)
+    assert standing.may_send(number, step, now)
     return standing.end(number, step, Report(said, Conversation(max_size=1000)), PLAN, now)
 
 
@@ -70,7 +70,7 @@ def test_who_waited_for_a_connection_does_not_talk_to_one_that_rests_now():
     step = Step(ISP, (Recipient(X, State.QUEUED, 0, NOW),))
     waiting = standing.begin(step, "q2", NOW)
     talk(standing, ISP, {X: LOGIN})
-    assert not standing.may_talk(waiting, step, NOW)
+    assert not standing.may_send(waiting, step, NOW)
     assert standing.end(waiting, step, None, PLAN, NOW) == []
     assert not standing.proven("isp")
 

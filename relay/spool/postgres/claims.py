@@ -31,24 +31,24 @@ ContentOf = Callable[[int, int, SharedLease | None], Content]
 """Content of a message, by its id, its size in octets and the lease under which it is read."""
 
 
-def claim_some(db: Connection, member: Node, content: ContentOf, now: datetime) -> list[Claim]:
-    """Some messages that are due and nobody's, the oldest first; ours from now on."""
-    owner, asked = member.enter(db), time.monotonic()
-    values = {"now": micros(now), "most": _TOGETHER, "owner": owner, "seconds": member.leases.seconds, "with_row": _WITH_ROW}
-    with member.claiming:
+def claim_some(db: Connection, node: Node, content: ContentOf, now: datetime) -> list[Claim]:
+    """Claims some messages that are due and not claimed, the oldest first."""
+    owner, asked = node.enter(db), time.monotonic()
+    values = {"now": micros(now), "most": _TOGETHER, "owner": owner, "seconds": node.leases.seconds, "with_row": _WITH_ROW}
+    with node.claiming:
         rows = db.execute(_CLAIM, values).fetchall()
         rows.sort(key=lambda row: (row[15], row[2], row[0]))
-        return [_claim(row, member, content, now, asked) for row in rows]
+        return [_claim(row, node, content, now, asked) for row in rows]
 
 
-def _claim(row: tuple[Any, ...], member: Node, content: ContentOf, now: datetime, asked: float) -> Claim:
+def _claim(row: tuple[Any, ...], node: Node, content: ContentOf, now: datetime, asked: float) -> Claim:
     *_, number, listed, octets = row
     recipients = json_recipients(listed)
     due = tuple(one for one in recipients if one.state is State.QUEUED and one.due_at <= now)
     vias = {one.address.key: one.via for one in due}
-    lease = SharedLease(number, row[0], vias, asked + member.leases.seconds, size=row[8])
+    lease = SharedLease(number, row[0], vias, asked + node.leases.seconds, size=row[8])
     if octets is not None:
-        member.remember(row[0], (octets,))
-    member.leases.add(lease)
+        node.remember(row[0], (octets,))
+    node.leases.add(lease)
     entry = row_entry(row, tuple(one.address for one in recipients), content(row[0], row[8], lease))
     return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]))

@@ -9,7 +9,7 @@ from psycopg import Connection
 from relay import crash_points
 from relay.spool.contract import SpoolFull, SpoolSettings
 from relay.spool.entry import Entry, TrailLine
-from relay.spool.postgres import write as keeping
+from relay.spool.postgres import write
 from relay.spool.postgres.connections import PostgresConnections, Unsure
 from relay.spool.postgres.content import add_content
 from relay.spool.rows import blocks
@@ -22,14 +22,16 @@ Also = Callable[[Connection], None]
 
 
 class Cancelled(Exception):
-    """The caller went away while a large message was being written: nothing of it stays."""
+    """The caller was cancelled while a large message was being written: nothing of it stays."""
 
 
 class PostgresCommit:
     """`in_use` are the octets of mail in the spool, as last counted; `told` is called when there is work."""
 
-    def __init__(self, link: PostgresConnections, settings: SpoolSettings, memory: Memory, told: Callable[[], None]) -> None:
-        self._link, self._settings, self._memory, self._told = link, settings, memory, told
+    def __init__(
+        self, connections: PostgresConnections, settings: SpoolSettings, memory: Memory, told: Callable[[], None]
+    ) -> None:
+        self._connections, self._settings, self._memory, self._told = connections, settings, memory, told
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._written: dict[str, int] = {}
         self._storing: dict[str, asyncio.Event] = {}
@@ -74,10 +76,10 @@ class PostgresCommit:
         def work(db: Connection) -> int:
             if also is None and len(content) <= 1:
                 self._last(db, entry, also)
-                return keeping.add_entry(db, entry, trail, content)  # one statement is a transaction of its own
+                return write.add_entry(db, entry, trail, content)  # one statement is a transaction of its own
             with db.transaction():
-                message = keeping.add_entry(db, entry, trail, content[:1])
-                for _ in add_content(db, self._link, message, content[1:], 1):
+                message = write.add_entry(db, entry, trail, content[:1])
+                for _ in add_content(db, self._connections, message, content[1:], 1):
                     pass
                 self._last(db, entry, also)
             return message
@@ -89,11 +91,11 @@ class PostgresCommit:
     async def _store_large(self, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         stopped = threading.Event()
 
-        def write(db: Connection) -> int:
+        def stored(db: Connection) -> int:
             octets = 0
             with db.transaction():
-                message = keeping.add_entry(db, entry, trail, ())
-                for written in add_content(db, self._link, message, blocks(entry.content)):
+                message = write.add_entry(db, entry, trail, ())
+                for written in add_content(db, self._connections, message, blocks(entry.content)):
                     octets += written
                     self._written[entry.queue_id] = octets
                     if stopped.is_set():
@@ -106,7 +108,7 @@ class PostgresCommit:
 
         def work(db: Connection) -> int:
             try:
-                return write(db)
+                return stored(db)
             finally:
                 self._written.pop(entry.queue_id, None)
 
@@ -128,11 +130,11 @@ class PostgresCommit:
     async def _sure(self, entry: Entry, work: Callable[[Connection], int]) -> int:
         """The message's id, 0 if it was there already: a connection that broke may have broken behind its COMMIT."""
         try:
-            return await self._link.run(work, again=False)
+            return await self._connections.run(work, again=False)
         except Unsure:
-            if await self._link.run(lambda db: keeping.is_there(db, entry.queue_id, entry.digest)):
+            if await self._connections.run(lambda db: write.is_there(db, entry.queue_id, entry.digest)):
                 return 0
-        return await self._link.run(work, again=False)
+        return await self._connections.run(work, again=False)
 
     def _check_room(self, entry: Entry) -> None:
         # a notice of our own may use the reserve: it is small, and a failure must be told

@@ -1,7 +1,7 @@
-"""The way to PostgreSQL: a few connections, lent to whoever asks; away when there is none, and back by itself.
+"""A few connections to PostgreSQL, lent to callers; it knows when the server is away and when it is back.
 
-Every connection works in autocommit; who wants a transaction says so.  Nothing waits for a server that is known to be
-away: that is found out again by whoever watches it (`postgres_watch`).
+Every connection works in autocommit; callers begin transactions themselves.  Nothing waits for a server that is known
+to be away: `notify_listener` finds out when it is back.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import psycopg
-from psycopg import Connection, Cursor, conninfo, errors
+from psycopg import Connection, conninfo, errors
 
 from relay.spool.contract import SpoolAway, SpoolBroken, SpoolFull
 
 T = TypeVar("T")
 
 LENT = 6
-"""Connections for what waits in the event loop; readers of large content may open as many again."""
+"""Connections for work that the event loop waits for; readers of large content may open as many again."""
 
 PATIENCE = 15.0
 """Seconds that one statement may take before the server counts as away."""
@@ -49,7 +49,7 @@ _CURES = (
     ),
     ("no schema has been selected", "the role sees no schema: as the owner GRANT USAGE ON SCHEMA, see docs/postgres.md"),
 )
-"""What helps, by a part of what libpq or the server says."""
+"""The cure, by a part of what libpq or the server says."""
 
 
 def complete(url: str, password: str, name: str) -> str:
@@ -64,10 +64,10 @@ def complete(url: str, password: str, name: str) -> str:
 
 
 class Unsure(SpoolAway):
-    """The line died while something was being written; nobody knows whether it was."""
+    """The connection was lost during a write; nobody knows whether it was done."""
 
 
-class _LineDied(Exception):
+class _ConnectionLost(Exception):
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(str(error))
         self.error = error
@@ -96,20 +96,20 @@ class PostgresConnections:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self.call(work, again=again))
 
     def call(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
-        """What `work` makes of a connection.  With `again` it may run twice: a connection may have died unnoticed.
+        """What `work` returns.  With `again` it may run twice: a connection may have died unnoticed.
 
-        Raises SpoolAway, SpoolFull, SpoolBroken, and what `work` raises; without `again` Unsure if the line died meanwhile.
+        Raises SpoolAway, SpoolFull, SpoolBroken, and what `work` raises; without `again` Unsure if the connection was lost.
         """
         with self._room:
             try:
                 return self._lent(work, fresh=False)
-            except _LineDied as died:
+            except _ConnectionLost as died:
                 self.probe()
                 if not again:
                     raise Unsure(words(died.error)) from died.error
             try:
                 return self._lent(work, fresh=True)
-            except _LineDied as died:
+            except _ConnectionLost as died:
                 raise self.lose(died.error) from died.error
 
     def _lent(self, work: Callable[[Connection], T], *, fresh: bool) -> T:
@@ -120,7 +120,7 @@ class PostgresConnections:
             if not lost(db, error):
                 raise translate(error) from error
             _close(db)
-            raise _LineDied(error) from error
+            raise _ConnectionLost(error) from error
         finally:
             self._give(db)
 
@@ -147,13 +147,13 @@ class PostgresConnections:
         raise AssertionError("unreachable")
 
     def still_busy(self, db: Connection) -> None:
-        """A long job has come a step further: its patience begins anew."""
+        """A long job has made progress: its timeout begins anew."""
         with self._lock:
             if db in self._busy:
                 self._busy[db] = time.monotonic()
 
     def hang_up(self, longer: float = PATIENCE) -> None:
-        """Ends connections whose server has not answered for so many seconds: who waits for them is told at last."""
+        """Closes connections whose server has not answered for so many seconds: their callers get an error."""
         late = time.monotonic() - longer
         with self._lock:
             hung = [db for db, since in self._busy.items() if since < late]
@@ -171,7 +171,7 @@ class PostgresConnections:
         return SpoolAway(self.away)
 
     def back(self) -> bool:
-        """It was reached: the old connections may be those to a server that is no more.  Whether it had been away."""
+        """The server was reached; old connections are closed.  Whether it had been away."""
         with self._lock:
             was, self.away = self.away, ""
             old, self._idle = (self._idle, []) if was else ([], self._idle)
@@ -229,7 +229,7 @@ class PostgresConnections:
 
 
 def lost(db: Connection, error: psycopg.Error) -> bool:
-    """Whether the fault is the server's being away, not the statement's."""
+    """Whether the server is away, rather than the statement wrong."""
     state = error.sqlstate or ""
     gone = state.startswith(("08", "57P")) or state == "25006"  # it has become a standby
     return gone or db.closed or (isinstance(error, psycopg.OperationalError) and not state)
@@ -251,25 +251,25 @@ def hopeless(error: Exception) -> bool:
 
 
 def translate(error: psycopg.Error) -> SpoolFull | SpoolBroken:
-    """The house's own exception for one of PostgreSQL's."""
+    """SpoolFull or SpoolBroken for an exception of psycopg."""
     if isinstance(error, errors.DiskFull):
         return SpoolFull("the disk of the PostgreSQL server is full")
     return SpoolBroken(f"PostgreSQL: {words(error)}")
 
 
 def words(error: Exception) -> str:
-    """What was said, on one line, and what helps where that is known."""
+    """The error on one line, and the cure if it is known."""
     said = " ".join(str(error).split()) or type(error).__name__
     cure = next((cure for part, cure in _CURES if part in said), "")
     return f"{said} ({cure})" if cure else said
 
 
 def shut(db: Connection) -> None:
-    """Cuts the line from another thread: whoever waits for the server's answer gets an error."""
+    """Shuts the connection from another thread: a caller that waits for the server gets an error."""
     with contextlib.suppress(OSError, psycopg.Error):
-        line = socket.socket(fileno=os.dup(db.fileno()))
-        with line:
-            line.shutdown(socket.SHUT_RDWR)
+        sock = socket.socket(fileno=os.dup(db.fileno()))
+        with sock:
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _close(db: Connection) -> None:
@@ -285,8 +285,3 @@ def together(db: Connection) -> Iterator[None]:
         return
     with db.pipeline():
         yield
-
-
-def changed(cursor: Cursor) -> int:
-    """Rows that a statement changed; once the statements sent together have been answered."""
-    return cursor.rowcount

@@ -17,7 +17,7 @@ _WANTED = "SELECT 1 FROM message WHERE id = %s AND kept = 1"
 
 
 def add_content(
-    db: Connection, link: PostgresConnections, message: int, source: Iterable[bytes], first: int = 0
+    db: Connection, connections: PostgresConnections, message: int, source: Iterable[bytes], first: int = 0
 ) -> Iterator[int]:
     """Writes the blocks, from number `first` on; yields how many octets each slice had."""
     blocks = iter(source)
@@ -25,7 +25,7 @@ def add_content(
         rows = [(message, seq, block) for seq, block in enumerate(piece, first)]
         with closing(db.cursor()) as cursor:
             cursor.executemany("INSERT INTO content (message, seq, data) VALUES (%s, %s, %s)", rows)
-        link.still_busy(db)
+        connections.still_busy(db)
         first += len(piece)
         yield sum(map(len, piece))
 
@@ -37,12 +37,12 @@ class PostgresContent:
     SpoolAway when it begins while the server is away.
     """
 
-    __slots__ = ("_lease", "_link", "_memory", "_message", "_size")
+    __slots__ = ("_connections", "_lease", "_memory", "_message", "_size")
 
     def __init__(
-        self, link: PostgresConnections, message: int, size: int, memory: Memory, lease: SharedLease | None = None
+        self, connections: PostgresConnections, message: int, size: int, memory: Memory, lease: SharedLease | None = None
     ) -> None:
-        self._link = link
+        self._connections = connections
         self._message = message
         self._size = size
         self._memory = memory
@@ -50,8 +50,8 @@ class PostgresContent:
 
     def __iter__(self) -> Iterator[bytes]:
         self._check()
-        if self._lease is not None and self._link.away:
-            raise SpoolAway(self._link.away)  # what becomes of it could not be stored: better not begin
+        if self._lease is not None and self._connections.away:
+            raise SpoolAway(self._connections.away)  # its settlement could not be stored: better not begin
         remembered = self._memory.find(self._message) if self._size else ()
         return self._stored() if remembered is None else iter(remembered)
 
@@ -74,7 +74,7 @@ class PostgresContent:
             found = [row[0] for row in rows]
             return found, not found and bool(db.execute(_WANTED, (self._message,)).fetchone())
 
-        found, wanted = self._link.call(work)
+        found, wanted = self._connections.call(work)
         if wanted:
             raise ContentDamaged(f"the stored content is damaged: it ends at row {seq}")
         if not found:

@@ -19,7 +19,7 @@ _AGAIN = 2.0  # seconds between tries to move what was taken meanwhile
 class PostgresWithFallback(PostgresSpool):
     """What is taken here while the server is away goes over when it is back, each message once by its queue id.
 
-    It is not sent from here: whose turn it is at the upstreams, and what was sent, is known over there.
+    It is not sent from here: the rate limits and what was sent are known in the database only.
     """
 
     _here: SqliteSpool
@@ -54,12 +54,12 @@ class PostgresWithFallback(PostgresSpool):
         try:
             await super().commit(entry, trail)
         except SpoolAway:
-            line = TrailLine(self._now(), "warned", f"taken by {self._member.name} while the database was away")
+            line = TrailLine(self._now(), "warned", f"taken by {self._node.name} while the database was away")
             await self._here.commit(entry, (*trail, line))
             self._fresh.set()
 
     def room(self) -> int:
-        return self._here.room() if self._link.away else super().room()
+        return self._here.room() if self._connections.away else super().room()
 
     async def tally(self) -> Tally:
         """Both together."""
@@ -70,7 +70,7 @@ class PostgresWithFallback(PostgresSpool):
 
     async def kept_by_client(self) -> Mapping[str, int]:
         """Of the spool that takes mail now."""
-        return await self._here.kept_by_client() if self._link.away else await super().kept_by_client()
+        return await self._here.kept_by_client() if self._connections.away else await super().kept_by_client()
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
         try:
@@ -79,7 +79,7 @@ class PostgresWithFallback(PostgresSpool):
             return await self._here.entry(queue_id)
 
     async def close(self) -> None:
-        """Lets go of both; what is here stays here until the next start."""
+        """Closes both; what is here stays here until the next start."""
         if not self._closed and hasattr(self, "_mover"):
             self._mover.cancel()
             await asyncio.gather(self._mover, return_exceptions=True)
@@ -92,7 +92,7 @@ class PostgresWithFallback(PostgresSpool):
         while True:
             await self._fresh.wait()
             self._fresh.clear()
-            if self._link.away:
+            if self._connections.away:
                 self._fresh.set()
                 await asyncio.sleep(_AGAIN)
                 continue

@@ -1,4 +1,4 @@
-"""Leases: who has which message under way, until when.  By the database's clock there, by a steady one here."""
+"""Leases: which relay has which message, until when.  The database uses its own clock, this process the monotonic one."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from relay.spool.entry import TrailLine
 from relay.spool.postgres.rows import TRAIL_OF, trail_json
 
 LATELY = "set_config('synchronous_commit', 'off', true)"
-"""For what may be forgotten if the server's power fails: a lease given back ends by itself."""
+"""For writes that may be lost if the server's power fails: a lease that was given back ends by itself."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +33,7 @@ class SharedLease:
 
 @dataclass(slots=True)
 class SharedLeases:
-    """Those of this process.  Any thread."""
+    """The leases of this process.  Any thread."""
 
     seconds: float
     _held: dict[int, SharedLease] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class SharedLeases:
             return self._held.get(number)
 
     def drop(self, number: int) -> SharedLease | None:
-        """Gives one up; it is over from now on for whoever still reads by it."""
+        """Drops a lease; readers of its content see that it is over."""
         with self._lock:
             lease = self._held.pop(number, None)
             if lease:
@@ -70,7 +70,7 @@ class SharedLeases:
 
 
 def renew(db: Connection, leases: SharedLeases, owner: int) -> None:
-    """Prolongs what needs it; a lease that is in other hands is lost."""
+    """Renews the leases that need it; one that another relay has now is lost."""
     ageing = leases.ageing()
     if not ageing:
         return
@@ -103,7 +103,7 @@ def give_back(db: Connection, lease: SharedLease, owner: int) -> int | None:
 
 
 def free_unheard(db: Connection, owner: int, held: Collection[int]) -> int:
-    """Gives back what is this relay's, though it is not among those that it holds; how many messages."""
+    """Frees messages that are this relay's in the database although it does not know of them; how many."""
     return db.execute(
         "UPDATE message SET owner = NULL, lease = NULL, leased_until = NULL WHERE id IN (SELECT id FROM message"
         " WHERE owner IS NOT NULL AND owner = %s AND lease <> ALL(%s) ORDER BY id FOR UPDATE SKIP LOCKED)",
@@ -112,10 +112,10 @@ def free_unheard(db: Connection, owner: int, held: Collection[int]) -> int:
 
 
 def take_over(db: Connection, owner: int, held: Collection[int], line: TrailLine, *, at_once: bool = False) -> int:
-    """Frees what others, or an earlier life of ours, had under way when their lease ended; how many messages.
+    """Frees messages of other relays, or of an earlier process of ours, whose lease ended; how many.
 
-    `at_once`: also what an earlier life of ours holds still (there is one of us only).  The trail says that perhaps it
-    was sent: nobody can know whether the upstream had taken it.
+    `at_once`: also what an earlier process of ours still holds.  The trail says that the message may have been sent:
+    nobody can know whether the upstream took it.
     """
     ended = "leased_until < clock_timestamp() AND (owner <> %(owner)s OR lease <> ALL(%(held)s))"
     which = f"({ended} OR owner = %(owner)s)" if at_once else ended

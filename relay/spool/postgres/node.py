@@ -1,4 +1,4 @@
-"""One relay among those that share a spool: who it is, what it has under way, and that it is alive."""
+"""One relay among those that share a spool: its identity, its leases, its signs of life."""
 
 import fcntl
 import os
@@ -29,18 +29,18 @@ _IN_USE_EVERY = 15.0
 
 
 class Node:
-    """`heard` is called by the watching thread: "work", "gone" (leases), "in_use" (octets), "away" (why), "back" (seconds)."""
+    """The listener's thread calls `heard`: "work", "gone" (leases), "in_use" (octets), "away" (why), "back" (seconds)."""
 
     def __init__(
         self,
-        link: PostgresConnections,
+        connections: PostgresConnections,
         settings: SpoolSettings,
         now: Callable[[], datetime],
         home: Path | None,
         heard: Callable[[str, Any], None],
         memory: Memory,
     ) -> None:
-        self._link, self._settings, self._now, self._home = link, settings, now, home
+        self._connections, self._settings, self._now, self._home = connections, settings, now, home
         self._heard, self.remember = heard, memory.keep
         self.name = settings.name or socket.gethostname()
         self.leases = SharedLeases(settings.lease.total_seconds())
@@ -48,21 +48,21 @@ class Node:
         self._lock = -1
         self._entering = threading.Lock()
         self.claiming = threading.Lock()
-        """Held from before messages become ours until `leases` knows of them."""
+        """Held from before messages are claimed until `leases` knows of them."""
         self._id: int | None = None
         self._prepared = self._watching = self._ended = False
         self.others = 0
         """Relays besides us that have shown a sign of life lately."""
         self._in_use_at = 0.0
-        ears = ListenerCallbacks(
+        callbacks = ListenerCallbacks(
             self._beat,
             lambda: heard("work", None),
             lambda gone: heard("gone", gone),
             lambda why: heard("away", why),
             lambda seconds: heard("back", seconds),
         )
-        self._watch = PostgresListener(link, ears, min(_SLOWEST_BEAT, self.leases.seconds / 6))
-        link.gone = self._watch.rouse
+        self._watch = PostgresListener(connections, callbacks, min(_SLOWEST_BEAT, self.leases.seconds / 6))
+        connections.gone = self._watch.rouse
 
     @property
     def id(self) -> int:
@@ -77,11 +77,11 @@ class Node:
         if self._home is not None:
             self._identity = self._own(self._home)
         try:
-            db = self._link.connect()
+            db = self._connections.connect()
         except psycopg.Error as error:
             if hopeless(error):
                 raise SpoolBroken(f"PostgreSQL: {words(error)}") from error
-            away = self._link.lose(error)
+            away = self._connections.lose(error)
             if self._home is not None:
                 self._heard("away", str(away))
                 self._start(None)
@@ -100,7 +100,7 @@ class Node:
             self._start(db)
 
     def _own(self, home: Path) -> str:
-        """Who we are: the same after a restart, and nobody else can be at the same time.  Raises SpoolBroken."""
+        """Our identity: the same after a restart, and never used by two processes at once.  Raises SpoolBroken."""
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(home / "relay.id", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -131,7 +131,7 @@ class Node:
             self._take_over(db, at_once=True)
 
     def enter(self, db: Connection) -> int:
-        """Our id; a guest gets one when it needs one."""
+        """Our id; a command gets one when it needs one."""
         with self._entering:
             if self._id is None:
                 self._enter(db)
@@ -139,7 +139,7 @@ class Node:
         return self.id
 
     def _watch_too(self) -> None:
-        """A guest watches from when it first has something under way, or something to tell."""
+        """A command starts the listener when it first has a lease, or something to tell."""
         if not self._watching and not self._ended:
             self._start(None)
 
@@ -169,7 +169,7 @@ class Node:
             self._heard("in_use", in_use(db))
 
     def _unheard(self, db: Connection) -> int:
-        """Frees what we claimed without knowing, since the line died before the answer: else it waits for its lease to end."""
+        """Frees what we claimed without knowing, since the connection was lost before the answer."""
         if not self.claiming.acquire(blocking=False):
             return 0
         try:
@@ -187,22 +187,22 @@ class Node:
     # -- telling the others -----------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """The others look for work, in a moment; those of a guest, too, which may be gone by then."""
+        """Tells the other relays soon to look for work; also from a command, which may have ended by then."""
         if not self._watching:
             with self._entering:
                 self._watch_too()
         self._watch.tell()
 
     def end(self) -> None:
-        """Gives back all leases, lets go of the state directory.  Blocks."""
+        """Gives back all leases, unlocks the state directory.  Blocks."""
         with self._entering:
             self._ended = True
         self._watch.stop()
         try:
-            if self._id is not None and not self._link.away:
-                self._link.call(self._leave)
-            elif self._watch.owes and not self._link.away:
-                self._link.call(lambda db: tell_all(db, []))
+            if self._id is not None and not self._connections.away:
+                self._connections.call(self._leave)
+            elif self._watch.owes and not self._connections.away:
+                self._connections.call(lambda db: tell_all(db, []))
         except SpoolBroken:
             pass  # then the leases end by themselves
         finally:

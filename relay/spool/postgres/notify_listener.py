@@ -1,5 +1,5 @@
-"""The one thread that watches over a spool in PostgreSQL: it hears of work, renews leases, takes over what others left
-when they died, and finds out when a server that was away is back.
+"""The thread that listens to PostgreSQL: it hears of work, renews leases, takes over messages of relays that died, and
+finds out when a server that was away is back.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.postgres.connections import PostgresConnections, hopeless, shut, words
 
 _CHANNEL = "left('relay_work_' || current_schema(), 63)"
-"""What the relays of one spool call to one another on; another schema of the same database is another spool."""
+"""The channel of the relays of one spool; another schema of the same database is another spool."""
 
 _SHORTEST, _LONGEST = 0.2, 15.0  # seconds between tries to reach a server that is away
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerCallbacks:
-    """Who is told what, from the watching thread.
+    """What the listener's thread calls.
 
-    `beat` has the connection to itself now and then; `work`: something may be due; `gone`: the numbers of leases that
+    `beat` gets the connection now and then; `work`: something may be due; `gone`: the numbers of leases that
     are no more; `away` and `back`: why the server cannot be reached, and for how many seconds (0: nobody was told).
     """
 
@@ -40,8 +40,8 @@ class ListenerCallbacks:
 class PostgresListener:
     """Runs from `start` to `stop`."""
 
-    def __init__(self, link: PostgresConnections, ears: ListenerCallbacks, every: float) -> None:
-        self._link, self._ears, self._every = link, ears, every
+    def __init__(self, connections: PostgresConnections, callbacks: ListenerCallbacks, every: float) -> None:
+        self._connections, self._callbacks, self._every = connections, callbacks, every
         self._stopping = False
         self._told = threading.Event()
         self._rouse_in, self._rouse_out = os.pipe()
@@ -55,7 +55,7 @@ class PostgresListener:
         self._thread.start()
 
     def tell(self) -> None:
-        """The other relays hear soon that there is work; several times in a moment are told once."""
+        """Tells the other relays soon that there is work; several calls in a moment are told once."""
         if not self._told.is_set():
             self._told.set()
             self.rouse()
@@ -66,7 +66,7 @@ class PostgresListener:
         return self._told.is_set()
 
     def rouse(self) -> None:
-        """Looks at once, whatever it waits for."""
+        """Wakes the thread."""
         with contextlib.suppress(OSError):
             os.write(self._rouse_out, b"!")
 
@@ -83,7 +83,7 @@ class PostgresListener:
             self._thread.join(10.0)
         os.close(self._rouse_in)
         os.close(self._rouse_out)
-        self._rouse_in = self._rouse_out = -1  # whoever still rouses us must not write into somebody's file
+        self._rouse_in = self._rouse_out = -1  # a late `rouse` must not write into another file
 
     # -- the thread -------------------------------------------------------------------------------------------------
 
@@ -91,27 +91,27 @@ class PostgresListener:
         pause, since, told = _SHORTEST, time.monotonic(), ""
         while not self._stopping:
             try:
-                db, self._db = self._db or self._link.connect(), None
+                db, self._db = self._db or self._connections.connect(), None
                 with contextlib.closing(db):
                     self._db = db
                     channel = db.execute(f"SELECT {_CHANNEL}").fetchone()
                     db.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel[0] if channel else "")))
-                    self._ears.beat(db)
+                    self._callbacks.beat(db)
                     self._was_there = True
-                    if self._link.back() or told:  # whatever was said meanwhile, nobody heard it
-                        self._ears.back(time.monotonic() - since if told else 0.0)
+                    if self._connections.back() or told:  # notifications may have been missed meanwhile
+                        self._callbacks.back(time.monotonic() - since if told else 0.0)
                     pause, told = _SHORTEST, ""
                     self._listen(db)
             except (psycopg.Error, OSError, SpoolBroken, SpoolFull) as error:
-                if self._was_there:  # perhaps it is back already: that is tried before anybody is told
+                if self._was_there:  # it may be back already: try before telling
                     self._was_there = False
                     continue
-                self._link.lose(error)
+                self._connections.lose(error)
                 if not told:
                     since = time.monotonic()
                 if told != words(error):
                     told = words(error)
-                    self._ears.away(told)
+                    self._callbacks.away(told)
                 self._sleep(_LONGEST if hopeless(error) else pause)
                 pause = min(pause * 2, _LONGEST)
             finally:
@@ -122,16 +122,16 @@ class PostgresListener:
         while not self._stopping:
             if not self._told.is_set():
                 self._wait(db, beat - time.monotonic())
-            if self._link.away:  # somebody lost it: is it still there for us?
+            if self._connections.away:  # another connection was lost: does ours still work?
                 db.execute("SELECT 1")
-                if self._link.back():
-                    self._ears.back(0.0)  # they wait to hear it, though it was away for nobody but them
+                if self._connections.back():
+                    self._callbacks.back(0.0)  # callers wait to hear it, even if only their connections were lost
             self._hear(db)
             if self._told.is_set():
                 self._told.clear()
                 tell_all(db, [])
             if time.monotonic() >= beat:
-                self._ears.beat(db)
+                self._callbacks.beat(db)
                 beat = time.monotonic() + self._every
 
     def _wait(self, db: Connection, seconds: float) -> None:
@@ -147,9 +147,9 @@ class PostgresListener:
             work = True
             gone += [int(number) for number in told.payload.split() if number.isdigit()]
         if gone:
-            self._ears.gone(gone)
+            self._callbacks.gone(gone)
         if work:
-            self._ears.work()
+            self._callbacks.work()
 
     def _sleep(self, seconds: float) -> None:
         if self._stopping:
@@ -157,11 +157,11 @@ class PostgresListener:
         ready, _, _ = select.select([self._rouse_in], [], [], seconds)
         if ready:
             os.read(self._rouse_in, 4096)
-            time.sleep(0.05)  # whoever rouses us often must not make us spin
+            time.sleep(0.05)  # frequent calls of `rouse` must not make it spin
 
 
 def tell_all(db: Connection, leases: list[int]) -> None:
-    """The other relays look for work; who has one of these messages under way drops it."""
+    """Tells the other relays to look for work, and to drop these leases."""
     for first in range(0, max(1, len(leases)), 400):
         told = " ".join(map(str, leases[first : first + 400]))
         db.execute(f"SELECT pg_notify({_CHANNEL}, %s)", (told,))

@@ -1,7 +1,7 @@
-"""The spool in PostgreSQL, shared by several relays: leases as rows, content in the database, and a watch over all.
+"""The spool in PostgreSQL, shared by several relays: leases as rows, content in the database.
 
-While the server is away everything here raises SpoolAway at once, but what became of a message that was under way: that
-is kept in memory and stored as soon as the server is back, unless another relay took the message over meanwhile.
+While the server is away everything here raises SpoolAway at once, except for settlements: they are kept in memory and
+stored as soon as the server is back, unless another relay took the message over meanwhile.
 """
 
 import asyncio
@@ -27,8 +27,7 @@ from relay.spool.entry import (
     Tally,
     TrailLine,
 )
-from relay.spool.postgres import read as looking
-from relay.spool.postgres import write as keeping
+from relay.spool.postgres import read, write
 from relay.spool.postgres.claims import claim_some
 from relay.spool.postgres.commit import PostgresCommit
 from relay.spool.postgres.connections import LENT, PostgresConnections, complete
@@ -41,32 +40,31 @@ from relay.spool.postgres.shared_rate_limit import turn
 from relay.spool.postgres.transfer import PostgresTransfer
 from relay.spool.rows import moment
 from relay.spool.sqlite.content import Memory
+from relay.spool.waiting import LONGEST_SLEEP, STALLED_SLEEP, WaitsForWork, split_trail
 
 T = TypeVar("T")
 
-_LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
-_STALLED_SLEEP = 1.0
 _FORGET_AT_ONCE = 500
 _FAIR_SHARE = 150
-"""Messages in hand while other relays are alive; more than a slow upstream may have under way (`outbound.standing`)."""
+"""Messages in hand while other relays are alive; more than a slow upstream may have (`outbound.upstream_state`)."""
 
 _PATIENCE_TO_CLOSE = 5.0
 
 
-class PostgresSpool(Queries, PostgresTransfer):
+class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on PostgreSQL.  Made by `open`; one event loop; many processes may have one each."""
 
     def __init__(
-        self, link: PostgresConnections, settings: SpoolSettings, now: Callable[[], datetime], home: Path | None
+        self, connections: PostgresConnections, settings: SpoolSettings, now: Callable[[], datetime], home: Path | None
     ) -> None:
-        self._settings, self._now, self._link = settings, now, link
+        self._settings, self._now, self._connections = settings, now, connections
         self._loop = asyncio.get_running_loop()
         self._memory = Memory()
         self._work = asyncio.Event()
         self._back = asyncio.Event()
-        self._member = Node(link, settings, now, home, self._heard, self._memory)
-        self._leases = self._member.leases
-        self._intake = PostgresCommit(link, settings, self._memory, self._told)
+        self._node = Node(connections, settings, now, home, self._heard, self._memory)
+        self._leases = self._node.leases
+        self._committer = PostgresCommit(connections, settings, self._memory, self._told)
         self._ready: deque[Claim] = deque()
         self._owed: set[asyncio.Task[None]] = set()
         self._late: list[SharedLease] = []
@@ -76,15 +74,15 @@ class PostgresSpool(Queries, PostgresTransfer):
 
     @classmethod
     async def open(cls, settings: SpoolSettings, now: Callable[[], datetime], home: Path | None = None) -> "PostgresSpool":
-        """Makes or migrates the tables.  `home` is the state directory of a relay that will stay; None: of a guest.
+        """Makes or migrates the tables.  `home` is the state directory of a relay; None: a command.
 
-        Raises SpoolBroken.  For a relay a server that cannot be reached is no reason not to start: SpoolAway is for guests.
+        Raises SpoolBroken.  A relay starts even if the server cannot be reached; for a command that raises SpoolAway.
         """
-        link = PostgresConnections(complete(settings.url, settings.password.reveal(), settings.name))
-        spool = cls(link, settings, now, home)
+        connections = PostgresConnections(complete(settings.url, settings.password.reveal(), settings.name))
+        spool = cls(connections, settings, now, home)
         try:
-            await asyncio.to_thread(spool._member.begin)
-            spool._intake.in_use = await spool._link.run(looking.in_use) if not link.away else 0
+            await asyncio.to_thread(spool._node.begin)
+            spool._committer.in_use = await spool._connections.run(read.in_use) if not connections.away else 0
         except SpoolAway:
             if home is None:
                 await spool.close()
@@ -102,37 +100,36 @@ class PostgresSpool(Queries, PostgresTransfer):
 
     @property
     def away(self) -> str:
-        return self._link.away
+        return self._connections.away
 
     @property
     def absent(self) -> str:
-        return self._link.away
+        return self._connections.away
 
     # -- accepting --------------------------------------------------------------------------------------------------
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolAway, SpoolBroken, ValueError for one that contradicts itself."""
-        await self._intake.store(entry, trail)
+        await self._committer.store(entry, trail)
         if self._ready and (entry.accepted_at, entry.accepted_at) < (_due(self._ready[-1]), self._ready[-1].entry.accepted_at):
             await self._give_back_ready()  # it was accepted by an earlier clock, and comes first
 
     async def notify(
         self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
     ) -> None:
-        """Queues a notice (may use the reserve) and strikes off what it tells of.
+        """Queues a notice (may use the reserve) and removes the pending ones that it contains.
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
-        about = tuple(line for line in trail if line.event == "noticed" or notice is None)
-        own = tuple(line for line in trail if line not in about)
+        about, own = split_trail(notice, trail)
 
         def strike(db: Connection) -> None:
-            keeping.strike_off(db, told, about, attention=attention)
+            write.strike_off(db, told, about, attention=attention)
 
         if notice is None:
             await self._run(strike)
         else:
-            await self._intake.store(notice, own, strike)
+            await self._committer.store(notice, own, strike)
 
     # -- relaying ---------------------------------------------------------------------------------------------------
 
@@ -145,13 +142,13 @@ class PostgresSpool(Queries, PostgresTransfer):
                 self._leases.drop(claim.lease)
                 continue
             return claim
-        if self._member.others and len(self._leases) >= _FAIR_SHARE:
-            return None  # the others shall have their part of a long queue
+        if self._node.others and len(self._leases) >= _FAIR_SHARE:
+            return None  # other relays get their share of a long queue
         self._work.clear()
-        self._stalled = bool(self._link.away) or any(task for task in self._owed if task.get_name() == "stalled")
+        self._stalled = bool(self._connections.away) or any(task for task in self._owed if task.get_name() == "stalled")
         if self._stalled:
             return None
-        asking = asyncio.ensure_future(self._run(lambda db: claim_some(db, self._member, self._content, now)))
+        asking = asyncio.ensure_future(self._run(lambda db: claim_some(db, self._node, self._content, now)))
         try:
             claims = await asyncio.shield(asking)
         except asyncio.CancelledError:
@@ -187,17 +184,17 @@ class PostgresSpool(Queries, PostgresTransfer):
 
     async def _settled(self, lease: SharedLease, settlement: Settlement, step: int) -> None:
         now = self._now()
-        said = f"uncertain: {self._member.name} tried it too, but its lease had ended when it could say so; it may arrive twice"
-        line = TrailLine(now, "warned", said, {"relay": self._member.name, "sent": settlement.sent})
+        said = f"uncertain: {self._node.name} tried it too, but its lease had ended when it could say so; it may arrive twice"
+        line = TrailLine(now, "warned", said, {"relay": self._node.name, "sent": settlement.sent})
 
         def work(db: Connection) -> bool:
-            return keeping.settle(db, lease, settlement, step=step, now=now, uncertain=line)
+            return write.settle(db, lease, settlement, step=step, now=now, uncertain=line)
 
         while True:
             try:
                 if await self._run(work):
                     self._memory.forget(lease.message)
-                    self._intake.in_use -= lease.size
+                    self._committer.in_use -= lease.size
                 return
             except (SpoolAway, SpoolFull):
                 if self._closed:
@@ -214,7 +211,7 @@ class PostgresSpool(Queries, PostgresTransfer):
 
     async def _given_back(self, lease: SharedLease) -> None:
         try:
-            due_at = await self._run(lambda db: give_back(db, lease, self._member.id))
+            due_at = await self._run(lambda db: give_back(db, lease, self._node.id))
         except SpoolAway:
             self._late.append(lease)
         except (SpoolBroken, SpoolFull):
@@ -227,7 +224,7 @@ class PostgresSpool(Queries, PostgresTransfer):
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
     ) -> datetime | None:
-        """Whose turn it is at an upstream that several relays call: None: ours, now; else when."""
+        """When this message may go to an upstream that several relays share; None: now."""
         if per_minute is None and per_day is None:
             return None
         lease = self._leases.find(claim.lease)
@@ -237,27 +234,12 @@ class PostgresSpool(Queries, PostgresTransfer):
             lambda db: turn(db, lease.message, claim.entry.queue_id, upstream, per_minute=per_minute, per_day=per_day, now=now)
         )
 
-    async def wait(self, until: datetime | None) -> None:
-        """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""
-        if self._stalled:
-            await asyncio.sleep(_STALLED_SLEEP)  # what is due cannot be claimed: do not spin
-            return
-        while not self._work.is_set():
-            seconds = _LONGEST_SLEEP if until is None else (until - self._now()).total_seconds()
-            if seconds <= 0:
-                return
-            try:
-                async with asyncio.timeout(min(seconds, _LONGEST_SLEEP)):
-                    await self._work.wait()
-            except TimeoutError:
-                pass
-
     async def next_due(self) -> datetime | None:
         """When the next recipient that no relay works on becomes due; None if none waits or the server is away."""
         if self._ready:
             return min(recipient.due_at for recipient in self._ready[0].recipients)
         try:
-            return await self._run(looking.next_due)
+            return await self._run(read.next_due)
         except SpoolBroken:
             return None
 
@@ -266,7 +248,7 @@ class PostgresSpool(Queries, PostgresTransfer):
     async def order(self, order: Order, now: datetime) -> int:
         """Carries out an operator's order; the number of messages that it applied to."""
         await self._give_back_ready()
-        chosen = await self._run(lambda db: keeping.carry_out(db, order, now), again=False)
+        chosen = await self._run(lambda db: write.carry_out(db, order, now), again=False)
         gone = [lease for _, lease in chosen if lease is not None and order.action is Action.REMOVE]
         if order.action is Action.REMOVE:
             for message, _ in chosen:
@@ -279,30 +261,30 @@ class PostgresSpool(Queries, PostgresTransfer):
         return len(chosen)
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
-        """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
+        """Moves the acceptance time of waiting messages that a wrong clock dated."""
         await self._give_back_ready()
-        moved = await self._run(lambda db: keeping.rebase(db, since, until, by), again=False)
+        moved = await self._run(lambda db: write.rebase(db, since, until, by), again=False)
         self._told()
         return moved
 
     async def _give_back_ready(self) -> None:
-        """What was claimed and not handed out yet is read anew: an order may have changed it."""
+        """Gives back what was claimed and not handed out: an order may have changed it."""
         ready, self._ready = self._ready, deque()
         for claim in ready:
             await self.release(claim)
 
     async def tidy(self, now: datetime) -> None:
-        """Forgets what is over since `keep_history`."""
+        """Removes what was over before `keep_history`."""
         keep = self._settings.keep_history
-        while len(await self._run(lambda db: keeping.forget_old(db, now, keep, _FORGET_AT_ONCE))) >= _FORGET_AT_ONCE:
+        while len(await self._run(lambda db: write.forget_old(db, now, keep, _FORGET_AT_ONCE))) >= _FORGET_AT_ONCE:
             pass
-        self._intake.in_use = await self._run(looking.in_use)
+        self._committer.in_use = await self._run(read.in_use)
 
     async def close(self) -> None:
-        """Stores what is in hand, gives all leases back, and lets go of the connections."""
+        """Stores open settlements, gives all leases back, and closes the connections."""
         if self._closed:
             return
-        if self._owed and self._link.away:
+        if self._owed and self._connections.away:
             await asyncio.wait(self._owed, timeout=_PATIENCE_TO_CLOSE)
         self._closed = True
         self._back.set()
@@ -315,60 +297,60 @@ class PostgresSpool(Queries, PostgresTransfer):
             self._guard.cancel()
         if unwritten:
             events.note("broken", f"{unwritten} settlements could not be written; those messages may be sent again")
-        await asyncio.to_thread(self._member.end)
-        await asyncio.to_thread(self._link.close)
+        await asyncio.to_thread(self._node.end)
+        await asyncio.to_thread(self._connections.close)
 
     async def entry(self, queue_id: str) -> StoredEntry | None:
-        return await self._run(lambda db: looking.stored_entry(db, queue_id, self._content))
+        return await self._run(lambda db: read.stored_entry(db, queue_id, self._content))
 
     async def tally(self) -> Tally:
         """While the server is away, as it was last seen."""
         try:
-            states, unfinished, oldest, size, peers, attention = await self._run(looking.counts)
+            states, unfinished, oldest, size, peers, attention = await self._run(read.counts)
         except SpoolAway:
             return self._tally
-        self._tally = Tally(states, unfinished, oldest, self.room(), size + self._intake.arriving, peers, attention)
+        self._tally = Tally(states, unfinished, oldest, self.room(), size + self._committer.arriving, peers, attention)
         return self._tally
 
     async def refused_senders(self) -> frozenset[tuple[str, str]]:
-        since = self._now() - keeping.REFUSED_SENDER_KEPT
-        return await self._run(lambda db: looking.refused_senders(db, since))
+        since = self._now() - write.REFUSED_SENDER_KEPT
+        return await self._run(lambda db: read.refused_senders(db, since))
 
     def room(self) -> int:
-        return self._intake.left()
+        return self._committer.left()
 
-    # -- ways to the server -----------------------------------------------------------------------------------------
+    # -- using the server -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int, lease: SharedLease | None = None) -> Content:
-        return PostgresContent(self._link, message, size, self._memory, lease)
+        return PostgresContent(self._connections, message, size, self._memory, lease)
 
     async def _run(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
         if self._closed and not self._owed:
             raise SpoolBroken("the spool is closed")
-        return await self._link.run(work, again=again)
+        return await self._connections.run(work, again=again)
 
     async def _until_back(self) -> None:
-        """Until the watch has reached the server again; not longer than a while, for a full disk tells nobody."""
+        """Waits until the server is reached again, or for a while: nobody tells when a full disk has room again."""
         self._back.clear()
         try:
-            async with asyncio.timeout(_STALLED_SLEEP if not self._link.away else _LONGEST_SLEEP):
+            async with asyncio.timeout(STALLED_SLEEP if not self._connections.away else LONGEST_SLEEP):
                 await self._back.wait()
         except TimeoutError:
             pass
 
     async def _watch_over(self) -> None:
-        """Ends conversations with a server that says nothing."""
+        """Closes connections whose server does not answer."""
         while True:
             await asyncio.sleep(LENT)
-            self._link.hang_up()
+            self._connections.hang_up()
 
     def _told(self) -> None:
         """Something may be due: here at once, at the other relays in a moment."""
         self._work.set()
-        self._member.tell()
+        self._node.tell()
 
     def _heard(self, what: str, said: Any) -> None:
-        """From the watching thread."""
+        """Called by the listener's thread."""
         self._loop.call_soon_threadsafe(self._hear, what, said)
 
     def _hear(self, what: str, said: Any) -> None:
@@ -377,7 +359,7 @@ class PostgresSpool(Queries, PostgresTransfer):
                 for number in said:
                     self._leases.drop(number)
             case "in_use":
-                self._intake.in_use = said
+                self._committer.in_use = said
                 return
             case "away":
                 events.note("broken", f"the spool's database cannot be reached: {said}")
@@ -385,7 +367,7 @@ class PostgresSpool(Queries, PostgresTransfer):
                 if said:
                     events.note("woke", f"the spool's database is back after {said:.0f} s")
                 late, self._late = self._late, []
-                self._errands = [asyncio.create_task(self._given_back(lease)) for lease in late]
+                self._returning = [asyncio.create_task(self._given_back(lease)) for lease in late]
         self._back.set()
         self._work.set()
 

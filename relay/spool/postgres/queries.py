@@ -1,4 +1,4 @@
-"""What people and stations look at in PostgreSQL: each question in a thread of its own, nothing changed by it."""
+"""The queries of the PostgreSQL spool that only read, each in a thread."""
 
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from typing import TypeVar
 from psycopg import Connection
 
 from relay.spool.entry import PendingNotice, QueueLine, State, StoredEntry
-from relay.spool.postgres import read as looking
+from relay.spool.postgres import read
 from relay.spool.postgres.connections import PostgresConnections
 
 T = TypeVar("T")
@@ -16,11 +16,11 @@ T = TypeVar("T")
 class Queries:
     """The part of a spool that only reads."""
 
-    _link: PostgresConnections
+    _connections: PostgresConnections
     _now: Callable[[], datetime]
 
     async def _run(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
-        return await self._link.run(work, again=again)
+        return await self._connections.run(work, again=again)
 
     async def entries(
         self,
@@ -32,29 +32,29 @@ class Queries:
         trail: bool = False,
     ) -> list[StoredEntry]:
         """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
-        return await self._run(lambda db: looking.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
+        return await self._run(lambda db: read.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
 
     async def listed(
         self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
     ) -> list[QueueLine]:
-        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
-        return await self._run(lambda db: looking.queue_lines(db, states, limit, after=after, skip=skip))
+        """A row for each recipient of the next `limit` messages after that of `after`, oldest first."""
+        return await self._run(lambda db: read.queue_lines(db, states, limit, after=after, skip=skip))
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
         """Queue ids by what they begin with, two at most for each."""
-        return await self._run(lambda db: looking.beginning(db, beginnings))
+        return await self._run(lambda db: read.beginning(db, beginnings))
 
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
-        return await self._run(lambda db: looking.history(db, since, step))
+        return await self._run(lambda db: read.history(db, since, step))
 
     async def kept_by_client(self) -> Mapping[str, int]:
-        return await self._run(looking.kept_by_client)
+        return await self._run(read.kept_by_client)
 
     async def last_accepted(self, client: str) -> datetime | None:
-        return await self._run(lambda db: looking.last_accepted(db, client))
+        return await self._run(lambda db: read.last_accepted(db, client))
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
-        return await self._run(lambda db: looking.sent_on(db, day))
+        return await self._run(lambda db: read.sent_on(db, day))
 
     async def pending_notices(self) -> list[PendingNotice]:
-        return await self._run(looking.pending_notices)
+        return await self._run(read.pending_notices)

@@ -1,4 +1,4 @@
-"""What is read from PostgreSQL: each function one question, on any connection."""
+"""All reading from PostgreSQL: one function for each query, on any connection."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -32,7 +32,7 @@ ContentOf = Callable[[int, int], Content]
 
 
 def next_due(db: Connection) -> datetime | None:
-    """When the first message that nobody has under way is due."""
+    """When the first message without a lease is due."""
     found = db.execute("SELECT min(due_at) FROM message WHERE due_at IS NOT NULL AND owner IS NULL").fetchone()
     return moment(found[0]) if found and found[0] is not None else None
 

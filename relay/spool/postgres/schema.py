@@ -41,19 +41,20 @@ OLDEST = 120000
 def prepare(db: Connection) -> None:
     """Makes the tables or brings them up to date.  Raises SpoolBroken; a newer schema is left untouched.
 
-    A right that lacks is found here: later a message might have gone out already, and what became of it could not be stored.
+    A missing right is found here: later a message might be sent already, and its settlement could not be stored.
     """
     if db.info.server_version < OLDEST:
         raise SpoolBroken(f"PostgreSQL {db.info.server_version // 10000} is too old; the spool needs 12 or newer")
     if version_of(db) < len(MIGRATIONS):
         _bring_up_to_date(db)
-    _must_have_rights(db)
+    if lacking := missing_rights(db):
+        raise SpoolBroken(lacking)
 
 
 def _bring_up_to_date(db: Connection) -> None:
     db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
-        with db.transaction():  # begun behind the lock: it sees what another relay has just made
+        with db.transaction():  # begun after the lock: it sees what another relay has just made
             version = version_of(db)
             if version == 0:
                 db.execute("CREATE TABLE spool_version (version INTEGER NOT NULL)")
@@ -90,12 +91,6 @@ def version_of(db: Connection) -> int:
             f" {len(MIGRATIONS)}); nothing was touched"
         )
     return version
-
-
-def _must_have_rights(db: Connection) -> None:
-    """Raises SpoolBroken that names what this role may not do, and the cure."""
-    if lacking := missing_rights(db):
-        raise SpoolBroken(lacking)
 
 
 def missing_rights(db: Connection) -> str:

@@ -1,4 +1,4 @@
-"""One account, several relays: who may call an upstream now, counted where all can see it."""
+"""The rate limit of an account that several relays share, counted in the database."""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -13,10 +13,10 @@ _MINUTE = 60_000_000  # microseconds
 def turn(
     db: Connection, message: int, ticket: str, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
 ) -> datetime | None:
-    """None: this message may go now, and counts.  Else when its turn is; a time within the hour is a promise.
+    """None: this message may go now, and counts.  Else when it may go; that time is reserved for it.
 
-    The same rules as `relay.outbound.rate_limit`: never more than `per_minute` in any minute, and each who must wait has a
-    time of his own.  What is under way counts for the day until its fate is known.
+    The same rules as `relay.outbound.rate_limit`: never more than `per_minute` in any minute, and each message that waits has
+    a time of its own.  What is under way counts for the day until its fate is known.
     """
     name = plain(upstream)
     with db.transaction():

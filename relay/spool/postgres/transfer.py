@@ -7,8 +7,7 @@ from typing import TypeVar
 from psycopg import Connection
 
 from relay.spool.entry import Content, PendingNotice, TransferItem
-from relay.spool.postgres import read as looking
-from relay.spool.postgres import write as keeping
+from relay.spool.postgres import read, write
 from relay.spool.postgres.commit import PostgresCommit
 from relay.spool.postgres.rows import clean
 from relay.spool.rows import micros, moment, plain, recipient_row
@@ -20,32 +19,32 @@ class CameBefore(Exception):
     """This message was moved here before, even if it is gone by now."""
 
 
-def pack(db: Connection, queue_id: str, content: looking.ContentOf) -> TransferItem | None:
-    stored = looking.stored_entry(db, queue_id, content)
+def pack(db: Connection, queue_id: str, content: read.ContentOf) -> TransferItem | None:
+    stored = read.stored_entry(db, queue_id, content)
     row = db.execute("SELECT kept, repeated, warned, over_at FROM message WHERE queue_id = %s", (plain(queue_id),)).fetchone()
     if stored is None or row is None:
         return None
     kept, repeated, warned, over_at = row
-    notices = tuple(one for one in looking.pending_notices(db) if one.queue_id == queue_id)
+    notices = tuple(one for one in read.pending_notices(db) if one.queue_id == queue_id)
     return TransferItem(stored, bool(kept), bool(repeated), bool(warned), None if over_at is None else moment(over_at), notices)
 
 
-def add_without_content(db: Connection, parcel: TransferItem, now: datetime) -> None:
-    """A message of which only its story is left.  Raises ValueError for a queue id used before, CameBefore."""
+def add_without_content(db: Connection, item: TransferItem, now: datetime) -> None:
+    """A message of which only its trail is left.  Raises ValueError for a queue id used before, CameBefore."""
     with db.transaction():
-        keeping.add_entry(db, parcel.stored.entry, parcel.stored.trail, ())
-        as_it_stood(db, parcel, now)
+        write.add_entry(db, item.stored.entry, item.stored.trail, ())
+        as_it_stood(db, item, now)
 
 
-def as_it_stood(db: Connection, parcel: TransferItem, now: datetime) -> None:
-    """Brings a message that was just added to where it stood in the other spool.  Raises CameBefore."""
-    queue_id = parcel.stored.entry.queue_id
+def as_it_stood(db: Connection, item: TransferItem, now: datetime) -> None:
+    """Gives a message that was just added the state that it had in the other spool.  Raises CameBefore."""
+    queue_id = item.stored.entry.queue_id
     first = db.execute("INSERT INTO moved (key, at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (queue_id, micros(now)))
     if first.rowcount != 1:
         raise CameBefore(queue_id)
     row = db.execute("SELECT id FROM message WHERE queue_id = %s", (queue_id,)).fetchone()
     message = row[0] if row else 0
-    for recipient in parcel.stored.recipients:
+    for recipient in item.stored.recipients:
         db.execute(
             "UPDATE recipient SET state = %(state)s, attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s,"
             " stage = %(stage)s, code = %(code)s, status = %(status)s, said = %(said)s, via = %(via)s, lost = %(lost)s,"
@@ -56,17 +55,17 @@ def as_it_stood(db: Connection, parcel: TransferItem, now: datetime) -> None:
     db.execute(
         "UPDATE message SET repeated = %s, warned = %s, attention = %s, kept = %s, over_at = %s WHERE id = %s",
         (
-            int(parcel.repeated),
-            int(parcel.warned),
-            int(parcel.stored.attention),
-            int(parcel.kept),
-            None if parcel.over_at is None else micros(parcel.over_at),
+            int(item.repeated),
+            int(item.warned),
+            int(item.stored.attention),
+            int(item.kept),
+            None if item.over_at is None else micros(item.over_at),
             message,
         ),
     )
-    keeping.sum_up(db, [message], now)
-    for notice in parcel.notices:
-        keeping.add_notice(db, notice)
+    write.sum_up(db, [message], now)
+    for notice in item.notices:
+        write.add_notice(db, notice)
 
 
 def adopt_told(
@@ -77,12 +76,12 @@ def adopt_told(
     refused: frozenset[tuple[str, str]],
     now: datetime,
 ) -> None:
-    """What is left of the other spool; a second time changes nothing."""
+    """Adds the rest of the other spool; a second call changes nothing."""
     with db.transaction():
-        known = {(one.queue_id, one.kind, one.recipient, one.made_at) for one in looking.pending_notices(db)}
+        known = {(one.queue_id, one.kind, one.recipient, one.made_at) for one in read.pending_notices(db)}
         for notice in notices:
             if (notice.queue_id, notice.kind, notice.recipient, notice.made_at) not in known:
-                keeping.add_notice(db, notice)
+                write.add_notice(db, notice)
         for upstream, messages in sent.items():
             db.execute(
                 "INSERT INTO sent_per_day (day, upstream, messages) VALUES (%s, %s, %s)"
@@ -99,7 +98,7 @@ def adopt_told(
 class PostgresTransfer:
     """The part of a spool that packs and unpacks."""
 
-    _intake: PostgresCommit
+    _committer: PostgresCommit
     _now: Callable[[], datetime]
 
     async def _run(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
@@ -112,20 +111,20 @@ class PostgresTransfer:
         raise NotImplementedError
 
     def arrive(self) -> None:
-        """Nothing: content goes over in one transaction, when all of it is there."""
+        """None: content is stored in one transaction, when it is complete."""
 
     async def pack(self, queue_id: str) -> TransferItem | None:
         """All that is known of a message, for another spool."""
         return await self._run(lambda db: pack(db, queue_id, self._content))
 
-    async def adopt(self, parcel: TransferItem) -> bool:
-        """Takes a message over from another spool, as it stands; False if it came before."""
-        entry, now = parcel.stored.entry, self._now()
+    async def adopt(self, item: TransferItem) -> bool:
+        """Takes a message over from another spool, with its state; False if it came before."""
+        entry, now = item.stored.entry, self._now()
         try:
-            if parcel.kept:
-                await self._intake.store(entry, parcel.stored.trail, lambda db: as_it_stood(db, parcel, now))
+            if item.kept:
+                await self._committer.store(entry, item.stored.trail, lambda db: as_it_stood(db, item, now))
             else:
-                await self._run(lambda db: add_without_content(db, parcel, now), again=False)
+                await self._run(lambda db: add_without_content(db, item, now), again=False)
         except CameBefore:
             return False
         except ValueError:
@@ -138,6 +137,6 @@ class PostgresTransfer:
     async def adopt_told(
         self, notices: tuple[PendingNotice, ...], day: str, sent: Mapping[str, int], refused: frozenset[tuple[str, str]]
     ) -> None:
-        """Takes over what is left in another spool; may be said more than once."""
+        """Takes over the rest of another spool; may be called more than once."""
         now = self._now()
         await self._run(lambda db: adopt_told(db, notices, day, sent, refused, now))

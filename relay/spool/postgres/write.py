@@ -1,4 +1,4 @@
-"""What is written to PostgreSQL: one function per verb, each a transaction of its own."""
+"""All writing to PostgreSQL: one function for each operation, each a transaction of its own."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
 from relay.spool.orders import APPLIES, told_of
-from relay.spool.postgres.connections import changed, together
+from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
@@ -25,7 +25,7 @@ _SUM_UP = (
     " over_at = CASE WHEN EXISTS (SELECT 1 FROM recipient WHERE message = message.id AND state IN ('queued', 'held'))"
     " THEN NULL ELSE coalesce(over_at, %(now)s) END"
 ).replace("message = message.id", "recipient.message = message.id")
-"""Brings due_at and over_at into line with the recipients (invariants 2 and 3)."""
+"""Sets due_at and over_at from the recipients (invariants 2 and 3)."""
 
 _REPEATED = (
     "EXISTS (SELECT 1 FROM recipient, (SELECT id FROM message WHERE client = %(client)s AND message_id = %(message_id)s"
@@ -146,7 +146,7 @@ def _settled(db: Connection, lease: SharedLease, settlement: Settlement, step: i
             {"id": lease.message},
         )
     for one, cursor in zip(settlement.outcomes, stored, strict=True):
-        if changed(cursor) != 1:
+        if cursor.rowcount != 1:
             raise ValueError(f"the message has no recipient {one.address}")
     if settlement.outcomes:
         crash_points.passed("settle-inside")
@@ -193,7 +193,7 @@ def _count(db: Connection, message: int, settlement: Settlement, now: datetime) 
 
 
 def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, int | None]]:
-    """Carries out an operator's order; the messages that it applied to, each with its lease if it is under way."""
+    """Carries out an operator's order; the messages that it applied to, each with its lease if it has one."""
     states = [state.value for state in APPLIES[order.action]]
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
     wanted += " AND attention = 1" if order.action is Action.ACKNOWLEDGE else ""
@@ -220,7 +220,7 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
     else:
         change = "state = 'queued', due_at = %(now)s, via = CASE %(via)s::text WHEN '' THEN via ELSE %(via)s END"
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
-            change += ", attempts = 0"  # who mends something and tries must not make the next delay longer
+            change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     via = plain(order.via) if order.action is Action.RELEASE else ""
     with together(db):
         if change:
@@ -273,7 +273,7 @@ def strike_off(db: Connection, told: tuple[int, ...], trail: tuple[TrailLine, ..
 def forget_old(db: Connection, now: datetime, keep_history: timedelta, limit: int) -> list[int]:
     """Removes up to `limit` messages that were over before `keep_history`, and outworn counters; the ids removed.
 
-    A message that somebody has still to be told of, or to acknowledge, stays, and so does one that is under way.
+    A message that somebody has still to be told of, or to acknowledge, stays, and so does one with a lease.
     """
     with db.transaction():
         gone = [

@@ -1,7 +1,7 @@
-"""What the runner may have next, known without asking the file: claims made ahead, and when anything else can be due.
+"""The next claims, known without reading the file: claims made ahead, and when anything else can be due.
 
-Pure; for one thread.  The file is asked again whenever something happened that this cannot reckon with: it may be
-wrong in one direction only, that it asks too often.
+Pure; for one thread.  The file is read again whenever something unexpected happened: it may be read too often, but
+never too seldom.
 """
 
 from collections import deque
@@ -11,11 +11,11 @@ from datetime import datetime
 from relay.spool.entry import Claim
 
 TOGETHER = 50
-"""Claims that are made ahead at most: each is a lease that an order has to reach."""
+"""How many claims are made ahead at most: an order has to reach each of them."""
 
 
 class ClaimAhead:
-    """Claims in their turn.  `sure` of all that is not among them: that it is leased, or not due before `next_due`."""
+    """Claims in order.  `sure`: whatever is not among them is claimed, or not due before `next_due`."""
 
     def __init__(self) -> None:
         self._claims: deque[Claim] = deque()
@@ -23,7 +23,7 @@ class ClaimAhead:
         self.next_due: datetime | None = None
 
     def take(self, now: datetime) -> Claim | None:
-        """The claim whose turn it is; None if none of them is due."""
+        """The next claim; None if none of them is due."""
         if self._claims and _turn(self._claims[0])[0] <= now:
             return self._claims.popleft()
         return None
@@ -37,17 +37,17 @@ class ClaimAhead:
         return self._sure and not self._claims
 
     def nothing_due(self, now: datetime) -> bool:
-        """Whether the file need not be asked: it has nothing to claim by now."""
+        """Whether the file need not be read: it has nothing to claim now."""
         return self.sure and (self.next_due is None or self.next_due > now)
 
     def looking(self) -> None:
-        """The file is being asked; what happens until `found` may be missing in the answer."""
+        """The file is being read; what happens until `found` may be missing in the answer."""
         self._looking, self._disturbed, self._overtaken = True, False, False
 
     def found(self, claims: Iterable[Claim], *, all_of_them: bool, next_due: datetime | None) -> bool:
         """The answer, in its order; `next_due` is of what was not due, if these are all that was.
 
-        False if an order overtook it: then it is worth nothing, and the file is to be asked again.
+        False if an order came meanwhile: then the answer is out of date, and the file must be read again.
         """
         if self._overtaken:
             self._looking = False
@@ -58,7 +58,7 @@ class ClaimAhead:
         return True
 
     def arrived(self, claim: Claim) -> list[Claim]:
-        """A message was stored just now and leased at once; the claims to be given up, which asking will find again."""
+        """A message was just stored and claimed; the claims to give up, which reading will find again."""
         turn = _turn(claim)
         if self._claims and turn < _turn(self._claims[-1]):
             return [*self.doubt(), claim]  # it was accepted by an earlier clock, and comes first
@@ -80,13 +80,13 @@ class ClaimAhead:
         self._sure, self._disturbed = False, True
 
     def doubt(self) -> list[Claim]:
-        """The claims themselves may be wrong: they are given up, and the file is asked anew."""
+        """The claims may be out of date: they are given up, and the file is read again."""
         self.doubt_rest()
         claims, self._claims = list(self._claims), deque()
         return claims
 
     def ordered(self) -> list[Claim]:
-        """What is in the file was changed by an order: the claims are given up, those too that are being found."""
+        """An order changed the file: all claims are given up, also those that are being read."""
         self._overtaken = True
         return self.doubt()
 

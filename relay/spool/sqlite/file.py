@@ -21,7 +21,7 @@ PAGE = 1024
 _COUNTED_EVERY = 0.1  # seconds
 _DISK_BLOCK = 4096
 _FIRST_BLOCK = "CREATE TABLE first_block_1 (unused INTEGER);\nCREATE TABLE first_block_2 (unused INTEGER);\n"
-"""So that nothing but what every spool has lies in the first block of the disk: with that gone, all mail can still be saved."""
+"""So that the first disk block has only what every spool has: if that is lost, all mail can still be saved."""
 _BUSY = 10  # seconds; nobody else writes, but a reader may be recovering the log after a crash
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_CORRUPT_INDEX", "SQLITE_CORRUPT_VTAB")
 _CHECKED_WHOLE = 256_000_000  # octets; a larger file would keep a slow disk busy for minutes at every start
@@ -31,7 +31,7 @@ _FULL_BELOW = 100_000  # octets: an I/O error with less than this free is a full
 
 
 def translate(error: sqlite3.Error, path: Path) -> SpoolFull | SpoolBroken:
-    """The house's own exception for one of SQLite's."""
+    """SpoolFull or SpoolBroken for an exception of SQLite."""
     name = getattr(error, "sqlite_errorname", "") or type(error).__name__
     maybe_full = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and 0 <= free_octets(path) < _FULL_BELOW
     if name.startswith("SQLITE_FULL") or maybe_full:
@@ -72,7 +72,7 @@ def free_octets(path: Path) -> int:
 
 
 class Lock:
-    """The exclusive flock beside the database: one relay at a time.  The kernel lets go of it when we die."""
+    """The exclusive flock beside the database: one relay at a time.  The kernel frees it when the process dies."""
 
     def __init__(self, path: Path) -> None:
         """Takes the lock, makes the directory (0700) where it is missing.  Raises SpoolBroken naming the holder."""
@@ -118,7 +118,7 @@ def prepare(path: Path, page: int = PAGE, migrations: Sequence[str] = MIGRATIONS
 
 
 def _examine(db: sqlite3.Connection, path: Path) -> None:
-    """Rather no start than a start that loses what could still be saved.  Raises SpoolBroken."""
+    """Raises SpoolBroken for a damaged file: starting could lose what can still be saved."""
     if found := _amiss(db, path):
         raise damaged(path, found)
 
@@ -139,7 +139,7 @@ def _in_short(found: list[str]) -> str:
 
 
 def damage(path: Path, seconds: float) -> str:
-    """What a start would find amiss in a spool that no relay uses; "" also where that cannot be told in so many seconds.
+    """The damage that a start would find in a spool that no relay uses; "" also if that takes more than so many seconds.
 
     Only reads.
     """
@@ -167,7 +167,7 @@ def waiting(path: Path) -> int:
 
 
 def _in_use(path: Path) -> bool:
-    """By a relay, or for all that can be told."""
+    """Whether a relay uses it; True also if that cannot be told."""
     try:
         file = os.open(f"{path}.lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -271,7 +271,7 @@ def writer(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def small_cache(db: sqlite3.Connection) -> Iterator[None]:
-    """For the writer's work on large content, whose pages nobody asks for again: they would fill the whole cache."""
+    """For writing large content, whose pages are not read again: they would fill the whole cache."""
     (usual,) = db.execute("PRAGMA cache_size").fetchone()
     db.execute("PRAGMA cache_size = -1024")
     try:
@@ -301,7 +301,7 @@ def write_home(db: sqlite3.Connection) -> None:
 
 
 def shrink_log(db: sqlite3.Connection) -> None:
-    """Brings the log's pages home and empties it, unless somebody reads in it: nobody waits for that."""
+    """Checkpoints and empties the log, unless somebody reads it: it does not wait for them."""
     db.execute("PRAGMA busy_timeout = 100")
     try:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -310,12 +310,12 @@ def shrink_log(db: sqlite3.Connection) -> None:
 
 
 def be_patient(db: sqlite3.Connection) -> None:
-    """Lets the connection wait for whoever else has the file; nobody should, but a person may look into it."""
+    """Lets the connection wait for another user of the file, such as a person with SQLite's shell."""
     db.execute(f"PRAGMA busy_timeout = {_BUSY * 1000}")
 
 
 def be_impatient(db: sqlite3.Connection) -> None:
-    """A file that somebody else has is an error at once."""
+    """A file that is locked is an error at once."""
     db.execute("PRAGMA busy_timeout = 0")
 
 
@@ -345,10 +345,10 @@ class Room:
         return time.monotonic() - self._told_at > _COUNTED_EVERY
 
     def doubt(self) -> None:
-        """Much may be written, or become free."""
+        """Much may have been written or freed: count again."""
         self._told_at = float("-inf")
 
     def changed(self, free_pages: int) -> None:
-        """Something was written: what was known of the disk is stale too."""
+        """Something was written: ask the file system again, too."""
         self.free_pages = free_pages
         self._asked_at, self._told_at = float("-inf"), time.monotonic()

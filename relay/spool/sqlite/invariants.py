@@ -1,4 +1,4 @@
-"""Whether a spool's file keeps its promises: the invariants of schema.sql, each as a search for what breaks it."""
+"""Checks a spool's file: the invariants of schema.sql, each as a query for what breaks it."""
 
 from contextlib import closing
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is to be done with the connection that writes: jobs, and what is left of quick ones."""
+"""Jobs for the writing connection, and the COMMIT of quick ones."""
 
 import asyncio
 import sqlite3
@@ -12,12 +12,12 @@ _QUICK_ROWS = 20
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Something to be done with the connection.
+    """Something to do with the connection.
 
-    `work` may run more than once and must leave memory alone; `after` runs once, in the event loop, when what was written
+    `work` may run more than once and must not change memory; `after` runs once, in the event loop, when what was written
     is durable and before anything else is done.  `looks`: it writes nothing and runs between transactions, in the thread.
-    `owed`: it is a fact and must be written at last; on a full or broken medium its future is answered and the job kept.
-    `settles`: it says what became of a message.  `wakes`: something else may be due afterwards than was before.
+    `owed`: it must be written in the end; if the disk is full or broken, its future is answered and the job kept.
+    `settles`: it is a settlement.  `wakes`: other messages may be due afterwards.
     `quick`: as `is_quick` has it.
     """
 
@@ -36,11 +36,11 @@ Answer = tuple[Job, Any, BaseException | None]
 
 @dataclass(slots=True, eq=False)
 class Commit:
-    """Quick jobs whose statements are done: what is left is to make them durable."""
+    """Quick jobs whose statements are done; they are not durable yet."""
 
     answers: list[Answer]
 
 
 def is_quick(octets: int, recipients: int) -> bool:
-    """Whether what concerns a message of this size is so little that the event loop may do its statements."""
+    """Whether a message of this size is so small that the event loop may run its statements."""
     return octets <= _QUICK_OCTETS and recipients <= _QUICK_ROWS

@@ -1,4 +1,4 @@
-"""Leases of one process in memory: which message is under way, and how far its settlements have come."""
+"""Leases in memory, of one process: which message is claimed, and the number of its last settlement."""
 
 import itertools
 from collections.abc import Collection, Mapping
@@ -22,7 +22,7 @@ class LocalLease:
 
 
 class LocalLeases:
-    """By the number that a claim carries.  The writer thread grants too, when asked for claims: each step is one of a dict."""
+    """By the number that a claim carries.  The writer thread grants leases, too: each step is one operation of a dict."""
 
     def __init__(self) -> None:
         self._leases: dict[int, LocalLease] = {}

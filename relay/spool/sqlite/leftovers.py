@@ -1,8 +1,8 @@
-"""Content of finished messages that is still in the file, until a transaction comes by that writes content anyway.
+"""Content of finished messages that is still in the file, until the next transaction that writes content.
 
-To remove it in the settlement's own transaction would dirty six more pages, alone; together with the next message's content it
-costs next to nothing, since that one takes the pages over.  Nobody is shown it meanwhile (relay/spool/sqlite/content.py), and
-`keeping.sweep` finds what a crash leaves of it.  For whoever holds the connection that writes only.
+Removing it in the settlement's own transaction would write six more pages; together with the next message's content it costs
+next to nothing, since that one reuses the pages.  It is never read meanwhile (relay/spool/sqlite/content.py), and
+`write.sweep` removes what a crash leaves.  Only for the holder of the writing connection.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from relay.spool.sqlite.writer import Writer
 
 MESSAGES = 32
 OCTETS = 1_000_000
-"""More than that does not wait for the next message: room is room."""
+"""More than that does not wait for the next message: it takes up room."""
 
 _SHORT = 16_000_000  # octets that may still be accepted: with less, nothing waits
 

@@ -1,4 +1,4 @@
-"""What is read: each function one question, on any connection."""
+"""All reading from SQLite: one function for each query, on any connection."""
 
 import sqlite3
 from collections import defaultdict

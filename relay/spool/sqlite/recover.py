@@ -1,7 +1,7 @@
 """Saves what can be read of a damaged spool: every message as a file of its own, whatever is broken beside it.
 
-Works on a copy; the spool itself is only read.  The order of trust: the file as it is, then with the first pages (where
-SQLite keeps the way to everything) taken from a new spool, since tables lie at the same place in each.
+Works on a copy; the spool itself is only read.  It tries the file as it is, then with the first pages (where
+SQLite says where everything is) taken from a new spool, since tables lie at the same place in each.
 """
 
 import hashlib
@@ -64,8 +64,8 @@ def save(spool: Path, directory: Path) -> list[Saved]:
 
 def _opened(spool: Path, scratch: Path) -> sqlite3.Connection:
     best: tuple[int, sqlite3.Connection, Path] | None = None
-    ways = [(log, made) for made in (None, *_MADE) for log in (True, False)]  # None: with its own first pages
-    for attempt, (log, made) in enumerate(ways):
+    variants = [(log, made) for made in (None, *_MADE) for log in (True, False)]  # None: with its own first pages
+    for attempt, (log, made) in enumerate(variants):
         copy = scratch / f"{attempt}.db"
         _copy(spool, copy)
         if log and (old := Path(f"{spool}-wal")).exists():
@@ -99,7 +99,7 @@ def _recognised(db: sqlite3.Connection) -> bool:
 
 
 def _copy(old: Path, new: Path) -> None:
-    """Octet for octet; what the disk will not give becomes zeros."""
+    """Octet for octet; what cannot be read becomes zeros."""
     with old.open("rb", buffering=0) as source, new.open("wb") as target:
         size = old.stat().st_size
         for place in range(0, size, _BLOCK):
@@ -111,7 +111,7 @@ def _copy(old: Path, new: Path) -> None:
 
 
 def _give_first_pages(copy: Path, new: Path, page: int, version: int) -> None:
-    """The first page, and those that it leads to: all that tells of tables and where they begin."""
+    """Copies the first page and those that it leads to: they say which tables there are and where they begin."""
     prepare(new, page, MIGRATIONS[:version])
     fresh = new.read_bytes()
     first = bytearray(fresh[:page])
@@ -140,8 +140,8 @@ def _messages(db: sqlite3.Connection) -> list[int]:
     found: set[int] = set()
     for table, column in (("message", "id"), ("content", "message")):
         for direction in ("ASC", "DESC"):  # from both ends, up to where it breaks
-            for way in (f"NOT INDEXED ORDER BY {table}.id", f"ORDER BY {column}"):
-                found |= set(_walked(db, f"SELECT {column} FROM {table} {way} {direction}"))  # noqa: S608 - our own names
+            for order in (f"NOT INDEXED ORDER BY {table}.id", f"ORDER BY {column}"):
+                found |= set(_walked(db, f"SELECT {column} FROM {table} {order} {direction}"))  # noqa: S608 - our own names
     if found and max(found) - min(found) < _GAPS:
         missing = (number for number in range(min(found), max(found)) if number not in found)
         found |= {number for number in missing if _walked(db, "SELECT 1 FROM message WHERE id = ?", number)}
@@ -152,7 +152,7 @@ def _walked(db: sqlite3.Connection, query: str, *values: int) -> list[int]:
     rows: list[int] = []
     with suppress(sqlite3.Error):
         for (value,) in db.execute(query, values):
-            if isinstance(value, int):  # else the way led to another table
+            if isinstance(value, int):  # else the page belongs to another table
                 rows.append(value)  # one by one: those before the break count
     return rows
 
@@ -193,7 +193,7 @@ def _recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:
 
 
 def _done(stored: StoredEntry | None) -> bool:
-    """Everybody has it: what is left of its content only waits for its removal."""
+    """Whether every recipient is relayed: content that is left only waits for its removal."""
     recipients = stored.recipients if stored else ()
     return bool(recipients) and all(one.state is State.RELAYED for one in recipients)
 

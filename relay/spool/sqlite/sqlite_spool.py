@@ -37,21 +37,20 @@ from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.leftovers import Leftovers
 from relay.spool.sqlite.transfer import SqliteTransfer
 from relay.spool.sqlite.writer import Writer
+from relay.spool.waiting import WaitsForWork, split_trail
 
 T = TypeVar("T")
 
-_LONGEST_SLEEP = 60.0  # seconds; the wall clock may jump while we sleep
-_STALLED_SLEEP = 1.0
 _VACUUM_PAGES = 2000
 _FORGET_AT_ONCE = 500
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class SqliteSpool(SqliteTransfer):
+class SqliteSpool(SqliteTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
 
-    An order to HOLD reaches recipients that are being tried, too: what the attempt learns is kept, and they stay
-    held unless it ended their story.  REMOVE takes the message away at once; its attempt's settlement meets LeaseLost.
+    An order to HOLD reaches recipients that are being tried, too: the result of the attempt is stored, and they stay
+    held unless it was final.  REMOVE takes the message away at once; its attempt's settlement meets LeaseLost.
     """
 
     def __init__(self, path: Path, settings: SpoolSettings, now: Callable[[], datetime], lock: Lock) -> None:
@@ -88,8 +87,8 @@ class SqliteSpool(SqliteTransfer):
     async def _start(self) -> None:
         self._writer.start()
         last = await self._writer.look(read.last_message)
-        self._intake = SqliteCommit(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
-        await self._writer.write(lambda db: write.sweep(db, self._intake.arriving), owed=True)
+        self._committer = SqliteCommit(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
+        await self._writer.write(lambda db: write.sweep(db, self._committer.arriving), owed=True)
         wal.lay_out(self._writer, self._path)
 
     @property
@@ -112,10 +111,10 @@ class SqliteSpool(SqliteTransfer):
 
     async def commit(self, entry: Entry, trail: tuple[TrailLine, ...] = ()) -> None:
         """Makes the entry durable.  Raises SpoolFull, SpoolBroken, ValueError for an entry that contradicts itself."""
-        await self._intake.store(entry, trail)
+        await self._committer.store(entry, trail)
 
     def _stored(self, message: int, entry: Entry, recipients: tuple[Recipient, ...], repeated: bool) -> None:
-        """Leases what has just become durable, so that the runner has it without asking."""
+        """Claims what has just become durable, so that the runner has it without a query."""
         kept = as_stored(entry, recipients, self._content(message, entry.size)) if recipients else None
         if kept is None:
             self._give_back(self._ahead.doubt())
@@ -127,17 +126,16 @@ class SqliteSpool(SqliteTransfer):
     async def notify(
         self, notice: Entry | None, told: tuple[int, ...], trail: tuple[TrailLine, ...] = (), *, attention: bool = False
     ) -> None:
-        """Queues a notice (may use the reserve) and strikes off what it tells of.
+        """Queues a notice (may use the reserve) and removes the pending ones that it contains.
 
         Lines of the event `noticed` go to the trails of the messages told of, all others to the notice's own.
         """
-        about = tuple(line for line in trail if line.event == "noticed" or notice is None)
-        own = tuple(line for line in trail if line not in about)
+        about, own = split_trail(notice, trail)
         strike = partial(write.strike_off, told=told, trail=about, attention=attention)
         if notice is None:
             await self._writer.write(strike)
         else:
-            await self._intake.store(notice, own, strike)
+            await self._committer.store(notice, own, strike)
 
     # -- relaying -------------------------------------------------------------------------------------------------
 
@@ -242,23 +240,8 @@ class SqliteSpool(SqliteTransfer):
     async def turn(
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
     ) -> datetime | None:
-        """No other relay calls anybody by this spool: whose turn it is, its only one knows."""
+        """Always now: no other relay uses this spool."""
         return None
-
-    async def wait(self, until: datetime | None) -> None:
-        """Returns when something may be due; a jump of the wall clock makes it late by a minute at most."""
-        if self._stalled:
-            await asyncio.sleep(_STALLED_SLEEP)  # what is due cannot be claimed: do not spin
-            return
-        while not self._work.is_set():
-            seconds = _LONGEST_SLEEP if until is None else (until - self._now()).total_seconds()
-            if seconds <= 0:
-                return
-            try:
-                async with asyncio.timeout(min(seconds, _LONGEST_SLEEP)):
-                    await self._work.wait()
-            except TimeoutError:
-                pass
 
     async def next_due(self) -> datetime | None:
         """When the next recipient that nobody works on becomes due; None if none waits or the medium is broken."""
@@ -283,7 +266,7 @@ class SqliteSpool(SqliteTransfer):
         return len(await self._writer.write(lambda db: write.carry_out(db, order, now), after=after, wakes=True))
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
-        """Moves the hour of acceptance of what still waits, of messages accepted by a wrong clock."""
+        """Moves the acceptance time of waiting messages that a wrong clock dated."""
         return await self._writer.write(lambda db: write.rebase(db, since, until, by), wakes=True)
 
     def _forget(self, messages: list[int]) -> None:
@@ -292,7 +275,7 @@ class SqliteSpool(SqliteTransfer):
         self._leases.take_away(messages)
 
     async def tidy(self, now: datetime) -> None:
-        """Forgets what is over since `keep_history`, sweeps, and gives free pages back to the file system."""
+        """Removes what was over before `keep_history`, sweeps, and gives free pages back to the file system."""
         keep = self._settings.keep_history
 
         def forget(db: sqlite3.Connection) -> list[int]:
@@ -301,7 +284,7 @@ class SqliteSpool(SqliteTransfer):
         while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
         await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
-        await self._writer.write(lambda db: write.sweep(db, self._intake.arriving))
+        await self._writer.write(lambda db: write.sweep(db, self._committer.arriving))
         while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
         await self._writer.look(lambda db: wal.bring_home(db, self._path))
@@ -315,7 +298,7 @@ class SqliteSpool(SqliteTransfer):
         return 0 < read.free_pages(db) < before
 
     async def close(self) -> None:
-        """Writes what is in hand and lets go of the file."""
+        """Writes what is not written yet, and closes the file."""
         if self._leftovers:
             with suppress(SpoolBroken, SpoolFull):  # else the next start sweeps
                 await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
@@ -343,7 +326,7 @@ class SqliteSpool(SqliteTransfer):
     async def listed(
         self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
     ) -> list[QueueLine]:
-        """A line for each recipient of the next `limit` messages behind that of `after`, oldest first."""
+        """A row for each recipient of the next `limit` messages after that of `after`, oldest first."""
         return await self._read(lambda db: read.queue_lines(db, states, limit, after=after, skip=skip))
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
@@ -377,9 +360,9 @@ class SqliteSpool(SqliteTransfer):
         return await self._read(read.pending_notices)
 
     def room(self) -> int:
-        return self._intake.left()
+        return self._committer.left()
 
-    # -- ways to the file -----------------------------------------------------------------------------------------
+    # -- reading the file -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int) -> Content:
         return SqliteContent(self._path, message, size, self._memory)

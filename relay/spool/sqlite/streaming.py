@@ -1,4 +1,4 @@
-"""Large content on its way into the SQLite file, written in slices while it comes: its commit is as short as a small one's."""
+"""Large content, written to the SQLite file in slices while it comes in: its commit is as short as a small one's."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ SLICE = 16 * BLOCK
 
 
 class SqliteStreaming:
-    """`relay.spool.contract.Arriving` for message number `message`.
+    """`relay.spool.contract.Streaming` for message number `message`.
 
     `arriving` holds octets that are promised by number, and spares their rows from being swept; `left` tells how many
     octets may still be accepted.
@@ -39,7 +39,7 @@ class SqliteStreaming:
         return self.rows * BLOCK
 
     def __iter__(self) -> Iterator[bytes]:
-        """Only what was not written yet can be read before there is an entry: nobody needs more of it."""
+        """Only what is not written yet can be read before there is an entry: nothing needs more."""
         if self.rows:
             raise SpoolBroken("content is read that has no entry yet")
         return iter(self.waiting)
@@ -73,7 +73,7 @@ class SqliteStreaming:
             self._arriving[self.message] = 0
 
     def rest(self) -> Callable[[sqlite3.Connection], None]:
-        """Writes what is left, in the transaction of the entry; that may come when this was dropped, so it asks for nothing."""
+        """Writes the rest in the transaction of the entry; that may run after a drop, so it uses copies."""
         message, first, rows = self.message, self.rows, self.waiting
         return lambda db: write.add_content(db, message, first, rows)
 
@@ -84,7 +84,7 @@ class SqliteStreaming:
         self._arriving.pop(self.message, None)
 
     def drop(self) -> None:
-        """Nothing of it stays, unless an entry has it; on a disk too full even for that, as soon as it can be written."""
+        """Removes it, unless an entry has it; on a disk too full even for that, as soon as it can be written."""
         if self._over:
             return
         self.kept()
@@ -97,7 +97,7 @@ def take_back(writer: Writer, message: int) -> None:
 
 
 def _taken(pieces: list[bytes]) -> Iterator[bytes]:
-    """Out of the list, so that what was copied to a row is not in memory twice."""
+    """Empties the list, so that what was copied to a row is not in memory twice."""
     pieces.reverse()
     while pieces:
         yield pieces.pop()

@@ -26,17 +26,17 @@ def pack(db: sqlite3.Connection, queue_id: str, content: read.ContentOf) -> Tran
     return TransferItem(stored, bool(kept), bool(repeated), bool(warned), None if over_at is None else moment(over_at), notices)
 
 
-def add_without_content(db: sqlite3.Connection, message: int, parcel: TransferItem, now: datetime) -> None:
-    """A message of which only its story is left.  Raises ValueError for a queue id used before."""
-    write.add_entry(db, message, parcel.stored.entry, parcel.stored.trail)
-    as_it_stood(db, parcel, now)
+def add_without_content(db: sqlite3.Connection, message: int, item: TransferItem, now: datetime) -> None:
+    """A message of which only its trail is left.  Raises ValueError for a queue id used before."""
+    write.add_entry(db, message, item.stored.entry, item.stored.trail)
+    as_it_stood(db, item, now)
 
 
-def as_it_stood(db: sqlite3.Connection, parcel: TransferItem, now: datetime) -> None:
-    """Brings a message that was just added to where it stood in the other spool."""
-    queue_id = parcel.stored.entry.queue_id
+def as_it_stood(db: sqlite3.Connection, item: TransferItem, now: datetime) -> None:
+    """Gives a message that was just added the state that it had in the other spool."""
+    queue_id = item.stored.entry.queue_id
     ((message,),) = db.execute("SELECT id FROM message WHERE queue_id = ?", (queue_id,)).fetchall()
-    for recipient in parcel.stored.recipients:
+    for recipient in item.stored.recipients:
         row = recipient_row(recipient)
         db.execute(
             "UPDATE recipient SET state = :state, attempts = :attempts, due_at = :due_at, upstream = :upstream,"
@@ -45,13 +45,13 @@ def as_it_stood(db: sqlite3.Connection, parcel: TransferItem, now: datetime) -> 
             " WHERE message = :message AND key = :key",
             {**row, "message": message},
         )
-    over_at = None if parcel.over_at is None else micros(parcel.over_at)
+    over_at = None if item.over_at is None else micros(item.over_at)
     db.execute(
         "UPDATE message SET repeated = ?, warned = ?, attention = ?, kept = ?, over_at = ? WHERE id = ?",
-        (int(parcel.repeated), int(parcel.warned), int(parcel.stored.attention), int(parcel.kept), over_at, message),
+        (int(item.repeated), int(item.warned), int(item.stored.attention), int(item.kept), over_at, message),
     )
     write.sum_up(db, [message], now)
-    for notice in parcel.notices:
+    for notice in item.notices:
         write.add_notice(db, notice_row(notice))
 
 
@@ -63,7 +63,7 @@ def adopt_told(
     refused: frozenset[tuple[str, str]],
     now: datetime,
 ) -> None:
-    """What is left of the other spool; a second time changes nothing."""
+    """Adds the rest of the other spool; a second call changes nothing."""
     known = {(one.queue_id, one.kind, one.recipient, one.made_at) for one in read.pending_notices(db)}
     for notice in notices:
         if (notice.queue_id, notice.kind, notice.recipient, notice.made_at) not in known:
@@ -83,7 +83,7 @@ class SqliteTransfer:
     """The part of a spool that packs and unpacks."""
 
     _writer: Writer
-    _intake: SqliteCommit
+    _committer: SqliteCommit
     _now: Callable[[], datetime]
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -94,21 +94,21 @@ class SqliteTransfer:
 
     def arrive(self) -> SqliteStreaming:
         """A place for large content that comes in."""
-        return self._intake.arrive()
+        return self._committer.arrive()
 
     async def pack(self, queue_id: str) -> TransferItem | None:
         """All that is known of a message, for another spool."""
         return await self._read(lambda db: pack(db, queue_id, self._content))
 
-    async def adopt(self, parcel: TransferItem) -> bool:
-        """Takes a message over from another spool, as it stands; False if it is here already."""
-        entry, now = parcel.stored.entry, self._now()
+    async def adopt(self, item: TransferItem) -> bool:
+        """Takes a message over from another spool, with its state; False if it is here already."""
+        entry, now = item.stored.entry, self._now()
         try:
-            if parcel.kept:
-                await self._intake.store(entry, parcel.stored.trail, lambda db: as_it_stood(db, parcel, now))
+            if item.kept:
+                await self._committer.store(entry, item.stored.trail, lambda db: as_it_stood(db, item, now))
             else:
-                number = self._intake.number()
-                await self._writer.write(lambda db: add_without_content(db, number, parcel, now))
+                number = self._committer.number()
+                await self._writer.write(lambda db: add_without_content(db, number, item, now))
         except ValueError:
             if await self._read(lambda db: pack(db, entry.queue_id, self._content)) is None:
                 raise

@@ -1,4 +1,4 @@
-"""The write-ahead log as a file: its size is given to it once, and kept."""
+"""The write-ahead log as a file: it gets its full size once, and keeps it."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ _BLOCK = 4096
 
 
 def lay_out(writer: Writer, path: Path) -> None:
-    """Gives the log of the file at `path` its size, a slice between two transactions at a time; from the event loop only."""
+    """Gives the log of the file at `path` its full size, slice by slice between transactions; from the event loop only."""
 
     def go_on(future: "Future[bool]") -> None:
         if not future.cancelled() and future.exception() is None and future.result():
@@ -60,7 +60,7 @@ def _locked(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def bring_home(db: sqlite3.Connection, path: Path) -> None:
-    """Brings the log's pages home, to write it from its beginning again; it keeps its size unless the disk is short of room."""
+    """Checkpoints the log, so that it is written from its beginning again; it keeps its size unless room is short."""
     if log_octets(path) < LOG:
         shrink_log(db)
     else:

@@ -1,4 +1,4 @@
-"""What is written: one function per verb, each within the transaction of the caller's batch."""
+"""All writing to SQLite: one function for each operation, each within the caller's transaction."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -144,7 +144,7 @@ def settle(
 
 
 def _places(db: sqlite3.Connection, message: int) -> dict[str, int]:
-    """Where each recipient stands, by key: to find hundreds of them by key is to read all of them each time."""
+    """The number of each recipient, by key: finding hundreds by key would read all of them each time."""
     return dict(db.execute("SELECT key, seq FROM recipient WHERE message = ?", (message,)).fetchall())
 
 
@@ -193,7 +193,7 @@ _SUM = (
     " over_at = CASE WHEN EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ('queued', 'held'))"
     " THEN NULL ELSE coalesce(over_at, ?) END"
 )
-"""Brings due_at and over_at of a message into line with its recipients (invariants 2 and 3)."""
+"""Sets due_at and over_at of a message from its recipients (invariants 2 and 3)."""
 
 
 def sum_up(db: sqlite3.Connection, messages: Iterable[int], now: datetime) -> None:
@@ -237,7 +237,7 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
     else:
         change = "state = 'queued', due_at = :now, via = CASE :via WHEN '' THEN via ELSE :via END"
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
-            change += ", attempts = 0"  # who mends something and tries must not make the next delay longer
+            change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     db.execute(
         f"UPDATE recipient SET {change} WHERE message IN (SELECT id FROM chosen) AND state IN ({states})",  # noqa: S608
         {"now": micros(now), "via": plain(order.via) if order.action is Action.RELEASE else ""},

@@ -1,8 +1,8 @@
-"""All writing, one transaction after the other: jobs that wait together share one, and so one fsync.
+"""Does all writing, one transaction after the other.  Jobs that wait together share one, and so one fsync.
 
-Quick jobs, which is almost all of them, do their statements in the event loop, where pages in memory are changed, and only the
-COMMIT, which writes and syncs, goes to a thread: a hand-over of the interpreter's lock for each statement costs more than
-the statement.  Whatever may take long, and whatever goes wrong, is the thread's from beginning to end.  The connection
+Quick jobs (almost all) run their statements in the event loop, where they change pages in memory.  Only the COMMIT, which
+writes and syncs, goes to a thread: handing over the interpreter's lock for each statement costs more than the statement.
+Jobs that may take long, and those that fail, run in the thread from beginning to end.  The connection
 belongs to the thread from the moment something is handed to it until its answer is back, else to the event loop.
 """
 
@@ -61,7 +61,7 @@ class Writer:
 
     @property
     def owes(self) -> bool:
-        """Whether something that must be written is still in memory only."""
+        """Whether something that must be written is in memory only."""
         return bool(self._owed)
 
     @property
@@ -78,7 +78,7 @@ class Writer:
         return job.future
 
     def leave(self, job: Job) -> None:
-        """Hands over a job whose outcome nobody waits for; one that comes after the end is left to the next start."""
+        """Hands over a job without waiting for it; after `close` it is left to the next start."""
         if not self._closing:
             self.submit(job).add_done_callback(lambda future: future.cancelled() or future.exception())
 
@@ -92,17 +92,17 @@ class Writer:
         wakes: bool = False,
         quick: bool = False,
     ) -> T:
-        """What `work` made of the connection, once it is durable.  Raises what `work` raised, SpoolFull, SpoolBroken."""
+        """What `work` returned, once it is durable.  Raises what `work` raised, SpoolFull, SpoolBroken."""
         answer: T = await self.submit(Job(work, after=after, owed=owed, settles=settles, wakes=wakes, quick=quick))
         return answer
 
     async def look(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Asks between two transactions, so the answer holds nothing that could still be lost."""
+        """Reads between two transactions, so the answer has nothing that could still be lost."""
         answer: T = await self.submit(Job(question, looks=True))
         return answer
 
     async def close(self) -> int:
-        """Writes what is in hand, ends the thread; the number of settlements that could not be written."""
+        """Writes what waits, ends the thread; the number of settlements that could not be written."""
         if not self._closing:
             self._closing = True
             if self._paying:
@@ -116,7 +116,7 @@ class Writer:
     # -- in the event loop ----------------------------------------------------------------------------------------
 
     def _soon(self) -> None:
-        """Begins once all who are ready to say something now have said it: they share a transaction."""
+        """Begins after all callers that are ready now have submitted their jobs: they share a transaction."""
         if not (self._handed_over or self._beginning or self._closing):
             self._beginning = True
             self._loop.call_soon(self._begin)
@@ -142,7 +142,7 @@ class Writer:
         return jobs
 
     def _statements(self, db: sqlite3.Connection, jobs: list[Job]) -> Commit | None:
-        """All but the COMMIT; None, and nothing written, if anything is in the way: then the thread does it all."""
+        """All but the COMMIT; None, and nothing written, if anything fails: then the thread does it all."""
         try:
             answers = self._all_or_none(db, jobs)
         except sqlite3.Error:
@@ -213,7 +213,7 @@ class Writer:
             if job.looks:
                 self._look(job)
         if self._db is not None:
-            be_impatient(self._db)  # the event loop waits for nobody
+            be_impatient(self._db)  # the event loop must not wait
         self._deliver()
 
     def _queue_behind(self, job: Job) -> bool:
@@ -250,7 +250,7 @@ class Writer:
     def _failed(self, jobs: Sequence[Job], error: sqlite3.Error) -> None:
         trouble = self._stumble(error)
         if len(jobs) > 1 and not self.broken:
-            for job in jobs:  # what one of them needs too much must not cost the others
+            for job in jobs:  # one that needs too much room must not fail the others
                 if not self._queue_behind(job):
                     self._write([job])
             return
@@ -258,7 +258,7 @@ class Writer:
             keep = job.owed and not isinstance(error, _OWN_FAULT)
             if keep:
                 self._owed.append(job)
-            # what is to follow its being durable follows when it is paid
+            # its `after` runs when it is written at last
             self._answers.append((replace(job, after=None) if keep else job, None, None if keep else trouble))
 
     def _transaction(self, jobs: Sequence[Job]) -> list[Answer]:
@@ -276,7 +276,7 @@ class Writer:
                 self._room.changed(read.room_within(db, self._path))
 
     def _all_or_none(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
-        """The common case, without savepoints; nothing at all, and nothing written, if one of them refuses."""
+        """The common case, without savepoints; an empty list, and nothing written, if one job fails."""
         db.execute("BEGIN IMMEDIATE")
         try:
             return [(job, job.work(db), None) for job in jobs]
@@ -287,7 +287,7 @@ class Writer:
             return []
 
     def _one_by_one(self, db: sqlite3.Connection, jobs: Sequence[Job]) -> list[Answer]:
-        """Each behind a savepoint: who refuses takes back its own part only."""
+        """Each with a savepoint: a job that fails is rolled back alone."""
         answers: list[Answer] = []
         db.execute("BEGIN IMMEDIATE")
         for job in jobs:
@@ -311,7 +311,7 @@ class Writer:
         return self._db
 
     def _stumble(self, error: sqlite3.Error) -> SpoolFull | SpoolBroken:
-        """Back to where the transaction began; a broken medium gets a new connection at the next turn."""
+        """Rolls back; after an error of the disk the next turn opens a new connection."""
         trouble = translate(error, self._path)
         self._wake = True  # what was refused may be in the log all the same: to be looked for when that is read again
         try:

@@ -1,4 +1,4 @@
-"""Who hands out access tokens, and at which addresses: data.
+"""The issuers of access tokens and their addresses: data.
 
 Sources: learn.microsoft.com "Authenticate an IMAP, POP or SMTP connection using OAuth" and "OAuth 2.0 device
 authorization grant flow"; developers.google.com "OAuth 2.0 for iOS & Desktop Apps" and "OAuth 2.0 Mechanism";

@@ -22,7 +22,7 @@ _LIFETIME = 900
 
 
 class NoConsent(Exception):
-    """It did not come to a consent; the text has the provider's own words and what helps."""
+    """There is no consent; the text has the provider's own text and what helps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _identity(oauth: OAuth, authority: Authority) -> dict[str, str]:
 
 
 def _complete(authority: Authority, granted: Granted) -> Granted:
-    """Without a refresh token all would end in an hour."""
+    """Raises NoConsent without a refresh token: the access token lasts an hour only."""
     if granted.refresh_token:
         return granted
     raise NoConsent(
@@ -169,7 +169,7 @@ def _complete(authority: Authority, granted: Granted) -> Granted:
 
 
 def _explained(authority: Authority, denied: Denied) -> str:
-    """The provider's own words, then what to do."""
+    """The provider's own text, then what to do."""
     return "\n".join(part for part in (f"{authority.name} says: {denied}", cure_for(denied)) if part)
 
 

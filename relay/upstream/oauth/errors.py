@@ -9,7 +9,7 @@ from relay.upstream.oauth.http import Denied
 _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("AADSTS53003", "AADSTS530036", "AADSTS50097", "AADSTS53000"),
-        "The organisation's Conditional Access forbids this way of logging in: use `--flow code` on a computer that it "
+        "The organisation's Conditional Access forbids this kind of login: use `--flow code` on a computer that it "
         "manages, or ask the administrator for an exception.",
     ),
     (

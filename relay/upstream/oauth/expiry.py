@@ -1,4 +1,4 @@
-"""What a person should hear about a consent before it ends.  Pure."""
+"""Warnings about a consent before it ends.  Pure."""
 
 from datetime import datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""One question to a token server, and what it answered: a form POST.  RFC 6749 s5, RFC 8628 s3.  Blocks."""
+"""One request to a token server, and its answer: a form POST.  RFC 6749 s5, RFC 8628 s3.  Blocks."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class BadTokenResponse(Exception):
-    """The answer is none that OAuth 2.0 knows; `text` says what came."""
+    """The answer is not one of OAuth 2.0; `text` says what came."""
 
     text: str
 
@@ -82,7 +82,7 @@ def ask(url: str, form: Mapping[str, str], patience: float = PATIENCE) -> Mappin
 
 
 def _refusal(said: HttpAnswer, secrets: Sequence[str]) -> Denied:
-    """A 4xx with an OAuth error is meant; a page of a proxy, or a 5xx, passes."""
+    """A 4xx with an OAuth error is final; a proxy's page, or a 5xx, is temporary."""
     try:
         answer = _object(said.body)
     except BadTokenResponse:

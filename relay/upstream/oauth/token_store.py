@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -232,8 +232,3 @@ def _written(moment: datetime | None) -> str | None:
 
 def _read_time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text).astimezone(UTC) if text else None
-
-
-def without_access(kept: StoredToken) -> StoredToken:
-    """The same consent, its access token dropped."""
-    return replace(kept, access_token=None, access_until=None)

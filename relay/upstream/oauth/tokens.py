@@ -124,7 +124,7 @@ class TokenAccount:
         return StoredToken(Secret(""), self.oauth.client_id, self.upstream.login.username, granted_at=now, refreshed_at=now)
 
     def _known_trouble(self, kept: StoredToken) -> NoToken | None:
-        """Several messages that fail together ask once."""
+        """Several messages that fail together cause one request."""
         if not self._trouble:
             return None
         token, at, trouble = self._trouble
@@ -132,7 +132,7 @@ class TokenAccount:
         return trouble if recent and token == kept.refresh_token.reveal() else None
 
     def _taken(self, kept: StoredToken, granted: Granted) -> Secret:
-        """On disk first: after the provider's rotation this is the only refresh token that is worth anything."""
+        """Writes to disk first: after the provider's rotation only this refresh token is valid."""
         new = _merged(kept, granted, self._now())
         self._unsaved = (kept.refresh_token, new)
         self._store.save(new)
@@ -156,7 +156,7 @@ class TokenAccount:
         return form | ({"scope": self.authority.scope} if self.oauth.provider == "microsoft" else {})
 
     def _trouble_of(self, denied: Denied) -> NoToken:
-        """The provider's own words, then what to do."""
+        """The provider's own text, then what to do."""
         name = self.upstream.name
         told = f"{self.authority.name} gives no access token for {name}: {denied}"
         if denied.passing:

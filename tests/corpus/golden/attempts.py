@@ -110,7 +110,7 @@ class _Life:
             if self.dice.random() < 0.3:
                 trial.advised(("Do this.", "And that."), step, self.now)
             if self.dice.random() < 0.1:
-                trial.surprise("internal error: Boom", hold=self.dice.random() < 0.5)
+                trial.internal_error("internal error: Boom", hold=self.dice.random() < 0.5)
             yield from self._settled(trial.settle(self.plan, self.now, notify=self.notify))
         yield from self._settled(trial.settle(self.plan, self.now, notify=self.notify))
         yield f"over: {trial.over}, waits: {trial.waits}"

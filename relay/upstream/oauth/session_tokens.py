@@ -1,4 +1,4 @@
-"""Access tokens for the sessions of all upstreams; what a refused one means.
+"""Gives access tokens to the sessions of all upstreams, and handles refused ones.
 
 A refused token is renewed once, without a second AUTH: the upstream rests first, as after any refused login.
 """
@@ -63,7 +63,7 @@ class Tokens:
         return token
 
     async def refused(self, upstream: Upstream, token: str, answer: Answer) -> Answer:
-        """What becomes of the refusal of a token: it is renewed once; a refused new one is a matter for a person."""
+        """A refused token is renewed once; if a new one is refused, a person must act."""
         keeper = self._keeper(upstream)
         if answer.reply.status in _POLICY:
             return answer
@@ -80,7 +80,7 @@ class Tokens:
         return _answer(NoToken(words, Fault.TOKEN_RENEWED, passing=True))
 
     async def look_after(self, upstreams: Iterable[Upstream]) -> list[str]:
-        """Uses refresh tokens that lie idle, so that they live on; what the owner should hear."""
+        """Uses refresh tokens that have been idle, so that they do not expire; warnings for the owner."""
         told: list[str] = []
         for upstream in upstreams:
             if upstream.login.oauth is None:
@@ -90,17 +90,17 @@ class Tokens:
                 async with keeper.lock:
                     found = await self._answered(upstream, partial(_look_after, keeper.account, self._now()))
                     told += [] if isinstance(found, NoToken) else found
-            except Exception as error:  # whoever only looks must not end the relay
+            except Exception as error:  # a check must not end the relay
                 events.note("broken", f"the tokens of {upstream.name} could not be looked after: {error!r}")
         return told
 
     async def close(self, grace: float = 3.0) -> None:
-        """Waits `grace` seconds for what is being asked: a new refresh token must reach the disk, the old one may be void."""
+        """Waits `grace` seconds for open requests: a new refresh token must reach the disk, the old one may be void."""
         if self._asked:
             await asyncio.wait(self._asked, timeout=grace)
 
     async def _answered(self, upstream: Upstream, work: Callable[[], T]) -> T | NoToken:
-        """What `work` brings within one deadline for all addresses of the server; it goes on when nobody waits any more."""
+        """What `work` returns, within one deadline for all addresses of the server; the work goes on after the deadline."""
         task = asyncio.create_task(apart(work))
         self._asked.add(task)
         task.add_done_callback(self._heard)
@@ -114,7 +114,7 @@ class Tokens:
     def _heard(self, task: "asyncio.Task[Any]") -> None:
         self._asked.discard(task)
         if not task.cancelled():
-            task.exception()  # of one that is past its time nobody else asks
+            task.exception()  # nobody else asks for the error of one that came too late
 
     def standings(self, upstreams: Iterable[Upstream]) -> list[dict[str, Any]]:
         """Age and end of each consent, for page, metrics and doctor.  Reads small files; from any thread."""
