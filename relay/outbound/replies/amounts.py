@@ -34,8 +34,8 @@ ACCOUNT: tuple[Rule, ...] = (
         "account-barred",
         Blame.QUOTA,
         (
-            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|blocked|disabled|barred|locked"
-            r"|restricted|denied)",
+            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|paused?|halted|stopped|frozen|revoked|blocked"
+            r"|disabled|barred|banned|locked|restricted|denied)",
             r"(?:suspen\w{1,20}|blocked|disabled|barred|locked|prevented) .{0,10}from sending\b(?! from)",
             r"\b(?:sending|account|user|tenant|sender|mailbox|you)\b.{0,20}\b(?:suspended|blocked|disabled|locked"
             r"|barred)\b.{0,30}"
@@ -47,6 +47,7 @@ ACCOUNT: tuple[Rule, ...] = (
             r"^\d{3} 5\.7\.50[1-3]\b",
             r"spam abuse detected",
             r"(?:unusual|suspicious) (?:amount|volume|activity) .{0,60}from your (?:account|address)(?! range)",
+            r"(?:unusual|suspicious|abnormal) (?:\w{1,20} )?activity",
         ),
         "The provider has barred this account from sending: it took its mail for spam, or its password for stolen.",
         "Log in on the provider's web page: it says what it wants. Change the password if you do not know what was sent.",
@@ -163,6 +164,8 @@ QUOTAS: tuple[Rule, ...] = (
             rf"\b(?:limit|quota)\b.{{0,20}}\b{_OVER}",
             rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w{{1,20}})? (?:limit|quota)",
             r"quota exceeded for (?:sender|user|account)",
+            rf"\blimit\b.{{0,40}}\b(?:out ?going|sent|sending|send)\b.{{0,60}}{_OVER}",
+            rf"\byou(?:'ve|r \w{{1,20}})?\b.{{0,20}}\b{_OVER}\b.{{0,40}}\b(?:limit|quota|allowance|allowable|allotment|number|maximum)",
             r"(?:sending|send|sent|submission) (?:limit|quota|threshold)",
             rf"\b\d{{1,9}} of \d{{1,9}} {_UNIT}|{_UNIT} sent .{{0,12}}{_PERIOD}|\b(?:quota|allowance"
             rf"|kontingent)\b.{{0,40}}{_OVER}",
@@ -212,7 +215,7 @@ RATES: tuple[Rule, ...] = (
         (
             r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate"
             r"|\brate\b.{0,30}\b(?:exceeded|too high)",
-            r"\bfrequency (?:is )?limit",
+            r"\bfrequency\b.{0,40}\blimit",
             r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?"
             r"|e-?mails?"
             r"|messages?|recipients|requests|errors)\b",

@@ -8,7 +8,7 @@ CODED_LOGINS: tuple[Rule, ...] = (
     Rule(
         "m365-basic-auth",
         Blame.LOGIN,
-        (r"^5\d\d 5\.7\.30\b", r"basic authentication is not supported"),
+        (r"basic authentication is (?:not supported|disabled)",),
         "Microsoft no longer takes a plain password for sending mail.",
         "Set `provider: outlook` with `oauth` for this upstream and run `relay oauth login`, or send through another upstream.",
         stages=_ASKED,
@@ -124,7 +124,7 @@ LOGINS: tuple[Rule, ...] = (
             r"(?:auth(?:entication|enticate)?|authentification|log ?in)\b",
             r"authenticate (?:yourself|first|before)|log ?in (?:before|first)|only logged|no (?:smtp )?auth(?:entication)?\b",
             r"must (?:first |be ){0,4}(?:authenticate|log ?in|logged in|authenticated)",
-            r"unauthenticated (?:senders?|users?|clients?|connections?)",
+            r"unauthenticated (?:senders?|users?|clients?|connections?|commands?)",
             r"not (?:yet )?(?:authenticated|logged[- ]in)\b",
             r"smtp auth\w{0,12}\b.{0,40}(?:required|mail client|settings)",
             r"\bauth (?:required|first|needed)|authenticated (?:senders?|users?) only|only authenticated",
@@ -140,7 +140,7 @@ LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (
             r"^53[45]\b",
-            r"(?:auth\w{0,12}|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w{0,12}"
+            r"\b(?:auth\w{0,12}|log ?in|credentials?|password)\b.{0,30}\b(?:failed|failure|unsuccessful|invalid\w{0,12}"
             r"|incorrect|rejected|denied"
             r"|fehlgeschlagen|invalide|errat\w)",
             r"(?:invalid|incorrect|wrong|bad) (?:authentication|log ?in|credentials?|password|user ?name)",

@@ -109,7 +109,7 @@ FORM: tuple[Rule, ...] = (
         "Two servers hand this mail to each other in a circle.",
         "Look for a forwarding rule, or a route, that leads back to where the mail came from.",
         stages=TRANSACTION,
-        unless=r"\b(?:quota|limit|allowance)\b",
+        unless=r"\b(?:quota|limit|allowance|activity)\b",
     ),
     Rule(
         "size",
@@ -160,6 +160,7 @@ BODY: tuple[Rule, ...] = (
         "A domain in this message, in a link or in the sender's address, stands on a block list of domains.",
         "Look at the links in the message and at its sender's domain; check.spamhaus.org tells whether it is listed, and why.",
         stages=CONTENT,
+        unless=r"\b(?:helo|ehlo|sender|client host|mail ?from|envelope)\b",
     ),
     Rule(
         "scanner-down",

@@ -6,14 +6,14 @@ from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSA
 _ANYWHERE = frozenset(Stage)
 _NAMED = RCPT | CONTENT
 _WHO = (
-    r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente"
+    r"(?:user|recipients?|mailbox|account|address(?:ee)?|customer|utilisateur|destinataire|utente"
     r"|destinatario|usuario|benutzer|empfanger|empfaenger)"
 )
 _AGAIN = (
     r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds"
     r"|minutes|hours?)"
     r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
-    r"|temporar(?:y|ily)\b|for the time being|later,? please"
+    r"|tempor\w{1,6}y\b|for the time being|later,? please"
     r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporair\w{0,6}|spater (?:noch ?mal|noch einmal|erneut|wieder)"
     r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporane\w{0,6}"
     r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时"
@@ -64,8 +64,8 @@ FULL: tuple[Rule, ...] = (
             rf"(?:quota|\bfull)\b.{{0,40}}(?:{_AGAIN})",
             rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked"
             rf"|in use).{{0,40}}(?:{_AGAIN})",
-            rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
-            rf"\b{_WHO}\b.{{0,40}}\btemporar(?:y|ily) (?:locked|unavailable|disabled|inactive|suspended|blocked)",
+            rf"(?:tempor\w{{1,6}}y|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
+            rf"\b{_WHO}\b.{{0,40}}\btempor\w{{1,6}}y (?:locked|unavailable|disabled|inactive|suspended|blocked)",
         ),
         "The recipient's mailbox takes no mail for the time being.",
         "Nothing to do if it passes; else ask the recipient.",
@@ -82,7 +82,7 @@ FULL: tuple[Rule, ...] = (
             r"quota\b.{0,20}\b(?:exceed|violation|limit|full|is over)|exc?eed\w{0,12} .{0,40}(?:storage|quota|mailbox"
             r"|dropfile)",
             r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,3}(?:limit|quota|exceed)",
-            r"too much mail data|not enough (?:storage )?space|(?:on|in) (?:this|the) mailbox|allowed storage"
+            r"too much mail data|too many (?:messages|mails|e-?mails) (?:on|in) (?:the|this|his|her|their)|zu ?viele mails auf|not enough (?:storage )?space|(?:on|in) (?:this|the) mailbox|allowed storage"
             r"|space (?:has )?used up",
             r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno",
             r"переполнен|邮箱.{0,6}满|容量",
@@ -169,6 +169,7 @@ RECIPIENTS: tuple[Rule, ...] = (
         "The provider refuses the recipient, or the sender, without saying why.",
         "Check the recipient's address first, then whether `sender` is an address of the account.",
         stages=RCPT,
+        unless=_AGAIN,
     ),
 )
 
@@ -195,7 +196,8 @@ PASSING: tuple[Rule, ...] = (
             r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
             r"service refuse|backend|not reachable|unreachable|\btime ?out\b|timed out|please resend",
-            r"(?:could not|cannot|can'?t|unable to|failed to) (?:write|queue|store|save|connect|process|enqueue|spool)",
+            r"(?:could not|cannot|can'?t|unable to|failed to) (?:write|queue|store|save|connect|contact|load|open|read|create|process"
+            r"|reach|enqueue|spool|fork|allocate)",
             r"maintenance|wartung",
             r"^\d{3} [45]\.3\.(?:1|2|5)\b",
         ),

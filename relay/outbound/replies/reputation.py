@@ -11,7 +11,7 @@ _LISTS = (
     r"|senderscore|return ?path|mailspike|spamrats|invaluement|SPAMHAUS|\b(?:dns)?rbls?\b|\bdnsbls?\b|IPLIST)"
 )
 _WE = (
-    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|connection|address range)\b"
+    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\bhost network\b|\byour (?:host|server|mail ?server|network|isp|connection|address range)\b"
     r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b"
     r"|\bip-adresse\b|\bdirecc?ion ip\b|\bindirizzo ip\b|\bsending mta'?s?\b)"
 )
@@ -37,7 +37,7 @@ PBL: tuple[Rule, ...] = (
             rf"{_WE}.{{0,60}}(?:\bspamhaus|SPAMHAUS)",
             r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ip|address(?:es)?|hosts?|range|line|client"
             r"|networks?)\b",
-            r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic)\b",
+            r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic|residential)\b",
             r"not authori[sz]ed to send (?:e-?mail|mail) directly",
             r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at"
             r"|provided by) (?:your|the)",

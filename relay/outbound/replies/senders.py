@@ -8,7 +8,7 @@ _OWN_SENDER = (
 _SENDER = (
     r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}"
     r"|expediteur|emetteur"
-    r"|mittente|remitente)"
+    r"|mittente|remitente|sending (?:e-?mail )?address)"
 )
 _REFUSED = (
     r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|valid|verified"
@@ -26,13 +26,13 @@ AUTHENTICITY: tuple[Rule, ...] = (
         "spf-dkim-dmarc",
         Blame.SENDER,
         (
-            r"^\d{3} [45]\.7\.(?:2[0-467]|40|509|515)\b",
+            r"^\d{3} [45]\.7\.(?:2[0-467]|3[0-2]|40|509|515)\b",
             r"\b(?:spf|dkim|dmarc)\b",
             r"sender policy framework|sender'?s policy",
             r"\bmi:(?:spf|dma)\b",
             r"unauthenticated (?:e-?mail|mail)\b",
             r"(?:mail|message|sender) (?:is|was) (?:un|not )authenticated",
-            r"(?:not|n't|fails? to) (?:have|pass|meet) .{0,40}\bauthentication\b(?! failed)",
+            r"(?:not|n't|fails? to) (?:have|pass|meet) .{0,40}(?<!smtp )\bauthentication\b(?! failed)",
             r"sender id \(pra\)|purported responsible",
             r"not allowed to send (?:mail|e-?mail|messages?) (?:from|for|on behalf of) HOST",
             r"not (?:a )?permitted (?:sender|to send (?:mail )?from)",
@@ -117,10 +117,12 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (
             r"not (?:be )?owned by",
+            r"not authori[sz]ed to perform",
             r"sender address rejected: not (?:owned|logged)",
             r"does ?n[o']t (?:match|belong to|correspond to) (?:the |your )?(?:auth|logged|login|account|user)",
             r"gehort nicht zu|gehoert nicht zu",
             r"(?:envelope|header).{0,20}from .{0,40}(?:does ?n[o']t match|mismatch)",
+            r"\bauthentication\b.{0,20}\bfor (?:the )?(?:specified|given|this|that) (?:e-?mail )?(?:address|sender)",
         ),
         "The sender's address does not belong to the account that logged in.",
         _OWN_SENDER,
@@ -174,6 +176,7 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (
             r"not allowed in header from",
+            r"\b(?:mail ?from|sender|from:?|return.path)(?: address| domain| header)?\b.{0,20}\b(?:mismatch\w{0,3}|differs?\b|does ?n[o']t match)",
             r"from:? (?:domain|address(?:es)?)(?: is| are)? (?:invalid|not allowed)",
             r"(?:please )?provide a valid from\b|invalid from\b(?!: header)",
             r"\b(?:from:? (?:header|address|field|domain)|header[- ]?from|from)\b(?!:? (?:IP|your ip|this ip|HOST to))"
@@ -199,6 +202,7 @@ SENDERS: tuple[Rule, ...] = (
             r"(?:sender|mail ?from)\b.{0,60}\b(?:has no|have no|no|without|neither)\b.{0,30}\b(?:mx|dns)\b",
             r"(?:un|not )resolv\w{1,20} .{0,30}(?:domain|sender)",
             r"dns check failed",
+            r"\b(?:from|sender)\b:? ?domain .{0,20}\b(?:resolv|exist)",
             r"mail ?from domain\b",
             r"^\d{3} [45]\.1\.[78]\b",
         ),
@@ -234,7 +238,7 @@ SENDERS: tuple[Rule, ...] = (
             r"|domain)\b",
             r"local sender over smtp",
             r"(?:envelope )?sender (?!ip).{0,30}(?:badmailfrom|block ?list|black ?list|denied|blocked using DOMAINLIST)",
-            r"block policy for the envelope from",
+            r"block policy for (?:the )?(?:envelope|header) from|envelope (?:blocked|rejected)|blocked senders?\b|\banti-?spoof|\bspoof",
             r"(?:host|server) denies the sender",
             r"(?:e-?mail )?address .{0,20}has been blacklisted",
             r"your (?:sender )?domain (?:has been |is )(?:on |in )?.{0,10}(?:black|block|deny)[- ]?list",
@@ -264,7 +268,8 @@ SENDERS: tuple[Rule, ...] = (
         (r"\bDOMAINLIST\b", r"\bdbl\b", r"\b(?:s?uri?bl|s?urbl)\b", r"\bmail ?from (?!ip\b|IP\b|your ip).{0,30}\blist"),
         "The sender's domain stands on a block list of domains.",
         "Look at the sender's domain; check.spamhaus.org tells whether it is listed, and why. Set `sender` for this upstream.",
-        stages=ENVELOPE,
+        stages=TRANSACTION,
+        unless=r"\b(?:helo|ehlo|client host)\b",
     ),
 )
 
@@ -303,7 +308,9 @@ RELAYING: tuple[Rule, ...] = (
             r"\b(?:denie[sd]|no|refus\w{1,20}|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed"
             r"|permitted"
             r"|authori[sz]ed|configured) to) (?:be )?relay(?:ing)?\b",
-            r"allowed rcpthosts",
+            r"allowed rcpthosts|(?:unauthori[sz]ed|illegal) (?:mail )?relay",
+            r"\bas (?:an? )?(?:open )?(?:mail |smtp )?(?:relay|gate(?:way)?)\b",
+            r"\blocal (?:users?|recipients?|domains?|delivery|mail|addresses) only|only (?:for )?local (?:users|recipients|domains|delivery)",
             r"(?:not|n't|cannot) (?:handle|deliver|accept|carry|process) (?:any )?(?:e-?mail|mail|messages?) (?:for|to) "
             r"(?:HOST|that domain|this domain|the domain|other|remote|foreign|external)",
             r"delivery is not allowed to this address",

@@ -43,10 +43,12 @@ def plain(text: str) -> str:
         words += [flat[end : found.start()].lower(), _name(found)]
         end = found.end()
     words.append(flat[end:].lower())
-    return " ".join(" ".join(words).replace(_MARK, " QUOTE ").split())[:LONGEST]
+    return _PROBE.sub(r"\1", " ".join(" ".join(words).replace(_MARK, " QUOTE ").split())[:LONGEST])
 
 
 _MARK = "\0"
+_PROBE = re.compile(r"\b(un(?:verified|deliverable) address):? (?:host|connect|conversation|lost|delivery)\b.*", re.DOTALL)
+"""What follows was told by a third server, when the upstream asked it whether the address exists."""
 
 
 def _unquoted(text: str) -> str:
