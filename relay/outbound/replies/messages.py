@@ -117,9 +117,11 @@ FORM: tuple[Rule, ...] = (
         (
             r"(?:message|mail|file|e-?mail|attachments?|nachricht|body|content)\b(?! (?:box|quota"
             r"|folder)).{0,20}\btoo (?:big|large|long|gross)",
+            r"(?:message|mail|e-?mail|attachment)s? (?:is |are )?(?:larger|bigger|longer) than",
             r"(?:message|mail|e-?mail) .{0,20}exceed\w{0,12}.{0,30}\b(?:size|limit set|maximum fixed)",
             r"(?:message|mail|file|attachment)[- ]?(?:fixed )?size\b.{0,30}\b(?:exceed\w{0,12}|limit|too)",
-            r"^5\d\d (?:5\.3\.4 |5\.2\.3 )?size\b|declared size|size exceed|exceeds? (?:\w{1,20} ){0,3}(?:maximum "
+            r"^5\d\d (?:5\.\d\.\d{1,3} )?(?:size|too (?:big|large))\b|declared size|size exceed"
+            r"|exceeds? (?:\w{1,20} ){0,3}(?:maximum "
             r"|max )?(?:message |mail )size",
             r"^\d{3} 5\.3\.4\b",
             r"^\d{3} 5\.2\.3\b(?!.{0,30}policy)",
@@ -129,6 +131,7 @@ FORM: tuple[Rule, ...] = (
         "The message is larger than this upstream takes. Attachments grow by more than a third on their way.",
         "Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
         stages=TRANSACTION,
+        unless=r"\bsign(?:ed)? in\b",
     ),
 )
 
@@ -168,7 +171,7 @@ BODY: tuple[Rule, ...] = (
         (
             r"(?:scanner|scan|clamd|amavis|spamd|rspamd|milter|anti-?virus|content filter)\b.{0,30}\b(?:fail\w{0,12}"
             r"|unavailable|not available"
-            r"|unable|error|down|timed? ?out|refused|defer\w{0,12})",
+            r"|unable|error|down|timed? ?out|refused|defer\w{0,12}|not responding|no response|overload\w{0,3}|busy)",
             r"(?:unable|failed) to (?:scan|connect to (?:clamd|amavis|spamd))",
         ),
         "The server could not examine the message just now; it says nothing of the message itself.",
@@ -184,7 +187,7 @@ BODY: tuple[Rule, ...] = (
             r"(?:illegal|unacceptable|forbidden|banned|prohibited|dangerous|restricted|executable"
             r"|blocked) (?:\w{1,20} )?(?:attachments?|files?|content)",
             r"attachments? .{0,40}(?:not|n't|forbidden|prohibited|blocked|denied|rejected|policy)",
-            r"\bbanned\b(?!.{0,30}\bip)",
+            r"\bbanned\b(?!.{0,30}\bip|,? send)",
             r"potential security issue|executable files",
             r"anhang.{0,20}(?:nicht|verboten)|piece jointe|allegato.{0,20}non|adjunto.{0,20}no|вложени"
             r"|вирус|病毒|ウイルス|바이러스",
