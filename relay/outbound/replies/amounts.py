@@ -165,7 +165,7 @@ QUOTAS: tuple[Rule, ...] = (
             rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send ){{0,4}}(?:limit|quota|allowance"
             rf"|maximum)",
             rf"\b(?:limit|quota) (?:of|for) .{{0,40}}\b{_PERIOD}\b",
-            rf"\bonly \d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
+            rf"\bonly (?:send )?(?:to )?\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
             rf"\b\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}\b.{{0,30}}{_OVER}",
             rf"\b(?:send(?:ing|er)?|sent|out ?going|outbound|submission|message|mail|e-?mails?|relay|account)\b.{{0,30}}"
             rf"\b(?:limit|quota)\b.{{0,20}}\b{_OVER}",
@@ -214,7 +214,7 @@ RATES: tuple[Rule, ...] = (
             r"(?:concurrent|simultaneous|parallel|connection|session)s?\b.{0,30}\b(?:limit|maximum|exceeded|frequency)",
             r"trop de connexions|zu viele (?:\w{1,20} )?verbindungen|demasiadas conexiones|troppe connessioni|同时连接|接続数",
             r"\bhl:(?:icc|ifc)\b",
-            r"all server ports are busy",
+            r"all server ports are busy|exceeded (?:the |your )?connection",
         ),
         "Too many connections are open from this account or address.",
         "Nothing to do if it passes. If not, set `limits: {connections: 1}` for this upstream.",

@@ -124,7 +124,7 @@ LOGINS: tuple[Rule, ...] = (
             r"(?:auth(?:entication|enticate)?|authentification|log ?in)\b",
             r"authenticate (?:yourself|first|before)|log ?(?:in|on) (?:before|first|to your)|only logged"
             r"|no (?:smtp )?auth(?:entication)?\b",
-            r"\banonymous\b",
+            r"\banonymous\b|(?:authenticate|log ?in) again",
             r"must (?:first |be ){0,4}(?:authenticate|log ?in|logged in|authenticated)",
             r"unauthenticated (?:senders?|users?|clients?|connections?|commands?)",
             r"not (?:yet )?(?:authenticated|logged[- ]in)\b|fail\w{0,3} to (?:authenticate|log ?in)",

@@ -151,6 +151,7 @@ BODY: tuple[Rule, ...] = (
         "The provider took this message for spam.",
         "Give the device's mails a telling subject and a few words of text; put a second upstream into the route.",
         stages=CONTENT,
+        unless=r"\b(?:blocked|listed|rejected|banned) (?:your|this) ip\b|\b(?:your|sending) ip\b.{0,30}\b(?:block|list|reject)",
     ),
     Rule(
         "listed-domain",

@@ -59,6 +59,8 @@ CLOSED: tuple[Rule, ...] = (
             r"|this )?recipients?\b|recipient has blocked"
             r"|members[- ]only|only members|list is closed|no external (?:mail|senders)|from the internet\b"
             r"|not allowed to receive"
+            rf"|\b{_WHO}\b.{{0,20}}(?:not|n't|no longer) (?:accept|tak|receiv)\w{{0,4}} "
+            r"(?:any |this |your )?(?:mail|messages?|e-?mail)(?! (?:over|with|from ip))"
             r"|post to (?:this|the) (?:mailing )?(?:list|group)|recipients? refuses?|recipient only accepts|internal (?:mail"
             r"|senders?) only",
             r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)"
@@ -218,7 +220,7 @@ PASSING: tuple[Rule, ...] = (
             r"|(?:is )?full|shutting down|indisponible|out of)",
             r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
-            r"service refuse|backend|not reachable|unreachable|\btime ?out\b|timed out|please resend",
+            r"too busy|service refuse|backend|not reachable|unreachable|\btime ?out\b|timed out|please resend",
             r"(?:could not|cannot|can'?t|unable to|failed to) (?:write|queue|store|save|connect|contact|process|enqueue"
             r"|spool|fork"
             r"|allocate|(?:load|open|read|create|reach)\b(?! (?:the |this |your |any ){0,2}(?:attach|message|header|archive"

@@ -8,14 +8,15 @@ _OWN_SENDER = (
 _SENDER = (
     r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}"
     r"|expediteur|emetteur"
-    r"|mittente|remit?e[tn]+e|nadawc\w{1,3}|afzender|odesilatel\w?|gonderen|return address|sending (?:e-?mail )?(?:address"
-    r"|domain))"
+    r"|mittente|remit?e[tn]+e|nadawc\w{1,3}|afzender|odesilatel\w?|gonderen|return address|from address"
+    r"|sending (?:e-?mail )?(?:address|domain))"
 )
 _REFUSED = (
     r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|configured"
     r"|registered|valid|verified"
     r"|owned|local|known)"
-    r"|isn'?t (?:allowed|permitted|valid|verified)|invalid|unknown|disallowed|forbidden|blocked|unroutable|undeliverable"
+    r"|not an? (?:allowed|valid|verified|known|permitted|authori[sz]ed)|isn'?t (?:allowed|permitted|valid|verified)|invalid"
+    r"|unknown|disallowed|forbidden|blocked|unroutable|undeliverable"
     r"|unresolvable|fake|does ?n[o']t exist|(?:not |un)welcome|nicht (?:erlaubt|zugelassen|zulassig|zulaessig|gestattet"
     r"|akzeptiert)|abgelehnt|ungultig\w{0,12}"
     r"|ungueltig\w{0,12}|unbekannt|invalide|inconnu|(?:non|n'est pas) (?:e )?(?:autorisee?|valide|valido|autorizzato"
@@ -157,7 +158,8 @@ SENDERS: tuple[Rule, ...] = (
             r"\b(?:identity|sender signature|from address)\b.{0,40}\bnot (?:be )?found",
             r"(?<!unable to )\b(?:verify|register|confirm) (?:the |this |your |a ){0,4}(?:sending |sender ){0,4}(?:domain"
             r"|sender|address)\b",
-            r"not in your verified|unregistered domain|unverified (?:sender|domain)",
+            r"not in your verified|unregistered domain|unverified (?:sending )?(?:sender|domain|identity|address)|(?:domain"
+            r"|identity|address)\b.{0,30}\bmust be verified",
             r"no sender signature|sender signature not",
         ),
         "The mail service (Amazon SES, Mailgun, Postmark and others) sends only as senders or domains that were verified with "
@@ -318,7 +320,8 @@ RELAYING: tuple[Rule, ...] = (
             r"\b(?:denie[sd]|no|refus\w{1,20}|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed"
             r"|permitted"
             r"|authori[sz]ed|configured) to) (?:be )?relay(?:ing)?\b",
-            r"allowed rcpthosts|\bdomain is ?n[o']t in (?:my|our|the) list|(?:unauthori[sz]ed|illegal) (?:mail )?relay",
+            r"allowed rcpthosts|not (?:be )?relayed|\bdomain is ?n[o']t in (?:my|our|the) list|(?:unauthori[sz]ed"
+            r"|illegal) (?:mail )?relay",
             r"\bas (?:an? )?(?:open )?(?:mail |smtp )?(?:relay|gate(?:way)?)\b",
             r"\blocal (?:users?|recipients?|domains?|delivery|mail|addresses) only|only (?:for )?local (?:users|recipients"
             r"|domains|delivery)",
