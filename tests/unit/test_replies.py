@@ -30,7 +30,7 @@ def answer(stage: str, words: str) -> Answer:
     return Answer(Stage(name), Reply.of(int(code), text), bool(mark), Fault(fault) if fault else None)
 
 
-COLLECTED = [row for name in ("reports", "providers", "words") for row in rows(f"replies-{name}.tsv")]
+COLLECTED = [row for name in ("reports", "providers", "public", "words") for row in rows(f"replies-{name}.tsv")]
 PATTERNS = rows("replies.tsv")
 EVIDENCE = rows("advice.tsv")
 EVERY = [
@@ -99,7 +99,7 @@ def test_every_rule_has_its_evidence():
 def test_the_collection_is_whole():
     """All 62 patterns of the first collection, and the later ones."""
     assert {row[0] for row in PATTERNS} >= {f"E{number}" for number in range(1, 63)}
-    assert len(COLLECTED) >= 700
+    assert len(COLLECTED) >= 2000
 
 
 CLASSES = {number: (kind, hold == "hold") for number, kind, hold in rows("classes.tsv")}
@@ -216,6 +216,72 @@ def test_what_a_server_only_repeats_decides_nothing(form, stage):
 def test_a_block_list_is_known_by_its_host_where_blocking_is_spoken_of(said):
     """A host name is evidence in such a place, and nowhere else."""
     assert judge(answer("rcpt", said)).blame is Blame.REPUTATION
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("450 4.1.1 <a@host.example>: Recipient address rejected: unverified address: ", Fate.DEFERRED),
+        ("550 5.1.1 <a@host.example>: Recipient address rejected: undeliverable address: ", Fate.FAILED),
+    ],
+)
+def test_what_a_third_server_told_the_upstream_is_not_about_us(said, told):
+    """The upstream asked the recipient's server whether the address exists; that one judges the upstream, not us."""
+    for words in (
+        "connect to mx.host.example[192.0.2.9]:25: Connection refused",
+        "host mx.host.example[192.0.2.9] said: blocked",
+    ):
+        verdict = judge(answer("rcpt", said + words))
+        assert (verdict.fate, verdict.blame, verdict.rests) == (told, Blame.RECIPIENT, False), verdict.rule.name
+
+
+def test_what_a_server_adds_as_in_its_log_decides_nothing():
+    """`relay=[192.0.2.7]` behind a refusal is our address, not the reason."""
+    for added in (", relay=[192.0.2.7]", " relay=blocked.example [192.0.2.7]", "; helo=<blacklisted> proto=ESMTP"):
+        verdict = judge(answer("rcpt", "550 5.2.1 <a@host.example>... invalid address" + added))
+        assert (verdict.fate, verdict.blame) == (Fate.FAILED, Blame.RECIPIENT), added
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("mail", "550 Mail not accepted from <nas@lan.example>"),
+        ("mail", "550 Messages from lan.example are not accepted"),
+        ("rcpt", "550 this server does not accept mail from lan.example"),
+        ("rcpt", "550 Mail from <nas@lan.example> refused due to spam"),
+        ("mail", "550 5.7.1 <nas@lan.example>: Sender address rejected: blacklisted"),
+        ("mail", "550 5.7.1 Sender address blocked by sender reputation"),
+        ("mail", "550 sender domain lan.example has bad reputation"),
+        ("rcpt", "550 5.7.1 Recipient blocked: too many complaints"),
+        ("rcpt", "550 5.2.2 Recipient's daily limit of incoming mail reached"),
+        ("rcpt", "550 Recipient a@host.example exceeded maximum quota"),
+        ("content", "550 Message blocked: links to blacklisted IP 192.0.2.9"),
+        ("content", "550 virus found, sending of such attachments is blocked"),
+    ],
+)
+def test_words_of_reputation_or_quota_about_one_address_rest_nobody(stage, said):
+    """Blocked, listed, full, over a limit: where it is said of one sender, recipient or message, others still go."""
+    assert not judge(answer(stage, said)).rests
+
+
+@pytest.mark.parametrize("number", ["5.0.0", "5.4.1", "5.5.0", "5.7.0", "5.7.1"])
+@pytest.mark.parametrize(
+    ("said", "fate"),
+    [
+        ("user unkown", Fate.FAILED),
+        ("Recipient no longer on server", Fate.FAILED),
+        ("Caixa postal inexistente", Fate.FAILED),
+        ("mailbox of this user is closed", Fate.FAILED),
+        ("relaying to strangers is not permitted", Fate.DEFERRED),
+        ("you have exeeded your hourly limit", Fate.DEFERRED),
+        ("your IP is on a block list", Fate.DEFERRED),
+        ("sender address rejected", Fate.DEFERRED),
+        ("temporary failure, try again", Fate.DEFERRED),
+    ],
+)
+def test_clear_words_come_before_a_vague_number(number, said, fate):
+    """At RCPT the same words mean the same, whatever number a server has chosen for them."""
+    assert judge(answer("rcpt", f"550 {number} {said}")).fate is fate
 
 
 def test_a_quoted_subject_decides_nothing_but_a_reply_in_quotes_does():

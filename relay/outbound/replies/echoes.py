@@ -37,16 +37,20 @@ _QUOTED = re.compile(r"\"[^\"]{1,300}\"|(?<!\w)'[^']{1,300}'(?!\w)|`[^`']{1,300}
 def plain(text: str) -> str:
     """What a reply says, as rules read it."""
     flat = " ".join(text[: 2 * LONGEST].replace(_MARK, " ").split())[:LONGEST]
-    flat = _unquoted(_without_accents(flat))
+    flat = _unquoted(_without_accents(_ANNOTATION.sub("", flat)))
     words, end = [], 0
     for found in _ECHO.finditer(flat):
         words += [flat[end : found.start()].lower(), _name(found)]
         end = found.end()
     words.append(flat[end:].lower())
-    return " ".join(" ".join(words).replace(_MARK, " QUOTE ").split())[:LONGEST]
+    return _PROBE.sub(r"\1", " ".join(" ".join(words).replace(_MARK, " QUOTE ").split())[:LONGEST])
 
 
 _MARK = "\0"
+_ANNOTATION = re.compile(r",? ?\b(?:relay|helo|proto|from|to|dsn)=\S{1,200}(?: \[[^\s\]]{1,60}\])?")
+"""What a server adds to its words as it does in its log: it repeats what we said to it."""
+_PROBE = re.compile(r"\b(un(?:verified|deliverable) address):? (?:host|connect|conversation|lost|delivery)\b.*", re.DOTALL)
+"""What follows was told by a third server, when the upstream asked it whether the address exists."""
 
 
 def _unquoted(text: str) -> str:

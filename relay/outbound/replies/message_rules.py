@@ -109,7 +109,7 @@ FORM: tuple[Rule, ...] = (
         "Two servers hand this mail to each other in a circle.",
         "Look for a forwarding rule, or a route, that leads back to where the mail came from.",
         stages=TRANSACTION,
-        unless=r"\b(?:quota|limit|allowance)\b",
+        unless=r"\b(?:quota|limit|allowance|activity)\b",
     ),
     Rule(
         "size",
@@ -117,9 +117,11 @@ FORM: tuple[Rule, ...] = (
         (
             r"(?:message|mail|file|e-?mail|attachments?|nachricht|body|content)\b(?! (?:box|quota"
             r"|folder)).{0,20}\btoo (?:big|large|long|gross)",
+            r"(?:message|mail|e-?mail|attachment)s? (?:is |are )?(?:larger|bigger|longer) than",
             r"(?:message|mail|e-?mail) .{0,20}exceed\w{0,12}.{0,30}\b(?:size|limit set|maximum fixed)",
             r"(?:message|mail|file|attachment)[- ]?(?:fixed )?size\b.{0,30}\b(?:exceed\w{0,12}|limit|too)",
-            r"^5\d\d (?:5\.3\.4 |5\.2\.3 )?size\b|declared size|size exceed|exceeds? (?:\w{1,20} ){0,3}(?:maximum "
+            r"^5\d\d (?:5\.\d\.\d{1,3} )?(?:size|too (?:big|large))\b|declared size|size exceed"
+            r"|exceeds? (?:\w{1,20} ){0,3}(?:maximum "
             r"|max )?(?:message |mail )size",
             r"^\d{3} 5\.3\.4\b",
             r"^\d{3} 5\.2\.3\b(?!.{0,30}policy)",
@@ -129,6 +131,7 @@ FORM: tuple[Rule, ...] = (
         "The message is larger than this upstream takes. Attachments grow by more than a third on their way.",
         "Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
         stages=TRANSACTION,
+        unless=r"\bsign(?:ed)? in\b",
     ),
 )
 
@@ -148,6 +151,7 @@ BODY: tuple[Rule, ...] = (
         "The provider took this message for spam.",
         "Give the device's mails a telling subject and a few words of text; put a second upstream into the route.",
         stages=CONTENT,
+        unless=r"\b(?:blocked|listed|rejected|banned) (?:your|this) ip\b|\b(?:your|sending) ip\b.{0,30}\b(?:block|list|reject)",
     ),
     Rule(
         "listed-domain",
@@ -160,6 +164,7 @@ BODY: tuple[Rule, ...] = (
         "A domain in this message, in a link or in the sender's address, stands on a block list of domains.",
         "Look at the links in the message and at its sender's domain; check.spamhaus.org tells whether it is listed, and why.",
         stages=CONTENT,
+        unless=r"\b(?:helo|ehlo|sender|client host|mail ?from|envelope)\b",
     ),
     Rule(
         "scanner-down",
@@ -167,7 +172,7 @@ BODY: tuple[Rule, ...] = (
         (
             r"(?:scanner|scan|clamd|amavis|spamd|rspamd|milter|anti-?virus|content filter)\b.{0,30}\b(?:fail\w{0,12}"
             r"|unavailable|not available"
-            r"|unable|error|down|timed? ?out|refused|defer\w{0,12})",
+            r"|unable|error|down|timed? ?out|refused|defer\w{0,12}|not responding|no response|overload\w{0,3}|busy)",
             r"(?:unable|failed) to (?:scan|connect to (?:clamd|amavis|spamd))",
         ),
         "The server could not examine the message just now; it says nothing of the message itself.",
@@ -183,7 +188,7 @@ BODY: tuple[Rule, ...] = (
             r"(?:illegal|unacceptable|forbidden|banned|prohibited|dangerous|restricted|executable"
             r"|blocked) (?:\w{1,20} )?(?:attachments?|files?|content)",
             r"attachments? .{0,40}(?:not|n't|forbidden|prohibited|blocked|denied|rejected|policy)",
-            r"\bbanned\b(?!.{0,30}\bip)",
+            r"\bbanned\b(?!.{0,30}\bip|,? send)",
             r"potential security issue|executable files",
             r"anhang.{0,20}(?:nicht|verboten)|piece jointe|allegato.{0,20}non|adjunto.{0,20}no|вложени"
             r"|вирус|病毒|ウイルス|바이러스",

@@ -6,7 +6,8 @@ from relay.outbound.replies.rule import AUTH, CONTENT, ENVELOPE, MAIL, TRANSACTI
 _UNIT = r"(?:messages?|mails?|e-?mails?|recipients?|sends?|submissions?|deliver\w{1,20})"
 _PERIOD = r"(?:hour(?:ly)?|day|daily|24 ?h(?:ours)?|month(?:ly)?|week(?:ly)?|today)"
 _OVER = (
-    r"(?:exceed\w{0,12}|reached|used up|exhausted|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w{0,12}|superat\w"
+    r"(?:exc?ee?d\w{0,12}|reached|used up|exhausted|r[au]n out|over(?:limit|run)?|hit|spent|met|atteinte?|depasse\w{0,12}"
+    r"|superat\w"
     r"|superad[oa]|excedid\w)"
 )
 _ANYWHERE = frozenset(Stage)
@@ -34,8 +35,9 @@ ACCOUNT: tuple[Rule, ...] = (
         "account-barred",
         Blame.QUOTA,
         (
-            r"(?:out ?going|outbound|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|blocked|disabled|barred|locked"
-            r"|restricted|denied)",
+            r"(?:out ?going|outbounds?|sending|submission)\b.{0,50}\b(?:suspen\w{1,20}|paused?|halted|stopped|frozen|revoked"
+            r"|blocked"
+            r"|disabled|barred|banned|locked|restricted|denied|(?:turned|switched) off)",
             r"(?:suspen\w{1,20}|blocked|disabled|barred|locked|prevented) .{0,10}from sending\b(?! from)",
             r"\b(?:sending|account|user|tenant|sender|mailbox|you)\b.{0,20}\b(?:suspended|blocked|disabled|locked"
             r"|barred)\b.{0,30}"
@@ -43,14 +45,20 @@ ACCOUNT: tuple[Rule, ...] = (
             r"\b(?:sender|sending|your)(?:'s)? (?:\w{1,20} )?(?:account|mailbox)\b.{0,30}\b(?:locked|blocked"
             r"|suspended|disabled|compromised)",
             r"account (?:is )?not (?:allowed|permitted|authorized) to send",
+            r"\b(?:ihr|votre|(?:il )?tuo|su|seu|sua) (?:konto|compte|account|cuenta|conta)\b.{0,30}\b(?:gesperrt|deaktiviert"
+            r"|suspen\w{1,3}"
+            r"|sospes\w|bloque\w?|bloquead\w|bloccat\w)",
+            r"sign(?:ed)? in to your account|verify your (?:account|identity|phone)",
             r"bad outbound sender|outboundspam|verdict is suspend",
             r"^\d{3} 5\.7\.50[1-3]\b",
             r"spam abuse detected",
             r"(?:unusual|suspicious) (?:amount|volume|activity) .{0,60}from your (?:account|address)(?! range)",
+            r"(?:unusual|suspicious|abnormal) (?:\w{1,20} )?activity",
         ),
         "The provider has barred this account from sending: it took its mail for spam, or its password for stolen.",
         "Log in on the provider's web page: it says what it wants. Change the password if you do not know what was sent.",
         stages=AUTH | CONTENT | ENVELOPE,
+        unless=r"\battach|\bvirus\b|\bmalware\b",
     ),
 )
 
@@ -100,7 +108,7 @@ QUOTAS: tuple[Rule, ...] = (
             r"^452 4\.5\.3\b(?!.{0,40}(?:daily|limit))",
             r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)"
             r"|one recipient (?:at|per)|(?:trop de|demasiados|troppi) destina|zu viele empf",
-            r"multiple destination domains",
+            r"multiple destination domains|(?:separate|another|per) transaction",
         ),
         "More recipients in one go than the upstream takes.",
         "Nothing to do: the others get theirs in a further go. `limits: {recipients: ...}` avoids the question.",
@@ -141,7 +149,7 @@ QUOTAS: tuple[Rule, ...] = (
     Rule(
         "sendgrid-credits",
         Blame.QUOTA,
-        (r"maximum credits exceeded", r"\bcredits?\b.{0,20}(?:exceeded|exhausted|used up)"),
+        (r"maximum credits exceeded", r"\bcredits?\b.{0,20}(?:exceeded|exhausted|used up|r[au]n out)|out of credits?\b"),
         "The plan's messages are used up. It says 'for now', but it lasts until the next period.",
         "Buy more, or put another upstream into the route.",
         stages=_ANYWHERE,
@@ -157,14 +165,18 @@ QUOTAS: tuple[Rule, ...] = (
             rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send ){{0,4}}(?:limit|quota|allowance"
             rf"|maximum)",
             rf"\b(?:limit|quota) (?:of|for) .{{0,40}}\b{_PERIOD}\b",
-            rf"\bonly \d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
+            rf"\bonly (?:send )?(?:to )?\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
             rf"\b\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}\b.{{0,30}}{_OVER}",
             rf"\b(?:send(?:ing|er)?|sent|out ?going|outbound|submission|message|mail|e-?mails?|relay|account)\b.{{0,30}}"
             rf"\b(?:limit|quota)\b.{{0,20}}\b{_OVER}",
             rf"{_OVER} .{{0,30}}\b(?:send(?:ing)?|sent|out ?going|submission|relay)(?: \w{{1,20}})? (?:limit|quota)",
             r"quota exceeded for (?:sender|user|account)",
+            rf"\blimit\b.{{0,40}}\b(?:out ?going|sent|sending|send)\b.{{0,60}}{_OVER}",
+            rf"\byou(?:'ve|r \w{{1,20}})?\b.{{0,20}}\b{_OVER}\b.{{0,40}}\b(?:limit|quota|allowance|allowable|allotment"
+            rf"|number|maximum)",
             r"(?:sending|send|sent|submission) (?:limit|quota|threshold)",
-            rf"\b\d{{1,9}} of \d{{1,9}} {_UNIT}|{_UNIT} sent .{{0,12}}{_PERIOD}|\b(?:quota|allowance"
+            rf"\b\d{{1,9}} of \d{{1,9}} {_UNIT}|{_UNIT} sent .{{0,12}}{_PERIOD}|\bsent \d{{1,9}} {_UNIT} .{{0,12}}{_PERIOD}"
+            rf"|\b(?:quota|allowance"
             rf"|kontingent)\b.{{0,40}}{_OVER}",
             r"subscription\b.{0,30}\b(?:not|n't)\b",
             rf"\b(?:maximum|max)\b.{{0,20}}\b{_PERIOD}\b.{{0,30}}{_OVER}",
@@ -174,13 +186,14 @@ QUOTAS: tuple[Rule, ...] = (
             r"exceeded the max (?:e-?mails|defers)",
             r"(?:mails?|nachrichten) pro (?:tag|stunde|monat)|tageslimit|stundenlimit|versandlimit|sendelimit|limit erreicht",
             rf"\b(?:more than|over) \d{{1,9}} {_UNIT}\b.{{0,20}}\b(?:per|an?|in|within|during|this|last) .{{0,12}}{_PERIOD}",
-            r"\bplan\b.{0,20}\blimit|upgrade (?:to send|your (?:plan|account))"
+            r"\bplan\b.{0,20}\b(?:limit|allows?\b)|upgrade (?:to send|your (?:plan|account))"
             r"|(?:payment|invoice|subscription)\b.{0,20}\b(?:overdue|unpaid|required|expired|due)\b",
             r"kontingent|numero massimo .{0,40}(?:giorn|ora)|limite .{0,40}(?:por (?:hora|dia|mes)|al giorno|all'ora"
             r"|par (?:jour|heure|mois))",
             r"limite (?:d'envoi|journaliere|quotidienne|horaire|de envio|diari[oa]|giornalier[oa]|di invio|orari[oa])",
             r"\bcuota\b.{0,30}(?:envio|superada|diaria)|quota (?:d'envoi|journalier|giornalier[oa]|diari[oa])",
-            r"送信.{0,10}(?:数|量|件|制限|上限).{0,10}(?:超|達|制限|上限)|发[信送].{0,6}(?:上限|超(?:过|限))|발송.{0,6}(?:한도|제한|초과)"
+            r"送信.{0,10}(?:数|量|件|制限|上限).{0,10}(?:超|達|制限|上限)|发[信送].{0,6}(?:上限|限额|超(?:过|限))|超(?:过|出).{0,8}(?:限额|上限|限制|配额)"
+            r"|발송.{0,6}(?:한도|제한|초과)"
             r"|(?:лимит|превышен\w{0,12}) .{0,20}(?:отправ|писем|сообщ|лимит)",
             r"\bmi:(?:stc|sfq|nhd)\b",
         ),
@@ -188,6 +201,7 @@ QUOTAS: tuple[Rule, ...] = (
         "It passes with the hour, the day or the month. A second upstream in the route carries the mail meanwhile; "
         "`limits: {per_day: ...}` spreads it.",
         stages=_ANYWHERE,
+        unless=r"\bincoming (?:mail|messages)|\brecipient's (?:\w{1,20} ){0,2}(?:limit|quota)",
     ),
 )
 
@@ -200,7 +214,7 @@ RATES: tuple[Rule, ...] = (
             r"(?:concurrent|simultaneous|parallel|connection|session)s?\b.{0,30}\b(?:limit|maximum|exceeded|frequency)",
             r"trop de connexions|zu viele (?:\w{1,20} )?verbindungen|demasiadas conexiones|troppe connessioni|同时连接|接続数",
             r"\bhl:(?:icc|ifc)\b",
-            r"all server ports are busy",
+            r"all server ports are busy|exceeded (?:the |your )?connection",
         ),
         "Too many connections are open from this account or address.",
         "Nothing to do if it passes. If not, set `limits: {connections: 1}` for this upstream.",
@@ -212,14 +226,14 @@ RATES: tuple[Rule, ...] = (
         (
             r"\brate[- ]?limit|limits? (?:for|on) how many|exceeded (?:its|the|your|their) (?:\w{1,20} )?rate"
             r"|\brate\b.{0,30}\b(?:exceeded|too high)",
-            r"\bfrequency (?:is )?limit",
+            r"\bfrequency\b.{0,40}\blimit",
             r"too (?:many|much) (?!unwanted|invalid|unknown|bad|spam|unsolicited|recipients in)(?:\w{1,20} ){0,2}(?:mails?"
             r"|e-?mails?"
             r"|messages?|recipients|requests|errors)\b",
             r"too (?:fast|quickly|frequent\w{0,12}|often)\b",
             r"(?:has )?sent to too many|sent too many",
             r"try again slower|slow(?:er)? down|excessive (?:volume|rate)",
-            r"temporarily deferred(?!.{0,40}(?:complaint|reputation))",
+            r"temporarily deferred(?!.{0,40}(?:complaint|reputation|domain))",
             r"(?:sending|unusual|message|mail|connection) rate (?:limit|exceeded|of e-?mail|is too)"
             r"|unusual rate of (?:e-?mail|mail|traffic)",
             r"throttl",

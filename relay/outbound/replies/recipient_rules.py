@@ -6,14 +6,28 @@ from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSA
 _ANYWHERE = frozenset(Stage)
 _NAMED = RCPT | CONTENT
 _WHO = (
-    r"(?:user|recipients?|mailbox|account|address|customer|utilisateur|destinataire|utente"
+    r"(?:user|recipients?|mailbox|account|address(?:ee)?|customer|utilisateur|destinataire|utente"
     r"|destinatario|usuario|benutzer|empfanger|empfaenger)"
+)
+_WHOM = (
+    r"\b(?:alias|mail ?box\w{0,3}|inbox|mail ?address|rcpt|person|domain|adress|adresse|indirizzo|direccion|casilla|casella"
+    r"|buzon|boite|compte"
+    r"|konto|postfach|empfanger\w{0,10}|empfaenger\w{0,10}|gebruiker|caixa|usuaria?|uzytkownik\w?|skrzynk\w|adres|odbiorc\w"
+    r"|uzivatel\w?"
+    r"|kullanici\w?|rec[ei]p\w{0,3}ent|sconosciuto|unk\w{2,6}|no longer|suppressed)"
+)
+"""More words for a recipient, in other languages and misspelled; they count where nothing else is spoken of."""
+_NOT_WHOM = (
+    r"\b(?:sender|from|you|your|we|us|ours?|client|server|host|network|system|service|policy|relay\w{0,4}|auth\w{0,14}"
+    r"|log ?in|logged"
+    r"|password|credentials?|access|deny|denied|permi\w{1,8}|forbidden|prohibited|connection|session|ip|tls|spf|dkim|dmarc"
+    r"|helo|ehlo)\b|\bIP\b|IPLIST"
 )
 _AGAIN = (
     r"(?:try|retry|come back|please wait|resend|attempt)\b.{0,40}\b(?:later|again|in \d{1,9}|after|shortly|soon|seconds"
     r"|minutes|hours?)"
     r"|\btry (?:later|again)\b|please retry|\bretry (?:later|again|in|after)\b"
-    r"|temporar(?:y|ily)\b|for the time being|later,? please"
+    r"|tempor\w{1,6}y\b|for the time being|later,? please"
     r"|(?:re)?essaye[rz] (?:plus tard|ulterieurement)|plus tard|temporair\w{0,6}|spater (?:noch ?mal|noch einmal|erneut|wieder)"
     r"|spaeter (?:noch ?mal|noch einmal|erneut|wieder)|vorubergehend|voruebergehend|riprova|piu tardi|temporane\w{0,6}"
     r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时"
@@ -45,9 +59,13 @@ CLOSED: tuple[Rule, ...] = (
             r"|this )?recipients?\b|recipient has blocked"
             r"|members[- ]only|only members|list is closed|no external (?:mail|senders)|from the internet\b"
             r"|not allowed to receive"
-            r"|recipient only accepts|internal (?:mail|senders?) only",
+            rf"|\b{_WHO}\b.{{0,20}}(?:not|n't|no longer) (?:accept|tak|receiv)\w{{0,4}} "
+            r"(?:any |this |your )?(?:mail|messages?|e-?mail)(?! (?:over|with|from ip))"
+            r"|post to (?:this|the) (?:mailing )?(?:list|group)|recipients? refuses?|recipient only accepts|internal (?:mail"
+            r"|senders?) only",
             r"(?:sender|you)\b.{0,40}\b(?:recipient'?s?|group'?s?|list'?s?) (?:list of|accept|only)"
             r"|only accept\w{0,12} (?:mail|messages) from",
+            r"\b(?:recipient|mailbox|group|list|user|address)\b.{0,20}\baccepts? .{0,60}\bonly\b",
         ),
         "This recipient takes mail only from certain senders, mostly those of its own organisation.",
         "Ask the recipient to let your sender in, or send it elsewhere by `aliases`.",
@@ -64,14 +82,14 @@ FULL: tuple[Rule, ...] = (
             rf"(?:quota|\bfull)\b.{{0,40}}(?:{_AGAIN})",
             rf"\b{_WHO}\b.{{0,60}}\b(?:locked|unavailable|disabled|inactive|busy|suspended|blocked"
             rf"|in use).{{0,40}}(?:{_AGAIN})",
-            rf"(?:temporar(?:y|ily)|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
-            rf"\b{_WHO}\b.{{0,40}}\btemporar(?:y|ily) (?:locked|unavailable|disabled|inactive|suspended|blocked)",
+            rf"(?:tempor\w{{1,6}}y|vorubergehend|voruebergehend|temporairement)\b.{{0,40}}\b{_WHO}\b",
+            rf"\b{_WHO}\b.{{0,40}}\btempor\w{{1,6}}y (?:locked|unavailable|disabled|inactive|suspended|blocked)",
         ),
         "The recipient's mailbox takes no mail for the time being.",
         "Nothing to do if it passes; else ask the recipient.",
         stages=_NAMED,
         passing=True,
-        unless=_OURS,
+        unless=rf"{_OURS}|\b(?:hourly|daily|monthly)\b",
     ),
     Rule(
         "full",
@@ -82,7 +100,9 @@ FULL: tuple[Rule, ...] = (
             r"quota\b.{0,20}\b(?:exceed|violation|limit|full|is over)|exc?eed\w{0,12} .{0,40}(?:storage|quota|mailbox"
             r"|dropfile)",
             r"(?:mailbox|storage|inbox|maildir) (?:disk |size |space ){0,3}(?:limit|quota|exceed)",
-            r"too much mail data|not enough (?:storage )?space|(?:on|in) (?:this|the) mailbox|allowed storage"
+            r"too much mail data|too many (?:messages|mails|e-?mails) (?:on|in) (?:the|this|his|her|their) (?:server|mailbox"
+            r"|inbox|account|folder)|zu ?viele mails auf|not enough (?:storage )?space|(?:on|in) (?:this|the) mailbox"
+            r"|allowed storage"
             r"|space (?:has )?used up",
             r"speicherplatz|speichervolumen|postfach .{0,10}voll|boite .{0,30}pleine|casella .{0,20}piena|buzon .{0,10}lleno",
             r"переполнен|邮箱.{0,6}满|容量",
@@ -110,7 +130,8 @@ RECIPIENTS: tuple[Rule, ...] = (
         (
             r"^\d{3} [45]\.1\.2\b",
             r"(?:domain|host)(?: name| HOST)? (?:is )?(?:not found|unknown|invalid|does not exist|not valid)|no mx\b"
-            r"|invalid domain"
+            r"|invalid domain|no such (?:domain|host)\b|no (?:mail ?(?:server|exchanger|host)"
+            r"|mx)s? (?:records? )?(?:found )?for\b"
             r"|non-existe?a?nt domain|no mail hosts? for",
         ),
         "The domain after the @ of the recipient does not exist, or has no mail server.",
@@ -122,18 +143,20 @@ RECIPIENTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         (
             rf"\b{_WHO}\b (?:ADDR |HOST |QUOTE |name |address |here |mailbox |\S{{1,64}} )?(?:is |was |are |has |been |does "
-            rf"|do ){{0,4}}(?:unknown|not (?:be )?found"
-            r"|not exist|not known|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w"
+            rf"|do ){{0,4}}(?:unk\w{{2,6}}|not (?:be )?found"
+            r"|not exist|not known|no longer|not listed|not local|not valid|not active|inactive|inconnu\w{0,12}|sconosciut\w"
             r"|desconocid\w|unbekannt|nicht bekannt"
             r"|no existe|inesistente|invalide|unrecognized)",
-            rf"\b(?:unknown|no such|invalid|bad|nonexistent|non-existent|inexistent|unrouteable|unroutable|unverified"
+            rf"\b(?:unk\w{{2,6}}|no such|invalid|bad|wrong|nonexistent|non-existent|inexistent|unrouteable|unroutable"
+            rf"|unverified"
             rf"|undeliverable|not a valid"
             rf"|not an active|inactive|disabled|unallocated) (?:e-?mail |virtual |local |destination "
             rf"|email ){{0,4}}(?:{_WHO}|local[- ]part|alias|rcpt|person|domain)\b",
             r"(?:does ?n[o']t|do not|did not|not|n't) (?:exist|have an? (?:\S{1,40} )?(?:account|mailbox))",
             r"no (?:mailbox|account|valid recipients|one|body|such \w{1,20}|mail ?box|existe|se encontro)\b",
+            r"\breject\w{0,12} (?:\w{1,12} ){0,2}(?:target|destination) (?:address|mailbox|user)",
             r"not (?:in|listed in|found in) (?:the |our |any |this )?(?:\w{1,12} )?(?:directory|database)"
-            r"|can'?t accept user|not (?:our|a) customer|badrcptto",
+            r"|can'?t accept user|mail for (?:that|this) (?:user|recipient|address)|not (?:our|a) customer|badrcptto",
             r"recipient (?:e-?mail )?(?:address )?(?:is |was |has been )?(?:rejected|refused|denied|not allowed|invalid"
             r"|blocked|not ok)(?!: (?:policy|message"
             r"|quota|server config|too|rate|spf|relay))",
@@ -169,6 +192,7 @@ RECIPIENTS: tuple[Rule, ...] = (
         "The provider refuses the recipient, or the sender, without saying why.",
         "Check the recipient's address first, then whether `sender` is an address of the account.",
         stages=RCPT,
+        unless=_AGAIN,
     ),
 )
 
@@ -187,15 +211,20 @@ PASSING: tuple[Rule, ...] = (
         (
             r"(?:internal|system|server|configuration|config|local|processing|database|lookup|resolver|disk|file|queue|write"
             r"|i/o|ldap|sql)"
-            r"(?: \w{1,20})? (?:error|failure|problem|trouble)|errors? in processing|error writing|cannot write",
+            r"(?: \w{1,20})? (?:error|failure|problem|trouble)|errors? (?:in|while) (?:being )?process"
+            r"|an? (?:\w{1,20} )?error (?:occurred|while)|encountered an? (?:\w{1,20} )?(?:error|problem)|interrupted"
+            r"|error writing|cannot write",
             r"(?:dns|look-?up|resolv\w{1,20})\b.{0,30}\b(?:error|fail\w{0,12}|timed? ?out|server failure)",
             r"(?:system|server|service)\b.{0,20}\b(?:unavailable|not available|incorrectly configured|misconfigured"
             r"|overloaded|down|maintenance"
             r"|(?:is )?full|shutting down|indisponible|out of)",
             r"(?:insufficient|out of|not enough|no|low on) (?:\w{1,20} )?(?:system )?(?:resources|memory|disk|storage|space)",
             r"(?:mail system|disk|queue|spool) (?:is )?full",
-            r"service refuse|backend|not reachable|unreachable|\btime ?out\b|timed out|please resend",
-            r"(?:could not|cannot|can'?t|unable to|failed to) (?:write|queue|store|save|connect|process|enqueue|spool)",
+            r"too busy|service refuse|backend|not reachable|unreachable|\btime ?out\b|timed out|please resend",
+            r"(?:could not|cannot|can'?t|unable to|failed to) (?:write|queue|store|save|connect|contact|process|enqueue"
+            r"|spool|fork"
+            r"|allocate|(?:load|open|read|create|reach)\b(?! (?:the |this |your |any ){0,2}(?:attach|message|header|archive"
+            r"|mail)))",
             r"maintenance|wartung",
             r"^\d{3} [45]\.3\.(?:1|2|5)\b",
         ),
@@ -264,6 +293,15 @@ GENERAL: tuple[Rule, ...] = (
         "Read the upstream's own words, or show them to its support desk.",
         stages=RCPT,
         unless=rf"\b(?:{_WHO}|person|domain|rcpt|alias|ADDR|here)\b|^\d{{3}} 5\.1\.\d",
+    ),
+    Rule(
+        "about-recipient",
+        Blame.RECIPIENT,
+        (rf"^5\d\d\b.{{0,200}}(?:\b{_WHO}|{_WHOM})\b|[宛收]先|收件人|该用户|受信者|このアドレス|사용자|получател",),
+        "The upstream refuses, and speaks of the recipient; its words are not among those that the relay knows.",
+        "Check the recipient's address. Read the upstream's own words, or show them to its support desk.",
+        stages=RCPT,
+        unless=_NOT_WHOM,
     ),
     Rule(
         "access-denied",

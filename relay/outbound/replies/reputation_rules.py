@@ -11,7 +11,8 @@ _LISTS = (
     r"|senderscore|return ?path|mailspike|spamrats|invaluement|SPAMHAUS|\b(?:dns)?rbls?\b|\bdnsbls?\b|IPLIST)"
 )
 _WE = (
-    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\byour (?:host|server|mail ?server|network|isp|connection|address range)\b"
+    r"(?:\bIP\b|\bips?\b(?: address(?:es)?| range)?|\bhost network\b|\byour (?:host|server|mail ?server|network|isp"
+    r"|connection|address range)\b"
     r"|(?:client|sending|source) (?:host|server|address|mta|ip)\b|\bmail ?server (?:at |with )?\W?IP\b|\badresse ip\b"
     r"|\bip-adresse\b|\bdirecc?ion ip\b|\bindirizzo ip\b|\bsending mta'?s?\b)"
 )
@@ -35,10 +36,10 @@ PBL: tuple[Rule, ...] = (
             r"listing in spamhaus",
             r"(?:blocked|listed|rejected|found|list\w{0,12}) (?:using|by|in|at|on|via|from) (?:the )?(?:spamhaus|SPAMHAUS)",
             rf"{_WE}.{{0,60}}(?:\bspamhaus|SPAMHAUS)",
-            r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ip|address(?:es)?|hosts?|range|line|client"
+            r"(?:dial-?up|dynamic|residential|home|generic|pool)\b.{0,30}\b(?:ips?|address(?:es)?|hosts?|range|line|client"
             r"|networks?)\b",
-            r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic)\b",
-            r"not authori[sz]ed to send (?:e-?mail|mail) directly",
+            r"\b(?:ip|address|hosts?) .{0,20}\b(?:dial-?up|dynamic(?:ally)?|residential)\b",
+            r"not authori[sz]ed to send (?:e-?mail|mail) directly|direct[- ]to[- ]mx",
             r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at"
             r"|provided by) (?:your|the)",
         ),
@@ -57,7 +58,7 @@ REVERSE_DNS: tuple[Rule, ...] = (
             r"reverse[- ](?:dns|lookup|hostname|name|mapping|entry)",
             r"cannot (?:find|resolve) your (?:reverse )?(?:host ?name|address)",
             r"(?:ip name|name) lookup failed",
-            r"forward dns entry does not",
+            r"forward dns entry does not|host ?name .{0,20}\b(?:not match|mismatch\w{0,3})\b.{0,20}\bip\b",
             r"(?:sender|sending|client|your) ip must resolve|host can'?t be resolved|unresolvable relay host",
             r"^\d{3} [45]\.7\.25\b",
         ),
@@ -74,11 +75,14 @@ REPUTATION: tuple[Rule, ...] = (
         Blame.REPUTATION,
         (
             rf"\b{_ON}\b.{{0,60}}{_LISTS}",
-            rf"{_LISTS}.{{0,40}}\b(?:list|block|reject|IP\b)",
+            rf"{_LISTS}.{{0,40}}\b(?:list|block|reject|deny|denied|refus|IP\b)",
             r"^\d{3} (?:\d\.\d{1,9}\.\d{1,9} )?(?:spam )?blocked\b.{0,20}(?:IPLIST|URL .{0,5}IP\b)",
             r"blocked using HOST",
             rf"{_WE}.{{0,80}}{_BAD}",
             rf"{_BAD}.{{0,60}}(?:\bIP\b|\bips?\b|\byour (?:host|server|mail ?server|network)\b|client host)",
+            r"no access (?:for|from) (?:this|your) (?:ip|host|server)\b",
+            r"\b(?:from|in) (?:your|this) (?:country|location|region)\b|\bgeo-?(?:ip|block|location)"
+            r"|\bcountry\b.{0,30}\b(?:block|ban|not allowed|denied)",
             r"client host (?:rejected|blocked|.{0,12} blocked)",
             r"on our block list|s3\d{3}\b",
             r"(?:bad|poor|low|very low|none/bad|negative) (?:\w{1,20} ){0,3}reputation"
@@ -89,10 +93,11 @@ REPUTATION: tuple[Rule, ...] = (
             r"(?:spams?|unwanted messages) (?:have been sent )?from",
             r"(?:IP|ip|connections?)\b.{0,60}\b(?:due to|because of|for) (?:spam|abuse|too many)",
             r"(?:connections?|traffic|mail|messages?) (?:will )?(?:not"
-            r"|n't) (?:be )?(?:currently )?accept\w{1,20} .{0,20}(?:from|over)",
+            r"|n't) (?:be )?(?:currently )?accept\w{1,20} .{0,20}(?:from (?!HOST|ADDR|this sender|this address)|over)",
+            r"\b(?:is|are|was|were|currently) (?:sending|relaying) (?:out )?spam\b",
             r"not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:your|this|the) (?:ip"
             r"|host|server|network|"
-            r"system)|not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:IP|HOST|hosts)",
+            r"system)|not (?:currently )?accept(?:ing)? (?:any )?(?:mail|messages|traffic|connections?) from (?:IP|hosts)",
             r"messages from IP.{0,40}(?:were ?n'?t|not\b|deferred)",
             r"does not accept e-?mail over ipv6",
             r"^\d{3} (?:\S{1,20} )?ip ?[:=] ?IP\b",

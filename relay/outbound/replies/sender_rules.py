@@ -8,17 +8,21 @@ _OWN_SENDER = (
 _SENDER = (
     r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}"
     r"|expediteur|emetteur"
-    r"|mittente|remitente)"
+    r"|mittente|remit?e[tn]+e|nadawc\w{1,3}|afzender|odesilatel\w?|gonderen|return address|from address"
+    r"|sending (?:e-?mail )?(?:address|domain))"
 )
 _REFUSED = (
-    r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|valid|verified"
+    r"(?:reject\w{0,12}|refus\w{0,12}|denied|deny|denies|not (?:allowed|permitted|accepted|authori[sz]ed|configured"
+    r"|registered|valid|verified"
     r"|owned|local|known)"
-    r"|isn'?t (?:allowed|permitted|valid|verified)|invalid|unknown|disallowed|forbidden|blocked|unroutable|undeliverable"
+    r"|not an? (?:allowed|valid|verified|known|permitted|authori[sz]ed)|isn'?t (?:allowed|permitted|valid|verified)|invalid"
+    r"|unknown|disallowed|forbidden|blocked|unroutable|undeliverable"
     r"|unresolvable|fake|does ?n[o']t exist|(?:not |un)welcome|nicht (?:erlaubt|zugelassen|zulassig|zulaessig|gestattet"
     r"|akzeptiert)|abgelehnt|ungultig\w{0,12}"
     r"|ungueltig\w{0,12}|unbekannt|invalide|inconnu|(?:non|n'est pas) (?:e )?(?:autorisee?|valide|valido|autorizzato"
     r"|consentito|ammesso)"
-    r"|no (?:permitido|autorizado|valido)|invalido)"
+    r"|n[ao]o? (?:permitido|autorizado|valido)|invalido|odrzucon\w|geweigerd|niet toegestaan|rifiutat\w|rechazad\w"
+    r"|recusad\w|zuruckgewiesen|zurueckgewiesen|odmitnut\w?)"
 )
 
 AUTHENTICITY: tuple[Rule, ...] = (
@@ -26,13 +30,13 @@ AUTHENTICITY: tuple[Rule, ...] = (
         "spf-dkim-dmarc",
         Blame.SENDER,
         (
-            r"^\d{3} [45]\.7\.(?:2[0-467]|40|509|515)\b",
+            r"^\d{3} [45]\.7\.(?:2[0-467]|3[0-2]|40|509|515)\b",
             r"\b(?:spf|dkim|dmarc)\b",
             r"sender policy framework|sender'?s policy",
             r"\bmi:(?:spf|dma)\b",
             r"unauthenticated (?:e-?mail|mail)\b",
             r"(?:mail|message|sender) (?:is|was) (?:un|not )authenticated",
-            r"(?:not|n't|fails? to) (?:have|pass|meet) .{0,40}\bauthentication\b(?! failed)",
+            r"(?:not|n't|fails? to) (?:have|pass|meet) .{0,40}(?<!smtp )\bauthentication\b(?! failed)",
             r"sender id \(pra\)|purported responsible",
             r"not allowed to send (?:mail|e-?mail|messages?) (?:from|for|on behalf of) HOST",
             r"not (?:a )?permitted (?:sender|to send (?:mail )?from)",
@@ -41,6 +45,7 @@ AUTHENTICITY: tuple[Rule, ...] = (
         "Send this domain's mail through the upstream that belongs to it, or add that upstream's `include:` to the SPF record "
         "(`relay doctor` prints the record), or let `rewrite` put the account's own address there.",
         stages=TRANSACTION,
+        unless=r"\bptr\b",
     ),
 )
 
@@ -117,10 +122,12 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (
             r"not (?:be )?owned by",
+            r"not authori[sz]ed to perform|different (?:e-?mail )?(?:address|sender) than",
             r"sender address rejected: not (?:owned|logged)",
-            r"does ?n[o']t (?:match|belong to|correspond to) (?:the |your )?(?:auth|logged|login|account|user)",
+            r"does ?n[o']t (?:match|belong to|correspond to) (?:the |your )?(?:auth|logged|login|account|user|you\b)",
             r"gehort nicht zu|gehoert nicht zu",
             r"(?:envelope|header).{0,20}from .{0,40}(?:does ?n[o']t match|mismatch)",
+            r"\bauthentication\b.{0,20}\bfor (?:the )?(?:specified|given|this|that) (?:e-?mail )?(?:address|sender)",
         ),
         "The sender's address does not belong to the account that logged in.",
         _OWN_SENDER,
@@ -147,10 +154,12 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (
             r"(?:e-?mail address|identit(?:y|ies)|domain|sender signature|from address)\b.{0,40}"
-            r"\b(?:not (?:been )?(?:yet )?(?:verified|confirmed|registered|found)|unverified|failed the check)",
+            r"\b(?:not (?:been )?(?:yet )?(?:verified|confirmed|registered)|unverified|failed the check)",
+            r"\b(?:identity|sender signature|from address)\b.{0,40}\bnot (?:be )?found",
             r"(?<!unable to )\b(?:verify|register|confirm) (?:the |this |your |a ){0,4}(?:sending |sender ){0,4}(?:domain"
             r"|sender|address)\b",
-            r"not in your verified|unregistered domain|unverified (?:sender|domain)",
+            r"not in your verified|unregistered domain|unverified (?:sending )?(?:sender|domain|identity|address)|(?:domain"
+            r"|identity|address)\b.{0,30}\bmust be verified",
             r"no sender signature|sender signature not",
         ),
         "The mail service (Amazon SES, Mailgun, Postmark and others) sends only as senders or domains that were verified with "
@@ -174,6 +183,8 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (
             r"not allowed in header from",
+            r"\b(?:mail ?from|sender|from:?|return.path)(?: address| domain| header)?\b.{0,20}\b(?:mismatch\w{0,3}"
+            r"|differs?\b|does ?n[o']t match)",
             r"from:? (?:domain|address(?:es)?)(?: is| are)? (?:invalid|not allowed)",
             r"(?:please )?provide a valid from\b|invalid from\b(?!: header)",
             r"\b(?:from:? (?:header|address|field|domain)|header[- ]?from|from)\b(?!:? (?:IP|your ip|this ip|HOST to))"
@@ -199,8 +210,9 @@ SENDERS: tuple[Rule, ...] = (
             r"(?:sender|mail ?from)\b.{0,60}\b(?:has no|have no|no|without|neither)\b.{0,30}\b(?:mx|dns)\b",
             r"(?:un|not )resolv\w{1,20} .{0,30}(?:domain|sender)",
             r"dns check failed",
+            r"\b(?:from|sender)\b:? ?domain .{0,20}\b(?:resolv|exist)",
             r"mail ?from domain\b",
-            r"^\d{3} [45]\.1\.[78]\b",
+            r"^\d{3} [45]\.1\.[78]\b(?!.{0,20}\bno such\b)",
         ),
         "The sender's address is not taken: its domain does not exist outside of the home network (nas.local, localhost), is "
         "not known there, or is on a list.",
@@ -225,22 +237,26 @@ SENDERS: tuple[Rule, ...] = (
         "sender-refused",
         Blame.SENDER,
         (
-            rf"(?:{_SENDER}|\bfrom)(?: e-?mail)?(?: address(?:es)?| domain)? ?(?:is |are |was |has been |have been |wurde "
+            rf"(?:{_SENDER}|\bfrom)(?: e-?mail)?(?: address(?:es)?| domain)?(?: ADDR| HOST| QUOTE)? ?(?:is |are |was "
+            rf"|has been |have been |wurde "
             rf"|est )?:? ?{_REFUSED}(?!: (?:server config|temporary))",
             rf"{_REFUSED} (?:envelope |e-?mail )?{_SENDER}\b(?! (?:ip|host|server|client))",
             rf"\byour (?:sender )?domain (?:is |has been |was )?(?:{_REFUSED}|banned|listed|barred)",
             r"(?:from|sender|sending) domain .{0,20}reputation",
-            r"unknown sender|accept\w{0,12} (?:any )?(?:mail|messages|e-?mail) from (?:this|the|your|that) (?:sender|address"
+            r"unknown sender|sender ?(?:filter|block)|accept\w{0,12} (?:any )?(?:mail|messages|e-?mail) from (?:HOST|ADDR)"
+            r"|(?:mail|messages|e-?mail) (?:from (?:HOST|ADDR) )?(?:is |are |was )?not accepted(?: from (?:HOST|ADDR)| here)"
+            r"|accept\w{0,12} (?:any )?(?:mail|messages|e-?mail) from (?:this|the|your|that) (?:sender|address"
             r"|domain)\b",
             r"local sender over smtp",
             r"(?:envelope )?sender (?!ip).{0,30}(?:badmailfrom|block ?list|black ?list|denied|blocked using DOMAINLIST)",
-            r"block policy for the envelope from",
-            r"(?:host|server) denies the sender",
+            r"block policy for (?:the )?(?:envelope|header) from|envelope (?:blocked|rejected)|blocked senders?\b"
+            r"|\banti-?spoof|\bspoof",
+            r"(?:host|server) denies the sender|identit(?:y|ies) failed the check",
             r"(?:e-?mail )?address .{0,20}has been blacklisted",
             r"your (?:sender )?domain (?:has been |is )(?:on |in )?.{0,10}(?:black|block|deny)[- ]?list",
             r"badsendermx|badmailfrom",
             r"(?:address|from)\b.{0,20}\bas (?:a |the |your )?sender|as sender",
-            r"(?:差出人|送信者|送信元アドレス|发件人|发信人|보낸 ?사람|발신자)|отправител",
+            r"(?:差出人|送信者|送信元(?:メール)?アドレス|发件人|发信人|보낸 ?사람|발신자)|отправител",
         ),
         "The server does not take this sender.",
         _OWN_SENDER,
@@ -264,7 +280,8 @@ SENDERS: tuple[Rule, ...] = (
         (r"\bDOMAINLIST\b", r"\bdbl\b", r"\b(?:s?uri?bl|s?urbl)\b", r"\bmail ?from (?!ip\b|IP\b|your ip).{0,30}\blist"),
         "The sender's domain stands on a block list of domains.",
         "Look at the sender's domain; check.spamhaus.org tells whether it is listed, and why. Set `sender` for this upstream.",
-        stages=ENVELOPE,
+        stages=TRANSACTION,
+        unless=r"\b(?:helo|ehlo|client host)\b",
     ),
 )
 
@@ -303,12 +320,17 @@ RELAYING: tuple[Rule, ...] = (
             r"\b(?:denie[sd]|no|refus\w{1,20}|unable to|(?:do|does|did|will|can) ?n[o']t|cannot|can't|won't|not (?:allowed"
             r"|permitted"
             r"|authori[sz]ed|configured) to) (?:be )?relay(?:ing)?\b",
-            r"allowed rcpthosts",
+            r"allowed rcpthosts|not (?:be )?relayed|\bdomain is ?n[o']t in (?:my|our|the) list|(?:unauthori[sz]ed"
+            r"|illegal) (?:mail )?relay",
+            r"\bas (?:an? )?(?:open )?(?:mail |smtp )?(?:relay|gate(?:way)?)\b",
+            r"\blocal (?:users?|recipients?|domains?|delivery|mail|addresses) only|only (?:for )?local (?:users|recipients"
+            r"|domains|delivery)",
             r"(?:not|n't|cannot) (?:handle|deliver|accept|carry|process) (?:any )?(?:e-?mail|mail|messages?) (?:for|to) "
             r"(?:HOST|that domain|this domain|the domain|other|remote|foreign|external)",
             r"delivery is not allowed to this address",
             r"direct send not allowed",
-            r"not relaying|not (?:an? )?(?:open )?relay\b",
+            r"not relaying|not (?:an? )?(?:open )?(?:relay|gateway)\b|\brelay(?:ing)? (?:check|nicht|interdit|refuse)"
+            r"|not (?:a )?local host\b",
             r"keine weiterleit|relay\w{0,4} verweigert|weiterleit\w{1,20} (?:ist )?nicht|nicht weitergeleitet|kein relay",
             r"relais (?:non|refus|interdit)|relayage",
             r"retransmision no|reenvio no|relay no (?:permitido|autorizado)",
