@@ -27,6 +27,7 @@ from relay.mail.address import Address
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.networks import in_lan
+from relay.outbound.replies import RULES
 from relay.outbound.routing import Route
 from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
