@@ -263,6 +263,7 @@ class _Transaction:
                     held = block
         if self.line.spoken:
             return await self._interruption()
+        self.outgoing.at_dot()
         self.line.write(held + b".\r\n")
         try:
             reply = await self.line.reply(10 * self.timeout)
