@@ -99,10 +99,13 @@ def holds_text(part: ScannedPart) -> bool:
     """Whether the part is text: it says so, or says nothing (RFC 2045 s5.2) and its octets look like it."""
     if part.kind.kind:
         return part.kind.text
-    octets = (sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample).replace(b"\0", b"")
-    return bool(part.wide) or not (
-        octets.startswith(_BINARY) or len(_CONTROLS.findall(octets[:4096])) * 50 > len(octets[:4096])
-    )
+    octets = (sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample)[:4096]
+    if part.wide or octets.startswith(_BINARY):
+        return bool(part.wide)
+    if octets.isascii() and b"\0" not in octets and not part.nul:
+        return True  # a form feed, a bell, the STX and ETX of a serial line: what is no text has other octets, too
+    octets = octets.replace(b"\0", b"")
+    return len(_CONTROLS.findall(octets)) * 20 <= len(octets)
 
 
 def sample_of(part: ScannedPart) -> bytes:
