@@ -234,5 +234,5 @@ def test_a_bell_or_a_frame_in_text_without_a_type_makes_no_file_of_it(body: byte
     """What a serial line brings is text still, and stays as it is; readers would show a file instead."""
     head = b"From: a@b.example\r\nTo: c@d.example\r\nSubject: x\r\n\r\n"
     sent = repaired(head + body).message
-    assert sent.all("content-type") == []
+    assert sent.all("content-type") == ()
     assert b"".join(sent.body) == body
