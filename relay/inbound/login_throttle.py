@@ -55,6 +55,11 @@ class LoginThrottle:
             tries.free_at = at + min(2.0 ** min(tries.failed - FREE, 9), KNOWN_LONGEST if known else LONGEST)
         return at - now
 
+    def guesses(self, client: str) -> bool:
+        """Whether it has sent so many wrong ones that its tries are slowed down for that."""
+        tries = self._tries.get(client)
+        return tries is not None and tries.failed >= FREE
+
     def failed(self, client: str, now: float) -> str | None:
         """A wrong password; whom a person should be told of now: this client, or "" for all of them."""
         tries = self._tries.pop(client, None) or _Tries()

@@ -222,7 +222,9 @@ class ServerSession(MailTransaction):
             await self._refuse(Reply(538, "5.7.11", f"{LOGIN_NEEDS_TLS}, or set listen.plain_login"))
             return
         if self._listener.auth is ListenAuth.REQUIRED and not self._user and await self._must_come_again():
-            await self._login_failed(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
+            if self._reception.logins.guesses(self._group):  # else it may be right: it only came while others guess
+                self._reception.login_failed(self._group, self.loop.time())
+            await self._login_refused(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
             return
         extended, self.session.extended_smtp = self.session.extended_smtp, True
         self._wrong = False
@@ -234,7 +236,8 @@ class ServerSession(MailTransaction):
         if self._listener.auth is ListenAuth.ANY:
             self.session.authenticated = False  # it says nothing about who that is
         if self._wrong:
-            await self._login_failed(Reply(535, "5.7.8", "wrong user name or password"))
+            self._reception.login_failed(self._group, self.loop.time())
+            await self._login_refused(Reply(535, "5.7.8", "wrong user name or password"))
 
     async def challenge_auth(
         self, challenge: str | bytes, encode_to_b64: bool = True, log_client_response: bool = False
@@ -272,8 +275,7 @@ class ServerSession(MailTransaction):
             self.owing_since = math.inf
         return delay is None
 
-    async def _login_failed(self, reply: Reply) -> None:
-        self._reception.login_failed(self._group, self.loop.time())
+    async def _login_refused(self, reply: Reply) -> None:
         await self._refuse(reply)
         self._failed_logins += 1
         if self._failed_logins >= LOGINS:

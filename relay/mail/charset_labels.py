@@ -102,10 +102,13 @@ def holds_text(part: ScannedPart) -> bool:
     """
     if part.kind.kind:
         return part.kind.text
-    octets = (sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample).replace(b"\0", b"")
-    if part.wide or not part.number:
+    octets = (sample_of(part) if part.encoding in ("base64", "quoted-printable") else part.sample)[:4096]
+    if part.wide or octets.startswith(_BINARY) or not part.number:
         return not octets.startswith(_BINARY)
-    return not octets.startswith(_BINARY) and len(_CONTROLS.findall(octets[:4096])) * 50 <= len(octets[:4096])
+    if octets.isascii() and b"\0" not in octets and not part.nul:
+        return True  # a form feed, a bell, the STX and ETX of a serial line: what is no text has other octets, too
+    octets = octets.replace(b"\0", b"")
+    return len(_CONTROLS.findall(octets)) * 20 <= len(octets)
 
 
 def sample_of(part: ScannedPart) -> bytes:

@@ -75,6 +75,7 @@ Event = PartHead | Octets | Delimiter
 class _Level:
     boundary: bytes
     sealed: bool
+    digest: bool
     opened: bool = False
 
 
@@ -112,7 +113,7 @@ class _Walker:
         """What follows a head of this kind."""
         sealed = self.sealed or kind.kind == "multipart/signed"
         if kind.boundary and len(self.levels) < _DEPTH:
-            self.levels.append(_Level(kind.boundary, sealed))
+            self.levels.append(_Level(kind.boundary, sealed, kind.kind == "multipart/digest"))
             self.current = BETWEEN
         elif kind.kind == "message/rfc822" and identity and self.number < MOST_PARTS:
             self._begin_head(sealed=self.sealed, embedded=True)
@@ -274,6 +275,8 @@ class _Walker:
         self.head = None
         self.number += 1
         kind = content_type(fields)
+        if not kind.said and not self.embedded and self.levels and self.levels[-1].digest:
+            kind = ContentType("message/rfc822")  # what says nothing there (RFC 2046 s5.1.5)
         encoding = transfer_encoding(fields)
         self.base64 = encoding == "base64"
         mended = self.mends > 0

@@ -1,7 +1,7 @@
 """A message as it is about to leave.  Pure."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 from relay.mail.address import Address
 
@@ -13,7 +13,7 @@ class Outgoing:
     `content` may be iterated more than once; every line of it ends in CRLF and none is over 998 octets (dot-stuffing
     is the sender's business, not done here).  `size` counts its octets.  `eight_bit`: some octet is over 127, so
     without 8BITMIME at the upstream it must go through `transfer.seven_bit` first.  `utf8`: the sender or the header
-    needs SMTPUTF8; a forward-path that does is known by itself.
+    needs SMTPUTF8; a forward-path that does is known by itself.  `at_dot` is called just before the final dot is written.
     """
 
     queue_id: str
@@ -23,3 +23,4 @@ class Outgoing:
     size: int
     eight_bit: bool = False
     utf8: bool = False
+    at_dot: Callable[[], None] = field(default=lambda: None, compare=False)

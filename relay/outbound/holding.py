@@ -1,11 +1,16 @@
-"""Messages that the relay itself holds for a person: those over which it died (`in_hand`), and damaged ones."""
+"""What the marks of `in_hand` say of a message; and what the relay itself holds for a person: killers, and damaged ones."""
 
 import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
+from relay import events
+from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound import event_log, trail
-from relay.outbound.in_hand import InHand
+from relay.outbound.in_hand import InHand, Mark
 from relay.outbound.storing import stored
 from relay.spool.contract import Spool
 from relay.spool.entry import Action, Claim, Order, Settlement, State, outcome
@@ -20,6 +25,23 @@ async def forget_relayed(in_hand: InHand, spool: Spool) -> None:
                 in_hand.forget(queue_id)
 
 
+def noting(outgoing: Outgoing, mark: Mark, upstream: str) -> Outgoing:
+    """The same; the mark shows from the final dot on that this upstream has all of it."""
+    return replace(outgoing, at_dot=partial(mark.sent_to, upstream))
+
+
+def doubtful(claim: Claim, mark: Mark, upstreams: Iterable[str], now: datetime) -> Claim:
+    """The claim; where the relay died before it could store an answer, with the upstream that may have taken the message."""
+    name = mark.maybe_at(upstreams)
+    if not name:
+        return claim
+    events.note("warned", f"{name} may have taken this message: the relay died meanwhile", queue_id=claim.entry.queue_id)
+    return replace(
+        claim,
+        recipients=tuple(one if one.maybe_at else replace(one, maybe_at=name, maybe_since=now) for one in claim.recipients),
+    )
+
+
 async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
     """Holds a message that was in hand at two deaths, without reading it; a person decides.
 
@@ -27,7 +49,12 @@ async def hold(claim: Claim, spool: Spool, now: datetime) -> tuple[str, str]:
     """
     words = "it stopped the relay twice"
     answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
-    outcomes = tuple(outcome(one, answer, "", state=State.HELD, due_at=now) for one in claim.recipients)
+    outcomes = tuple(
+        outcome(one, answer, "", state=State.HELD, due_at=now, maybe=(one.maybe_at, one.maybe_since or now))
+        if one.maybe_at
+        else outcome(one, answer, "", state=State.HELD, due_at=now)
+        for one in claim.recipients
+    )
     settlement = Settlement(outcomes, tuple(trail.ended([(one, None) for one in outcomes], now)))
     await stored(spool, claim, settlement)
     event_log.settled(claim, settlement)

@@ -10,6 +10,9 @@ Every stage from routing to storing counts, since any of them may crash.  Waitin
 An end that was asked for does not count (SIGTERM first, then a kill).  When the machine itself went down (another boot
 id), a message in hand becomes a suspect at most: power cuts alone never hold a message.  A power cut may also leave an
 older state of the file: marks of messages that are done are dropped at the start.
+
+The mark tells, too, to whom the final dot was sent, by a CRC of the name, until the answer is stored: that upstream may
+have taken the message.
 """
 
 import asyncio
@@ -17,7 +20,8 @@ import mmap
 import os
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -30,10 +34,11 @@ DEATHS = 2
 _PLACES = 1024  # the runner has 500 messages in hand at most, the notifier as many
 _MAGIC = b"relay in hand 1\n"
 _HEAD = struct.Struct("16s36sB11x")
-_RECORD = struct.Struct("32sBBB5x")
+_RECORD = struct.Struct("<32sBBBxI")
 _SIZE = _HEAD.size + _PLACES * _RECORD.size
 _STOPPING = 16 + 36
-_DOING = 32  # where the stage is within a record
+_DOING, _SENT_TO = 32, 36  # where they are within a record
+_CRC = struct.Struct("<I")
 _TOO_LONG = 600.0  # seconds; 50 MB take a small board one minute
 
 
@@ -51,26 +56,41 @@ class Doing(IntEnum):
 class Mark:
     """Messages in hand.  `deaths`: how many times in a row the relay died while one of them was in hand."""
 
-    __slots__ = ("_write", "deaths", "places", "since", "worked")
+    __slots__ = ("_octets", "_sent_to", "deaths", "places", "since", "worked")
 
-    def __init__(self, write: Callable[[int, Doing], None], places: tuple[int, ...], deaths: int) -> None:
-        self._write, self.places, self.deaths = write, places, deaths
+    def __init__(self, octets: "mmap.mmap | bytearray", places: tuple[int, ...], deaths: int, sent_to: int) -> None:
+        self._octets, self.places, self.deaths, self._sent_to = octets, places, deaths, sent_to
         self.since: float | None = None
         self.worked = False
+
+    def maybe_at(self, names: Iterable[str]) -> str:
+        """To which of these it was being sent when the relay died; "" if to none."""
+        return next((name for name in names if self._sent_to and _crc(name) == self._sent_to), "")
+
+    def sent_to(self, upstream: str) -> None:
+        """This one has all of it from now on; "" when its answer is stored."""
+        for place in self.places:
+            if place >= 0:
+                _CRC.pack_into(self._octets, _offset(place) + _SENT_TO, _crc(upstream) if upstream else 0)
 
     @contextmanager
     def at(self, doing: Doing) -> Iterator[None]:
         """The stage is marked while this lasts.  The mark stays only if the process dies."""
         self.since = time.monotonic() if doing in (Doing.PREPARING, Doing.TELLING) else None
-        for place in self.places:
-            self._write(place, doing)
+        self._write(doing)
         try:
             yield
         finally:
             self.since = None
-            for place in self.places:
-                self._write(place, Doing.NOTHING)
+            self._write(Doing.NOTHING)
+        if doing is Doing.STORING:
+            self.sent_to("")
         self.worked = self.worked or doing in (Doing.STORING, Doing.TELLING)
+
+    def _write(self, doing: Doing) -> None:
+        for place in self.places:
+            if place >= 0:
+                self._octets[_offset(place) + _DOING] = doing  # one octet, and no system call
 
 
 class InHand:
@@ -79,7 +99,7 @@ class InHand:
     def __init__(self, octets: "mmap.mmap | bytearray | None" = None) -> None:
         self._octets = octets if octets is not None else bytearray(_SIZE)
         self._free = list(range(_PLACES))
-        self._suspects: dict[tuple[str, bool], tuple[int, int]] = {}
+        self._suspects: dict[tuple[str, bool], tuple[int, int, int]] = {}
         self._trial = asyncio.Lock()
         self._marks: set[Mark] = set()
         self.left: tuple[str, ...] = ()
@@ -101,10 +121,10 @@ class InHand:
 
     def _count(self, boot: bytes) -> None:
         magic, last_boot, stopping = _HEAD.unpack_from(self._octets)
-        found: dict[tuple[str, bool], int] = {}
+        found: dict[tuple[str, bool], tuple[int, int]] = {}
         left = []
         for place in range(_PLACES) if magic == _MAGIC else ():
-            name, doing, deaths, telling = _RECORD.unpack_from(self._octets, _offset(place))
+            name, doing, deaths, telling, sent_to = _RECORD.unpack_from(self._octets, _offset(place))
             queue_id = name.rstrip(b"\0").decode("ascii", "replace")
             if not QUEUE_ID.match(queue_id):
                 continue
@@ -112,13 +132,13 @@ class InHand:
                 left.append(queue_id)
                 deaths = deaths + 1 if last_boot == boot else max(deaths, 1)
             if deaths:
-                found[queue_id, bool(telling)] = min(deaths, 255)
+                found[queue_id, bool(telling)] = min(deaths, 255), sent_to
         image = bytearray(_SIZE)
         _HEAD.pack_into(image, 0, _MAGIC, boot, 0)
-        for (queue_id, telling), deaths in found.items():
+        for (queue_id, telling), (deaths, sent_to) in found.items():
             place = self._free.pop()
-            _RECORD.pack_into(image, _offset(place), queue_id.encode(), Doing.NOTHING, deaths, telling)
-            self._suspects[queue_id, telling] = (place, deaths)
+            _RECORD.pack_into(image, _offset(place), queue_id.encode(), Doing.NOTHING, deaths, telling, sent_to)
+            self._suspects[queue_id, telling] = (place, deaths, sent_to)
         self._octets[:] = bytes(image)
         self.left = tuple(left)
 
@@ -148,14 +168,15 @@ class InHand:
         suspect = any(key in self._suspects for key in keys)
         if suspect:
             await self._trial.acquire()
-        known = {key: self._suspects.get(key) or (self._placed(*key), 0) for key in keys}
-        mark = Mark(self._write, tuple(place for place, _ in known.values()), max(deaths for _, deaths in known.values()))
+        known = {key: self._suspects.get(key) or (self._placed(*key), 0, 0) for key in keys}
+        places, deaths, sent_to = zip(*known.values(), strict=True)
+        mark = Mark(self._octets, places, max(deaths), max(sent_to))
         self._marks.add(mark)
         try:
             yield mark
         finally:
             self._marks.discard(mark)
-            for key, (place, _) in known.items():
+            for key, (place, *_) in known.items():
                 if key not in self._suspects or mark.worked:  # else the stage that may have crashed was not reached
                     self._suspects.pop(key, None)
                     self._clear(place)
@@ -165,21 +186,21 @@ class InHand:
     def _placed(self, queue_id: str, telling: bool) -> int:
         place = self._free.pop() if self._free else -1
         if place >= 0:
-            _RECORD.pack_into(self._octets, _offset(place), queue_id.encode(), Doing.NOTHING, 0, telling)
+            _RECORD.pack_into(self._octets, _offset(place), queue_id.encode(), Doing.NOTHING, 0, telling, 0)
         return place
-
-    def _write(self, place: int, doing: Doing) -> None:
-        if place >= 0:
-            self._octets[_offset(place) + _DOING] = doing  # one octet, and no system call
 
     def _clear(self, place: int) -> None:
         if place >= 0:
-            _RECORD.pack_into(self._octets, _offset(place), b"", Doing.NOTHING, 0, False)
+            _RECORD.pack_into(self._octets, _offset(place), b"", Doing.NOTHING, 0, False, 0)
             self._free.append(place)
 
 
 def _offset(place: int) -> int:
     return _HEAD.size + place * _RECORD.size
+
+
+def _crc(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "backslashreplace")) or 1
 
 
 def _too_long() -> float:

@@ -169,6 +169,7 @@ class Runner:
             try:
                 crash_points.passed("claim-leased")
                 async with self._in_hand.mark(queue_id) as mark:
+                    claim = holding.doubtful(claim, mark, self._upstreams, self._now())
                     if mark.deaths >= DEATHS:
                         self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
@@ -231,7 +232,7 @@ class Runner:
                         prepared = await self._prepared(claim, step)
                     crash_points.passed("send-prepared")
                     with mark.at(Doing.SENDING):
-                        report = await self._submit(step.upstream, prepared.outgoing)
+                        report = await self._submit(step.upstream, holding.noting(prepared.outgoing, mark, step.upstream.name))
                     crash_points.passed("send-answered")
             finally:
                 news = self._states.end(number, step, report, self._retry, self._now())

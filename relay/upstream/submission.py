@@ -262,6 +262,7 @@ class _Transaction:
                     held = block
         if self.wire.spoken:
             return await self._interruption()
+        self.outgoing.at_dot()
         self.wire.write(held + b".\r\n")
         try:
             reply = await self.wire.reply(10 * self.timeout)

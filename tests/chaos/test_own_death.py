@@ -173,6 +173,42 @@ def test_a_message_in_the_shared_queue_is_held_too(tmp_path: Path, postgres_serv
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("shared", [False, True], ids=["SQLite", "PostgreSQL"])
+def test_who_had_the_final_dot_when_the_relay_was_killed_gets_it_again(
+    tmp_path: Path, shared: bool, request: pytest.FixtureRequest
+) -> None:
+    """The first upstream took it, and nobody was left to hear so; then it is away for a while: the second is not asked."""
+    spool = {"url": f"sqlite:{tmp_path / 'spool' / 'spool.db'}"}
+    if shared:
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        spool = {"url": server.database(), "state_dir": str(tmp_path / "state")}
+    with sink(tmp_path / "second") as second:
+        with sink(tmp_path / "first", delay=3) as first:
+            upstreams = {
+                name: {"host": "127.0.0.1", "port": one.port, "tls": "none", "sender": "nas@isp.example"}
+                for name, one in (("first", first), ("second", second))
+            }
+            retry = {"delays": ["1s"], "rest": ["1s"]}
+            config = {"upstreams": upstreams, "routes": [{"via": ["first", "second"]}], "retry": retry, "spool": spool}
+            relay = RelayProcess(tmp_path, config).start()
+            queue_id = send(relay, "once")
+            relay.wait_for("accepted", 1)
+            time.sleep(1)  # until the final dot is there
+            relay.kill9()
+            eventually(lambda: first.count() == 1, 20, relay.said)
+        relay.start()
+        try:
+            eventually(lambda: any(one.get("queue_id") == queue_id for one in relay.events("deferred")), 20, relay.said)
+            time.sleep(3)
+            assert relay.show(queue_id)["recipients"][0]["state"] == "queued"
+            with sink(tmp_path / "first", port=first.port):
+                eventually(lambda: relay.events("relayed"), 30, relay.said)
+        finally:
+            relay.stop()
+        assert second.count() == 0
+
+
+@pytest.mark.timeout(60)
 def test_sigterm_ends_a_relay_that_hangs(tmp_path: Path) -> None:
     """Python cannot hear the signal while the interpreter is held: the watchdog ends it all the same."""
     with sink(tmp_path / "sink") as upstream:

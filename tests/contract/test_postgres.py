@@ -3,13 +3,14 @@
 import asyncio
 import signal
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolAway, SpoolBroken, SpoolFull, SpoolSettings
-from relay.spool.entry import Action, Order, State
+from relay.spool.entry import Action, Order, Settlement, State
 from tests.support.postgres import check_invariants
 from tests.support.spooled import HOUR, an_entry, settled
 
@@ -125,6 +126,41 @@ async def test_who_dies_is_taken_over_when_its_lease_ends(relays, clock):
     assert (await alive.tally()).states[State.RELAYED] == 1
 
 
+@pytest.mark.parametrize("per_day", [None, 100])
+async def test_who_may_have_taken_it_is_known_to_the_one_that_takes_over(relays, clock, per_day):
+    """The one that was called last, and only for those it was called for; not once its answer is stored."""
+    dead, alive = await relays("dead", 1.5), await relays("alive", 1.5)
+    for queue_id in (A, B, C):
+        await dead.commit(an_entry(queue_id, clock()))
+    claims = {claim.entry.queue_id: claim for _ in range(3) if (claim := await dead.claim(clock()))}
+    for queue_id in (A, B):
+        for upstream in ("first", "isp"):
+            assert await dead.turn(claims[queue_id], upstream, per_minute=None, per_day=per_day, now=clock()) is None
+    later = replace(claims[B].recipients[0], attempts=1, due_at=clock() + HOUR, code=451)
+    await dead.settle(claims[B], Settlement((later,)))
+    dies(dead)
+    clock.advance(hours=2)
+    died = clock()
+    taken = [await until_claimed(alive, clock) for _ in range(3)]
+    found = {claim.entry.queue_id: claim.recipients[0].maybe_at for claim in taken}
+    assert found == {A: "isp", B: "", C: ""}
+    assert all((one.maybe_since or died) >= died for claim in taken for one in claim.recipients)
+
+
+async def test_a_fate_that_comes_late_is_stored_while_nobody_has_taken_the_message_up(relays, clock):
+    """A machine that slept: its lease has ended, but nobody has sent the message again."""
+    slept, other = await relays("slept", 1.5), await relays("other", 1.5)
+    await slept.commit(an_entry(A, clock()))
+    claim = await slept.claim(clock())
+    dies(slept)
+    async with asyncio.timeout(20):
+        while (await other.entry(A)).relay:
+            await asyncio.sleep(0.1)
+    await slept.settle(claim, settled(claim.recipients, State.RELAYED))
+    assert (await other.entry(A)).recipients[0].state is State.RELAYED
+    assert await other.claim(clock()) is None
+
+
 async def test_a_lease_is_renewed_while_its_relay_lives(relays, clock):
     """A slow upstream may take longer than a lease."""
     slow, other = await relays("slow", 1.0), await relays("other", 1.0)
@@ -175,8 +211,10 @@ async def test_a_minute_and_a_day_are_shared(relays, clock):
     for _, claim in claims:  # both may speak for it here: whose lease it is does not matter for the counting
         two._leases.add(one._leases.find(claim.lease))
 
-    async def turns(per_minute, per_day):
-        return [await spool.turn(claim, "isp", per_minute=per_minute, per_day=per_day, now=clock()) for spool, claim in claims]
+    async def turns(per_minute, per_day, upstream="isp"):
+        return [
+            await spool.turn(claim, upstream, per_minute=per_minute, per_day=per_day, now=clock()) for spool, claim in claims
+        ]
 
     first = await turns(3, None)
     minute = timedelta(minutes=1)
@@ -187,10 +225,10 @@ async def test_a_minute_and_a_day_are_shared(relays, clock):
     assert None not in second[:3] + second[6:]
     clock.advance(hours=1)
     midnight = datetime(clock().year, clock().month, clock().day, tzinfo=UTC) + timedelta(days=1)
-    assert await turns(None, 5) == [None] * 5 + [midnight] * 3
+    assert await turns(None, 5, "daily") == [None] * 5 + [midnight] * 3
     await one.settle(claims[0][1], settled(claims[0][1].recipients, State.FAILED))
     await one.release(claims[0][1])
-    assert await two.turn(claims[6][1], "isp", per_minute=None, per_day=5, now=clock()) is None
+    assert await two.turn(claims[6][1], "daily", per_minute=None, per_day=5, now=clock()) is None
 
 
 async def test_a_server_that_is_away_is_no_wait(relays, clock, postgres_server):

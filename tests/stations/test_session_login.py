@@ -108,6 +108,24 @@ async def test_guesses_are_slowed_down_whatever_session_they_come_in(tmp_path, m
         assert told == ["logins from 127.0.0.66"]
 
 
+async def test_who_comes_while_others_guess_is_not_taken_for_one_of_them(tmp_path, monkeypatch):
+    """Too many strangers' passwords are to be looked at: 454, but nothing says that this device's were wrong."""
+    told: list[str] = []
+    async with receiving(tmp_path, monkeypatch, REQUIRED, alarm=lambda _text, cause: told.append(cause)) as relay:
+        logins = relay.inbound._reception.logins
+        now = asyncio.get_running_loop().time()
+        for number in range(200):
+            logins.delay(f"10.0.0.{number}", now)
+        for _ in range(4):
+            device = await relay.device()
+            for _ in range(4):
+                assert (await device.ask(b"AUTH PLAIN " + PLAIN + b"\r\n")).startswith("454")
+        assert told == []
+        logins._strangers_at = 0.0
+        device = await relay.device()
+        await device.dialog((b"AUTH PLAIN " + PLAIN + b"\r\n", "235"))
+
+
 async def test_a_password_is_not_asked_for_in_the_clear_where_tls_can_be_had(tmp_path, monkeypatch):
     """AUTH is offered behind STARTTLS only; before it 538 and 530 say what to set; `plain_login` asks for the opposite."""
     starttls = replace(REQUIRED, tls=ListenTls.STARTTLS)

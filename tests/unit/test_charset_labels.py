@@ -225,3 +225,14 @@ def test_a_part_without_a_type_is_not_made_text() -> None:
     part = b"Content-Disposition: attachment; filename=a.png\r\nContent-Transfer-Encoding: base64\r\n\r\n"
     [sent] = read(repaired(head + part + image + b"--cut-here--\r\n").message).iter_attachments()
     assert (sent.get_content_type(), sent.get_filename()) == ("application/octet-stream", "a.png")
+
+
+@pytest.mark.parametrize(
+    "body", [b"page\x0cnext\x07\r\n", b"\x02T=23.5\x03\r\n" * 20, b"\x07\x07\x07ALARM\r\n", b"\x1b[31mred\x1b[0m\r\n"]
+)
+def test_a_bell_or_a_frame_in_text_without_a_type_makes_no_file_of_it(body: bytes) -> None:
+    """What a serial line brings is text still, and stays as it is; readers would show a file instead."""
+    head = b"From: a@b.example\r\nTo: c@d.example\r\nSubject: x\r\n\r\n"
+    sent = repaired(head + body).message
+    assert sent.all("content-type") == ()
+    assert b"".join(sent.body) == body

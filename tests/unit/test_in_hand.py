@@ -60,6 +60,27 @@ async def test_who_was_only_put_off_stays_a_suspect(tmp_path):
     assert await deaths(tmp_path, ONE) == 1
 
 
+async def test_who_had_the_final_dot_is_known_until_the_answer_is_stored(tmp_path):
+    """Through any number of lives that do not come to it; of a message that was only on its way nothing is said."""
+    hands, images = InHand.open(tmp_path), []
+    async with hands.mark(ONE) as mark:
+        with mark.at(Doing.SENDING):
+            images.append((tmp_path / "in-hand").read_bytes())
+            mark.sent_to("isp")
+            images.append((tmp_path / "in-hand").read_bytes())
+        with mark.at(Doing.STORING):
+            images.append((tmp_path / "in-hand").read_bytes())
+        with mark.at(Doing.PREPARING):
+            images.append((tmp_path / "in-hand").read_bytes())
+    for image, upstream in zip(images, ("", "isp", "isp", ""), strict=True):
+        (tmp_path / "in-hand").write_bytes(image)
+        for _ in range(2):
+            hands = InHand.open(tmp_path)
+            async with hands.mark(ONE) as mark:
+                assert mark.maybe_at(["other", "isp"]) == upstream
+                assert mark.maybe_at(["other"]) == ""
+
+
 async def test_power_cuts_alone_hold_nobody(tmp_path, monkeypatch):
     """Whoever was in hand when the machine went down is a suspect, however often that happens."""
     for boot in (b"a", b"b", b"c", b"d"):

@@ -253,3 +253,14 @@ def test_a_boundary_is_looked_for_in_all_of_the_body() -> None:
     content = MIME + b"Content-Type: multipart/mixed; boundary=other\r\n\r\n" + body
     assert len(leaves(content)) == 2
     assert any("names another" in note for note in repaired(content).notes)
+
+
+def test_a_part_of_a_digest_that_names_no_type_is_a_message() -> None:
+    """RFC 2046 s5.1.5: it is not labelled as text, and not encoded whole; the message in it is."""
+    inner = b"From: a@b.example\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    inner += b"Content-Transfer-Encoding: 8bit\r\n\r\ncaf\xc3\xa9"
+    sent = octets(repaired(mixed(b"\r\n" + inner, kind=b"digest")).message)
+    assert b"\r\n" + inner in sent
+    [part] = read(seven_bit([sent])).iter_parts()
+    assert part.get_content_type() == "message/rfc822"
+    assert part.get_content().get_content() == "caf\u00e9"

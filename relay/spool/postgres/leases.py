@@ -9,9 +9,17 @@ from psycopg import Connection
 
 from relay.spool.entry import TrailLine
 from relay.spool.postgres.rows import TRAIL_OF, trail_json
+from relay.spool.rows import micros
 
 LATELY = "set_config('synchronous_commit', 'off', true)"
 """For writes that may be lost if the server's power fails: a lease that was given back ends by itself."""
+
+_MAYBE_AT = (
+    "UPDATE recipient SET maybe_at = under_way.upstream, maybe_since = %(since)s FROM under_way"
+    " WHERE under_way.message = recipient.message AND recipient.message = ANY(%(messages)s)"
+    " AND state IN ('queued', 'held') AND maybe_at = '' AND due_at <= %(since)s"
+)
+"""Whoever was being called when the lease ended may have the message."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +106,8 @@ def give_back(db: Connection, lease: SharedLease, owner: int) -> int | None:
             " WHERE id = %s AND owner = %s AND lease = %s RETURNING due_at",
             (lease.message, owner, lease.number),
         ).fetchone()
-        db.execute("DELETE FROM under_way WHERE message = %s", (lease.message,))
+        if freed:
+            db.execute("DELETE FROM under_way WHERE message = %s", (lease.message,))
     return freed[0] if freed else None
 
 
@@ -115,7 +124,7 @@ def take_over(db: Connection, owner: int, held: Collection[int], line: TrailLine
     """Frees messages of other relays, or of an earlier process of ours, whose lease ended; how many.
 
     `at_once`: also what an earlier process of ours still holds.  The trail says that the message may have been sent:
-    nobody can know whether the upstream took it.
+    nobody can know whether the upstream took it, so no other one is asked for now.
     """
     ended = "leased_until < clock_timestamp() AND (owner <> %(owner)s OR lease <> ALL(%(held)s))"
     which = f"({ended} OR owner = %(owner)s)" if at_once else ended
@@ -128,7 +137,9 @@ def take_over(db: Connection, owner: int, held: Collection[int], line: TrailLine
             {"owner": owner, "held": list(held)},
         ).fetchall()
         if freed:
-            db.execute("DELETE FROM under_way WHERE message = ANY(%s)", ([message for message, _ in freed],))
+            messages = [message for message, _ in freed]
+            db.execute(_MAYBE_AT, {"since": micros(line.at), "messages": messages})
+            db.execute("DELETE FROM under_way WHERE message = ANY(%s)", (messages,))
         for message, name in freed:
             told = TrailLine(line.at, line.event, line.text.format(name=name), {**line.details, "relay": name})
             db.execute(TRAIL_OF, (message, trail_json((told,))))

@@ -225,14 +225,16 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
         self, claim: Claim, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
     ) -> datetime | None:
         """When this message may go to an upstream that several relays share; None: now."""
-        if per_minute is None and per_day is None:
-            return None
         lease = self._leases.find(claim.lease)
         if lease is None or lease.over:
             raise LeaseLost(f"the lease of {claim.entry.queue_id} has ended")
-        return await self._run(
-            lambda db: turn(db, lease.message, claim.entry.queue_id, upstream, per_minute=per_minute, per_day=per_day, now=now)
-        )
+        limits = {"per_minute": per_minute, "per_day": per_day}
+        try:
+            return await self._run(lambda db: turn(db, lease.message, claim.entry.queue_id, upstream, **limits, now=now))
+        except SpoolAway:
+            if per_minute is per_day is None:
+                return None  # nothing is to be counted
+            raise
 
     async def next_due(self) -> datetime | None:
         """When the next recipient that no relay works on becomes due; None if none waits or the server is away."""

@@ -9,6 +9,14 @@ from relay.spool.rows import micros, moment, plain
 
 _MINUTE = 60_000_000  # microseconds
 
+_CALLS = (
+    f"WITH lately AS MATERIALIZED (SELECT {LATELY}),"  # noqa: S608 - our own words
+    " before AS (DELETE FROM under_way WHERE message = %(message)s AND upstream <> %(upstream)s)"
+    " INSERT INTO under_way (message, upstream) SELECT id, %(upstream)s FROM message, lately WHERE id = %(message)s"
+    " ON CONFLICT DO NOTHING"
+)
+"""Who is called now: one at a time."""
+
 
 def turn(
     db: Connection, message: int, ticket: str, upstream: str, *, per_minute: int | None, per_day: int | None, now: datetime
@@ -16,9 +24,13 @@ def turn(
     """None: this message may go now, and counts.  Else when it may go; that time is reserved for it.
 
     The same rules as `relay.outbound.rate_limit`: never more than `per_minute` in any minute, and each message that waits has
-    a time of its own.  What is under way counts for the day until its fate is known.
+    a time of its own.  What is under way counts for the day until its fate is known;
+    should this relay die, it tells the others which upstream may have taken the message.
     """
     name = plain(upstream)
+    if per_minute is None and per_day is None:
+        db.execute(_CALLS, {"message": message, "upstream": name})
+        return None
     with db.transaction():
         db.execute(f"SELECT {LATELY}")
         db.execute("INSERT INTO turn_lock (upstream) VALUES (%s) ON CONFLICT DO NOTHING", (name,))
@@ -27,8 +39,8 @@ def turn(
             db.execute("DELETE FROM turn WHERE upstream = %s AND ticket = %s", (name, ticket))
             return datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), time(), UTC)
         until = None if per_minute is None else _slot(db, name, ticket, per_minute, micros(now))
-        if until is None and per_day is not None:
-            db.execute("INSERT INTO under_way (message, upstream) VALUES (%s, %s) ON CONFLICT DO NOTHING", (message, name))
+        if until is None:
+            db.execute(_CALLS, {"message": message, "upstream": name})
     return None if until is None else moment(until)
 
 

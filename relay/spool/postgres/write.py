@@ -97,8 +97,9 @@ def settle(
 ) -> bool:
     """Stores a settlement, the `step`th under this lease; True if the content went with it.
 
-    Raises LeaseLost if the message was removed, or is or was in other hands: then the trail says `uncertain` if an
-    upstream had answered.  ValueError for a recipient that it does not have.
+    A lease that ended meanwhile is good still while nobody else has taken the message up.  Raises LeaseLost if it was
+    removed, or is or was in other hands: then the trail says `uncertain` if an upstream had answered.  ValueError for a
+    recipient that it does not have.
     """
     with db.transaction():
         found = db.execute(
@@ -108,7 +109,7 @@ def settle(
             raise LeaseLost("the message was removed meanwhile")
         if found[2] == lease.number and found[1] >= step:
             return not found[3]  # an earlier try was cut off after it had been written
-        ours = found[0] == lease.number
+        ours = found[0] == lease.number or (found[0] is None and found[2] <= lease.number)
         if ours:
             dropped = _settled(db, lease, settlement, step, now)
         elif settlement.sent or any(one.code for one in settlement.outcomes):
@@ -126,7 +127,8 @@ def _settled(db: Connection, lease: SharedLease, settlement: Settlement, step: i
             db.execute(TRAIL_OF, (lease.message, trail_json(settlement.trail)))
         for notice in settlement.notices:
             add_notice(db, notice)
-        _count(db, lease.message, settlement, now)
+        _count(db, settlement, now)
+        db.execute("DELETE FROM under_way WHERE message = %s", (lease.message,))
         kept = db.execute(
             f"UPDATE message SET settled = %(step)s, settled_by = %(lease)s, warned = greatest(warned, %(warned)s),"  # noqa: S608
             f" attention = greatest(attention, %(attention)s), {_SUM_UP},"
@@ -175,14 +177,13 @@ def add_notice(db: Connection, notice: PendingNotice) -> None:
     db.execute(f"INSERT INTO notice ({columns}) VALUES ({values})", row)  # noqa: S608 - our own column names
 
 
-def _count(db: Connection, message: int, settlement: Settlement, now: datetime) -> None:
+def _count(db: Connection, settlement: Settlement, now: datetime) -> None:
     if settlement.sent:
         db.execute(
             "INSERT INTO sent_per_day (day, upstream, messages) VALUES (%s, %s, 1)"
             " ON CONFLICT (day, upstream) DO UPDATE SET messages = sent_per_day.messages + 1",
             (f"{now:%Y-%m-%d}", plain(settlement.sent)),
         )
-        db.execute("DELETE FROM under_way WHERE message = %s AND upstream = %s", (message, plain(settlement.sent)))
     if settlement.refused_sender:
         upstream, sender = settlement.refused_sender
         db.execute(
