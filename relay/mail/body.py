@@ -11,7 +11,7 @@ from relay.mail.charset_labels import NOTHING, inner_charset, is_doubtful, sampl
 from relay.mail.charset_names import codec_of
 from relay.mail.encoded_words import named_charsets
 from relay.mail.line_ends import blocks
-from relay.mail.message import Field
+from relay.mail.message import Field, first
 from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
 from relay.mail.recode import Body, mime_fields, with_mime_fields
 from relay.mail.repair_context import Fields
@@ -49,16 +49,14 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     seen = scan_body(said, top, source, sealed=sealed)
     if not top.multipart or seen.opened or sealed:
         return Examined(source, top, seen)
-    found = next(field for field in said if field.name == "content-type")
     boundary = _boundary_in(source)
-    if boundary:
+    if boundary and (found := first(said, "content-type")):
         value = with_param(found.value, "boundary", boundary.decode("latin-1"))
         note = "took the boundary from the body: Content-Type " + ("names another" if top.boundary else "names none")
     else:
         value = b"text/plain"
         note = "made Content-Type text/plain: there are no parts in this multipart"
-    new = Field(b"Content-Type: " + value + b"\r\n")
-    said = tuple(new if field.name == "content-type" else field for field in said)
+    said = tuple(Field.of("Content-Type", value) if field.name == "content-type" else field for field in said)
     top = content_type(said)
     return Examined(source, top, scan_body(said, top, source, sealed=sealed), (note,))
 

@@ -11,7 +11,7 @@ from relay.mail.charset_labels import holds_text, label_for
 from relay.mail.charset_names import is_name
 from relay.mail.encoded_words import LINE_LIMIT, decode_words, encode_text, fold
 from relay.mail.header_text import folded
-from relay.mail.message import Field
+from relay.mail.message import Field, first, replaced
 from relay.mail.mime import (
     ascii_boundary,
     is_misread,
@@ -137,7 +137,7 @@ def _with_charset(
     A Content-Type that cannot be read becomes text/plain, or application/octet-stream for encoded octets.
     """
     fields = _with_semicolon(fields, notes)
-    old = next((field for field in fields if field.name == "content-type"), None)
+    old = first(fields, "content-type")
     value = old.value if old else b""
     if old and not part.kind.kind:
         written, _, params = value.partition(b";")
@@ -165,9 +165,8 @@ def _with_charset(
 
 
 def _with_semicolon(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple[Field, ...]:
-    said = next((field.value for field in fields if field.name == "content-type"), b"")
-    value = with_semicolon(said)
-    if value == said:
+    found = first(fields, "content-type")
+    if found is None or (value := with_semicolon(found.value)) == found.value:
         return fields
     notes["put the semicolon into Content-Type that the device left out"] = None
     return _set(fields, "Content-Type", value)
@@ -203,7 +202,7 @@ def _with_encoding(
 
 def _trails(fields: tuple[Field, ...]) -> bool:
     """Whether blanks follow the encoding's name, with which some readers do not know it."""
-    found = next((field for field in fields if field.name == "content-transfer-encoding"), None)
+    found = first(fields, "content-transfer-encoding")
     return found is not None and found.raw.rstrip(b"\r\n")[-1:] in (b" ", b"\t")
 
 
@@ -214,19 +213,15 @@ def _plan_container(part: ScannedPart, seen: BodyScan, terms: Terms, notes: dict
     eight_bit = seen.eight_bit and terms.eight_bit_allowed
     written = transfer_encoding(fields)
     wanted = "8bit" if eight_bit else "7bit"
-    false = written and (
-        written not in ("7bit", "8bit")
-        if not seen.eight_bit
-        else written not in ("7bit", "8bit", "binary") or written == "binary"
-    )
-    if not terms.eight_bit_allowed and seen.eight_bit and written in ("8bit", "binary"):
+    false = bool(written) and written not in ("7bit", "8bit")
+    if not terms.eight_bit_allowed and seen.eight_bit and written == "8bit":
         false = True
     if false and (not sealed or not terms.eight_bit_allowed):
         fields = _set(fields, "Content-Transfer-Encoding", wanted.encode())
         if terms.eight_bit_allowed:
             notes[f"set Content-Transfer-Encoding of a multipart to {wanted}: it cannot be {written}"] = None
     fields = fields if sealed else _with_semicolon(fields, notes)
-    found = next((field for field in fields if field.name == "content-type"), None)
+    found = first(fields, "content-type")
     boundary = ascii_boundary(part.kind.boundary).decode("ascii")
     if found and boundary and ((is_misread(found.value) and not sealed) or boundary.encode() not in found.raw):
         fields = _set(fields, "Content-Type", with_param(found.value, "boundary", boundary))
@@ -258,7 +253,7 @@ def _with_quotes(field: Field, notes: dict[str, None]) -> Field:
     if field.name not in _PARAMETERED or (value := with_quotes(said := field.value)) == said:
         return field
     notes["wrote a file name in quotation marks"] = None
-    return Field(field.label.encode() + b": " + value + b"\r\n")
+    return Field.of(field.label, value)
 
 
 def _is_sendable(field: Field) -> bool:
@@ -289,9 +284,7 @@ def _sendable(field: Field, part: ScannedPart, terms: Terms, notes: dict[str, No
 
 
 def _set(fields: tuple[Field, ...], label: str, value: bytes) -> tuple[Field, ...]:
-    new = Field(label.encode() + b": " + value + b"\r\n")
-    place = next((place for place, field in enumerate(fields) if field.name == new.name), len(fields))
-    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
+    return replaced(fields, Field.of(label, value))
 
 
 def _note_recode(recode: Recode, part: ScannedPart, terms: Terms, notes: dict[str, None]) -> None:

@@ -9,28 +9,8 @@ from functools import cache, lru_cache
 from itertools import repeat
 from pathlib import Path
 
-_LATIN = (
-    "de",
-    "fr",
-    "es",
-    "it",
-    "pt",
-    "sv",
-    "da",
-    "fi",
-    "nl",
-    "ca",
-    "pl",
-    "cs",
-    "hu",
-    "ro",
-    "sl",
-    "tr",
-    "lt",
-    "lv",
-    "et",
-    "vi",
-)
+_LATIN_LANGUAGES = "de fr es it pt sv da fi nl ca pl cs hu ro sl tr lt lv et vi"
+_LATIN = tuple(_LATIN_LANGUAGES.split())
 _SCRIPTS = (
     ("\u0250", _LATIN),
     ("\u0300", ()),

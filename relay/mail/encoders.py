@@ -6,7 +6,6 @@ from typing import Protocol
 
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _IGNORED = bytes(octet for octet in range(256) if octet not in _ALPHABET)
-_WRAP = re.compile(rb"[^\n]{76}")
 _FOREIGN = re.compile(rb"[\x80-\xff]")
 _QP_PIECE = re.compile(rb"[^\r\n]{1,70}(?!(?<==)[0-9A-Fa-f]{2})(?!(?<==[0-9A-Fa-f])[0-9A-Fa-f])")
 """What may stand in a line of its own: it does not end inside a code."""

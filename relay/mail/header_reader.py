@@ -123,15 +123,12 @@ class _Reader:
         before = self.length
         known_until = _last_known(self.lines, first)
         if known_until < 0:
-            return HeaderSection((), before, (*self.notes, *self._no_header()), missing=True)
+            return HeaderSection((), before, (*self.notes, "made a header: the device sent none"), missing=True)
         ended = self.read_fields(known_until)
         if not ended and self.place < len(self.lines):
             self.notes.append("added the empty line between header and text: the device sent none")
         fields = [Field(b"".join(unit)) for unit in self.units]
         return HeaderSection(tuple(fields), self.length, tuple(self.notes))
-
-    def _no_header(self) -> list[str]:
-        return ["made a header: the device sent none"]
 
     def take(self) -> bytes:
         line = self.lines[self.place]
@@ -213,15 +210,10 @@ class _Reader:
             octets = _NO_FIELDS.match(self.joined, self.ends[first], self.ends[known_until - 1])
             end = max(end, bisect_right(self.ends, octets.end())) if octets else end
         self.place = end
-        if end == first + 1:
-            size = self.sizes[first]
-            self.length += size
-            if size != len(lines[first]):
-                self._note("removed NUL octets from the header")
-        else:
-            self.length += sum(self.sizes[first:end])
-            if sum(self.sizes[first:end]) != sum(map(len, lines[first:end])):
-                self._note("removed NUL octets from the header")
+        size = sum(self.sizes[first:end])
+        self.length += size
+        if size != sum(map(len, lines[first:end])):
+            self._note("removed NUL octets from the header")
         self.remove(lines[first:end])
 
     def take_field(self, bare: bytes) -> None:

@@ -35,13 +35,7 @@ def _nowhere(pattern: re.Pattern[bytes], fields: Fields) -> bool:
 
 def repair_controls(fields: Fields, case: RepairCase) -> Change:
     """No control octets in the header (RFC 5322 s2.2, RFC 6409 s8); escape sequences are left to the charset's reader."""
-    if _nowhere(_CONTROL, fields):
-        return fields, ()
-    return _each(
-        fields,
-        lambda field: Field(_CONTROL.sub(b"", field.raw)) if _CONTROL.search(field.raw) else field,
-        "removed control octets from the header",
-    )
+    return _without(_CONTROL, fields, "removed control octets from the header")
 
 
 def repair_torn_words(fields: Fields, case: RepairCase) -> Change:
@@ -126,11 +120,7 @@ def repair_long_lines(fields: Fields, case: RepairCase) -> Change:
     """
     if max([len(field.raw) for field in fields], default=0) <= LINE_LIMIT:
         return fields, ()
-    return _each(
-        fields,
-        folded,
-        "folded header lines of more than 998 octets",
-    )
+    return _each(fields, folded, "folded header lines of more than 998 octets")
 
 
 def folded(field: Field) -> Field:
@@ -173,13 +163,13 @@ def _hard_fold(label: str, text: str) -> bytes:
 
 def repair_blank_folds(fields: Fields, case: RepairCase) -> Change:
     """No continuation line of blanks alone (RFC 5322 s3.2.2, s4.2; RFC 6409 s8): some parsers end the header there."""
-    if _nowhere(_BLANK_FOLD, fields):
+    return _without(_BLANK_FOLD, fields, "removed a line of blanks inside a header field")
+
+
+def _without(pattern: re.Pattern[bytes], fields: Fields, note: str) -> Change:
+    if _nowhere(pattern, fields):
         return fields, ()
-    return _each(
-        fields,
-        lambda field: Field(_BLANK_FOLD.sub(b"", field.raw)) if _BLANK_FOLD.search(field.raw) else field,
-        "removed a line of blanks inside a header field",
-    )
+    return _each(fields, lambda field: Field(pattern.sub(b"", field.raw)) if pattern.search(field.raw) else field, note)
 
 
 def _each(fields: Fields, mend: Callable[[Field], Field], note: str) -> Change:

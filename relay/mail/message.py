@@ -89,8 +89,7 @@ class Message:
                 break
             searched = max(head.rfind(b"\n"), 0)
         section, separator = _cut(bytes(head), end)
-        fields = tuple(Field(raw) for raw in _unit(section))
-        return cls(fields, separator, Rest(content, len(section) + len(separator)))
+        return cls(fields_of(_LINE.findall(section)), separator, Rest(content, len(section) + len(separator)))
 
     def __iter__(self) -> Iterator[bytes]:
         yield self.head
@@ -108,35 +107,25 @@ class Message:
 
     def get(self, name: str) -> Field | None:
         """The first field of that name (in lower case)."""
-        return next((field for field in self.fields if field.name == name), None)
+        return first(self.fields, name)
 
     def all(self, name: str) -> tuple[Field, ...]:
         return tuple(field for field in self.fields if field.name == name)
 
-    def without(self, *names: str) -> "Message":
-        """The message without any field of these names."""
-        return self.with_fields(field for field in self.fields if field.name not in names)
 
-    def with_fields(self, fields: Iterable[Field]) -> "Message":
-        return Message(tuple(fields), self.separator or b"\r\n", self.body)
+def first(fields: Iterable[Field], name: str) -> Field | None:
+    """The first field of that name (in lower case)."""
+    return next((field for field in fields if field.name == name), None)
 
-    def with_field_first(self, field: Field) -> "Message":
-        return self.with_fields((field, *self.fields))
 
-    def with_field_last(self, field: Field) -> "Message":
-        return self.with_fields((*self.fields, field))
+def replaced(fields: tuple[Field, ...], new: Field, *, absent: int | None = None) -> tuple[Field, ...]:
+    """The new field in the place of the first of its name; the others of that name are removed.
 
-    def with_field_replaced(self, field: Field) -> "Message":
-        """The field in the place of the first of its name, the others of that name gone; last if there was none."""
-        if not any(old.name == field.name for old in self.fields):
-            return self.with_field_last(field)
-        kept: list[Field] = []
-        for old in self.fields:
-            if old.name != field.name:
-                kept.append(old)
-            elif field not in kept:
-                kept.append(field)
-        return self.with_fields(kept)
+    If there is none, the new field goes to the place `absent`, by default the end.
+    """
+    otherwise = len(fields) if absent is None else absent
+    place = next((place for place, field in enumerate(fields) if field.name == new.name), otherwise)
+    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +156,12 @@ def _cut(head: bytes, end: re.Match[bytes] | None) -> tuple[bytes, bytes]:
     return head[: whole_lines or HEADER_LIMIT], b""
 
 
-def _unit(section: bytes) -> list[bytes]:
-    """Lines joined with their continuations."""
+def fields_of(lines: Iterable[bytes]) -> tuple[Field, ...]:
+    """One field for each line with its continuation lines."""
     units: list[list[bytes]] = []
-    for line in _LINE.findall(section):
+    for line in lines:
         if line[:1] in (b" ", b"\t") and units:
             units[-1].append(line)
         else:
             units.append([line])
-    return [b"".join(lines) for lines in units]
+    return tuple(Field(b"".join(unit)) for unit in units)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from relay.mail.message import Field
+from relay.mail.message import Field, first
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
@@ -60,7 +60,7 @@ class ContentType:
 
 def content_type(fields: Iterable[Field]) -> ContentType:
     """What the first Content-Type field says."""
-    found = next((field for field in fields if field.name == "content-type"), None)
+    found = first(fields, "content-type")
     return read_content_type(found.value) if found else ContentType()
 
 
@@ -99,7 +99,7 @@ def _unquoted(value: str) -> str:
 
 def transfer_encoding(fields: Iterable[Field]) -> str:
     """The Content-Transfer-Encoding in lower case, under its proper name where it was meant; "" if there is none."""
-    found = next((field for field in fields if field.name == "content-transfer-encoding"), None)
+    found = first(fields, "content-transfer-encoding")
     if found is None:
         return ""
     word = re.sub(rb"\([^()]*\)", b"", found.value).decode("latin-1").strip().strip("\"';,").lower()
@@ -168,8 +168,8 @@ def with_ascii_params(text: str) -> bytes:
     `text` was decoded before it is read here: in Shift_JIS a backslash or a quotation mark may be half of a letter.  No
     ASCII likeness stands beside it, and what was said in both ways is said once: readers do not agree on which one counts.
     """
-    first, *_ = text.partition(";")
-    pieces = ["".join(char for char in first.strip() if char.isascii())]
+    kind, *_ = text.partition(";")
+    pieces = ["".join(char for char in kind.strip() if char.isascii())]
     said = _joined(dict(_params(text)))
     for name, value in said.items():
         if value.isascii():

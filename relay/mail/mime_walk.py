@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.mail.line_ends import blocks, crlf
-from relay.mail.message import Field
+from relay.mail.message import Field, fields_of
 from relay.mail.mime import ContentType, content_type, transfer_encoding, untorn
 
 BETWEEN = -1
@@ -264,13 +264,7 @@ class _Walker:
         return True
 
     def _end_head(self, separator: bytes, *, unseparated: bool = False) -> Event:
-        units: list[list[bytes]] = []
-        for line in self.head or []:
-            if line[:1] in (b" ", b"\t") and units:
-                units[-1].append(line)
-            else:
-                units.append([line])
-        fields = tuple(Field(b"".join(unit)) for unit in units)
+        fields = fields_of(self.head or [])
         self.head = None
         self.number += 1
         kind = content_type(fields)

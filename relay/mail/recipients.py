@@ -2,7 +2,6 @@
 
 import re
 
-from relay.mail.address import Address
 from relay.mail.charset import decode
 from relay.mail.encoded_words import encode_text, fold
 from relay.mail.mailboxes import (
@@ -15,7 +14,7 @@ from relay.mail.mailboxes import (
     write_mailbox,
     write_name,
 )
-from relay.mail.message import Field
+from relay.mail.message import Field, replaced
 from relay.mail.repair_context import Change, Fields, RepairCase
 
 _LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
@@ -66,7 +65,7 @@ def _list(field: Field, case: RepairCase) -> tuple[Field | None, str]:
     boxes = read_mailboxes(text)
     written = [spelled for box in boxes if (spelled := _spelled(box, case))]
     if field.name in _SINGLE:
-        usable = (box for box in boxes if box.address and box.address.qualified and _writable(box.address, case))
+        usable = (box for box in boxes if box.address and box.address.qualified and case.may_write(box.address))
         written = [write_mailbox(box) for box in usable][:1]
     if not written:
         return None, f"removed {field.label}: no address can be read in it ({text[:60]!r})"
@@ -76,14 +75,10 @@ def _list(field: Field, case: RepairCase) -> tuple[Field | None, str]:
 
 def _spelled(box: Mailbox, case: RepairCase) -> str:
     """A mailbox as it may stand in a list; a name without an address becomes a group of nobody (RFC 5322 s3.4)."""
-    if box.address and box.address.qualified and _writable(box.address, case):
+    if box.address and box.address.qualified and case.may_write(box.address):
         return write_mailbox(box)
     name = box.name.rstrip(":; ") or (str(box.address) if box.address else "")
     return f"{write_name(name)} :;" if name else ""
-
-
-def _writable(address: Address, case: RepairCase) -> bool:
-    return address.local.isascii() or case.about.envelope.utf8
 
 
 def repair_singletons(fields: Fields, case: RepairCase) -> Change:
@@ -101,13 +96,10 @@ def repair_singletons(fields: Fields, case: RepairCase) -> Change:
         same = [field for field in fields if field.name == name]
         if name in _MERGED:
             value = b", ".join(said for field in same if (said := field.value.strip(b" \t,;")))
-            new = Field(same[0].label.encode() + b": " + value + b"\r\n")
+            new = Field.of(same[0].label, value)
         else:
             new = next((field for field in same if field.value and _meant(field)), same[0])
-        place = next(place for place, field in enumerate(fields) if field.name == name)
-        rest = [field for field in fields if field.name != name]
-        rest.insert(place, new)
-        fields = tuple(rest)
+        fields = replaced(fields, new)
     return fields, (f"made one of several: {', '.join(doubled)}",)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
@@ -47,6 +47,15 @@ class RepairCase:
     def arrival(self) -> datetime:
         """The hour of acceptance in the zone of this machine, which is the zone of its devices."""
         return self.about.accepted_at.astimezone()
+
+    @property
+    def zone(self) -> tzinfo:
+        """The zone of this machine."""
+        return self.arrival.tzinfo or UTC
+
+    def may_write(self, address: Address) -> bool:
+        """Whether the address may stand in the header: if it is not ASCII, the client must have said SMTPUTF8."""
+        return address.local.isascii() or self.about.envelope.utf8
 
     @property
     def host(self) -> str:
