@@ -63,7 +63,6 @@ class Recorded(ServerSession):
         self.tape = Tape()
         self._ended = ended
         self._began = self.loop.time()
-        self._hung_up = False
 
     def connection_made(self, transport: Any) -> None:
         peer = transport.get_extra_info("peername")
@@ -95,10 +94,6 @@ class Recorded(ServerSession):
     def dismiss(self, text: str) -> None:
         self._keep(Who.RELAY, f"421 {text}".encode("ascii", "replace"))
         super().dismiss(text)
-
-    def _hang_up(self) -> None:
-        self._hung_up = True
-        super()._hang_up()
 
     def _keep(self, who: Who, octets: bytes = b"") -> None:
         self.tape.add(self.loop.time() - self._began, who, octets)
