@@ -14,7 +14,7 @@ from relay.yaml_text import listed, quoted
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`text` is the configuration; `secrets` and `papers` (certificates) are files beside it, by name.
+    """`text` is the configuration; `secrets` and `certificates` (certificates) are files beside it, by name.
 
     `names` tells where each upstream is, by what it is called; `rules` says each rule in words.
     """
@@ -22,7 +22,7 @@ class Written:
     text: str
     names: Mapping[str, str]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    papers: Mapping[str, str] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
 
 
@@ -31,7 +31,7 @@ def written(plan: Plan) -> Written:
     rules = reachable(plan.rules)
     names = _names(list(dict.fromkeys(hop for rule in rules for hop in rule.via if hop)))
     secrets: dict[str, Secret] = {}
-    papers: dict[str, str] = {}
+    certificates: dict[str, str] = {}
     lines = [
         f"# Written by `{plan.command}` from {_comment(', '.join(plan.read)) or 'nothing'}.",
         "# `relay check` finds mistakes, `relay explain` tells which way a message would go, `relay doctor` tries the servers.",
@@ -43,12 +43,12 @@ def written(plan: Plan) -> Written:
     ]
     owners = _owners(names)
     for server, name in names.items():
-        lines += _upstream(server, name, owners[server], secrets, papers)
+        lines += _upstream(server, name, owners[server], secrets, certificates)
     lines += ["", "routes:   # the first rule that matches wins"]
     lines += [_rule(rule, names) for rule in rules]
     lines += _rest(plan)
     shown = {name: server.shown for server, name in names.items()}
-    return Written("\n".join(lines) + "\n", shown, secrets, papers, tuple(_in_words(rule, names) for rule in rules))
+    return Written("\n".join(lines) + "\n", shown, secrets, certificates, tuple(_sentence(rule, names) for rule in rules))
 
 
 def _listen(plan: Plan) -> list[str]:
@@ -98,7 +98,7 @@ def _names(servers: Sequence[ServerPlan]) -> dict[ServerPlan, str]:
         base = _base_name(server)
         same = sum(_base_name(other) == base for other in servers) > 1
         who = (server.sender or server.username) if same and base in found.values() else ""
-        name = f"{base}-{_word(who.partition('@')[0])}" if who and _word(who.partition("@")[0]) else base
+        name = f"{base}-{_slug(who.partition('@')[0])}" if who and _slug(who.partition("@")[0]) else base
         number = 2
         while name in found.values() or name == DIRECT:
             name, number = f"{base}-{number}", number + 1
@@ -110,13 +110,13 @@ def _base_name(server: ServerPlan) -> str:
     if preset := preset_of(server):
         return preset.key
     if ":" in server.host or re.fullmatch(r"[\d.]+", server.host):
-        return _word(f"host-{server.host}")
+        return _slug(f"host-{server.host}")
     labels = server.host.lower().split(".")
     telling = [label for label in labels[:-1] if not _COMMON.fullmatch(label)] or labels
-    return _word(telling[0]) or "upstream"
+    return _slug(telling[0]) or "upstream"
 
 
-def _word(text: str) -> str:
+def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40]
 
 
@@ -143,14 +143,14 @@ def _owners(names: Mapping[ServerPlan, str]) -> dict[ServerPlan, str]:
     return {one: first.setdefault((one.host.lower(), one.username, one.password), name) for one, name in names.items()}
 
 
-def _upstream(server: ServerPlan, name: str, owner: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
+def _upstream(server: ServerPlan, name: str, owner: str, secrets: dict[str, Secret], certificates: dict[str, str]) -> list[str]:
     preset = preset_of(server)
     lines = [f"provider: {preset.key}"] if preset else [f"host: {quoted(server.host)}"]
     lines += [f"port: {server.port}", f"tls: {server.tls}"]
     lines += ["verify: false"] if not server.verify and not server.fingerprint else []
     lines += [f"fingerprint: {quoted(server.fingerprint)}"] if server.fingerprint else []
     if server.ca:
-        papers[f"{name}-ca.pem"] = server.ca
+        certificates[f"{name}-ca.pem"] = server.ca
         lines.append(f"ca_file: {quoted(f'{name}-ca.pem')}")
     lines += [f"{key}: {quoted(value)}" for key, value in (("tls_min", server.tls_min), ("auth", server.auth)) if value]
     lines += [f"username: {quoted(server.username)}"] if server.username else []
@@ -191,7 +191,7 @@ def _rule(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
     return f"  - {{{', '.join(parts)}}}" + (f"   # {_comment(rule.origin)}" if rule.origin else "")
 
 
-def _in_words(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
+def _sentence(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
     conditions = [f"{key} {' or '.join(globs)}" for key, globs in _conditions(rule) if globs]
     way = f"by {', then '.join(chain_names(rule.via, names))}" if rule.via else "thrown away" if rule.discard else "refused"
     return f"{' '.join(conditions) or 'everything else'}: {way}" + (f"   ({rule.origin})" if rule.origin else "")

@@ -1,4 +1,4 @@
-"""Which troubles a person was told of, so that each is told once, when it begins.  Pure."""
+"""Which alerts a person was told of, so that each is told once, when it begins.  Pure."""
 
 from datetime import datetime, timedelta
 

@@ -34,7 +34,7 @@ _READING = memoryview(bytearray(READ_AHEAD))
 sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
-class Gone(Exception):
+class SessionOver(Exception):
     """The conversation is over; everything that had to be said was said."""
 
 
@@ -63,10 +63,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.dismissed = ""
         self.lost = False
         self._buffer = bytearray()
-        self._at_end = False  # nothing more will come
-        self._coming: asyncio.Future[None] | None = None
+        self._eof = False  # nothing more will come
+        self._data_waiter: asyncio.Future[None] | None = None
         self._reading_paused = False
-        self._line_gone = self._hung_up = False
+        self._connection_gone = self._hung_up = False
         self._idle = idle
         self._deadline = math.inf
         self._spoke = False
@@ -112,7 +112,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         if not self._spoke:
             self._spoke = True
             if not self.tls and is_tls_hello(data):
-                self._tls_in_the_clear()
+                self._unexpected_tls()
                 self.transport.close()
                 return
         if self._cr_timer is not None:
@@ -134,38 +134,38 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         if len(self._buffer) > READ_AHEAD and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
-        self._awake(self._coming)
+        self._wake(self._data_waiter)
 
     def eof_received(self) -> bool:
         """A client that half-closes after the dot still gets its reply: aiosmtpd would drop its mail.  TLS knows no half."""
-        self._at_end = True
-        self._awake(self._coming)
+        self._eof = True
+        self._wake(self._data_waiter)
         return not self.tls
 
     @staticmethod
-    def _awake(waiter: "asyncio.Future[None] | None") -> None:
+    def _wake(waiter: "asyncio.Future[None] | None") -> None:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The conversation ends by itself when what was received is used up: aiosmtpd would cancel it, mail and all."""
         self.lost = self.lost or error is not None
-        self._line_gone = self._at_end = True
+        self._connection_gone = self._eof = True
         for timer in (self._timeout_handle, self._cr_timer):
             if timer is not None:
                 timer.cancel()
         self._timeout_handle = self._cr_timer = None
-        self._awake(self._coming)
+        self._wake(self._data_waiter)
         asyncio.StreamReaderProtocol.connection_lost(self, None)
 
     async def _handle_client(self) -> None:
         """aiosmtpd's loop reads lines of its stream, and says `500` with the text of whatever went wrong inside."""
         try:
             await self._converse()
-        except Gone:
+        except SessionOver:
             pass
         except Exception as error:
-            self._surprised(error)
+            self._unexpected_error(error)
         finally:
             self._hang_up()
             self._smtp_methods.clear()  # bound methods: they would keep this for the garbage collector
@@ -174,10 +174,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     async def _converse(self) -> None:
         raise NotImplementedError
 
-    def _surprised(self, error: Exception) -> None:
+    def _unexpected_error(self, error: Exception) -> None:
         """Something went wrong that is nobody's mail: to be noted, not told."""
 
-    def _tls_in_the_clear(self) -> None:
+    def _unexpected_tls(self) -> None:
         """A TLS ClientHello came where plain text was expected."""
 
     def _end_bare_cr(self) -> None:
@@ -199,46 +199,46 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self._reset_timeout()
         self.waiting, self.owing_since = True, self.loop.time()
         try:
-            end = await self._line_end_comes()
+            end = await self._find_line_end()
         finally:
             self.waiting, self.owing_since = False, math.inf
         if end < 0:
-            return self._taken(len(self._buffer)).strip(b"\r") or None
+            return self._consume(len(self._buffer)).strip(b"\r") or None
         if end > LONGEST_COMMAND:
             return await self._too_long()
-        line = self._taken(end)
+        line = self._consume(end)
         if line.endswith(b"\r\n") and not self._lf_owed:
             self._crlf = True
         return line.rstrip(b"\r\n")
 
-    async def _line_end_comes(self) -> int:
+    async def _find_line_end(self) -> int:
         """How many octets the next line has; -1 if the client is gone before its end."""
         looked = 0
         while (place := self._buffer.find(b"\n", looked)) < 0:
-            if self._at_end:
+            if self._eof:
                 return -1
             looked = len(self._buffer)
             if looked > READ_AHEAD:
                 return looked
-            await self._comes_more()
+            await self._more_data()
         return place + 1
 
     async def _too_long(self) -> bytes:
-        while (place := self._buffer.find(b"\n")) < 0 and not self._at_end:
-            self._taken(len(self._buffer))
-            await self._comes_more()
-        self._taken(place + 1 if place >= 0 else len(self._buffer))
+        while (place := self._buffer.find(b"\n")) < 0 and not self._eof:
+            self._consume(len(self._buffer))
+            await self._more_data()
+        self._consume(place + 1 if place >= 0 else len(self._buffer))
         await self.say("500 5.5.6 the command line is too long")
         return b""
 
-    async def _comes_more(self) -> None:
-        self._coming = self.loop.create_future()
+    async def _more_data(self) -> None:
+        self._data_waiter = self.loop.create_future()
         try:
-            await self._coming
+            await self._data_waiter
         finally:
-            self._coming = None
+            self._data_waiter = None
 
-    def _taken(self, count: int) -> bytes:
+    def _consume(self, count: int) -> bytes:
         """The first octets of what is here; the client may send on once there is room."""
         octets = bytes(self._buffer) if count == len(self._buffer) else bytes(memoryview(self._buffer)[:count])
         del self._buffer[:count]
@@ -262,31 +262,31 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self._reset_timeout(self._pace.left)
         self.owing_since = self._pace.slow_since
         try:
-            block = await self._block_comes(silence)
+            block = await self._wait_for_block(silence)
         finally:
             self.owing_since = math.inf
         self._pace.brought(len(block or b""), self.loop.time())
         return block
 
-    async def _block_comes(self, silence: float | None) -> bytes | None:
-        if not self._buffer and not self._at_end:
+    async def _wait_for_block(self, silence: float | None) -> bytes | None:
+        if not self._buffer and not self._eof:
             if silence is None:
-                await self._comes_more()
+                await self._more_data()
             else:
                 try:
                     async with asyncio.timeout(silence):
-                        await self._comes_more()
+                        await self._more_data()
                 except TimeoutError:
-                    if not self._buffer and not self._at_end:  # both may come in one turn of the loop
+                    if not self._buffer and not self._eof:  # both may come in one turn of the loop
                         return None
-        return self._taken(len(self._buffer))
+        return self._consume(len(self._buffer))
 
-    async def _thrown_away(self, octets: int) -> None:
-        """Takes so many octets off the line, for nothing.  Raises Gone when the client is gone before."""
+    async def _discard(self, octets: int) -> None:
+        """Takes so many octets off the line, for nothing.  Raises SessionOver when the client is gone before."""
         self.content_begins()
         while octets > 0:
             if not (block := await self.next_block(None)):
-                raise Gone
+                raise SessionOver
             self.give_back(block[octets:])
             octets -= len(block)
 
@@ -324,7 +324,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The client has `idle` seconds; aiosmtpd's timer is made anew for each command, this one stays and looks again."""
         self._deadline = self.loop.time() + (self._idle if duration is None else duration)
-        if self._timeout_handle is None and not self._line_gone:  # what is still to be read comes at once
+        if self._timeout_handle is None and not self._connection_gone:  # what is still to be read comes at once
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:

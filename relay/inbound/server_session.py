@@ -21,7 +21,7 @@ from relay.inbound.admission import (
     client_address,
     client_group,
 )
-from relay.inbound.connection import Gone
+from relay.inbound.connection import SessionOver
 from relay.inbound.dialect import clean_helo, is_http, read_command
 from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, MailTransaction
 from relay.inbound.server_certificate import Offer, handshake_advice, ready
@@ -78,8 +78,8 @@ class ServerSession(MailTransaction):
     AuthLoginUsernameChallenge = "Username:"  # many devices compare the challenges letter by letter
     AuthLoginPasswordChallenge = "Password:"
 
-    def __init__(self, reception: ServerState, listener: Listener, context: Offer) -> None:
-        super().__init__(reception, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
+    def __init__(self, state: ServerState, listener: Listener, context: Offer) -> None:
+        super().__init__(state, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
         self._wrong = self._quiet = False
 
     # ---- coming and going ----------------------------------------------------------------------
@@ -99,13 +99,13 @@ class ServerSession(MailTransaction):
             return  # gone before it was looked at: a port check
         try:
             refusal = admit_client(self._address, self._listener)
-            if refusal := refusal or await self._reception.places.enter(self, self._group, self._policy.limits):
+            if refusal := refusal or await self._state.slots.enter(self, self._group, self._policy.limits):
                 self._refused(refusal)
                 await self._reply(refusal)
                 return
             await self._serve()
         finally:
-            self._reception.places.leave(self)
+            self._state.slots.leave(self)
 
     async def _serve(self) -> None:
         if self._listener.tls is ListenTls.IMPLICIT and (context := await ready(self._context)):
@@ -117,7 +117,7 @@ class ServerSession(MailTransaction):
             await self._answer(line)
             if self.pending:
                 await asyncio.sleep(0)  # who pipelines thousands of commands must not stop the others
-            if self._reception.draining:
+            if self._state.draining:
                 self.dismiss("4.3.2 the relay is stopping; try again soon")
             elif self._unwelcome:
                 self.dismiss(self._unwelcome)
@@ -135,7 +135,7 @@ class ServerSession(MailTransaction):
             self._unwelcome = "4.7.0 your login has changed; log in again"
         elif listener.auth is ListenAuth.REQUIRED and before.auth is not ListenAuth.REQUIRED:
             self._unwelcome = "4.7.0 a login is needed from now on"
-        if self._unwelcome and self.task not in self._reception.commits:
+        if self._unwelcome and self.task not in self._state.commits:
             self.dismiss(self._unwelcome)
 
     async def _answer(self, line: bytes) -> None:
@@ -150,17 +150,17 @@ class ServerSession(MailTransaction):
         if verb is None:
             if is_http(line):
                 self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
-                raise Gone
+                raise SessionOver
             await self._unknown(command.verb)
             return
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
         try:
             await verb(command.argument)
-        except Gone:
+        except SessionOver:
             raise
         except Exception as error:
             self._set_rset_state()
-            self._surprised(error)
+            self._unexpected_error(error)
             await self.say("451 4.3.0 an error inside the relay; try again later")
 
     async def _unknown(self, verb: str) -> None:
@@ -184,7 +184,7 @@ class ServerSession(MailTransaction):
         if chunk is None or int(chunk[1]) > self._policy.max_message:
             await self._cut("4.7.0 BDAT is not offered, its content cannot be taken")
         else:
-            await self._thrown_away(int(chunk[1]))
+            await self._discard(int(chunk[1]))
             self._set_rset_state()
             self._quit_only = "a refused chunk"
             await self._refuse(Reply(502, "5.5.1", "BDAT is not offered, use DATA"))
@@ -204,7 +204,7 @@ class ServerSession(MailTransaction):
         session.host_name = "" if hostname == _NAMELESS else clean_helo(hostname)
         if not session.host_name:
             self._quirk("empty HELO")
-        self._reception.devices.saw(self._client, self._reception.now(), session.host_name)
+        self._state.devices.saw(self._client, self._state.now(), session.host_name)
 
     # ---- login and TLS -------------------------------------------------------------------------
 
@@ -244,7 +244,7 @@ class ServerSession(MailTransaction):
         await self.say(f"334 {b64encode(octets).decode()}")
         line = await self.next_line()
         if line is None:
-            raise Gone
+            raise SessionOver
         text = line.decode("utf-8", "replace").strip()
         if text == "*":
             await self.say("501 5.7.0 the login was cancelled")
@@ -259,12 +259,12 @@ class ServerSession(MailTransaction):
         if not user:
             self._wrong = True  # what follows takes its time: `smtp_AUTH` says it
             return smtp.AuthResult(success=False)
-        self._reception.logins.right(self._group)
+        self._state.logins.right(self._group)
         return smtp.AuthResult(success=True, auth_data=user, message="235 2.7.0 ok")
 
     async def _must_come_again(self) -> bool:
         """Waits until this client's password may be looked at; whether that would take too long."""
-        delay = self._reception.logins.delay(self._group, self.loop.time())
+        delay = self._state.logins.delay(self._group, self.loop.time())
         if delay:
             self.no_timeout()
             self.owing_since = self.loop.time()  # a guess is no reason to keep a place
@@ -273,7 +273,7 @@ class ServerSession(MailTransaction):
         return delay is None
 
     async def _login_failed(self, reply: Reply) -> None:
-        self._reception.login_failed(self._group, self.loop.time())
+        self._state.login_failed(self._group, self.loop.time())
         await self._refuse(reply)
         self._failed_logins += 1
         if self._failed_logins >= LOGINS:
@@ -298,13 +298,13 @@ class ServerSession(MailTransaction):
         try:
             await self._start_tls()
         except ConnectionResetError as error:
-            raise Gone from error  # a port check, or a device that changed its mind
+            raise SessionOver from error  # a port check, or a device that changed its mind
         except OSError as error:
             reason = str(getattr(error, "reason", "") or error or type(error).__name__)
             self._refused(Reply(421, "4.7.0", f"TLS handshake failed: {handshake_advice(reason)} ({reason})"))
-            raise Gone from error
+            raise SessionOver from error
 
-    def _tls_in_the_clear(self) -> None:
+    def _unexpected_tls(self) -> None:
         cure = "set the device to STARTTLS or to no encryption, or give it a listener with `tls: implicit` (usually port 465)"
         self._refused(Reply(421, "4.7.0", f"the device is set to SSL/TLS, but this port begins in the clear: {cure}"))
 
@@ -329,7 +329,7 @@ class ServerSession(MailTransaction):
     async def smtp_QUIT(self, _argument: str) -> None:
         """aiosmtpd ends the task at its next pause; there may be none while commands are piled up behind."""
         await super().smtp_QUIT("")
-        raise Gone
+        raise SessionOver
 
 
 _ANSWERS = Hooks()

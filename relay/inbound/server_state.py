@@ -81,11 +81,11 @@ class ServerState:
     masks: frozenset[HostAddress] = frozenset()
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
-    places: SessionSlots = field(default_factory=SessionSlots)
+    slots: SessionSlots = field(default_factory=SessionSlots)
     commits: set[asyncio.Task[Any]] = field(default_factory=set)
     """Conversations that wait for the disk: the relay does not stop before they know."""
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
-    troubles: AlertDedup = field(default_factory=AlertDedup)
+    alerts: AlertDedup = field(default_factory=AlertDedup)
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     logins: LoginThrottle = field(default_factory=LoginThrottle)
     shares: SpoolShare = field(init=False)
@@ -100,7 +100,7 @@ class ServerState:
     @property
     def sessions(self) -> dict[Connection, str]:
         """Those who have a place, with whose it is."""
-        return self.places.sessions
+        return self.slots.sessions
 
     async def accept(self, transaction: Transaction, origin: Origin, content: MessageBuffer, policy: ServerPolicy) -> Reply:
         """Nothing but admission and one durable write stands between the dot and the 250."""
@@ -133,7 +133,7 @@ class ServerState:
         try:
             await self.spool.commit(entry, trail)
             events.took("accepting", time.monotonic() - began)
-            self.troubles.ended(FULL, BROKEN)
+            self.alerts.ended(FULL, BROKEN)
         except SpoolFull:
             return FULL_REPLY
         except SpoolAway:
@@ -158,7 +158,7 @@ class ServerState:
                 f"{whom} has sent {TOLD_AFTER} wrong passwords within an hour: a device with an old password, or somebody who"
                 " is guessing. Its tries are slowed down. Correct the password in the device, or find out who that is."
             )
-        if self.troubles.begins(cause, self.now(), ends_by_itself=True):
+        if self.alerts.begins(cause, self.now(), ends_by_itself=True):
             self.alarm(text, cause)
 
     def tell(self, client: str, reply: Reply) -> None:
@@ -206,7 +206,7 @@ class ServerState:
                 )
             case _:
                 return
-        if self.troubles.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
+        if self.alerts.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
             self.alarm(text, cause)
 
     def _accepted(self, entry: Entry) -> None:

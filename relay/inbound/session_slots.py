@@ -24,7 +24,7 @@ class _Waiting:
     limits: ClientLimits
     came: float
     since: float
-    seated: asyncio.Future[None]
+    granted: asyncio.Future[None]
 
 
 class SessionSlots:
@@ -39,7 +39,7 @@ class SessionSlots:
         self._queue: dict[Connection, _Waiting] = {}
 
     @property
-    def everybody(self) -> list[Connection]:
+    def connected(self) -> list[Connection]:
         """Those who wait for a place, too."""
         return [*self.sessions, *self._queue]
 
@@ -49,19 +49,19 @@ class SessionSlots:
         if refusal and self._makes_room(client, limits):
             refusal = self._full(client, limits)
         if not refusal:
-            self._seat(session, client)
+            self._grant(session, client)
             return None
         if len(self._queue) >= limits.connections and not self._displaced(client):
             return refusal
         now = asyncio.get_running_loop().time()
         waiting = self._queue[session] = _Waiting(client, limits, now, now, asyncio.get_running_loop().create_future())
-        while not waiting.seated.done():
+        while not waiting.granted.done():
             late = min(waiting.since + PATIENCE, waiting.came + LONGEST)
             if (left := late - asyncio.get_running_loop().time()) <= 0:
                 break
-            await asyncio.wait([waiting.seated], timeout=left)
-            if not waiting.seated.done() and self._makes_room(client, limits):
-                self._seat_next()
+            await asyncio.wait([waiting.granted], timeout=left)
+            if not waiting.granted.done() and self._makes_room(client, limits):
+                self._grant_next()
         self._queue.pop(session, None)
         return None if session in self.sessions else self._full(client, limits) or refusal
 
@@ -73,22 +73,22 @@ class SessionSlots:
             self.per_client[client] -= 1
             if self.per_client[client] <= 0:
                 del self.per_client[client]
-            self._seat_next()
+            self._grant_next()
 
     def _full(self, client: str, limits: ClientLimits) -> Reply | None:
         return admit_session(len(self.sessions), self.per_client[client], limits)
 
-    def _seat(self, session: Connection, client: str) -> None:
+    def _grant(self, session: Connection, client: str) -> None:
         self.sessions[session] = client
         self.per_client[client] += 1
 
-    def _seat_next(self) -> None:
+    def _grant_next(self) -> None:
         """Gives what is free to those who wait: whoever has the fewest places comes first, then whoever came first."""
         while ready := [one for one, its in self._queue.items() if not self._full(its.client, its.limits)]:
             session = min(ready, key=lambda one: self.per_client[self._queue[one].client])
             its = self._queue.pop(session)
-            self._seat(session, its.client)
-            its.seated.set_result(None)
+            self._grant(session, its.client)
+            its.granted.set_result(None)
             for other in self._queue.values():
                 if other.client == its.client or len(self.sessions) >= other.limits.connections:
                     other.since = session.loop.time()
@@ -101,7 +101,7 @@ class SessionSlots:
             return False
         del self._queue[session]
         its.came = -LONGEST
-        its.seated.set_result(None)
+        its.granted.set_result(None)
         return True
 
     def _makes_room(self, client: str, limits: ClientLimits) -> bool:

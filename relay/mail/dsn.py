@@ -98,22 +98,22 @@ class Notice:
     message_id: str
 
 
-def compose(letters: Sequence[NotifiedMessage], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
-    """One notice about all these letters.  Each of them must have at least one `told`."""
-    subject = _subject(letters)
-    text = _text(letters, hostname)
-    parts = [_text_part(text), _part(b"message/delivery-status", _status(letters, hostname))]
-    if len(letters) == 1:  # several headers in one part would be none (RFC 6522 s4)
-        parts.append(_part(b"text/rfc822-headers", _header_of(letters[0])))
+def compose(messages: Sequence[NotifiedMessage], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
+    """One notice about all these messages.  Each of them must have at least one `told`."""
+    subject = _subject(messages)
+    text = _text(messages, hostname)
+    parts = [_text_part(text), _part(b"message/delivery-status", _status(messages, hostname))]
+    if len(messages) == 1:  # several headers in one part would be none (RFC 6522 s4)
+        parts.append(_part(b"text/rfc822-headers", _header_of(messages[0])))
     message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
     head = _head(subject, to, hostname, message_id, now)
-    if len(letters) == 1 and _MESSAGE_ID.match(letters[0].value("message-id")):
-        head += fold("In-Reply-To", letters[0].value("message-id").decode("ascii"))
+    if len(messages) == 1 and _MESSAGE_ID.match(messages[0].value("message-id")):
+        head += fold("In-Reply-To", messages[0].value("message-id").decode("ascii"))
     return Notice(_report(head, parts), subject, text, message_id)
 
 
 def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
-    """A message of our own that is not about one letter: an upstream refuses the login, nothing moves."""
+    """A message of our own that is not about one message: an upstream refuses the login, nothing moves."""
     message_id, subject = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>", _line(subject)[:200]
     body = f"{_wrap(text)}\n\n-- \nThe mail relay on {hostname}\n"
     content = _head(subject, to, hostname, message_id, now) + _text_part(body)
@@ -155,42 +155,42 @@ def _text_part(text: str) -> bytes:
     return head + base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
-def _subject(letters: Sequence[NotifiedMessage]) -> str:
-    failed = any(told.failed for letter in letters for told in letter.told)
+def _subject(messages: Sequence[NotifiedMessage]) -> str:
+    failed = any(told.failed for message in messages for told in message.told)
     what = "Not delivered" if failed else "Late"
-    if len(letters) > 1:
-        return f"{what}: {len(letters)} messages"
-    name = f"{what}: {letters[0].subject or 'a message without a subject'}"
-    others = len(letters[0].told) - 1
-    return _line(f"{name} (to {letters[0].told[0].recipient}{f' and {others} more' if others else ''})")
+    if len(messages) > 1:
+        return f"{what}: {len(messages)} messages"
+    name = f"{what}: {messages[0].subject or 'a message without a subject'}"
+    others = len(messages[0].told) - 1
+    return _line(f"{name} (to {messages[0].told[0].recipient}{f' and {others} more' if others else ''})")
 
 
-def _text(letters: Sequence[NotifiedMessage], hostname: str) -> str:
+def _text(messages: Sequence[NotifiedMessage], hostname: str) -> str:
     lines = [f"This is the mail relay on {hostname}.", ""]
-    for letter in letters:
-        lines += _letter_text(letter)
+    for message in messages:
+        lines += _message_text(message)
     return "\n".join(_CONTROL.sub(" ", line).rstrip() for line in lines).rstrip() + "\n"
 
 
-def _letter_text(letter: NotifiedMessage) -> list[str]:
-    sender = str(letter.sender) if letter.sender else "nobody (<>)"
-    origin = f", sent by the device {letter.client}" if letter.client else ""
-    title = f'"{letter.subject}"' if letter.subject else "without a subject"
-    lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(letter.accepted_at)}")
-    if letter.about:
-        ids = f"{', '.join(letter.about[:10])}{' and more' if len(letter.about) > 10 else ''}"
+def _message_text(message: NotifiedMessage) -> list[str]:
+    sender = str(message.sender) if message.sender else "nobody (<>)"
+    origin = f", sent by the device {message.client}" if message.client else ""
+    title = f'"{message.subject}"' if message.subject else "without a subject"
+    lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(message.accepted_at)}")
+    if message.about:
+        ids = f"{', '.join(message.about[:10])}{' and more' if len(message.about) > 10 else ''}"
         lines += _wrapped(f"(a notice of this relay itself, about {ids}: what it tells has reached nobody yet)")
     for failed, says in ((True, "could not be delivered to:"), (False, "is late; it has not yet been delivered to:")):
-        told = [each for each in letter.told if each.failed is failed]
+        told = [each for each in message.told if each.failed is failed]
         if told:
             lines += [says, "", *(line for each in told for line in _told_text(each))]
-    if any(each.failed for each in letter.told):
+    if any(each.failed for each in message.told):
         lines += _wrapped(
-            f"The message is kept for some time. `relay queue show {letter.queue_id}` tells its whole story, "
-            f"`relay queue release {letter.queue_id}` sends it once more, with `--via NAME` by another upstream."
+            f"The message is kept for some time. `relay queue show {message.queue_id}` tells its whole story, "
+            f"`relay queue release {message.queue_id}` sends it once more, with `--via NAME` by another upstream."
         )
     else:
-        lines += _wrapped(f"`relay queue show {letter.queue_id}` tells its whole story.")
+        lines += _wrapped(f"`relay queue show {message.queue_id}` tells its whole story.")
     return [*lines, ""]
 
 
@@ -235,16 +235,16 @@ def _when(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
-def _status(letters: Sequence[NotifiedMessage], hostname: str) -> bytes:
+def _status(messages: Sequence[NotifiedMessage], hostname: str) -> bytes:
     """The fields of message/delivery-status: those of the message, then a group for each recipient (RFC 3464 s2)."""
     about = [fold("Reporting-MTA", "dns; " + (_ascii(hostname) or "localhost"))]
-    if len(letters) == 1:
-        about.append(fold("X-Relay-Queue-ID", letters[0].queue_id))
-        about.append(fold("Arrival-Date", format_datetime(letters[0].accepted_at)))
+    if len(messages) == 1:
+        about.append(fold("X-Relay-Queue-ID", messages[0].queue_id))
+        about.append(fold("Arrival-Date", format_datetime(messages[0].accepted_at)))
     groups = [b"".join(about)]
-    for letter in letters:
-        extra = [] if len(letters) == 1 else [fold("X-Relay-Queue-ID", letter.queue_id)]
-        groups += [b"".join([*_recipient_fields(told), *extra]) for told in letter.told]
+    for message in messages:
+        extra = [] if len(messages) == 1 else [fold("X-Relay-Queue-ID", message.queue_id)]
+        groups += [b"".join([*_recipient_fields(told), *extra]) for told in message.told]
     return b"\r\n".join(groups)
 
 
@@ -298,13 +298,13 @@ def _xtext(char: str) -> str:
     return char if char.isascii() and char not in "\\+= " else f"\\x{{{ord(char):X}}}"
 
 
-def _header_of(letter: NotifiedMessage) -> bytes:
-    """The original's header fields, bounded, with line ends and letters that pass anywhere."""
+def _header_of(message: NotifiedMessage) -> bytes:
+    """The original's header fields, bounded, with CRLF line ends and in ASCII."""
     kept, size = [], 0
-    for each in letter.fields:
+    for each in message.fields:
         if not each.name:
             continue
-        lines = [_seven_bit(line, letter.charset) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
+        lines = [_seven_bit(line, message.charset) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
         octets = b"".join(line + b"\r\n" for line in lines)
         size += len(octets)
         if size > _HEADER_BOUND:

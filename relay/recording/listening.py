@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import ssl
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 from relay.inbound.admission import ClientLimits, Listener, Recipients
 from relay.inbound.listener import Inbound
+from relay.inbound.server_certificate import Offer
 from relay.inbound.server_session import ServerSession
 from relay.inbound.server_state import ServerState
 from relay.mail.policy import RepairPolicy
@@ -56,10 +56,8 @@ class Nowhere:
 class Recorded(ServerSession):
     """A session whose every octet is kept, in both directions."""
 
-    def __init__(
-        self, reception: ServerState, listener: Listener, context: ssl.SSLContext | None, ended: Callable[[Tape], None]
-    ) -> None:
-        super().__init__(reception, listener, context)
+    def __init__(self, state: ServerState, listener: Listener, context: Offer, ended: Callable[[Tape], None]) -> None:
+        super().__init__(state, listener, context)
         self.tape = Tape()
         self._ended = ended
         self._began = self.loop.time()
@@ -110,8 +108,8 @@ class Recorder(Inbound):
 
     ended: Callable[[Tape], None]
 
-    def _session(self, door: Any) -> ServerSession:
-        return Recorded(self._reception, door.listener, door.context, self.ended)
+    def _session(self, opened: Any) -> ServerSession:
+        return Recorded(self._state, opened.listener, opened.offer(), self.ended)
 
 
 async def record(

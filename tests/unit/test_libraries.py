@@ -13,11 +13,11 @@ import pytest
 import structlog
 import structlog.testing
 import yaml
-from relay.inbound.reception import Transaction
-from relay.inbound.session import Session
 
 from relay import config, events
 from relay.cli import demo_isp
+from relay.inbound.server_session import ServerSession
+from relay.inbound.server_state import Transaction
 from relay.upstream import dns as lookups
 from relay.upstream.pool import Pools
 from tests.support.device import Device
@@ -29,10 +29,15 @@ from tests.unit.test_walls import GRAPH
 ROOT = Path(__file__).parents[2]
 
 USED = {
-    "aiosmtpd": {"relay.inbound.connection", "relay.inbound.session", "relay.inbound.reception", "relay.cli.demo_isp"},
-    "aiosmtplib": {"relay.upstream.session"},
+    "aiosmtpd": {
+        "relay.inbound.connection",
+        "relay.inbound.server_session",
+        "relay.inbound.server_state",
+        "relay.cli.demo_isp",
+    },
+    "aiosmtplib": {"relay.upstream.client_session"},
     "dns": {"relay.upstream.dns"},
-    "yaml": {"relay.config.located", "relay.moving.docker_postfix"},
+    "yaml": {"relay.config.located", "relay.importers.docker_postfix"},
     "structlog": {"relay.events"},
 }
 """The files that import each of them."""
@@ -51,11 +56,11 @@ def test_they_are_runtime_dependencies() -> None:
 
 def test_the_listener_is_aiosmtpd_s() -> None:
     """What is not overridden is done there; what is overridden says why."""
-    assert issubclass(Session, aiosmtpd.smtp.SMTP)
+    assert issubclass(ServerSession, aiosmtpd.smtp.SMTP)
     assert issubclass(Transaction, aiosmtpd.smtp.Envelope)
     for name in ("smtp_NOOP", "auth_PLAIN", "auth_LOGIN", "_authenticate", "_call_handler_hook", "_set_rset_state"):
-        assert getattr(Session, name) is getattr(aiosmtpd.smtp.SMTP, name)
-    for kind in Session.__mro__[: Session.__mro__.index(aiosmtpd.smtp.SMTP)]:
+        assert getattr(ServerSession, name) is getattr(aiosmtpd.smtp.SMTP, name)
+    for kind in ServerSession.__mro__[: ServerSession.__mro__.index(aiosmtpd.smtp.SMTP)]:
         for name, found in vars(kind).items():
             if inspect.isfunction(found) and hasattr(aiosmtpd.smtp.SMTP, name) and name not in _PLAIN:
                 assert found.__doc__, f"{kind.__name__}.{name} overrides aiosmtpd's and does not say why"

@@ -26,7 +26,6 @@ def test_the_lan_address_can_be_hidden():
     assert field.value.startswith(b"by " + HOST.encode())
 
 
-
 def test_a_protocol_is_one_word():
     """Whatever else stood there would be read as part of the field's grammar."""
     assert b" with SMTP id " in received(ID, NOW, HOST, Origin("192.168.0.9", "nas", protocol="ESMTP; x")).raw
