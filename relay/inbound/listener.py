@@ -1,4 +1,4 @@
-"""The sockets that devices connect to: bound at start, emptied at stop."""
+"""The sockets that clients connect to: bound at start, closed at stop."""
 
 import asyncio
 import errno
@@ -23,12 +23,12 @@ _UNPRIVILEGED = 1024
 
 
 class CannotListen(OSError):
-    """A listener cannot be opened; the text names its address and the cure."""
+    """A listener cannot be opened.  The text names its address and the cure."""
 
 
 @dataclass(slots=True)
 class _OpenListener:
-    """One listening socket; `listener` is looked up at each connection, so a reload reaches new sessions."""
+    """One listening socket.  `listener` is read at each connection, so a reload applies to new sessions."""
 
     listener: Listener
     context: Offer
@@ -36,13 +36,13 @@ class _OpenListener:
     server: asyncio.Server | None = None
 
     def offer(self) -> Offer:
-        """What new sessions have for TLS; what was being made is made, or has failed, by and by."""
+        """The TLS of new sessions.  A finished task is replaced by its result."""
         if isinstance(self.context, asyncio.Task) and self.context.done():
             self.context = made(self.context)
         return self.context
 
     async def close(self) -> None:
-        """Closes the socket; ends the making of a certificate."""
+        """Closes the socket and stops the making of a certificate."""
         self.socket.close()
         if isinstance(self.context, asyncio.Task):
             self.context.cancel()
@@ -50,7 +50,7 @@ class _OpenListener:
 
 
 class Inbound:
-    """All listeners of the relay.  `bound` are the real addresses after `start`, one for each listener."""
+    """All listeners of the relay.  After `start`, `bound` has the real address of each listener."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Inbound:
         )
 
     async def start(self) -> None:
-        """Binds every address, then serves them.  Raises OSError whose text names the address and the cure."""
+        """Binds every address, then serves them.  Raises OSError; its text names the address and the cure."""
         self._state.state_dir.mkdir(parents=True, exist_ok=True)
         try:
             for listener in self._listeners:
@@ -102,7 +102,7 @@ class Inbound:
         self.bound = [opened.socket.getsockname()[:2] for opened in self._open]
 
     async def stop(self, grace: float = 10.0) -> None:
-        """Closes the listeners, dismisses idle clients with 421; DATA in hand has `grace` seconds to end."""
+        """Closes the listeners and dismisses idle clients with 421.  A message under way has `grace` seconds to end."""
         state = self._state
         state.draining = True
         for opened in self._open:
@@ -128,7 +128,7 @@ class Inbound:
         recipients: Recipients,
         max_message: int,
     ) -> list[str]:
-        """New policy for new sessions; those that would not be let in any more end.  Sentences name what needs a restart."""
+        """New sessions get the new policy; sessions that it would refuse end.  Returns sentences on what needs a restart."""
         self._state.policy = ServerPolicy(hostname, limits, recipients, max_message)
         new = {listener.name: listener for listener in listeners}
         old = {opened.listener.name for opened in self._open}
@@ -143,11 +143,11 @@ class Inbound:
         return sentences
 
     def devices(self) -> list[dict[str, Any]]:
-        """The devices seen since the start, the latest first: client, last_seen, helo, quirks, messages, refused."""
+        """The devices seen since the start, the last one first: client, last_seen, helo, quirks, messages, refused."""
         return self._state.devices.as_json()
 
     def listening(self) -> list[dict[str, Any]]:
-        """Where devices are let in, as they are open now: host, port and tls of each listener."""
+        """Host, port and tls of each open listener."""
         return [
             {"host": host, "port": port, "tls": opened.listener.tls.value}
             for (host, port), opened in zip(self.bound, self._open, strict=True)
@@ -165,13 +165,13 @@ class Inbound:
         if listener.tls is ListenTls.OFF:
             return None
         if listener.tls is ListenTls.STARTTLS and must_be_made(listener, self._state.state_dir):
-            making = asyncio.create_task(self._made(listener))  # up to ten seconds: devices are greeted meanwhile
-            await asyncio.sleep(0)  # a program that is not there is known at once, and STARTTLS never offered
+            making = asyncio.create_task(self._made(listener))  # it takes up to ten seconds; clients are served meanwhile
+            await asyncio.sleep(0)  # if openssl is missing, that is known at once and STARTTLS is never offered
             return making
         return await self._made(listener)
 
     async def _made(self, listener: Listener) -> ssl.SSLContext | None:
-        """One after the other: they share what is made.  Raises OSError where the listener is no good without it."""
+        """Makes one context at a time, since they share the certificate.  Raises OSError if the listener needs it."""
         try:
             async with self._making:
                 return await server_context(listener, self._state.state_dir, self._state.policy.hostname)
@@ -188,7 +188,7 @@ class Inbound:
 
 
 def _change(opened: _OpenListener, new: Listener) -> list[str]:
-    """Takes over what can change while the socket stays open."""
+    """Takes over the settings that can change while the socket stays open; sentences name those that cannot."""
     fixed = ("tls", "tls_cert", "tls_key", "legacy_tls")
     changed = [name for name in fixed if getattr(opened.listener, name) != getattr(new, name)]
     opened.listener = replace(new, **{name: getattr(opened.listener, name) for name in fixed})
@@ -205,7 +205,7 @@ def _bind(listener: Listener) -> socket.socket:
             bound = socket.create_server((host, listener.port), backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(f"cannot listen on {listener.name}: {_cure(error, listener)}") from error
-    # Clients inherit it.  asyncio sets it only on sockets made with the protocol named: 40 ms a message otherwise.
+    # Accepted connections inherit it.  asyncio sets it only on sockets made with the protocol named; else 40 ms a message.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound
 
