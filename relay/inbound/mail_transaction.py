@@ -1,6 +1,6 @@
-"""The mail of one session: MAIL, RCPT, DATA, and the 250 that promises.  RFC 5321 s3.3.
+"""The mail transactions of one session: MAIL, RCPT, DATA.  RFC 5321 s3.3.
 
-Refusals are values from `admission`; what a device means comes from `dialect`.
+`admission` decides on refusals; `dialect` reads the commands.
 """
 
 import traceback
@@ -26,13 +26,13 @@ from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 
 BOGUS = 20
-"""Unknown commands before the line is cut; real devices send a few probes, scanners hundreds."""
+"""Unknown commands after which the connection is closed; real devices send a few probes, scanners hundreds."""
 LOGIN_NEEDS_TLS = "a login needs TLS here: set the device to STARTTLS"
 _LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 
 
 class MailTransaction(Connection):
-    """What one client says of its mail, and what becomes of it; `context` None means that TLS cannot be had."""
+    """MAIL, RCPT and DATA of one client.  `context` None: TLS is not offered."""
 
     envelope: Transaction
 
@@ -59,12 +59,12 @@ class MailTransaction(Connection):
 
     @property
     def _user(self) -> str:
-        """Who logged in, "" if nobody did."""
+        """The name that the client logged in with; "" if it did not."""
         return self.session.auth_data or ""
 
     @property
     def login_offered(self) -> bool:
-        """A password does not go over the network in the clear where TLS can be had, unless that is wanted."""
+        """Where TLS is offered, a password must not go over the network in clear text, unless the listener allows it."""
         if self._listener.auth is ListenAuth.REQUIRED:
             return bool(self.tls) or self._listener.plain_login or not to_be_had(self._context)
         return self._listener.auth is ListenAuth.ANY
@@ -72,7 +72,7 @@ class MailTransaction(Connection):
     # ---- envelope ------------------------------------------------------------------------------
 
     async def smtp_MAIL(self, argument: str) -> None:
-        """aiosmtpd refuses half of what devices write, and decodes encoded-words within an address."""
+        """aiosmtpd refuses much of what devices write, and decodes encoded-words within an address."""
         quirks = ["MAIL twice without RSET; the first was forgotten"] if self.envelope.mail else []
         self._set_rset_state()
         if refusal := admit_origin(self._address, self._user, self._listener, self._state.masks):
@@ -105,7 +105,7 @@ class MailTransaction(Connection):
         await self.say("250 2.1.0 ok")
 
     async def smtp_RCPT(self, argument: str) -> None:
-        """The same as of MAIL; and a list of recipients in one command is several."""
+        """For the same reason as MAIL; and one command may name several recipients."""
         transaction = self.envelope
         if transaction.mail is None:
             await self.say("503 5.5.1 MAIL comes before RCPT")
@@ -155,7 +155,7 @@ class MailTransaction(Connection):
     # ---- content -------------------------------------------------------------------------------
 
     async def smtp_DATA(self, _argument: str) -> None:
-        """aiosmtpd has all of a message in memory, waits for CRLF however long, and its time limit is for the whole."""
+        """aiosmtpd keeps a whole message in memory, waits for CRLF without end, and has one timeout for all content."""
         transaction = self.envelope
         if transaction.mail is None or not transaction.forward_paths:
             missing = "554 5.5.1 no valid recipient" if transaction.mail else "503 5.5.1 MAIL and RCPT come before DATA"
@@ -169,7 +169,7 @@ class MailTransaction(Connection):
         content = MessageBuffer(self._state.state_dir, self._state.spool, self._state.memory)
         try:
             reply = await self._take(transaction, content)
-        except Exception:  # not when cancelled: the spool may be reading it
+        except Exception:  # not when cancelled: the spool may be reading the content
             content.close()
             raise
         finally:
@@ -190,16 +190,16 @@ class MailTransaction(Connection):
             self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
             raise SessionOver from error
         if self.dismissed:
-            raise SessionOver  # it was told so, and will send the message again
+            raise SessionOver  # the client got a 421, and will send the message again
         self._quit_only = "an end of data by a bare line end" if arrival.irregular else ""
         transaction.quirks |= dict.fromkeys(arrival.quirks)
         if arrival.refusal:
             return arrival.refusal
-        self.no_timeout()  # a slow disk is not the device's idleness
+        self.no_timeout()  # the time of a slow disk is not the client's
         return await self._state.accept(transaction, self._origin(transaction), content, self._policy)
 
     async def _admit_piece(self, content: MessageBuffer, octets: int) -> Reply | None:
-        """Whether so much more may come: what cannot be kept in the end is not even collected."""
+        """None if that many more octets may come.  Content that cannot be stored in the end is not collected."""
         room = self._state.spool.room() + content.stored
         refusal = admit_size(content.size + octets, self._policy.max_message, room)
         refusal = refusal or await self._state.shares.admit(self._group, octets, room, self._policy.limits)
@@ -207,7 +207,7 @@ class MailTransaction(Connection):
             self._state.shares.comes(self._group, octets)
         return refusal
 
-    # ---- words ---------------------------------------------------------------------------------
+    # ---- replies -------------------------------------------------------------------------------
 
     def _origin(self, transaction: Transaction) -> Origin:
         return Origin(

@@ -75,7 +75,7 @@ async def test_the_reserve_is_kept_while_content_comes_in(tmp_path, monkeypatch)
             written.append(sum(map(len, pieces)))
             await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.spool.sqlite.commit.Arriving", Watched)
+    monkeypatch.setattr("relay.spool.sqlite.commit.SqliteStreaming", Watched)
     async with receiving(tmp_path, monkeypatch, max_message=20_000_000, limits=ClientLimits(share=100)) as relay:
         monkeypatch.setattr(relay.spool, "room", lambda: room - sum(written))
         device = await relay.device()

@@ -135,7 +135,7 @@ async def test_a_slow_disk_is_not_the_slowness_of_the_device(tmp_path, monkeypat
             await asyncio.sleep(0.8)
             await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.spool.sqlite.commit.Arriving", Slow)
+    monkeypatch.setattr("relay.spool.sqlite.commit.SqliteStreaming", Slow)
     limits = ClientLimits(idle=timedelta(seconds=0.6))
     async with receiving(tmp_path, monkeypatch, limits=limits, max_message=5_000_000) as relay:
         device = await relay.device()
