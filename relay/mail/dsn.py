@@ -1,7 +1,7 @@
-"""Failure and delay notices: plain words on top, the facts for machines below.
+"""Failure and delay notices (DSNs): text for people first, then the fields for machines.
 
-One notice may tell of several recipients and several messages.  It has the null reverse-path in its envelope, which
-is not written here.  RFC 3464, RFC 6522, RFC 6533, RFC 3834.  Pure.
+One notice may be about several recipients and several messages.  Its envelope, with the null reverse-path, is made
+elsewhere.  RFC 3464, RFC 6522, RFC 6533, RFC 3834.  Pure.
 """
 
 import base64
@@ -31,11 +31,11 @@ _HEADER_BOUND = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RecipientStatus:
-    """What has become of one recipient.  `code` 0: nobody answered, `said` is ours; `retry_until` only for delays.
+    """The result for one recipient.  `code` 0: no server answered, and `said` is ours; `retry_until` only for delays.
 
     `remote` is the upstream as a host name or `[address]`, `upstream` its name in the configuration; `cause` and
-    `remedy` are sentences; `original` is the recipient as the device gave it, where another was used.  Not `quoted`: the
-    words are the relay's own.  `maybe_at` is an upstream that may have delivered it all the same.
+    `remedy` are sentences; `original` is the recipient as the device gave it, if an alias changed it.  Not `quoted`:
+    `said` is the relay's own text.  `maybe_at` is an upstream that may have delivered the message all the same.
     """
 
     recipient: Address
@@ -56,14 +56,14 @@ class RecipientStatus:
     maybe_at: str = ""
 
 
-_SUBJECT_READ = 2000  # octets; a notice shows its first words
+_SUBJECT_READ = 2000  # octets of a subject that are decoded; a notice shows its beginning
 
 
 @dataclass(frozen=True)
 class NotifiedMessage:
-    """A message that a notice is about: what identifies it, its header fields, and its recipients' fates.
+    """A message that a notice is about: its identity, its header fields, and the results for its recipients.
 
-    `about`: it was a notice of this relay itself, about the messages with these queue ids.
+    `about`: the message was itself a notice of this relay, about the messages with these queue ids.
     """
 
     queue_id: str
@@ -79,12 +79,12 @@ class NotifiedMessage:
 
     @property
     def subject(self) -> str:
-        """The subject as a person reads it, in one line of at most 120 characters; "" if there is none."""
+        """The decoded subject, one line of at most 120 characters; "" if there is none."""
         return readable(decode(self.value("subject")[:_SUBJECT_READ], self.charset))[:120]
 
     @cached_property
     def charset(self) -> str:
-        """In which charset the device wrote what is not ASCII; all its fields vote."""
+        """The charset of raw 8-bit text in the header; all fields vote."""
         return vote((each.raw for each in self.fields), RepairPolicy().fallback_charset)
 
 
@@ -99,11 +99,11 @@ class Notice:
 
 
 def compose(messages: Sequence[NotifiedMessage], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
-    """One notice about all these messages.  Each of them must have at least one `told`."""
+    """One notice about all these messages.  Each must have at least one recipient in `told`."""
     subject = _subject(messages)
     text = _text(messages, hostname)
     parts = [_text_part(text), _part(b"message/delivery-status", _status(messages, hostname))]
-    if len(messages) == 1:  # several headers in one part would be none (RFC 6522 s4)
+    if len(messages) == 1:  # a part may hold only one header section (RFC 6522 s4)
         parts.append(_part(b"text/rfc822-headers", _header_of(messages[0])))
     message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
     head = _head(subject, to, hostname, message_id, now)
@@ -113,7 +113,7 @@ def compose(messages: Sequence[NotifiedMessage], *, to: Address, hostname: str, 
 
 
 def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
-    """A message of our own that is not about one message: an upstream refuses the login, nothing moves."""
+    """A message of our own that is not about one message, such as that an upstream refuses the login."""
     message_id, subject = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>", _line(subject)[:200]
     body = f"{_wrap(text)}\n\n-- \nThe mail relay on {hostname}\n"
     content = _head(subject, to, hostname, message_id, now) + _text_part(body)
@@ -136,7 +136,7 @@ def _head(subject: str, to: Address, hostname: str, message_id: str, now: dateti
 
 
 def _report(head: bytes, parts: Sequence[bytes]) -> bytes:
-    """A multipart/report whose boundary nobody could have foretold, and so nobody put into what is quoted."""
+    """A multipart/report.  Its boundary is a hash of the parts, so that no quoted text can contain it."""
     boundary = "=_notice_" + hashlib.sha256(b"".join(parts)).hexdigest()[:32]
     kind = fold("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"')
     mark = b"--" + boundary.encode()
@@ -280,14 +280,14 @@ def status_of(told: RecipientStatus) -> str:
 
 
 def _diagnostic(kind: str, words: str) -> bytes:
-    """The upstream's own words, cut into words that can be folded."""
+    """The upstream's text, with blanks in very long words so that it can be folded."""
     plain = _line(words).encode("ascii", "backslashreplace").decode()[:2000]
     foldable = re.sub(r"(\S{500})(?=\S)", r"\1 ", plain)
     return fold("Diagnostic-Code", f"{kind}; {foldable}")
 
 
 def _typed(address: Address) -> str:
-    """An address with its type; one with 8-bit letters in the 7-bit spelling of RFC 6533 s3."""
+    """An address with its type; if it is not ASCII, in the 7-bit form of RFC 6533 s3."""
     written = _CONTROL.sub("?", str(address))
     if written.isascii():
         return "rfc822; " + written
@@ -324,7 +324,7 @@ def _line(text: str) -> str:
 
 
 def _ascii(name: str) -> str:
-    """A host name fit for a field: A-labels for an international one."""
+    """A host name in ASCII: A-labels for an international one."""
     if name.isascii():
         return re.sub(r"[^!-~]", "", name)
     try:

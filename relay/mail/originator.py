@@ -1,4 +1,4 @@
-"""Who wrote the message, when, and under which id: the fields that every message must have.  RFC 5322 s3.6.  Pure."""
+"""Repairs From, Date and Message-ID, the fields that every message must have.  RFC 5322 s3.6.  Pure."""
 
 import re
 from datetime import datetime, timedelta
@@ -18,9 +18,9 @@ _SLACK = timedelta(hours=1)  # a message may have waited in the device before it
 
 
 def repair_date(fields: Fields, case: RepairCase) -> Change:
-    """Exactly one Date, in RFC 5322's form and near the hour of acceptance; the device's own words are kept.
+    """Exactly one Date, in RFC 5322's form and near the time of acceptance; the device's own text is kept.
 
-    RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
+    RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if it cannot be read.
     """
     dates = [field for field in fields if field.name == "date"]
     exact = [field for field in dates if _exact(field, case)]
@@ -52,7 +52,7 @@ def _near(field: Field, case: RepairCase) -> bool:
 
 
 def _exact(field: Field, case: RepairCase) -> datetime | None:
-    """The moment of a Date that may go out as it stands: what is left of it without foreign octets does not count."""
+    """The moment of a Date that may be sent as it is; one with octets that are not ASCII may not."""
     return read_exact(field.value.decode("ascii"), case.zone) if field.value.isascii() else None
 
 
@@ -67,10 +67,10 @@ def _with_original(fields: Fields, said: str) -> Fields:
 
 
 def repair_message_id(fields: Fields, case: RepairCase) -> Change:
-    """Exactly one Message-ID, `<id@host>`, unlike any that this device used for other content.
+    """Exactly one Message-ID, `<id@host>`, that this client did not use for other content.
 
-    RFC 6409 s8.3 (add Message-ID); Gmail refuses mail without a valid one (550 5.7.1) and slows down those who
-    repeat one (421 4.7.28).  Ours comes from the queue id, so it is the same in every attempt.
+    RFC 6409 s8.3 (add Message-ID).  Gmail refuses mail without a valid one (550 5.7.1) and slows down senders that
+    repeat one (421 4.7.28).  Ours is made from the queue id, so it is the same in every attempt.
     """
     ids = [field for field in fields if field.name == "message-id"]
     good = [field for field in ids if len(field.value) <= _ID_LIMIT and _ID.fullmatch(field.value)]
@@ -99,10 +99,10 @@ def _message_id(case: RepairCase) -> Field:
 
 
 def repair_from(fields: Fields, case: RepairCase) -> Change:
-    """Exactly one From with one address that can be read; what else stood there goes to Reply-To.
+    """Exactly one From with one readable address; its other addresses go to Reply-To.
 
-    RFC 6409 s8.8, RFC 5321 s6.4; Gmail refuses mail without a valid address in From, and several of them.
-    With a Sender field beside it a From of several authors is right (RFC 5322 s3.6.2) and stays.
+    RFC 6409 s8.8, RFC 5321 s6.4.  Gmail refuses mail with no valid address in From, or with several.
+    A From of several authors with a Sender field is correct (RFC 5322 s3.6.2) and stays.
     """
     froms = [field for field in fields if field.name == "from"]
     counts = [count_regular(field.value, groups=False) for field in froms]
@@ -129,7 +129,7 @@ def repair_from(fields: Fields, case: RepairCase) -> Change:
 
 
 def repair_sender(fields: Fields, case: RepairCase) -> Change:
-    """What a device gave for its sender that nobody can answer to, kept for the reader, as it will be replaced."""
+    """Keeps a sender that is no address in a field for the reader, since it will be replaced."""
     path = case.about.envelope.reverse_path
     if path is None or path.public or not path.quoted or any(field.name == "x-original-sender" for field in fields):
         return fields, ()
@@ -139,7 +139,7 @@ def repair_sender(fields: Fields, case: RepairCase) -> Change:
 
 
 def _author(case: RepairCase, usable: list[Mailbox]) -> Address:
-    """The envelope's sender; a bare name in From is its local part if the envelope has none either."""
+    """The envelope's sender; if it has no domain either, the bare name in From with our host name."""
     path = case.about.envelope.reverse_path
     if usable and usable[0].address and (path is None or not path.qualified):
         return Address(usable[0].address.local, case.host)
@@ -157,7 +157,7 @@ def _from_note(froms: list[Field], boxes: list[Mailbox], usable: list[Mailbox], 
 
 
 def _is_signed(same: list[Field], case: RepairCase) -> bool:
-    """Whether it is one field that a signature covers and that can be sent as it is, well spelled or not."""
+    """Whether it is one field that a signature covers and that can be sent as it is, correct or not."""
     return len(same) == 1 and same[0].name in case.sealed and same[0].raw.isascii() and bool(same[0].value)
 
 

@@ -11,9 +11,9 @@ _NAME_SAFE = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}\Z")
 
 
 def received(queue_id: str, accepted_at: datetime, hostname: str, origin: Origin, *, hide_client: bool = False) -> Field:
-    """The trace field of this hop; with `hide_client` it does not tell the device's name and address.
+    """The trace field of this hop; with `hide_client` it does not show the client's name and address.
 
-    A HELO argument that is no name (empty, several words, 8-bit) is written as `unknown`: trace fields are quoted from.
+    A HELO argument that is no name (empty, several words, 8-bit) is written as `unknown`, since others parse this field.
     """
     name = origin.helo if _NAME_SAFE.match(origin.helo) else "unknown"
     client = f"IPv6:{origin.client}" if ":" in origin.client else origin.client
