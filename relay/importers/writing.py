@@ -14,9 +14,9 @@ from relay.yaml_text import listed, quoted
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`text` is the configuration; `secrets` and `certificates` (certificates) are files beside it, by name.
+    """`text` is the configuration; `secrets` and `certificates` are files beside it, by name.
 
-    `names` tells where each upstream is, by what it is called; `rules` says each rule in words.
+    `names` has each upstream's host by its name; `rules` has a sentence for each rule.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Written:
 
 
 def written(plan: Plan) -> Written:
-    """Only what differs from the defaults; each rule says where it comes from."""
+    """Writes only what differs from the defaults; each rule names its origin."""
     rules = reachable(plan.rules)
     names = _names(list(dict.fromkeys(hop for rule in rules for hop in rule.via if hop)))
     secrets: dict[str, Secret] = {}
@@ -92,7 +92,7 @@ _COMMON = re.compile(r"(smtps?|mail|mx|relay|out(going|bound)?|smarthost|submiss
 
 
 def _names(servers: Sequence[ServerPlan]) -> dict[ServerPlan, str]:
-    """What each upstream is called: by its provider or host; by its user or sender too where that tells them apart."""
+    """The name of each upstream: its provider or host, with its user or sender if two would be equal."""
     found: dict[ServerPlan, str] = {}
     for server in sorted(servers, key=lambda one: one.rewrite == "always"):  # the plain name is for the usual way
         base = _base_name(server)
@@ -121,7 +121,7 @@ def _slug(text: str) -> str:
 
 
 def preset_of(server: ServerPlan) -> Preset | None:
-    """The provider whose host this is, if what it wants of a login is what we have."""
+    """The provider with this host, if the login has the form that it wants."""
     for preset in PRESETS:
         if preset.host and preset.host == server.host.lower() and _suits(preset, server):
             return preset
@@ -138,7 +138,7 @@ def _suits(preset: Preset, server: ServerPlan) -> bool:
 
 
 def _owners(names: Mapping[ServerPlan, str]) -> dict[ServerPlan, str]:
-    """Whose password file each upstream reads: one account has one file, so that a new password is written once."""
+    """The upstream whose password file each upstream reads: one account has one file."""
     first: dict[tuple[str, str, Secret | None], str] = {}
     return {one: first.setdefault((one.host.lower(), one.username, one.password), name) for one, name in names.items()}
 
