@@ -40,7 +40,11 @@ def call(asked: argparse.Namespace) -> int:
         return USAGE
     found = written(plan)
     folder = Path(asked.output).expanduser()
-    texts = {"config.yaml": found.text, **found.papers, **{name: f"{one.reveal()}\n" for name, one in found.secrets.items()}}
+    texts = {
+        "config.yaml": found.text,
+        **found.certificates,
+        **{name: f"{one.reveal()}\n" for name, one in found.secrets.items()},
+    }
     taken = [str(folder / name) for name in texts if (folder / name).exists()]
     if taken and not asked.force:
         text = "nothing was written; --output DIR writes elsewhere, --force writes over it"
@@ -184,7 +188,7 @@ def _told(plan: Plan, found: Written, folder: Path, remarks: list[str]) -> list[
         f"read: {', '.join(plan.read)}",
     ]
     lines += [f"{folder / name}: a secret, readable for you only" for name in found.secrets]
-    lines += [f"{folder / name}: a certificate authority to trust" for name in found.papers]
+    lines += [f"{folder / name}: a certificate authority to trust" for name in found.certificates]
     lines += _part("Upstreams:", [f"{name}: {place}" for name, place in found.names.items()])
     more = [f"... and {len(found.rules) - SHOWN} more"] if len(found.rules) > SHOWN else []
     lines += _part("Rules:", [*found.rules[:SHOWN], *more])

@@ -234,7 +234,7 @@ class Services:
         return {
             "ready": not why,
             "why": why,
-            "listening": inbound.doors(),
+            "listening": inbound.listening(),
             "upstreams": upstream_views(self.runner.upstreams_now(), _with_direct(config.upstreams)),
             "oauth": await asyncio.to_thread(self._tokens.standings, config.upstreams.values()),
             "devices": device_views(inbound.devices(), config.devices),

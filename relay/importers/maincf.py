@@ -1,4 +1,4 @@
-"""Postfix's main.cf: logical lines, and values with what their `$names` stand for.  postconf(5).  Pure."""
+"""Postfix's main.cf: logical lines, and values with their `$names` expanded.  postconf(5).  Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _IF = re.compile(r"\$\{(?P<name>\w+)(?P<sign>[?:])(?:\{(?P<in>[^{}]*)\}(?::\{(?P
 
 
 def logical_lines(source: Source) -> Iterator[tuple[int, str]]:
-    """(number of its first line, text): a line that begins with a blank goes on with the one before; comments are nothing."""
+    """(number of its first line, text) of each logical line, with its continuation lines, without comments."""
     number, text = 0, ""
     for current, line in enumerate(source.text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -36,7 +36,7 @@ def logical_lines(source: Source) -> Iterator[tuple[int, str]]:
 
 
 class MainCf:
-    """The settings of one main.cf.  Every name that is asked for counts as looked at."""
+    """The settings of one main.cf.  It remembers which names were read."""
 
     def __init__(self, source: Source, overrides: Mapping[str, str] | None = None) -> None:
         self.source = source
@@ -51,18 +51,18 @@ class MainCf:
         self._values |= overrides or {}
 
     def with_overrides(self, overrides: Mapping[str, str]) -> "MainCf":
-        """The same settings with those that master.cf says otherwise for one transport (`-o name=value`)."""
+        """The same settings with master.cf's overrides for one transport (`-o name=value`)."""
         changed = MainCf(self.source, self._values | dict(overrides))
         changed._asked = self._asked
         return changed
 
     def said(self, name: str) -> bool:
-        """Whether the file itself says something that is not empty."""
+        """Whether the file itself has the setting, and not empty."""
         self._asked.add(name)
         return bool(self._values.get(name))
 
     def get(self, name: str, default: str = "") -> str:
-        """The value with every name in it expanded; `default` if the file does not say it."""
+        """The value with every name in it expanded; `default` if the file does not have it."""
         self._asked.add(name)
         return self._expand(self._raw(name, default), 0)
 
@@ -76,7 +76,7 @@ class MainCf:
         return self.source.at(self._lines[name]) if name in self._lines else self.source.name
 
     def unlooked(self, but: frozenset[str]) -> list[str]:
-        """The names that nobody asked for, without those that are known to matter to nobody here."""
+        """The names that were not read, except those in `but`."""
         return [name for name in self._values if name not in self._asked and name not in but]
 
     def _raw(self, name: str, default: str = "") -> str:

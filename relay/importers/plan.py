@@ -1,4 +1,4 @@
-"""What a move comes to: servers, rules and settings as values.  Pure."""
+"""What an import will write: servers, rules and settings as values.  Pure."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from relay.upstream.settings import DIRECT
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file as it was read; `name` is what messages call it."""
+    """A file as it was read; `name` is its name in sentences."""
 
     name: str
     text: str
@@ -20,18 +20,18 @@ class Source:
 
 
 Find = Callable[[str], Source | None]
-"""Looks for a file by the path that another file says."""
+"""Finds a file by the path in another file."""
 
 
 class NothingToMove(Exception):
-    """What was given says nothing of where mail goes; the text says what was expected."""
+    """The files do not say where mail goes.  The text says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerPlan:
-    """One upstream to be.  "" and None are not said; two that are equal become one.
+    """One future upstream.  "" and None: not set.  Equal ones become one upstream.
 
-    `client_id`, `client_secret`, `refresh_token` and `token_url` are of OAuth 2.0.
+    `client_id`, `client_secret`, `refresh_token` and `token_url` are for OAuth 2.0.
     """
 
     host: str
@@ -54,7 +54,7 @@ class ServerPlan:
 
     @property
     def shown(self) -> str:
-        """Where it is, and as whom."""
+        """Host and port, and the user name if there is one."""
         place = with_port(self.host, self.port)
         return f"{place} as {self.username}" if self.username else place
 
@@ -65,7 +65,7 @@ Hop = ServerPlan | None
 
 @dataclass(frozen=True, slots=True)
 class RulePlan:
-    """One rule of routing to be: exactly one of `via`, `reject`, `discard`; `origin` names the file and line it comes from."""
+    """One future routing rule with exactly one of `via`, `reject`, `discard`; `origin` is the file and line it comes from."""
 
     to: tuple[str, ...] = ()
     sender: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class RulePlan:
 
     @property
     def outcome(self) -> tuple[object, ...]:
-        """What becomes of the mail, whatever led to it."""
+        """What happens to the mail, without the conditions."""
         return self.via, self.reject, self.discard
 
     @property
@@ -87,10 +87,10 @@ class RulePlan:
 
 @dataclass(slots=True)
 class Plan:
-    """The configuration to be, and what is to be told of it.
+    """The future configuration, and sentences about it.
 
-    `done` says what became of what; `look` what goes on differently and should be looked at; `left` what could not be
-    carried over.  Each is a sentence with file and line in front.
+    `done`: what was imported.  `look`: what works differently now and should be checked.  `left`: what could not be
+    imported.  Each sentence begins with file and line.
     """
 
     command: str
@@ -132,7 +132,7 @@ def _add(where_to: list[str], where: str, text: str) -> None:
 
 
 def reachable(rules: Sequence[RulePlan]) -> list[RulePlan]:
-    """The rules without those behind a catch-all, neighbours with one outcome and one origin joined."""
+    """The rules up to the first catch-all; neighbours with the same outcome are joined where one list can say both."""
     found: list[RulePlan] = []
     for rule in rules:
         last = found[-1] if found else None
@@ -151,7 +151,7 @@ def reachable(rules: Sequence[RulePlan]) -> list[RulePlan]:
 
 
 def _alike(one: RulePlan, other: RulePlan) -> bool:
-    """Whether the two differ in one condition only, so that a list in it says both."""
+    """Whether the two rules differ in one condition only, so that a list there covers both."""
     if one.client or other.client or one.catches_all or other.catches_all:
         return False
     same_to, same_sender = one.to == other.to, one.sender == other.sender

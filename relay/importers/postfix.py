@@ -5,11 +5,11 @@ from ipaddress import ip_network
 
 from relay.importers.maincf import MainCf
 from relay.importers.plan import Find, NothingToMove, Plan, RulePlan, Source
+from relay.importers.postfix_ignored import NO_MATTER, NOT_KEPT, USUAL_RESTRICTIONS
 from relay.importers.postfix_local import move_aliases, move_local_domains
 from relay.importers.postfix_routes import ANYBODY, PostfixRecipients, Routing, rules
 from relay.importers.postfix_senders import Generic
 from relay.importers.postfix_servers import Servers
-from relay.importers.postfix_words import NO_MATTER, NOT_KEPT, USUAL_RESTRICTIONS
 from relay.importers.tables import specs
 from relay.mail.address import is_public
 from relay.networks import with_port

@@ -50,14 +50,14 @@ def _virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str]) -> N
         plan.drop(entry.where, f"virtual_alias_maps: {entry.key or 'this pattern'} does not lead to full addresses")
         return
     if len(words) == 1 and words[0].lower() == entry.key:
-        return  # an address that means itself, so that nothing wider takes it
+        return  # an address that means itself, as an exception to a wider pattern
     for name in names:
         plan.aliases.setdefault(name, targets)
     plan.say(entry.where, f"{entry.key or ', '.join(names)} means {', '.join(targets)}")
 
 
 def _followed(name: str, tables: Tables, local: set[str], depth: int = 0) -> tuple[str, ...]:
-    """The addresses elsewhere that an alias leads to at last; none if any of it stays on the machine."""
+    """The addresses elsewhere that an alias leads to in the end; local targets are left out."""
     entry = tables.get(name)
     if entry is None or depth > _DEEPEST:
         return ()
@@ -72,7 +72,7 @@ def _followed(name: str, tables: Tables, local: set[str], depth: int = 0) -> tup
 
 
 def move_local_domains(main: MainCf, find: Find, plan: Plan, routed: set[str]) -> list[PostfixRecipients]:
-    """Domains whose mail ended in mailboxes here: refused at once, with the reason, rather than sent to the world."""
+    """Mail for domains with mailboxes on this machine is refused with the reason, not sent to the Internet."""
     found = []
     for setting in ("mydestination", "virtual_mailbox_domains", "virtual_alias_domains"):
         if setting != "mydestination" and not main.said(setting):

@@ -1,4 +1,4 @@
-"""Which way Postfix would take for whom, as rules whose first match wins.
+"""Postfix's routing as rules whose first match wins.
 
 The order of precedence is that of transport(5) and postconf(5): transport_maps (address, domain, .parent, *) over everything;
 then sender_dependent_default_transport_maps over default_transport, where a next hop there beats relayhost, and
@@ -19,9 +19,9 @@ _SMTP = frozenset({"", "smtp", "relay", "smtp-amavis", "smtps", "submission"})
 
 @dataclass(frozen=True, slots=True)
 class Senders:
-    """Mail of whom: `globs` in our words; `keys` are what the tables are asked for, most special first.
+    """A class of senders: `globs` for our rule; `keys` for Postfix's tables, the most special first.
 
-    No globs: of anybody.  `patterns` are those of the table lines that this class stands for.
+    No globs: all senders.  `patterns` are the table entries that this class stands for.
     """
 
     globs: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ ANYBODY = Senders()
 
 @dataclass(frozen=True, slots=True)
 class PostfixRecipients:
-    """Mail to whom, and the transport table's line for them; without an entry the tables say nothing."""
+    """A class of recipients and its entry in the transport table; None if the tables have none."""
 
     globs: tuple[str, ...] = ()
     entry: TableEntry | None = None
@@ -44,7 +44,7 @@ class PostfixRecipients:
 
 @dataclass(slots=True)
 class Routing:
-    """The tables that decide, and the servers they lead to.  `identify` gives a server its sender for a class of them."""
+    """The tables for routing, and the servers they lead to.  `identify` sets a server's sender for a class of senders."""
 
     main: MainCf
     plan: Plan
@@ -122,7 +122,7 @@ class Routing:
         delimiters = [one for one in self.main.get("recipient_delimiter") if one not in local]
         return (address, *(f"{local}{one}*@{domain}" for one in delimiters))
 
-    # ---- which way ---------------------------------------------------------------------------------------------------
+    # ---- next hops ---------------------------------------------------------------------------------------------------
 
     def rule(self, to: PostfixRecipients, senders: Senders) -> RulePlan | None:
         """What Postfix does with this mail; None if that cannot be carried over."""

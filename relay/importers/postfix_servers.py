@@ -1,4 +1,4 @@
-"""Where Postfix hands mail to, as whom and how safely: next hops, logins, TLS policy.
+"""Postfix's next hops, logins and TLS policy.
 
 postconf(5), SASL_README, TLS_README.  Pure.
 """
@@ -22,7 +22,7 @@ _HOST = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[
 
 @dataclass(frozen=True, slots=True)
 class NextHop:
-    """One destination as Postfix writes it; `direct`: in brackets, so its MX is not asked for."""
+    """One destination as Postfix writes it; `direct`: in brackets, so without an MX lookup."""
 
     text: str
     host: str
@@ -68,7 +68,7 @@ def as_address(text: str) -> str:
 
 
 class Servers:
-    """Makes upstreams of next hops; what cannot be kept of them is told to the plan once."""
+    """Makes upstreams of next hops; what cannot be imported is noted in the plan once."""
 
     def __init__(self, main: MainCf, find: Find, plan: Plan) -> None:
         self._find, self._plan = find, plan

@@ -1,4 +1,4 @@
-"""qmail's control files as a plan: smtproutes and what stands around it.
+"""qmail's control files as a plan: smtproutes and the files around it.
 
 qmail-remote(8), qmail-control(5); logins as the patches write them: `host:port user password` in smtproutes (Clegg, Simpson,
 qmail-ldap), `host:port|user|password` (spamcontrol, s/qmail), a smtpauth file by host, authsenders by sender.  Pure.
@@ -37,7 +37,7 @@ KNOWN: dict[str, str] = {
     "badhelo": "the relay takes any HELO, since devices do not know better",
     "spfbehavior": "the relay checks nobody's SPF on the way in",
 }
-"""Control files that become nothing, and why; "": nobody misses them."""
+"""Control files that are not imported, and why; "": they do not matter here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _routes(source: Source, plan: Plan, logins: list[tuple[str, str, str]]) -> l
 
 
 def _credentials(line: str) -> tuple[str, str, str]:
-    """The route without its login, user and password: behind blanks, or between bars."""
+    """The route without its login, user and password, separated by blanks or bars."""
     parts = line.split("|", 2) if "|" in line else line.split(None, 2)
     text, user, password = (*(part.strip() for part in parts), "", "")[:3]
     return text, user if password else "", password
@@ -127,10 +127,7 @@ def _credentials(line: str) -> tuple[str, str, str]:
 def _hop(place: str, where: str, plan: Plan) -> ServerPlan | None:
     if not place:
         return None
-    if place.count(":") > 1 and not place.startswith("["):
-        plan.drop(where, f"{place} is no host and port")
-        return None
-    hop = next_hop(place)
+    hop = None if place.count(":") > 1 and not place.startswith("[") else next_hop(place)
     if hop is None:
         plan.drop(where, f"{place} is no host and port")
         return None
@@ -141,7 +138,7 @@ def _hop(place: str, where: str, plan: Plan) -> ServerPlan | None:
 def _logins(source: Source, plan: Plan) -> Iterator[tuple[str, str, str]]:
     """(server or domain, user, password) of each line of smtpauth; "" is every server.
 
-    Understood: `host:port user password`, `host:port user:password`, `host:port|user|password`, `host:port:user:password`,
+    Accepted: `host:port user password`, `host:port user:password`, `host:port|user|password`, `host:port:user:password`,
     and `user password` for all.
     """
     for where, line in _lines(source):
@@ -241,7 +238,7 @@ def _settings(files: Mapping[str, Source], plan: Plan) -> None:
 
 
 def _clients(source: Source, plan: Plan) -> None:
-    """Whom tcpserver lets relay: `192.168.0.:allow,RELAYCLIENT=""`."""
+    """The networks that tcpserver lets relay: `192.168.0.:allow,RELAYCLIENT=""`."""
     for where, line in _lines(source):
         address, _, rule = line.partition(":")
         if "RELAYCLIENT" not in rule:
@@ -274,7 +271,7 @@ def _refused(files: Mapping[str, Source], plan: Plan) -> list[RulePlan]:
 
 
 def _local(files: Mapping[str, Source], plan: Plan) -> list[RulePlan]:
-    """Mail that stayed on the machine is refused with the reason, rather than sent to the world."""
+    """Mail that stayed on the machine is refused with the reason, not sent to the Internet."""
     rules = []
     for name in ("locals", "virtualdomains"):
         if name not in files:

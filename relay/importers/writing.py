@@ -14,24 +14,24 @@ from relay.yaml_text import listed, quoted
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """`text` is the configuration; `secrets` and `papers` (certificates) are files beside it, by name.
+    """`text` is the configuration; `secrets` and `certificates` are files beside it, by name.
 
-    `names` tells where each upstream is, by what it is called; `rules` says each rule in words.
+    `names` has each upstream's host by its name; `rules` has a sentence for each rule.
     """
 
     text: str
     names: Mapping[str, str]
     secrets: Mapping[str, Secret] = field(default_factory=dict)
-    papers: Mapping[str, str] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
 
 
 def written(plan: Plan) -> Written:
-    """Only what differs from the defaults; each rule says where it comes from."""
+    """Writes only what differs from the defaults; each rule names its origin."""
     rules = reachable(plan.rules)
     names = _names(list(dict.fromkeys(hop for rule in rules for hop in rule.via if hop)))
     secrets: dict[str, Secret] = {}
-    papers: dict[str, str] = {}
+    certificates: dict[str, str] = {}
     lines = [
         f"# Written by `{plan.command}` from {_comment(', '.join(plan.read)) or 'nothing'}.",
         "# `relay check` finds mistakes, `relay explain` tells which way a message would go, `relay doctor` tries the servers.",
@@ -43,12 +43,12 @@ def written(plan: Plan) -> Written:
     ]
     owners = _owners(names)
     for server, name in names.items():
-        lines += _upstream(server, name, owners[server], secrets, papers)
+        lines += _upstream(server, name, owners[server], secrets, certificates)
     lines += ["", "routes:   # the first rule that matches wins"]
     lines += [_rule(rule, names) for rule in rules]
     lines += _rest(plan)
     shown = {name: server.shown for server, name in names.items()}
-    return Written("\n".join(lines) + "\n", shown, secrets, papers, tuple(_in_words(rule, names) for rule in rules))
+    return Written("\n".join(lines) + "\n", shown, secrets, certificates, tuple(_sentence(rule, names) for rule in rules))
 
 
 def _listen(plan: Plan) -> list[str]:
@@ -92,13 +92,13 @@ _COMMON = re.compile(r"(smtps?|mail|mx|relay|out(going|bound)?|smarthost|submiss
 
 
 def _names(servers: Sequence[ServerPlan]) -> dict[ServerPlan, str]:
-    """What each upstream is called: by its provider or host; by its user or sender too where that tells them apart."""
+    """The name of each upstream: its provider or host, with its user or sender if two would be equal."""
     found: dict[ServerPlan, str] = {}
     for server in sorted(servers, key=lambda one: one.rewrite == "always"):  # the plain name is for the usual way
         base = _base_name(server)
         same = sum(_base_name(other) == base for other in servers) > 1
         who = (server.sender or server.username) if same and base in found.values() else ""
-        name = f"{base}-{_word(who.partition('@')[0])}" if who and _word(who.partition("@")[0]) else base
+        name = f"{base}-{_slug(who.partition('@')[0])}" if who and _slug(who.partition("@")[0]) else base
         number = 2
         while name in found.values() or name == DIRECT:
             name, number = f"{base}-{number}", number + 1
@@ -110,18 +110,18 @@ def _base_name(server: ServerPlan) -> str:
     if preset := preset_of(server):
         return preset.key
     if ":" in server.host or re.fullmatch(r"[\d.]+", server.host):
-        return _word(f"host-{server.host}")
+        return _slug(f"host-{server.host}")
     labels = server.host.lower().split(".")
     telling = [label for label in labels[:-1] if not _COMMON.fullmatch(label)] or labels
-    return _word(telling[0]) or "upstream"
+    return _slug(telling[0]) or "upstream"
 
 
-def _word(text: str) -> str:
+def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:40]
 
 
 def preset_of(server: ServerPlan) -> Preset | None:
-    """The provider whose host this is, if what it wants of a login is what we have."""
+    """The provider with this host, if the login has the form that it wants."""
     for preset in PRESETS:
         if preset.host and preset.host == server.host.lower() and _suits(preset, server):
             return preset
@@ -138,19 +138,19 @@ def _suits(preset: Preset, server: ServerPlan) -> bool:
 
 
 def _owners(names: Mapping[ServerPlan, str]) -> dict[ServerPlan, str]:
-    """Whose password file each upstream reads: one account has one file, so that a new password is written once."""
+    """The upstream whose password file each upstream reads: one account has one file."""
     first: dict[tuple[str, str, Secret | None], str] = {}
     return {one: first.setdefault((one.host.lower(), one.username, one.password), name) for one, name in names.items()}
 
 
-def _upstream(server: ServerPlan, name: str, owner: str, secrets: dict[str, Secret], papers: dict[str, str]) -> list[str]:
+def _upstream(server: ServerPlan, name: str, owner: str, secrets: dict[str, Secret], certificates: dict[str, str]) -> list[str]:
     preset = preset_of(server)
     lines = [f"provider: {preset.key}"] if preset else [f"host: {quoted(server.host)}"]
     lines += [f"port: {server.port}", f"tls: {server.tls}"]
     lines += ["verify: false"] if not server.verify and not server.fingerprint else []
     lines += [f"fingerprint: {quoted(server.fingerprint)}"] if server.fingerprint else []
     if server.ca:
-        papers[f"{name}-ca.pem"] = server.ca
+        certificates[f"{name}-ca.pem"] = server.ca
         lines.append(f"ca_file: {quoted(f'{name}-ca.pem')}")
     lines += [f"{key}: {quoted(value)}" for key, value in (("tls_min", server.tls_min), ("auth", server.auth)) if value]
     lines += [f"username: {quoted(server.username)}"] if server.username else []
@@ -191,7 +191,7 @@ def _rule(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
     return f"  - {{{', '.join(parts)}}}" + (f"   # {_comment(rule.origin)}" if rule.origin else "")
 
 
-def _in_words(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
+def _sentence(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
     conditions = [f"{key} {' or '.join(globs)}" for key, globs in _conditions(rule) if globs]
     way = f"by {', then '.join(chain_names(rule.via, names))}" if rule.via else "thrown away" if rule.discard else "refused"
     return f"{' '.join(conditions) or 'everything else'}: {way}" + (f"   ({rule.origin})" if rule.origin else "")

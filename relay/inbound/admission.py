@@ -26,7 +26,7 @@ class ListenTls(Enum):
 
 
 class ListenAuth(Enum):
-    """ANY answers 235 to whatever a device insists on sending; REQUIRED knows its users."""
+    """ANY accepts every login with 235; REQUIRED accepts only the users of the listener."""
 
     ANY = "any"
     OFF = "off"
@@ -37,8 +37,8 @@ class ListenAuth(Enum):
 class Listener:
     """One address that devices connect to, and who may submit there.
 
-    `on_purpose`: those of the networks that were written out, not only meant by `private`.  `plain_login`: passwords may
-    come in the clear though TLS can be had.
+    `on_purpose`: the networks that the configuration lists itself, not only by `private`.  `plain_login`: passwords may
+    come in clear text although TLS is offered.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - the networks below decide who may speak
@@ -60,9 +60,8 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """Bounds on what devices may use: open sessions in all and per client, recipients of one message,
-    messages per client and minute, percent of the room for mail that one client may take, and idle time per command
-    (in DATA, for so much content as a slow link brings in it)."""
+    """Limits for clients: open sessions in all and per client, recipients of one message, messages per client and
+    minute, percent of the spool that one client may fill, and idle time per command (in DATA, see `ContentPace`)."""
 
     connections: int = 100
     per_client: int = 20
@@ -83,19 +82,19 @@ class Recipients:
 MAX_HOPS = 50
 """Received fields that a message may carry (RFC 5321 s6.3 asks for a large threshold)."""
 OWN_HOPS = 3
-"""How often a message may have been here before; a mailbox that forwards home again passes twice in good faith."""
+"""How often a message may have passed this relay before.  A mailbox that forwards back to the LAN is no loop yet."""
 
 
 @lru_cache(maxsize=256)
 def client_address(peer: str) -> HostAddress:
-    """The peer as networks are written: without zone, and IPv4 even when it came by a dual-stack socket."""
+    """The peer's address without its zone; as IPv4 when IPv4 came in by a dual-stack socket."""
     address = ip_address(peer.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
 
 @lru_cache(maxsize=256)
 def client_group(address: HostAddress) -> str:
-    """Whose places are counted together: an IPv4 address, or the 64 bits of IPv6 that one machine may have all of."""
+    """What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, all of which one machine may use."""
     return str(address) if address.version == 4 else str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
@@ -107,10 +106,10 @@ def admit_client(client: HostAddress, listener: Listener) -> Reply | None:
 
 
 def admit_origin(client: HostAddress, user: str, listener: Listener, masks: Iterable[HostAddress] = ()) -> Reply | None:
-    """None if it is known well enough who sends: by a login where one is asked for, else by the address.
+    """None if the client is identified: by a login where one is required, else by its address.
 
-    `masks` are addresses that the container's network puts in any client's place: they prove nothing, unless they were
-    listed on purpose.  Asked at MAIL, not at connect: a port check from the host itself should find the relay alive.
+    `masks` are addresses that the container's network may show in place of any client's.  They identify nobody, unless
+    the configuration lists them.  This is checked at MAIL, not at connect, so that a port check from the host succeeds.
     """
     if listener.auth is ListenAuth.REQUIRED:
         return None if user else Reply(530, "5.7.0", "log in first (AUTH PLAIN or LOGIN)")
@@ -121,7 +120,7 @@ def admit_origin(client: HostAddress, user: str, listener: Listener, masks: Iter
 
 
 def mask_warnings(listeners: Iterable[Listener], masks: Iterable[HostAddress]) -> list[str]:
-    """What to say at start where clients may hide behind the container's network: whom that shuts out or lets in."""
+    """Warnings for the start, when the container's network may hide the clients' addresses: who is refused or let in."""
     shown = sorted(masks, key=lambda address: (address.version, address))
     hidden = [one for one in listeners if one.auth is not ListenAuth.REQUIRED]
     trusting = [one for one in hidden if any(_on_purpose(address, one) for address in shown)]
@@ -147,7 +146,7 @@ def _on_purpose(client: HostAddress, listener: Listener) -> bool:
 
 
 def admit_session(open_in_all: int, open_of_client: int, limits: ClientLimits) -> Reply | None:
-    """None if one more session may be opened.  Counts are without the new one."""
+    """None if one more session may be opened.  The counts do not include it."""
     if open_in_all >= limits.connections:
         return Reply(421, "4.7.0", "too many connections; try again soon (limits.connections)")
     if open_of_client >= limits.per_client:
@@ -165,7 +164,7 @@ def admit_size(said: int, max_message: int, room: int) -> Reply | None:
 
 
 def admit_share(taken: int, said: int, whole: int, limits: ClientLimits) -> Reply | None:
-    """None if a client whose mail takes `taken` octets may bring so many more, where `whole` is the room for all mail."""
+    """None if a client whose mail takes `taken` octets may send `said` more; `whole` is the room for all mail."""
     if (taken + said) * 100 <= whole * limits.share:
         return None
     text = f"your mail that waits takes more than {limits.share} % of the room; try again later (limits.share)"
@@ -173,9 +172,9 @@ def admit_share(taken: int, said: int, whole: int, limits: ClientLimits) -> Repl
 
 
 def expand(address: Address, recipients: Recipients) -> tuple[Address, ...] | Reply:
-    """Who is meant by a forward-path: aliases resolved, bare names completed; the reply if nobody can be.
+    """The addresses that a forward-path stands for: aliases resolved, bare names completed.  A Reply if there are none.
 
-    An alias may lead to another one; one that leads back to itself stops there.
+    An alias may lead to another alias.  A circle of aliases ends where it closes.
     """
     found: dict[str, Address] = {}
     seen: set[str] = set()
@@ -198,19 +197,15 @@ def expand(address: Address, recipients: Recipients) -> tuple[Address, ...] | Re
 
 
 def _alias(address: Address, recipients: Recipients) -> tuple[Address, ...] | None:
-    aliases = _folded(recipients)
+    aliases = {name.lower(): targets for name, targets in recipients.aliases.items()}
     return aliases.get(str(address).lower()) or aliases.get(f"*@{address.domain.lower()}")
-
-
-def _folded(recipients: Recipients) -> dict[str, tuple[Address, ...]]:
-    return {name.lower(): targets for name, targets in recipients.aliases.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderFacts:
-    """What is read of a header: the Message-ID ("" if none), how many hops, how many of them here, the Subject as it came.
+    """Facts of a header section: Message-ID ("" if none), number of hops, number of them here, the Subject as it came.
 
-    Octets of `subject` that are not ASCII stand as lone surrogates: whoever shows it decodes it.
+    Octets of `subject` that are not ASCII are lone surrogates.  Whoever shows it decodes them.
     """
 
     message_id: str = ""
@@ -219,7 +214,7 @@ class HeaderFacts:
     subject: str = ""
 
 
-_SUBJECT = 400  # octets that are kept of a subject, for people who look for their message
+_SUBJECT = 400  # octets of a subject that are kept, for people who look for their message
 
 _FACT = re.compile(rb"^(received|message-id|subject)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*)", re.IGNORECASE | re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\n\r*+\n|(?<!\r)\r{2,}+(?!\n)")  # possessive: a run of CRs is looked at once
@@ -252,7 +247,7 @@ def _own_hop(hostname: str) -> re.Pattern[bytes]:
 
 
 def admit_hops(facts: HeaderFacts) -> Reply | None:
-    """None unless the message runs in a circle.  RFC 5321 s6.3."""
+    """None unless the message is in a loop.  RFC 5321 s6.3."""
     if facts.hops > MAX_HOPS:
         return Reply(554, "5.4.6", f"the message has passed {facts.hops} servers: a mail loop")
     if facts.own_hops > OWN_HOPS:
@@ -261,7 +256,7 @@ def admit_hops(facts: HeaderFacts) -> Reply | None:
 
 
 class Throttle:
-    """Messages per client within the last minute; clients that went quiet are forgotten."""
+    """Messages per client within the last minute.  Clients that sent nothing in it are forgotten."""
 
     def __init__(self) -> None:
         self._times: dict[str, deque[datetime]] = {}

@@ -1,7 +1,7 @@
-"""One client's connection on aiosmtpd's protocol class: lines and blocks in, replies out; patience, flow control, TLS.
+"""One client's connection, on aiosmtpd's protocol class: lines and blocks in, replies out; timeouts, flow control, TLS.
 
-aiosmtpd keeps session and envelope, the table of commands and its hooks, and does AUTH and STARTTLS.  What is overridden
-says why.  The connection outlives the peer: what was sent before a hang-up is still read, and a reply is tried.
+aiosmtpd keeps session and envelope, the table of commands and its hooks, and does AUTH and STARTTLS.  Each override says
+why it is there.  After the client closes the connection, what it sent before is still read and answered.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ from relay.inbound.dialect import is_tls_hello
 from relay.inbound.line_endings import LineEnd
 
 READ_AHEAD = 64 * 1024
-"""Octets that may wait here before the client is made to wait; what one reading brings may come on top."""
+"""Octets in the buffer above which reading pauses; one more read may come on top."""
 TLS_BUFFER = 32 * 1024
-"""Octets that asyncio sets aside for each TLS connection, and that may wait there; it would take 256 KiB and more."""
+"""The read buffer of each TLS connection; asyncio would take 256 KiB and more."""
 LONGEST_COMMAND = 12 * 1024
 """Octets of one command line; RFC 4954 s4 asks for 12,288 in AUTH."""
 _NOT_TEXT = re.compile(rb"[^\t -~]")
@@ -30,22 +30,22 @@ _HANDSHAKE = 15.0
 _FLUSH = 5.0
 
 _READING = memoryview(bytearray(READ_AHEAD))
-"""What one reading brings, for all connections: it is taken out before the next one is served."""
+"""One read buffer for all connections: its octets are copied before the next connection is served."""
 sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
-class Gone(Exception):
-    """The conversation is over; everything that had to be said was said."""
+class SessionOver(Exception):
+    """The session is over, and the last reply was sent."""
 
 
 class SessionState(smtp.Session):
-    """What aiosmtpd knows of a client between its commands."""
+    """aiosmtpd's state of a client between its commands."""
 
     login_data = None  # aiosmtpd's own warns in the log at each login that it is deprecated
 
 
 class Connection(smtp.SMTP, asyncio.BufferedProtocol):
-    """Subclasses hold the conversation in `_converse`.  `settings` and `handler` are aiosmtpd's."""
+    """Subclasses run the session in `_converse`.  `settings` and `handler` are aiosmtpd's."""
 
     session: SessionState
     transport: Any
@@ -57,16 +57,16 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.tls = ""
         self.waiting = False
         self.owing_since = math.inf
-        """Since when the client owes us a command, a handshake or content at a good pace; inf while we are at work."""
+        """Since when we wait for the client's command, handshake or content at a good pace; inf while we work."""
         self.useful_at = self.loop.time()
-        """When a message of this client was stored last, or when it came."""
+        """When a message of this session was stored last, or when the session began."""
         self.dismissed = ""
         self.lost = False
         self._buffer = bytearray()
-        self._at_end = False  # nothing more will come
-        self._coming: asyncio.Future[None] | None = None
+        self._eof = False  # nothing more will come
+        self._data_waiter: asyncio.Future[None] | None = None
         self._reading_paused = False
-        self._line_gone = self._hung_up = False
+        self._connection_gone = self._hung_up = False
         self._idle = idle
         self._deadline = math.inf
         self._spoke = False
@@ -77,20 +77,20 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.content_begins()
 
     def __dir__(self) -> Iterable[str]:
-        """aiosmtpd looks for its commands in here for each connection: among all names that takes 0.3 ms."""
+        """aiosmtpd searches these names for commands at each connection; searching all names takes 0.3 ms."""
         kind: Any = type(self)
         return _commands(kind)
 
     @property
     def task(self) -> asyncio.Task[None] | None:
-        """The conversation; over when the task is done."""
+        """The session is over when this task is done."""
         return self._handler_coroutine
 
-    # ---- what the event loop tells -------------------------------------------------------------
+    # ---- called by the event loop --------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Comes again when TLS is there: for a session that begins anew (RFC 3207 s4.2)."""
-        self._buffer.clear()  # aiosmtpd drops what came before TLS from its own reader; this is ours
+        """Called again when TLS is up, for a session that begins anew (RFC 3207 s4.2)."""
+        self._buffer.clear()  # nothing sent before TLS may count; aiosmtpd clears its own reader only
         self._reading_paused = False
         super().connection_made(transport)
         if ssl_object := transport.get_extra_info("ssl_object"):
@@ -101,18 +101,18 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         return SessionState(self.loop)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """One buffer for everybody: asyncio would set aside 256 KiB for each reading of aiosmtpd's stream."""
+        """One buffer for all connections: asyncio would allocate 256 KiB for each read of aiosmtpd's stream."""
         return _READING
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(_READING[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """For our reader, not for aiosmtpd's stream; a CR alone may end a line."""
+        """Feeds our reader instead of aiosmtpd's stream, since a CR alone may end a line."""
         if not self._spoke:
             self._spoke = True
             if not self.tls and is_tls_hello(data):
-                self._tls_in_the_clear()
+                self._unexpected_tls()
                 self.transport.close()
                 return
         if self._cr_timer is not None:
@@ -134,54 +134,54 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         if len(self._buffer) > READ_AHEAD and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
-        self._awake(self._coming)
+        self._wake(self._data_waiter)
 
     def eof_received(self) -> bool:
-        """A client that half-closes after the dot still gets its reply: aiosmtpd would drop its mail.  TLS knows no half."""
-        self._at_end = True
-        self._awake(self._coming)
+        """A client that half-closes after the dot gets its reply; aiosmtpd would drop its mail.  TLS has no half-close."""
+        self._eof = True
+        self._wake(self._data_waiter)
         return not self.tls
 
     @staticmethod
-    def _awake(waiter: "asyncio.Future[None] | None") -> None:
+    def _wake(waiter: "asyncio.Future[None] | None") -> None:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The conversation ends by itself when what was received is used up: aiosmtpd would cancel it, mail and all."""
+        """The session ends when what was received is used up; aiosmtpd would cancel it and lose the message."""
         self.lost = self.lost or error is not None
-        self._line_gone = self._at_end = True
+        self._connection_gone = self._eof = True
         for timer in (self._timeout_handle, self._cr_timer):
             if timer is not None:
                 timer.cancel()
         self._timeout_handle = self._cr_timer = None
-        self._awake(self._coming)
+        self._wake(self._data_waiter)
         asyncio.StreamReaderProtocol.connection_lost(self, None)
 
     async def _handle_client(self) -> None:
-        """aiosmtpd's loop reads lines of its stream, and says `500` with the text of whatever went wrong inside."""
+        """aiosmtpd's loop reads its own stream, and answers an exception with `500` and the exception's text."""
         try:
             await self._converse()
-        except Gone:
+        except SessionOver:
             pass
         except Exception as error:
-            self._surprised(error)
+            self._unexpected_error(error)
         finally:
             self._hang_up()
-            self._smtp_methods.clear()  # bound methods: they would keep this for the garbage collector
+            self._smtp_methods.clear()  # bound methods are reference cycles, left to the garbage collector
             self._auth_methods.clear()
 
     async def _converse(self) -> None:
         raise NotImplementedError
 
-    def _surprised(self, error: Exception) -> None:
-        """Something went wrong that is nobody's mail: to be noted, not told."""
+    def _unexpected_error(self, error: Exception) -> None:
+        """An error of ours: it is logged, not told to the client."""
 
-    def _tls_in_the_clear(self) -> None:
-        """A TLS ClientHello came where plain text was expected."""
+    def _unexpected_tls(self) -> None:
+        """A TLS ClientHello came where a command was expected."""
 
     def _end_bare_cr(self) -> None:
-        """A command that ends in a bare CR, and then silence: the device ends its lines so (or is very slow)."""
+        """A command ended in a bare CR and nothing followed, so the client ends its lines so (or is very slow)."""
         if self.waiting and self._buffer.endswith(b"\r") and b"\n" not in self._buffer:
             self._lf_owed = True
             self._feed(b"\n")
@@ -195,51 +195,51 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         return LineEnd.CRLF if self._crlf else LineEnd.LF
 
     async def next_line(self) -> bytes | None:
-        """The next line without its end; None when the client is gone.  The whole line has `idle` seconds to come."""
+        """The next line without its line end; None when the client is gone.  The whole line must come in `idle` seconds."""
         self._reset_timeout()
         self.waiting, self.owing_since = True, self.loop.time()
         try:
-            end = await self._line_end_comes()
+            end = await self._find_line_end()
         finally:
             self.waiting, self.owing_since = False, math.inf
         if end < 0:
-            return self._taken(len(self._buffer)).strip(b"\r") or None
+            return self._consume(len(self._buffer)).strip(b"\r") or None
         if end > LONGEST_COMMAND:
             return await self._too_long()
-        line = self._taken(end)
+        line = self._consume(end)
         if line.endswith(b"\r\n") and not self._lf_owed:
             self._crlf = True
         return line.rstrip(b"\r\n")
 
-    async def _line_end_comes(self) -> int:
-        """How many octets the next line has; -1 if the client is gone before its end."""
+    async def _find_line_end(self) -> int:
+        """How many octets the next line has; -1 if the client is gone before the line ends."""
         looked = 0
         while (place := self._buffer.find(b"\n", looked)) < 0:
-            if self._at_end:
+            if self._eof:
                 return -1
             looked = len(self._buffer)
             if looked > READ_AHEAD:
                 return looked
-            await self._comes_more()
+            await self._more_data()
         return place + 1
 
     async def _too_long(self) -> bytes:
-        while (place := self._buffer.find(b"\n")) < 0 and not self._at_end:
-            self._taken(len(self._buffer))
-            await self._comes_more()
-        self._taken(place + 1 if place >= 0 else len(self._buffer))
+        while (place := self._buffer.find(b"\n")) < 0 and not self._eof:
+            self._consume(len(self._buffer))
+            await self._more_data()
+        self._consume(place + 1 if place >= 0 else len(self._buffer))
         await self.say("500 5.5.6 the command line is too long")
         return b""
 
-    async def _comes_more(self) -> None:
-        self._coming = self.loop.create_future()
+    async def _more_data(self) -> None:
+        self._data_waiter = self.loop.create_future()
         try:
-            await self._coming
+            await self._data_waiter
         finally:
-            self._coming = None
+            self._data_waiter = None
 
-    def _taken(self, count: int) -> bytes:
-        """The first octets of what is here; the client may send on once there is room."""
+    def _consume(self, count: int) -> bytes:
+        """Takes the first octets out of the buffer; reading goes on when there is room."""
         octets = bytes(self._buffer) if count == len(self._buffer) else bytes(memoryview(self._buffer)[:count])
         del self._buffer[:count]
         if self._reading_paused and len(self._buffer) <= READ_AHEAD:
@@ -248,61 +248,61 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         return octets
 
     def content_begins(self) -> None:
-        """From now on blocks are read."""
+        """From now on blocks of content are read."""
         self._pace = ContentPace(self._idle, self.loop.time())
 
     @property
     def dispensable(self) -> bool:
-        """Whether we wait for the client, and nothing would be lost if it went."""
+        """Whether the session may be ended: we wait for a command, so nothing is lost."""
         return self.waiting
 
     async def next_block(self, silence: float | None) -> bytes | None:
-        """Octets as they come, b"" at the end of the stream; None after `silence` seconds without any."""
+        """Octets as they come; b"" at the end of the stream, None after `silence` seconds without any."""
         self._pace.waits(self.loop.time())
         self._reset_timeout(self._pace.left)
         self.owing_since = self._pace.slow_since
         try:
-            block = await self._block_comes(silence)
+            block = await self._wait_for_block(silence)
         finally:
             self.owing_since = math.inf
         self._pace.brought(len(block or b""), self.loop.time())
         return block
 
-    async def _block_comes(self, silence: float | None) -> bytes | None:
-        if not self._buffer and not self._at_end:
+    async def _wait_for_block(self, silence: float | None) -> bytes | None:
+        if not self._buffer and not self._eof:
             if silence is None:
-                await self._comes_more()
+                await self._more_data()
             else:
                 try:
                     async with asyncio.timeout(silence):
-                        await self._comes_more()
+                        await self._more_data()
                 except TimeoutError:
-                    if not self._buffer and not self._at_end:  # both may come in one turn of the loop
+                    if not self._buffer and not self._eof:  # octets and timeout may come in one turn of the loop
                         return None
-        return self._taken(len(self._buffer))
+        return self._consume(len(self._buffer))
 
-    async def _thrown_away(self, octets: int) -> None:
-        """Takes so many octets off the line, for nothing.  Raises Gone when the client is gone before."""
+    async def _discard(self, octets: int) -> None:
+        """Reads that many octets and drops them.  Raises SessionOver when the client is gone before."""
         self.content_begins()
         while octets > 0:
             if not (block := await self.next_block(None)):
-                raise Gone
+                raise SessionOver
             self.give_back(block[octets:])
             octets -= len(block)
 
     def give_back(self, octets: bytes) -> None:
-        """Octets behind the end of data are the next commands."""
+        """Puts back the octets after the end of data: they are the next commands."""
         self._buffer[:0] = octets
 
     @property
     def pending(self) -> bool:
-        """Whether the client sent more than was read so far."""
+        """Whether octets are here that were not read yet."""
         return bool(self._buffer)
 
     # ---- replying ------------------------------------------------------------------------------
 
     async def say(self, *lines: str) -> None:
-        """Sends reply lines in one write; a peer that is gone is no error."""
+        """Sends reply lines in one write.  It is no error if the client is gone."""
         if self.transport is None or self.transport.is_closing():
             return
         self.transport.write(b"".join(map(_reply_line, lines)))
@@ -315,20 +315,20 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
             self.owing_since = math.inf
 
     async def push(self, status: str | bytes) -> None:
-        """aiosmtpd's word for `say`; its own waits for each line, and lets octets through that are no text."""
+        """What aiosmtpd calls for a reply.  Its own waits after each line and sends octets that are no text."""
         text = status if isinstance(status, str) else status.decode("ascii", "replace")
         await self.say(*text.split("\r\n"))
 
-    # ---- patience ------------------------------------------------------------------------------
+    # ---- timeouts ------------------------------------------------------------------------------
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """The client has `idle` seconds; aiosmtpd's timer is made anew for each command, this one stays and looks again."""
+        """The client has `idle` seconds.  aiosmtpd makes a new timer for each command; this one is kept and checks again."""
         self._deadline = self.loop.time() + (self._idle if duration is None else duration)
-        if self._timeout_handle is None and not self._line_gone:  # what is still to be read comes at once
+        if self._timeout_handle is None and not self._connection_gone:  # else what is left to read is here already
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
-        """With a word, where aiosmtpd hangs up."""
+        """Sends 421 first; aiosmtpd only closes."""
         self._timeout_handle = None
         if self._deadline > self.loop.time():
             if self._deadline < math.inf:
@@ -337,14 +337,14 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.dismiss("4.4.2 idle for too long, closing")
 
     def dismiss(self, text: str) -> None:
-        """Says `421 text` to a client that is waiting for nothing, and hangs up."""
+        """Sends `421 text` and closes the connection."""
         self.dismissed = text
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(f"421 {text}\r\n".encode())
         self._hang_up()
 
     def no_timeout(self) -> None:
-        """Waits for as long as it takes, until the next line or block is read."""
+        """Switches the timeout off until the next line or block is read."""
         self._deadline = math.inf
 
     def abort(self) -> None:
@@ -355,7 +355,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.no_timeout()
         if self.transport is not None and not self._hung_up:
             self._hung_up = True
-            if not self.transport.is_closing():  # twice would forget the TLS under it
+            if not self.transport.is_closing():  # a second close would lose the TLS layer
                 self.transport.close()
             if self.tls or self.transport.get_write_buffer_size():
                 self.loop.call_later(_FLUSH, self.transport.abort)  # a peer that reads nothing must not keep the socket
@@ -363,11 +363,11 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     # ---- TLS -----------------------------------------------------------------------------------
 
     async def _start_tls(self) -> None:
-        """aiosmtpd's STARTTLS with less patience for the handshake.  Raises OSError."""
-        self.no_timeout()  # the handshake has its own
+        """aiosmtpd's STARTTLS with a shorter timeout for the handshake.  Raises OSError."""
+        self.no_timeout()  # the handshake has its own timeout
         self._spoke = True
         self.owing_since = self.loop.time()
-        self.transport.pause_reading()  # what comes from now on is for the TLS layer, which is there in the next turn
+        self.transport.pause_reading()  # what comes next is for the TLS layer, which is ready in the loop's next turn
         self.loop.call_soon(self.transport.resume_reading)
         try:
             async with asyncio.timeout(_HANDSHAKE):
@@ -381,7 +381,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         finally:
             self.owing_since = math.inf
             if not self.tls and self._original_transport is not None:
-                self._original_transport.abort()  # asyncio tells nobody of a connection that is lost in its handshake
+                self._original_transport.abort()  # asyncio does not report a connection that is lost in the handshake
         if not self.tls:
             raise ConnectionResetError
 
@@ -391,8 +391,8 @@ def _commands(kind: type[Any]) -> tuple[str, ...]:
     return tuple(name for name in dir(kind) if name.startswith(("smtp_", "auth_")))
 
 
-@lru_cache(maxsize=256)  # most are said to everybody
+@lru_cache(maxsize=256)  # most replies are the same for all clients
 def _reply_line(text: str) -> bytes:
-    """What is quoted from the client may be 8-bit or worse; a reply is ASCII, and one line (RFC 5321 s4.2)."""
+    """A reply line is ASCII text (RFC 5321 s4.2), also where it quotes a client's 8-bit or control octets."""
     line = text.encode("ascii", "replace")
     return (_NOT_TEXT.sub(b"?", line) if _NOT_TEXT.search(line) else line) + b"\r\n"

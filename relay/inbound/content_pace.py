@@ -1,17 +1,17 @@
-"""How fast content has to come, so that a place is not held by an octet now and then.  Pure; times are given."""
+"""How fast content must come, so that a client cannot keep a slot by sending an octet now and then.  Pure; times are given."""
 
 PACE = 30
-"""Octets of content a second, on the whole, that a device must bring: a tenth of what the slowest radio link does."""
+"""Octets a second that a client must send on average: a tenth of what the slowest radio link does."""
 BRISK = 1000
-"""Octets of content a second, under which a device may have to give up its place when all are taken."""
+"""Octets a second.  A slower client may lose its slot when all slots are in use."""
 BRISK_FOR = 4.0
-"""Seconds after which that is looked at."""
+"""Seconds of sending after which that is judged."""
 
 
 class ContentPace:
-    """The time that is left to a device within one message; our own work on what it sent does not count.
+    """The time that a client has left within one message.  Our own work on the content does not count.
 
-    `left` seconds are for so many octets as a slow but living link brings in `idle` seconds.
+    The client has `left` seconds to send as many octets as `PACE` makes in `idle` seconds.
     """
 
     def __init__(self, idle: float, now: float) -> None:
@@ -20,12 +20,12 @@ class ContentPace:
         self._brought = self._briskly = 0
 
     def waits(self, now: float) -> None:
-        """We wait for octets from now on."""
+        """From now on we wait for octets."""
         self.slow_since += now - self._waited_until
         self._began = now
 
     def brought(self, octets: int, now: float) -> None:
-        """So many came."""
+        """That many octets came."""
         self.left = max(self.left - (now - self._began), 0.001)
         self._waited_until = now
         self._brought += octets

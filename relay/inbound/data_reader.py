@@ -1,4 +1,4 @@
-"""Reading the content of one message to its end, whatever has to be done with it."""
+"""Reads the content of one message to its end, also when the message is refused."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from relay.mail.reply import Reply
 from relay.spool.contract import SpoolBroken, SpoolFull
 
 SILENCE = 10.0
-"""Seconds without an octet after a lone dot between bare line ends that make it the end of data."""
+"""A lone dot between bare line ends is the end of data if so many seconds pass after it without an octet."""
 
 _AT_ONCE = 512 * 1024
-"""Octets that are handed to a thread together: for a block each, the way there would cost more than what is done."""
+"""Octets that are passed to a thread together: passing each block alone would cost more than the work itself."""
 
 FULL_REPLY = Reply(452, "4.3.1", "the spool is full; try again later")
 BROKEN_REPLY = Reply(452, "4.3.0", "the spool cannot be written; try again later")
 
 
 class ConnectionLost(Exception):
-    """The client went away within its message; nothing of it counts (RFC 5321 s4.1.1.4)."""
+    """The client was gone before the end of its message, so the message is dropped (RFC 5321 s4.1.1.4)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How the content came: what had to be understood, whether only QUIT may follow, and why it cannot be kept."""
+    """How the content came: its quirks, whether only QUIT may follow, and the refusal if it cannot be kept."""
 
     quirks: tuple[str, ...]
     irregular: bool
@@ -34,11 +34,11 @@ class Arrival:
 
 
 Admit = Callable[[MessageBuffer, int], Awaitable[Reply | None]]
-"""Whether so many octets more may come; the refusal if not."""
+"""None if that many more octets may come, else the refusal."""
 
 
 async def receive(connection: Connection, content: MessageBuffer, admit: Admit) -> Arrival:
-    """Reads to the end of data; what is refused is read and thrown away.  Raises LineLost."""
+    """Reads to the end of data.  Refused content is read and dropped.  Raises ConnectionLost."""
     connection.content_begins()
     decoder = ContentDecoder(connection.line_end)
     refusal: Reply | None = None
@@ -50,7 +50,7 @@ async def receive(connection: Connection, content: MessageBuffer, admit: Admit) 
             stalled = True
             decoder.finish_stalled()
         elif block == b"":
-            raise ConnectionLost(f"the line was lost within the message, after {size} octets; it was thrown away")
+            raise ConnectionLost(f"the connection was lost within the message, after {size} octets; the message was dropped")
         else:
             piece = decoder.feed(block)
             size += len(piece)
@@ -67,15 +67,15 @@ async def receive(connection: Connection, content: MessageBuffer, admit: Admit) 
 
 
 async def _kept(connection: Connection, content: MessageBuffer, pieces: list[bytes], *, whole: bool) -> Reply | None:
-    """Takes the pieces away; of large content only when there are enough of them, or when it is `whole`."""
+    """Moves the pieces into the buffer; of large content only when there are enough of them, or when it is `whole`."""
     try:
         if not content.large:
             content.write(pieces)
         elif whole or content.pressed or sum(map(len, pieces)) >= _AT_ONCE:
-            connection.no_timeout()  # a slow disk is not the device's idleness
+            connection.no_timeout()  # the time of a slow disk is not the client's
             await content.write_large(pieces, whole=whole)
     except OSError as error:
-        events.note("warned", f"a message that comes in cannot be kept: {error.strerror or error}")
+        events.note("warned", f"a message that is coming in cannot be stored: {error.strerror or error}")
         return Reply(452, "4.3.1", "no room for the message; try again later")
     except SpoolFull:
         return FULL_REPLY

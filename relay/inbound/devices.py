@@ -1,4 +1,4 @@
-"""The devices that were seen: when, what they call themselves, what had to be understood for them.  Pure."""
+"""The devices that were seen: when, their names in HELO, their quirks.  Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _QUIRKS = 32
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A device that should mail: what people call it, its address, and within what time one message must come."""
+    """A device that should send mail: its name for people, its address, and how often a message must come."""
 
     name: str
     client: str
@@ -44,13 +44,13 @@ class Device:
 
 
 class Devices:
-    """At most a thousand devices; the one not seen for longest makes room."""
+    """Keeps at most a thousand devices; the one not seen for the longest time is forgotten."""
 
     def __init__(self) -> None:
         self._devices: dict[str, Device] = {}
 
     def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = ()) -> Device:
-        """Notes that a device spoke; the record is for the caller to count on."""
+        """Notes that a device spoke.  The caller counts messages and refusals in what is returned."""
         device = self._devices.pop(client, None) or Device(client, now)
         self._devices[client] = device  # the last in the dict is the one seen last
         if len(self._devices) > _KNOWN:
@@ -62,7 +62,7 @@ class Devices:
         return device
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Those seen last come first."""
+        """The device seen last comes first."""
         return [device.as_json() for device in reversed(self._devices.values())]
 
 

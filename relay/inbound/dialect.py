@@ -1,7 +1,7 @@
-"""What devices really send on the command line, as what RFC 5321 says.
+"""Reads SMTP commands as devices really write them.
 
-Tolerant of lower case, blanks around the colon, missing or doubled brackets, display names, telnet negotiation and
-parameters that nobody advertised; exact about what was meant.  RFC 5321 s4.1.1, RFC 6531 s3.4.  Pure.
+Accepted: lower case, blanks around the colon, missing or doubled brackets, display names, telnet negotiation and
+parameters that were not offered.  RFC 5321 s4.1.1, RFC 6531 s3.4.  Pure.
 """
 
 import re
@@ -24,7 +24,7 @@ _HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|DELETE|PATCH|TRACE|CONNECT) \
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command line: the verb in capitals ("" if there is none), what follows it, and whether it was clean."""
+    """One command line: the verb in capitals ("" if there is none), its argument, and the quirk in it ("" if none)."""
 
     verb: str
     argument: str
@@ -43,17 +43,17 @@ class MailArgument:
 
 
 def is_tls_hello(first: bytes) -> bool:
-    """Whether a connection begins with a TLS record instead of SMTP: the device is set to SSL."""
+    """Whether a connection begins with a TLS record instead of SMTP: the device is set to SSL/TLS."""
     return first.startswith(_TLS_HELLO)
 
 
 def is_http(line: bytes) -> bool:
-    """Whether a browser, health check or cross-protocol attack speaks here."""
+    """Whether the line is HTTP: from a browser, a health check or a cross-protocol attack."""
     return bool(_HTTP.match(line))
 
 
 def read_command(line: bytes) -> Command:
-    """One command line without its end, telnet negotiation and control octets taken out."""
+    """Reads one command line, without its line end; telnet negotiation and control octets are removed."""
     bare = _TELNET.sub(b"", line)
     quirk = "telnet or control octets in a command" if bare != line else ""
     text = bare.decode("utf-8", "replace").strip()
@@ -64,7 +64,7 @@ def read_command(line: bytes) -> Command:
 
 
 def mail_argument(argument: str) -> MailArgument:
-    """The argument of MAIL; a sender that is no address is kept as it was written.  Raises BadAddress if it is too long."""
+    """The argument of MAIL.  A sender that is no address is kept as it was written.  Raises BadAddress if it is too long."""
     path, parameters, quirks = _path_and_parameters("FROM", argument)
     size = parameters.get("SIZE", "")
     try:
@@ -72,7 +72,7 @@ def mail_argument(argument: str) -> MailArgument:
         doubt = "it has comments" if sender and "(" in path and not sender.quoted and not sender.public else ""
     except BadAddress as bad:
         doubt = str(bad)
-    if doubt:  # it will be replaced anyway, which is no reason to lose the message
+    if doubt:  # the sender will be replaced anyway, so the message need not be refused
         sender = as_sender(path)
         quirks = (*quirks, f"a sender that is no address, {path.strip()[:100]!r}: {doubt}")
     return MailArgument(
@@ -85,9 +85,9 @@ def mail_argument(argument: str) -> MailArgument:
 
 
 def rcpt_argument(argument: str) -> tuple[tuple[Address, ...], tuple[str, ...]]:
-    """The forward-paths of RCPT and the quirks; no path at all for `<>`.  Raises BadAddress.
+    """The forward-paths of RCPT and the quirks; no path for `<>`.  Raises BadAddress.
 
-    More than one path comes of devices whose single field was filled with a list: `TO:<a@b, c@d>`.
+    There are several paths when a list was typed into the device's recipient field: `TO:<a@b, c@d>`.
     """
     path, _, quirks = _path_and_parameters("TO", argument)
     parts = [part for part in re.split(r"[,;]", path) if part.strip("<> \t")]
@@ -104,7 +104,7 @@ def rcpt_argument(argument: str) -> tuple[tuple[Address, ...], tuple[str, ...]]:
 
 
 def _all_of(parts: list[str]) -> tuple[Address, ...]:
-    """The addresses of a list, if each part is one; else none (a source route or a name has commas too)."""
+    """The addresses of a list, if each part is an address; else none (a source route or a name may have commas, too)."""
     try:
         return tuple(found for part in parts if (found := parse_path(part)))
     except BadAddress:
@@ -123,7 +123,7 @@ def _path_and_parameters(keyword: str, argument: str) -> tuple[str, dict[str, st
 
 
 def _split_parameters(text: str) -> tuple[str, list[str]]:
-    """The path, and the words behind it that are parameters (`AUTH=<>` is one, though it looks like a path)."""
+    """The path, and the parameters after it (`AUTH=<>` is one, although it looks like a path)."""
     if plain := _PLAIN_PATH.match(text):
         return plain[1], plain[2].split()
     words = re.split(r"(\s+)", text.strip())
@@ -158,10 +158,10 @@ def _quirks(keyword: str, argument: str, path: str) -> tuple[str, ...]:
 
 
 def clean_helo(argument: str) -> str:
-    """What a device calls itself, made safe for a Received field: no blank, bracket, quote or octet that could break out."""
+    """The argument of HELO, made safe for a Received field: without blanks, brackets, quotes and control octets."""
     return re.sub(r'[^!-~]|[()<>"\\;,]', "?", " ".join(argument.split()).replace(" ", "_"))[:255]
 
 
 def transfer_protocol(*, extended: bool, tls: bool, login: bool) -> str:
-    """RFC 3848's word for the Received field."""
+    """The protocol's name in the Received field (RFC 3848)."""
     return f"ESMTP{'S' if tls else ''}{'A' if login else ''}" if extended or tls or login else "SMTP"

@@ -1,8 +1,8 @@
-"""Where the content of a message ends, and which dots in it are only transparency.
+"""Finds the end of a message's content and undoes the dot-stuffing.  RFC 5321 s4.5.2.
 
-A client whose commands end in CRLF ends its content by CRLF.CRLF and by nothing else (RFC 5321 s4.1.1.4): curl,
-LuaSocket and uMail speak CRLF, then send bare-LF content with an unstuffed dot line inside.  Only a client that never
-sent a CR may end by LF.LF.  RFC 5321 s4.5.2.  Pure.
+If a client's commands end in CRLF, its content ends with CRLF.CRLF only (RFC 5321 s4.1.1.4): curl, LuaSocket and uMail
+speak CRLF, then send bare-LF content with an unstuffed dot line inside.  Only a client that never sent a CR may end its
+content with LF.LF.  Pure.
 """
 
 import re
@@ -12,7 +12,7 @@ from relay.mail.line_ends import BareEnds
 
 _ANY_LINE_END = re.compile(rb"[\r\n]\.")
 _LONGEST_END = 4
-"""Octets, from its first line end on, of what may be the end of data but waits for the next block to be sure."""
+"""Octets from the first line end of what may be the end of data; the next block decides."""
 
 
 class LineEnd(Enum):
@@ -24,11 +24,11 @@ class LineEnd(Enum):
 
 
 class ContentDecoder:
-    """Takes the octets after 354 block by block, gives the content back with the dot-stuffing undone.
+    """Takes the octets after 354 block by block, returns the content with the dot-stuffing undone.
 
-    How the blocks are cut never matters.  `ended`: the end was seen; `rest` are the octets after it.
-    `irregular`: it ended by something else than CRLF.CRLF, so the client may only QUIT now (else the content could
-    smuggle commands).  `stalled`: what came last is a lone dot framed by bare line ends; silence may make it the end.
+    It does not matter how the blocks are cut.  `ended`: the end was seen; `rest` are the octets after it.
+    `irregular`: it ended with something else than CRLF.CRLF, so the client may only QUIT now (else the content could
+    smuggle commands).  `stalled`: a lone dot between bare line ends came last; after a silence it is the end.
     """
 
     def __init__(self, line_end: LineEnd) -> None:
@@ -38,7 +38,7 @@ class ContentDecoder:
         self.rest = b""
         self.nul = False
         self._line_end = line_end
-        self._held = b""  # an unfinished dot line: not content until more is known
+        self._held = b""  # an unfinished dot line: it may be content or the end
         self._before = b"\n\r" if line_end is LineEnd.CR else b"\r\n"  # the last two octets in front of what is held
         self._bare = BareEnds()
 
@@ -51,7 +51,7 @@ class ContentDecoder:
         return self._bare.cr
 
     def feed(self, block: bytes) -> bytes:
-        """The content that has become certain.  Not to be called once `ended`."""
+        """The content that is certain by now.  Must not be called once `ended`."""
         window = self._before + self._held + block
         self._held, self.stalled = b"", False
         start, dots = self._sure(window)
@@ -79,9 +79,9 @@ class ContentDecoder:
         return self._known(content)
 
     def _sure(self, window: bytes) -> tuple[int, bool]:
-        """So many octets, at least the two of before, are not part of any end of data, known or possible.
+        """How many octets (at least the two of before) are surely content, and whether dots must be removed from them.
 
-        And whether dots are to be taken out of them: of almost all content one look tells that there are none.
+        Almost all content has no such dots, and one search shows that.
         """
         if self._line_end is LineEnd.CR:
             return 2, False
@@ -96,20 +96,20 @@ class ContentDecoder:
         return max(2, end) if end else safe, dot >= 0
 
     def _unstuffed(self, octets: bytes) -> bytes:
-        """The same as is done dot by dot where the end is near, for octets that it is not in."""
+        """Undoes the dot-stuffing of octets that do not hold the end of data."""
         if self._line_end is LineEnd.CRLF:
             return octets.replace(b"\r\n.", b"\r\n")
         return octets.replace(b"\n.", b"\n")
 
     def _next_dot(self, window: bytes, start: int) -> int:
-        """Where the next line end stands that has a dot behind it; -1 if none."""
+        """The place of the next line end with a dot after it; -1 if none."""
         if self._line_end is LineEnd.CR:
             found = _ANY_LINE_END.search(window, start)
             return found.start() if found else -1
         return window.find(b"\n.", start)
 
     def finish_stalled(self) -> None:
-        """Takes the lone dot that was followed by silence as the end."""
+        """Takes the lone dot before the silence as the end of data."""
         self._held, self.stalled = b"", False
         self.ended = self.irregular = True
 
@@ -130,12 +130,8 @@ class ContentDecoder:
         self.stalled = after in (b"\n", b"\r\n") or (self._line_end is LineEnd.CR and after == b"\r")
 
     def _known(self, pieces: list[bytes]) -> bytes:
+        """The content in one piece; what is odd about it is noted for the trail."""
         content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if content:
-            self._look_at(content)
-        return content
-
-    def _look_at(self, content: bytes) -> None:
-        """Notes what is odd about the octets, for the trail."""
         self._bare.feed(content)
         self.nul = self.nul or b"\0" in content
+        return content

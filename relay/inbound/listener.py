@@ -1,4 +1,4 @@
-"""The sockets that devices connect to: bound at start, emptied at stop."""
+"""The sockets that clients connect to: bound at start, closed at stop."""
 
 import asyncio
 import errno
@@ -23,12 +23,12 @@ _UNPRIVILEGED = 1024
 
 
 class CannotListen(OSError):
-    """A listener cannot be opened; the text names its address and the cure."""
+    """A listener cannot be opened.  The text names its address and the cure."""
 
 
 @dataclass(slots=True)
-class _Door:
-    """One listening socket; `listener` is looked up at each connection, so a reload reaches new sessions."""
+class _OpenListener:
+    """One listening socket.  `listener` is read at each connection, so a reload applies to new sessions."""
 
     listener: Listener
     context: Offer
@@ -36,13 +36,13 @@ class _Door:
     server: asyncio.Server | None = None
 
     def offer(self) -> Offer:
-        """What new sessions have for TLS; what was being made is made, or has failed, by and by."""
+        """The TLS of new sessions.  A finished task is replaced by its result."""
         if isinstance(self.context, asyncio.Task) and self.context.done():
             self.context = made(self.context)
         return self.context
 
     async def close(self) -> None:
-        """Closes the socket; ends the making of a certificate."""
+        """Closes the socket and stops the making of a certificate."""
         self.socket.close()
         if isinstance(self.context, asyncio.Task):
             self.context.cancel()
@@ -50,7 +50,7 @@ class _Door:
 
 
 class Inbound:
-    """All listeners of the relay.  `bound` are the real addresses after `start`, one for each listener."""
+    """All listeners of the relay.  After `start`, `bound` has the real address of each listener."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class Inbound:
     ) -> None:
         self.bound: list[tuple[str, int]] = []
         self._listeners = tuple(listeners)
-        self._doors: list[_Door] = []
+        self._open: list[_OpenListener] = []
         self._making = asyncio.Lock()
-        self._reception = ServerState(
+        self._state = ServerState(
             policy=ServerPolicy(hostname, limits, recipients, max_message),
             spool=spool,
             may_route=may_route,
@@ -84,40 +84,40 @@ class Inbound:
         )
 
     async def start(self) -> None:
-        """Binds every address, then serves them.  Raises OSError whose text names the address and the cure."""
-        self._reception.state_dir.mkdir(parents=True, exist_ok=True)
+        """Binds every address, then serves them.  Raises OSError; its text names the address and the cure."""
+        self._state.state_dir.mkdir(parents=True, exist_ok=True)
         try:
             for listener in self._listeners:
                 context = await self._context(listener)
-                self._doors.append(_Door(listener, context, _bind(listener)))
-            for door in self._doors:
-                door.server = await asyncio.get_running_loop().create_server(
-                    partial(self._session, door), sock=door.socket, backlog=_BACKLOG
+                self._open.append(_OpenListener(listener, context, _bind(listener)))
+            for opened in self._open:
+                opened.server = await asyncio.get_running_loop().create_server(
+                    partial(self._session, opened), sock=opened.socket, backlog=_BACKLOG
                 )
         except BaseException:
-            for door in self._doors:
-                await door.close()
-            self._doors = []
+            for opened in self._open:
+                await opened.close()
+            self._open = []
             raise
-        self.bound = [door.socket.getsockname()[:2] for door in self._doors]
+        self.bound = [opened.socket.getsockname()[:2] for opened in self._open]
 
     async def stop(self, grace: float = 10.0) -> None:
-        """Closes the listeners, dismisses idle clients with 421; DATA in hand has `grace` seconds to end."""
-        reception = self._reception
-        reception.draining = True
-        for door in self._doors:
-            if door.server:
-                door.server.close()
-            await door.close()
-        for session in reception.places.everybody:
-            if session.waiting or session not in reception.sessions:
+        """Closes the listeners and dismisses idle clients with 421.  A message under way has `grace` seconds to end."""
+        state = self._state
+        state.draining = True
+        for opened in self._open:
+            if opened.server:
+                opened.server.close()
+            await opened.close()
+        for session in state.slots.connected:
+            if session.waiting or session not in state.sessions:
                 session.dismiss("4.3.2 the relay is stopping; try again soon")
         await self._emptied(grace)
-        for session in reception.places.everybody:
+        for session in state.slots.connected:
             session.abort()
         await self._emptied(1.0)
-        if reception.commits:
-            await asyncio.wait(reception.commits)
+        if state.commits:
+            await asyncio.wait(state.commits)
 
     def reload(
         self,
@@ -128,53 +128,53 @@ class Inbound:
         recipients: Recipients,
         max_message: int,
     ) -> list[str]:
-        """New policy for new sessions; those that would not be let in any more end.  Sentences name what needs a restart."""
-        self._reception.policy = ServerPolicy(hostname, limits, recipients, max_message)
+        """New sessions get the new policy; sessions that it would refuse end.  Returns sentences on what needs a restart."""
+        self._state.policy = ServerPolicy(hostname, limits, recipients, max_message)
         new = {listener.name: listener for listener in listeners}
-        old = {door.listener.name for door in self._doors}
+        old = {opened.listener.name for opened in self._open}
         sentences = [f"listening on {name} begins with a restart" for name in new if name not in old]
         sentences += [f"listening on {name} ends with a restart" for name in old if name not in new]
-        for door in self._doors:
-            if (changed := new.get(door.listener.name)) is not None:
-                sentences += _change(door, changed)
-                for session in self._reception.places.everybody:
+        for opened in self._open:
+            if (changed := new.get(opened.listener.name)) is not None:
+                sentences += _change(opened, changed)
+                for session in self._state.slots.connected:
                     if isinstance(session, ServerSession):
-                        session.reconsider(door.listener)
+                        session.reconsider(opened.listener)
         return sentences
 
     def devices(self) -> list[dict[str, Any]]:
-        """The devices seen since the start, the latest first: client, last_seen, helo, quirks, messages, refused."""
-        return self._reception.devices.as_json()
+        """The devices seen since the start, the last one first: client, last_seen, helo, quirks, messages, refused."""
+        return self._state.devices.as_json()
 
-    def doors(self) -> list[dict[str, Any]]:
-        """Where devices are let in, as they are open now: host, port and tls of each listener."""
+    def listening(self) -> list[dict[str, Any]]:
+        """Host, port and tls of each open listener."""
         return [
-            {"host": host, "port": port, "tls": door.listener.tls.value}
-            for (host, port), door in zip(self.bound, self._doors, strict=True)
+            {"host": host, "port": port, "tls": opened.listener.tls.value}
+            for (host, port), opened in zip(self.bound, self._open, strict=True)
         ]
 
     @property
     def connections(self) -> int:
         """How many clients are connected now."""
-        return len(self._reception.sessions)
+        return len(self._state.sessions)
 
-    def _session(self, door: _Door) -> ServerSession:
-        return ServerSession(self._reception, door.listener, door.offer())
+    def _session(self, opened: _OpenListener) -> ServerSession:
+        return ServerSession(self._state, opened.listener, opened.offer())
 
     async def _context(self, listener: Listener) -> Offer:
         if listener.tls is ListenTls.OFF:
             return None
-        if listener.tls is ListenTls.STARTTLS and must_be_made(listener, self._reception.state_dir):
-            making = asyncio.create_task(self._made(listener))  # up to ten seconds: devices are greeted meanwhile
-            await asyncio.sleep(0)  # a program that is not there is known at once, and STARTTLS never offered
+        if listener.tls is ListenTls.STARTTLS and must_be_made(listener, self._state.state_dir):
+            making = asyncio.create_task(self._made(listener))  # it takes up to ten seconds; clients are served meanwhile
+            await asyncio.sleep(0)  # if openssl is missing, that is known at once and STARTTLS is never offered
             return making
         return await self._made(listener)
 
     async def _made(self, listener: Listener) -> ssl.SSLContext | None:
-        """One after the other: they share what is made.  Raises OSError where the listener is no good without it."""
+        """Makes one context at a time, since they share the certificate.  Raises OSError if the listener needs it."""
         try:
             async with self._making:
-                return await server_context(listener, self._reception.state_dir, self._reception.policy.hostname)
+                return await server_context(listener, self._state.state_dir, self._state.policy.hostname)
         except OSError as error:
             if listener.tls is ListenTls.IMPLICIT or listener.tls_cert:
                 raise
@@ -182,16 +182,16 @@ class Inbound:
             return None
 
     async def _emptied(self, seconds: float) -> None:
-        tasks = [session.task for session in self._reception.places.everybody if session.task]
+        tasks = [session.task for session in self._state.slots.connected if session.task]
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
 
 
-def _change(door: _Door, new: Listener) -> list[str]:
-    """Takes over what can change while the socket stays open."""
+def _change(opened: _OpenListener, new: Listener) -> list[str]:
+    """Takes over the settings that can change while the socket stays open; sentences name those that cannot."""
     fixed = ("tls", "tls_cert", "tls_key", "legacy_tls")
-    changed = [name for name in fixed if getattr(door.listener, name) != getattr(new, name)]
-    door.listener = replace(new, **{name: getattr(door.listener, name) for name in fixed})
+    changed = [name for name in fixed if getattr(opened.listener, name) != getattr(new, name)]
+    opened.listener = replace(new, **{name: getattr(opened.listener, name) for name in fixed})
     return [f"{new.name}: the change of {', '.join(changed)} needs a restart"] if changed else []
 
 
@@ -200,14 +200,14 @@ def _bind(listener: Listener) -> socket.socket:
     try:
         if ":" in host:
             dual = host == "::" and socket.has_dualstack_ipv6()
-            door = socket.create_server((host, listener.port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=dual)
+            bound = socket.create_server((host, listener.port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=dual)
         else:
-            door = socket.create_server((host, listener.port), backlog=_BACKLOG)
+            bound = socket.create_server((host, listener.port), backlog=_BACKLOG)
     except OSError as error:
         raise CannotListen(f"cannot listen on {listener.name}: {_cure(error, listener)}") from error
-    # Clients inherit it.  asyncio sets it only on sockets made with the protocol named: 40 ms a message otherwise.
-    door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return door
+    # Accepted connections inherit it.  asyncio sets it only on sockets made with the protocol named; else 40 ms a message.
+    bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return bound
 
 
 def _cure(error: OSError, listener: Listener) -> str:

@@ -1,23 +1,23 @@
 """How fast passwords may be tried.  Pure.
 
-A client is what `admission.client_group` says.  Each of its wrong passwords makes it wait longer for its next look, whatever
-session that comes in.  All clients that have never been right share a pace, too.  One that was right before never
-waits for the others, and not longer than a second for what else comes from its own address.
+A client is what `admission.client_group` says.  After each wrong password its next password waits longer, in any session.
+All clients that never had a right password also share one rate.  A client that had one does not wait for the others,
+and at most a second for wrong passwords from its own address.
 """
 
 from dataclasses import dataclass
 
 FREE = 3
-"""Wrong passwords of a client that cost it nothing: people mistype."""
+"""Wrong passwords of a client that cause no wait: people mistype."""
 LONGEST = 10.0
-"""Seconds between two looks at a client's passwords, at most."""
+"""Seconds that a client's next password waits at most."""
 KNOWN_LONGEST = 1.0
-"""The same for a client that was right before."""
+"""The same for a client that had a right password before."""
 PER_SECOND, AT_ONCE = 5.0, 50
-"""How many passwords of clients that have never been right are looked at."""
+"""How many passwords are checked of all clients that never had a right one."""
 FORGOTTEN_AFTER = 3600.0
 TOLD_AFTER = 10
-"""Wrong passwords of one client within that time, after which a person is told."""
+"""Wrong passwords of one client within that time, after which an alert is sent."""
 TOLD_AFTER_IN_ALL = 100
 _REMEMBERED = 1000
 
@@ -30,7 +30,7 @@ class _Tries:
 
 
 class LoginThrottle:
-    """At most a thousand clients of each kind; the one not heard of for longest is forgotten.  Times in seconds."""
+    """Keeps at most a thousand clients of each kind; the one not seen for the longest time is forgotten.  Times in seconds."""
 
     def __init__(self) -> None:
         self._tries: dict[str, _Tries] = {}
@@ -39,7 +39,7 @@ class LoginThrottle:
         self._all = _Tries()
 
     def delay(self, client: str, now: float) -> float | None:
-        """How long the next password of this client has to wait; None if it is too long, and it should come again."""
+        """How long the next password of this client must wait; None if that is too long, so it should try again later."""
         tries = self._tries.get(client) or _Tries()
         known = client in self._known
         if now - tries.last > FORGOTTEN_AFTER:
@@ -61,9 +61,9 @@ class LoginThrottle:
         return tries is not None and tries.failed >= FREE
 
     def failed(self, client: str, now: float) -> str | None:
-        """A wrong password; whom a person should be told of now: this client, or "" for all of them."""
+        """Counts a wrong password; returns what an alert is due about: this client, "" for all clients, None for nothing."""
         tries = self._tries.pop(client, None) or _Tries()
-        self._tries[client] = tries  # the last in the dict is the one heard of last
+        self._tries[client] = tries  # the last in the dict is the one seen last
         if len(self._tries) > _REMEMBERED:
             del self._tries[next(iter(self._tries))]
         for one in (tries, self._all):
@@ -74,7 +74,7 @@ class LoginThrottle:
         return "" if self._all.failed >= TOLD_AFTER_IN_ALL else None
 
     def right(self, client: str) -> None:
-        """Its wrong ones are not forgotten: whoever has one password could try others."""
+        """Notes a right password.  Wrong ones still count: whoever has one password could try others."""
         self._known.pop(client, None)
         self._known[client] = None
         if len(self._known) > _REMEMBERED:

@@ -1,6 +1,6 @@
-"""The mail of one session: MAIL, RCPT, DATA, and the 250 that promises.  RFC 5321 s3.3.
+"""The mail transactions of one session: MAIL, RCPT, DATA.  RFC 5321 s3.3.
 
-Refusals are values from `admission`; what a device means comes from `dialect`.
+`admission` decides on refusals; `dialect` reads the commands.
 """
 
 import traceback
@@ -15,7 +15,7 @@ from relay.inbound.admission import (
     admit_size,
     expand,
 )
-from relay.inbound.connection import Connection, Gone
+from relay.inbound.connection import Connection, SessionOver
 from relay.inbound.data_reader import ConnectionLost, receive
 from relay.inbound.dialect import MailArgument, mail_argument, rcpt_argument, transfer_protocol
 from relay.inbound.message_buffer import MessageBuffer
@@ -26,22 +26,22 @@ from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 
 BOGUS = 20
-"""Unknown commands before the line is cut; real devices send a few probes, scanners hundreds."""
+"""Unknown commands after which the connection is closed; real devices send a few probes, scanners hundreds."""
 LOGIN_NEEDS_TLS = "a login needs TLS here: set the device to STARTTLS"
 _LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 
 
 class MailTransaction(Connection):
-    """What one client says of its mail, and what becomes of it; `context` None means that TLS cannot be had."""
+    """MAIL, RCPT and DATA of one client.  `context` None: TLS is not offered."""
 
     envelope: Transaction
 
-    def __init__(self, reception: ServerState, listener: Listener, context: Offer, **settings: Any) -> None:
-        policy = reception.policy
+    def __init__(self, state: ServerState, listener: Listener, context: Offer, **settings: Any) -> None:
+        policy = state.policy
         super().__init__(
             policy.limits.idle.total_seconds(), hostname=policy.hostname, data_size_limit=policy.max_message, **settings
         )
-        self._reception = reception
+        self._state = state
         self._policy = policy
         self._listener = listener
         self._context = context
@@ -59,12 +59,12 @@ class MailTransaction(Connection):
 
     @property
     def _user(self) -> str:
-        """Who logged in, "" if nobody did."""
+        """The name that the client logged in with; "" if it did not."""
         return self.session.auth_data or ""
 
     @property
     def login_offered(self) -> bool:
-        """A password does not go over the network in the clear where TLS can be had, unless that is wanted."""
+        """Where TLS is offered, a password must not go over the network in clear text, unless the listener allows it."""
         if self._listener.auth is ListenAuth.REQUIRED:
             return bool(self.tls) or self._listener.plain_login or not to_be_had(self._context)
         return self._listener.auth is ListenAuth.ANY
@@ -72,10 +72,10 @@ class MailTransaction(Connection):
     # ---- envelope ------------------------------------------------------------------------------
 
     async def smtp_MAIL(self, argument: str) -> None:
-        """aiosmtpd refuses half of what devices write, and decodes encoded-words within an address."""
+        """aiosmtpd refuses much of what devices write, and decodes encoded-words within an address."""
         quirks = ["MAIL twice without RSET; the first was forgotten"] if self.envelope.mail else []
         self._set_rset_state()
-        if refusal := admit_origin(self._address, self._user, self._listener, self._reception.masks):
+        if refusal := admit_origin(self._address, self._user, self._listener, self._state.masks):
             needs_tls = refusal.code == 530 and not self.login_offered
             await self._refuse(Reply(530, "5.7.0", f"{LOGIN_NEEDS_TLS} and to log in") if needs_tls else refusal)
             return
@@ -87,12 +87,12 @@ class MailTransaction(Connection):
         except BadAddress as error:
             await self._refuse(Reply(553, "5.1.7", f"the sender cannot be understood: {error}"))
             return
-        reception = self._reception
-        limits, room = self._policy.limits, reception.spool.room()
+        state = self._state
+        limits, room = self._policy.limits, state.spool.room()
         refusal = (
             admit_size(mail.size, self._policy.max_message, room)
-            or reception.throttle.admit(self._client, reception.now(), limits)
-            or await reception.shares.admit(self._group, mail.size, room, limits)
+            or state.throttle.admit(self._client, state.now(), limits)
+            or await state.shares.admit(self._group, mail.size, room, limits)
         )
         if refusal:
             await self._refuse(refusal)
@@ -105,7 +105,7 @@ class MailTransaction(Connection):
         await self.say("250 2.1.0 ok")
 
     async def smtp_RCPT(self, argument: str) -> None:
-        """The same as of MAIL; and a list of recipients in one command is several."""
+        """For the same reason as MAIL; and one command may name several recipients."""
         transaction = self.envelope
         if transaction.mail is None:
             await self.say("503 5.5.1 MAIL comes before RCPT")
@@ -146,7 +146,7 @@ class MailTransaction(Connection):
             return targets
         origin = self._origin(transaction)
         for target in targets:
-            if refusal := self._reception.may_route(mail.reverse_path, target, origin):
+            if refusal := self._state.may_route(mail.reverse_path, target, origin):
                 return refusal
         if targets != (path,):
             transaction.meant[f"{path} means {', '.join(map(str, targets))}"] = None
@@ -155,7 +155,7 @@ class MailTransaction(Connection):
     # ---- content -------------------------------------------------------------------------------
 
     async def smtp_DATA(self, _argument: str) -> None:
-        """aiosmtpd has all of a message in memory, waits for CRLF however long, and its time limit is for the whole."""
+        """aiosmtpd keeps a whole message in memory, waits for CRLF without end, and has one timeout for all content."""
         transaction = self.envelope
         if transaction.mail is None or not transaction.forward_paths:
             missing = "554 5.5.1 no valid recipient" if transaction.mail else "503 5.5.1 MAIL and RCPT come before DATA"
@@ -166,15 +166,15 @@ class MailTransaction(Connection):
             return
         await self.say("354 go ahead; end with a dot alone on a line")
         self._set_post_data_state()
-        content = MessageBuffer(self._reception.state_dir, self._reception.spool, self._reception.memory)
+        content = MessageBuffer(self._state.state_dir, self._state.spool, self._state.memory)
         try:
             reply = await self._take(transaction, content)
-        except Exception:  # not when cancelled: the spool may be reading it
+        except Exception:  # not when cancelled: the spool may be reading the content
             content.close()
             raise
         finally:
             content.let_go()
-            self._reception.shares.comes(self._group, -content.size)
+            self._state.shares.comes(self._group, -content.size)
         if not reply.positive:
             content.close()
             self._refused(reply)
@@ -188,26 +188,26 @@ class MailTransaction(Connection):
             arrival = await receive(self, content, self._admit_piece)
         except ConnectionLost as error:
             self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
-            raise Gone from error
+            raise SessionOver from error
         if self.dismissed:
-            raise Gone  # it was told so, and will send the message again
+            raise SessionOver  # the client got a 421, and will send the message again
         self._quit_only = "an end of data by a bare line end" if arrival.irregular else ""
         transaction.quirks |= dict.fromkeys(arrival.quirks)
         if arrival.refusal:
             return arrival.refusal
-        self.no_timeout()  # a slow disk is not the device's idleness
-        return await self._reception.accept(transaction, self._origin(transaction), content, self._policy)
+        self.no_timeout()  # the time of a slow disk is not the client's
+        return await self._state.accept(transaction, self._origin(transaction), content, self._policy)
 
     async def _admit_piece(self, content: MessageBuffer, octets: int) -> Reply | None:
-        """Whether so much more may come: what cannot be kept in the end is not even collected."""
-        room = self._reception.spool.room() + content.stored
+        """None if that many more octets may come.  Content that cannot be stored in the end is not collected."""
+        room = self._state.spool.room() + content.stored
         refusal = admit_size(content.size + octets, self._policy.max_message, room)
-        refusal = refusal or await self._reception.shares.admit(self._group, octets, room, self._policy.limits)
+        refusal = refusal or await self._state.shares.admit(self._group, octets, room, self._policy.limits)
         if not refusal:
-            self._reception.shares.comes(self._group, octets)
+            self._state.shares.comes(self._group, octets)
         return refusal
 
-    # ---- words ---------------------------------------------------------------------------------
+    # ---- replies -------------------------------------------------------------------------------
 
     def _origin(self, transaction: Transaction) -> Origin:
         return Origin(
@@ -236,19 +236,19 @@ class MailTransaction(Connection):
     def _refused(self, reply: Reply, **fields: str) -> None:
         helo = self.session.host_name or ""
         quirks = [*self._quirks, *self.envelope.quirks]
-        device = self._reception.devices.saw(self._client, self._reception.now(), helo, quirks)
+        device = self._state.devices.saw(self._client, self._state.now(), helo, quirks)
         device.refused += 1
         device.last_refusal = str(reply)
-        self._reception.tell(self._client, reply)
+        self._state.tell(self._client, reply)
         fields |= {"helo": helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
         events.note("refused", str(reply), client=self._client, **fields)
 
     async def _cut(self, text: str) -> None:
         self._refused(Reply.of(421, text))
         await self.say(f"421 {text}")
-        raise Gone
+        raise SessionOver
 
-    def _surprised(self, error: Exception) -> None:
+    def _unexpected_error(self, error: Exception) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename}:{place.lineno}"
         events.note("broken", f"{type(error).__name__}: {error}", client=self._client, where=where)

@@ -1,4 +1,4 @@
-"""The content of one message while it comes in: small ones in memory, large ones in the spool or in an unlinked file."""
+"""The content of one message while it comes in: small content in memory, large content in the spool or an unlinked file."""
 
 import asyncio
 import hashlib
@@ -11,18 +11,18 @@ from typing import BinaryIO
 from relay.spool.contract import AcceptingSpool, Streaming
 
 IN_MEMORY = 256 * 1024
-"""Octets that stay in memory; what is over goes to a disk, so that a 50 MB scan costs a Pi a megabyte or two."""
+"""Octets of a message that stay in memory; larger content goes to the disk, so a 50 MB scan takes a megabyte or two."""
 FOR_ALL = 16 * 1024 * 1024
 """Octets in memory of all messages that come in."""
 _BLOCK = 64 * 1024
-"""What a message may keep in memory however little there is: a disk is not asked for less."""
+"""Octets that each message may keep in memory even when it is short: fewer are not worth a write."""
 HEAD = 64 * 1024
 
 
 class MemoryBudget:
-    """How many octets the messages that come in have in memory, all together.
+    """How many octets of all messages that come in are in memory.
 
-    Nobody is refused: over it a device waits until what it sent is on a disk.  Pure.
+    Over the budget nobody is refused; clients wait until what they sent is on the disk.  Pure.
     """
 
     def __init__(self, octets: int = FOR_ALL) -> None:
@@ -35,9 +35,9 @@ class MemoryBudget:
 
 
 class MessageBuffer:
-    """Octets as received; may be iterated more than once, by another thread too, unless the spool has them.
+    """The octets as received.  May be iterated more than once, also by another thread, unless the spool has them.
 
-    `head` are the first 64 KiB.  `close` gives all of it back, but for what became an entry's; nothing can be read after it.
+    `head` has the first 64 KiB.  `close` frees everything that is not an entry's by then; nothing can be read after it.
     """
 
     def __init__(self, state_dir: Path, spool: AcceptingSpool, memory: MemoryBudget) -> None:
@@ -55,12 +55,12 @@ class MessageBuffer:
 
     @property
     def large(self) -> bool:
-        """Whether it is too much for the memory: a disk may take its time."""
+        """Whether it must go to the disk, which may take its time."""
         return self.size > IN_MEMORY or self._keeping is not None or self.pressed
 
     @property
     def pressed(self) -> bool:
-        """Whether the memory is used up: what is here must be on a disk before more is read."""
+        """Whether the memory is used up: what is here must be on the disk before more is read."""
         return self._memory.over and self._held >= _BLOCK
 
     @property
@@ -69,16 +69,16 @@ class MessageBuffer:
 
     @property
     def stored(self) -> int:
-        """Octets that take up room in the spool already."""
+        """Octets that are in the spool already."""
         return self._arriving.stored if self._arriving else 0
 
     @property
     def source(self) -> Iterable[bytes]:
-        """What an entry is to be made of."""
+        """The content for the spool's entry."""
         return self._arriving or self
 
     def look(self, piece: bytes) -> None:
-        """Counts a piece, which is to be written afterwards."""
+        """Counts a piece that will be written next."""
         self.size += len(piece)
         self._hold(len(piece))
         self._sha256.update(piece)
@@ -91,16 +91,16 @@ class MessageBuffer:
         pieces.clear()
 
     async def write_large(self, pieces: list[bytes], *, whole: bool) -> None:
-        """Takes the pieces out of the list and keeps them while the next ones come; `whole`: nothing follows.
+        """Takes the pieces out of the list and stores them while the next ones come; `whole`: nothing follows.
 
-        Raises OSError, SpoolFull or SpoolBroken when a disk will not take these or those before.
+        Raises OSError, SpoolFull or SpoolBroken if these or earlier pieces cannot be stored.
         """
         if self._keeping is None:
             self._arriving = self._spool.arrive()
         else:
             await self._keeping
         self._keeping = asyncio.create_task(self._keep(pieces.copy(), whole=whole))
-        self._keeping.add_done_callback(_heard)
+        self._keeping.add_done_callback(_mark_seen)
         pieces.clear()
         if whole or self.pressed:
             await self._keeping
@@ -109,7 +109,7 @@ class MessageBuffer:
         pieces[:0], self._blocks = self._blocks, []
         octets = sum(map(len, pieces))
         if self._arriving:
-            whole = whole and not self._memory.over  # else up to a megabyte would wait in memory for its entry
+            whole = whole and not self._memory.over  # up to a megabyte would wait in memory for its entry
             await self._arriving.add(pieces, whole=whole)
         else:
             await asyncio.to_thread(self._to_file, pieces)
@@ -139,7 +139,7 @@ class MessageBuffer:
             self._file.close()
 
     def let_go(self) -> None:
-        """It does not count as memory any more."""
+        """Takes it out of the memory budget."""
         self._hold(-self._held)
 
     def _to_file(self, pieces: list[bytes]) -> None:
@@ -148,7 +148,7 @@ class MessageBuffer:
         self._file.writelines(pieces)
 
 
-def _heard(task: "asyncio.Task[None]") -> None:
-    """Whoever waits for the task hears of its error; if nobody does, the content was given up before."""
+def _mark_seen(task: "asyncio.Task[None]") -> None:
+    """Marks the task's error as seen: if nobody waits for the task, the content was dropped before."""
     if not task.cancelled():
         task.exception()

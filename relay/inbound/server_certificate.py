@@ -1,4 +1,4 @@
-"""Server TLS: the certificate that is configured, or one made once beside the spool by the `openssl` program."""
+"""Server TLS: the configured certificate, or one that the `openssl` program makes once, beside the spool."""
 
 import asyncio
 import re
@@ -11,11 +11,11 @@ from relay.inbound.admission import Listener
 
 _YEARS = 10
 _PATIENCE = 60.0
-"""Seconds for the key: RSA with 2048 bits takes a Raspberry Pi up to ten."""
+"""Seconds for making the key; a Raspberry Pi takes up to ten for RSA with 2048 bits."""
 
 
 class NoCertificate(OSError):
-    """TLS cannot be offered; the text says why and what helps."""
+    """TLS cannot be offered.  The text says why and what helps."""
 
 
 Offer = ssl.SSLContext | asyncio.Task[ssl.SSLContext | None] | None
@@ -23,7 +23,7 @@ Offer = ssl.SSLContext | asyncio.Task[ssl.SSLContext | None] | None
 
 
 async def ready(offer: Offer) -> ssl.SSLContext | None:
-    """The context, once it is made; None if there is none after all."""
+    """Waits for the context; None if there is none."""
     if not isinstance(offer, asyncio.Task):
         return offer
     await asyncio.wait([offer])
@@ -31,12 +31,12 @@ async def ready(offer: Offer) -> ssl.SSLContext | None:
 
 
 def made(making: asyncio.Task[ssl.SSLContext | None]) -> ssl.SSLContext | None:
-    """What came of it; None if the relay stopped before."""
+    """The task's result; None if the relay stopped before."""
     return None if making.cancelled() else making.result()
 
 
 def to_be_had(offer: Offer) -> bool:
-    """Whether there is a context, or one may still come."""
+    """Whether there is a context, or one is still being made."""
     return offer is not None and not (isinstance(offer, asyncio.Task) and offer.done() and made(offer) is None)
 
 
@@ -72,7 +72,7 @@ async def server_context(listener: Listener, state_dir: Path, hostname: str) -> 
 
 
 def handshake_advice(reason: str) -> str:
-    """What to do about a handshake that failed for this reason (OpenSSL's word for it)."""
+    """What to do about a handshake that failed for this reason (OpenSSL's name for it)."""
     if any(word in reason for word in ("PROTOCOL", "CIPHER", "VERSION_TOO_LOW", "SIGALG", "SIGNATURE_ALGORITHM")):
         return "the device knows only old TLS; set `legacy_tls: true` on this listener, or turn encryption off in the device"
     if any(word in reason for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "taking longer")):
@@ -83,7 +83,7 @@ def handshake_advice(reason: str) -> str:
 
 
 async def _make(cert: Path, key: Path, hostname: str) -> None:
-    """RSA, since devices before 2012 know no elliptic curves.  The key is never readable for others."""
+    """Makes a certificate with an RSA key, since devices before 2012 know no elliptic curves.  Only we can read the key."""
     name = hostname if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", hostname) else "relay.invalid"
     with tempfile.TemporaryDirectory(dir=cert.parent, prefix="tls-") as folder:  # mode 0700
         new_cert, new_key = Path(folder, "cert.pem"), Path(folder, "key.pem")

@@ -1,4 +1,4 @@
-"""What devices say when they insist on logging in: PLAIN and LOGIN, read tolerantly.  RFC 4616, RFC 4954.  Pure."""
+"""Reads the logins of clients, PLAIN and LOGIN, as devices write them.  RFC 4616, RFC 4954.  Pure."""
 
 import binascii
 import hmac
@@ -10,7 +10,7 @@ from relay.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who a device says it is.  `password` is raw: a device may send what is no UTF-8."""
+    """User name and password as octets, since a device may send what is no UTF-8."""
 
     user: bytes
     password: bytes
@@ -20,7 +20,7 @@ class Credentials:
 
 
 def plain(response: str) -> Credentials:
-    """The one response of PLAIN: authorisation id, user and password, NUL between (the id may be left out)."""
+    """The response of PLAIN: authorisation id, user and password with NULs between them (the id may be missing)."""
     parts = decoded(response).split(b"\0")
     if len(parts) < 2:
         return Credentials(b"", b"")
@@ -28,7 +28,7 @@ def plain(response: str) -> Credentials:
 
 
 def decoded(response: str) -> bytes:
-    """Base64 as devices write it: unpadded, with blanks, or not base64 at all (then taken as it stands)."""
+    """Decodes base64 as devices write it: without padding, with blanks, or not base64 at all (then it is taken as it is)."""
     text = "".join(response.split()).rstrip("=")
     if text == "":
         return b""
@@ -39,7 +39,7 @@ def decoded(response: str) -> bytes:
 
 
 def known(credentials: Credentials, users: Mapping[str, Secret]) -> str:
-    """The name of the user whose password this is, or "".  Takes the same time for an unknown name."""
+    """The user's name if the password is right, else "".  An unknown name takes the same time."""
     name = credentials.user.decode("utf-8", "replace")
     secret = users.get(name)
     expected = secret.reveal().encode("utf-8") if secret else b"\0 nobody"

@@ -1,6 +1,6 @@
-"""One client's dialog: a place, the greeting, commands, login, TLS.  RFC 5321 s3, RFC 6409.
+"""One client's session: a slot, the greeting, commands, login, TLS.  RFC 5321 s3, RFC 6409.
 
-Whatever goes wrong inside is answered `451 4.3.0` and noted, never told in detail.
+An error of ours is answered `451 4.3.0`; its details go to the log only.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from relay.inbound.admission import (
     client_address,
     client_group,
 )
-from relay.inbound.connection import Gone
+from relay.inbound.connection import SessionOver
 from relay.inbound.dialect import clean_helo, is_http, read_command
 from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, MailTransaction
 from relay.inbound.server_certificate import Offer, handshake_advice, ready
@@ -31,16 +31,16 @@ from relay.mail.reply import Reply
 
 LOGINS = 5
 _NAMELESS = "-"
-"""What aiosmtpd is told where a device says no name in HELO."""
+"""The name passed to aiosmtpd when a client gives none in HELO."""
 _NOT_OFFERED = frozenset({"ETRN", "TURN", "SEND", "SOML", "SAML", "BURL"})
 _CHUNK = re.compile(r"0*([0-9]{1,10})(?:\s+LAST)?\Z", re.IGNORECASE)
 
 
 class Hooks:
-    """What is answered to commands that aiosmtpd has read and carried out."""
+    """The replies to commands that aiosmtpd carries out."""
 
     def __dir__(self) -> Iterable[str]:
-        """aiosmtpd looks for them for each connection, among all names."""
+        """aiosmtpd searches these names for hooks at each connection."""
         return _HOOKS
 
     async def handle_HELO(self, server: "ServerSession", session: smtp.Session, _: object, hostname: str) -> str:
@@ -73,19 +73,19 @@ _HOOKS = tuple(name for name in vars(Hooks) if name.startswith("handle_"))
 
 
 class ServerSession(MailTransaction):
-    """A conversation on one listener."""
+    """A session on one listener."""
 
-    AuthLoginUsernameChallenge = "Username:"  # many devices compare the challenges letter by letter
+    AuthLoginUsernameChallenge = "Username:"  # many devices expect exactly this text
     AuthLoginPasswordChallenge = "Password:"
 
-    def __init__(self, reception: ServerState, listener: Listener, context: Offer) -> None:
-        super().__init__(reception, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
+    def __init__(self, state: ServerState, listener: Listener, context: Offer) -> None:
+        super().__init__(state, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
         self._wrong = self._quiet = False
 
     # ---- coming and going ----------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
-        """Places and networks are about the address, and a ClientHello is not for the reader of lines."""
+        """Reads the client's address first; under implicit TLS, pauses reading until the TLS layer is there."""
         peer = transport.get_extra_info("peername")
         if self._listener.tls is ListenTls.IMPLICIT and self._original_transport is None:
             transport.pause_reading()
@@ -96,28 +96,28 @@ class ServerSession(MailTransaction):
 
     async def _converse(self) -> None:
         if not self._client:
-            return  # gone before it was looked at: a port check
+            return  # gone at once: a port check
         try:
             refusal = admit_client(self._address, self._listener)
-            if refusal := refusal or await self._reception.places.enter(self, self._group, self._policy.limits):
+            if refusal := refusal or await self._state.slots.enter(self, self._group, self._policy.limits):
                 self._refused(refusal)
                 await self._reply(refusal)
                 return
             await self._serve()
         finally:
-            self._reception.places.leave(self)
+            self._state.slots.leave(self)
 
     async def _serve(self) -> None:
         if self._listener.tls is ListenTls.IMPLICIT and (context := await ready(self._context)):
-            self._quiet = True  # nobody asked for this TLS, nobody waits for a 220 in the clear
+            self._quiet = True  # there was no STARTTLS, so aiosmtpd's 220 must not be sent
             await self._secure(context)
             self._quiet = False
         await self.say(f"220 {self._policy.hostname} ESMTP")
         while (line := await self.next_line()) is not None:
             await self._answer(line)
             if self.pending:
-                await asyncio.sleep(0)  # who pipelines thousands of commands must not stop the others
-            if self._reception.draining:
+                await asyncio.sleep(0)  # a client that pipelines thousands of commands must not stop the others
+            if self._state.draining:
                 self.dismiss("4.3.2 the relay is stopping; try again soon")
             elif self._unwelcome:
                 self.dismiss(self._unwelcome)
@@ -125,7 +125,7 @@ class ServerSession(MailTransaction):
                 return
 
     def reconsider(self, listener: Listener) -> None:
-        """The listener was changed by a reload: whoever would not be let in any more goes, at once if no 250 is on its way."""
+        """Ends the session if a reload changed the listener so that it would refuse this client; after a commit under way."""
         before, name = self._listener, self._user
         if listener.name != before.name:
             return
@@ -135,13 +135,13 @@ class ServerSession(MailTransaction):
             self._unwelcome = "4.7.0 your login has changed; log in again"
         elif listener.auth is ListenAuth.REQUIRED and before.auth is not ListenAuth.REQUIRED:
             self._unwelcome = "4.7.0 a login is needed from now on"
-        if self._unwelcome and self.task not in self._reception.commits:
+        if self._unwelcome and self.task not in self._state.commits:
             self.dismiss(self._unwelcome)
 
     async def _answer(self, line: bytes) -> None:
         command = read_command(line)
         if not command.verb and not command.argument:
-            return  # an empty line between commands: some firmware ends its lines twice
+            return  # an empty line between commands: some firmware sends two line ends
         if self._quit_only and command.verb not in ("QUIT", "BDAT"):
             await self._cut(f"4.7.0 after {self._quit_only} only QUIT is understood")
         if command.quirk:
@@ -150,22 +150,22 @@ class ServerSession(MailTransaction):
         if verb is None:
             if is_http(line):
                 self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
-                raise Gone
+                raise SessionOver
             await self._unknown(command.verb)
             return
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
         try:
             await verb(command.argument)
-        except Gone:
+        except SessionOver:
             raise
         except Exception as error:
             self._set_rset_state()
-            self._surprised(error)
+            self._unexpected_error(error)
             await self.say("451 4.3.0 an error inside the relay; try again later")
 
     async def _unknown(self, verb: str) -> None:
         if self._refused_data:
-            # The device did not wait for 354: its content must never be read as commands.
+            # The client did not wait for 354.  Its content must never be read as commands.
             await self._cut("4.7.0 DATA was refused, its content cannot be taken")
         if verb in _NOT_OFFERED:
             await self.say(f"502 5.5.1 {verb} is not offered")
@@ -176,15 +176,15 @@ class ServerSession(MailTransaction):
         await self.say("500 5.5.1 the command is not understood")
 
     async def smtp_BDAT(self, argument: str) -> None:
-        """Chunks are not offered.  Their octets come whatever the reply is (RFC 3030 s2), and must never be read as commands.
+        """Chunks are not offered.  Their octets come whatever the reply is (RFC 3030 s2) and must never be read as commands.
 
-        Who sends them all the same may have counted wrong, so nothing but the next chunk is listened to.
+        A client that sends them all the same may have counted wrong, so only BDAT and QUIT are accepted after one.
         """
         chunk = _CHUNK.match(argument)
         if chunk is None or int(chunk[1]) > self._policy.max_message:
             await self._cut("4.7.0 BDAT is not offered, its content cannot be taken")
         else:
-            await self._thrown_away(int(chunk[1]))
+            await self._discard(int(chunk[1]))
             self._set_rset_state()
             self._quit_only = "a refused chunk"
             await self._refuse(Reply(502, "5.5.1", "BDAT is not offered, use DATA"))
@@ -192,28 +192,28 @@ class ServerSession(MailTransaction):
     # ---- greeting ------------------------------------------------------------------------------
 
     async def smtp_HELO(self, hostname: str) -> None:
-        """Without a name, too: some devices have none."""
+        """aiosmtpd wants a name; some devices send none."""
         await super().smtp_HELO(hostname or _NAMELESS)
 
     async def smtp_EHLO(self, hostname: str) -> None:
-        """The same; and whether TLS is offered may change while a certificate is made."""
-        self.tls_context = cast("ssl.SSLContext | None", self._context)  # only asked whether it is there
+        """As HELO; and TLS may become available while the session is open, when the certificate is made."""
+        self.tls_context = cast("ssl.SSLContext | None", self._context)  # aiosmtpd asks only whether it is None
         await super().smtp_EHLO(hostname or _NAMELESS)
 
     def greeted(self, session: smtp.Session, hostname: str) -> None:
         session.host_name = "" if hostname == _NAMELESS else clean_helo(hostname)
         if not session.host_name:
             self._quirk("empty HELO")
-        self._reception.devices.saw(self._client, self._reception.now(), session.host_name)
+        self._state.devices.saw(self._client, self._state.now(), session.host_name)
 
     # ---- login and TLS -------------------------------------------------------------------------
 
     async def check_helo_needed(self, helo: str = "HELO") -> bool:
-        """Devices log in without a greeting, too."""
+        """Devices may log in without HELO; aiosmtpd would refuse that."""
         return False
 
     async def smtp_AUTH(self, argument: str) -> None:
-        """aiosmtpd's, for what devices make of it (small letters, after HELO, no base64), and not as fast as they like."""
+        """aiosmtpd's AUTH, made to accept lower case, no EHLO and bad base64, and slowed down after wrong passwords."""
         mechanism, _, initial = argument.partition(" ")
         if self._listener.auth is ListenAuth.OFF:
             await self.say("502 5.5.1 no login is needed here, and none is offered")
@@ -222,8 +222,8 @@ class ServerSession(MailTransaction):
             await self._refuse(Reply(538, "5.7.11", f"{LOGIN_NEEDS_TLS}, or set listen.plain_login"))
             return
         if self._listener.auth is ListenAuth.REQUIRED and not self._user and await self._must_come_again():
-            if self._reception.logins.guesses(self._group):  # else it may be right: it only came while others guess
-                self._reception.login_failed(self._group, self.loop.time())
+            if self._state.logins.guesses(self._group):  # else it may be right: it only came while others guess
+                self._state.login_failed(self._group, self.loop.time())
             await self._login_refused(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
             return
         extended, self.session.extended_smtp = self.session.extended_smtp, True
@@ -234,20 +234,20 @@ class ServerSession(MailTransaction):
         finally:
             self.session.extended_smtp = extended
         if self._listener.auth is ListenAuth.ANY:
-            self.session.authenticated = False  # it says nothing about who that is
+            self.session.authenticated = False  # any password is right, so nobody is identified
         if self._wrong:
-            self._reception.login_failed(self._group, self.loop.time())
+            self._state.login_failed(self._group, self.loop.time())
             await self._login_refused(Reply(535, "5.7.8", "wrong user name or password"))
 
     async def challenge_auth(
         self, challenge: str | bytes, encode_to_b64: bool = True, log_client_response: bool = False
     ) -> Any:
-        """aiosmtpd's reads its own stream, and takes base64 only as it should be."""
+        """aiosmtpd's reads its own stream, and accepts exact base64 only."""
         octets = challenge.encode() if isinstance(challenge, str) else challenge
         await self.say(f"334 {b64encode(octets).decode()}")
         line = await self.next_line()
         if line is None:
-            raise Gone
+            raise SessionOver
         text = line.decode("utf-8", "replace").strip()
         if text == "*":
             await self.say("501 5.7.0 the login was cancelled")
@@ -260,17 +260,17 @@ class ServerSession(MailTransaction):
             return smtp.AuthResult(success=True, message="235 2.7.0 ok, though no login is needed")
         user = known(Credentials(login, password), self._listener.users)
         if not user:
-            self._wrong = True  # what follows takes its time: `smtp_AUTH` says it
+            self._wrong = True  # `smtp_AUTH` sends the reply
             return smtp.AuthResult(success=False)
-        self._reception.logins.right(self._group)
+        self._state.logins.right(self._group)
         return smtp.AuthResult(success=True, auth_data=user, message="235 2.7.0 ok")
 
     async def _must_come_again(self) -> bool:
-        """Waits until this client's password may be looked at; whether that would take too long."""
-        delay = self._reception.logins.delay(self._group, self.loop.time())
+        """Waits until this client's password may be checked.  True, without waiting, if that would take too long."""
+        delay = self._state.logins.delay(self._group, self.loop.time())
         if delay:
             self.no_timeout()
-            self.owing_since = self.loop.time()  # a guess is no reason to keep a place
+            self.owing_since = self.loop.time()  # a client that guesses passwords may lose its slot meanwhile
             await asyncio.sleep(delay)
             self.owing_since = math.inf
         return delay is None
@@ -282,7 +282,7 @@ class ServerSession(MailTransaction):
             await self._cut("4.7.0 too many failed logins")
 
     async def smtp_STARTTLS(self, _argument: str) -> None:
-        """aiosmtpd's would be said twice, and knows no certificate that is still being made."""
+        """aiosmtpd accepts it twice, and cannot wait for a certificate that is being made."""
         if self.tls:
             await self.say("503 5.5.1 TLS is already in use")
         elif (context := await ready(self._context)) is None:
@@ -291,7 +291,7 @@ class ServerSession(MailTransaction):
             await self._secure(context)
 
     async def push(self, status: str | bytes) -> None:
-        """aiosmtpd knows no TLS without STARTTLS before it."""
+        """aiosmtpd sends STARTTLS's 220 also for implicit TLS."""
         if not self._quiet:
             await super().push(status)
 
@@ -300,38 +300,38 @@ class ServerSession(MailTransaction):
         try:
             await self._start_tls()
         except ConnectionResetError as error:
-            raise Gone from error  # a port check, or a device that changed its mind
+            raise SessionOver from error  # a port check, or a device that changed its mind
         except OSError as error:
             reason = str(getattr(error, "reason", "") or error or type(error).__name__)
             self._refused(Reply(421, "4.7.0", f"TLS handshake failed: {handshake_advice(reason)} ({reason})"))
-            raise Gone from error
+            raise SessionOver from error
 
-    def _tls_in_the_clear(self) -> None:
+    def _unexpected_tls(self) -> None:
         cure = "set the device to STARTTLS or to no encryption, or give it a listener with `tls: implicit` (usually port 465)"
         self._refused(Reply(421, "4.7.0", f"the device is set to SSL/TLS, but this port begins in the clear: {cure}"))
 
     # ---- the rest ------------------------------------------------------------------------------
 
     async def smtp_RSET(self, _argument: str) -> None:
-        """Whatever stands behind it, as with QUIT."""
+        """aiosmtpd refuses RSET and QUIT with an argument."""
         await super().smtp_RSET("")
 
     async def smtp_VRFY(self, _argument: str) -> None:
-        """aiosmtpd's parser of addresses stumbles over a lone bracket."""
+        """aiosmtpd's parser of addresses fails at a lone bracket."""
         await self.say("252 2.5.2 send the mail and see")
 
     async def smtp_EXPN(self, _argument: str) -> None:
-        """With the enhanced status that EHLO promises."""
+        """aiosmtpd's reply has no enhanced status, which EHLO promises."""
         await self.say("502 5.5.1 EXPN is not offered")
 
     async def smtp_HELP(self, _argument: str) -> None:
-        """aiosmtpd says 250 (RFC 5321 s4.3.2: 214)."""
+        """aiosmtpd answers 250; RFC 5321 s4.3.2 wants 214."""
         await self.say("214 2.0.0 HELO EHLO MAIL RCPT DATA RSET NOOP AUTH STARTTLS QUIT")
 
     async def smtp_QUIT(self, _argument: str) -> None:
-        """aiosmtpd ends the task at its next pause; there may be none while commands are piled up behind."""
+        """aiosmtpd cancels the task, which takes effect at its next pause; pipelined commands would run before that."""
         await super().smtp_QUIT("")
-        raise Gone
+        raise SessionOver
 
 
 _ANSWERS = Hooks()
@@ -340,12 +340,12 @@ _ANSWERS = Hooks()
 def _authenticate(
     server: ServerSession, _session: object, _envelope: object, _mechanism: str, said: smtp.LoginPassword
 ) -> smtp.AuthResult:
-    """No method of the session: that would tie a knot for the garbage collector."""
+    """Not a method: that would make a reference cycle in each session."""
     return server.judge_login(said.login, said.password)
 
 
 def _as_base64(mechanism: str, response: str) -> str:
-    """The response on the AUTH line as aiosmtpd takes it: .NET and Konica Minolta put the LOGIN user name there."""
+    """The response on the AUTH line as aiosmtpd accepts it.  .NET and Konica Minolta put the LOGIN user name there."""
     if response in ("", "*"):
         return response
     return b64encode(_plain_parts(response) if mechanism == "PLAIN" else decoded(response)).decode("ascii")

@@ -1,8 +1,8 @@
-"""What all listeners share: who is in, what they may use, and the way of a message into the spool."""
+"""What all listeners share: the sessions, their limits, alerts, and the commit of a message into the spool."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ from relay.spool.contract import AcceptingSpool, SpoolAway, SpoolBroken, SpoolFu
 from relay.spool.entry import Detail, Entry, TrailLine
 
 FULL, BROKEN = "spool full", "spool broken"
-"""Causes of alarms; both are over as soon as a message is stored."""
+"""Causes of alerts; both are over as soon as a message is stored."""
 
 MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
 
@@ -55,9 +55,9 @@ class ServerPolicy:
 
 
 class Transaction(Envelope):
-    """One MAIL and the RCPTs after it; `mail` is None before.  `meant` tells what aliases made of them, `quirks` how they came.
+    """One MAIL and its RCPTs (RFC 5321 s3.3); `mail` is None before MAIL.  `meant` has the aliases used, as sentences.
 
-    RFC 5321 s3.3.  aiosmtpd makes a new one where the protocol says so.
+    aiosmtpd makes a new one where the protocol says so.
     """
 
     def __init__(self) -> None:
@@ -81,29 +81,26 @@ class ServerState:
     masks: frozenset[HostAddress] = frozenset()
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
-    places: SessionSlots = field(default_factory=SessionSlots)
+    slots: SessionSlots = field(default_factory=SessionSlots)
     commits: set[asyncio.Task[Any]] = field(default_factory=set)
-    """Conversations that wait for the disk: the relay does not stop before they know."""
+    """Sessions that wait for a commit; the relay does not stop before it is done."""
     alarm: Callable[[str, str], None] = lambda _text, _cause: None
-    troubles: AlertDedup = field(default_factory=AlertDedup)
+    alerts: AlertDedup = field(default_factory=AlertDedup)
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     logins: LoginThrottle = field(default_factory=LoginThrottle)
     shares: SpoolShare = field(init=False)
     draining: bool = False
 
     def __post_init__(self) -> None:
-        self.shares = SpoolShare(self._kept_by_client, time.monotonic)
-
-    async def _kept_by_client(self) -> Mapping[str, int]:
-        return await self.spool.kept_by_client()
+        self.shares = SpoolShare(self.spool.kept_by_client, time.monotonic)
 
     @property
     def sessions(self) -> dict[Connection, str]:
-        """Those who have a place, with whose it is."""
-        return self.places.sessions
+        """The sessions that have a slot, and the client of each."""
+        return self.slots.sessions
 
     async def accept(self, transaction: Transaction, origin: Origin, content: MessageBuffer, policy: ServerPolicy) -> Reply:
-        """Nothing but admission and one durable write stands between the dot and the 250."""
+        """Checks the whole message, commits it, and returns the reply to the dot."""
         crash_points.passed("accept-received")
         facts = header_facts(bytes(content.head), policy.hostname)
         if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room() + content.stored):
@@ -126,14 +123,14 @@ class ServerState:
         return Reply(250, "2.0.0", f"queued as {entry.queue_id}")
 
     async def _store(self, entry: Entry, content: MessageBuffer, trail: tuple[TrailLine, ...]) -> Reply | None:
-        """Makes the entry durable; None when it is, else the reply.  A hang-up in the middle does not stop it."""
+        """Commits the entry; None when it is durable, else the refusal.  A lost connection does not stop the commit."""
         conversation = cast("asyncio.Task[Any]", asyncio.current_task())
         self.commits.add(conversation)
         began = time.monotonic()
         try:
             await self.spool.commit(entry, trail)
             events.took("accepting", time.monotonic() - began)
-            self.troubles.ended(FULL, BROKEN)
+            self.alerts.ended(FULL, BROKEN)
         except SpoolFull:
             return FULL_REPLY
         except SpoolAway:
@@ -147,7 +144,7 @@ class ServerState:
         return None
 
     def login_failed(self, client: str, at: float) -> None:
-        """A wrong password; somebody who goes on and on is told of, once."""
+        """Counts a wrong password; many of them cause one alert."""
         whom = self.logins.failed(client, at)
         if whom is None:
             return
@@ -158,55 +155,45 @@ class ServerState:
                 f"{whom} has sent {TOLD_AFTER} wrong passwords within an hour: a device with an old password, or somebody who"
                 " is guessing. Its tries are slowed down. Correct the password in the device, or find out who that is."
             )
-        if self.troubles.begins(cause, self.now(), ends_by_itself=True):
+        if self.alerts.begins(cause, self.now(), ends_by_itself=True):
             self.alarm(text, cause)
 
     def tell(self, client: str, reply: Reply) -> None:
-        """What a person has to know of a refusal is told, once, when the trouble begins."""
+        """Sends an alert about a refusal that a person must know of, once, when its cause begins."""
         match reply.code, reply.status:
             case 452, "4.3.1":
-                cause, text = (
-                    FULL,
-                    (
-                        "The spool is full: devices are told to try again later (452). What was accepted is safe and goes on"
-                        " being relayed. Make room on the spool's disk; spool.keep_free is the reserve."
-                    ),
+                cause = FULL
+                text = (
+                    "The spool is full: devices are told to try again later (452). Accepted mail is safe and is still"
+                    " relayed. Make room on the spool's disk; spool.keep_free is the reserve."
                 )
             case 452, "4.3.0":
-                cause, text = (
-                    BROKEN,
-                    (
-                        "The spool cannot be written (see the log): devices are told to try again later (452)."
-                        " Look after the disk; the relay goes on by itself when it can write again."
-                    ),
+                cause = BROKEN
+                text = (
+                    "The spool cannot be written (see the log): devices are told to try again later (452)."
+                    " Check the disk. The relay goes on by itself when it can write again."
                 )
             case 451, "4.3.2":
-                cause, text = (
-                    BROKEN,
-                    (
-                        "The spool's database cannot be reached: devices are told to try again later (451). What was accepted"
-                        " is safe there, and goes on when it is back."
-                    ),
+                cause = BROKEN
+                text = (
+                    "The spool's database cannot be reached: devices are told to try again later (451). Accepted mail"
+                    " is safe there and is relayed when the database is back."
                 )
             case 450, "4.7.1":
-                cause, text = (
-                    f"flood from {client}",
-                    (
-                        f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute: is it"
-                        " broken? What is over the limit is answered 450, so nothing is lost (limits.messages_per_minute)."
-                    ),
+                cause = f"flood from {client}"
+                text = (
+                    f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute: is it"
+                    " broken? Messages over the limit are answered 450, so none is lost (limits.messages_per_minute)."
                 )
             case 452, "4.2.2":
-                cause, text = (
-                    f"share of {client}",
-                    (
-                        f"Mail of the device {client} takes {self.policy.limits.share} % of the room for mail: is it broken, or"
-                        " is its mail not relayed? What is more is answered 452, and the others are served (limits.share)."
-                    ),
+                cause = f"share of {client}"
+                text = (
+                    f"Mail of the device {client} takes {self.policy.limits.share} % of the room for mail: is it broken, or"
+                    " is its mail not relayed? More mail from it is answered 452; other devices are served (limits.share)."
                 )
             case _:
                 return
-        if self.troubles.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
+        if self.alerts.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
             self.alarm(text, cause)
 
     def _accepted(self, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""Who is connected, who waits for a place, and who has to give one up."""
+"""Slots for sessions: who has one, who waits for one, and who must give one up."""
 
 import asyncio
 from collections import Counter
@@ -9,13 +9,13 @@ from relay.inbound.connection import Connection
 from relay.mail.reply import Reply
 
 GIVES_WAY_AFTER = 5.0
-"""Seconds that a client owes us something, after which it may have to give up its place to another one."""
+"""Seconds that we wait for a client's input, after which it may lose its slot to another client."""
 NOTHING_DONE = 30.0
-"""Seconds in a place without any message, after which the same holds for a client that has no other use for it."""
+"""Seconds without a message, after which an idle client may lose its slot, too."""
 PATIENCE = 1.0
-"""Seconds that a client waits for a place while nobody before it gets one."""
+"""Seconds that a client waits for a slot while no client before it gets one."""
 LONGEST = 30.0
-"""Seconds that it waits at all."""
+"""Seconds that it waits in all."""
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class _Waiting:
     limits: ClientLimits
     came: float
     since: float
-    seated: asyncio.Future[None]
+    granted: asyncio.Future[None]
 
 
 class SessionSlots:
@@ -39,73 +39,73 @@ class SessionSlots:
         self._queue: dict[Connection, _Waiting] = {}
 
     @property
-    def everybody(self) -> list[Connection]:
-        """Those who wait for a place, too."""
+    def connected(self) -> list[Connection]:
+        """All connections, also those that wait for a slot."""
         return [*self.sessions, *self._queue]
 
     async def enter(self, session: Connection, client: str, limits: ClientLimits) -> Reply | None:
-        """None when the session has a place; the refusal when it got none.  `leave` must follow in any case."""
+        """None when the session has a slot, else the refusal.  `leave` must follow in any case."""
         refusal = self._full(client, limits)
         if refusal and self._makes_room(client, limits):
             refusal = self._full(client, limits)
         if not refusal:
-            self._seat(session, client)
+            self._grant(session, client)
             return None
         if len(self._queue) >= limits.connections and not self._displaced(client):
             return refusal
         now = asyncio.get_running_loop().time()
         waiting = self._queue[session] = _Waiting(client, limits, now, now, asyncio.get_running_loop().create_future())
-        while not waiting.seated.done():
+        while not waiting.granted.done():
             late = min(waiting.since + PATIENCE, waiting.came + LONGEST)
             if (left := late - asyncio.get_running_loop().time()) <= 0:
                 break
-            await asyncio.wait([waiting.seated], timeout=left)
-            if not waiting.seated.done() and self._makes_room(client, limits):
-                self._seat_next()
+            await asyncio.wait([waiting.granted], timeout=left)
+            if not waiting.granted.done() and self._makes_room(client, limits):
+                self._grant_next()
         self._queue.pop(session, None)
         return None if session in self.sessions else self._full(client, limits) or refusal
 
     def leave(self, session: Connection) -> None:
-        """Safe to be called twice: after a failed handshake the event loop may or may not tell of the loss."""
+        """Frees the session's slot.  May be called twice, since a failed handshake is not always reported."""
         self._queue.pop(session, None)
         client = self.sessions.pop(session, None)
         if client is not None:
             self.per_client[client] -= 1
             if self.per_client[client] <= 0:
                 del self.per_client[client]
-            self._seat_next()
+            self._grant_next()
 
     def _full(self, client: str, limits: ClientLimits) -> Reply | None:
         return admit_session(len(self.sessions), self.per_client[client], limits)
 
-    def _seat(self, session: Connection, client: str) -> None:
+    def _grant(self, session: Connection, client: str) -> None:
         self.sessions[session] = client
         self.per_client[client] += 1
 
-    def _seat_next(self) -> None:
-        """Gives what is free to those who wait: whoever has the fewest places comes first, then whoever came first."""
+    def _grant_next(self) -> None:
+        """Gives free slots to waiting sessions: first to the client with the fewest slots, then in order of arrival."""
         while ready := [one for one, its in self._queue.items() if not self._full(its.client, its.limits)]:
             session = min(ready, key=lambda one: self.per_client[self._queue[one].client])
             its = self._queue.pop(session)
-            self._seat(session, its.client)
-            its.seated.set_result(None)
+            self._grant(session, its.client)
+            its.granted.set_result(None)
             for other in self._queue.values():
                 if other.client == its.client or len(self.sessions) >= other.limits.connections:
                     other.since = session.loop.time()
 
     def _displaced(self, client: str) -> bool:
-        """The queue is full: the last one of the client that asks for most gives way to one that asks for less."""
+        """Makes room in a full queue: the client with the most sessions loses its last waiting one to a client with fewer."""
         asked = self.per_client + Counter(its.client for its in self._queue.values())
         session, its = max(reversed(self._queue.items()), key=lambda one: asked[one[1].client])
         if asked[its.client] <= asked[client]:
             return False
         del self._queue[session]
         its.came = -LONGEST
-        its.seated.set_result(None)
+        its.granted.set_result(None)
         return True
 
     def _makes_room(self, client: str, limits: ClientLimits) -> bool:
-        """Takes a place from a client that has more of them and makes no use of it, if there is one."""
+        """Takes a slot from a slow or idle session of a client that has more slots; False if there is none."""
         own = self.per_client[client]
         if own >= limits.per_client and "/" not in client:
             return False  # one device's own business; a network of IPv6 may have many

@@ -1,4 +1,4 @@
-"""How much of the room each client's mail takes, so that one of them cannot fill the spool for all."""
+"""How much of the spool each client's mail takes, so that one client cannot fill it for all."""
 
 import math
 from collections import Counter
@@ -10,13 +10,13 @@ from relay.mail.reply import Reply
 from relay.spool.contract import SpoolBroken
 
 _FRESH = 5.0
-"""Seconds for which a count is good enough, even for refusing somebody."""
+"""Seconds for which a count is new enough, even for a refusal."""
 
 
 class SpoolShare:
-    """`count` tells the octets of mail that is kept, by client address.
+    """`count` returns the octets of mail in the spool, by client address.
 
-    What is accepted is added here, what is relayed is not taken off: so it is counted anew before anybody is refused.
+    Accepted mail is added here, but relayed mail is not subtracted.  So it is counted again before a refusal.
     """
 
     def __init__(self, count: Callable[[], Awaitable[Mapping[str, int]]], clock: Callable[[], float]) -> None:
@@ -27,7 +27,7 @@ class SpoolShare:
         self._counted_at = -math.inf
 
     async def admit(self, client: str, said: int, room: int, limits: ClientLimits) -> Reply | None:
-        """None if `said` octets more may come from this client."""
+        """None if this client may send `said` more octets."""
         refusal = self._admit(client, said, room, limits)
         if self._counted_at == -math.inf or (refusal and self._clock() - self._counted_at > _FRESH):
             await self._count_anew()
@@ -37,14 +37,14 @@ class SpoolShare:
     def _admit(self, client: str, said: int, room: int, limits: ClientLimits) -> Reply | None:
         taken = self._kept[client] + self.coming[client]
         if admit_share(taken, said, room, limits) is None:
-            return None  # almost always; the sums below are not needed then
+            return None  # the usual case, without the sums below
         return admit_share(taken, said, max(room, 0) + self._kept.total() + self.coming.total(), limits)
 
     def accepted(self, client: str, octets: int) -> None:
         self._kept[client] += octets
 
     def comes(self, client: str, octets: int) -> None:
-        """More of it, or less: what came to its end is either accepted or gone."""
+        """Adds to the content that is being received; a negative number when a message is accepted or dropped."""
         self.coming[client] += octets
         if self.coming[client] <= 0:
             del self.coming[client]
@@ -54,7 +54,7 @@ class SpoolShare:
         try:
             found = await self._count()
         except SpoolBroken:
-            return  # a commit will tell; the last count is as good as any
+            return  # the last count must do; a commit will report the fault
         self._kept = Counter()
         for address, octets in found.items():
             self._kept[client_group(ip_address(address))] += octets

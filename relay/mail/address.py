@@ -1,4 +1,4 @@
-"""Addresses as an envelope carries them: tolerant in, exact out.  RFC 5321 s4.1.2, RFC 6531.  Pure."""
+"""Addresses of the envelope: read as devices write them, written exactly.  RFC 5321 s4.1.2, RFC 6531.  Pure."""
 
 import re
 from contextlib import suppress
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from unicodedata import normalize
 
-# said by what is left out: a class with all of Unicode in it takes `re` milliseconds to compile, at each start
+# Negated classes: `re` takes milliseconds at each start to compile a class that lists all of Unicode.
 _ATEXT = r'[^\x00-\x20"(),.:;<>@\[\\\]\x7f]'
 _DOT_STRING = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
 _LABEL = re.compile(r"(?!-)[^\x00-,./:-@\[-^`{-\x7f]{1,63}(?<!-)\Z")
@@ -19,8 +19,8 @@ _LAN_ONLY = re.compile(
 _PLAIN_PATH = re.compile(
     r"<([A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*)@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z][A-Za-z0-9]{0,61})>\Z"
 )
-"""What most paths look like; all that is said below of paths says the same of these."""
-_PLAIN_ENOUGH = 250  # characters; whatever is longer is looked at closely
+"""The form of most paths, for speed: the full parser gives the same result for these."""
+_PLAIN_ENOUGH = 250  # characters; longer paths go to the full parser
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\udc80-\udcff]")
 
 
@@ -29,11 +29,11 @@ _PAIRS = {"'": "'", "`": "'", '"': '"', "‘": "’", "“": "”", "«": "»", 
 _FOREIGN_MARKS = ("‘", "“", "«", "「")
 _LONGEST_SENDER = 200
 _DEVIATIONS = re.compile("[ßς\u200c\u200d]")
-"""Letters that IDNA of 2003, which Python has, makes others of: another domain, with another owner (UTS 46 s4)."""
+"""Letters that Python's IDNA 2003 maps to others, which makes another domain with another owner (UTS 46 s4)."""
 
 
 class BadAddress(ValueError):
-    """No address can be understood in what was given; the text says why, for the person at the device."""
+    """The text is no address.  The error's text says why, for the person at the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class Address:
     domain: str = ""
 
     def __hash__(self) -> int:
-        return hash(self.local)  # enough to tell them apart, and asked for all the time
+        return hash(self.local)  # good enough, and called very often
 
     def __str__(self) -> str:
         return _written(self.local, self.domain)
 
     @property
     def key(self) -> str:
-        """What makes two addresses the same here: the domain folds its case, the local part does not."""
+        """Equal for equal addresses: the domain's case does not matter, that of the local part does."""
         return f"{self.local}@{self.domain.lower()}"
 
     @property
@@ -64,12 +64,12 @@ class Address:
 
     @property
     def quoted(self) -> bool:
-        """Whether the local part can be said in quotation marks only."""
+        """Whether the local part must stand in quotation marks."""
         return not _DOT_STRING.match(self.local)
 
     @property
     def public(self) -> bool:
-        """Whether the world beyond the LAN could answer to it: a dotted domain that is not LAN-only or a literal."""
+        """Whether it can be reached from outside the LAN, see `is_public`."""
         return is_public(self.domain)
 
 
@@ -81,7 +81,7 @@ def _written(local: str, domain: str) -> str:
 
 
 def with_a_labels(address: Address) -> Address:
-    """The address with its domain in ASCII (RFC 5891), as servers without SMTPUTF8 know it.  Raises UnicodeError."""
+    """The address with its domain in A-labels (RFC 5891), for servers without SMTPUTF8.  Raises UnicodeError."""
     if address.domain.isascii():
         return address
     labels = [_a_label(label) for label in _DOTS.sub(".", address.domain).split(".")]
@@ -103,10 +103,10 @@ def is_public(domain: str) -> bool:
 
 
 def parse_address(text: str) -> Address:
-    """`local@domain`, `"quoted local"@domain` or a bare `local`; blanks around are ignored.
+    """`local@domain`, `"quoted local"@domain` or a bare `local`; blanks around it are ignored.
 
-    Tolerated: a dot at either end or doubled in the local part (HPE iLO), `_` in the domain, a trailing dot.
-    Raises BadAddress with the reason in words.
+    Accepted: a dot at either end or doubled in the local part (HPE iLO), `_` in the domain, a trailing dot.
+    Raises BadAddress with the reason.
     """
     bare = text.strip()
     if _CONTROL.search(bare):
@@ -156,9 +156,9 @@ def _domain(text: str) -> str:
 def parse_path(text: str) -> Address | None:
     """The path of MAIL or RCPT as devices write it; None is the null reverse-path.
 
-    Understood: `<a@b>`, `a@b`, `< a@b >`, `<<a@b>>`, `<a@b` (never closed), `a@b>`, `<a@b>;`, `"My NAS" <a@b>`
+    Accepted: `<a@b>`, `a@b`, `< a@b >`, `<<a@b>>`, `<a@b` (never closed), `a@b>`, `<a@b>;`, `"My NAS" <a@b>`
     (the last `<...>` wins), `<@r1,@r2:a@b>` (the source route is dropped, RFC 5321 App. C), `< >`,
-    `nas@` (a name whose domain was left empty), and what `understood` understands.
+    `nas@` (a name with an empty domain), and what `understood` accepts.
     Raises BadAddress.
     """
     plain = _PLAIN_PATH.match(text)
@@ -182,7 +182,7 @@ def parse_path(text: str) -> Address | None:
 
 
 def understood(text: str) -> Address:
-    """The address that the text is, or the only one that it can mean: quotation marks around it, `SMTP:` or `mailto:`
+    """The address that the text can mean, if only one is possible: with quotation marks around it, `SMTP:` or `mailto:`
     before it, blanks around the @, comments in it.  Raises BadAddress.
     """
     try:
@@ -221,7 +221,7 @@ def _bare(text: str) -> str:
 
 
 def _without_comments(text: str) -> str:
-    """The text without `(...)`, nested ones and escaped marks in them understood (RFC 5322 s3.2.2)."""
+    """The text without comments, which may be nested and have escapes (RFC 5322 s3.2.2)."""
     kept, depth, quoted, skip = [], 0, False, False
     for char in text:
         if skip:
@@ -241,9 +241,9 @@ def _without_comments(text: str) -> str:
 
 
 def as_sender(text: str) -> Address:
-    """What stands for a sender that is no address: its words in the local part, and its domain if that is one.
+    """Stores a sender that is no address: its text as the local part, and its domain if that is valid.
 
-    Nobody can answer to it, so it is replaced before it is said to an upstream with an account.
+    Nobody can answer to it, so it is replaced before the message goes to an upstream with an account.
     """
     bare = " ".join(_CONTROL.sub(" ", text).strip().strip("<>").split())[:_LONGEST_SENDER]
     local, _, domain = bare.rpartition("@")
@@ -263,7 +263,7 @@ def _first_close_bracket(text: str) -> int:
 
 
 def _outside_quotes(text: str, wanted: str) -> list[int]:
-    """Places of a character that are not inside quotation marks; -1 leads the list."""
+    """The places of a character outside quotation marks; the list begins with -1."""
     places, quoted, skip = [-1], False, False
     for place, char in enumerate(text):
         if skip:

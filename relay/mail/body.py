@@ -1,4 +1,4 @@
-"""A body as repair leaves it: true labels, sendable octets, delimiters that close.  RFC 6409 s8.4, RFC 2046 s5.1.  Pure."""
+"""Repairs a body: labels, octets that cannot be sent, missing delimiters.  RFC 6409 s8.4, RFC 2046 s5.1.  Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,7 +11,7 @@ from relay.mail.charset_labels import NOTHING, inner_charset, is_doubtful, sampl
 from relay.mail.charset_names import codec_of
 from relay.mail.encoded_words import named_charsets
 from relay.mail.line_ends import blocks
-from relay.mail.message import Field
+from relay.mail.message import Field, first
 from relay.mail.mime import ContentType, ascii_boundary, content_type, with_param
 from relay.mail.recode import Body, mime_fields, with_mime_fields
 from relay.mail.repair_context import Fields
@@ -22,7 +22,7 @@ _CANDIDATES = 1000
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """The header with its MIME fields mended, the body to send, its size in octets (-1: not counted), and the notes."""
+    """The fields with MIME fields repaired, the body to send, its size in octets (-1: not counted), and the notes."""
 
     fields: Fields
     body: Iterable[bytes]
@@ -33,7 +33,7 @@ class Mended:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A body after one reading (two, if its boundary had to be looked for)."""
+    """The facts of a body, after it was read once (twice, if its boundary had to be searched)."""
 
     source: Iterable[bytes]
     top: ContentType
@@ -42,29 +42,27 @@ class Examined:
 
 
 def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
-    """Reads the body; a multipart that never begins gets the boundary that its lines show, or is text after all (M45)."""
+    """Reads the body.  If a multipart's boundary never occurs, the one found in the body is used, else it is text (M45)."""
     said = mime_fields(fields)
     top = content_type(said)
     sealed = any(field.name == "dkim-signature" for field in fields)
     seen = scan_body(said, top, source, sealed=sealed)
     if not top.multipart or seen.opened or sealed:
         return Examined(source, top, seen)
-    found = next(field for field in said if field.name == "content-type")
     boundary = _boundary_in(source)
-    if boundary:
+    if boundary and (found := first(said, "content-type")):
         value = with_param(found.value, "boundary", boundary.decode("latin-1"))
         note = "took the boundary from the body: Content-Type " + ("names another" if top.boundary else "names none")
     else:
         value = b"text/plain"
         note = "made Content-Type text/plain: there are no parts in this multipart"
-    new = Field(b"Content-Type: " + value + b"\r\n")
-    said = tuple(new if field.name == "content-type" else field for field in said)
+    said = tuple(Field.of("Content-Type", value) if field.name == "content-type" else field for field in said)
     top = content_type(said)
     return Examined(source, top, scan_body(said, top, source, sealed=sealed), (note,))
 
 
 def _boundary_in(source: Iterable[bytes]) -> bytes:
-    """The first `--x` line that comes again; b"" if none does."""
+    """The boundary of the first `--x` line that occurs twice; b"" if there is none."""
     seen: set[bytes] = set()
     last = b""
     for block in blocks(source):
@@ -79,13 +77,13 @@ def _boundary_in(source: Iterable[bytes]) -> bytes:
 
 
 def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, signed: bool) -> Terms:
-    """What raw header text and text parts are in that do not say, or say falsely, what that is.
+    """The charset of raw header text, and of text parts whose label is missing or false.
 
-    The message's own word for its other text comes first; else all of them vote together.
+    A charset that the message names for other text is taken if it fits; else all these texts vote together.
     """
     raw = [field for field in fields if not field.raw.isascii()]
     if fits(b"".join([field.raw for field in raw]), "utf-8"):
-        raw = []  # which speaks for itself
+        raw = []  # UTF-8 needs no vote
     pieces = ballots(_undeclared(examined, raw))
     named = (name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces))
     charset = (next(named, "") if pieces else "") or elect(pieces, fallback)
@@ -104,9 +102,9 @@ def _undeclared(examined: Examined, raw: list[Field]) -> Iterator[bytes]:
 
 
 def _declared(examined: Examined, fields: Fields) -> Iterator[str]:
-    """The charsets that the message names for its text and in its encoded-words, and that raw text may be in as well.
+    """The charsets that the message names for its text and in its encoded-words; raw text may be in them, too.
 
-    Latin-1 is the default of libraries, which says nothing of octets that were put in raw, unless text uses it.
+    Latin-1 counts only if text really uses it, since it is the default of libraries.
     """
     for part in examined.seen.parts.values():
         if part.kind.text or part.container:
@@ -127,7 +125,7 @@ def _declared(examined: Examined, fields: Fields) -> Iterator[str]:
 
 
 def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
-    """Carries out what the facts demand; a right body is handed on as it came."""
+    """Repairs what the facts show to be wrong.  A correct body is returned as it came."""
     seen = examined.seen
     plans, said = plan_body(seen, terms)
     notes = (*examined.notes, *said, *_notes(seen, plans))

@@ -1,4 +1,4 @@
-"""What has to be done to each part of a body, decided from facts alone.  RFC 6409 s8.4, RFC 2045 s6, RFC 2046 s4.1.2.  Pure."""
+"""Decides from the facts what must be done to each part.  RFC 6409 s8.4, RFC 2045 s6, RFC 2046 s4.1.2.  Pure."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from relay.mail.charset_labels import holds_text, label_for
 from relay.mail.charset_names import is_name
 from relay.mail.encoded_words import LINE_LIMIT, decode_words, encode_text, fold
 from relay.mail.header_text import folded
-from relay.mail.message import Field
+from relay.mail.message import Field, first, replaced
 from relay.mail.mime import (
     ascii_boundary,
     is_misread,
@@ -25,7 +25,7 @@ from relay.mail.mime_walk import MOST_PARTS
 
 
 class Recode(Enum):
-    """How a part's octets are written anew."""
+    """How a part's octets are encoded again."""
 
     KEEP = "keep"
     QUOTED = "quoted-printable"
@@ -37,7 +37,7 @@ class Recode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """The part's fields (b"" names none changed: `changed` tells) and its encoding from now on."""
+    """The part's new fields, whether they differ from the old ones, and the new encoding."""
 
     fields: tuple[Field, ...]
     changed: bool
@@ -48,9 +48,9 @@ class PartPlan:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms the body goes on: may it have 8-bit octets, what raw text is in, is a signature over all of it.
+    """Whether 8-bit octets may be sent, the charset of raw text, and whether a signature covers everything.
 
-    `raw` is the raw text of the header and `fallback` the charsets that it, and text with a false label, may be in.
+    `raw` is the raw text of the header.  `fallback` has the charsets to guess from.  `only_transport`: labels stay.
     """
 
     eight_bit_allowed: bool = True
@@ -68,7 +68,7 @@ _HALF_KINDS = {
     **dict.fromkeys((b"plain", b"html", b"csv"), b"text/"),
 }
 _HALF_KINDS = {half: kind + half for half, kind in _HALF_KINDS.items()} | {b"jpg": b"image/jpeg", b"text": b"text/plain"}
-"""Types of which only one half was written."""
+"""Content types of which only one half was written."""
 
 _NAMED = re.compile(rb"name\*?[ \t]*=", re.IGNORECASE)
 _REST_FIELDS = (
@@ -105,7 +105,7 @@ def _plan_part(part: ScannedPart, seen: BodyScan, terms: Terms, notes: dict[str,
 
 
 def _recode(part: ScannedPart, terms: Terms, *, text: bool) -> Recode:
-    """Whether the octets can go as they are; if not, how."""
+    """How the octets must be encoded again, if they cannot be sent as they are."""
     too_long = part.long_lines
     unsendable = too_long or (part.eight_bit and not terms.eight_bit_allowed)
     sealed = part.sealed or terms.signed
@@ -116,7 +116,7 @@ def _recode(part: ScannedPart, terms: Terms, *, text: bool) -> Recode:
     if part.encoding == "quoted-printable":
         return Recode.MEND_QUOTED if too_long or (part.eight_bit and (unsendable or not sealed)) else Recode.KEEP
     if not text:
-        lost = part.bare_ends or (part.eight_bit and part.encoding != "8bit")  # line ends are octets here as others are
+        lost = part.bare_ends or (part.eight_bit and part.encoding != "8bit")  # in binary data line ends must not change
         return Recode.RAW_BASE64 if unsendable or part.nul or (lost and not sealed and _is_data(part)) else Recode.KEEP
     if not unsendable:
         return Recode.KEEP
@@ -125,19 +125,19 @@ def _recode(part: ScannedPart, terms: Terms, *, text: bool) -> Recode:
 
 
 def _is_data(part: ScannedPart) -> bool:
-    """Whether it is a file's octets as they are, not in any encoding and not mail again."""
+    """Whether it is a file without a transfer encoding, and no message or multipart."""
     return is_identity(part.encoding) and not part.kind.kind.startswith(("message/", "multipart/"))
 
 
 def _with_charset(
     part: ScannedPart, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None], *, text: bool
 ) -> tuple[Field, ...]:
-    """Text says the charset it is in (RFC 2046 s4.1.2): a missing, unknown or false label is replaced by a guess.
+    """Text must name its charset (RFC 2046 s4.1.2): a missing, unknown or false label is replaced by a guess.
 
     A Content-Type that cannot be read becomes text/plain, or application/octet-stream for encoded octets.
     """
     fields = _with_semicolon(fields, notes)
-    old = next((field for field in fields if field.name == "content-type"), None)
+    old = first(fields, "content-type")
     value = old.value if old else b""
     if old and not part.kind.kind:
         written, _, params = value.partition(b";")
@@ -165,9 +165,8 @@ def _with_charset(
 
 
 def _with_semicolon(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple[Field, ...]:
-    said = next((field.value for field in fields if field.name == "content-type"), b"")
-    value = with_semicolon(said)
-    if value == said:
+    found = first(fields, "content-type")
+    if found is None or (value := with_semicolon(found.value)) == found.value:
         return fields
     notes["put the semicolon into Content-Type that the device left out"] = None
     return _set(fields, "Content-Type", value)
@@ -176,7 +175,7 @@ def _with_semicolon(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple[
 def _with_encoding(
     part: ScannedPart, fields: tuple[Field, ...], recode: Recode, notes: dict[str, None], *, still_eight_bit: bool
 ) -> tuple[Field, ...]:
-    """The Content-Transfer-Encoding says what is so (RFC 2045 s6.2); `binary` has no way through SMTP (RFC 3030)."""
+    """Makes Content-Transfer-Encoding true (RFC 2045 s6.2).  `binary` cannot be sent without BDAT (RFC 3030)."""
     written = next((field.value.lower() for field in fields if field.name == "content-transfer-encoding"), b"")
     if recode in (Recode.BASE64, Recode.RAW_BASE64, Recode.REWRAP):
         wanted = "base64"
@@ -202,31 +201,27 @@ def _with_encoding(
 
 
 def _trails(fields: tuple[Field, ...]) -> bool:
-    """Whether blanks follow the encoding's name, with which some readers do not know it."""
-    found = next((field for field in fields if field.name == "content-transfer-encoding"), None)
+    """Whether blanks follow the encoding's name; some readers do not know the name then."""
+    found = first(fields, "content-transfer-encoding")
     return found is not None and found.raw.rstrip(b"\r\n")[-1:] in (b" ", b"\t")
 
 
 def _plan_container(part: ScannedPart, seen: BodyScan, terms: Terms, notes: dict[str, None]) -> PartPlan:
-    """A multipart is 7bit, 8bit or binary (RFC 2045 s6.4), and its boundary must be read alike by all."""
+    """A multipart is 7bit, 8bit or binary (RFC 2045 s6.4), and all readers must read its boundary the same way."""
     fields = part.fields
     sealed = part.sealed or terms.signed
     eight_bit = seen.eight_bit and terms.eight_bit_allowed
     written = transfer_encoding(fields)
     wanted = "8bit" if eight_bit else "7bit"
-    false = written and (
-        written not in ("7bit", "8bit")
-        if not seen.eight_bit
-        else written not in ("7bit", "8bit", "binary") or written == "binary"
-    )
-    if not terms.eight_bit_allowed and seen.eight_bit and written in ("8bit", "binary"):
+    false = bool(written) and written not in ("7bit", "8bit")
+    if not terms.eight_bit_allowed and seen.eight_bit and written == "8bit":
         false = True
     if false and (not sealed or not terms.eight_bit_allowed):
         fields = _set(fields, "Content-Transfer-Encoding", wanted.encode())
         if terms.eight_bit_allowed:
             notes[f"set Content-Transfer-Encoding of a multipart to {wanted}: it cannot be {written}"] = None
     fields = fields if sealed else _with_semicolon(fields, notes)
-    found = next((field for field in fields if field.name == "content-type"), None)
+    found = first(fields, "content-type")
     boundary = ascii_boundary(part.kind.boundary).decode("ascii")
     if found and boundary and ((is_misread(found.value) and not sealed) or boundary.encode() not in found.raw):
         fields = _set(fields, "Content-Type", with_param(found.value, "boundary", boundary))
@@ -236,7 +231,7 @@ def _plan_container(part: ScannedPart, seen: BodyScan, terms: Terms, notes: dict
 
 
 def _plan_rest(part: ScannedPart, terms: Terms, notes: dict[str, None]) -> PartPlan:
-    """What nobody has looked into goes as it came; if it cannot, as an attachment that holds its octets."""
+    """Parts beyond the limit are sent as they came; if that is impossible, as an attachment with their octets."""
     if not part.long_lines and (terms.eight_bit_allowed or not part.eight_bit):
         return PartPlan((), changed=False, eight_bit=part.eight_bit)
     notes[f"attached all that follows the first {MOST_PARTS} parts: it cannot go as it is"] = None
@@ -246,7 +241,7 @@ def _plan_rest(part: ScannedPart, terms: Terms, notes: dict[str, None]) -> PartP
 def _with_sendable_fields(
     part: ScannedPart, fields: tuple[Field, ...], terms: Terms, notes: dict[str, None]
 ) -> tuple[Field, ...]:
-    """MIME fields in ASCII (RFC 2231, RFC 2047), without control octets and over-long lines; file names as they must be."""
+    """MIME fields in ASCII (RFC 2231, RFC 2047), without control octets and over-long lines; file names quoted."""
     if not (part.sealed or terms.signed or terms.only_transport):
         fields = tuple(_with_quotes(field, notes) for field in fields)
     if all(_is_sendable(field) for field in fields):
@@ -258,7 +253,7 @@ def _with_quotes(field: Field, notes: dict[str, None]) -> Field:
     if field.name not in _PARAMETERED or (value := with_quotes(said := field.value)) == said:
         return field
     notes["wrote a file name in quotation marks"] = None
-    return Field(field.label.encode() + b": " + value + b"\r\n")
+    return Field.of(field.label, value)
 
 
 def _is_sendable(field: Field) -> bool:
@@ -289,9 +284,7 @@ def _sendable(field: Field, part: ScannedPart, terms: Terms, notes: dict[str, No
 
 
 def _set(fields: tuple[Field, ...], label: str, value: bytes) -> tuple[Field, ...]:
-    new = Field(label.encode() + b": " + value + b"\r\n")
-    place = next((place for place, field in enumerate(fields) if field.name == new.name), len(fields))
-    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
+    return replaced(fields, Field.of(label, value))
 
 
 def _note_recode(recode: Recode, part: ScannedPart, terms: Terms, notes: dict[str, None]) -> None:

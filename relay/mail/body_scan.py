@@ -1,4 +1,4 @@
-"""What a body is like, part by part: one reading of its octets, nothing kept but facts and short samples.  Pure."""
+"""Facts about a body, part by part.  It is read once; only facts and short samples are kept.  Pure."""
 
 import re
 from binascii import a2b_base64
@@ -13,7 +13,7 @@ from relay.mail.mime import ContentType, transfer_encoding
 from relay.mail.mime_walk import BETWEEN, Delimiter, PartHead, walk
 
 _SAMPLE = 32 * 1024
-_GLANCE = 1024  # octets of encoded data that tell whether they are
+_GLANCE = 1024  # octets of base64 data, enough to see whether it is base64
 _ESCAPE = b"\x1b$"
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
@@ -26,11 +26,11 @@ _CODE = re.compile(rb"=(?:[0-9A-F]{2}|[ \t]{0,80}[\r\n])")
 
 @dataclass(slots=True)
 class ScannedPart:
-    """Facts about one part.  `long_lines`: one has more than LINE_LIMIT octets; `sample` is how its text begins.
+    """Facts about one part.  `long_lines`: a line has more than LINE_LIMIT octets; `sample` is the beginning of its text.
 
-    `container`: a multipart or message/rfc822, whose octets are those of its parts.  `rest`: no part but all that
-    follows as many as are looked into.  `wide`: the UTF-16 or UTF-32 that the octets are in as they came.  `encoding` is
-    "" where the octets are in none of the kind that the header names.
+    `container`: a multipart or message/rfc822, whose octets are those of its parts.  `rest`: everything after the most
+    parts that are scanned.  `wide`: the octets are in this UTF-16 or UTF-32.  `encoding` is "" if the octets are not in
+    the encoding that the header names.
     """
 
     number: int
@@ -54,9 +54,9 @@ class ScannedPart:
 
 @dataclass(slots=True)
 class BodyScan:
-    """The parts by number (0 is the message itself), what lies between them, and what is wrong with delimiters.
+    """The parts by number (0 is the message itself), the octets between them, and what is wrong with delimiters.
 
-    `nul`: text has a NUL, which has no place there.
+    `nul`: some text has a NUL.
     """
 
     parts: dict[int, ScannedPart]
@@ -72,7 +72,7 @@ class BodyScan:
 
 
 def scan_body(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes], *, sealed: bool = False) -> BodyScan:
-    """Reads the body once.  `top` says how to take it, which may differ from what the fields say."""
+    """Reads the body once.  `top` is the content type to assume, which may differ from the field's."""
     encoding = transfer_encoding(fields)
     first = ScannedPart(0, fields, top, encoding)
     between = ScannedPart(BETWEEN, (), ContentType(), "")
@@ -98,7 +98,7 @@ def scan_body(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]
 
 
 def _counted(body: Iterable[bytes], seen: BodyScan) -> Iterable[bytes]:
-    """The body again; `seen.bare_ends` is true before a part is looked at that has some."""
+    """Yields the body, and sets `seen.bare_ends` before the part with the bare line end is scanned."""
     ends = BareEnds()
     last = b""
     for block in body:
@@ -159,12 +159,12 @@ def _has_long_line(octets: bytes) -> bool:
 
 
 def is_identity(encoding: str) -> bool:
-    """Whether octets under that encoding's name are what they are; a name that nobody knows changes nothing."""
+    """Whether that encoding leaves the octets as they are; an unknown one does."""
     return encoding not in ("base64", "quoted-printable", "uuencode", "uue") and not encoding.startswith("x-")
 
 
 def wide_codec(octets: bytes, charset: str) -> str:
-    """The UTF-16 or UTF-32 that text begins in, by its mark or its NULs; "" if it is in neither."""
+    """UTF-16 or UTF-32 if the text is in one, by its byte order mark or its NULs; else ""."""
     if octets[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
         return "utf-32"
     if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -183,14 +183,14 @@ def wide_codec(octets: bytes, charset: str) -> str:
 
 
 def _is_lines(kind: ContentType) -> bool:
-    """Whether it says to be text, and in a charset in which NULs have no place."""
+    """Whether it is declared as text, in a charset without NULs."""
     return kind.kind.startswith("text/") and not codec_of(kind.charset).startswith(("utf-16", "utf-32"))
 
 
 def looks_base64(octets: bytes, *, text: bool = False) -> bool:
-    """Whether it can be meant as base64: a few strange octets are damage, blanks inside lines and many are text.
+    """Whether it can be base64.  A few other octets are damage; many, or blanks inside lines, mean plain text.
 
-    A word alone, such as `Test`, is the text itself where text was to come.
+    `text`: the part is declared as text, so a single word such as `Test` is that text.
     """
     if text and _WORD.fullmatch(octets) and not _is_plain(octets):
         return False
@@ -200,7 +200,7 @@ def looks_base64(octets: bytes, *, text: bool = False) -> bool:
 
 
 def _is_plain(coded: bytes) -> bool:
-    """Whether base64 stands for text in UTF-8 without control characters."""
+    """Whether the base64 decodes to UTF-8 without control characters."""
     try:
         text = a2b_base64(coded).decode()
     except ValueError:
@@ -209,5 +209,5 @@ def _is_plain(coded: bytes) -> bool:
 
 
 def looks_quoted(octets: bytes) -> bool:
-    """Whether it can be meant as quoted-printable: text without one code of it, but with equals signs, is not."""
+    """Whether it can be quoted-printable: equals signs without a single valid code mean plain text."""
     return not _NO_CODE.search(octets) or _CODE.search(octets) is not None

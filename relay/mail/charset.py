@@ -1,4 +1,4 @@
-"""Which charset raw 8-bit text is in, and the text it stands for.  Pure."""
+"""Guesses the charset of raw 8-bit text, and decodes it.  Pure."""
 
 import math
 import re
@@ -9,29 +9,29 @@ from relay.mail.charset_likelihood import LIKELY, bits
 from relay.mail.charset_names import codec_of, read, readings
 
 ESCAPED = re.compile(rb"\x1b\$[@B]|\x1b\(J")
-_SAMPLE = 96  # octets that are judged; more would only cost
+_SAMPLE = 96  # octets that are judged; more would cost time and change nothing
 BALLOTS = 100
-"""Pieces of text that have a vote."""
-_STEP = 3  # bits that a charset must be more likely by than the one written before it
+"""Pieces of text that vote."""
+_STEP = 3  # bits by which a charset must be more likely than the one configured before it
 AUTO = (
     *("cp932", "euc_jp", "cp1252", "gb18030", "big5", "cp949", "cp1251", "koi8-r", "koi8-u", "cp1250", "iso8859-2"),
     *("cp1254", "cp1253", "cp1255", "cp1256", "cp874", "cp1258", "iso8859-7", "iso8859-5", "iso8859-6", "cp866", "cp1257"),
 )
-"""What `auto` stands for in `fallback_charset`."""
+"""The charsets of `auto` in `fallback_charset`."""
 
-_CONTEXT = 24  # ASCII characters before the first other one that are looked at
+_CONTEXT = 24  # ASCII characters before the first other one that are judged, too
 _ASCII = re.compile(rb"[\x00-\x7f]*")
 _EUC_KANA = re.compile(rb"[\x00-\x7f]*(?:\x8e[\xa1-\xdf][\x00-\x7f]*){2,}")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _SEGMENT = re.compile(rb"\x1b(\$[@B]|\([BJI])([^\x1b]*)")
 _WOUND = re.compile("\ufffd+")
 _TORN = re.compile(rb"([\xc2-\xf4][\x80-\xbf]{0,2})[ \t]+(?=[\x80-\xbf])")
-"""A character of UTF-8 inside which a line was folded."""
+"""A UTF-8 character that a fold cut in two."""
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
 
 def decode(octets: bytes, charset: str) -> str:
-    """One line of text, without control characters.  Escape sequences and strict UTF-8 speak for themselves."""
+    """One line of text, without control characters.  Escape sequences and valid UTF-8 count more than `charset`."""
     text = _decode(octets, charset)
     return text if text.isprintable() else _CONTROL.sub("", text)
 
@@ -53,11 +53,11 @@ def _decode(octets: bytes, charset: str) -> str:
 
 
 def damaged_utf8(octets: bytes, *, said: bool = False) -> bool:
-    """Whether it is UTF-8 in which a few characters are cut or spoilt: no other text is so by chance (1 short subject in
-    a thousand, of those in other charsets).  `said`: it is called UTF-8, which needs less proof.
+    """Whether it is UTF-8 with a few characters cut or damaged.  Of short subjects in other charsets, one in a thousand
+    looks like that by chance.  `said`: it is labelled UTF-8, so less proof is needed.
     """
     start = len(_ASCII.match(octets)[0])  # type: ignore[index]
-    # most text in other charsets is told by its first words
+    # the first words are enough to exclude most text in other charsets
     return all(_mostly_utf8(octets[start : start + size], 1 if size < 1024 else 2 if said else 4) for size in (96, 1024))
 
 
@@ -68,7 +68,7 @@ def _mostly_utf8(octets: bytes, most: int) -> bool:
 
 
 def _from_jis(match: re.Match[bytes]) -> bytes:
-    """One segment of ISO-2022-JP in UTF-8: with the circled numbers and other signs that firmware adds to JIS X 0208."""
+    """One segment of ISO-2022-JP as UTF-8, with the circled numbers and other signs that firmware adds to JIS X 0208."""
     if match[1] == b"(I":
         return bytes(octet | 0x80 for octet in match[2]).decode("cp932", "replace").encode()
     if match[1].startswith(b"("):
@@ -77,22 +77,22 @@ def _from_jis(match: re.Match[bytes]) -> bytes:
 
 
 def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
-    """The one charset that best explains all pieces of raw text, header fields and body text together.
+    """The one charset that fits all pieces of raw text best, header fields and body text together.
 
-    Strict UTF-8 first: no other text looks like it by chance.  Then `fallback`, the charsets of the people at the
-    devices: who cannot decode is out; of the rest the likeliest wins, and of equals the one that was written first.
+    Valid UTF-8 comes first, since no other text looks like it by chance.  Then `fallback`: charsets that cannot decode
+    the text are out, the most likely of the others wins, and of equals the one that was configured first.
     """
     return elect(ballots(pieces), fallback)
 
 
 def ballots(pieces: Iterable[bytes]) -> list[bytes]:
-    """Those that have a vote: what is ASCII or UTF-8, be it damaged, speaks for itself."""
+    """The pieces that vote: all but ASCII and UTF-8, also damaged UTF-8."""
     foreign = (piece for piece in pieces if not piece.isascii() and not fits(piece, "utf-8") and not damaged_utf8(piece))
     return list(islice(foreign, BALLOTS))
 
 
 def elect(ballots: Sequence[bytes], fallback: Sequence[str]) -> str:
-    """As `vote`, of those that have one."""
+    """As `vote`, for pieces from `ballots`."""
     if not ballots:
         return "utf-8"
     names = _candidates(fallback)
@@ -113,7 +113,7 @@ def elect(ballots: Sequence[bytes], fallback: Sequence[str]) -> str:
 
 
 def _sample(ballots: Iterable[bytes]) -> bytes:
-    """Lines that have something to judge, not much of what is ASCII before it; no character is cut but the last one."""
+    """The lines that are not ASCII, with little of the ASCII before; only the last character may be cut."""
     taken: list[bytes] = []
     left = _SAMPLE
     for ballot in ballots:
@@ -128,7 +128,7 @@ def _sample(ballots: Iterable[bytes]) -> bytes:
 
 
 def _candidates(fallback: Sequence[str]) -> dict[str, float]:
-    """The codecs that are asked -> the bits that text in one must be more likely by; that of western Europe comes last."""
+    """The codecs to try, each with the bits by which it must be more likely; western Europe's comes last."""
     names: dict[str, float] = {}
     for place, charset in enumerate(fallback):
         for rank, name in enumerate(AUTO if charset == "auto" else (charset,)):
@@ -141,17 +141,17 @@ def _candidates(fallback: Sequence[str]) -> dict[str, float]:
 
 
 def fits(octets: bytes, name: str) -> bool:
-    """Whether this can be text under that name, as readers understand it."""
+    """Whether the octets can be decoded under that charset's name, as mail readers do."""
     return read(octets, name) is not None
 
 
 def effort(octets: bytes, name: str) -> tuple[float, int]:
-    """The bits that it takes to write what this begins with under that name, and how many letters that is."""
+    """The bits that the beginning of the text takes in that charset (fewer is more likely), and its number of letters."""
     codec = readings(name)[0]
     return bits(_sample([octets]).decode(codec, "replace").rstrip("\ufffd"), codec)
 
 
 def is_likely(octets: bytes, name: str) -> bool:
-    """Whether it is not only possible but may be meant as text in that charset."""
+    """Whether it is likely text in that charset, not only possible."""
     cost, letters = effort(octets, name)
     return letters > 0 and cost <= LIKELY * letters

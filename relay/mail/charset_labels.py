@@ -1,4 +1,4 @@
-"""Whether a text part says truly which charset it is in, and what it should say.  RFC 2046 s4.1.2.  Pure."""
+"""Whether a text part's charset label is true, and what it should be.  RFC 2046 s4.1.2.  Pure."""
 
 import re
 from binascii import Error as Base64Error
@@ -13,7 +13,7 @@ from relay.mail.charset_names import codec_of, is_name, is_registered, readings,
 NOTHING = frozenset(
     {"", "us-ascii", "ascii", "ansi_x3.4-1968", "646", "7bit", "8bit", "default", "unknown", "unknown-8bit", "none"}
 )
-"""What says nothing about text with octets over 127."""
+"""Labels that say nothing about octets over 127."""
 
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
@@ -27,10 +27,10 @@ _CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
 
 
 def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback: Sequence[str] = ()) -> str:
-    """The charset that a text part should be said to be in; "" if its label may stay.
+    """The charset label that a text part should have; "" if its label may stay.
 
-    `voted` is what raw header text and all undeclared text are in together.  A label is false only where the octets
-    prove it; it goes only where this text alone, or with the `raw` header text, is likely in another charset.
+    `voted` is the charset of raw header text and all unlabelled text together.  A label is false only if the octets
+    prove it.  It is replaced only if this text, alone or with the `raw` header text, is likely in another charset.
     """
     said = part.kind.charset
     if part.wide:
@@ -50,7 +50,7 @@ def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback
 
 
 def _missing(part: ScannedPart, octets: bytes, voted: str) -> str:
-    """What text without a label, or with one that says nothing, should say."""
+    """The label for text that has none, or one that says nothing."""
     said = part.kind.charset
     if octets.isascii():
         if _is_escaped(octets) and (said in NOTHING or not is_name(said)):
@@ -68,7 +68,7 @@ def _is_escaped(octets: bytes) -> bool:
 
 
 def _label(octets: bytes, codec: str) -> str:
-    """The name to write for text in that codec."""
+    """The charset name to write for text in that codec."""
     if codec == "cp932" and not octets_fit(octets, "shift_jis"):
         return "MS_Kanji"  # the one registered name for CP932 that old and new readers know
     if codec in ("cp1252", "iso8859-1"):
@@ -77,7 +77,7 @@ def _label(octets: bytes, codec: str) -> str:
 
 
 def inner_charset(octets: bytes) -> str:
-    """The charset that text names itself, in its mark, its XML declaration or its HTML; "" if it names none."""
+    """The charset that the text itself names, by byte order mark, XML declaration or HTML; "" if none."""
     if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     start = octets.removeprefix(b"\xef\xbb\xbf")[:1024]
@@ -87,7 +87,7 @@ def inner_charset(octets: bytes) -> str:
 
 
 def octets_fit(octets: bytes, codec: str) -> bool:
-    """Whether they fit this codec strictly, not what readers make of its name."""
+    """Whether they fit this codec strictly, without the supersets that readers accept."""
     try:
         octets.decode(codec)
     except UnicodeDecodeError:
@@ -112,7 +112,7 @@ def holds_text(part: ScannedPart) -> bool:
 
 
 def sample_of(part: ScannedPart) -> bytes:
-    """How the text begins, decoded from its transfer encoding, cut after the last whole line or at least character."""
+    """The beginning of the text, without its transfer encoding, cut after a whole line or at least a whole character."""
     octets = part.sample
     whole = part.size <= len(octets)
     if part.encoding == "base64":
@@ -129,10 +129,10 @@ def sample_of(part: ScannedPart) -> bytes:
 
 
 def _whole_characters(octets: bytes) -> bytes:
-    """The octets without a character that was cut in two at their end.
+    """The octets without a last character that was cut in two.
 
-    After a line end no character goes on, nor, in any charset, after an octet below 0x40; but neither may stand so far
-    in front that the text itself would not be looked at.
+    They can be cut after a line end, or after an octet below 0x40, which ends a character in any charset.  But the cut
+    must be in the second half, else too little text would be judged.
     """
     for place in (octets.rfind(b"\n"), _last_alone(octets)):
         if place > len(octets) // 2:
@@ -147,7 +147,7 @@ def _last_alone(octets: bytes) -> int:
 
 
 def _is_false(octets: bytes, said: str) -> bool:
-    """Whether the octets prove a registered label wrong: they are UTF-8 beyond doubt, or no text of that charset."""
+    """Whether the octets prove a registered label wrong: they are surely UTF-8, or cannot be text in that charset."""
     codec = codec_of(said)
     if codec == "utf-8":
         return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
@@ -163,19 +163,19 @@ def _is_false(octets: bytes, said: str) -> bool:
         return True
     if codec not in ("iso8859-1", "iso8859-15") or len(_C1.findall(octets)) < 3 or not fits(octets, "cp932"):
         return False
-    # Shift_JIS, or the signs of Windows, for which every reader takes them
+    # Shift_JIS, or Windows' own signs, as which every reader shows them
     return vote([octets], ("cp932", "latin-1")) == "cp932"
 
 
 def _is_surely_utf8(octets: bytes, said: str) -> bool:
-    """Whether it looks like UTF-8 as no text in another charset does by chance, and the less like what it says."""
+    """Whether it is UTF-8, too much of it for chance, and less likely text in the charset of its label."""
     if not fits(octets, "utf-8") or (len(_WIDE.findall(octets)) < 2 and len(_MULTIBYTE.findall(octets)) < 3):
         return False
     return not readings(said) or effort(octets, "utf-8")[0] < effort(octets, said)[0]
 
 
 def _is_mostly_wrong(octets: bytes, codec: str) -> bool:
-    """Whether it is no text of this charset at all, rather than one with an octet or two damaged on the way."""
+    """Whether it is no text in this charset, rather than text with one or two damaged octets."""
     text = octets.decode(codec, "replace")
     wrong = text.count("\ufffd")
     foreign = sum(not char.isascii() for char in text) - wrong
@@ -183,7 +183,7 @@ def _is_mostly_wrong(octets: bytes, codec: str) -> bool:
 
 
 def is_doubtful(part: ScannedPart) -> bool:
-    """Whether the part's text has a say in the vote: its label is missing, unknown or surely wrong."""
+    """Whether the part's text votes: its label is missing, unknown or surely wrong."""
     said = part.kind.charset
     if part.wide:
         return False

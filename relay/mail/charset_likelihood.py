@@ -1,6 +1,6 @@
-"""How likely a text is in the languages that devices speak: the bits that its letters take, fewer for what is usual.
+"""How likely a text is in some language, in bits: common pairs of letters take fewer bits.
 
-Which letters follow each other was counted by tools/letters.py in the message catalogs of free software.  Pure.
+tools/letters.py counted the pairs in the message catalogs of free software.  Pure.
 """
 
 import re
@@ -9,28 +9,8 @@ from functools import cache, lru_cache
 from itertools import repeat
 from pathlib import Path
 
-_LATIN = (
-    "de",
-    "fr",
-    "es",
-    "it",
-    "pt",
-    "sv",
-    "da",
-    "fi",
-    "nl",
-    "ca",
-    "pl",
-    "cs",
-    "hu",
-    "ro",
-    "sl",
-    "tr",
-    "lt",
-    "lv",
-    "et",
-    "vi",
-)
+_LATIN_LANGUAGES = "de fr es it pt sv da fi nl ca pl cs hu ro sl tr lt lv et vi"
+_LATIN = tuple(_LATIN_LANGUAGES.split())
 _SCRIPTS = (
     ("\u0250", _LATIN),
     ("\u0300", ()),
@@ -43,7 +23,7 @@ _SCRIPTS = (
     ("\u0e00", ()),
     ("\u0e80", ("th",)),
 )
-"""Where a script ends, and the languages in it."""
+"""The end of a script, and the languages in it."""
 
 _CHARACTERS = {
     **dict.fromkeys(("cp932", "shift_jis", "shift_jis_2004", "euc_jp", "euc_jis_2004"), "ja"),
@@ -62,13 +42,13 @@ _SIGNS = frozenset(
     "\xb0\xa9\xae\xb1\xb2\xb3\xb9\xbd\xbc\xbe\xa3\xbf\xa1\u20ac\xa7\xb5\xb7\xab\xbb\xd7\xf7\xba\xaa\u2013\u2014"
     "\u2018\u2019\u201c\u201d\u201e\u2022\u2026\u2122\xa5\xa2\xb4\xa8\xb6\u2020\u2021\u2039\u203a\xa0\xad"
 )
-_EAST = "\u2e80"  # from here on ideographs, kana and hangul, which no charset of one octet has
+_EAST = "\u2e80"  # ideographs, kana and hangul begin here; no single-byte charset has them
 _IDEOGRAPH = 12
 _UNUSUAL, _FOREIGN, _NONSENSE = 13, 17, 20
 _CASE = 4  # a capital behind a small letter
 _ASCII_LETTER = 0.4  # in text of ideographs or syllables; not more than 10 in all
 LIKELY = 11.0
-"""Bits that a letter takes at most in text that may be meant."""
+"""Text that takes more bits a letter than this is not likely."""
 
 
 class _Table(dict[str, int]):
@@ -109,12 +89,12 @@ def _least(languages: tuple[str, ...]) -> dict[str, int]:
 
 @lru_cache(4096)
 def letter(char: str) -> str:
-    """What a character counts as: a letter in small, a blank for all that is none."""
+    """The letter in lower case, or a blank for any other character."""
     return char.lower()[0] if char.isalpha() or unicodedata.category(char)[0] == "M" else " "
 
 
 def bits(text: str, codec: str, most: float = 1e9) -> tuple[float, int]:
-    """What the text takes if it was read by that codec, and how many letters that is; more than `most` is not worked out."""
+    """The bits of a text that was decoded by that codec, and its number of letters.  Counting stops above `most`."""
     language = _CHARACTERS.get(codec)
     return _of_characters(text, language) if language else _of_alphabet(text, most)
 

@@ -1,4 +1,4 @@
-"""Names of charsets: who reads what under a name, and the name to write for a codec.  RFC 2978, IANA, WHATWG.  Pure."""
+"""Names of charsets: which codecs read a name, and which name to write for a codec.  RFC 2978, IANA, WHATWG.  Pure."""
 
 import codecs
 import re
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'+^_`{}~.:-]{1,60}")
 _NO_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined", "charmap", "mbcs", "oem"})
-"""Text encodings of Python that no text on the net is in."""
+"""Python's text encodings that are no charsets."""
 
 _NAMES = {
     "big5hkscs": "cnbig5 big5eten",
@@ -33,7 +33,7 @@ _NAMES = {
     "utf_16": "iso10646ucs2 ucs2 unicode11 unicode",
     "utf_32": "iso10646ucs4 ucs4",
 }
-"""Codec -> names that IANA or WHATWG have for it and Python has not, in small letters and figures only, without x- and cs."""
+"""Codec -> its IANA and WHATWG names that Python lacks, in lower-case letters and digits, without x- and cs."""
 
 _CODECS = {name: codec for codec, names in _NAMES.items() for name in names.split()}
 _PAGE = re.compile(r"(?:windows|win|dos|ms|ibm|cp)0*(\d{3,5})")
@@ -47,7 +47,7 @@ _WITHOUT_CODEC = re.compile(
     r"|ecmacyrillic|csaz2434\w+|asmo449|msz77953|jusib1\w+|iecp271|greek7\w*|greekccitt|latingreek\w*|ncnc0010\w*"
     r"|gost1976874|latinlap|ds2089|usdk|dkus|mac\w+)"
 )
-"""Registered, and no codec of ours reads it."""
+"""Registered names that Python has no codec for."""
 
 _SUPERSETS = {
     "ascii": ("ascii", "utf-8"),
@@ -66,7 +66,7 @@ _SUPERSETS = {
     "cp932": ("cp932", "shift_jis_2004"),
     "tis-620": ("cp874",),
 }
-"""What readers take a name for: its charset with the signs that firmware, Windows and phones added."""
+"""The codecs that readers use for a name: supersets, with the signs that firmware, Windows and phones added."""
 
 _WRITTEN = {
     "big5": "big5",
@@ -92,15 +92,15 @@ _WRITTEN = {
 
 
 def is_name(charset: str) -> bool:
-    """Whether it could be a charset's name at all, known or not (RFC 2978 s2.3)."""
+    """Whether it has the form of a charset's name, known or not (RFC 2978 s2.3)."""
     return _NAME.fullmatch(charset) is not None
 
 
 @lru_cache(256)
 def codec_of(charset: str) -> str:
-    """Python's name of the codec that was meant; "" if we have none."""
+    """Python's name of the codec for a charset; "" if there is none."""
     if not is_name(charset):
-        return ""  # Python's codecs forgive what other readers do not
+        return ""  # Python accepts more than other readers do
     bare = re.sub(r"[^a-z0-9]", "", charset.lower())
     stem = re.sub(r"\A(?:x|cs)+", "", bare)
     page = _PAGE.fullmatch(stem)
@@ -113,7 +113,7 @@ def codec_of(charset: str) -> str:
 def _codec(name: str) -> str:
     try:
         found = codecs.lookup(name).name
-        b"0\0\0\0".decode(found)  # which tells codecs of text from others
+        b"0\0\0\0".decode(found)  # raises LookupError if the codec is not for text
     except LookupError:
         return ""
     except ValueError:
@@ -123,30 +123,30 @@ def _codec(name: str) -> str:
 
 @lru_cache(256)
 def is_registered(charset: str) -> bool:
-    """Whether IANA or WHATWG have a charset of that name, be it one that we cannot read."""
+    """Whether IANA or WHATWG have a charset of that name, also one that we cannot read."""
     return bool(codec_of(charset)) or bool(_WITHOUT_CODEC.fullmatch(re.sub(r"[^a-z0-9]", "", charset.lower())))
 
 
 def readings(charset: str) -> tuple[str, ...]:
-    """The codecs with which text under that name is read, the most likely first; empty if there is none."""
+    """The codecs for text under that name, the most likely first; empty if there is none."""
     codec = codec_of(charset)
     return _SUPERSETS.get(codec, (codec,)) if codec else ()
 
 
 def read(octets: bytes, charset: str) -> str | None:
-    """The text that these octets stand for under that name, supersets included; None if they do not fit."""
+    """The octets decoded under that name, with its supersets; None if they do not fit."""
     for codec in readings(charset):
         try:
             text = octets.decode(codec)
         except ValueError:
             continue
-        # Vietnamese has its tone marks behind the letters there
+        # this codec has Vietnamese tone marks as separate characters
         return unicodedata.normalize("NFC", text) if codec == "cp1258" else text
     return None
 
 
 def written(codec: str) -> str:
-    """The name to write for a codec: the one that most readers know."""
+    """The name to write for a codec: the one that most mail readers know."""
     if codec in _WRITTEN:
         return _WRITTEN[codec]
     if codec.startswith("cp125"):

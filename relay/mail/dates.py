@@ -1,4 +1,4 @@
-"""The Date field: exact out, and in as devices write it.  RFC 5322 s3.3, s4.3.  Pure."""
+"""The Date field: read as devices write it, written exactly.  RFC 5322 s3.3, s4.3.  Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -12,7 +12,7 @@ _EXACT = re.compile(
     r" (?P<zone>[+-]\d{4}|GMT|UT|EST|EDT|CST|CDT|MST|MDT|PST|PDT)(?: \([^()\\]*\))?\Z"
 )
 
-# Names that firmware in one language sends whatever the mail standards say (SmokePing, NAS and mail scripts, Entourage).
+# Month names that firmware sends in its own language (SmokePing, NAS and mail scripts, Entourage).
 _MONTH_NAMES = (
     "jan januar january janvier janv enero ene gennaio gen januari janeiro 1月",
     "feb februar february fevrier fevr fev febrero febbraio februari fevereiro 2月",
@@ -30,7 +30,7 @@ _MONTH_NAMES = (
 _MONTH_OF = {name: number for number, names in enumerate(_MONTH_NAMES, 1) for name in names.split()}
 _PLAIN = str.maketrans("áàâäãåéèêëíìîïóòôöõúùûüçñ", "aaaaaaeeeeiiiiooooouuuucn")
 
-# RFC 5322 s4.3 knows only North America; these are what devices elsewhere write.  Hours east of Greenwich.
+# RFC 5322 s4.3 has only North American zones; devices elsewhere write these.  Hours east of Greenwich.
 _ZONE_NAMES = (
     "z=0 gmt=0 ut=0 utc=0 wet=0 bst=1 cet=1 met=1 mez=1 west=1 cest=2 mest=2 mesz=2 eet=2 sast=2 eest=3 msk=3 hkt=8 sgt=8"
     " awst=8 jst=9 kst=9 aest=10 aedt=11 nzst=12 nzdt=13 brt=-3 edt=-4 est=-5 cdt=-5 cst=-6 mdt=-6 mst=-7 pdt=-7 pst=-8 hst=-10"
@@ -60,7 +60,7 @@ _NUMBER = re.compile(r"(?<![\d:+-])(\d{4}|\d{1,2})(?![\d:])")
 
 
 def write_date(moment: datetime) -> str:
-    """The moment as RFC 5322 s3.3 wants it, with the zone that it carries."""
+    """The moment in the form of RFC 5322 s3.3, with its own zone."""
     return (
         f"{_DAYS[moment.weekday()]}, {moment.day:02d} {_MONTHS[moment.month - 1]} {moment.year:04d}"
         f" {moment.hour:02d}:{moment.minute:02d}:{moment.second:02d} {_offset_of(moment)}"
@@ -68,13 +68,13 @@ def write_date(moment: datetime) -> str:
 
 
 def read_exact(text: str, local: tzinfo = UTC) -> datetime | None:
-    """The moment, if the text is a Date that RFC 5322 lets us send; None if it is not.
+    """The moment, if the text is a Date that RFC 5322 allows to send, else None.
 
-    CST is six hours west (RFC 5322 s4.3), but who says so where `local` is China's time means that.
+    CST is six hours west (RFC 5322 s4.3).  Where `local` is China's time, it means that, and the Date must be rewritten.
     """
     match = _EXACT.match(" ".join(text.split()))
     if not match or int(match["second"] or 0) > 59:
-        return None  # a leap second is right, but readers stumble over it
+        return None  # a leap second is right, but some readers reject it
     if match["zone"].lower() == "cst" and _is_china(local):
         return None
     zone = _zone_of(match["zone"].lower())
@@ -83,9 +83,9 @@ def read_exact(text: str, local: tzinfo = UTC) -> datetime | None:
 
 
 def read_lenient(text: str, local: tzinfo) -> datetime | None:
-    """The moment meant by a Date in some other format, None if it cannot be told beyond doubt.
+    """The moment of a Date in some other format; None if it is ambiguous or cannot be read.
 
-    Understood: ISO 8601, asctime, year-first and unambiguous day/month/year numbers, `2024年3月3日 9:15:00`,
+    Accepted: ISO 8601, asctime, year-first and unambiguous day/month/year numbers, `2024年3月3日 9:15:00`,
     month names of eight languages, epoch seconds, two-digit years, zone names.  Without a zone it is `local` time.
     """
     line = text[:200].strip()
@@ -118,7 +118,7 @@ def _clock(plain: str) -> tuple[tuple[str, str, str | None] | None, str]:
 
 
 def _numeric_day(rest: str) -> tuple[tuple[int, int, int] | None, str]:
-    """Year, month and day if they stand there in numbers, and the text without them."""
+    """Year, month and day if they are written in numbers, and the text without them."""
     if match := _YEAR_FIRST.search(rest):
         return (int(match[1]), int(match[2]), int(match[3])), _YEAR_FIRST.sub(" ", rest)
     match = _YEAR_LAST.search(rest)
@@ -146,7 +146,7 @@ def _named_day(rest: str) -> tuple[int, int, int] | None:
 
 
 def _zone_in(rest: str, whole: str, local: tzinfo) -> tzinfo | None:
-    """A number says more than the word beside it; but `JST-9` is how POSIX spells what is nine hours east."""
+    """The zone in the text.  A number counts more than a name beside it; but POSIX writes nine hours east as `JST-9`."""
     words = re.findall(r"[a-z]+", re.sub(r"^[a-z]+,?", " ", whole))
     named = next((_hours(word, local) for word in words if word in _ZONES and word not in _MONTH_OF), None)
     beside = " ".join(re.findall(r"\(([^()]*)\)", whole))

@@ -1,7 +1,7 @@
-"""Failure and delay notices: plain words on top, the facts for machines below.
+"""Failure and delay notices (DSNs): text for people first, then the fields for machines.
 
-One notice may tell of several recipients and several messages.  It has the null reverse-path in its envelope, which
-is not written here.  RFC 3464, RFC 6522, RFC 6533, RFC 3834.  Pure.
+One notice may be about several recipients and several messages.  Its envelope, with the null reverse-path, is made
+elsewhere.  RFC 3464, RFC 6522, RFC 6533, RFC 3834.  Pure.
 """
 
 import base64
@@ -31,11 +31,11 @@ _HEADER_BOUND = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RecipientStatus:
-    """What has become of one recipient.  `code` 0: nobody answered, `said` is ours; `retry_until` only for delays.
+    """The result for one recipient.  `code` 0: no server answered, and `said` is ours; `retry_until` only for delays.
 
     `remote` is the upstream as a host name or `[address]`, `upstream` its name in the configuration; `cause` and
-    `remedy` are sentences; `original` is the recipient as the device gave it, where another was used.  Not `quoted`: the
-    words are the relay's own.  `maybe_at` is an upstream that may have delivered it all the same.
+    `remedy` are sentences; `original` is the recipient as the device gave it, if an alias changed it.  Not `quoted`:
+    `said` is the relay's own text.  `maybe_at` is an upstream that may have delivered the message all the same.
     """
 
     recipient: Address
@@ -56,14 +56,14 @@ class RecipientStatus:
     maybe_at: str = ""
 
 
-_SUBJECT_READ = 2000  # octets; a notice shows its first words
+_SUBJECT_READ = 2000  # octets of a subject that are decoded; a notice shows its beginning
 
 
 @dataclass(frozen=True)
 class NotifiedMessage:
-    """A message that a notice is about: what identifies it, its header fields, and its recipients' fates.
+    """A message that a notice is about: its identity, its header fields, and the results for its recipients.
 
-    `about`: it was a notice of this relay itself, about the messages with these queue ids.
+    `about`: the message was itself a notice of this relay, about the messages with these queue ids.
     """
 
     queue_id: str
@@ -79,12 +79,12 @@ class NotifiedMessage:
 
     @property
     def subject(self) -> str:
-        """The subject as a person reads it, in one line of at most 120 characters; "" if there is none."""
+        """The decoded subject, one line of at most 120 characters; "" if there is none."""
         return readable(decode(self.value("subject")[:_SUBJECT_READ], self.charset))[:120]
 
     @cached_property
     def charset(self) -> str:
-        """In which charset the device wrote what is not ASCII; all its fields vote."""
+        """The charset of raw 8-bit text in the header; all fields vote."""
         return vote((each.raw for each in self.fields), RepairPolicy().fallback_charset)
 
 
@@ -98,22 +98,22 @@ class Notice:
     message_id: str
 
 
-def compose(letters: Sequence[NotifiedMessage], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
-    """One notice about all these letters.  Each of them must have at least one `told`."""
-    subject = _subject(letters)
-    text = _text(letters, hostname)
-    parts = [_text_part(text), _part(b"message/delivery-status", _status(letters, hostname))]
-    if len(letters) == 1:  # several headers in one part would be none (RFC 6522 s4)
-        parts.append(_part(b"text/rfc822-headers", _header_of(letters[0])))
+def compose(messages: Sequence[NotifiedMessage], *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
+    """One notice about all these messages.  Each must have at least one recipient in `told`."""
+    subject = _subject(messages)
+    text = _text(messages, hostname)
+    parts = [_text_part(text), _part(b"message/delivery-status", _status(messages, hostname))]
+    if len(messages) == 1:  # a part may hold only one header section (RFC 6522 s4)
+        parts.append(_part(b"text/rfc822-headers", _header_of(messages[0])))
     message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
     head = _head(subject, to, hostname, message_id, now)
-    if len(letters) == 1 and _MESSAGE_ID.match(letters[0].value("message-id")):
-        head += fold("In-Reply-To", letters[0].value("message-id").decode("ascii"))
+    if len(messages) == 1 and _MESSAGE_ID.match(messages[0].value("message-id")):
+        head += fold("In-Reply-To", messages[0].value("message-id").decode("ascii"))
     return Notice(_report(head, parts), subject, text, message_id)
 
 
 def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
-    """A message of our own that is not about one letter: an upstream refuses the login, nothing moves."""
+    """A message of our own that is not about one message, such as that an upstream refuses the login."""
     message_id, subject = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>", _line(subject)[:200]
     body = f"{_wrap(text)}\n\n-- \nThe mail relay on {hostname}\n"
     content = _head(subject, to, hostname, message_id, now) + _text_part(body)
@@ -136,7 +136,7 @@ def _head(subject: str, to: Address, hostname: str, message_id: str, now: dateti
 
 
 def _report(head: bytes, parts: Sequence[bytes]) -> bytes:
-    """A multipart/report whose boundary nobody could have foretold, and so nobody put into what is quoted."""
+    """A multipart/report.  Its boundary is a hash of the parts, so that no quoted text can contain it."""
     boundary = "=_notice_" + hashlib.sha256(b"".join(parts)).hexdigest()[:32]
     kind = fold("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"')
     mark = b"--" + boundary.encode()
@@ -155,42 +155,42 @@ def _text_part(text: str) -> bytes:
     return head + base64.encodebytes(octets).replace(b"\n", b"\r\n")
 
 
-def _subject(letters: Sequence[NotifiedMessage]) -> str:
-    failed = any(told.failed for letter in letters for told in letter.told)
+def _subject(messages: Sequence[NotifiedMessage]) -> str:
+    failed = any(told.failed for message in messages for told in message.told)
     what = "Not delivered" if failed else "Late"
-    if len(letters) > 1:
-        return f"{what}: {len(letters)} messages"
-    name = f"{what}: {letters[0].subject or 'a message without a subject'}"
-    others = len(letters[0].told) - 1
-    return _line(f"{name} (to {letters[0].told[0].recipient}{f' and {others} more' if others else ''})")
+    if len(messages) > 1:
+        return f"{what}: {len(messages)} messages"
+    name = f"{what}: {messages[0].subject or 'a message without a subject'}"
+    others = len(messages[0].told) - 1
+    return _line(f"{name} (to {messages[0].told[0].recipient}{f' and {others} more' if others else ''})")
 
 
-def _text(letters: Sequence[NotifiedMessage], hostname: str) -> str:
+def _text(messages: Sequence[NotifiedMessage], hostname: str) -> str:
     lines = [f"This is the mail relay on {hostname}.", ""]
-    for letter in letters:
-        lines += _letter_text(letter)
+    for message in messages:
+        lines += _message_text(message)
     return "\n".join(_CONTROL.sub(" ", line).rstrip() for line in lines).rstrip() + "\n"
 
 
-def _letter_text(letter: NotifiedMessage) -> list[str]:
-    sender = str(letter.sender) if letter.sender else "nobody (<>)"
-    origin = f", sent by the device {letter.client}" if letter.client else ""
-    title = f'"{letter.subject}"' if letter.subject else "without a subject"
-    lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(letter.accepted_at)}")
-    if letter.about:
-        ids = f"{', '.join(letter.about[:10])}{' and more' if len(letter.about) > 10 else ''}"
+def _message_text(message: NotifiedMessage) -> list[str]:
+    sender = str(message.sender) if message.sender else "nobody (<>)"
+    origin = f", sent by the device {message.client}" if message.client else ""
+    title = f'"{message.subject}"' if message.subject else "without a subject"
+    lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(message.accepted_at)}")
+    if message.about:
+        ids = f"{', '.join(message.about[:10])}{' and more' if len(message.about) > 10 else ''}"
         lines += _wrapped(f"(a notice of this relay itself, about {ids}: what it tells has reached nobody yet)")
     for failed, says in ((True, "could not be delivered to:"), (False, "is late; it has not yet been delivered to:")):
-        told = [each for each in letter.told if each.failed is failed]
+        told = [each for each in message.told if each.failed is failed]
         if told:
             lines += [says, "", *(line for each in told for line in _told_text(each))]
-    if any(each.failed for each in letter.told):
+    if any(each.failed for each in message.told):
         lines += _wrapped(
-            f"The message is kept for some time. `relay queue show {letter.queue_id}` tells its whole story, "
-            f"`relay queue release {letter.queue_id}` sends it once more, with `--via NAME` by another upstream."
+            f"The message is kept for some time. `relay queue show {message.queue_id}` tells its whole story, "
+            f"`relay queue release {message.queue_id}` sends it once more, with `--via NAME` by another upstream."
         )
     else:
-        lines += _wrapped(f"`relay queue show {letter.queue_id}` tells its whole story.")
+        lines += _wrapped(f"`relay queue show {message.queue_id}` tells its whole story.")
     return [*lines, ""]
 
 
@@ -235,16 +235,16 @@ def _when(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname() or ''}".rstrip()
 
 
-def _status(letters: Sequence[NotifiedMessage], hostname: str) -> bytes:
+def _status(messages: Sequence[NotifiedMessage], hostname: str) -> bytes:
     """The fields of message/delivery-status: those of the message, then a group for each recipient (RFC 3464 s2)."""
     about = [fold("Reporting-MTA", "dns; " + (_ascii(hostname) or "localhost"))]
-    if len(letters) == 1:
-        about.append(fold("X-Relay-Queue-ID", letters[0].queue_id))
-        about.append(fold("Arrival-Date", format_datetime(letters[0].accepted_at)))
+    if len(messages) == 1:
+        about.append(fold("X-Relay-Queue-ID", messages[0].queue_id))
+        about.append(fold("Arrival-Date", format_datetime(messages[0].accepted_at)))
     groups = [b"".join(about)]
-    for letter in letters:
-        extra = [] if len(letters) == 1 else [fold("X-Relay-Queue-ID", letter.queue_id)]
-        groups += [b"".join([*_recipient_fields(told), *extra]) for told in letter.told]
+    for message in messages:
+        extra = [] if len(messages) == 1 else [fold("X-Relay-Queue-ID", message.queue_id)]
+        groups += [b"".join([*_recipient_fields(told), *extra]) for told in message.told]
     return b"\r\n".join(groups)
 
 
@@ -280,14 +280,14 @@ def status_of(told: RecipientStatus) -> str:
 
 
 def _diagnostic(kind: str, words: str) -> bytes:
-    """The upstream's own words, cut into words that can be folded."""
+    """The upstream's text, with blanks in very long words so that it can be folded."""
     plain = _line(words).encode("ascii", "backslashreplace").decode()[:2000]
     foldable = re.sub(r"(\S{500})(?=\S)", r"\1 ", plain)
     return fold("Diagnostic-Code", f"{kind}; {foldable}")
 
 
 def _typed(address: Address) -> str:
-    """An address with its type; one with 8-bit letters in the 7-bit spelling of RFC 6533 s3."""
+    """An address with its type; if it is not ASCII, in the 7-bit form of RFC 6533 s3."""
     written = _CONTROL.sub("?", str(address))
     if written.isascii():
         return "rfc822; " + written
@@ -298,13 +298,13 @@ def _xtext(char: str) -> str:
     return char if char.isascii() and char not in "\\+= " else f"\\x{{{ord(char):X}}}"
 
 
-def _header_of(letter: NotifiedMessage) -> bytes:
-    """The original's header fields, bounded, with line ends and letters that pass anywhere."""
+def _header_of(message: NotifiedMessage) -> bytes:
+    """The original's header fields, bounded, with CRLF line ends and in ASCII."""
     kept, size = [], 0
-    for each in letter.fields:
+    for each in message.fields:
         if not each.name:
             continue
-        lines = [_seven_bit(line, letter.charset) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
+        lines = [_seven_bit(line, message.charset) for line in re.split(rb"(?<!\r)\r*+\n|\r", each.raw) if line.strip()]
         octets = b"".join(line + b"\r\n" for line in lines)
         size += len(octets)
         if size > _HEADER_BOUND:
@@ -324,7 +324,7 @@ def _line(text: str) -> str:
 
 
 def _ascii(name: str) -> str:
-    """A host name fit for a field: A-labels for an international one."""
+    """A host name in ASCII: A-labels for an international one."""
     if name.isascii():
         return re.sub(r"[^!-~]", "", name)
     try:

@@ -1,4 +1,4 @@
-"""Text in header fields: encoded-words, and folding.  RFC 2047, RFC 5322 s2.2.3.  Pure."""
+"""Text in header fields: encoded-words and folding.  RFC 2047, RFC 5322 s2.2.3.  Pure."""
 
 import re
 from binascii import Error as Base64Error
@@ -47,7 +47,7 @@ def encode_word(text: str) -> str:
 
 
 def encode_text(text: str) -> str:
-    """Unstructured text in ASCII: runs of words that need it become encoded-words, all else stays as it is."""
+    """Unstructured text in ASCII: words that are not ASCII become encoded-words, all others stay."""
     if text.isascii():
         return text
     if " " not in text and "\t" not in text:
@@ -56,9 +56,9 @@ def encode_text(text: str) -> str:
 
 
 def decode_words(text: str) -> str:
-    """The text with its encoded-words decoded as far as that is possible; what is not stays as it stands.
+    """The text with its encoded-words decoded; those that cannot be decoded stay.
 
-    Blanks between two of them go (RFC 2047 s6.2); a character that was cut between two of them becomes whole.
+    Blanks between two of them are removed (RFC 2047 s6.2).  A character that was cut between two of them is joined.
     """
     if "=?" not in text:
         return text
@@ -78,7 +78,7 @@ def decode_words(text: str) -> str:
 
 
 def mend_words(raw: bytes) -> bytes:
-    """A field in which encoded-words that a fold, a cut or blanks tore, or that have raw octets inside, are whole again."""
+    """Repairs encoded-words in a field that have folds, blanks or raw octets inside, or whose end is missing."""
     raw = _CUT.sub(_closed, _TORN.sub(_mended, raw), count=1)
     return _SPLIT.sub(_joined, raw) if raw.count(b"?=") > 1 else raw
 
@@ -98,7 +98,7 @@ def _closed(match: re.Match[bytes]) -> bytes:
 
 
 def _joined(match: re.Match[bytes]) -> bytes:
-    """Words in a row, made one text if a character was cut in two between them."""
+    """Joins words in a row if a character was cut in two between them."""
     words = list(_ENCODED.finditer(match[0].decode("ascii")))
     charsets = {word[1].lower() for word in words}
     encodings = {word[2].lower() for word in words}
@@ -135,18 +135,18 @@ def _mended(match: re.Match[bytes]) -> bytes:
 
 
 def named_charsets(raw: bytes) -> list[str]:
-    """The charsets that the encoded-words of a field name."""
+    """The charsets in the encoded-words of a field."""
     return [match[1].decode("ascii") for match in _TORN.finditer(raw)]
 
 
 def is_encoded(text: str) -> bool:
-    """Whether it is nothing but encoded-words, which must not be encoded again."""
+    """Whether the text consists of encoded-words only; they must not be encoded again."""
     words = text.split()
     return bool(words) and all(_ENCODED.fullmatch(word) and len(word) <= _LONGEST for word in words)
 
 
 def _decoded(run: list[re.Match[str]]) -> str:
-    """What encoded-words in a row say."""
+    """The text of encoded-words in a row."""
     texts = [_text_of(word[1], word_octets(word[2], word[3])) for word in run]
     if all(text is not None for text in texts):
         return "".join(text or "" for text in texts)
@@ -168,19 +168,19 @@ def _text_of(charset: str, octets: bytes | None) -> str | None:
 
 
 def hides_controls(text: str) -> bool:
-    """Whether an encoded-word stands for a line end or the like, which some readers take for one (ESC may be a shift)."""
+    """Whether an encoded-word holds a control character, which some readers obey.  ESC is allowed, for ISO-2022."""
     if "=?" not in text:
         return False
     return any(_HIDDEN.search(word_octets(word[2], word[3]) or b"") for word in _ENCODED.finditer(text))
 
 
 def readable(text: str) -> str:
-    """A header's text for people: encoded-words decoded, in one line, without control characters."""
+    """A field's text for people: decoded, in one line, without control characters."""
     return " ".join(_JUNK.sub(" ", decode_words(text)).split())
 
 
 def word_octets(encoding: str, coded: str) -> bytes | None:
-    """What an encoded-word's text stands for (`encoding` is B or Q); None if it cannot be decoded."""
+    """The octets of an encoded-word (`encoding` is B or Q); None if they cannot be decoded."""
     try:
         if encoding in "bB":
             return a2b_base64(coded + "=" * (-len(coded) % 4))
@@ -190,9 +190,9 @@ def word_octets(encoding: str, coded: str) -> bytes | None:
 
 
 def fold(name: str, value: str, width: int = _WIDTH) -> bytes:
-    """The field `name: value` folded at blanks so that lines keep to `width` where the words allow it.
+    """The field `name: value`, folded at blanks to lines of at most `width` characters where the words allow it.
 
-    Control characters become blanks: no value can begin another field.
+    Control characters become blanks, so that no value can begin another field.
     """
     if not value.isprintable():
         value = _CONTROL.sub(" ", value)

@@ -6,20 +6,19 @@ from typing import Protocol
 
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _IGNORED = bytes(octet for octet in range(256) if octet not in _ALPHABET)
-_WRAP = re.compile(rb"[^\n]{76}")
 _FOREIGN = re.compile(rb"[\x80-\xff]")
 _QP_PIECE = re.compile(rb"[^\r\n]{1,70}(?!(?<==)[0-9A-Fa-f]{2})(?!(?<==[0-9A-Fa-f])[0-9A-Fa-f])")
-"""What may stand in a line of its own: it does not end inside a code."""
+"""Octets for one line, not cut inside a `=XX` code."""
 _QP_BEGUN = re.compile(rb"=[0-9A-Fa-f]?\Z")
 
 
 class Encoder(Protocol):
-    """Takes a part's octets in blocks that never split a line end (but may split long lines)."""
+    """Takes a part's octets in blocks that do not split a line end (but may split long lines)."""
 
     def feed(self, block: bytes) -> bytes: ...
 
     def close(self) -> bytes:
-        """The rest; the last line goes without its line end, which belongs to what follows."""
+        """The rest, without the last line end, which belongs to the delimiter."""
         ...
 
 
@@ -41,9 +40,9 @@ class Base64:
 
 
 class Rewrap:
-    """Base64 in lines that are too long: the same characters in new lines.
+    """Puts base64 with too long lines into new lines.
 
-    All others, which readers ignore (RFC 2045 s6.8), are left out: new lines of them could look like a boundary.
+    Other characters, which readers ignore (RFC 2045 s6.8), are removed, since in new lines they could look like a boundary.
     """
 
     def __init__(self) -> None:
@@ -61,7 +60,7 @@ class Rewrap:
 
 
 class _Lines:
-    """Puts characters in lines of 76; every line but the first begins with the CRLF of the one before."""
+    """Puts characters into lines of 76; the CRLF of a line is written before the next one."""
 
     def __init__(self) -> None:
         self._lead = b""
@@ -74,7 +73,7 @@ class _Lines:
 
 
 class QuotedPrintable:
-    """Text as quoted-printable; its line ends stay line ends."""
+    """Text as quoted-printable; its line ends stay."""
 
     def __init__(self) -> None:
         self._soft = b""
@@ -93,11 +92,11 @@ class QuotedPrintable:
 
 
 class MendedQuotedPrintable:
-    """Quoted-printable with raw 8-bit octets or over-long lines in it, made what it says it is."""
+    """Repairs quoted-printable that has raw 8-bit octets or over-long lines."""
 
     def __init__(self) -> None:
         self._soft = b""
-        self._begun = b""  # of a code, the rest of which comes with the next block
+        self._begun = b""  # the beginning of a code that goes on in the next block
 
     def feed(self, block: bytes) -> bytes:
         octets = _FOREIGN.sub(lambda match: b"=%02X" % match[0][0], self._begun + block)

@@ -7,7 +7,7 @@ from relay.mail.address import Address
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Who sends to whom.  `reverse_path` None is the null reverse-path `<>` (RFC 5321 s4.5.5).
+    """Sender and recipients.  `reverse_path` None is the null reverse-path `<>` (RFC 5321 s4.5.5).
 
     `body` is the BODY parameter as said by the client ("" if it said none), `utf8` its SMTPUTF8 (RFC 6531).
     """
@@ -20,11 +20,11 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a message entered: the device as the listener saw it.
+    """Where a message came from: the client as the listener saw it.
 
-    `client` is the peer's IP address as text, `helo` what it called itself ("" if nothing), `listener` the
-    address it spoke to, `protocol` RFC 3848's word for the Received field, `tls` the TLS version or "",
-    `user` the name it logged in with or "", `quirks` what had to be understood for it, in plain words.
+    `client` is its IP address as text, `helo` its name in HELO ("" if none), `listener` the address it connected to,
+    `protocol` the name of RFC 3848 for the Received field, `tls` the TLS version or "", `user` the login name or "",
+    `quirks` what the client did wrong, as sentences.
     """
 
     client: str

@@ -1,6 +1,6 @@
-"""The header section as a device meant it: where it begins and ends, and which of its lines are fields.
+"""Finds the header section: where it begins and ends, and which of its lines are fields.  Repairs its form.
 
-RFC 6409 s8 lets a submission server mend it; RFC 5322 s3.6, s4.5.  Pure.
+RFC 6409 s8 allows a submission server to repair it; RFC 5322 s3.6, s4.5.  Pure.
 """
 
 import re
@@ -40,7 +40,7 @@ _BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class HeaderSection:
-    """Fields whose line ends are CRLF; `length` raw octets of the content belong to the head, what follows is the body.
+    """Fields with CRLF line ends.  The first `length` octets of the content are the header, the body follows.
 
     `missing`: the message had no header section at all.
     """
@@ -52,8 +52,8 @@ class HeaderSection:
 
 
 def read_header(content: Iterable[bytes]) -> HeaderSection:
-    """Finds the header section in the first HEADER_LIMIT octets; nothing of the content is lost, but
-    a byte order mark, an mbox `From ` line, and blank lines before the first field.
+    """Finds the header section in the first HEADER_LIMIT octets.  Of the content only a byte order mark, an mbox `From `
+    line, and blank lines before the first field are removed.
     """
     raw = _first_octets(content)
     if clean := _clean(raw):
@@ -84,7 +84,7 @@ def _first_octets(content: Iterable[bytes]) -> bytes:
 
 
 def _clean(raw: bytes) -> HeaderSection | None:
-    """The head of a message that has nothing to mend there, which is almost every message; None if there may be."""
+    """The header section if it needs no repair, which is the usual case; None if it may need some."""
     end = raw.find(b"\r\n\r\n", 0, HEADER_LIMIT) + 2
     if end < 2:
         if len(raw) <= HEADER_LIMIT:
@@ -102,19 +102,19 @@ _WORD_END = re.compile(rb"[!->@-~]{0,998}\?=(?:[ \t]|\Z)")
 
 
 class _Reader:
-    """One walk over the lines of a head."""
+    """Reads the lines of a header section once."""
 
     def __init__(self, lines: list[bytes], sizes: list[int], start: int, notes: list[str]) -> None:
         self.lines = lines
-        self.sizes = sizes  # as they came, for what was taken out of them is part of the head too
+        self.sizes = sizes  # as they came: NULs that were removed count as part of the header
         self.place = 0
         self.length = start
         self.notes = notes
         self.units: list[list[bytes]] = []
-        self.typed: list[bytes] = []  # the unit of Content-Type, and the boundary that it names
-        self.boundary = (0, b"")
+        self.typed: list[bytes] = []  # the lines of Content-Type
+        self.boundary = (0, b"")  # how many they were when the boundary was read, and the boundary
         self.ends_well = False
-        self.joined = b""  # all lines, and where each ends: made when the first line is met that is no field
+        self.joined = b""  # all lines joined, and where each ends; made at the first line that is no field
         self.ends: list[int] = []
 
     def read(self) -> HeaderSection:
@@ -123,15 +123,12 @@ class _Reader:
         before = self.length
         known_until = _last_known(self.lines, first)
         if known_until < 0:
-            return HeaderSection((), before, (*self.notes, *self._no_header()), missing=True)
+            return HeaderSection((), before, (*self.notes, "made a header: the device sent none"), missing=True)
         ended = self.read_fields(known_until)
         if not ended and self.place < len(self.lines):
             self.notes.append("added the empty line between header and text: the device sent none")
         fields = [Field(b"".join(unit)) for unit in self.units]
         return HeaderSection(tuple(fields), self.length, tuple(self.notes))
-
-    def _no_header(self) -> list[str]:
-        return ["made a header: the device sent none"]
 
     def take(self) -> bytes:
         line = self.lines[self.place]
@@ -142,7 +139,7 @@ class _Reader:
         return line
 
     def skip_before_header(self) -> None:
-        """M41, M43: blank lines and an mbox separator, if a field follows them."""
+        """M41, M43: skips blank lines and an mbox separator if a field follows."""
         ahead = self.place
         mbox = False
         while ahead < len(self.lines):
@@ -160,7 +157,7 @@ class _Reader:
             self.take()
 
     def read_fields(self, known_until: int) -> bool:
-        """Takes fields until the blank line (taken too, True) or the first line that must be text (False)."""
+        """Reads fields up to the blank line (True) or the first line that must be body text (False)."""
         lines = self.lines
         while self.place < len(lines):
             bare = lines[self.place].rstrip(b"\r\n")
@@ -193,7 +190,7 @@ class _Reader:
         return False
 
     def word_rest(self) -> list[bytes]:
-        """The lines from here on in which an encoded-word goes on and ends; none if it does not."""
+        """The next lines, up to the end of the encoded-word that was cut; none if it does not end."""
         rest: list[bytes] = []
         for line in self.lines[self.place : self.place + 20]:
             rest.append(line.rstrip(b"\r\n"))
@@ -204,7 +201,7 @@ class _Reader:
         return []
 
     def remove_run(self, known_until: int) -> None:
-        """All lines that stand together and are no fields; there may be a hundred thousand."""
+        """Removes all lines in a row that are no fields; there may be a hundred thousand."""
         lines, first = self.lines, self.place
         end = first + 1
         if end < known_until and not _FIELD.match(lines[end]):
@@ -213,15 +210,10 @@ class _Reader:
             octets = _NO_FIELDS.match(self.joined, self.ends[first], self.ends[known_until - 1])
             end = max(end, bisect_right(self.ends, octets.end())) if octets else end
         self.place = end
-        if end == first + 1:
-            size = self.sizes[first]
-            self.length += size
-            if size != len(lines[first]):
-                self._note("removed NUL octets from the header")
-        else:
-            self.length += sum(self.sizes[first:end])
-            if sum(self.sizes[first:end]) != sum(map(len, lines[first:end])):
-                self._note("removed NUL octets from the header")
+        size = sum(self.sizes[first:end])
+        self.length += size
+        if size != sum(map(len, lines[first:end])):
+            self._note("removed NUL octets from the header")
         self.remove(lines[first:end])
 
     def take_field(self, bare: bytes) -> None:
@@ -235,7 +227,7 @@ class _Reader:
             self.typed = self.units[-1]
 
     def _is_delimiter(self, bare: bytes) -> bool:
-        """Whether the first boundary of the body stands here, without an empty line before it."""
+        """Whether this line is the body's first boundary, without an empty line before it."""
         if not bare.startswith(b"--") or not self.typed:
             return False
         if self.boundary[0] != len(self.typed):
@@ -243,7 +235,7 @@ class _Reader:
         return bool(self.boundary[1]) and bare.rstrip(b" \t") == b"--" + self.boundary[1]
 
     def _is_text(self, bare: bytes) -> bool:
-        """Whether `host.name: text`, behind the last field that is surely one, is text: unless an empty line follows duly."""
+        """Whether `host.name: text` after the last known field is body text; not if an empty line ends the header later."""
         if self.ends_well or not _NO_HEADER_NAME.match(bare) or _is_known(bare):
             return False
         for line in self.lines[self.place :]:
@@ -267,7 +259,7 @@ class _Reader:
             self.remove([self.take()])
 
     def remove(self, lines: list[bytes]) -> None:
-        """M29: a line that is no field among fields that are; one field keeps all that stand together."""
+        """M29: keeps lines that are no fields in an X-Removed-Line field, one for all lines in a row."""
         if not self.units or self.units[-1][0] != _REMOVED:
             self.units.append([_REMOVED])
         self.units[-1] += [b" ", b"\r\n ".join([line.strip(b" \t\r\n") for line in lines]), b"\r\n"]
@@ -298,7 +290,7 @@ def _is_known(line: bytes) -> bool:
 
 
 def _last_known(lines: list[bytes], first: int) -> int:
-    """The place of the last line before the first blank one that is surely a field; -1 if there is none."""
+    """The place of the last known field before the first blank line; -1 if there is none."""
     end = len(lines)
     for blank in _BLANK_LINES:
         with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""The octets of header fields: none that a header must not have, no line that is too long.  RFC 5322 s2.1.1, s2.2.  Pure."""
+"""Repairs the text of header fields: forbidden octets, raw 8-bit text, long lines.  RFC 5322 s2.1.1, s2.2.  Pure."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ _BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
 _ENCODED = re.compile(rb"=\?(?:iso-8859-1|us-ascii)\?([bBqQ])\?([!->@-~]{1,2000})\?=", re.IGNORECASE)
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
 
-# Fields of tokens, ids and dates: an encoded-word may not stand there (RFC 2047 s5), so foreign octets have no rescue.
+# Fields of tokens, ids and dates: encoded-words are not allowed there (RFC 2047 s5), so 8-bit octets are lost.
 _STRUCTURED = frozenset(
     {
         *("date", "message-id", "in-reply-to", "references", "received", "return-path", "mime-version", "content-id"),
@@ -29,23 +29,17 @@ _SIGNATURES = frozenset({"dkim-signature", "domainkey-signature", "arc-seal", "a
 
 
 def _nowhere(pattern: re.Pattern[bytes], fields: Fields) -> bool:
-    """Whether no field has it: one search over all is far cheaper than one for each of 20,000."""
+    """Whether no field matches.  One search over all is much faster than one for each of 20,000."""
     return pattern.search(b"".join([field.raw for field in fields])) is None
 
 
 def repair_controls(fields: Fields, case: RepairCase) -> Change:
     """No control octets in the header (RFC 5322 s2.2, RFC 6409 s8); escape sequences are left to the charset's reader."""
-    if _nowhere(_CONTROL, fields):
-        return fields, ()
-    return _each(
-        fields,
-        lambda field: Field(_CONTROL.sub(b"", field.raw)) if _CONTROL.search(field.raw) else field,
-        "removed control octets from the header",
-    )
+    return _without(_CONTROL, fields, "removed control octets from the header")
 
 
 def repair_torn_words(fields: Fields, case: RepairCase) -> Change:
-    """Encoded-words are whole (RFC 2047 s2): no fold, blank or raw octet inside.  What is signed and can be sent is left."""
+    """No folds, blanks or raw octets inside encoded-words (RFC 2047 s2).  Signed fields that can be sent are left."""
     if b"=?" not in b"".join([field.raw for field in fields]):
         return fields, ()
     return _each(
@@ -65,7 +59,7 @@ def _whole_words(field: Field) -> Field:
 
 
 def repair_raw_text(fields: Fields, case: RepairCase) -> Change:
-    """Raw 8-bit text and escape sequences become encoded-words: RFC 6409 s8.4 allows what RFC 2047 demands."""
+    """Raw 8-bit text and escape sequences become encoded-words (RFC 2047), as RFC 6409 s8.4 allows."""
     if _nowhere(_FORBIDDEN, fields):
         return fields, ()
     names: dict[str, None] = {}
@@ -82,7 +76,7 @@ def repair_raw_text(fields: Fields, case: RepairCase) -> Change:
 
 
 def _is_utf8_address(field: Field) -> bool:
-    """An address that only SMTPUTF8 can carry (RFC 6531): the address fields have been mended before."""
+    """An address field that needs SMTPUTF8 (RFC 6531); address fields were repaired before."""
     return field.name in _ADDRESSED and not _CONTROL.search(field.raw)
 
 
@@ -96,7 +90,7 @@ def _in_ascii(field: Field, case: RepairCase) -> Field:
 
 
 def repair_false_label(fields: Fields, case: RepairCase) -> Change:
-    """Encoded-words that say ISO-8859-1 (PHPMailer's default) or ASCII, and hold UTF-8, say UTF-8: RFC 6409 s6.5."""
+    """Encoded-words labelled ISO-8859-1 (PHPMailer's default) or ASCII that hold UTF-8 get its label (RFC 6409 s6.5)."""
     if _nowhere(_ENCODED, fields):
         return fields, ()
     return _each(
@@ -122,15 +116,11 @@ def _relabelled(field: Field) -> Field:
 def repair_long_lines(fields: Fields, case: RepairCase) -> Change:
     """No header line over 998 octets: folded at blanks, else as encoded-words, else at a fixed width (signatures).
 
-    RFC 5322 s2.1.1 and s2.2.3; RFC 5321 s4.5.3.1.6 lets servers refuse or cut longer lines, RFC 6409 s8 lets us mend them.
+    RFC 5322 s2.1.1, s2.2.3.  Servers may refuse or cut longer lines (RFC 5321 s4.5.3.1.6); RFC 6409 s8 allows the repair.
     """
     if max([len(field.raw) for field in fields], default=0) <= LINE_LIMIT:
         return fields, ()
-    return _each(
-        fields,
-        folded,
-        "folded header lines of more than 998 octets",
-    )
+    return _each(fields, folded, "folded header lines of more than 998 octets")
 
 
 def folded(field: Field) -> Field:
@@ -157,7 +147,7 @@ def folded(field: Field) -> Field:
 
 
 def _loosened(name: str, text: str) -> str:
-    """The text with blanks where its grammar lets some stand, so that it can be folded there."""
+    """The text with blanks added where the grammar allows them, so that it can be folded there."""
     if name == "references":
         return text.replace("><", "> <")
     if name in _ADDRESSED or name == "disposition-notification-to":
@@ -177,14 +167,14 @@ def _hard_fold(label: str, text: str) -> bytes:
 
 
 def repair_blank_folds(fields: Fields, case: RepairCase) -> Change:
-    """No continuation line of blanks alone (RFC 5322 s3.2.2, s4.2; RFC 6409 s8): some parsers end the header there."""
-    if _nowhere(_BLANK_FOLD, fields):
+    """No continuation lines of blanks only (RFC 5322 s3.2.2, s4.2; RFC 6409 s8): some parsers end the header there."""
+    return _without(_BLANK_FOLD, fields, "removed a line of blanks inside a header field")
+
+
+def _without(pattern: re.Pattern[bytes], fields: Fields, note: str) -> Change:
+    if _nowhere(pattern, fields):
         return fields, ()
-    return _each(
-        fields,
-        lambda field: Field(_BLANK_FOLD.sub(b"", field.raw)) if _BLANK_FOLD.search(field.raw) else field,
-        "removed a line of blanks inside a header field",
-    )
+    return _each(fields, lambda field: Field(pattern.sub(b"", field.raw)) if pattern.search(field.raw) else field, note)
 
 
 def _each(fields: Fields, mend: Callable[[Field], Field], note: str) -> Change:

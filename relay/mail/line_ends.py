@@ -1,4 +1,4 @@
-"""Lines of content: blocks that never split a line end, and CRLF for every line end.  RFC 5321 s2.3.8.  Pure."""
+"""Line ends of content: blocks that do not split one, and CRLF for all of them.  RFC 5321 s2.3.8.  Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,18 +7,18 @@ BLOCK = RUN = 64 * 1024
 
 _ENDS = re.compile(rb"\r+\n?|\n")
 _HEADER_BY_LF = re.compile(rb"\n(?:\r*\n|[!-9;-~]+[ \t]*:)")
-"""A blank line or a field behind an LF."""
+"""A blank line or a field after an LF."""
 
 
 def only_crlf(octets: bytes) -> bool:
     """Whether no CR and no LF stands alone."""
-    # three counts would tell it too, and take four times as long: many short hits are what `count` is slow with
+    # comparing three counts takes four times as long, since `count` is slow with many short matches
     rest = octets.replace(b"\r\n", b"")
     return b"\n" not in rest and b"\r" not in rest
 
 
 class BareEnds:
-    """Which bare line ends octets have that come in blocks, however these are cut."""
+    """Which bare line ends are in octets that come in blocks; it does not matter how the blocks are cut."""
 
     __slots__ = ("_held", "cr", "lf")
 
@@ -44,10 +44,10 @@ class BareEnds:
 
 
 def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
-    """The octets again, in blocks that end with a line end, or in pieces of BLOCK octets and more of an over-long line.
+    """The same octets in blocks that end with a line end, or in pieces of at least BLOCK octets of an over-long line.
 
-    No block ends inside a line end (`CR+ LF`), whatever the blocks of `content` were; the last one ends as it must.
-    Only a run of RUN CRs and more is cut: it is no line end, and must not be held whole.
+    No block ends inside a line end (`CR+ LF`), except the last one.  Only a run of RUN or more CRs is cut, since it is
+    no line end and must not be kept in memory as a whole.
     """
     held: list[bytes] = []
     size = 0
@@ -69,7 +69,7 @@ def blocks(content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _last_line_end(octets: bytes) -> int:
-    """Where the last line end is surely over: a CR at the very end may have an LF to come."""
+    """Where the last complete line end ends; after a CR at the very end an LF may still come."""
     end = max(octets.rfind(b"\n"), octets.rfind(b"\r")) + 1
     if not end or octets[end - 1 : end] == b"\n":
         return end
@@ -102,22 +102,22 @@ def _end(match: re.Match[bytes]) -> bytes:
 
 
 def header_text(octets: bytes) -> bytes:
-    """A header whose bare CRs are blanks, as long as before, unless CR is how all of it ends its lines.
+    """A header section with its bare CRs replaced by blanks, in the same length, unless all its lines end in CR.
 
-    A CR within a text that a device put into a field must not begin another field.
+    A CR within a field's text must not begin another field.
     """
     if only_crlf(octets) or b"\r" not in octets:
         return octets
     before, _, after = octets.partition(b"\n")
     if b"\r\r" in before.rstrip(b"\r") and not _HEADER_BY_LF.search(b"\n" + after):
-        return octets  # its blank line is a CR, too, and what follows looks like no header
+        return octets  # its blank line is a CR, too, and no header follows
     if not after:
         return octets
     return _ENDS.sub(lambda run: run[0] if run[0].endswith(b"\n") else b" " * len(run[0]), octets)
 
 
 def split(octets: bytes) -> list[bytes]:
-    """Raw lines with their line ends; what `crlf` makes two of is two here."""
+    """Lines with their line ends, counted as `crlf` does."""
     if b"\r\r" not in octets:
         return octets.splitlines(keepends=True)
     lines: list[bytes] = []

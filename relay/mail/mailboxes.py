@@ -1,6 +1,6 @@
-"""Mailboxes in header fields: read tolerantly, written exactly.  RFC 5322 s3.4, s4.4, RFC 2047 s5.
+"""Mailboxes in header fields: read as devices write them, written exactly.  RFC 5322 s3.4, s4.4, RFC 2047 s5.
 
-In time linear in the field's length, whatever a device wrote there.  Pure.
+All of it takes time linear in the field's length.  Pure.
 """
 
 import re
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from relay.mail.address import Address, BadAddress, parse_address, understood, with_a_labels
 from relay.mail.encoded_words import decode_words, encode_word, hides_controls, is_encoded
 
-# No two ways lead to one place: alternatives begin with different characters, repeats end where their class ends.  So
-# what a device sends cannot make a pattern backtrack.  No possessive groups: Python before 3.11.5 gets them wrong.
+# The patterns do not backtrack: alternatives begin with different characters, and repeats end where their class ends.
+# Only classes have possessive repeats: Python before 3.11.5 gets possessive groups wrong.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]"
 # an encoded-word may not stand in quotation marks (RFC 2047 s5); Toshiba e-STUDIO puts it there
 _PLAIN = r'[^"\\=\x00-\x08\x0a-\x1f\x7f]*+'
@@ -64,7 +64,7 @@ class Mailbox:
 
 
 def is_regular(value: bytes, *, utf8: bool = False) -> bool:
-    """Whether the list stands there as RFC 5322 s3.4 lets us send it: then it is best left alone.
+    """Whether the list is correct by RFC 5322 s3.4; then it is left as it is.
 
     `utf8`: without groups, but addresses and names may be in UTF-8 (RFC 6532).
     """
@@ -81,7 +81,7 @@ def _is_utf8(octets: bytes) -> bool:
 
 
 def count_regular(value: bytes, *, groups: bool = True) -> int:
-    """How many mailboxes (and groups, where they may stand) a regular list has; 0 if it is not regular."""
+    """How many mailboxes (and groups, if allowed) a correct list has; 0 if it is not correct."""
     match_at = _REGULAR.match if groups else _REGULAR_MAILBOX.match
     if not value.isascii() or (len(value) > _UNFOLDABLE and max(map(len, value.split())) > _UNFOLDABLE):
         return 0
@@ -95,7 +95,7 @@ def count_regular(value: bytes, *, groups: bool = True) -> int:
 
 
 def count_with_utf8(value: bytes) -> int:
-    """As `count_regular`, where local parts may be in UTF-8 (RFC 6532): display names have encoded-words for that."""
+    """As `count_regular`, but local parts may be in UTF-8 (RFC 6532); display names must use encoded-words."""
     if value.isascii() or not _is_utf8(value):
         return count_regular(value)
     return count_regular(_LOCAL_PART.sub(lambda local: _NOT_ASCII.sub(b"x", local[0]), value))
@@ -107,7 +107,7 @@ def has_group(value: bytes) -> bool:
 
 
 def with_commas(text: str) -> str | None:
-    """The list with commas for semicolons, newlines and doubled commas, if that alone makes it regular (M12)."""
+    """The list with commas instead of semicolons, newlines and doubled commas, if that makes it correct (M12)."""
     if not text.isascii() or '"' in text or "(" in text or ":" in text:
         return None
     parts = [part.strip() for part in re.split(r"[,;\r\n]+", text)]
@@ -116,16 +116,16 @@ def with_commas(text: str) -> str | None:
 
 
 def read_mailboxes(text: str) -> list[Mailbox]:
-    """Every mailbox that can be made out, in order; text that is no address is a Mailbox without one.
+    """Every mailbox that can be read, in order; text that is no address is a Mailbox without one.
 
-    Understood: semicolons and newlines for commas, brackets never closed, names with unquoted specials
+    Accepted: semicolons and newlines for commas, brackets never closed, names with unquoted specials
     (`NAS: Backup, Server [01] <a@b>`), comments as names, an address as its own name.
     """
     return list(each_mailbox(text))
 
 
 def each_mailbox(text: str) -> Iterator[Mailbox]:
-    """As `read_mailboxes`, for who may not need them all."""
+    """As `read_mailboxes`, one by one."""
     waiting = ""
     text = _RUN.sub(r"\1", text) if '"' not in text else text
     if text.count("(") > _DEPTH:
@@ -149,7 +149,7 @@ def each_mailbox(text: str) -> Iterator[Mailbox]:
 
 
 def _entries(text: str) -> Iterator[tuple[str, str, str | None, str]]:
-    """What stands between separators: words, comment, what is in angle brackets (None without), the separator."""
+    """Each entry of the list: words, comment, what is in angle brackets (None without), the separator after it."""
     place = 0
     while place < len(text):
         if usual := _USUAL.match(text, place):
@@ -162,7 +162,7 @@ def _entries(text: str) -> Iterator[tuple[str, str, str | None, str]]:
 
 
 def _entry(text: str, place: int) -> tuple[str, str, str | None, str, int]:
-    """One entry token by token, and the place behind it."""
+    """Reads one entry token by token; returns it and the place after it."""
     words: list[str] = []
     comment: list[str] = []
     angle: str | None = None
@@ -193,7 +193,7 @@ def _with_name(written: str, address: Address | None) -> Mailbox:
 
 
 def _is_phrase(text: str) -> bool:
-    """Whether it may stand before an address as it is, and every reader understands it so."""
+    """Whether it is a correct display name that all readers read the same way."""
     if not text.isascii() or not _REGULAR_PHRASE.match(text) or hides_controls(text):
         return False
     if "." in text and "." in _QUOTED_STRING.sub("", text):
@@ -240,7 +240,7 @@ def _address(text: str) -> Address | None:
 
 
 def _name(text: str) -> str:
-    """A display name as people read it: unquoted, decoded, one line."""
+    """A display name for people: unquoted, decoded, one line."""
     bare = text.strip()
     if _PLAIN_TEXT.match(bare):
         return " ".join(bare.split())[:_NAME_LIMIT]
@@ -254,9 +254,9 @@ def _name(text: str) -> str:
 
 
 def write_mailbox(mailbox: Mailbox) -> str:
-    """The mailbox with the name as atoms, quoted string or encoded-words, as it needs.
+    """The mailbox with its name as atoms, quoted string or encoded-words, as needed.
 
-    A local part that is not ASCII stays: only SMTPUTF8 can carry it.
+    A local part that is not ASCII stays; it needs SMTPUTF8.
     """
     address = str(mailbox.address) if mailbox.address else ""
     if not mailbox.name or mailbox.name == address:
@@ -267,7 +267,7 @@ def write_mailbox(mailbox: Mailbox) -> str:
 def write_name(name: str, *, bare: bool = True) -> str:
     """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5); unless `bare`, plain words are quoted too."""
     if is_encoded(name):
-        return name  # in a charset that we cannot read: a reader may
+        return name  # in a charset that we cannot read, but a mail reader may
     if not name.isascii() or "=?" in name:
         return encode_word(name)
     if bare and _PLAIN_NAME.match(name):
@@ -279,7 +279,7 @@ def _in_ascii(address: Address) -> Address | None:
     """The address with a domain of A-labels (RFC 5891); None if there can be no such domain."""
     try:
         domain = with_a_labels(address).domain
-        return Address(address.local, parse_address(f"x@{domain}").domain if domain else "")  # signs become blanks and the like
+        return Address(address.local, parse_address(f"x@{domain}").domain if domain else "")  # IDNA may map signs to blanks
     except (UnicodeError, BadAddress):
         return None
 

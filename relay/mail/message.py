@@ -1,6 +1,6 @@
-"""A message as octets: header fields and a body, nothing lost, nothing refolded.
+"""A message as octets: header fields and a body, not refolded.
 
-`b"".join(Message.parse(content))` is the content, whatever it was; the body is streamed.  RFC 5322 s2.  Pure.
+`b"".join(Message.parse(content))` always equals the content; the body is streamed.  RFC 5322 s2.  Pure.
 """
 
 import re
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 HEADER_LIMIT = 256 * 1024
-"""Octets of header section that are looked at; what lies beyond is body."""
+"""Octets of a header section that are read; everything after them is body."""
 
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _FOLD = re.compile(rb"(?<!\r)\r*+\n(?=[ \t])")  # possessive: a run of CRs is looked at once
@@ -18,7 +18,7 @@ _BLANK_LINE = re.compile(rb"(?:\A|\n)(\r*\n)")
 
 
 class Field:
-    """One header field: its raw octets including folding and line end.  Not to be changed once made.
+    """One header field: its raw octets with folds and line end.  It is never changed.
 
     `name` is in lower case, "" if the line is no field (no colon, or a continuation of nothing).
     """
@@ -40,7 +40,7 @@ class Field:
 
     @classmethod
     def of(cls, name: str, value: str | bytes) -> "Field":
-        """A field of our own making; `value` is ASCII, folded already if it must be (CRLF and a blank)."""
+        """A new field; `value` is ASCII or octets, already folded if needed (CRLF and a blank)."""
         octets = value if isinstance(value, bytes) else value.encode("ascii")
         return cls(name.encode("ascii") + b": " + octets + b"\r\n")
 
@@ -51,7 +51,7 @@ class Field:
 
     @property
     def value(self) -> bytes:
-        """What follows the colon, unfolded and without blanks at its ends; the whole line if it is no field."""
+        """The text after the colon, unfolded, without blanks at its ends; the whole line if it is no field."""
         rest = self.raw.partition(b":")[2] if self.name else self.raw
         return _FOLD.sub(b"", rest).strip() if b"\n " in rest or b"\n\t" in rest else rest.strip()
 
@@ -67,7 +67,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """Header fields, the line that ends them (b"" if there was none), and the body, which may be iterated again.
+    """Header fields, the empty line after them (b"" if there is none), and the body, which may be iterated again.
 
     Iterating a message yields its octets in blocks.
     """
@@ -78,7 +78,7 @@ class Message:
 
     @classmethod
     def parse(cls, content: Iterable[bytes]) -> "Message":
-        """Splits content (iterable again and again) at the first empty line, or after HEADER_LIMIT octets."""
+        """Splits content (which may be iterated again) at the first empty line, or after HEADER_LIMIT octets."""
         head = bytearray()
         end = None
         searched = 0
@@ -89,8 +89,7 @@ class Message:
                 break
             searched = max(head.rfind(b"\n"), 0)
         section, separator = _cut(bytes(head), end)
-        fields = tuple(Field(raw) for raw in _unit(section))
-        return cls(fields, separator, Rest(content, len(section) + len(separator)))
+        return cls(fields_of(_LINE.findall(section)), separator, Rest(content, len(section) + len(separator)))
 
     def __iter__(self) -> Iterator[bytes]:
         yield self.head
@@ -98,50 +97,40 @@ class Message:
 
     @cached_property
     def head(self) -> bytes:
-        """The header section with the line that ends it."""
+        """The header section with the empty line after it."""
         return b"".join(field.raw for field in self.fields) + self.separator
 
     @cached_property
     def size(self) -> int:
-        """Octets in all; counted by reading the body once."""
+        """Octets in all; the body is read once to count them."""
         return len(self.head) + sum(map(len, self.body))
 
     def get(self, name: str) -> Field | None:
         """The first field of that name (in lower case)."""
-        return next((field for field in self.fields if field.name == name), None)
+        return first(self.fields, name)
 
     def all(self, name: str) -> tuple[Field, ...]:
         return tuple(field for field in self.fields if field.name == name)
 
-    def without(self, *names: str) -> "Message":
-        """The message without any field of these names."""
-        return self.with_fields(field for field in self.fields if field.name not in names)
 
-    def with_fields(self, fields: Iterable[Field]) -> "Message":
-        return Message(tuple(fields), self.separator or b"\r\n", self.body)
+def first(fields: Iterable[Field], name: str) -> Field | None:
+    """The first field of that name (in lower case)."""
+    return next((field for field in fields if field.name == name), None)
 
-    def with_field_first(self, field: Field) -> "Message":
-        return self.with_fields((field, *self.fields))
 
-    def with_field_last(self, field: Field) -> "Message":
-        return self.with_fields((*self.fields, field))
+def replaced(fields: tuple[Field, ...], new: Field, *, absent: int | None = None) -> tuple[Field, ...]:
+    """The new field in the place of the first of its name; the others of that name are removed.
 
-    def with_field_replaced(self, field: Field) -> "Message":
-        """The field in the place of the first of its name, the others of that name gone; last if there was none."""
-        if not any(old.name == field.name for old in self.fields):
-            return self.with_field_last(field)
-        kept: list[Field] = []
-        for old in self.fields:
-            if old.name != field.name:
-                kept.append(old)
-            elif field not in kept:
-                kept.append(field)
-        return self.with_fields(kept)
+    If there is none, the new field goes to the place `absent`, by default the end.
+    """
+    otherwise = len(fields) if absent is None else absent
+    place = next((place for place, field in enumerate(fields) if field.name == new.name), otherwise)
+    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What follows the first `offset` octets of a content; may be iterated again and again."""
+    """The content after its first `offset` octets; may be iterated again."""
 
     content: Iterable[bytes]
     offset: int
@@ -167,12 +156,12 @@ def _cut(head: bytes, end: re.Match[bytes] | None) -> tuple[bytes, bytes]:
     return head[: whole_lines or HEADER_LIMIT], b""
 
 
-def _unit(section: bytes) -> list[bytes]:
-    """Lines joined with their continuations."""
+def fields_of(lines: Iterable[bytes]) -> tuple[Field, ...]:
+    """One field for each line with its continuation lines."""
     units: list[list[bytes]] = []
-    for line in _LINE.findall(section):
+    for line in lines:
         if line[:1] in (b" ", b"\t") and units:
             units[-1].append(line)
         else:
             units.append([line])
-    return [b"".join(lines) for lines in units]
+    return tuple(Field(b"".join(unit)) for unit in units)

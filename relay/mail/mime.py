@@ -1,11 +1,11 @@
-"""MIME fields: read tolerantly, written exactly.  RFC 2045 s5 and s6, RFC 2046 s5.1, RFC 2231.  Pure."""
+"""MIME fields: read as devices write them, written exactly.  RFC 2045 s5 and s6, RFC 2046 s5.1, RFC 2231.  Pure."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from relay.mail.message import Field
+from relay.mail.message import Field, first
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
@@ -40,7 +40,7 @@ class ContentType:
 
     @property
     def text(self) -> bool:
-        """Text, or what a reader takes for text because nothing was said (RFC 2045 s5.2)."""
+        """Text, or no type at all, which readers take for text (RFC 2045 s5.2)."""
         return self.kind.startswith("text/") or not self.kind
 
     @property
@@ -49,7 +49,7 @@ class ContentType:
 
     @property
     def boundary(self) -> bytes:
-        """The boundary, b"" if this is no multipart or none is given; RFC 2046 wants 1 to 70 octets, more is taken."""
+        """The boundary; b"" if there is none or this is no multipart.  RFC 2046 allows 70 octets, more are accepted."""
         value = self.params.get("boundary", "").rstrip().encode("latin-1") if self.multipart else b""
         return value if len(value) <= 500 else b""
 
@@ -59,13 +59,13 @@ class ContentType:
 
 
 def content_type(fields: Iterable[Field]) -> ContentType:
-    """What the first Content-Type field says."""
-    found = next((field for field in fields if field.name == "content-type"), None)
+    """The type in the first Content-Type field."""
+    found = first(fields, "content-type")
     return read_content_type(found.value) if found else ContentType()
 
 
 def with_semicolon(value: bytes) -> bytes:
-    """The value with the semicolon behind the type that some devices write as a comma or a blank; else as it is."""
+    """The value with a semicolon after the type, where some devices write a comma or a blank."""
     return _NO_SEMICOLON.sub(rb"\1; \2", value, count=1)
 
 
@@ -86,7 +86,7 @@ def _params(text: str) -> Iterable[tuple[str, str]]:
 
 
 def _named(written: str) -> str:
-    """A parameter's name in lower case: of stray 8-bit octets in it no reader makes anything."""
+    """A parameter's name in lower case, without 8-bit octets, which no reader understands."""
     return written.lower() if written.isascii() else "".join(char for char in written.lower() if char.isascii())
 
 
@@ -98,8 +98,8 @@ def _unquoted(value: str) -> str:
 
 
 def transfer_encoding(fields: Iterable[Field]) -> str:
-    """The Content-Transfer-Encoding in lower case, under its proper name where it was meant; "" if there is none."""
-    found = next((field for field in fields if field.name == "content-transfer-encoding"), None)
+    """The Content-Transfer-Encoding in lower case; a misspelt one by its right name; "" if there is none."""
+    found = first(fields, "content-transfer-encoding")
     if found is None:
         return ""
     word = re.sub(rb"\([^()]*\)", b"", found.value).decode("latin-1").strip().strip("\"';,").lower()
@@ -107,7 +107,7 @@ def transfer_encoding(fields: Iterable[Field]) -> str:
 
 
 def is_misread(value: bytes) -> bool:
-    """Whether readers would disagree about the boundary: blanks or specials in it, and no quotation marks."""
+    """Whether readers may disagree about the boundary: it has blanks or specials, and no quotation marks."""
     for name, said in _PARAM.findall(value.decode("latin-1")):
         if _named(name) == "boundary":
             bare = said.strip()
@@ -116,7 +116,7 @@ def is_misread(value: bytes) -> bool:
 
 
 def with_param(value: bytes, name: str, new: str) -> bytes:
-    """The field's value with this parameter set; the others stay as they are written."""
+    """The field's value with this parameter set; the others stay as they are."""
     text = value.decode("latin-1").rstrip().rstrip(";").rstrip()
     for match in _PARAM.finditer(text):
         if _named(match[1]) == name:
@@ -130,21 +130,24 @@ def with_param(value: bytes, name: str, new: str) -> bytes:
 
 
 def ascii_boundary(boundary: bytes) -> bytes:
-    """The boundary itself, or one in ASCII that stands for it."""
+    """The boundary itself if it is ASCII, else an ASCII boundary made from it."""
     if re.fullmatch(rb"[ -~]*", boundary):
         return boundary
     return b"=_" + boundary.hex().encode()[:60]
 
 
 def quoted(value: str) -> str:
-    """A parameter's value as a token, or in quotation marks if it must be."""
+    """A parameter's value as a token, or in quotation marks if needed."""
     if _BARE.match(value):
         return value
     return '"' + re.sub(r'(["\\])', r"\\\1", value) + '"'
 
 
 def untorn(field: bytes, line: bytes) -> bytes:
-    """The field with a line that was torn off it: a parameter that begins at the margin, or what is left of a word."""
+    """The field joined with a line that lost its fold: a parameter at the line's beginning, or the rest of a word.
+
+    b"" if the line does not belong to the field.
+    """
     if not _TEARABLE.match(field):
         return b""
     if field.count(b'"') % 2:
@@ -163,13 +166,13 @@ def untorn(field: bytes, line: bytes) -> bytes:
 
 
 def with_ascii_params(text: str) -> bytes:
-    """The value of a field in ASCII: parameters that need it are said by RFC 2231, `name*=utf-8''...`.
+    """The value of a field in ASCII: parameters that are not ASCII are written by RFC 2231, `name*=utf-8''...`.
 
-    `text` was decoded before it is read here: in Shift_JIS a backslash or a quotation mark may be half of a letter.  No
-    ASCII likeness stands beside it, and what was said in both ways is said once: readers do not agree on which one counts.
+    `text` must be decoded already: in Shift_JIS a backslash or quotation mark may be half of a character.  Each parameter
+    is written in one form only, since readers disagree on which form counts.
     """
-    first, *_ = text.partition(";")
-    pieces = ["".join(char for char in first.strip() if char.isascii())]
+    kind, *_ = text.partition(";")
+    pieces = ["".join(char for char in kind.strip() if char.isascii())]
     said = _joined(dict(_params(text)))
     for name, value in said.items():
         if value.isascii():
@@ -180,7 +183,7 @@ def with_ascii_params(text: str) -> bytes:
 
 
 def _joined(said: Mapping[str, str]) -> dict[str, str]:
-    """The parameters; raw text in the form of RFC 2231 (`name*`, `name*0`, `name*1*`) is taken out of it."""
+    """The parameters; raw text in the form of RFC 2231 (`name*`, `name*0`, `name*1*`) is joined under its plain name."""
     raw = {name.partition("*")[0] for name, value in said.items() if "*" in name and not value.isascii()}
     found: dict[str, str] = {}
     for name, value in said.items():
@@ -195,7 +198,7 @@ def _joined(said: Mapping[str, str]) -> dict[str, str]:
 
 
 def with_quotes(value: bytes) -> bytes:
-    """The value with file names in quotation marks where they must have them (RFC 2045 s5.1): `name=Page 07.pdf`."""
+    """The value with file names in quotation marks where they are needed (RFC 2045 s5.1): `name=Page 07.pdf`."""
     if b"name" not in value.lower() or not value.isascii() or b"\x1b" in value:
         return value
     text = value.decode("ascii")

@@ -1,20 +1,20 @@
-"""A walk through the parts of a body, in blocks, nothing kept whole: heads, octets, delimiters.  RFC 2046 s5.1.  Pure."""
+"""Walks through the parts of a body block by block: part headers, octets, delimiters.  RFC 2046 s5.1.  Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.mail.line_ends import blocks, crlf
-from relay.mail.message import Field
+from relay.mail.message import Field, fields_of
 from relay.mail.mime import ContentType, content_type, transfer_encoding, untorn
 
 BETWEEN = -1
-"""The number of what is no part: preamble and epilogue."""
+"""The number for preamble and epilogue, which are no parts."""
 
 _HEAD_LIMIT = 64 * 1024
 _DEPTH = 30  # more levels than that are an attack on readers, not a message
 MOST_PARTS = 1000
-"""Likewise; what follows them counts as one more part, the rest, which is not looked into."""
+"""Likewise.  Everything after them is one more part, the rest, whose inside is not read."""
 
 _GLUED = 8  # a boundary at least so long is no accident in the middle of a line
 _LINE = re.compile(rb"[^\r\n]*(?:\r+\n?|\n|\Z)")
@@ -29,8 +29,8 @@ _MENDS = 5  # torn lines of one head that are put together
 class PartHead:
     """The header of part `number` with CRLF line ends; `sealed`: it lies in a multipart/signed.
 
-    `separator` is b"" if no empty line followed; `unseparated`: but text did.  `mended`: the fields are not as they came.
-    `rest`: it has no header, and is all that follows the most parts.
+    `separator` is b"" if no empty line followed; `unseparated`: text followed at once.  `mended`: the fields were changed.
+    `rest`: it has no header, and is everything after the most parts.
     """
 
     number: int
@@ -53,10 +53,10 @@ class Octets:
 
 @dataclass(frozen=True, slots=True)
 class Delimiter:
-    """A boundary's line; `lead` is the line end before it.  `missing`: it should be there and is not.
+    """A delimiter line; `lead` is the line end before it.  `missing`: it is not there but should be.
 
-    `sealed`: a missing one that must stay so, since a multipart/signed would not be the same with it.
-    `spare`: it closes a multipart that is closed, if at all, somewhere in the rest, and is needed if that is encoded.
+    `sealed`: a missing one that must not be added, since it would change a multipart/signed.
+    `spare`: it closes a multipart whose own end is in the rest; it is needed only if the rest is encoded.
     """
 
     lead: bytes
@@ -103,14 +103,14 @@ class _Walker:
         self.head: list[bytes] | None = None
         self.head_size = 0
         self.mends = 0
-        self.embedded = False  # the head is that of a message in a message
+        self.embedded = False  # the header is that of a message in a message
         self.sealed = sealed
         self.nexts: dict[tuple[bytes, bool], int] = {}
-        self.left: list[bytes] = []  # boundaries of what was open where the rest began
+        self.left: list[bytes] = []  # boundaries of the multiparts that were open where the rest began
         self._enter(top, identity=not base64)
 
     def _enter(self, kind: ContentType, *, identity: bool) -> None:
-        """What follows a head of this kind."""
+        """Prepares for what follows a header of this type."""
         sealed = self.sealed or kind.kind == "multipart/signed"
         if kind.boundary and len(self.levels) < _DEPTH:
             self.levels.append(_Level(kind.boundary, sealed, kind.kind == "multipart/digest"))
@@ -171,7 +171,7 @@ class _Walker:
         return block[place - 1 : place] in (b"\r", b"\n") if place else self.at_line_start
 
     def _find(self, block: bytes, start: int) -> tuple[int, int, int, bool] | None:
-        """The next delimiter line: where it starts and ends, which level's it is, and whether it closes."""
+        """The next delimiter line: its start and end, its level, and whether it closes the multipart."""
         best: tuple[int, int, int, bool] | None = None
         for number, level in enumerate(self.levels):
             found = self._next_of(level.boundary, block, start)
@@ -182,7 +182,7 @@ class _Walker:
         return best
 
     def _next_of(self, boundary: bytes, block: bytes, start: int) -> int:
-        # whether a glued one counts depends on the part; either answer is looked for once in a block
+        # a boundary within a line counts in some parts only; each of the two answers is searched once in a block
         glued = self.current != BETWEEN and (self.base64 or len(boundary) >= _GLUED)
         place = self.nexts.get((boundary, glued), -2)
         if place == -1 or place >= start:
@@ -197,7 +197,7 @@ class _Walker:
         return self._starts_line(block, place) or (glued and block[place - 1 : place] != b"-")
 
     def _delimits(self, block: bytes, place: int) -> bool:
-        """Whether a delimiter line begins here, where a line of a part's head begins."""
+        """Whether a delimiter begins here, inside a part's header."""
         if not (block.startswith(b"--", place) and self._starts_line(block, place)):
             return False
         marks = [b"--" + level.boundary for level in self.levels]
@@ -250,7 +250,7 @@ class _Walker:
         return end, []
 
     def _mend(self, bare: bytes, block: bytes, end: int) -> bool:
-        """Takes a line that is no field, but is the rest of the one before it, or stands between fields."""
+        """Takes a line that is no field, if it is the rest of the field before it or stands between fields."""
         head = self.head
         if not head or self.mends >= _MENDS:
             return False
@@ -265,13 +265,7 @@ class _Walker:
         return True
 
     def _end_head(self, separator: bytes, *, unseparated: bool = False) -> Event:
-        units: list[list[bytes]] = []
-        for line in self.head or []:
-            if line[:1] in (b" ", b"\t") and units:
-                units[-1].append(line)
-            else:
-                units.append([line])
-        fields = tuple(Field(b"".join(unit)) for unit in units)
+        fields = fields_of(self.head or [])
         self.head = None
         self.number += 1
         kind = content_type(fields)
@@ -286,7 +280,7 @@ class _Walker:
 
 
 def _one_end(block: bytes, match: re.Match[bytes]) -> int:
-    """Where a line is over: of several CRs without an LF each ends a line of its own."""
+    """Where a line ends; each of several CRs without an LF ends a line of its own."""
     end = match.end()
     if block[end - 1 : end] == b"\r":
         bare = match[0].rstrip(b"\r")
@@ -295,7 +289,7 @@ def _one_end(block: bytes, match: re.Match[bytes]) -> int:
 
 
 def _mark(boundary: bytes, block: bytes, start: int) -> int:
-    """Where `--boundary` next ends a line, with nothing but `--` and blanks behind it; -1 if nowhere."""
+    """Where `--boundary` next ends a line, with only `--` and blanks after it; -1 if nowhere."""
     mark = b"--" + boundary
     place = block.find(mark, start)
     while place >= 0 and not _AFTER.match(block, place + len(mark)):

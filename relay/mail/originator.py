@@ -1,14 +1,14 @@
-"""Who wrote the message, when, and under which id: the fields that every message must have.  RFC 5322 s3.6.  Pure."""
+"""Repairs From, Date and Message-ID, the fields that every message must have.  RFC 5322 s3.6.  Pure."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.charset import decode
 from relay.mail.dates import read_exact, read_lenient, write_date
 from relay.mail.encoded_words import encode_text, fold
 from relay.mail.mailboxes import Mailbox, count_regular, fold_list, read_mailboxes, write_mailbox
-from relay.mail.message import Field
+from relay.mail.message import Field, replaced
 from relay.mail.repair_context import Change, Fields, RepairCase
 
 _ID = re.compile(rb"<[^<>\s@\x00-\x1f\x7f-\xff]+@[^<>\s@\x00-\x1f\x7f-\xff]+>")
@@ -18,32 +18,32 @@ _SLACK = timedelta(hours=1)  # a message may have waited in the device before it
 
 
 def repair_date(fields: Fields, case: RepairCase) -> Change:
-    """Exactly one Date, in RFC 5322's form and near the hour of acceptance; the device's own words are kept.
+    """Exactly one Date, in RFC 5322's form and near the time of acceptance; the device's own text is kept.
 
-    RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if nobody could read it.
+    RFC 6409 s8.2 (add Date), RFC 5321 s6.4.  A DKIM-signed Date is replaced only if it cannot be read.
     """
     dates = [field for field in fields if field.name == "date"]
     exact = [field for field in dates if _exact(field, case)]
     good = [field for field in exact if _near(field, case)] or (exact[:1] if "date" in case.sealed else [])
     if good and len(dates) == 1:
         return fields, ()
-    if _is_signed(dates, case) and read_lenient(_text(dates[0], case), case.arrival.tzinfo or UTC):
+    if _is_signed(dates, case) and read_lenient(_text(dates[0], case), case.zone):
         return fields, ()
     if good:
-        return _replaced(fields, "date", good[0]), ("kept one Date of several",)
+        return _replaced(fields, good[0]), ("kept one Date of several",)
     said = next((value for field in dates if (value := _text(field, case))), "")
     if not said:
         why = "the device sent none" if not dates else "the device's was empty"
-        return _replaced(fields, "date", _date(case)), (f"added Date: {why}",)
+        return _replaced(fields, _date(case)), (f"added Date: {why}",)
     for field in dates:
-        moment = read_lenient(_text(field, case), case.arrival.tzinfo) if case.arrival.tzinfo else None
+        moment = read_lenient(_text(field, case), case.zone)
         if moment and abs(moment - case.about.accepted_at) <= case.policy.date_skew + _SLACK:
             rewritten = Field.of("Date", write_date(moment))
             note = f"rewrote Date in the standard form: the device wrote {said[:60]!r}"
-            return _with_original(_replaced(fields, "date", rewritten), said), (note,)
-    off = any(read_exact(_text(field, case)) or read_lenient(_text(field, case), case.arrival.tzinfo) for field in dates)  # type: ignore[arg-type]
+            return _with_original(_replaced(fields, rewritten), said), (note,)
+    off = any(read_exact(_text(field, case)) or read_lenient(_text(field, case), case.zone) for field in dates)
     why = "is far from the hour of arrival" if off else "cannot be read"
-    return _with_original(_replaced(fields, "date", _date(case)), said), (f"replaced Date: {said[:60]!r} {why}",)
+    return _with_original(_replaced(fields, _date(case)), said), (f"replaced Date: {said[:60]!r} {why}",)
 
 
 def _near(field: Field, case: RepairCase) -> bool:
@@ -52,8 +52,8 @@ def _near(field: Field, case: RepairCase) -> bool:
 
 
 def _exact(field: Field, case: RepairCase) -> datetime | None:
-    """The moment of a Date that may go out as it stands: what is left of it without foreign octets does not count."""
-    return read_exact(field.value.decode("ascii"), case.arrival.tzinfo or UTC) if field.value.isascii() else None
+    """The moment of a Date that may be sent as it is; one with octets that are not ASCII may not."""
+    return read_exact(field.value.decode("ascii"), case.zone) if field.value.isascii() else None
 
 
 def _date(case: RepairCase) -> Field:
@@ -63,37 +63,35 @@ def _date(case: RepairCase) -> Field:
 def _with_original(fields: Fields, said: str) -> Fields:
     if any(field.name == "x-original-date" for field in fields):
         return fields
-    place = next(place for place, field in enumerate(fields) if field.name == "date") + 1
-    original = Field(fold("X-Original-Date", encode_text(said[:300])))
-    return (*fields[:place], original, *fields[place:])
+    return _after(fields, "date", Field(fold("X-Original-Date", encode_text(said[:300]))))
 
 
 def repair_message_id(fields: Fields, case: RepairCase) -> Change:
-    """Exactly one Message-ID, `<id@host>`, unlike any that this device used for other content.
+    """Exactly one Message-ID, `<id@host>`, that this client did not use for other content.
 
-    RFC 6409 s8.3 (add Message-ID); Gmail refuses mail without a valid one (550 5.7.1) and slows down those who
-    repeat one (421 4.7.28).  Ours comes from the queue id, so it is the same in every attempt.
+    RFC 6409 s8.3 (add Message-ID).  Gmail refuses mail without a valid one (550 5.7.1) and slows down senders that
+    repeat one (421 4.7.28).  Ours is made from the queue id, so it is the same in every attempt.
     """
     ids = [field for field in fields if field.name == "message-id"]
     good = [field for field in ids if len(field.value) <= _ID_LIMIT and _ID.fullmatch(field.value)]
     if good and case.about.repeated_id and "message-id" not in case.sealed:
         note = "replaced Message-ID: the device used it before for another message"
-        return _replaced(fields, "message-id", _message_id(case)), (note,)
+        return _replaced(fields, _message_id(case)), (note,)
     if (good and len(ids) == 1) or _is_signed(ids, case):
         return fields, ()
     if good:
-        return _replaced(fields, "message-id", good[0]), ("kept one Message-ID of several",)
+        return _replaced(fields, good[0]), ("kept one Message-ID of several",)
     for field in ids:
         bare = _BARE_ID.fullmatch(field.value)
         if bare and len(field.value) <= _ID_LIMIT and not case.about.repeated_id:
             mended = Field.of("Message-ID", b"<" + bare[1] + b">")
-            return _replaced(fields, "message-id", mended), ("set Message-ID in brackets",)
+            return _replaced(fields, mended), ("set Message-ID in brackets",)
     why = (
         "replaced Message-ID: the device's is malformed"
         if any(field.value for field in ids)
         else "added Message-ID: the device sent none"
     )
-    return _replaced(fields, "message-id", _message_id(case)), (why,)
+    return _replaced(fields, _message_id(case)), (why,)
 
 
 def _message_id(case: RepairCase) -> Field:
@@ -101,10 +99,10 @@ def _message_id(case: RepairCase) -> Field:
 
 
 def repair_from(fields: Fields, case: RepairCase) -> Change:
-    """Exactly one From with one address that can be read; what else stood there goes to Reply-To.
+    """Exactly one From with one readable address; its other addresses go to Reply-To.
 
-    RFC 6409 s8.8, RFC 5321 s6.4; Gmail refuses mail without a valid address in From, and several of them.
-    With a Sender field beside it a From of several authors is right (RFC 5322 s3.6.2) and stays.
+    RFC 6409 s8.8, RFC 5321 s6.4.  Gmail refuses mail with no valid address in From, or with several.
+    A From of several authors with a Sender field is correct (RFC 5322 s3.6.2) and stays.
     """
     froms = [field for field in fields if field.name == "from"]
     counts = [count_regular(field.value, groups=False) for field in froms]
@@ -114,7 +112,7 @@ def repair_from(fields: Fields, case: RepairCase) -> Change:
     if _is_signed(froms, case) and any(box.address for box in read_mailboxes(froms[0].value.decode("ascii"))):
         return fields, ()
     boxes = [box for field in froms for box in read_mailboxes(_text(field, case))]
-    usable = [box for box in boxes if box.address and _writable(box.address, case)]
+    usable = [box for box in boxes if box.address and case.may_write(box.address)]
     public = [box for box in usable if box.address and box.address.public]
     name = next((box.name for box in boxes if box.name), "")
     chosen = (
@@ -123,7 +121,7 @@ def repair_from(fields: Fields, case: RepairCase) -> Change:
     new = Field(fold_list("From", [write_mailbox(chosen)]))
     if froms == [new]:
         return fields, ()  # in UTF-8, but right
-    mended = _replaced(fields, "from", new)
+    mended = _replaced(fields, new)
     others = [box for box in public if box != chosen]
     if others and not any(field.name == "reply-to" for field in fields):
         mended = _after(mended, "from", Field(fold_list("Reply-To", [write_mailbox(box) for box in others])))
@@ -131,7 +129,7 @@ def repair_from(fields: Fields, case: RepairCase) -> Change:
 
 
 def repair_sender(fields: Fields, case: RepairCase) -> Change:
-    """What a device gave for its sender that nobody can answer to, kept for the reader, as it will be replaced."""
+    """Keeps a sender that is no address in a field for the reader, since it will be replaced."""
     path = case.about.envelope.reverse_path
     if path is None or path.public or not path.quoted or any(field.name == "x-original-sender" for field in fields):
         return fields, ()
@@ -141,7 +139,7 @@ def repair_sender(fields: Fields, case: RepairCase) -> Change:
 
 
 def _author(case: RepairCase, usable: list[Mailbox]) -> Address:
-    """The envelope's sender; a bare name in From is its local part if the envelope has none either."""
+    """The envelope's sender; if it has no domain either, the bare name in From with our host name."""
     path = case.about.envelope.reverse_path
     if usable and usable[0].address and (path is None or not path.qualified):
         return Address(usable[0].address.local, case.host)
@@ -159,24 +157,16 @@ def _from_note(froms: list[Field], boxes: list[Mailbox], usable: list[Mailbox], 
 
 
 def _is_signed(same: list[Field], case: RepairCase) -> bool:
-    """Whether it is one field that a signature covers and that can be sent as it is, well spelled or not."""
+    """Whether it is one field that a signature covers and that can be sent as it is, correct or not."""
     return len(same) == 1 and same[0].name in case.sealed and same[0].raw.isascii() and bool(same[0].value)
-
-
-def _writable(address: Address, case: RepairCase) -> bool:
-    return address.local.isascii() or case.about.envelope.utf8
 
 
 def _text(field: Field, case: RepairCase) -> str:
     return decode(field.value, case.charset)
 
 
-def _replaced(fields: Fields, name: str, new: Field) -> Fields:
-    """The field in the place of the first of its name; in front if there was none."""
-    kept = [field for field in fields if field.name != name]
-    place = next((place for place, field in enumerate(fields) if field.name == name), 0)
-    kept.insert(place, new)
-    return tuple(kept)
+def _replaced(fields: Fields, new: Field) -> Fields:
+    return replaced(fields, new, absent=0)
 
 
 def _after(fields: Fields, name: str, new: Field) -> Fields:

@@ -8,12 +8,12 @@ from relay.mail.address import Address
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One transaction's worth: repaired, rewritten content, and the envelope to say before it.
+    """The message of one transaction: repaired and rewritten content, and its envelope.
 
-    `content` may be iterated more than once; every line of it ends in CRLF and none is over 998 octets (dot-stuffing
-    is the sender's business, not done here).  `size` counts its octets.  `eight_bit`: some octet is over 127, so
-    without 8BITMIME at the upstream it must go through `transfer.seven_bit` first.  `utf8`: the sender or the header
-    needs SMTPUTF8; a forward-path that does is known by itself.  `at_dot` is called just before the final dot is written.
+    `content` may be iterated more than once.  Every line ends in CRLF and has at most 998 octets; it is not dot-stuffed.
+    `size` counts its octets.  `eight_bit`: some octet is over 127, so an upstream without 8BITMIME needs
+    `recode.seven_bit`.  `utf8`: the sender or the header needs SMTPUTF8; forward-paths are checked by themselves.
+    `at_dot` is called just before the final dot is written.
     """
 
     queue_id: str

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class RepairPolicy:
-    """`date_skew`: how far a Date may be off before it is replaced.  `fallback_charset`: the guesses for raw 8-bit text.
+    """`date_skew`: how wrong a Date may be before it is replaced.  `fallback_charset`: the guesses for raw 8-bit text.
 
-    `hide_client`: the Received field does not tell the device's LAN address.
+    `hide_client`: the Received field does not show the client's LAN address.
     """
 
     date_skew: timedelta = timedelta(days=2)

@@ -1,8 +1,7 @@
-"""Address fields other than From, and fields that may stand once or not at all.  RFC 5322 s3.6.  Pure."""
+"""Repairs address fields other than From, and fields that are allowed once or not at all.  RFC 5322 s3.6.  Pure."""
 
 import re
 
-from relay.mail.address import Address
 from relay.mail.charset import decode
 from relay.mail.encoded_words import encode_text, fold
 from relay.mail.mailboxes import (
@@ -15,7 +14,7 @@ from relay.mail.mailboxes import (
     write_mailbox,
     write_name,
 )
-from relay.mail.message import Field
+from relay.mail.message import Field, replaced
 from relay.mail.repair_context import Change, Fields, RepairCase
 
 _LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
@@ -29,7 +28,7 @@ _ONCE = frozenset(
 
 
 def repair_private(fields: Fields, case: RepairCase) -> Change:
-    """Bcc would tell the blind recipients (RFC 5322 s3.6.3, RFC 6409 s8); Return-Path belongs to delivery (RFC 5321 s4.4)."""
+    """Bcc would reveal the blind recipients (RFC 5322 s3.6.3, RFC 6409 s8); Return-Path is for delivery (RFC 5321 s4.4)."""
     private = {"bcc", "resent-bcc", "return-path"} - case.sealed
     found = list(dict.fromkeys(field.label for field in fields if field.name in private))
     if not found:
@@ -38,7 +37,7 @@ def repair_private(fields: Fields, case: RepairCase) -> Change:
 
 
 def repair_addresses(fields: Fields, case: RepairCase) -> Change:
-    """Address lists that can be parsed (RFC 6409 s8.8): commas, closed brackets, quoted names; empty fields go (M5)."""
+    """Makes address lists correct (RFC 6409 s8.8): commas, closed brackets, quoted names.  Removes empty fields (M5)."""
     kept: list[Field] = []
     notes: dict[str, None] = {}
     for field in fields:
@@ -66,7 +65,7 @@ def _list(field: Field, case: RepairCase) -> tuple[Field | None, str]:
     boxes = read_mailboxes(text)
     written = [spelled for box in boxes if (spelled := _spelled(box, case))]
     if field.name in _SINGLE:
-        usable = (box for box in boxes if box.address and box.address.qualified and _writable(box.address, case))
+        usable = (box for box in boxes if box.address and box.address.qualified and case.may_write(box.address))
         written = [write_mailbox(box) for box in usable][:1]
     if not written:
         return None, f"removed {field.label}: no address can be read in it ({text[:60]!r})"
@@ -75,20 +74,16 @@ def _list(field: Field, case: RepairCase) -> tuple[Field | None, str]:
 
 
 def _spelled(box: Mailbox, case: RepairCase) -> str:
-    """A mailbox as it may stand in a list; a name without an address becomes a group of nobody (RFC 5322 s3.4)."""
-    if box.address and box.address.qualified and _writable(box.address, case):
+    """A mailbox in its correct form; a name without an address becomes an empty group (RFC 5322 s3.4)."""
+    if box.address and box.address.qualified and case.may_write(box.address):
         return write_mailbox(box)
     name = box.name.rstrip(":; ") or (str(box.address) if box.address else "")
     return f"{write_name(name)} :;" if name else ""
 
 
-def _writable(address: Address, case: RepairCase) -> bool:
-    return address.local.isascii() or case.about.envelope.utf8
-
-
 def repair_singletons(fields: Fields, case: RepairCase) -> Change:
-    """One of each field that may stand only once (RFC 6409 s8, RFC 5322 s3.6; Gmail and others refuse doubles): lists are
-    joined, of others the first with a value stays.  Date, From and Message-ID have their own repairs.
+    """One of each field that is allowed only once (RFC 6409 s8, RFC 5322 s3.6; Gmail and others refuse doubles).  Lists
+    are joined; of others the first with a value stays.  Date, From and Message-ID have their own repairs.
     """
     count: dict[str, int] = {}
     for field in fields:
@@ -101,18 +96,15 @@ def repair_singletons(fields: Fields, case: RepairCase) -> Change:
         same = [field for field in fields if field.name == name]
         if name in _MERGED:
             value = b", ".join(said for field in same if (said := field.value.strip(b" \t,;")))
-            new = Field(same[0].label.encode() + b": " + value + b"\r\n")
+            new = Field.of(same[0].label, value)
         else:
             new = next((field for field in same if field.value and _meant(field)), same[0])
-        place = next(place for place, field in enumerate(fields) if field.name == name)
-        rest = [field for field in fields if field.name != name]
-        rest.insert(place, new)
-        fields = tuple(rest)
+        fields = replaced(fields, new)
     return fields, (f"made one of several: {', '.join(doubled)}",)
 
 
 def _meant(field: Field) -> bool:
-    """Whether the value of a MIME field can be meant: of two, the one that can be read is the better."""
+    """Whether the value of a MIME field can be read; of two fields, the readable one is kept."""
     if field.name == "content-type":
         return re.match(rb"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+[ \t]*(?:;|\(|\Z)", field.value) is not None
     if field.name == "content-transfer-encoding":
@@ -121,14 +113,14 @@ def _meant(field: Field) -> bool:
 
 
 def repair_recipients(fields: Fields, case: RepairCase) -> Change:
-    """Somebody in the header: RFC 5322 s3.6 allows none, many servers do not (RFC 6409 s8); never the envelope (Bcc)."""
+    """Adds a To field: RFC 5322 s3.6 needs none, many servers do (RFC 6409 s8).  The envelope's recipients stay private."""
     if any(field.name in ("to", "cc", "bcc") for field in fields) or "to" in case.sealed:
         return fields, ()
     return (*fields, Field.of("To", "undisclosed-recipients:;")), ("added To: the device named nobody in the header",)
 
 
 def repair_subject(fields: Fields, case: RepairCase) -> Change:
-    """A message that came without any header (a UPS's test button) gets a Subject that names the device: RFC 6409 s8."""
+    """A message without any header (a UPS's test button) gets a Subject that names the device (RFC 6409 s8)."""
     if not case.headless or any(field.name == "subject" for field in fields):
         return fields, ()
     device = case.about.origin.helo or case.about.origin.client

@@ -1,4 +1,4 @@
-"""A body on its way out: parts re-encoded where they must be, delimiters mended, all else as it came.
+"""Writes a body as planned: parts re-encoded where needed, delimiters repaired, all else as it came.
 
 RFC 2045 s6, RFC 6152 (8BITMIME), RFC 5321 s4.5.3.1.6.  Pure.
 """
@@ -28,7 +28,7 @@ _ENCODERS: Mapping[Recode, type[Encoder]] = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body carried out by its plans; iterating it again reads `source` again."""
+    """A body written by its plans.  Each iteration reads `source` again."""
 
     source: Iterable[bytes]
     top: ContentType
@@ -54,7 +54,7 @@ class _Writer:
         self.body = body
         self.encoder: Encoder | None = None
         self.number = 0
-        self.attached = False  # whether the rest is an attachment now
+        self.attached = False  # whether the rest became an attachment
         self.recode = Recode.KEEP
         self._enter(BETWEEN if body.top.boundary else 0)
 
@@ -109,9 +109,9 @@ class _Writer:
 
 
 def seven_bit(content: Iterable[bytes]) -> Message:
-    """The message with every part in 7-bit encoding, for an upstream without 8BITMIME (RFC 6152 s3).
+    """The message with every part in a 7-bit encoding, for an upstream without 8BITMIME (RFC 6152 s3).
 
-    Iterable again and again; what is decoded from attachments is unchanged.  A signature over 8-bit octets breaks:
+    It may be iterated again.  The decoded parts are unchanged.  A signature over 8-bit octets becomes invalid, since
     the message could not be sent otherwise.
     """
     message = Message.parse(content)
@@ -127,12 +127,12 @@ def seven_bit(content: Iterable[bytes]) -> Message:
 
 
 def mime_fields(fields: Iterable[Field]) -> tuple[Field, ...]:
-    """Those of a message's fields that speak of its body."""
+    """The fields that describe the body."""
     return tuple(field for field in fields if field.name.startswith("content-"))
 
 
 def with_mime_fields(fields: tuple[Field, ...], mended: tuple[Field, ...]) -> tuple[Field, ...]:
-    """The header with these in the places of its MIME fields, new ones last; MIME-Version if there are any."""
+    """The header with its MIME fields replaced by these, new ones last; with MIME-Version if it has any."""
     if not mended and not any(field.name[:8] in _MIME for field in fields):
         return fields
     new: dict[str, list[Field]] = {}

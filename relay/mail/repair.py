@@ -1,6 +1,6 @@
-"""A device's message made fit to be sent: only what is broken is mended, and every change is named.
+"""Repairs a device's message so that it can be sent: only what is wrong is changed, and every change has a note.
 
-RFC 6409 s8 and RFC 5321 s6.4 allow it to the first server on a message's way.  What is right stays octet for octet.  Pure.
+RFC 6409 s8 and RFC 5321 s6.4 allow this to a submission server.  What is correct stays octet for octet.  Pure.
 """
 
 import re
@@ -31,7 +31,7 @@ _SIGNED = re.compile(rb";h=([A-Za-z0-9:_-]+)", re.IGNORECASE)
 Repair = Callable[[Fields, RepairCase], Change]
 
 FIRST: tuple[Repair, ...] = (repair_controls, repair_blank_folds, repair_torn_words, repair_private, repair_singletons)
-"""What must be done before the body is looked at, since it decides what the header says of it."""
+"""Repairs that come before the body is read, since they change what the header says about it."""
 
 THEN: tuple[Repair, ...] = (
     repair_date,
@@ -45,15 +45,14 @@ THEN: tuple[Repair, ...] = (
     repair_false_label,
     repair_long_lines,
 )
-"""What needs the charset that header and text voted for."""
+"""Repairs that need the charset for which header and body voted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """The mended message and what was done to it, in plain words and in order.
+    """The repaired message, and notes on what was changed, in order.
 
-    `eight_bit`: some octet is over 127.  `size` counts octets.  `utf8`: the header has an address that only
-    SMTPUTF8 can carry.
+    `eight_bit`: some octet is over 127.  `size` counts octets.  `utf8`: an address in the header needs SMTPUTF8.
     """
 
     message: Message
@@ -64,7 +63,7 @@ class Repaired:
 
 
 def repair(content: Iterable[bytes], about: RepairContext, policy: RepairPolicy) -> Repaired:
-    """Mends the message and puts our Received field in front; `content` is read several times, never kept whole."""
+    """Repairs the message and puts our Received field in front.  `content` is read several times, not kept in memory."""
     head = read_header(content)
     case = RepairCase(about, policy, sealed=_sealed(head.fields), headless=head.missing)
     fields, notes = _apply(FIRST, head.fields, case, head.notes)

@@ -1,8 +1,8 @@
-"""What is known about a message beside its octets, when it is mended.  Pure."""
+"""What a repair knows about a message beside its octets.  Pure."""
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
@@ -11,14 +11,14 @@ from relay.mail.policy import RepairPolicy
 
 Fields = tuple[Field, ...]
 Change = tuple[Fields, tuple[str, ...]]
-"""What a repair gives back: the fields, and what it did in plain words (nothing, if it changed nothing)."""
+"""What a repair returns: the fields, and notes on what it changed (none if it changed nothing)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairContext:
-    """How the message came: `accepted_at` is aware, `hostname` our own name.
+    """How the message came.  `accepted_at` has a zone; `hostname` is our own name.
 
-    `repeated_id`: the same client used this Message-ID before for other content to one of the recipients.
+    `repeated_id`: the same client used this Message-ID before, for other content to one of the recipients.
     """
 
     queue_id: str
@@ -31,10 +31,10 @@ class RepairContext:
 
 @dataclass(frozen=True, slots=True)
 class RepairCase:
-    """All that a repair of the header may look at.
+    """What repairs of the header may use.
 
-    `charset` is what the vote of header and text said for raw 8-bit text.  `sealed` are the names that a DKIM
-    signature covers: these fields may be changed only if the message could not be sent at all otherwise.
+    `charset` is the voted charset of raw 8-bit text.  `sealed` has the names of fields that a DKIM signature covers:
+    they are changed only if the message could not be sent otherwise.  `headless`: it came without a header section.
     """
 
     about: RepairContext
@@ -45,22 +45,31 @@ class RepairCase:
 
     @property
     def arrival(self) -> datetime:
-        """The hour of acceptance in the zone of this machine, which is the zone of its devices."""
+        """The time of acceptance in the zone of this machine, which is the devices' zone, too."""
         return self.about.accepted_at.astimezone()
 
     @property
+    def zone(self) -> tzinfo:
+        """The zone of this machine."""
+        return self.arrival.tzinfo or UTC
+
+    def may_write(self, address: Address) -> bool:
+        """Whether the address may stand in the header: if it is not ASCII, the client must have said SMTPUTF8."""
+        return address.local.isascii() or self.about.envelope.utf8
+
+    @property
     def host(self) -> str:
-        """Our own name as it can stand after an @ and in trace fields."""
+        """Our own name, valid after an @ and in trace fields."""
         name = re.sub(r"[^A-Za-z0-9.-]", "", self.about.hostname).strip(".-")
         return re.sub(r"\.{2,}", ".", name) or "relay.invalid"
 
     @property
     def author(self) -> Address:
-        """Who sent it, by the envelope; a device without any name of its own is `device` here."""
+        """The sender by the envelope; `device` if the envelope has no usable one."""
         path = self.about.envelope.reverse_path
         if path is None or not path.ascii:
             return Address("device", self.host)
-        if path.quoted and not path.public:  # what a device wrote into its sender need not be an address
+        if path.quoted and not path.public:  # a sender that was no address, see `as_sender`
             words = re.sub(r"[^A-Za-z0-9_+-]+", ".", path.local.partition("@")[0] or path.local).strip(".")
             return Address(words or "device", self.host)
         return path if path.qualified and not path.domain.startswith("[") else Address(path.local, self.host)

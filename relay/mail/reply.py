@@ -1,4 +1,4 @@
-"""What a server said, at which stage of the conversation; or what we found ourselves.
+"""A server's reply and the stage at which it came, or a fault that we found ourselves.
 
 RFC 5321 s4.2, RFC 2034, RFC 3463.  Pure.
 """
@@ -32,7 +32,7 @@ _ORDER = {stage: place for place, stage in enumerate(Stage)}
 
 
 def readable(text: str) -> str:
-    """What a server said as it may be judged, shown and stored: bounded, without odd octets and control characters."""
+    """A server's text, safe to judge, show and store: bounded, without invalid octets and control characters."""
     return _CONTROL.sub("\ufffd", text[:_LONGEST].encode("utf-8", "replace").decode())
 
 
@@ -48,7 +48,7 @@ class Reply:
     def of(cls, code: int, text: str) -> "Reply":
         """Reads the enhanced status where RFC 2034 puts it (first in the text) or where qmail does (last, `(#5.7.1)`).
 
-        The status must agree with the code's first digit, else it is somebody else's number in a text.
+        The status must begin with the code's first digit, else it is another server's status, quoted in the text.
         """
         flat = " ".join(readable(text).split())
         first = _STATUS.match(flat)
@@ -81,7 +81,7 @@ class Reply:
 
 
 class Fault(Enum):
-    """What this relay found itself: the reply's words are ours, no server said them."""
+    """What this relay found itself: the reply's text is ours, not a server's."""
 
     NO_HOST = "no-host"  # the name does not exist, or has no address
     DNS = "dns"  # the DNS gave no answer
@@ -112,7 +112,7 @@ class Fault(Enum):
     POP = "pop"
     TOO_BIG = "too-big"
     SMTPUTF8 = "smtputf8"
-    ADDRESS = "address"  # it cannot be said in a command
+    ADDRESS = "address"  # it cannot be written in a command
     UNROUTED = "unrouted"
     REJECTED = "rejected"  # by a rule of the configuration
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
@@ -122,10 +122,9 @@ class Fault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A reply and the stage it came at.
+    """A reply and the stage at which it came.
 
-    `lost`: the connection ended there and the reply is ours (4.4.x), not the server's.  `fault`: what we found; None where
-    the server spoke.
+    `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a server answered.
     """
 
     stage: Stage

@@ -1,7 +1,7 @@
-"""Envelope and originator fields as an upstream's account may say them.  RFC 6409 s8.1, RFC 5322 s3.6.2.
+"""Rewrites envelope and originator fields so that an upstream's account may send them.  RFC 6409 s8.1, RFC 5322 s3.6.2.
 
-Providers compare the envelope sender, the From field or both with the account that logged in; devices sign as
-`root@nas`.  What may stay stays octet for octet.  Pure.
+Providers compare the envelope sender, the From field or both with the account that logged in; devices send as
+`root@nas`.  Fields that may stay are kept octet for octet.  Pure.
 """
 
 import re
@@ -16,7 +16,7 @@ from relay.mail.encoded_words import encode_word, fold
 from relay.mail.mailboxes import Mailbox, each_mailbox, fold_list, has_group, is_regular, write_name
 from relay.mail.message import Field, Message
 
-_MANY = 100  # mailboxes of an originator field that are looked at; a device that writes more means none of them
+_MANY = 100  # mailboxes of an originator field that are read; more are no real authors
 _LONGEST_ORIGINAL = 8000  # octets of an old From that are kept
 _LONGEST_NAME = 200
 _JUDGED = frozenset({"from", "sender", "reply-to", "to", "cc"})
@@ -31,10 +31,10 @@ class Rewrite(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who an account may be: its own address, the domains whose senders may stay as they are, and what to rewrite.
+    """The senders of an account: its own address, the domains whose senders may stay, and what to rewrite.
 
-    Without `rewrite_from` a From that the world can answer to stays; a name of the LAN goes all the same, for no
-    upstream takes that.
+    Without `rewrite_from` a From with a public address stays.  A LAN address is replaced all the same, since no
+    upstream accepts it.
     """
 
     sender: Address | None = None
@@ -43,7 +43,7 @@ class Identity:
     rewrite_from: bool = True
 
     def may_say(self, address: Address, *, utf8: bool = False) -> bool:
-        """Whether the account may send as this address: it is its own, or of one of its domains and well formed."""
+        """Whether the account may send as this address: its own, or a well-formed one in one of its domains."""
         if self.sender is not None and address.key == self.sender.key:
             return True
         return address.domain.lower() in self.domains and _plain(address, utf8=utf8)
@@ -51,7 +51,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """The message and reverse-path to send, and what was changed, in plain words."""
+    """The message and reverse-path to send, and notes on what was changed."""
 
     message: Message
     reverse_path: Address | None
@@ -60,7 +60,7 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One rewriting: as whom, how strictly, and what there is to judge by."""
+    """One rewriting: the new sender, how strictly it is applied, and whether From is judged."""
 
     identity: Identity
     sender: Address
@@ -72,10 +72,10 @@ class _Case:
 def rewrite(
     message: Message, reverse_path: Address | None, identity: Identity, *, own_name: bool = False, utf8: bool = False
 ) -> Rewritten:
-    """The message as this account may send it; the body and all that may stay keep their octets.
+    """The message as this account may send it; the body and the fields that may stay keep their octets.
 
-    `own_name`: the upstream refused the sender, so everything says the account's own address, even the null
-    reverse-path.  `utf8`: the upstream takes SMTPUTF8, so an 8-bit address may stay.  With `rewrite: never`, or
+    `own_name`: the upstream refused the sender, so the account's own address is used everywhere, even for the null
+    reverse-path.  `utf8`: the upstream has SMTPUTF8, so an 8-bit address may stay.  With `rewrite: never`, or
     without an own address, nothing is changed.
     """
     sender = identity.sender
@@ -109,7 +109,7 @@ def _envelope(path: Address | None, case: _Case, *, foreign: bool, own_name: boo
 
 
 def _why_from_stays(message: Message) -> str:
-    """Why the From field is not ours to change: "" if it is."""
+    """Why the From field must not be changed; "" if it may."""
     names = {field.name for field in message.fields}
     if names & {"dkim-signature", "domainkey-signature"}:
         return "From stays as it is: the message is DKIM-signed"
@@ -119,7 +119,7 @@ def _why_from_stays(message: Message) -> str:
 
 
 def _header(fields: Iterable[Field], case: _Case, *, answerable: bool) -> tuple[list[Field], list[str]]:
-    """The fields with From, Sender, Reply-To, To and Cc made sayable, and the notes; no notes, no change."""
+    """The fields with From, Sender, Reply-To, To and Cc rewritten, and the notes.  Without notes nothing was changed."""
     before = list(fields)
     notes: list[str] = []
     olds = [field for field in before if field.name == "from"]
@@ -153,7 +153,7 @@ def _header(fields: Iterable[Field], case: _Case, *, answerable: bool) -> tuple[
 
 
 def _read(field: Field) -> list[Mailbox]:
-    """Its first mailboxes; an address that is not spelled there as it should be is none that may stay."""
+    """The first mailboxes of a field.  An address that is not written there exactly counts as none."""
     text = decode(field.value, "cp1252")
     plain = text.replace('"', "")
     boxes = islice(each_mailbox(text), _MANY)
@@ -171,7 +171,7 @@ def _nobody(box: Mailbox, text: str) -> Mailbox:
 def _new_from(boxes: list[Mailbox], case: _Case, *, exact: bool, has_sender: bool) -> tuple[str, Address, str] | None:
     """The From field's new value, its address and a note; None if it may stay as it is.
 
-    `exact`: there is one From field, and nothing in it had to be tolerated.
+    `exact`: there is one From field, and it is correct.
     """
     fit = [box for box in boxes if box.address and _fits(box.address, case)]
     if case.force:
@@ -191,7 +191,7 @@ def _new_from(boxes: list[Mailbox], case: _Case, *, exact: bool, has_sender: boo
 
 
 def _fits(address: Address, case: _Case) -> bool:
-    """Where the envelope is fine or absent only what nobody could answer must go; else only the account's own stays."""
+    """Whether the address may stay: the account's own may; any public one may, too, unless From is judged."""
     if case.identity.may_say(address, utf8=case.utf8):
         return True
     return not case.judge_from and address.public and _plain(address, utf8=case.utf8)
@@ -202,26 +202,26 @@ def _sendable(box: Mailbox, case: _Case) -> bool:
 
 
 def _plain(address: Address, *, utf8: bool) -> bool:
-    """Whether no upstream will stumble over its spelling: no quoting, no encoded-word, no 8-bit octets,
-    no domain that is no host name (RFC 5321 s2.3.5).
+    """Whether every upstream can read it: no quoting, no encoded-word, no 8-bit octets, a domain that is a host
+    name (RFC 5321 s2.3.5).
     """
     written = str(address)
     return "_" not in address.domain and not written.startswith('"') and "=?" not in written and (utf8 or address.ascii)
 
 
 def _words(box: Mailbox) -> str:
-    """A mailbox for a person: its address, else whatever stood there."""
+    """A mailbox for a note: its address, else its name."""
     return str(box.address) if box.address is not None else box.name
 
 
 def _spelled(box: Mailbox, address: Address) -> str:
-    """The address under the mailbox's display name, which stays as it was written if it may stand so."""
+    """The address with the mailbox's display name, which stays as it was written if it is correct."""
     name = box.phrase or (write_name(box.name, bare=False) if box.name else "")
     return f"{name} <{address}>" if name else str(address)
 
 
 def _original(fields: list[Field], olds: list[Field]) -> list[Field]:
-    """The From field as it was, under a name that no upstream judges."""
+    """The old From field, under a name that no upstream checks."""
     if not olds or any(field.name == "x-original-from" for field in fields):
         return []
     octets = b", ".join(b" ".join(field.value.split()) for field in olds)[:_LONGEST_ORIGINAL]
@@ -234,7 +234,7 @@ def _original(fields: list[Field], olds: list[Field]) -> list[Field]:
 
 
 def _add_reply_to(fields: list[Field], boxes: list[Mailbox], author: Address, notes: list[str], case: _Case) -> None:
-    """Answers go to the old authors where the world can reach them."""
+    """Adds a Reply-To with the old authors that have public addresses."""
     reachable: dict[str, Address] = {}
     for box in boxes:
         if box.address and box.address.public and _plain(box.address, utf8=case.utf8) and box.address.key != author.key:
@@ -248,7 +248,7 @@ def _add_reply_to(fields: list[Field], boxes: list[Mailbox], author: Address, no
 
 
 def _mended(field: Field, case: _Case, notes: list[str], *, from_changed: bool) -> Field | None:
-    """Sender, Reply-To, To or Cc as it may go out; None if it must not."""
+    """Sender, Reply-To, To or Cc as it may be sent; None if it is removed."""
     if field.name == "sender":
         return _mended_sender(field, case, notes, from_changed=from_changed)
     if field.name == "reply-to":
@@ -284,7 +284,7 @@ def _mended_reply_to(field: Field, notes: list[str]) -> Field | None:
 
 
 def _mended_recipients(field: Field, notes: list[str]) -> Field:
-    """A name without a public domain becomes an empty group: still to be read, but no address (RFC 5322 s3.4)."""
+    """A LAN address becomes an empty group, which shows the name but is no address (RFC 5322 s3.4)."""
     value = field.value
     if not value or has_group(value) or _is_public_list(value):
         return field
@@ -302,6 +302,6 @@ def _mended_recipients(field: Field, notes: list[str]) -> Field:
 
 
 def _is_public_list(value: bytes) -> bool:
-    """Whether a list is right and all of it public, as almost every one is; a device may name thousands."""
+    """Whether a list is correct and all of it public, without reading each mailbox: it may have thousands."""
     domains = {domain.decode("ascii", "replace") for domain in _DOMAIN.findall(value)}
     return all(map(is_public, domains)) and is_regular(value, utf8=True)

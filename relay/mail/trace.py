@@ -1,7 +1,6 @@
-"""The Received field that we add, and those that are there already.  RFC 5321 s4.4, s6.3.  Pure."""
+"""The Received field that we add.  RFC 5321 s4.4.  Pure."""
 
 import re
-from collections.abc import Iterable
 from datetime import datetime
 
 from relay.mail.dates import write_date
@@ -12,9 +11,9 @@ _NAME_SAFE = re.compile(r"[A-Za-z0-9_.:\[\]-]{1,255}\Z")
 
 
 def received(queue_id: str, accepted_at: datetime, hostname: str, origin: Origin, *, hide_client: bool = False) -> Field:
-    """The trace field of this hop; with `hide_client` it does not tell the device's name and address.
+    """The trace field of this hop; with `hide_client` it does not show the client's name and address.
 
-    A HELO argument that is no name (empty, several words, 8-bit) is written as `unknown`: trace fields are quoted from.
+    A HELO argument that is no name (empty, several words, 8-bit) is written as `unknown`, since others parse this field.
     """
     name = origin.helo if _NAME_SAFE.match(origin.helo) else "unknown"
     client = f"IPv6:{origin.client}" if ":" in origin.client else origin.client
@@ -22,8 +21,3 @@ def received(queue_id: str, accepted_at: datetime, hostname: str, origin: Origin
     protocol = origin.protocol if origin.protocol.isalnum() else "SMTP"
     moment = write_date(accepted_at.astimezone())
     return Field.of("Received", f"{source}by {hostname} with {protocol} id {queue_id};\r\n\t{moment}")
-
-
-def hops(fields: Iterable[Field]) -> int:
-    """How many servers the message has passed, by its Received fields; 100 or so mean a loop (RFC 5321 s6.3)."""
-    return sum(field.name == "received" for field in fields)

@@ -1,4 +1,4 @@
-"""A tape as a case of the corpus: the octets, and a sidecar with the steps that say them again.
+"""Makes a corpus case of a recorded session: the octets, and a sidecar with the steps that send them again.
 
 The form is that of tests/corpus/device-mail/README.md.  Pure.
 """
@@ -16,15 +16,15 @@ from relay.recording.pseudonyms import Names
 from relay.recording.tape import Tape, Who
 
 PAUSE = 0.25
-"""Seconds without a word that are a pause; less is how networks are."""
-LONGEST_PAUSE = 3.0  # in the steps; `at` tells how long it really was
-_FEW = 4  # octets at a time that are worth repeating so
+"""Seconds of silence that count as a pause; shorter ones are network delays."""
+LONGEST_PAUSE = 3.0  # in the steps; `at` has the real time
+_FEW = 4  # a device that sends so few octets at a time is played back the same way
 _RCPT = re.compile(START + rb"RCPT[ \t]+TO[ \t]*+(?::[ \t]*+)?<?([^<>@\s]+|\"[^\"\r\n]+\")(@[^<>\s]+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedCase:
-    """`octets` is the device's side in one piece; `sidecar` the JSON beside it; `seen` what was noticed, in plain words."""
+    """`octets` is all that the device sent; `sidecar` the JSON beside it; `seen` the findings, as sentences."""
 
     name: str
     octets: bytes
@@ -33,7 +33,7 @@ class RecordedCase:
 
 
 def make_case(tape: Tape, *, name: str = "", device: str = "", version: str = "") -> RecordedCase:
-    """The case of one session, masked.  `name` "" is made of the octets; `device` is what a person calls it."""
+    """The masked case of one session.  `name` "": one is made from the octets.  `device` is its name for people."""
     name = name or f"r{hashlib.sha256(tape.device).hexdigest()[:5]}"
     names = Names()
     for place, local in enumerate(_recipients(tape.device)):
@@ -63,7 +63,7 @@ def make_case(tape: Tape, *, name: str = "", device: str = "", version: str = ""
     return RecordedCase(name, octets, sidecar, seen)
 
 
-# ---- who is meant ----------------------------------------------------------------------------------------------------
+# ---- recipients ------------------------------------------------------------------------------------------------------
 
 
 def _recipients(stream: bytes) -> list[bytes]:
@@ -72,7 +72,7 @@ def _recipients(stream: bytes) -> list[bytes]:
 
 
 def _mark(local: bytes, mark: str, names: Names) -> None:
-    """The corpus knows a case's mail by its name in the recipient: it stands there in the same length, if it can."""
+    """Puts the case's name into the recipient, by which the corpus finds its mail; in the same length if possible."""
     text = mark.encode()
     if len(local) == len(text):
         names.fix(local, text)
@@ -81,7 +81,7 @@ def _mark(local: bytes, mark: str, names: Names) -> None:
 
 
 def _named(step: dict[str, Any], name: str) -> None:
-    """A recipient that is too short for the name gets longer: the one place where a length changes."""
+    """Makes a recipient longer that is too short for the name; no other length ever changes."""
     octets = _octets(step)
 
     def longer(match: re.Match[bytes]) -> bytes:
@@ -89,7 +89,7 @@ def _named(step: dict[str, Any], name: str) -> None:
         if re.search(rb"(?i)(?<![a-z0-9-])" + re.escape(name.encode()) + rb"(?![a-z0-9-])", local):
             return whole
         head = whole[: len(whole) - len(local) - len(domain)]
-        step["note"] = "the recipient is longer than what the device sent, for the corpus knows the case by it"
+        step["note"] = "the recipient is longer than the device's, since it holds the case's name"
         return head + name.encode() + (domain or b"@example.jp")
 
     new = _RCPT.sub(longer, octets)
@@ -131,14 +131,14 @@ def _steps(tape: Tape, octets: bytes, names: Names) -> Iterator[dict[str, Any]]:
 
 
 def _slowly(size: int, pieces: int, took: float) -> dict[str, Any]:
-    """A device that sends letter by letter shall do so again."""
+    """Keeps the pace of a device that sends few octets at a time."""
     if pieces < 10 or size / pieces > _FEW:
         return {}
     return {"chunk": max(1, round(size / pieces)), "delay": round(min(took / pieces, 0.05), 3)}
 
 
 def _final(tape: Tape) -> int:
-    """The reply that decides about the last message: the one after 354, else the last refusal."""
+    """The number of the reply to the last message's content, the one after 354; -1 if there is none."""
     found, content = -1, False
     for number, piece in enumerate(tape.pieces):
         if piece.who is Who.RELAY:

@@ -1,4 +1,4 @@
-"""What was noticed of a session, in plain words.  Pure."""
+"""What was odd about a session, as sentences.  Pure."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ NUMBERS = {
     "bare LF in the message": "M37",
     "bare CR in the message": "M38",
 }
-"""The numbers that the corpus has for them."""
+"""The corpus's numbers of the quirks."""
 
 _VERBS = frozenset(
     b"HELO EHLO LHLO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY EXPN AUTH STARTTLS ETRN TURN SEND SOML SAML BURL".split()
@@ -31,7 +31,7 @@ _VERBS = frozenset(
 
 
 def noticed(tape: Tape) -> tuple[str, ...]:
-    """How the device spoke, then what its messages would need before any server takes them."""
+    """The findings about the session, then the repairs that its messages would get."""
     return (*dict.fromkeys([*_spoken(tape), *tape.quirks]), *(f"would be repaired: {note}" for note in tape.repairs))
 
 
@@ -63,7 +63,7 @@ def _spoken(tape: Tape) -> Iterator[str]:
 
 
 def _asked_in_vain(tape: Tape) -> Iterator[str]:
-    """Commands that were answered by a refusal, with the reply."""
+    """The commands that were refused, with the reply's code."""
     said = b""
     for piece in tape.pieces:
         if piece.who is Who.DEVICE:
@@ -75,7 +75,7 @@ def _asked_in_vain(tape: Tape) -> Iterator[str]:
 
 
 def _called(said: bytes) -> str:
-    """The last line by its verb.  Nothing else of it: what is no command may be a password (a login that was refused)."""
+    """The last line's verb only: a line that is no command may be a password, after a login that was refused."""
     line = re.split(rb"[\r\n]+", said.rstrip(b"\r\n"))[-1]
     if line == b".":
         return "the message"
@@ -84,7 +84,7 @@ def _called(said: bytes) -> str:
 
 
 def _blasts(tape: Tape) -> bool:
-    """Whether two commands came together, outside of a message."""
+    """Whether two commands came together, outside a message."""
     content = False
     for piece in tape.pieces:
         if piece.who is Who.RELAY:

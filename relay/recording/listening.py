@@ -1,8 +1,7 @@
-"""The listener of `relay record`: the relay's own session, with a tape beside it and no spool behind it."""
+"""The listener of `relay record`: the relay's own session, recorded on a tape, without a spool."""
 
 import asyncio
 import signal
-import ssl
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any, cast
 
 from relay.inbound.admission import ClientLimits, Listener, Recipients
 from relay.inbound.listener import Inbound
+from relay.inbound.server_certificate import Offer
 from relay.inbound.server_session import ServerSession
 from relay.inbound.server_state import ServerState
 from relay.mail.policy import RepairPolicy
@@ -27,10 +27,10 @@ HOSTNAME = "record.relay.example"
 
 
 @dataclass(slots=True)
-class Nowhere:
-    """What stands in the spool's place: looks at a message and lets it go.  `looked` has what it found, by queue id."""
+class NoSpool:
+    """Takes the spool's place: examines a message and drops it.  `examined` has the entries and notes, by queue id."""
 
-    looked: dict[str, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
+    examined: dict[str, tuple[Entry, tuple[str, ...]]] = field(default_factory=dict)
 
     async def commit(self, entry: Entry, _trail: tuple[TrailLine, ...] = ()) -> None:
         about = RepairContext(
@@ -41,7 +41,7 @@ class Nowhere:
             envelope=entry.envelope,
         )
         repaired = await asyncio.to_thread(repair, entry.content, about, RepairPolicy())
-        self.looked[entry.queue_id] = replace(entry, content=()), repaired.notes
+        self.examined[entry.queue_id] = replace(entry, content=()), repaired.notes
 
     def arrive(self) -> None:
         """Nothing is stored."""
@@ -54,16 +54,13 @@ class Nowhere:
 
 
 class Recorded(ServerSession):
-    """A session whose every octet is kept, in both directions."""
+    """A session whose octets are recorded in both directions."""
 
-    def __init__(
-        self, reception: ServerState, listener: Listener, context: ssl.SSLContext | None, ended: Callable[[Tape], None]
-    ) -> None:
-        super().__init__(reception, listener, context)
+    def __init__(self, state: ServerState, listener: Listener, context: Offer, ended: Callable[[Tape], None]) -> None:
+        super().__init__(state, listener, context)
         self.tape = Tape()
         self._ended = ended
         self._began = self.loop.time()
-        self._hung_up = False
 
     def connection_made(self, transport: Any) -> None:
         peer = transport.get_extra_info("peername")
@@ -96,10 +93,6 @@ class Recorded(ServerSession):
         self._keep(Who.RELAY, f"421 {text}".encode("ascii", "replace"))
         super().dismiss(text)
 
-    def _hang_up(self) -> None:
-        self._hung_up = True
-        super()._hang_up()
-
     def _keep(self, who: Who, octets: bytes = b"") -> None:
         self.tape.add(self.loop.time() - self._began, who, octets)
         if self.tape.cut:
@@ -115,24 +108,24 @@ class Recorder(Inbound):
 
     ended: Callable[[Tape], None]
 
-    def _session(self, door: Any) -> ServerSession:
-        return Recorded(self._reception, door.listener, door.context, self.ended)
+    def _session(self, opened: Any) -> ServerSession:
+        return Recorded(self._state, opened.listener, opened.offer(), self.ended)
 
 
 async def record(
     listener: Listener, *, sessions: int, seconds: float, ready: Callable[[int], None], told: Callable[[Tape], None]
 ) -> list[Tape]:
-    """The tapes of as many sessions, or of those that came within the time.
+    """Records until that many sessions ended, or the time is over, and returns their tapes.
 
-    `ready` is told the port; `told` each session that ends, also one in which nothing was said (a port check), which does
-    not count.  Raises OSError if the listener cannot be opened.
+    `ready` gets the port.  `told` gets each session that ends, also a port check, which sends nothing and does not
+    count.  Raises OSError if the listener cannot be opened.
     """
     tapes: list[Tape] = []
-    nowhere, enough = Nowhere(), asyncio.Event()
+    spool, enough = NoSpool(), asyncio.Event()
 
     def ended(tape: Tape) -> None:
         for queue_id in tape.queued:
-            entry, repairs = nowhere.looked.pop(queue_id)
+            entry, repairs = spool.examined.pop(queue_id)
             tape.accepted += 1
             tape.quirks |= dict.fromkeys(entry.origin.quirks)
             tape.repairs |= dict.fromkeys(repairs)
@@ -149,7 +142,7 @@ async def record(
             limits=ClientLimits(connections=8, per_client=4, idle=timedelta(seconds=min(seconds, 300))),
             recipients=Recipients(default_domain="example.jp"),
             max_message=MAX_MESSAGE,
-            spool=cast(Spool, nowhere),
+            spool=cast(Spool, spool),
             may_route=lambda _sender, _recipient, _origin: None,
             now=partial(datetime.now, UTC),
             new_queue_id=new_queue_id,
@@ -158,7 +151,7 @@ async def record(
         inbound.ended = ended
         await inbound.start()
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):  # what is recorded by then is kept
+            for number in (signal.SIGINT, signal.SIGTERM):  # the sessions recorded by then are kept
                 asyncio.get_running_loop().add_signal_handler(number, enough.set)
             ready(inbound.bound[0][1])
             async with asyncio.timeout(seconds):

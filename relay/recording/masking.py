@@ -1,7 +1,7 @@
-"""A session's octets without whose they are: every octet stays in its place, so lengths and line ends are as they were.
+"""Removes personal data from a session's octets.  Lengths and line ends stay as they were.
 
-Masked are credentials, addresses and their domains, IP and MAC addresses, the device's own name; in base64 too.  Lines of
-base64 that are no text (pictures, scans) become zeros.  Subject and text stay, for that is where charsets go wrong.  Pure.
+Masked are credentials, addresses and their domains, IP and MAC addresses, the device's own name; in base64, too.  Base64
+that is no text (pictures, scans) becomes zeros.  Subject and text stay, since charsets go wrong there.  Pure.
 """
 
 import base64
@@ -14,11 +14,11 @@ from relay.inbound.server_sasl import decoded
 from relay.recording.pseudonyms import Names
 
 _ATEXT = rb"[A-Za-z0-9.!#$%&'*+/?^_`{|}~\x80-\xff-]"
-_LOCAL = rb"(?:\"[^\"\r\n]{1,64}\"|(?<!" + _ATEXT + rb")" + _ATEXT + rb"++)"  # a long line is walked along once
+_LOCAL = rb"(?:\"[^\"\r\n]{1,64}\"|(?<!" + _ATEXT + rb")" + _ATEXT + rb"++)"  # linear also in a long line
 _DOMAIN = rb"(?:\[[^\]\s]{1,60}\]|[A-Za-z0-9_\x80-\xff-]+(?:\.[A-Za-z0-9_\x80-\xff-]+)*)"
 _ADDRESS = re.compile(rb"(" + _LOCAL + rb")(@|=40)(" + _DOMAIN + rb")")
 START = rb"(?im)(?:^|(?<=\r))[^A-Za-z\r\n]{0,40}"
-"""Where a command begins: behind any line end, and behind blanks, telnet and control octets, which the relay does not mind."""
+"""Where a command begins: after any line end, and after blanks, telnet and control octets, which the relay ignores."""
 
 _BARE_PATH = re.compile(START + rb"(?:MAIL[ \t]+FROM|RCPT[ \t]+TO)[ \t]*+(?::[ \t]*+)?<?([^<>@\s]++)(?=[>\s]|\Z)")
 _HELO = re.compile(START + rb"(?:HELO|EHLO)[ \t]+([^\s\[\]]+)")
@@ -43,7 +43,7 @@ _VERB = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Where a secret stands in the stream, and of what kind: `plain`, `user`, `password`, or anything else."""
+    """The place of a secret in the stream, and its kind: `plain`, `user`, `password` or `other`."""
 
     start: int
     end: int
@@ -51,11 +51,11 @@ class Credential:
 
 
 def credentials(stream: bytes) -> Iterator[Credential]:
-    """Where secrets stand: behind AUTH and in the two lines after it, whether or not the login was taken (HP goes on)."""
+    """The secrets: after AUTH and in the next two lines, also if the login was refused (HP devices go on)."""
     place = 0
     for auth in _AUTH.finditer(stream):
         if auth.start(1) < place:
-            continue  # a login that looks like a part of the one before
+            continue  # inside the login before
         if not _MECHANISM.fullmatch(auth[1]):
             if _CODED.match(auth[1]):  # the mechanism was left out
                 yield Credential(auth.start(1), auth.end(1), "plain")
@@ -80,7 +80,7 @@ def masked(stream: bytes, names: Names) -> bytes:
         octets[one.start : one.end] = _credential(bytes(octets[one.start : one.end]), one.kind, names)
     text = bytes(octets)
     spans = [(one.start, one.end) for one in secrets]
-    _outside(spans, text, lambda part: mask_text(part, names))  # first all names are met, then they are looked for
+    _outside(spans, text, lambda part: mask_text(part, names))  # first collects all names, so that each is found everywhere
     text = _outside(spans, text, lambda part: _base64_masked(part, names))
     text = _outside(spans, text, lambda part: mask_text(part, names))
     assert len(text) == len(stream)  # noqa: S101 - every offset depends on it
@@ -88,7 +88,7 @@ def masked(stream: bytes, names: Names) -> bytes:
 
 
 def mask_text(text: bytes, names: Names) -> bytes:
-    """What stands in the clear."""
+    """Masks text that is not encoded."""
     for old, new in names.secrets.items():
         text = text.replace(old, new)
     text = _BARE_PATH.sub(lambda m: _behind(m, names.local(m[1])), text)
@@ -107,13 +107,13 @@ def mask_text(text: bytes, names: Names) -> bytes:
 
 
 def _behind(match: re.Match[bytes], new: bytes) -> bytes:
-    """The match with its last part, the name, exchanged."""
+    """The match with its last part, the name, replaced."""
     return match[0][: len(match[0]) - len(match[1])] + new
 
 
 def _host(name: bytes, names: Names) -> bytes:
     if _IPV4.fullmatch(name) or _IPV6.fullmatch(name):
-        return name  # its own turn comes
+        return name  # replaced later, as an IP address
     return names.domain(name) if b"." in name else names.word(name)
 
 
@@ -129,7 +129,7 @@ def _outside(spans: Sequence[tuple[int, int]], text: bytes, change: Callable[[by
 
 
 def _credential(text: bytes, kind: str, names: Names) -> bytes:
-    """The same length of base64 (or of whatever it was), with other credentials in it."""
+    """Other credentials in base64 of the same length (or in the form they had)."""
     raw = decoded(text.decode("latin-1"))
     if kind == "user":
         new = _user(raw, names)
@@ -161,7 +161,7 @@ def _base64_masked(text: bytes, names: Names) -> bytes:
 
 
 def _recoded(octets: bytes, names: Names) -> bytes:
-    """Base64 of masked text, in as many characters; what is no base64 stays."""
+    """Base64 of the masked text in the same length; what is no base64 stays."""
     try:
         raw = binascii.a2b_base64(octets, strict_mode=True)
     except (binascii.Error, ValueError):
@@ -171,7 +171,7 @@ def _recoded(octets: bytes, names: Names) -> bytes:
 
 
 def _block(lines: bytes, names: Names) -> bytes:
-    """Several lines of base64: text is masked, anything else (a picture, a scan) becomes zeros."""
+    """Several lines of base64: text is masked, other data (a picture, a scan) becomes zeros."""
     bare = re.sub(rb"[\r\n]", b"", lines)
     try:
         raw = binascii.a2b_base64(bare)

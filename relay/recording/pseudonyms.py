@@ -1,7 +1,7 @@
-"""Names that stand for other names of the same length: addresses, domains, hosts, IP and MAC addresses.  Pure.
+"""Replaces names by others of the same length: addresses, domains, hosts, IP and MAC addresses.  Pure.
 
-The same name always becomes the same other one, with capitals, digits and punctuation where they were: lengths and quirks
-stay, whose they are goes.  Domains become names that RFC 2606 reserves, as far as the length allows.
+A name is always replaced by the same other name, with capitals, digits and punctuation in the same places.  Domains
+become names that RFC 2606 reserves, if the length allows.
 """
 
 import re
@@ -10,58 +10,27 @@ from ipaddress import ip_address
 
 from relay.mail.address import is_public
 
-ROLES = frozenset(
-    [
-        *("root", "admin", "administrator", "postmaster", "mailer-daemon", "daemon", "nobody", "noreply", "no-reply", "alert"),
-        *(
-            "alerts",
-            "alarm",
-            "nas",
-            "ups",
-            "user",
-            "printer",
-            "scanner",
-            "scan",
-            "camera",
-            "cam",
-            "test",
-            "info",
-            "backup",
-            "mail",
-        ),
-        *("localhost", "localdomain", "unknown", "vm", "router", "raspberrypi", "me", "you", "pi", "copier", "ilo", "idrac"),
-    ]
+_ROLE_NAMES = (
+    "root admin administrator postmaster mailer-daemon daemon nobody noreply no-reply alert alerts alarm nas ups user printer"
+    " scanner scan camera cam test info backup mail localhost localdomain unknown vm router raspberrypi me you pi copier ilo"
+    " idrac"
 )
-"""Names that are nobody's, and tell what a device calls itself: they stay."""
+ROLES = frozenset(_ROLE_NAMES.split())
+"""Names of roles and devices, which are not personal: they stay."""
 
-_OF_MAIL = ROLES | frozenset(
-    [
-        *("mail", "rcpt", "from", "data", "quit", "rset", "noop", "ehlo", "helo", "auth", "starttls", "login", "plain", "size"),
-        *(
-            "date",
-            "subject",
-            "message",
-            "reply",
-            "sender",
-            "content",
-            "type",
-            "text",
-            "mime",
-            "version",
-            "transfer",
-            "encoding",
-        ),
-        *("charset", "received", "html", "multipart", "mixed", "boundary", "base", "with", "smtp", "body", "name", "server"),
-    ]
+_MAIL_WORDS = (
+    "mail rcpt from data quit rset noop ehlo helo auth starttls login plain size date subject message reply sender content type"
+    " text mime version transfer encoding charset received html multipart mixed boundary base with smtp body name server"
 )
-"""Words that a session is made of: nobody's name, whatever addresses have them too."""
+_OF_MAIL = ROLES | frozenset(_MAIL_WORDS.split())
+"""Words of SMTP and of mail: they stay, also if an address has them."""
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz"
 _RESERVED = ((10, b".example"), (7, b".test"), (4, b".zz"))  # ZZ is never a country: ISO 3166 leaves it to users
 
 
 class Names:
-    """The names met so far, and what stands for them."""
+    """The names found so far, and their replacements."""
 
     def __init__(self) -> None:
         self._for: dict[tuple[str, bytes], bytes] = {}
@@ -70,17 +39,17 @@ class Names:
 
     @property
     def domains(self) -> dict[bytes, bytes]:
-        """The domains of the world that were met, in lower case, by what they were."""
+        """The public domains found, in lower case, and their replacements."""
         return {old: new for (kind, old), new in self._for.items() if kind == "domain" and b"." in old and old != new}
 
     @property
     def words(self) -> list[bytes]:
-        """The words that local parts are made of, where they may be somebody's name."""
+        """The words in local parts that may be a person's name."""
         locals_ = (old for kind, old in self._for if kind == "local" and old.decode("latin-1") not in ROLES)
         return [word for old in locals_ for word in re.findall(rb"[a-z]{4,}", old) if word.decode("ascii") not in _OF_MAIL]
 
     def fix(self, local: bytes, new: bytes) -> None:
-        """Says what shall stand for a local part; both have the same length."""
+        """Sets the replacement of a local part; both have the same length."""
         self._for["local", local.lower()] = new
         self._taken.add(new)
 
@@ -88,7 +57,7 @@ class Names:
         return self._named("local", name, self._scrambled)
 
     def word(self, name: bytes) -> bytes:
-        """A host name without a dot, or any word of the device's own."""
+        """A host name without a dot, or another word of the device's."""
         return self._named("local", name, self._scrambled)
 
     def domain(self, name: bytes) -> bytes:
@@ -99,7 +68,7 @@ class Names:
         return self.local(local) + b"@" + (domain if domain.startswith(b"[") else self.domain(domain))
 
     def secret(self, text: bytes) -> bytes:
-        """A password: nothing of it stays but its length."""
+        """A password: only its length is kept."""
         if len(text) >= 4:
             self.secrets[text] = b"x" * len(text)
         return b"x" * len(text)
@@ -154,12 +123,12 @@ def _digits(name: bytes, salt: int) -> bytes:
 
 
 def _mac(text: bytes, salt: int) -> bytes:
-    """One of those that RFC 7042 keeps for documentation, with the separators as they were."""
+    """A MAC address that RFC 7042 reserves for documentation, with the same separators."""
     return b"00" + text[2:3] + b"00" + text[5:6] + b"5e" + re.sub(rb"[0-9a-f]", lambda _: b"%d" % (salt % 10), text[8:])
 
 
 def _ip(text: bytes, salt: int) -> bytes:
-    """Of the same kind (private or public) and with as many digits in each place."""
+    """An address of the same kind (private or public), with the same number of digits in each place."""
     try:
         address = ip_address(text.decode("ascii"))
     except ValueError:
@@ -180,7 +149,7 @@ def _ip(text: bytes, salt: int) -> bytes:
 
 
 def _as_written(new: bytes, name: bytes) -> bytes:
-    """With capitals where the name had them."""
+    """The replacement, with capitals where the name had them."""
     return bytes(
         new_char - 32 if 65 <= char <= 90 and 97 <= new_char <= 122 else new_char
         for new_char, char in zip(new, name, strict=True)

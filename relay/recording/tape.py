@@ -1,16 +1,16 @@
-"""What was said in one session, by whom and when, octet for octet.  Pure."""
+"""The octets of one session: who sent them, and when.  Pure."""
 
 import re
 from dataclasses import dataclass, field
 from enum import Enum
 
 LARGEST = 12_000_000
-"""Octets of one session that are kept; what comes after is not."""
+"""Octets of one session that are recorded; later ones are not."""
 MOST_PIECES = 200_000
 
 
 class Who(Enum):
-    """Whose turn a piece is: the device's octets, a reply of ours, TLS coming up, or the line's end."""
+    """What a piece is: the device's octets, a reply of ours, the start of TLS, or the connection's end."""
 
     DEVICE = "device"
     RELAY = "relay"
@@ -20,7 +20,7 @@ class Who(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """`at` in seconds since the connection was made; of END `octets` say how: `fin` or `rst`."""
+    """`at` is in seconds since the connection was made.  For END, `octets` is `fin` or `rst`."""
 
     at: float
     who: Who
@@ -29,7 +29,7 @@ class Piece:
 
 @dataclass(slots=True)
 class Tape:
-    """One session.  `quirks` are the session's own words, `repairs` what the messages would need, `accepted` their number."""
+    """One session: its quirks, the repairs that its messages would get, and how many messages were accepted."""
 
     client: str = ""
     pieces: list[Piece] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Tape:
     cut: bool = False
 
     def add(self, at: float, who: Who, octets: bytes = b"") -> None:
-        """Keeps a piece, as long as there is room."""
+        """Records a piece if there is room for it."""
         if self.size + len(octets) > LARGEST or len(self.pieces) >= MOST_PIECES:
             self.cut = True
             return
@@ -49,12 +49,12 @@ class Tape:
 
     @property
     def device(self) -> bytes:
-        """All that the device said."""
+        """All that the device sent."""
         return b"".join(piece.octets for piece in self.pieces if piece.who is Who.DEVICE)
 
     @property
     def queued(self) -> list[str]:
-        """The queue ids that were promised."""
+        """The queue ids in our replies."""
         said = (re.match(rb"250 2\.0\.0 queued as (\w+)", piece.octets) for piece in self.pieces if piece.who is Who.RELAY)
         return [match[1].decode("ascii") for match in said if match]
 

@@ -103,7 +103,7 @@ class Bench:
         relay.noted.clear()
         before = {one.entry.queue_id for one in await relay.spool.entries()}
         heard, reset = await asyncio.wait_for(_converse(relay.address, said, at_a_time), _PATIENCE)
-        while relay.inbound._reception.sessions:
+        while relay.inbound._state.sessions:
             await asyncio.sleep(0)
         assert relay.events("broken") == [], relay.events("broken")
         encrypted = re.search(rb"^220 2\.0\.0 .*\r\n", heard, re.MULTILINE)

@@ -125,7 +125,7 @@ async def test_what_comes_in_has_one_memory_for_all(tmp_path, monkeypatch):
 
     senders, budget = 20, 1_000_000
     async with receiving(tmp_path, monkeypatch, max_message=5_000_000) as relay:
-        memory = relay.inbound._reception.memory = Watched(budget)
+        memory = relay.inbound._state.memory = Watched(budget)
         devices = [await relay.device() for _ in range(senders)]
         for device in devices:
             await begin(device)
@@ -141,7 +141,7 @@ async def test_what_comes_in_has_one_memory_for_all(tmp_path, monkeypatch):
 async def test_the_memory_is_given_back_whatever_happens(tmp_path, monkeypatch):
     """A line that is lost, a message that is too large, a spool that fails: nothing of it counts afterwards."""
     async with receiving(tmp_path, monkeypatch, max_message=2_000_000) as relay:
-        memory = relay.inbound._reception.memory
+        memory = relay.inbound._state.memory
         lost, refused = await relay.device(), await relay.device()
         await begin(lost)
         await lost.say(LINE * 5000)

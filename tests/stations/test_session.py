@@ -221,7 +221,7 @@ async def test_a_device_that_hangs_up_after_the_dot_has_sent_its_mail(relay, how
         device.reset()
     await device.close()
     async with asyncio.timeout(5):
-        while relay.inbound._reception.sessions:
+        while relay.inbound._state.sessions:
             await asyncio.sleep(0.01)
     assert await relay.contents() == [MAIL]
 

@@ -75,7 +75,7 @@ async def test_the_reserve_is_kept_while_content_comes_in(tmp_path, monkeypatch)
             written.append(sum(map(len, pieces)))
             await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.spool.sqlite.commit.Arriving", Watched)
+    monkeypatch.setattr("relay.spool.sqlite.commit.SqliteStreaming", Watched)
     async with receiving(tmp_path, monkeypatch, max_message=20_000_000, limits=ClientLimits(share=100)) as relay:
         monkeypatch.setattr(relay.spool, "room", lambda: room - sum(written))
         device = await relay.device()
@@ -95,16 +95,16 @@ async def test_the_open_doors_are_told_as_they_are(tmp_path, monkeypatch):
     """After a reload that changes the order of the listeners each port still has its own TLS mode."""
     plain, tls = HERE, replace(HERE, host="127.0.0.2", tls=ListenTls.STARTTLS)
     async with receiving(tmp_path, monkeypatch, plain, tls) as relay:
-        before = relay.inbound.doors()
-        assert [(door["host"], door["tls"]) for door in before] == [("127.0.0.1", "off"), ("127.0.0.2", "starttls")]
+        before = relay.inbound.listening()
+        assert [(one["host"], one["tls"]) for one in before] == [("127.0.0.1", "off"), ("127.0.0.2", "starttls")]
         relay.inbound.reload(
             hostname="relay.test",
             listeners=(tls, plain),
             limits=ClientLimits(),
-            recipients=relay.inbound._reception.policy.recipients,
+            recipients=relay.inbound._state.policy.recipients,
             max_message=1000,
         )
-        assert relay.inbound.doors() == before
+        assert relay.inbound.listening() == before
 
 
 async def test_octets_that_come_with_the_end_of_the_silence_count():

@@ -27,7 +27,7 @@ from tests.support.inbound import HERE, receiving
 async def gone(relay) -> None:
     """Waits until nobody is in."""
     async with asyncio.timeout(5):
-        while relay.inbound._reception.sessions:
+        while relay.inbound._state.sessions:
             await asyncio.sleep(0.01)
 
 
@@ -45,7 +45,7 @@ async def test_sessions_are_limited_in_all_and_per_client(tmp_path, monkeypatch)
         await fourth.close()
         await first.dialog((b"QUIT\r\n", "221"))
         async with asyncio.timeout(5):
-            while len(relay.inbound._reception.sessions) > 2:
+            while len(relay.inbound._state.sessions) > 2:
                 await asyncio.sleep(0.01)
         await relay.device(source="127.0.0.2")
 
@@ -135,7 +135,7 @@ async def test_a_slow_disk_is_not_the_slowness_of_the_device(tmp_path, monkeypat
             await asyncio.sleep(0.8)
             await super().add(pieces, whole=whole)
 
-    monkeypatch.setattr("relay.spool.sqlite.commit.Arriving", Slow)
+    monkeypatch.setattr("relay.spool.sqlite.commit.SqliteStreaming", Slow)
     limits = ClientLimits(idle=timedelta(seconds=0.6))
     async with receiving(tmp_path, monkeypatch, limits=limits, max_message=5_000_000) as relay:
         device = await relay.device()
@@ -266,7 +266,7 @@ async def test_a_device_gone_mad_does_not_take_the_room_of_the_others(tmp_path, 
         tmp_path, monkeypatch, limits=ClientLimits(share=40), alarm=lambda _text, cause: told.append(cause)
     ) as relay:
         monkeypatch.setattr(relay.spool, "room", lambda: room["left"])
-        monkeypatch.setattr(relay.inbound._reception.shares, "_clock", lambda: clock["now"])
+        monkeypatch.setattr(relay.inbound._state.shares, "_clock", lambda: clock["now"])
 
         async def sent(source: str, octets: int) -> str:
             async with await relay.device(source=source) as device:
@@ -444,7 +444,7 @@ async def test_stop_does_not_wait_longer_than_its_grace(tmp_path, monkeypatch):
         device = await relay.device()
         await device.dialog((b"MAIL FROM:<a@b.c>\r\n", "250"), (b"RCPT TO:<me@example.jp>\r\n", "250"), (b"DATA\r\n", "354"))
         await asyncio.wait_for(relay.inbound.stop(grace=0.2), 3)
-        assert not relay.inbound._reception.sessions
+        assert not relay.inbound._state.sessions
 
 
 async def test_a_reload_reaches_new_sessions(tmp_path, monkeypatch):
@@ -633,7 +633,7 @@ async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
         for _ in range(3):
             reader, writer = await asyncio.open_connection(*relay.address, ssl=context)
             assert (await reader.readline()).startswith(b"220")
-            [session] = relay.inbound._reception.sessions
+            [session] = relay.inbound._state.sessions
             writer.write(b"EHLO nas\r\n" + b"NOOP\r\n" * 500)
             writer.close()
             with contextlib.suppress(OSError):

@@ -246,7 +246,7 @@ async def test_plain_text_on_the_tls_port_is_named(tmp_path, monkeypatch, hello)
             await asyncio.sleep(0.01)
         assert "does not speak TLS" in relay.events("refused")[0]
         async with asyncio.timeout(5):
-            while relay.inbound._reception.sessions:
+            while relay.inbound._state.sessions:
                 await asyncio.sleep(0.01)
 
 

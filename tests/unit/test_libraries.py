@@ -30,9 +30,6 @@ ROOT = Path(__file__).parents[2]
 
 USED = {
     "aiosmtpd": {
-        *("relay.inbound.connection", "relay.inbound.server_session", "relay.inbound.server_state"),
-        "relay.cli.demo_isp",
-    },
         "relay.inbound.connection",
         "relay.inbound.server_session",
         "relay.inbound.server_state",

@@ -1,8 +1,7 @@
 """The Received field."""
 
 from relay.mail.envelope import Origin
-from relay.mail.message import Field
-from relay.mail.trace import hops, received
+from relay.mail.trace import received
 from tests.support.letters import HOST, ID, NOW
 
 
@@ -25,11 +24,6 @@ def test_the_lan_address_can_be_hidden():
     field = received(ID, NOW, HOST, Origin("192.168.0.9", "nas"), hide_client=True)
     assert b"192.168" not in field.raw
     assert field.value.startswith(b"by " + HOST.encode())
-
-
-def test_hops_are_counted():
-    """Each Received field is one server passed."""
-    assert hops([Field(b"Received: a\r\n"), Field(b"X: b\r\n"), Field(b"RECEIVED: c\r\n")]) == 2
 
 
 def test_a_protocol_is_one_word():

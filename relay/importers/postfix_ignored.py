@@ -1,4 +1,4 @@
-"""What the settings of Postfix that are not carried over come to: in words, or of no matter.  Data only.  Pure."""
+"""Postfix's settings that are not imported: a sentence for each, or none where it does not matter.  Data only.  Pure."""
 
 NOT_KEPT = {
     "content_filter": "mail is passed through no other program",
@@ -41,7 +41,7 @@ _USUAL = """
     reject_unknown_helo_hostname reject_unknown_reverse_client_hostname
 """
 USUAL_RESTRICTIONS = frozenset(_USUAL.split())
-"""Words of smtpd_*_restrictions that say no more than that strangers may not relay, or that addresses are well formed."""
+"""Values of smtpd_*_restrictions that only stop strangers from relaying, or check the form of addresses."""
 
 _NO_MATTER = """
     biff append_dot_mydomain append_at_myorigin readme_directory html_directory manpage_directory sample_directory
@@ -65,4 +65,4 @@ _NO_MATTER = """
     smtpd_tls_security_level process_id_directory debugger_command stress
 """
 NO_MATTER = frozenset(_NO_MATTER.split())
-"""Settings that nobody misses: places of files, the other direction, or what is looked at together with another one."""
+"""Settings that do not matter here: file paths, incoming mail, or what is read together with another setting."""
