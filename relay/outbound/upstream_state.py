@@ -240,6 +240,7 @@ class UpstreamStates:
             "name": key,
             "resting_until": until.isoformat() if until else None,
             "why": trouble.why if trouble else "",
+            "code": trouble.answer.reply.code if trouble and trouble.answer and not trouble.answer.fault else 0,
             "failures": trouble.failures if trouble else 0,
             "login_refused": bool(trouble and trouble.login),
             "in_flight": sum(flights),
