@@ -160,7 +160,7 @@ class Dialogue:
             draft.oauth = True
         elif by_token and not self.asked.password_file and draft.username:
             draft.oauth = self._yes(
-                "Log in by OAuth 2.0 instead of a password (needs an application of your own)?", default=False
+                "Log in by OAuth 2.0 instead of a password (needs an application of your own)?", default=preset.oauth_first
             )
         if draft.oauth:
             draft.client_id = draft.client_id or self._ask("Application (client) id", option="--client-id")

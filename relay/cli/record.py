@@ -69,7 +69,8 @@ def _recorded(asked: argparse.Namespace, listener: Listener) -> list[Tape]:
         if not tape.device:
             print(f"{tape.client} connected and said nothing (a port check, or it is not let in).", file=sys.stderr)
         else:
-            print(f"{tape.client}: {len(tape.device)} octets, {tape.accepted} message(s); not relayed.", file=sys.stderr)
+            taken = f"{tape.accepted} message{'' if tape.accepted == 1 else 's'}"
+            print(f"{tape.client}: {len(tape.device)} octets, {taken}; not relayed.", file=sys.stderr)
 
     seconds = asked.minutes * 60
     return asyncio.run(record(listener, sessions=asked.sessions, seconds=seconds, ready=ready, told=told))

@@ -314,7 +314,10 @@ def test_an_urgent_notice_names_the_mail_and_what_to_do():
     ("answer", "what"),
     [
         (Answer(Stage.AUTH, Reply(530, "5.7.0", "must issue a STARTTLS")), "a refused the login: 530 "),
-        (Answer(Stage.MAIL, Reply(553, "5.7.1", "sender address rejected: not owned by user")), "a rejected the sender address: "),
+        (
+            Answer(Stage.MAIL, Reply(553, "5.7.1", "sender address rejected: not owned by user")),
+            "a rejected the sender address: ",
+        ),
         (Answer(Stage.HELLO, Reply(554, "5.3.2", "closed for repairs")), "a refused at hello: 554 5.3.2 closed"),
         (Answer(Stage.CONNECT, Reply(451, "4.4.1", "nobody answers"), fault=Fault.TIMED_OUT), "a: nobody answers"),
     ],

@@ -62,7 +62,7 @@ def test_every_finding_has_its_section_on_the_page_and_no_section_is_left_over()
 def test_every_name_is_given_by_the_judges() -> None:
     """No section is about a finding that never comes; `tls-...` may come from the table of replies."""
     sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "relay" / "doctor").glob("*.py"))
-    sources += (ROOT / "relay" / "outbound" / "replies" / "faults.py").read_text(encoding="utf-8")
+    sources += (ROOT / "relay" / "outbound" / "replies" / "fault_rules.py").read_text(encoding="utf-8")
     assert {name for name in NAMES if f'"{name}"' not in sources} == set()
 
 
@@ -396,5 +396,5 @@ def test_the_summary_counts() -> None:
     bad, soso = problem("clock", "a", "b", "c"), warning("nat", "a", "b", "c")
     assert summary([bad, bad, soso]) == "2 problems and 1 warning"
     assert summary([soso]) == "1 warning"
-    assert summary([Finding("clock", Grade.OK, "a", "b")]) == "no problem found (1 things were looked at)"
+    assert summary([Finding("clock", Grade.OK, "a", "b")]) == "no problem found (1 check made)"
     assert problems([bad, soso]) == [bad]
