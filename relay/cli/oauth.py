@@ -97,7 +97,7 @@ def _consent(upstream: Upstream, oauth: OAuth, asked: argparse.Namespace) -> Gra
     try:
         return _by_device(upstream, oauth)
     except NoConsent as error:
-        raise NoConsent(f"{error}\nThe other way: relay oauth login {upstream.name} --flow code") from None
+        raise NoConsent(f"{error}\nWith a browser instead: relay oauth login {upstream.name} --flow code") from None
 
 
 def _by_device(upstream: Upstream, oauth: OAuth) -> Granted:

@@ -172,7 +172,7 @@ def _why_not(desk: QueueAccess, act: str, queue_id: str) -> list[str]:
 
 
 _TOLD_FIRST = ("held", "queued", "failed", "expired")
-_AFTER_ALL = "; `relay queue release {id}` sends it after all"
+_AFTER_ALL = "; `relay queue release {id}` sends it again"
 _WHY_NOT = {
     ("hold", "held"): "it is held already",
     ("hold", "failed"): "it has failed, so nothing of it waits" + _AFTER_ALL,

@@ -22,7 +22,7 @@ from relay.recording.tape import Tape
 def call(asked: argparse.Namespace) -> int:
     """Exit status: 1 if no device said anything in time."""
     if asked.name and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", asked.name):
-        complain(f"relay record: --name is of small letters, digits and dashes, found {asked.name!r}")
+        complain(f"relay record: --name takes lower-case letters, digits and dashes, found {asked.name!r}")
         return USAGE
     if not 0 < asked.sessions <= 100 or not 0 < asked.minutes <= 24 * 60 or not 0 <= asked.port <= 65535:
         complain("relay record: expected --sessions 1 to 100, --minutes up to 1440 and --port up to 65535")

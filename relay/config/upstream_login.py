@@ -68,9 +68,9 @@ def _remark_on(at: Fields, preset: Preset | None, login: Login, mode: TlsMode) -
     if auth is Auth.NONE and (_has_password(at) or at.said("username")):
         at.remark("auth", "auth is none: user name and password are not used to log in")
     if mode is TlsMode.NONE and password and auth not in (Auth.NONE, *_HIDING):
-        at.remark("tls", "tls is none: the password goes over the network in clear, for everybody on the way to read")
+        at.remark("tls", "tls is none: the password is sent without TLS, and can be read on the network")
     elif mode is TlsMode.NONE and password and auth in _HIDING:
-        at.remark("tls", f"tls is none: {auth.value.upper()} hides the password, but everybody on the way can read the mail")
+        at.remark("tls", f"tls is none: {auth.value.upper()} hides the password, but the mail can be read on the network")
     if preset and not preset.password and password and oauth is None:
         at.remark("password", f"{preset.name} takes no password any more; set oauth and run relay oauth login")
     if oauth and password:

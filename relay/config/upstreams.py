@@ -112,14 +112,14 @@ def _check_tls(at: Fields, mode: TlsMode, found: Tls) -> None:
     if found.legacy and at.said("tls_min"):
         at.mistake("tls_min", "expected tls_min or legacy_tls, found both")
     if found.legacy and mode is not TlsMode.NONE:
-        text = "TLS 1.0 and weak keys are allowed: whoever is on the way may be able to read the password"
+        text = "TLS 1.0 and weak keys are allowed: whoever intercepts the connection may be able to read the password"
         at.remark("legacy_tls", f"{text}; take it out once the server is renewed")
     if mode is TlsMode.NONE:
         for key in ("ca_file", "fingerprint", "verify", "tls_min", "client_cert", "client_key", "legacy_tls"):
             if at.said(key):
                 at.mistake(key, f"expected tls: starttls or implicit beside {key}, found tls: none")
     elif not found.verify:
-        text = "the server's certificate is not verified: whoever is on the way can read the password"
+        text = "the server's certificate is not verified: whoever intercepts the connection can read the password"
         at.remark("verify", f"{text}; better give its fingerprint or ca_file")
 
 

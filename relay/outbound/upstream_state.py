@@ -76,7 +76,7 @@ class UpstreamStates:
         if trouble is None:
             return None
         if until := self.health.resting_until(key, now):
-            why = f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
+            why = f"{key} is paused until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
             return Pause(until, why, failures=trouble.failures, answer=trouble.answer)
         if self._under_way[key] and key not in self._proven:
             # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once

@@ -401,7 +401,7 @@ async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
     async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", port)], retry=retry) as world:
         queue_id = await world.accept("x@y.example")
         async with asyncio.timeout(10):
-            while not any("rests until" in line for line in await world.trail(queue_id)):
+            while not any("is paused until" in line for line in await world.trail(queue_id)):
                 await asyncio.sleep(0.02)
         async with ScriptedUpstream(port=port) as isp:
             world.runner.wake()

@@ -56,7 +56,7 @@ def test_a_refused_login_is_named_with_the_end_of_the_pause() -> None:
 
 def test_mail_that_came_during_the_pause_says_it_once() -> None:
     """It was never tried: the pause is all that there is to say."""
-    never = {"attempts": 0, "code": 0, "status": "", "quoted": False, "fault": "rests", "said": "isp rests until ..."}
+    never = {"attempts": 0, "code": 0, "status": "", "quoted": False, "fault": "rests", "said": "isp is paused until ..."}
     assert listed(Desk(), **never) == "to me@far.example: waiting; isp is paused until 09:21 after a refused login (535)"
 
 
