@@ -63,10 +63,12 @@ def judge_database(facts: DatabaseFacts, settings: SpoolSettings) -> Finding:
     about = facts.place
     if facts.trouble:
         told = "its mail waits in the fallback meanwhile" if settings.fallback else "devices are told to try again (451)"
-        waits = (f"{counted(facts.waiting, 'message')} in the fallback",) if facts.waiting else ()
-        cure = (
-            "Start the server, or correct what it names: address, name and password in `spool`, its pg_hba.conf, the network."
+        waits = (
+            (f"{counted(facts.waiting, 'message')} wait{'s' if facts.waiting == 1 else ''} in the fallback",)
+            if facts.waiting
+            else ()
         )
+        cure = "Start the server, or correct what it names: address, name or password in `spool`, pg_hba.conf, the network."
         grade = warning if settings.fallback else problem
         return grade("spool-away", about, f"The spool's database cannot be used, so {told}.", cure, facts.trouble, *waits)
     if not facts.supported:
