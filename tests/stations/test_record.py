@@ -199,5 +199,5 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         threading.Thread(target=by_smtplib, args=(recorder.port,)).start()
         status, _, err = recorder.ended()
     assert status == 2
-    assert "is there already" in err
+    assert "exists already" in err
     assert (tmp_path / "session" / "rec-nas.json").read_text() == "mine"
