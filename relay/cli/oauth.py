@@ -58,7 +58,7 @@ def _login(config: Config, asked: argparse.Namespace) -> int:
     upstream = config.upstreams.get(asked.upstream)
     if upstream is None or upstream.login.oauth is None:
         able = [name for name, one in config.upstreams.items() if one.login.oauth] or ["none: set `oauth` for one"]
-        complain(f"relay: {asked.upstream} is not an upstream with oauth; these are: {', '.join(able)}")
+        complain(f"relay: {asked.upstream} is not an upstream with oauth; there are: {', '.join(able)}")
         return USAGE
     try:
         granted = _consent(upstream, upstream.login.oauth, asked)

@@ -199,7 +199,7 @@ def test_port_and_tls_follow_each_other(said_of_it: str, port: int, mode: TlsMod
     [
         ("host: a.example, sender: a@b.c, port: 465, tls: starttls", "tls: port 465 begins with TLS"),
         ("host: a.example, sender: a@b.c, port: 587, tls: implicit", "tls: port 587 begins without TLS"),
-        ("host: a.example, tls: none, username: a@b.c, password: x", "tls: tls is none: the password goes"),
+        ("host: a.example, tls: none, username: a@b.c, password: x", "tls: tls is none: the password is sent"),
         ("host: a.example, sender: a@b.c, verify: no", "verify: the server's certificate is not verified"),
         ("host: a.example", "sender: not set, and there is no user name"),
         ("host: a.example, username: me, password: x", "sender: not set, and the user name is no address"),
