@@ -59,7 +59,7 @@ def tell_mistakes(loaded: "Loaded") -> None:
     """All of them; and to who has no configuration yet, how to come by one."""
     complain(*loaded.mistakes)
     if len(loaded.mistakes) == 1 and not loaded.mistakes[0].path and "found neither" in loaded.mistakes[0].text:
-        complain("`relay init` asks a few questions and writes one; `relay demo` shows the relay at work without any.")
+        complain("`relay init` asks a few questions and writes one. `relay demo` shows the relay at work without one.")
 
 
 def configured(asked: argparse.Namespace) -> "Config":
@@ -79,7 +79,7 @@ def configured_or_running(asked: argparse.Namespace) -> "Config":
     tell_mistakes(loaded)
     if loaded.guess is None or not _answers(loaded.guess):
         sys.exit(USAGE)
-    complain("The relay that is running keeps its old settings until these mistakes are mended; it is asked all the same.")
+    complain("The running relay keeps its old settings until these mistakes are corrected. The command uses it all the same.")
     return loaded.guess
 
 

@@ -53,7 +53,7 @@ def _later(told: dict[str, Any], config: "Config") -> list[str]:
     if _client_refused(told) or not any(one["via"] and not one["refused"] for one in told["recipients"]):
         return []
     retry = config.retry
-    return ["", f"If nobody can take it: again after {_listed(retry.delays)}; given up after {_span(retry.give_up_after)}."]
+    return ["", f"If no upstream takes it: again after {_listed(retry.delays)}; given up after {_span(retry.give_up_after)}."]
 
 
 def _client_refused(told: dict[str, Any]) -> bool:
@@ -96,9 +96,9 @@ def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
     if one["refused"]:
         return [f"  {one['why']}: refused: {one['refused']}" if one["rule"] else f"  refused: {one['refused']}"]
     if one["discard"]:
-        return [f"  {one['why']}: thrown away"]
+        return [f"  {one['why']}: deleted"]
     lines = [f"  {one['why']}: by {', then '.join(one['via'])}"]
-    lines += [f"  {rest['upstream']} rests until {rest['until']}: {rest['why']}" for rest in one["resting"]]
+    lines += [f"  {rest['upstream']} is paused until {rest['until']}: {rest['why']}" for rest in one["resting"]]
     lines += [] if refused else [f"  {_next(one['next_attempt'])}"]
     for way in one["sent"]:
         lines.append(f"  by {way['upstream']} as {way['as']}")
@@ -108,5 +108,5 @@ def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
 
 def _next(attempt: dict[str, str] | None) -> str:
     if attempt is None:
-        return "no relay is running, so nobody can tell which upstreams rest"
+        return "no relay is running, so it is not known which upstreams are paused"
     return f"the next attempt would be at {attempt['at']}, by {attempt['by']}"

@@ -32,7 +32,8 @@ def export(asked: argparse.Namespace) -> int:
         print_json(index)
     else:
         files = [one for one in found if one.file]
-        print(f"saved {len(files)} messages in {directory}, {len(amiss)} of them damaged; index.json tells whose they are")
+        many = f"{len(files)} message{'' if len(files) == 1 else 's'}"
+        print(f"saved {many} in {directory}, {len(amiss)} of them damaged; index.json tells whose they are")
         print("any SMTP client sends a file again: curl smtp://RELAY --mail-from SENDER --mail-rcpt RECIPIENT -T FILE")
         for one in amiss:
             complain(f"{one.file or one.name}: {one.amiss}")

@@ -34,6 +34,6 @@ def _silent(host: str, port: int, implicit_tls: bool) -> str:
         with socket.create_connection((near, port), PATIENCE) as sock:
             if implicit_tls or sock.recv(3).isdigit():
                 return ""
-            return f"the listener {host}:{port} accepts connections but says nothing sensible"
+            return f"the listener {host}:{port} accepts connections but does not answer in SMTP"
     except OSError as error:
         return f"the listener {host}:{port} does not answer: {in_words(error)}"

@@ -196,8 +196,8 @@ def _told(plan: Plan, found: Written, folder: Path, remarks: list[str]) -> list[
     lines += _part("Different from now on, look at it:", [*plan.look, *remarks])
     lines += _part("NOT carried over:", plan.left)
     command, named = called(), f"--config {quote(str(target))}"
-    lines += ["", f"Next: {command} explain {named} --from SENDER --to RECIPIENT   (which way would it go?)"]
-    return [*lines, f"      {command} doctor {named}   (do the servers take it?)"]
+    lines += ["", f"Next: {command} explain {named} --from SENDER --to RECIPIENT   (which upstream would take it?)"]
+    return [*lines, f"      {command} doctor {named}   (do the servers accept it?)"]
 
 
 def _part(title: str, sentences: list[str]) -> list[str]:

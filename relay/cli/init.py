@@ -49,17 +49,15 @@ class GivenUp(Exception):
 def call(asked: argparse.Namespace) -> int:
     target = _target(asked.config)
     if target.exists() and not asked.force:
-        complain(f"relay: {target} is there already; --force writes over it, --config PATH writes another")
+        complain(f"relay: {target} exists already; --force replaces it, --config PATH writes another")
         return USAGE
     try:
         dialogue = Dialogue(asked, target)
         loaded = dialogue.run()
     except (GivenUp, OSError, EOFError) as error:
-        complain(f"relay: {error or 'the input ended before all was said'}")
+        complain(f"relay: {error or 'the input ended before the last answer'}")
         if isinstance(error, GivenUp) and not asked.no_input and not sys.stdin.isatty():
-            complain(
-                "Nothing was asked, for this is no terminal.  Options say it all: --provider, --username, --password-file ..."
-            )
+            complain("Nothing was asked, since this is no terminal.  Use options: --provider, --username, --password-file ...")
         return USAGE
     print(f"{target}: written, and fine")
     for remark in loaded.remarks:
@@ -160,7 +158,7 @@ class Dialogue:
             draft.oauth = True
         elif by_token and not self.asked.password_file and draft.username:
             draft.oauth = self._yes(
-                "Log in by OAuth 2.0 instead of a password (needs an application of your own)?", default=False
+                "Log in by OAuth 2.0 instead of a password (needs an application of your own)?", default=preset.oauth_first
             )
         if draft.oauth:
             draft.client_id = draft.client_id or self._ask("Application (client) id", option="--client-id")
@@ -260,7 +258,9 @@ class Dialogue:
         ):
             print(f"Next: {command} oauth login {upstream.name} {named}")
         if _there_is("doctor") and not self._wanted(
-            self.asked.doctor, "Examine server, login and surroundings now (relay doctor)?", lambda: self._verb("doctor")
+            self.asked.doctor,
+            "Examine machine, server and login now (relay doctor)?",
+            lambda: self._verb("doctor"),
         ):
             print(f"Next: {command} doctor {named}")
         to = self.asked.test_to or self._ask("Send a test mail to (empty: not now)", fits=answers.mailbox)

@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = Parser(
         prog="relay",
-        description="The relay that every NAS, printer and camera can send through.",
+        description="A mail relay for the LAN: NAS, printers and cameras send through it.",
         epilog="First time: relay demo, relay init, relay doctor, relay run; then relay send --to YOU.  relay COMMAND --help"
         " tells more of each.",
     )
@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     _import(verbs)
     _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
     _verb(verbs, "run", "run the relay in the foreground")
-    doctor = _verb(verbs, "doctor", "examine surroundings and upstreams: what is wrong, why, and what to do", json=True)
+    doctor = _verb(verbs, "doctor", "examine this machine and the upstreams: what is wrong, why, and what to do", json=True)
     doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
     _send(verbs)
     _explain(verbs)
@@ -105,7 +105,7 @@ def _verb(
 
 def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send = _verb(verbs, "send", "submit a test message to the running relay and follow it to its end", json=True)
-    send.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it: an address that you can look into")
+    send.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it: an address whose mailbox you can read")
     send.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="default: notices.to, else the recipient")
     send.add_argument("--subject", default="A test from the relay")
     send.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow it (default 60)")
@@ -119,7 +119,10 @@ def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     explain.add_argument("--to", required=True, action="append", metavar="ADDRESS", help="may be given several times")
     explain.add_argument("--client", default="127.0.0.1", metavar="IP", help="the device's address (default 127.0.0.1)")
     explain.add_argument(
-        "file", nargs="?", metavar="FILE", help="the message, to see its repairs; - for standard input (default: the way only)"
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help="the message, to see its repairs; - for standard input (default: only the route)",
     )
 
 
@@ -137,7 +140,7 @@ def _advise(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
 
 
 def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    queue = verbs.add_parser("queue", help="look at the spool and steer it", description="Look at the spool and steer it.")
+    queue = verbs.add_parser("queue", help="see and control the queue", description="See and control the queue.")
     queue.set_defaults(verb="queue", module="queue", act="list")
     acts = queue.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
@@ -150,15 +153,15 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
     listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired"])
     listing.add_argument("--attention", action="store_true", help="only failures that nobody could be told of")
-    act("show", "one message with its whole way").add_argument(
-        "id", metavar="ID", help="as `relay queue list` prints it; its beginning will do"
+    act("show", "one message with its trail").add_argument(
+        "id", metavar="ID", help="as `relay queue list` prints it; the beginning is enough"
     )
     export = act("export", "save what can be read of the spool as files, when it is damaged")
     export.add_argument("directory", metavar="DIRECTORY")
     for name, what in (
         ("retry", "try again now"),
         ("hold", "keep messages back until they are released"),
-        ("release", "send held or failed messages after all"),
+        ("release", "send held or failed messages again"),
         ("remove", "delete messages, unsent"),
         ("acknowledge", "you have seen a failure that nobody could be told of"),
     ):
@@ -171,10 +174,10 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _spool(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     spool = verbs.add_parser(
-        "spool", help="make a spool's tables, move it to another place", description="The spool itself: where mail waits."
+        "spool", help="make a spool's tables, or move a spool", description="The spool itself: where mail waits."
     )
     acts = spool.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    move = _verb(acts, "move", "move all that a spool has into another one; said again, it goes on", module="spool", json=True)
+    move = _verb(acts, "move", "move one spool's content into another; run it again to go on", module="spool", json=True)
     move.set_defaults(verb="spool", act="move")
     move.add_argument("source", metavar="FROM", help="sqlite:PATH or postgresql://...; no relay may run on it")
     move.add_argument("target", metavar="TO", help="sqlite:PATH or postgresql://...")
@@ -187,10 +190,10 @@ def _spool(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 def _oauth(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     oauth = verbs.add_parser(
-        "oauth", help="consent to OAuth logins, and how they are", description="OAuth logins of upstreams."
+        "oauth", help="log in by OAuth, and see the state of the logins", description="OAuth logins of upstreams."
     )
     acts = oauth.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    login = _verb(acts, "login", "let an upstream send in your name, by a code to type or a browser", module="oauth")
+    login = _verb(acts, "login", "allow the relay to send from your account (enter a code, or use a browser)", module="oauth")
     login.set_defaults(verb="oauth", act="login")
     login.add_argument("upstream", metavar="UPSTREAM")
     login.add_argument(
@@ -235,9 +238,9 @@ def _record(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
     record.add_argument("--tls", default="starttls", choices=["off", "starttls", "implicit"], help="default starttls")
     record.add_argument("--sessions", type=int, default=1, metavar="N", help="how many to keep before it ends (default 1)")
     record.add_argument("--minutes", type=float, default=30.0, metavar="N", help="when to give up waiting (default 30)")
-    record.add_argument("--device", default="", metavar="TEXT", help="make, model and firmware, as it shall stand in the case")
+    record.add_argument("--device", default="", metavar="TEXT", help="make, model and firmware, for the report")
     record.add_argument(
-        "--name", default="", help="what the case is called: small letters, digits, dashes (default: by its bytes)"
+        "--name", default="", help="what the case is called: lower-case letters, digits, dashes (default: by its bytes)"
     )
     record.add_argument("--output", default="recorded", metavar="DIR", help="where the case goes (default: ./recorded)")
 

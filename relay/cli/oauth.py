@@ -45,7 +45,7 @@ def _status(config: Config, asked: argparse.Namespace) -> int:
     if asked.json:
         print_json({"oauth": found})
     for one in () if asked.json else found:
-        age = f"consent {one['age'] / 86400:.0f} days old, renewed {one['refreshed_at']}" if one["age"] is not None else "none"
+        age = f"consent {_days(one['age'])} old, renewed {one['refreshed_at']}" if one["age"] is not None else "none"
         print(f"{one['upstream']}: {age}" + (f", ends {one['ends_at']}" if one["ends_at"] else ""))
         for warning in one["warnings"]:
             print(f"  {warning}")
@@ -58,7 +58,7 @@ def _login(config: Config, asked: argparse.Namespace) -> int:
     upstream = config.upstreams.get(asked.upstream)
     if upstream is None or upstream.login.oauth is None:
         able = [name for name, one in config.upstreams.items() if one.login.oauth] or ["none: set `oauth` for one"]
-        complain(f"relay: {asked.upstream} is no upstream with oauth; there are: {', '.join(able)}")
+        complain(f"relay: {asked.upstream} is not an upstream with oauth; there are: {', '.join(able)}")
         return USAGE
     try:
         granted = _consent(upstream, upstream.login.oauth, asked)
@@ -84,7 +84,7 @@ def _application_token(config: Config, upstream: Upstream) -> str:
     found = account_of(upstream, state_dir(config.spool), _now, safe=open_safe(config.spool)).renew()
     if isinstance(found, NoToken):
         return found.words
-    print(f"{upstream.name} needs nobody's consent: the application got its token by itself.")
+    print(f"{upstream.name} needs no login by a person: the application got its token by itself.")
     return ""
 
 
@@ -97,7 +97,7 @@ def _consent(upstream: Upstream, oauth: OAuth, asked: argparse.Namespace) -> Gra
     try:
         return _by_device(upstream, oauth)
     except NoConsent as error:
-        raise NoConsent(f"{error}\nThe other way: relay oauth login {upstream.name} --flow code") from None
+        raise NoConsent(f"{error}\nWith a browser instead: relay oauth login {upstream.name} --flow code") from None
 
 
 def _by_device(upstream: Upstream, oauth: OAuth) -> Granted:
@@ -111,7 +111,7 @@ def _by_code(upstream: Upstream, oauth: OAuth, port: int) -> Granted:
     with _listening(port) as (bound, arrived):
         flow = start_code_flow(oauth, f"http://localhost:{bound}", upstream.login.username)
         print(f"Open this address in a browser and log in as {upstream.login.username}:\n\n{flow.address}\n")
-        print("If the browser runs elsewhere, it will end at a page that does not open. Then paste that page's address here:")
+        print("If the browser runs on another machine, the last page does not open. Then paste the address of that page here:")
         sys.stdout.flush()
         return finish_code_flow(flow, _first(flow, arrived))
 
@@ -167,10 +167,15 @@ def _wake(config: Config) -> None:
     """What waits for this login goes at once, if the relay runs."""
     try:
         Running(config.spool).order("retry", None, "")
-        print("The running relay tries what waits now.")
+        print("The running relay now tries the mail that waits.")
     except (OSError, Refused):
-        print("When the relay runs: relay send --to you@example.com shows whether it works.")
+        print("When the relay runs, `relay send --to you@example.com` shows whether it works.")
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _days(seconds: float) -> str:
+    days = round(seconds / 86400)
+    return f"{days} day{'' if days == 1 else 's'}"

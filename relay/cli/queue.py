@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.cli.common import complain, configured_or_running, harmless, in_words, print_json
@@ -48,9 +48,9 @@ def _list(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int
     elif not found["messages"]:
         print(_NONE.get("all" if asked.all else "attention" if asked.attention else "", "The queue is empty."))
     else:
-        holders = _holders(desk, found["messages"], lease)
+        holders, paused = _holders(desk, found["messages"], lease), _paused(desk)
         for message in found["messages"]:
-            print("\n".join(_lines(message, holders)))
+            print("\n".join(_lines(message, holders, paused)))
     return FINE
 
 
@@ -74,28 +74,43 @@ def _holder(relay: Mapping[str, Any], lease: timedelta) -> str:
     return f"{relay['name']} has it, no sign of life since {relay['seen_at']}; another relay may take it over from {until}"
 
 
-def _lines(message: dict[str, Any], holders: Mapping[str, str]) -> list[str]:
+def _paused(desk: QueueAccess) -> dict[str, str]:
+    """What to say of each upstream that the daemon does not call now."""
+    return {one["name"]: _pause(one) for one in desk.upstreams() if one["resting_until"]}
+
+
+def _pause(upstream: Mapping[str, Any]) -> str:
+    until = datetime.fromisoformat(upstream["resting_until"]).astimezone()
+    day = "" if until.date() == datetime.now(UTC).astimezone().date() else f"{until:%Y-%m-%d} "
+    code = f" ({upstream['code']})" if upstream["code"] else ""
+    why = f" after a refused login{code}" if upstream["login_refused"] else f": {upstream['why']}"
+    return f"{upstream['name']} is paused until {day}{until:%H:%M}{why}"
+
+
+def _lines(message: dict[str, Any], holders: Mapping[str, str], paused: Mapping[str, str]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
     head += f'  "{message["subject"]}"' if message.get("subject") else ""
     head += "  NEEDS ATTENTION: nobody could be told" if message.get("attention") else ""
     name = message.get("relay", "")
     has_it = holders.get(name, f"{name} has it") if name else ""
-    return [harmless(line) for line in (head, *("    " + _fate(one, has_it) for one in message["recipients"]))]
+    return [harmless(line) for line in (head, *("    " + _fate(one, has_it, paused) for one in message["recipients"]))]
 
 
-def _fate(recipient: dict[str, Any], has_it: str) -> str:
-    parts = [f"to {recipient['address']}: {recipient['state']}"]
-    if recipient["state"] == "queued" and recipient["attempts"]:
+def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str]) -> str:
+    waits = recipient["state"] == "queued"
+    pause = paused.get(recipient["upstream"], "") if waits else ""
+    parts = [f"to {recipient['address']}: {'waiting' if waits else recipient['state']}{f'; {pause}' if pause else ''}"]
+    if waits and recipient["attempts"]:
         times = "once" if recipient["attempts"] == 1 else f"{recipient['attempts']} times"
         parts.append(f"tried {times}, next {recipient['due_at']}")
-    if recipient["upstream"]:
+    if recipient["upstream"] and not pause:
         parts.append(f"by {recipient['upstream']}")
-    if recipient["said"]:
+    if recipient["said"] and not (pause and recipient["fault"] == "rests"):  # that is the pause, in other words
         words = f"{recipient['code']} {recipient['status']} {recipient['said']}".replace("  ", " ")
         parts.append(words if recipient["quoted"] else recipient["said"])
     if recipient["maybe_at"]:
         parts.append(f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {recipient['maybe_since']}")
-    if has_it and recipient["state"] == "queued":
+    if has_it and waits:
         parts.append(has_it)
     return ", ".join(parts)
 
@@ -115,7 +130,7 @@ def _show(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int
     if asked.json:
         print_json(message)
     else:
-        print("\n".join([*_lines(message, _holders(desk, [message], lease)), "", *story(message)]))
+        print("\n".join([*_lines(message, _holders(desk, [message], lease), _paused(desk)), "", *story(message)]))
     return FINE
 
 
@@ -157,7 +172,7 @@ def _why_not(desk: QueueAccess, act: str, queue_id: str) -> list[str]:
 
 
 _TOLD_FIRST = ("held", "queued", "failed", "expired")
-_AFTER_ALL = "; `relay queue release {id}` sends it after all"
+_AFTER_ALL = "; `relay queue release {id}` sends it again"
 _WHY_NOT = {
     ("hold", "held"): "it is held already",
     ("hold", "failed"): "it has failed, so nothing of it waits" + _AFTER_ALL,

@@ -22,7 +22,7 @@ from relay.recording.tape import Tape
 def call(asked: argparse.Namespace) -> int:
     """Exit status: 1 if no device said anything in time."""
     if asked.name and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", asked.name):
-        complain(f"relay record: --name is of small letters, digits and dashes, found {asked.name!r}")
+        complain(f"relay record: --name takes lower-case letters, digits and dashes, found {asked.name!r}")
         return USAGE
     if not 0 < asked.sessions <= 100 or not 0 < asked.minutes <= 24 * 60 or not 0 <= asked.port <= 65535:
         complain("relay record: expected --sessions 1 to 100, --minutes up to 1440 and --port up to 65535")
@@ -40,7 +40,7 @@ def call(asked: argparse.Namespace) -> int:
         tapes = _recorded(asked, listener)
         kept = [_keep(case, folder) for case in _cases(tapes, asked)]
     except FileExistsError as error:
-        complain(f"relay record: {error.filename} is there already and is kept; --name or --output chooses another")
+        complain(f"relay record: {error.filename} exists already and is kept; choose another with --name or --output")
         return USAGE
     except OSError as error:
         complain(f"relay record: {error}")
@@ -50,7 +50,7 @@ def call(asked: argparse.Namespace) -> int:
     else:
         print("\n".join(harmless(line) for case, path in kept for line in _told(case, path)))
     if not kept:
-        complain(f"relay record: no device said anything within {asked.minutes:g} minutes; does it use this address and port?")
+        complain(f"relay record: no device sent anything within {asked.minutes:g} minutes; does it use this address and port?")
     return FINE if kept else PROBLEM
 
 
@@ -67,9 +67,10 @@ def _recorded(asked: argparse.Namespace, listener: Listener) -> list[Tape]:
 
     def told(tape: Tape) -> None:
         if not tape.device:
-            print(f"{tape.client} connected and said nothing (a port check, or it is not let in).", file=sys.stderr)
+            print(f"{tape.client} connected and sent nothing (a port check, or a client that may not submit).", file=sys.stderr)
         else:
-            print(f"{tape.client}: {len(tape.device)} octets, {tape.accepted} message(s); not relayed.", file=sys.stderr)
+            taken = f"{tape.accepted} message{'' if tape.accepted == 1 else 's'}"
+            print(f"{tape.client}: {len(tape.device)} octets, {taken}; not relayed.", file=sys.stderr)
 
     seconds = asked.minutes * 60
     return asyncio.run(record(listener, sessions=asked.sessions, seconds=seconds, ready=ready, told=told))
@@ -94,7 +95,7 @@ def _keep(case: RecordedCase, folder: Path) -> tuple[RecordedCase, Path]:
 
 
 def _told(case: RecordedCase, path: Path) -> list[str]:
-    seen = [f"  {sentence}" for sentence in case.seen] or ["  nothing: it speaks as the standards say"]
+    seen = [f"  {sentence}" for sentence in case.seen] or ["  nothing: it follows the standards"]
     return [
         f"{path} and {path.with_suffix('.bin').name}: recorded",
         "What was odd:",

@@ -50,8 +50,8 @@ def call(asked: argparse.Namespace) -> int:
 
 def _not_there(states: set[str], queue_id: str) -> str:
     if states <= set(OVER):
-        return f"it did not get there; `relay queue release {queue_id} --via NAME` sends it by another upstream after all"
-    return f"not there yet: `relay queue show {queue_id}` tells how it goes on"
+        return f"it was not delivered; `relay queue release {queue_id} --via NAME` sends it by another upstream"
+    return f"not delivered yet; `relay queue show {queue_id}` tells what happens next"
 
 
 def _untold(queue_id: str, why: str, asked: argparse.Namespace) -> int:

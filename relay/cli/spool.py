@@ -33,7 +33,7 @@ def call(asked: argparse.Namespace) -> int:
             return USAGE
         return asyncio.run(_move(_settings(known, urls[0]), _settings(known, urls[1]), asked))
     except (SpoolBroken, SpoolFull, OSError) as error:
-        complain(f"relay: {error}", *(["Said again, it goes on where it stopped."] if asked.act == "move" else []))
+        complain(f"relay: {error}", *(["Run it again: it goes on where it stopped."] if asked.act == "move" else []))
         return PROBLEM
 
 
@@ -87,7 +87,7 @@ async def _alone(spool: Spool) -> None:
     """What a relay sends while it moves would be sent twice.  Raises SpoolBroken."""
     alive = [peer.name for peer in (await spool.tally()).peers if peer.alive]
     if alive:
-        raise SpoolBroken(f"{', '.join(alive)} works on the spool that is to be moved; stop it first (then wait 30 seconds)")
+        raise SpoolBroken(f"{', '.join(alive)} uses the spool that is to be moved; stop it first (then wait 30 seconds)")
 
 
 def _told(moved: int) -> None:

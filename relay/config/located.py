@@ -265,7 +265,7 @@ class _Composer:
             return
         if frame.key in frame.keys:
             first = frame.keys[frame.key].line
-            self._say(node.place, frame.child_path(), f"said twice; first on line {first}")
+            self._say(node.place, frame.child_path(), f"set twice; first on line {first}")
             frame.keep = False
         else:
             frame.keys[frame.key] = node.place

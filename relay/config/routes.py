@@ -136,4 +136,4 @@ def _remark_unused(at: Fields, known: Known, routes: Sequence[Route]) -> None:
     for name in known.upstreams:
         if name not in used:
             path = f"upstreams.{name}"
-            at.reading.remark(at.reading.places.get(path, at.place), path, "no rule sends anything by this upstream")
+            at.reading.remark(at.reading.places.get(path, at.place), path, "no rule uses this upstream")

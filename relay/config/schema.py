@@ -33,7 +33,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "",
         "",
-        "Only `upstreams` must be there; all sections below stand at the top level of the file, or where their name says.",
+        "Only `upstreams` is required. The sections below stand at the top level of the file, or where their name says.",
         (
             _S(
                 "hostname",
@@ -60,26 +60,26 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S(
                 "tls",
-                "`off`; `starttls`: offered, not demanded; `implicit`: TLS from the first octet (the habit on port 465).",
+                "`off`; `starttls`: offered, not demanded; `implicit`: TLS from the first octet (usual on port 465).",
                 "starttls",
             ),
             _S("tls_cert", "Certificate (PEM) shown to devices.", otherwise="one of our own, made once beside the spool"),
             _S("tls_key", "Its key (PEM).", otherwise="made with the certificate"),
             _S(
                 "auth",
-                "`any`: a device may log in as whatever it likes, or not at all; `off`: AUTH is not offered; `required`: only "
+                "`any`: any name and password will do, or none; `off`: AUTH is not offered; `required`: only "
                 "those named in `users`.",
                 "any",
             ),
             _S("users", "User names and passwords for `auth: required`; `nas_file: PATH` reads the one of `nas` from a file."),
             _S(
                 "plain_login",
-                "`true`: with `auth: required` and `tls: starttls` a login in clear is taken, too, for devices without TLS.",
+                "`true`: with `auth: required` and `tls: starttls` a login without TLS is accepted too.",
                 "false",
             ),
             _S(
                 "legacy_tls",
-                "`true` allows TLS 1.0 and 1.1 too, here only, for old printers and alarm boxes.",
+                "`true` also allows TLS 1.0 and 1.1 on this listener, for old printers and alarm boxes.",
                 "false",
             ),
         ),
@@ -110,29 +110,33 @@ SECTIONS: tuple[Section, ...] = (
             _S("port", "Its port.", "587", "the provider's; with `tls: implicit` 465, else 587"),
             _S(
                 "tls",
-                "`starttls`; `implicit`; or `none`: in clear, the password too.",
+                "`starttls`; `implicit`; or `none`: without TLS, so that mail and password can be read on the network.",
                 "starttls",
                 "the provider's; on port 465 `implicit`, else `starttls`",
             ),
             _S("ca_file", "Trust this authority only (PEM)."),
             _S("fingerprint", "Trust this certificate only: its SHA-256, as `openssl x509 -fingerprint -sha256` prints it."),
-            _S("verify", "`false` takes any certificate; whoever is on the way can then read the password.", "true"),
-            _S("tls_min", "The lowest TLS version that we speak.", '"1.2"'),
-            _S("client_cert", "A certificate of ours, for servers that want one (PEM)."),
+            _S(
+                "verify",
+                "`false` accepts any certificate; whoever intercepts the mail can read the password.",
+                "true",
+            ),
+            _S("tls_min", "The lowest TLS version that is used.", '"1.2"'),
+            _S("client_cert", "The relay's certificate, for servers that want one from their clients (PEM)."),
             _S("client_key", "Its key.", otherwise="taken from the file of `client_cert`"),
             _S(
                 "legacy_tls",
-                "`true` allows TLS 1.0, SHA-1 and small keys here, if the server has nothing better.",
+                "`true` allows TLS 1.0, SHA-1 and small keys for this upstream, if its server has nothing better.",
                 "false",
             ),
             _S(
                 "auth",
-                "`auto` takes the strongest login that both sides have, and never sends a password in clear; `pop` logs in by "
+                "`auto` takes the strongest login that both sides have, and sends no password without TLS; `pop` logs in by "
                 "POP first.",
                 "auto",
             ),
             _S("username", "The account. Without one there is no login."),
-            _S("password", "Its password. Better in a file, or as `${ISP_PASSWORD}`."),
+            _S("password", "Its password. `password_file` or `${ISP_PASSWORD}` is safer."),
             _S("password_file", "A file with the password on its first line, read again at each reload and retry by hand."),
             _S(
                 "sender",
@@ -156,17 +160,22 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "upstreams.*.limits",
         "{per_day: 500}",
-        "How much this upstream gets. `none` takes a provider's limit away. What is too fast or too much for a day waits.",
+        "How much this upstream gets. `none` removes a provider's limit. Mail beyond a limit per minute or day waits.",
         (
             _S("connections", "Sessions at a time.", "4", "the provider's, else 4"),
             _S("per_minute", "Messages a minute.", otherwise="the provider's, else no limit"),
             _S("per_day", "Messages a day, by UTC.", otherwise="the provider's, else no limit"),
             _S(
                 "message",
-                "The largest message that it gets; a larger one goes to the next upstream, or fails.",
+                "The largest message that it gets. A larger one goes to the next upstream; if there is none, it fails.",
                 otherwise="the provider's, else no limit",
             ),
-            _S("recipients", "Recipients of one transaction; more of them go in several.", "100", "the provider's, else 100"),
+            _S(
+                "recipients",
+                "Recipients of one transaction; more go in several.",
+                "100",
+                "the provider's, else 100",
+            ),
         ),
     ),
     Section(
@@ -174,7 +183,7 @@ SECTIONS: tuple[Section, ...] = (
         "{host: pop.isp.example}",
         "POP before SMTP, with `auth: pop`: log in there first, then send within the window.",
         (
-            _S("host", "The POP server. Must be said."),
+            _S("host", "The POP server. Required."),
             _S("port", "Its port.", "110", "995 with `tls: implicit`, else 110"),
             _S("tls", "`starttls`, `implicit` or `none`.", "none", "`implicit` on port 995, else `none`"),
             _S("window", "How long a login counts.", "10m"),
@@ -185,7 +194,7 @@ SECTIONS: tuple[Section, ...] = (
         "{client_id: 00000000-0000-0000-0000-000000000000, tenant: company.example}",
         "OAuth 2.0 instead of a password, with an application of your own ([how to](oauth.md)).",
         (
-            _S("client_id", "The application's id. Must be said."),
+            _S("client_id", "The application's id. Required."),
             _S("client_secret", "Its secret, if it has one. Better in a file."),
             _S("client_secret_file", "A file with that secret."),
             _S("tenant", "Microsoft: id or domain of the tenant.", otherwise="`common`; for Outlook.com `consumers`"),
@@ -214,21 +223,32 @@ SECTIONS: tuple[Section, ...] = (
             _S("from", "Condition: the envelope sender, as a pattern; `<>` is the null sender.", otherwise="everybody"),
             _S("client", "Condition: the device's network or address.", otherwise="every device"),
             _S("listener", "Condition: the `address` of the listener that it came by.", otherwise="every listener"),
-            _S("via", "Upstreams in order of preference: the next one if one cannot or will not. `mx` is built in."),
+            _S(
+                "via",
+                "Upstreams in order of preference: the next one if one is down or refuses. `mx` is built in.",
+            ),
             _S("reject", "The device is refused with this text."),
-            _S("discard", "`true`: taken, and thrown away."),
+            _S("discard", "`true`: accepted, and deleted."),
         ),
     ),
     Section(
         "retry",
         "{delays: [5m, 1h]}",
-        "When an upstream or a recipient's server is in trouble.",
+        "What happens when an upstream or a recipient's server does not take mail now.",
         (
             _S("delays", "Between the attempts for a message; the last one repeats.", "[1m, 5m, 15m, 30m, 1h, 2h, 4h]"),
-            _S("give_up_after", "When mail is given up, and that is told.", "5d"),
-            _S("warn_after", "When somebody is told once that it takes time.", "4h"),
-            _S("rest", "How long an upstream in trouble is left alone.", "[1m, 2m, 4m, 8m, 15m, 30m, 1h]"),
-            _S("rest_login", "The same after a refused login, so that the account is not locked.", "15m"),
+            _S("give_up_after", "The age at which a message is given up. A notice tells of it.", "5d"),
+            _S("warn_after", "The age at which one notice says that the message is delayed.", "4h"),
+            _S(
+                "rest",
+                "How long an upstream in trouble is paused, longer each time.",
+                "[1m, 2m, 4m, 8m, 15m, 30m, 1h]",
+            ),
+            _S(
+                "rest_login",
+                "The same after a refused login, so that the account is not locked; it doubles.",
+                "15m",
+            ),
         ),
     ),
     Section(
@@ -236,9 +256,9 @@ SECTIONS: tuple[Section, ...] = (
         "{to: me@company.example}",
         "Who is told when mail fails.",
         (
-            _S("to", "An address for what cannot be told to the sender.", otherwise="nobody but the sender"),
+            _S("to", "The address that gets the notices that cannot go to the sender.", otherwise="nobody but the sender"),
             _S("webhook", "A URL that gets a JSON POST."),
-            _S("digest", "Failures that follow the first within this time are told together.", "15m"),
+            _S("digest", "Failures within this time after the first are told in one notice.", "15m"),
         ),
     ),
     Section(
@@ -246,10 +266,10 @@ SECTIONS: tuple[Section, ...] = (
         "{hide_client: true}",
         "What may be repaired.",
         (
-            _S("date_skew", "A Date further off than this is replaced; the old one stays in X-Original-Date.", "2d"),
+            _S("date_skew", "A Date that is wrong by more than this is replaced; the old one stays in X-Original-Date.", "2d"),
             _S(
                 "fallback_charset",
-                "The guesses for raw 8-bit text, the first one first; `auto`: all that we know. [By country](charsets.md).",
+                "The guesses for raw 8-bit text, the first one first; `auto`: all that are known. [By country](charsets.md).",
                 "[utf-8, cp932, euc-jp, latin-1]",
             ),
             _S("hide_client", "`true`: the Received field does not tell the device's address.", "false"),
@@ -258,7 +278,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "spool",
         "{url: sqlite:/var/lib/relay/spool.db}",
-        "Where accepted mail waits, safe from power cuts.",
+        "Where accepted mail waits. A power cut does not lose it.",
         (
             _S(
                 "url",
@@ -280,7 +300,7 @@ SECTIONS: tuple[Section, ...] = (
                 "20GB",
             ),
             _S("max_message", "The largest message that is taken.", "50MB"),
-            _S("keep_free", "With less room left on that disk mail is refused for the time being.", "200MB"),
+            _S("keep_free", "Mail is refused for the moment while that disk has less room than this.", "200MB"),
             _S("keep_history", "How long finished messages can be looked at, failed ones sent again.", "14d"),
             _S(
                 "state_dir",
@@ -303,8 +323,8 @@ SECTIONS: tuple[Section, ...] = (
         (
             _S(
                 "private",
-                "Mail hosts may be in the LAN or on this machine, too: for domains of your own. Else whoever owns a domain"
-                " could make the relay connect to anything there.",
+                "`true`: mail hosts may also be in the LAN or on this machine, for domains of your own. With `false` nobody"
+                " who owns a domain can make the relay connect to machines there.",
                 "false",
             ),
         ),
@@ -312,7 +332,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "limits",
         "{per_client: 10}",
-        "What devices may use, so that one of them cannot starve the others.",
+        "What devices may use, so that one of them cannot keep the others out.",
         (
             _S("connections", "Open sessions of all devices together.", "100"),
             _S("per_client", "Open sessions of one device: an IPv4 address, or a /64 of IPv6.", "20"),
@@ -345,8 +365,8 @@ SECTIONS: tuple[Section, ...] = (
         "Devices that should mail, each under a name of your choice. When one has been quiet for longer, and when it is back, "
         "`notices` are told.",
         (
-            _S("client", "The device's address. Must be said."),
-            _S("expect_every", "The longest silence that is fine. Must be said."),
+            _S("client", "The device's address. Required."),
+            _S("expect_every", "The longest time without mail that is normal. Required."),
         ),
     ),
     Section(
@@ -354,7 +374,7 @@ SECTIONS: tuple[Section, ...] = (
         "{level: info}",
         "The log goes to standard output.",
         (
-            _S("format", "`auto`: for people on a terminal, JSON otherwise; or `console`, `json`.", "auto"),
+            _S("format", "`auto`: text for people on a terminal, JSON otherwise; or `console`, `json`.", "auto"),
             _S("level", "`debug`, `info`, `warning` or `error`.", "info"),
         ),
     ),

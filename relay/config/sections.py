@@ -81,7 +81,7 @@ def _check_listener(at: Fields, listener: Listener) -> None:
             if at.said(key):
                 at.remark(key, "tls is off: not used")
         if listener.auth is ListenAuth.REQUIRED:
-            at.remark("auth", "tls is off: the devices' passwords go over the network in clear")
+            at.remark("auth", "tls is off: the devices' passwords are sent without TLS, and can be read on the network")
     if listener.plain_login and (listener.auth is not ListenAuth.REQUIRED or listener.tls is not ListenTls.STARTTLS):
         at.remark("plain_login", "only for auth: required with tls: starttls: not used")
     users = at.node("users")
@@ -124,7 +124,7 @@ def _aliases(at: Fields, default_domain: str) -> Mapping[str, tuple[Address, ...
                 section.reading.mistake(place, section.path_of(key), f"expected {wrong.expected}, found {show(key)}")
                 continue
             if name in aliases:
-                section.reading.mistake(place, section.path_of(key), f"said twice; {show(name)} is the same")
+                section.reading.mistake(place, section.path_of(key), f"set twice; {show(name)} is the same")
             aliases[name] = section.many(key, convert, ())
     return aliases
 

@@ -68,11 +68,13 @@ def _remark_on(at: Fields, preset: Preset | None, login: Login, mode: TlsMode) -
     if auth is Auth.NONE and (_has_password(at) or at.said("username")):
         at.remark("auth", "auth is none: user name and password are not used to log in")
     if mode is TlsMode.NONE and password and auth not in (Auth.NONE, *_HIDING):
-        at.remark("tls", "tls is none: the password goes over the network in clear, for everybody on the way to read")
+        at.remark("tls", "tls is none: the password is sent without TLS, and can be read on the network")
     elif mode is TlsMode.NONE and password and auth in _HIDING:
-        at.remark("tls", f"tls is none: {auth.value.upper()} hides the password, but everybody on the way can read the mail")
+        at.remark("tls", f"tls is none: {auth.value.upper()} hides the password, but the mail can be read on the network")
     if preset and not preset.password and password and oauth is None:
         at.remark("password", f"{preset.name} takes no password any more; set oauth and run relay oauth login")
+    elif preset and preset.oauth_first and password and oauth is None:
+        at.remark("password", f"{preset.note}; set oauth and run relay oauth login")
     if oauth and password:
         at.remark("password", "oauth is set: the password is not used")
 
@@ -88,7 +90,7 @@ def _pop(at: Fields) -> Pop | None:
             pop.mistake("host", "expected the POP server's name, found nothing")
         mode = mode or (TlsMode.IMPLICIT if port == 995 else TlsMode.NONE)
         if mode is TlsMode.NONE:
-            pop.remark("tls", "tls is none: the POP password goes over the network in clear")
+            pop.remark("tls", "tls is none: the POP password is sent without TLS, and can be read on the network")
         return Pop(
             host=host,
             port=port,

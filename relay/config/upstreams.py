@@ -84,7 +84,7 @@ def _way_in(at: Fields, preset: Preset | None) -> tuple[int, TlsMode]:
     if (port, mode) == (465, TlsMode.STARTTLS):
         at.remark("tls", "port 465 begins with TLS at nearly every server; tls: implicit is probably meant")
     if (port, mode) == (587, TlsMode.IMPLICIT):
-        at.remark("tls", "port 587 begins in clear at nearly every server; tls: starttls is probably meant")
+        at.remark("tls", "port 587 begins without TLS at nearly every server; tls: starttls is probably meant")
     if preset and at.said("port") and port not in (preset.port, *preset.other_ports):
         ports = listing(str(known) for known in (preset.port, *preset.other_ports))
         at.remark("port", f"{preset.name} is known to listen on {ports}, not on {port}")
@@ -112,15 +112,15 @@ def _check_tls(at: Fields, mode: TlsMode, found: Tls) -> None:
     if found.legacy and at.said("tls_min"):
         at.mistake("tls_min", "expected tls_min or legacy_tls, found both")
     if found.legacy and mode is not TlsMode.NONE:
-        text = "TLS 1.0 and weak keys are allowed: whoever is on the way may be able to read the password"
-        at.remark("legacy_tls", f"{text}; take it out once the server is renewed")
+        text = "TLS 1.0 and weak keys are allowed: whoever intercepts the connection may be able to read the password"
+        at.remark("legacy_tls", f"{text}; remove it when the server is renewed")
     if mode is TlsMode.NONE:
         for key in ("ca_file", "fingerprint", "verify", "tls_min", "client_cert", "client_key", "legacy_tls"):
             if at.said(key):
                 at.mistake(key, f"expected tls: starttls or implicit beside {key}, found tls: none")
     elif not found.verify:
-        text = "the server's certificate is not verified: whoever is on the way can read the password"
-        at.remark("verify", f"{text}; better give its fingerprint or ca_file")
+        text = "the server's certificate is not verified: whoever intercepts the connection can read the password"
+        at.remark("verify", f"{text}; set fingerprint or ca_file instead")
 
 
 def _account(at: Fields, preset: Preset | None) -> Account:

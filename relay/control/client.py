@@ -30,6 +30,7 @@ class QueueAccess(Protocol):
     def queue(self, states: tuple[str, ...]) -> bytes: ...
     def message(self, queue_id: str) -> dict[str, Any] | None: ...
     def tally(self) -> dict[str, Any]: ...
+    def upstreams(self) -> list[dict[str, Any]]: ...
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]: ...
 
 
@@ -74,6 +75,10 @@ class Running:
 
     def tally(self) -> dict[str, Any]:
         return dict(self.relay()["tally"])
+
+    def upstreams(self) -> list[dict[str, Any]]:
+        """How each upstream stands with the daemon."""
+        return list(self.relay()["upstreams"])
 
     def queue(self, states: tuple[str, ...]) -> bytes:
         code, answer = self._asked("GET", "/api/queue?" + urlencode([("state", one) for one in states]))
@@ -121,6 +126,10 @@ class Alone:
 
     def tally(self) -> dict[str, Any]:
         return self._at_the_desk(lambda desk: desk.tally())
+
+    def upstreams(self) -> list[dict[str, Any]]:
+        """Without a daemon nobody knows which upstream is paused."""
+        return []
 
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
         return self._at_the_desk(lambda desk: desk.order(action, queue_ids, via))

@@ -30,7 +30,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{n}件の宛先に届きませんでした。",
     ),
     "resting": (
-        "{name} cannot be used now and is paused until {until}.",
+        "{name} does not work now and is paused until {until}.",
         "{name} は利用できないため、{until} まで休止中です。",
     ),
     "login_refused": (
@@ -61,7 +61,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "latest": ("Latest messages", "最近のメッセージ"),
     "all_messages": ("All messages", "すべてのメッセージ"),
     "no_messages": (
-        "No message yet. Set up a device to send here; its messages appear in this list.",
+        "No message yet. Set up a device to send here. Its messages will appear in this list.",
         "まだメッセージはありません。",
     ),
     "no_such": ("No message is in this list.", "該当するメッセージはありません。"),
@@ -106,7 +106,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "words": ("What the server said", "サーバーの応答"),
     "own_words": ("What the relay found", "リレーの判断"),
     "maybe": (
-        "{name} may have taken it {when}: its final reply was lost. Nobody else is asked for now.",
+        "{name} may have taken it {when}: its final reply was lost. No other upstream is tried for now.",
         "{name} が受け取った可能性があります（{when}、最終応答なし）。当面は他のサーバーに送りません。",
     ),
     "unheard": (
@@ -118,7 +118,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "attention": ("needs attention", "要対応"),
     "done_acknowledge": ("{n} failure was acknowledged.|{n} failures were acknowledged.", "{n}件を確認済みにしました。"),
     "risk": (
-        "Another upstream may have taken it before: the recipient may get it twice.",
+        "Another upstream may have taken it before. The recipient may get it twice.",
         "別のサーバーがすでに受け取っている可能性があり、二重に届くことがあります。",
     ),
     "why": ("Why, and what to do", "原因と対処"),
@@ -146,41 +146,44 @@ TEXTS: dict[str, tuple[str, str]] = {
     "retry": ("Try now", "今すぐ再試行"),
     "hold": ("Hold", "保留"),
     "release": ("Release", "送信を再開"),
-    "release_via": ("by upstream", "送信先"),
+    "send_again": ("Send again", "再送"),
+    "release_or_again": ("Release or send again", "送信を再開・再送"),
+    "release_via": ("through", "送信先"),
     "as_routed": ("as routed", "通常の経路"),
     "remove": ("Remove", "削除"),
     "remove_really": ("Remove for good", "完全に削除"),
     "remove_ask": (
-        "The message and its trail are deleted. Nobody will get it.",
+        "The message and its trail will be deleted. It will not be delivered.",
         "メッセージと経過を削除します。配信されません。",
     ),
     "remove_ask_many": (
-        "The chosen messages and their trails are deleted. Nobody will get them.",
+        "The chosen messages and their trails will be deleted. They will not be delivered.",
         "選択したメッセージと経過を削除します。配信されません。",
     ),
     "open_it": ("Send again, remove, details", "再送・削除・詳細"),
     "retry_all": ("Try everything now", "すべて今すぐ再試行"),
     "choose": ("Choose message {id}", "{id} を選択"),
     "chosen": ("With the chosen messages:", "選択したメッセージを:"),
-    "done_retry": ("{n} message is tried now.|{n} messages are tried now.", "{n}通を再試行します。"),
+    "done_retry": ("{n} message will be tried now.|{n} messages will be tried now.", "{n}通を再試行します。"),
     "done_hold": ("{n} message is held.|{n} messages are held.", "{n}通を保留しました。"),
-    "done_release": ("{n} message is on its way again.|{n} messages are on their way again.", "{n}通の送信を再開しました。"),
+    "done_release": ("{n} message will be sent again.|{n} messages will be sent again.", "{n}通の送信を再開しました。"),
     "done_remove": ("{n} message was removed.|{n} messages were removed.", "{n}通を削除しました。"),
     "done_none": (
-        "Nothing to do: the order fits none of these messages as they are now.",
+        "Nothing was done: this action does not apply to these messages now.",
         "該当するメッセージがないため、何もしませんでした。",
     ),
+    "done_unticked": ("Tick at least one message first.", "先にメッセージを一通以上選択してください。"),
     "newer": ("Newer", "新しい方へ"),
     "older": ("Older", "古い方へ"),
     "page_of": ("{first} to {last}", "{first}〜{last}件目"),
     # errors
     "not_found": ("There is no such page here.", "このページはありません。"),
-    "gone": ("No message has this id. Finished ones are forgotten after a while.", "このメッセージは見つかりません。"),
+    "gone": ("No message has this id. Finished messages are deleted after some time.", "このメッセージは見つかりません。"),
     "stale_form": (
         "This form is no longer valid. Nothing was done; go back, reload the page, and try again.",
         "このフォームは無効です。何も実行していません。戻って再読み込みしてください。",
     ),
-    "bad_order": ("That order makes no sense here.", "その操作はできません。"),
+    "bad_order": ("This action is not possible here.", "その操作はできません。"),
     "back": ("Back", "戻る"),
     # time
     "now": ("just now", "たった今"),

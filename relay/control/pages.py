@@ -107,7 +107,7 @@ class Pages:
         action, ids = _one(asked, "action"), asked.get("id", [])
         everything = not ids and _one(asked, "all") == "yes" and action == "retry"
         if not ids and not everything:
-            return self._back(asked, "none", 0)
+            return self._back(asked, "unticked", 0)
         try:
             done = await self._desk.order(
                 action, None if everything else ids, _one(asked, "via") if action == "release" else ""

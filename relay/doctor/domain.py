@@ -79,7 +79,7 @@ def _split(found: list[Finding], facts: DomainFacts, subject: Subject) -> list[F
         return found
     asked = ", ".join(subject.nameservers) or "the system's resolver"
     cause = (
-        f"By {asked} mail for the domain goes to {facts.inside}, an address of a LAN: it tells an inside view, so what "
+        f"By {asked} mail for the domain goes to {facts.inside}, an address of a LAN. That is a view for the LAN only, so what "
         "receivers see of SPF, DMARC and MX is not known here."
     )
     cure = (
@@ -98,7 +98,7 @@ def _mailbox(facts: DomainFacts) -> Finding:
         return warning("domain-unknown", domain, "The DNS failed on this domain of the sender.", cure, facts.trouble)
     if not facts.exists:
         cause = "The sender's domain does not exist: every receiver refuses its mail."
-        cure = "Correct `sender` (or `sender_domains`) of the upstream; if the domain is yours, has it run out?"
+        cure = "Correct `sender` (or `sender_domains`) of the upstream; if the domain is yours, see whether it has ended."
         return problem("domain-missing", domain, cause, cure, f"the DNS says there is no {domain}")
     if facts.mx and not any(facts.mx):
         cause = "The domain says that it takes no mail at all (null MX, RFC 7505), so receivers refuse mail from it."
@@ -117,7 +117,7 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
     result, about = way.outcome.result, f"{way.domain} by {way.upstream}"
     known, preset = way.outgoing.evidence, preset_for(upstream.provider)
     if result == TEMPERROR:
-        cause = "Whether SPF passes cannot be told: the DNS failed on a record that it needs."
+        cause = "It is not known whether SPF passes: the DNS failed on a record that it needs."
         return warning("spf-unknown", about, cause, "Run the doctor again in a few minutes.", way.outcome.why)
     if preset and preset.own_path and result != PERMERROR:
         return fine("spf", about, f"{preset.name} delivers under a reverse-path of its own; what counts is DKIM, set up there")
@@ -164,7 +164,7 @@ def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tup
         f'mail goes out by your server?"'
     )
     if own and result not in (NONE, PERMERROR):
-        return fine("spf", about, "the domain and the server have one owner, who knows where it delivers from")
+        return fine("spf", about, "the domain and the server have one owner, so SPF is the owner's task")
     if result in (NONE, PERMERROR):
         name, cause = _cause(way)
         cure = f'{ask} Then publish one record with it: "v=spf1 mx include:... ~all".'
@@ -175,7 +175,7 @@ def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tup
         return (warning if own else problem)(name, about, cause, cure, *evidence)
     cause = (
         f"Where {way.upstream} delivers from is not published, and the SPF record of {way.domain} names neither its host nor "
-        "anything else of its domain: whether SPF passes only its provider can tell."
+        "anything else of its domain: only its provider knows whether SPF passes."
     )
     cure = f"{ask} If it is not in the record yet, put it before the `all` there."
     return warning("spf-unverifiable", about, cause, cure, *evidence)

@@ -103,9 +103,14 @@ def in_words(finding: Finding, *, colour: bool = False) -> list[str]:
 def summary(findings: Iterable[Finding]) -> str:
     """One line for the end: how many of each grade."""
     grades = [one.grade for one in findings]
-    counted = [(grades.count(Grade.PROBLEM), "problem"), (grades.count(Grade.WARNING), "warning")]
-    said = " and ".join(f"{number} {word}{'s' if number > 1 else ''}" for number, word in counted if number)
-    return said or f"no problem found ({len(grades)} things were looked at)"
+    bad = [(grades.count(Grade.PROBLEM), "problem"), (grades.count(Grade.WARNING), "warning")]
+    said = " and ".join(counted(number, word) for number, word in bad if number)
+    return said or f"no problem found ({counted(len(grades), 'check')} made)"
+
+
+def counted(number: int, what: str) -> str:
+    """`1 route`, `2 routes`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 _COLOURS = {Grade.OK: "32", Grade.WARNING: "33", Grade.PROBLEM: "1;31"}

@@ -82,14 +82,15 @@ def _clock(here: HostFacts, upstreams: Iterable[UpstreamFacts]) -> Finding:
     cure = "Switch on time synchronisation (NTP: systemd-timesyncd or chrony on this machine, the NTP setting on a NAS)."
     about = f"{here.now:%Y-%m-%d %H:%M} UTC"
     if here.now < WRITTEN:
-        return problem("clock", about, "The clock of this machine was never set: this program is younger.", cure)
+        cause = f"The clock says {here.now:%Y-%m-%d}, earlier than this program's release."
+        return problem("clock", about, cause, f"Set it. {cure}")
     # one server with a wrong clock must not accuse ours: the closest one counts
     if skews := sorted(clock_skews(here, there), key=lambda one: abs(one[0])):
         skew, who = skews[0]
         if abs(skew) <= _TOLERANCE:
             return fine("clock", about, f"agrees with that of {who}")
         words = f"{_span(abs(skew))} {'ahead of' if skew > timedelta(0) else 'behind'} that of {who}"
-        cause = f"The clock of this machine is {words}: certificates fail to verify and mail bears a wrong date."
+        cause = f"The clock of this machine is {words}: certificates cannot be verified, and mail has a wrong date."
         return problem("clock", about, cause, cure, f"{who} greeted with its own time")
     early = [one for one in there if one.talk and one.talk.failed and one.talk.failed.fault is Fault.TLS_EARLY]
     if early:
@@ -113,9 +114,9 @@ def _span(span: timedelta) -> str:
 def _container(here: HostFacts, subject: Subject) -> list[Finding]:
     findings = []
     if here.lost:
-        cause = f"Mail that waits will be lost when the container is made anew: {here.lost}."
+        cause = "Queued mail will be lost when the container is recreated."
         cure = "Mount a named volume there: `volumes: [spool:/var/lib/relay]` in compose.yaml."
-        findings.append(warning("spool-no-volume", str(subject.state_dir), cause, cure))
+        findings.append(warning("spool-no-volume", str(subject.state_dir), cause, cure, here.lost))
     for sentence in mask_warnings([one.listener for one in here.listeners], here.masks):
         cause = "Every device may look as if it came from the container's own network (NAT), so who sends cannot be told."
         cure = "Use `network_mode: host`, or a macvlan network; or list the gateway in `listen.networks` on purpose."

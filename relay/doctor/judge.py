@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.doctor.consent_age import judge_consents
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
-from relay.doctor.finding import Finding, Grade, fine, problem, warning
+from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.host import HostFacts, judge_host
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
@@ -52,20 +52,27 @@ def _configuration(subject: Subject) -> list[Finding]:
     where = subject.source or "the environment"
     cure = "Change the setting that is named, or leave it if it is meant so."
     remarks = [warning("configuration", where, remark, cure) for remark in subject.remarks]
-    return remarks or [fine("configuration", where, f"{len(subject.upstreams)} upstreams, {len(subject.routes)} routes")]
+    counts = f"{counted(len(subject.upstreams), 'upstream')}, {counted(len(subject.routes), 'route')}"
+    return remarks or [fine("configuration", where, counts)]
 
 
 def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
     asked = ", ".join(subject.nameservers) or "the system's resolver"
     if facts.invented:
-        cause = "The nameserver makes up an address for names that do not exist: misspelt hosts and domains seem to be there."
-        cure = "Set `dns: {nameservers: [...]}` to an honest one, or switch off the search help of the provider or router."
+        cause = "The nameserver gives an address for names that do not exist, so a misspelt host or domain seems to exist."
+        cure = "Set `dns: {nameservers: [...]}` to another one, or switch off the search help of the provider or router."
         return [
             warning("resolver-invents", asked, cause, cure, f"a name that does not exist is said to be at {facts.invented}")
         ]
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
-    cause = "The nameserver knows no name in the internet, so SPF, DMARC and MX records cannot be looked up."
-    without = "take the line out" if subject.nameservers else "mend what this system asks (/etc/resolv.conf)"
-    cure = f"Set `dns: {{nameservers: [...]}}` to one that answers (often the router: 192.168.0.1:53), or {without}."
+    if subject.nameservers:
+        cause = "DNS does not work at these nameservers, so SPF, DMARC and MX records cannot be looked up."
+        cure = (
+            "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or remove it to use "
+            "/etc/resolv.conf."
+        )
+    else:
+        cause = "DNS does not work on this machine. Upstreams named by host cannot be found, so their mail waits."
+        cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
     return [problem("resolver", asked, cause, cure, facts.resolver)]

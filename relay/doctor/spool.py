@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from relay.doctor.finding import Finding, fine, problem, warning
+from relay.doctor.finding import Finding, counted, fine, problem, warning
 from relay.spool.contract import SpoolSettings
 
 _APART = 2.0  # seconds that two clocks may differ
@@ -63,10 +63,12 @@ def judge_database(facts: DatabaseFacts, settings: SpoolSettings) -> Finding:
     about = facts.place
     if facts.trouble:
         told = "its mail waits in the fallback meanwhile" if settings.fallback else "devices are told to try again (451)"
-        waits = (f"{facts.waiting} messages wait in the fallback",) if facts.waiting else ()
-        cure = (
-            "Start the server, or mend what its words say: address, name and password in `spool`, its pg_hba.conf, the network."
+        waits = (
+            (f"{counted(facts.waiting, 'message')} wait{'s' if facts.waiting == 1 else ''} in the fallback",)
+            if facts.waiting
+            else ()
         )
+        cure = "Start the server, or correct what it names: address, name or password in `spool`, pg_hba.conf, the network."
         grade = warning if settings.fallback else problem
         return grade("spool-away", about, f"The spool's database cannot be used, so {told}.", cure, facts.trouble, *waits)
     if not facts.supported:
@@ -80,19 +82,19 @@ def judge_database(facts: DatabaseFacts, settings: SpoolSettings) -> Finding:
         cause = f"The spool's tables {what}, and this role may not make them, so the relay does not start."
         return problem("spool-schema", about, cause, "Run `relay spool prepare URL` once, as the role that owns them.")
     if facts.lacking:
-        cure = "Say the GRANT as the owner; docs/postgres.md has all of them."
+        cure = "Run the GRANT as the owner; docs/postgres.md has all of them."
         return problem("spool-rights", about, "The role may not do what the relay needs.", cure, facts.lacking)
     if facts.schema and facts.stored + 2 * settings.max_message + settings.keep_free > settings.max_size:
         cause = f"Little room: {_mb(facts.stored)} of mail wait, and spool.max_size is {_mb(settings.max_size)}."
         return warning("spool-tight", about, cause, "Set a larger `spool.max_size`, or see why the mail does not go out.")
     if facts.stuck:
-        cause = f"{facts.stuck} messages were under way in a relay that is gone, and no other takes them over."
+        cause = f"A relay that is dead still holds {counted(facts.stuck, 'message')}, and no other relay takes over."
         cure = "Start a relay with this spool: it takes them over within seconds. If one runs, look at its log."
         return warning("spool-leases", about, cause, cure, f"relays seen lately: {', '.join(facts.relays) or 'none'}")
     if abs(facts.ahead) > _APART:
         side = "ahead of" if facts.ahead > 0 else "behind"
         cause = f"The database's clock is {abs(facts.ahead):.0f} seconds {side} that of this machine."
-        cure = "Switch on time synchronisation (NTP) on both machines; retries and notices come at wrong hours else."
+        cure = "Switch on time synchronisation (NTP) on both machines; otherwise retries and notices come at wrong hours."
         return warning("spool-clock", about, cause, cure)
     if not facts.schema:
         return fine("spool", about, f"PostgreSQL {facts.server}; the relay makes its tables at the first start")
@@ -110,7 +112,7 @@ def judge_file(spool: SpoolFacts, settings: SpoolSettings) -> Finding:
         return warning("other-user", about, cause, f"Run the doctor as that user: sudo -u {spool.owner} ...", spool.trouble)
     if spool.hangs:
         cause = "The disk that the spool is on does not answer, so no mail can be accepted."
-        cure = "Look at the disk, or at the network share; the spool belongs on a disk of this machine."
+        cure = "Check the disk, or the network share; the spool belongs on a disk of this machine."
         return problem("spool-not-writable", about, cause, cure, spool.trouble)
     if spool.trouble:
         cure = f"Give the relay's user the directory (chown), mount it writable, or set `{setting}` to another place."
@@ -120,8 +122,8 @@ def judge_file(spool: SpoolFacts, settings: SpoolSettings) -> Finding:
     if spool.damage:
         cause = "The file is damaged, and the relay does not start on it: that could lose what can still be saved."
         cure = (
-            f"Save what can be read with `relay queue export DIRECTORY`, move {about.rpartition('/')[2]}* out of the way,"
-            " start again with an empty spool; then look after the disk."
+            f"Save what can be read with `relay queue export DIRECTORY`, move {about.rpartition('/')[2]}* to another folder,"
+            " start again with an empty spool; then check the disk."
         )
         return problem("spool-damaged", about, cause, cure, spool.damage)
     free = _mb(spool.free)
@@ -134,7 +136,7 @@ def judge_file(spool: SpoolFacts, settings: SpoolSettings) -> Finding:
         cause = f"Little room: {free} are free, two of the largest messages ({_mb(settings.max_message)} each) would fill it."
         return warning("spool-tight", about, cause, "Make room on that disk before devices are told 452.")
     if spool.slow > _SLOW:
-        cause = f"The disk is slow: {spool.slow:.1f} seconds to keep one page; a device waits that long for each mail."
+        cause = f"The disk is slow: {spool.slow:.1f} seconds to write one page; a device waits that long for each message."
         return warning("spool-slow", about, cause, "Put the spool on a faster disk; a worn SD card is the usual reason.")
     return fine("spool", about, f"writable, {free} free")
 

@@ -85,8 +85,8 @@ def _port_25(line: UplinkFacts, upstreams: Sequence[UpstreamFacts], subject: Sub
         return warning("port-25-unknown", DIRECT, cause, "See the findings on the upstreams; then run it again.", *seen)
     others = [one for one in upstreams if any(one.ports[p].state is PortState.OPEN for p in (465, 587) if p in one.ports)]
     seen += [f"ports 465 or 587 of {one.upstream.host} are open" for one in others]
-    cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have: direct delivery (`mx`) cannot work."
-    cure = f"Replace `mx` in the routes by {_instead(subject)}, or ask the ISP for a line with port 25 open (a fixed address)."
+    cause = "Your ISP blocks outgoing port 25 (OP25B), as on most home connections: direct delivery (`mx`) cannot work."
+    cure = f"Replace `mx` in the routes by {_instead(subject)}, or ask the ISP to open port 25 (with a fixed address)."
     return problem("port-25", DIRECT, cause, cure, *seen)
 
 
@@ -106,8 +106,8 @@ def _listing(listing: Listing, subject: Subject) -> Finding:
         return fine("block-list", address, "not listed by Spamhaus")
     if all(code in _PBL for code in codes):
         cause = (
-            "The address is one of a home line's range (Spamhaus PBL): iCloud and many others refuse mail that comes from it "
-            "directly, with 550 5.7.1."
+            "The address belongs to a range of home connections (Spamhaus PBL): iCloud and many others refuse mail from it "
+            "that comes directly, with 550 5.7.1."
         )
         cure = f"Hand mail to your ISP's server instead of delivering it: replace `mx` in the routes by {_instead(subject)}."
         return problem("pbl", address, cause, cure, f"Spamhaus answered {', '.join(codes)}")
@@ -122,9 +122,9 @@ def _reverse(address: str, line: UplinkFacts) -> Finding:
     names = line.reverse.get(address, ())
     cure_from = "Ask the ISP to set the reverse DNS of your address to the relay's `hostname`; else send by an upstream."
     if not names:
-        cause = "The address has no name in reverse DNS; many mail hosts refuse mail from such (CORESERVER, Gmail)."
+        cause = "The address has no name in reverse DNS; many mail hosts refuse mail from such addresses (CORESERVER, Gmail)."
         return problem("reverse-dns", address, cause, cure_from)
     if not set(names) & line.forward:
-        cause = f"The address's name {names[0]} does not lead back to it; many mail hosts refuse mail from such."
+        cause = f"The address's name {names[0]} does not lead back to it; many mail hosts refuse mail from such addresses."
         return problem("reverse-dns", address, cause, f"Give {names[0]} an A (or AAAA) record with {address}. {cure_from}")
     return fine("reverse-dns", address, f"its name is {names[0]}")

@@ -137,7 +137,7 @@ def _failed(facts: UpstreamFacts, talk: ProbeDialog, answer: Answer) -> Finding:
             return warning("upstream-slow", upstream.name, cause, cure, *_said(talk, answer))
         if own and own.state is not PortState.OPEN:
             return _closed(facts, own)
-        cause = "The server takes the connection but does not greet: it is overloaded, or a firewall stands in between."
+        cause = "The server accepts the connection but sends no greeting: it is overloaded, or a firewall blocks it."
         cure = "Wait and try again; if it stays so, try port 587 or 465, or ask the provider about a filter."
         return problem("upstream-mute", upstream.name, cause, cure, *_said(talk, answer))
     if answer.stage is Stage.CONNECT:
@@ -160,7 +160,7 @@ def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
     better = [port for port in _GOOD_PORTS if facts.ports.get(port, own).state is PortState.OPEN and port != upstream.port]
     advice = " or ".join(f"`port: {port}` with `tls: {_GOOD_PORTS[port]}`" for port in better)
     if upstream.port == 25 and own.state is PortState.SILENT and better:
-        cause = "Your line has port 25 to the outside closed (OP25B), as most home lines have; the submission ports are open."
+        cause = "Your ISP blocks outgoing port 25 (OP25B), as on most home connections; the submission ports are open."
         return problem("op25b", name, cause, f"Set {advice} for this upstream.", *seen)
     if better:
         cause = f"Port {upstream.port} of {upstream.host} is closed, another port of it is open."
@@ -170,10 +170,8 @@ def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
             f"Nothing listens on port {upstream.port} of {upstream.host}: it is the wrong machine, or its mail server is down."
         )
         return problem("upstream-down", name, cause, "Check `host` and `port` with the provider's help page.", own.words, *seen)
-    cause = (
-        f"{upstream.host} does not answer on any port: the internet line is down, a firewall drops it, or the server is gone."
-    )
-    cure = "Check the line from another program, then the firewall of router and container, then `host`."
+    cause = f"{upstream.host} answers on no port: the Internet connection is down, a firewall blocks it, or the server is gone."
+    cure = "Check the Internet connection with another program, then the firewall of router and container, then `host`."
     return problem("upstream-unreachable", name, cause, cure, own.words, *seen)
 
 
@@ -182,7 +180,7 @@ def _tls(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) 
     cause, cure = advice.cause, advice.remedy
     if answer.fault is Fault.TLS_PIN:
         name, cause = "tls-pin", "The server shows another certificate than the one that `fingerprint` pins."
-        cure = "If the server's certificate was renewed, set the fingerprint named here; if not, somebody stands in between."
+        cure = "If the server's certificate was renewed, set the fingerprint named here; if not, somebody intercepts it."
     elif answer.fault is Fault.TLS_FILE:
         name, cause = "tls-ca-file", "A file that `ca_file`, `client_cert` or `client_key` names cannot be used."
         cure = "Name a PEM file that can be read."
@@ -191,31 +189,31 @@ def _tls(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) 
         cure = "Set `port: 465` with `tls: implicit`; only if the provider has nothing better, `tls: none`."
     elif answer.fault is Fault.TLS_EARLY:
         name, cause = "tls-expired", "The server's certificate is not valid yet, although the clock here is right."
-        cure = "The provider must mend it; until then use another upstream."
+        cure = "The provider must renew it; until then use another upstream."
     return problem(name, upstream.name, cause, cure, *_said(talk, answer))
 
 
 def _login(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) -> Finding:
     if answer.reply.transient and not answer.lost and answer.fault in (None, Fault.POP):
-        cause = "The server could not check the login at the moment; that says nothing of the password."
+        cause = "The server could not check the login just now. The password may be right."
         cure = "Nothing to do if it passes; the relay tries again by itself. Run the doctor again in a few minutes."
         return warning("login-later", upstream.name, cause, cure, *_said(talk, answer))
     if upstream.login.auth is Auth.POP:
-        cause = "The POP login that should open the door for sending did not come about."
+        cause = "The POP login that must come before sending did not succeed."
         cure = "Check `pop: {host, port, tls}`, `username` and the password; where the server offers AUTH, use that."
         return problem("pop-login", upstream.name, cause, cure, *_said(talk, answer))
     if answer.fault in _TOKEN_FAULTS:
         return problem("login-oauth", upstream.name, advice.cause, _by_name(advice.remedy, upstream), *_said(talk, answer))
     if upstream.login.oauth and advice.name in ("login", "passing", "unknown"):
-        cause = "The login by OAuth did not come about: there is no access token, or it is not taken."
-        cure = f"Do what the words seen say; mostly: run `relay oauth login {upstream.name}`."
+        cause = "The login by OAuth failed: there is no access token, or the server does not accept it."
+        cure = f"Do what the words above say; mostly: run `relay oauth login {upstream.name}`."
         return problem("login-oauth", upstream.name, cause, cure, *_said(talk, answer))
     if answer.fault is Fault.NO_MECHANISM:
-        cause = "The server offers no way to log in that we could take."
-        cure = "Do what the words seen say; else set `auth: auto`, and port 587 with `tls: starttls` or 465 with `implicit`."
+        cause = "The server offers no login mechanism that the relay can use."
+        cure = "Do what the words above say; else set `auth: auto`, and port 587 with `tls: starttls` or 465 with `implicit`."
         return problem("login-mechanism", upstream.name, cause, cure, *_said(talk, answer))
     if answer.lost:
-        cause = "The server broke off during the login."
+        cause = "The server closed the connection during the login."
         return problem("login-lost", upstream.name, cause, "Wait and try again; then ask the provider.", *_said(talk, answer))
     again = ("not tried again: the same account was refused in this run already",) if talk.repeated else ()
     return problem("login", upstream.name, advice.cause, advice.remedy, *_said(talk, answer), *again)
@@ -235,7 +233,7 @@ def _sender_refused(upstream: Upstream, answer: Answer, subject: Subject) -> Fin
     if advice.name == "pbl":
         return problem("address-refused", upstream.name, advice.cause, advice.remedy, said)
     if answer.lost or (answer.reply.transient and advice.name not in ("sender-domain",)):
-        cause = "The server did not want to take our sender at the moment."
+        cause = "The server does not accept our sender just now."
         return warning("sender-later", upstream.name, cause, "Run the doctor again in a few minutes.", said)
     cause = f"The account may not send as {upstream.identity.sender}. {advice.cause}"
     return problem("sender-refused", upstream.name, cause, advice.remedy, said)
@@ -248,7 +246,7 @@ def _senderhosts(upstream: Upstream, said: str, subject: Subject) -> Finding:
     by = others[0] if others else "isp"
     route = f'routes: [{{to: "*@your-domain-there", via: [{by}]}}, ...]'
     cause = (
-        "The host takes this address for one that sends its users' mail, because somebody behind it logged in by POP "
+        "The host treats this address as one that sends its users' mail, because somebody there logged in by POP "
         f"lately, and allows only senders of domains registered there (senderhosts); {upstream.identity.sender} is none."
     )
     cure = (
@@ -282,14 +280,14 @@ def _remarks(facts: UpstreamFacts, talk: ProbeDialog, subject: Subject) -> Itera
     # certificates that live for days only are renewed within days
     enough = min(_DAYS_LEFT, (expires - since) / 3) if expires and since else _DAYS_LEFT
     if expires and facts.asked_at and expires - facts.asked_at < enough and not upstream.tls.fingerprint:
-        cause = f"The server's certificate runs out on {expires:%Y-%m-%d}; from then on no mail goes there."
+        cause = f"The server's certificate ends on {expires:%Y-%m-%d}; after that no mail goes there."
         cure = "If it is your own server, renew it; providers usually do so a few days before."
         yield warning("tls-soon", upstream.name, cause, cure)
     if not talk.failed:
         yield from _exposed(upstream, talk)
     if facts.mute_v6:
-        cause = f"{upstream.host} has an IPv6 address that cannot be reached from here; each connection loses time over it."
-        cure = "Mend IPv6 on this machine or switch it off; inside a container, on the container's network."
+        cause = f"{upstream.host} has an IPv6 address that cannot be reached from here; each connection loses time by that."
+        cure = "Repair IPv6 on this machine or switch it off; inside a container, on the container's network."
         yield warning("ipv6-mute", upstream.name, cause, cure)
     pop = upstream.login.pop
     if upstream.login.auth is Auth.POP and pop and pop.window > _LONGEST_WINDOW:
@@ -298,8 +296,8 @@ def _remarks(facts: UpstreamFacts, talk: ProbeDialog, subject: Subject) -> Itera
         )
         yield warning("pop-window", upstream.name, cause, "Set `window: 10m`, or leave it out.")
     if upstream.login.auth is Auth.POP and talk.offers:
-        cause = "The server offers a login (AUTH) by now, so POP before SMTP is no longer needed."
-        cure = "Set `auth: auto` with port 587 or 465: then nobody else behind your address can disturb the sending."
+        cause = "The server offers a login (AUTH) now, so POP before SMTP is no longer needed."
+        cure = "Set `auth: auto` with port 587 or 465: then a POP login of somebody else at your address cannot stop your mail."
         yield warning("pop-needless", upstream.name, cause, cure, f"EHLO offers AUTH {' '.join(talk.offers)}")
 
 
@@ -307,10 +305,10 @@ def _exposed(upstream: Upstream, talk: ProbeDialog) -> Iterator[Finding]:
     if _in_lan(without_port(talk.peer)):
         return
     if upstream.tls.mode is TlsMode.NONE and talk.mechanism in ("PLAIN", "LOGIN"):
-        cause = "The password goes over the internet in clear."
+        cause = "The password is sent over the Internet without TLS."
         yield warning("tls-none", upstream.name, cause, "Set `tls: starttls` with port 587 or `tls: implicit` with port 465.")
     if upstream.tls.mode is not TlsMode.NONE and not upstream.tls.verify and not upstream.tls.fingerprint:
-        cause = "The server's certificate is not verified: whoever stands in between can read the password."
+        cause = "The server's certificate is not verified: whoever intercepts the connection can read the password."
         yield warning(
             "tls-unverified", upstream.name, cause, "Leave `verify: false` out, or pin the certificate with `fingerprint`."
         )

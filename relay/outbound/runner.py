@@ -340,11 +340,11 @@ class Runner:
     def _tell(self, news: Sequence[WentToRest | Resumed], step: Step | None = None, entry: Entry | None = None) -> None:
         for item in news:
             if isinstance(item, Resumed):
-                events.note("woke", f"{item.name} is called again", upstream=item.name)
+                events.note("woke", f"{item.name} is used again", upstream=item.name)
                 self._make_due.some(item.waiting)
                 continue
             until, failures = item.trouble.until, item.trouble.failures
-            text = f"{item.name} rests until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
+            text = f"{item.name} is paused until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
             if item.first and step is not None and entry is not None and item.name == step.upstream.name:
                 sentences, others = self._advise(item.answer, step.upstream), self._states.waiting(item.name) - 1

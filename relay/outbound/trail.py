@@ -241,7 +241,7 @@ def _relayed(details: Details) -> str:
 
 def _deferred(details: Details) -> str:
     due, why, maybe = _clock(_text(details, "due_at")), _text(details, "why"), _text(details, "maybe_at")
-    rested = f", {_text(details, 'upstream')} rests until then" if details.get("rested") else ""
+    rested = f", {_text(details, 'upstream')} is paused until then" if details.get("rested") else ""
     text = f"waits until {due}: {why}" if why else f"next attempt at {due}{rested} ({_said(details)})"
     return f"{_people(details)}: {text}" + (f"; only by {maybe}, which may have taken it" if maybe else "")
 

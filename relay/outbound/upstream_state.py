@@ -167,7 +167,7 @@ class UpstreamStates:
         if trouble is None:
             return None
         if until := self.rests.resting_until(key, now):
-            why = f"{key} rests until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
+            why = f"{key} is paused until {until:%Y-%m-%d %H:%M} UTC: {trouble.why}"
             return Pause(until, why, failures=trouble.failures, answer=trouble.answer)
         if self._under_way[key] and key not in self._proven:
             # after a rest one message goes ahead: a wrong password must not be tried by five hundred at once
@@ -331,6 +331,7 @@ class UpstreamStates:
             "name": key,
             "resting_until": until.isoformat() if until else None,
             "why": trouble.why if trouble else "",
+            "code": trouble.answer.reply.code if trouble and trouble.answer and not trouble.answer.fault else 0,
             "failures": trouble.failures if trouble else 0,
             "login_refused": bool(trouble and trouble.login),
             "in_flight": sum(flights),

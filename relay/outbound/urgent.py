@@ -6,11 +6,21 @@ from datetime import datetime, timedelta
 from relay.mail.reply import Answer
 from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Step
+from relay.outbound.replies import Blame, judge
 from relay.outbound.trail import shown
 from relay.spool.entry import Entry
 from relay.upstream.settings import Upstream
 
-_LABELS = ("Why: ", "Meanwhile: ", "To do: ", "")
+_CREDENTIALS = frozenset({"login", "login-number", "login-late", "gmail-login", "m365-login"})
+"""Rules for a user name or a password that is not right."""
+
+_REJECTED = {
+    Blame.LOGIN: "refused the login",
+    Blame.SENDER: "rejected the sender address",
+    Blame.REPUTATION: "rejected the IP address of this connection",
+    Blame.QUOTA: "says that a limit of the account is reached",
+    Blame.RELAY_DENIED: "refused to relay this message",
+}
 
 
 def urgent(
@@ -23,27 +33,33 @@ def urgent(
     until: datetime | None = None,
     others: int = 0,
 ) -> str:
-    """One paragraph each: the answer, the mail that waits, then cause, what the relay does, and what to do.
+    """One paragraph each: what happened, how many messages wait and which, what to do, and why.
 
-    `until` is when this upstream's rest ends, `others` how many more messages wait for it.
+    `until` is how long this upstream is paused now, `others` how many messages wait for it beside this one.  `advice` is
+    cause, what the relay does, what to do, and where there is more.
     """
-    ours = answer.lost or answer.fault is not None
-    said = answer.reply.text if ours else f"it said at {answer.stage.value}: {answer.reply}"
-    labels = _LABELS if len(advice) == len(_LABELS) else [""] * len(advice)
-    paragraphs = [
-        f"{name}: {said}",
-        _waiting(name, entry, step, until, others),
-        *(f"{label}{sentence}" for label, sentence in zip(labels, advice, strict=True)),
-    ]
-    return "\n\n".join(paragraphs)
+    paragraphs = [_what(name, answer, step), _waiting(entry, step, until, max(others, 0))]
+    if len(advice) > 2:
+        cause, done, remedy, *more = advice
+        advice = (f"To do: {remedy[:1].lower()}{remedy[1:]}", f"Why: {cause} {done}", *more)
+    return "\n\n".join([*paragraphs, *advice])
 
 
-def _waiting(name: str, entry: Entry, step: Step, until: datetime | None, others: int) -> str:
+def _what(name: str, answer: Answer, step: Step) -> str:
+    if answer.lost or answer.fault is not None:
+        return f"{name}: {answer.reply.text}"
+    verdict = judge(answer, step.upstream)
+    did = _REJECTED.get(verdict.blame, f"refused at {answer.stage.value}")
+    did = "rejected the user name or password" if verdict.rule.name in _CREDENTIALS else did
+    return f"{name} {did}: {answer.reply}"
+
+
+def _waiting(entry: Entry, step: Step, until: datetime | None, others: int) -> str:
+    many = f"{others + 1} messages wait" if others else "1 message waits"
+    when = f"; the next try is at {until:%H:%M} UTC" if until else ""
     sender = entry.envelope.reverse_path or "<>"
     which = f"{entry.queue_id} from {sender} to {shown(str(each.address) for each in step.recipients)}"
-    more = f", and {others} more" if others > 0 else ""
-    head = f"{name} rests until {until:%Y-%m-%d %H:%M:%S} UTC; then it is tried again. " if until else ""
-    return f"{head}Waiting: {which}{more}. `relay queue retry --all` tries everything at once."
+    return f"{many}{when}. {'One of them' if others else 'It'} is {which}."
 
 
 def explain(attempt: Attempt, advise: Callable[[Answer, Upstream], Sequence[str]], now: datetime) -> None:

@@ -32,7 +32,8 @@ class Preset:
     `mail_domain` completes a bare user name to an address, where every account has the same domain; `local_too`: the bare
     name logs in as well.  `misplaced`: user names that belong to another row (a pattern), and what to say of them.
     `needs_login` False: a listed IP address is enough.  `oauth`: who hands out tokens, by its name in authorities.py;
-    `password` False: nothing but tokens is taken.  `app_link` is where an app password or key is made.
+    `password` False: nothing but tokens is taken; `oauth_first`: passwords end there soon, so tokens come first.
+    `app_link` is where an app password or key is made.
 
     The doctor's part: `spf` is the record that customers are asked to include ("" none is known; one that turns out empty
     is not used).  `own_path`: it delivers under a reverse-path of its own, so that SPF is asked of its domain.
@@ -56,6 +57,7 @@ class Preset:
     needs_login: bool = True
     password: bool = True
     oauth: str = ""
+    oauth_first: bool = False
     sender: SenderRule = SenderRule.ACCOUNT
     limits: Limits = field(default_factory=Limits)
     app_link: str = ""

@@ -33,13 +33,14 @@ PRESETS: tuple[Preset, ...] = (
         spf="_spf.google.com",
     ),
     Preset(
-        "outlook", "Microsoft 365", "smtp.office365.com", other_ports=(25,), oauth="microsoft",
+        "outlook", "Microsoft 365", "smtp.office365.com", other_ports=(25,), oauth="microsoft", oauth_first=True,
         misplaced=(
             r"@(outlook|hotmail|live|msn)\.", "outlook is Microsoft 365 of a company; a personal account is outlook.com",
         ),
         limits=Limits(connections=3, per_minute=30, per_day=10_000, message=35 * _MB, recipients=500),
         aliases=("m365", "microsoft365", "microsoft-365", "microsoft 365", "office365", "o365", "exchange-online", "microsoft"),
-        note="password login is off by default from the end of December 2026; an admin may allow it, OAuth 2.0 lasts",
+        note="Microsoft switches password login off by default at the end of December 2026. Use OAuth 2.0; an administrator "
+        "can still allow passwords",
         source="Microsoft MC786329 of 27 January 2026; learn.microsoft.com Exchange Online limits", doubts=("limits",),
         spf="spf.protection.outlook.com",
     ),

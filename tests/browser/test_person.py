@@ -41,8 +41,8 @@ def test_a_failed_message_is_read_released_and_delivered(scene: Scene, browser: 
     browser.shows("550 5.1.1 <nobody>: no such user here", "blockquote")
     browser.shows("There is no such recipient", ".callout")
     browser.click("select[name=via] option", "gmail")
-    browser.click("button", "Release")
-    browser.shows("1 message is on its way again.", ".done")
+    browser.click("button", "Send again")
+    browser.shows("1 message will be sent again.", ".done")
 
     (taken,) = scene.second.wait_for(1)
     assert taken.forward_paths == ["hanako@far.example"]
@@ -80,8 +80,8 @@ def test_many_are_chosen_at_once(scene: Scene, browser: Browser) -> None:
     browser.open(f"{scene.page}/messages?state=failed")
     for one in ids:
         browser.click(f"#choose-{one}")
-    browser.click(".bar-orders button", "Release")
-    browser.shows("2 messages are on their way again.", ".done")
+    browser.click(".bar-orders button", "Send again")
+    browser.shows("2 messages will be sent again.", ".done")
 
 
 def test_many_are_removed_at_once(scene: Scene, browser: Browser) -> None:

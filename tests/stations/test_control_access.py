@@ -208,7 +208,21 @@ def test_no_form_leads_elsewhere(page: Page, back: str) -> None:
     seal = re.findall(r'name="form" value="(\w+)"', html)[0]
     body = urlencode({"action": "hold", "back": back, "form": seal}).encode()
     code, headers, _ = page.ask("POST", "/orders", body, Cookie=cookie, Content_Type="application/x-www-form-urlencoded")
-    assert (code, headers["location"]) == (303, "/?done=none&n=0")
+    assert (code, headers["location"]) == (303, "/?done=unticked&n=0")
+
+
+def test_an_order_without_a_message_is_told_from_one_that_fits_none(page: Page) -> None:
+    """Nothing ticked: tick at least one.  A message that the order does not apply to: nothing was done, and why."""
+    _, headers, _ = page.ask("GET", "/")
+    cookie = headers["set-cookie"].partition(";")[0]
+    _, _, html = page.ask("GET", "/messages", Cookie=cookie)
+    seal = re.findall(r'name="form" value="(\w+)"', html)[0].encode()
+    told = {}
+    for ids in (b"", b"&id=00000000000000"):
+        body = b"action=hold&back=/messages&form=" + seal + ids
+        _, headers, _ = page.ask("POST", "/orders", body, Cookie=cookie, Content_Type="application/x-www-form-urlencoded")
+        told[ids], unticked = page.ask("GET", headers["location"])[2], "Tick at least one message first."
+        assert (unticked in told[ids], "this action does not apply" in told[ids]) == (not ids, bool(ids))
 
 
 @pytest.mark.parametrize(

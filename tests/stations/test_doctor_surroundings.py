@@ -74,7 +74,7 @@ async def test_a_resolver_that_knows_no_name(case: Case) -> None:
     assert (troubles(findings), warned(findings)) == (["resolver"], [])
     assert "gmail.com and iana.org do not exist" in " ".join(the(findings, "resolver").evidence)
     named = bool(case.subject.nameservers)
-    assert ("take the line out" in the(findings, "resolver").cure, "resolv.conf" in the(findings, "resolver").cure) == (
+    assert ("or remove it" in the(findings, "resolver").cure, "Repair /etc/resolv.conf" in the(findings, "resolver").cure) == (
         named,
         not named,
     )

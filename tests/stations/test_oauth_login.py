@@ -173,7 +173,7 @@ def test_an_application_needs_nobody(stub, tmp_path):
     """Client credentials: the login only asks once whether it works."""
     path = configured(tmp_path, stub, grant="client-credentials", client_secret="s3cret", tenant="company.example")
     status, out, _ = Login(path, "m365").end()
-    assert (status, "needs nobody's consent" in out) == (0, True)
+    assert (status, "needs no login by a person" in out) == (0, True)
     stub.trouble = [
         (401, {"error": "invalid_client", "error_description": "AADSTS7000222: The provided client secret keys are expired."})
     ]

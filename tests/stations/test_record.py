@@ -171,7 +171,7 @@ def test_port_checks_do_not_count_and_several_sessions_are_kept(tmp_path: Path) 
         by_hand(recorder.port)
         status, _, err = recorder.ended()
     assert status == 0, err
-    assert "said nothing" in err
+    assert "sent nothing" in err
     cases = recorder.cases()
     assert len({case["id"] for case in cases}) == 2
     assert json.loads(json.dumps([case["expect"] for case in cases])) == [[{"count": 1}], [{"count": 1}]]
@@ -205,7 +205,7 @@ def test_nobody_came_in_time(tmp_path: Path) -> None:
     with recording(tmp_path / "recorded", "--minutes", "0.02") as recorder:
         status, _, err = recorder.ended()
     assert status == 1
-    assert "no device said anything" in err
+    assert "no device sent anything" in err
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
@@ -216,5 +216,5 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
         threading.Thread(target=by_smtplib, args=(recorder.port,)).start()
         status, _, err = recorder.ended()
     assert status == 2
-    assert "is there already" in err
+    assert "exists already" in err
     assert (tmp_path / "session" / "rec-nas.json").read_text() == "mine"

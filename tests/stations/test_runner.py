@@ -131,7 +131,7 @@ async def test_mail_goes_through_the_second_when_the_first_refuses_connections(t
     assert any(line.startswith("tried: dead") and "refused" in line.lower() for line in trail)
     assert any(line.startswith("relayed: good") and "250" in line for line in trail)
     assert any("advice on" in line for line in trail)
-    assert len(world.alarms) == 1 and "dead rests until" in world.alarms[0]
+    assert len(world.alarms) == 1 and "1 message waits; the next try is at" in world.alarms[0]
 
 
 async def test_thirty_recipients_three_upstreams_one_refused(tmp_path):
@@ -401,7 +401,7 @@ async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
     async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", port)], retry=retry) as world:
         queue_id = await world.accept("x@y.example")
         async with asyncio.timeout(10):
-            while not any("rests until" in line for line in await world.trail(queue_id)):
+            while not any("is paused until" in line for line in await world.trail(queue_id)):
                 await asyncio.sleep(0.02)
         async with ScriptedUpstream(port=port) as isp:
             world.runner.wake()

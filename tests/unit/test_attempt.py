@@ -357,7 +357,7 @@ def test_the_next_attempt_counts_the_rest_of_the_upstream():
     settlement, rows = settled(trial)
     assert rows["x@y.example"].due_at == NOW + 15 * M
     assert words(settlement.trail[-1]) == (
-        "x@y.example: next attempt at 2026-11-22 03:15:00 UTC, a rests until then (535 5.7.8 no)"
+        "x@y.example: next attempt at 2026-11-22 03:15:00 UTC, a is paused until then (535 5.7.8 no)"
     )
 
 

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from relay.mail.dsn import compose
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.chain import Pause
@@ -293,13 +295,36 @@ def test_who_never_got_through_is_told_of_the_upstreams_trouble():
 
 
 def test_an_urgent_notice_names_the_mail_and_what_to_do():
-    """A paragraph each: what happened, which mail waits, why, what the relay does, what a person can do."""
+    """A paragraph each: what happened, how many messages wait and which, what a person can do, why, where there is more."""
     refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "bad password"))
     trial = attempt(claim("x@y.example", "z@y.example"), "a")
     step = trial.next_step(awake)
     text = urgent("a", refused, judge(refused).advice.with_link, trial.claim.entry, step, until=NOW + 15 * M, others=3)
-    what, waits, why, done, remedy, more = text.split("\n\n")
-    assert what == "a: it said at auth: 535 5.7.8 bad password"
-    assert waits.startswith("a rests until 2026-11-22 03:15:00 UTC; then it is tried again. Waiting: q1234567890 from")
-    assert "nas@lan.example to x@y.example, z@y.example, and 3 more." in waits
-    assert (why[:5], done[:11], remedy[:7], more[:6]) == ("Why: ", "Meanwhile: ", "To do: ", "More: ")
+    what, waits, remedy, why, more = text.split("\n\n")
+    assert what == "a rejected the user name or password: 535 5.7.8 bad password"
+    assert waits == (
+        "4 messages wait; the next try is at 03:15 UTC. "
+        "One of them is q1234567890 from nas@lan.example to x@y.example, z@y.example."
+    )
+    assert remedy.startswith("To do: correct the password file") and remedy.endswith("then run `relay queue retry --all`.")
+    assert why.startswith("Why: The upstream does not accept the user name") and more.startswith("More: ")
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (Answer(Stage.AUTH, Reply(530, "5.7.0", "must issue a STARTTLS")), "a refused the login: 530 "),
+        (
+            Answer(Stage.MAIL, Reply(553, "5.7.1", "sender address rejected: not owned by user")),
+            "a rejected the sender address: ",
+        ),
+        (Answer(Stage.HELLO, Reply(554, "5.3.2", "closed for repairs")), "a refused at hello: 554 5.3.2 closed"),
+        (Answer(Stage.CONNECT, Reply(451, "4.4.1", "nobody answers"), fault=Fault.TIMED_OUT), "a: nobody answers"),
+    ],
+)
+def test_an_urgent_notice_says_what_was_refused(answer, what):
+    """Not every refusal is about a password; what the relay found itself is not put into a server's mouth."""
+    trial = attempt(claim("x@y.example"), "a")
+    text = urgent("a", answer, judge(answer).advice.with_link, trial.claim.entry, trial.next_step(awake))
+    assert text.startswith(what)
+    assert "1 message waits. It is q1234567890 from nas@lan.example to x@y.example." in text

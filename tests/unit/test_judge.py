@@ -396,5 +396,5 @@ def test_the_summary_counts() -> None:
     bad, soso = problem("clock", "a", "b", "c"), warning("nat", "a", "b", "c")
     assert summary([bad, bad, soso]) == "2 problems and 1 warning"
     assert summary([soso]) == "1 warning"
-    assert summary([Finding("clock", Grade.OK, "a", "b")]) == "no problem found (1 things were looked at)"
+    assert summary([Finding("clock", Grade.OK, "a", "b")]) == "no problem found (1 check made)"
     assert problems([bad, soso]) == [bad]

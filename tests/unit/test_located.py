@@ -73,8 +73,8 @@ def test_a_comment_after_a_plain_value_is_noticed(source: str, commented: bool) 
 @pytest.mark.parametrize(
     ("octets", "said"),
     [
-        (b"a: 1\nb:\n  a: 2\na: 3\n", "f:4:1: a: said twice; first on line 1"),
-        (b"b: {c: 1, 'c': 2}\n", "f:1:11: b.c: said twice; first on line 1"),
+        (b"a: 1\nb:\n  a: 2\na: 3\n", "f:4:1: a: set twice; first on line 1"),
+        (b"b: {c: 1, 'c': 2}\n", "f:1:11: b.c: set twice; first on line 1"),
         (b"a: &hunter2 x\n", "f:1:4: a: expected a plain value, found an anchor (&); put the value in quotes"),
         (b"a: *hunter2\n", "f:1:4: a: expected the value itself, found an alias (*); write it out, or put it in quotes"),
         (b"a: !hunter2\n", "f:1:4: a: expected a plain value, found a tag (!); put the value in quotes"),

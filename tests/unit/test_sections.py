@@ -72,7 +72,7 @@ routes:
     assert said(source) == [
         "config.yaml:3:39: upstreams.isp.port: expected a port from 1 to 65535, found '587a'",
         "config.yaml:5:10: upstreams.gmail.hst: no such setting; did you mean 'host'?",
-        "config.yaml:6:3: upstreams.isp: said twice; first on line 3",
+        "config.yaml:6:3: upstreams.isp: set twice; first on line 3",
         "config.yaml:9:11: routes[0].via[0]: no upstream is named 'gmial'; did you mean 'gmail'?",
     ]
 
@@ -198,8 +198,8 @@ def test_port_and_tls_follow_each_other(said_of_it: str, port: int, mode: TlsMod
     ("said_of_it", "remark"),
     [
         ("host: a.example, sender: a@b.c, port: 465, tls: starttls", "tls: port 465 begins with TLS"),
-        ("host: a.example, sender: a@b.c, port: 587, tls: implicit", "tls: port 587 begins in clear"),
-        ("host: a.example, tls: none, username: a@b.c, password: x", "tls: tls is none: the password goes"),
+        ("host: a.example, sender: a@b.c, port: 587, tls: implicit", "tls: port 587 begins without TLS"),
+        ("host: a.example, tls: none, username: a@b.c, password: x", "tls: tls is none: the password is sent"),
         ("host: a.example, sender: a@b.c, verify: no", "verify: the server's certificate is not verified"),
         ("host: a.example", "sender: not set, and there is no user name"),
         ("host: a.example, username: me, password: x", "sender: not set, and the user name is no address"),
@@ -224,7 +224,7 @@ def test_what_is_allowed_but_risky_is_remarked_on(said_of_it: str, remark: str) 
         ("hostname: nas", "config.yaml:2:11: hostname: has no dot"),
         ("retry: {give_up_after: 1h, warn_after: 2h}", "config.yaml:2:40: retry.warn_after: not shorter than give_up_after"),
         ("limits: {recipients: 10}", "config.yaml:2:22: limits.recipients: fewer than 100"),
-        ("routes: [{discard: true}]", "config.yaml:1:18: upstreams.isp: no rule sends anything by this upstream"),
+        ("routes: [{discard: true}]", "config.yaml:1:18: upstreams.isp: no rule uses this upstream"),
     ],
 )
 def test_what_comes_to_nothing_is_remarked_on(source: str, remark: str) -> None:

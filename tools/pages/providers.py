@@ -62,6 +62,7 @@ def _server(preset: Preset) -> str:
 def _login(preset: Preset) -> str:
     ways = ["password"] if preset.password else []
     ways += [f"OAuth 2.0 ({preset.oauth})"] if preset.oauth else []
+    ways = ways[::-1] if preset.oauth_first else ways
     ways += [] if preset.needs_login else ["none, by listed IP address"]
     how = f", {preset.auth.value}" if preset.auth is not Auth.AUTO else ""
     return f"{' or '.join(ways)}{how}{_doubt(preset, 'auth')}"
@@ -96,6 +97,11 @@ def _page(preset: Preset) -> str:
     parts = [f"# {preset.name}", _opening(preset), f"```yaml\n{example(preset)}```"]
     if not preset.password:
         parts.append("Then `relay oauth login` with the upstream's name, once ([how to](../oauth.md)).")
+    elif preset.oauth_first:
+        parts.append(
+            "Then `relay oauth login` with the upstream's name, once ([how to](../oauth.md)). Where an administrator has "
+            "allowed passwords, `password_file` can stand in place of `oauth`."
+        )
     elif preset.oauth:
         parts.append("Or without a password, by [OAuth 2.0](../oauth.md).")
     parts.append(_facts(preset))
@@ -132,7 +138,7 @@ def example(preset: Preset) -> str:
     }[preset.user]
     if preset.needs_login or preset.user is UserForm.ADDRESS:
         lines.append(f"username: {user}")
-    if preset.password:
+    if preset.password and not preset.oauth_first:
         lines.append(f"password_file: {name}.secret")
     else:
         lines.append("oauth: {client_id: 00000000-0000-0000-0000-000000000000}")

@@ -148,7 +148,7 @@ LOGINS: tuple[Rule, ...] = (
             r"(?:invalid|incorrect|wrong|bad) (?:authentication|log ?in|credentials?|password|user ?name)",
         ),
         "The upstream does not accept the login.",
-        "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",
+        "Correct the password file, or `username` (with or without @domain), then run `relay queue retry --all`.",
         stages=TRANSACTION,
     ),
 )
@@ -167,7 +167,7 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"^5\d\d 5\.7\.(?:3|8|9)\b",),
         "The upstream does not accept the login.",
-        "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",
+        "Correct the password file, or `username` (with or without @domain), then run `relay queue retry --all`.",
         stages=ENVELOPE,
     ),
     Rule(
@@ -184,7 +184,7 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         (r"^5\d\d\b",),
         "The upstream does not accept the user name and password. Some also answer so while an account is locked after "
         "several wrong tries, for an hour or so.",
-        "Check `username` (with or without @domain?) and the password; then `relay queue retry --all`.",
+        "Correct the password file, or `username` (with or without @domain), then run `relay queue retry --all`.",
         stages=AUTH,
     ),
 )

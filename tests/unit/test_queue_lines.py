@@ -1,0 +1,73 @@
+"""What `relay queue list` says of mail that waits for a paused upstream."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from relay.cli.queue import _lines, _paused
+
+TODAY = datetime.now(UTC).replace(hour=9, minute=21, second=0, microsecond=0)
+
+
+@pytest.fixture(autouse=True)
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Hours are this machine's own."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    os.environ.pop("TZ", None)
+    time.tzset()
+
+
+class Desk:
+    def __init__(self, **changes: Any) -> None:
+        said = {"why": "auth: 535 5.7.8 bad password", "code": 535, "login_refused": True}
+        self._one = {"name": "isp", "resting_until": TODAY.isoformat(), **said, **changes}
+
+    def upstreams(self) -> list[dict[str, Any]]:
+        return [self._one]
+
+
+def listed(desk: Desk, **changes: Any) -> str:
+    answer = {"upstream": "isp", "code": 535, "status": "5.7.8", "said": "bad password", "quoted": True, "fault": ""}
+    times = {"attempts": 1, "due_at": "2026-11-22T09:21:00Z", "maybe_at": "", "maybe_since": None}
+    recipient = {"address": "me@far.example", "state": "queued", **answer, **times, **changes}
+    message = {
+        "id": "q1",
+        "accepted_at": "2026-11-22T09:00:00Z",
+        "size": 10,
+        "sender": "a@b.example",
+        "recipients": [recipient],
+    }
+    return _lines(message, {}, _paused(desk))[1].strip()  # type: ignore[arg-type]
+
+
+def test_a_refused_login_is_named_with_the_end_of_the_pause() -> None:
+    """The hour, the reason and the code; then the tries and the server's words."""
+    assert listed(Desk()) == (
+        "to me@far.example: waiting; isp is paused until 09:21 after a refused login (535), "
+        "tried once, next 2026-11-22T09:21:00Z, 535 5.7.8 bad password"
+    )
+
+
+def test_mail_that_came_during_the_pause_says_it_once() -> None:
+    """It was never tried: the pause is all that there is to say."""
+    never = {"attempts": 0, "code": 0, "status": "", "quoted": False, "fault": "rests", "said": "isp is paused until ..."}
+    assert listed(Desk(), **never) == "to me@far.example: waiting; isp is paused until 09:21 after a refused login (535)"
+
+
+def test_another_trouble_is_told_in_its_own_words() -> None:
+    """A pause for another reason names that; one that ends on another day names the day."""
+    down = Desk(login_refused=False, why="connect: 451 4.4.1 connection refused", resting_until="2020-01-02T03:04:00+00:00")
+    assert "waiting; isp is paused until 2020-01-02 03:04: connect: 451 4.4.1 connection refused, tried" in listed(down)
+
+
+def test_what_does_not_wait_for_it_says_nothing_of_the_pause() -> None:
+    """A login that is over, another upstream, and mail on hold."""
+    assert "paused" not in listed(Desk(resting_until=None))
+    assert "paused" not in listed(Desk(), upstream="other")
+    assert "held" in listed(Desk(), state="held") and "paused" not in listed(Desk(), state="held")
