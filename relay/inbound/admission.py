@@ -163,12 +163,16 @@ def admit_size(said: int, max_message: int, room: int) -> Reply | None:
     return None
 
 
+class OverShare(Reply):
+    """The spool has room, but not for more mail of this client."""
+
+
 def admit_share(taken: int, said: int, whole: int, limits: ClientLimits) -> Reply | None:
     """None if a client whose mail takes `taken` octets may send `said` more; `whole` is the room for all mail."""
     if (taken + said) * 100 <= whole * limits.share:
         return None
     text = f"your mail that waits takes more than {limits.share} % of the room; try again later (limits.share)"
-    return Reply(452, "4.2.2", text)
+    return OverShare(452, "4.3.1", text)
 
 
 def expand(address: Address, recipients: Recipients) -> tuple[Address, ...] | Reply:

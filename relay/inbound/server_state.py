@@ -14,6 +14,7 @@ from relay import crash_points, events
 from relay.inbound.admission import (
     ClientLimits,
     HostAddress,
+    OverShare,
     Recipients,
     Throttle,
     admit_hops,
@@ -160,7 +161,13 @@ class ServerState:
 
     def tell(self, client: str, reply: Reply) -> None:
         """Sends an alert about a refusal that a person must know of, once, when its cause begins."""
-        match reply.code, reply.status:
+        match reply.code, "share" if isinstance(reply, OverShare) else reply.status:
+            case 452, "share":
+                cause = f"share of {client}"
+                text = (
+                    f"Mail of the device {client} takes {self.policy.limits.share} % of the room for mail: is it broken, or"
+                    " is its mail not relayed? More mail from it is answered 452; other devices are served (limits.share)."
+                )
             case 452, "4.3.1":
                 cause = FULL
                 text = (
@@ -184,12 +191,6 @@ class ServerState:
                 text = (
                     f"The device {client} sends more than {self.policy.limits.messages_per_minute} messages a minute: is it"
                     " broken? Messages over the limit are answered 450, so none is lost (limits.messages_per_minute)."
-                )
-            case 452, "4.2.2":
-                cause = f"share of {client}"
-                text = (
-                    f"Mail of the device {client} takes {self.policy.limits.share} % of the room for mail: is it broken, or"
-                    " is its mail not relayed? More mail from it is answered 452; other devices are served (limits.share)."
                 )
             case _:
                 return

@@ -1,9 +1,11 @@
 """A message as it is about to leave.  Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 
 from relay.mail.address import Address
+
+Blocks = Generator[bytes, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +15,7 @@ class Outgoing:
     `content` may be iterated more than once.  Every line ends in CRLF and has at most 998 octets; it is not dot-stuffed.
     `size` counts its octets.  `eight_bit`: some octet is over 127, so an upstream without 8BITMIME needs
     `recode.seven_bit`.  `utf8`: the sender or the header needs SMTPUTF8; forward-paths are checked by themselves.
-    `at_dot` is called just before the final dot is written.
+    `at_dot` is called just before the final dot is written.  `reading` hands blocks on, and notes while one is made.
     """
 
     queue_id: str
@@ -24,3 +26,4 @@ class Outgoing:
     eight_bit: bool = False
     utf8: bool = False
     at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
+    reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)

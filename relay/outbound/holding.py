@@ -27,7 +27,7 @@ async def forget_relayed(in_hand: InHand, spool: Spool) -> None:
 
 def noting(outgoing: Outgoing, mark: Mark, upstream: str) -> Outgoing:
     """The same; the mark shows from the final dot on that this upstream has all of it."""
-    return replace(outgoing, at_dot=partial(mark.sent_to, upstream))
+    return replace(outgoing, at_dot=partial(mark.sent_to, upstream), reading=mark.reading)
 
 
 def doubtful(claim: Claim, mark: Mark, upstreams: Iterable[str], now: datetime) -> Claim:

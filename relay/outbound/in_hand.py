@@ -6,7 +6,8 @@ A message in hand when the relay died is a suspect.  It is tried again, but neve
 next death shows which one of hundreds was the cause.  A message in hand at two deaths in a row is held.  A suspect whose
 attempt ends normally is no longer one.
 
-Every stage from routing to storing counts, since any of them may crash.  Waiting for a slot at an upstream is no stage.
+Every stage from routing to storing counts, since any of them may crash.  Waiting for an upstream is no stage: not for a
+slot, and not for the network, so that a relay killed while it sends does not blame what it was sending.
 An end that was asked for does not count (SIGTERM first, then a kill).  When the machine itself went down (another boot
 id), a message in hand becomes a suspect at most: power cuts alone never hold a message.  A power cut may also leave an
 older state of the file: marks of messages that are done are dropped at the start.
@@ -21,8 +22,8 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -87,6 +88,16 @@ class Mark:
             self.sent_to("")
         self.worked = self.worked or doing in (Doing.STORING, Doing.TELLING)
 
+    def reading(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+        """The blocks; marked while one is made, not while it is on the network, where it stops nobody."""
+        with closing(blocks):
+            while True:
+                with self.at(Doing.SENDING):
+                    block = next(blocks, None)
+                if block is None:
+                    return
+                yield block
+
     def _write(self, doing: Doing) -> None:
         for place in self.places:
             if place >= 0:
@@ -131,7 +142,7 @@ class InHand:
             if doing and not stopping:
                 left.append(queue_id)
                 deaths = deaths + 1 if last_boot == boot else max(deaths, 1)
-            if deaths:
+            if deaths or sent_to:
                 found[queue_id, bool(telling)] = min(deaths, 255), sent_to
         image = bytearray(_SIZE)
         _HEAD.pack_into(image, 0, _MAGIC, boot, 0)
@@ -165,7 +176,7 @@ class InHand:
     async def mark(self, *queue_ids: str, telling: bool = False) -> AsyncIterator[Mark]:
         """A mark for as long as this lasts.  A suspect waits here until no other suspect is in hand."""
         keys = [(queue_id, telling) for queue_id in queue_ids]
-        suspect = any(key in self._suspects for key in keys)
+        suspect = any(self._suspects[key][1] for key in keys if key in self._suspects)
         if suspect:
             await self._trial.acquire()
         known = {key: self._suspects.get(key) or (self._placed(*key), 0, 0) for key in keys}

@@ -1,14 +1,14 @@
 """Content as DATA sends it: dots stuffed, whatever the block borders.  RFC 5321 s4.5.2.  Pure."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from relay.mail.line_ends import only_crlf
 
 _ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
-def stuffed(content: Iterable[bytes]) -> Iterator[bytes]:
+def stuffed(content: Iterable[bytes]) -> Generator[bytes, None, None]:
     """The octets that follow 354, but for the final dot; they end in CRLF unless there are none.
 
     A bare CR or LF becomes CRLF.  There should be none left here, but a server that takes one for a line end would see

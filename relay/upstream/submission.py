@@ -308,7 +308,7 @@ class _Transaction:
         content = self.outgoing.content
         if self.seven_bit:
             content = seven_bit(content)
-        yield from stuffed(content)
+        yield from self.outgoing.reading(stuffed(content))
 
     async def _ask(self, command: bytes) -> Reply:
         """The reply to a command; with pipelining (RFC 2920) it was sent already."""

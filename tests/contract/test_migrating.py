@@ -39,7 +39,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.database()
         scripts = [
-            (Path(schema.__file__).with_name("postgres-1.sql")).read_text(),
+            (Path(schema.__file__).with_name("schema-1.sql")).read_text(),
             (KEPT / "postgres-1.sql").read_text(),
         ]
         PostgresServer.ask(url, "CREATE TABLE spool_version (version INTEGER NOT NULL)")

@@ -83,12 +83,9 @@ async def test_senders_are_understood_as_they_were_meant(relay, mail, expected):
     assert entry.envelope.reverse_path == expected
 
 
-async def test_what_cannot_be_a_sender_is_refused_with_the_reason(relay):
-    """553 5.1.7 says what was wrong."""
+async def test_commands_without_what_they_need_are_refused(relay):
+    """MAIL without a path, and what follows a MAIL that was not taken."""
     device = await relay.device()
-    assert await device.ask(b"MAIL FROM:<a b@c@d>\r\n") == (
-        "553 5.1.7 the sender cannot be understood: 'a b@c' cannot stand before an @"
-    )
     await device.dialog((b"MAIL\r\n", "501 5.5.4"), (b"RCPT TO:<a@b.c>\r\n", "503 5.5.1"), (b"DATA\r\n", "503 5.5.1"))
 
 
@@ -115,8 +112,9 @@ async def test_replies_are_ascii(tmp_path, monkeypatch):
     """What a reply quotes of 8-bit or control octets is question marks: many a device reads replies as ASCII."""
     async with receiving(tmp_path, monkeypatch) as relay:
         device = await relay.device()
-        reply = await device.ask(b"MAIL FROM:<(\xe3\x81\x82\x80nas@nas.local>\r\n")
-        assert reply.startswith("553 5.1.7 ")
+        await device.ask(b"MAIL FROM:<a@b.example>\r\n")
+        reply = await device.ask(b"RCPT TO:<(\xe3\x81\x82\x80nas@nas.local>\r\n")
+        assert reply.startswith("501 5.1.3 ")
         assert re.fullmatch(r"[ -~]+", reply)
 
 
