@@ -1,8 +1,11 @@
 """Ends a process whose event loop stands still, with a traceback of every thread, so that its manager starts it anew.
 
-It needs no interpreter lock: `faulthandler` waits in a thread of its own in C, and behind it stands the kernel's alarm
-clock, whose SIGALRM nobody handles.  Each sign of life puts both off.  A SIGTERM that a hanging process cannot hear is
-thus followed by its end all the same.
+It needs no interpreter lock: `faulthandler` writes the traceback in C, at a signal of the kernel's timer or in a thread of
+its own, and behind it stands the kernel's alarm clock, whose SIGALRM nobody handles.  Each sign of life puts all of them
+off.  A SIGTERM that a hanging process cannot hear is thus followed by its end all the same.
+
+What hangs uses the processor, so that is what counts: a process that was stopped by a debugger or Ctrl-Z, frozen with its
+container or its virtual machine, or had no turn on a busy board, did not hang.
 """
 
 import faulthandler
@@ -10,7 +13,10 @@ import os
 import signal
 
 HANG = 30.0
-"""Seconds without a sign of life; nothing that the loop does by itself takes one."""
+"""Seconds of processor time without a sign of life; nothing that the loop does by itself takes one."""
+
+STILL = 4
+"""Times as long by the clock, for what waits for ever without using the processor; no pause should last so long."""
 
 STOP = 40.0
 """Seconds from the order to stop to the end, whatever is still under way (an attempt has 30)."""
@@ -27,15 +33,18 @@ class Watchdog:
         self.hang = float(os.environ.get("RELAY_TEST_HANG_SECONDS", HANG))
         self._file = _unblocking_stderr()
         self._stopping = False
+        faulthandler.register(signal.SIGPROF, file=self._file, chain=True)  # writes, and then the signal ends the process
 
     def beat(self) -> None:
         """A sign of life.  After `stopping` there are none."""
         if not self._stopping:
-            self._arm(self.hang)
+            signal.setitimer(signal.ITIMER_PROF, self.hang)
+            self._arm(self.hang * STILL)
 
     def stopping(self) -> None:
         """From now on it is a matter of seconds."""
         self._stopping = True
+        signal.setitimer(signal.ITIMER_PROF, 0)
         self._arm(STOP)
 
     def _arm(self, seconds: float) -> None:
