@@ -1,7 +1,11 @@
 """Ends a process whose event loop hangs, with a traceback of every thread, so that its manager restarts it.
 
-It needs no interpreter lock: `faulthandler` waits in its own C thread, and after it the kernel's timer sends SIGALRM,
-which nothing handles.  Each beat puts both off.  So a hanging process ends even if it cannot handle SIGTERM.
+It needs no interpreter lock: `faulthandler` writes the traceback in C, at a signal of the kernel's timer or in its own
+thread; after it the kernel's timer sends SIGALRM, which nothing handles.  Each beat puts all of them off.  So a hanging
+process ends even if it cannot handle SIGTERM.
+
+A hang uses the processor, so processor time is counted.  A process that is stopped by a debugger or Ctrl-Z, frozen with
+its container or virtual machine, or gets no time on a busy board, does not hang.
 """
 
 import faulthandler
@@ -9,7 +13,10 @@ import os
 import signal
 
 HANG = 30.0
-"""Seconds without a beat; nothing that the loop does takes even one second."""
+"""Seconds of processor time without a beat; nothing that the loop does takes even one."""
+
+STILL = 4
+"""Times as long by the clock, for what waits for ever without using the processor; no pause should last so long."""
 
 STOP = 40.0
 """Seconds from the order to stop to the end, whatever is still under way (an attempt has 30)."""
@@ -26,15 +33,18 @@ class Watchdog:
         self.hang = float(os.environ.get("RELAY_TEST_HANG_SECONDS", HANG))
         self._file = _unblocking_stderr()
         self._stopping = False
+        faulthandler.register(signal.SIGPROF, file=self._file, chain=True)  # writes, and then the signal ends the process
 
     def beat(self) -> None:
         """A sign of life.  Ignored after `stopping`."""
         if not self._stopping:
-            self._arm(self.hang)
+            signal.setitimer(signal.ITIMER_PROF, self.hang)
+            self._arm(self.hang * STILL)
 
     def stopping(self) -> None:
         """The process must end within STOP seconds."""
         self._stopping = True
+        signal.setitimer(signal.ITIMER_PROF, 0)
         self._arm(STOP)
 
     def _arm(self, seconds: float) -> None:

@@ -347,7 +347,8 @@ class Runner:
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
             if item.first and step is not None and entry is not None and item.name == step.upstream.name:
                 sentences, others = self._advise(item.answer, step.upstream), self._states.waiting(item.name) - 1
-                self._alarm(urgent(item.name, item.answer, sentences, entry, step, until=until, others=others), "")
+                text = urgent(item.name, item.answer, sentences, entry, step, until=until, others=others)
+                self._alarm(text, f"{item.name} is paused: {judge(item.answer).rule.name}")
 
     # orders from outside
 

@@ -81,7 +81,7 @@ class OnceADay:
         now, last = self._now(), self._told.get(trouble)
         if last is None or abs(now - last) > timedelta(days=1):
             self._told[trouble] = now
-            self._alarm(text, "")
+            self._alarm(text, " ".join(trouble))
 
     def clear(self) -> None:
         """The settings changed: what is still wrong is told again."""

@@ -66,7 +66,7 @@ def test_a_message_that_kills_is_held_after_two_deaths(tmp_path: Path, way: str,
         except (OSError, smtplib.SMTPException):
             pass  # it is quick to die
         status = relay.death(30)
-        assert status == (-signal.SIGKILL if way == "memory" else 1)
+        assert status == (-signal.SIGKILL if way == "memory" else -signal.SIGPROF)
         relay.start(QUICK)
         relay.death(30)
         relay.start(QUICK)
@@ -216,7 +216,7 @@ def test_sigterm_ends_a_relay_that_hangs(tmp_path: Path) -> None:
         send(relay, "guilty", "X-Deadly: hang")
         time.sleep(0.5)  # until it hangs
         began = time.monotonic()
-        assert relay.stop(15) == 1
+        assert relay.stop(15) == -signal.SIGPROF
         assert time.monotonic() - began < 10
 
 
@@ -236,9 +236,25 @@ def test_a_log_that_nobody_reads_keeps_no_hanging_relay_alive(tmp_path: Path) ->
         relay.stderr = write
         relay.start(QUICK)
         send(relay, "guilty", "X-Deadly: hang")
-        assert relay.death(20) in (1, -signal.SIGALRM)
+        assert relay.death(20) in (1, -signal.SIGPROF, -signal.SIGALRM)
         os.close(read)
         os.close(write)
+
+
+@pytest.mark.timeout(60)
+def test_who_was_stopped_for_a_while_did_not_hang(tmp_path: Path) -> None:
+    """A debugger, Ctrl-Z, a container that is paused, a machine that sleeps: it goes on where it was."""
+    with sink(tmp_path / "sink", delay=6) as upstream:
+        relay = relay_to(tmp_path, upstream).start(QUICK)
+        try:
+            send(relay, "under way")
+            os.kill(relay.pid, signal.SIGSTOP)
+            time.sleep(5)  # QUICK counts 2 seconds
+            os.kill(relay.pid, signal.SIGCONT)
+            eventually(lambda: relay.events("relayed"), 20, relay.said)
+            send(relay, "after")
+        finally:
+            assert relay.stop() == 0
 
 
 @pytest.mark.timeout(60)

@@ -118,6 +118,19 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
         await spool.close()
 
 
+async def test_the_same_trouble_of_two_upstreams_is_told_twice(tmp_path):
+    """What is told once a day is told by whose trouble it is, and what it is, not by how the sentence begins."""
+    upstreams, told = [upstream("isp1", closed_port()), upstream("isp2", closed_port())], []
+    async with running(tmp_path, [Route(via=("isp1", "isp2"))], upstreams) as world:
+        world.runner._alarm = lambda text, cause: told.append((text, cause))
+        await world.accept("x@y.example")
+        async with asyncio.timeout(10):
+            while len(told) < 2:
+                await asyncio.sleep(0.02)
+    assert [text.split(" rests ")[0][-4:] for text, _ in told] == ["isp1", "isp2"]
+    assert len({cause for _, cause in told if cause}) == 2
+
+
 async def test_mail_goes_through_the_second_when_the_first_refuses_connections(tmp_path):
     """Two upstreams, the first refusing connections: the second takes it, and the trail tells rule, reason and way."""
     async with ScriptedUpstream() as good:
