@@ -1,4 +1,4 @@
-"""The environment variables of bokysan/docker-postfix (boky/postfix) as the main.cf that its start script makes of them.
+"""Turns the environment variables of bokysan/docker-postfix (boky/postfix) into the main.cf that its start script makes.
 
 From an env file or a compose file.  Names and defaults are those of its README and its functions.sh, version 6.  Pure.
 """
@@ -33,7 +33,7 @@ _DEPRECATED = {
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The variables of one container, and where each is said."""
+    """The variables of one container, and where each is set."""
 
     values: Mapping[str, str]
     places: Mapping[str, str]
@@ -166,7 +166,7 @@ def _read_files(values: dict[str, str], find: Find) -> None:
             values[name] = source.text.strip("\r\n")
 
 
-# ---- what its start script makes of them -----------------------------------------------------------------------------
+# ---- as its start script does ----------------------------------------------------------------------------------------
 
 
 def _settings(values: Mapping[str, str]) -> dict[str, str]:
@@ -195,7 +195,7 @@ def _login(values: Mapping[str, str]) -> str:
 
 
 def _relabel(plan: Plan, source: Source, environment: Environment, settings: list[str]) -> None:
-    """The lines of the main.cf that nobody wrote are those of the variables."""
+    """Replaces the places in our own main.cf by those of the variables."""
     by_line: dict[str, str] = {}
     for number, setting in enumerate(settings, 1):
         names = (f"POSTFIX_{setting}", *(old for old, new in _DEPRECATED.items() if new == f"POSTFIX_{setting}"))
@@ -215,7 +215,7 @@ def _moved(text: str, by_line: Mapping[str, str]) -> str:
 
 
 def _allowed(plan: Plan, values: Mapping[str, str], environment: Environment) -> None:
-    """Senders of other domains were refused; a rule goes on doing so, and the account may keep these."""
+    """Only these domains could send; a last rule refuses all others, and senders in these domains stay as they are."""
     domains = values.get("ALLOWED_SENDER_DOMAINS", "").lower().split()
     domains = [name for name in domains if re.fullmatch(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", name)]
     if not domains:

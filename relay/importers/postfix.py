@@ -121,7 +121,7 @@ def _networks(main: MainCf, plan: Plan, find: Find) -> None:
 
 
 def _networks_of(spec: str, find: Find, plan: Plan, where: str) -> list[str]:
-    """The networks that one word of mynetworks stands for: itself, or a file of them."""
+    """The networks of one value in mynetworks: itself, or those in a file."""
     path = re.sub(r"^(cidr|hash|texthash|lmdb):", "", spec)
     if "/" not in path[:1]:
         return [spec]

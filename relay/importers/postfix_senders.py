@@ -1,7 +1,7 @@
-"""smtp_generic_maps: who a sender is for the world outside.  generic(5).  Pure.
+"""smtp_generic_maps: the public addresses of local senders.  generic(5).  Pure.
 
-The relay knows one address for an upstream, and says it instead of every sender that the account may not use.  So the
-address that most lines lead to becomes the upstream's `sender`; a line that leads elsewhere gets an upstream of its own.
+An upstream has one `sender`, which replaces every sender that the account may not use.  So the address in most entries
+becomes the upstream's `sender`; an entry with another address gets an upstream of its own.
 """
 
 from collections import Counter

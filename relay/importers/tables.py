@@ -1,4 +1,4 @@
-"""Postfix's lookup tables in their text form, and what a regular expression says as a glob.
+"""Postfix's lookup tables in text form; regular expressions become globs.
 
 postmap(1), regexp_table(5), pcre_table(5), aliases(5).  Pure.
 """
@@ -17,7 +17,7 @@ _MOST = 16  # globs that one expression may stand for
 
 @dataclass(frozen=True, slots=True)
 class TableEntry:
-    """One line of a table: `key` in lower case; of a pattern `globs` over whole addresses instead."""
+    """One entry of a table: `key` in lower case, or for a pattern `globs` over whole addresses."""
 
     key: str
     value: str
@@ -34,7 +34,7 @@ class Tables:
     exact: dict[str, TableEntry] = field(default_factory=dict)
 
     def get(self, key: str) -> TableEntry | None:
-        """What the tables say for this key; patterns are the caller's."""
+        """The entry for this key; patterns are not searched."""
         return self.exact.get(key.lower())
 
     @property
