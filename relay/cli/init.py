@@ -153,10 +153,9 @@ class Dialogue:
 
     def _secret(self) -> None:
         draft, preset = self.draft, self.draft.preset
-        by_token = preset is not None and bool(preset.oauth)
         if draft.client_id or (preset and not preset.password):
             draft.oauth = True
-        elif preset and by_token and not self.asked.password_file and draft.username:
+        elif preset and preset.oauth and not self.asked.password_file and draft.username:
             draft.oauth = self._yes(
                 "Log in by OAuth 2.0 instead of a password (needs an application of your own)?", default=preset.oauth_first
             )

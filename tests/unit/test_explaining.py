@@ -115,7 +115,7 @@ def said(tmp_path: Path, capsys, *words: str) -> tuple[int, str, str]:
 def test_what_is_refused_is_not_tried_again(tmp_path, capsys, words, later):
     """The line about later tries stands only where somebody is to take the mail."""
     _, out, _ = said(tmp_path, capsys, *words)
-    assert ("If nobody can take it" in out) is later
+    assert ("If no upstream takes it" in out) is later
     assert ("the next attempt would be" in out or "no relay is running" in out) is later
 
 
