@@ -42,6 +42,7 @@ _SIGNS = frozenset(
     "\xb0\xa9\xae\xb1\xb2\xb3\xb9\xbd\xbc\xbe\xa3\xbf\xa1\u20ac\xa7\xb5\xb7\xab\xbb\xd7\xf7\xba\xaa\u2013\u2014"
     "\u2018\u2019\u201c\u201d\u201e\u2022\u2026\u2122\xa5\xa2\xb4\xa8\xb6\u2020\u2021\u2039\u203a\xa0\xad"
 )
+_SECOND_OCTETS = frozenset("@[\\]^`{|}")
 _EAST = "\u2e80"  # ideographs, kana and hangul begin here; no single-byte charset has them
 _IDEOGRAPH = 12
 _UNUSUAL, _FOREIGN, _NONSENSE = 13, 17, 20
@@ -138,7 +139,9 @@ def _of_alphabet(text: str, most: float) -> tuple[float, int]:
 
 
 def _sign(char: str, before: str, after: str) -> int:
-    """A sign is unlikely inside a word, and most are behind one."""
+    """A sign is unlikely inside a word, and most are behind one.  None is before what ends two octets of Shift_JIS or Big5."""
+    if after in _SECOND_OCTETS:
+        return 16
     if before == " ":
         return 12 if char in "\xbf\xa1" and not after.isupper() else 8
     if before == "m" and char in "\xb2\xb3":
