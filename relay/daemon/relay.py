@@ -216,7 +216,7 @@ class Relay:
         spool = self._config.spool
         in_a_file = spool.file or spool.fallback_file
         if in_a_file and (lost := lost_with_container(state_dir(spool))):
-            sentences.append(f"mail will be lost: {lost}; with a new container the queue is gone. Mount a named volume there")
+            sentences.append(f"Queued mail will be lost when the container is recreated. {lost}; mount a named volume there")
         return sentences
 
     def reload(self) -> None:

@@ -208,7 +208,12 @@ PROBLEMS: list[tuple[str, Break, str, str]] = [
     # what is broken, how, the finding's name, words of its cause, evidence, cure or record
     ("the clock is ahead", clock(soon(hours=3)), "clock", "3 hours ahead of that of isp"),
     ("the clock is behind", clock(soon(days=-40, hours=-1)), "clock", "40 days behind"),
-    ("the clock was never set", clock(datetime(2000, 1, 1, tzinfo=UTC)), "clock", "never set"),
+    (
+        "the clock was never set",
+        clock(datetime(2000, 1, 1, tzinfo=UTC)),
+        "clock",
+        "says 2000-01-01, earlier than this program's release. Set it.",
+    ),
     (
         "a certificate is of the future",
         both(no_date, certificate("127.0.0.1", not_before=soon(days=2), not_after=soon(days=90))),
@@ -250,8 +255,8 @@ PROBLEMS: list[tuple[str, Break, str, str]] = [
         "587",
     ),
     ("nothing listens there", ports(closed={465, 587}), "upstream-down", "Nothing listens on port 587"),
-    ("nothing answers at all", ports(silent={465, 587}), "upstream-unreachable", "does not answer on any port"),
-    ("no greeting", impatient(script("CONNECT", HANG)), "upstream-mute", "does not greet"),
+    ("nothing answers at all", ports(silent={465, 587}), "upstream-unreachable", "answers on no port"),
+    ("no greeting", impatient(script("CONNECT", HANG)), "upstream-mute", "sends no greeting"),
     ("turned away at the door", script("CONNECT", "554 5.7.1 go away"), "upstream-refuses", "go away"),
     (
         "our address is on the PBL, says the upstream",
