@@ -27,7 +27,6 @@ SECONDS = {
     "container/test_life.py": 60,
     "container/test_nat.py": 20,
     "contract/test_accepting.py": 9,
-    "contract/test_postgres_medium.py": 22,
     "corpus/test_device_mail.py": 20,
     "hostile/test_hostile.py": 40,
     "peers/test_devices.py": 11,
