@@ -136,10 +136,17 @@ class Guard:
         if method in _SAFE:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "")
-        own = origin is None or urlsplit(origin).netloc.lower() in (headers["host"].lower(), *self._rules.names)
+        own = origin is None or _host_of(origin) in (headers["host"].lower(), *self._rules.names)
         if own and site in ("", "same-origin", "none"):
             return None
         return _refuse(403, "Orders are taken from this relay's own pages only.")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # brackets that do not close
+        return ""
 
 
 class FormSeal:

@@ -220,7 +220,11 @@ class Attempt:
                 continue
             words = f"{name} takes at most {min(known) / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
             answer = Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)
-            concerned = [progress for progress in self.progress_of.values() if name in progress.chain]
+            concerned = [
+                progress
+                for progress in self.progress_of.values()
+                if name in progress.chain and progress.maybe_at != name  # whoever may have it is asked, to be sure
+            ]
             for progress in concerned:
                 progress.votes[name] = (answer, judge(answer))
             if concerned:
