@@ -88,18 +88,17 @@ def test_a_message_that_kills_is_held_after_two_deaths(tmp_path: Path, way: str,
 
 @pytest.mark.timeout(120)
 def test_the_guilty_one_is_found_among_many(tmp_path: Path) -> None:
-    """Twenty are on their way to a slow upstream when one kills the relay: only that one is held, at its second death."""
+    """Twenty are on the network to a slow upstream when one kills the relay: only that one is held, at its second death."""
     with sink(tmp_path / "sink", delay=2.0) as upstream:
         relay = relay_to(tmp_path, upstream).start(QUICK)
         send(relay, "opens the door")
         eventually(lambda: upstream.count() == 1, 20, relay.said)
         sent = {send(relay, f"innocent {number}"): f"innocent {number}" for number in range(20)}
-        eventually(lambda: (tmp_path / "spool" / "in-hand").read_bytes().count(b"\x03") >= 2, 10, relay.said)
         guilty = send(relay, "guilty", "X-Deadly: memory")
         relay.death(40)
     with sink(tmp_path / "sink", port=upstream.port) as upstream:
         relay.start(QUICK)
-        assert max(len(line.get("in_hand", ())) for line in relay.events("warned")) >= 3
+        assert {one for line in relay.events("warned") for one in line.get("in_hand", ())} == {guilty}
         relay.death(40)
         relay.start(QUICK)
         try:

@@ -260,6 +260,6 @@ def test_a_new_login_sends_what_waits_at_once(
     stub.pending = ["authorization_pending"]
     done = relay.command("oauth", "login", "isp")
     assert done.returncode == 0, done.stderr
-    assert "tries what waits now" in done.stdout
+    assert "now tries the mail that waits" in done.stdout
     arrived(behind, subject, server, relay)
     assert len(rested(relay)) == 1

@@ -277,7 +277,7 @@ async def test_a_device_gone_mad_does_not_take_the_room_of_the_others(tmp_path, 
 
         for _ in range(3):
             assert (await sent("127.0.0.2", 120_000)).startswith("250")
-        assert (await sent("127.0.0.2", 120_000)).startswith("452 4.3.1 your mail that waits takes more than 50 %")
+        assert (await sent("127.0.0.2", 120_000)).startswith("452 4.3.1 your mail that waits takes more than 40 %")
         mad = await relay.device(source="127.0.0.2")
         await mad.dialog((b"MAIL FROM:<a@b.c> SIZE=50000\r\n", "452 4.3.1"))
         assert (await sent("127.0.0.3", 300_000)).startswith("250")
