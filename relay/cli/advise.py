@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from relay.mail.reply import Reply, Stage
     from relay.outbound.replies import Verdict
 
-_LIKELY = ("rcpt", "content", "mail", "auth", "connect")
+_LIKELY = ("rcpt", "content", "mail", "connect")
+_LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 s6
 """Where a reply was most probably said, if nobody tells: the first of these where a rule knows its words."""
 _CODED = re.compile(r"\s*(\d{3})(?:[ -]|$)")
 
@@ -50,7 +51,8 @@ def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
     reply = _reply(words)
     if stage:
         return Stage(stage), words, reply
-    known = (Stage(each) for each in _LIKELY if judge(Answer(Stage(each), reply)).known)
+    likely = ("auth", *_LIKELY) if reply.code in _LOGIN_CODES else _LIKELY
+    known = (Stage(each) for each in likely if judge(Answer(Stage(each), reply)).known)
     return next(known, Stage.RCPT), words, reply
 
 

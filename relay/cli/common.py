@@ -38,7 +38,8 @@ def in_words(error: Exception) -> str:
 def print_json(value: Any) -> None:
     """One JSON document; indented while a person may read it, for that takes four times as long."""
     long = isinstance(value, dict) and any(isinstance(part, list) and len(part) > _READABLE for part in value.values())
-    print(json.dumps(value, ensure_ascii=False, indent=None if long else 2))
+    text = json.dumps(value, ensure_ascii=False, indent=None if long else 2)
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def load_config(asked: argparse.Namespace) -> "Loaded":

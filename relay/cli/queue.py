@@ -182,7 +182,10 @@ _WHY_NOT = {
     ("retry", "failed"): "it has failed" + _AFTER_ALL,
     ("retry", "expired"): "it was given up" + _AFTER_ALL,
     ("retry", "relayed"): "it has been relayed, so nothing is left to send",
-    ("release", "queued"): "it is not held; it goes when it is due, or now by `relay queue retry {id}`",
+    (
+        "release",
+        "queued",
+    ): "it is not held; it goes when it is due, now by `relay queue retry {id}`, or by another upstream with `--via NAME`",
     ("release", "relayed"): "it has been relayed, so nothing is left to send",
     **dict.fromkeys((("acknowledge", one) for one in _TOLD_FIRST), "it needs no attention, or no more"),
 }

@@ -10,7 +10,7 @@ from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
 from relay.spool.contract import ViewedSpool
 from relay.spool.entry import BEGINNING, Action, Order, State
-from relay.spool.orders import APPLIES
+from relay.spool.orders import applies
 
 MOST_LISTED = 1_000_000
 PAGE = 500
@@ -117,7 +117,7 @@ class QueueAdmin:
 
     async def _fitting(self, order: Order) -> dict[str, dict[str, Any]]:
         """The messages that the order is for, by id; each with the upstream that may have taken it."""
-        states = frozenset(APPLIES[order.action])
+        states = frozenset(applies(order))
         if order.queue_ids is not None:
             found = [await self._spool.entry(queue_id) for queue_id in order.queue_ids]
             messages = [story_view(one) for one in found if one and any(each.state in states for each in one.recipients)]

@@ -21,6 +21,13 @@ _TOLD = {
 }
 
 
+def applies(order: Order) -> tuple[State, ...]:
+    """The states of recipients that this order is for.  A named message that waits may be released to another upstream."""
+    states = APPLIES[order.action]
+    waits_too = order.action is Action.RELEASE and order.via and order.queue_ids is not None
+    return (*states, State.QUEUED) if waits_too else states
+
+
 def told_of(order: Order, now: datetime) -> TrailLine:
     """The line for the trail of each message that a person's order applied to."""
     event, text = _TOLD[order.action]

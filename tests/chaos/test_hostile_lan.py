@@ -215,7 +215,7 @@ def test_a_hundred_half_open_sessions(world: World) -> None:
 def test_floods_of_connections(world: World) -> None:
     """More than `per_client` and `connections` hear 421 with the limit's name; whoever else comes is served."""
     with ExitStack() as stack:
-        lines = [stack.enter_context(Line(world)) for _ in range(60)]
+        lines = [stack.enter_context(Line(world)) for _ in range(26)]
         assert sum(line.greeting.startswith("220") for line in lines) == 20
         assert all("limits.per_client" in line.greeting for line in lines if not line.greeting.startswith("220"))
     for _ in range(500):

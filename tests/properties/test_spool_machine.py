@@ -170,9 +170,14 @@ class SpoolMachine(RuleBasedStateMachine):
             all_of_them = False  # else there is soon nothing left to look at
         ids = None if all_of_them else tuple(data.draw(st.lists(st.sampled_from([*self.model, "unknown00"]), max_size=2)))
         now = self.clock()
+        states = {*APPLIES[action]}
+        if action is Action.RELEASE and via and ids is not None:
+            states.add(State.QUEUED)  # what waits may go by another upstream
         applied = self.run(self.spool.order(Order(action, ids, via), now))
         hit = [
-            kept for queue_id, kept in list(self.model.items()) if (ids is None or queue_id in ids) and self.fits(action, kept)
+            kept
+            for queue_id, kept in list(self.model.items())
+            if (ids is None or queue_id in ids) and self.fits(action, states, kept)
         ]
         assert applied == len(hit)
         for kept in hit:
@@ -183,7 +188,7 @@ class SpoolMachine(RuleBasedStateMachine):
             if action is Action.ACKNOWLEDGE:
                 continue
             for key, r in kept.recipients.items():
-                if r.state not in APPLIES[action]:
+                if r.state not in states:
                     continue
                 if action is Action.HOLD:
                     kept.recipients[key] = replace(r, state=State.HELD)
@@ -194,11 +199,11 @@ class SpoolMachine(RuleBasedStateMachine):
             self.sum_up(kept)
 
     @staticmethod
-    def fits(action: Action, kept: Kept) -> bool:
+    def fits(action: Action, states: set[State], kept: Kept) -> bool:
         """Whether the order is for this message."""
         if action is Action.ACKNOWLEDGE:
             return kept.attention
-        return any(r.state in APPLIES[action] for r in kept.recipients.values())
+        return any(r.state in states for r in kept.recipients.values())
 
     @rule()
     def tell(self):

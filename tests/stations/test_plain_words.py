@@ -25,7 +25,7 @@ def test_an_order_that_does_nothing_says_why(tmp_path: Path, unused_tcp_port: in
 
         assert ordered("release") == (
             "release: 0 messages\n",
-            f"relay: {queue_id}: it is not held; it goes when it is due, or now by `relay queue retry {queue_id}`\n",
+            f"relay: {queue_id}: it is not held; it goes when it is due, now by `relay queue retry {queue_id}`, or by another upstream with `--via NAME`\n",
         )
         assert ordered("hold") == ("hold: 1 message\n", "")
         assert ordered("hold") == ("hold: 0 messages\n", f"relay: {queue_id}: it is held already\n")

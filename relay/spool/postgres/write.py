@@ -9,7 +9,7 @@ from psycopg import Connection, errors
 from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
-from relay.spool.orders import APPLIES, told_of
+from relay.spool.orders import applies, told_of
 from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
@@ -195,7 +195,7 @@ def _count(db: Connection, settlement: Settlement, now: datetime) -> None:
 
 def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, int | None]]:
     """Carries out an operator's order; the messages that it applied to, each with its lease if it has one."""
-    states = [state.value for state in APPLIES[order.action]]
+    states = [state.value for state in applies(order)]
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
     wanted += " AND attention = 1" if order.action is Action.ACKNOWLEDGE else ""
     ids = [plain(one) for one in order.queue_ids or ()]

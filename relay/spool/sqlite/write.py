@@ -9,7 +9,7 @@ from itertools import islice
 from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
-from relay.spool.orders import APPLIES, told_of
+from relay.spool.orders import applies, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 from relay.spool.sqlite.read import with_one_in
 
@@ -231,7 +231,7 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
 
 
 def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
-    states = ", ".join(f"'{state.value}'" for state in APPLIES[order.action])
+    states = ", ".join(f"'{state.value}'" for state in applies(order))
     if order.action is Action.HOLD:
         change = "state = 'held'"
     else:
@@ -247,7 +247,7 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
 
 
 def _choose(db: sqlite3.Connection, order: Order) -> None:
-    wanted = "attention = 1" if order.action is Action.ACKNOWLEDGE else with_one_in(frozenset(APPLIES[order.action]))
+    wanted = "attention = 1" if order.action is Action.ACKNOWLEDGE else with_one_in(frozenset(applies(order)))
     db.execute("DELETE FROM chosen")
     if order.queue_ids is None:
         db.execute(f"INSERT INTO chosen SELECT id FROM message WHERE {wanted}")  # noqa: S608
