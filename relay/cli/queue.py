@@ -185,7 +185,7 @@ _WHY_NOT = {
     (
         "release",
         "queued",
-    ): "it is not held; it goes when it is due, now by `relay queue retry {id}`, or by another upstream with `--via NAME`",
+    ): "it is not held; `relay queue retry {id}` sends it now, `--via NAME` by another upstream",
     ("release", "relayed"): "it has been relayed, so nothing is left to send",
     **dict.fromkeys((("acknowledge", one) for one in _TOLD_FIRST), "it needs no attention, or no more"),
 }
