@@ -25,7 +25,8 @@ def test_an_order_that_does_nothing_says_why(tmp_path: Path, unused_tcp_port: in
 
         assert ordered("release") == (
             "release: 0 messages\n",
-            f"relay: {queue_id}: it is not held; `relay queue retry {queue_id}` sends it now, `--via NAME` by another upstream\n",
+            f"relay: {queue_id}: it is not held; `relay queue retry {queue_id}` sends it now,"
+            " `--via NAME` by another upstream\n",
         )
         assert ordered("hold") == ("hold: 1 message\n", "")
         assert ordered("hold") == ("hold: 0 messages\n", f"relay: {queue_id}: it is held already\n")
