@@ -124,7 +124,9 @@ def _codec(name: str) -> str:
 @lru_cache(256)
 def is_registered(charset: str) -> bool:
     """Whether IANA or WHATWG have a charset of that name, also one that we cannot read."""
-    return bool(codec_of(charset)) or bool(_WITHOUT_CODEC.fullmatch(re.sub(r"[^a-z0-9]", "", charset.lower())))
+    if not is_name(charset):
+        return False
+    return bool(codec_of(charset) or _WITHOUT_CODEC.fullmatch(re.sub(r"[^a-z0-9]", "", charset.lower())))
 
 
 def readings(charset: str) -> tuple[str, ...]:
