@@ -6,6 +6,7 @@ import quopri
 import pytest
 
 from relay.mail.body_scan import ScannedPart, scan_body
+from relay.mail.charset_names import is_registered
 from relay.mail.mime import read_content_type
 from tests.support.letters import RIGHT, read, repaired, text_of
 
@@ -236,3 +237,8 @@ def test_a_bell_or_a_frame_in_text_without_a_type_makes_no_file_of_it(body: byte
     sent = repaired(head + body).message
     assert sent.all("content-type") == ()
     assert b"".join(sent.body) == body
+
+
+def test_a_name_with_a_foreign_octet_is_no_name() -> None:
+    """`charset=\x80windows-1251` names nothing, so the text is labelled, once."""
+    assert not is_registered("\x80windows-1251") and is_registered("windows-1251")
