@@ -13,6 +13,7 @@ SECONDS = 4.0
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # strangers leave their sockets open
 def test_the_relay_survives_and_serves(tmp_path: Path) -> None:
     """It lives, is healthy, stays small, takes the NAS' messages within 10 s, relays them all, and is tricked by nobody."""
     rows: list[Row] = []

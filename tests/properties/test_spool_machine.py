@@ -170,7 +170,7 @@ class SpoolMachine(RuleBasedStateMachine):
             all_of_them = False  # else there is soon nothing left to look at
         ids = None if all_of_them else tuple(data.draw(st.lists(st.sampled_from([*self.model, "unknown00"]), max_size=2)))
         now = self.clock()
-        states = {*APPLIES[action]}
+        states = {*APPLIES.get(action, ())}
         if action is Action.RELEASE and via and ids is not None:
             states.add(State.QUEUED)  # what waits may go by another upstream
         applied = self.run(self.spool.order(Order(action, ids, via), now))

@@ -112,7 +112,7 @@ async def test_who_comes_while_others_guess_is_not_taken_for_one_of_them(tmp_pat
     """Too many strangers' passwords are to be looked at: 454, but nothing says that this device's were wrong."""
     told: list[str] = []
     async with receiving(tmp_path, monkeypatch, REQUIRED, alarm=lambda _text, cause: told.append(cause)) as relay:
-        logins = relay.inbound._reception.logins
+        logins = relay.inbound._state.logins
         now = asyncio.get_running_loop().time()
         for number in range(200):
             logins.delay(f"10.0.0.{number}", now)

@@ -38,7 +38,7 @@ def test_every_relay_of_the_queue_is_shown(relay):
     )
     status, page = got(relay, "/")
     assert status == 200
-    for words in ("Relays of this queue", "office-a", "office-b", "no sign of life"):
+    for words in ("Relays of this queue", "office-a", "office-b", "no heartbeat"):
         assert words in page
     _, numbers = got(relay, "/metrics")
     assert 'relay_peer_alive{relay="office-a"} 1.0' in numbers
