@@ -21,6 +21,8 @@ _BASE64_OR_BLANK = _BASE64 + b" \t\r\n\0"
 _WORD = re.compile(rb"[ \t\r\n]{0,9}(?:[A-Za-z]?[a-z]{1,30}|[A-Z]{1,30}|[0-9]{1,30})[.!?]?[ \t\r\n]{0,9}")
 _INNER_BLANK = re.compile(rb"[^ \t\r\n][ \t](?=[^ \t\r\n])")
 _NO_CODE = re.compile(rb"=(?![0-9A-Fa-f]{2}|[ \t]{0,80}[\r\n]|\Z)")
+_SHORT_LINES = re.compile(rb"(?s:(?:.{0,%d}\n)*)" % (LINE_LIMIT + 1))
+"""As many lines at a time as are within the limit together.  It matches always, so it never goes back over a line."""
 _CODE = re.compile(rb"=(?:[0-9A-F]{2}|[ \t]{0,80}[\r\n])")
 
 
@@ -149,13 +151,8 @@ def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
 
 def _has_long_line(octets: bytes) -> bool:
     """Whether a line of octets whose line ends are all CRLF is over the limit."""
-    place = 0
-    while len(octets) - place > LINE_LIMIT:  # as many lines at a time as are within the limit together
-        end = octets.rfind(b"\n", place, place + LINE_LIMIT + 2) + 1
-        if not end:
-            return True
-        place = end
-    return False
+    match = _SHORT_LINES.match(octets)
+    return match is None or len(octets) - match.end() > LINE_LIMIT
 
 
 def is_identity(encoding: str) -> bool:
