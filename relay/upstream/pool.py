@@ -88,8 +88,9 @@ class Pools:
         self._idle = 0.0
         for name in list(self._pools):
             self.forget(name)
-        while self._quits:
-            await asyncio.gather(*self._quits)
+        while ended := set(self._quits):
+            await asyncio.gather(*ended)
+            self._quits -= ended  # what is done calls back only in a later turn of the loop, and 3.12 does not wait for one
 
     def _pool(self, upstream: Upstream) -> "_Pool":
         pool = self._pools.get(upstream.name)
