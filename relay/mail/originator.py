@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from relay.mail.address import Address
 from relay.mail.charset import decode
 from relay.mail.dates import read_exact, read_lenient, write_date
-from relay.mail.encoded_words import encode_text, fold
+from relay.mail.encoded_words import encode_text, fold, mend_words
 from relay.mail.mailboxes import Mailbox, count_regular, fold_list, read_mailboxes, write_mailbox
 from relay.mail.message import Field, replaced
 from relay.mail.repair_context import Change, Fields, RepairCase
@@ -63,7 +63,12 @@ def _date(case: RepairCase) -> Field:
 def _with_original(fields: Fields, said: str) -> Fields:
     if any(field.name == "x-original-date" for field in fields):
         return fields
-    return _after(fields, "date", Field(fold("X-Original-Date", encode_text(said[:300]))))
+    return _after(fields, "date", _as_said("X-Original-Date", said[:300]))
+
+
+def _as_said(label: str, said: str) -> Field:
+    """A field for the reader, with what the device said.  Encoded-words in it are whole, as in every field."""
+    return Field(mend_words(fold(label, encode_text(said))))
 
 
 def repair_message_id(fields: Fields, case: RepairCase) -> Change:
@@ -135,7 +140,7 @@ def repair_sender(fields: Fields, case: RepairCase) -> Change:
         return fields, ()
     said = f"{path.local}@{path.domain}" if path.domain else path.local
     note = f"kept the device's sender, {said!r}, in X-Original-Sender"
-    return (*fields, Field(fold("X-Original-Sender", encode_text(said)))), (note,)
+    return (*fields, _as_said("X-Original-Sender", said)), (note,)
 
 
 def _author(case: RepairCase, usable: list[Mailbox]) -> Address:

@@ -41,6 +41,7 @@ GOOD = "Sun, 22 Nov 2026 11:59:00 +0900"
         (["Date: "], None, [], "added Date: the device's was empty"),
         ([], None, [], "added Date: the device sent none"),
         (["Date: yesterday", "X-Original-Date: never"], None, ["never"], "cannot be read"),
+        (["Date: =?utf-8?Q?yesterday"], None, ["=?utf-8?B?eWVzdGVyZGF5?="], "cannot be read"),
         (["Date: " + "y" * 500], None, ["y" * 300], "replaced Date: '" + "y" * 60 + "' cannot be read"),
     ],
 )
