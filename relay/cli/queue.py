@@ -155,9 +155,9 @@ def _order(desk: QueueAccess, asked: argparse.Namespace) -> int:
         rest = "" if desk.running or asked.act != "retry" else " (no relay is running: it begins when one starts)"
         applied = int(done["applied"])
         print(f"{asked.act}: {applied} message{'' if applied == 1 else 's'}{rest if applied else ''}")
-        for queue_id in asked.id if not applied else ():
+        for queue_id in done.get("unchanged", ()):
             complain(*_why_not(desk, asked.act, queue_id))
-    return PROBLEM if done["unknown"] else FINE
+    return PROBLEM if done["unknown"] or done.get("unchanged") else FINE
 
 
 def _why_not(desk: QueueAccess, act: str, queue_id: str) -> list[str]:

@@ -95,9 +95,11 @@ class QueueAdmin:
         return tally_view(await self._spool.tally())
 
     async def order(self, action: str, queue_ids: list[str] | None, via: str = "") -> dict[str, Any]:
-        """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has, "risks": [...]}.
+        """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has, ...}.
 
-        A risk (the key is there if there are any) is a message that goes by another upstream now than the one that may have
+        `unchanged`, if there are any, are the messages named that it could do nothing to.
+
+        `risks`: each of them is a message that goes by another upstream now than the one that may have
         taken it: {"id", "maybe_at", "maybe_since"}.  Of an id its beginning will do, if no other has it.  Raises BadOrder for
         an unknown action or upstream, or for a beginning that several ids have: then nothing is done.
         """
@@ -107,13 +109,15 @@ class QueueAdmin:
             meant = await self._meant(order.queue_ids)
             unknown = [one for one, queue_id in meant.items() if not queue_id]
             order = Order(order.action, tuple(dict.fromkeys(filter(None, meant.values()))), order.via)
-        fitting = await self._fitting(order) if order.action is not Action.RETRY else {}
+        fitting = await self._fitting(order) if order.queue_ids is not None or order.action is not Action.RETRY else {}
+        unchanged = [one for one in order.queue_ids or () if one not in fitting]
         applied = await self._spool.order(order, self._now())
         self._note(order, fitting if applied else ())
         if applied and order.action in (Action.RETRY, Action.RELEASE):
             self._wake(order.queue_ids is None)
         risks = [one for one in fitting.values() if one["maybe_at"] not in ("", order.via)] if order.via else []
-        return {"applied": applied, "unknown": sound(unknown), **({"risks": risks} if risks else {})}
+        more = {"unchanged": unchanged, "risks": risks}
+        return {"applied": applied, "unknown": sound(unknown), **{key: value for key, value in more.items() if value}}
 
     async def _fitting(self, order: Order) -> dict[str, dict[str, Any]]:
         """The messages that the order is for, by id; each with the upstream that may have taken it."""

@@ -20,7 +20,7 @@ def test_an_order_that_does_nothing_says_why(tmp_path: Path, unused_tcp_port: in
 
         def ordered(act: str) -> tuple[str, str]:
             done = relay.command("queue", act, queue_id)
-            assert done.returncode == 0
+            assert (done.returncode == 0) is (not done.stderr)
             return done.stdout, done.stderr
 
         assert ordered("release") == (
@@ -34,6 +34,10 @@ def test_an_order_that_does_nothing_says_why(tmp_path: Path, unused_tcp_port: in
             "retry: 0 messages\n",
             f"relay: {queue_id}: it is held; release it first: `relay queue release {queue_id}`\n",
         )
+        (other,) = submit(relay)
+        done = relay.command("queue", "hold", queue_id, other)
+        assert (done.returncode, done.stdout) == (1, "hold: 1 message\n")
+        assert done.stderr == f"relay: {queue_id}: it is held already\n"
 
 
 @pytest.mark.parametrize("words", [("health",), ("send", "--to", "a@b.example")])
