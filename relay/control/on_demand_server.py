@@ -1,4 +1,4 @@
-"""The door before there is a server: what makes pages is loaded when somebody comes who needs it.
+"""Before there is a server: what makes pages is loaded when somebody comes who needs it.
 
 A household looks at the page now and then, a health check every three minutes.  Until the first look the relay watches a
 socket instead of keeping a web server in 8 MB of memory; a health check is answered here, and needs none.

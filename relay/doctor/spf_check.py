@@ -56,8 +56,8 @@ async def check(client: HostAddress, domain: str, sender: str, helo: str, lookup
     local, _, sender_domain = sender.rpartition("@")
     if isinstance(client, IPv6Address) and client.ipv4_mapped:
         client = client.ipv4_mapped
-    letter = MacroValues(client, local or "postmaster", sender_domain or domain, helo, receiver or "unknown")
-    visit = _Visit(letter, lookup)
+    macros = MacroValues(client, local or "postmaster", sender_domain or domain, helo, receiver or "unknown")
+    visit = _Visit(macros, lookup)
     try:
         result, why = await visit.check(domain)
     except _Broken as broken:
@@ -77,7 +77,7 @@ def is_name(domain: str) -> bool:
 
 @dataclass
 class _Visit:
-    letter: MacroValues
+    macros: MacroValues
     lookup: Lookup
     lookups: int = 0
     voids: int = 0
@@ -96,7 +96,7 @@ class _Visit:
                 return result, f"'{term.text}' in the record of {domain}"
         if policy.redirect and not any(term.name == "all" for term in policy.terms):
             return await self._redirected(policy.redirect, domain)
-        return NEUTRAL, f"nothing in the record of {domain} is about {self.letter.client}"
+        return NEUTRAL, f"nothing in the record of {domain} is about {self.macros.client}"
 
     async def _policy(self, domain: str) -> SpfPolicy | None:
         records = [record for record in await self.lookup(domain, "TXT") if is_spf(record)]
@@ -119,7 +119,7 @@ class _Visit:
         if term.name == "all":
             return True
         if term.network is not None:
-            return self.letter.client in term.network
+            return self.macros.client in term.network
         self._count()
         target = await self._expanded(term.domain, domain) if term.domain else domain
         if term.name == "include":
@@ -136,7 +136,7 @@ class _Visit:
         return await self._any_address(hosts, term.prefixes, voids=term.name == "a")
 
     async def _any_address(self, hosts: Sequence[str], prefixes: tuple[int, int], *, voids: bool) -> bool:
-        client = self.letter.client
+        client = self.macros.client
         prefix = prefixes[client.version == 6]
         for host in hosts:
             for address in await self._ask(host, "AAAA" if client.version == 6 else "A", voids=voids):
@@ -154,8 +154,8 @@ class _Visit:
 
     async def _validated(self) -> list[str]:
         """The client's names whose addresses lead back to it (s5.5); trouble in the DNS counts as none."""
-        reverse = self.letter.client.reverse_pointer
-        kind = "AAAA" if self.letter.client.version == 6 else "A"
+        reverse = self.macros.client.reverse_pointer
+        kind = "AAAA" if self.macros.client.version == 6 else "A"
         found = []
         try:
             names = await self._ask(reverse, "PTR")
@@ -166,13 +166,13 @@ class _Visit:
                 addresses = await self.lookup(name, kind)
             except LookupFailed:
                 continue
-            if any(ip_address(address) == self.letter.client for address in addresses):
+            if any(ip_address(address) == self.macros.client for address in addresses):
                 found.append(name.rstrip("."))
         return found
 
     async def _expanded(self, spec: str, domain: str) -> str:
         validated = await self._name_of_client(domain) if wants_validated(spec) else "unknown"
-        return expand(spec, self.letter, domain, validated).removesuffix(".")
+        return expand(spec, self.macros, domain, validated).removesuffix(".")
 
     async def _name_of_client(self, domain: str) -> str:
         names = await self._validated()
@@ -204,7 +204,7 @@ class _Visit:
             validated = await self._name_of_client(domain) if any(map(wants_validated, records)) else "unknown"
         except (LookupFailed, _Broken):
             return ""
-        return explanation(records[0], self.letter, domain, validated) if len(records) == 1 else ""
+        return explanation(records[0], self.macros, domain, validated) if len(records) == 1 else ""
 
 
 def _under(name: str, domain: str) -> bool:

@@ -184,9 +184,9 @@ def wants_validated(spec: str) -> bool:
     return bool(re.search(r"%\{p", spec, re.IGNORECASE))
 
 
-def expand(spec: str, letter: MacroValues, domain: str, validated: str = "unknown") -> str:
+def expand(spec: str, macros: MacroValues, domain: str, validated: str = "unknown") -> str:
     """A domain-spec with its macros filled in, at most 253 octets long: labels go from the left (s7.3)."""
-    text = _fill(spec, letter, domain, validated)
+    text = _fill(spec, macros, domain, validated)
     while len(text) > 253:
         text = text.partition(".")[2]
         if not text:
@@ -194,15 +194,15 @@ def expand(spec: str, letter: MacroValues, domain: str, validated: str = "unknow
     return text
 
 
-def explanation(text: str, letter: MacroValues, domain: str, validated: str = "unknown") -> str:
+def explanation(text: str, macros: MacroValues, domain: str, validated: str = "unknown") -> str:
     """The words of an `exp=` record; "" if they break the grammar or are not ASCII (s6.2)."""
     if not text.isascii() or not all(_is_macro_string(word, _IN_EXPLANATION) for word in text.split(" ")):
         return ""
-    return _fill(text, letter, domain, validated)
+    return _fill(text, macros, domain, validated)
 
 
-def _fill(spec: str, letter: MacroValues, domain: str, validated: str) -> str:
-    values = _values(letter, domain, validated)
+def _fill(spec: str, macros: MacroValues, domain: str, validated: str) -> str:
+    values = _values(macros, domain, validated)
 
     def macro(found: re.Match[str]) -> str:
         value = _transformed(values[found[1].lower()], found[2], found[3], found[4])
@@ -219,19 +219,19 @@ def _transformed(value: str, digits: str, reverse: str, delimiters: str) -> str:
     return ".".join(parts[-int(digits) :] if digits else parts)
 
 
-def _values(letter: MacroValues, domain: str, validated: str) -> dict[str, str]:
-    six = isinstance(letter.client, IPv6Address)
-    dotted = ".".join(letter.client.exploded.replace(":", "").upper()) if six else str(letter.client)
+def _values(macros: MacroValues, domain: str, validated: str) -> dict[str, str]:
+    six = isinstance(macros.client, IPv6Address)
+    dotted = ".".join(macros.client.exploded.replace(":", "").upper()) if six else str(macros.client)
     return {
-        "s": f"{letter.local}@{letter.sender_domain}",
-        "l": letter.local,
-        "o": letter.sender_domain,
+        "s": f"{macros.local}@{macros.sender_domain}",
+        "l": macros.local,
+        "o": macros.sender_domain,
         "d": domain,
         "i": dotted,
         "p": validated,
         "v": "ip6" if six else "in-addr",
-        "h": letter.helo,
-        "c": str(letter.client),
-        "r": letter.receiver,
-        "t": str(letter.now),
+        "h": macros.helo,
+        "c": str(macros.client),
+        "r": macros.receiver,
+        "t": str(macros.now),
     }

@@ -151,14 +151,14 @@ FAULTS: tuple[Rule, ...] = (
         Blame.LOGIN,
         Fault.POP,
         code=r"^5",
-        cause="The POP login that should open the door for sending was refused.",
+        cause="The POP login that allows sending was refused.",
         remedy="Check `pop: {host, port, tls}`, `username` and the password; where the server offers SMTP AUTH, use that.",
     ),
     _fault(
         "pop-passing",
         Blame.UPSTREAM,
         Fault.POP,
-        cause="The POP login that should open the door for sending did not come about just now.",
+        cause="The POP login that allows sending did not come about just now.",
         remedy="Nothing to do if it passes; some servers allow one login every few minutes, or one at a time.",
     ),
     _fault(

@@ -285,7 +285,7 @@ SENDERS: tuple[Rule, ...] = (
     ),
 )
 
-DOORS: tuple[Rule, ...] = (
+POP_LOGINS: tuple[Rule, ...] = (
     Rule(
         "pop-before-smtp",
         Blame.LOGIN,
@@ -295,7 +295,7 @@ DOORS: tuple[Rule, ...] = (
             r"(?:before|prior to) sending .{0,40}(?:check|receive|pop|log ?in)",
             r"pop (?:before|then) smtp",
         ),
-        "The host has seen no login of ours: a POP login opens its door for 10 to 30 minutes only, or SMTP AUTH is needed.",
+        "The host has seen no login of ours: a POP login allows sending for 10 to 30 minutes only, or SMTP AUTH is needed.",
         "Set `username` and `password_file` with port 587 or 465; if the host knows no SMTP AUTH, set `auth: pop`.",
         stages=ENVELOPE,
     ),
