@@ -14,7 +14,7 @@ from relay.outbound.replies.quota_rules import ACCOUNT, QUOTAS, RATES
 from relay.outbound.replies.recipient_rules import CLOSED, FULL, GENERAL, GREYLIST, PASSING, RECIPIENTS
 from relay.outbound.replies.reputation_rules import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
 from relay.outbound.replies.rule import Blame, Rule
-from relay.outbound.replies.sender_rules import AUTHENTICITY, POP_LOGINS, FROM_FIRST, RELAYING, SENDERS
+from relay.outbound.replies.sender_rules import AUTHENTICITY, FROM_FIRST, POP_LOGINS, RELAYING, SENDERS
 from relay.upstream.settings import Upstream
 
 TAKEN = Rule("taken", Blame.NOBODY, ("",), "The server has taken the message.", "Nothing to do.")
