@@ -13,6 +13,8 @@ ROOM = 1_000_000
 """Octets that may wait for the reader."""
 PATIENCE = 1.0
 """Seconds in which the last lines must be gone when the process ends."""
+PACE = 0.02
+"""Seconds from one writing to the next.  Each takes the interpreter from whoever is at work, so what comes closely goes together."""
 
 
 class LogWriter:
@@ -28,7 +30,7 @@ class LogWriter:
         self._lines: deque[bytes] = deque()
         self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
         self._changed = threading.Condition()
-        self._closing = False
+        self._closing, self._ending = False, threading.Event()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -40,16 +42,18 @@ class LogWriter:
                 return
             self._size += len(octets)
             self._lines.append(octets)
-            self._changed.notify_all()
+            if len(self._lines) == 1:
+                self._changed.notify()
 
     def flush(self) -> None:
         """Nothing: the thread writes as soon as it can."""
 
     def close(self, patience: float = PATIENCE) -> None:
         """Waits until everything is written, but not for long: a reader that hangs must not keep the process."""
+        self._ending.set()
         with self._changed:
             self._closing = True
-            self._changed.notify_all()
+            self._changed.notify()
         self._thread.join(patience)
 
     def _run(self) -> None:
@@ -64,6 +68,7 @@ class LogWriter:
                     return
             if lines:
                 self._written(lines)
+                self._ending.wait(PACE)
 
     def _written(self, lines: deque[bytes]) -> None:
         octets = memoryview(b"".join(lines))

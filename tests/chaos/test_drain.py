@@ -27,7 +27,7 @@ from tests.support.running import RelayProcess
 from tests.support.sink import sink
 from tests.support.waiting import eventually
 
-COUNT = 10_000 if FULL else 2_000
+COUNT = 10_000 if FULL else 1_200
 FEW = 300
 REST = {FEW: "4s", COUNT: "60s" if FULL else "8s"}
 """Long enough to put everything off, and then to look at a queue that only waits."""

@@ -20,7 +20,7 @@ from tests.support.peers import free_port
 from tests.support.running import RelayProcess
 from tests.support.sink import Taken, sink
 
-KILLS, MESSAGES, DEVICES = (200, 1600, 4) if FULL else (25, 200, 4)
+KILLS, MESSAGES, DEVICES = (200, 1600, 4) if FULL else (12, 120, 4)
 BODY = "line\r\n" * 200
 WINDOW = 1.0  # seconds between an upstream's 250 and the kill, generous: the machine may be busy
 

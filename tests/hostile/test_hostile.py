@@ -9,7 +9,7 @@ from tests.hostile.playing import everything_relayed, play, smuggled, together
 from tests.hostile.plays import PLAYS, Scale
 from tests.hostile.scene import Row, nobody_reads, scene, table
 
-SECONDS = 4.0
+SECONDS = 2.0
 
 
 @pytest.mark.timeout(300)
@@ -21,7 +21,7 @@ def test_the_relay_survives_and_serves(tmp_path: Path) -> None:
         for field in dict.fromkeys(one.field for one in PLAYS):
             plays = [one for one in PLAYS if one.field == field for _ in range(min(one.clients, 4))]
             rows.append(play(at, field, plays, SECONDS, Scale()))
-        rows.append(together(at, PLAYS, 100, 2 * SECONDS, Scale()))
+        rows.append(together(at, PLAYS, 100, 3 * SECONDS, Scale()))
         served, tried, provoked = nobody_reads(tmp_path / "unread", at.upstream)
         rows.append(Row("a log that nobody reads", provoked, 0, 0, served, tried, 0.0, served == tried))
         missing, two = everything_relayed(at, 60), smuggled(at)

@@ -251,12 +251,12 @@ class SpoolMachine(RuleBasedStateMachine):
 
 SpoolMachine.TestCase.settings = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # to explain, each line would be traced: minutes
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-test_the_spool_keeps_what_a_dict_would_keep = pytest.mark.timeout(110)(SpoolMachine.TestCase)
+test_the_spool_keeps_what_a_dict_would_keep = pytest.mark.timeout(300)(SpoolMachine.TestCase)
 
 
 class PostgresMachine(SpoolMachine):
@@ -271,10 +271,10 @@ class PostgresMachine(SpoolMachine):
         return check_postgres(self.url)
 
 
-PostgresMachine.TestCase.settings = settings(SpoolMachine.TestCase.settings, max_examples=15)
+PostgresMachine.TestCase.settings = settings(SpoolMachine.TestCase.settings, max_examples=5)
 
 
-@pytest.mark.timeout(110)
+@pytest.mark.timeout(300)
 class TestOnPostgres(PostgresMachine.TestCase):  # type: ignore[name-defined, misc]
     """The keeping of a spool in PostgreSQL."""
 
