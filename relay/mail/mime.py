@@ -126,6 +126,9 @@ def with_param(value: bytes, name: str, new: str) -> bytes:
                     "latin-1"
                 )
             )
+    kind, semicolon, others = text.partition(";")
+    if re.sub(r"\\.", "", others).count('"') % 2:  # nothing can be said behind a quotation mark that is never closed
+        return f"{kind}; {name}={quoted(new)}{semicolon}{others}".encode("latin-1")
     return f"{text}; {name}={quoted(new)}".encode("latin-1")
 
 

@@ -162,6 +162,7 @@ def test_boundaries_that_readers_disagree_about_are_known(value: bytes, misread:
         (b"text/plain; name=\xe9", "charset", "utf-8", b"text/plain; name=\xe9; charset=utf-8"),
         (b"multipart/mixed; boundary=x", "boundary", 'a "b\\', b'multipart/mixed; boundary="a \\"b\\\\"'),
         (b"multipart/mixed; boundary=x", "boundary", "\xe9", b'multipart/mixed; boundary="\xe9"'),
+        (b'multipart/mixed; x="y', "boundary", "b", b'multipart/mixed; boundary=b; x="y'),
     ],
 )
 def test_one_parameter_is_set_and_the_others_stay(value: bytes, name: str, new: str, mended: bytes) -> None:
