@@ -61,7 +61,7 @@ GROUPS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("What the relay finds itself", (*fault_rules.FAULTS, fault_rules.PORT_25, *fault_rules.SILENCES)),
     ("Logins", (*login_rules.CODED_LOGINS, *login_rules.LOGINS, *login_rules.LOGIN_NUMBERS)),
     ("Senders", (*sender_rules.FROM_FIRST, *sender_rules.AUTHENTICITY, *sender_rules.SENDERS)),
-    ("Relaying", (*sender_rules.DOORS, *sender_rules.RELAYING)),
+    ("Relaying", (*sender_rules.POP_LOGINS, *sender_rules.RELAYING)),
     (
         "Our name and our address",
         (
