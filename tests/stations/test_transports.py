@@ -47,8 +47,7 @@ async def test_a_kind_is_made_when_it_is_first_used_and_ended_with_the_others():
 
     transports = Transports(Means("one.test"), {**KINDS, MxHosts: mx})
     assert made == []
-    report = await transports.submit(DIRECT_UPSTREAM, letter("a@y.example", "a@y.example", "b@y.example"))
-    assert [str(path) for path in report.left] == ["a@y.example", "b@y.example"]
+    await transports.submit(DIRECT_UPSTREAM, letter())
     await transports.submit(DIRECT_UPSTREAM, letter())
     transports.reload(hostname="one.test", nameservers=())
     await transports.submit(DIRECT_UPSTREAM, letter())
