@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from relay.mail.outgoing import Outgoing
 from relay.upstream.authenticate import Refused, Token, as_said, no_token
+from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import MxHosts, SmtpServer, Upstream
 
@@ -44,8 +45,6 @@ class Means:
 
 
 def _smtp(means: Means) -> Submitter:
-    from relay.upstream.pool import Pools
-
     return Pools(hostname=means.hostname, token=means.token, refused=means.refused, opened=means.opened)
 
 
@@ -57,7 +56,7 @@ def _mx(means: Means) -> Submitter:
 
 
 KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {SmtpServer: _smtp, MxHosts: _mx}
-"""How each kind is made, when the first message goes by it: what nobody uses is not loaded."""
+"""How each kind is made, when the first message goes by it.  All but SMTP are loaded only then."""
 
 
 class _Places:
