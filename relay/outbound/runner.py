@@ -224,15 +224,15 @@ class Runner:
                 async with self._transports.turn(step.upstream, step.key):
                     if not self._states.may_send(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
-                    for eight_bit in (self._states.takes_eight_bit(step.upstream, self._now()), False):
+                    eight_bit = self._states.takes_eight_bit(step.upstream, self._now())
+                    while report is None or (eight_bit and report.unsuited and not report.answers):
+                        eight_bit = eight_bit and report is None  # nothing was sent: prepared anew, once
                         with mark.at(Doing.PREPARING):
                             prepared = await self._prepared(claim, step, eight_bit)
                         crash_points.passed("send-prepared")
                         outgoing = holding.noting(prepared.outgoing, mark, step.upstream.name)
                         report = await self._transports.submit(step.upstream, outgoing)
                         crash_points.passed("send-answered")
-                        if not report.unsuited or report.answers:
-                            break  # else nothing was sent: prepared anew, without 8BITMIME
             finally:
                 news = self._states.end(number, step, report, self._retry, self._now())
             with mark.at(Doing.STORING):

@@ -34,7 +34,9 @@ from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, 
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
-ISP = Upstream("isp", SmtpServer("mail.isp.example"), identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"})))
+ISP = Upstream(
+    "isp", SmtpServer("mail.isp.example"), identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"}))
+)
 SUBJECT = Subject("relay.example.jp", {"isp": ISP}, routes=(Route(via=("isp",)),), source="config.yaml")
 HERE = HostFacts(NOW)
 
