@@ -14,7 +14,7 @@ ROOM = 1_000_000
 PATIENCE = 1.0
 """Seconds in which the last lines must be gone when the process ends."""
 PACE = 0.02
-"""Seconds from one writing to the next.  Each takes the interpreter from whoever is at work, so what comes closely goes together."""
+"""Seconds from one writing to the next: each takes the interpreter from whoever is at work."""
 
 
 class LogWriter:
