@@ -137,10 +137,10 @@ class FileWriter:
         """Writes one file under a hidden name, and syncs it."""
         temporary = f"{_HIDDEN}{self._queue_id}-{secrets.token_hex(4)}{_PART}"
         _in_hand.add(temporary)
+        self._hidden.append(_Hidden(wanted, temporary, 0, b"", keeps_times=False))
         seen, size = hashlib.sha256(), 0
         with failing(self._place):
             file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660, dir_fd=self._folder)
-        self._hidden.append(_Hidden(wanted, temporary, 0, b"", keeps_times=False))
         with _closing(file):
             for block in blocks:
                 if self._stop.is_set():
