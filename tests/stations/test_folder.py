@@ -283,7 +283,7 @@ async def test_a_disk_that_does_not_answer_defers_or_stays(tmp_path, monkeypatch
 
 async def test_a_message_without_attachments_is_never_dropped(tmp_path):
     """Its text becomes a file in UTF-8 with who, when and what above; HTML another; a bare subject one, too."""
-    plain = "From: <a@b.example>\r\nSubject: Test 1/2\r\nContent-Type: text/plain; charset=iso-2022-jp\r\n\r\n".encode()
+    plain = b"From: <a@b.example>\r\nSubject: Test 1/2\r\nContent-Type: text/plain; charset=iso-2022-jp\r\n\r\n"
     await answer(tmp_path, mail(plain + "日本語\r\n".encode("iso2022_jp")))
     page = b"Subject: page\r\nContent-Type: text/html; charset=windows-1252\r\n\r\n<p>\x80</p>\r\n"
     await answer(tmp_path, mail(page))
