@@ -169,6 +169,11 @@ class FileWriter:
         crash_points.passed("file-synced")
         return saved
 
+    @property
+    def begun(self) -> bool:
+        """Whether some file has its name."""
+        return bool(self._names)
+
     def clean(self) -> None:
         """Removes what has no name yet."""
         for one in self._hidden:
@@ -277,9 +282,9 @@ def _by_link(folder: int, temporary: str, name: str) -> None:
         # NFS may say so of its own link, when the first answer was lost
         if not os.path.samestat(*(os.stat(one, dir_fd=folder, follow_symlinks=False) for one in (temporary, name))):
             raise
-    os.unlink(temporary, dir_fd=folder)
-    with contextlib.suppress(OSError):  # who watches the folder for files that are closed hears of it
-        os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=folder))
+    with contextlib.suppress(OSError):
+        os.unlink(temporary, dir_fd=folder)
+        os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=folder))  # who watches for files that are closed hears of it
 
 
 def _by_empty_file(folder: int, temporary: str, name: str) -> None:

@@ -2,9 +2,11 @@
 
 import asyncio
 import base64
+import ctypes
 import errno
 import os
 import stat
+import struct
 import subprocess
 import threading
 from dataclasses import replace
@@ -226,6 +228,47 @@ async def test_a_link_whose_answer_was_lost_counts(tmp_path, monkeypatch):
     assert files(tmp_path) == {"scan.pdf": PDF}
 
 
+async def test_a_failure_between_two_names_stays_with_the_folder(tmp_path, monkeypatch):
+    """Another upstream would double the first file; the next try here finds it."""
+    real, names = os.link, []
+
+    def once(*args: object, **how: object) -> None:
+        names.append(args[1])
+        if len(names) > 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(*args, **how)  # type: ignore[arg-type]
+
+    two = multipart(*(part(f"Content-Type: image/png; name={name}.png", b"\x89PNG") for name in "ab"))
+    with monkeypatch.context() as patched:
+        patched.setattr(file_writer, "RENAMES", file_writer.RENAMES[1:2])
+        patched.setattr(file_writer.os, "link", once)
+        verdict = judge(await answer(tmp_path, mail(two)))
+    assert (verdict.fate, verdict.try_next) == (Fate.DEFERRED, False)
+    assert set(files(tmp_path)) == {"a.png"}
+    await answer(tmp_path, mail(two))
+    assert set(files(tmp_path)) == {"a.png", "b.png"}
+
+
+async def test_who_watches_the_folder_hears_of_whole_files(tmp_path, monkeypatch):
+    """inotify as Paperless-ngx uses it: a name that is moved in, or a file that is closed after writing, and not hidden."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for renames in (file_writer.RENAMES, file_writer.RENAMES[1:], file_writer.RENAMES[2:]):
+        watch = libc.inotify_init1(os.O_NONBLOCK)
+        place = tmp_path / str(len(renames))
+        place.mkdir()
+        libc.inotify_add_watch(watch, os.fsencode(place), 0x8 | 0x80)  # IN_CLOSE_WRITE, IN_MOVED_TO
+        monkeypatch.setattr(file_writer, "RENAMES", renames)
+        await answer(place, mail())
+        events, seen = os.read(watch, 65_536), []
+        os.close(watch)
+        while events:
+            _, _, _, length = struct.unpack_from("iIII", events)
+            seen.append(events[16 : 16 + length].rstrip(b"\0").decode())
+            events = events[16 + length :]
+        assert seen[-1] == "scan.pdf"
+        assert all(name.startswith(".relay-") for name in seen if name != "scan.pdf")
+
+
 async def test_damaged_content_leaves_no_file(tmp_path):
     """What shows only after the last octet comes before any file has its name."""
 
@@ -331,3 +374,30 @@ async def test_the_room_that_stays_free(tmp_path):
         assert sorted(files(place)) == ["a (2).pdf", "a (3).pdf", "a.pdf", "ballast"]
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+async def test_a_share_that_hangs_for_days_takes_no_more_threads(tmp_path, monkeypatch):
+    """After a few that never come back, none is started until one of them does."""
+    hang, began = threading.Event(), []
+
+    def slow(descriptor: int) -> None:
+        began.append(descriptor)
+        hang.wait(20)
+
+    monkeypatch.setattr(file_writer.os, "fsync", slow)
+    transports = Transports(Means("relay.test"))
+    upstream = Upstream("scans", Folder(str(tmp_path)), timeout=timedelta(seconds=0.005))
+    for _ in range(7):
+        [said, _] = (await transports.submit(upstream, mail())).answers.values()
+        assert (said.fault, judge(said).try_next) == (Fault.FOLDER_IO, True)
+    assert len(began) == 4
+    hang.set()
+    monkeypatch.undo()
+    upstream = replace(upstream, timeout=timedelta(seconds=1))
+    async with asyncio.timeout(5):
+        while file_writer._in_hand:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        [said, _] = (await transports.submit(upstream, mail())).answers.values()
+    assert judge(said).fate is Fate.RELAYED
+    assert files(tmp_path) == {"scan.pdf": PDF}
