@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay import crash_points, events
 from relay.mail.address import Address
@@ -224,15 +225,15 @@ class Runner:
                 async with self._transports.turn(step.upstream, step.key):
                     if not self._states.may_send(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
-                    for eight_bit in (self._states.takes_eight_bit(step.upstream, self._now()), False):
+                    eight_bit = self._states.takes_eight_bit(step.upstream, self._now())
+                    while report is None or (eight_bit and report.unsuited and not report.answers):
+                        eight_bit = eight_bit and report is None  # nothing was sent: prepared anew, once
                         with mark.at(Doing.PREPARING):
                             prepared = await self._prepared(claim, step, eight_bit)
                         crash_points.passed("send-prepared")
                         outgoing = holding.noting(prepared.outgoing, mark, step.upstream.name)
                         report = await self._transports.submit(step.upstream, outgoing)
                         crash_points.passed("send-answered")
-                        if not report.unsuited or report.answers:
-                            break  # else nothing was sent: prepared anew, without 8BITMIME
             finally:
                 news = self._states.end(number, step, report, self._retry, self._now())
             with mark.at(Doing.STORING):
@@ -266,17 +267,16 @@ class Runner:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
     async def _prepared(self, claim: Claim, step: Step, eight_bit: bool = True) -> Prepared:
-        def work() -> Prepared:
-            return prepare(
-                claim,
-                step.recipients,
-                step.upstream,
-                hostname=self._hostname,
-                policy=self._repair,
-                own_name=step.own_name,
-                eight_bit=eight_bit,
-            )
-
+        work = partial(
+            prepare,
+            claim,
+            step.recipients,
+            step.upstream,
+            hostname=self._hostname,
+            policy=self._repair,
+            own_name=step.own_name,
+            eight_bit=eight_bit,
+        )
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:

@@ -56,7 +56,10 @@ def test_one_fate_for_each_recipient(data):
     failed only if everybody said so, and never by an answer from before MAIL."""
     upstreams = {
         name: Upstream(
-            name, SmtpServer(name), identity=data.draw(identities), limits=Limits(message=data.draw(st.sampled_from([None, 50])))
+            name,
+            SmtpServer(name),
+            identity=data.draw(identities),
+            limits=Limits(message=data.draw(st.sampled_from([None, 50]))),
         )
         for name in NAMES[:-1]
     }

@@ -328,7 +328,9 @@ def test_port_25_is_known_from_the_settings():
     silence = answer("connect!timed-out", "421 4.4.1 no answer")
     assert judge(silence, Upstream("old", SmtpServer("mail.isp.example", 25))).advice.name == "port-25"
     assert judge(silence, Upstream("isp", SmtpServer("mail.isp.example", 587))).advice.name == "no-connection"
-    assert judge(answer("connect!dns", "451 4.4.3 no"), Upstream("old", SmtpServer("mail.isp.example", 25))).advice.name == "name"
+    assert (
+        judge(answer("connect!dns", "451 4.4.3 no"), Upstream("old", SmtpServer("mail.isp.example", 25))).advice.name == "name"
+    )
 
 
 def test_words_of_a_server_are_not_taken_for_our_own():
