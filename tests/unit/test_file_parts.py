@@ -59,7 +59,9 @@ def test_a_message_that_is_one_file():
 
 def test_an_attached_message_stays_whole():
     """Its own parts are no files, and its delimiters are kept; what follows it is found."""
-    inner = b"Subject: inner\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nbody\r\n--i\r\nX: 1\r\n\r\nb\r\n--i--\r\n"
+    inner = (
+        b"Subject: in\r\nContent-Type: multipart/mixed; boundary=i\r\n\r\n--i\r\n\r\nbody\r\n--i\r\nX: 1\r\n\r\nb\r\n--i--\r\n"
+    )
     outer = (
         b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: message/rfc822; name=a.eml\r\n\r\n%b\r\n--o\r\n"
     )
@@ -73,7 +75,7 @@ def test_signatures_are_no_files():
     """Nobody archives smime.p7s."""
     content = (
         b"Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n\r\ntext\r\n--s\r\n"
-        b"Content-Type: application/pkcs7-signature; name=smime.p7s\r\nContent-Transfer-Encoding: base64\r\n\r\nAAAA\r\n--s--\r\n"
+        b"Content-Type: application/pkcs7-signature; name=smime.p7s\r\n\r\nAAAA\r\n--s--\r\n"
     )
     assert read(content) == [("", "", False, "", b"text")]
 
