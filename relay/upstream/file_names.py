@@ -128,7 +128,7 @@ def parts_of(path: str) -> tuple[str, tuple[str, ...]]:
 
 def _cleaned(text: str) -> str:
     """One line of characters that may stand in a name, without dots and blanks at its ends; not yet cut."""
-    shown = "".join(_sign(char) for char in unicodedata.normalize("NFC", text[:4000]))
+    shown = "".join(_sign(char) for char in unicodedata.normalize("NFC", text[:8000]))
     name = " ".join(_FORBIDDEN.sub("_", shown).split()).lstrip(". ").rstrip(". ")
     return f"_{name}" if _DEVICES.match(name) else name
 

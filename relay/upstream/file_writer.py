@@ -107,7 +107,10 @@ def _closing(descriptor: int) -> Iterator[None]:
 
 def room(folder: int) -> int | None:
     """Octets that may be written there; None if the file system does not tell."""
-    found = os.fstatvfs(folder)
+    try:
+        found = os.fstatvfs(folder)
+    except OSError:
+        return None
     whole = found.f_blocks * found.f_frsize
     return found.f_bavail * found.f_frsize - min(_KEEP, whole // 20) if whole else None
 
@@ -151,7 +154,7 @@ class FileWriter:
                 size += len(block)
                 crash_points.passed("file-begun")
             with failing(self._place):
-                with contextlib.suppress(PermissionError):
+                with contextlib.suppress(OSError):
                     os.utime(file, (self._time, self._time))
                 os.fsync(file)
                 kept = abs(os.fstat(file).st_mtime - self._time) <= _SECONDS

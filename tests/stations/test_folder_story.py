@@ -85,11 +85,12 @@ async def test_a_message_that_was_sent_elsewhere_can_be_saved(tmp_path: Path) ->
 
 
 async def test_a_notice_never_becomes_a_file(tmp_path: Path) -> None:
-    """A failure is told by mail, never by a folder that nobody reads."""
+    """A failure is told by mail, not by a folder that nobody reads, even where that comes first in the chain."""
     scans = tmp_path / "scans"
     scans.mkdir()
     refusing = ScriptedUpstream(script={"RCPT": ["550 5.1.1 no such user"]})
-    async with refusing as server, relay_at_home(tmp_path, settings(scans, server.port)) as relay:
+    routes = [{"to": "nobody@*", "via": ["isp"]}, {"via": ["scans", "isp"]}]
+    async with refusing as server, relay_at_home(tmp_path, settings(scans, server.port) | {"routes": routes}) as relay:
         await ended(relay, await send(relay, SENDER, "nobody@isp.example", SCAN), "failed")
         async with server.changed:
             await server.changed.wait_for(lambda: server.messages)
