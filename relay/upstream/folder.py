@@ -215,9 +215,9 @@ class _Files:
 
     def _texts(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Of a message without attachments: each text that is not blank, plain ones with a few fields above."""
-        blank = True
+        blank = hollow = True
         for part, blocks in self._parts():
-            begun = list[str]()
+            begun, hollow = list[str](), False
             text = _decoded(part, blocks)
             for piece in text:
                 begun.append(piece)
@@ -230,7 +230,9 @@ class _Files:
             # in a page the mark says which charset it is, whatever the page itself says
             above = "\ufeff" if page else self._above()
             yield self._titled(".html" if page else ".txt"), _in_utf8(chain([above], begun, text))
-        if blank:
+        if hollow:  # a multipart without parts
+            yield self._titled(".eml"), self._content
+        elif blank:
             yield self._titled(".txt"), _in_utf8([self._above()])
 
     def _titled(self, extension: str) -> str:

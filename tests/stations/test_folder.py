@@ -205,7 +205,7 @@ async def test_file_systems_that_cannot_rename_so(tmp_path, monkeypatch, first):
     """NFS has links instead, some shares neither: no file is replaced there either."""
     (tmp_path / "scan.pdf").write_bytes(b"another")
 
-    def cannot(folder: int, temporary: str, name: str) -> None:
+    def cannot(folder: int, temporary: bytes, name: bytes) -> None:
         raise OSError(errno.EINVAL, "no such call")
 
     monkeypatch.setattr(file_writer, "RENAMES", (*[cannot] * first, *file_writer.RENAMES[first:]))
@@ -332,6 +332,10 @@ async def test_a_message_without_attachments_is_never_dropped(tmp_path):
     await answer(tmp_path, mail(page))
     await answer(tmp_path, mail(b"Subject: UPS on battery\r\n\r\n"))
     await answer(tmp_path, mail(b"\r\n\r\n"))
+    hollow = b"DKIM-Signature: v=1\r\nSubject: hollow\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\nno parts\r\n"
+    await answer(tmp_path, mail(hollow))
+    assert (tmp_path / "hollow.eml").read_bytes() == hollow
+    (tmp_path / "hollow.eml").unlink()
     assert files(tmp_path) == {
         "Test 1-2.txt": "From: <a@b.example>\r\nSubject: Test 1/2\r\n\r\n日本語\r\n".encode(),
         "page.html": b"\xef\xbb\xbf<p>\xe2\x82\xac</p>\r\n",

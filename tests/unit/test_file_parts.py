@@ -67,6 +67,7 @@ def test_an_attached_message_stays_whole():
     )
     found = read(outer % inner + b"Content-Type: image/png\r\n\r\nP\r\n--o--\r\n")
     assert found == [("message/rfc822", "a.eml", True, "", inner), ("image/png", "", True, "", b"P")]
+    assert read(b"Content-Type: message/rfc822\r\n\r\n" + inner) == [("message/rfc822", "", True, "", inner)]
     coded = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(inner) + b"\r\n"
     assert read(coded) == [("message/rfc822", "", True, "", inner)]
 
