@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
+from relay.config.folder import read_folder
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
 from relay.config.upstream_login import read_login
 from relay.mail.address import Address, BadAddress, parse_address
@@ -29,6 +30,9 @@ class Account:
 
 def read_upstream(name: str, at: Fields) -> Upstream:
     """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
+    timeout = at.get("timeout", duration(), DIRECT_UPSTREAM.timeout)
+    if folder := read_folder(at):
+        return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
     preset = _preset(at)
     host = at.get("host", hosts.host, preset.host if preset else "")
     if not host and not at.said("host") and (preset or _raw(at, "provider").lower() in ("", GENERIC)):
@@ -43,7 +47,7 @@ def read_upstream(name: str, at: Fields) -> Upstream:
         transport=SmtpServer(host, port, tls, login),
         identity=_identity(at, account, login, preset),
         limits=_limits(at, preset.limits if preset else Limits()),
-        timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
+        timeout=timeout,
         provider=preset.key if preset else GENERIC,
     )
 

@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from relay.mail.address import Address
+from relay.mail.envelope import Origin
 
 Blocks = Generator[bytes, None, None]
+
+_NOWHERE = Origin("")
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,7 @@ class Outgoing:
     `size` counts its octets.  `eight_bit`: some octet is over 127, so the upstream must have 8BITMIME.  `seven_bit`: it was
     recoded for one that has not, and `size` is what it was before.  `utf8`: the sender or the header needs SMTPUTF8;
     forward-paths are checked by themselves.  `at_dot` is called just before the final dot is written.  `reading` hands blocks
-    on, and notes while one is made.
+    on, and notes while one is made.  `origin` and `accepted_at` tell where it came from and when, the same at every attempt.
     """
 
     queue_id: str
@@ -27,5 +32,7 @@ class Outgoing:
     eight_bit: bool = False
     seven_bit: bool = False
     utf8: bool = False
+    origin: Origin = _NOWHERE
+    accepted_at: datetime = _LONG_AGO
     at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
     reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)

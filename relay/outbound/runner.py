@@ -19,14 +19,14 @@ from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
+from relay.outbound.routing import Chosen, Routes, chain_for, for_notice, for_people
 from relay.outbound.storing import stored
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import Folder, Upstream
 from relay.upstream.transports import Transports
 
 AT_ONCE = 500
@@ -200,6 +200,9 @@ class Runner:
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
         if entry.notice:
             accounts = [name for name, one in self._upstreams.items() if one.transport.has_account]
+            if accounts:
+                folders = {name for name, one in self._upstreams.items() if isinstance(one.transport, Folder)}
+                chosen = {address: for_people(each, folders) for address, each in chosen.items()}
             chosen = {address: for_notice(each, accounts) for address, each in chosen.items()}
         return Attempt(
             claim,

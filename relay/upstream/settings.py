@@ -154,7 +154,33 @@ class MxHosts:
     place: ClassVar[str] = "MX"
 
 
-Transport = SmtpServer | MxHosts
+class Save(Enum):
+    """What of a message becomes files: its attachments, the message itself, or both."""
+
+    ATTACHMENTS = "attachments"
+    MESSAGE = "message"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder in which messages become files.  `path` is absolute; its fields in braces are filled in for each message."""
+
+    path: str
+    save: Save = Save.ATTACHMENTS
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = False
+    over_port_25: ClassVar[bool] = False
+    login: ClassVar[Login] = Login(Auth.NONE)
+    host: ClassVar[str] = ""
+
+    @property
+    def place(self) -> str:
+        return self.path
+
+
+Transport = SmtpServer | MxHosts | Folder
 """How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
 
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.

@@ -10,7 +10,7 @@ from relay.mail.outgoing import Outgoing
 from relay.upstream.authenticate import Refused, Token, as_said, no_token
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
-from relay.upstream.settings import MxHosts, SmtpServer, Upstream
+from relay.upstream.settings import Folder, MxHosts, SmtpServer, Upstream
 
 _MOST = 50
 """Transactions at once by all upstreams of one kind: MX hosts that do not answer cannot take the places of others."""
@@ -55,7 +55,13 @@ def _mx(means: Means) -> Submitter:
     return MxDelivery(hostname=means.hostname, resolver=Resolver(means.nameservers))
 
 
-KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {SmtpServer: _smtp, MxHosts: _mx}
+def _folder(means: Means) -> Submitter:
+    from relay.upstream.folder import FolderDelivery
+
+    return FolderDelivery()
+
+
+KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {SmtpServer: _smtp, MxHosts: _mx, Folder: _folder}
 """How each kind is made, when the first message goes by it.  All but SMTP are loaded only then."""
 
 

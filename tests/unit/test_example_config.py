@@ -18,7 +18,7 @@ SETTINGS = {
     "recipients": "default_domain aliases",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"
-        " rewrite rewrite_from limits timeout oauth pop tls_min client_cert client_key legacy_tls"
+        " rewrite rewrite_from limits timeout oauth pop tls_min client_cert client_key legacy_tls folder save"
     ),
     "limits of an upstream": "connections per_minute per_day message recipients",
     "pop": "host port tls window",
@@ -60,7 +60,7 @@ def test_it_passes_with_every_setting_in_use(everything: Loaded) -> None:
     """What stands behind a # is true as well."""
     assert [str(mistake) for mistake in everything.mistakes] == []
     assert everything.config
-    assert list(everything.config.upstreams) == ["isp", "gmail", "m365", "m365-application", "old-host"]
+    assert list(everything.config.upstreams) == ["isp", "gmail", "m365", "m365-application", "old-host", "scans"]
 
 
 def test_it_shows_every_setting() -> None:
