@@ -51,12 +51,14 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     session: SessionState
     transport: Any
     _original_transport: Any
+    _paused: bool  # asyncio: whether more waits to be sent than should
     _handler_coroutine: asyncio.Task[None] | None
 
     def __init__(self, idle: float, handler: object = None, **settings: Any) -> None:
         super().__init__(NO_HOOKS, timeout=idle, enable_SMTPUTF8=True, loop=asyncio.get_running_loop(), **settings)
         self.event_handler = handler
-        self._commands, self._auth_methods, self._handle_hooks = tables(type(self), handler)
+        kind: Any = type(self)
+        self._commands, self._auth_methods, self._handle_hooks = tables(kind, handler)
         self._ehlo_hook_ver = "new" if "EHLO" in self._handle_hooks else None
         self.tls = ""
         self.waiting = False
@@ -307,7 +309,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         self.transport.write(b"".join(map(_reply_line, lines)))
-        if self.transport.get_write_buffer_size():
+        if self._paused:
             self.owing_since = self.loop.time()
             try:
                 await self._writer.drain()

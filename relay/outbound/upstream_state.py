@@ -340,4 +340,6 @@ class UpstreamStates:
 
 
 def _keys(step: Step) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key_of(step.upstream.name, recipient.address) for recipient in step.recipients))
+    if step.upstream.name != DIRECT:
+        return (step.upstream.name,)
+    return tuple(dict.fromkeys(key_of(DIRECT, recipient.address) for recipient in step.recipients))

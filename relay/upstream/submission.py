@@ -315,7 +315,7 @@ class _Transaction:
         if not self.pipelining:
             self.wire.write(command)
         left = self.until - asyncio.get_running_loop().time()
-        return await self.wire.reply(max(0.0, min(self.timeout, left)))
+        return await self.wire.reply(self.timeout if left > self.timeout else max(0.0, left))
 
     async def _give_up(self, reply: Reply, *, unread: int) -> None:
         """Makes the session ready for the next MAIL when no recipient is left."""
