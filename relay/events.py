@@ -151,6 +151,8 @@ def _tell_lost(lines: int) -> None:
 
 
 def _tell_repeats(least: float = MINUTE) -> float | None:
+    if not _repeats.told:
+        return None
     with _lock:
         now = time.monotonic()
         over, pause = _repeats.over(now, least), _repeats.next_over(now)

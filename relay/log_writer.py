@@ -40,11 +40,12 @@ class LogWriter:
 
     def write(self, text: str) -> None:
         octets = text.encode("utf-8", "backslashreplace")
+        size = len(octets)
         with self._lock:
-            if self._size + len(octets) > ROOM:
+            if self._size + size > ROOM:
                 self._dropped += 1
                 return
-            self._size += len(octets)
+            self._size += size
             first = not self._lines
             self._lines.append(octets)
         if first:

@@ -199,8 +199,9 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     async def next_line(self) -> bytes | None:
         """The next line without its line end; None when the client is gone.  The whole line must come in `idle` seconds."""
-        self._reset_timeout()
-        self.waiting, self.owing_since = True, self.loop.time()
+        now = self.loop.time()
+        self._give_time(now, self._idle)
+        self.waiting, self.owing_since = True, now
         try:
             end = await self._find_line_end()
         finally:
@@ -234,12 +235,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         await self.say("500 5.5.6 the command line is too long")
         return b""
 
-    async def _more_data(self) -> None:
+    def _more_data(self) -> asyncio.Future[None]:
+        """Is done when more octets are here, or nothing more will come."""
         self._data_waiter = self.loop.create_future()
-        try:
-            await self._data_waiter
-        finally:
-            self._data_waiter = None
+        return self._data_waiter
 
     def _consume(self, count: int) -> bytes:
         """Takes the first octets out of the buffer; reading goes on when there is room."""
@@ -261,8 +260,9 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     async def next_block(self, silence: float | None) -> bytes | None:
         """Octets as they come; b"" at the end of the stream, None after `silence` seconds without any."""
-        self._pace.waits(self.loop.time())
-        self._reset_timeout(self._pace.left)
+        now = self.loop.time()
+        self._pace.waits(now)
+        self._give_time(now, self._pace.left)
         self.owing_since = self._pace.slow_since
         try:
             block = await self._wait_for_block(silence)
@@ -326,7 +326,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The client has `idle` seconds.  aiosmtpd makes a new timer for each command; this one is kept and checks again."""
-        self._deadline = self.loop.time() + (self._idle if duration is None else duration)
+        self._give_time(self.loop.time(), self._idle if duration is None else duration)
+
+    def _give_time(self, now: float, duration: float) -> None:
+        self._deadline = now + duration
         if self._timeout_handle is None and not self._connection_gone:  # else what is left to read is here already
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 

@@ -109,7 +109,8 @@ def _declared(examined: Examined, fields: Fields) -> Iterator[str]:
     for part in examined.seen.parts.values():
         if part.kind.text or part.container:
             octets = sample_of(part)
-            name = part.kind.charset if part.kind.charset not in NOTHING else inner_charset(octets)
+            name = part.kind.charset
+            name = inner_charset(octets) if name in NOTHING else name
             codec = codec_of(name)
             if not codec or codec.startswith(("utf-", "ascii", "iso2022")):
                 continue
