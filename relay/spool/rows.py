@@ -164,7 +164,10 @@ def as_stored(entry: Entry, recipients: Sequence[Recipient], content: Content) -
     texts = (entry.message_id, entry.origin.client, entry.envelope.body, str(path), *map(str, addresses))
     if not "".join(texts).isascii():
         return None
-    return replace(entry, envelope=replace(entry.envelope, forward_paths=tuple(addresses)), content=content)
+    envelope = entry.envelope
+    if envelope.forward_paths != tuple(addresses):
+        envelope = replace(envelope, forward_paths=tuple(addresses))
+    return replace(entry, envelope=envelope, content=content)
 
 
 def recipient_row(recipient: Recipient) -> dict[str, Any]:

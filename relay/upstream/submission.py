@@ -181,9 +181,10 @@ class _Transaction:
         return not reply.positive and self.session.learned.puts_off(reply, domains, len(self.paths))
 
     async def _run(self, answers: Answers) -> list[Address]:
+        command = self._mail()
         if self.pipelining:
-            self.wire.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
-        mail = await self._begin()
+            self.wire.write(b"".join([command, *map(self._rcpt, self.paths), b"DATA\r\n"]))
+        mail = await self._begin(command)
         if not mail.positive:
             answers.update(dict.fromkeys(self.paths, Answer(Stage.MAIL, mail)))
             await self._give_up(mail, unread=len(self.paths))
@@ -206,9 +207,9 @@ class _Transaction:
         answers.update({path: Answer(Stage.CONTENT, reply) for path in accepted if path not in answers})
         return list(postponed)
 
-    async def _begin(self) -> Reply:
+    async def _begin(self, command: bytes) -> Reply:
         self.session.used += 1
-        reply = self._heard(await self._ask(self._mail()))
+        reply = self._heard(await self._ask(command))
         if 300 <= reply.code < 400:
             raise WireLost(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
