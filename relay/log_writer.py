@@ -5,7 +5,9 @@ events ──line──▶ lines that wait (bounded) ──thread──▶ stdou
 """
 
 import os
+import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -14,7 +16,7 @@ ROOM = 1_000_000
 PATIENCE = 1.0
 """Seconds in which the last lines must be gone when the process ends."""
 PACE = 0.02
-"""Seconds from one writing to the next: each takes the interpreter from whoever is at work."""
+"""Seconds from one writing to the next.  Each takes the interpreter from whoever is at work, so lines go together."""
 
 
 class LogWriter:
@@ -29,46 +31,51 @@ class LogWriter:
         self._lost, self._idle = lost, idle
         self._lines: deque[bytes] = deque()
         self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
-        self._changed = threading.Condition()
-        self._closing, self._ending = False, threading.Event()
+        self._lock = threading.Lock()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung at the first line and at the end; a Condition is dear
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
         octets = text.encode("utf-8", "backslashreplace")
-        with self._changed:
-            if self._size + len(octets) > ROOM:
+        size = len(octets)
+        with self._lock:
+            if self._size + size > ROOM:
                 self._dropped += 1
                 return
-            self._size += len(octets)
+            self._size += size
+            first = not self._lines
             self._lines.append(octets)
-            if len(self._lines) == 1:
-                self._changed.notify()
+        if first:
+            self._bell.put(None)
 
     def flush(self) -> None:
         """Nothing: the thread writes as soon as it can."""
 
     def close(self, patience: float = PATIENCE) -> None:
         """Waits until everything is written, but not for long: a reader that hangs must not keep the process."""
-        self._ending.set()
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
+        self._closing = True
+        self._bell.put(None)
         self._thread.join(patience)
 
     def _run(self) -> None:
         while True:
             pause = self._idle() if not self._lines else 0.0
-            with self._changed:
-                if not self._lines and not self._closing:
-                    self._changed.wait(pause)
+            try:  # noqa: SIM105 - `suppress` costs three calls each time
+                self._bell.get(timeout=pause)
+            except queue.Empty:
+                pass
+            closing = self._closing  # read before the lines are taken: what was written before the end is among them
+            with self._lock:
                 lines, self._lines = self._lines, deque()
-                if not lines and self._closing:
-                    os.close(self._descriptor)
-                    return
             if lines:
                 self._written(lines)
-                self._ending.wait(PACE)
+            if closing:
+                os.close(self._descriptor)
+                return
+            if lines:
+                time.sleep(PACE)
 
     def _written(self, lines: deque[bytes]) -> None:
         octets = memoryview(b"".join(lines))
@@ -78,7 +85,7 @@ class LogWriter:
                 octets = octets[os.write(self._descriptor, octets) :]
         except OSError:
             done = False  # a full disk, or a reader that is gone: the lines are lost
-        with self._changed:
+        with self._lock:
             self._size -= size
             self._dropped += 0 if done else len(lines)
             dropped, self._dropped = (self._dropped, 0) if done else (0, self._dropped)

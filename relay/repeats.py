@@ -23,16 +23,17 @@ class Repeats:
     """A bounded table of what was logged within the last minute.  `now` counts seconds."""
 
     def __init__(self) -> None:
-        self._told: dict[Hashable, Repeated] = {}
+        self.told: dict[Hashable, Repeated] = {}
+        """By event and kind, in the order of their first time."""
 
     def is_new(self, event: str, key: Hashable, now: float, fields: dict[str, Any]) -> bool:
         """Whether this is to be told now; if not, it is counted."""
-        known = self._told.get((event, key))
-        if known is None and len(self._told) >= MOST:
+        known = self.told.get((event, key))
+        if known is None and len(self.told) >= MOST:
             key, fields = "others", {"text": fields.get("text", "")}
-            known = self._told.get((event, key))
+            known = self.told.get((event, key))
         if known is None:
-            self._told[event, key] = Repeated(event, now)
+            self.told[event, key] = Repeated(event, now)
             return True
         known.times += 1
         known.fields = fields
@@ -40,10 +41,10 @@ class Repeats:
 
     def over(self, now: float, least: float = MINUTE) -> list[Repeated]:
         """The kinds whose minute is over, and forgotten by this; those that were repeated are to be told."""
-        over = [key for key, one in self._told.items() if now - one.since >= least]
-        return [one for key in over if (one := self._told.pop(key)).times]
+        over = [key for key, one in self.told.items() if now - one.since >= least]
+        return [one for key in over if (one := self.told.pop(key)).times]
 
     def next_over(self, now: float) -> float | None:
         """Seconds until the next minute is over; None if nothing is waited for."""
-        first = next(iter(self._told.values()), None)
+        first = next(iter(self.told.values()), None)
         return None if first is None else max(0.0, first.since + MINUTE - now)

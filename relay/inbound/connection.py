@@ -14,6 +14,7 @@ from typing import Any
 
 from aiosmtpd import smtp
 
+from relay.inbound.command_tables import NO_HOOKS, tables
 from relay.inbound.content_pace import ContentPace
 from relay.inbound.dialect import is_tls_hello
 from relay.inbound.line_endings import LineEnd
@@ -50,10 +51,15 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
     session: SessionState
     transport: Any
     _original_transport: Any
+    _paused: bool  # asyncio: whether more waits to be sent than should
     _handler_coroutine: asyncio.Task[None] | None
 
     def __init__(self, idle: float, handler: object = None, **settings: Any) -> None:
-        super().__init__(handler, timeout=idle, enable_SMTPUTF8=True, loop=asyncio.get_running_loop(), **settings)
+        super().__init__(NO_HOOKS, timeout=idle, enable_SMTPUTF8=True, loop=asyncio.get_running_loop(), **settings)
+        self.event_handler = handler
+        kind: Any = type(self)
+        self._commands, self._auth_methods, self._handle_hooks = tables(kind, handler)
+        self._ehlo_hook_ver = "new" if "EHLO" in self._handle_hooks else None
         self.tls = ""
         self.waiting = False
         self.owing_since = math.inf
@@ -77,9 +83,8 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self.content_begins()
 
     def __dir__(self) -> Iterable[str]:
-        """aiosmtpd searches these names for commands at each connection; searching all names takes 0.3 ms."""
-        kind: Any = type(self)
-        return _commands(kind)
+        """aiosmtpd searches these names at each connection; what it would find is the same for all, and found once."""
+        return ()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -168,8 +173,6 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
             self._unexpected_error(error)
         finally:
             self._hang_up()
-            self._smtp_methods.clear()  # bound methods are reference cycles, left to the garbage collector
-            self._auth_methods.clear()
 
     async def _converse(self) -> None:
         raise NotImplementedError
@@ -196,8 +199,9 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     async def next_line(self) -> bytes | None:
         """The next line without its line end; None when the client is gone.  The whole line must come in `idle` seconds."""
-        self._reset_timeout()
-        self.waiting, self.owing_since = True, self.loop.time()
+        now = self.loop.time()
+        self._give_time(now, self._idle)
+        self.waiting, self.owing_since = True, now
         try:
             end = await self._find_line_end()
         finally:
@@ -231,12 +235,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         await self.say("500 5.5.6 the command line is too long")
         return b""
 
-    async def _more_data(self) -> None:
+    def _more_data(self) -> asyncio.Future[None]:
+        """Is done when more octets are here, or nothing more will come."""
         self._data_waiter = self.loop.create_future()
-        try:
-            await self._data_waiter
-        finally:
-            self._data_waiter = None
+        return self._data_waiter
 
     def _consume(self, count: int) -> bytes:
         """Takes the first octets out of the buffer; reading goes on when there is room."""
@@ -258,8 +260,9 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     async def next_block(self, silence: float | None) -> bytes | None:
         """Octets as they come; b"" at the end of the stream, None after `silence` seconds without any."""
-        self._pace.waits(self.loop.time())
-        self._reset_timeout(self._pace.left)
+        now = self.loop.time()
+        self._pace.waits(now)
+        self._give_time(now, self._pace.left)
         self.owing_since = self._pace.slow_since
         try:
             block = await self._wait_for_block(silence)
@@ -306,7 +309,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         if self.transport is None or self.transport.is_closing():
             return
         self.transport.write(b"".join(map(_reply_line, lines)))
-        if self.transport.get_write_buffer_size():
+        if self._paused:
             self.owing_since = self.loop.time()
             try:
                 await self._writer.drain()
@@ -323,7 +326,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """The client has `idle` seconds.  aiosmtpd makes a new timer for each command; this one is kept and checks again."""
-        self._deadline = self.loop.time() + (self._idle if duration is None else duration)
+        self._give_time(self.loop.time(), self._idle if duration is None else duration)
+
+    def _give_time(self, now: float, duration: float) -> None:
+        self._deadline = now + duration
         if self._timeout_handle is None and not self._connection_gone:  # else what is left to read is here already
             self._timeout_handle = self.loop.call_at(self._deadline, self._timeout_cb)
 
@@ -384,11 +390,6 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
                 self._original_transport.abort()  # asyncio does not report a connection that is lost in the handshake
         if not self.tls:
             raise ConnectionResetError
-
-
-@lru_cache(maxsize=16)
-def _commands(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(name for name in dir(kind) if name.startswith(("smtp_", "auth_")))
 
 
 @lru_cache(maxsize=256)  # most replies are the same for all clients

@@ -6,6 +6,7 @@ parameters that were not offered.  RFC 5321 s4.1.1, RFC 6531 s3.4.  Pure.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.mail.address import Address, BadAddress, as_sender, parse_path
 
@@ -157,6 +158,7 @@ def _quirks(keyword: str, argument: str, path: str) -> tuple[str, ...]:
     return tuple(quirks)
 
 
+@lru_cache(maxsize=256)  # few devices, and each says the same each time
 def clean_helo(argument: str) -> str:
     """The argument of HELO, made safe for a Received field: without blanks, brackets, quotes and control octets."""
     return re.sub(r'[^!-~]|[()<>"\\;,]', "?", " ".join(argument.split()).replace(" ", "_"))[:255]

@@ -8,7 +8,6 @@ import math
 import re
 import ssl
 from base64 import b64encode
-from collections.abc import Iterable
 from typing import Any, cast
 
 from aiosmtpd import smtp
@@ -39,10 +38,6 @@ _CHUNK = re.compile(r"0*([0-9]{1,10})(?:\s+LAST)?\Z", re.IGNORECASE)
 class Hooks:
     """The replies to commands that aiosmtpd carries out."""
 
-    def __dir__(self) -> Iterable[str]:
-        """aiosmtpd searches these names for hooks at each connection."""
-        return _HOOKS
-
     async def handle_HELO(self, server: "ServerSession", session: smtp.Session, _: object, hostname: str) -> str:
         server.greeted(session, hostname)
         return f"250 {server.hostname}"
@@ -67,9 +62,6 @@ class Hooks:
 
     async def handle_QUIT(self, *_: object) -> str:
         return "221 2.0.0 bye"
-
-
-_HOOKS = tuple(name for name in vars(Hooks) if name.startswith("handle_"))
 
 
 class ServerSession(MailTransaction):
@@ -146,7 +138,7 @@ class ServerSession(MailTransaction):
             await self._cut(f"4.7.0 after {self._quit_only} only QUIT is understood")
         if command.quirk:
             self._quirk(command.quirk)
-        verb = self._smtp_methods.get(command.verb)
+        verb = self._commands.get(command.verb)
         if verb is None:
             if is_http(line):
                 self._refused(Reply(421, "4.7.0", "HTTP was spoken on the SMTP port"))
@@ -155,7 +147,7 @@ class ServerSession(MailTransaction):
             return
         self._refused_data = self._refused_data and command.verb in {"RSET", "NOOP"}
         try:
-            await verb(command.argument)
+            await verb(self, command.argument)
         except SessionOver:
             raise
         except Exception as error:

@@ -94,6 +94,7 @@ def _a_label(label: str) -> str:
     return label.encode("idna").decode("ascii")
 
 
+@lru_cache(maxsize=1024)
 def is_public(domain: str) -> bool:
     """True for a domain with a dot that is no address literal and no LAN-only name (RFC 6761, RFC 6762, RFC 8375)."""
     name = domain.rstrip(".")

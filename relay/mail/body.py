@@ -45,7 +45,7 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     """Reads the body.  If a multipart's boundary never occurs, the one found in the body is used, else it is text (M45)."""
     said = mime_fields(fields)
     top = content_type(said)
-    sealed = any(field.name == "dkim-signature" for field in fields)
+    sealed = first(fields, "dkim-signature") is not None
     seen = scan_body(said, top, source, sealed=sealed)
     if not top.multipart or seen.opened or sealed:
         return Examined(source, top, seen)
@@ -109,7 +109,8 @@ def _declared(examined: Examined, fields: Fields) -> Iterator[str]:
     for part in examined.seen.parts.values():
         if part.kind.text or part.container:
             octets = sample_of(part)
-            name = part.kind.charset if part.kind.charset not in NOTHING else inner_charset(octets)
+            name = part.kind.charset
+            name = inner_charset(octets) if name in NOTHING else name
             codec = codec_of(name)
             if not codec or codec.startswith(("utf-", "ascii", "iso2022")):
                 continue
@@ -130,7 +131,7 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
     plans, said = plan_body(seen, terms)
     notes = (*examined.notes, *said, *_notes(seen, plans))
     mended = with_mime_fields(fields, plans[0].fields)
-    if not any(field.name == "mime-version" for field in fields) and any(field.name == "mime-version" for field in mended):
+    if mended is not fields and not first(fields, "mime-version") and first(mended, "mime-version"):
         notes = (*notes, "added MIME-Version: the message has MIME fields")
     between = seen.between.long_lines
     eight_bit = any(planned.eight_bit for planned in plans.values()) or (seen.between.eight_bit and not between)

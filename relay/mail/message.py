@@ -98,7 +98,7 @@ class Message:
     @cached_property
     def head(self) -> bytes:
         """The header section with the empty line after it."""
-        return b"".join(field.raw for field in self.fields) + self.separator
+        return b"".join([field.raw for field in self.fields]) + self.separator
 
     @cached_property
     def size(self) -> int:
@@ -115,7 +115,10 @@ class Message:
 
 def first(fields: Iterable[Field], name: str) -> Field | None:
     """The first field of that name (in lower case)."""
-    return next((field for field in fields if field.name == name), None)
+    for field in fields:
+        if field.name == name:
+            return field
+    return None
 
 
 def replaced(fields: tuple[Field, ...], new: Field, *, absent: int | None = None) -> tuple[Field, ...]:

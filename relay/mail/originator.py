@@ -111,7 +111,7 @@ def repair_from(fields: Fields, case: RepairCase) -> Change:
     """
     froms = [field for field in fields if field.name == "from"]
     counts = [count_regular(field.value, groups=False) for field in froms]
-    has_sender = any(field.name == "sender" and count_regular(field.value) == 1 for field in fields)
+    has_sender = any(count_regular(field.value) == 1 for field in fields if field.name == "sender")
     if len(froms) == 1 and (counts[0] == 1 or (counts[0] > 1 and has_sender) or (counts[0] and "from" in case.sealed)):
         return fields, ()
     if _is_signed(froms, case) and any(box.address for box in read_mailboxes(froms[0].value.decode("ascii"))):

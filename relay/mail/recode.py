@@ -16,7 +16,7 @@ from relay.mail.mime import ContentType, ascii_boundary, content_type
 from relay.mail.mime_walk import BETWEEN, Delimiter, PartHead, walk
 
 _VERSION = re.compile(rb"[ \t]*\d{1,9}[ \t]*\.[ \t]*\d{1,9}.{0,200}")
-_MIME = ("content-", "mime-ver")
+_MIME = frozenset({"content-", "mime-ver"})
 _ENCODERS: Mapping[Recode, type[Encoder]] = {
     Recode.QUOTED: QuotedPrintable,
     Recode.BASE64: Base64,
@@ -133,7 +133,7 @@ def mime_fields(fields: Iterable[Field]) -> tuple[Field, ...]:
 
 def with_mime_fields(fields: tuple[Field, ...], mended: tuple[Field, ...]) -> tuple[Field, ...]:
     """The header with its MIME fields replaced by these, new ones last; with MIME-Version if it has any."""
-    if not mended and not any(field.name[:8] in _MIME for field in fields):
+    if not mended and _MIME.isdisjoint([field.name[:8] for field in fields]):
         return fields
     new: dict[str, list[Field]] = {}
     for field in mended:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
@@ -60,8 +61,7 @@ class RepairCase:
     @property
     def host(self) -> str:
         """Our own name, valid after an @ and in trace fields."""
-        name = re.sub(r"[^A-Za-z0-9.-]", "", self.about.hostname).strip(".-")
-        return re.sub(r"\.{2,}", ".", name) or "relay.invalid"
+        return _host_of(self.about.hostname)
 
     @property
     def author(self) -> Address:
@@ -73,3 +73,9 @@ class RepairCase:
             words = re.sub(r"[^A-Za-z0-9_+-]+", ".", path.local.partition("@")[0] or path.local).strip(".")
             return Address(words or "device", self.host)
         return path if path.qualified and not path.domain.startswith("[") else Address(path.local, self.host)
+
+
+@lru_cache(maxsize=16)
+def _host_of(hostname: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9.-]", "", hostname).strip(".-")
+    return re.sub(r"\.{2,}", ".", name) or "relay.invalid"

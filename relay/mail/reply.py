@@ -6,6 +6,7 @@ RFC 5321 s4.2, RFC 2034, RFC 3463.  Pure.
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -44,24 +45,13 @@ class Reply:
     status: str
     text: str
 
-    @classmethod
-    def of(cls, code: int, text: str) -> "Reply":
+    @staticmethod
+    def of(code: int, text: str) -> "Reply":
         """Reads the enhanced status where RFC 2034 puts it (first in the text) or where qmail does (last, `(#5.7.1)`).
 
         The status must begin with the code's first digit, else it is another server's status, quoted in the text.
         """
-        flat = " ".join(readable(text).split())
-        first = _STATUS.match(flat)
-        if first and first[1][0] == str(code)[0]:
-            rest = flat[first.end() :].lstrip(" -")
-            if first[1] not in rest:
-                return cls(code, first[1], rest)
-            # in a multi-line reply each line repeats the status (RFC 2034 s4)
-            return cls(code, first[1], re.sub(rf"(?:(?<=\s)|^){re.escape(first[1])}[ -]", "", rest).strip())
-        last = _QMAIL_STATUS.search(flat)
-        if last and last[1][0] == str(code)[0]:
-            return cls(code, last[1], flat)
-        return cls(code, "", flat)
+        return _read(code, text[:_LONGEST])
 
     @property
     def positive(self) -> bool:
@@ -78,6 +68,22 @@ class Reply:
     def __str__(self) -> str:
         status = "" if not self.status or self.status in self.text else f"{self.status} "
         return f"{self.code} {status}{self.text}".rstrip()
+
+
+@lru_cache(maxsize=64)  # most replies are the same for every message
+def _read(code: int, text: str) -> Reply:
+    flat = " ".join(readable(text).split())
+    first = _STATUS.match(flat)
+    if first and first[1][0] == str(code)[0]:
+        rest = flat[first.end() :].lstrip(" -")
+        if first[1] not in rest:
+            return Reply(code, first[1], rest)
+        # in a multi-line reply each line repeats the status (RFC 2034 s4)
+        return Reply(code, first[1], re.sub(rf"(?:(?<=\s)|^){re.escape(first[1])}[ -]", "", rest).strip())
+    last = _QMAIL_STATUS.search(flat)
+    if last and last[1][0] == str(code)[0]:
+        return Reply(code, last[1], flat)
+    return Reply(code, "", flat)
 
 
 class Fault(Enum):

@@ -132,8 +132,10 @@ class Runner:
         try:
             await asyncio.wait({waits, self._nudged}, timeout=_BEAT, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            waits.cancel()
-            await asyncio.gather(waits, return_exceptions=True)
+            if not waits.done():
+                waits.cancel()
+                await asyncio.wait([waits])
+            _ = waits.cancelled() or waits.exception()  # seen: what fails there fails at the next claim, too
         return 0
 
     async def _doze(self, seconds: float) -> None:

@@ -48,6 +48,8 @@ def repaired(notes: Sequence[str], step: Step, now: datetime) -> TrailLine:
 
 def tried(step: Step, answered: Votes, conversation: Conversation, now: datetime) -> list[TrailLine]:
     """What the upstream answered; one line for each different answer."""
+    if len(answered) == 1:  # most messages have one recipient, and a hash of all that an answer holds is dear
+        return [_tried(step, vote, [str(address)], conversation, now) for address, vote in answered.items()]
     groups: dict[tuple[Answer, Verdict], list[str]] = defaultdict(list)
     for address, vote in answered.items():
         groups[vote].append(str(address))

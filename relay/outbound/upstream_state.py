@@ -342,4 +342,6 @@ def _of_domain(key: str) -> bool:
 
 
 def _keys(step: Step) -> tuple[str, ...]:
+    if not step.upstream.transport.by_domain:
+        return (step.upstream.name,)
     return tuple(dict.fromkeys(step.upstream.key(recipient.address) for recipient in step.recipients))

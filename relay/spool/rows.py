@@ -55,7 +55,7 @@ def plain(text: str) -> str:
 
 def _plain_row(row: dict[str, Any]) -> dict[str, Any]:
     """The row with all its texts as they can be stored; almost always they can."""
-    if "".join([value for value in row.values() if isinstance(value, str)]).isascii():
+    if "".join(map(str, row.values())).isascii():
         return row
     return {name: plain(value) if isinstance(value, str) else value for name, value in row.items()}
 
@@ -161,16 +161,13 @@ def as_stored(entry: Entry, recipients: Sequence[Recipient], content: Content) -
     """The entry as `row_entry` would return it, without reading; None if some text is stored differently from how it came."""
     path = entry.envelope.reverse_path
     addresses = [recipient.address for recipient in recipients]
-    texts = (
-        entry.message_id,
-        entry.origin.client,
-        entry.envelope.body,
-        *map(str, [path] if path else ()),
-        *map(str, addresses),
-    )
-    if not all(text.isascii() for text in texts):
+    texts = (entry.message_id, entry.origin.client, entry.envelope.body, str(path), *map(str, addresses))
+    if not "".join(texts).isascii():
         return None
-    return replace(entry, envelope=replace(entry.envelope, forward_paths=tuple(addresses)), content=content)
+    envelope = entry.envelope
+    if envelope.forward_paths != tuple(addresses):
+        envelope = replace(envelope, forward_paths=tuple(addresses))
+    return replace(entry, envelope=envelope, content=content)
 
 
 def recipient_row(recipient: Recipient) -> dict[str, Any]:

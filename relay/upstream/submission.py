@@ -184,9 +184,10 @@ class _Transaction:
 
     async def run(self, answers: Answers) -> list[Address]:
         """Fills in the answers and returns the recipients that a further transaction may take.  Raises WireLost."""
+        command = self._mail()
         if self.pipelining:
-            self.wire.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
-        mail = await self._begin()
+            self.wire.write(b"".join([command, *map(self._rcpt, self.paths), b"DATA\r\n"]))
+        mail = await self._begin(command)
         if not mail.positive:
             answers.update(dict.fromkeys(self.paths, Answer(Stage.MAIL, mail)))
             await self._give_up(mail, unread=len(self.paths))
@@ -209,9 +210,9 @@ class _Transaction:
         answers.update({path: Answer(Stage.CONTENT, reply) for path in accepted if path not in answers})
         return list(postponed)
 
-    async def _begin(self) -> Reply:
+    async def _begin(self, command: bytes) -> Reply:
         self.session.used += 1
-        reply = self._heard(await self._ask(self._mail()))
+        reply = self._heard(await self._ask(command))
         if 300 <= reply.code < 400:
             raise WireLost(garbage(str(reply).encode()), Fault.GARBAGE)
         return reply
@@ -315,7 +316,7 @@ class _Transaction:
         if not self.pipelining:
             self.wire.write(command)
         left = self.until - asyncio.get_running_loop().time()
-        return await self.wire.reply(max(0.0, min(self.timeout, left)))
+        return await self.wire.reply(self.timeout if left > self.timeout else max(0.0, left))
 
     async def _give_up(self, reply: Reply, *, unread: int) -> None:
         """Makes the session ready for the next MAIL when no recipient is left."""

@@ -50,7 +50,7 @@ class SqliteCommit:
 
     def left(self) -> int:
         """Octets that may still be accepted: what is free, less the reserve and what has been promised already."""
-        return self._room.left() - sum(list(self._arriving.values()))
+        return self._room.left() - (sum(list(self._arriving.values())) if self._arriving else 0)
 
     def arrive(self) -> SqliteStreaming:
         """For large content that comes in while it is stored."""
