@@ -10,9 +10,10 @@ from pathlib import Path
 
 from relay.config import environment, sections, web
 from relay.config.config_values import Config
+from relay.config.devices import read_devices
 from relay.config.fields import Fields, Reading, show
 from relay.config.files import others_may_read
-from relay.config.located import Mistake, Node, Place, parse
+from relay.config.located import Mistake, Node, Place, Table, parse
 from relay.config.remarks import remarked
 from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
@@ -125,7 +126,7 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             hostname=sections.read_hostname(at, name),
             upstreams=upstreams,
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners, readable)),
+            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at))),
             recipients=sections.read_recipients(at),
             retry=sections.read_retry(at),
             notices=sections.read_notices(at),
@@ -135,10 +136,16 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             mx_private=sections.read_mx_private(at),
             limits=sections.read_limits(at),
             web=web.read_web(at),
-            devices=web.read_devices(at),
+            devices=read_devices(at),
             log=sections.read_log(at),
             source=source,
         )
+
+
+def _named(at: Fields) -> tuple[str, ...]:
+    """The devices that rules may name: also those that have a mistake."""
+    node = at.node("devices")
+    return tuple(node.entries) if isinstance(node, Table) else ()
 
 
 def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:

@@ -105,7 +105,8 @@ def _users(at: Fields) -> Mapping[str, Secret]:
 def read_recipients(at: Fields) -> Recipients:
     with at.section("recipients") as section:
         default_domain = section.get("default_domain", hosts.domain, "")
-        return Recipients(default_domain, _aliases(section, default_domain))
+        everything_to = section.many("everything_to", hosts.mailbox, ())
+        return Recipients(default_domain, _aliases(section, default_domain), everything_to)
 
 
 def _aliases(at: Fields, default_domain: str) -> Mapping[str, tuple[Address, ...]]:

@@ -99,7 +99,7 @@ class Services:
             alarm=self.notifier.alarm,
             in_hand=parts.in_hand,
         )
-        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, parts.now)
+        self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
         self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings)

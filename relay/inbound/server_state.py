@@ -201,7 +201,7 @@ class ServerState:
         origin = entry.origin
         self.throttle.count(origin.client, entry.accepted_at)
         self.shares.accepted(client_group(client_address(origin.client)), entry.size)
-        self.devices.saw(origin.client, entry.accepted_at, origin.helo, origin.quirks).messages += 1
+        self.devices.saw(origin.client, entry.accepted_at, origin.helo, origin.quirks, origin.user).messages += 1
         events.note(
             "accepted",
             queue_id=entry.queue_id,

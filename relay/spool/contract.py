@@ -11,6 +11,7 @@ from relay.secret import Secret
 from relay.spool.entry import (
     Claim,
     Entry,
+    Heard,
     Order,
     PendingNotice,
     QueueLine,
@@ -210,8 +211,8 @@ class ViewedSpool(Protocol):
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         """Trail lines by (start of the step they fall into, event) since then; steps are counted from 1970 in UTC."""
 
-    async def last_accepted(self, client: str) -> datetime | None:
-        """When the last message of this client that is still known was accepted."""
+    async def heard(self, since: datetime) -> list[Heard]:
+        """Who sent the messages accepted since then that are still known, without notices of our own."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""

@@ -237,6 +237,14 @@ class QueueLine(NamedTuple):
     subject: str = ""
 
 
+class Heard(NamedTuple):
+    """How many messages came from one origin in a time, and when the last one was accepted."""
+
+    origin: Origin
+    messages: int
+    last: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class TransferItem:
     """A message that moves from one spool to another: all that is known of it.

@@ -12,7 +12,7 @@ from typing import Any
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Fault
-from relay.spool.entry import Content, Entry, NoticeKind, PendingNotice, QueueLine, Recipient, State, TrailLine
+from relay.spool.entry import Content, Entry, Heard, NoticeKind, PendingNotice, QueueLine, Recipient, State, TrailLine
 
 BLOCK = 65_536
 """Octets in one content row."""
@@ -213,6 +213,11 @@ def _fault(value: str) -> Fault | None:
         return Fault(value) if value else None
     except ValueError:
         return None
+
+
+def row_heard(row: Sequence[Any]) -> Heard:
+    """A row of an origin, its messages, and when the last was accepted."""
+    return Heard(_origin(row[0]), row[1], moment(row[2]))
 
 
 _ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at", "due_at", "maybe_since"))

@@ -16,6 +16,7 @@ from relay.spool.entry import (
     Claim,
     Content,
     Entry,
+    Heard,
     Order,
     PendingNotice,
     QueueLine,
@@ -343,8 +344,8 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         return await self._read(lambda db: read.history(db, since, step))
 
-    async def last_accepted(self, client: str) -> datetime | None:
-        return await self._read(lambda db: read.last_accepted(db, client))
+    async def heard(self, since: datetime) -> list[Heard]:
+        return await self._read(lambda db: read.heard(db, since))
 
     async def kept_by_client(self) -> Mapping[str, int]:
         return await self._read(read.kept_by_client)
