@@ -92,6 +92,7 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
+            devices=config.devices,
             now=parts.now,
             on_settled=self.notifier.wake,
             advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
@@ -135,6 +136,7 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
+            devices=config.devices,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):

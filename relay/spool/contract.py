@@ -118,6 +118,9 @@ class AcceptingSpool(Protocol):
     async def kept_by_client(self) -> Mapping[str, int]:
         """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
 
+    async def heard(self, since: datetime) -> list[Heard]:
+        """Who sent the messages accepted since then that are still known, without notices of our own."""
+
     def arrive(self) -> Streaming | None:
         """A place for large content that comes in; None if this spool takes content only when it is complete."""
 
@@ -210,9 +213,6 @@ class ViewedSpool(Protocol):
 
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         """Trail lines by (start of the step they fall into, event) since then; steps are counted from 1970 in UTC."""
-
-    async def heard(self, since: datetime) -> list[Heard]:
-        """Who sent the messages accepted since then that are still known, without notices of our own."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""
