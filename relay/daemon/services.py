@@ -103,7 +103,7 @@ class Services:
         self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
-        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings)
+        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings, lambda: self._config.devices)
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""

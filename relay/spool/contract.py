@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from relay.mail.envelope import Origin
 from relay.secret import Secret
 from relay.spool.entry import (
     Claim,
@@ -105,7 +106,14 @@ class Streaming(Protocol):
         """Nothing of it stays, unless an entry has it.  May be called more than once."""
 
 
-class AcceptingSpool(Protocol):
+class HearingSpool(Protocol):
+    """What is asked about devices: by the page, and for their limits at acceptance."""
+
+    async def heard(self, since: datetime) -> list[Heard]:
+        """Who sent the messages accepted since then that are still known, without notices of our own."""
+
+
+class AcceptingSpool(HearingSpool, Protocol):
     """What accepting needs: room, and a durable commit."""
 
     @property
@@ -117,9 +125,6 @@ class AcceptingSpool(Protocol):
 
     async def kept_by_client(self) -> Mapping[str, int]:
         """Octets of devices' mail that is kept, by the client that it came from.  Looks at every message."""
-
-    async def heard(self, since: datetime) -> list[Heard]:
-        """Who sent the messages accepted since then that are still known, without notices of our own."""
 
     def arrive(self) -> Streaming | None:
         """A place for large content that comes in; None if this spool takes content only when it is complete."""
@@ -169,7 +174,7 @@ class RelayingSpool(Protocol):
         """(upstream, sender) pairs learned from refusals in the last 30 days."""
 
 
-class ViewedSpool(Protocol):
+class ViewedSpool(HearingSpool, Protocol):
     """What people and monitors read, and the orders that they give."""
 
     @property
@@ -213,6 +218,9 @@ class ViewedSpool(Protocol):
 
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         """Trail lines by (start of the step they fall into, event) since then; steps are counted from 1970 in UTC."""
+
+    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+        """Trail lines of these events of the newest `limit` messages from these clients, each with its message's origin."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""

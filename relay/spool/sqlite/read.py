@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from relay.mail.envelope import Origin
 from relay.spool.entry import Content, Heard, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.rows import (
     FIRST_LINE,
@@ -21,6 +22,7 @@ from relay.spool.rows import (
     row_line,
     row_notice,
     row_recipient,
+    row_told,
     row_trail,
 )
 
@@ -258,6 +260,19 @@ def heard(db: sqlite3.Connection, since: datetime) -> list[Heard]:
         (micros(since),),
     )
     return [row_heard(row) for row in rows.fetchall()]
+
+
+def lines_of(
+    db: sqlite3.Connection, clients: Collection[str], events: Collection[str], limit: int
+) -> list[tuple[Origin, TrailLine]]:
+    of_these, of_those = (", ".join("?" * len(some)) for some in (clients, events))
+    rows = db.execute(
+        "SELECT origin, at, event, said FROM (SELECT id, origin FROM message"  # noqa: S608 - nothing but question marks
+        f" WHERE client IN ({of_these}) AND NOT notice ORDER BY accepted_at DESC, id DESC LIMIT ?)"
+        f" JOIN trail ON trail.message = id WHERE event IN ({of_those})",
+        (*map(plain, clients), limit, *events),
+    )
+    return [row_told(row) for row in rows.fetchall()]
 
 
 def kept_by_client(db: sqlite3.Connection) -> dict[str, int]:
