@@ -1,5 +1,6 @@
 """Which addresses are of a LAN, which are of this machine, and which a host on the Internet may have.  Pure."""
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Address = IPv4Address | IPv6Address
@@ -70,6 +71,16 @@ def group_of(client: str) -> str:
     if isinstance(found, IPv6Address):
         return str(found.ipv4_mapped or ip_network((int(found), 64), strict=False))
     return str(found)
+
+
+@lru_cache(maxsize=1024)
+def client_of(text: str) -> Address | None:
+    """A client's address as a listener shows it, without brackets and zone; IPv4 that a dual-stack socket shows is IPv4."""
+    try:
+        found = ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
 
 
 def with_port(host: str, port: int) -> str:

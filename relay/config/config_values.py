@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay.inbound.admission import ClientLimits, Listener, Network, Recipients
-from relay.inbound.devices import Expected
+from relay.mail.device import Device
 from relay.mail.policy import RepairPolicy
 from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.retry import RetrySchedule
@@ -56,7 +56,7 @@ class Config:
     direct: Upstream = DIRECT_UPSTREAM
     limits: ClientLimits = field(default_factory=ClientLimits)
     web: WebSettings = field(default_factory=WebSettings)
-    devices: tuple[Expected, ...] = ()
+    devices: tuple[Device, ...] = ()
     log: LogSettings = field(default_factory=LogSettings)
     source: str = ""
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from relay.config import environment, sections, web
 from relay.config.config_values import Config
+from relay.config.devices import read_devices
 from relay.config.fields import Fields, Reading, show
 from relay.config.files import others_may_read
-from relay.config.located import Mistake, Node, Place, parse
+from relay.config.located import Mistake, Node, Place, Table, parse
 from relay.config.remarks import remarked
 from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
@@ -121,24 +122,31 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
     with reading.fields(root, "", start) as at:
         upstreams, readable = _upstreams(at)
         listeners = sections.read_listeners(at)
+        recipients = sections.read_recipients(at)
         return Config(
             hostname=sections.read_hostname(at, name),
             upstreams=upstreams,
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners, readable)),
-            recipients=sections.read_recipients(at),
+            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at))),
+            recipients=recipients,
             retry=sections.read_retry(at),
-            notices=sections.read_notices(at),
+            notices=sections.read_notices(at, recipients.everything_to),
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),
             direct=sections.read_direct(at),
             limits=sections.read_limits(at),
             web=web.read_web(at),
-            devices=web.read_devices(at),
+            devices=read_devices(at),
             log=sections.read_log(at),
             source=source,
         )
+
+
+def _named(at: Fields) -> tuple[str, ...]:
+    """The devices that rules may name: also those that have a mistake."""
+    node = at.node("devices")
+    return tuple(node.entries) if isinstance(node, Table) else ()
 
 
 def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:

@@ -20,6 +20,7 @@ class Known:
     upstreams: Sequence[str]
     listeners: Sequence[Listener]
     readable: bool = True
+    devices: Sequence[str] = ()
 
 
 def read_routes(at: Fields, known: Known) -> tuple[Route, ...]:
@@ -58,12 +59,27 @@ def _route(rule: Fields, known: Known) -> Route:
         listener=_listeners(rule, known.listeners),
         reject=rule.get("reject", scalars.text, ""),
         discard=rule.get("discard", _only_true, False),
+        device=_devices(rule, known.devices),
+        user=rule.many("user", scalars.text, ()),
+        copy_to=rule.many("copy_to", hosts.mailbox, ()),
     )
     said = [key for key in ("via", "reject", "discard") if rule.said(key)]
     if len(said) != 1 and rule.sound:
         found_words = " and ".join(said) or "none"
         rule.reading.mistake(rule.place, rule.path, f"expected exactly one of via, reject or discard, found {found_words}")
+    if rule.said("copy_to") and rule.said("reject"):
+        rule.mistake("copy_to", "expected only beside via or discard, found reject: of what is refused there is no copy")
     return found
+
+
+def _devices(rule: Fields, names: Sequence[str]) -> tuple[str, ...]:
+    def convert(value: str) -> str:
+        if value not in names:
+            known = f"there are {listing(names)}" if names else "devices is empty"
+            raise Wrong("the name of a device", near(value, names) or known)
+        return value
+
+    return rule.many("device", convert, ())
 
 
 def _via(rule: Fields, known: Known) -> tuple[str, ...]:
@@ -127,8 +143,9 @@ def _only_true(value: str) -> bool:
 
 def _matches_everything(rule: Fields, route: Route) -> bool:
     """A condition that was said but could not be read still is one."""
-    conditions = {"to": route.to, "from": route.sender, "client": route.client, "listener": route.listener}
-    return catches_all(route) and all(read or not rule.said(key) for key, read in conditions.items())
+    read = {"device": route.device, "user": route.user}
+    conditions = {"to": route.to, "from": route.sender, "client": route.client, "listener": route.listener, **read}
+    return catches_all(route) and all(values or not rule.said(key) for key, values in conditions.items())
 
 
 def _remark_unused(at: Fields, known: Known, routes: Sequence[Route]) -> None:

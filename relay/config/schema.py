@@ -4,28 +4,8 @@
 tests/docs/test_settings_page.py holds it against what the code really reads: names, defaults and examples.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One key.  `default` is YAML that says the same as leaving it out; where that depends, `otherwise` tells in words."""
-
-    key: str
-    text: str
-    default: str = ""
-    otherwise: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A mapping; `path` without numbers, with a star for a name of one's own.  `example` is a value that `check` takes."""
-
-    path: str
-    example: str
-    text: str
-    settings: tuple[Setting, ...]
-
+from relay.config.described import Section, Setting
+from relay.config.schema_devices import DEVICES
 
 _S = Setting
 
@@ -93,6 +73,12 @@ SECTIONS: tuple[Section, ...] = (
             _S(
                 "aliases",
                 "Other addresses for a name (`root`), an address, or a whole domain (`*@nas.local`). One address or a list.",
+            ),
+            _S(
+                "everything_to",
+                "All mail goes here, whatever it is addressed to; the To field stays. One address or a list. Notices go to"
+                " `notices.to`, else here, and never to the sender.",
+                otherwise="mail goes to whom it is addressed",
             ),
         ),
     ),
@@ -225,12 +211,15 @@ SECTIONS: tuple[Section, ...] = (
             _S("from", "Condition: the envelope sender, as a pattern; `<>` is the null sender.", otherwise="everybody"),
             _S("client", "Condition: the device's network or address.", otherwise="every device"),
             _S("listener", "Condition: the `address` of the listener that it came by.", otherwise="every listener"),
+            _S("device", "Condition: a name in `devices`.", otherwise="every device"),
+            _S("user", "Condition: who logged in.", otherwise="everybody, with a login or without"),
             _S(
                 "via",
                 "Upstreams in order of preference: the next one if one is down or refuses. `mx` is built in.",
             ),
             _S("reject", "The device is refused with this text."),
             _S("discard", "`true`: accepted, and deleted."),
+            _S("copy_to", "Beside `via` or `discard`: who gets a copy. It goes by the rule for that address, on its own."),
         ),
     ),
     Section(
@@ -361,16 +350,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("proxies", "Addresses or networks from which `user_header` is believed."),
         ),
     ),
-    Section(
-        "devices.*",
-        "{client: 192.168.0.20, expect_every: 26h}",
-        "Devices that should mail, each under a name of your choice. When one has been quiet for longer, and when it is back, "
-        "`notices` are told.",
-        (
-            _S("client", "The device's address. Required."),
-            _S("expect_every", "The longest time without mail that is normal. Required."),
-        ),
-    ),
+    *DEVICES,
     Section(
         "log",
         "{level: info}",
@@ -388,6 +368,7 @@ EXAMPLES = {
     "listen.users": "{nas: secret}",
     "recipients.aliases": "{root: me@company.example}",
     "devices": "{nas: {client: 192.168.0.20, expect_every: 26h}}",
+    "devices.*.header": "{X-Location: hallway}",
     **{section.path: section.example for section in SECTIONS if section.path},
 }
-"""What each section looks like, by its path; the first four hold names of one's own, and no settings."""
+"""What each section looks like, by its path; the first five hold names of one's own, and no settings."""

@@ -107,7 +107,8 @@ def _users(at: Fields) -> Mapping[str, Secret]:
 def read_recipients(at: Fields) -> Recipients:
     with at.section("recipients") as section:
         default_domain = section.get("default_domain", hosts.domain, "")
-        return Recipients(default_domain, _aliases(section, default_domain))
+        everything_to = section.many("everything_to", hosts.mailbox, ())
+        return Recipients(default_domain, _aliases(section, default_domain), everything_to)
 
 
 def _aliases(at: Fields, default_domain: str) -> Mapping[str, tuple[Address, ...]]:
@@ -146,13 +147,15 @@ def read_retry(at: Fields) -> RetrySchedule:
     return found
 
 
-def read_notices(at: Fields) -> NoticePolicy:
+def read_notices(at: Fields, everything_to: tuple[Address, ...]) -> NoticePolicy:
+    """Where all mail goes to one address, notices do not go elsewhere: a sender may be somebody who is not to get mail."""
     default = NoticePolicy()
     with at.section("notices") as section:
         return NoticePolicy(
-            to=section.get("to", hosts.mailbox, None),
+            to=section.get("to", hosts.mailbox, next(iter(everything_to), None)),
             webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
             digest=section.get("digest", duration(least=_NONE), default.digest),
+            senders=not everything_to,
         )
 
 

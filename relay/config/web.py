@@ -1,19 +1,14 @@
-"""The sections about watching: the status page, and the devices that should be heard of."""
+"""The settings of the status page."""
 
-import ipaddress
 import re
-from datetime import timedelta
 
 from relay.config import hosts
 from relay.config.config_values import WebSettings
-from relay.config.fields import Fields, show
-from relay.config.located import Table
-from relay.config.scalars import Wrong, duration
-from relay.inbound.devices import Expected
+from relay.config.fields import Fields
+from relay.config.scalars import Wrong
 from relay.networks import without_port
 
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,60}")
-_LEAST = timedelta(minutes=1)
 
 
 def read_web(at: Fields) -> WebSettings:
@@ -49,35 +44,3 @@ def _header(value: str) -> str:
     if not _HEADER.fullmatch(value) or value.lower() in ("host", "authorization", "cookie", "origin"):
         raise Wrong("the name of an HTTP header such as Remote-User")
     return value
-
-
-def read_devices(at: Fields) -> tuple[Expected, ...]:
-    """`devices: {nas: {client: 192.168.0.20, expect_every: 26h}}`."""
-    found: list[Expected] = []
-    with at.section("devices") as section:
-        for name, node in section.table.entries.items():
-            section.node(name)
-            place = section.table.keys[name]
-            if not re.fullmatch(r"[^\x00-\x1f\x7f]{1,64}", name):
-                section.reading.mistake(place, section.path_of(name), f"expected a short name, found {show(name)}")
-            if not isinstance(node, Table):
-                text = "expected client and expect_every, such as {client: 192.168.0.20, expect_every: 26h}"
-                section.reading.mistake(place, section.path_of(name), text)
-                continue
-            with at.reading.fields(node, node.path, node.place) as one:
-                every = one.get("expect_every", duration(_LEAST), timedelta())
-                expected = Expected(name, one.get("client", _client, ""), every)
-                for key, what in (("client", "the device's address"), ("expect_every", "a time such as 26h")):
-                    if not one.said(key):
-                        one.mistake(key, f"expected {what}, found nothing")
-                if expected.client and expected.client in (other.client for other in found):
-                    one.mistake("client", f"expected each device once, found {expected.client} again")
-                found.append(expected)
-    return tuple(found)
-
-
-def _client(value: str) -> str:
-    try:
-        return str(ipaddress.ip_address(value.strip()))
-    except ValueError:
-        raise Wrong("an IP address such as 192.168.0.20") from None

@@ -1,10 +1,11 @@
 """What is known of upstreams and devices: how they stand, and what was set for them.  Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from relay.control.views import sound
-from relay.inbound.devices import Expected
+from relay.mail.device import Device, device_of
+from relay.mail.envelope import Origin
 from relay.upstream.settings import SmtpServer, Upstream
 
 
@@ -27,7 +28,11 @@ def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, U
     return views
 
 
-def device_views(devices: Any, expected: Iterable[Expected]) -> Any:
-    """Each device with the name that the settings give it ("" if none)."""
-    names = {one.client: one.name for one in expected}
-    return sound([{**device, "name": names.get(device["client"], "")} for device in devices])
+def device_views(seen: Any, devices: Sequence[Device]) -> Any:
+    """Each client with the names that the settings give to what comes from there: one `name`, "" if none."""
+    return sound([{**one, "name": ", ".join(_names(one, devices))} for one in seen])
+
+
+def _names(seen: Mapping[str, Any], devices: Sequence[Device]) -> dict[str, None]:
+    origins = (Origin(seen["client"], helo, user=user) for helo in seen["helo"] or [""] for user in ["", *seen["users"]])
+    return dict.fromkeys(device.name for origin in origins if (device := device_of(devices, origin)))

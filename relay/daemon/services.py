@@ -87,6 +87,7 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
+            devices=config.devices,
             now=parts.now,
             on_settled=self.notifier.wake,
             advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
@@ -94,10 +95,10 @@ class Services:
             alarm=self.notifier.alarm,
             in_hand=parts.in_hand,
         )
-        self._silence = MissingDevices(self._spool.last_accepted, self.notifier.alarm, parts.now)
+        self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
-        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings)
+        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings, lambda: self._config.devices)
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
@@ -131,6 +132,7 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
+            devices=config.devices,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         self._check_up.look_again()

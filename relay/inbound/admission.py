@@ -73,10 +73,14 @@ class ClientLimits:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """`default_domain` completes a bare name ("" if none); `aliases` maps `root`, `a@b` or `*@b` to addresses."""
+    """`default_domain` completes a bare name ("" if none); `aliases` maps `root`, `a@b` or `*@b` to addresses.
+
+    `everything_to` gets all mail, whatever it is addressed to; (): it goes to whom it is addressed.
+    """
 
     default_domain: str = ""
     aliases: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    everything_to: tuple[Address, ...] = ()
 
 
 MAX_HOPS = 50

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 _KNOWN = 1000
@@ -10,22 +10,14 @@ _NAMES = 8
 _QUIRKS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A device that should send mail: its name for people, its address, and how often a message must come."""
-
-    name: str
-    client: str
-    every: timedelta
-
-
 @dataclass(slots=True)
 class Device:
-    """One client address.  `helo` and `quirks` keep the order in which they were first seen."""
+    """One client address.  `helo`, `users` (who logged in) and `quirks` keep the order in which they were first seen."""
 
     client: str
     last_seen: datetime
     helo: dict[str, None] = field(default_factory=dict)
+    users: dict[str, None] = field(default_factory=dict)
     quirks: dict[str, None] = field(default_factory=dict)
     messages: int = 0
     refused: int = 0
@@ -36,6 +28,7 @@ class Device:
             "client": self.client,
             "last_seen": self.last_seen.isoformat(),
             "helo": list(self.helo),
+            "users": list(self.users),
             "quirks": list(self.quirks),
             "messages": self.messages,
             "refused": self.refused,
@@ -49,7 +42,7 @@ class Devices:
     def __init__(self) -> None:
         self._devices: dict[str, Device] = {}
 
-    def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = ()) -> Device:
+    def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = (), user: str = "") -> Device:
         """Notes that a device spoke.  The caller counts messages and refusals in what is returned."""
         device = self._devices.pop(client, None) or Device(client, now)
         self._devices[client] = device  # the last in the dict is the one seen last
@@ -58,6 +51,8 @@ class Devices:
         device.last_seen = now
         if helo:
             _remember(device.helo, [helo], _NAMES)
+        if user:
+            _remember(device.users, [user], _NAMES)
         _remember(device.quirks, quirks, _QUIRKS)
         return device
 

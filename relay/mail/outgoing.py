@@ -21,7 +21,8 @@ class Outgoing:
     `size` counts its octets.  `eight_bit`: some octet is over 127, so the upstream must have 8BITMIME.  `seven_bit`: it was
     recoded for one that has not, and `size` is what it was before.  `utf8`: the sender or the header needs SMTPUTF8;
     forward-paths are checked by themselves.  `at_dot` is called just before the final dot is written.  `reading` hands blocks
-    on, and notes while one is made.  `origin` and `accepted_at` tell where it came from and when, the same at every attempt.
+    on, and notes while one is made.  `origin` and `accepted_at` tell where it came from and when, the same at every attempt;
+    `device` is the name of the device, else who logged in, else the client's address.
     """
 
     queue_id: str
@@ -33,6 +34,7 @@ class Outgoing:
     seven_bit: bool = False
     utf8: bool = False
     origin: Origin = _NOWHERE
+    device: str = ""
     accepted_at: datetime = _LONG_AGO
     at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
     reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)

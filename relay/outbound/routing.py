@@ -3,15 +3,16 @@
 First match wins, for each recipient.  Rules count from 1, as people count; 0 is "no rule".  Pure.
 """
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from relay.mail.address import Address
+from relay.mail.device import Device
 from relay.mail.envelope import Origin
+from relay.mail.glob import pattern
 from relay.mail.reply import Reply
+from relay.networks import client_of
 
 _NULL = "<>"
 
@@ -21,7 +22,8 @@ class Route:
     """One rule.  Empty conditions match everything.  Exactly one of `via`, `reject`, `discard` is set.
 
     `to` and `sender` are globs over the whole address (`*@host.example`; `<>` for the null reverse-path),
-    `client` networks of the device, `listener` names as in `listen.address`.  Several of one kind: any of them.
+    `client` networks of the device, `listener` names as in `listen.address`, `device` names as in `devices`, `user`
+    who logged in.  Several of one kind: any of them.  `copy_to` gets a copy of what goes by this rule.
     """
 
     via: tuple[str, ...] = ()
@@ -31,6 +33,9 @@ class Route:
     listener: tuple[str, ...] = ()
     reject: str = ""
     discard: bool = False
+    device: tuple[str, ...] = ()
+    user: tuple[str, ...] = ()
+    copy_to: tuple[Address, ...] = ()
 
 
 Routes = Sequence[Route]
@@ -45,16 +50,21 @@ class Chosen:
     reject: str = ""
     discard: bool = False
     why: str = ""
+    copy_to: tuple[Address, ...] = ()
 
 
-def chain_for(routes: Routes, sender: Address | None, recipient: Address, origin: Origin) -> Chosen:
-    """The first rule that matches; rule 0 with an empty chain if none does."""
-    client = _client(origin.client)
+def chain_for(routes: Routes, sender: Address | None, recipient: Address, origin: Origin, device: str = "") -> Chosen:
+    """The first rule that matches; rule 0 with an empty chain if none does.  `device` is whose mail it is, by name."""
+    client = client_of(origin.client)
     for number, route in enumerate(routes, 1):
+        if (route.device and device not in route.device) or (route.user and origin.user not in route.user):
+            continue
         matched = _matches(route, sender, recipient, client, origin.listener)
         if matched is not None:
-            why = f"rule {number}: {matched}"
-            return Chosen(number, route.via, route.reject, route.discard, why)
+            who = [f"device {device}"] if route.device else []
+            who += [f"user {origin.user}"] if route.user else []
+            said = ", ".join([*who, *matched]) or "everything"
+            return Chosen(number, route.via, route.reject, route.discard, f"rule {number}: {said}", route.copy_to)
     return Chosen(0, why=f"no rule matches {recipient}")
 
 
@@ -72,9 +82,9 @@ def for_notice(chosen: Chosen, upstreams: Sequence[str]) -> Chosen:
     return replace(chosen, via=(*chosen.via, *others), reject="", why=why)
 
 
-def may_route(routes: Routes, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
+def may_route(routes: Routes, sender: Address | None, recipient: Address, origin: Origin, device: str = "") -> Reply | None:
     """For RCPT: the refusal, or None if a rule takes this recipient (also one that discards)."""
-    chosen = chain_for(routes, sender, recipient, origin)
+    chosen = chain_for(routes, sender, recipient, origin, device)
     if chosen.reject:
         return Reply(550, "5.7.1", chosen.reject)
     if chosen.via or chosen.discard:
@@ -82,10 +92,24 @@ def may_route(routes: Routes, sender: Address | None, recipient: Address, origin
     return Reply(550, "5.4.4", f"no rule in routes leads to {recipient}")
 
 
+def copies(
+    routes: Routes, sender: Address | None, recipients: Iterable[Address], origin: Origin, device: Device | None
+) -> Iterator[Address]:
+    """Who gets a copy of a message: of the device's mail, and by the rules that take these recipients.
+
+    A copy that no rule takes is not made, since nobody would ever be told of it.
+    """
+    name = device.name if device else ""
+    wanted = [copy for each in recipients for copy in chain_for(routes, sender, each, origin, name).copy_to]
+    for copy in dict.fromkeys([*(device.copy_to if device else ()), *wanted]):
+        if may_route(routes, sender, copy, origin, name) is None:
+            yield copy
+
+
 def catches_all(route: Route) -> bool:
     """Whether no message gets past this rule.  Every recipient has an @; of senders, notices have none."""
     anybody = _anybody(route.to, "*@") and _anybody(route.sender, "*")
-    return anybody and not route.client and not route.listener
+    return anybody and not (route.client or route.listener or route.device or route.user)
 
 
 def _anybody(globs: Sequence[str], wild: str) -> bool:
@@ -100,12 +124,12 @@ def _wide(glob: str) -> bool:
 
 def _matches(
     route: Route, sender: Address | None, recipient: Address, client: IPv4Address | IPv6Address | None, listener: str
-) -> str | None:
-    """The conditions that matched, as text; None if one did not."""
+) -> list[str] | None:
+    """The conditions that matched, in words; None if one did not."""
     said: list[str] = []
     for field, globs, text in (("to", route.to, str(recipient)), ("from", route.sender, str(sender) if sender else _NULL)):
         if globs:
-            hit = next((glob for glob in globs if _pattern(glob).fullmatch(text)), None)
+            hit = next((glob for glob in globs if pattern(glob).fullmatch(text)), None)
             if hit is None:
                 return None
             said.append(f"{field} {hit}")
@@ -118,22 +142,4 @@ def _matches(
         if listener not in route.listener:
             return None
         said.append(f"listener {listener}")
-    return ", ".join(said) or "everything"
-
-
-@lru_cache(maxsize=1024)
-def _pattern(glob: str) -> re.Pattern[str]:
-    """Only `*` and `?` are wild: brackets belong to address literals.  Case never matters to the person who wrote it."""
-    parts = (".*" if char == "*" else "." if char == "?" else re.escape(char) for char in glob)
-    return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
-
-
-@lru_cache(maxsize=1024)
-def _client(text: str) -> IPv4Address | IPv6Address | None:
-    try:
-        address = ip_address(text.strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:  # a dual-stack socket shows IPv4 so
-        return address.ipv4_mapped
-    return address
+    return said

@@ -13,7 +13,6 @@ from typing import cast
 from relay.detached import apart
 from relay.mail.charset_names import readings
 from relay.mail.encoded_words import readable
-from relay.mail.envelope import Origin
 from relay.mail.file_parts import FilePart, file_parts
 from relay.mail.message import Message
 from relay.mail.outgoing import Outgoing
@@ -75,11 +74,6 @@ class FolderDelivery:
         """There is nothing to end; a thread that still waits for a disk does not hold up the end of the process."""
 
 
-def device_of(origin: Origin) -> str:
-    """What stands for `{device}`: who logged in, else the client's address."""
-    return origin.user or origin.client
-
-
 class _Content:
     """The content, whose reading is noted as that of any transaction is."""
 
@@ -101,7 +95,7 @@ class _Job:
         local, sender = outgoing.accepted_at.astimezone(), outgoing.reverse_path
         self._when = f"{local:%Y-%m-%d %H-%M-%S}"
         values = {
-            "device": device_of(outgoing.origin),
+            "device": outgoing.device,
             "from": str(sender) if sender else "",
             "client": outgoing.origin.client,
             "date": f"{local:%Y-%m-%d}",

@@ -123,11 +123,33 @@ async def test_a_history_counts_what_happened_by_the_step(five: Spool, clock: Cl
 async def test_an_empty_spool_has_no_history(spool: Spool, clock: Clock) -> None:
     """Nothing happened, nothing is counted, nobody mailed."""
     assert await spool.history(clock(), HOUR) == {}
-    assert await spool.last_accepted("10.0.0.1") is None
+    assert await spool.heard(clock() - HOUR) == []
 
 
-async def test_the_last_mail_of_a_device_is_known(five: Spool, clock: Clock) -> None:
-    """The latest of its messages, whatever became of it; None for who never mailed."""
-    assert await five.last_accepted("10.0.0.0") == clock() - HOUR
-    assert await five.last_accepted("10.0.0.1") == clock() - 2 * HOUR
-    assert await five.last_accepted("10.0.0.9") is None
+async def test_who_mailed_is_known(five: Spool, clock: Clock) -> None:
+    """How often, and when for the last time, whatever became of it; only since the time that is asked for."""
+    found = {one.origin.client: (one.messages, one.last) for one in await five.heard(clock() - 100 * HOUR)}
+    assert found["10.0.0.0"][1] == clock() - HOUR
+    assert found["10.0.0.1"][1] == clock() - 2 * HOUR
+    assert sum(messages for messages, _ in found.values()) == 5
+    assert [one.origin.client for one in await five.heard(clock() - HOUR)] == ["10.0.0.0"]
+
+
+async def test_lines_of_some_clients_are_found(five: Spool, clock: Clock) -> None:
+    """Of the newest messages, of these events, each with its origin; no client, or none that mailed, has none."""
+    claim = await five.claim(clock())
+    assert claim
+    lines = (TrailLine(clock(), "repaired", details={"repairs": ["added Date"]}), TrailLine(clock(), "routed"))
+    await five.settle(claim, Settlement(trail=lines))
+    found = await five.lines_of(["10.0.0.0", "10.9.9.9"], ["repaired"], 10)
+    assert [(origin.client, line.details) for origin, line in found] == [("10.0.0.0", {"repairs": ["added Date"]})]
+    accepted = await five.lines_of(["10.0.0.0", "10.0.0.1"], ["accepted"], 2)
+    assert sorted(line.text for _, line in accepted) == ["3", "4"]
+    assert await five.lines_of(["10.9.9.9"], ["repaired", "accepted"], 10) == []
+
+
+async def test_a_list_names_the_device(five: Spool, clock: Clock) -> None:
+    """By the name that it had when its mail was accepted."""
+    line = TrailLine(clock(), "accepted", "", {"subject": "hi", "device": "Printer, hallway"})
+    await five.commit(an_entry("message5", clock()), (line,))
+    assert [one.device for one in await five.listed(None, 10)] == ["", "", "", "", "", "Printer, hallway"]

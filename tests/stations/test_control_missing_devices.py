@@ -7,21 +7,24 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from relay.control.missing_devices import MissingDevices
-from relay.inbound.devices import Expected
+from relay.mail.device import Device
+from relay.mail.envelope import Origin
 from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
+from relay.spool.entry import Heard
 from tests.support.running import running
 from tests.support.spooled import an_entry
 from tests.support.waiting import eventually
 from tests.support.world import Clock
 
-NAS = Expected("nas", "192.168.0.20", timedelta(hours=26))
+NAS = Device("nas", client=(ip_network("192.168.0.20"),), expect_every=timedelta(hours=26))
 
 
 class World:
@@ -30,11 +33,11 @@ class World:
     def __init__(self, clock: Clock) -> None:
         self.mailed: datetime | None = None
         self.told: list[str] = []
-        self.silence = MissingDevices(self.last, lambda text, cause: self.told.append(text), clock)
+        self.silence = MissingDevices(self.heard, lambda text, cause: self.told.append(text), clock)
 
-    async def last(self, client: str) -> datetime | None:
-        assert client == NAS.client
-        return self.mailed
+    async def heard(self, since: datetime) -> list[Heard]:
+        mail = Heard(Origin("192.168.0.20", "nas"), 1, self.mailed) if self.mailed else None
+        return [mail] if mail and mail.last >= since else []
 
 
 async def test_silence_is_told_once_and_its_end_once(clock: Clock) -> None:
@@ -78,6 +81,18 @@ async def test_who_is_expected_no_more_is_forgotten(clock: Clock) -> None:
     world.mailed = clock()
     await world.silence.look([NAS])
     assert len(world.told) == 1
+
+
+async def test_a_device_is_found_by_what_it_calls_itself(clock: Clock) -> None:
+    """Known by HELO, and only as long as no device before it is known by the same mail."""
+    world = World(clock)
+    world.mailed = clock()
+    clock.advance(hours=2)
+    by_name = Device("box", helo=("na?",), expect_every=timedelta(hours=1))
+    await world.silence.look([by_name])
+    assert "box (HELO na?) has sent no mail since 2" in world.told[0]
+    await world.silence.look([Device("first", client=NAS.client), by_name])
+    assert world.silence.lines()[0]["since"] > world.mailed.isoformat()
 
 
 @pytest.fixture

@@ -71,3 +71,10 @@ def test_what_does_not_wait_for_it_says_nothing_of_the_pause() -> None:
     assert "paused" not in listed(Desk(resting_until=None))
     assert "paused" not in listed(Desk(), upstream="other")
     assert "held" in listed(Desk(), state="held") and "paused" not in listed(Desk(), state="held")
+
+
+def test_a_device_is_named_behind_the_sender() -> None:
+    """By its name in the configuration, made safe to show; one without a name is not."""
+    message = {"id": "q1", "accepted_at": "2026-11-22T09:00:00Z", "size": 10, "sender": "root@pve", "recipients": []}
+    assert _lines({**message, "device": "Printer,\x1b hallway"}, {}, {})[0].endswith("from root@pve (Printer,\\u001b hallway)")
+    assert _lines({**message, "device": ""}, {}, {})[0].endswith("from root@pve")

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from psycopg import Connection
 
-from relay.spool.entry import PendingNotice, QueueLine, State, StoredEntry
+from relay.mail.envelope import Origin
+from relay.spool.entry import Heard, PendingNotice, QueueLine, State, StoredEntry, TrailLine
 from relay.spool.postgres import read
 from relay.spool.postgres.connections import PostgresConnections
 
@@ -50,8 +51,11 @@ class Queries:
     async def kept_by_client(self) -> Mapping[str, int]:
         return await self._run(read.kept_by_client)
 
-    async def last_accepted(self, client: str) -> datetime | None:
-        return await self._run(lambda db: read.last_accepted(db, client))
+    async def heard(self, since: datetime) -> list[Heard]:
+        return await self._run(lambda db: read.heard(db, since))
+
+    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+        return await self._run(lambda db: read.lines_of(db, clients, events, limit))
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         return await self._run(lambda db: read.sent_on(db, day))

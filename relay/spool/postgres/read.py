@@ -7,7 +7,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from relay.spool.entry import Content, Peer, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
+from relay.mail.envelope import Origin
+from relay.spool.entry import Content, Heard, Peer, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.postgres.rows import RECIPIENT_LIST, json_recipients
 from relay.spool.rows import (
     FIRST_LINE,
@@ -18,8 +19,10 @@ from relay.spool.rows import (
     moment,
     plain,
     row_entry,
+    row_heard,
     row_line,
     row_notice,
+    row_told,
     row_trail,
 )
 
@@ -158,9 +161,22 @@ def history(db: Connection, since: datetime, step: timedelta) -> dict[tuple[date
     return {(moment(number * width), event): count for number, event, count in counted}
 
 
-def last_accepted(db: Connection, client: str) -> datetime | None:
-    found = db.execute("SELECT max(accepted_at) FROM message WHERE client = %s", (plain(client),)).fetchone()
-    return moment(found[0]) if found and found[0] is not None else None
+def heard(db: Connection, since: datetime) -> list[Heard]:
+    rows = db.execute(
+        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= %s AND notice = 0 GROUP BY origin",
+        (micros(since),),
+    )
+    return [row_heard(row) for row in rows]
+
+
+def lines_of(db: Connection, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+    rows = db.execute(
+        "SELECT origin, at, event, said FROM"
+        " (SELECT id, origin FROM message WHERE client = ANY(%s) AND notice = 0 ORDER BY accepted_at DESC, id DESC LIMIT %s)"
+        " AS latest JOIN trail ON trail.message = latest.id WHERE event = ANY(%s)",
+        ([plain(client) for client in clients], limit, list(events)),
+    )
+    return [row_told(row) for row in rows]
 
 
 def kept_by_client(db: Connection) -> dict[str, int]:

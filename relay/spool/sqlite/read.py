@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from relay.spool.entry import Content, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
+from relay.mail.envelope import Origin
+from relay.spool.entry import Content, Heard, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.rows import (
     FIRST_LINE,
     LISTED,
@@ -17,9 +18,11 @@ from relay.spool.rows import (
     moment,
     plain,
     row_entry,
+    row_heard,
     row_line,
     row_notice,
     row_recipient,
+    row_told,
     row_trail,
 )
 
@@ -251,11 +254,25 @@ def history(db: sqlite3.Connection, since: datetime, step: timedelta) -> dict[tu
     return {(moment(number * width), event): count for number, event, count in counted.fetchall()}
 
 
-def last_accepted(db: sqlite3.Connection, client: str) -> datetime | None:
-    """Walks back from the newest message; a device that mails is found soon, one that does not is not asked for often."""
-    rows = db.execute("SELECT accepted_at FROM message WHERE client = ? ORDER BY accepted_at DESC, id DESC LIMIT 1", (client,))
-    found = rows.fetchall()
-    return moment(found[0][0]) if found else None
+def heard(db: sqlite3.Connection, since: datetime) -> list[Heard]:
+    rows = db.execute(
+        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= ? AND NOT notice GROUP BY origin",
+        (micros(since),),
+    )
+    return [row_heard(row) for row in rows.fetchall()]
+
+
+def lines_of(
+    db: sqlite3.Connection, clients: Collection[str], events: Collection[str], limit: int
+) -> list[tuple[Origin, TrailLine]]:
+    of_these, of_those = (", ".join("?" * len(some)) for some in (clients, events))
+    rows = db.execute(
+        "SELECT origin, at, event, said FROM (SELECT id, origin FROM message"  # noqa: S608 - nothing but question marks
+        f" WHERE client IN ({of_these}) AND NOT notice ORDER BY accepted_at DESC, id DESC LIMIT ?)"
+        f" JOIN trail ON trail.message = id WHERE event IN ({of_those})",
+        (*map(plain, clients), limit, *events),
+    )
+    return [row_told(row) for row in rows.fetchall()]
 
 
 def kept_by_client(db: sqlite3.Connection) -> dict[str, int]:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay import events
+from relay.mail.envelope import Origin
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import (
     Action,
     Claim,
     Content,
     Entry,
+    Heard,
     Order,
     PendingNotice,
     QueueLine,
@@ -343,8 +345,11 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         return await self._read(lambda db: read.history(db, since, step))
 
-    async def last_accepted(self, client: str) -> datetime | None:
-        return await self._read(lambda db: read.last_accepted(db, client))
+    async def heard(self, since: datetime) -> list[Heard]:
+        return await self._read(lambda db: read.heard(db, since))
+
+    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+        return await self._read(lambda db: read.lines_of(db, clients, events, limit))
 
     async def kept_by_client(self) -> Mapping[str, int]:
         return await self._read(read.kept_by_client)

@@ -1,0 +1,23 @@
+"""How a setting and a section of settings are described.  Pure."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key.  `default` is YAML that says the same as leaving it out; where that depends, `otherwise` tells in words."""
+
+    key: str
+    text: str
+    default: str = ""
+    otherwise: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping; `path` without numbers, with a star for a name of one's own.  `example` is a value that `check` takes."""
+
+    path: str
+    example: str
+    text: str
+    settings: tuple[Setting, ...]
