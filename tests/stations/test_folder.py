@@ -49,6 +49,7 @@ def mail(content: bytes = SCAN, **more: object) -> Outgoing:
         "content": [content[at : at + 5000] for at in range(0, len(content), 5000)],
         "size": len(content),
         "origin": Origin("192.168.0.21", "BRN001"),
+        "device": "192.168.0.21",
         "accepted_at": WHEN,
     }
     return Outgoing(**{**given, **more})  # type: ignore[arg-type]
@@ -138,7 +139,7 @@ async def test_a_folder_full_of_the_same_name(tmp_path):
 async def test_folders_are_made_of_who_sent_it(tmp_path, monkeypatch):
     """The fields are filled in, each as one name; below the fixed part folders are made."""
     folder = tmp_path / "{device}" / "{from}-{client}" / "in" / "{date}"
-    hostile = mail(origin=Origin("fe80::1%eth0", user="../../escape"), reverse_path=None)
+    hostile = mail(origin=Origin("fe80::1%eth0"), device="../../escape", reverse_path=None)
     report = await submit(folder, hostile)
     [name] = files(tmp_path)
     assert name == f"-..-escape/unknown-fe80__1%eth0/in/{WHEN.astimezone():%Y-%m-%d}/scan.pdf"

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 USED = {
     "aiosmtpd": {
+        "relay.inbound.command_tables",
         "relay.inbound.connection",
         "relay.inbound.server_session",
         "relay.inbound.server_state",
