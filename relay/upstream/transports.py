@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from relay.mail.outgoing import Outgoing
-from relay.upstream.authenticate import Refused, Token, as_said, no_token
+from relay.upstream.authenticate import Refused, Renew, Token, as_said, no_token, none_newer
 from relay.upstream.report import Report
-from relay.upstream.settings import MxHosts, SmtpServer, Upstream
+from relay.upstream.settings import GraphMailbox, MxHosts, SmtpServer, Upstream
 
 _MOST = 50
 """Transactions at once by all upstreams of one kind: MX hosts that do not answer cannot take the places of others."""
@@ -32,14 +32,15 @@ class Submitter(Protocol):
 class Means:
     """What transports are made with.
 
-    `hostname` is our name in EHLO; `token` gets OAuth access tokens, `refused` is called with a refused one; `opened` is to
-    be called with an upstream's name when a login has worked.
+    `hostname` is our name in EHLO; `token` gets OAuth access tokens, `refused` is called with a refused one, `renewed`
+    gets a new one instead at once; `opened` is to be called with an upstream's name when a login has worked.
     """
 
     hostname: str
     nameservers: tuple[str, ...] = ()
     token: Token = no_token
     refused: Refused = as_said
+    renewed: Renew = none_newer
     opened: Callable[[str], None] = lambda name: None
 
 
@@ -56,7 +57,17 @@ def _mx(means: Means) -> Submitter:
     return MxDelivery(hostname=means.hostname, resolver=Resolver(means.nameservers))
 
 
-KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {SmtpServer: _smtp, MxHosts: _mx}
+def _graph(means: Means) -> Submitter:
+    from relay.upstream.graph import GraphSubmission
+
+    return GraphSubmission(means.token, means.refused, means.renewed, means.opened)
+
+
+KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
+    SmtpServer: _smtp,
+    MxHosts: _mx,
+    GraphMailbox: _graph,
+}
 """How each kind is made, when the first message goes by it: what nobody uses is not loaded."""
 
 

@@ -178,6 +178,14 @@ FAULTS: tuple[Rule, ...] = (
         remedy="Use a plain address if there is one, or put an upstream with SMTPUTF8 into the route.",
     ),
     _fault(
+        "graph-permission",
+        Blame.RELAY_DENIED,
+        Fault.PERMISSION,
+        cause="The application may send by Microsoft Graph, but not make drafts, and a message of this size needs one.",
+        remedy="Grant it `Mail.ReadWrite` beside `Mail.Send` (with admin consent); where a person consented, run `relay oauth "
+        "login` again.",
+    ),
+    _fault(
         "rejected-here",
         Blame.RECIPIENT,
         Fault.REJECTED,
