@@ -195,7 +195,7 @@ class GraphApi:
             return response
 
     async def _open(self, origin: Origin, patience: float) -> HttpSession:
-        server = Upstream(self.upstream.name, SmtpServer(origin.host, origin.port, self.mailbox.tls))
+        server = SmtpServer(origin.host, origin.port, self.mailbox.tls)
         try:
             context = await asyncio.to_thread(tls.context_for, self.mailbox.tls) if origin.secure else None
         except OSError as error:
@@ -246,4 +246,3 @@ def _ours(fault: Fault, words: str) -> Answer:
 
 def _no_tls(fault: Fault, words: str) -> Answer:
     return Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True, fault=fault)
-
