@@ -188,7 +188,7 @@ class GraphApi:
             except HttpLost as lost:
                 if sending and lost.sent:
                     raise
-                if kept:
+                if kept and lost.fault is Fault.HUNG_UP:
                     continue  # the server had ended it meanwhile
                 raise GraphRefused(_ours(lost.fault, str(lost))) from None
             self.connections.keep(session)
