@@ -104,6 +104,10 @@ UPS = DemoDevice(
 
 def call(asked: argparse.Namespace) -> int:
     try:
+        if asked.graph:
+            from relay.cli.demo_mailbox import show
+
+            return asyncio.run(show())
         return asyncio.run(_demo(asked.keep))
     except StartFailed as error:
         complain(f"relay demo: {error}")
@@ -121,7 +125,7 @@ async def _demo(keep: bool) -> int:
         relay = _relay(Path(folder), isps, "0.0.0.0:0" if keep else "127.0.0.1:0")
         running = asyncio.create_task(relay.run())
         try:
-            await _until_started(relay, running)
+            await until_started(relay, running)
             port = relay.inbound.bound[0][1]
             arrived = [await _show(device, relay, port, isps) for device in (NAS, PRINTER, UPS)]
             print(_verdict(arrived))
@@ -147,7 +151,7 @@ def _relay(folder: Path, isps: dict[str, Isp], listen: str) -> Relay:
     return Relay(loaded.config)
 
 
-async def _until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
+async def until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
     waiting = asyncio.create_task(relay.started.wait())
     await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -160,9 +164,9 @@ async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
     print(f"━━ {device.name}\n   {device.oddities}\n")
     began = time.monotonic()
-    queue_id, said = await _play(device, port)
+    queue_id, said = await play(device, port)
     print(f"   the device heard: {said}")
-    message = await _followed(relay, queue_id, began)
+    message = await followed(relay, queue_id, began)
     for line in story(message):
         print(f"   {line[12:19]}  {line[22:]}")
     box = isps[device.arrives_at].box
@@ -174,7 +178,7 @@ async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp
     return not wrong
 
 
-async def _play(device: DemoDevice, port: int) -> tuple[str, str]:
+async def play(device: DemoDevice, port: int) -> tuple[str, str]:
     """Says the device's octets, one line after the other; the queue id from the last reply, and that reply."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     said = await _reply(reader)
@@ -195,7 +199,7 @@ async def _reply(reader: asyncio.StreamReader) -> str:
     return line.decode("utf-8", "replace").strip()
 
 
-async def _followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
+async def followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
     """The message once its fate is known, or as it stands when patience ends."""
     while True:
         message = await relay.desk.message(queue_id)

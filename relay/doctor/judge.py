@@ -8,6 +8,7 @@ from relay.doctor.consent_age import judge_consents
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.host import HostFacts, judge_host
+from relay.doctor.mailbox import MailboxFacts, judge_mailbox
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
 from relay.doctor.upstream import UpstreamFacts, judge_upstream
@@ -29,6 +30,7 @@ class Facts:
     uplink: UplinkFacts | None = None
     took: float = 0.0
     consents: tuple[Mapping[str, Any], ...] = ()
+    mailboxes: tuple[MailboxFacts, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -40,6 +42,8 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
         if no_names and one.name_trouble:
             continue
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
+    for mailbox in facts.mailboxes:
+        findings += judge_mailbox(mailbox)
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)
