@@ -188,8 +188,9 @@ class GraphCloud:
             return
         self.trouble.remove(planned)
         await request.body()
-        while not planned.status and not await request.is_disconnected():
-            await asyncio.sleep(0.02)
+        while not planned.status:
+            if (await request.receive())["type"] == "http.disconnect":
+                break
         raise _Refusal(planned.status, planned.code, planned.message, **planned.headers)
 
     def _admit(self, request: Request) -> None:

@@ -27,7 +27,8 @@ recipients: {{default_domain: company.example}}
 upstreams:
   m365:
     {{provider: outlook, api: graph, url: "{url}", username: {mailbox}, save_to_sent: false, limits: {{per_minute: none}},
-     oauth: {{client_id: demo, client_secret: {secret}, grant: client-credentials, tenant: company.example, token_url: "{tokens}"}}}}
+     oauth: {{client_id: demo, client_secret: {secret}, grant: client-credentials, tenant: company.example,
+             token_url: "{tokens}"}}}}
 retry: {{delays: [1s], rest: [1s]}}
 spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
 log: {{format: json, level: error}}
@@ -76,7 +77,7 @@ STORY = (
             b"Mains failed.\r\n",
         ),
         frozenset({"boss@company.example"}),
-        (GraphTrouble("/messages", 429, "ApplicationThrottled", "Too many requests.", {"Retry-After": "2"}),),
+        (GraphTrouble("drafts/messages", 429, "ApplicationThrottled", "Too many requests.", {"Retry-After": "2"}),),
     ),
     Shown(
         _device(

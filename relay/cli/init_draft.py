@@ -67,7 +67,8 @@ def as_yaml(draft: Draft) -> str:
         *_settings(draft, "api", "host", "port", "tls", "username", "sender"),
     ]
     if draft.oauth:
-        lines += ["    oauth:", *("  " + line for line in _settings(draft, "client_id", "tenant", "client_secret_file", "grant"))]
+        keys = ("client_id", "tenant", "client_secret_file", "grant")
+        lines += ["    oauth:", *("  " + line for line in _settings(draft, *keys))]
     else:
         lines += _settings(draft, "password_file")
     lines += ["", "routes:", f"  - {{via: [{draft.name}]}}"]

@@ -184,7 +184,7 @@ class GraphApi:
                 method, target, [*headers, *kind], payload.length if payload else 0, payload.make() if payload else None, at_end
             )
             try:
-                response = await session.ask(request, patience, 10 * patience)
+                response = await session.ask(request, patience, 10 * patience if sending else patience)
             except HttpLost as lost:
                 if sending and lost.sent:
                     raise
