@@ -2,26 +2,23 @@
 
 import argparse
 import asyncio
-import contextlib
 import email
 import email.policy
-import re
 import socket
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from relay.cli.common import complain, harmless
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
+from relay.cli.demo_play import DemoDevice, followed, play, until_started
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.config import load
 from relay.daemon import Relay, StartFailed
 from relay.networks import in_lan
 
-PATIENCE = 20.0  # seconds until every message must have arrived
 LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
 
 CONFIG = """\
@@ -40,19 +37,6 @@ routes:
 spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
 log: {{format: json, level: error}}
 """
-
-
-@dataclass(frozen=True)
-class DemoDevice:
-    """A device of the demo, the octets that it says, and what must arrive: where, from whom, with which subject."""
-
-    name: str
-    oddities: str
-    dialog: tuple[bytes, ...]
-    content: bytes
-    arrives_at: str
-    sender: str
-    subject: str
 
 
 NAS = DemoDevice(
@@ -151,15 +135,6 @@ def _relay(folder: Path, isps: dict[str, Isp], listen: str) -> Relay:
     return Relay(loaded.config)
 
 
-async def until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
-    waiting = asyncio.create_task(relay.started.wait())
-    await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if running.done():
-        running.result()
-        raise StartFailed("the relay ended before it began")
-
-
 async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
     print(f"━━ {device.name}\n   {device.oddities}\n")
@@ -176,39 +151,6 @@ async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp
     if device is NAS and box:
         print(_before_and_after(device.content, box[-1].content))
     return not wrong
-
-
-async def play(device: DemoDevice, port: int) -> tuple[str, str]:
-    """Says the device's octets, one line after the other; the queue id from the last reply, and that reply."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    said = await _reply(reader)
-    for octets in (*device.dialog, device.content):
-        writer.write(octets)
-        said = await _reply(reader)
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    match = re.search(r"queued as (\w+)", said)
-    return (match[1] if match else ""), said
-
-
-async def _reply(reader: asyncio.StreamReader) -> str:
-    async with asyncio.timeout(PATIENCE):
-        while (line := await reader.readline())[3:4] == b"-":
-            pass
-    return line.decode("utf-8", "replace").strip()
-
-
-async def followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
-    """The message once its fate is known, or as it stands when patience ends."""
-    while True:
-        message = await relay.desk.message(queue_id)
-        over = message and all(one["state"] in ("relayed", "failed", "expired") for one in message["recipients"])
-        if message and (over or time.monotonic() - began > PATIENCE):
-            return message
-        if message is None and time.monotonic() - began > PATIENCE:
-            return {"trail": []}
-        await asyncio.sleep(0.02)
 
 
 def _wrong(device: DemoDevice, box: list[Delivery]) -> list[str]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from relay.cli.demo import DemoDevice, followed, play, until_started
 from relay.cli.demo_graph import GraphCloud, GraphDelivery, GraphTrouble, graph_cloud
+from relay.cli.demo_play import DemoDevice, followed, play, until_started
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.config import load

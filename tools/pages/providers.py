@@ -182,7 +182,7 @@ def _refusals(preset: Preset) -> Iterator[Rule]:
 
 
 _SAID_BY = {
-    "outlook": ("Microsoft 365",),
+    "outlook": ("Microsoft 365", "Microsoft Graph"),
     "outlook.com": ("Outlook.com",),
     "google-workspace": ("Google Workspace",),
     "coreserver": ("CORESERVER", "XREA"),
