@@ -13,6 +13,7 @@ from datetime import timedelta
 from email import message_from_bytes, policy
 
 import pytest
+import trustme
 
 from relay.cli.demo_graph import GraphCloud, GraphTrouble, graph_cloud
 from relay.mail.address import parse_address
@@ -23,6 +24,7 @@ from relay.outbound.replies import Blame, Fate, judge
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
+from tests.support.sending import server_context
 
 NAS = "nas@company.example"
 MB = 1_000_000
@@ -510,3 +512,51 @@ class TestLost:
         assert judge(answer).fate is Fate.DEFERRED
         await transports.close()
         server.close()
+
+
+class TestTls:
+    """Certificates are verified, as with SMTP."""
+
+    @staticmethod
+    @asynccontextmanager
+    async def secure(cloud, context):
+        """TLS in front of the stand-in."""
+
+        async def carry(reader, writer):
+            there, out = await asyncio.open_connection("127.0.0.1", cloud.port)
+
+            async def pump(source, target):
+                while octets := await source.read(65536):
+                    target.write(octets)
+                    await target.drain()
+                target.close()
+
+            await asyncio.gather(pump(reader, out), pump(there, writer), return_exceptions=True)
+
+        server = await asyncio.start_server(carry, "127.0.0.1", 0, ssl=context)
+        try:
+            yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+
+    async def test_by_a_known_authority(self, tmp_path):
+        """`ca_file` is used, and the trail has the TLS version."""
+        ca = trustme.CA()
+        ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        async with graph() as world, self.secure(world.cloud, server_context(ca, "127.0.0.1")) as url:
+            tls = Tls(TlsMode.IMPLICIT, ca_file=str(tmp_path / "ca.pem"))
+            report = await world.transports.submit(mailbox(url, tls=tls), letter("a@x.example"))
+            assert {answer.reply.code for answer in report.answers.values()} == {250}
+            assert report.conversation.tls.startswith("TLSv1.")
+
+    @pytest.mark.parametrize(("name", "known"), [("127.0.0.1", False), ("other.example", True)])
+    async def test_not_by_a_stranger(self, tmp_path, name, known):
+        """No request, no token: the certificate is of an unknown authority, or for another name."""
+        ca = trustme.CA()
+        ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        async with graph() as world, self.secure(world.cloud, server_context(ca, name)) as url:
+            tls = Tls(TlsMode.IMPLICIT, ca_file=str(tmp_path / "ca.pem") if known else "")
+            report = await world.transports.submit(mailbox(url, tls=tls), letter("a@x.example"))
+            [answer] = report.answers.values()
+            assert (answer.stage, answer.fault) == (Stage.TLS, Fault.TLS_NAME if known else Fault.TLS_TRUST)
+            assert world.cloud.requests == []

@@ -10,8 +10,8 @@ CODED_LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"basic authentication is (?:not supported|disabled)",),
         "Microsoft no longer takes a plain password for sending mail.",
-        "Set `provider: outlook` with `api: graph` and `oauth` for this upstream (docs/microsoft-365.md), or send through another "
-        "upstream.",
+        "Set `provider: outlook` with `api: graph` and `oauth` for this upstream (docs/microsoft-365.md), or send through "
+        "another upstream.",
         stages=_ASKED,
     ),
     Rule(
@@ -19,8 +19,8 @@ CODED_LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"^535 5\.7\.139\b.{0,80}smtpclientauthentication is disabled",),
         "Sending by SMTP is switched off for this Microsoft 365 organisation or mailbox.",
-        "Set `api: graph` for this upstream, which needs no SMTP (docs/microsoft-365.md). Or an administrator allows 'Authenticated "
-        "SMTP' for the mailbox, and for the organisation.",
+        "Set `api: graph` for this upstream, which needs no SMTP (docs/microsoft-365.md). Or an administrator allows "
+        "'Authenticated SMTP' for the mailbox, and for the organisation.",
         stages=_ASKED,
     ),
     Rule(
