@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay import crash_points, events
 from relay.mail.address import Address
@@ -266,17 +267,16 @@ class Runner:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
     async def _prepared(self, claim: Claim, step: Step, eight_bit: bool = True) -> Prepared:
-        def work() -> Prepared:
-            return prepare(
-                claim,
-                step.recipients,
-                step.upstream,
-                hostname=self._hostname,
-                policy=self._repair,
-                own_name=step.own_name,
-                eight_bit=eight_bit,
-            )
-
+        work = partial(
+            prepare,
+            claim,
+            step.recipients,
+            step.upstream,
+            hostname=self._hostname,
+            policy=self._repair,
+            own_name=step.own_name,
+            eight_bit=eight_bit,
+        )
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
