@@ -5,7 +5,7 @@ A refused token is renewed once within a request.  Nothing of a token or of an u
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -42,11 +42,11 @@ class Payload:
 
     kind: str
     length: int
-    make: Callable[[], AsyncIterator[bytes]]
+    make: Callable[[], AsyncGenerator[bytes, None]]
 
     @classmethod
     def of(cls, kind: str, octets: bytes) -> "Payload":
-        async def once() -> AsyncIterator[bytes]:
+        async def once() -> AsyncGenerator[bytes, None]:
             for place in range(0, len(octets), _BLOCK):
                 yield octets[place : place + _BLOCK]
 

@@ -34,15 +34,9 @@ class Draft:
 
     def __init__(self, api: GraphApi, reader: BlockReader, message: Message) -> None:
         self._api, self._reader, self._message = api, reader, message
-        self._sending = False
 
     async def send(self, parts: Sequence[Attachment], at_end: Callable[[], None]) -> HttpResponse:
         """Raises GraphRefused; HttpLost if it may have been sent."""
-
-        def last() -> None:
-            self._sending = True
-            at_end()
-
         await self._sweep()
         path = await self._make(frozenset(part.number for part in parts))
         try:
@@ -51,16 +45,15 @@ class Draft:
             flow = Flow(self._reader.blocks(contents(self._message, parts)))
             for part in parts:
                 await self._attach(path, part, flow)
-            return await self._api.ask("POST", f"{path}/send", at_end=last, sending=True)
+            return await self._api.ask("POST", f"{path}/send", at_end=at_end, sending=True)
         except GraphRefused as refused:
             if not refused.uncertain:
                 await self._remove(path)
             raise
         except HttpLost:
             raise
-        except BaseException:
-            if not self._sending:
-                await self._remove(path)
+        except Exception:  # such as content that is damaged; when the relay stops, the next try removes the draft
+            await self._remove(path)
             raise
 
     async def _sweep(self) -> None:

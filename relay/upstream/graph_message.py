@@ -31,9 +31,10 @@ _EMPTY_PART = b"Content-Type: text/plain\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message whose To, Cc and Bcc name exactly those of this transaction, and what was changed for that."""
+    """A message whose To, Cc and Bcc name exactly those of this transaction, by how many octets it grew, what was changed."""
 
     message: Message
+    grown: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -60,7 +61,8 @@ def addressed(content: Iterable[bytes], paths: Sequence[Address]) -> Addressed:
     if missing:
         notes.append(f"added {_told(list(map(str, missing.values())))} as Bcc: Graph sends only to those that are named")
         fields = _with_bcc(fields, list(missing.values()))
-    return Addressed(replace(message, fields=tuple(fields)) if notes else message, tuple(notes))
+    changed = replace(message, fields=tuple(fields)) if notes else message
+    return Addressed(changed, len(changed.head) - len(message.head), tuple(notes))
 
 
 def _with_bcc(fields: list[Field], added: Sequence[Address]) -> list[Field]:

@@ -220,7 +220,7 @@ class TestConfiguration:
         """Provider, mailbox, application: the cloud's scopes and four at a time follow."""
         found = self.loaded(
             tmp_path,
-            "upstreams:\n  m365: {api: graph, username: nas@company.example, oauth: {client_id: a, tenant: company.example}}\n",
+            "upstreams:\n  m365: {api: graph, username: nas@company.example, oauth: {client_id: a, tenant: c.example}}\n",
         ).config
         upstream = found.upstreams["m365"]
         oauth = upstream.login.oauth

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relay.mail.reply import Fault, Stage
-from relay.upstream.graph_answers import ids_of, identity, refusal, relayed, retry_after
+from relay.upstream.graph_answers import identity, ids_of, refusal, relayed, retry_after
 from relay.upstream.graph_rights import rights_of, scope_for, token_url_for
 from relay.upstream.http_session import HttpResponse, Origin
 from relay.upstream.settings import Grant
