@@ -161,7 +161,7 @@ class _Sender:
             raise GraphRefused(Answer(Stage.MAIL, Reply(451, "4.7.1", words), fault=Fault.PERMISSION))
         parts = () if small else await self._parts(message, size)
         try:
-            return relayed(await Draft(self.api, self.reader, message).send(parts, self._last))
+            return relayed(await Draft(self.api, self.reader, message, paths).send(parts, self._last))
         except GraphRefused as refused:
             if refused.response and not self.at_end and code_of(refused.response) in _NO_DRAFTS and not small:
                 raise GraphRefused(replace(refused.answer, stage=Stage.MAIL, fault=Fault.PERMISSION)) from None

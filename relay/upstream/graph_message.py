@@ -41,16 +41,16 @@ class Addressed:
 def addressed(content: Iterable[bytes], paths: Sequence[Address]) -> Addressed:
     """Takes out whoever is no recipient of this transaction, and adds those that no field names as Bcc."""
     message = Message.parse(content)
-    wanted = {_key(path): path for path in paths}
+    wanted = {key(path): path for path in paths}
     missing, fields, notes = dict(wanted), list[Field](), list[str]()
     for field in message.fields:
         if field.name not in _NAMED:
             fields.append(field)
             continue
         boxes = read_mailboxes(field.value.decode("utf-8", "surrogateescape"))
-        kept = [box for box in boxes if box.address is None or _key(box.address) in wanted]
+        kept = [box for box in boxes if box.address is None or key(box.address) in wanted]
         for box in kept:
-            missing.pop(_key(box.address) if box.address else "", None)
+            missing.pop(key(box.address) if box.address else "", None)
         if len(kept) == len(boxes):
             fields.append(field)
             continue
@@ -72,8 +72,8 @@ def _with_bcc(fields: list[Field], added: Sequence[Address]) -> list[Field]:
     return [*(field for field in fields if field.name != "bcc"), Field(fold_list("Bcc", texts))]
 
 
-def _key(address: Address) -> str:
-    """Exchange takes no notice of the case of an address."""
+def key(address: Address) -> str:
+    """Equal for equal mailboxes: Exchange takes no notice of the case of an address."""
     with suppress(UnicodeError):
         address = with_a_labels(address)
     return f"{address.local}@{address.domain}".lower()

@@ -15,6 +15,7 @@ import pytest
 
 from relay import config
 from relay.cli.demo_graph import GraphTrouble, graph_cloud
+from relay.upstream.graph_api import GraphApi
 from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
@@ -238,13 +239,21 @@ class TestConfiguration:
             self.loaded(
                 tmp_path,
                 "upstreams:\n  m365: {api: graph, url: 'https://graph.microsoft.us/v1.0/', username: nas@company.example,\n"
-                "    oauth: {client_id: a, tenant: company.example, grant: client-credentials, client_secret: secret-secret}}\n",
+                "    oauth: {client_id: a, tenant: c.example, grant: client-credentials, client_secret: secret-secret}}\n",
             )
             .config.upstreams["m365"]
             .login.oauth
         )
         assert oauth.scope == "https://graph.microsoft.us/.default"
-        assert oauth.token_url == "https://login.microsoftonline.us/company.example/oauth2/v2.0/token"
+        assert oauth.token_url == "https://login.microsoftonline.us/c.example/oauth2/v2.0/token"
+
+    def test_a_personal_account_knows_only_its_own_mailbox(self, tmp_path):
+        """Its path is /me, not /users."""
+        said = "upstreams:\n  me: {api: graph, provider: outlook.com, username: me@outlook.com, oauth: {client_id: a}}\n"
+        upstream = self.loaded(tmp_path, said).config.upstreams["me"]
+        api = GraphApi(upstream, upstream.transport, None, None, "token")
+        assert api.base == "/v1.0/me"
+        assert (upstream.login.oauth.tenant, upstream.provider) == ("consumers", "outlook.com")
 
     @pytest.mark.parametrize(
         ("lines", "path", "words"),
