@@ -122,8 +122,8 @@ def attachments_of(message: Message) -> tuple[Attachment, ...]:
             if part is None:
                 continue
             found[number], sizes[number], decoders[number] = part, [0, 0], decoder_for(part.encoding)
-            if isinstance(event, PartHead):
-                continue
+        if _own_head(number, event):
+            continue
         octets = _octets(event)
         sizes[number][0] += len(decoders[number].feed(octets))
         sizes[number][1] += len(octets)
@@ -187,9 +187,7 @@ def contents(message: Message, parts: Sequence[Attachment]) -> Iterator[bytes]:
         if number != current:
             yield decoder.close()
             current, decoder = number, decoder_for(encodings.get(number, ""))
-            if isinstance(event, PartHead):
-                continue
-        if number in encodings:
+        if number in encodings and not _own_head(number, event):
             yield decoder.feed(_octets(event))
     yield decoder.close()
 
@@ -225,6 +223,11 @@ def _events(message: Message) -> Iterator[tuple[int, Event]]:
             yield event.number, event
 
 
+def _own_head(number: int, event: Event) -> bool:
+    """Whether this is the header of the part itself, not of a message inside; that of the whole is no event."""
+    return isinstance(event, PartHead) and 0 < event.number == number
+
+
 def _sealed(kind: ContentType) -> bool:
     return kind.kind == "multipart/signed"
 
@@ -241,10 +244,10 @@ def _octets(event: Event) -> bytes:
 
 def _attachment(number: int, event: Event, message: Message) -> Attachment | None:
     """What begins with this event, if it can go by itself: a multipart cannot, nor what is signed."""
-    if isinstance(event, PartHead):
-        fields, kind, signed = event.fields, event.kind, event.sealed
-    elif number == 0:
+    if number == 0:
         fields, kind, signed = message.fields, content_type(mime_fields(message.fields)), False
+    elif isinstance(event, PartHead):
+        fields, kind, signed = event.fields, event.kind, event.sealed
     else:
         return None
     if signed or kind.multipart or number < 0:

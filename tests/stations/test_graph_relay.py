@@ -247,6 +247,13 @@ class TestConfiguration:
         assert oauth.scope == "https://graph.microsoft.us/.default"
         assert oauth.token_url == "https://login.microsoftonline.us/c.example/oauth2/v2.0/token"
 
+    def test_more_than_four_at_a_time_is_remarked(self, tmp_path):
+        """It works, but Graph answers 429 to the fifth."""
+        lines = "{api: graph, username: n@c.example, oauth: {client_id: a}, limits: {connections: 5}}"
+        found = self.loaded(tmp_path, f"upstreams:\n  m365: {lines}\n")
+        assert found.config.upstreams["m365"].limits.connections == 5
+        assert any("limits" in str(remark) and "4 at a time" in str(remark) for remark in found.remarks)
+
     def test_a_personal_account_knows_only_its_own_mailbox(self, tmp_path):
         """Its path is /me, not /users."""
         said = "upstreams:\n  me: {api: graph, provider: outlook.com, username: me@outlook.com, oauth: {client_id: a}}\n"
