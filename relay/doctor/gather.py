@@ -19,6 +19,7 @@ from relay.doctor.folder_probe import folder_facts, hanging
 from relay.doctor.host import HostFacts
 from relay.doctor.host_probe import listener_facts
 from relay.doctor.judge import Facts
+from relay.doctor.mailbox import MailboxFacts
 from relay.doctor.resolver import PATIENCE, DnsLookup, invented, knows_nothing
 from relay.doctor.spf_check import is_name
 from relay.doctor.spool import DatabaseFacts, SpoolFacts
@@ -29,8 +30,9 @@ from relay.doctor.uplink_probe import OutsideServices
 from relay.doctor.upstream import UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.settings import Folder, SmtpServer, Upstream
+from relay.upstream.settings import Folder, GraphMailbox, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
 
@@ -74,10 +76,11 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
     try:
-        here, folders, upstreams, dns = await asyncio.gather(
+        here, folders, upstreams, mailboxes, dns = await asyncio.gather(
             gather_host(subject, world),
             asyncio.gather(*(_folder(one, world, tell) for one in _folders(subject))),
             asyncio.gather(*examined.values()),
+            _mailboxes(subject, world, tell),
             _published(subject, look, world, tell, examined),
         )
         seen = await _line(subject, upstreams, asking, look, world, tell) if domain_probe.direct(subject) else None
@@ -87,7 +90,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
         await look.close()
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
-    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents, tuple(folders))
+    found = tuple(upstreams), dns.domains, dns.ways, seen, took, consents, tuple(folders), mailboxes
+    return Facts(here, dns.trouble, dns.invented, *found)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -164,6 +168,27 @@ async def _folder(upstream: Upstream, world: World, tell: Tell) -> FolderFacts:
             return await apart(partial(folder_facts, upstream, world.root))
     except TimeoutError:
         return hanging(upstream, world.whole)
+
+
+async def _mailboxes(subject: Subject, world: World, tell: Tell) -> tuple[MailboxFacts, ...]:
+    """What speaks to Microsoft Graph is loaded only where there is such a mailbox."""
+    wanted = [one for one in subject.upstreams.values() if isinstance(one.transport, GraphMailbox)]
+    if not wanted:
+        return ()
+    from relay.doctor.mailbox_probe import examine_mailbox
+
+    async def facts(upstream: Upstream) -> MailboxFacts:
+        tell(f"{upstream.name}: asking {upstream.transport.place}")
+        try:
+            async with asyncio.timeout(world.whole):
+                return await examine_mailbox(upstream, world.token, world.patience)
+        except TimeoutError:
+            reply = Reply(421, "4.4.2", f"no end of the examination within {world.whole:g} seconds")
+            return MailboxFacts(upstream, failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT))
+        finally:
+            tell(f"{upstream.name}: done")
+
+    return tuple(await asyncio.gather(*map(facts, wanted)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,30 @@ class Folder:
         return self.path
 
 
-Transport = SmtpServer | MxHosts | Folder
+@dataclass(frozen=True, slots=True)
+class GraphMailbox:
+    """A mailbox at Microsoft 365 by Microsoft Graph, where SMTP AUTH is off; `login.username` is the mailbox.
+
+    `url` is the cloud, without a slash at its end.  `save`: a copy of each message stays in Sent Items.
+    """
+
+    url: str
+    login: Login
+    save: bool = False
+    tls: Tls = Tls(TlsMode.IMPLICIT)
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = True
+    over_port_25: ClassVar[bool] = False
+
+    host: ClassVar[str] = "smtp.office365.com"  # Exchange Online sends it, as it does what comes by SMTP
+
+    @property
+    def place(self) -> str:
+        return self.url.partition("://")[2]
+
+
+Transport = SmtpServer | MxHosts | GraphMailbox | Folder
 """How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
 
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.

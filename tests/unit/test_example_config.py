@@ -18,7 +18,8 @@ SETTINGS = {
     "recipients": "default_domain aliases everything_to",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"
-        " rewrite rewrite_from limits timeout oauth pop tls_min client_cert client_key legacy_tls folder save"
+        " rewrite rewrite_from limits timeout oauth pop api url save_to_sent tls_min client_cert client_key legacy_tls"
+        " folder save"
     ),
     "limits of an upstream": "connections per_minute per_day message recipients",
     "pop": "host port tls window",
