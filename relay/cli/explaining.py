@@ -16,7 +16,7 @@ from relay.mail.reply import Reply
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, may_route
 from relay.spool.entry import Claim, Entry, Recipient, State
-from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Limits, Upstream
+from relay.upstream.settings import Upstream
 
 SHOWN_LINES = 400  # of a difference; the rest is counted
 
@@ -100,7 +100,7 @@ def _when(config: Config, via: Sequence[str], address: Address, now: datetime, s
         return {"resting": [], "next_attempt": None}
     resting: list[dict[str, str]] = []
     for name in via:
-        until, why = _rest(name, address, config.upstreams.get(name), now, standings)
+        until, why = _rest(config.all_upstreams[name], address, now, standings)
         if until is None:
             return {"resting": resting, "next_attempt": {"at": stamp(now.astimezone(UTC)), "by": name}}
         resting.append({"upstream": name, "until": stamp(until.astimezone(UTC)), "why": why})
@@ -108,15 +108,13 @@ def _when(config: Config, via: Sequence[str], address: Address, now: datetime, s
     return {"resting": resting, "next_attempt": {"at": first["until"], "by": first["upstream"]}}
 
 
-def _rest(
-    name: str, address: Address, upstream: Upstream | None, now: datetime, standings: Standings
-) -> tuple[datetime | None, str]:
+def _rest(upstream: Upstream, address: Address, now: datetime, standings: Standings) -> tuple[datetime | None, str]:
     """Until when this upstream is left alone, and why; None if it may be called now."""
-    line = standings.get(f"{DIRECT} {address.domain.lower()}" if name == DIRECT else name, {})
+    line = standings.get(upstream.key(address), {})
     until = datetime.fromisoformat(line["resting_until"]) if line.get("resting_until") else None
     if until and until > now:
         return until, str(line.get("why", ""))
-    limits = upstream.limits if upstream else Limits()
+    limits = upstream.limits
     if limits.per_day is not None and int(line.get("sent_today") or 0) >= limits.per_day:
         tomorrow = now.astimezone(UTC).date() + timedelta(days=1)
         return datetime.combine(tomorrow, time(), UTC), f"its limit of {limits.per_day} a day is reached"
@@ -131,7 +129,7 @@ def _recipient(
     notes: tuple[str, ...] = ()
     ways, diff = [], ""
     for name in chosen.via:
-        upstream = DIRECT_UPSTREAM if name == DIRECT else config.upstreams.get(name)
+        upstream = config.all_upstreams.get(name)
         if upstream is None:
             ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "changes": []})
             continue

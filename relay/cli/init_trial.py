@@ -12,8 +12,8 @@ from relay.outbound.replies import judge
 from relay.spool import open_safe
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.oauth.session_tokens import Tokens
-from relay.upstream.pool import Pools
 from relay.upstream.settings import Upstream
+from relay.upstream.transports import Means, Transports
 
 _TEXT = "This is the test mail of `relay init`. It came through the upstream {name}; so the login works."
 
@@ -26,7 +26,7 @@ def try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]
 async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]:
     now = datetime.now(UTC)
     tokens = Tokens(state_dir(config.spool), lambda: datetime.now(UTC), safe=open_safe(config.spool))
-    pools = Pools(hostname=config.hostname, token=tokens.get, refused=tokens.refused)
+    transports = Transports(Means(config.hostname, config.nameservers, tokens.get, tokens.refused))
     sender, queue_id = upstream.identity.sender or recipient, new_queue_id(now)
     content = (
         f"From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: A test from the relay\r\n"
@@ -37,9 +37,9 @@ async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> li
         queue_id=queue_id, reverse_path=sender, forward_paths=(recipient,), content=[content], size=len(content)
     )
     try:
-        [answer] = (await pools.submit(upstream, outgoing)).answers.values()
+        [answer] = (await transports.submit(upstream, outgoing)).answers.values()
     finally:
-        await pools.close()
+        await transports.close()
     if answer.reply.positive:
         return []
     advice = judge(answer, upstream).advice  # not what is done about it: nothing keeps a test mail

@@ -21,7 +21,7 @@ def call(asked: argparse.Namespace) -> int:
         return export(asked)
     config = configured_or_running(asked)
     try:
-        desk = reach(config.spool, frozenset(config.upstreams) | {"mx"})
+        desk = reach(config.spool, frozenset(config.all_upstreams))
         if asked.act == "list":
             return _list(desk, asked, config.spool.lease)
         if asked.act == "show":

@@ -11,7 +11,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,10 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`hostname` is our name in EHLO, Received and Message-ID; `source` the file this was read from ("" if the environment)."""
+    """`hostname` is our name in EHLO, Received and Message-ID; `source` the file this was read from ("" if the environment).
+
+    `upstreams` are those configured, `direct` is the built-in one.
+    """
 
     hostname: str
     upstreams: Mapping[str, Upstream]
@@ -50,9 +53,14 @@ class Config:
     repair: RepairPolicy = field(default_factory=RepairPolicy)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     nameservers: tuple[str, ...] = ()
-    mx_private: bool = False
+    direct: Upstream = DIRECT_UPSTREAM
     limits: ClientLimits = field(default_factory=ClientLimits)
     web: WebSettings = field(default_factory=WebSettings)
     devices: tuple[Expected, ...] = ()
     log: LogSettings = field(default_factory=LogSettings)
     source: str = ""
+
+    @property
+    def all_upstreams(self) -> dict[str, Upstream]:
+        """What a route may name."""
+        return {self.direct.name: self.direct, **self.upstreams}

@@ -132,7 +132,7 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),
-            mx_private=sections.read_mx_private(at),
+            direct=sections.read_direct(at),
             limits=sections.read_limits(at),
             web=web.read_web(at),
             devices=web.read_devices(at),

@@ -1,6 +1,7 @@
 """The sections of the settings, one function each, into the values that the stations define."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
+from relay.upstream.settings import DIRECT_UPSTREAM, MxHosts, Upstream
 
 _NONE = timedelta(0)
 _SHORTEST_LEASE = timedelta(seconds=5)
@@ -224,9 +226,11 @@ def read_nameservers(at: Fields) -> tuple[str, ...]:
         return section.many("nameservers", convert, ())
 
 
-def read_mx_private(at: Fields) -> bool:
+def read_direct(at: Fields) -> Upstream:
+    """The built-in upstream.  Tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets that variable."""
+    port = int(at.reading.environ.get("RELAY_TEST_MX_PORT", "25"))
     with at.section("mx") as section:
-        return section.flag("private", False)
+        return replace(DIRECT_UPSTREAM, transport=MxHosts(port, section.flag("private", False)))
 
 
 def read_limits(at: Fields) -> ClientLimits:

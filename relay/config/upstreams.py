@@ -11,7 +11,7 @@ from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.rewrite import Identity, Rewrite
 from relay.upstream.provider import Preset, SenderRule, UserForm
 from relay.upstream.providers import GENERIC, NAMES, preset_for
-from relay.upstream.settings import Limits, Login, Tls, TlsFloor, TlsMode, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, Limits, Login, SmtpServer, Tls, TlsFloor, TlsMode, Upstream
 
 _TLS_PORTS = frozenset({443, 465, 994, 2465, 8465})
 """Ports that begin with TLS, at one provider or another."""
@@ -40,13 +40,10 @@ def read_upstream(name: str, at: Fields) -> Upstream:
     login = read_login(at, preset, account.username, mode)
     return Upstream(
         name=name,
-        host=host,
-        port=port,
-        tls=tls,
-        login=login,
+        transport=SmtpServer(host, port, tls, login),
         identity=_identity(at, account, login, preset),
         limits=_limits(at, preset.limits if preset else Limits()),
-        timeout=at.get("timeout", duration(), Upstream("", "").timeout),
+        timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
         provider=preset.key if preset else GENERIC,
     )
 

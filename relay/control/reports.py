@@ -5,11 +5,11 @@ from typing import Any
 
 from relay.control.views import sound
 from relay.inbound.devices import Expected
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import SmtpServer, Upstream
 
 
 def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, Upstream]) -> list[dict[str, Any]]:
-    """Each line of the runner with server, port, TLS and limits beside it; None where there is no limit.
+    """Each line of the runner with place and limits beside it, and with server, port and TLS where it is an SMTP server; None where there is no limit.
 
     The built-in `mx` is told of only when it is known to be used.
     """
@@ -17,14 +17,12 @@ def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, U
     for line in lines:
         view, known = dict(line), upstreams.get(str(line["name"]).partition(" ")[0])
         if known is not None:
-            view |= {
-                "host": known.host,
-                "port": known.port,
-                "tls": known.tls.mode.value,
-                "per_minute": known.limits.per_minute,
-                "per_day": known.limits.per_day,
-            }
-        view["used"] = line["name"] != DIRECT or bool(line["sent_today"] or line["in_flight"] or line["resting_until"])
+            server = known.transport
+            if isinstance(server, SmtpServer):
+                view |= {"host": server.host, "port": server.port, "tls": server.tls.mode.value}
+            view |= {"place": server.place, "per_minute": known.limits.per_minute, "per_day": known.limits.per_day}
+        built_in = known is not None and known.transport.by_domain
+        view["used"] = not built_in or bool(line["sent_today"] or line["in_flight"] or line["resting_until"])
         views.append(view)
     return views
 

@@ -24,7 +24,6 @@ from relay.doctor.subject import Subject
 from relay.inbound.listener import Inbound
 from relay.mail.address import Address
 from relay.mail.envelope import Origin
-from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer
 from relay.outbound import routing
 from relay.outbound.in_hand import InHand
@@ -35,11 +34,8 @@ from relay.sd_notify import notify, watchdog_every
 from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
-from relay.upstream.dns import Resolver
 from relay.upstream.oauth.session_tokens import Tokens
-from relay.upstream.pool import Pools
-from relay.upstream.report import Report
-from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
+from relay.upstream.transports import Means, Transports
 
 if TYPE_CHECKING:
     from relay.control.server import Server
@@ -70,9 +66,9 @@ class Services:
 
     def __init__(self, config: Config, parts: RelayParts) -> None:
         self._config, self._parts, self._spool = config, parts, parts.spool
-        self._closing: list[asyncio.Task[None]] = []
         self._tokens = Tokens(state_dir(config.spool), parts.now, safe=open_safe(config.spool))
-        self._pools = self._made_pools(config)
+        means = Means(config.hostname, config.nameservers, self._tokens.get, self._tokens.refused)
+        self._transports = Transports(means)
         self.notifier = Notifier(
             spool=self._spool,
             policy=config.notices,
@@ -86,9 +82,9 @@ class Services:
         )
         self.runner = Runner(
             spool=self._spool,
-            submit=self._submit,
+            transports=self._transports,
             routes=config.routes,
-            upstreams=_with_direct(config.upstreams),
+            upstreams=config.all_upstreams,
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
@@ -123,23 +119,21 @@ class Services:
                 for task in (*work[1:3], *aside):
                     task.cancel()
         finally:
-            await self._pools.close()
+            await self._transports.close()
             await self._tokens.close()
 
     def reload(self, config: Config) -> None:
         """Queued mail takes the new routes; transactions under way end unchanged."""
-        before, self._config = self._config, config
+        self._config = config
+        self._transports.reload(hostname=config.hostname, nameservers=config.nameservers)
         self.runner.reload(
             routes=config.routes,
-            upstreams=_with_direct(config.upstreams),
+            upstreams=config.all_upstreams,
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
-        if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):
-            old, self._pools = self._pools, self._made_pools(config)
-            self._closing.append(asyncio.get_running_loop().create_task(old.close()))
         self._check_up.look_again()
 
     def _servers(self, control: socket, page: socket | None) -> list[OnDemandServer]:
@@ -165,30 +159,11 @@ class Services:
         )
         return page_server(self._watch, lambda: self._config.hostname, rules, page)
 
-    def _made_pools(self, config: Config) -> Pools:
-        # tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets this variable
-        mx_port = int(os.environ.get("RELAY_TEST_MX_PORT", "25"))
-        return Pools(
-            hostname=config.hostname,
-            resolver=Resolver(config.nameservers),
-            token=self._tokens.get,
-            refused=self._tokens.refused,
-            mx_port=mx_port,
-            mx_private=config.mx_private,
-            on_open=self._let_in,
-        )
-
-    async def _submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        return await self._pools.submit(upstream, outgoing)
-
-    def _let_in(self, upstream: str) -> None:
-        self.runner.let_in(upstream)
-
     def _names(self) -> frozenset[str]:
-        return frozenset(self._config.upstreams) | {DIRECT}
+        return frozenset(self._config.all_upstreams)
 
     def _advise(self, answer: Answer, upstream: str) -> Advice:
-        return judge(answer, self._config.upstreams.get(upstream)).advice
+        return judge(answer, self._config.all_upstreams.get(upstream)).advice
 
     def _may_route_notice(self, recipient: Address) -> bool:
         return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
@@ -235,7 +210,7 @@ class Services:
             "ready": not why,
             "why": why,
             "listening": inbound.listening(),
-            "upstreams": upstream_views(self.runner.upstreams_now(), _with_direct(config.upstreams)),
+            "upstreams": upstream_views(self.runner.upstreams_now(), config.all_upstreams),
             "oauth": await asyncio.to_thread(self._tokens.standings, config.upstreams.values()),
             "devices": device_views(inbound.devices(), config.devices),
             "expected": self._silence.lines(),
@@ -243,8 +218,3 @@ class Services:
             "spool_away": self._spool.absent,
             "free": shutil.disk_usage(state_dir(config.spool)).free,
         }
-
-
-def _with_direct(upstreams: Mapping[str, Upstream]) -> dict[str, Upstream]:
-    """The configured upstreams and the built-in one that delivers straight to the recipient's MX."""
-    return {DIRECT: DIRECT_UPSTREAM, **upstreams}

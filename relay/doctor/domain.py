@@ -12,7 +12,7 @@ from relay.doctor.subject import Subject
 from relay.mail.rewrite import Rewrite
 from relay.networks import in_lan
 from relay.upstream.providers import preset_for
-from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def judge_domains(
         if domain.exists and not domain.trouble:
             found += judge_ways([domain], ways, subject.upstreams)
             if domain.inside:
-                found += judge_ways([domain], own_ways, {DIRECT: DIRECT_UPSTREAM})
+                found += judge_ways([domain], own_ways, {DIRECT_UPSTREAM.name: DIRECT_UPSTREAM})
             found += _dmarc(domain)
         findings += _split(found, domain, subject) if domain.inside else found
     findings += [one for upstream in subject.upstreams.values() for one in _from_stays(upstream)]
@@ -129,7 +129,8 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
     evidence = (f"SPF says {result}: {way.outcome.why}", _consequence(domain.dmarc), *way.outgoing.doubts)
     if way.theirs:
         return _theirs(way, about, upstream, evidence)
-    own = is_name(upstream.host) and aligned(way.domain, upstream.host)
+    host = upstream.transport.host
+    own = is_name(host) and aligned(way.domain, host)
     if in_the_lan or known is Evidence.UNKNOWN:
         return _to_be_asked(way, about, upstream, evidence, own=own)
     name, cause = _cause(way)
@@ -142,13 +143,13 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
     cure = f"Publish this as the only SPF record (TXT) of {way.domain}, keeping what else is there."
     if preset and "tick" in preset.note:
         cure += f" At {preset.name} the tick box for SPF in the control panel does the same."
-    if way.upstream == DIRECT:
+    if upstream.transport.by_domain:
         cure += " If your address changes now and then, send by an upstream instead."
     tell = problem
     if known is Evidence.LIKELY:
         # what the host publishes is a guess at where it delivers from, if a good one
-        likely = f"{way.outgoing.term} is likely, by what {upstream.host} publishes, and not certain"
-        cure = f"If {upstream.host} delivers by itself: {cure}" if own else f"Ask the provider first: {likely}. {cure}"
+        likely = f"{way.outgoing.term} is likely, by what {host} publishes, and not certain"
+        cure = f"If {host} delivers by itself: {cure}" if own else f"Ask the provider first: {likely}. {cure}"
         tell = problem if result in (NONE, PERMERROR) else warning
     if own and result == NONE:
         cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
@@ -158,9 +159,9 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
 
 def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tuple[str, ...], *, own: bool) -> Finding:
     """It is not known where the upstream delivers from: then no record is named, only whom to ask what."""
-    result = way.outcome.result
+    result, host = way.outcome.result, upstream.transport.host
     ask = (
-        f'Ask the provider of {upstream.host}: "Which include: belongs in the SPF record of my domain {way.domain} when its '
+        f'Ask the provider of {host}: "Which include: belongs in the SPF record of my domain {way.domain} when its '
         f'mail goes out by your server?"'
     )
     if own and result not in (NONE, PERMERROR):
@@ -170,7 +171,7 @@ def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tup
         cure = f'{ask} Then publish one record with it: "v=spf1 mx include:... ~all".'
         if own:
             cure = (
-                f"If {way.domain} is yours, publish a sound SPF record that names {upstream.host}; if not, tell your provider."
+                f"If {way.domain} is yours, publish a sound SPF record that names {host}; if not, tell your provider."
             )
         return (warning if own else problem)(name, about, cause, cure, *evidence)
     cause = (

@@ -17,7 +17,7 @@ from relay.mail.rewrite import Rewrite
 from relay.networks import Address, in_lan
 from relay.upstream.provider_rows import PRESETS
 from relay.upstream.providers import preset_for
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, Upstream
 
 _FOR_EVERYBODY = frozenset(
     {"gmail", "googlemail", "hotmail", "outlook", "live", "msn", "yahoo", "ymail", "icloud", "aol", "gmx", "proton", "qq"}
@@ -39,7 +39,7 @@ def sender_domains(upstream: Upstream, subject: Subject) -> tuple[str, ...]:
 
 def direct(subject: Subject) -> bool:
     """Whether a route delivers straight to the recipients' mail hosts."""
-    return any(DIRECT in route.via for route in subject.routes)
+    return any(DIRECT_UPSTREAM.name in route.via for route in subject.routes)
 
 
 def direct_domains(subject: Subject) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def direct_domains(subject: Subject) -> tuple[str, ...]:
 
     A route that takes any sender takes those of the upstreams' domains too: no others are known.
     """
-    routes = [route for route in subject.routes if DIRECT in route.via]
+    routes = [route for route in subject.routes if DIRECT_UPSTREAM.name in route.via]
     found = {glob.rpartition("@")[2].lower(): None for route in routes for glob in route.sender}
     if any(not route.sender for route in routes):
         found |= dict.fromkeys(name for one in subject.upstreams.values() for name in sender_domains(one, subject))
@@ -77,12 +77,12 @@ async def way(name: str, upstream: Upstream, look: Lookup, greeted: str = "") ->
     """
     outgoing = SendingHosts()
     try:
-        outgoing = await learn(upstream.provider, upstream.host, look, greeted, name)
+        outgoing = await learn(upstream.provider, upstream.transport.host, look, greeted, name)
         found = await _judged(name, _spoken(name, upstream), upstream.name, outgoing, look, _owner(name, upstream))
         if outgoing.evidence is Evidence.CERTAIN or found.outcome.result not in (FAIL, SOFTFAIL, NEUTRAL):
             return found
         # what we guess does not outdo what somebody wrote there who knew which include is right
-        term = await named_by(name, upstream.host, look) or await named_by(name, greeted, look)
+        term = await named_by(name, upstream.transport.host, look) or await named_by(name, greeted, look)
         return (
             replace(found, outcome=SpfResult(PASS, f"'{term}' names the upstream's domain"), proposal=Proposal())
             if term
@@ -99,9 +99,9 @@ async def own_way(name: str, public: Sequence[str], hostname: str, look: Lookup)
     by_number = " ".join(f"ip{network.version}:{network.network_address}" for network in networks)
     outgoing = SendingHosts(f"a:{hostname}" if set(public) <= ours else by_number, "", networks)
     try:
-        return await _judged(name, f"postmaster@{name}", DIRECT, outgoing, look, _of_a_service(name))
+        return await _judged(name, f"postmaster@{name}", DIRECT_UPSTREAM.name, outgoing, look, _of_a_service(name))
     except LookupFailed as failed:
-        return SendingPath(name, DIRECT, outgoing, SpfResult(TEMPERROR, str(failed)), Proposal(), _of_a_service(name))
+        return SendingPath(name, DIRECT_UPSTREAM.name, outgoing, SpfResult(TEMPERROR, str(failed)), Proposal(), _of_a_service(name))
 
 
 async def _judged(name: str, spoken: str, by: str, outgoing: SendingHosts, look: Lookup, owner: str) -> SendingPath:
@@ -121,7 +121,7 @@ def _spoken(name: str, upstream: Upstream) -> str:
 def _owner(name: str, upstream: Upstream) -> str:
     """Whose a domain is if surely not the user's: that of a mail service for everybody; "" otherwise."""
     preset_here = preset_for(upstream.provider)
-    if preset_here and upstream.host == preset_here.host and aligned(name, upstream.host):
+    if preset_here and upstream.transport.host == preset_here.host and aligned(name, upstream.transport.host):
         return preset_here.name
     return _of_a_service(name)
 

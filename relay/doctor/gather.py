@@ -28,7 +28,7 @@ from relay.doctor.upstream import UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import SmtpServer, Upstream
 
 Tell = Callable[[str], None]
 
@@ -69,7 +69,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     begun = time.monotonic()
     look = DnsLookup(subject.nameservers, patience=world.dns_patience)
     asking = UpstreamProbe(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
-    examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in subject.upstreams.items()}
+    smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
+    examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
     try:
         here, upstreams, dns = await asyncio.gather(
             gather_host(subject, world),
@@ -139,7 +140,7 @@ async def _database(subject: Subject, world: World) -> DatabaseFacts | None:
 
 
 async def _upstream(upstream: Upstream, asking: UpstreamProbe, world: World, tell: Tell) -> UpstreamFacts:
-    tell(f"{upstream.name}: asking {upstream.host}")
+    tell(f"{upstream.name}: asking {upstream.smtp.host}")
     try:
         async with asyncio.timeout(world.whole):  # the conversation itself is ended a little before that
             return replace(await asking.examine(upstream), asked_at=world.now())
@@ -164,8 +165,8 @@ Examined = Mapping[str, "asyncio.Task[UpstreamFacts]"]
 
 async def _way(name: str, upstream: Upstream, look: DnsLookup, examined: Examined) -> SendingPath:
     """Where the host is a bare address, its server's greeting tells whose it is."""
-    greeted = ""
-    if upstream.name in examined and (not is_name(upstream.host) or upstream.host.replace(".", "").isdigit()):
+    greeted, host = "", upstream.transport.host
+    if upstream.name in examined and (not is_name(host) or host.replace(".", "").isdigit()):
         talk = (await asyncio.shield(examined[upstream.name])).talk
         greeted = next(iter(talk.banner.split()), "") if talk else ""
     return await domain_probe.way(name, upstream, look, greeted if is_public(greeted) else "")
@@ -173,13 +174,14 @@ async def _way(name: str, upstream: Upstream, look: DnsLookup, examined: Examine
 
 async def _published(subject: Subject, look: DnsLookup, world: World, tell: Tell, examined: Examined) -> _Published:
     """Whether real names can be resolved, the domains, and SPF for each of them by each upstream."""
-    wanted = [(name, one) for one in subject.upstreams.values() for name in sender_domains(one, subject)]
+    accounts = [one for one in subject.upstreams.values() if one.transport.has_account]
+    wanted = [(name, one) for one in accounts for name in sender_domains(one, subject)]
     if not wanted and not domain_probe.direct(subject) and not subject.nameservers:
         return _Published()
     tell("asking the DNS")
     end = time.monotonic() + world.whole
     names = dict.fromkeys([*(name for name, _ in wanted), *direct_domains(subject)])
-    hosts = [one.host for one in subject.upstreams.values() if is_public(one.host)]
+    hosts = [one.transport.host for one in accounts if is_public(one.transport.host)]
     own = [*((name, "MX") for name in names), *((host, "A") for host in hosts)]
     trouble, false = await asyncio.gather(
         knows_nothing(look, own, [(name, "MX") for name in world.outside.real]), invented(look, world.outside.real[-1])

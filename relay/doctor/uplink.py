@@ -7,7 +7,7 @@ from relay.doctor.domain import DomainFacts, SendingPath, judge_ways
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
 from relay.doctor.subject import Subject
 from relay.doctor.upstream import PortFacts, PortState, UpstreamFacts
-from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM
+from relay.upstream.settings import DIRECT_UPSTREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class UplinkFacts:
     trouble: str = ""
 
 
+_MX = DIRECT_UPSTREAM.name
 _PBL = ("127.0.0.10", "127.0.0.11")
 _REFUSED = {
     "127.255.255.252": "the list's name was asked for wrongly",
@@ -49,16 +50,16 @@ def judge_uplink(
     line: UplinkFacts, domains: Iterable[DomainFacts], upstreams: Sequence[UpstreamFacts], subject: Subject
 ) -> list[Finding]:
     """Port 25, listing, name.  A route that has another upstream behind `mx` still works: then they are warnings."""
-    alone = any(DIRECT in route.via and route.via[-1] == DIRECT for route in subject.routes)
+    alone = any(_MX in route.via and route.via[-1] == _MX for route in subject.routes)
     findings = [_port_25(line, upstreams, subject)]
     if not line.public:
         cause = "Our public address could not be found out, so SPF, block lists and reverse DNS were not looked at for it."
         cure = "Run the doctor again; or look the address up in the router and at check.spamhaus.org."
-        findings.append(warning("public-address", DIRECT, cause, cure, *([line.trouble] if line.trouble else [])))
+        findings.append(warning("public-address", _MX, cause, cure, *([line.trouble] if line.trouble else [])))
     findings += [_listing(one, subject) for one in line.listings]
     findings += [_reverse(address, line) for address in line.public if address in line.reverse or not line.trouble]
     outside_view = [one for one in domains if not one.inside]  # the others were judged with their domain
-    findings += judge_ways(outside_view, line.ways, {DIRECT: DIRECT_UPSTREAM})
+    findings += judge_ways(outside_view, line.ways, {_MX: DIRECT_UPSTREAM})
     return findings if alone else [_milder(one) for one in findings]
 
 
@@ -76,18 +77,18 @@ def _instead(subject: Subject) -> str:
 def _port_25(line: UplinkFacts, upstreams: Sequence[UpstreamFacts], subject: Subject) -> Finding:
     if not line.targets:
         cause = "No mail host outside could be looked up, so whether port 25 is open is not known."
-        return warning("port-25-unknown", DIRECT, cause, "See the finding on the resolver, if there is one; then run it again.")
+        return warning("port-25-unknown", _MX, cause, "See the finding on the resolver, if there is one; then run it again.")
     if any(there.state is PortState.OPEN for there in line.targets.values()):
-        return fine("port-25", DIRECT, "port 25 to the outside is open")
+        return fine("port-25", _MX, "port 25 to the outside is open")
     seen = [f"{host}: {there.words or there.state.value}" for host, there in line.targets.items()]
     if upstreams and not any(there.state is PortState.OPEN for one in upstreams for there in one.ports.values()):
         cause = "Nothing outside answers on any port, so whether port 25 is open is not known."
-        return warning("port-25-unknown", DIRECT, cause, "See the findings on the upstreams; then run it again.", *seen)
+        return warning("port-25-unknown", _MX, cause, "See the findings on the upstreams; then run it again.", *seen)
     others = [one for one in upstreams if any(one.ports[p].state is PortState.OPEN for p in (465, 587) if p in one.ports)]
-    seen += [f"ports 465 or 587 of {one.upstream.host} are open" for one in others]
+    seen += [f"ports 465 or 587 of {one.upstream.smtp.host} are open" for one in others]
     cause = "Your ISP blocks outgoing port 25 (OP25B), as on most home connections: direct delivery (`mx`) cannot work."
     cure = f"Replace `mx` in the routes by {_instead(subject)}, or ask the ISP to open port 25 (with a fixed address)."
-    return problem("port-25", DIRECT, cause, cure, *seen)
+    return problem("port-25", _MX, cause, cure, *seen)
 
 
 def _listing(listing: Listing, subject: Subject) -> Finding:

@@ -113,21 +113,21 @@ def _by_clock(answer: Answer) -> bool:
 
 
 def _no_name(facts: UpstreamFacts) -> Finding:
-    upstream = facts.upstream
+    upstream, server = facts.upstream, facts.upstream.smtp
     preset = preset_for(upstream.provider)
     form = f" The provider's is {preset.host or preset.host_form}." if preset else ""
-    cause = f"The name {upstream.host} cannot be looked up."
+    cause = f"The name {server.host} cannot be looked up."
     cure = f"Check `host` for a misspelling, then whether this machine reaches its DNS server.{form}"
     return problem("upstream-name", upstream.name, cause, cure, facts.name_trouble)
 
 
 def _failed(facts: UpstreamFacts, talk: ProbeDialog, answer: Answer) -> Finding:
-    upstream = facts.upstream
+    upstream, server = facts.upstream, facts.upstream.smtp
     advice = judge(answer, upstream).advice
-    own = facts.ports.get(upstream.port)
+    own = facts.ports.get(server.port)
     if answer.stage is Stage.CONNECT and answer.lost:
         if talk.speaks_tls:
-            cause = f"Port {upstream.port} begins with TLS, but `tls: {upstream.tls.mode.value}` waits for a greeting."
+            cause = f"Port {server.port} begins with TLS, but `tls: {server.tls.mode.value}` waits for a greeting."
             return problem("tls-mode", upstream.name, cause, "Set `tls: implicit` for this upstream.", *_said(talk, answer))
         if talk.slow:
             cause = (
@@ -155,22 +155,22 @@ def _refusal_name(advice: Advice) -> str:
 
 def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
     """The port that is set cannot be reached: what the other ports say tells a closed port from a dead line."""
-    upstream, name = facts.upstream, facts.upstream.name
+    server, name = facts.upstream.smtp, facts.upstream.name
     seen = tuple(f"port {there.port}: {there.state.value}" for there in facts.ports.values())
-    better = [port for port in _GOOD_PORTS if facts.ports.get(port, own).state is PortState.OPEN and port != upstream.port]
+    better = [port for port in _GOOD_PORTS if facts.ports.get(port, own).state is PortState.OPEN and port != server.port]
     advice = " or ".join(f"`port: {port}` with `tls: {_GOOD_PORTS[port]}`" for port in better)
-    if upstream.port == 25 and own.state is PortState.SILENT and better:
+    if server.port == 25 and own.state is PortState.SILENT and better:
         cause = "Your ISP blocks outgoing port 25 (OP25B), as on most home connections; the submission ports are open."
         return problem("op25b", name, cause, f"Set {advice} for this upstream.", *seen)
     if better:
-        cause = f"Port {upstream.port} of {upstream.host} is closed, another port of it is open."
+        cause = f"Port {server.port} of {server.host} is closed, another port of it is open."
         return problem("upstream-port", name, cause, f"Set {advice} for this upstream.", *seen)
     if own.state is PortState.REFUSED:
         cause = (
-            f"Nothing listens on port {upstream.port} of {upstream.host}: it is the wrong machine, or its mail server is down."
+            f"Nothing listens on port {server.port} of {server.host}: it is the wrong machine, or its mail server is down."
         )
         return problem("upstream-down", name, cause, "Check `host` and `port` with the provider's help page.", own.words, *seen)
-    cause = f"{upstream.host} answers on no port: the Internet connection is down, a firewall blocks it, or the server is gone."
+    cause = f"{server.host} answers on no port: the Internet connection is down, a firewall blocks it, or the server is gone."
     cure = "Check the Internet connection with another program, then the firewall of router and container, then `host`."
     return problem("upstream-unreachable", name, cause, cure, own.words, *seen)
 
@@ -185,7 +185,7 @@ def _tls(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) 
         name, cause = "tls-ca-file", "A file that `ca_file`, `client_cert` or `client_key` names cannot be used."
         cure = "Name a PEM file that can be read."
     elif answer.fault is Fault.NO_STARTTLS:
-        name, cause = "tls-not-offered", f"The server offers no encryption on port {upstream.port}."
+        name, cause = "tls-not-offered", f"The server offers no encryption on port {upstream.smtp.port}."
         cure = "Set `port: 465` with `tls: implicit`; only if the provider has nothing better, `tls: none`."
     elif answer.fault is Fault.TLS_EARLY:
         name, cause = "tls-expired", "The server's certificate is not valid yet, although the clock here is right."
@@ -242,7 +242,7 @@ def _sender_refused(upstream: Upstream, answer: Answer, subject: Subject) -> Fin
 def _senderhosts(upstream: Upstream, said: str, subject: Subject) -> Finding:
     """CORESERVER, XREA: while a POP login from this address counts, everything is outgoing mail of registered domains."""
     others = [name for name in subject.upstreams if name != upstream.name]
-    domain = upstream.host.partition(".")[2] or upstream.host
+    domain = upstream.smtp.host.partition(".")[2] or upstream.smtp.host
     by = others[0] if others else "isp"
     route = f'routes: [{{to: "*@your-domain-there", via: [{by}]}}, ...]'
     cause = (
@@ -263,30 +263,30 @@ def _said(talk: ProbeDialog, answer: Answer) -> tuple[str, ...]:
 
 
 def _healthy(facts: UpstreamFacts, talk: ProbeDialog) -> Finding:
-    upstream = facts.upstream
+    upstream, server = facts.upstream, facts.upstream.smtp
     parts = [talk.tls or "no TLS", f"login by {talk.mechanism}" if talk.mechanism else "no login"]
     if talk.certificate and talk.certificate.expires:
         left = f" ({(talk.certificate.expires - facts.asked_at).days} days)" if facts.asked_at else ""
         parts.append(f"certificate until {talk.certificate.expires:%Y-%m-%d}{left}")
     if talk.mail:
         parts.append(f"takes mail from {talk.sender}")
-    return fine("upstream", upstream.name, f"{upstream.host}:{upstream.port} is fine: {', '.join(parts)}", talk.banner)
+    return fine("upstream", upstream.name, f"{server.host}:{server.port} is fine: {', '.join(parts)}", talk.banner)
 
 
 def _remarks(facts: UpstreamFacts, talk: ProbeDialog, subject: Subject) -> Iterator[Finding]:
     """What works today and will not always, or works by luck."""
     upstream, expires = facts.upstream, talk.certificate.expires if talk.certificate else None
-    since = talk.certificate.since if talk.certificate else None
+    server, since = upstream.smtp, talk.certificate.since if talk.certificate else None
     # certificates that live for days only are renewed within days
     enough = min(_DAYS_LEFT, (expires - since) / 3) if expires and since else _DAYS_LEFT
-    if expires and facts.asked_at and expires - facts.asked_at < enough and not upstream.tls.fingerprint:
+    if expires and facts.asked_at and expires - facts.asked_at < enough and not server.tls.fingerprint:
         cause = f"The server's certificate ends on {expires:%Y-%m-%d}; after that no mail goes there."
         cure = "If it is your own server, renew it; providers usually do so a few days before."
         yield warning("tls-soon", upstream.name, cause, cure)
     if not talk.failed:
         yield from _exposed(upstream, talk)
     if facts.mute_v6:
-        cause = f"{upstream.host} has an IPv6 address that cannot be reached from here; each connection loses time by that."
+        cause = f"{server.host} has an IPv6 address that cannot be reached from here; each connection loses time by that."
         cure = "Repair IPv6 on this machine or switch it off; inside a container, on the container's network."
         yield warning("ipv6-mute", upstream.name, cause, cure)
     pop = upstream.login.pop
@@ -304,10 +304,11 @@ def _remarks(facts: UpstreamFacts, talk: ProbeDialog, subject: Subject) -> Itera
 def _exposed(upstream: Upstream, talk: ProbeDialog) -> Iterator[Finding]:
     if _in_lan(without_port(talk.peer)):
         return
-    if upstream.tls.mode is TlsMode.NONE and talk.mechanism in ("PLAIN", "LOGIN"):
+    tls = upstream.smtp.tls
+    if tls.mode is TlsMode.NONE and talk.mechanism in ("PLAIN", "LOGIN"):
         cause = "The password is sent over the Internet without TLS."
         yield warning("tls-none", upstream.name, cause, "Set `tls: starttls` with port 587 or `tls: implicit` with port 465.")
-    if upstream.tls.mode is not TlsMode.NONE and not upstream.tls.verify and not upstream.tls.fingerprint:
+    if tls.mode is not TlsMode.NONE and not tls.verify and not tls.fingerprint:
         cause = "The server's certificate is not verified: whoever intercepts the connection can read the password."
         yield warning(
             "tls-unverified", upstream.name, cause, "Leave `verify: false` out, or pin the certificate with `fingerprint`."

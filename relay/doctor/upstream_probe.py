@@ -44,12 +44,12 @@ class UpstreamProbe:
     async def examine(self, upstream: Upstream) -> UpstreamFacts:
         """Everything about one upstream; ports and conversation side by side.  Never raises for what the world does."""
         try:
-            found = await places(upstream.host, upstream.port, self.patience)
+            found = await places(upstream.smtp.host, upstream.smtp.port, self.patience)
         except Failed as failed:
             return UpstreamFacts(upstream, name_trouble=failed.answer.reply.text)
-        known = dict.fromkeys((upstream.port, *KNOWN_PORTS))
+        known = dict.fromkeys((upstream.smtp.port, *KNOWN_PORTS))
         ports, mute, talk = await asyncio.gather(
-            asyncio.gather(*(self.port(found, port) for port in known if port != upstream.port)),
+            asyncio.gather(*(self.port(found, port) for port in known if port != upstream.smtp.port)),
             self._mute_v6(found),
             self._entered(upstream, found),
         )
@@ -59,7 +59,7 @@ class UpstreamProbe:
 
     async def _entered(self, upstream: Upstream, found: list[Endpoint]) -> tuple[PortFacts, ProbeDialog]:
         """The upstream's own port, and the conversation if it opens."""
-        own = await self.port(found, upstream.port)
+        own = await self.port(found, upstream.smtp.port)
         if own.state is PortState.OPEN:
             return own, await self._talk_until_end(upstream)
         return own, ProbeDialog(failed=Answer(Stage.CONNECT, Reply(421, "4.4.1", own.words), lost=True, fault=own.fault))
@@ -95,7 +95,7 @@ class UpstreamProbe:
 
     async def _talk_in_turn(self, upstream: Upstream) -> ProbeDialog:
         """Two upstreams with the same account wait for each other, so that a wrong password is said once."""
-        account = _whose(upstream.host), upstream.login.username
+        account = _whose(upstream.smtp.host), upstream.login.username
         async with self.turns.setdefault(account, asyncio.Lock()):
             if upstream.login.username and account in self.refused:
                 return ProbeDialog(failed=self.refused[account], repeated=True)
@@ -106,13 +106,14 @@ class UpstreamProbe:
 
     async def _talk(self, upstream: Upstream) -> ProbeDialog:
         timeout = min(upstream.timeout, timedelta(seconds=self.patience))
-        brief = replace(upstream, timeout=timeout, port=self.ports.get(upstream.port, upstream.port))
+        server = replace(upstream.smtp, port=self.ports.get(upstream.smtp.port, upstream.smtp.port))
+        brief = replace(upstream, timeout=timeout, transport=server)
         if upstream.login.auth is Auth.POP and (refusal := await PopWindows(time.monotonic).open(brief)):
             return ProbeDialog(failed=refusal)
         try:
             session = await open_session(brief, hostname=self.hostname, token=self.token)
         except Failed as failed:
-            mute = failed.answer.stage is Stage.CONNECT and failed.answer.lost and upstream.tls.mode is not TlsMode.IMPLICIT
+            mute = failed.answer.stage is Stage.CONNECT and failed.answer.lost and server.tls.mode is not TlsMode.IMPLICIT
             answers = bool(mute and failed.peer) and await self._answers_tls(brief)
             return ProbeDialog(failed=failed.answer, peer=failed.peer, banner=failed.banner, speaks_tls=answers)
         try:
@@ -125,7 +126,7 @@ class UpstreamProbe:
         try:
             async with asyncio.timeout(self.patience / 2):
                 context = context_for(Tls(TlsMode.IMPLICIT, verify=False))
-                _, writer = await asyncio.open_connection(upstream.host, upstream.port, ssl=context)
+                _, writer = await asyncio.open_connection(upstream.smtp.host, upstream.smtp.port, ssl=context)
         except (OSError, TimeoutError):
             return False
         writer.transport.abort()

@@ -15,7 +15,7 @@ from relay.mail.address import Address
 from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
-from relay.outbound.chain import ChainProgress, Pauses, Step, Votes, key_of
+from relay.outbound.chain import ChainProgress, Pauses, Step, Votes
 from relay.outbound.replies import Blame, Fate, Verdict, judge
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
@@ -78,7 +78,7 @@ class Attempt:
         for progress in self.progress_of.values():
             name = None if progress.over else self._candidate(progress, pauses)
             if name is not None:
-                wanted[name, self._own_name(progress, name), key_of(name, progress.recipient.address)].append(progress)
+                wanted[name, self._own_name(progress, name), self.upstreams[name].key(progress.recipient.address)].append(progress)
         if not wanted:
             return None
         key = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))

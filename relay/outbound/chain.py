@@ -9,7 +9,7 @@ from relay.mail.reply import Answer
 from relay.outbound.replies import Blame, Fate, Verdict
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Recipient
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,11 @@ class Pause:
 
 
 Pauses = Callable[[str, Address], Pause | None]
-"""Gives the pause of an upstream, by its name and the recipient (direct delivery rests by domain)."""
+"""Gives the pause of an upstream, by its name and the recipient (where each domain has servers of its own, they rest by domain)."""
 
 
 Votes = Mapping[Address, tuple[Answer, Verdict]]
 """What was said for each recipient, and what it means."""
-
-
-def key_of(name: str, recipient: Address) -> str:
-    """The name that rests and limits are kept under.  Direct delivery has one for each domain, since each has other servers."""
-    return f"{DIRECT} {recipient.domain.lower()}" if name == DIRECT else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +45,7 @@ class Step:
     @property
     def key(self) -> str:
         """The name that its slots and rests are kept under."""
-        return key_of(self.upstream.name, self.recipients[0].address)
+        return self.upstream.key(self.recipients[0].address)
 
 
 @dataclass(slots=True)

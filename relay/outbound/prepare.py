@@ -1,12 +1,13 @@
 """A stored message as it goes to one upstream: repaired, traced, rewritten; never stored.  RFC 6409 s8.  Pure."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
+from relay.mail.recode import seven_bit
 from relay.mail.repair import RepairContext, repair
 from relay.mail.rewrite import rewrite
 from relay.spool.contract import ContentDamaged
@@ -44,6 +45,16 @@ class _Stored:
             raise ContentDamaged("the stored content is damaged: its SHA-256 is not that of what was accepted")
 
 
+class _SevenBit:
+    """The same message in 7-bit transfer encodings, recoded at each reading."""
+
+    def __init__(self, message: Iterable[bytes]) -> None:
+        self._message = message
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(seven_bit(self._message))
+
+
 def prepare(
     claim: Claim,
     recipients: Sequence[Recipient],
@@ -52,11 +63,13 @@ def prepare(
     hostname: str,
     policy: RepairPolicy,
     own_name: bool = False,
+    eight_bit: bool = True,
 ) -> Prepared:
     """The same message every time it is asked for: dates and ids come from acceptance, not from now.
 
     Reads the content block by block, never keeps it; the cost grows with the size.  `own_name`: the upstream
-    refused the sender, so the message goes in the account's own name.
+    refused the sender, so the message goes in the account's own name.  `eight_bit`: it has 8BITMIME, as far as is known;
+    else what is 8-bit is recoded while it is sent.
     """
     entry = claim.entry
     about = RepairContext(
@@ -74,13 +87,16 @@ def prepare(
     message, sender = rewritten.message, rewritten.reverse_path
     forward_paths = tuple(recipient.address for recipient in recipients)
     head = message.head
+    is_eight_bit = repaired.eight_bit or not head.isascii()
+    recoded = is_eight_bit and not eight_bit
     outgoing = Outgoing(
         queue_id=entry.queue_id,
         reverse_path=sender,
         forward_paths=forward_paths,
-        content=message,
+        content=_SevenBit(message) if recoded else message,
         size=repaired.size - len(repaired.message.head) + len(head),  # rewriting keeps the body: no need to read it again
-        eight_bit=repaired.eight_bit or not head.isascii(),
+        eight_bit=is_eight_bit and eight_bit,
+        seven_bit=recoded,
         utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
     )
     content.sent = True

@@ -3,18 +3,16 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from relay import crash_points, events
 from relay.mail.address import Address
-from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
 from relay.outbound import event_log, holding
 from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Pause, Step, Votes
-from relay.outbound.connection_slots import ConnectionSlots
 from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.prepare import Prepared, prepare
@@ -27,18 +25,17 @@ from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import Upstream
+from relay.upstream.transports import Transports
 
 AT_ONCE = 500
-"""Claims in flight; each upstream's pool bounds its connections."""
+"""Claims in flight; `Transports` bounds the connections to each upstream."""
 
 _BEAT = 20.0
 _AWAY = 1.0  # seconds until a database that is away is asked again
 _IN_THREAD = 16_384
 _INTERNAL_ERRORS = 3
 _LAST_WRITES = 3.0  # seconds
-
-Submit = Callable[[Upstream, Outgoing], Awaitable[Report]]
 
 
 class Runner:
@@ -48,7 +45,7 @@ class Runner:
         self,
         *,
         spool: Spool,
-        submit: Submit,
+        transports: Transports,
         routes: Routes,
         upstreams: Mapping[str, Upstream],
         retry: RetrySchedule,
@@ -61,14 +58,13 @@ class Runner:
         alarm: Callable[[str, str], None] = lambda text, cause: None,
         in_hand: InHand | None = None,
     ) -> None:
-        self._spool, self._submit, self._now = spool, submit, now
+        self._spool, self._transports, self._now = spool, transports, now
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._in_hand = in_hand or InHand()
-        self._states = UpstreamStates()
+        self._states = UpstreamStates(transports.proven)
         self._housekeeping = Housekeeping(spool, self._states, now)
-        self._slots = ConnectionSlots(self._states.proven)
         self._refused: set[tuple[str, str]] = set()
         self._internal_errors: Counter[str] = Counter()
         self._daily = OnceADay(alarm, now)
@@ -202,7 +198,7 @@ class Runner:
         sender, origin = entry.envelope.reverse_path, entry.origin
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
         if entry.notice:
-            accounts = [name for name in self._upstreams if name != DIRECT]
+            accounts = [name for name, one in self._upstreams.items() if one.transport.has_account]
             chosen = {address: for_notice(each, accounts) for address, each in chosen.items()}
         return Attempt(
             claim,
@@ -225,14 +221,13 @@ class Runner:
         while step := attempt.next_step(pauses):
             number, report = self._states.begin(step, claim.entry.queue_id, self._now()), None
             try:
-                async with self._slots.turn(step):
+                async with self._transports.turn(step.upstream, step.key):
                     if not self._states.may_send(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
-                    with mark.at(Doing.PREPARING):
-                        prepared = await self._prepared(claim, step)
-                    crash_points.passed("send-prepared")
-                    report = await self._submit(step.upstream, holding.noting(prepared.outgoing, mark, step.upstream.name))
-                    crash_points.passed("send-answered")
+                    eight_bit = self._states.takes_eight_bit(step.upstream, self._now())
+                    prepared, report = await self._sent(claim, step, mark, eight_bit)
+                    if report.unsuited and not report.answers:
+                        prepared, report = await self._sent(claim, step, mark, eight_bit=False)
             finally:
                 news = self._states.end(number, step, report, self._retry, self._now())
             with mark.at(Doing.STORING):
@@ -245,6 +240,15 @@ class Runner:
                     self._try_to(self._tell, news, step, claim.entry)
         self._try_to(explain, attempt, self._advise, self._now())
         await self._settle(claim, attempt)
+
+    async def _sent(self, claim: Claim, step: Step, mark: Mark, eight_bit: bool) -> tuple[Prepared, Report]:
+        """One transaction, prepared for an upstream with 8BITMIME or without."""
+        with mark.at(Doing.PREPARING):
+            prepared = await self._prepared(claim, step, eight_bit)
+        crash_points.passed("send-prepared")
+        report = await self._transports.submit(step.upstream, holding.noting(prepared.outgoing, mark, step.upstream.name))
+        crash_points.passed("send-answered")
+        return prepared, report
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
         """Whether this message may go to this upstream now, as far as other relays of this spool are concerned."""
@@ -265,7 +269,7 @@ class Runner:
         except Exception as error:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
-    async def _prepared(self, claim: Claim, step: Step) -> Prepared:
+    async def _prepared(self, claim: Claim, step: Step, eight_bit: bool = True) -> Prepared:
         def work() -> Prepared:
             return prepare(
                 claim,
@@ -274,6 +278,7 @@ class Runner:
                 hostname=self._hostname,
                 policy=self._repair,
                 own_name=step.own_name,
+                eight_bit=eight_bit,
             )
 
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
@@ -365,16 +370,9 @@ class Runner:
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._daily.clear()
-        self._slots.clear()
-        self._states.doubt()
         self._tell(self._states.wake(None))
         self._settings += 1
         self._make_due.all()
-
-    def let_in(self, name: str) -> None:
-        """That upstream has opened a session: other messages need not wait for the one in it."""
-        self._states.let_in(name)
-        self._slots.opened(name)
 
     def wake(self, upstream: str | None = None, *, waiting: bool = True) -> None:
         """Ends the rest of one upstream, or of all; the messages that waited for it become due, if so wanted."""

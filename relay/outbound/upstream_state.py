@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Stage
-from relay.outbound.chain import Pause, Step, Votes, key_of
+from relay.outbound.chain import Pause, Step, Votes
 from relay.outbound.rate_limit import RateLimit
 from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
-from relay.upstream.report import Report
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.report import Conversation, Report
+from relay.upstream.settings import Upstream
 
 _CROWD = 100
 _SLOW = timedelta(seconds=30)
-_SIZE_KNOWN = timedelta(hours=1)
+_TOLD_KNOWN = timedelta(hours=1)
 _PARKED = 20_000
 _OTHERS_FIRST = timedelta(minutes=1)
 
@@ -135,24 +135,27 @@ class Resumed:
 
 
 class UpstreamStates:
-    """Rests, rate limits and the transactions under way.  Keys are those of `key_of`."""
+    """Rests, rate limits and the transactions under way.  Keys are those of `Upstream.key`.
 
-    def __init__(self) -> None:
+    `proven` has the keys that worked since their last trouble; `Transports` adds those whose login has just worked.
+    """
+
+    def __init__(self, proven: set[str] | None = None) -> None:
         self.rests = UpstreamRests()
         self.rate_limit = RateLimit()
         self._under_way: dict[str, dict[int, datetime]] = defaultdict(dict)
-        self._sizes: dict[str, tuple[int, datetime]] = {}
+        self._told: dict[str, tuple[Conversation, datetime]] = {}
         self._parked: dict[str, dict[str, None]] = defaultdict(dict)
         self._sending: dict[int, datetime] = {}
         self._tickets: dict[int, str] = {}
-        self._proven: set[str] = set()
+        self._proven = set[str]() if proven is None else proven
         self._seen: dict[str, float] = {}
         self._own_doing: set[tuple[str, str]] = set()
         self._next = 0
 
     def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
         """Why this upstream should not be called for this message now; None if it may."""
-        key = key_of(upstream.name, recipient)
+        key = upstream.key(recipient)
         pause = self._rest(key, upstream, queue_id, now) or self._quota(upstream, queue_id, now) or self._crowd(key, now)
         if pause:
             self._park(key, queue_id)
@@ -220,18 +223,6 @@ class UpstreamStates:
         self._sending[number] = now
         return True
 
-    def proven(self, name: str) -> bool:
-        """Whether a login worked since it was last in trouble; until then one message at a time tries the password."""
-        return name == DIRECT or name in self._proven
-
-    def let_in(self, name: str) -> None:
-        """A session is open: user name and password are right, whatever becomes of the message."""
-        self._proven.add(name)
-
-    def doubt(self) -> None:
-        """Settings changed: an earlier login proves nothing now."""
-        self._proven.clear()
-
     def end(
         self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
     ) -> list[WentToRest | Resumed]:
@@ -244,8 +235,9 @@ class UpstreamStates:
         votes = {address: (answer, judge(answer)) for address, answer in report.answers.items()} if report else {}
         relayed = any(verdict.fate is Fate.RELAYED for _, verdict in votes.values())
         self.rate_limit.end(step.upstream.name, now, relayed=relayed)
-        if report and report.conversation.max_size and step.upstream.name != DIRECT:
-            self._sizes[step.upstream.name] = (report.conversation.max_size, now)
+        told = report.conversation if report else Conversation()
+        if (told.max_size or told.eight_bit is not None) and not step.upstream.transport.by_domain:
+            self._told[step.upstream.name] = (told, now)
         return list(self._learn(step, votes, queue_id, schedule, began, now))
 
     def _learn(
@@ -258,7 +250,7 @@ class UpstreamStates:
         now: datetime,
     ) -> Iterator[WentToRest | Resumed]:
         for key in _keys(step):
-            said = [vote for address, vote in votes.items() if key_of(step.upstream.name, address) == key]
+            said = [vote for address, vote in votes.items() if step.upstream.key(address) == key]
             bad, verdict = next((vote for vote in said if vote[1].rests), (None, None))
             if bad and verdict:
                 by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
@@ -307,20 +299,25 @@ class UpstreamStates:
 
     def sizes(self, now: datetime) -> dict[str, int]:
         """What upstreams said lately of their limits (EHLO SIZE), in octets."""
-        return {name: size for name, (size, at) in self._sizes.items() if abs(now - at) < _SIZE_KNOWN}
+        return {name: told.max_size for name, (told, at) in self._told.items() if told.max_size and abs(now - at) < _TOLD_KNOWN}
+
+    def takes_eight_bit(self, upstream: Upstream, now: datetime) -> bool:
+        """Whether it offers 8BITMIME, as far as is known; most do."""
+        told, at = self._told.get(upstream.name, (None, now))
+        return told is None or told.eight_bit is not False or abs(now - at) >= _TOLD_KNOWN
 
     def tidy(self, now: datetime) -> None:
         self.rests.forget(now)
         for key in [key for key, parked in self._parked.items() if not parked]:
             del self._parked[key]
-        self._proven = {key for key in self._proven if not key.startswith(f"{DIRECT} ")}
+        self._proven -= {key for key in self._proven if _of_domain(key)}
         for key in [key for key, crowd in self._under_way.items() if not crowd]:
             del self._under_way[key]
 
     def lines(self, upstreams: Iterable[Upstream], now: datetime) -> list[dict[str, str | int | None]]:
         """For people and monitors: one row for each upstream, and one for each domain where direct delivery rests."""
         names = [upstream.name for upstream in upstreams]
-        domains = [key for key in self.rests.names() if key.startswith(f"{DIRECT} ") and self.rests.resting_until(key, now)]
+        domains = [key for key in self.rests.names() if _of_domain(key) and self.rests.resting_until(key, now)]
         return [self._line(key, now) for key in (*names, *domains)]
 
     def _line(self, key: str, now: datetime) -> dict[str, str | int | None]:
@@ -339,5 +336,10 @@ class UpstreamStates:
         }
 
 
+def _of_domain(key: str) -> bool:
+    """Whether a key is one of `Upstream.key` for a domain; names have no blank."""
+    return " " in key
+
+
 def _keys(step: Step) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(key_of(step.upstream.name, recipient.address) for recipient in step.recipients))
+    return tuple(dict.fromkeys(step.upstream.key(recipient.address) for recipient in step.recipients))

@@ -78,7 +78,7 @@ async def open_session(
     for a reply; `learned` is what is known of the server; mechanisms that it does not take are added.
     """
     timeout = upstream.timeout.total_seconds()
-    found = candidates or await places(upstream.host, upstream.port, timeout)
+    found = candidates or await places(upstream.smtp.host, upstream.smtp.port, timeout)
     learned = learned or Learned()
     for last in (False, False, True):
         opener = _Opener(upstream, hostname, timeout, refused, learned)
@@ -109,7 +109,7 @@ async def _opened(opener: "_Opener", sock: socket.socket, place: Endpoint, token
         if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
             raise
         seen = await _shown_chain(upstream, hostname, place)
-        fault, words = tls.explain(failed.__cause__, upstream, seen)
+        fault, words = tls.explain(failed.__cause__, upstream.smtp, seen)
         raise Failed(_no_tls(fault, words), str(place), opener.banner) from None
     except BaseException:
         _hang_up(opener, sock)
@@ -118,8 +118,9 @@ async def _opened(opener: "_Opener", sock: socket.socket, place: Endpoint, token
 
 async def _shown_chain(upstream: Upstream, hostname: str, place: Endpoint) -> list[Certificate]:
     """Connects again without verifying, only to tell what is wrong with the certificate; sends no secret."""
-    mode = upstream.tls.mode
-    distrusting = replace(upstream, tls=Tls(mode, verify=False), timeout=min(upstream.timeout, _CURIOSITY))
+    mode = upstream.smtp.tls.mode
+    server = replace(upstream.smtp, tls=Tls(mode, verify=False))
+    distrusting = replace(upstream, transport=server, timeout=min(upstream.timeout, _CURIOSITY))
     opener = _Opener(distrusting, hostname, distrusting.timeout.total_seconds())
     try:
         sock, _ = await reach([place], opener.timeout)
@@ -163,18 +164,18 @@ class _Opener:
         self.banner = ""
         self.owned = False
         self.smtp = aiosmtplib.SMTP(
-            hostname=upstream.host.strip("[]"),
+            hostname=upstream.smtp.host.strip("[]"),
             local_hostname=hostname,
             timeout=timeout,
             start_tls=False,
-            use_tls=upstream.tls.mode is TlsMode.IMPLICIT,
+            use_tls=upstream.smtp.tls.mode is TlsMode.IMPLICIT,
         )
 
     async def chain(self, sock: socket.socket) -> list[bytes]:
         """The certificates that the server shows (DER), its own first, trusted or not."""
         self.smtp.tls_context = await self._context()
         await self._connect(sock)
-        if self.upstream.tls.mode is TlsMode.STARTTLS:
+        if self.upstream.smtp.tls.mode is TlsMode.STARTTLS:
             await self._hello(may_fall_back=False)
             await self._starttls()
         return tls.chain_of(self.smtp.get_transport_info("ssl_object"))
@@ -183,14 +184,14 @@ class _Opener:
         return bytes(self.smtp.get_transport_info("ssl_object").getpeercert(binary_form=True) or b"")
 
     async def run(self, sock: socket.socket, place: Endpoint, token: Token, opportunistic: bool) -> ClientSession:
-        encrypted = self.upstream.tls.mode is TlsMode.IMPLICIT
-        if self.upstream.tls.mode is not TlsMode.NONE:
+        encrypted = self.upstream.smtp.tls.mode is TlsMode.IMPLICIT
+        if self.upstream.smtp.tls.mode is not TlsMode.NONE:
             self.smtp.tls_context = await self._context()
         await self._connect(sock)
         if encrypted:
             self._check_pin()
         await self._hello(may_fall_back=not encrypted)
-        if self.upstream.tls.mode is TlsMode.STARTTLS and (not opportunistic or self.smtp.supports_extension("starttls")):
+        if self.upstream.smtp.tls.mode is TlsMode.STARTTLS and (not opportunistic or self.smtp.supports_extension("starttls")):
             await self._starttls()
             encrypted = True
         version = self._tls_version() if encrypted else ""
@@ -215,11 +216,11 @@ class _Opener:
 
     async def _context(self) -> ssl.SSLContext:
         try:
-            return await asyncio.to_thread(tls.context_for, self.upstream.tls)
+            return await asyncio.to_thread(tls.context_for, self.upstream.smtp.tls)
         except tls.BadClientCertificate as error:
             raise Failed(_no_tls(Fault.TLS_FILE, str(error))) from None
         except OSError as error:
-            policy = self.upstream.tls
+            policy = self.upstream.smtp.tls
             ours = {policy.client_cert: "client_cert", policy.client_key: "client_key"}
             name = error.filename if error.filename in ours else policy.ca_file
             words = f"{ours.get(name, 'ca_file')} {name} cannot be used: {error.strerror or error}"
@@ -241,18 +242,18 @@ class _Opener:
         if isinstance(cause, aiosmtplib.SMTPTimeoutError):
             words = f"the server sent no greeting within {self.timeout:g} seconds{self._hint()}"
             return lost_at(Stage.CONNECT, Fault.TIMED_OUT, words)
-        if self.upstream.tls.mode is TlsMode.IMPLICIT:
+        if self.upstream.smtp.tls.mode is TlsMode.IMPLICIT:
             return self._untrusted(cause)
         return lost_at(Stage.CONNECT, Fault.HUNG_UP, f"the connection broke before the greeting: {cause}")
 
     def _hint(self) -> str:
-        if self.upstream.tls.mode is TlsMode.IMPLICIT:
+        if self.upstream.smtp.tls.mode is TlsMode.IMPLICIT:
             return ""
         return "; if this port begins with TLS, as 465 does, set `tls: implicit`"
 
     def _untrusted(self, cause: BaseException | None) -> Answer:
         error = cause if isinstance(cause, Exception) else OSError()
-        return _no_tls(*tls.explain(error, self.upstream))
+        return _no_tls(*tls.explain(error, self.upstream.smtp))
 
     async def _hello(self, may_fall_back: bool) -> None:
         """EHLO; HELO where it is not understood and neither TLS nor a login is needed (RFC 5321 s3.2)."""
@@ -260,7 +261,7 @@ class _Opener:
             await self._said_at(Stage.HELLO, self.smtp.ehlo())
         except Failed as failed:
             needed = self.upstream.login.username and self.upstream.login.auth not in (Auth.NONE, Auth.POP)
-            plain = may_fall_back and not needed and self.upstream.tls.mode is TlsMode.NONE
+            plain = may_fall_back and not needed and self.upstream.smtp.tls.mode is TlsMode.NONE
             if failed.answer.lost or not failed.answer.reply.permanent or not plain:
                 raise
             await self._said_at(Stage.HELLO, self.smtp.helo())
@@ -268,7 +269,7 @@ class _Opener:
 
     async def _starttls(self) -> None:
         if not self.smtp.supports_extension("starttls"):
-            words = f"{self.upstream.host} offers no STARTTLS on port {self.upstream.port}; try port 465 with `tls: implicit`"
+            words = f"{self.upstream.smtp.host} offers no STARTTLS on port {self.upstream.smtp.port}; try port 465 with `tls: implicit`"
             raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words), fault=Fault.NO_STARTTLS))
         try:
             await self._said_at(Stage.TLS, self.smtp.starttls())
@@ -283,8 +284,8 @@ class _Opener:
 
     def _check_pin(self) -> None:
         ssl_object = self.smtp.get_transport_info("ssl_object")
-        if problem := tls.pin_problem(self.upstream.tls, ssl_object.getpeercert(binary_form=True)):
-            raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.host}: {problem}"))
+        if problem := tls.pin_problem(self.upstream.smtp.tls, ssl_object.getpeercert(binary_form=True)):
+            raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.smtp.host}: {problem}"))
 
     def _binding(self) -> bytes:
         """What SCRAM can bind a login to (RFC 5929 s3); the library gives nothing for TLS 1.3 (RFC 9266)."""

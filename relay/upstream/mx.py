@@ -3,16 +3,20 @@
 import asyncio
 import hashlib
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.networks import address_of, in_lan, on_internet
+from relay.upstream.client_session import ClientSession, open_session
 from relay.upstream.connect import Endpoint, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
+from relay.upstream.exchange import Quits, exchange, greeting_name
+from relay.upstream.learned import Learned
 from relay.upstream.report import Report
-from relay.upstream.settings import Auth, Login, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, Login, MxHosts, SmtpServer, Tls, TlsMode, Upstream
 
 Visit = Callable[[Upstream, Outgoing, Sequence[Endpoint]], Awaitable[Report]]
 """Hands a message to one host at known addresses."""
@@ -22,6 +26,7 @@ DIAL = 10.0
 next in the chain must not wait minutes for that."""
 
 _ALL_DIALS = 20.0  # seconds that silent hosts of one domain may take together
+_MOST_STRANGERS = 500  # MX hosts of which it is remembered what they do not bear
 _MOST_HOSTS = 5  # of one domain in one attempt; RFC 5321 s5.1 asks for at least two
 
 
@@ -32,26 +37,54 @@ class _NoHost(Exception):
         self.answer = Answer(Stage.RCPT, Reply(code, status, words), fault=fault)
 
 
-@dataclass(frozen=True, slots=True)
-class Direct:
-    """How to go to MX hosts: `upstream` has the limits and time-out, `port` is 25 but in tests.
+class MxDelivery:
+    """Straight to MX hosts.  `hostname` is our name in EHLO, `resolver` tells the hosts.  No session is kept."""
 
-    `private`: hosts of the LAN and of this machine, too.  Any domain may name any address as its mail host.
-    """
+    def __init__(self, *, hostname: str, resolver: Resolver, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._hostname, self._resolver, self._monotonic = greeting_name(hostname), resolver, monotonic
+        self._strangers: dict[str, Learned] = {}
+        self._quits = Quits()
 
-    upstream: Upstream
-    resolver: Resolver
-    port: int
-    visit: Visit
-    private: bool = False
-
-    async def deliver(self, outgoing: Outgoing) -> Report:
+    async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         """Goes to the domain of the first recipient with all of its recipients; the others get no answer."""
         domain = outgoing.forward_paths[0].domain.lower()
         paths = tuple(path for path in outgoing.forward_paths if path.domain.lower() == domain)
-        return await self._to_domain(replace(outgoing, forward_paths=paths))
+        return await _Delivery(upstream, self._resolver, self._visit).to_domain(replace(outgoing, forward_paths=paths))
 
-    async def _to_domain(self, outgoing: Outgoing) -> Report:
+    def forget(self, name: str) -> None:
+        """What strangers do not bear stays known."""
+
+    async def close(self) -> None:
+        await self._quits.done()
+
+    async def _visit(self, upstream: Upstream, outgoing: Outgoing, candidates: Sequence[Endpoint]) -> Report:
+        """One message to one MX host."""
+
+        async def fresh() -> ClientSession:
+            learned = self._strangers.setdefault(upstream.smtp.host, Learned())
+            if len(self._strangers) > _MOST_STRANGERS:
+                self._strangers.pop(next(iter(self._strangers)))
+            return await open_session(
+                upstream,
+                hostname=self._hostname,
+                candidates=candidates,
+                opportunistic=True,
+                dial=DIAL,
+                learned=learned,
+            )
+
+        return await exchange(None, fresh, self._quits.part, outgoing, self._monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """One message by `upstream`, whose transport is MxHosts."""
+
+    upstream: Upstream
+    resolver: Resolver
+    visit: Visit
+
+    async def to_domain(self, outgoing: Outgoing) -> Report:
         domain = outgoing.forward_paths[0].domain
         try:
             hosts = await _hosts(domain, outgoing.queue_id, self.resolver)
@@ -66,9 +99,11 @@ class Direct:
                 continue
             report = found
             silent = not report.conversation.peer and loop.time() - called >= _ALL_DIALS
-            if silent or not all(_elsewhere(answer) for answer in report.answers.values()):
+            if report.unsuited or silent or not all(_elsewhere(answer) for answer in report.answers.values()):
                 break
-        return report if report.answers else Report(dict.fromkeys(outgoing.forward_paths, _barred(domain, barred)))
+        if report.answers or report.unsuited:
+            return report
+        return Report(dict.fromkeys(outgoing.forward_paths, _barred(domain, barred)))
 
     async def _to_host(self, host: str, outgoing: Outgoing) -> "Report | Barred":
         """STARTTLS where offered, unverified: in clear is what there would be otherwise."""
@@ -79,18 +114,24 @@ class Direct:
             return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"), fault)
         if not addresses:
             return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"), Fault.NO_HOST)
-        allowed = [address for address in addresses if self.private or (on_internet(address) and not _is_ours(address))]
+        private, port = _settings(self.upstream)
+        allowed = [address for address in addresses if private or (on_internet(address) and not _is_ours(address))]
         if not allowed:
             return Barred(addresses)
-        places = alternating([_place(address, self.port) for address in allowed])
-        tls = Tls(TlsMode.STARTTLS, verify=False)
-        target = replace(self.upstream, host=host, port=self.port, tls=tls, login=Login(Auth.NONE))
-        report = await self.visit(target, outgoing, places)
-        if not all(answer.stage is Stage.TLS for answer in report.answers.values()):
+        places = alternating([_place(address, port) for address in allowed])
+        server = SmtpServer(host, port, Tls(TlsMode.STARTTLS, verify=False), Login(Auth.NONE))
+        report = await self.visit(replace(self.upstream, transport=server), outgoing, places)
+        if report.unsuited or not all(answer.stage is Stage.TLS for answer in report.answers.values()):
             return report
-        clear = await self.visit(replace(target, tls=Tls(TlsMode.NONE)), outgoing, places)
+        in_clear = replace(self.upstream, transport=replace(server, tls=Tls(TlsMode.NONE)))
+        clear = await self.visit(in_clear, outgoing, places)
         notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
-        return Report(clear.answers, replace(clear.conversation, notes=notes))
+        return replace(clear, conversation=replace(clear.conversation, notes=notes))
+
+
+def _settings(upstream: Upstream) -> tuple[bool, int]:
+    hosts = upstream.transport
+    return (hosts.private, hosts.port) if isinstance(hosts, MxHosts) else (False, 25)
 
 
 @dataclass(frozen=True, slots=True)

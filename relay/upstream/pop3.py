@@ -15,7 +15,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.secret import unsaid
 from relay.upstream import tls
 from relay.upstream.connect import Endpoint, Failed, fault_of, places, reach
-from relay.upstream.settings import Pop, Tls, TlsMode, Upstream
+from relay.upstream.settings import Pop, SmtpServer, Tls, TlsMode, Upstream
 
 _STAMP = re.compile(rb"<[^<>@\s]+@[^<>\s]+>")
 _SHUT = re.compile(
@@ -105,7 +105,7 @@ async def _addresses_of(upstream: Upstream) -> Sequence[Endpoint]:
     If the host has both families, connecting shows which one answers.  Raises Failed.
     """
     patience = upstream.timeout.total_seconds()
-    found = await places(upstream.host, upstream.port, patience)
+    found = await places(upstream.smtp.host, upstream.smtp.port, patience)
     family = found[0].family
     if any(place.family != family for place in found):
         sock, place = await reach(found, patience)
@@ -166,7 +166,7 @@ def _log_in(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut: _Cu
 
 def _log_in_once(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut: _Cut, *, apop: bool) -> Answer | None:
     where = f"POP at {pop.host}:{pop.port}"
-    policy = replace(upstream.tls, mode=pop.tls)
+    policy = replace(upstream.smtp.tls, mode=pop.tls)
     with ExitStack() as stack:
         try:
             session = _connect(pop, policy, upstream.timeout.total_seconds(), stack, family, cut)
@@ -183,7 +183,7 @@ def _log_in_once(upstream: Upstream, pop: Pop, family: socket.AddressFamily, cut
                 return _ours(Fault.POP, code, status, f"{where} refuses the login: {unsaid(said, password)}")
             _leave(session)
         except ssl.SSLError as error:
-            fault, words = tls.explain(error, replace(upstream, host=pop.host, port=pop.port, tls=policy))
+            fault, words = tls.explain(error, SmtpServer(pop.host, pop.port, policy))
             return _ours(fault, 454, "4.7.5", f"{where}: {words}", lost=True)
         except _NoTls as error:
             words = f"{where} offers no STLS ({error}); try port 995 with `tls: implicit`"

@@ -11,7 +11,8 @@ from relay.mail.reply import Answer
 class Conversation:
     """How the upstream was spoken to, for the trail: peer `address:port`, TLS version, AUTH mechanism ("" if none).
 
-    `took` in seconds; `max_size` the SIZE it announced (0: none); `notes` what was done for it, in plain words.
+    `took` in seconds; `max_size` the SIZE it announced (0: none); `eight_bit`: whether it offers 8BITMIME (None: not known);
+    `notes` what was done for it, in plain words.
     """
 
     peer: str = ""
@@ -19,6 +20,7 @@ class Conversation:
     mechanism: str = ""
     took: float = 0.0
     max_size: int = 0
+    eight_bit: bool | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -27,8 +29,10 @@ class Report:
     """An Answer for every forward-path of the transaction, and how it went.
 
     `left` are those that the transaction had no room for: they have no answer and may go in a further one.
+    `unsuited`: nothing was sent, since the session turned out to lack 8BITMIME; prepared anew for that it may be.
     """
 
     answers: Mapping[Address, Answer]
     conversation: Conversation = Conversation()
     left: tuple[Address, ...] = ()
+    unsuited: bool = False

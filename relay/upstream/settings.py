@@ -3,12 +3,15 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from typing import ClassVar
 
+from relay.mail.address import Address
 from relay.mail.rewrite import Identity
 from relay.secret import Secret
 
 DIRECT = "mx"
-"""The name of the built-in upstream that delivers straight to the recipient's MX."""
+"""The name of the built-in upstream that delivers straight to the recipient's MX.  Only what reads or writes a
+configuration compares with it; all else asks the transport."""
 
 
 class TlsMode(Enum):
@@ -113,19 +116,80 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Upstream:
-    """A server that we hand mail to.  `timeout` is for one reply; the final one after the content gets ten times that."""
+class SmtpServer:
+    """A provider's or an office's mail server: SMTP with a login of ours, most often on port 587 or 465."""
 
-    name: str
     host: str
     port: int = 587
     tls: Tls = field(default_factory=Tls)
     login: Login = field(default_factory=Login)
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = True
+
+    @property
+    def over_port_25(self) -> bool:
+        return self.port == 25
+
+    @property
+    def place(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MxHosts:
+    """The hosts that the recipient's domain names, without a login.  `port` is 25 but in tests.
+
+    `private`: hosts of the LAN and of this machine, too.  Any domain may name any address as its mail host.
+    """
+
+    port: int = 25
+    private: bool = False
+
+    by_domain: ClassVar[bool] = True
+    has_account: ClassVar[bool] = False
+    over_port_25: ClassVar[bool] = True
+    host: ClassVar[str] = ""
+    login: ClassVar[Login] = Login(Auth.NONE)
+    place: ClassVar[str] = "the recipients' mail hosts"
+
+
+Transport = SmtpServer | MxHosts
+"""How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
+
+`by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.
+`has_account`: an account of ours is behind it.  Its login goes alone until it has worked; it takes notices of our own too.
+`over_port_25`: what blocks port 25 (OP25B) blocks it.  `host`: the name whose addresses mail leaves from ("" if none).
+`login`: who logs in.  `place`: where it is, for people.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where we hand mail to.  `timeout` is for one reply; the final one after the content gets ten times that."""
+
+    name: str
+    transport: Transport
     identity: Identity = field(default_factory=Identity)
     limits: Limits = field(default_factory=Limits)
     timeout: timedelta = timedelta(seconds=60)
     provider: str = "generic"
 
+    def key(self, recipient: Address) -> str:
+        """The name that rests and connections are kept under: one for each domain, where each has servers of its own."""
+        return f"{self.name} {recipient.domain.lower()}" if self.transport.by_domain else self.name
 
-DIRECT_UPSTREAM = Upstream(name=DIRECT, host="", port=25, tls=Tls(TlsMode.STARTTLS, verify=False))
+    @property
+    def login(self) -> Login:
+        return self.transport.login
+
+    @property
+    def smtp(self) -> SmtpServer:
+        """Its server, for what speaks SMTP with one.  Raises TypeError where it is of another kind."""
+        if isinstance(self.transport, SmtpServer):
+            return self.transport
+        raise TypeError(f"{self.name} is no SMTP server")
+
+
+DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts())
 """The built-in upstream beside the configured ones: it has no account, so messages keep their own senders."""

@@ -14,7 +14,6 @@ from itertools import takewhile
 
 from relay.mail.address import Address, with_a_labels
 from relay.mail.outgoing import Outgoing
-from relay.mail.recode import seven_bit
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.client_session import ClientSession
 from relay.upstream.dot_stuffing import gathered, stuffed
@@ -36,10 +35,12 @@ class SubmitOutcome:
     """The result of one transaction: an answer for each forward-path, except those left for a further transaction.
 
     `again` are paths among them that failed because of this session alone: they may go in a fresh session at once.
+    `unsuited`: nothing was said, since the content needs 8BITMIME and the server does not offer it.
     """
 
     answers: Answers
     again: list[Address] = field(default_factory=list)
+    unsuited: bool = False
 
 
 class _Uncertain(Exception):
@@ -60,12 +61,14 @@ async def submit(session: ClientSession, outgoing: Outgoing, notes: list[str]) -
     answers, rest = _own_refusals(session, outgoing)
     if not rest:
         return SubmitOutcome(answers)
+    if outgoing.eight_bit and not session.offers("8bitmime"):
+        return SubmitOutcome({}, unsuited=True)
     now = _for_now(session, rest)
     transaction = _Transaction(session, outgoing, now)
     left = await transaction.run(answers) + [path for path in rest if path not in now]
     if left:
         notes.append(f"{len(left)} recipients go in a further transaction")
-    if transaction.seven_bit:
+    if outgoing.seven_bit:
         notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
     ordered = {path: answers[path] for path in outgoing.forward_paths if path in answers}
     return SubmitOutcome(ordered, [path for path in now if path in ordered and transaction.may_repeat(ordered[path])])
@@ -136,7 +139,6 @@ class _Transaction:
         self.until = asyncio.get_running_loop().time() + self.timeout * (_STEPS + len(paths) / 4)
         self.in_content = False
         self.dismissed = False  # by a 421 to one recipient, while the others waited
-        self.seven_bit = outgoing.eight_bit and not session.offers("8bitmime")
         self.pipelining = session.offers("pipelining") and session.learned.pipelining
 
     async def run(self, answers: Answers) -> list[Address]:
@@ -305,10 +307,7 @@ class _Transaction:
             thread.shutdown(wait=False)
 
     def _pieces(self) -> Generator[bytes, None, None]:
-        content = self.outgoing.content
-        if self.seven_bit:
-            content = seven_bit(content)
-        yield from self.outgoing.reading(stuffed(content))
+        yield from self.outgoing.reading(stuffed(self.outgoing.content))
 
     async def _ask(self, command: bytes) -> Reply:
         """The reply to a command; with pipelining (RFC 2920) it was sent already."""
@@ -346,9 +345,9 @@ class _Transaction:
 
     def _mail(self) -> bytes:
         parameters = b""
-        if self.session.offers("size") and not self.seven_bit:
+        if self.session.offers("size") and not self.outgoing.seven_bit:
             parameters += f" SIZE={self.outgoing.size}".encode()
-        if self.outgoing.eight_bit and not self.seven_bit:
+        if self.outgoing.eight_bit:
             parameters += b" BODY=8BITMIME"
         if self.utf8 and (self.outgoing.utf8 or not all(path.ascii for path in self._said())):
             parameters += b" SMTPUTF8"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from relay.mail.reply import Fault
 from relay.upstream.peer_certificate import Certificate
-from relay.upstream.settings import Tls, TlsFloor, TlsMode, Upstream
+from relay.upstream.settings import SmtpServer, Tls, TlsFloor, TlsMode
 
 
 class BadClientCertificate(OSError):
@@ -92,17 +92,17 @@ def chain_of(ssl_object: ssl.SSLObject) -> list[bytes]:
     return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in shown]
 
 
-def explain(error: Exception, upstream: Upstream, seen: Sequence[Certificate] = ()) -> tuple[Fault, str]:
+def explain(error: Exception, server: SmtpServer, seen: Sequence[Certificate] = ()) -> tuple[Fault, str]:
     """A failed handshake in plain words, with its cure; `seen` are the certificates that the server shows, if known."""
-    host = upstream.host
+    host = server.host
     if isinstance(error, ssl.SSLCertVerificationError):
         return _distrust(error, host, seen)
     if isinstance(error, ssl.SSLError):
         reason = (error.reason or "").replace("_", " ").lower() or str(error)
         if "wrong version number" in reason or "record layer failure" in reason or "unexpected message" in reason:
-            return Fault.TLS_MODE, f"{host}:{upstream.port} answers without TLS; {_other_mode(upstream)}"
+            return Fault.TLS_MODE, f"{host}:{server.port} answers without TLS; {_other_mode(server)}"
         if "protocol" in reason or "handshake failure" in reason or "no shared cipher" in reason:
-            words = f"{host} and we have no TLS version or cipher in common ({_floor(upstream.tls)}): {reason}"
+            words = f"{host} and we have no TLS version or cipher in common ({_floor(server.tls)}): {reason}"
             return Fault.TLS_OLD, words
         if "key too small" in reason or "ca md too weak" in reason or "unsafe legacy renegotiation" in reason:
             words = f"{host} has TLS too weak to be safe ({reason}); `legacy_tls: true` on this upstream allows it"
@@ -111,9 +111,9 @@ def explain(error: Exception, upstream: Upstream, seen: Sequence[Certificate] = 
             return Fault.TLS_CLIENT, f"{host} wants a certificate of ours; name it in `client_cert`: {reason}"
         return Fault.TLS, f"the TLS handshake with {host} failed: {reason}"
     if isinstance(error, TimeoutError):
-        return Fault.TIMED_OUT, f"{host}:{upstream.port} does not answer the TLS handshake; {_other_mode(upstream)}"
-    old = "" if upstream.tls.legacy else ", and a server that knows only old TLS wants `legacy_tls: true`"
-    return Fault.HUNG_UP, f"{host}:{upstream.port} hung up during the TLS handshake; {_other_mode(upstream)}{old}"
+        return Fault.TIMED_OUT, f"{host}:{server.port} does not answer the TLS handshake; {_other_mode(server)}"
+    old = "" if server.tls.legacy else ", and a server that knows only old TLS wants `legacy_tls: true`"
+    return Fault.HUNG_UP, f"{host}:{server.port} hung up during the TLS handshake; {_other_mode(server)}{old}"
 
 
 def _floor(tls: Tls) -> str:
@@ -178,7 +178,7 @@ def _early(host: str, seen: Sequence[Certificate]) -> str:
     return f"the certificate of {of} is not valid yet{since}; check the clock here"
 
 
-def _other_mode(upstream: Upstream) -> str:
-    if upstream.tls.mode is TlsMode.IMPLICIT:
+def _other_mode(server: SmtpServer) -> str:
+    if server.tls.mode is TlsMode.IMPLICIT:
         return "a port that begins in clear (587, 25; POP 110) wants `tls: starttls`"
     return "a port that begins with TLS (465; POP 995) wants `tls: implicit`"

@@ -10,7 +10,7 @@ import trustme
 from relay.mail.address import parse_address
 from relay.mail.outgoing import Outgoing
 from relay.secret import Secret
-from relay.upstream.settings import Auth, Limits, Login, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, Limits, Login, SmtpServer, Tls, TlsMode, Upstream
 
 LETTER = b"From: a@home.example\r\nSubject: test\r\n\r\nhello\r\n.\r\n..two\r\n"
 
@@ -32,10 +32,7 @@ def upstream_at(
     login = more.pop("login", None) or Login(auth=auth, username=user, password=Secret(password) if user else None)
     return Upstream(
         name=name,
-        host=host,
-        port=port,
-        tls=tls or Tls(TlsMode.NONE),
-        login=login,
+        transport=SmtpServer(host, port, tls or Tls(TlsMode.NONE), login),
         limits=limits or Limits(),
         timeout=timedelta(seconds=timeout),
         **more,

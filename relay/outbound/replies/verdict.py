@@ -180,12 +180,12 @@ def done_for(fate: Fate, blame: Blame) -> str:
 def judge(answer: Answer, upstream: Upstream | None = None) -> Verdict:
     """The verdict on one answer of this upstream."""
     short = replace(answer, reply=replace(answer.reply, text=answer.reply.text[: 2 * LONGEST]))
-    return _judge(short, upstream.port if upstream else 0)
+    return _judge(short, upstream is not None and upstream.transport.over_port_25)
 
 
 @lru_cache(maxsize=512)
-def _judge(answer: Answer, port: int) -> Verdict:
-    rule = _rule(answer, port)
+def _judge(answer: Answer, over_port_25: bool) -> Verdict:
+    rule = _rule(answer, over_port_25)
     blame, stage = rule.blame, answer.stage
     if blame is Blame.NOBODY:
         return Verdict(Fate.RELAYED, False, blame, rule=rule)
@@ -209,18 +209,18 @@ def _rests(blame: Blame, stage: Stage) -> bool:
     return blame is Blame.REPUTATION and stage is not Stage.CONTENT
 
 
-def _rule(answer: Answer, port: int) -> Rule:
+def _rule(answer: Answer, over_port_25: bool) -> Rule:
     reply, stage = answer.reply, answer.stage
     if answer.fault or answer.lost:
-        return _own(answer, port)
+        return _own(answer, over_port_25)
     if reply.positive:
         return TAKEN if stage is Stage.CONTENT and reply.code < 300 else UNFINISHED
     said = f"{reply.code} {reply.status} {plain(reply.text)}" if reply.status else f"{reply.code} {plain(reply.text)}"
     return next(rule for rule in _at(stage) if _applies(rule, said))
 
 
-def _own(answer: Answer, port: int) -> Rule:
-    if port == 25 and answer.stage in PORT_25.stages and answer.fault in PORT_25.faults:
+def _own(answer: Answer, over_port_25: bool) -> Rule:
+    if over_port_25 and answer.stage in PORT_25.stages and answer.fault in PORT_25.faults:
         return PORT_25
     for rule in FAULTS:
         if answer.fault in rule.faults and answer.stage in rule.stages and _applies(rule, str(answer.reply.code)):
