@@ -58,13 +58,16 @@ class _Part:
     full: bool = False
 
 
-def readable_of(content: Iterable[bytes]) -> Readable:
-    """Reads a repaired message (content may be iterated again)."""
+def readable_of(content: Iterable[bytes], *, pictures: bool = True, whole: bool = True) -> Readable:
+    """Reads a repaired message (content may be iterated again).
+
+    `pictures`: whether they are wanted.  `whole`: False if the content ends too early.
+    """
     message = Message.parse(content)
     top = content_type(message.fields)
     coded = transfer_encoding(message.fields) == "base64"
     parts: dict[int, _Part] = {}
-    others = _Counted()
+    others = _Counted(pictures=0 if pictures else MOST_PICTURES)
     if not top.multipart:
         _begin(parts, 0, message.fields, top, others)
     for event in walk(top, message.body, base64=coded):
@@ -74,14 +77,16 @@ def readable_of(content: Iterable[bytes]) -> Readable:
             _take(parts[event.number], parts[event.number].decoder.feed(event.block), others)
     for part in parts.values():
         _take(part, part.decoder.close(), others)
-    pictures = [_picture(part) for part in parts.values() if part.picture and not part.full]
+    if not whole and parts:
+        next(reversed(parts.values())).full = True
+    found = [_picture(part) for part in parts.values() if part.picture and not part.full]
     return Readable(
         subject=_line(message.fields, "subject"),
         sender=_line(message.fields, "from"),
         text=_best([part for part in parts.values() if not part.picture]),
-        pictures=tuple(one for one in pictures if len(one.content) >= _LEAST_PICTURE),
+        pictures=tuple(one for one in found if len(one.content) >= _LEAST_PICTURE),
         others=others.attachments,
-        too_large=sum(1 for part in parts.values() if part.picture and part.full),
+        too_large=sum(1 for part in parts.values() if part.picture and part.full) if pictures else 0,
     )
 
 
