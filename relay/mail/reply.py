@@ -117,6 +117,7 @@ class Fault(Enum):
     REJECTED = "rejected"  # by a rule of the configuration
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
     RESTS = "rests"  # the upstream is left alone for now: it is in trouble, or a limit of it is reached
+    PERMISSION = "permission"  # the account may do less than this message needs
     INTERNAL = "internal"  # an error inside the relay
 
 
@@ -125,12 +126,14 @@ class Answer:
     """A reply and the stage at which it came.
 
     `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a server answered.
+    `retry_after`: for how many seconds the server wants nothing more from this account; None if it does not say.
     """
 
     stage: Stage
     reply: Reply
     lost: bool = False
     fault: Fault | None = None
+    retry_after: float | None = None
 
     def __str__(self) -> str:
         return f"{self.stage.value}: {self.reply}"

@@ -1,0 +1,142 @@
+"""What Microsoft Graph's answers are as replies: the code and stage that mail has for the same thing.
+
+Sources: learn.microsoft.com "Microsoft Graph error responses and resource types", "Outlook mail API errors", "Microsoft Graph
+throttling guidance".  What they mean to a person is in `outbound/replies/graph_rules.py`.  Pure.
+"""
+
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
+from relay.upstream.http_session import HttpResponse
+
+_LOGIN = (Stage.AUTH, 535, "5.7.8")
+_DENIED = (Stage.AUTH, 550, "5.7.1")
+_SENDER = (Stage.MAIL, 550, "5.7.60")
+_QUOTA = (Stage.MAIL, 550, "5.1.90")
+_FULL = (Stage.MAIL, 452, "4.2.2")
+_BUSY = (Stage.MAIL, 450, "4.7.0")
+_AWAY = (Stage.MAIL, 451, "4.3.2")
+_SIZE = (Stage.CONTENT, 552, "5.3.4")
+_FORM = (Stage.CONTENT, 554, "5.6.0")
+_RECIPIENT = (Stage.RCPT, 550, "5.1.3")
+
+_KNOWN: tuple[tuple[tuple[Stage, int, str], str], ...] = (
+    (_LOGIN, "invalidauthenticationtoken authenticationerror unauthenticated unauthorized"),
+    (_DENIED, "erroraccessdenied accessdenied forbidden authorization_requestdenied authorization_identitynotfound"),
+    (_DENIED, "mailboxnotenabledforrestapi mailboxnotsupportedforrestapi errornonexistentmailbox errorinvaliduser"),
+    (_DENIED, "request_resourcenotfound resourcenotfound erroraccountdisabled errorimpersonateuserdenied"),
+    (_SENDER, "errorsendasdenied"),
+    (_QUOTA, "errorexceededmessagelimit errormessagesubmissionblocked"),
+    (_FULL, "errorquotaexceeded"),
+    (_BUSY, "applicationthrottled toomanyrequests mailboxconcurrency activitylimitreached errortoomanyobjectsopened"),
+    (_AWAY, "errorserverbusy serviceunavailable servicenotavailable generalexception unknownerror errortimeoutexpired"),
+    (_AWAY, "errorinternalservererror errorinternalservertransienterror internalservererror gatewaytimeout badgateway"),
+    (_AWAY, "errormailboxstoreunavailable errormailboxmoveinprogress erroritemnotfound errorirresolvableconflict"),
+    (_SIZE, "errormessagesizeexceeded errorattachmentsizelimitexceeded requestentitytoolarge maximumvalueexceeded"),
+    (_FORM, "errormimecontentinvalid errormimecontentinvalidbase64string errormimecontentconversionfailed"),
+    (_FORM, "errorcontentconversionfailed errorvirusdetected"),
+    (_RECIPIENT, "errorinvalidrecipients"),
+)
+_CODES = {code: place for place, codes in _KNOWN for code in codes.split()}
+
+_BY_STATUS: dict[int, tuple[Stage, int, str]] = {
+    **{401: _LOGIN, 403: _DENIED, 404: _DENIED, 408: _AWAY, 413: _SIZE, 423: _AWAY, 425: _AWAY, 429: _BUSY},
+    **{507: _FULL, 509: _BUSY},
+}
+
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,1000})"')
+_LONGEST_WAIT = 86_400.0
+
+
+def relayed(response: HttpResponse) -> Answer:
+    """The answer to a message that Graph has taken."""
+    return Answer(Stage.CONTENT, Reply(250, "2.0.0", f"{response.status} {response.reason}{_trace(response)}".strip()))
+
+
+def refusal(response: HttpResponse, *, sending: bool) -> Answer:
+    """The answer where Graph says no.  `sending`: to the request that would have sent the message."""
+    code, words = _error(response)
+    known = _CODES.get(code.lower()) or _BY_STATUS.get(response.status)
+    stage, number, status = known or (_FORM if 400 <= response.status < 500 else _AWAY)
+    said = f"{code}: {words}" if code else words or response.reason
+    text = f"{said} (HTTP {response.status}{_trace(response, '; ')})"
+    answer = Answer(stage, Reply(number, status, readable(text)))
+    if sending and response.status == 504:
+        # the gateway gave up waiting; what is behind it may still send the message
+        answer = replace(answer, stage=Stage.CONTENT, fault=Fault.UNANSWERED)
+    return replace(answer, retry_after=retry_after(response))
+
+
+def code_of(response: HttpResponse) -> str:
+    """Graph's own name of the error, in small letters; "" if it says none."""
+    return _error(response)[0].lower()
+
+
+def retry_after(response: HttpResponse) -> float | None:
+    """For how many seconds the server wants to be left alone (RFC 9110 s10.2.3); None if it does not say."""
+    said = response.headers.get("retry-after", "").strip()
+    if response.status not in (429, 503, 504, 509) or not said:
+        return None
+    if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", said):
+        return min(float(said), _LONGEST_WAIT)
+    try:
+        until, now = _moment(said), _moment(response.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return None
+    return min(max((until - now).total_seconds(), 0.0), _LONGEST_WAIT)
+
+
+def _moment(text: str) -> datetime:
+    found = parsedate_to_datetime(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def identity(response: HttpResponse) -> str:
+    """The id of what was made, "" if the answer has none.  A draft's answer repeats its text, which may be cut off here."""
+    found = _object(response.body).get("id")
+    if isinstance(found, str):
+        return found
+    match = _ID.search(response.body)
+    return match[1].decode("utf-8", "replace") if match else ""
+
+
+def text_of(response: HttpResponse, key: str) -> str:
+    """A text at the top of the answer, "" if there is none."""
+    found = _object(response.body).get(key)
+    return found if isinstance(found, str) else ""
+
+
+def ids_of(response: HttpResponse) -> tuple[str, ...]:
+    """The ids in a list of things."""
+    found = _object(response.body).get("value")
+    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    return tuple(row["id"] for row in rows if isinstance(row.get("id"), str))
+
+
+def _error(response: HttpResponse) -> tuple[str, str]:
+    """Code and message of an error answer; its text where it is no JSON, such as a proxy's page."""
+    found = _object(response.body).get("error")
+    if not isinstance(found, dict):
+        page = response.body[:500].decode("utf-8", "replace")
+        return "", " ".join(re.sub(r"<[^>]{0,200}>", " ", page).split())[:300]
+    code, words = found.get("code"), found.get("message")
+    return (code if isinstance(code, str) else ""), " ".join(str(words or "").split())
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _trace(response: HttpResponse, before: str = ", ") -> str:
+    """The number that Microsoft's support asks for."""
+    found = response.headers.get("request-id", "")
+    return f"{before}request-id {found}" if re.fullmatch(r"[0-9A-Za-z-]{1,60}", found) else ""

@@ -1,0 +1,237 @@
+"""Requests to Microsoft Graph in the name of one mailbox: the token, a kept connection, and what an answer means.
+
+A refused token is renewed once within a request.  Nothing of a token or of an upload's address is ever told.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.secret import unsaid
+from relay.upstream import tls
+from relay.upstream.authenticate import Refused, Renew, Token
+from relay.upstream.connect import Failed
+from relay.upstream.graph_answers import refusal
+from relay.upstream.http_session import HttpLost, HttpRequest, HttpResponse, HttpSession, Origin, open_http
+from relay.upstream.settings import GraphMailbox, SmtpServer, Upstream
+
+_IDLE = 30.0  # seconds that a connection is kept
+
+
+class GraphRefused(Exception):
+    """Graph said no, or could not be asked; `response` is None if there was none."""
+
+    def __init__(self, answer: Answer, response: HttpResponse | None = None) -> None:
+        super().__init__(str(answer))
+        self.answer, self.response = answer, response
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The body of a request: `make` begins it anew each time that it is sent."""
+
+    kind: str
+    length: int
+    make: Callable[[], AsyncIterator[bytes]]
+
+    @classmethod
+    def of(cls, value: Any) -> "Payload":
+        """A small JSON object."""
+        octets = json.dumps(value).encode()
+
+        async def once() -> AsyncIterator[bytes]:
+            yield octets
+
+        return cls("application/json", len(octets), once)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where tokens come from, and who hears that one was taken."""
+
+    token: Token
+    refused: Refused
+    renewed: Renew
+    opened: Callable[[str], None]
+
+
+class Connections:
+    """The open connections to one server; kept ones are used again."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[HttpSession, asyncio.TimerHandle]] = []
+
+    def take(self, origin: Origin) -> HttpSession | None:
+        for place in range(len(self._kept) - 1, -1, -1):
+            session, timer = self._kept[place]
+            if session.origin != origin:
+                continue
+            del self._kept[place]
+            timer.cancel()
+            if session.alive:
+                return session
+            session.close()
+        return None
+
+    def keep(self, session: HttpSession) -> None:
+        if session.alive:
+            self._kept.append((session, asyncio.get_running_loop().call_later(_IDLE, self._drop, session)))
+        else:
+            session.close()
+
+    def _drop(self, session: HttpSession) -> None:
+        self._kept = [one for one in self._kept if one[0] is not session]
+        session.close()
+
+    def close(self) -> None:
+        while self._kept:
+            session, timer = self._kept.pop()
+            timer.cancel()
+            session.close()
+
+
+@dataclass
+class GraphApi:
+    """One transaction's requests.  `peer` and `tls` are those of the last connection."""
+
+    upstream: Upstream
+    mailbox: GraphMailbox
+    access: Access
+    connections: Connections
+    secret: str
+    peer: str = ""
+    tls: str = ""
+    renewed: bool = False
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        """The path of the mailbox; personal accounts know only their own."""
+        oauth = self.mailbox.login.oauth
+        if oauth and oauth.tenant == "consumers":
+            return "/v1.0/me"
+        return f"/v1.0/users/{quote(self.mailbox.login.username, safe='@')}"
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        payload: Payload | None = None,
+        *,
+        at_end: Callable[[], None] = lambda: None,
+        sending: bool = False,
+    ) -> HttpResponse:
+        """A 2xx answer to a request below `base`.  Raises GraphRefused; HttpLost only if it may have been carried out.
+
+        `sending`: carried out twice, it would send twice.
+        """
+        origin = Origin.of(self.mailbox.url)
+        target = urlsplit(self.mailbox.url).path.rstrip("/") + self.base + path
+        while True:
+            headers = [("Authorization", f"Bearer {self.secret}"), *_HEADERS]
+            response = await self._exchange(origin, method, target, headers, payload, at_end, sending=sending)
+            if response.status == 401 and await self._renew(response):
+                continue
+            if 200 <= response.status < 300:
+                self.access.opened(self.upstream.name)
+                return response
+            raise GraphRefused(self._without_secrets(refusal(response, sending=sending)), response)
+
+    async def put(self, url: str, first: int, whole: int, payload: Payload) -> HttpResponse:
+        """A range of an upload; its address is a secret of its own, and it gets no token.  Raises GraphRefused."""
+        origin, parts = Origin.of(url), urlsplit(url)
+        if not origin.secure and Origin.of(self.mailbox.url).secure:
+            raise GraphRefused(_ours(Fault.GARBAGE, "Graph names an address without TLS for the upload"))
+        until = first + payload.length - 1
+        headers = [*_HEADERS, ("Content-Range", f"bytes {first}-{until}/{whole}")]
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        response = await self._exchange(origin, "PUT", target, headers, payload)
+        if 200 <= response.status < 300:
+            return response
+        answer = self._without_secrets(refusal(response, sending=False), parts.query, *parts.query.split("="))
+        raise GraphRefused(answer, response)
+
+    async def _exchange(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: list[tuple[str, str]],
+        payload: Payload | None,
+        at_end: Callable[[], None] = lambda: None,
+        *,
+        sending: bool = False,
+    ) -> HttpResponse:
+        patience = self.upstream.timeout.total_seconds()
+        while True:
+            kept = self.connections.take(origin)
+            session = kept or await self._open(origin, patience)
+            self.peer, self.tls = session.peer, session.tls
+            kind = [("Content-Type", payload.kind)] if payload else []
+            request = HttpRequest(
+                method, target, [*headers, *kind], payload.length if payload else 0, payload.make() if payload else None, at_end
+            )
+            try:
+                response = await session.ask(request, patience, 10 * patience)
+            except HttpLost as lost:
+                if sending and lost.sent:
+                    raise
+                if kept:
+                    continue  # the server had ended it meanwhile
+                raise GraphRefused(_ours(lost.fault, str(lost))) from None
+            self.connections.keep(session)
+            return response
+
+    async def _open(self, origin: Origin, patience: float) -> HttpSession:
+        server = Upstream(self.upstream.name, SmtpServer(origin.host, origin.port, self.mailbox.tls))
+        try:
+            context = await asyncio.to_thread(tls.context_for, self.mailbox.tls) if origin.secure else None
+        except OSError as error:
+            raise GraphRefused(_no_tls(Fault.TLS_FILE, f"a file for TLS cannot be used: {error}")) from None
+        try:
+            session = await open_http(origin, context, patience)
+        except Failed as failed:
+            raise GraphRefused(failed.answer) from None
+        except (OSError, TimeoutError) as error:
+            raise GraphRefused(_no_tls(*tls.explain(error, server))) from None
+        if origin.secure and (problem := tls.pin_problem(self.mailbox.tls, session.certificate)):
+            session.close()
+            raise GraphRefused(_no_tls(Fault.TLS_PIN, f"{origin.host}: {problem}"))
+        return session
+
+    async def _renew(self, response: HttpResponse) -> bool:
+        """Whether there is a new token to try.  Raises GraphRefused where there is none."""
+        if self.renewed:
+            answer = self._without_secrets(refusal(response, sending=False))
+            raise GraphRefused(await self.access.refused(self.upstream, self.secret, answer), response)
+        self.renewed = True
+        found = await self.access.renewed(self.upstream, self.secret)
+        if isinstance(found, Answer):
+            raise GraphRefused(found, response)
+        self.said.append("fetched a new access token, since Graph took the old one no longer")
+        self.secret = found
+        return True
+
+    def _without_secrets(self, answer: Answer, *more: str) -> Answer:
+        text = unsaid(answer.reply.text, self.secret, *more)
+        return Answer(
+            answer.stage, Reply(answer.reply.code, answer.reply.status, text), answer.lost, answer.fault, answer.retry_after
+        )
+
+
+_HEADERS = (("Accept", "application/json"), ("User-Agent", "relay"))
+
+
+def _ours(fault: Fault, words: str) -> Answer:
+    """A request that got no answer, and sent nothing."""
+    return Answer(Stage.MAIL, Reply(421, "4.4.2", words), lost=True, fault=fault)
+
+
+def _no_tls(fault: Fault, words: str) -> Answer:
+    return Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True, fault=fault)
+

@@ -1,0 +1,52 @@
+"""What an application may do at Microsoft Graph: the scopes to ask for, each cloud's token server, and what a token allows.
+
+Sources: learn.microsoft.com "National cloud deployments", "Microsoft Graph permissions reference".  Pure.
+"""
+
+import base64
+import json
+from urllib.parse import urlsplit
+
+from relay.upstream.settings import Grant
+
+PUBLIC_CLOUD = "https://graph.microsoft.com"
+
+_TOKEN_SERVERS = {
+    "graph.microsoft.us": "login.microsoftonline.us",
+    "dod-graph.microsoft.us": "login.microsoftonline.us",
+    "microsoftgraph.chinacloudapi.cn": "login.partner.microsoftonline.cn",
+}
+
+SEND = frozenset({"Mail.Send", "Mail.Send.Shared"})
+DRAFT = frozenset({"Mail.ReadWrite", "Mail.ReadWrite.Shared"})
+"""What large messages need, and messages of which no copy is to stay."""
+
+
+def scope_for(url: str, grant: Grant) -> str:
+    """What is asked for at this cloud."""
+    if grant is Grant.CLIENT_CREDENTIALS:
+        return f"{url}/.default"  # whatever the administrator has granted
+    return f"{url}/Mail.Send {url}/Mail.ReadWrite offline_access"
+
+
+def token_url_for(url: str, tenant: str) -> str:
+    """The token server of a national cloud; "" for the public one, whose address is known."""
+    host = _TOKEN_SERVERS.get(urlsplit(url).hostname or "")
+    return f"https://{host}/{tenant or 'organizations'}/oauth2/v2.0/token" if host else ""
+
+
+def rights_of(token: str) -> frozenset[str] | None:
+    """The permissions that an access token names; None if it does not tell (Microsoft promises no form)."""
+    pieces = token.split(".")
+    if len(pieces) != 3:
+        return None
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(pieces[1] + "=" * (-len(pieces[1]) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(claims, dict):
+        return None
+    scopes, roles = claims.get("scp"), claims.get("roles")
+    found = scopes.split() if isinstance(scopes, str) else []
+    found += [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
+    return frozenset(found) if "scp" in claims or "roles" in claims else None
