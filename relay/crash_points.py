@@ -13,6 +13,10 @@ POINTS = (
     "accept-promised",  # the 250 has left
     "claim-leased",  # an attempt begins; nobody was called
     "send-prepared",  # repaired and rewritten; the upstream was not called
+    "file-begun",  # an upstream that is a folder: a part of a file is written, under a hidden name
+    "file-written",  # all files are synced, none has its name
+    "file-named",  # one of them has its name; nothing is certain yet
+    "file-synced",  # all of them have their names, for good
     "send-answered",  # the upstream has answered; we have not stored it
     "settle-inside",  # the fate is written, the transaction is open
     "settle-durable",  # the fate is stored; nobody was told, no log line written
