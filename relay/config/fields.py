@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from relay.config.files import Unreadable, read_secret
+from relay.config.files import Unreadable, read_secret, read_secrets
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
 from relay.config.scalars import Wrong, flag, near
@@ -235,6 +235,25 @@ class Fields:
         if named is not None:
             return self._secret_file(twin)
         return None if node is None else self._written_secret(node, what)
+
+    def secrets(self, key: str, what: str) -> list[tuple[str, Place, str, Secret]]:
+        """All secrets of a list at `key`, or on the lines of the file that `key_file` names.
+
+        Each with the key, the place and the words that a mistake in it is told by.
+        """
+        twin = f"{key}_file"
+        if self.said(key) and self.said(twin):
+            self.mistake(twin, f"expected {self.word(key)} or {self.word(twin)}, found both")
+        elif self.said(twin):
+            try:
+                name = self.get(twin, _file_name, "")
+                lines = read_secrets(self.reading.folder / Path(name).expanduser()) if name else {}
+            except Unreadable as bad:
+                self.mistake(twin, f"expected a readable file with {what} on each line, found {show(name)} ({bad})")
+                return []
+            return [(twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()]
+        found = [(node, self._written_secret(node, what)) for node in self.each(key)]
+        return [(key, node.place, "", secret) for node, secret in found if secret is not None]
 
     def _secret_file(self, twin: str) -> Secret | None:
         name = self.get(twin, _file_name, "")

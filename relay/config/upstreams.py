@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
+from relay.config.push import read_push
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
 from relay.config.upstream_login import read_login
 from relay.mail.address import Address, BadAddress, parse_address
@@ -29,6 +30,13 @@ class Account:
 
 def read_upstream(name: str, at: Fields) -> Upstream:
     """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
+    if at.said("push") or at.said("push_file"):
+        return Upstream(
+            name=name,
+            transport=read_push(at),
+            limits=_limits(at, Limits(connections=1)),  # a process of 40 MB for each
+            timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
+        )
     preset = _preset(at)
     host = at.get("host", hosts.host, preset.host if preset else "")
     if not host and not at.said("host") and (preset or _raw(at, "provider").lower() in ("", GENERIC)):

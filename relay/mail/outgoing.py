@@ -15,6 +15,7 @@ class Outgoing:
     `content` may be iterated more than once.  Every line ends in CRLF and has at most 998 octets; it is not dot-stuffed.
     `size` counts its octets.  `eight_bit`: some octet is over 127, so the upstream must have 8BITMIME.  `seven_bit`: it was
     recoded for one that has not, and `size` is what it was before.  `utf8`: the sender or the header needs SMTPUTF8; forward-paths are checked by themselves.
+    `device` is the name of who submitted it.
     `at_dot` is called just before the final dot is written.  `reading` hands blocks on, and notes while one is made.
     """
 
@@ -26,5 +27,6 @@ class Outgoing:
     eight_bit: bool = False
     seven_bit: bool = False
     utf8: bool = False
+    device: str = ""
     at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
     reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)

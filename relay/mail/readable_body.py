@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 
 from relay.mail.charset_names import read, readings
 from relay.mail.encoded_words import readable
+from relay.mail.file_parts import FilePart, file_parts
 from relay.mail.html_text import text_of
-from relay.mail.message import Field, Message, first
-from relay.mail.mime import ContentType, content_type, transfer_encoding
-from relay.mail.mime_walk import BETWEEN, Octets, PartHead, walk
-from relay.mail.part_content import Decoder, decoder_for, file_name
+from relay.mail.message import Message
 
 MOST_TEXT = 128 * 1024
 """Octets of one text part that are read."""
@@ -19,6 +17,7 @@ MOST_PICTURES = 10
 MOST_OCTETS = 25_000_000
 """Of all pictures of a message together."""
 
+_MOST_PARTS = 100
 _LEAST_PICTURE = 200  # octets; a smaller one counts who opened the mail
 _ENDINGS = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "gif": "gif", "webp": "webp", "bmp": "bmp", "heic": "heic"}
 _KINDS = frozenset(f"image/{name}" for name in (*_ENDINGS.values(), "jpg", "pjpeg", "heif", "tiff", "avif"))
@@ -50,9 +49,7 @@ class Readable:
 
 @dataclass(slots=True)
 class _Part:
-    kind: ContentType
-    decoder: Decoder
-    name: str
+    about: FilePart
     picture: str
     kept: bytearray = field(default_factory=bytearray)
     full: bool = False
@@ -64,99 +61,83 @@ def readable_of(content: Iterable[bytes], *, pictures: bool = True, whole: bool 
     `pictures`: whether they are wanted.  `whole`: False if the content ends too early.
     """
     message = Message.parse(content)
-    top = content_type(message.fields)
-    coded = transfer_encoding(message.fields) == "base64"
-    parts: dict[int, _Part] = {}
-    others = _Counted(pictures=0 if pictures else MOST_PICTURES)
-    if not top.multipart:
-        _begin(parts, 0, message.fields, top, others)
-    for event in walk(top, message.body, base64=coded):
-        if isinstance(event, PartHead) and not event.rest:
-            _begin(parts, event.number, event.fields, event.kind, others)
-        elif isinstance(event, Octets) and event.number != BETWEEN and event.number in parts:
-            _take(parts[event.number], parts[event.number].decoder.feed(event.block), others)
-    for part in parts.values():
-        _take(part, part.decoder.close(), others)
-    if not whole and parts:
-        next(reversed(parts.values())).full = True
-    found = [_picture(part) for part in parts.values() if part.picture and not part.full]
+    parts, others, room = list[_Part](), 0, MOST_OCTETS if pictures else 0
+    part: _Part | None = None
+    for event in file_parts(message):
+        if isinstance(event, FilePart):
+            part = _Part(event, _picture_kind(event))
+            others += event.attached and not part.picture
+            if len(parts) < _MOST_PARTS and (part.picture or not event.attached):
+                part.full = bool(part.picture) and sum(1 for one in parts if one.picture) >= MOST_PICTURES
+                parts.append(part)
+            else:
+                part = None
+        elif part is not None:
+            room = _take(part, event, room)
+    if not whole and part is not None:
+        part.full = True
+    found = [_picture(one) for one in parts if one.picture and not one.full]
     return Readable(
-        subject=_line(message.fields, "subject"),
-        sender=_line(message.fields, "from"),
-        text=_best([part for part in parts.values() if not part.picture]),
+        subject=_line(message, "subject"),
+        sender=_line(message, "from"),
+        text=_best([one for one in parts if not one.picture]),
         pictures=tuple(one for one in found if len(one.content) >= _LEAST_PICTURE),
-        others=others.attachments,
-        too_large=sum(1 for part in parts.values() if part.picture and part.full) if pictures else 0,
+        others=others,
+        too_large=sum(1 for one in parts if one.picture and one.full) if pictures else 0,
     )
 
 
-@dataclass(slots=True)
-class _Counted:
-    attachments: int = 0
-    pictures: int = 0
-    octets: int = 0
+def _picture_kind(part: FilePart) -> str:
+    if part.kind in _KINDS:
+        return "image/jpeg" if part.kind in ("image/jpg", "image/pjpeg") else part.kind
+    ending = _ENDINGS.get(_ending(part.name))
+    return f"image/{ending}" if ending and part.attached and not part.kind.startswith("text/") else ""
 
 
-def _begin(parts: dict[int, _Part], number: int, fields: tuple[Field, ...], kind: ContentType, counted: _Counted) -> None:
-    if kind.multipart or kind.kind == "message/rfc822":
-        return
-    name, said = file_name(fields), first(fields, "content-disposition")
-    attached = bool(said and said.value.lower().startswith(b"attachment"))
-    picture = _picture_kind(kind.kind, name)
-    is_text = kind.kind in ("", "text/plain", "text/html") and not (attached and name)
-    if not picture and not is_text:
-        counted.attachments += 1
-        return
-    counted.pictures += bool(picture)
-    part = _Part(kind, decoder_for(transfer_encoding(fields)), name, picture)
-    part.full = counted.pictures > MOST_PICTURES
-    parts[number] = part
+def _ending(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
 
 
-def _picture_kind(kind: str, name: str) -> str:
-    if kind in _KINDS:
-        return "image/jpeg" if kind in ("image/jpg", "image/pjpeg") else kind
-    ending = _ENDINGS.get(name.rpartition(".")[2].lower()) if "." in name else None
-    return f"image/{ending}" if ending and not kind.startswith("text/") and kind else ""
-
-
-def _take(part: _Part, octets: bytes, counted: _Counted) -> None:
-    if part.full:
-        return
+def _take(part: _Part, octets: bytes, room: int) -> int:
+    """Keeps what there is room for, text for itself and pictures together; the room that is left."""
     if not part.picture:
         part.kept += octets[: MOST_TEXT - len(part.kept)]
-        return
-    counted.octets += len(octets)
-    if counted.octets > MOST_OCTETS:
-        counted.octets -= len(octets) + len(part.kept)
+        return room
+    if part.full:
+        return room
+    if len(octets) > room:
+        room += len(part.kept)
         part.full, part.kept = True, bytearray()
-        return
+        return room
     part.kept += octets
+    return room - len(octets)
 
 
 def _picture(part: _Part) -> Picture:
-    ending = part.picture.partition("/")[2].replace("jpeg", "jpg")
-    fits = _ENDINGS.get(part.name.rpartition(".")[2].lower()) if "." in part.name else None
-    return Picture(part.name if fits else f"{part.name or 'picture'}.{ending}", part.picture, bytes(part.kept))
+    name = part.about.name.replace("\\", "/").rpartition("/")[2]
+    name = "".join(char for char in name if char.isprintable())[-100:] or "picture"
+    if _ending(name) not in _ENDINGS:
+        name = f"{name}.{part.picture.partition('/')[2].replace('jpeg', 'jpg')}"
+    return Picture(name, part.picture, bytes(part.kept))
 
 
 def _best(parts: list[_Part]) -> str:
     """The plain text; the HTML where there is none, or where it only says that there is HTML."""
-    plain = "\n\n".join(text for part in parts if part.kind.kind != "text/html" and (text := _text(part)))
+    plain = "\n\n".join(text for part in parts if part.about.kind != "text/html" and (text := _text(part)))
     if plain and not (len(plain) < _LONGEST_STUB and _STUB.search(plain)):
         return plain
-    return "\n\n".join(text for part in parts if part.kind.kind == "text/html" and (text := text_of(_text(part)))) or plain
+    return "\n\n".join(text for part in parts if part.about.kind == "text/html" and (text := text_of(_text(part)))) or plain
 
 
 def _text(part: _Part) -> str:
-    octets, charset = bytes(part.kept), part.kind.charset or "utf-8"
+    octets, charset = bytes(part.kept), part.about.charset or "utf-8"
     text = read(octets, charset)
     if text is None:  # it may be cut in the middle of a character
         text = octets.decode(next(iter(readings(charset)), "utf-8"), "replace").rstrip("\ufffd")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub("", "\n".join(line.rstrip() for line in text.split("\n"))).strip("\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return _CONTROL.sub("", "\n".join(line.rstrip() for line in lines)).strip("\n")
 
 
-def _line(fields: tuple[Field, ...], name: str) -> str:
-    found = first(fields, name)
+def _line(message: Message, name: str) -> str:
+    found = message.get(name)
     return readable(found.value.decode("utf-8", "replace")) if found else ""

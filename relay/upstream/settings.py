@@ -154,7 +154,30 @@ class MxHosts:
     place: ClassVar[str] = "the recipients' mail hosts"
 
 
-Transport = SmtpServer | MxHosts
+@dataclass(frozen=True, slots=True)
+class PushService:
+    """Notification URLs (Apprise) that all get the message.  `title` may have {device}, {subject} and {sender} in it.
+
+    `attachments`: pictures go along where the service takes them.
+    """
+
+    urls: tuple[Secret, ...]
+    title: str = "{subject}"
+    attachments: bool = True
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = True
+    over_port_25: ClassVar[bool] = False
+    host: ClassVar[str] = ""
+    login: ClassVar[Login] = Login(Auth.NONE)
+
+    @property
+    def place(self) -> str:
+        """The kinds of services; the rest of a URL is a secret."""
+        return ", ".join(dict.fromkeys(url.reveal().partition("://")[0].strip().lower() for url in self.urls))
+
+
+Transport = SmtpServer | MxHosts | PushService
 """How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
 
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import io
 import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,23 @@ _SOURCE = Path(__file__).parents[3]
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _STARTING = 60.0  # seconds; on a small board the library alone takes ten
 _ENDING = 2.0
-_AT_ONCE = 256 * 1024  # octets of content between two looks at the pipe
+
+_COMMAND = (sys.executable, "-P", "-m", "relay.upstream.push.child")
+
+
+def _environment() -> dict[str, str]:
+    """The library trusts the authorities of its own package, unless told otherwise."""
+    trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    extra = {"REQUESTS_CA_BUNDLE": trusted} if trusted else {}
+    return environment(*_PROXIES, PYTHONPATH=str(_SOURCE), **extra)
 
 
 class ProcessLost(Exception):
-    """The process died or does not answer; the text says which."""
+    """The process died or does not answer (`silent`); the text says which."""
+
+    def __init__(self, words: str, *, silent: bool = False) -> None:
+        super().__init__(words)
+        self.silent = silent
 
 
 class PushProcess:
@@ -31,19 +46,19 @@ class PushProcess:
         if process.stdin is None or process.stdout is None:
             raise ProcessLost("no pipe to the push process")
         self._in, self._out = process.stdin, process.stdout
+        self.until = 0.0
+        """On the loop's clock: how long it waits for the next message."""
 
     @classmethod
     async def start(cls) -> "PushProcess":
         """Raises ProcessLost."""
-        trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-        extra = {"REQUESTS_CA_BUNDLE": trusted} if trusted else {}
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "relay.upstream.push.child"),
+                *_COMMAND,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,  # a traceback may hold a URL
-                env=environment(*_PROXIES, PYTHONPATH=str(_SOURCE), **extra),
+                env=_environment(),
                 start_new_session=True,  # Ctrl-C in a terminal is for the relay, which then ends this
             )
         except OSError as error:
@@ -59,15 +74,15 @@ class PushProcess:
         return self._process.returncode is None and not self._out.at_eof()
 
     async def send(
-        self, job: Mapping[str, Any], content: AsyncIterator[Iterable[bytes]], go: Callable[[str, str], bool], answer_within: float
+        self, job: Mapping[str, Any], content: AsyncIterator[bytes], go: Callable[[str, str], bool], answer_within: float
     ) -> AsyncIterator[tuple[int, Outcome]]:
         """Each URL's number and outcome.  `go(peer, tls)` is called before a request goes out; False stops it.
 
         Raises ProcessLost, and what reading the content raises; the process is of no more use then.
         """
         await self._write([frames.packed(job)])
-        async for blocks in content:
-            await self._write(map(frames.block, blocks))
+        async for block in content:
+            await self._write([frames.block(block)])
         await self._write([frames.END])
         patience = _STARTING + answer_within
         for _ in job["urls"]:
@@ -78,11 +93,6 @@ class PushProcess:
             yield int(found["url"]), Outcome.of(found["outcome"])
             patience = _STARTING + answer_within
 
-    async def ask(self, job: Mapping[str, Any], patience: float) -> dict[str, Any]:
-        """The answer to a job without a message.  Raises ProcessLost."""
-        await self._write([frames.packed(job)])
-        return await self._read(patience)
-
     async def _write(self, pieces: Iterable[bytes]) -> None:
         try:
             for piece in pieces:
@@ -90,7 +100,7 @@ class PushProcess:
             async with asyncio.timeout(_STARTING):
                 await self._in.drain()
         except TimeoutError:
-            raise ProcessLost("the push process does not read") from None
+            raise ProcessLost("the push process does not read", silent=True) from None
         except OSError:
             raise ProcessLost("the push process has died") from None
 
@@ -102,7 +112,8 @@ class PushProcess:
                     raise ProcessLost("the push process answers nonsense")
                 return frames.unpacked(await self._out.readexactly(length))
         except TimeoutError:
-            raise ProcessLost(f"the push process gave no answer within {patience:g} seconds") from None
+            words = f"the push process gave no answer within {patience:g} seconds"
+            raise ProcessLost(words, silent=True) from None
         except asyncio.IncompleteReadError:
             raise ProcessLost("the push process has died") from None
 
@@ -123,15 +134,27 @@ class PushProcess:
             await self._process.wait()
 
 
-async def check(urls: Sequence[str]) -> list[str]:
-    """What is wrong with each URL: "" (nothing), `unknown`, `package` or `missing` (the library itself).  Raises ProcessLost."""
-    process = await PushProcess.start()
+@lru_cache(maxsize=8)  # a reload, which stops the event loop, most often has the same ones
+def misunderstood(urls: tuple[str, ...]) -> tuple[str, ...]:
+    """What is wrong with each URL: "" (nothing), `unknown`, `package` (it needs another one), `missing` (the library itself).
+
+    Blocks.  Raises ProcessLost.
+    """
     try:
-        found = await process.ask({"check": list(urls)}, _STARTING)
-    finally:
-        process.kill()
-        await process.end()
-    return [str(one) for one in found["known"]]
-
-
-__all__ = ["PushProcess", "ProcessLost", "check"]
+        done = subprocess.run(  # noqa: S603 - our own words
+            _COMMAND,
+            input=frames.packed({"check": urls}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_STARTING,
+            check=False,
+            env=_environment(),
+        )
+    except subprocess.TimeoutExpired:
+        raise ProcessLost(f"the push process gave no answer within {_STARTING:g} seconds", silent=True) from None
+    except OSError as error:
+        raise ProcessLost(f"the push process cannot be started: {error.strerror or error}") from None
+    answer = frames.read(io.BytesIO(done.stdout))
+    if answer is None:
+        raise ProcessLost("the push process has died")
+    return tuple(str(one) for one in frames.unpacked(answer)["known"])
