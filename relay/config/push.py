@@ -5,7 +5,10 @@ import re
 
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, text
-from relay.upstream.settings import PushService
+from relay.upstream.settings import Limits, PushService
+
+PUSH_LIMITS = Limits(connections=1)
+"""Each connection is a process of 40 MB."""
 
 _NAMES = ("device", "subject", "sender")
 _FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")

@@ -99,7 +99,7 @@ SECTIONS: tuple[Section, ...] = (
     Section(
         "upstreams.*",
         "{host: mail.isp.example}",
-        "A server that takes our mail, under a name of your choice. `mx` is built in: straight to the recipient's own server.",
+        "Where mail goes, under a name of your choice. `mx` is built in: straight to the recipient's own server.",
         (
             _S(
                 "provider",
@@ -154,6 +154,8 @@ SECTIONS: tuple[Section, ...] = (
                 "The From field too; the original stays in Reply-To and in the display name.",
                 "true",
             ),
+            _S("folder", "Instead of a server: a folder in which attachments become files ([how to](scans.md))."),
+            _S("save", "With `folder`: `attachments`, the whole `message`, or `both`.", otherwise="`attachments`"),
             _S("timeout", "For one reply. For the one after the content ten times that.", "60s"),
         ),
     ),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
-from relay.config.push import read_push
+from relay.config.folder import read_folder
+from relay.config.push import PUSH_LIMITS, read_push
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
 from relay.config.upstream_login import read_login
 from relay.mail.address import Address, BadAddress, parse_address
@@ -30,13 +31,11 @@ class Account:
 
 def read_upstream(name: str, at: Fields) -> Upstream:
     """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
+    timeout = at.get("timeout", duration(), DIRECT_UPSTREAM.timeout)
+    if folder := read_folder(at):
+        return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
     if at.said("push") or at.said("push_file"):
-        return Upstream(
-            name=name,
-            transport=read_push(at),
-            limits=_limits(at, Limits(connections=1)),  # a process of 40 MB for each
-            timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
-        )
+        return Upstream(name, read_push(at), limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
     host = at.get("host", hosts.host, preset.host if preset else "")
     if not host and not at.said("host") and (preset or _raw(at, "provider").lower() in ("", GENERIC)):
@@ -51,7 +50,7 @@ def read_upstream(name: str, at: Fields) -> Upstream:
         transport=SmtpServer(host, port, tls, login),
         identity=_identity(at, account, login, preset),
         limits=_limits(at, preset.limits if preset else Limits()),
-        timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
+        timeout=timeout,
         provider=preset.key if preset else GENERIC,
     )
 

@@ -34,3 +34,8 @@ class Origin:
     tls: str = ""
     user: str = ""
     quirks: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> str:
+        """What the device is called: who logged in, else the client's address."""
+        return self.user or self.client

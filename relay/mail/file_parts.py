@@ -32,14 +32,12 @@ class FilePart:
     """A part that is no container.  `name` is what the sender calls it ("" if nothing), not yet safe as a file name.
 
     `kind` is its content type in lower case.  `attached`: a file; else a text that is to be read with the message.
-    `alternative` numbers the multipart/alternative that it is in (0: none), of which one text is enough.
     """
 
     kind: str
     name: str
     attached: bool
     charset: str = ""
-    alternative: int = 0
 
 
 def file_parts(message: Message, fallback: Sequence[str] = RepairPolicy().fallback_charset) -> Iterator[FilePart | bytes]:
@@ -50,22 +48,15 @@ def file_parts(message: Message, fallback: Sequence[str] = RepairPolicy().fallba
     return _Reader(message, fallback).events()
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    boundary: bytes
-    kind: str
-    number: int
-
-
 class _Reader:
     """One reading of the message, part by part."""
 
     def __init__(self, message: Message, fallback: Sequence[str]) -> None:
         self.message, self.fallback = message, fallback
-        self.levels: list[_Level] = []
+        self.boundaries: list[bytes] = []  # of the multiparts that are open
         self.decoder: Decoder = AsIs()
         self.silent = False  # nobody wants the octets of this part
-        self.whole: int | None = None  # how many levels are around an attached message, which goes as it came
+        self.whole: int | None = None  # how many multiparts are around an attached message, which goes as it came
         self.pending: PartHead | None = None
 
     def events(self) -> Iterator[FilePart | bytes]:
@@ -89,7 +80,7 @@ class _Reader:
             return
         yield from self._over()
         if head.kind.kind == "message/rfc822" and transfer_encoding(head.fields) not in _IDENTITY:
-            self.whole = len(self.levels)
+            self.whole = len(self.boundaries)
             yield from self._begin(head, AsIs())
         else:
             self._enter(head)
@@ -97,10 +88,10 @@ class _Reader:
 
     def _enter(self, head: PartHead) -> None:
         if head.kind.boundary:
-            self.levels.append(_Level(head.kind.boundary, head.kind.kind, head.number))
+            self.boundaries.append(head.kind.boundary)
 
     def _delimiter(self, event: Delimiter) -> Iterator[FilePart | bytes]:
-        place = next((at for at, level in enumerate(self.levels) if level.boundary == event.boundary), None)
+        place = self.boundaries.index(event.boundary) if event.boundary in self.boundaries else None
         if self.whole is not None and (place is None or place >= self.whole):
             if not (event.missing or event.spare):
                 yield event.lead + b"--" + event.boundary + (b"--\r\n" if event.closing else b"\r\n")
@@ -109,12 +100,12 @@ class _Reader:
             yield from self._over()
             yield from self._closed()
         if place is not None:
-            del self.levels[place if event.closing else place + 1 :]
+            del self.boundaries[place if event.closing else place + 1 :]
 
     def _octets(self, event: Octets) -> Iterator[FilePart | bytes]:
         if self.pending is not None and self.pending.number == event.number:
             if self.pending.kind.boundary:  # so deep that it is not read as a multipart
-                self.levels.pop()
+                self.boundaries.pop()
             yield from self._begin(self.pending, decoder(transfer_encoding(self.pending.fields)))
         if event.number >= 0 or self.whole is not None:
             octets = self.decoder.feed(event.block)
@@ -140,14 +131,13 @@ class _Reader:
 
     def _described(self, head: PartHead) -> FilePart:
         kind = head.kind
-        alternative = next((one.number + 1 for one in reversed(self.levels) if one.kind == "multipart/alternative"), 0)
         disposition = first(head.fields, "content-disposition")
         said = read_content_type(b"x; " + disposition.value.partition(b";")[2]) if disposition else ContentType()
         name = _param(said.params, "filename", self.fallback) or _param(kind.params, "name", self.fallback)
-        attached = bool(name) or not kind.text or (kind.kind not in _BODIES and not alternative) or head.rest
+        attached = bool(name) or kind.kind not in _BODIES or head.rest
         if disposition and disposition.value.lower().startswith(b"attachment"):
             attached = True
-        return FilePart(kind.kind, name, attached, kind.charset, alternative)
+        return FilePart(kind.kind, name, attached, kind.charset)
 
 
 def _param(params: Mapping[str, str], name: str, fallback: Sequence[str]) -> str:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from relay.mail.address import Address
+from relay.mail.envelope import Origin
 
 Blocks = Generator[bytes, None, None]
 
@@ -15,7 +17,7 @@ class Outgoing:
     `content` may be iterated more than once.  Every line ends in CRLF and has at most 998 octets; it is not dot-stuffed.
     `size` counts its octets.  `eight_bit`: some octet is over 127, so the upstream must have 8BITMIME.  `seven_bit`: it was
     recoded for one that has not, and `size` is what it was before.  `utf8`: the sender or the header needs SMTPUTF8; forward-paths are checked by themselves.
-    `device` is the name of who submitted it.
+    `origin` and `accepted_at` tell where it came from, and when: they are the same at every attempt.
     `at_dot` is called just before the final dot is written.  `reading` hands blocks on, and notes while one is made.
     """
 
@@ -27,6 +29,7 @@ class Outgoing:
     eight_bit: bool = False
     seven_bit: bool = False
     utf8: bool = False
-    device: str = ""
+    origin: Origin = Origin("")
+    accepted_at: datetime = datetime.fromtimestamp(0, UTC)
     at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
     reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)

@@ -113,6 +113,10 @@ class Fault(Enum):
     TOO_BIG = "too-big"
     SMTPUTF8 = "smtputf8"
     ADDRESS = "address"  # it cannot be written in a command
+    FOLDER_MISSING = "folder-missing"
+    FOLDER_RIGHTS = "folder-rights"  # it may not be written, or the file system is read-only
+    FOLDER_FULL = "folder-full"
+    FOLDER_IO = "folder-io"  # the disk or the share fails, or does not answer
     UNROUTED = "unrouted"
     REJECTED = "rejected"  # by a rule of the configuration
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known

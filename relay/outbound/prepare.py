@@ -98,6 +98,8 @@ def prepare(
         eight_bit=is_eight_bit and eight_bit,
         seven_bit=recoded,
         utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
+        origin=entry.origin,
+        accepted_at=entry.accepted_at,
     )
     content.sent = True
     return Prepared(outgoing, (*repaired.notes, *rewritten.notes), (sender, head))

@@ -114,6 +114,11 @@ def fields_in(path: str) -> tuple[str, ...]:
     return tuple(_FIELD.findall(path))
 
 
+def without_fields(path: str) -> str:
+    """What stands outside of braces."""
+    return _FIELD.sub("", path)
+
+
 def parts_of(path: str) -> tuple[str, tuple[str, ...]]:
     """The part of an absolute path that must be there, and the names of the folders below that are made."""
     names = [name for name in path.split("/") if name not in ("", ".")]

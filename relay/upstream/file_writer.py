@@ -123,7 +123,6 @@ class FileWriter:
         self,
         folder: int,
         place: str,
-        *,
         queue_id: str,
         accepted_at: datetime,
         stop: threading.Event,

@@ -154,6 +154,31 @@ class MxHosts:
     place: ClassVar[str] = "the recipients' mail hosts"
 
 
+class Save(Enum):
+    """What of a message becomes files: its attachments, the message itself, or both."""
+
+    ATTACHMENTS = "attachments"
+    MESSAGE = "message"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder in which messages become files.  `path` is absolute; its fields in braces are filled in for each message."""
+
+    path: str
+    save: Save = Save.ATTACHMENTS
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = False
+    over_port_25: ClassVar[bool] = False
+    login: ClassVar[Login] = Login(Auth.NONE)
+
+    @property
+    def place(self) -> str:
+        return self.path
+
+
 @dataclass(frozen=True, slots=True)
 class PushService:
     """Notification URLs (Apprise) that all get the message.  `title` may have {device}, {subject} and {sender} in it.
@@ -174,10 +199,11 @@ class PushService:
     @property
     def place(self) -> str:
         """The kinds of services; the rest of a URL is a secret."""
-        return ", ".join(dict.fromkeys(url.reveal().partition("://")[0].strip().lower() for url in self.urls))
+        kinds = [url.reveal().partition("://")[::2] for url in self.urls]
+        return ", ".join(dict.fromkeys(kind.lower() for kind, rest in kinds if rest and kind.isalnum())) or "push"
 
 
-Transport = SmtpServer | MxHosts | PushService
+Transport = SmtpServer | MxHosts | Folder | PushService
 """How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
 
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from relay.mail.outgoing import Outgoing
 from relay.upstream.authenticate import Refused, Token, as_said, no_token
 from relay.upstream.report import Report
-from relay.upstream.settings import MxHosts, PushService, SmtpServer, Upstream
+from relay.upstream.settings import Folder, MxHosts, PushService, SmtpServer, Upstream
 
 _MOST = 50
 """Transactions at once by all upstreams of one kind: MX hosts that do not answer cannot take the places of others."""
@@ -56,13 +56,24 @@ def _mx(means: Means) -> Submitter:
     return MxDelivery(hostname=means.hostname, resolver=Resolver(means.nameservers))
 
 
+def _folder(means: Means) -> Submitter:
+    from relay.upstream.folder import FolderDelivery
+
+    return FolderDelivery()
+
+
 def _push(means: Means) -> Submitter:
     from relay.upstream.push.transport import PushDelivery
 
     return PushDelivery(means.opened)
 
 
-KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {SmtpServer: _smtp, MxHosts: _mx, PushService: _push}
+KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
+    SmtpServer: _smtp,
+    MxHosts: _mx,
+    Folder: _folder,
+    PushService: _push,
+}
 """How each kind is made, when the first message goes by it: what nobody uses is not loaded."""
 
 

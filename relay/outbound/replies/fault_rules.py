@@ -178,6 +178,37 @@ FAULTS: tuple[Rule, ...] = (
         remedy="Use a plain address if there is one, or put an upstream with SMTPUTF8 into the route.",
     ),
     _fault(
+        "folder-missing",
+        Blame.UPSTREAM,
+        Fault.FOLDER_MISSING,
+        cause="The folder of this upstream is not there, so nothing was written: most often a disk or a share is not mounted.",
+        remedy="Mount it, or make the folder; the relay makes only what follows the first `{` in `folder`. A symbolic link is not "
+        "followed there.",
+    ),
+    _fault(
+        "folder-rights",
+        Blame.UPSTREAM,
+        Fault.FOLDER_RIGHTS,
+        cause="The relay may not write into the folder of this upstream, or its file system is read-only.",
+        remedy="Let the relay's user or group write there; `relay doctor` names the user. For a service, the folder must be in "
+        "`ReadWritePaths`; in a container, a volume that is not `:ro`.",
+    ),
+    _fault(
+        "folder-full",
+        Blame.UPSTREAM,
+        Fault.FOLDER_FULL,
+        cause="The disk of this upstream's folder is full, or a quota is reached. The relay leaves 200 MB free there, on small "
+        "disks a twentieth.",
+        remedy="Make room; what waits is written then.",
+    ),
+    _fault(
+        "folder-io",
+        Blame.UPSTREAM,
+        Fault.FOLDER_IO,
+        cause="The disk or the share of this upstream's folder failed, or did not answer in time.",
+        remedy="Look at the system's log (`dmesg`) and at the server of the share. What waits is written when it works again.",
+    ),
+    _fault(
         "rejected-here",
         Blame.RECIPIENT,
         Fault.REJECTED,

@@ -62,7 +62,7 @@ class PushDelivery:
             "urls": list(urls),
             "title": getattr(service, "title", ""),
             "pictures": getattr(service, "attachments", True),
-            "device": outgoing.device,
+            "device": outgoing.origin.device,
             "timeout": upstream.timeout.total_seconds(),
             "examine": False,
         }
