@@ -45,7 +45,7 @@ from relay.spool.queue_id import new_queue_id
 from relay.upstream.dot_stuffing import stuffed
 from relay.upstream.pool import Pools
 from relay.upstream.report import Conversation, Report
-from relay.upstream.settings import Login, Tls, Upstream
+from relay.upstream.settings import Login, SmtpServer, Tls, Upstream
 
 SENDER, RECIPIENT = Address("nas", "isp.example"), Address("me", "example.net")
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -84,7 +84,7 @@ def a_claim(number: int) -> Claim:
 def an_upstream(port: int = 587, ca: str = "") -> Upstream:
     identity = Identity(SENDER, frozenset({"isp.example"}))
     login = Login(username=USER, password=Secret(PASSWORD))
-    return Upstream("sink", "127.0.0.1", port, tls=Tls(ca_file=ca), login=login, identity=identity)
+    return Upstream("sink", SmtpServer("127.0.0.1", port, Tls(ca_file=ca), login), identity)
 
 
 async def session(work: Path, messages: int, over: AsyncExitStack) -> Work:

@@ -9,7 +9,7 @@ from relay.upstream.settings import SmtpServer, Upstream
 
 
 def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, Upstream]) -> list[dict[str, Any]]:
-    """Each line of the runner with place and limits beside it, and with server, port and TLS where it is an SMTP server; None where there is no limit.
+    """Each line of the runner with place and limits beside it, and host, port and TLS of an SMTP server; None: no limit.
 
     The built-in `mx` is told of only when it is known to be used.
     """

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from socket import gethostname, socket

@@ -170,9 +170,7 @@ def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tup
         name, cause = _cause(way)
         cure = f'{ask} Then publish one record with it: "v=spf1 mx include:... ~all".'
         if own:
-            cure = (
-                f"If {way.domain} is yours, publish a sound SPF record that names {host}; if not, tell your provider."
-            )
+            cure = f"If {way.domain} is yours, publish a sound SPF record that names {host}; if not, tell your provider."
         return (warning if own else problem)(name, about, cause, cure, *evidence)
     cause = (
         f"Where {way.upstream} delivers from is not published, and the SPF record of {way.domain} names neither its host nor "

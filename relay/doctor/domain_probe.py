@@ -101,7 +101,8 @@ async def own_way(name: str, public: Sequence[str], hostname: str, look: Lookup)
     try:
         return await _judged(name, f"postmaster@{name}", DIRECT_UPSTREAM.name, outgoing, look, _of_a_service(name))
     except LookupFailed as failed:
-        return SendingPath(name, DIRECT_UPSTREAM.name, outgoing, SpfResult(TEMPERROR, str(failed)), Proposal(), _of_a_service(name))
+        unknown = SpfResult(TEMPERROR, str(failed))
+        return SendingPath(name, DIRECT_UPSTREAM.name, outgoing, unknown, Proposal(), _of_a_service(name))
 
 
 async def _judged(name: str, spoken: str, by: str, outgoing: SendingHosts, look: Lookup, owner: str) -> SendingPath:

@@ -166,9 +166,7 @@ def _closed(facts: UpstreamFacts, own: PortFacts) -> Finding:
         cause = f"Port {server.port} of {server.host} is closed, another port of it is open."
         return problem("upstream-port", name, cause, f"Set {advice} for this upstream.", *seen)
     if own.state is PortState.REFUSED:
-        cause = (
-            f"Nothing listens on port {server.port} of {server.host}: it is the wrong machine, or its mail server is down."
-        )
+        cause = f"Nothing listens on port {server.port} of {server.host}: it is the wrong machine, or its mail server is down."
         return problem("upstream-down", name, cause, "Check `host` and `port` with the provider's help page.", own.words, *seen)
     cause = f"{server.host} answers on no port: the Internet connection is down, a firewall blocks it, or the server is gone."
     cure = "Check the Internet connection with another program, then the firewall of router and container, then `host`."

@@ -78,12 +78,13 @@ class Attempt:
         for progress in self.progress_of.values():
             name = None if progress.over else self._candidate(progress, pauses)
             if name is not None:
-                wanted[name, self._own_name(progress, name), self.upstreams[name].key(progress.recipient.address)].append(progress)
+                key = self.upstreams[name].key(progress.recipient.address)
+                wanted[name, self._own_name(progress, name), key].append(progress)
         if not wanted:
             return None
-        key = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))
-        name, own_name, _ = key
-        return Step(self.upstreams[name], tuple(progress.recipient for progress in wanted[key]), own_name)
+        first = min(wanted, key=lambda each: self._awaited_by_others(each[0], wanted[each]))
+        name, own_name, _ = first
+        return Step(self.upstreams[name], tuple(progress.recipient for progress in wanted[first]), own_name)
 
     def _candidate(self, progress: ChainProgress, pauses: Pauses) -> str | None:
         for name in progress.chain:

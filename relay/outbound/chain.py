@@ -27,7 +27,7 @@ class Pause:
 
 
 Pauses = Callable[[str, Address], Pause | None]
-"""Gives the pause of an upstream, by its name and the recipient (where each domain has servers of its own, they rest by domain)."""
+"""Gives the pause of an upstream, by its name and the recipient (see `Upstream.key`)."""
 
 
 Votes = Mapping[Address, tuple[Answer, Verdict]]

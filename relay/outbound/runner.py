@@ -225,9 +225,14 @@ class Runner:
                     if not self._states.may_send(number, step, self._now()) or not await self._has_turn(claim, step):
                         continue
                     eight_bit = self._states.takes_eight_bit(step.upstream, self._now())
-                    prepared, report = await self._sent(claim, step, mark, eight_bit)
-                    if report.unsuited and not report.answers:
-                        prepared, report = await self._sent(claim, step, mark, eight_bit=False)
+                    while report is None or (eight_bit and report.unsuited and not report.answers):
+                        eight_bit = eight_bit and report is None  # nothing was sent: prepared anew, once
+                        with mark.at(Doing.PREPARING):
+                            prepared = await self._prepared(claim, step, eight_bit)
+                        crash_points.passed("send-prepared")
+                        outgoing = holding.noting(prepared.outgoing, mark, step.upstream.name)
+                        report = await self._transports.submit(step.upstream, outgoing)
+                        crash_points.passed("send-answered")
             finally:
                 news = self._states.end(number, step, report, self._retry, self._now())
             with mark.at(Doing.STORING):
@@ -240,15 +245,6 @@ class Runner:
                     self._try_to(self._tell, news, step, claim.entry)
         self._try_to(explain, attempt, self._advise, self._now())
         await self._settle(claim, attempt)
-
-    async def _sent(self, claim: Claim, step: Step, mark: Mark, eight_bit: bool) -> tuple[Prepared, Report]:
-        """One transaction, prepared for an upstream with 8BITMIME or without."""
-        with mark.at(Doing.PREPARING):
-            prepared = await self._prepared(claim, step, eight_bit)
-        crash_points.passed("send-prepared")
-        report = await self._transports.submit(step.upstream, holding.noting(prepared.outgoing, mark, step.upstream.name))
-        crash_points.passed("send-answered")
-        return prepared, report
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
         """Whether this message may go to this upstream now, as far as other relays of this spool are concerned."""

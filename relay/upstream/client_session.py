@@ -269,7 +269,8 @@ class _Opener:
 
     async def _starttls(self) -> None:
         if not self.smtp.supports_extension("starttls"):
-            words = f"{self.upstream.smtp.host} offers no STARTTLS on port {self.upstream.smtp.port}; try port 465 with `tls: implicit`"
+            server = self.upstream.smtp
+            words = f"{server.host} offers no STARTTLS on port {server.port}; try port 465 with `tls: implicit`"
             raise Failed(Answer(Stage.TLS, Reply(454, "4.7.4", words), fault=Fault.NO_STARTTLS))
         try:
             await self._said_at(Stage.TLS, self.smtp.starttls())

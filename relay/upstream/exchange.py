@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from relay.mail.address import Address
@@ -29,12 +29,14 @@ async def exchange(
     `part` takes each session back.
     """
     started, answers, notes, again = monotonic(), dict[Address, Answer](), list[str](), False
+    wanted = outgoing.forward_paths
     while True:
         try:
             session = kept or await fresh()
         except Failed as failed:
             answers |= dict.fromkeys(outgoing.forward_paths, failed.answer)
-            return Report(answers, Conversation(peer=failed.peer, took=monotonic() - started, notes=tuple(notes)))
+            conversation = Conversation(peer=failed.peer, took=monotonic() - started, notes=tuple(notes))
+            return Report(answers, conversation, _left(wanted, answers))
         notes += [] if kept else session.notes
         outcome = await submission.submit(session, outgoing, notes)
         part(session)
@@ -48,12 +50,17 @@ async def exchange(
                 eight_bit=session.offers("8bitmime"),
                 notes=tuple(dict.fromkeys(notes)),
             )
-            return Report(answers | outcome.answers, conversation, unsuited=outcome.unsuited)
+            answers |= outcome.answers
+            return Report(answers, conversation, _left(wanted, answers), outcome.unsuited)
         if session.spent:
             said = outcome.answers[outcome.again[0]].reply
             notes.append(f"sent again in a fresh session, since the server wanted no more in the first: {said}")
         answers |= {path: answer for path, answer in outcome.answers.items() if path not in outcome.again}
         outgoing, kept, again = replace(outgoing, forward_paths=tuple(outcome.again)), None, True
+
+
+def _left(wanted: Sequence[Address], answers: Mapping[Address, Answer]) -> tuple[Address, ...]:
+    return tuple(path for path in dict.fromkeys(wanted) if path not in answers)
 
 
 class Quits:

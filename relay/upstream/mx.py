@@ -46,10 +46,13 @@ class MxDelivery:
         self._quits = Quits()
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        """Goes to the domain of the first recipient with all of its recipients; the others get no answer."""
+        """Goes to the domain of the first recipient with all of its recipients; the others are left."""
         domain = outgoing.forward_paths[0].domain.lower()
         paths = tuple(path for path in outgoing.forward_paths if path.domain.lower() == domain)
-        return await _Delivery(upstream, self._resolver, self._visit).to_domain(replace(outgoing, forward_paths=paths))
+        delivery = _Delivery(upstream, self._resolver, self._visit)
+        report = await delivery.to_domain(replace(outgoing, forward_paths=paths))
+        others = tuple(path for path in dict.fromkeys(outgoing.forward_paths) if path not in paths)
+        return replace(report, left=(*report.left, *others)) if others else report
 
     def forget(self, name: str) -> None:
         """What strangers do not bear stays known."""

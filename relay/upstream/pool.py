@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Stage
@@ -47,16 +48,14 @@ class Pools:
         self._windows = PopWindows(monotonic)
         self._quits = Quits()
 
-    async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        """One transaction; an Answer for every forward-path that it had room for.
+    def submit(self, upstream: Upstream, outgoing: Outgoing) -> Coroutine[Any, Any, Report]:
+        """One transaction; an Answer for every forward-path not `left`.
 
         How many go there at once is the caller's business.
         Never raises for what a server or the network does; only for what reading the content raises.
         """
         pool = self._pool(upstream)
-        if upstream.login.auth is Auth.POP:
-            return await self._after_pop(pool, outgoing)
-        return await self._speak(pool, outgoing)
+        return (self._after_pop if upstream.login.auth is Auth.POP else self._speak)(pool, outgoing)
 
     def forget(self, name: str) -> None:
         """Drops what is known of an upstream: kept sessions, and its POP login."""
@@ -93,7 +92,7 @@ class Pools:
             if self._windows.opened_before(pool.upstream.name, started):  # else another message has just logged in again
                 self.forget(pool.upstream.name)
 
-    def _speak(self, pool: "_Pool", outgoing: Outgoing) -> Awaitable[Report]:
+    def _speak(self, pool: "_Pool", outgoing: Outgoing) -> Coroutine[Any, Any, Report]:
         part = partial(self._put_back, pool, pool.generation)
         return exchange(pool.take(), partial(self._open, pool), part, outgoing, self._monotonic)
 

@@ -65,9 +65,16 @@ async def submit(session: ClientSession, outgoing: Outgoing, notes: list[str]) -
         return SubmitOutcome({}, unsuited=True)
     now = _for_now(session, rest)
     transaction = _Transaction(session, outgoing, now)
-    left = await transaction.run(answers) + [path for path in rest if path not in now]
-    if left:
-        notes.append(f"{len(left)} recipients go in a further transaction")
+    try:
+        left = await transaction.run(answers)
+    except WireLost as lost:
+        left = []
+        transaction.lost(lost, answers)
+    except BaseException:
+        session.wire.close()
+        raise
+    if number := len(left) + len(rest) - len(now):
+        notes.append(f"{number} recipients go in a further transaction")
     if outgoing.seven_bit:
         notes.append("sent in 7-bit transfer encoding, since the server has no 8BITMIME")
     ordered = {path: answers[path] for path in outgoing.forward_paths if path in answers}
@@ -141,19 +148,12 @@ class _Transaction:
         self.dismissed = False  # by a 421 to one recipient, while the others waited
         self.pipelining = session.offers("pipelining") and session.learned.pipelining
 
-    async def run(self, answers: Answers) -> list[Address]:
-        """Fills in the answers and returns the recipients that a further transaction may take."""
-        try:
-            return await self._run(answers)
-        except WireLost as lost:
-            self.wire.close()
-            self._blame_pipelining(lost)
-            told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
-            answers.update({path: told for path in self.paths if path not in answers})
-            return []
-        except BaseException:
-            self.wire.close()
-            raise
+    def lost(self, lost: WireLost, answers: Answers) -> None:
+        """The connection was lost before the final dot: that is the answer for those who have none."""
+        self.wire.close()
+        self._blame_pipelining(lost)
+        told = Answer(self.stage, lost.reply, lost=True, fault=lost.fault)
+        answers.update({path: told for path in self.paths if path not in answers})
 
     def may_repeat(self, answer: Answer) -> bool:
         """Whether that answer is about the session alone, and the message was surely not taken.
@@ -182,7 +182,8 @@ class _Transaction:
         domains = len({path.domain.lower() for path in self.paths})
         return not reply.positive and self.session.learned.puts_off(reply, domains, len(self.paths))
 
-    async def _run(self, answers: Answers) -> list[Address]:
+    async def run(self, answers: Answers) -> list[Address]:
+        """Fills in the answers and returns the recipients that a further transaction may take.  Raises WireLost."""
         if self.pipelining:
             self.wire.write(b"".join([self._mail(), *map(self._rcpt, self.paths), b"DATA\r\n"]))
         mail = await self._begin()

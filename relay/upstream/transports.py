@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from relay.mail.outgoing import Outgoing
 from relay.upstream.authenticate import Refused, Token, as_said, no_token
+from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import Folder, MxHosts, PushService, SmtpServer, Upstream
 
@@ -19,7 +20,7 @@ class Submitter(Protocol):
     """Hands messages over in one way.  Never raises for what a server or the network does."""
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
-        """One transaction; an Answer for every forward-path that it had room for."""
+        """One transaction; an Answer for every forward-path not `left`."""
 
     def forget(self, name: str) -> None:
         """Drops what is kept of an upstream: open sessions, logins."""
@@ -44,8 +45,6 @@ class Means:
 
 
 def _smtp(means: Means) -> Submitter:
-    from relay.upstream.pool import Pools
-
     return Pools(hostname=means.hostname, token=means.token, refused=means.refused, opened=means.opened)
 
 
@@ -74,7 +73,7 @@ KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
     Folder: _folder,
     PushService: _push,
 }
-"""How each kind is made, when the first message goes by it: what nobody uses is not loaded."""
+"""How each kind is made, when the first message goes by it: all but SMTP are loaded only then."""
 
 
 class _Places:
@@ -101,14 +100,12 @@ class Transports:
         self._closing: set[asyncio.Task[None]] = set()
         self.proven: set[str] = set()
 
-    async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
+    def submit(self, upstream: Upstream, outgoing: Outgoing) -> Coroutine[Any, Any, Report]:
         """One transaction with one upstream; an Answer for every forward-path not `left`."""
         kind = type(upstream.transport)
         if kind not in self._made:
             self._made[kind] = self._kinds[kind](self._means)
-        report = await self._made[kind].submit(upstream, outgoing)
-        left = tuple(path for path in dict.fromkeys(outgoing.forward_paths) if path not in report.answers)
-        return replace(report, left=left) if left else report
+        return self._made[kind].submit(upstream, outgoing)
 
     @contextlib.asynccontextmanager
     async def turn(self, upstream: Upstream, key: str) -> AsyncIterator[None]:

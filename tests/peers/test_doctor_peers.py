@@ -21,7 +21,7 @@ from relay.mail.rewrite import Identity
 from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
 from tests.support.dns import FakeDNS
 from tests.support.peers import PASSWORD, USER, Papers, Peer, postfix_submission
 
@@ -38,10 +38,12 @@ def account(peer: Peer, paper: Papers) -> Upstream:
     """A healthy account at a peer."""
     return Upstream(
         "isp",
-        "127.0.0.1",
-        peer.port,
-        Tls(TlsMode.STARTTLS, ca_file=str(paper.ca_file)),
-        Login(username=USER, password=Secret(PASSWORD)),
+        SmtpServer(
+            "127.0.0.1",
+            peer.port,
+            Tls(TlsMode.STARTTLS, ca_file=str(paper.ca_file)),
+            Login(username=USER, password=Secret(PASSWORD)),
+        ),
         Identity(Address("taro", "isp.example"), frozenset({"isp.example"})),
         timeout=timedelta(seconds=20),
         provider="asahi-net",

@@ -14,7 +14,7 @@ from relay.mail.address import parse_address
 from relay.mail.outgoing import Outgoing
 from relay.mail.rewrite import Identity
 from relay.upstream.pool import Pools
-from relay.upstream.settings import Auth, Login, OAuth, Tls, Upstream
+from relay.upstream.settings import Auth, Login, OAuth, SmtpServer, Tls, Upstream
 from tests.support.letters import recent_date
 from tests.support.peers import PASSWORD, USER, Papers, Peer, dovecot, postfix_submission
 from tests.support.running import RelayProcess
@@ -230,10 +230,12 @@ async def test_xoauth2(dovecot_submission: Peer, paper: Papers, behind: Sink) ->
     sender = parse_address(USER)
     m365 = Upstream(
         name="m365",
-        host="127.0.0.1",
-        port=dovecot_submission.port,
-        tls=Tls(ca_file=str(paper.ca_file)),
-        login=Login(auth=Auth.XOAUTH2, username=USER, oauth=OAuth(client_id="relay")),
+        transport=SmtpServer(
+            "127.0.0.1",
+            dovecot_submission.port,
+            Tls(ca_file=str(paper.ca_file)),
+            Login(auth=Auth.XOAUTH2, username=USER, oauth=OAuth(client_id="relay")),
+        ),
         identity=Identity(sender=sender),
     )
     octets = letter("xoauth2")

@@ -20,7 +20,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.report import Report
-from relay.upstream.settings import Limits, Upstream
+from relay.upstream.settings import Limits, SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NAMES = ("a", "b", "c", "d", "gone")
@@ -56,7 +56,10 @@ def test_one_fate_for_each_recipient(data):
     failed only if everybody said so, and never by an answer from before MAIL."""
     upstreams = {
         name: Upstream(
-            name, name, identity=data.draw(identities), limits=Limits(message=data.draw(st.sampled_from([None, 50])))
+            name,
+            SmtpServer(name),
+            identity=data.draw(identities),
+            limits=Limits(message=data.draw(st.sampled_from([None, 50]))),
         )
         for name in NAMES[:-1]
     }
@@ -129,7 +132,7 @@ def test_one_fate_over_a_whole_life(data):
     A lost final reply leaves the message with that upstream, whatever it says next, whatever people order and however the
     rules change, until it took the message or refused it for good, or `warn_after` is over since then; no one else sees it.
     """
-    upstreams = {name: Upstream(name, name, identity=data.draw(identities)) for name in NAMES[:-1]}
+    upstreams = {name: Upstream(name, SmtpServer(name), identity=data.draw(identities)) for name in NAMES[:-1]}
     paths = tuple(Address(f"r{number}", "y.example") for number in range(data.draw(st.integers(1, 3))))
     chains_of = routes.filter(lambda each: set(each.via) & set(upstreams))
     chosen = {path: data.draw(chains_of) for path in paths}

@@ -27,10 +27,11 @@ from relay.mail.address import Address
 from relay.mail.rewrite import Identity
 from relay.outbound.routing import Route
 from relay.secret import Secret
-from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
 from tests.support.dns import FakeDNS
 from tests.support.doctor import ASAHI, LIST, NOW, PUBLIC, REVERSE, Case, soon, the, troubles, warned
 from tests.support.pop3 import PopServer
+from tests.support.sending import on_server
 from tests.support.upstream import DROP, HANG
 
 Break = Callable[[Case], None]
@@ -60,14 +61,15 @@ async def test_healthy_surroundings_give_no_finding(case: Case) -> None:
 
 def upstream(**changes: object) -> Break:
     def do(case: Case) -> None:
-        case.upstream = replace(case.upstream, **changes)  # type: ignore[arg-type]
+        server = {name: changes.pop(name) for name in ("host", "port", "tls", "login") if name in changes}
+        case.upstream = replace(on_server(case.upstream, **server), **changes)  # type: ignore[arg-type]
 
     return do
 
 
 def tls(**changes: object) -> Break:
     def do(case: Case) -> None:
-        case.upstream = replace(case.upstream, tls=replace(case.upstream.tls, **changes))  # type: ignore[arg-type]
+        case.upstream = on_server(case.upstream, tls=replace(case.upstream.smtp.tls, **changes))  # type: ignore[arg-type]
 
     return do
 
@@ -370,7 +372,7 @@ async def test_container_with_volume_and_addresses_is_fine(case: Case) -> None:
 
 async def test_a_wrong_password_is_said_once(case: Case) -> None:
     """Two upstreams with the same account: one AUTH in the whole run, told of both."""
-    case.upstream = replace(case.upstream, login=Login(username="taro", password=Secret("wrong")))
+    case.upstream = on_server(case.upstream, login=Login(username="taro", password=Secret("wrong")))
     case.others = (replace(case.upstream, name="isp2"),)
     case.subject = replace(case.subject, routes=(*case.subject.routes, Route(via=("isp2",))))
     findings = await case.examined()
@@ -380,7 +382,7 @@ async def test_a_wrong_password_is_said_once(case: Case) -> None:
 
 async def test_one_broken_upstream_does_not_colour_another(case: Case) -> None:
     """Each upstream is judged by itself."""
-    case.others = (replace(case.upstream, name="bad", host="mail..isp.example", provider="generic"),)
+    case.others = (replace(on_server(case.upstream, host="mail..isp.example"), name="bad", provider="generic"),)
     findings = await case.examined()
     assert troubles(findings) == ["upstream-name"]
     assert the(findings, "upstream-name").about == "bad"
@@ -401,7 +403,7 @@ async def test_a_pop_login_that_fails(case: Case) -> None:
     """POP before SMTP: the POP server's words, one login, and SMTP is not even tried."""
     async with PopServer(user="taro", password="right") as pop:
         login = Login(Auth.POP, "taro", Secret("wrong"), pop=Pop("127.0.0.1", pop.port))
-        case.upstream = replace(case.upstream, login=login)
+        case.upstream = on_server(case.upstream, login=login)
         findings = await case.examined()
         assert len(pop.logins) == 1
     assert troubles(findings) == ["pop-login"]
@@ -411,7 +413,7 @@ async def test_pop_before_smtp_where_auth_is_offered(case: Case) -> None:
     """CORESERVER of today: POP still works, a window of hours is too long, and AUTH would be the better way."""
     async with PopServer(user="taro", password="secret") as pop:
         window = Pop("127.0.0.1", pop.port, window=timedelta(hours=3))
-        case.upstream = replace(case.upstream, login=Login(Auth.POP, "taro", Secret("secret"), pop=window))
+        case.upstream = on_server(case.upstream, login=Login(Auth.POP, "taro", Secret("secret"), pop=window))
         findings = await case.examined()
     assert troubles(findings) == []
     assert sorted(warned(findings)) == ["pop-needless", "pop-window"]
@@ -426,7 +428,7 @@ def with_record(case: Case, text: str, folder: Path) -> Case:
     name, _, record = text.partition(". TXT ")
     folder.mkdir()
     again = Case(folder)
-    again.zone, again.upstream = {**case.zone}, replace(case.upstream, tls=Tls(ca_file=str(again.ca_file)))
+    again.zone, again.upstream = {**case.zone}, on_server(case.upstream, tls=Tls(ca_file=str(again.ca_file)))
     kept = [one for one in again.zone[name].get("TXT", []) if "v=spf1" not in one]
     again.zone[name] = {**again.zone[name], "TXT": [*kept, record]}
     return again
@@ -465,7 +467,7 @@ async def test_sakura(before: list[str]) -> None:
         "sakura.ne.jp": {"A": ["49.212.1.1"]},
     }
     identity = Identity(Address("me", "example.jp"), frozenset({"example.jp"}))
-    sakura = Upstream("sakura", "taro.sakura.ne.jp", identity=identity, provider="sakura")
+    sakura = Upstream("sakura", SmtpServer("taro.sakura.ne.jp"), identity=identity, provider="sakura")
     found = await judged_by_dns(zone, sakura)
     assert "tick box for SPF in the control panel" in found[0].cure
     assert found[0].publish == f'example.jp. TXT "v=spf1 mx a:taro.sakura.ne.jp {"-" if before else "~"}all"'
@@ -495,7 +497,7 @@ async def test_the_include_is_learned_from_the_host() -> None:
         "_spf.isp.ne.jp": {"TXT": ['"v=spf1 ip4:49.212.180.0/24 ~all"']},
     }
     identity = Identity(Address("me", "example.jp"), frozenset({"example.jp"}))
-    [found] = await judged_by_dns(zone, Upstream("isp", "smtp.mail.isp.ne.jp", identity=identity))
+    [found] = await judged_by_dns(zone, Upstream("isp", SmtpServer("smtp.mail.isp.ne.jp"), identity=identity))
     assert (found.name, found.publish) == ("spf-fail", 'example.jp. TXT "v=spf1 mx include:isp.ne.jp -all"')
 
 
@@ -510,7 +512,7 @@ async def test_addresses_stand_for_includes_when_there_are_too_many() -> None:
         "isp.ne.jp": {"TXT": ['"v=spf1 include:big.isp.ne.jp include:big2.isp.ne.jp"']},
     }
     identity = Identity(Address("me", "example.jp"), frozenset({"example.jp"}))
-    isp = Upstream("isp", "mail.isp.ne.jp", identity=identity)
+    isp = Upstream("isp", SmtpServer("mail.isp.ne.jp"), identity=identity)
     [found] = await judged_by_dns(zone, isp)
     assert found.name == "spf-fail"
     assert "include:isp.ne.jp" in found.publish
@@ -530,7 +532,7 @@ async def test_pbl(case: Case) -> None:
 async def test_coreserver(case: Case) -> None:
     """While the POP window is open only registered senders may send: the cure is a route by the ISP, named in full."""
     case.script["MAIL"] = "552 sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"
-    other = Upstream("iijmio", "127.0.0.1", 465, Tls(TlsMode.IMPLICIT, str(case.ca_file)), provider="iijmio")
+    other = Upstream("iijmio", SmtpServer("127.0.0.1", 465, Tls(TlsMode.IMPLICIT, str(case.ca_file))), provider="iijmio")
     case.others = (other,)
     found = the(await case.examined(), "senderhosts")
     assert "POP" in found.cause
@@ -546,7 +548,7 @@ async def test_everything_dead_is_told_within_20_seconds(tmp_path: Path) -> None
     case = Case(tmp_path)
     case.silent = {25, 465}
     case.script["CONNECT"] = HANG
-    case.others = tuple(replace(case.upstream, name=f"isp{number}", port=465) for number in range(5))
+    case.others = tuple(replace(on_server(case.upstream, port=465), name=f"isp{number}") for number in range(5))
     case.others += tuple(replace(case.upstream, name=f"mute{number}") for number in range(3))  # they wait for each other
     case.patience, case.dns_patience = World().patience, World().dns_patience
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as hole:
@@ -571,7 +573,7 @@ async def test_an_upstream_that_drips_is_cut_off(case: Case) -> None:
         case.subject, upstreams={"isp": case.upstream}, routes=(Route(via=("isp",)),), nameservers=("127.0.0.1:9",)
     )
     async with case._server(implicit=False) as server:
-        case.upstream = replace(case.upstream, port=server.port)
+        case.upstream = on_server(case.upstream, port=server.port)
         subject_ = replace(subject_, upstreams={"isp": case.upstream})
         facts = await gather(subject_, World(root=case.root, whole=1.5, dns_patience=0.5, patience=3))
     findings = judge(facts, subject_)

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from relay.upstream.settings import Login
 from tests.support.dns import FakeDNS
 from tests.support.doctor import Case
 from tests.support.running import ROOT, running
+from tests.support.sending import on_server
 from tests.support.upstream import ScriptedUpstream
 
 KEYS = {"grade", "cause", "cure", "name", "about", "evidence", "publish", "link"}
@@ -240,7 +240,7 @@ async def test_the_check_up_takes_no_memory_of_the_relay(tmp_path: Path, zone: d
     zone["example.jp"]["TXT"] = ['"v=spf1 mx -all"']
     async with FakeDNS(zone) as dns, ScriptedUpstream() as server:
         spool = SpoolSettings(f"sqlite:{tmp_path}/spool.db", keep_free=0, max_message=1000)
-        upstreams = {"isp": replace(case.upstream, login=Login(username="taro", password=Secret("se-cret")))}
+        upstreams = {"isp": on_server(case.upstream, login=Login(username="taro", password=Secret("se-cret")))}
         subject = Subject("relay.test", upstreams, spool=spool, state_dir=tmp_path, nameservers=(dns.address,), running=True)
         found = await aside(subject)
         assert server.connections == []

@@ -34,6 +34,7 @@ from relay.upstream.settings import Auth, Login, Pop, TlsMode
 from tests.support.dns import FakeDNS
 from tests.support.doctor import ASAHI, LIST, NOW, PUBLIC, TEST_ENTRY, Case, the, troubles, warned
 from tests.support.pop3 import PopServer
+from tests.support.sending import on_server
 
 Break = Callable[[Case], None]
 
@@ -375,8 +376,10 @@ async def test_a_password_is_said_once_to_two_names_of_one_provider(case: Case) 
 
     assert _whose("smtp.isp.ne.jp") == _whose("MAIL.isp.ne.jp")
     assert len({_whose(one) for one in ("192.168.0.1", "192.168.0.2", "2001:db8::1", "isp.ne.jp", "a.isp2.ne.jp")}) == 5
-    case.upstream = replace(case.upstream, login=Login(username="taro", password=Secret("wrong")))
-    case.others = tuple(replace(case.upstream, name=f"isp{number}", port=port) for number, port in ((2, 25), (3, 587)))
+    case.upstream = on_server(case.upstream, login=Login(username="taro", password=Secret("wrong")))
+    case.others = tuple(
+        replace(on_server(case.upstream, port=port), name=f"isp{number}") for number, port in ((2, 25), (3, 587))
+    )
     case.subject = replace(case.subject, routes=(Route(via=("isp", "isp2", "isp3")),))
     assert (await found(case))[0] == ["login"] * 3
     assert len(case.server.auths) + len(case.implicit.auths) == 1
@@ -406,9 +409,12 @@ async def test_an_ipv6_address_that_costs_time(silent: bool, mute: bool) -> None
 async def test_coreserver_by_pop_of_our_own(case: Case) -> None:
     """The field notes' case in full: our own POP login opens the window that makes the host refuse; the cure is a route."""
     case.script["MAIL"] = "552 sorry, your domain isn't in my list of allowed senderhosts (#5.7.1)"
-    case.others = (replace(case.upstream, name="iijmio", port=465, tls=replace(case.upstream.tls, mode=TlsMode.NONE)),)
+    clear = on_server(case.upstream, port=465, tls=replace(case.upstream.smtp.tls, mode=TlsMode.NONE))
+    case.others = (replace(clear, name="iijmio"),)
     async with PopServer(user="taro", password="secret") as pop:
-        case.upstream = replace(case.upstream, login=Login(Auth.POP, "taro", Secret("secret"), pop=Pop("127.0.0.1", pop.port)))
+        case.upstream = on_server(
+            case.upstream, login=Login(Auth.POP, "taro", Secret("secret"), pop=Pop("127.0.0.1", pop.port))
+        )
         findings = await case.examined()
         assert len(pop.logins) == 1
     one = the(findings, "senderhosts")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from datetime import timedelta
 
 import dns.flags
 import dns.message
@@ -13,23 +14,26 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream import mx
 from relay.upstream.connect import Failed
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
-from relay.upstream.mx import in_order
-from relay.upstream.pool import Pools
-from relay.upstream.settings import DIRECT
+from relay.upstream.mx import MxDelivery, in_order
+from relay.upstream.settings import DIRECT, MxHosts, Upstream
+from relay.upstream.transports import Means, Transports
 from tests.support.dns import FakeDNS
 from tests.support.isps.internet import Deaf, port_for_all
-from tests.support.sending import letter, server_context, upstream_at
+from tests.support.sending import letter, server_context
 from tests.support.upstream import DROP, ScriptedUpstream
+
+
+def delivering(resolver):
+    return Transports(Means("relay.test"), {MxHosts: lambda means: MxDelivery(hostname=means.hostname, resolver=resolver)})
 
 
 async def direct(server, zone, *paths, failing=(), silent=(), private=True, **more):
     """One message by `mx`, with the port of `server` in place of 25."""
     async with FakeDNS(zone, failing=failing, silent=silent) as dns:
-        pools = Pools(
-            hostname="relay.test", resolver=Resolver([dns.address], patience=1), mx_port=server.port, mx_private=private
-        )
-        report = await pools.submit(upstream_at(0, name=DIRECT, timeout=2), letter(*paths, **more))
-        await pools.close()
+        transports = delivering(Resolver([dns.address], patience=1))
+        upstream = Upstream(DIRECT, MxHosts(server.port, private), timeout=timedelta(seconds=2))
+        report = await transports.submit(upstream, letter(*paths, **more))
+        await transports.close()
     return report
 
 
@@ -143,11 +147,11 @@ async def test_port_25_silent(monkeypatch):
     wall = Deaf("127.0.9.7", port)
     try:
         async with FakeDNS(zone) as dns:
-            pools = Pools(hostname="relay.test", resolver=Resolver([dns.address]), mx_port=port, mx_private=True)
+            transports = delivering(Resolver([dns.address]))
             began = time.monotonic()
-            report = await pools.submit(upstream_at(0, name=DIRECT, timeout=60), letter())
+            report = await transports.submit(Upstream(DIRECT, MxHosts(port, private=True)), letter())
             took = time.monotonic() - began
-            await pools.close()
+            await transports.close()
     finally:
         wall.close()
     assert only(report).stage is Stage.CONNECT and only(report).lost

@@ -22,7 +22,7 @@ from relay.upstream.oauth.session_tokens import Tokens, account_of
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Grant, Login, OAuth
 from tests.support.oauth import REVOKED_BY_GOOGLE, Stub, provider
-from tests.support.sending import letter, upstream_at
+from tests.support.sending import letter, on_server, upstream_at
 from tests.support.upstream import ScriptedUpstream
 
 USER = "taro@isp.example"
@@ -171,9 +171,8 @@ class TestRenewal:
         assert form["scope"] == "https://outlook.office.com/SMTP.Send offline_access"
         assert form["client_id"] == "app"
         assert "client_secret" not in form
-        secret = replace(
-            upstream, login=replace(upstream.login, oauth=replace(upstream.login.oauth, client_secret=Secret("s%$ ")))
-        )
+        oauth = replace(upstream.login.oauth, client_secret=Secret("s%$ "))
+        secret = on_server(upstream, login=replace(upstream.login, oauth=oauth))
         clock.advance(hours=1)
         await tokens.get(secret)
         assert stub.forms[-1]["client_secret"] == "s%$ "
@@ -296,7 +295,7 @@ class TestAtTheDoor:
         """Renewed, shown, taken."""
         upstream = consented(stub, tmp_path, clock)
         async with await self.server(stub) as server:
-            answer = await submitted(tokens, replace(upstream, port=server.port))
+            answer = await submitted(tokens, on_server(upstream, port=server.port))
         assert answer.reply.code == 250
         assert server.auths == [("XOAUTH2", USER, True)]
 
@@ -304,7 +303,7 @@ class TestAtTheDoor:
         """The refusal means a short rest, and the next try has a new token."""
         upstream = consented(stub, tmp_path, clock)
         async with await self.server(stub) as server:
-            upstream = replace(upstream, port=server.port)
+            upstream = on_server(upstream, port=server.port)
             assert (await submitted(tokens, upstream)).reply.code == 250
             stub.access_tokens.clear()
             answer = await submitted(tokens, upstream)
@@ -319,7 +318,7 @@ class TestAtTheDoor:
         """No renewal helps: one AUTH for each try, the long rest, the server's own words, and no flood at the token server."""
         upstream = consented(stub, tmp_path, clock)
         async with await self.server(stub, script={"AUTH": ["535 5.7.3 Authentication unsuccessful"] * 3}) as server:
-            upstream = replace(upstream, port=server.port)
+            upstream = on_server(upstream, port=server.port)
             for _ in range(3):
                 answer = await submitted(tokens, upstream)
                 assert judge(answer).blame is Blame.LOGIN
@@ -333,7 +332,7 @@ class TestAtTheDoor:
         said = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant."
         upstream = consented(stub, tmp_path, clock)
         async with await self.server(stub, script={"AUTH": said}) as server:
-            upstream = replace(upstream, port=server.port)
+            upstream = on_server(upstream, port=server.port)
             answer = await submitted(tokens, upstream)
         assert judge(answer, upstream).advice.name == "m365-smtp-auth-off"
         assert len(stub.forms) == 1
@@ -349,7 +348,7 @@ class TestAtTheDoor:
         """The refused token leads to the provider's own words at once."""
         upstream = consented(stub, tmp_path, clock)
         async with await self.server(stub) as server:
-            upstream = replace(upstream, port=server.port)
+            upstream = on_server(upstream, port=server.port)
             await submitted(tokens, upstream)
             stub.revoke()
             answer = await submitted(tokens, upstream)

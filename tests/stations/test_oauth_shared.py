@@ -11,7 +11,7 @@ from relay.spool.contract import SpoolSettings
 from relay.upstream.oauth.http import Granted
 from relay.upstream.oauth.session_tokens import account_of
 from relay.upstream.oauth.tokens import NoToken
-from relay.upstream.settings import Login, OAuth, Upstream
+from relay.upstream.settings import Login, OAuth, SmtpServer, Upstream
 from tests.support.oauth import provider
 
 
@@ -28,7 +28,7 @@ def stub():
 @pytest.fixture
 def upstream(stub):
     oauth = OAuth(provider="microsoft", client_id="app", **stub.urls)
-    return Upstream(name="m365", host="127.0.0.1", port=25, login=Login(username=stub.user, oauth=oauth))
+    return Upstream(name="m365", transport=SmtpServer("127.0.0.1", 25, login=Login(username=stub.user, oauth=oauth)))
 
 
 @pytest.fixture

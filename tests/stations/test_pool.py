@@ -1,11 +1,10 @@
-"""Sessions kept for the next message, and how many there are at once."""
+"""Sessions kept for the next message."""
 
 import asyncio
 
 import pytest
 
 from relay.upstream.pool import Pools
-from relay.upstream.settings import Limits
 from tests.support.sending import letter, upstream_at
 from tests.support.upstream import DROP, HANG, ScriptedUpstream
 
@@ -36,15 +35,6 @@ async def test_a_session_serves_message_after_message(pools):
         assert len(server.connections) == 1
         assert len(server.auths) == 1
         assert server.commands[-1] == "QUIT"
-
-
-async def test_never_more_connections_than_allowed(pools):
-    """Twelve messages at once to an upstream that allows three: three connections, all delivered."""
-    async with ScriptedUpstream(delays={"DOT": 0.02}) as server:
-        upstream = upstream_at(server.port, limits=Limits(connections=3))
-        codes = await asyncio.gather(*(code_of(pools, upstream) for _ in range(12)))
-    assert codes == [250] * 12
-    assert server.most_at_once == 3
 
 
 @pytest.mark.parametrize("script", [DROP, "421 4.4.2 idle for too long"])
@@ -128,9 +118,9 @@ async def test_new_settings_mean_a_new_session(pools):
 
 
 async def test_one_upstream_does_not_wait_for_another(pools):
-    """A hanging server holds its own slots only."""
+    """A hanging server holds up its own mail only."""
     async with ScriptedUpstream(script={"MAIL": HANG}) as stuck, ScriptedUpstream() as good:
-        blocked = asyncio.create_task(code_of(pools, upstream_at(stuck.port, name="stuck", limits=Limits(connections=1))))
+        blocked = asyncio.create_task(code_of(pools, upstream_at(stuck.port, name="stuck")))
         assert await code_of(pools, upstream_at(good.port, name="good")) == 250
         blocked.cancel()
         with pytest.raises(asyncio.CancelledError):

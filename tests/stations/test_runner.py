@@ -1,6 +1,6 @@
 """The queue runner with a real spool, the real submission and scripted upstreams on loopback.
 
-spool (SQLite)  -->  Runner  -->  Pools.submit  -->  ScriptedUpstream
+spool (SQLite)  -->  Runner  -->  Transports  -->  ScriptedUpstream
 """
 
 import asyncio
@@ -27,8 +27,9 @@ from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
 from relay.spool.entry import Entry, State
 from relay.spool.queue_id import new_queue_id
-from relay.upstream.pool import Pools
-from relay.upstream.settings import Auth, Limits, Login, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, Limits, Login, SmtpServer, Tls, TlsMode, Upstream
+from relay.upstream.transports import Means, Transports
+from tests.support.sending import transports_by
 from tests.support.upstream import DROP, GARBAGE, HANG, Do, ScriptedUpstream
 
 S = timedelta(seconds=1)
@@ -44,7 +45,8 @@ def utcnow() -> datetime:
 
 def upstream(name: str, port: int, **settings: Any) -> Upstream:
     plain = {"tls": Tls(TlsMode.NONE), "login": Login(Auth.NONE), "timeout": 2 * S, **settings}
-    return Upstream(name, "127.0.0.1", port, **plain)
+    server = {key: plain.pop(key) for key in ("tls", "login")}
+    return Upstream(name, SmtpServer("127.0.0.1", port, **server), **plain)
 
 
 def closed_port() -> int:
@@ -89,14 +91,11 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
     settings = SpoolSettings(url=f"sqlite:{tmp_path / 'spool.db'}", keep_free=0)
     spool = await open_spool(settings, now=now)
 
-    def let_in(name):
-        runner.let_in(name)
-
-    pools = Pools(hostname="relay.example", on_open=let_in)
+    transports = transports_by(submit) if submit else Transports(Means("relay.example"))
     alarms, notices = [], []
     runner = Runner(
         spool=spool,
-        submit=submit or pools.submit,
+        transports=transports,
         routes=routes,
         upstreams={each.name: each for each in upstreams},
         retry=retry,
@@ -114,7 +113,7 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
     finally:
         await runner.stop(2)
         await asyncio.wait_for(task, 5)
-        await pools.close()
+        await transports.close()
         await spool.close()
 
 
@@ -306,9 +305,9 @@ async def test_a_surprise_defers_and_the_third_holds(tmp_path):
         if outgoing.reverse_path == Address("poison", "lan.example"):
             calls.append(outgoing.queue_id)
             raise KeyError("boom")
-        return await pools.submit(upstream, outgoing)
+        return await transports.submit(upstream, outgoing)
 
-    pools = Pools(hostname="relay.example")
+    transports = Transports(Means("relay.example"))
     async with ScriptedUpstream() as isp:
         try:
             async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)], submit=submit) as world:
@@ -317,7 +316,7 @@ async def test_a_surprise_defers_and_the_third_holds(tmp_path):
                 await world.until(good, State.RELAYED)
                 rows = await world.until(bad, State.HELD)
         finally:
-            await pools.close()
+            await transports.close()
     assert len(calls) == 3
     assert rows["x@y.example"].status == "4.3.0" and "internal error" in rows["x@y.example"].said
 

@@ -1,6 +1,6 @@
 """What is certain is on disk before anybody else is told: transactions one by one, stops, doors and lanes.
 
-spool (SQLite)  -->  Runner  -->  submit of the test, or Pools  -->  ScriptedUpstream
+spool (SQLite)  -->  Runner  -->  submit of the test, or Transports  -->  ScriptedUpstream
 """
 
 import asyncio
@@ -19,8 +19,9 @@ from relay.outbound.runner import Runner
 from relay.secret import Secret
 from relay.spool.entry import Action, Order, Settlement, State
 from relay.upstream.report import Report
-from relay.upstream.settings import DIRECT, Auth, Limits, Login, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Auth, Limits, Login
 from tests.stations.test_runner import QUICK, closed_port, running, upstream, utcnow
+from tests.support.sending import transports_by
 from tests.support.upstream import HANG, ScriptedUpstream
 
 TAKEN = Answer(Stage.CONTENT, Reply(250, "2.0.0", "taken"))
@@ -103,8 +104,7 @@ async def test_each_domain_of_direct_delivery_is_settled_on_its_own(tmp_path):
             await asyncio.Event().wait()
         return Report(dict.fromkeys(outgoing.forward_paths, TAKEN))
 
-    direct = Upstream(DIRECT, "")
-    async with running(tmp_path, [Route(via=(DIRECT,))], [direct], submit=submit) as world:
+    async with running(tmp_path, [Route(via=(DIRECT,))], [DIRECT_UPSTREAM], submit=submit) as world:
         queue_id = await world.accept("a@quick.example", "b@silent.example", "c@Quick.example")
         await asyncio.wait_for(silent.wait(), 10)
         stored = await world.spool.entry(queue_id)
@@ -128,7 +128,7 @@ async def test_a_silent_domain_does_not_block_direct_mail(tmp_path):
         return Report({path: TAKEN})
 
     retry = RetrySchedule(rest=(timedelta(hours=1),))
-    async with running(tmp_path, [Route(via=(DIRECT,))], [Upstream(DIRECT, "")], submit=submit, retry=retry) as world:
+    async with running(tmp_path, [Route(via=(DIRECT,))], [DIRECT_UPSTREAM], submit=submit, retry=retry) as world:
         stuck = [await world.accept("x@silent.example") for _ in range(30)]
         async with asyncio.timeout(10):
             while len(calls) < 4:
@@ -212,7 +212,7 @@ async def test_all_mail_dated_into_the_far_future_is_healed(tmp_path, monkeypatc
             await world.spool.release(claim)
         healer = Runner(
             spool=world.spool,
-            submit=taking(told),
+            transports=transports_by(taking(told)),
             routes=[Route(via=("isp",))],
             upstreams={"isp": upstream("isp", 1)},
             retry=QUICK,

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from relay.mail.reply import Fault, Stage
-from relay.upstream.pool import Pools
+from relay.upstream.settings import SmtpServer
+from relay.upstream.transports import Means, Transports
 from tests.support.sending import letter, upstream_at
 from tests.support.upstream import DROP, HANG, ScriptedUpstream
 
@@ -14,7 +15,7 @@ STEPS = ["MAIL", "RCPT", "DATA", "DOT"]
 
 @pytest.fixture
 async def pools():
-    made = Pools(hostname="relay.test")
+    made = Transports(Means("relay.test"))
     yield made
     await made.close()
 
@@ -89,7 +90,7 @@ async def test_421_without_a_word_ends_a_kept_session_only(pools, capabilities, 
         assert any("fresh session" in note and "closing" in note for note in report.conversation.notes)
         assert (len(server.connections), len(server.messages)) == (2, 2)
     async with ScriptedUpstream(capabilities=capabilities, script={step: ["421 4.3.2 closing"]}) as server:
-        assert codes(await sent(Pools(hostname="relay.test"), server)) == [421]
+        assert codes(await sent(Transports(Means("relay.test")), server)) == [421]
         assert len(server.connections) == 1
 
 
@@ -150,7 +151,7 @@ async def test_a_server_that_is_silent_anyway_is_not_blamed_for_pipelining(pools
         for _ in range(2):
             await sent(pools, server, timeout=0.2)
         assert codes(await sent(pools, server, timeout=0.2)) == [250]
-        assert pools._pools["isp"].learned.pipelining
+        assert pools._made[SmtpServer]._pools["isp"].learned.pipelining
 
 
 MULTIPLE = "451 4.3.0 Multiple destination domains per transaction is unsupported.  Please try again."

@@ -4,9 +4,9 @@ import pytest
 
 from relay.mail.address import parse_address
 from relay.mail.reply import Answer, Stage
-from relay.upstream.pool import Pools
 from relay.upstream.report import Report
 from relay.upstream.settings import Limits, Upstream
+from relay.upstream.transports import Means, Transports
 from tests.support.sending import LETTER, letter, upstream_at
 from tests.support.upstream import DROP, GARBAGE, HANG, ScriptedUpstream
 
@@ -21,12 +21,12 @@ def capabilities(request):
 
 @pytest.fixture
 async def pools():
-    made = Pools(hostname="relay.test")
+    made = Transports(Means("relay.test"))
     yield made
     await made.close()
 
 
-async def submitted(pools: Pools, upstream: Upstream, outgoing=None) -> list[tuple[Stage, bool, int]]:
+async def submitted(pools: Transports, upstream: Upstream, outgoing=None) -> list[tuple[Stage, bool, int]]:
     report = await pools.submit(upstream, outgoing or letter("b@there.example", "c@there.example"))
     return facts(report)
 

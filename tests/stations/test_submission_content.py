@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from relay.mail.recode import seven_bit
 from relay.mail.reply import Stage
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Limits
@@ -165,12 +166,17 @@ async def test_cancelling_in_the_middle_sends_no_dot(pools):
     assert server.messages == []
 
 
-async def test_eight_bits_become_seven_where_they_must(pools):
-    """Without 8BITMIME the content goes out in 7-bit transfer encoding, and the trail says so."""
+async def test_eight_bits_are_not_sent_where_they_may_not(pools):
+    """Without 8BITMIME nothing is said of an 8-bit message; recoded it goes in the same session, and the trail says so."""
     content = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\ncaf\u00e9\r\n".encode()
     async with ScriptedUpstream(capabilities=["SIZE"]) as server:
         report = await pools.submit(upstream_at(server.port), letter(content=[content], eight_bit=True))
-    assert only(report).reply.code == 250
+        assert (report.unsuited, report.answers, report.conversation.eight_bit) == (True, {}, False)
+        assert server.transactions == []
+        recoded = letter(content=[b"".join(seven_bit([content]))], seven_bit=True)
+        report = await pools.submit(upstream_at(server.port), recoded)
+        assert len(server.connections) == 1
+    assert (only(report).reply.code, report.unsuited) == (250, False)
     assert server.messages[0].content.isascii()
     assert b"Content-Transfer-Encoding:" in server.messages[0].content
     assert server.transactions[0].mail == "FROM:<a@home.example>"

@@ -32,7 +32,7 @@ from relay.mail.rewrite import Identity
 from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Login, Tls, Upstream
+from relay.upstream.settings import Login, SmtpServer, Tls, Upstream
 from tests.support.dns import FakeDNS
 from tests.support.upstream import ScriptedUpstream
 
@@ -82,10 +82,9 @@ class Case:
         self.silent: set[int] = set()
         self.upstream = Upstream(
             name="isp",
-            host="127.0.0.1",
-            port=587,
-            tls=Tls(ca_file=str(self.ca_file)),
-            login=Login(username="taro", password=Secret("secret")),
+            transport=SmtpServer(
+                "127.0.0.1", 587, Tls(ca_file=str(self.ca_file)), Login(username="taro", password=Secret("secret"))
+            ),
             identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"})),
             provider="asahi-net",
         )

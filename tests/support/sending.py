@@ -1,7 +1,8 @@
-"""Short ways to say which upstream, which message: for tests that submit to a ScriptedUpstream."""
+"""Short ways to say which upstream, which message, by which transport: for tests that submit to a ScriptedUpstream."""
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,9 @@ import trustme
 from relay.mail.address import parse_address
 from relay.mail.outgoing import Outgoing
 from relay.secret import Secret
-from relay.upstream.settings import Auth, Limits, Login, SmtpServer, Tls, TlsMode, Upstream
+from relay.upstream.report import Report
+from relay.upstream.settings import Auth, Limits, Login, MxHosts, SmtpServer, Tls, TlsMode, Upstream
+from relay.upstream.transports import Means, Transports
 
 LETTER = b"From: a@home.example\r\nSubject: test\r\n\r\nhello\r\n.\r\n..two\r\n"
 
@@ -37,6 +40,29 @@ def upstream_at(
         timeout=timedelta(seconds=timeout),
         **more,
     )
+
+
+def on_server(upstream: Upstream, **changes: Any) -> Upstream:
+    """The same with other values of its SmtpServer."""
+    return replace(upstream, transport=replace(upstream.smtp, **changes))
+
+
+class By:
+    """A transport that a function stands in for."""
+
+    def __init__(self, submit: Callable[[Upstream, Outgoing], Awaitable[Report]]) -> None:
+        self.submit = submit
+
+    def forget(self, name: str) -> None:
+        """Keeps nothing."""
+
+    async def close(self) -> None:
+        """Keeps nothing."""
+
+
+def transports_by(submit: Callable[[Upstream, Outgoing], Awaitable[Report]], hostname: str = "relay.test") -> Transports:
+    """Every kind of upstream by this function."""
+    return Transports(Means(hostname), dict.fromkeys((SmtpServer, MxHosts), lambda means: By(submit)))
 
 
 def letter(*paths: str, content: Iterable[bytes] = (LETTER,), sender: str | None = "a@home.example", **more: Any) -> Outgoing:

@@ -16,7 +16,7 @@ from relay.outbound.routing import Chosen
 from relay.outbound.trail import words
 from relay.spool.entry import Claim, Entry, NoticeKind, Recipient, State
 from relay.upstream.report import Conversation, Report
-from relay.upstream.settings import DIRECT, Limits, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Limits, SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 M = timedelta(minutes=1)
@@ -35,7 +35,7 @@ SENDER_LATER = Answer(Stage.MAIL, Reply(451, "4.3.0", "try later"))
 
 def upstream(name, **settings):
     identity = Identity(parse_address(f"account@{name}.example"))
-    return Upstream(name, f"mail.{name}.example", **{"identity": identity, **settings})
+    return Upstream(name, SmtpServer(f"mail.{name}.example"), **{"identity": identity, **settings})
 
 
 def claim(*names, sender="nas@lan.example", accepted=NOW, warned=False, attempts=0, via="", size=100):
@@ -525,7 +525,7 @@ def test_those_left_out_of_a_transaction_go_in_the_next():
 def test_direct_delivery_is_one_step_for_each_domain():
     """Recipients of one domain share a transaction by `mx`; another domain has its own."""
     names = ["a@one.example", "b@two.example", "c@ONE.example"]
-    trial = attempt(claim(*names), DIRECT, upstreams={DIRECT: Upstream(DIRECT, "")})
+    trial = attempt(claim(*names), DIRECT, upstreams={DIRECT: DIRECT_UPSTREAM})
     steps = []
     while step := trial.next_step(awake):
         steps.append([str(each.address) for each in step.recipients])

@@ -38,7 +38,7 @@ def test_everything_that_the_environment_can_say() -> None:
     config = loaded.config
     assert config
     (upstream,) = config.upstreams.values()
-    assert (upstream.host, upstream.port, upstream.tls.mode) == ("mail.isp.example", 465, TlsMode.IMPLICIT)
+    assert (upstream.smtp.host, upstream.smtp.port, upstream.smtp.tls.mode) == ("mail.isp.example", 465, TlsMode.IMPLICIT)
     assert upstream.identity.sender == Address("nas", "isp.example")
     assert [listener.name for listener in config.listeners] == ["127.0.0.1:2525", "[::1]:2525"]
     assert all(ip_network("192.168.7.0/24") in listener.networks for listener in config.listeners)
@@ -143,7 +143,7 @@ def test_variables_beside_a_file_are_told(tmp_path: Path) -> None:
     path.write_text("upstreams: {isp: {host: a.example, sender: a@b.c}}", encoding="utf-8")
     loaded = load(path, {"RELAY_HOST": "b.example"})
     assert loaded.config
-    assert loaded.config.upstreams["isp"].host == "a.example"
+    assert loaded.config.upstreams["isp"].smtp.host == "a.example"
     assert loaded.remarks == (f"RELAY_HOST: not used, since the settings come from {path}",)
 
 

@@ -83,7 +83,7 @@ def _hop(settings: Config, name: str) -> str:
         return "mx"
     upstream = settings.upstreams[name]
     user = upstream.login.username
-    return f"{upstream.host}:{upstream.port}" + (f" as {user}" if user else "")
+    return upstream.transport.place + (f" as {user}" if user else "")
 
 
 @pytest.mark.parametrize("name", MOVED)
@@ -135,15 +135,15 @@ def test_details_of_the_sets(moved) -> None:
     assert str(home.notices.to) == "taro@isp.example"
     assert home.upstreams["gmail"].login.password.reveal() == "pa55 of gmail"
     assert home.upstreams["office"].login.password.reveal() == "pa55$HOME${x}\"'\\"
-    assert home.upstreams["office"].tls.mode.value == "implicit"
+    assert home.upstreams["office"].smtp.tls.mode.value == "implicit"
     ups = chain_for(home.routes, parse_path("ups@nas.home.example"), parse_path("a@far.example"), Origin("192.168.0.2")).via
     assert str(home.upstreams[ups[0]].identity.sender) == "ups@isp.example"
     camera = chain_for(home.routes, None, parse_path("a@far.example"), Origin("192.168.1.66"))
     assert "may not send" in camera.reject
-    tls = {upstream.host: upstream.tls for upstream in office.upstreams.values()}
+    tls = {upstream.smtp.host: upstream.smtp.tls for upstream in office.upstreams.values()}
     assert tls["mail1.isp.example"].fingerprint == "0f0e0d0c0b0a09080706050403020100" * 2
     assert (tls["mail2.isp.example"].mode.value, tls["mail2.isp.example"].verify) == ("starttls", True)
-    assert office.upstreams[office.routes[-1].via[-1]].tls.mode.value == "none"
+    assert office.upstreams[office.routes[-1].via[-1]].smtp.tls.mode.value == "none"
     assert tls["news.isp.example"].mode.value == "implicit"
     assert [one.name for one in office.listeners] == ["10.1.0.5:25", "127.0.0.1:25"]
     assert [str(network) for network in office.listeners[0].networks] == ["10.1.0.0/16"]

@@ -30,11 +30,13 @@ from relay.networks import in_lan
 from relay.outbound.replies import RULES
 from relay.outbound.routing import Route
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
-ISP = Upstream("isp", "mail.isp.example", identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"})))
+ISP = Upstream(
+    "isp", SmtpServer("mail.isp.example"), identity=Identity(Address("taro", "example.jp"), frozenset({"example.jp"}))
+)
 SUBJECT = Subject("relay.example.jp", {"isp": ISP}, routes=(Route(via=("isp",)),), source="config.yaml")
 HERE = HostFacts(NOW)
 

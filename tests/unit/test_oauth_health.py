@@ -11,14 +11,14 @@ from relay.upstream.oauth.errors import cure_for
 from relay.upstream.oauth.expiry import idle, standing, warnings_on
 from relay.upstream.oauth.http import Denied, seconds
 from relay.upstream.oauth.token_store import StoredToken
-from relay.upstream.settings import Grant, Login, OAuth, Upstream
+from relay.upstream.settings import Grant, Login, OAuth, SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
 def upstream(provider="google", **more):
-    return Upstream("g", "smtp.example", login=Login(username="me@gmail.com", oauth=OAuth(provider, "app", **more)))
+    return Upstream("g", SmtpServer("smtp.example", login=Login(username="me@gmail.com", oauth=OAuth(provider, "app", **more))))
 
 
 def kept(age=timedelta(), **more):

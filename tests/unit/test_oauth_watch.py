@@ -12,10 +12,10 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import Secret
 from relay.upstream.oauth.expiry import standing
 from relay.upstream.oauth.token_store import StoredToken
-from relay.upstream.settings import Login, OAuth, Upstream
+from relay.upstream.settings import Login, OAuth, SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
-UPSTREAM = Upstream("g", "smtp.example", login=Login(username="me@gmail.com", oauth=OAuth("google", "app")))
+UPSTREAM = Upstream("g", SmtpServer("smtp.example", login=Login(username="me@gmail.com", oauth=OAuth("google", "app"))))
 SUBJECT = Subject("relay.example", {"g": UPSTREAM})
 STATUS = {"ready": True, "upstreams": [], "listening": [], "devices": []}
 TALLY = {"states": {}, "recipients": {}, "unfinished": 0, "oldest": None, "size": 0, "room": 0}

@@ -8,7 +8,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.prepare import prepare
 from relay.spool.entry import Claim, Entry, Recipient, State
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 HER = Address("her", "host.example")
@@ -22,7 +22,7 @@ def prepared(content, *, sender="nas@lan.local", own_name=False, identity=None, 
     entry = Entry("q1234567890", NOW, Origin("192.168.0.7", "nas"), Envelope(path, recipients), len(content), blocks)
     claim = Claim(entry, tuple(Recipient(each, State.QUEUED, 0, NOW) for each in recipients), 1)
     identity = identity or Identity(Address("taro", "isp.example"), frozenset({"isp.example"}))
-    upstream = Upstream("isp", "mail.isp.example", identity=identity)
+    upstream = Upstream("isp", SmtpServer("mail.isp.example"), identity=identity)
     return prepare(claim, claim.recipients, upstream, hostname="relay.example", policy=RepairPolicy(), own_name=own_name)
 
 

@@ -38,10 +38,14 @@ def configured(tmp_path: Path, preset: Preset, username: str, more: str = "") ->
 def test_a_user_name_and_a_password_are_enough(tmp_path: Path, preset: Preset) -> None:
     """Each row passes `check`, and what it knows reaches the upstream's own values."""
     found = configured(tmp_path, preset, preset.fixed_user or USERS.get(preset.user, "nas@company.example"))
-    assert (found.port, found.tls.mode, found.login.auth, found.limits) == (preset.port, preset.tls, preset.auth, preset.limits)
-    assert found.host == (preset.host or "s1.example.jp")
+    server = found.smtp
+    assert (server.port, server.tls.mode, server.login.auth, found.limits) == (
+        *(preset.port, preset.tls, preset.auth),
+        preset.limits,
+    )
+    assert found.smtp.host == (preset.host or "s1.example.jp")
     assert found.provider == preset.key
-    assert found.tls.verify
+    assert found.smtp.tls.verify
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.key)
@@ -105,7 +109,8 @@ def test_what_a_preset_says_may_be_said_otherwise(tmp_path: Path) -> None:
     assert preset
     more = ", host: smtp.example, port: 2525, tls: starttls, auth: plain, limits: {per_day: none, connections: 1}"
     found = configured(tmp_path, preset, "me@gmail.com", more)
-    assert (found.host, found.port, found.tls.mode, found.login.auth) == ("smtp.example", 2525, TlsMode.STARTTLS, Auth.PLAIN)
+    server = found.smtp
+    assert (server.place, server.tls.mode, server.login.auth) == ("smtp.example:2525", TlsMode.STARTTLS, Auth.PLAIN)
     assert (found.limits.per_day, found.limits.connections, found.limits.message) == (None, 1, 25_000_000)
 
 

@@ -10,7 +10,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.replies import RULES, Blame, Fate, judge
 from relay.outbound.replies.echoes import LONGEST, plain
 from relay.outbound.replies.verdict import _DONE, _compiled
-from relay.upstream.settings import DIRECT_UPSTREAM, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, SmtpServer, Upstream
 from tests.support.expressions import out_of_proportion, pumps
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -326,9 +326,11 @@ def test_what_the_relay_does_is_said_once_for_each_fate_and_blame():
 def test_port_25_is_known_from_the_settings():
     """Silence on a connection to port 25 is explained by outbound port 25 blocking."""
     silence = answer("connect!timed-out", "421 4.4.1 no answer")
-    assert judge(silence, Upstream("old", "mail.isp.example", port=25)).advice.name == "port-25"
-    assert judge(silence, Upstream("isp", "mail.isp.example", port=587)).advice.name == "no-connection"
-    assert judge(answer("connect!dns", "451 4.4.3 no"), Upstream("old", "mail.isp.example", port=25)).advice.name == "name"
+    assert judge(silence, Upstream("old", SmtpServer("mail.isp.example", 25))).advice.name == "port-25"
+    assert judge(silence, Upstream("isp", SmtpServer("mail.isp.example", 587))).advice.name == "no-connection"
+    assert (
+        judge(answer("connect!dns", "451 4.4.3 no"), Upstream("old", SmtpServer("mail.isp.example", 25))).advice.name == "name"
+    )
 
 
 def test_words_of_a_server_are_not_taken_for_our_own():

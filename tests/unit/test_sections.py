@@ -191,7 +191,7 @@ log: {format: JSON, level: debug}
 def test_port_and_tls_follow_each_other(said_of_it: str, port: int, mode: TlsMode) -> None:
     """Where one is said, the other is what belongs to it."""
     found = upstream(", ".join(part for part in ("host: a.example", said_of_it) if part))
-    assert (found.port, found.tls.mode) == (port, mode)
+    assert (found.smtp.port, found.smtp.tls.mode) == (port, mode)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_files_are_meant_from_the_folder_of_the_settings(tmp_path: Path) -> None
     (folder / "config.yaml").write_text(text, encoding="utf-8")
     loaded = load(folder, {})
     assert loaded.config
-    assert loaded.config.upstreams["isp"].tls.ca_file == str(folder / "s")
+    assert loaded.config.upstreams["isp"].smtp.tls.ca_file == str(folder / "s")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

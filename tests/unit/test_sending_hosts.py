@@ -17,7 +17,7 @@ from relay.mail.rewrite import Identity
 from relay.upstream.oauth.authorities import AUTHORITIES
 from relay.upstream.provider import Preset
 from relay.upstream.provider_rows import PRESETS
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import SmtpServer, Upstream
 from tests.support.doctor import NOW
 
 Zone = Mapping[str, Mapping[str, Sequence[str]]]
@@ -136,7 +136,7 @@ async def test_the_doctor_knows_every_row(preset: Preset) -> None:
 
 # --- what is said about it
 
-ISP = Upstream("isp", "smtp.isp.ne.jp", identity=Identity(Address("me", "example.jp"), frozenset({"example.jp"})))
+ISP = Upstream("isp", SmtpServer("smtp.isp.ne.jp"), identity=Identity(Address("me", "example.jp"), frozenset({"example.jp"})))
 WIDE = {"isp.ne.jp": {"TXT": ["v=spf1 ip4:198.41.0.0/24 include:servers.news.example ~all"]}}
 NEWS = {"servers.news.example": {"TXT": ["v=spf1 ip4:198.43.0.0/16 -all"]}}
 
@@ -199,7 +199,7 @@ async def test_what_somebody_put_there_who_knew_is_right(term: str) -> None:
 
 async def test_a_customer_who_writes_as_the_isps_own_domain() -> None:
     """taro@isp.ne.jp by smtp.isp.ne.jp: the ISP answers for its record, whichever machine takes the mail in."""
-    upstream = Upstream("isp", "smtp.isp.ne.jp", identity=Identity(Address("taro", "isp.ne.jp")))
+    upstream = Upstream("isp", SmtpServer("smtp.isp.ne.jp"), identity=Identity(Address("taro", "isp.ne.jp")))
     zone = {
         "isp.ne.jp": {"TXT": ["v=spf1 ip4:198.99.0.0/24 -all"], "MX": ["mx.isp.ne.jp"]},
         "mx.isp.ne.jp": {"A": ["198.98.0.1"]},
@@ -210,7 +210,7 @@ async def test_a_customer_who_writes_as_the_isps_own_domain() -> None:
 @pytest.mark.parametrize("provider", [preset.key for preset in PRESETS if preset.own_path])
 async def test_services_with_a_reverse_path_of_their_own(provider: str) -> None:
     """SPF is asked of their domain, not of the sender's: a record without them is no fault."""
-    upstream = Upstream("svc", "smtp.isp.ne.jp", identity=Identity(Address("me", "example.jp")), provider=provider)
+    upstream = Upstream("svc", SmtpServer("smtp.isp.ne.jp"), identity=Identity(Address("me", "example.jp")), provider=provider)
     one = await judged({"example.jp": {"TXT": ["v=spf1 -all"]}}, upstream)
     assert one.grade is Grade.OK
     assert "DKIM" in one.cause
@@ -219,7 +219,7 @@ async def test_services_with_a_reverse_path_of_their_own(provider: str) -> None:
 @pytest.mark.parametrize("domain", ["gmail.com", "hotmail.co.uk", "yahoo.fr", "docomo.ne.jp"])
 async def test_nobody_publishes_records_for_a_service_for_everybody(domain: str) -> None:
     """There the cure is another sender or another way, never a record."""
-    upstream = Upstream("isp", "smtp.isp.ne.jp", identity=Identity(Address("taro", domain)))
+    upstream = Upstream("isp", SmtpServer("smtp.isp.ne.jp"), identity=Identity(Address("taro", domain)))
     one = await judged({"isp.ne.jp": {"TXT": [OWN]}, domain: {"TXT": ["v=spf1 -all"]}}, upstream, domain)
     assert (one.name, one.publish) == ("spf-foreign", "")
 

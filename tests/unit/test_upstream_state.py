@@ -4,18 +4,18 @@ from datetime import UTC, datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, Stage
-from relay.outbound.chain import Step, key_of
+from relay.outbound.chain import Step
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.spool.entry import Recipient, State
 from relay.upstream.report import Conversation, Report
-from relay.upstream.settings import DIRECT, Limits, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Limits, SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 M = timedelta(minutes=1)
 PLAN = RetrySchedule()
-ISP = Upstream("isp", "mail.isp.example")
-MX = Upstream(DIRECT, "")
+ISP = Upstream("isp", SmtpServer("mail.isp.example"))
+MX = DIRECT_UPSTREAM
 X, Y = Address("x", "one.example"), Address("y", "two.example")
 OK = Answer(Stage.CONTENT, Reply(250, "2.0.0", "taken"))
 REFUSED = Answer(Stage.CONNECT, Reply(421, "4.4.1", "connection refused"), lost=True)
@@ -66,13 +66,13 @@ def test_after_a_rest_one_goes_ahead():
 
 def test_who_waited_for_a_connection_does_not_talk_to_one_that_rests_now():
     """Five hundred behind one wrong password: the first failure stops the others at the door."""
-    standing = UpstreamStates()
+    standing = UpstreamStates(proven := {"isp"})
     step = Step(ISP, (Recipient(X, State.QUEUED, 0, NOW),))
     waiting = standing.begin(step, "q2", NOW)
     talk(standing, ISP, {X: LOGIN})
     assert not standing.may_send(waiting, step, NOW)
     assert standing.end(waiting, step, None, PLAN, NOW) == []
-    assert not standing.proven("isp")
+    assert proven == set()
 
 
 def test_direct_delivery_rests_by_domain():
@@ -82,7 +82,7 @@ def test_direct_delivery_rests_by_domain():
     assert standing.pause(MX, X, "q2", NOW) is not None
     assert standing.pause(MX, Y, "q2", NOW) is None
     assert [line["name"] for line in standing.lines([MX], NOW)] == [DIRECT, "mx one.example"]
-    assert key_of("isp", X) == "isp"
+    assert (ISP.key(X), MX.key(X)) == ("isp", "mx one.example")
 
 
 def test_a_crowd_at_a_slow_upstream_waits_in_the_spool():
@@ -117,7 +117,7 @@ def test_a_hand_wakes_and_names_who_waited():
 def test_the_daily_count_is_shown():
     """A relayed message counts for the day, a refused one does not."""
     standing = UpstreamStates()
-    limited = Upstream("isp", "mail.isp.example", limits=Limits(per_day=2))
+    limited = Upstream("isp", SmtpServer("mail.isp.example"), limits=Limits(per_day=2))
     talk(standing, limited, {X: OK})
     talk(standing, limited, {X: Answer(Stage.RCPT, Reply(550, "5.1.1", "no"))})
     assert standing.lines([limited], NOW)[0]["sent_today"] == 1
@@ -163,13 +163,13 @@ def test_one_message_that_is_refused_again_and_again_rests_nobody():
 
 def test_a_message_whose_own_doing_it_was_is_known():
     """Another message was served after it: from then on its refusals rest nobody, until it is gone; a login still does."""
-    standing = UpstreamStates()
+    standing = UpstreamStates(proven := set())
     (rested,) = talk(standing, ISP, {X: QUOTA}, queue_id="q1")
     over = rested.trouble.until
     talk(standing, ISP, {X: OK}, over, queue_id="q2")
     assert talk(standing, ISP, {X: QUOTA}, over + M, queue_id="q1") == []
     assert standing.pause(ISP, X, "q3", over + M) is None
-    assert standing.proven("isp")
+    assert proven == {"isp"}
     assert isinstance(talk(standing, ISP, {X: LOGIN}, over + 2 * M, queue_id="q1")[0], WentToRest)
     standing.wake(None)
     standing.gone("q1")

@@ -17,7 +17,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, Entry, Recipient, Settlement, State
 from relay.upstream.report import Conversation, Report
-from relay.upstream.settings import DIRECT, Limits, Upstream
+from relay.upstream.settings import DIRECT, Limits, MxHosts, SmtpServer, Upstream
 
 LIVES = 36
 ATTEMPTS = 4
@@ -56,7 +56,7 @@ class _Life:
         self.upstreams = {
             name: Upstream(
                 name,
-                f"mail.{name}.example",
+                MxHosts() if name == DIRECT else SmtpServer(f"mail.{name}.example"),
                 identity=Identity(
                     dice.choice([None, *[parse_address(f"account@{name}.example")] * 3]), rewrite=dice.choice([*Rewrite])
                 ),
