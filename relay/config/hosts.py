@@ -176,6 +176,15 @@ def endpoint(value: str) -> str:
     return value.strip()
 
 
+def cloud(value: str) -> str:
+    """An API's address without path: https, or http on loopback."""
+    found = endpoint(value).rstrip("/").removesuffix("/v1.0").rstrip("/")
+    parts = urlsplit(found)
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        raise Wrong("a URL without a path, such as https://graph.microsoft.com")
+    return found
+
+
 def _split(value: str) -> tuple[str, str] | None:
     try:
         parts = urlsplit(value.strip())

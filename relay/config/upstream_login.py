@@ -1,10 +1,12 @@
 """How to log in at an upstream: mechanism, secret, POP before SMTP, OAuth 2.0."""
 
 import re
+from dataclasses import replace
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, choice, duration, one_of
+from relay.upstream.graph_rights import scope_for, token_url_for
 from relay.upstream.oauth.authorities import AUTHORITIES
 from relay.upstream.provider import Preset, UserForm
 from relay.upstream.settings import Auth, Grant, Login, OAuth, Pop, TlsMode
@@ -28,6 +30,21 @@ def read_login(at: Fields, preset: Preset | None, username: str, mode: TlsMode) 
     login = Login(auth, username, password, oauth, pop)
     _remark_on(at, preset, login, mode)
     return login
+
+
+def read_graph_login(at: Fields, preset: Preset | None, username: str, url: str) -> Login:
+    """The login of a mailbox at Microsoft Graph: OAuth 2.0, at the token server and with the scopes of its cloud."""
+    if not at.given("oauth"):
+        at.mistake("oauth", "expected client_id and the like, since api is graph, found nothing")
+    if not username and not at.said("username"):
+        at.mistake("username", "expected the mailbox that sends, found nothing")
+    oauth = _oauth(at, preset)
+    if oauth is not None and oauth.provider not in ("", "microsoft"):
+        at.mistake("oauth", f"expected provider: microsoft in it, since api is graph, found {oauth.provider}")
+    if oauth is not None:
+        scope = oauth.scope or scope_for(url, oauth.grant)
+        oauth = replace(oauth, scope=scope, token_url=oauth.token_url or token_url_for(url, oauth.tenant))
+    return Login(Auth.XOAUTH2, username, None, oauth)
 
 
 def _has_password(at: Fields) -> bool:

@@ -1,24 +1,36 @@
 """One upstream of the settings: what its preset knows, what the file says, and whether both can work."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.folder import read_folder
 from relay.config.push import PUSH_LIMITS, read_push
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
-from relay.config.upstream_login import read_login
+from relay.config.upstream_login import read_graph_login, read_login
 from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.rewrite import Identity, Rewrite
+from relay.upstream.graph_rights import MOST_AT_ONCE, PUBLIC_CLOUD
 from relay.upstream.provider import Preset, SenderRule, UserForm
 from relay.upstream.providers import GENERIC, NAMES, preset_for
-from relay.upstream.settings import DIRECT_UPSTREAM, Limits, Login, SmtpServer, Tls, TlsFloor, TlsMode, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, GraphMailbox, Limits, Login, SmtpServer, Tls, TlsFloor, TlsMode, Upstream
 
 _TLS_PORTS = frozenset({443, 465, 994, 2465, 8465})
 """Ports that begin with TLS, at one provider or another."""
 
 _PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 587}
+
+
+_SMTP_ONLY = ("host", "port", "tls", "auth", "password", "password_file", "pop", "client_cert", "client_key", "legacy_tls")
+
+
+class Api(Enum):
+    """How mail is handed over."""
+
+    SMTP = "smtp"
+    GRAPH = "graph"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,11 @@ def read_upstream(name: str, at: Fields) -> Upstream:
     if at.said("push") or at.said("push_file"):
         return Upstream(name, read_push(at), limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
+    if at.get("api", choice(Api), Api.SMTP) is Api.GRAPH:
+        return _graph(name, at, preset)
+    for key in ("url", "save_to_sent"):
+        if at.said(key):
+            at.mistake(key, f"expected api: graph beside {key}, found {'api: smtp' if at.said('api') else 'none'}")
     host = at.get("host", hosts.host, preset.host if preset else "")
     if not host and not at.said("host") and (preset or _raw(at, "provider").lower() in ("", GENERIC)):
         form = f" such as {preset.host_form}" if preset and preset.host_form else ""
@@ -51,6 +68,29 @@ def read_upstream(name: str, at: Fields) -> Upstream:
         identity=_identity(at, account, login, preset),
         limits=_limits(at, preset.limits if preset else Limits()),
         timeout=timeout,
+        provider=preset.key if preset else GENERIC,
+    )
+
+
+def _graph(name: str, at: Fields, preset: Preset | None) -> Upstream:
+    """A mailbox at Microsoft Graph; what belongs to SMTP is a mistake there."""
+    for key in _SMTP_ONLY:
+        if at.said(key):
+            at.mistake(key, f"expected api: smtp beside {key}, found api: graph")
+    if preset and not preset.graph:
+        at.mistake("api", f"expected api: smtp, since {preset.name} has no Microsoft Graph, found graph")
+    if not preset or not preset.graph:
+        preset = preset_for("outlook")
+    url = at.get("url", hosts.cloud, PUBLIC_CLOUD)
+    account = _account(at, preset)
+    login = read_graph_login(at, preset, account.username, url)
+    return Upstream(
+        name=name,
+        transport=GraphMailbox(url, login, at.flag("save_to_sent", False), _tls(at, TlsMode.IMPLICIT)),
+        identity=_identity(at, account, login, preset),
+        # of SMTP sessions fewer are allowed
+        limits=_limits(at, replace(preset.limits if preset else Limits(), connections=MOST_AT_ONCE)),
+        timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
         provider=preset.key if preset else GENERIC,
     )
 

@@ -66,7 +66,7 @@ class Services:
     def __init__(self, config: Config, parts: RelayParts) -> None:
         self._config, self._parts, self._spool = config, parts, parts.spool
         self._tokens = Tokens(state_dir(config.spool), parts.now, safe=open_safe(config.spool))
-        means = Means(config.hostname, config.nameservers, self._tokens.get, self._tokens.refused)
+        means = Means(config.hostname, config.nameservers, self._tokens.get, self._tokens.refused, self._tokens.renewed)
         self._transports = Transports(means)
         self.notifier = Notifier(
             spool=self._spool,

@@ -59,9 +59,12 @@ class UpstreamRests:
         """Lets an upstream rest, longer each time; the new rest, or None if this trouble is the known one.
 
         `began` is when the conversation began: ten that fail together are one trouble, not ten.  One message
-        that fails again and again, alone, proves nothing about others.
+        that fails again and again, alone, proves nothing about others.  What the server itself asks for is the least.
         """
         known = self._troubles.get(name)
+        least = now + timedelta(seconds=answer.retry_after or 0) if answer else now
+        if known and known.until < least:
+            known = self._troubles[name] = replace(known, until=least)
         if known and known.alone:
             if known.by == by:
                 return None
@@ -71,9 +74,8 @@ class UpstreamRests:
         failures = known.failures + 1 if known else 1
         if login and known and not known.login:
             failures = 1  # the lock-out clock starts with the first refused login
-        rest = UpstreamRest(
-            failures, now, now + schedule.rest_for(failures, login=login), why, login, by, bool(by and not known), answer
-        )
+        until = max(now + schedule.rest_for(failures, login=login), least)
+        rest = UpstreamRest(failures, now, until, why, login, by, bool(by and not known), answer)
         self._troubles[name] = rest
         return rest
 
@@ -253,7 +255,8 @@ class UpstreamStates:
             said = [vote for address, vote in votes.items() if step.upstream.key(address) == key]
             bad, verdict = next((vote for vote in said if vote[1].rests), (None, None))
             if bad and verdict:
-                by, trouble = "" if bad.stage.before(Stage.MAIL) else queue_id, None
+                of_account = bad.stage.before(Stage.MAIL) or bad.retry_after is not None
+                by, trouble = "" if of_account else queue_id, None
                 if (key, by) not in self._own_doing:
                     login = verdict.blame is Blame.LOGIN
                     trouble = self.rests.trouble(key, str(bad), schedule, now, began=began, login=login, by=by, answer=bad)

@@ -18,6 +18,9 @@ Token = Callable[[Upstream], Awaitable[str | Answer]]
 Refused = Callable[[Upstream, str, Answer], Awaitable[Answer]]
 """Takes a refused token and the refusal; gives the Answer for every forward-path."""
 
+Renew = Callable[[Upstream, str], Awaitable[str | Answer]]
+"""Gets a new access token instead of a refused one at once, or says as an Answer at AUTH why there is none."""
+
 Say = Callable[..., Awaitable[Reply]]
 """Sends one command and gets the reply.  Raises Failed."""
 
@@ -26,6 +29,11 @@ async def no_token(upstream: Upstream) -> str | Answer:
     """The answer where OAuth is not set up."""
     words = f"there is no OAuth token for {upstream.name}; run `relay oauth login {upstream.name}` first"
     return Answer(Stage.AUTH, Reply(535, "5.7.8", words), fault=Fault.TOKEN)
+
+
+async def none_newer(upstream: Upstream, _token: str) -> str | Answer:
+    """The answer where no token can be renewed."""
+    return await no_token(upstream)
 
 
 async def as_said(_upstream: Upstream, _token: str, answer: Answer) -> Answer:

@@ -2,10 +2,11 @@
 
 import asyncio
 from binascii import b2a_base64
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from relay.mail.outgoing import Blocks
 from relay.upstream.dot_stuffing import gathered
 
 T = TypeVar("T")
@@ -20,9 +21,10 @@ class BlockReader:
     Large content is read in a thread of its own, always the same: it may come from a database connection.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, reading: Callable[[Blocks], Blocks]) -> None:
+        self._reading = reading
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="content") if size > _SMALL else None
-        self._open: Generator[bytes, None, None] | None = None
+        self._open: Blocks | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns, called where content is read."""
@@ -32,7 +34,7 @@ class BlockReader:
 
     async def blocks(self, octets: Iterable[bytes]) -> AsyncIterator[bytes]:
         """The octets, some at a time."""
-        pieces = self._open = _pieces(octets)
+        pieces = self._open = self._reading(_pieces(octets))
         while block := await self.run(lambda: gathered(pieces, _BLOCK)):
             yield block
         self._open = None
@@ -48,7 +50,7 @@ class BlockReader:
         self._thread.shutdown(wait=False)
 
 
-def _pieces(octets: Iterable[bytes]) -> Generator[bytes, None, None]:
+def _pieces(octets: Iterable[bytes]) -> Blocks:
     yield from octets
 
 
@@ -58,16 +60,17 @@ class Flow:
     def __init__(self, blocks: AsyncIterator[bytes]) -> None:
         self._blocks, self._held = blocks, b""
 
-    async def portion(self, size: int) -> AsyncIterator[bytes]:
+    async def take(self, size: int) -> bytes:
         """Exactly `size` octets.  Raises ValueError if the stream ends before."""
-        while size:
-            if not self._held:
-                self._held = await anext(self._blocks, b"")
-                if not self._held:
-                    raise ValueError("the content is shorter than it was when it was measured")
-            block, self._held = self._held[:size], self._held[size:]
-            size -= len(block)
-            yield block
+        taken = bytearray()
+        while len(taken) < size:
+            block = self._held or await anext(self._blocks, b"")
+            if not block:
+                raise ValueError("the content is shorter than it was when it was measured")
+            room = size - len(taken)
+            taken += block[:room]
+            self._held = block[room:]
+        return bytes(taken)
 
 
 def in_base64(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ _BUSY = (Stage.MAIL, 450, "4.7.0")
 _AWAY = (Stage.MAIL, 451, "4.3.2")
 _SIZE = (Stage.CONTENT, 552, "5.3.4")
 _FORM = (Stage.CONTENT, 554, "5.6.0")
+_UNKNOWN = (Stage.CONTENT, 554, "5.0.0")
 _RECIPIENT = (Stage.RCPT, 550, "5.1.3")
 
 _KNOWN: tuple[tuple[tuple[Stage, int, str], str], ...] = (
@@ -39,7 +40,7 @@ _KNOWN: tuple[tuple[tuple[Stage, int, str], str], ...] = (
     (_AWAY, "errormailboxstoreunavailable errormailboxmoveinprogress erroritemnotfound errorirresolvableconflict"),
     (_SIZE, "errormessagesizeexceeded errorattachmentsizelimitexceeded requestentitytoolarge maximumvalueexceeded"),
     (_FORM, "errormimecontentinvalid errormimecontentinvalidbase64string errormimecontentconversionfailed"),
-    (_FORM, "errorcontentconversionfailed errorvirusdetected"),
+    (_FORM, "errorcontentconversionfailed"),
     (_RECIPIENT, "errorinvalidrecipients"),
 )
 _CODES = {code: place for place, codes in _KNOWN for code in codes.split()}
@@ -61,8 +62,7 @@ def relayed(response: HttpResponse) -> Answer:
 def refusal(response: HttpResponse, *, sending: bool) -> Answer:
     """The answer where Graph says no.  `sending`: to the request that would have sent the message."""
     code, words = _error(response)
-    known = _CODES.get(code.lower()) or _BY_STATUS.get(response.status)
-    stage, number, status = known or (_FORM if 400 <= response.status < 500 else _AWAY)
+    stage, number, status = _place(code.lower(), response.status)
     said = f"{code}: {words}" if code else words or response.reason
     text = f"{said} (HTTP {response.status}{_trace(response, '; ')})"
     answer = Answer(stage, Reply(number, status, readable(text)))
@@ -70,6 +70,14 @@ def refusal(response: HttpResponse, *, sending: bool) -> Answer:
         # the gateway gave up waiting; what is behind it may still send the message
         answer = replace(answer, stage=Stage.CONTENT, fault=Fault.UNANSWERED)
     return replace(answer, retry_after=retry_after(response))
+
+
+def _place(code: str, status: int) -> tuple[Stage, int, str]:
+    """An error without a name is not Graph's: a firewall's page must not fail a message."""
+    if not code:
+        return _BY_STATUS[status] if status in (401, 413, 429) else _AWAY
+    otherwise = _UNKNOWN if 400 <= status < 500 else _AWAY
+    return _CODES.get(code) or _BY_STATUS.get(status, otherwise)
 
 
 def code_of(response: HttpResponse) -> str:

@@ -5,7 +5,6 @@ A refused token is renewed once within a request.  Nothing of a token or of an u
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,8 @@ from relay.upstream.graph_answers import refusal
 from relay.upstream.http_session import HttpLost, HttpRequest, HttpResponse, HttpSession, Origin, open_http
 from relay.upstream.settings import GraphMailbox, SmtpServer, Upstream
 
-_IDLE = 30.0  # seconds that a connection is kept
+_IDLE = 10.0  # seconds that a connection is kept: if one is lost that had ended silently, a message may be taken or not
+_BLOCK = 131_072
 
 
 class GraphRefused(Exception):
@@ -29,6 +29,11 @@ class GraphRefused(Exception):
     def __init__(self, answer: Answer, response: HttpResponse | None = None) -> None:
         super().__init__(str(answer))
         self.answer, self.response = answer, response
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the message may be sent all the same."""
+        return self.answer.fault is Fault.UNANSWERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +45,16 @@ class Payload:
     make: Callable[[], AsyncIterator[bytes]]
 
     @classmethod
-    def of(cls, value: Any) -> "Payload":
-        """A small JSON object."""
-        octets = json.dumps(value).encode()
-
+    def of(cls, kind: str, octets: bytes) -> "Payload":
         async def once() -> AsyncIterator[bytes]:
-            yield octets
+            for place in range(0, len(octets), _BLOCK):
+                yield octets[place : place + _BLOCK]
 
-        return cls("application/json", len(octets), once)
+        return cls(kind, len(octets), once)
+
+    @classmethod
+    def json(cls, value: Any) -> "Payload":
+        return cls.of("application/json", json.dumps(value).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +149,15 @@ class GraphApi:
                 return response
             raise GraphRefused(self._without_secrets(refusal(response, sending=sending)), response)
 
-    async def put(self, url: str, first: int, whole: int, payload: Payload) -> HttpResponse:
+    async def put(self, url: str, first: int, whole: int, octets: bytes) -> HttpResponse:
         """A range of an upload; its address is a secret of its own, and it gets no token.  Raises GraphRefused."""
         origin, parts = Origin.of(url), urlsplit(url)
         if not origin.secure and Origin.of(self.mailbox.url).secure:
             raise GraphRefused(_ours(Fault.GARBAGE, "Graph names an address without TLS for the upload"))
-        until = first + payload.length - 1
+        until = first + len(octets) - 1
         headers = [*_HEADERS, ("Content-Range", f"bytes {first}-{until}/{whole}")]
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        response = await self._exchange(origin, "PUT", target, headers, payload)
+        response = await self._exchange(origin, "PUT", target, headers, Payload.of("application/octet-stream", octets))
         if 200 <= response.status < 300:
             return response
         answer = self._without_secrets(refusal(response, sending=False), parts.query, *parts.query.split("="))
@@ -225,6 +232,11 @@ class GraphApi:
 
 
 _HEADERS = (("Accept", "application/json"), ("User-Agent", "relay"))
+
+
+def lacking(what: str) -> Answer:
+    """A 2xx answer that cannot be used."""
+    return _ours(Fault.GARBAGE, f"Graph's answer lacks {what}")
 
 
 def _ours(fault: Fault, words: str) -> Answer:

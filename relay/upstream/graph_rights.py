@@ -17,6 +17,9 @@ _TOKEN_SERVERS = {
     "microsoftgraph.chinacloudapi.cn": "login.partner.microsoftonline.cn",
 }
 
+MOST_AT_ONCE = 4
+"""Requests that Exchange takes at a time for one application and mailbox ("MailboxConcurrency")."""
+
 SEND = frozenset({"Mail.Send", "Mail.Send.Shared"})
 DRAFT = frozenset({"Mail.ReadWrite", "Mail.ReadWrite.Shared"})
 """What large messages need, and messages of which no copy is to stay."""

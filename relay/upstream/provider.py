@@ -32,6 +32,7 @@ class Preset:
     `mail_domain` completes a bare user name to an address, where every account has the same domain; `local_too`: the bare
     name logs in as well.  `misplaced`: user names that belong to another row (a pattern), and what to say of them.
     `needs_login` False: a listed IP address is enough.  `oauth`: who hands out tokens, by its name in authorities.py;
+    `graph`: Microsoft Graph takes its mail, too;
     `password` False: nothing but tokens is taken; `oauth_first`: passwords end there soon, so tokens come first.
     `app_link` is where an app password or key is made.
 
@@ -58,6 +59,7 @@ class Preset:
     password: bool = True
     oauth: str = ""
     oauth_first: bool = False
+    graph: bool = False
     sender: SenderRule = SenderRule.ACCOUNT
     limits: Limits = field(default_factory=Limits)
     app_link: str = ""

@@ -33,7 +33,7 @@ PRESETS: tuple[Preset, ...] = (
         spf="_spf.google.com",
     ),
     Preset(
-        "outlook", "Microsoft 365", "smtp.office365.com", other_ports=(25,), oauth="microsoft", oauth_first=True,
+        "outlook", "Microsoft 365", "smtp.office365.com", other_ports=(25,), oauth="microsoft", oauth_first=True, graph=True,
         misplaced=(
             r"@(outlook|hotmail|live|msn)\.", "outlook is Microsoft 365 of a company; a personal account is outlook.com",
         ),
@@ -45,7 +45,7 @@ PRESETS: tuple[Preset, ...] = (
         spf="spf.protection.outlook.com",
     ),
     Preset(
-        "outlook.com", "Outlook.com", "smtp-mail.outlook.com", password=False, oauth="microsoft",
+        "outlook.com", "Outlook.com", "smtp-mail.outlook.com", password=False, oauth="microsoft", graph=True,
         limits=Limits(connections=1, per_day=300, message=25 * _MB),
         aliases=("outlook-com", "outlook.jp", "hotmail", "hotmail.com", "live", "live.com", "msn"),
         note="takes OAuth 2.0 only; password login ended in September 2024", source="Mozilla ISPDB hotmail.com",

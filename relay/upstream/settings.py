@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -154,6 +155,31 @@ class MxHosts:
     place: ClassVar[str] = "the recipients' mail hosts"
 
 
+@dataclass(frozen=True, slots=True)
+class GraphMailbox:
+    """A mailbox at Microsoft 365 by Microsoft Graph, where SMTP AUTH is off; `login.username` is the mailbox.
+
+    `url` is the cloud, without a slash at its end.  `save`: a copy of each message stays in Sent Items.
+    """
+
+    url: str
+    login: Login
+    save: bool = False
+    tls: Tls = Tls(TlsMode.IMPLICIT)
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = True
+    over_port_25: ClassVar[bool] = False
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def place(self) -> str:
+        return self.url.partition("://")[2]
+
+
 class Save(Enum):
     """What of a message becomes files: its attachments, the message itself, or both."""
 
@@ -203,7 +229,7 @@ class PushService:
         return ", ".join(dict.fromkeys(kind.lower() for kind, rest in kinds if rest and kind.isalnum())) or "push"
 
 
-Transport = SmtpServer | MxHosts | Folder | PushService
+Transport = SmtpServer | MxHosts | GraphMailbox | Folder | PushService
 """How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
 
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from relay.mail.outgoing import Outgoing
-from relay.upstream.authenticate import Refused, Token, as_said, no_token
+from relay.upstream.authenticate import Refused, Renew, Token, as_said, no_token, none_newer
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
-from relay.upstream.settings import Folder, MxHosts, PushService, SmtpServer, Upstream
+from relay.upstream.settings import Folder, GraphMailbox, MxHosts, PushService, SmtpServer, Upstream
 
 _MOST = 50
 """Transactions at once by all upstreams of one kind: MX hosts that do not answer cannot take the places of others."""
@@ -33,14 +33,15 @@ class Submitter(Protocol):
 class Means:
     """What transports are made with.
 
-    `hostname` is our name in EHLO; `token` gets OAuth access tokens, `refused` is called with a refused one; `opened` is to
-    be called with an upstream's name when a login has worked.
+    `hostname` is our name in EHLO; `token` gets OAuth access tokens, `refused` is called with a refused one, `renewed`
+    gets a new one instead at once; `opened` is to be called with an upstream's name when a login has worked.
     """
 
     hostname: str
     nameservers: tuple[str, ...] = ()
     token: Token = no_token
     refused: Refused = as_said
+    renewed: Renew = none_newer
     opened: Callable[[str], None] = lambda name: None
 
 
@@ -53,6 +54,12 @@ def _mx(means: Means) -> Submitter:
     from relay.upstream.mx import MxDelivery
 
     return MxDelivery(hostname=means.hostname, resolver=Resolver(means.nameservers))
+
+
+def _graph(means: Means) -> Submitter:
+    from relay.upstream.graph import GraphSubmission
+
+    return GraphSubmission(means.token, means.refused, means.renewed, means.opened)
 
 
 def _folder(means: Means) -> Submitter:
@@ -70,6 +77,7 @@ def _push(means: Means) -> Submitter:
 KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
     SmtpServer: _smtp,
     MxHosts: _mx,
+    GraphMailbox: _graph,
     Folder: _folder,
     PushService: _push,
 }

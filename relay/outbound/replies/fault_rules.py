@@ -209,6 +209,14 @@ FAULTS: tuple[Rule, ...] = (
         remedy="Look at the system's log (`dmesg`) and at the server of the share. What waits is written when it works again.",
     ),
     _fault(
+        "graph-permission",
+        Blame.RELAY_DENIED,
+        Fault.PERMISSION,
+        cause="The application may send by Microsoft Graph, but not make drafts, and a message of this size needs one.",
+        remedy="Grant it `Mail.ReadWrite` beside `Mail.Send` (with admin consent); where a person consented, run `relay oauth "
+        "login` again.",
+    ),
+    _fault(
         "rejected-here",
         Blame.RECIPIENT,
         Fault.REJECTED,

@@ -8,6 +8,7 @@ from functools import cache, lru_cache
 from relay.mail.reply import Answer, Stage
 from relay.outbound.replies.echoes import LONGEST, plain
 from relay.outbound.replies.fault_rules import FAULTS, PORT_25, SILENCES
+from relay.outbound.replies.graph_rules import GRAPH
 from relay.outbound.replies.login_rules import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
 from relay.outbound.replies.message_rules import BODY, FORM, SPAM
 from relay.outbound.replies.push_rules import PUSH
@@ -28,6 +29,7 @@ UNFINISHED = Rule(
 )
 
 SERVERS: tuple[Rule, ...] = (
+    *GRAPH,
     *GREYLIST,
     *GOOGLE_GREETING,
     *CODED_LOGINS,
@@ -191,14 +193,14 @@ def _judge(answer: Answer, over_port_25: bool) -> Verdict:
     if blame is Blame.NOBODY:
         return Verdict(Fate.RELAYED, False, blame, rule=rule)
     if blame is Blame.UNCERTAIN:  # another upstream would double it (RFC 1047)
-        return Verdict(Fate.DEFERRED, False, blame, rule=rule)
+        return Verdict(Fate.DEFERRED, False, blame, rests=answer.retry_after is not None, rule=rule)
     final = blame in _FINAL and answer.reply.permanent and not rule.passing
     return Verdict(
         Fate.FAILED if final else Fate.DEFERRED,
         try_next=True,
         blame=blame,
         own_name=blame is Blame.SENDER,
-        rests=_rests(blame, stage),
+        rests=_rests(blame, stage) or answer.retry_after is not None,
         rule=rule,
     )
 

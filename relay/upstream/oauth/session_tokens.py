@@ -79,6 +79,16 @@ class Tokens:
         words = f"{upstream.name} takes this access token no longer; a new one is here for the next try"
         return _answer(NoToken(words, Fault.TOKEN_RENEWED, passing=True))
 
+    async def renewed(self, upstream: Upstream, token: str) -> str | Answer:
+        """A new token at once instead of a refused one, where asking again costs nothing and locks no account."""
+        keeper = self._keeper(upstream)
+        async with keeper.lock:
+            found = await self._answered(upstream, partial(keeper.account.renew, instead_of=token))
+            if isinstance(found, NoToken):
+                return _answer(found)
+            keeper.token, keeper.uses = found.reveal(), 1
+        return keeper.token
+
     async def look_after(self, upstreams: Iterable[Upstream]) -> list[str]:
         """Uses refresh tokens that have been idle, so that they do not expire; warnings for the owner."""
         told: list[str] = []

@@ -1,0 +1,180 @@
+"""Microsoft Graph as a transport: a message in MIME form to sendMail, or by a draft and upload sessions where it is large.
+
+202 means that Exchange has taken it.  What is lost after the whole request was written may have been taken, as after a
+final dot (RFC 1047).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from relay.mail.address import Address
+from relay.mail.message import Message
+from relay.mail.outgoing import Outgoing
+from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.upstream.authenticate import Refused, Renew, Token
+from relay.upstream.block_reader import BlockReader
+from relay.upstream.graph_answers import code_of, relayed
+from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
+from relay.upstream.graph_draft import Draft, mime
+from relay.upstream.graph_message import (
+    LARGEST_ATTACHMENT,
+    LARGEST_REQUEST,
+    Attachment,
+    addressed,
+    attachments_of,
+    request_size,
+    taken_out,
+)
+from relay.upstream.graph_rights import DRAFT, rights_of
+from relay.upstream.http_session import HttpLost
+from relay.upstream.report import Conversation, Report
+from relay.upstream.settings import GraphMailbox, Upstream
+
+Answers = dict[Address, Answer]
+
+_MECHANISM = "bearer token"
+
+
+class GraphSubmission:
+    """All upstreams that are Graph mailboxes."""
+
+    def __init__(self, token: Token, refused: Refused, renewed: Renew, opened: Callable[[str], None]) -> None:
+        self._access = Access(token, refused, renewed, opened)
+        self._connections: dict[str, Connections] = {}
+        self._closed = False
+
+    async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
+        """One message to all recipients that it may have at once."""
+        started = time.monotonic()
+        answers, paths = _own_refusals(upstream, outgoing)
+        if not paths:
+            return Report(answers)
+        found = await self._access.token(upstream)
+        if isinstance(found, Answer):
+            return Report(answers | dict.fromkeys(paths, found), Conversation(took=time.monotonic() - started))
+        if not isinstance(upstream.transport, GraphMailbox):
+            raise TypeError(f"{upstream.name} is no mailbox at Microsoft Graph")
+        connections = self._connections.setdefault(upstream.name, Connections())
+        api = GraphApi(upstream, upstream.transport, self._access, connections, found)
+        reader = BlockReader(outgoing.size, outgoing.reading)
+        sender = _Sender(api, reader, outgoing)
+        try:
+            answers |= await sender.to(paths)
+        finally:
+            reader.close()
+            if self._closed:
+                connections.close()
+        notes = tuple(dict.fromkeys((*sender.notes, *api.said)))
+        return Report(answers, Conversation(api.peer, api.tls, _MECHANISM, time.monotonic() - started, notes=notes))
+
+    def forget(self, name: str) -> None:
+        if known := self._connections.pop(name, None):
+            known.close()
+
+    async def close(self) -> None:
+        self._closed = True
+        for name in list(self._connections):
+            self.forget(name)
+
+
+def _own_refusals(upstream: Upstream, outgoing: Outgoing) -> tuple[Answers, tuple[Address, ...]]:
+    """Our own refusals of what Graph cannot take at all; and those who get it now."""
+    paths, limit = tuple(dict.fromkeys(outgoing.forward_paths)), upstream.limits.message
+    if limit and outgoing.size > limit:
+        return dict.fromkeys(paths, _too_big(upstream.name, limit, outgoing.size)), ()
+    if outgoing.utf8:
+        words = f"an address or a header is not in ASCII, which {upstream.name} does not take"
+        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), ()
+    words = f"this address is not in ASCII, which {upstream.name} does not take"
+    no = Answer(Stage.RCPT, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)
+    answers = {path: no for path in paths if not path.local.isascii()}
+    rest = [path for path in paths if path not in answers]
+    return answers, tuple(rest[: upstream.limits.recipients])
+
+
+def _too_big(name: str, limit: int, size: int) -> Answer:
+    words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
+    return Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)
+
+
+@dataclass
+class _Sender:
+    """Sends one message; more than once only if Graph dislikes one recipient and does not say which."""
+
+    api: GraphApi
+    reader: BlockReader
+    outgoing: Outgoing
+    notes: list[str] = field(default_factory=list)
+    at_end: bool = False
+
+    async def to(self, paths: tuple[Address, ...]) -> Answers:
+        answer = await self._answer(paths)
+        if isinstance(answer, Answer):
+            return dict.fromkeys(paths, answer)
+        half = len(paths) // 2
+        return await self.to(paths[:half]) | await self.to(paths[half:])
+
+    async def _answer(self, paths: tuple[Address, ...]) -> Answer | None:
+        """None if one of several recipients is refused."""
+        try:
+            return await self._sent(paths)
+        except GraphRefused as refused:
+            if refused.answer.stage is Stage.RCPT and len(paths) > 1:
+                self.notes.append("sent in parts, since Graph refuses a recipient and does not say which one")
+                return None
+            return refused.answer
+        except HttpLost as lost:
+            return Answer(Stage.CONTENT, Reply(421, "4.4.2", str(lost)), lost=True, fault=lost.fault)
+        except asyncio.CancelledError:
+            if not self.at_end:
+                raise
+            # the relay stops: it must still store that the message may have been taken
+            if task := asyncio.current_task():
+                task.uncancel()
+            words = "the relay was stopped before Graph's answer"
+            return Answer(Stage.CONTENT, Reply(421, "4.4.2", words), lost=True, fault=Fault.UNANSWERED)
+
+    async def _sent(self, paths: tuple[Address, ...]) -> Answer:
+        self.at_end = False
+        found = await self.reader.run(lambda: addressed(self.outgoing.content, paths))
+        self.notes += found.notes
+        message, before = found.message, await self.reader.run(lambda: Message.parse(self.outgoing.content))
+        size = self.outgoing.size - len(before.head) + len(message.head)
+        small, rights = request_size(size) <= LARGEST_REQUEST, rights_of(self.api.secret)
+        if small and (self.api.mailbox.save or not (rights and rights & DRAFT)):
+            if not self.api.mailbox.save:
+                why = "lacks Mail.ReadWrite" if rights else "does not show that it has Mail.ReadWrite"
+                self.notes.append(f"a copy stays in Sent Items, since the application {why}")
+            payload = mime(self.reader, size, lambda: message)
+            return relayed(await self.api.ask("POST", "/sendMail", payload, at_end=self._last, sending=True))
+        if rights is not None and not rights & DRAFT:
+            words = f"{size / 1e6:.1f} MB need the permission Mail.ReadWrite, which the application lacks; 3 MB go without"
+            raise GraphRefused(Answer(Stage.MAIL, Reply(451, "4.7.1", words), fault=Fault.PERMISSION))
+        parts = () if small else await self._parts(message, size)
+        try:
+            return relayed(await Draft(self.api, self.reader, message).send(parts, self._last))
+        except GraphRefused as refused:
+            if refused.response and not self.at_end and code_of(refused.response) in _NO_DRAFTS and not small:
+                raise GraphRefused(replace(refused.answer, stage=Stage.MAIL, fault=Fault.PERMISSION)) from None
+            raise
+
+    async def _parts(self, message: Message, size: int) -> tuple[Attachment, ...]:
+        """What goes by itself, since one request does not hold it.  Raises GraphRefused."""
+        parts = taken_out(await self.reader.run(lambda: attachments_of(message)), size)
+        name = self.api.upstream.name
+        if parts is None:
+            raise GraphRefused(_too_big(f"what cannot be taken apart, {name}", LARGEST_REQUEST // 4 * 3, size))
+        if largest := max((part.size for part in parts if part.size > LARGEST_ATTACHMENT), default=0):
+            raise GraphRefused(_too_big(f"for one attachment, {name}", LARGEST_ATTACHMENT, largest))
+        if any(part.text for part in parts):
+            self.notes.append("the text goes as an attachment, since it is too large for Graph")
+        return parts
+
+    def _last(self) -> None:
+        self.at_end = True
+        self.outgoing.at_dot()
+
+
+_NO_DRAFTS = frozenset({"erroraccessdenied", "accessdenied", "authorization_requestdenied"})
