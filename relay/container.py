@@ -44,7 +44,7 @@ def lost_with_container(folder: Path, root: Path = Path("/")) -> str:
     """Why what lies in `folder` is gone when the container is made anew; "" if it stays, or if this is no container."""
     if not in_container(root):
         return ""
-    mount = _mount_of(folder, _read(root / "proc/self/mountinfo"))
+    mount = mount_of(folder, root)
     if mount is None:
         return ""
     point, source, kind = mount
@@ -100,10 +100,10 @@ def _type(interface: Path) -> str:
     return found[1] if found else ""
 
 
-def _mount_of(folder: Path, mountinfo: str) -> tuple[Path, str, str] | None:
+def mount_of(folder: Path, root: Path = Path("/")) -> tuple[Path, str, str] | None:
     """Mount point, source folder and file system type of what `folder` lies on.  proc(5), /proc/pid/mountinfo."""
     real, best = folder.resolve(), None
-    for line in mountinfo.splitlines():
+    for line in _read(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")[0]
         if len(fields) < 5:

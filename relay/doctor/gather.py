@@ -14,6 +14,8 @@ from relay.detached import apart
 from relay.doctor import domain_probe, uplink_probe
 from relay.doctor.domain import DomainFacts, SendingPath
 from relay.doctor.domain_probe import direct_domains, sender_domains
+from relay.doctor.folder import FolderFacts
+from relay.doctor.folder_probe import folder_facts, hanging
 from relay.doctor.host import HostFacts
 from relay.doctor.host_probe import listener_facts
 from relay.doctor.judge import Facts
@@ -28,7 +30,7 @@ from relay.doctor.upstream import UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.settings import SmtpServer, Upstream
+from relay.upstream.settings import Folder, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
 
@@ -72,8 +74,9 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
     try:
-        here, upstreams, dns = await asyncio.gather(
+        here, folders, upstreams, dns = await asyncio.gather(
             gather_host(subject, world),
+            asyncio.gather(*(_folder(one, world, tell) for one in _folders(subject))),
             asyncio.gather(*examined.values()),
             _published(subject, look, world, tell, examined),
         )
@@ -84,7 +87,7 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
         await look.close()
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
-    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
+    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents, tuple(folders))
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -148,6 +151,19 @@ async def _upstream(upstream: Upstream, asking: UpstreamProbe, world: World, tel
         return unfinished(upstream, world.whole)
     finally:
         tell(f"{upstream.name}: done")
+
+
+def _folders(subject: Subject) -> list[Upstream]:
+    return [one for one in subject.upstreams.values() if isinstance(one.transport, Folder)]
+
+
+async def _folder(upstream: Upstream, world: World, tell: Tell) -> FolderFacts:
+    tell(f"{upstream.name}: looking at {upstream.transport.place}")
+    try:
+        async with asyncio.timeout(world.whole):
+            return await apart(partial(folder_facts, upstream, world.root))
+    except TimeoutError:
+        return hanging(upstream, world.whole)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 from relay.doctor.consent_age import judge_consents
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
+from relay.doctor.folder import FolderFacts, judge_folder
 from relay.doctor.host import HostFacts, judge_host
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
@@ -29,6 +30,7 @@ class Facts:
     uplink: UplinkFacts | None = None
     took: float = 0.0
     consents: tuple[Mapping[str, Any], ...] = ()
+    folders: tuple[FolderFacts, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -40,6 +42,7 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
         if no_names and one.name_trouble:
             continue
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
+    findings += [finding for one in facts.folders for finding in judge_folder(one)]
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)

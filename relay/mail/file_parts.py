@@ -12,7 +12,7 @@ from relay.mail.charset import decode, vote
 from relay.mail.charset_names import read
 from relay.mail.decoders import AsIs, Decoder, decoder
 from relay.mail.encoded_words import decode_words
-from relay.mail.message import Field, Message, first
+from relay.mail.message import Message, first
 from relay.mail.mime import ContentType, content_type, read_content_type, transfer_encoding
 from relay.mail.mime_walk import Delimiter, Octets, PartHead, walk
 from relay.mail.policy import RepairPolicy

@@ -17,9 +17,8 @@ class Outgoing:
     `content` may be iterated more than once.  Every line ends in CRLF and has at most 998 octets; it is not dot-stuffed.
     `size` counts its octets.  `eight_bit`: some octet is over 127, so the upstream must have 8BITMIME.  `seven_bit`: it was
     recoded for one that has not, and `size` is what it was before.  `utf8`: the sender or the header needs SMTPUTF8;
-    forward-paths are checked by themselves.  `origin` and `accepted_at` tell where it came from, and when: they are the same at
-    every attempt.  `at_dot` is called just before the final dot is written. `reading` hands
-    blocks on, and notes while one is made.
+    forward-paths are checked by themselves.  `at_dot` is called just before the final dot is written.  `reading` hands blocks
+    on, and notes while one is made.  `origin` and `accepted_at` tell where it came from and when, the same at every attempt.
     """
 
     queue_id: str

@@ -5,7 +5,6 @@ folder is synced.  So a crash leaves all of a file or nothing, and perhaps a hid
 """
 
 import contextlib
-import ctypes
 import errno
 import hashlib
 import os
@@ -259,9 +258,12 @@ def _sync_folder(folder: int) -> None:
 
 def _by_renameat2(folder: int, temporary: str, name: str) -> None:
     """The one that programs which watch a folder see as a file that is moved in."""
-    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if call is None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    try:
+        import ctypes  # here: it costs memory, and some hardened systems refuse it what it wants
+
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (ImportError, MemoryError, OSError, AttributeError):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
     if call(folder, os.fsencode(temporary), folder, os.fsencode(name), _NOREPLACE) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)

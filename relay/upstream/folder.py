@@ -187,7 +187,8 @@ class _Files:
             return number
 
         for _, events in groupby(file_parts(self._message), part_of):
-            yield cast(FilePart, next(events)), cast(Iterator[bytes], events)
+            part = cast(FilePart, next(events))
+            yield part, cast(Iterator[bytes], events)  # noqa: B031 - the rest of the group
 
     def _attachment(self, part: FilePart, blocks: Iterator[bytes]) -> tuple[str, Iterable[bytes]]:
         first = next(blocks, b"")

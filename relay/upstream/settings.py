@@ -199,6 +199,7 @@ class Folder:
     has_account: ClassVar[bool] = False
     over_port_25: ClassVar[bool] = False
     login: ClassVar[Login] = Login(Auth.NONE)
+    host: ClassVar[str] = ""
 
     @property
     def place(self) -> str:

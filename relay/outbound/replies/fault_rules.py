@@ -182,8 +182,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.FOLDER_MISSING,
         cause="The folder of this upstream is not there, so nothing was written: most often a disk or a share is not mounted.",
-        remedy="Mount it, or make the folder; the relay makes only what follows the first `{` in `folder`. A symbolic link is not "
-        "followed there.",
+        remedy="Mount it, or make the folder; the relay makes only what follows the first `{` in `folder`, and follows no "
+        "symbolic link there.",
     ),
     _fault(
         "folder-rights",
