@@ -128,7 +128,7 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             routes=read_routes(at, Known(tuple(upstreams), listeners, readable)),
             recipients=sections.read_recipients(at),
             retry=sections.read_retry(at),
-            notices=sections.read_notices(at),
+            notices=sections.read_notices(at, tuple(upstreams), readable=readable),
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),

@@ -154,6 +154,10 @@ SECTIONS: tuple[Section, ...] = (
                 "The From field too; the original stays in Reply-To and in the display name.",
                 "true",
             ),
+            _S("push", "Instead of a server: notification URLs, one or a list ([how to](push.md)). They are secrets."),
+            _S("push_file", "A file with them, one on each line."),
+            _S("title", "With `push`: the title; `{device}`, `{subject}` and `{sender}` are filled in.", otherwise="`{subject}`"),
+            _S("attachments", "With `push`: `false` leaves pictures out, also where the service takes them.", otherwise="`true`"),
             _S("folder", "Instead of a server: a folder in which attachments become files ([how to](scans.md))."),
             _S("save", "With `folder`: `attachments`, the whole `message`, or `both`.", otherwise="`attachments`"),
             _S("timeout", "For one reply. For the one after the content ten times that.", "60s"),
@@ -259,6 +263,7 @@ SECTIONS: tuple[Section, ...] = (
         "Who is told when mail fails.",
         (
             _S("to", "The address that gets the notices that cannot go to the sender.", otherwise="nobody but the sender"),
+            _S("via", "Upstreams that notices to `to` go by first, such as `[phone]`.", otherwise="as the rules say"),
             _S("webhook", "A URL that gets a JSON POST."),
             _S("digest", "Failures within this time after the first are told in one notice.", "15m"),
         ),

@@ -1,6 +1,6 @@
 """The sections of the settings, one function each, into the values that the stations define."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from relay.config import hosts, scalars
 from relay.config.config_values import LogSettings
 from relay.config.fields import Fields, show
 from relay.config.located import Table
-from relay.config.scalars import Wrong, choice, duration, number, one_of, percent, size
+from relay.config.scalars import Wrong, choice, duration, near, number, one_of, percent, size
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
@@ -146,13 +146,21 @@ def read_retry(at: Fields) -> RetrySchedule:
     return found
 
 
-def read_notices(at: Fields) -> NoticePolicy:
+def read_notices(at: Fields, upstreams: Sequence[str], *, readable: bool) -> NoticePolicy:
+    """`upstreams` by name; not `readable`: they could not be read, so that no name can be called wrong."""
     default = NoticePolicy()
+
+    def known(name: str) -> str:
+        if readable and name not in upstreams:
+            raise Wrong("the name of an upstream", near(name, upstreams))
+        return name
+
     with at.section("notices") as section:
         return NoticePolicy(
             to=section.get("to", hosts.mailbox, None),
             webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
             digest=section.get("digest", duration(least=_NONE), default.digest),
+            via=section.many("via", known, ()),
         )
 
 

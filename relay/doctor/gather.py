@@ -19,6 +19,8 @@ from relay.doctor.folder_probe import folder_facts, hanging
 from relay.doctor.host import HostFacts
 from relay.doctor.host_probe import listener_facts
 from relay.doctor.judge import Facts
+from relay.doctor.push import PushFacts
+from relay.doctor.push_probe import push_facts
 from relay.doctor.resolver import PATIENCE, DnsLookup, invented, knows_nothing
 from relay.doctor.spf_check import is_name
 from relay.doctor.spool import DatabaseFacts, SpoolFacts
@@ -30,7 +32,7 @@ from relay.doctor.upstream import UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.settings import Folder, SmtpServer, Upstream
+from relay.upstream.settings import Folder, PushService, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
 
@@ -74,9 +76,10 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
     try:
-        here, folders, upstreams, dns = await asyncio.gather(
+        here, folders, pushes, upstreams, dns = await asyncio.gather(
             gather_host(subject, world),
             asyncio.gather(*(_folder(one, world, tell) for one in _folders(subject))),
+            asyncio.gather(*(_push(one, world, tell) for one in _pushes(subject))),
             asyncio.gather(*examined.values()),
             _published(subject, look, world, tell, examined),
         )
@@ -87,7 +90,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
         await look.close()
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
-    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents, tuple(folders))
+    kinds = {"folders": tuple(folders), "pushes": tuple(pushes)}
+    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents, **kinds)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -166,6 +170,19 @@ async def _folder(upstream: Upstream, world: World, tell: Tell) -> FolderFacts:
         return hanging(upstream, world.whole)
 
 
+def _pushes(subject: Subject) -> list[Upstream]:
+    return [one for one in subject.upstreams.values() if isinstance(one.transport, PushService)]
+
+
+async def _push(upstream: Upstream, world: World, tell: Tell) -> PushFacts:
+    tell(f"{upstream.name}: asking {upstream.transport.place}")
+    try:
+        async with asyncio.timeout(world.whole):
+            return await push_facts(upstream, world.patience)
+    except TimeoutError:
+        return PushFacts(upstream, trouble=f"no answer within {world.whole:g} seconds")
+
+
 @dataclass(frozen=True, slots=True)
 class _Published:
     """What the DNS told; the fields as in Facts."""
@@ -190,7 +207,7 @@ async def _way(name: str, upstream: Upstream, look: DnsLookup, examined: Examine
 
 async def _published(subject: Subject, look: DnsLookup, world: World, tell: Tell, examined: Examined) -> _Published:
     """Whether real names can be resolved, the domains, and SPF for each of them by each upstream."""
-    accounts = [one for one in subject.upstreams.values() if one.transport.has_account]
+    accounts = [one for one in subject.upstreams.values() if one.transport.has_account and one.transport.host]
     wanted = [(name, one) for one in accounts for name in sender_domains(one, subject)]
     if not wanted and not domain_probe.direct(subject) and not subject.nameservers:
         return _Published()

@@ -9,6 +9,7 @@ from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
 from relay.doctor.host import HostFacts, judge_host
+from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
 from relay.doctor.upstream import UpstreamFacts, judge_upstream
@@ -31,6 +32,7 @@ class Facts:
     took: float = 0.0
     consents: tuple[Mapping[str, Any], ...] = ()
     folders: tuple[FolderFacts, ...] = ()
+    pushes: tuple[PushFacts, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -43,6 +45,7 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
             continue
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
     findings += [finding for one in facts.folders for finding in judge_folder(one)]
+    findings += [finding for one in facts.pushes for finding in judge_push(one)]
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)

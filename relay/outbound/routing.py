@@ -58,13 +58,15 @@ def chain_for(routes: Routes, sender: Address | None, recipient: Address, origin
     return Chosen(0, why=f"no rule matches {recipient}")
 
 
-def for_notice(chosen: Chosen, upstreams: Sequence[str]) -> Chosen:
-    """A notice may go by any upstream: every other one comes after the rule's chain."""
+def for_notice(chosen: Chosen, upstreams: Sequence[str], first: Sequence[str] = ()) -> Chosen:
+    """A notice may go by any upstream: `first` (`notices.via`) come first, then the rule's chain, then every other one."""
     if chosen.discard:
-        return chosen
-    others = [name for name in upstreams if name not in chosen.via]
-    why = f"{chosen.why}; a notice of our own, so {', '.join(others)} too" if others else chosen.why
-    return replace(chosen, via=(*chosen.via, *others), reject="", why=why)
+        return replace(chosen, via=tuple(first), discard=not first)
+    chain = tuple(dict.fromkeys((*first, *chosen.via)))
+    others = [name for name in upstreams if name not in chain]
+    who = [*([f"{', '.join(first)} first"] if first else []), *([f"{', '.join(others)} too"] if others else [])]
+    why = f"{chosen.why}; a notice of our own, so {', '.join(who)}" if who else chosen.why
+    return replace(chosen, via=(*chain, *others), reject="", why=why)
 
 
 def may_route(routes: Routes, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:

@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from relay import crash_points, events
 from relay.mail.address import Address
@@ -51,6 +52,7 @@ class Runner:
         retry: RetrySchedule,
         repair: RepairPolicy,
         hostname: str,
+        notices_via: Mapping[Address, Sequence[str]] = MappingProxyType({}),
         now: Callable[[], datetime],
         on_settled: Callable[[], None] = lambda: None,
         advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
@@ -60,7 +62,7 @@ class Runner:
     ) -> None:
         self._spool, self._transports, self._now = spool, transports, now
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
-        self._repair, self._hostname = repair, hostname
+        self._repair, self._hostname, self._notices_via = repair, hostname, notices_via
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._in_hand = in_hand or InHand()
         self._states = UpstreamStates(transports.proven)
@@ -199,7 +201,7 @@ class Runner:
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
         if entry.notice:
             accounts = [name for name, one in self._upstreams.items() if one.transport.has_account]
-            chosen = {address: for_notice(each, accounts) for address, each in chosen.items()}
+            chosen = {address: for_notice(each, accounts, self._notices_via.get(address, ())) for address, each in chosen.items()}
         return Attempt(
             claim,
             chosen,
@@ -361,10 +363,11 @@ class Runner:
         retry: RetrySchedule,
         repair: RepairPolicy,
         hostname: str,
+        notices_via: Mapping[Address, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         """Takes new settings; every rest ends, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
-        self._repair, self._hostname = repair, hostname
+        self._repair, self._hostname, self._notices_via = repair, hostname, notices_via
         self._daily.clear()
         self._tell(self._states.wake(None))
         self._settings += 1

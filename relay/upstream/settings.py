@@ -218,7 +218,7 @@ class PushService:
     attachments: bool = True
 
     by_domain: ClassVar[bool] = False
-    has_account: ClassVar[bool] = True
+    has_account: ClassVar[bool] = False
     over_port_25: ClassVar[bool] = False
     host: ClassVar[str] = ""
     login: ClassVar[Login] = Login(Auth.NONE)

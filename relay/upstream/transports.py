@@ -71,7 +71,7 @@ def _folder(means: Means) -> Submitter:
 def _push(means: Means) -> Submitter:
     from relay.upstream.push.transport import PushDelivery
 
-    return PushDelivery(means.opened)
+    return PushDelivery()
 
 
 KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {

@@ -30,7 +30,7 @@ def _weight(one: Answer) -> int:
 def answer_of(outcome: Outcome, urls: Sequence[str]) -> Answer:
     """One service's answer, without any part of the URLs."""
     name = outcome.service or "the push service"
-    said = redacted(readable(" ".join(filter(None, (outcome.said, *outcome.words)))), urls)
+    said = redacted(readable("; ".join(filter(None, (outcome.said, *outcome.words)))), urls)
     http = f"HTTP {outcome.status}" if outcome.status else ""
     text = f"{name}: {', '.join(filter(None, (http, said)))}".rstrip(": ")
     if outcome.taken:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from relay.mail.outgoing import Outgoing
@@ -23,10 +23,10 @@ _MOST_PARTLY = 1000  # messages of which it is remembered who has them
 
 
 class PushDelivery:
-    """All upstreams that are push services.  `opened` is called with the name of one that took a message."""
+    """All upstreams that are push services.  `idle`: seconds that a process is kept."""
 
-    def __init__(self, opened: Callable[[str], None] = lambda name: None, idle: float = IDLE) -> None:
-        self._opened, self._idle = opened, idle
+    def __init__(self, idle: float = IDLE) -> None:
+        self._idle = idle
         self._kept: dict[str, list[PushProcess]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._partly: dict[str, frozenset[bytes]] = {}
@@ -44,8 +44,6 @@ class PushDelivery:
         taken = {self._mark(upstream, url) for number, url in left if outcomes[number].taken}
         answer = answers.answer(list(outcomes.values()), urls)
         self._remember(outgoing.queue_id, had | taken, over=answer.reply.positive)
-        if taken:
-            self._opened(upstream.name)
         last = next(reversed(outcomes.values()))
         told = Conversation(
             peer=last.peer,
