@@ -245,13 +245,17 @@ class Fields:
         if self.said(key) and self.said(twin):
             self.mistake(twin, f"expected {self.word(key)} or {self.word(twin)}, found both")
         elif self.said(twin):
+            name = self.get(twin, _file_name, "")
+            path = self.reading.folder / Path(name).expanduser()
             try:
-                name = self.get(twin, _file_name, "")
-                lines = read_secrets(self.reading.folder / Path(name).expanduser()) if name else {}
+                lines = read_secrets(path) if name else {}
             except Unreadable as bad:
-                self.mistake(twin, f"expected a readable file with {what} on each line, found {show(name)} ({bad})")
+                shown = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
+                self.mistake(twin, f"expected a readable file with {what} on each line, found {shown} ({bad})")
                 return []
-            return [(twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()]
+            return [
+                (twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()
+            ]
         found = [(node, self._written_secret(node, what)) for node in self.each(key)]
         return [(key, node.place, "", secret) for node, secret in found if secret is not None]
 

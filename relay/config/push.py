@@ -18,7 +18,7 @@ def read_push(at: Fields) -> PushService:
     """Everything that is said about it.  No URL is shown, whatever is wrong with it."""
     found = at.secrets("push", "a notification URL such as ntfy://ntfy.example/topic")
     for key in ("push", "push_file"):
-        if at.said(key) and not at.given(key):
+        if at.said(key) and not at.each(key):
             at.mistake(key, "expected notification URLs, found nothing")
     service = PushService(
         urls=tuple(secret for *_, secret in found),
@@ -29,9 +29,9 @@ def read_push(at: Fields) -> PushService:
     if importlib.util.find_spec("apprise") is None:
         at.mistake(key, "expected the library Apprise on this machine, found none; pip install 'lan-mail-relay[push]'")
     elif found:
-        for (key, place, where, _), wrong in zip(found, _wrong(at, key, service), strict=True):
+        for (said, place, where, _), wrong in zip(found, _wrong(at, key, service), strict=True):
             if wrong:
-                at.reading.mistake(place, at.path_of(key), f"expected {_WRONG[wrong]}, found another{where}")
+                at.reading.mistake(place, at.path_of(said), f"expected {_WRONG[wrong]}, found another{where}")
     return service
 
 
@@ -45,10 +45,10 @@ def _wrong(at: Fields, key: str, service: PushService) -> tuple[str, ...]:
     from relay.upstream.push.process import ProcessLost, misunderstood
 
     urls = tuple(url.reveal() for url in service.urls)
-    if not all(_FORM.fullmatch(url) for url in urls):
-        return tuple("" if _FORM.fullmatch(url) else "unknown" for url in urls)
+    sound = tuple(url for url in urls if _FORM.fullmatch(url))
     try:
-        return misunderstood(urls)
+        found = dict(zip(sound, misunderstood(sound), strict=True)) if sound else {}
+        return tuple(found.get(url, "unknown") for url in urls)
     except ProcessLost as lost:
         at.mistake(key, f"expected to have the URLs looked at, found that {lost}")
         return ("",) * len(urls)

@@ -90,8 +90,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
         await look.close()
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
-    kinds = {"folders": tuple(folders), "pushes": tuple(pushes)}
-    return Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents, **kinds)
+    known = Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
+    return replace(known, folders=tuple(folders), pushes=tuple(pushes))
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:

@@ -51,10 +51,14 @@ def _judged(name: str, url: UrlFacts, count: int) -> Finding:
         return problem("push-unreachable", name, f"{which}: {advice.cause}", f"{cure}{_TLS}".strip(), str(url.failed))
     if not url.examined:
         cure = f"Send a test: `relay send --via {name}`."
-        return warning("push-unexamined", name, f"{which} is not reached by HTTP, so it cannot be examined without sending.", cure)
+        return warning(
+            "push-unexamined", name, f"{which} is not reached by HTTP, so it cannot be examined without sending.", cure
+        )
     if not url.tls:
         cure = "Use the form of the URL with TLS (ntfys://, gotifys://, jsons://), unless it is a server of yours in the home."
-        return warning("push-clear", name, f"{which} is reached, but without TLS: its token can be read on the way.", cure, url.peer)
+        return warning(
+            "push-clear", name, f"{which} is reached, but without TLS: its token can be read on the way.", cure, url.peer
+        )
     return fine("push", name, f"{which} is reached at {url.peer}: {url.tls}. Whether it takes the token shows when it is used")
 
 

@@ -19,7 +19,14 @@ async def push_facts(upstream: Upstream, patience: float) -> PushFacts:
     process: PushProcess | None = None
     try:
         process = await PushProcess.start()
-        job = {"urls": list(enumerate(urls)), "title": "", "pictures": False, "device": "", "timeout": patience, "examine": True}
+        job = {
+            "urls": list(enumerate(urls)),
+            "title": "",
+            "pictures": False,
+            "device": "",
+            "timeout": patience,
+            "examine": True,
+        }
         found = [_facts(number, one, urls) async for number, one in process.send(job, _nothing(), lambda *_: False, patience)]
     except ProcessLost as lost:
         return PushFacts(upstream, trouble=str(lost))
@@ -31,7 +38,7 @@ async def push_facts(upstream: Upstream, patience: float) -> PushFacts:
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for block in ():
+    for block in tuple[bytes, ...]():
         yield block
 
 

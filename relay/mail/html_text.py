@@ -35,8 +35,8 @@ def text_of(source: str) -> str:
         elif tag := _TAG.match(source, start):
             place, name = tag.end(), tag[2].lower()
             if name in _UNSEEN and not tag[1]:
-                end = ends[name].search(source, place)
-                place = end.start() if end else len(source)
+                closed = ends[name].search(source, place)
+                place = closed.start() if closed else len(source)
             writer.tag(name, tag[3], closing=bool(tag[1]))
         elif declaration := _DECLARATION.match(source, start):
             place = declaration.end()

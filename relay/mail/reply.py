@@ -133,7 +133,7 @@ class Fault(Enum):
 class Answer:
     """A reply and the stage at which it came.
 
-    `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a server answered in SMTP.
+    `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a mail server answered.
     `retry_after`: for how many seconds the server wants nothing more from this account; None if it does not say.
     """
 

@@ -201,7 +201,9 @@ class Runner:
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
         if entry.notice:
             accounts = [name for name, one in self._upstreams.items() if one.transport.has_account]
-            chosen = {address: for_notice(each, accounts, self._notices_via.get(address, ())) for address, each in chosen.items()}
+            chosen = {
+                address: for_notice(each, accounts, self._notices_via.get(address, ())) for address, each in chosen.items()
+            }
         return Attempt(
             claim,
             chosen,

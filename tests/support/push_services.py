@@ -177,7 +177,7 @@ def serving(service: Service, context: ssl.SSLContext | None = None) -> Iterator
             self.end_headers()
             self.wfile.write(octets)
 
-        do_PUT = do_POST
+        do_PUT = do_POST  # noqa: N815 - the name that http.server looks for
 
         def log_message(self, *_args: object) -> None:
             pass
@@ -187,7 +187,9 @@ def serving(service: Service, context: ssl.SSLContext | None = None) -> Iterator
 
         def get_request(self) -> tuple[Any, Any]:
             sock, place = super().get_request()
-            return (context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False), place) if context else (sock, place)
+            if context:
+                sock = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            return sock, place
 
         def handle_error(self, *_args: object) -> None:
             pass  # a client that hangs up in the middle is one of the tests

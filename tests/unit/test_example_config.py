@@ -54,7 +54,9 @@ def everything(tmp_path: Path) -> Loaded:
         (tmp_path / name).write_text("x\n", encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text(UNCOMMENTED, encoding="utf-8")
-    return load(path, {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b", "PHONE_URL": "ntfys://ntfy.example/topic"}, machine_name="nas")
+    return load(
+        path, {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b", "PHONE_URL": "ntfys://ntfy.example/topic"}, machine_name="nas"
+    )
 
 
 def test_it_passes_with_every_setting_in_use(everything: Loaded) -> None:

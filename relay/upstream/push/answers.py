@@ -77,13 +77,13 @@ _WHY = {
 
 def notes(outcomes: Sequence[Outcome], earlier: int) -> tuple[str, ...]:
     """What was done to the message for these services, and that `earlier` ones have it already."""
-    found = [f"{earlier} of the URLs had taken it before, and got it not again"] if earlier else []
+    found = [f"{earlier} of the URLs had taken it before, and did not get it again"] if earlier else []
     for one in outcomes:
         name = one.service or "the push service"
         if one.cut:
             found.append(f"the text was cut to {one.cut} characters for {name}")
         if one.left:
-            found.append(f"{one.left} pictures were left out: {name} does not take them")
+            found.append(f"{'a picture was' if one.left == 1 else f'{one.left} pictures were'} left out for {name}")
         if one.others:
-            found.append(f"{one.others} attachments that are no pictures were left out")
+            found.append(f"{'an attachment was' if one.others == 1 else f'{one.others} attachments were'} left out: no picture")
     return tuple(dict.fromkeys(found))

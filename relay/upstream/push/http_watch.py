@@ -34,7 +34,14 @@ _ACCOUNTS = frozenset(
 )
 _RATES = frozenset({"ratelimited", "rate_limited", "M_LIMIT_EXCEEDED"})
 # Telegram has one number, 400, for whatever it cannot do
-_TARGETS = ("chat not found", "user not found", "group chat was upgraded", "not enough rights", "have no rights", "bot is not a")
+_TARGETS = (
+    "chat not found",
+    "user not found",
+    "group chat was upgraded",
+    "not enough rights",
+    "have no rights",
+    "bot is not a",
+)
 
 
 class Stopped(BaseException):
@@ -87,7 +94,7 @@ class Watch:
             "said": said[:_MOST_SAID],
             "blocked": word in _ACCOUNTS
             or "invalid" in (data.get("token"), data.get("user"))
-            or (self.status == 400 and any(words in said.lower() for words in _TARGETS)),  # noqa: PLR2004
+            or (self.status == 400 and any(words in said.lower() for words in _TARGETS)),
         }
 
     def failed(self, error: BaseException) -> None:
@@ -188,7 +195,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     """The innermost first: requests and urllib3 wrap what happened several times."""
     found: list[BaseException] = []
     waiting: list[object] = [error]
-    while waiting and len(found) < 20:  # noqa: PLR2004
+    while waiting and len(found) < 20:
         one = waiting.pop()
         if isinstance(one, BaseException) and one not in found:
             found.append(one)

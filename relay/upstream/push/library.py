@@ -24,7 +24,7 @@ _CONTENT = frozenset({400, 413, 415, 422})
 
 
 def known(url: str) -> str:
-    """"" if a service can be made of the URL; "package" if that needs one that is not installed; else "unknown"."""
+    """ "" if a service can be made of the URL; "package" if that needs one that is not installed; else "unknown"."""
     apprise = importlib.import_module("apprise")
     if _service(url) is not None:
         return ""
@@ -126,9 +126,7 @@ def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: 
     try:
         with watching(watch):
             taken = bool(
-                service.notify(
-                    body=body, title=title, body_format=apprise.NotifyFormat.TEXT, attach=attach, overflow=overflow
-                )
+                service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT, attach=attach, overflow=overflow)
             )
     except Stopped:
         return Outcome(False, fault=Fault.UNANSWERED.value)

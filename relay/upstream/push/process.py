@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class PushProcess:
 
     async def send(
         self, job: Mapping[str, Any], content: AsyncIterator[bytes], go: Callable[[str, str], bool], answer_within: float
-    ) -> AsyncIterator[tuple[int, Outcome]]:
+    ) -> AsyncGenerator[tuple[int, Outcome], None]:
         """Each URL's number and outcome.  `go(peer, tls)` is called before a request goes out; False stops it.
 
         Raises ProcessLost, and what reading the content raises; the process is of no more use then.

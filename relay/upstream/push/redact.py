@@ -22,7 +22,7 @@ def redacted(words: str, urls: Iterable[str]) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         before = r"(?<![A-Za-z0-9_])" if _WORD.match(secret) else ""
         after = r"(?![A-Za-z0-9_])" if _WORD.match(secret[-1]) else ""
-        if len(secret) >= 8:  # noqa: PLR2004 - no word by accident: also where it stands inside another
+        if len(secret) >= 8:  # no word by accident: it counts inside of another, too
             before = after = ""
         words = re.sub(f"{before}{re.escape(secret)}{after}", _HIDDEN, words, flags=re.IGNORECASE)
     return words
