@@ -6,15 +6,13 @@ camera ──> relay run (killed, started) ──> ntfy that does not answer yet
 
 from pathlib import Path
 
-import pytest
-
 from tests.stations.test_push_upstream import isp, phone, snap
-from tests.support.push_services import Ntfy, serving
+from tests.support.push_services import NEEDS_APPRISE, Ntfy, serving
 from tests.support.running import RelayProcess
 from tests.support.sink import sink
 from tests.support.waiting import eventually
 
-pytest.importorskip("apprise")
+pytestmark = NEEDS_APPRISE
 
 
 def config(tmp_path: Path, ntfy: Ntfy, port: int) -> dict[str, object]:

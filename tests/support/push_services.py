@@ -5,6 +5,7 @@ Gotify: https://gotify.net/api-docs (POST /message, key in X-Gotify-Key or ?toke
 Telegram: https://core.telegram.org/bots/api (sendMessage, sendPhoto, 429 with parameters.retry_after).
 """
 
+import importlib.util
 import json
 import socket
 import ssl
@@ -20,6 +21,11 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+NEEDS_APPRISE = pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs the library Apprise")
+"""The library is never imported in a test's own process: it belongs into the push process."""
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffdb") + bytes(range(256)) * 40 + bytes.fromhex("ffd9")
 

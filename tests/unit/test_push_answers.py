@@ -25,7 +25,7 @@ def fate(outcome: Outcome) -> tuple[Fate, Blame, bool]:
         *((status, (Fate.DEFERRED, Blame.UPSTREAM, True)) for status in (502, 503, 504, 522)),
     ],
 )
-@pytest.mark.parametrize("words", ["", "550 5.1.1 user unknown", "Unauthorized", "greylisted, try again later", "quota exceeded"])
+@pytest.mark.parametrize("words", ["", "550 5.1.1 user unknown", "Unauthorized", "greylisted, try again", "quota exceeded"])
 def test_the_status_decides(status: int, expected: tuple[Fate, Blame, bool], words: str) -> None:
     """4xx is the message's, 401 to 404 the account's, 429 and 5xx pass."""
     assert fate(Outcome(False, status=status, said=words)) == expected
@@ -70,7 +70,8 @@ def test_the_worst_of_several_counts() -> None:
 
 def test_the_words_are_kept_without_secrets() -> None:
     """Status, the service's words, the library's line."""
-    outcome = Outcome(False, status=403, said="forbidden: topsecret", words=("Failed to post to topic topsecret",), service="ntfy")
+    words = ("Failed to post to topic topsecret",)
+    outcome = Outcome(False, status=403, said="forbidden: topsecret", words=words, service="ntfy")
     assert answer_of(outcome, URLS).reply.text == "ntfy: HTTP 403, forbidden: ***; Failed to post to topic ***"
     assert answer_of(Outcome(False, status=429, retry_after=7.5), URLS).retry_after == 7.5
 

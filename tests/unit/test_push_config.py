@@ -7,8 +7,9 @@ import pytest
 
 from relay.config import Loaded, load
 from relay.upstream.settings import PushService
+from tests.support.push_services import NEEDS_APPRISE
 
-pytest.importorskip("apprise")
+pytestmark = NEEDS_APPRISE
 
 NTFY, GOTIFY = "ntfys://ntfy.example/alarms", "gotify://gotify.example/AbCdEfGhIjKlMn0"
 
@@ -32,7 +33,7 @@ def service(found: Loaded) -> PushService:
 @pytest.mark.parametrize("push", ["${PHONE}", "[ '${PHONE}' ]"])
 def test_one_url(tmp_path: Path, push: str) -> None:
     """The defaults: the subject as the title, pictures too, one at a time; only the kind of service is shown."""
-    found = loaded(tmp_path, f"upstreams: {{phone: {{push: {push} }}}}".replace("push: ${PHONE}", 'push: "${PHONE}"'), PHONE=NTFY)
+    found = loaded(tmp_path, f"upstreams:\n  phone:\n    push: {push}\n", PHONE=NTFY)
     phone = service(found)
     assert [url.reveal() for url in phone.urls] == [NTFY]
     assert (phone.title, phone.attachments, phone.place) == ("{subject}", True, "ntfys")
@@ -51,7 +52,8 @@ def test_a_file_with_several(tmp_path: Path) -> None:
 
 def test_a_line_that_nobody_understands(tmp_path: Path) -> None:
     """It is told by its number, and what is in it is not."""
-    (tmp_path / "phone.urls").write_text(f"{NTFY}\n\nnoservice://topsecret/x\nmqtt://broker.example/topsecret\n", encoding="utf-8")
+    lines = [NTFY, "", "noservice://topsecret/x", "mqtt://broker.example/topsecret"]
+    (tmp_path / "phone.urls").write_text("\n".join(lines), encoding="utf-8")
     assert mistakes(tmp_path, "upstreams: {phone: {push_file: phone.urls}}") == [
         "config.yaml:1:32: upstreams.phone.push_file: expected a notification URL that Apprise understands "
         "(https://appriseit.com/services/), found another in line 3 of the file",
@@ -101,8 +103,8 @@ def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch
 
 def test_notices_may_go_by_it(tmp_path: Path) -> None:
     """`notices.via` names upstreams."""
-    text = f"upstreams: {{phone: {{push: '{NTFY}'}}, isp: {{host: a.example, rewrite: never}}}}\nroutes: [{{via: isp}}, {{to: a@b.c, via: phone}}]\n"
-    text = text.replace("[{via: isp}, {to: a@b.c, via: phone}]", "[{to: a@b.c, via: phone}, {via: isp}]")
+    text = f"upstreams: {{phone: {{push: '{NTFY}'}}, isp: {{host: a.example, rewrite: never}}}}\n"
+    text += "routes: [{to: a@b.example, via: phone}, {via: isp}]\n"
     found = loaded(tmp_path, text + "notices: {to: me@isp.example, via: phone}")
     assert found.config, found.mistakes
     assert found.config.notices.via == ("phone",)

@@ -18,6 +18,7 @@ from relay.upstream.push.http_watch import Stopped, Watch, watching
 _CUT = " ..."
 _MOST_WORDS = 5  # lines of the library that are kept
 _SENDING = 5  # times the time-out for one answer
+_BESIDE = 16  # characters that the library keeps free for a counter and a line end, where the title is part of the text
 _CONNECTING = 20.0  # seconds at most
 _CONTENT = frozenset({400, 413, 415, 422})
 """What a service may say of a picture: the text is tried without it."""
@@ -147,7 +148,7 @@ def fitted(service: Any, title: str, text: str) -> tuple[str, str, int]:
         title = shortened(title, int(service.title_maxlen))
     if service.title_maxlen <= 0 or service.overflow_amalgamate_title:
         title = shortened(title, room // 2)
-        room -= len(title) + 2
+        room -= len(title) + _BESIDE
     short = shortened(text, room)
     return title, short, len(short) if short != text else 0
 
