@@ -121,14 +121,15 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
     with reading.fields(root, "", start) as at:
         upstreams, readable = _upstreams(at)
         listeners = sections.read_listeners(at)
+        notices = sections.read_notices(at, tuple(upstreams), readable=readable)
         return Config(
             hostname=sections.read_hostname(at, name),
             upstreams=upstreams,
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners, readable)),
+            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, notices.via)),
             recipients=sections.read_recipients(at),
             retry=sections.read_retry(at),
-            notices=sections.read_notices(at, tuple(upstreams), readable=readable),
+            notices=notices,
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),

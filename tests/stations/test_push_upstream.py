@@ -124,8 +124,8 @@ def test_the_phone_fails_and_the_mail_goes(tmp_path: Path, ntfy: Ntfy) -> None:
             assert [one.title for one in ntfy.pushed] == ["works again"]
 
 
-def test_a_message_that_the_service_refuses_fails_and_is_told_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
-    """By the ISP alone it fails; the notice goes to the person in charge by `notices.via`."""
+def test_a_failure_is_told_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
+    """The ISP refuses a recipient; the notice to the person in charge goes by `notices.via`, with a title that says it."""
     with sink(tmp_path) as provider:
         config = {
             "upstreams": {"phone": phone(tmp_path, ntfy), "isp": isp(provider.port)},
@@ -134,12 +134,14 @@ def test_a_message_that_the_service_refuses_fails_and_is_told_on_the_phone(tmp_p
         }
         with running(tmp_path, config) as relay:
             with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=20) as line:
-                line.mail("")
+                line.mail("root@nas.local")
                 line.rcpt("nobody@far.example")
-                line.data(b"From: nas@home.example\r\nSubject: backup failed\r\n\r\nx\r\n")
+                line.data(b"From: root@nas.local\r\nSubject: backup failed\r\n\r\nx\r\n")
             relay.wait_for("failed")
             (pushed,) = ntfy.took()
+            assert pushed.title.startswith("Not delivered: backup failed")
             assert "nobody@far.example" in pushed.message
+            assert not any("no rule uses this upstream" in line for line in relay.lines)
             assert provider.count() == 0
 
 
