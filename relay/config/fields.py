@@ -27,6 +27,7 @@ class Reading:
     """What one reading of the settings has found so far.
 
     Relative file names are meant from `folder`.  `names` tells what a setting is called where it has no path.
+    `quick`: what takes a second is not checked.
     """
 
     environ: Mapping[str, str]
@@ -36,6 +37,7 @@ class Reading:
     remarks: list[tuple[Place, str, str]] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     literal_secret: Text | None = None
+    quick: bool = False
 
     def mistake(self, place: Place, path: str, text: str) -> None:
         self.mistakes.append(Mistake(place, path, text))

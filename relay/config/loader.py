@@ -65,8 +65,11 @@ def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> boo
         return False
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None) -> Loaded:
-    """Reads the file, or without one the environment, and checks everything.  Never raises for what is in it."""
+def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None, quick: bool = False) -> Loaded:
+    """Reads the file, or without one the environment, and checks everything.  Never raises for what is in it.
+
+    `quick`: without the checks that take a second, for verbs that only ask a relay which runs with these settings.
+    """
     name = default_hostname(socket.gethostname() if machine_name is None else machine_name)
     if path is None:
         return _from_environment(environ, name)
@@ -81,7 +84,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
             reason = f"{reason}: the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
         return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
     root, mistakes = parse(octets, str(path))
-    reading = Reading(environ, path.absolute().parent, mistakes=mistakes)
+    reading = Reading(environ, path.absolute().parent, mistakes=mistakes, quick=quick)
     if root is None and mistakes:
         return Loaded(None, tuple(sorted(mistakes, key=_order)))
     for variable in environment.said(environ):

@@ -14,21 +14,23 @@ _NAMES = ("device", "subject", "sender")
 _FORM = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
-def read_push(at: Fields) -> PushService:
-    """Everything that is said about it.  No URL is shown, whatever is wrong with it."""
+def read_push(at: Fields) -> PushService | None:
+    """The push service, if the upstream is one.  No URL is shown, whatever is wrong with it."""
+    title, attachments = at.get("title", _title, PushService(()).title), at.flag("attachments", True)
+    if not at.said("push") and not at.said("push_file"):
+        for key in ("title", "attachments"):
+            if at.said(key):
+                at.mistake(key, "expected push or push_file beside it, found nothing")
+        return None
     found = at.secrets("push", "a notification URL such as ntfy://ntfy.example/topic")
     for key in ("push", "push_file"):
         if at.said(key) and not at.each(key):
             at.mistake(key, "expected notification URLs, found nothing")
-    service = PushService(
-        urls=tuple(secret for *_, secret in found),
-        title=at.get("title", _title, PushService(()).title),
-        attachments=at.flag("attachments", True),
-    )
+    service = PushService(tuple(secret for *_, secret in found), title, attachments)
     key = found[0][0] if found else "push"
     if importlib.util.find_spec("apprise") is None:
         at.mistake(key, "expected the library Apprise on this machine, found none; pip install 'lan-mail-relay[push]'")
-    elif found:
+    elif found and not at.reading.quick:
         for (said, place, where, _), wrong in zip(found, _wrong(at, key, service), strict=True):
             if wrong:
                 at.reading.mistake(place, at.path_of(said), f"expected {_WRONG[wrong]}, found another{where}")

@@ -156,16 +156,8 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S("push", "Instead of a server: notification URLs, one or a list ([how to](push.md)). They are secrets."),
             _S("push_file", "A file with them, one on each line."),
-            _S(
-                "title",
-                "With `push`: the title; `{device}`, `{subject}` and `{sender}` are filled in.",
-                otherwise="`{subject}`",
-            ),
-            _S(
-                "attachments",
-                "With `push`: `false` leaves pictures out, also where the service takes them.",
-                otherwise="`true`",
-            ),
+            _S("title", "With `push`: the title, with `{device}`, `{subject}`, `{sender}` in it.", otherwise="`{subject}`"),
+            _S("attachments", "With `push`: `false` leaves pictures out.", otherwise="`true`"),
             _S("folder", "Instead of a server: a folder in which attachments become files ([how to](scans.md))."),
             _S("save", "With `folder`: `attachments`, the whole `message`, or `both`.", otherwise="`attachments`"),
             _S("timeout", "For one reply. For the one after the content ten times that.", "60s"),

@@ -46,8 +46,8 @@ def read_upstream(name: str, at: Fields) -> Upstream:
     timeout = at.get("timeout", duration(), DIRECT_UPSTREAM.timeout)
     if folder := read_folder(at):
         return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
-    if at.said("push") or at.said("push_file"):
-        return Upstream(name, read_push(at), limits=_limits(at, PUSH_LIMITS), timeout=timeout)
+    if push := read_push(at):
+        return Upstream(name, push, limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
     if at.get("api", choice(Api), Api.SMTP) is Api.GRAPH:
         return _graph(name, at, preset)

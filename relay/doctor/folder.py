@@ -47,7 +47,8 @@ def judge_folder(facts: FolderFacts) -> list[Finding]:
         return [problem("folder-unmounted", name, cause, cure, *seen)]
     if facts.fault:
         advice = judge(Answer(Stage.CONNECT, Reply(451, "", facts.words), fault=facts.fault)).advice
-        return [problem(_NAMES.get(facts.fault, "folder-io"), name, advice.cause, advice.remedy, *seen, facts.user)]
+        who = (facts.user,) if facts.fault is Fault.FOLDER_RIGHTS else ()
+        return [problem(_NAMES.get(facts.fault, "folder-io"), name, advice.cause, advice.remedy, *seen, *who)]
     if facts.lost:
         cause = f"Files of this upstream are lost when the container is made anew: {facts.lost}."
         return [problem("folder-lost", name, cause, "Give the container a volume for it (`volumes:` in compose.yaml).", *seen)]

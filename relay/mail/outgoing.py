@@ -9,6 +9,9 @@ from relay.mail.envelope import Origin
 
 Blocks = Generator[bytes, None, None]
 
+_NOWHERE = Origin("")
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -29,7 +32,7 @@ class Outgoing:
     eight_bit: bool = False
     seven_bit: bool = False
     utf8: bool = False
-    origin: Origin = Origin("")
-    accepted_at: datetime = datetime.fromtimestamp(0, UTC)
+    origin: Origin = _NOWHERE
+    accepted_at: datetime = _LONG_AGO
     at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
     reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)

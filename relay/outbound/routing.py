@@ -4,7 +4,7 @@ First match wins, for each recipient.  Rules count from 1, as people count; 0 is
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -56,6 +56,11 @@ def chain_for(routes: Routes, sender: Address | None, recipient: Address, origin
             why = f"rule {number}: {matched}"
             return Chosen(number, route.via, route.reject, route.discard, why)
     return Chosen(0, why=f"no rule matches {recipient}")
+
+
+def for_people(chosen: Chosen, folders: Collection[str]) -> Chosen:
+    """The same without upstreams that are folders: a notice is to be read."""
+    return replace(chosen, via=tuple(name for name in chosen.via if name not in folders))
 
 
 def for_notice(chosen: Chosen, upstreams: Sequence[str], first: Sequence[str] = ()) -> Chosen:

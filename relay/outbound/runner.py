@@ -5,6 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import MappingProxyType
 
 from relay import crash_points, events
@@ -19,14 +20,14 @@ from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
+from relay.outbound.routing import Chosen, Routes, chain_for, for_notice, for_people
 from relay.outbound.storing import stored
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import Folder, Upstream
 from relay.upstream.transports import Transports
 
 AT_ONCE = 500
@@ -201,6 +202,9 @@ class Runner:
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
         if entry.notice:
             accounts = [name for name, one in self._upstreams.items() if one.transport.has_account]
+            if accounts:
+                folders = {name for name, one in self._upstreams.items() if isinstance(one.transport, Folder)}
+                chosen = {address: for_people(each, folders) for address, each in chosen.items()}
             chosen = {
                 address: for_notice(each, accounts, self._notices_via.get(address, ())) for address, each in chosen.items()
             }
@@ -270,17 +274,16 @@ class Runner:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
     async def _prepared(self, claim: Claim, step: Step, eight_bit: bool = True) -> Prepared:
-        def work() -> Prepared:
-            return prepare(
-                claim,
-                step.recipients,
-                step.upstream,
-                hostname=self._hostname,
-                policy=self._repair,
-                own_name=step.own_name,
-                eight_bit=eight_bit,
-            )
-
+        work = partial(
+            prepare,
+            claim,
+            step.recipients,
+            step.upstream,
+            hostname=self._hostname,
+            policy=self._repair,
+            own_name=step.own_name,
+            eight_bit=eight_bit,
+        )
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:

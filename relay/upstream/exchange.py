@@ -37,7 +37,7 @@ async def exchange(
             answers |= dict.fromkeys(outgoing.forward_paths, failed.answer)
             conversation = Conversation(peer=failed.peer, took=monotonic() - started, notes=tuple(notes))
             return Report(answers, conversation, _left(wanted, answers))
-        notes += [] if kept else session.notes
+        notes += [] if session.used else session.notes  # not `kept`: one that was unsuited for its first message is kept
         outcome = await submission.submit(session, outgoing, notes)
         part(session)
         if again or not outcome.again:

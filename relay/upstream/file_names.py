@@ -12,7 +12,8 @@ FIELDS = ("device", "from", "client", "date")
 
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _FOLDER_LONGEST = 120  # octets of a filled value; a path of several must stay under PATH_MAX
-_EXTENSION = re.compile(r"\.[^\s.]{1,16}\Z")
+_LONGEST_SAID = 1000  # characters; putting combining ones in order takes quadratic time
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,12}\Z")
 _FORBIDDEN = re.compile(r'[<>:"|?*/\\]')
 _DROPPED = frozenset({"Cc", "Cf", "Cs", "Cn", "Co"})  # controls, bidi and other invisible signs, what is no character
 _BLANKS = frozenset({"Zs", "Zl", "Zp"})
@@ -55,6 +56,7 @@ _EXTENSIONS: Mapping[str, str] = {
     "video/quicktime": ".mov",
     "video/x-msvideo": ".avi",
 }
+_KNOWN = frozenset(_EXTENSIONS.values())
 _MAGIC = (
     (b"%PDF-", ".pdf"),
     (b"\xff\xd8\xff", ".jpg"),
@@ -79,7 +81,9 @@ def file_name(said: Iterable[str], extension: str) -> str:
     Never empty, never a path, at most LONGEST octets.
     """
     name = next((safe for each in said if (safe := safe_name(each))), "file")
-    return name if _EXTENSION.search(name) else _fitted(name, extension)
+    match = _EXTENSION.search(name)
+    # `Scan 30.11.2026` ends in no extension, `backup.001` does
+    return name if match and not (match[0][1:].isdigit() and extension in _KNOWN) else _fitted(name, extension)
 
 
 def titled(title: str, extension: str) -> str:
@@ -128,7 +132,9 @@ def parts_of(path: str) -> tuple[str, tuple[str, ...]]:
 
 def _cleaned(text: str) -> str:
     """One line of characters that may stand in a name, without dots and blanks at its ends; not yet cut."""
-    shown = "".join(_sign(char) for char in unicodedata.normalize("NFC", text[:4000]))
+    if len(text) > _LONGEST_SAID:
+        text = text[: _LONGEST_SAID - 100] + text[-100:]
+    shown = "".join(_sign(char) for char in unicodedata.normalize("NFC", text))
     name = " ".join(_FORBIDDEN.sub("_", shown).split()).lstrip(". ").rstrip(". ")
     return f"_{name}" if _DEVICES.match(name) else name
 

@@ -33,8 +33,8 @@ _FAULTS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), Fault.FOLDER_FULL),
 }
 
-Rename = Callable[[int, str, str], None]
-"""Gives a file in an open folder another name; raises FileExistsError if that is taken."""
+Rename = Callable[[int, bytes, bytes], None]
+"""Gives a file in an open folder another name; raises FileExistsError if that is taken.  Names are UTF-8 in any locale."""
 
 _in_hand: set[str] = set()  # hidden names that this process is writing
 
@@ -86,14 +86,14 @@ def enter(fixed: str, below: Iterable[str]) -> int:
     """
     place = fixed
     with failing(fixed):
-        folder = os.open(fixed, os.O_RDONLY | os.O_DIRECTORY)
+        folder = os.open(fixed.encode(), os.O_RDONLY | os.O_DIRECTORY)
     for name in below:
         place = f"{place}/{name}"
         with failing(place), _closing(folder):
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o770, dir_fd=folder)
+                os.mkdir(name.encode(), 0o770, dir_fd=folder)
                 _sync_folder(folder)
-            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            folder = os.open(name.encode(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
     return folder
 
 
@@ -107,7 +107,10 @@ def _closing(descriptor: int) -> Iterator[None]:
 
 def room(folder: int) -> int | None:
     """Octets that may be written there; None if the file system does not tell."""
-    found = os.fstatvfs(folder)
+    try:
+        found = os.fstatvfs(folder)
+    except OSError:
+        return None
     whole = found.f_blocks * found.f_frsize
     return found.f_bavail * found.f_frsize - min(_KEEP, whole // 20) if whole else None
 
@@ -137,10 +140,10 @@ class FileWriter:
         """Writes one file under a hidden name, and syncs it."""
         temporary = f"{_HIDDEN}{self._queue_id}-{secrets.token_hex(4)}{_PART}"
         _in_hand.add(temporary)
+        self._hidden.append(_Hidden(wanted, temporary, 0, b"", keeps_times=False))
         seen, size = hashlib.sha256(), 0
         with failing(self._place):
             file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660, dir_fd=self._folder)
-        self._hidden.append(_Hidden(wanted, temporary, 0, b"", keeps_times=False))
         with _closing(file):
             for block in blocks:
                 if self._stop.is_set():
@@ -151,7 +154,7 @@ class FileWriter:
                 size += len(block)
                 crash_points.passed("file-begun")
             with failing(self._place):
-                with contextlib.suppress(PermissionError):
+                with contextlib.suppress(OSError):
                     os.utime(file, (self._time, self._time))
                 os.fsync(file)
                 kept = abs(os.fstat(file).st_mtime - self._time) <= _SECONDS
@@ -168,6 +171,11 @@ class FileWriter:
             _sync_folder(self._folder)
         crash_points.passed("file-synced")
         return saved
+
+    @property
+    def begun(self) -> bool:
+        """Whether some file has its name."""
+        return bool(self._names)
 
     def clean(self) -> None:
         """Removes what has no name yet."""
@@ -204,7 +212,7 @@ class FileWriter:
         """By the first call that this file system has."""
         for place, rename in enumerate(self._renames):
             try:
-                rename(self._folder, temporary, name)
+                rename(self._folder, temporary.encode(), name.encode())
             except OSError as error:
                 if error.errno in _NO_SUCH_CALL and place + 1 < len(self._renames):
                     continue
@@ -214,7 +222,7 @@ class FileWriter:
     def _is_ours(self, one: _Hidden, name: str) -> bool:
         """Whether the file of that name is this one, written by an earlier try of the same message."""
         try:
-            file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
+            file = os.open(name.encode(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=self._folder)
         except OSError:
             return False
         with _closing(file):
@@ -256,7 +264,7 @@ def _sync_folder(folder: int) -> None:
             raise
 
 
-def _by_renameat2(folder: int, temporary: str, name: str) -> None:
+def _by_renameat2(folder: int, temporary: bytes, name: bytes) -> None:
     """The one that programs which watch a folder see as a file that is moved in."""
     try:
         import ctypes  # here: it costs memory, and some hardened systems refuse it what it wants
@@ -264,12 +272,12 @@ def _by_renameat2(folder: int, temporary: str, name: str) -> None:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (ImportError, MemoryError, OSError, AttributeError):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
-    if call(folder, os.fsencode(temporary), folder, os.fsencode(name), _NOREPLACE) != 0:
+    if call(folder, temporary, folder, name, _NOREPLACE) != 0:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
+        raise OSError(number, os.strerror(number))
 
 
-def _by_link(folder: int, temporary: str, name: str) -> None:
+def _by_link(folder: int, temporary: bytes, name: bytes) -> None:
     """Where a rename always replaces (NFS)."""
     try:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
@@ -277,12 +285,12 @@ def _by_link(folder: int, temporary: str, name: str) -> None:
         # NFS may say so of its own link, when the first answer was lost
         if not os.path.samestat(*(os.stat(one, dir_fd=folder, follow_symlinks=False) for one in (temporary, name))):
             raise
-    os.unlink(temporary, dir_fd=folder)
-    with contextlib.suppress(OSError):  # who watches the folder for files that are closed hears of it
-        os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=folder))
+    with contextlib.suppress(OSError):
+        os.unlink(temporary, dir_fd=folder)
+        os.close(os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=folder))  # who watches for files that are closed hears of it
 
 
-def _by_empty_file(folder: int, temporary: str, name: str) -> None:
+def _by_empty_file(folder: int, temporary: bytes, name: bytes) -> None:
     """Where there are no links either: an empty file keeps the name; a crash in between leaves that."""
     os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660, dir_fd=folder))
     try:

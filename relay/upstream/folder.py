@@ -5,6 +5,7 @@ import codecs
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, groupby
 from typing import cast
@@ -23,6 +24,7 @@ from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Folder, Save, Upstream
 
 _PATIENCE = 10  # times the time-out of one reply, as for the final reply of a server
+_MOST_STUCK = 4
 _SWEEP_EVERY = 3600.0  # seconds
 _MOST_SWEPT = 1000  # folders of which it is remembered when they were swept
 _SHOWN = 10  # names of files in a reply
@@ -34,6 +36,7 @@ class FolderDelivery:
 
     def __init__(self) -> None:
         self._swept: dict[str, float] = {}
+        self._stuck: Counter[str] = Counter()  # threads that nobody waits for any more, by the disk or share that they wait for
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         """Returns when all files are on the disk under their names.  Raises only what reading the content raises."""
@@ -42,18 +45,28 @@ class FolderDelivery:
             raise TypeError(f"{upstream.name} is no folder")
         began = time.monotonic()
         job = _Job(folder, outgoing, self._swept)
+        answer = job.late()
+        if self._stuck[job.fixed] < _MOST_STUCK:
+            answer = await self._done(job, _PATIENCE * upstream.timeout.total_seconds())
+        conversation = Conversation(peer=job.place, took=time.monotonic() - began)
+        return Report(dict.fromkeys(outgoing.forward_paths, answer), conversation)
+
+    async def _done(self, job: "_Job", patience: float) -> Answer:
         work = asyncio.ensure_future(apart(job.run))
         try:
-            done, _ = await asyncio.wait({work}, timeout=_PATIENCE * upstream.timeout.total_seconds())
+            done, _ = await asyncio.wait({work}, timeout=patience)
         finally:
             job.abandon()  # of no effect on what is done
         if done:
-            answer = work.result()
-        else:
-            work.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody else hears of it
-            answer = job.late()
-        conversation = Conversation(peer=job.place, took=time.monotonic() - began)
-        return Report(dict.fromkeys(outgoing.forward_paths, answer), conversation)
+            return work.result()
+
+        def over(late: "asyncio.Future[Answer]") -> None:
+            self._stuck[job.fixed] -= 1
+            _ = late.cancelled() or late.exception()  # nobody else hears of it
+
+        self._stuck[job.fixed] += 1
+        work.add_done_callback(over)
+        return job.late()
 
     def forget(self, name: str) -> None:
         """There is nothing to forget."""
@@ -81,7 +94,7 @@ class _Content:
 
 
 class _Job:
-    """One message on its way into one folder.  `place` is where."""
+    """One message on its way into one folder.  `place` is where, `fixed` the part of it that must be there."""
 
     def __init__(self, folder: Folder, outgoing: Outgoing, swept: dict[str, float]) -> None:
         self._save_what, self._outgoing, self._swept = folder.save, outgoing, swept
@@ -93,16 +106,19 @@ class _Job:
             "client": outgoing.origin.client,
             "date": f"{local:%Y-%m-%d}",
         }
-        self._fixed, below = parts_of(folder.path)
+        self.fixed, below = parts_of(folder.path)
         self._below = [filled(name, values) for name in below]
-        self.place = "/".join([self._fixed.rstrip("/"), *self._below])
-        self._stop, self._naming, self._lock = threading.Event(), False, threading.Lock()
+        self.place = "/".join([self.fixed.rstrip("/"), *self._below])
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._naming = self._partly = False
 
     def run(self) -> Answer:
         """In a thread of its own."""
         try:
             return _taken(self._saved())
         except FolderFailed as failed:
+            if self._partly:  # another upstream would double what has its name; the next try here finds it
+                return Answer(Stage.CONTENT, Reply(451, "4.3.0", str(failed)), lost=True)
             status = "4.3.1" if failed.fault is Fault.FOLDER_FULL else "4.3.0"
             return Answer(Stage.CONNECT, Reply(451, status, str(failed)), fault=failed.fault)
         except Abandoned:
@@ -121,7 +137,7 @@ class _Job:
         return Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.FOLDER_IO)
 
     def _saved(self) -> list[Saved]:
-        folder = enter(self._fixed, self._below)
+        folder = enter(self.fixed, self._below)
         try:
             with failing(self.place):
                 self._look_for_room(folder)
@@ -137,6 +153,7 @@ class _Job:
                 self._outgoing.at_dot()
                 return writer.name_all()
             finally:
+                self._partly = writer.begun
                 writer.clean()
         finally:
             os.close(folder)
@@ -198,9 +215,9 @@ class _Files:
 
     def _texts(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Of a message without attachments: each text that is not blank, plain ones with a few fields above."""
-        blank = True
+        blank = hollow = True
         for part, blocks in self._parts():
-            begun = list[str]()
+            begun, hollow = list[str](), False
             text = _decoded(part, blocks)
             for piece in text:
                 begun.append(piece)
@@ -213,7 +230,9 @@ class _Files:
             # in a page the mark says which charset it is, whatever the page itself says
             above = "\ufeff" if page else self._above()
             yield self._titled(".html" if page else ".txt"), _in_utf8(chain([above], begun, text))
-        if blank:
+        if hollow:  # a multipart without parts
+            yield self._titled(".eml"), self._content
+        elif blank:
             yield self._titled(".txt"), _in_utf8([self._above()])
 
     def _titled(self, extension: str) -> str:

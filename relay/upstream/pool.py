@@ -55,7 +55,8 @@ class Pools:
         Never raises for what a server or the network does; only for what reading the content raises.
         """
         pool = self._pool(upstream)
-        return (self._after_pop if upstream.login.auth is Auth.POP else self._speak)(pool, outgoing)
+        pop = pool.upstream.login.auth is Auth.POP
+        return self._after_pop(pool, outgoing) if pop else self._speak(pool, outgoing)
 
     def forget(self, name: str) -> None:
         """Drops what is known of an upstream: kept sessions, and its POP login."""

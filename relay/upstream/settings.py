@@ -152,7 +152,7 @@ class MxHosts:
     over_port_25: ClassVar[bool] = True
     host: ClassVar[str] = ""
     login: ClassVar[Login] = Login(Auth.NONE)
-    place: ClassVar[str] = "the recipients' mail hosts"
+    place: ClassVar[str] = "MX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +236,7 @@ Transport = SmtpServer | MxHosts | GraphMailbox | Folder | PushService
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.
 `has_account`: an account of ours is behind it.  Its login goes alone until it has worked; it takes notices of our own too.
 `over_port_25`: what blocks port 25 (OP25B) blocks it.  `host`: the name whose addresses mail leaves from ("" if none).
-`login`: who logs in.  `place`: where it is, for people.
+`login`: who logs in.  `place`: where it is, for people of any language.
 """
 
 

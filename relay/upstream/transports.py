@@ -118,7 +118,7 @@ class Transports:
     @contextlib.asynccontextmanager
     async def turn(self, upstream: Upstream, key: str) -> AsyncIterator[None]:
         """Waits for a free connection.  Until its login is proven, one message at a time tries the password."""
-        places = self._places.setdefault(key, _Places(upstream.limits.connections))
+        places = self._places.get(key) or self._places.setdefault(key, _Places(upstream.limits.connections))
         places.users += 1
         try:
             async with places.free:

@@ -80,11 +80,11 @@ def nothing_waits(found: Aftermath) -> bool:
 
 
 def test_the_table_has_every_point() -> None:
-    """No point is named that is not tried, and none is tried that has no name."""
-    assert tuple(TABLE) == POINTS
+    """No point is named that is not tried (those of files in test_folder_crash.py), and none is tried that has no name."""
+    assert list(TABLE) == [point for point in POINTS if not point.startswith("file-")]
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("point", TABLE)
 def test_a_crash_leaves_what_the_table_says(point: str, tmp_path: Path, ledger: Ledger) -> None:
     """Dead at this point: the spool is sound and as the table has it; after the restart each copy and notice arrives."""
     line = TABLE[point]

@@ -24,6 +24,7 @@ from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
 from tests.support.dns import FakeDNS
 from tests.support.peers import PASSWORD, USER, Papers, Peer, postfix_submission
+from tests.support.sending import on_server
 
 ZONE = {"isp.example": {"MX": ["10 mail.isp.example."], "TXT": ['"v=spf1 ip4:202.224.39.192/27 -all"']}}
 ZONE |= {"spf-01.asahi-net.or.jp": {"TXT": ['"v=spf1 ip4:202.224.39.192/27"']}}
@@ -89,13 +90,13 @@ async def test_a_healthy_account(peer: Peer, paper: Papers, tmp_path: Path) -> N
 async def test_a_healthy_account_by_implicit_tls(peer: Peer, paper: Papers, tmp_path: Path) -> None:
     """The same at the port that begins with TLS."""
     healthy = account(peer, paper)
-    upstream = replace(healthy, port=peer.tls_port, tls=replace(healthy.tls, mode=TlsMode.IMPLICIT))
+    upstream = on_server(healthy, port=peer.tls_port, tls=replace(healthy.smtp.tls, mode=TlsMode.IMPLICIT))
     assert (await examined(upstream, tmp_path))[1] == []
 
 
 async def test_a_wrong_password_is_tried_once(peer: Peer, paper: Papers, tmp_path: Path) -> None:
     """The server's own 535 is told; its log has one failed login, not three."""
-    wrong = replace(account(peer, paper), login=Login(username=USER, password=Secret("wrong")))
+    wrong = on_server(account(peer, paper), login=Login(username=USER, password=Secret("wrong")))
     before = failures(peer)
     facts, findings = await examined(wrong, tmp_path)
     assert [one.name for one in findings] == ["login"]
@@ -114,7 +115,7 @@ def failures(peer: Peer) -> int:
 
 async def test_starttls_at_the_tls_port(peer: Peer, paper: Papers, tmp_path: Path) -> None:
     """A port that begins with TLS does not greet; the doctor finds out why."""
-    upstream = replace(account(peer, paper), port=peer.tls_port, timeout=timedelta(seconds=2))
+    upstream = replace(on_server(account(peer, paper), port=peer.tls_port), timeout=timedelta(seconds=2))
     _, findings = await examined(upstream, tmp_path)
     assert [one.name for one in findings] == ["tls-mode"]
     assert findings[0].cure == "Set `tls: implicit` for this upstream."
@@ -123,7 +124,7 @@ async def test_starttls_at_the_tls_port(peer: Peer, paper: Papers, tmp_path: Pat
 async def test_tls_at_the_starttls_port(peer: Peer, paper: Papers, tmp_path: Path) -> None:
     """The other way round."""
     healthy = account(peer, paper)
-    upstream = replace(healthy, tls=replace(healthy.tls, mode=TlsMode.IMPLICIT))
+    upstream = on_server(healthy, tls=replace(healthy.smtp.tls, mode=TlsMode.IMPLICIT))
     _, findings = await examined(upstream, tmp_path)
     assert [one.name for one in findings] == ["tls-mode"]
     assert "`tls: starttls`" in findings[0].evidence[0]
@@ -131,20 +132,20 @@ async def test_tls_at_the_starttls_port(peer: Peer, paper: Papers, tmp_path: Pat
 
 async def test_an_unknown_authority(peer: Peer, paper: Papers, tmp_path: Path) -> None:
     """No password is said to a server that cannot prove who it is; the fingerprint to pin is told, and works."""
-    unknown = replace(account(peer, paper), tls=Tls(TlsMode.STARTTLS))
+    unknown = on_server(account(peer, paper), tls=Tls(TlsMode.STARTTLS))
     before = failures(peer)
     _, findings = await examined(unknown, tmp_path)
     assert [one.name for one in findings] == ["tls-trust"]
     assert failures(peer) == before
     fingerprint = re.search(r"`fingerprint: ([0-9a-f]{64})`", findings[0].evidence[0])
     assert fingerprint
-    pinned = replace(unknown, tls=Tls(TlsMode.STARTTLS, fingerprint=fingerprint[1]))
+    pinned = on_server(unknown, tls=Tls(TlsMode.STARTTLS, fingerprint=fingerprint[1]))
     assert (await examined(pinned, tmp_path))[1] == []
 
 
 async def test_a_login_in_clear_is_not_offered(postfix: Peer, paper: Papers, tmp_path: Path) -> None:
     """Postfix keeps AUTH for encrypted lines: the finding says so, and no password was said."""
-    clear = replace(account(postfix, paper), tls=Tls(TlsMode.NONE))
+    clear = on_server(account(postfix, paper), tls=Tls(TlsMode.NONE))
     before = failures(postfix)
     _, findings = await examined(clear, tmp_path)
     assert [one.name for one in findings] == ["login-mechanism"]
@@ -154,9 +155,9 @@ async def test_a_login_in_clear_is_not_offered(postfix: Peer, paper: Papers, tmp
 async def test_pop_before_smtp(dovecot_submission: Peer, postfix: Peer, paper: Papers, tmp_path: Path) -> None:
     """A real POP3 login first; refused, it is the finding, and right, the conversation goes on."""
     pop = Pop("127.0.0.1", dovecot_submission.pop_port, TlsMode.STARTTLS)
-    healthy = replace(account(postfix, paper), login=Login(Auth.POP, USER, Secret(PASSWORD), pop=pop))
+    healthy = on_server(account(postfix, paper), login=Login(Auth.POP, USER, Secret(PASSWORD), pop=pop))
     assert [one.name for one in (await examined(healthy, tmp_path))[1]] == ["pop-needless"]
-    wrong = replace(healthy, login=Login(Auth.POP, USER, Secret("wrong"), pop=pop))
+    wrong = on_server(healthy, login=Login(Auth.POP, USER, Secret("wrong"), pop=pop))
     _, findings = await examined(wrong, tmp_path)
     assert [one.name for one in findings] == ["pop-login"]
     assert "POP at 127.0.0.1" in findings[0].evidence[0]

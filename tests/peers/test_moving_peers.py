@@ -95,7 +95,7 @@ def test_every_pair_goes_where_postfix_sends_it(moved: Set) -> None:
     by_relay = {}
     for number, (sender, recipient) in enumerate(pairs):
         chosen = chain_for(moved.settings.routes, parse_path(f"<{sender}>"), parse_path(recipient), Origin("127.0.0.1"))
-        by_relay[f"pair-{number}"] = moved.settings.upstreams[chosen.via[0]].port
+        by_relay[f"pair-{number}"] = moved.settings.upstreams[chosen.via[0]].smtp.port
     assert {pairs[int(name[5:])]: port for name, port in by_postfix.items()} == {
         pairs[int(name[5:])]: port for name, port in by_relay.items()
     }

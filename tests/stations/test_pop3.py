@@ -14,7 +14,7 @@ from relay.secret import Secret
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Login, Pop, Tls, TlsMode
 from tests.support.pop3 import PopServer
-from tests.support.sending import letter, server_context, upstream_at
+from tests.support.sending import letter, on_server, server_context, upstream_at
 from tests.support.upstream import ScriptedUpstream
 
 
@@ -156,7 +156,7 @@ async def test_pop_under_tls(pools, tmp_path, mode):
         assert (await answer_of(pools, good)).reply.code == 250
         pools.forget("isp")
         distrusted = await answer_of(pools, old_host(server, pop, tls=mode, host="localhost"))
-        pinned = replace(good, tls=Tls(TlsMode.NONE, fingerprint="00" * 32))
+        pinned = on_server(good, tls=Tls(TlsMode.NONE, fingerprint="00" * 32))
         not_pinned = await answer_of(pools, pinned)
     assert (distrusted.stage, distrusted.reply.status) == (Stage.AUTH, "4.7.5")
     assert "authority unknown" in distrusted.reply.text

@@ -104,6 +104,17 @@ async def test_what_an_upstream_is_asked_by_its_transport():
 # --- 8BITMIME
 
 
+async def test_a_server_of_old_is_told_of_once(tmp_path):
+    """No EHLO, so no 8BITMIME either: the trail of the first message tells both."""
+    async with ScriptedUpstream(script={"EHLO": "502 unknown"}) as isp:
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port)]) as world:
+            queue_id = await world.accept("x@y.example", content=EIGHT_BIT.format(0).encode())
+            await world.until(queue_id, State.RELAYED)
+            [told] = [line for line in await world.trail(queue_id) if "7-bit" in line]
+    assert "HELO" in told
+    assert len(isp.connections) == 1
+
+
 async def test_mail_is_prepared_anew_once_for_a_server_without_8bitmime(tmp_path):
     """The first 8-bit message shows what the server lacks: it goes in 7 bits, once, and the next one is known to need that."""
     async with ScriptedUpstream(capabilities=["SIZE 1000000"]) as isp:

@@ -65,7 +65,7 @@ def test_four_settings_are_enough(tmp_path: Path) -> None:
     assert (loaded.mistakes, loaded.remarks) == ((), ())
     gmail = loaded.config.upstreams["gmail"]
     assert gmail.login.password is not None
-    assert (gmail.host, gmail.login.password.reveal(), gmail.limits.per_day) == ("smtp.gmail.com", "abcd efgh", 500)
+    assert (gmail.smtp.host, gmail.login.password.reveal(), gmail.limits.per_day) == ("smtp.gmail.com", "abcd efgh", 500)
 
 
 def test_empty_variables_are_not_set() -> None:

@@ -51,6 +51,7 @@ def test_a_long_name_is_cut_at_a_character_and_keeps_its_extension():
     name = safe_name("資" * 200 + ".pdf")
     assert name.endswith("資.pdf")
     assert LONGEST - 3 < len(name.encode()) <= LONGEST
+    assert safe_name("a" * 7000 + ".pdf").endswith("a.pdf")
     second = numbered(name, 12)
     assert second.endswith("資 (12).pdf")
     assert len(second.encode()) <= LONGEST
@@ -68,6 +69,9 @@ def test_a_missing_name_comes_from_what_is_known():
     assert file_name(["", "..", "Scan 7"], ".pdf") == "Scan 7.pdf"
     assert file_name(["scan.PDF"], ".bin") == "scan.PDF"
     assert file_name([], ".pdf") == "file.pdf"
+    assert file_name(["Scan 30.11.2026"], ".pdf") == "Scan 30.11.2026.pdf"
+    assert file_name(["plan v1.2-final"], ".pdf") == "plan v1.2-final.pdf"
+    assert file_name(["backup.7z.001"], ".bin") == "backup.7z.001"
     assert extension_for("application/pdf", b"") == ".pdf"
     assert extension_for("application/octet-stream", b"%PDF-1.7 ...") == ".pdf"
     assert extension_for("application/x-unheard-of", b"????") == ".bin"

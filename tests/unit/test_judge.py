@@ -31,6 +31,7 @@ from relay.outbound.replies import RULES
 from relay.outbound.routing import Route
 from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
+from tests.support.sending import on_server
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
@@ -199,11 +200,11 @@ def test_an_expired_certificate_with_a_wrong_clock_is_the_clocks_fault() -> None
 @pytest.mark.parametrize(
     ("upstream", "peer", "mechanism", "expected"),
     [
-        (replace(ISP, tls=Tls(TlsMode.NONE)), "198.41.0.4:587", "PLAIN", "tls-none"),
-        (replace(ISP, tls=Tls(TlsMode.NONE)), "198.41.0.4:587", "CRAM-MD5", ""),
-        (replace(ISP, tls=Tls(TlsMode.NONE)), "192.168.0.3:25", "PLAIN", ""),
-        (replace(ISP, tls=Tls(verify=False)), "[2001:500:2::c]:587", "PLAIN", "tls-unverified"),
-        (replace(ISP, tls=Tls(verify=False)), "192.168.0.3:587", "PLAIN", ""),
+        (on_server(ISP, tls=Tls(TlsMode.NONE)), "198.41.0.4:587", "PLAIN", "tls-none"),
+        (on_server(ISP, tls=Tls(TlsMode.NONE)), "198.41.0.4:587", "CRAM-MD5", ""),
+        (on_server(ISP, tls=Tls(TlsMode.NONE)), "192.168.0.3:25", "PLAIN", ""),
+        (on_server(ISP, tls=Tls(verify=False)), "[2001:500:2::c]:587", "PLAIN", "tls-unverified"),
+        (on_server(ISP, tls=Tls(verify=False)), "192.168.0.3:587", "PLAIN", ""),
     ],
 )
 def test_what_others_could_read(upstream: Upstream, peer: str, mechanism: str, expected: str) -> None:
@@ -229,7 +230,7 @@ def test_no_oauth_token() -> None:
     """The cure is the consent."""
     from relay.upstream.settings import OAuth
 
-    m365 = replace(ISP, login=Login(Auth.AUTO, "a@b.example", oauth=OAuth("microsoft")))
+    m365 = on_server(ISP, login=Login(Auth.AUTO, "a@b.example", oauth=OAuth("microsoft")))
     refusal = Answer(Stage.AUTH, Reply(535, "5.7.8", "there is no consent yet; run `relay oauth login isp`"))
     facts = Facts(HERE, upstreams=(UpstreamFacts(m365, talk=ProbeDialog(failed=refusal)),))
     [one] = found(facts, replace(SUBJECT, upstreams={"isp": m365}))
@@ -252,7 +253,7 @@ def test_ipv6_that_leads_nowhere() -> None:
 
 def test_a_long_pop_window() -> None:
     """Hosts keep the door open for 10 to 30 minutes; who counts on hours will be refused."""
-    pop = replace(ISP, login=Login(Auth.POP, "me", pop=Pop("s1.host.example", window=timedelta(hours=3))))
+    pop = on_server(ISP, login=Login(Auth.POP, "me", pop=Pop("s1.host.example", window=timedelta(hours=3))))
     facts = Facts(HERE, upstreams=(UpstreamFacts(pop, talk=ProbeDialog()),))
     assert names(facts, replace(SUBJECT, upstreams={"isp": pop})) == [("pop-window", "warning")]
 

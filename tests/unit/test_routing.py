@@ -6,7 +6,7 @@ import pytest
 
 from relay.mail.address import Address, parse_address
 from relay.mail.envelope import Origin
-from relay.outbound.routing import Chosen, Route, catches_all, chain_for, for_notice, may_route
+from relay.outbound.routing import Chosen, Route, catches_all, chain_for, for_notice, for_people, may_route
 
 NAS = Origin("192.168.0.7", listener="0.0.0.0:25")
 ME = Address("me", "office.example")
@@ -111,3 +111,4 @@ def test_a_notice_may_go_by_every_upstream():
     assert for_notice(Chosen(0), ["b"]).via == ("b",)
     assert for_notice(Chosen(1, discard=True), ["b"]).via == ()
     assert for_notice(chosen, ["a"]) == chosen
+    assert for_notice(for_people(Chosen(1, ("scans", "a")), {"scans"}), ["a", "b"]).via == ("a", "b")

@@ -85,7 +85,7 @@ def test_the_least_that_can_be_said() -> None:
     assert ip_network("192.168.0.0/16") in listener.networks
     assert [route.via for route in config.routes] == [("isp",)]
     isp = config.upstreams["isp"]
-    assert (isp.port, isp.tls.mode, isp.tls.verify, isp.login.auth) == (587, TlsMode.STARTTLS, True, Auth.AUTO)
+    assert (isp.smtp.port, isp.smtp.tls.mode, isp.smtp.tls.verify, isp.login.auth) == (587, TlsMode.STARTTLS, True, Auth.AUTO)
     assert (config.hostname, config.source, remarks) == ("relay.home.arpa", "config.yaml", ())
 
 
@@ -260,7 +260,7 @@ def test_references() -> None:
     source = "upstreams:\n  isp:\n    host: ${H}.example\n    port: ${P}\n    username: a@b.c\n    password: $${x}${S}\n"
     isp = read(source, {"H": "mail", "P": "2525", "S": "${H}"})[0].upstreams["isp"]
     assert isp.login.password is not None
-    assert (isp.host, isp.port, isp.login.password.reveal()) == ("mail.example", 2525, "${x}${H}")
+    assert (isp.smtp.host, isp.smtp.port, isp.login.password.reveal()) == ("mail.example", 2525, "${x}${H}")
 
 
 def test_a_value_from_a_variable_says_so() -> None:

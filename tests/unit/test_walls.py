@@ -7,6 +7,7 @@ A file imports from its own folder and from lower floors, never from a neighbour
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -135,6 +136,14 @@ def test_no_config_travels() -> None:
     """Stations get their own values; only config itself and the door know that there is a Config."""
     reaching = {m for m, wanted in GRAPH.items() if any(room(other) == "config" for other in ours(wanted))}
     assert {room(module) for module in reaching} <= {"config", "daemon", "cli"}
+
+
+def test_only_configurations_know_the_name_of_an_upstream() -> None:
+    """`mx` is a name that the configuration reserves; everybody else asks the upstream's transport what it is."""
+    knowing = {module for module, source in MODULES.items() if re.search(r"\bDIRECT\b|== \"mx\"|\"mx \"", source)}
+    knowing -= {"relay.doctor.spf_check", "relay.doctor.sending_hosts"}  # `mx` is a word of SPF, too
+    assert {room(module) for module in knowing} == {"config", "importers", "upstream"}
+    assert {module for module in knowing if room(module) == "upstream"} == {"relay.upstream.settings"}
 
 
 def test_control_and_doctor_know_no_sqlite() -> None:
