@@ -2,26 +2,23 @@
 
 import argparse
 import asyncio
-import contextlib
 import email
 import email.policy
-import re
 import socket
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from relay.cli.common import complain, harmless
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
+from relay.cli.demo_play import DemoDevice, followed, play, until_started
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.config import load
 from relay.daemon import Relay, StartFailed
 from relay.networks import in_lan
 
-PATIENCE = 20.0  # seconds until every message must have arrived
 LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
 
 CONFIG = """\
@@ -40,19 +37,6 @@ routes:
 spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
 log: {{format: json, level: error}}
 """
-
-
-@dataclass(frozen=True)
-class DemoDevice:
-    """A device of the demo, the octets that it says, and what must arrive: where, from whom, with which subject."""
-
-    name: str
-    oddities: str
-    dialog: tuple[bytes, ...]
-    content: bytes
-    arrives_at: str
-    sender: str
-    subject: str
 
 
 NAS = DemoDevice(
@@ -104,6 +88,10 @@ UPS = DemoDevice(
 
 def call(asked: argparse.Namespace) -> int:
     try:
+        if asked.graph:
+            from relay.cli.demo_mailbox import show
+
+            return asyncio.run(show())
         return asyncio.run(_demo(asked.keep))
     except StartFailed as error:
         complain(f"relay demo: {error}")
@@ -121,7 +109,7 @@ async def _demo(keep: bool) -> int:
         relay = _relay(Path(folder), isps, "0.0.0.0:0" if keep else "127.0.0.1:0")
         running = asyncio.create_task(relay.run())
         try:
-            await _until_started(relay, running)
+            await until_started(relay, running)
             port = relay.inbound.bound[0][1]
             arrived = [await _show(device, relay, port, isps) for device in (NAS, PRINTER, UPS)]
             print(_verdict(arrived))
@@ -147,22 +135,13 @@ def _relay(folder: Path, isps: dict[str, Isp], listen: str) -> Relay:
     return Relay(loaded.config)
 
 
-async def _until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
-    waiting = asyncio.create_task(relay.started.wait())
-    await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if running.done():
-        running.result()
-        raise StartFailed("the relay ended before it began")
-
-
 async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
     print(f"━━ {device.name}\n   {device.oddities}\n")
     began = time.monotonic()
-    queue_id, said = await _play(device, port)
+    queue_id, said = await play(device, port)
     print(f"   the device heard: {said}")
-    message = await _followed(relay, queue_id, began)
+    message = await followed(relay, queue_id, began)
     for line in story(message):
         print(f"   {line[12:19]}  {line[22:]}")
     box = isps[device.arrives_at].box
@@ -172,39 +151,6 @@ async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp
     if device is NAS and box:
         print(_before_and_after(device.content, box[-1].content))
     return not wrong
-
-
-async def _play(device: DemoDevice, port: int) -> tuple[str, str]:
-    """Says the device's octets, one line after the other; the queue id from the last reply, and that reply."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    said = await _reply(reader)
-    for octets in (*device.dialog, device.content):
-        writer.write(octets)
-        said = await _reply(reader)
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    match = re.search(r"queued as (\w+)", said)
-    return (match[1] if match else ""), said
-
-
-async def _reply(reader: asyncio.StreamReader) -> str:
-    async with asyncio.timeout(PATIENCE):
-        while (line := await reader.readline())[3:4] == b"-":
-            pass
-    return line.decode("utf-8", "replace").strip()
-
-
-async def _followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
-    """The message once its fate is known, or as it stands when patience ends."""
-    while True:
-        message = await relay.desk.message(queue_id)
-        over = message and all(one["state"] in ("relayed", "failed", "expired") for one in message["recipients"])
-        if message and (over or time.monotonic() - began > PATIENCE):
-            return message
-        if message is None and time.monotonic() - began > PATIENCE:
-            return {"trail": []}
-        await asyncio.sleep(0.02)
 
 
 def _wrong(device: DemoDevice, box: list[Delivery]) -> list[str]:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -37,16 +37,21 @@ _NO_COPY = "Boolean 0x0E01"
 
 @dataclass(frozen=True, slots=True)
 class GraphDelivery:
-    """One message that was sent: to whom, as it would arrive (without Bcc), and whether a copy stayed in Sent Items."""
+    """One message that was sent: to whom, as it would arrive (without Bcc), and whether a copy stayed in Sent Items.
+
+    `mime` is what was handed over, without what was uploaded.
+    """
 
     recipients: tuple[str, ...]
     content: bytes
     saved: bool
+    mime: bytes
 
 
 @dataclass
 class _Draft:
     message: EmailMessage
+    mime: bytes
     copy: bool = True
     attachments: list[dict[str, Any]] = field(default_factory=list)
 
@@ -132,7 +137,9 @@ class GraphCloud:
                 Route(f"{user}/mailFolders/drafts/messages", self._guarded(self._find), methods=["GET"]),
                 Route(f"{user}/messages/{{draft}}", self._guarded(self._change), methods=["PATCH", "DELETE"]),
                 Route(f"{user}/messages/{{draft}}/attachments", self._guarded(self._attach), methods=["POST"]),
-                Route(f"{user}/messages/{{draft}}/attachments/createUploadSession", self._guarded(self._session), methods=["POST"]),
+                Route(
+                    f"{user}/messages/{{draft}}/attachments/createUploadSession", self._guarded(self._session), methods=["POST"]
+                ),
                 Route(f"{user}/messages/{{draft}}/send", self._guarded(self._send_draft), methods=["POST"]),
                 Route("/upload/{upload}", self._put, methods=["PUT"]),
             ]
@@ -181,8 +188,9 @@ class GraphCloud:
             return
         self.trouble.remove(planned)
         await request.body()
-        if not planned.status:
-            await asyncio.sleep(3600)
+        while not planned.status:
+            if (await request.receive())["type"] == "http.disconnect":
+                break
         raise _Refusal(planned.status, planned.code, planned.message, **planned.headers)
 
     def _admit(self, request: Request) -> None:
@@ -210,17 +218,16 @@ class GraphCloud:
     # messages
 
     async def _send_mail(self, request: Request, body: bytes) -> Response:
-        message = self._mime(request, body)
-        self._sent(_Draft(message))
+        self._sent(self._mime(request, body))
         return Response(status_code=202)
 
     async def _make_draft(self, request: Request, body: bytes) -> Response:
         self._made += 1
         name = f"AAMk{self._made:04d}="
-        self.drafts[name] = _Draft(self._mime(request, body))
+        self.drafts[name] = self._mime(request, body)
         return JSONResponse({"@odata.context": "...", "id": name, "isDraft": True, "body": {"content": "x" * 1000}}, 201)
 
-    def _mime(self, request: Request, body: bytes) -> EmailMessage:
+    def _mime(self, request: Request, body: bytes) -> _Draft:
         if request.headers.get("content-type") != "text/plain":
             raise _Refusal(415, "UnsupportedMediaType", "Only MIME is spoken here.")
         try:
@@ -229,7 +236,7 @@ class GraphCloud:
             words = "Invalid base64 string for MIME content."
             raise _Refusal(400, "ErrorMimeContentInvalidBase64String", words) from None
         message = message_from_bytes(octets, policy=policy.SMTP)
-        return message if isinstance(message, EmailMessage) else EmailMessage()
+        return _Draft(message, octets) if isinstance(message, EmailMessage) else _Draft(EmailMessage(), octets)
 
     def _sent(self, draft: _Draft) -> None:
         message = draft.message
@@ -248,7 +255,7 @@ class GraphCloud:
         if len(content) > self.largest:
             words = "The message exceeds the maximum supported size., Cannot submit message."
             raise _Refusal(413, "ErrorMessageSizeExceeded", words)
-        self.box.append(GraphDelivery(recipients, content, draft.copy))
+        self.box.append(GraphDelivery(recipients, content, draft.copy, draft.mime))
 
     # drafts
 
@@ -340,7 +347,7 @@ def _add(message: EmailMessage, about: Mapping[str, Any]) -> None:
     kind, _, rest = about["contentType"].partition("/")
     subtype = rest.partition(";")[0]
     disposition = "inline" if about.get("isInline") else "attachment"
-    extra = {"cid": f"<{about['contentId']}>"} if about.get("contentId") else {}
+    extra: dict[str, Any] = {"cid": f"<{about['contentId']}>"} if about.get("contentId") else {}
     if kind == "message":
         kind, subtype = "application", "octet-stream"
     message.add_attachment(
@@ -362,8 +369,3 @@ async def graph_cloud(mailbox: str, **settings: Any) -> AsyncIterator[GraphCloud
         yield cloud
     finally:
         await cloud.stop()
-
-
-def recipients_of(box: Sequence[GraphDelivery]) -> list[str]:
-    """Everybody who got something."""
-    return [recipient for delivery in box for recipient in delivery.recipients]

@@ -27,6 +27,7 @@ from relay.upstream.settings import TlsMode
 _TRIES = 5
 
 SPOKEN = (
+    "api",
     "host",
     "port",
     "tls",
@@ -122,6 +123,9 @@ class Dialogue:
 
     def _server(self) -> None:
         preset = self.draft.preset
+        if preset and preset.graph and not self.draft.api:
+            question = "Send by Microsoft Graph instead of SMTP (works where SMTP AUTH is switched off)?"
+            self.draft.api = "graph" if self._yes(question, default=preset.oauth_first and not self.silent) else ""
         if not self.draft.host and not (preset and preset.host):
             form = preset.host_form if preset else "mail.isp.example"
             self.draft.host = self._ask(f"Server, such as {form}", option="--host", fits=answers.host)
@@ -153,7 +157,7 @@ class Dialogue:
 
     def _secret(self) -> None:
         draft, preset = self.draft, self.draft.preset
-        if draft.client_id or (preset and not preset.password):
+        if draft.client_id or draft.api == "graph" or (preset and not preset.password):
             draft.oauth = True
         elif preset and preset.oauth and not self.asked.password_file and draft.username:
             draft.oauth = self._yes(
@@ -163,6 +167,13 @@ class Dialogue:
             draft.client_id = draft.client_id or self._ask("Application (client) id", option="--client-id")
             if preset and preset.oauth == "microsoft" and not draft.tenant:
                 draft.tenant = self._ask("Tenant (id or domain; empty: common)")
+            if draft.api == "graph" and not draft.client_secret_file:
+                fits = answers.file(self.target.parent)
+                draft.client_secret_file = self._ask(
+                    "File with the application's secret (empty: a person logs in instead)", fits=fits
+                )
+            if draft.api == "graph" and draft.client_secret_file:
+                draft.grant = "client-credentials"
             if preset and preset.oauth == "google" and not draft.client_secret_file:
                 fits = answers.file(self.target.parent)
                 draft.client_secret_file = self._ask("File with the client secret", fits=fits)
@@ -252,8 +263,10 @@ class Dialogue:
         """OAuth login, doctor, test mail: done if wanted, else named."""
         upstream, command, named = settings.upstreams[self.draft.name], here.called(), f"--config {quote(str(self.target))}"
         result = FINE
-        if self.draft.oauth and not self._wanted(
-            self.asked.login, "Log in now?", lambda: self._verb("oauth", "login", upstream.name)
+        if (
+            self.draft.oauth
+            and not self.draft.grant
+            and not self._wanted(self.asked.login, "Log in now?", lambda: self._verb("oauth", "login", upstream.name))
         ):
             print(f"Next: {command} oauth login {upstream.name} {named}")
         if _there_is("doctor") and not self._wanted(

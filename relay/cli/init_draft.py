@@ -13,6 +13,7 @@ class Draft:
     """The answers so far; "" is not said.  `oauth`: tokens instead of a password."""
 
     provider: str = ""
+    api: str = ""
     host: str = ""
     port: str = ""
     tls: str = ""
@@ -22,6 +23,7 @@ class Draft:
     client_id: str = ""
     tenant: str = ""
     client_secret_file: str = ""
+    grant: str = ""
     notices_to: str = ""
     listen: str = ""
     spool: str = ""
@@ -62,10 +64,11 @@ def as_yaml(draft: Draft) -> str:
         "upstreams:",
         f"  {draft.name}:",
         f"    provider: {quoted(draft.preset.key if draft.preset else draft.provider or GENERIC)}",
-        *_settings(draft, "host", "port", "tls", "username", "sender"),
+        *_settings(draft, "api", "host", "port", "tls", "username", "sender"),
     ]
     if draft.oauth:
-        lines += ["    oauth:", *("  " + line for line in _settings(draft, "client_id", "tenant", "client_secret_file"))]
+        keys = ("client_id", "tenant", "client_secret_file", "grant")
+        lines += ["    oauth:", *("  " + line for line in _settings(draft, *keys))]
     else:
         lines += _settings(draft, "password_file")
     lines += ["", "routes:", f"  - {{via: [{draft.name}]}}"]

@@ -26,7 +26,7 @@ def try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]
 async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]:
     now = datetime.now(UTC)
     tokens = Tokens(state_dir(config.spool), lambda: datetime.now(UTC), safe=open_safe(config.spool))
-    transports = Transports(Means(config.hostname, config.nameservers, tokens.get, tokens.refused))
+    transports = Transports(Means(config.hostname, config.nameservers, tokens.get, tokens.refused, tokens.renewed))
     sender, queue_id = upstream.identity.sender or recipient, new_queue_id(now)
     content = (
         f"From: <{sender}>\r\nTo: <{recipient}>\r\nSubject: A test from the relay\r\n"

@@ -63,6 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     demo = _verb(verbs, "demo", "show the main job with an embedded ISP; needs no account and no network")
     demo.add_argument("--keep", action="store_true", help="stay up afterwards, for a device of your own")
+    demo.add_argument("--graph", action="store_true", help="send by Microsoft Graph, with a mailbox on this machine")
     _init(verbs)
     _import(verbs)
     _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
@@ -251,6 +252,7 @@ def _init(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "--config", metavar="PATH", default="", help="where to write it (default: $RELAY_CONFIG, else ./config.yaml)"
     )
     init.add_argument("--provider", default="", metavar="NAME", help="gmail, outlook, sakura, ... or generic")
+    init.add_argument("--api", default="", choices=["smtp", "graph"], help="graph: Microsoft Graph, where SMTP AUTH is off")
     init.add_argument("--host", default="", help="the server's name, where the provider does not tell it")
     init.add_argument("--port", default="")
     init.add_argument("--tls", default="", choices=["starttls", "implicit", "none"])

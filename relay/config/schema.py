@@ -106,6 +106,9 @@ SECTIONS: tuple[Section, ...] = (
                 "A provider by name fills in host, port, TLS, login and limits ([the list](providers.md)); what you set wins.",
                 "generic",
             ),
+            _S("api", "`graph`: Microsoft Graph instead of SMTP, for Microsoft 365 ([how to](microsoft-365.md)).", "smtp"),
+            _S("url", "With `api: graph`: another cloud, such as `https://graph.microsoft.us`.", otherwise="the public one"),
+            _S("save_to_sent", "With `api: graph`: `true` leaves a copy in Sent Items.", otherwise="none stays"),
             _S("host", "The server's name or address.", otherwise="the provider's"),
             _S("port", "Its port.", "587", "the provider's; with `tls: implicit` 465, else 587"),
             _S(
@@ -116,11 +119,7 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S("ca_file", "Trust this authority only (PEM)."),
             _S("fingerprint", "Trust this certificate only: its SHA-256, as `openssl x509 -fingerprint -sha256` prints it."),
-            _S(
-                "verify",
-                "`false` accepts any certificate; whoever intercepts the mail can read the password.",
-                "true",
-            ),
+            _S("verify", "`false` accepts any certificate; whoever intercepts the mail can read the password.", "true"),
             _S("tls_min", "The lowest TLS version that is used.", '"1.2"'),
             _S("client_cert", "The relay's certificate, for servers that want one from their clients (PEM)."),
             _S("client_key", "Its key.", otherwise="taken from the file of `client_cert`"),

@@ -21,7 +21,7 @@ _NAMES = """
     dmarc-from port-25 port-25-unknown public-address pbl block-list
     block-list-refused block-list-unknown reverse-dns
     spool-away spool-version spool-schema spool-rights spool-leases spool-clock
-    other-user resolver-invents split-dns upstream-slow
+    other-user resolver-invents split-dns upstream-slow graph-rights graph-mailbox
     push-process push-url push-unreachable push-unexamined push-clear
     folder-missing folder-unmounted folder-rights folder-full folder-io folder-lost
 """

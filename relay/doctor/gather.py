@@ -19,8 +19,8 @@ from relay.doctor.folder_probe import folder_facts, hanging
 from relay.doctor.host import HostFacts
 from relay.doctor.host_probe import listener_facts
 from relay.doctor.judge import Facts
+from relay.doctor.mailbox import MailboxFacts
 from relay.doctor.push import PushFacts
-from relay.doctor.push_probe import push_facts
 from relay.doctor.resolver import PATIENCE, DnsLookup, invented, knows_nothing
 from relay.doctor.spf_check import is_name
 from relay.doctor.spool import DatabaseFacts, SpoolFacts
@@ -31,8 +31,9 @@ from relay.doctor.uplink_probe import OutsideServices
 from relay.doctor.upstream import UpstreamFacts
 from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.settings import Folder, PushService, SmtpServer, Upstream
+from relay.upstream.settings import Folder, GraphMailbox, PushService, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
 
@@ -76,11 +77,12 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
     try:
-        here, folders, pushes, upstreams, dns = await asyncio.gather(
+        here, folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
             gather_host(subject, world),
             asyncio.gather(*(_folder(one, world, tell) for one in _folders(subject))),
             asyncio.gather(*(_push(one, world, tell) for one in _pushes(subject))),
             asyncio.gather(*examined.values()),
+            _mailboxes(subject, world, tell),
             _published(subject, look, world, tell, examined),
         )
         seen = await _line(subject, upstreams, asking, look, world, tell) if domain_probe.direct(subject) else None
@@ -91,7 +93,7 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
     known = Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
-    return replace(known, folders=tuple(folders), pushes=tuple(pushes))
+    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=mailboxes)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -175,12 +177,36 @@ def _pushes(subject: Subject) -> list[Upstream]:
 
 
 async def _push(upstream: Upstream, world: World, tell: Tell) -> PushFacts:
+    """What speaks to the push process is loaded only where there is such an upstream."""
+    from relay.doctor.push_probe import push_facts
+
     tell(f"{upstream.name}: asking {upstream.transport.place}")
     try:
         async with asyncio.timeout(world.whole):
             return await push_facts(upstream, world.patience)
     except TimeoutError:
         return PushFacts(upstream, trouble=f"no answer within {world.whole:g} seconds")
+
+
+async def _mailboxes(subject: Subject, world: World, tell: Tell) -> tuple[MailboxFacts, ...]:
+    """What speaks to Microsoft Graph is loaded only where there is such a mailbox."""
+    wanted = [one for one in subject.upstreams.values() if isinstance(one.transport, GraphMailbox)]
+    if not wanted:
+        return ()
+    from relay.doctor.mailbox_probe import examine_mailbox
+
+    async def facts(upstream: Upstream) -> MailboxFacts:
+        tell(f"{upstream.name}: asking {upstream.transport.place}")
+        try:
+            async with asyncio.timeout(world.whole):
+                return await examine_mailbox(upstream, world.token, world.patience)
+        except TimeoutError:
+            reply = Reply(421, "4.4.2", f"no end of the examination within {world.whole:g} seconds")
+            return MailboxFacts(upstream, failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT))
+        finally:
+            tell(f"{upstream.name}: done")
+
+    return tuple(await asyncio.gather(*map(facts, wanted)))
 
 
 @dataclass(frozen=True, slots=True)

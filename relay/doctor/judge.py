@@ -9,6 +9,7 @@ from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
 from relay.doctor.host import HostFacts, judge_host
+from relay.doctor.mailbox import MailboxFacts, judge_mailbox
 from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
@@ -33,6 +34,7 @@ class Facts:
     consents: tuple[Mapping[str, Any], ...] = ()
     folders: tuple[FolderFacts, ...] = ()
     pushes: tuple[PushFacts, ...] = ()
+    mailboxes: tuple[MailboxFacts, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -46,6 +48,8 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
     findings += [finding for one in facts.folders for finding in judge_folder(one)]
     findings += [finding for one in facts.pushes for finding in judge_push(one)]
+    for mailbox in facts.mailboxes:
+        findings += judge_mailbox(mailbox)
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)

@@ -48,12 +48,12 @@ class GraphSubmission:
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         """One message to all recipients that it may have at once."""
         started = time.monotonic()
-        answers, paths = _own_refusals(upstream, outgoing)
+        answers, paths, left = _own_refusals(upstream, outgoing)
         if not paths:
-            return Report(answers)
+            return Report(answers, left=left)
         found = await self._access.token(upstream)
         if isinstance(found, Answer):
-            return Report(answers | dict.fromkeys(paths, found), Conversation(took=time.monotonic() - started))
+            return Report(answers | dict.fromkeys(paths, found), Conversation(took=time.monotonic() - started), left)
         if not isinstance(upstream.transport, GraphMailbox):
             raise TypeError(f"{upstream.name} is no mailbox at Microsoft Graph")
         connections = self._connections.setdefault(upstream.name, Connections())
@@ -67,7 +67,7 @@ class GraphSubmission:
             if self._closed:
                 connections.close()
         notes = tuple(dict.fromkeys((*sender.notes, *api.said)))
-        return Report(answers, Conversation(api.peer, api.tls, _MECHANISM, time.monotonic() - started, notes=notes))
+        return Report(answers, Conversation(api.peer, api.tls, _MECHANISM, time.monotonic() - started, notes=notes), left)
 
     def forget(self, name: str) -> None:
         if known := self._connections.pop(name, None):
@@ -79,19 +79,19 @@ class GraphSubmission:
             self.forget(name)
 
 
-def _own_refusals(upstream: Upstream, outgoing: Outgoing) -> tuple[Answers, tuple[Address, ...]]:
-    """Our own refusals of what Graph cannot take at all; and those who get it now."""
+def _own_refusals(upstream: Upstream, outgoing: Outgoing) -> tuple[Answers, tuple[Address, ...], tuple[Address, ...]]:
+    """Our own refusals of what Graph cannot take at all; those who get it now; and those who must wait for that."""
     paths, limit = tuple(dict.fromkeys(outgoing.forward_paths)), upstream.limits.message
     if limit and outgoing.size > limit:
-        return dict.fromkeys(paths, _too_big(upstream.name, limit, outgoing.size)), ()
+        return dict.fromkeys(paths, _too_big(upstream.name, limit, outgoing.size)), (), ()
     if outgoing.utf8:
         words = f"an address or a header is not in ASCII, which {upstream.name} does not take"
-        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), ()
+        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), (), ()
     words = f"this address is not in ASCII, which {upstream.name} does not take"
     no = Answer(Stage.RCPT, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)
     answers = {path: no for path in paths if not path.local.isascii()}
-    rest = [path for path in paths if path not in answers]
-    return answers, tuple(rest[: upstream.limits.recipients])
+    rest, most = tuple(path for path in paths if path not in answers), upstream.limits.recipients
+    return answers, rest[:most], rest[most:]
 
 
 def _too_big(name: str, limit: int, size: int) -> Answer:

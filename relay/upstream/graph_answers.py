@@ -46,8 +46,16 @@ _KNOWN: tuple[tuple[tuple[Stage, int, str], str], ...] = (
 _CODES = {code: place for place, codes in _KNOWN for code in codes.split()}
 
 _BY_STATUS: dict[int, tuple[Stage, int, str]] = {
-    **{401: _LOGIN, 403: _DENIED, 404: _DENIED, 408: _AWAY, 413: _SIZE, 423: _AWAY, 425: _AWAY, 429: _BUSY},
-    **{507: _FULL, 509: _BUSY},
+    401: _LOGIN,
+    403: _DENIED,
+    404: _DENIED,
+    408: _AWAY,
+    413: _SIZE,
+    423: _AWAY,
+    425: _AWAY,
+    429: _BUSY,
+    507: _FULL,
+    509: _BUSY,
 }
 
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]{1,1000})"')

@@ -184,18 +184,18 @@ class GraphApi:
                 method, target, [*headers, *kind], payload.length if payload else 0, payload.make() if payload else None, at_end
             )
             try:
-                response = await session.ask(request, patience, 10 * patience)
+                response = await session.ask(request, patience, 10 * patience if sending else patience)
             except HttpLost as lost:
                 if sending and lost.sent:
                     raise
-                if kept:
+                if kept and lost.fault is Fault.HUNG_UP:
                     continue  # the server had ended it meanwhile
                 raise GraphRefused(_ours(lost.fault, str(lost))) from None
             self.connections.keep(session)
             return response
 
     async def _open(self, origin: Origin, patience: float) -> HttpSession:
-        server = Upstream(self.upstream.name, SmtpServer(origin.host, origin.port, self.mailbox.tls))
+        server = SmtpServer(origin.host, origin.port, self.mailbox.tls)
         try:
             context = await asyncio.to_thread(tls.context_for, self.mailbox.tls) if origin.secure else None
         except OSError as error:
@@ -246,4 +246,3 @@ def _ours(fault: Fault, words: str) -> Answer:
 
 def _no_tls(fault: Fault, words: str) -> Answer:
     return Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True, fault=fault)
-

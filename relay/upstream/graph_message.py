@@ -6,6 +6,7 @@ is sent in base64; what is larger becomes a draft without its large attachments,
 
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from relay.mail.address import Address, with_a_labels
@@ -71,10 +72,8 @@ def _with_bcc(fields: list[Field], added: Sequence[Address]) -> list[Field]:
 
 def _key(address: Address) -> str:
     """Exchange takes no notice of the case of an address."""
-    try:
+    with suppress(UnicodeError):
         address = with_a_labels(address)
-    except UnicodeError:
-        pass
     return f"{address.local}@{address.domain}".lower()
 
 
@@ -269,7 +268,14 @@ def _written_kind(kind: ContentType) -> str:
     return (kind.kind or "text/plain") + charset
 
 
-_ENDINGS = {"": "txt", "text/plain": "txt", "text/html": "html", "application/pdf": "pdf", "image/jpeg": "jpg", "image/png": "png"}
+_ENDINGS = {
+    "": "txt",
+    "text/plain": "txt",
+    "text/html": "html",
+    "application/pdf": "pdf",
+    "image/jpeg": "jpg",
+    "image/png": "png",
+}
 
 
 def _own_name(kind: ContentType, fields: Sequence[Field]) -> str:

@@ -78,8 +78,12 @@ async def open_http(origin: Origin, context: ssl.SSLContext | None, patience: fl
     """A fresh connection.  Raises Failed where there is none, and what a TLS handshake raises."""
     sock, place = await reach(await places(origin.host, origin.port, patience), patience)
     try:
-        name = {"server_hostname": origin.host, "ssl_handshake_timeout": patience} if context else {}
-        reader, writer = await asyncio.open_connection(sock=sock, ssl=context, limit=2 * _BLOCK, **name)
+        reader, writer = await asyncio.open_connection(
+            sock=sock,
+            ssl=context,
+            server_hostname=origin.host if context else None,
+            ssl_handshake_timeout=patience if context else None,
+        )
     except BaseException:
         sock.close()
         raise
@@ -200,7 +204,7 @@ class _Exchange:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 octets = await self._reader.read(_BLOCK)
-                if not octets and self._http.their_state is h11.SEND_RESPONSE:
+                if not octets and self._http.their_state is h11.SEND_RESPONSE and not self._http.trailing_data[0]:
                     raise ConnectionResetError("the server hung up before it answered")
                 self._http.receive_data(octets)
             elif isinstance(event, h11.Response):
@@ -211,4 +215,3 @@ class _Exchange:
                 body += bytes(event.data)[: max(0, KEPT_BODY - len(body))]
             elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 return HttpResponse(status, reason, headers, bytes(body))
-

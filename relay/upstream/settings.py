@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -171,9 +170,7 @@ class GraphMailbox:
     has_account: ClassVar[bool] = True
     over_port_25: ClassVar[bool] = False
 
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
+    host: ClassVar[str] = "smtp.office365.com"  # Exchange Online sends it, as it does what comes by SMTP
 
     @property
     def place(self) -> str:

@@ -81,7 +81,7 @@ KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
     Folder: _folder,
     PushService: _push,
 }
-"""How each kind is made, when the first message goes by it: all but SMTP are loaded only then."""
+"""How each kind is made, when the first message goes by it.  All but SMTP are loaded only then."""
 
 
 class _Places:

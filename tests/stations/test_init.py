@@ -315,3 +315,29 @@ async def test_a_test_mail_through_the_new_upstream(tmp_path, password, status):
         assert "535" in out
         assert "Correct the password file" in out
     assert len(server.auths) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), {"client_id": "an-id", "tenant": "company.example"}),
+        (
+            ("--client-secret-file", "graph.secret"),
+            {
+                "client_id": "an-id",
+                "tenant": "company.example",
+                "client_secret_file": "graph.secret",
+                "grant": "client-credentials",
+            },
+        ),
+    ],
+)
+def test_microsoft_graph_by_options(tmp_path, words, expected):
+    """A person's consent, or the application's own right where it has a secret."""
+    (tmp_path / "graph.secret").write_text("the-secret\n")
+    named = ("--api", "graph", "--client-id", "an-id", "--tenant", "company.example", "--notices-to", "me@company.example")
+    done = init(tmp_path, "--no-input", "--provider", "outlook", "--username", "nas@company.example", *named, *words)
+    assert done.returncode == 0, done.stderr
+    written = yaml.safe_load((tmp_path / "config.yaml").read_text())["upstreams"]["outlook"]
+    assert (written["api"], written["oauth"]) == ("graph", expected)
+    assert ("oauth login" in done.stdout) == ("grant" not in expected)

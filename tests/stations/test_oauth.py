@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.mail.reply import Answer, Stage
+from relay.mail.reply import Answer, Fault, Stage
 from relay.outbound.replies import Blame, judge
 from relay.secret import Secret
 from relay.upstream.oauth.http import Granted
@@ -84,6 +84,22 @@ class TestRenewal:
         clock.advance(minutes=1)
         assert await tokens.get(upstream) != first
         assert len(stub.asked("refresh_token")) == 2
+
+    async def test_a_refused_token_is_replaced_at_once_where_that_is_asked_for(self, stub, tokens, tmp_path, clock):
+        """Even a new one; several that were refused the same token share the renewal."""
+        upstream = consented(stub, tmp_path, clock)
+        first = await tokens.get(upstream)
+        found = await asyncio.gather(*(tokens.renewed(upstream, first) for _ in range(4)))
+        assert set(found) == {await tokens.get(upstream)} != {first}
+        assert len(stub.asked("refresh_token")) == 2
+
+    async def test_there_is_no_newer_one(self, stub, tokens, tmp_path, clock):
+        """The reason is an answer at AUTH."""
+        upstream = consented(stub, tmp_path, clock)
+        first = await tokens.get(upstream)
+        stub.revoke()
+        found = await tokens.renewed(upstream, first)
+        assert (found.stage, found.fault) == (Stage.AUTH, Fault.TOKEN_DENIED)
 
     async def test_many_at_once_ask_once(self, stub, tokens, tmp_path, clock):
         """Ten sessions that begin together share one renewal; the provider would void the others' tokens."""

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from relay.mail.reply import Answer, Reply, Stage
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.upstream_state import UpstreamRests
 
@@ -70,3 +71,38 @@ def test_old_troubles_are_forgotten():
     assert health.names() == ("mx a.example",)
     health.forget(NOW + timedelta(days=2))
     assert health.names() == ()
+
+
+class TestRetryAfter:
+    """What a server itself asks for is the least that it rests."""
+
+    @staticmethod
+    def said(seconds):
+        return Answer(Stage.MAIL, Reply(450, "4.7.0", "ApplicationThrottled: slower"), retry_after=seconds)
+
+    def test_longer_than_the_schedule(self):
+        """Ten minutes where the schedule says one."""
+        health = UpstreamRests()
+        health.trouble("m365", "429", PLAN, NOW, began=NOW, answer=self.said(600))
+        assert health.resting_until("m365", NOW) == NOW + 10 * M
+
+    def test_shorter_than_the_schedule(self):
+        """Then the schedule holds."""
+        health = UpstreamRests()
+        health.trouble("m365", "429", PLAN, NOW, began=NOW, answer=self.said(1))
+        assert health.resting_until("m365", NOW) == NOW + M
+
+    def test_a_second_one_of_the_same_trouble_may_make_it_longer(self):
+        """Four that fail together are one trouble; the longest wait counts."""
+        health = UpstreamRests()
+        health.trouble("m365", "429", PLAN, NOW, began=NOW, answer=self.said(60))
+        assert health.trouble("m365", "429", PLAN, NOW, began=NOW, answer=self.said(300)) is None
+        assert health.resting_until("m365", NOW) == NOW + 5 * M
+        assert health.of("m365").failures == 1
+
+    def test_also_after_the_refusal_of_one_message_alone(self):
+        """That one message proves nothing about others does not matter here."""
+        health = UpstreamRests()
+        health.trouble("m365", "550", PLAN, NOW, began=NOW, by="q1")
+        health.trouble("m365", "429", PLAN, NOW, began=NOW, by="q1", answer=self.said(300))
+        assert health.resting_until("m365", NOW) == NOW + 5 * M

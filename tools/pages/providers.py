@@ -94,7 +94,14 @@ def each() -> Iterator[tuple[str, str]]:
 
 
 def _page(preset: Preset) -> str:
-    parts = [f"# {preset.name}", _opening(preset), f"```yaml\n{example(preset)}```"]
+    parts = [f"# {preset.name}", _opening(preset)]
+    if preset.graph:
+        parts += [
+            "By Microsoft Graph, which needs no SMTP AUTH ([how to](../microsoft-365.md)):",
+            f"```yaml\n{example(preset, graph=True)}```",
+            "By SMTP, where that is still allowed:",
+        ]
+    parts.append(f"```yaml\n{example(preset)}```")
     if not preset.password:
         parts.append("Then `relay oauth login` with the upstream's name, once ([how to](../oauth.md)).")
     elif preset.oauth_first:
@@ -121,10 +128,10 @@ def _opening(preset: Preset) -> str:
     return f"{note} App password or key: <{preset.app_link}>." if preset.app_link else note
 
 
-def example(preset: Preset) -> str:
+def example(preset: Preset, *, graph: bool = False) -> str:
     """An upstream of this provider that passes `relay check`."""
     name = re.sub(r"\W", "-", preset.key)
-    lines = [f"provider: {preset.key}"]
+    lines = [f"provider: {preset.key}", *(["api: graph"] if graph else [])]
     if not preset.host:
         host = preset.host_form.partition(" ")[0].replace("INITIALDOMAIN", "example").replace("REGION", "eu-west-1")
         lines.append(f"host: {host.replace('NNN', '1')}")
@@ -175,7 +182,7 @@ def _refusals(preset: Preset) -> Iterator[Rule]:
 
 
 _SAID_BY = {
-    "outlook": ("Microsoft 365",),
+    "outlook": ("Microsoft 365", "Microsoft Graph"),
     "outlook.com": ("Outlook.com",),
     "google-workspace": ("Google Workspace",),
     "coreserver": ("CORESERVER", "XREA"),

@@ -3,13 +3,14 @@
 Sources: learn.microsoft.com "Microsoft Graph error responses and resource types", "Outlook service limits".
 """
 
-from relay.outbound.replies.rule import Blame, Rule
+from relay.outbound.replies.rule import EVERYWHERE, TRANSACTION, Blame, Rule
 
 _SAID = r"^\d{3} [245]\.\d{1,3}\.\d{1,3} "
 
 
 def _rule(name: str, blame: Blame, codes: str, cause: str, remedy: str, *, and_words: str = "") -> Rule:
-    return Rule(name, blame, (rf"{_SAID}(?:{codes}): {and_words}",), cause, remedy)
+    stages = TRANSACTION if blame in (Blame.MESSAGE, Blame.RECIPIENT, Blame.SENDER) else EVERYWHERE
+    return Rule(name, blame, (rf"{_SAID}(?:{codes}): {and_words}",), cause, remedy, stages)
 
 
 GRAPH: tuple[Rule, ...] = (

@@ -10,7 +10,8 @@ CODED_LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"basic authentication is (?:not supported|disabled)",),
         "Microsoft no longer takes a plain password for sending mail.",
-        "Set `provider: outlook` with `oauth` for this upstream and run `relay oauth login`, or send through another upstream.",
+        "Set `provider: outlook` with `api: graph` and `oauth` for this upstream (docs/microsoft-365.md), or send through "
+        "another upstream.",
         stages=_ASKED,
     ),
     Rule(
@@ -18,7 +19,8 @@ CODED_LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"^535 5\.7\.139\b.{0,80}smtpclientauthentication is disabled",),
         "Sending by SMTP is switched off for this Microsoft 365 organisation or mailbox.",
-        "An administrator must allow 'Authenticated SMTP' for the mailbox, and for the organisation.",
+        "Set `api: graph` for this upstream, which needs no SMTP (docs/microsoft-365.md). Or an administrator allows "
+        "'Authenticated SMTP' for the mailbox, and for the organisation.",
         stages=_ASKED,
     ),
     Rule(
@@ -26,7 +28,7 @@ CODED_LOGINS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"^535 5\.7\.139\b.{0,120}(?:security defaults|user is locked)",),
         "The security defaults of this Microsoft 365 organisation forbid logging in with a password.",
-        "Use `oauth` for this upstream, or have an administrator make an exception for the sending account.",
+        "Use `oauth` for this upstream, best with `api: graph`, or have an administrator make an exception for the account.",
         stages=_ASKED,
     ),
     Rule(

@@ -14,7 +14,7 @@ _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("AADSTS65001", "AADSTS90094", "AADSTS65004", "consent_required"),
-        "The application has no consent for SMTP.Send: log in again and allow it, or have an administrator consent to it.",
+        "The application has no consent for SMTP.Send (`api: graph`: Mail.Send and Mail.ReadWrite): log in again and allow it, or have an administrator consent to it.",
     ),
     (
         ("AADSTS7000218",),
@@ -40,7 +40,8 @@ _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("AADSTS70011", "invalid_scope"),
-        "The application may not ask for this scope: add the permission SMTP.Send (Google: https://mail.google.com/) to it.",
+        "The application may not ask for this scope: add the permission SMTP.Send (`api: graph`: Mail.Send and "
+        "Mail.ReadWrite; Google: https://mail.google.com/) to it.",
     ),
     (
         ("AADSTS50173", "AADSTS700082", "AADSTS70008", "AADSTS50076", "AADSTS50078", "AADSTS50079", "AADSTS70043"),

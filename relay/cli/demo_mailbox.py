@@ -1,0 +1,159 @@
+"""`relay demo --graph`: the main job by Microsoft Graph, with a mailbox on loopback instead of Microsoft's cloud."""
+
+import asyncio
+import base64
+import contextlib
+import email
+import email.policy
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay.cli.demo_graph import GraphCloud, GraphDelivery, GraphTrouble, graph_cloud
+from relay.cli.demo_play import DemoDevice, followed, play, until_started
+from relay.cli.main import FINE, PROBLEM
+from relay.cli.queue import story
+from relay.config import load
+from relay.daemon import Relay, StartFailed
+
+MAILBOX = "nas@company.example"
+
+CONFIG = """\
+hostname: relay.home.example
+listen: {{address: "127.0.0.1:0", networks: [private]}}
+recipients: {{default_domain: company.example}}
+upstreams:
+  m365:
+    {{provider: outlook, api: graph, url: "{url}", username: {mailbox}, save_to_sent: false, limits: {{per_minute: none}},
+     oauth: {{client_id: demo, client_secret: {secret}, grant: client-credentials, tenant: company.example,
+             token_url: "{tokens}"}}}}
+retry: {{delays: [1s], rest: [1s]}}
+spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
+log: {{format: json, level: error}}
+"""
+
+SCAN = bytes(range(256)) * 31_250
+"""8 MB: more than one request holds."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a device sends, what Graph is told to answer first, and what must arrive, by whom it is got."""
+
+    device: DemoDevice
+    recipients: frozenset[str]
+    trouble: tuple[GraphTrouble, ...] = ()
+    attachment: bytes = b""
+
+
+def _device(name: str, oddities: str, subject: str, recipients: tuple[str, ...], header: str, body: bytes) -> DemoDevice:
+    rcpt = tuple(b"RCPT TO:<%b>\r\n" % one.encode() for one in recipients)
+    dialog = (b"EHLO device\r\n", b"MAIL FROM:<root@device.local>\r\n", *rcpt, b"DATA\r\n")
+    content = f"From: root@device.local\r\nSubject: {subject}\r\n{header}\r\n".encode() + body + b".\r\n"
+    return DemoDevice(name, oddities, dialog, content, "m365", MAILBOX, subject)
+
+
+STORY = (
+    Shown(
+        _device(
+            "A NAS reports a bad disk",
+            "names nobody in To: Graph sends only to those that are named, so the recipient is added as Bcc",
+            "Disk 2 failed",
+            ("boss@company.example",),
+            "",
+            b"Please change it.\r\n",
+        ),
+        frozenset({"boss@company.example"}),
+    ),
+    Shown(
+        _device(
+            "A UPS reports, and Graph is busy",
+            "429 with Retry-After: the relay waits as long as Graph asks",
+            "On battery",
+            ("boss@company.example",),
+            "To: boss@company.example\r\n",
+            b"Mains failed.\r\n",
+        ),
+        frozenset({"boss@company.example"}),
+        (GraphTrouble("drafts/messages", 429, "ApplicationThrottled", "Too many requests.", {"Retry-After": "2"}),),
+    ),
+    Shown(
+        _device(
+            "A scanner sends 8 MB",
+            "more than one request holds: a draft, an upload session, then it is sent",
+            "Scan 0001",
+            ("office@company.example",),
+            "To: office@company.example\r\nMIME-Version: 1.0\r\nContent-Type: application/pdf; name=scan.pdf\r\n"
+            "Content-Transfer-Encoding: base64\r\n",
+            base64.encodebytes(SCAN).replace(b"\n", b"\r\n"),
+        ),
+        frozenset({"office@company.example"}),
+        attachment=SCAN,
+    ),
+)
+
+
+async def show() -> int:
+    """The whole demo; its exit status."""
+    async with graph_cloud(MAILBOX) as cloud:
+        with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
+            relay = _relay(Path(folder), cloud)
+            running = asyncio.create_task(relay.run())
+            try:
+                await until_started(relay, running)
+                arrived = [await _shown(one, relay, cloud) for one in STORY]
+            finally:
+                relay.stop()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+    said = (
+        f"All {len(arrived)} messages arrived" if all(arrived) else f"{arrived.count(False)} of {len(arrived)} did NOT arrive"
+    )
+    print(f"{said} as promised.")
+    return FINE if all(arrived) else PROBLEM
+
+
+def _relay(folder: Path, cloud: GraphCloud) -> Relay:
+    path = folder / "config.yaml"
+    path.write_text(CONFIG.format(url=cloud.url, tokens=cloud.token_url, mailbox=MAILBOX, secret=cloud.secret, folder=folder))
+    path.chmod(0o600)
+    loaded = load(path, {})
+    if loaded.config is None:
+        raise StartFailed("the demo's own configuration is wrong: " + "; ".join(map(str, loaded.mistakes)))
+    return Relay(loaded.config)
+
+
+async def _shown(one: Shown, relay: Relay, cloud: GraphCloud) -> bool:
+    """Plays one device, follows its message and prints the way; whether it arrived as promised."""
+    print(f"━━ {one.device.name}\n   {one.device.oddities}\n")
+    cloud.trouble += one.trouble
+    cloud.requests.clear()
+    began = time.monotonic()
+    queue_id, said = await play(one.device, relay.inbound.bound[0][1])
+    print(f"   the device heard: {said}")
+    for line in story(await followed(relay, queue_id, began)):
+        print(f"   {line[12:19]}  {line[22:]}")
+    asked = ", ".join(f"{method} {path}" for method, path in cloud.requests)
+    print(f"   what Graph was asked: {asked}")
+    wrong = _wrong(one, cloud.box)
+    print("   " + ("arrived as promised" if not wrong else "NOT as promised: " + "; ".join(wrong)) + "\n")
+    return not wrong
+
+
+def _wrong(one: Shown, box: list[GraphDelivery]) -> list[str]:
+    got = [delivery for delivery in box if _parsed(delivery)["Subject"] == one.device.subject]
+    if len(got) != 1:
+        return [f"arrived {len(got)} times"]
+    attached = [part.get_payload(decode=True) for part in _parsed(got[0]).iter_attachments()]
+    checks = {
+        f"it went to {', '.join(got[0].recipients)}": frozenset(got[0].recipients) != one.recipients,
+        "a copy stayed in Sent Items": got[0].saved,
+        "the attachment is not what was scanned": bool(one.attachment) and one.attachment not in attached,
+    }
+    return [what for what, is_wrong in checks.items() if is_wrong]
+
+
+def _parsed(delivery: GraphDelivery) -> Any:
+    return email.message_from_bytes(delivery.content, policy=email.policy.default)
