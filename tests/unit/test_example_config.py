@@ -13,6 +13,9 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 UNCOMMENTED = re.sub(r"(?m)^( *)#(?=\S)", r"\1", TEXT)
 
+VARIABLES = {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b", "PHONE_URL": "ntfys://ntfy.example/topic"}
+"""What it takes from the environment."""
+
 SETTINGS = {
     "listen": "address networks tls tls_cert tls_key auth users plain_login legacy_tls",
     "recipients": "default_domain aliases",
@@ -54,9 +57,7 @@ def everything(tmp_path: Path) -> Loaded:
         (tmp_path / name).write_text("x\n", encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text(UNCOMMENTED, encoding="utf-8")
-    return load(
-        path, {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b", "PHONE_URL": "ntfys://ntfy.example/topic"}, machine_name="nas"
-    )
+    return load(path, VARIABLES, machine_name="nas")
 
 
 def test_it_passes_with_every_setting_in_use(everything: Loaded) -> None:

@@ -23,11 +23,10 @@ _ENDING = 2.0
 _COMMAND = (sys.executable, "-P", "-m", "relay.upstream.push.child")
 
 
-def _environment() -> dict[str, str]:
+def _trusted() -> dict[str, str]:
     """The library trusts the authorities of its own package, unless told otherwise."""
-    trusted = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-    extra = {"REQUESTS_CA_BUNDLE": trusted} if trusted else {}
-    return environment(*_PROXIES, PYTHONPATH=str(_SOURCE), **extra)
+    file = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    return {"REQUESTS_CA_BUNDLE": file} if file else {}
 
 
 class ProcessLost(Exception):
@@ -58,7 +57,7 @@ class PushProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,  # a traceback may hold a URL
-                env=_environment(),
+                env=environment(*_PROXIES, PYTHONPATH=str(_SOURCE), **_trusted()),
                 start_new_session=True,  # Ctrl-C in a terminal is for the relay, which then ends this
             )
         except OSError as error:
@@ -148,7 +147,7 @@ def misunderstood(urls: tuple[str, ...]) -> tuple[str, ...]:
             stderr=subprocess.DEVNULL,
             timeout=_STARTING,
             check=False,
-            env=_environment(),
+            env=environment(*_PROXIES, PYTHONPATH=str(_SOURCE), **_trusted()),
         )
     except subprocess.TimeoutExpired:
         raise ProcessLost(f"the push process gave no answer within {_STARTING:g} seconds", silent=True) from None
