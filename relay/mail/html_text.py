@@ -17,7 +17,14 @@ _BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
 _INVISIBLE = re.compile("[\u00ad\u034f\u200b-\u200f\u2060\ufeff]")
 _MANY_LINES = re.compile(r"\n{3,}")
 
-_UNSEEN = frozenset({"script", "style", "title", "template"})
+_UNSEEN = {
+    "script": re.compile(r"</script\b", re.IGNORECASE),
+    "style": re.compile(r"</style\b", re.IGNORECASE),
+    "title": re.compile(r"</title\b", re.IGNORECASE),
+    "template": re.compile(r"</template\b", re.IGNORECASE),
+}
+"""What is no text, and where it ends."""
+
 _LINES = frozenset({"br", "div", "tr", "li", "dt", "dd", "section", "article", "header", "footer", "form", "center", "option"})
 _PARAGRAPHS = frozenset(
     {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table", "blockquote", "pre", "hr", "figure", "body"}
@@ -26,7 +33,7 @@ _PARAGRAPHS = frozenset(
 
 def text_of(source: str) -> str:
     """The text of an HTML page, or of a piece of one."""
-    writer, place, ends = _Writer(), 0, {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in _UNSEEN}
+    writer, place = _Writer(), 0
     while (start := source.find("<", place)) >= 0:
         writer.text(source[place:start])
         if source.startswith("<!--", start):
@@ -35,7 +42,7 @@ def text_of(source: str) -> str:
         elif tag := _TAG.match(source, start):
             place, name = tag.end(), tag[2].lower()
             if name in _UNSEEN and not tag[1]:
-                closed = ends[name].search(source, place)
+                closed = _UNSEEN[name].search(source, place)
                 place = closed.start() if closed else len(source)
             writer.tag(name, tag[3], closing=bool(tag[1]))
         elif declaration := _DECLARATION.match(source, start):
