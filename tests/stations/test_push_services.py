@@ -269,7 +269,7 @@ async def test_those_that_took_it_do_not_get_it_again(delivery: PushDelivery, nt
 
 def children() -> list[int]:
     """The push processes of this one."""
-    found = []
+    found: list[int] = []
     for folder in Path("/proc").iterdir():
         try:
             if folder.name.isdigit() and b"relay.upstream.push.child" in (folder / "cmdline").read_bytes():

@@ -4,8 +4,9 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Fault
@@ -64,44 +65,39 @@ class PushDelivery:
             "timeout": upstream.timeout.total_seconds(),
             "examine": False,
         }
-        found: dict[int, Outcome] = {}
-        asked: list[bool] = []
-
-        def go(_peer: str, _tls: str) -> bool:
-            asked.append(True)
-            outgoing.at_dot()
-            return True
-
-        fault = Fault.INTERNAL
-        reader = BlockReader(outgoing.size, outgoing.reading)
-        process: PushProcess | None = None
+        hand = _Hand(job, outgoing, upstream.timeout.total_seconds())
+        fault, words = Fault.INTERNAL, ""
         try:
-            process = self._take(upstream.name) or await PushProcess.start()
-            results = process.send(job, reader.blocks(outgoing.content), go, upstream.timeout.total_seconds())
-            async with aclosing(results):
-                async for number, outcome in results:
-                    found[number] = outcome
-                    asked.clear()
-            self._keep(upstream.name, process)
-            process = None
+            kept = self._take(upstream.name)
+            if kept is None or not await self._through(kept, upstream.name, hand, kept=True):
+                await self._through(await PushProcess.start(), upstream.name, hand)
         except ProcessLost as lost:
             words, fault = str(lost), Fault.TIMED_OUT if lost.silent else Fault.INTERNAL
         except asyncio.CancelledError:
-            if not asked and not any(one.taken for one in found.values()):
+            if not hand.asked and not any(one.taken for one in hand.found.values()):
                 raise
             # the relay stops: it must still store that the message may have been taken
             if task := asyncio.current_task():
                 task.uncancel()
             words, fault = "the relay was stopped before the service answered", Fault.UNANSWERED
-        finally:
-            reader.close()
-            if process is not None:
-                process.kill()
         for number, _url in urls:
-            if number not in found:
-                found[number] = Outcome(False, fault=fault.value, sent=bool(asked), words=(words,))
-                asked.clear()
-        return found
+            if number not in hand.found:
+                hand.found[number] = Outcome(False, fault=fault.value, sent=hand.asked, words=(words,))
+                hand.asked = False
+        return hand.found
+
+    async def _through(self, process: PushProcess, name: str, hand: "_Hand", *, kept: bool = False) -> bool:
+        """Hands the message to this process.  False: it was `kept`, and had died meanwhile, before anything was asked."""
+        try:
+            await hand.to(process)
+        except BaseException as error:
+            process.kill()
+            self._end(process)
+            if kept and isinstance(error, ProcessLost) and not error.silent and not hand.asked and not hand.found:
+                return False
+            raise
+        self._keep(name, process)
+        return True
 
     def _mark(self, upstream: Upstream, url: str) -> bytes:
         """Stands for a URL in memory."""
@@ -157,3 +153,28 @@ class PushDelivery:
             self.forget(name)
         if self._ending:
             await asyncio.wait(set(self._ending))
+
+
+class _Hand:
+    """One message in hand.  `found` has the outcome of each URL that is done; `asked`: the one under way may have gone out."""
+
+    def __init__(self, job: Mapping[str, Any], outgoing: Outgoing, answer_within: float) -> None:
+        self._job, self._outgoing, self._answer_within = job, outgoing, answer_within
+        self.found: dict[int, Outcome] = {}
+        self.asked = False
+
+    async def to(self, process: PushProcess) -> None:
+        reader = BlockReader(self._outgoing.size, self._outgoing.reading)
+        try:
+            results = process.send(self._job, reader.blocks(self._outgoing.content), self._go, self._answer_within)
+            async with aclosing(results):
+                async for number, outcome in results:
+                    self.found[number] = outcome
+                    self.asked = False
+        finally:
+            reader.close()
+
+    def _go(self, _peer: str, _tls: str) -> bool:
+        self.asked = True
+        self._outgoing.at_dot()
+        return True
