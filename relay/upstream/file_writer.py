@@ -92,7 +92,7 @@ def enter(fixed: str, below: Iterable[str]) -> int:
         with failing(place), _closing(folder):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(name.encode(), 0o770, dir_fd=folder)
-                _sync_folder(folder)
+            _sync_folder(folder)  # also where it was there: an earlier try may have died before this
             folder = os.open(name.encode(), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
     return folder
 
