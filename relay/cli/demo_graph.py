@@ -274,7 +274,7 @@ class GraphCloud:
             raise _Refusal(400, "ErrorInvalidUrlQueryFilter", "The query filter contains one or more invalid nodes.")
         name = wanted[1].replace("''", "'")
         found = [key for key, draft in self.drafts.items() if draft.message.get("message-id") == name]
-        return JSONResponse({"value": [{"id": key} for key in found]})
+        return JSONResponse({"value": [{"id": key, **_recipients(self.drafts[key].message)} for key in found]})
 
     async def _change(self, request: Request, body: bytes) -> Response:
         draft = self._draft(request)
@@ -341,6 +341,15 @@ class GraphCloud:
         self._sent(self._draft(request))
         del self.drafts[request.path_params["draft"]]
         return Response(status_code=202)
+
+
+def _recipients(message: EmailMessage) -> dict[str, list[dict[str, dict[str, str]]]]:
+    return {
+        f"{name}Recipients": [
+            {"emailAddress": {"address": address}} for _, address in getaddresses(list(map(str, message.get_all(name, []))))
+        ]
+        for name in ("to", "cc", "bcc")
+    }
 
 
 def _add(message: EmailMessage, about: Mapping[str, Any]) -> None:

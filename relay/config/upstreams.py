@@ -84,12 +84,15 @@ def _graph(name: str, at: Fields, preset: Preset | None) -> Upstream:
     url = at.get("url", hosts.cloud, PUBLIC_CLOUD)
     account = _account(at, preset)
     login = read_graph_login(at, preset, account.username, url)
+    # of SMTP sessions fewer are allowed
+    limits = _limits(at, replace(preset.limits if preset else Limits(), connections=MOST_AT_ONCE))
+    if limits.connections > MOST_AT_ONCE:
+        at.remark("limits", f"Microsoft Graph takes {MOST_AT_ONCE} at a time for one mailbox; it refuses more for a while")
     return Upstream(
         name=name,
         transport=GraphMailbox(url, login, at.flag("save_to_sent", False), _tls(at, TlsMode.IMPLICIT)),
         identity=_identity(at, account, login, preset),
-        # of SMTP sessions fewer are allowed
-        limits=_limits(at, replace(preset.limits if preset else Limits(), connections=MOST_AT_ONCE)),
+        limits=limits,
         timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
         provider=preset.key if preset else GENERIC,
     )

@@ -1,6 +1,8 @@
 """What a MIME part holds: its octets decoded as a stream, and its file name.  RFC 2045 s6, RFC 2183, RFC 2231.  Pure."""
 
-from binascii import a2b_base64, a2b_qp
+import re
+from binascii import Error as BinasciiError
+from binascii import a2b_base64, a2b_qp, a2b_uu
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -11,6 +13,7 @@ from relay.mail.mime import read_content_type
 
 _ALPHABET = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=")
 _IGNORED = bytes(octet for octet in range(256) if octet not in _ALPHABET)
+_UU_BEGIN = re.compile(rb"begin [0-7]{3,4} ")
 _LONGEST_NAME = 200
 _LONGEST_LINE = 65_536  # octets without a line end that are held; content has at most 998
 _MOST_PIECES = 100  # of a file name by RFC 2231
@@ -25,7 +28,11 @@ class Decoder(Protocol):
 
 def decoder_for(encoding: str) -> Decoder:
     """The decoder of a transfer encoding; of an unknown one the octets stay as they are (RFC 2045 s6.4)."""
-    kinds: Mapping[str, type[Decoder]] = {"base64": _Base64, "quoted-printable": _QuotedPrintable}
+    kinds: Mapping[str, type[Decoder]] = {
+        "base64": _Base64,
+        "quoted-printable": _QuotedPrintable,
+        **dict.fromkeys(("x-uuencode", "uuencode", "x-uue", "uue"), _Uuencode),
+    }
     return kinds.get(encoding, _Identity)()
 
 
@@ -79,6 +86,37 @@ class _QuotedPrintable:
     def close(self) -> bytes:
         held, self._held = self._held, b""
         return a2b_qp(held)
+
+
+class _Uuencode:
+    """What stands between `begin` and `end`; some old devices still use it."""
+
+    def __init__(self) -> None:
+        self._held, self._within = b"", False
+
+    def feed(self, block: bytes) -> bytes:
+        *lines, self._held = (self._held + block).split(b"\n")
+        if len(self._held) > _LONGEST_LINE:
+            lines, self._held = [*lines, self._held], b""
+        return b"".join(map(self._line, lines))
+
+    def close(self) -> bytes:
+        held, self._held = self._held, b""
+        return self._line(held)
+
+    def _line(self, line: bytes) -> bytes:
+        line = line.rstrip(b"\r")
+        if not self._within:
+            self._within = bool(_UU_BEGIN.match(line))
+            return b""
+        if line == b"end" or not line:
+            self._within = bool(line != b"end")
+            return b""
+        size = (line[0] - 32) & 63
+        try:
+            return a2b_uu(line[: 1 + (size + 2) // 3 * 4])  # some add a character at the end of each line
+        except BinasciiError:
+            return b""
 
 
 def file_name(fields: Iterable[Field]) -> str:

@@ -117,7 +117,10 @@ class UpstreamRests:
 
 @dataclass(frozen=True, slots=True)
 class WentToRest:
-    """An upstream rests from now on; `first` of a row: a person should hear of it."""
+    """An upstream rests from now on; `first` of a row: a person should hear of it.
+
+    Not of what passes at a time that the server itself names.
+    """
 
     name: str
     trouble: UpstreamRest
@@ -125,7 +128,8 @@ class WentToRest:
 
     @property
     def first(self) -> bool:
-        return self.trouble.failures == 1
+        by_itself = self.answer.retry_after is not None and not judge(self.answer).urgent
+        return self.trouble.failures == 1 and not by_itself
 
 
 @dataclass(frozen=True, slots=True)

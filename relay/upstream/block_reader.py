@@ -2,7 +2,7 @@
 
 import asyncio
 from binascii import b2a_base64
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -24,7 +24,6 @@ class BlockReader:
     def __init__(self, size: int, reading: Callable[[Blocks], Blocks]) -> None:
         self._reading = reading
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="content") if size > _SMALL else None
-        self._open: Blocks | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns, called where content is read."""
@@ -32,22 +31,22 @@ class BlockReader:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def blocks(self, octets: Iterable[bytes]) -> AsyncIterator[bytes]:
+    async def blocks(self, octets: Iterable[bytes]) -> AsyncGenerator[bytes, None]:
         """The octets, some at a time."""
-        pieces = self._open = self._reading(_pieces(octets))
-        while block := await self.run(lambda: gathered(pieces, _BLOCK)):
-            yield block
-        self._open = None
+        pieces = self._reading(_pieces(octets))
+        try:
+            while block := await self.run(lambda: gathered(pieces, _BLOCK)):
+                yield block
+        finally:  # nobody waits for a reading that is under way
+            if self._thread is None:
+                pieces.close()
+            else:
+                self._thread.submit(pieces.close)
 
     def close(self) -> None:
-        """Nothing is read any more; nobody waits for a reading that is under way."""
-        if self._thread is None:
-            if self._open is not None:
-                self._open.close()
-            return
-        if self._open is not None:
-            self._thread.submit(self._open.close)
-        self._thread.shutdown(wait=False)
+        """Nothing is read any more, once every stream of blocks is closed."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
 
 
 def _pieces(octets: Iterable[bytes]) -> Blocks:

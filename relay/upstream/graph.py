@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from relay.mail.address import Address
+from relay.mail.address import Address, with_a_labels
 from relay.mail.message import Message
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
@@ -89,9 +89,17 @@ def _own_refusals(upstream: Upstream, outgoing: Outgoing) -> tuple[Answers, tupl
         return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), (), ()
     words = f"this address is not in ASCII, which {upstream.name} does not take"
     no = Answer(Stage.RCPT, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)
-    answers = {path: no for path in paths if not path.local.isascii()}
+    answers = {path: no for path in paths if not _sayable(path)}
     rest, most = tuple(path for path in paths if path not in answers), upstream.limits.recipients
     return answers, rest[:most], rest[most:]
+
+
+def _sayable(path: Address) -> bool:
+    """Whether it can stand in a header field in ASCII."""
+    try:
+        return str(with_a_labels(path)).isascii() and str(path).isprintable()
+    except UnicodeError:
+        return False
 
 
 def _too_big(name: str, limit: int, size: int) -> Answer:
@@ -140,8 +148,7 @@ class _Sender:
         self.at_end = False
         found = await self.reader.run(lambda: addressed(self.outgoing.content, paths))
         self.notes += found.notes
-        message, before = found.message, await self.reader.run(lambda: Message.parse(self.outgoing.content))
-        size = self.outgoing.size - len(before.head) + len(message.head)
+        message, size = found.message, self.outgoing.size + found.grown
         small, rights = request_size(size) <= LARGEST_REQUEST, rights_of(self.api.secret)
         if small and (self.api.mailbox.save or not (rights and rights & DRAFT)):
             if not self.api.mailbox.save:
@@ -154,7 +161,7 @@ class _Sender:
             raise GraphRefused(Answer(Stage.MAIL, Reply(451, "4.7.1", words), fault=Fault.PERMISSION))
         parts = () if small else await self._parts(message, size)
         try:
-            return relayed(await Draft(self.api, self.reader, message).send(parts, self._last))
+            return relayed(await Draft(self.api, self.reader, message, paths).send(parts, self._last))
         except GraphRefused as refused:
             if refused.response and not self.at_end and code_of(refused.response) in _NO_DRAFTS and not small:
                 raise GraphRefused(replace(refused.answer, stage=Stage.MAIL, fault=Fault.PERMISSION)) from None

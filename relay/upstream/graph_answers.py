@@ -6,6 +6,7 @@ throttling guidance".  What they mean to a person is in `outbound/replies/graph_
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -127,11 +128,33 @@ def text_of(response: HttpResponse, key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def ids_of(response: HttpResponse) -> tuple[str, ...]:
-    """The ids in a list of things."""
-    found = _object(response.body).get("value")
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-    return tuple(row["id"] for row in rows if isinstance(row.get("id"), str))
+def addressees(response: HttpResponse) -> dict[str, frozenset[str]]:
+    """Of a list of messages: whom each is to, in small letters, by its id."""
+    rows = [row for row in _list(_object(response.body).get("value")) if isinstance(_of(row, "id"), str)]
+    return {row["id"]: frozenset(_addresses(row)) for row in rows}
+
+
+def _addresses(row: Any) -> Iterator[str]:
+    for one in (one for key in _RECIPIENTS for one in _list(_of(row, key))):
+        address = _of(_of(one, "emailAddress"), "address")
+        if isinstance(address, str):
+            yield address.lower()
+
+
+_RECIPIENTS = ("toRecipients", "ccRecipients", "bccRecipients")
+
+
+def _of(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def is_page(response: HttpResponse) -> bool:
+    """Whether it is a page for people: a firewall answers in Graph's place, perhaps with 200."""
+    return response.headers.get("content-type", "").lower().startswith("text/html")
 
 
 def _error(response: HttpResponse) -> tuple[str, str]:

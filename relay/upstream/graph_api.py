@@ -5,7 +5,7 @@ A refused token is renewed once within a request.  Nothing of a token or of an u
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +15,7 @@ from relay.secret import unsaid
 from relay.upstream import tls
 from relay.upstream.authenticate import Refused, Renew, Token
 from relay.upstream.connect import Failed
-from relay.upstream.graph_answers import refusal
+from relay.upstream.graph_answers import is_page, refusal
 from relay.upstream.http_session import HttpLost, HttpRequest, HttpResponse, HttpSession, Origin, open_http
 from relay.upstream.settings import GraphMailbox, SmtpServer, Upstream
 
@@ -42,11 +42,11 @@ class Payload:
 
     kind: str
     length: int
-    make: Callable[[], AsyncIterator[bytes]]
+    make: Callable[[], AsyncGenerator[bytes, None]]
 
     @classmethod
     def of(cls, kind: str, octets: bytes) -> "Payload":
-        async def once() -> AsyncIterator[bytes]:
+        async def once() -> AsyncGenerator[bytes, None]:
             for place in range(0, len(octets), _BLOCK):
                 yield octets[place : place + _BLOCK]
 
@@ -144,6 +144,8 @@ class GraphApi:
             response = await self._exchange(origin, method, target, headers, payload, at_end, sending=sending)
             if response.status == 401 and await self._renew(response):
                 continue
+            if 200 <= response.status < 300 and is_page(response):
+                raise GraphRefused(lacking("all that Graph's have: it is a page for people"), response)
             if 200 <= response.status < 300:
                 self.access.opened(self.upstream.name)
                 return response
@@ -236,7 +238,7 @@ _HEADERS = (("Accept", "application/json"), ("User-Agent", "relay"))
 
 def lacking(what: str) -> Answer:
     """A 2xx answer that cannot be used."""
-    return _ours(Fault.GARBAGE, f"Graph's answer lacks {what}")
+    return _ours(Fault.GARBAGE, f"the answer lacks {what}")
 
 
 def _ours(fault: Fault, words: str) -> Answer:

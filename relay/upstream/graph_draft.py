@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from urllib.parse import quote
 
+from relay.mail.address import Address
 from relay.mail.message import Message
 from relay.upstream.block_reader import BlockReader, Flow, in_base64
-from relay.upstream.graph_answers import identity, ids_of, text_of
+from relay.upstream.graph_answers import addressees, identity, text_of
 from relay.upstream.graph_api import GraphApi, GraphRefused, Payload, lacking
-from relay.upstream.graph_message import Attachment, contents, request_size, without
+from relay.upstream.graph_message import Attachment, contents, key, request_size, without
 from relay.upstream.http_session import HttpLost, HttpResponse
 
 RANGE = 8 * 327_680
@@ -26,58 +27,65 @@ SESSION_FROM = 3_000_000
 _NO_COPY = {"singleValueExtendedProperties": [{"id": "Boolean 0x0E01", "value": "true"}]}
 """PidTagDeleteAfterSubmit: the draft is gone once it is sent."""
 
+_NOT_TAKEN = frozenset({400, 405, 422, 501})
+_TO = "id,toRecipients,ccRecipients,bccRecipients"
 _CLEAN_UP = 10.0  # seconds to remove a draft that will not be sent
 
 
 class Draft:
     """One message's draft."""
 
-    def __init__(self, api: GraphApi, reader: BlockReader, message: Message) -> None:
-        self._api, self._reader, self._message = api, reader, message
-        self._sending = False
+    def __init__(self, api: GraphApi, reader: BlockReader, message: Message, paths: Sequence[Address]) -> None:
+        self._api, self._reader, self._message, self._paths = api, reader, message, paths
 
     async def send(self, parts: Sequence[Attachment], at_end: Callable[[], None]) -> HttpResponse:
         """Raises GraphRefused; HttpLost if it may have been sent."""
-
-        def last() -> None:
-            self._sending = True
-            at_end()
-
         await self._sweep()
         path = await self._make(frozenset(part.number for part in parts))
         try:
             if not self._api.mailbox.save:
-                await self._api.ask("PATCH", path, Payload.json(_NO_COPY))
+                await self._leave_no_copy(path)
             flow = Flow(self._reader.blocks(contents(self._message, parts)))
             for part in parts:
                 await self._attach(path, part, flow)
-            return await self._api.ask("POST", f"{path}/send", at_end=last, sending=True)
+            return await self._api.ask("POST", f"{path}/send", at_end=at_end, sending=True)
         except GraphRefused as refused:
             if not refused.uncertain:
                 await self._remove(path)
             raise
         except HttpLost:
             raise
-        except BaseException:
-            if not self._sending:
-                await self._remove(path)
+        except Exception:  # such as content that is damaged; when the relay stops, the next try removes the draft
+            await self._remove(path)
             raise
 
     async def _sweep(self) -> None:
-        """Removes drafts of this very message: an earlier try was cut off."""
+        """Removes drafts of this very message to these very recipients: an earlier try was cut off.
+
+        Devices send one message to several people one by one, with one Message-ID: the drafts of others are not touched.
+        """
         known = self._message.get("message-id")
         if not known:
             return
         name = known.value.decode("ascii", "ignore").replace("'", "''")
         where = quote(f"internetMessageId eq '{name}'", safe="")
         try:
-            found = await self._api.ask("GET", f"/mailFolders/drafts/messages?$filter={where}&$select=id")
-            for one in ids_of(found):
+            found = await self._api.ask("GET", f"/mailFolders/drafts/messages?$filter={where}&$select={_TO}")
+            mine = frozenset(map(key, self._paths))
+            for one in [name for name, to in addressees(found).items() if to == mine]:
                 await self._api.ask("DELETE", f"/messages/{quote(one, safe='')}")
                 self._api.said.append("removed a draft that an earlier try had left")
         except GraphRefused as refused:
             if refused.response is None or refused.response.status != 400:
                 raise  # a cloud that cannot search so must not hold up mail; all else the next request would meet too
+
+    async def _leave_no_copy(self, path: str) -> None:
+        try:
+            await self._api.ask("PATCH", path, Payload.json(_NO_COPY))
+        except GraphRefused as refused:
+            if refused.response is None or refused.response.status not in _NOT_TAKEN:
+                raise
+            self._api.said.append("a copy stays in Sent Items, since Graph does not take the order to leave none")
 
     async def _make(self, left_out: frozenset[int]) -> str:
         """Makes the draft; its path."""

@@ -31,25 +31,26 @@ _EMPTY_PART = b"Content-Type: text/plain\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
-    """A message whose To, Cc and Bcc name exactly those of this transaction, and what was changed for that."""
+    """A message whose To, Cc and Bcc name exactly those of this transaction, by how many octets it grew, what was changed."""
 
     message: Message
+    grown: int = 0
     notes: tuple[str, ...] = ()
 
 
 def addressed(content: Iterable[bytes], paths: Sequence[Address]) -> Addressed:
     """Takes out whoever is no recipient of this transaction, and adds those that no field names as Bcc."""
     message = Message.parse(content)
-    wanted = {_key(path): path for path in paths}
+    wanted = {key(path): path for path in paths}
     missing, fields, notes = dict(wanted), list[Field](), list[str]()
     for field in message.fields:
         if field.name not in _NAMED:
             fields.append(field)
             continue
         boxes = read_mailboxes(field.value.decode("utf-8", "surrogateescape"))
-        kept = [box for box in boxes if box.address is None or _key(box.address) in wanted]
+        kept = [box for box in boxes if box.address is None or key(box.address) in wanted]
         for box in kept:
-            missing.pop(_key(box.address) if box.address else "", None)
+            missing.pop(key(box.address) if box.address else "", None)
         if len(kept) == len(boxes):
             fields.append(field)
             continue
@@ -60,7 +61,8 @@ def addressed(content: Iterable[bytes], paths: Sequence[Address]) -> Addressed:
     if missing:
         notes.append(f"added {_told(list(map(str, missing.values())))} as Bcc: Graph sends only to those that are named")
         fields = _with_bcc(fields, list(missing.values()))
-    return Addressed(replace(message, fields=tuple(fields)) if notes else message, tuple(notes))
+    changed = replace(message, fields=tuple(fields)) if notes else message
+    return Addressed(changed, len(changed.head) - len(message.head), tuple(notes))
 
 
 def _with_bcc(fields: list[Field], added: Sequence[Address]) -> list[Field]:
@@ -70,8 +72,8 @@ def _with_bcc(fields: list[Field], added: Sequence[Address]) -> list[Field]:
     return [*(field for field in fields if field.name != "bcc"), Field(fold_list("Bcc", texts))]
 
 
-def _key(address: Address) -> str:
-    """Exchange takes no notice of the case of an address."""
+def key(address: Address) -> str:
+    """Equal for equal mailboxes: Exchange takes no notice of the case of an address."""
     with suppress(UnicodeError):
         address = with_a_labels(address)
     return f"{address.local}@{address.domain}".lower()
@@ -120,8 +122,8 @@ def attachments_of(message: Message) -> tuple[Attachment, ...]:
             if part is None:
                 continue
             found[number], sizes[number], decoders[number] = part, [0, 0], decoder_for(part.encoding)
-            if isinstance(event, PartHead):
-                continue
+        if _own_head(number, event):
+            continue
         octets = _octets(event)
         sizes[number][0] += len(decoders[number].feed(octets))
         sizes[number][1] += len(octets)
@@ -185,9 +187,7 @@ def contents(message: Message, parts: Sequence[Attachment]) -> Iterator[bytes]:
         if number != current:
             yield decoder.close()
             current, decoder = number, decoder_for(encodings.get(number, ""))
-            if isinstance(event, PartHead):
-                continue
-        if number in encodings:
+        if number in encodings and not _own_head(number, event):
             yield decoder.feed(_octets(event))
     yield decoder.close()
 
@@ -223,6 +223,11 @@ def _events(message: Message) -> Iterator[tuple[int, Event]]:
             yield event.number, event
 
 
+def _own_head(number: int, event: Event) -> bool:
+    """Whether this is the header of the part itself, not of a message inside; that of the whole is no event."""
+    return isinstance(event, PartHead) and 0 < event.number == number
+
+
 def _sealed(kind: ContentType) -> bool:
     return kind.kind == "multipart/signed"
 
@@ -239,10 +244,10 @@ def _octets(event: Event) -> bytes:
 
 def _attachment(number: int, event: Event, message: Message) -> Attachment | None:
     """What begins with this event, if it can go by itself: a multipart cannot, nor what is signed."""
-    if isinstance(event, PartHead):
-        fields, kind, signed = event.fields, event.kind, event.sealed
-    elif number == 0:
+    if number == 0:
         fields, kind, signed = message.fields, content_type(mime_fields(message.fields)), False
+    elif isinstance(event, PartHead):
+        fields, kind, signed = event.fields, event.kind, event.sealed
     else:
         return None
     if signed or kind.multipart or number < 0:

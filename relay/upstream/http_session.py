@@ -5,7 +5,8 @@ h11 reads and writes the protocol; this file has the socket, TLS, and a time lim
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -46,7 +47,7 @@ class HttpRequest:
     target: str
     headers: Sequence[tuple[str, str]]
     length: int = 0
-    body: AsyncIterator[bytes] | None = None
+    body: AsyncGenerator[bytes, None] | None = None
     at_end: Callable[[], None] = lambda: None
 
 
@@ -173,12 +174,13 @@ class _Exchange:
         start = self._http.send(h11.Request(method=request.method, target=request.target, headers=fields))
         held = start or b""
         if request.body is not None:
-            async for block in request.body:
-                self._writer.write(held)
-                held = b""
-                if not await self._drained(patience, answer):
-                    return
-                held = self._http.send(h11.Data(data=block)) or b""
+            async with aclosing(request.body) as body:
+                async for block in body:
+                    self._writer.write(held)
+                    held = b""
+                    if not await self._drained(patience, answer):
+                        return
+                    held = self._http.send(h11.Data(data=block)) or b""
         end = self._http.send(h11.EndOfMessage()) or b""
         request.at_end()
         self.sent = True

@@ -278,6 +278,15 @@ def test_the_demo_shows_that_all_arrives() -> None:
     assert "ディスク障害の警告" not in done.stderr
 
 
+def test_the_demo_by_microsoft_graph() -> None:
+    """`relay demo --graph`: Bcc, Retry-After and an upload session, each as promised."""
+    line = [sys.executable, "-m", "relay", "demo", "--graph"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("arrived as promised") == 4
+    assert all(word in done.stdout for word in ("as Bcc", "ApplicationThrottled", "upload session"))
+
+
 def test_the_queue_command_stays_light() -> None:
     """`relay queue` must not load DNS, web server, listener or mail client: on a Pi that is seconds."""
     heavy = "{'dns', 'starlette', 'uvicorn', 'aiosmtplib', 'structlog', 'jinja2', 'prometheus_client'}"

@@ -136,6 +136,22 @@ class TestSmall:
             assert [sent.saved for sent in world.cloud.box] == [True]
             assert any("Mail.ReadWrite" in note for note in report.conversation.notes)
 
+    async def test_a_cloud_that_does_not_take_the_order_to_leave_no_copy(self):
+        """That is no reason not to send it."""
+        async with graph() as world:
+            world.cloud.trouble.append(GraphTrouble("/messages/AAMk0001=", 400, "ErrorInvalidProperty"))
+            report = await world.send(letter("a@x.example"), save=False)
+            assert [sent.saved for sent in world.cloud.box] == [True]
+            assert any("a copy stays" in note for note in report.conversation.notes)
+
+    async def test_the_same_message_to_several_one_by_one(self):
+        """A device that sends so uses one Message-ID: none of them is in another's way."""
+        async with graph() as world:
+            names = [f"u{number}@x.example" for number in range(4)]
+            reports = await asyncio.gather(*(world.send(letter(name), save=False) for name in names))
+            assert {answer.reply.code for report in reports for answer in report.answers.values()} == {250}
+            assert sorted(name for sent in world.cloud.box for name in sent.recipients) == names
+
     async def test_a_connection_serves_several_messages(self):
         """Five in a row, and never more than one connection."""
         async with graph() as world:
@@ -306,7 +322,7 @@ class TestLarge:
             assert len(world.cloud.box) == 1
 
     async def test_a_draft_that_a_crash_left_is_removed(self):
-        """Found by its Message-ID; drafts of others stay."""
+        """Found by its Message-ID and recipients; other messages stay, and the same one to others, which is on its way."""
         async with graph() as world:
             hung = asyncio.create_task(world.send(scan(bytes(9 * MB))))
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", 0))
@@ -316,11 +332,14 @@ class TestLarge:
             left = dict(world.cloud.drafts)  # as a process that is killed here leaves it
             hung.cancel()
             await asyncio.gather(hung, return_exceptions=True)
-            other = replace(next(iter(left.values())), message=message_from_bytes(b"Message-ID: <other@nas>\r\n\r\n"))
-            world.cloud.drafts = {**left, "other=": other}
+            mine = next(iter(left.values()))
+            to_others = message_from_bytes(b"Message-ID: <one@nas>\r\nTo: b@x.example\r\n\r\n", policy=policy.SMTP)
+            another = message_from_bytes(b"Message-ID: <other@nas>\r\nTo: a@x.example\r\n\r\n", policy=policy.SMTP)
+            others = {"to others=": replace(mine, message=to_others), "another=": replace(mine, message=another)}
+            world.cloud.drafts = {**left, **others}
             report = await world.send(scan(bytes(9 * MB)))
             assert len(world.cloud.box) == 1
-            assert list(world.cloud.drafts) == ["other="]
+            assert list(world.cloud.drafts) == ["to others=", "another="]
             assert any("draft" in note for note in report.conversation.notes)
 
 
@@ -376,6 +395,29 @@ class TestRefusals:
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/sendMail", 403))
             assert judge(await world.one(letter("a@x.example"))).fate is Fate.DEFERRED
+
+    async def test_a_page_with_200_is_no_success(self):
+        """A firewall that inspects TLS may answer so."""
+
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.1)
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>")
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+
+        async def token(_upstream):
+            return "a-token"
+
+        transports = Transports(Means("relay.test", token=token))
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
+        assert answer.fault is Fault.GARBAGE
+        assert judge(answer).fate is Fate.DEFERRED
+        await transports.close()
+        server.close()
 
     async def test_never_more_than_four_at_a_time(self):
         """`limits.connections` is kept by whoever calls; the stand-in refuses a fifth."""

@@ -15,6 +15,7 @@ import pytest
 
 from relay import config
 from relay.cli.demo_graph import GraphTrouble, graph_cloud
+from relay.upstream.graph_api import GraphApi
 from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
@@ -220,7 +221,7 @@ class TestConfiguration:
         """Provider, mailbox, application: the cloud's scopes and four at a time follow."""
         found = self.loaded(
             tmp_path,
-            "upstreams:\n  m365: {api: graph, username: nas@company.example, oauth: {client_id: a, tenant: company.example}}\n",
+            "upstreams:\n  m365: {api: graph, username: nas@company.example, oauth: {client_id: a, tenant: c.example}}\n",
         ).config
         upstream = found.upstreams["m365"]
         oauth = upstream.login.oauth
@@ -238,13 +239,28 @@ class TestConfiguration:
             self.loaded(
                 tmp_path,
                 "upstreams:\n  m365: {api: graph, url: 'https://graph.microsoft.us/v1.0/', username: nas@company.example,\n"
-                "    oauth: {client_id: a, tenant: company.example, grant: client-credentials, client_secret: secret-secret}}\n",
+                "    oauth: {client_id: a, tenant: c.example, grant: client-credentials, client_secret: secret-secret}}\n",
             )
             .config.upstreams["m365"]
             .login.oauth
         )
         assert oauth.scope == "https://graph.microsoft.us/.default"
-        assert oauth.token_url == "https://login.microsoftonline.us/company.example/oauth2/v2.0/token"
+        assert oauth.token_url == "https://login.microsoftonline.us/c.example/oauth2/v2.0/token"
+
+    def test_more_than_four_at_a_time_is_remarked(self, tmp_path):
+        """It works, but Graph answers 429 to the fifth."""
+        lines = "{api: graph, username: n@c.example, oauth: {client_id: a}, limits: {connections: 5}}"
+        found = self.loaded(tmp_path, f"upstreams:\n  m365: {lines}\n")
+        assert found.config.upstreams["m365"].limits.connections == 5
+        assert any("limits" in str(remark) and "4 at a time" in str(remark) for remark in found.remarks)
+
+    def test_a_personal_account_knows_only_its_own_mailbox(self, tmp_path):
+        """Its path is /me, not /users."""
+        said = "upstreams:\n  me: {api: graph, provider: outlook.com, username: me@outlook.com, oauth: {client_id: a}}\n"
+        upstream = self.loaded(tmp_path, said).config.upstreams["me"]
+        api = GraphApi(upstream, upstream.transport, None, None, "token")
+        assert api.base == "/v1.0/me"
+        assert (upstream.login.oauth.tenant, upstream.provider) == ("consumers", "outlook.com")
 
     @pytest.mark.parametrize(
         ("lines", "path", "words"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from relay.mail.reply import Fault, Stage
-from relay.upstream.graph_answers import ids_of, identity, refusal, relayed, retry_after
+from relay.upstream.graph_answers import addressees, identity, refusal, relayed, retry_after
 from relay.upstream.graph_rights import rights_of, scope_for, token_url_for
 from relay.upstream.http_session import HttpResponse, Origin
 from relay.upstream.settings import Grant
@@ -104,10 +104,17 @@ class TestValues:
         assert identity(HttpResponse(201, body=b'{"id": "AAMk="}')) == "AAMk="
         assert identity(HttpResponse(201, body=b"nothing")) == ""
 
-    def test_ids_of_a_list(self):
-        """Rows without one do not count."""
-        assert ids_of(HttpResponse(200, body=b'{"value": [{"id": "a"}, {}, 5]}')) == ("a",)
-        assert ids_of(HttpResponse(200, body=b'{"value": 5}')) == ()
+    def test_whom_messages_are_to(self):
+        """All three fields; rows without an id do not count, nor does what has another form."""
+        row = {
+            "id": "a",
+            "toRecipients": [{"emailAddress": {"address": "A@x.example"}}],
+            "bccRecipients": [{"emailAddress": {"address": "b@x.example"}}, 5],
+            "ccRecipients": None,
+        }
+        body = json.dumps({"value": [row, {}, 5]}).encode()
+        assert addressees(HttpResponse(200, body=body)) == {"a": {"a@x.example", "b@x.example"}}
+        assert addressees(HttpResponse(200, body=b'{"value": 5}')) == {}
 
 
 class TestRights:

@@ -203,6 +203,14 @@ class TestParts:
         assert next(got.iter_attachments()).get_content() == PDF
         assert one.size == len(b"".join(contents(whole, [one])))
 
+    def test_a_message_that_is_nothing_but_another(self):
+        """Its header goes with it."""
+        inner = HEAD + b"\r\n" + b"inner text\r\n" * 3
+        whole = message(b"Content-Type: message/rfc822\r\n\r\n" + inner)
+        [one] = attachments_of(whole)
+        assert (one.number, one.name, one.size) == (0, "message.eml", len(inner))
+        assert b"".join(contents(whole, [one])) == inner
+
     def test_what_is_signed_is_not_taken_apart(self):
         """Nothing of it can go by itself."""
         signed = multipart(TEXT, part("application/pkcs7-signature", b"sig"), kind=b"signed", boundary=b"s1")

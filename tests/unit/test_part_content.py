@@ -1,6 +1,7 @@
 """Octets of parts decoded as a stream, and their file names."""
 
 import base64
+import binascii
 import os
 
 import pytest
@@ -38,7 +39,17 @@ class TestDecoders:
 
     def test_what_is_unknown_stays(self, step):
         """As RFC 2045 wants it."""
-        assert decoded("x-uue", b"abc\r\n", step) == b"abc\r\n"
+        assert decoded("x-own", b"abc\r\n", step) == b"abc\r\n"
+
+    def test_uuencode(self, step):
+        """Between `begin` and `end`; a check character at the end of each line, as some add it, does not count."""
+        octets = os.urandom(200)
+        lines = [binascii.b2a_uu(octets[at : at + 45]).rstrip(b"\n") for at in range(0, 200, 45)]
+        for more in (b"", b"x"):
+            coded = b"\r\n".join(
+                [b"said before", b"begin 644 a.pdf", *(line + more for line in lines), b"`", b"end", b"after", b""]
+            )
+            assert decoded("x-uuencode", coded, step) == octets
 
 
 @pytest.mark.parametrize(

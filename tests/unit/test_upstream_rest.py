@@ -1,10 +1,11 @@
 """Health: an upstream in trouble is left alone, longer each time, and wakes by success or by hand."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from relay.mail.reply import Answer, Reply, Stage
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.upstream_state import UpstreamRests
+from relay.outbound.upstream_state import UpstreamRests, WentToRest
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 M = timedelta(minutes=1)
@@ -106,3 +107,12 @@ class TestRetryAfter:
         health.trouble("m365", "550", PLAN, NOW, began=NOW, by="q1")
         health.trouble("m365", "429", PLAN, NOW, began=NOW, by="q1", answer=self.said(300))
         assert health.resting_until("m365", NOW) == NOW + 5 * M
+
+    def test_nobody_is_told_of_what_passes_by_itself(self):
+        """The first trouble of a row is told, but not one whose end the server names."""
+        health = UpstreamRests()
+        rest = health.trouble("m365", "429", PLAN, NOW, began=NOW, answer=self.said(60))
+        assert not WentToRest("m365", rest, self.said(60)).first
+        assert WentToRest("m365", rest, replace(self.said(None), retry_after=None)).first
+        quota = Answer(Stage.MAIL, Reply(550, "5.1.90", "ErrorExceededMessageLimit: no more"), retry_after=60.0)
+        assert WentToRest("m365", rest, quota).first

@@ -14,7 +14,8 @@ _CURES: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("AADSTS65001", "AADSTS90094", "AADSTS65004", "consent_required"),
-        "The application has no consent for SMTP.Send (`api: graph`: Mail.Send and Mail.ReadWrite): log in again and allow it, or have an administrator consent to it.",
+        "The application has no consent for SMTP.Send (`api: graph`: Mail.Send and Mail.ReadWrite): log in again and allow "
+        "it, or have an administrator consent to it.",
     ),
     (
         ("AADSTS7000218",),
