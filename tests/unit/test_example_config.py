@@ -21,8 +21,8 @@ SETTINGS = {
     "recipients": "default_domain aliases",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"
-        " rewrite rewrite_from limits timeout oauth pop api url save_to_sent tls_min client_cert client_key legacy_tls folder save"
-        " push title attachments"
+        " rewrite rewrite_from limits timeout oauth pop api url save_to_sent tls_min client_cert client_key legacy_tls"
+        " folder save push title attachments"
     ),
     "limits of an upstream": "connections per_minute per_day message recipients",
     "pop": "host port tls window",
