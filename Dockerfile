@@ -4,10 +4,10 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
-# requirements/postgres.txt for relays that share one queue: docs/postgres.md
-ARG REQUIREMENTS=requirements/runtime.txt
+# requirements/postgres.txt for relays that share one queue: docs/postgres.md; requirements/runtime.txt without push services
+ARG REQUIREMENTS=requirements/push.txt
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
-COPY requirements/runtime.txt requirements/postgres.txt /build/requirements/
+COPY requirements/runtime.txt requirements/push.txt requirements/postgres.txt /build/requirements/
 # Wheels where there are any.  PyYAML has none for 32-bit ARM: its sdist installs without a compiler, in pure Python.
 RUN pip install --quiet --require-hashes --prefer-binary --no-compile --target /build/site -r "/build/$REQUIREMENTS"
 COPY packaging/make-rootfs.sh packaging/needed.py LICENSE /build/

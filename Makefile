@@ -152,7 +152,7 @@ schemathesis: .venv-schemathesis/ready
 
 # Before a release.  A package that could not be asked about is no package without weakness: --strict.
 audit: .venv-audit/ready
-	for locked in requirements/runtime.txt requirements/postgres.txt; do \
+	for locked in requirements/push.txt requirements/postgres.txt; do \
 	  .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes -r $$locked || exit 1; done
 
 .venv-audit/ready: requirements/audit.txt | .venv/bin/python
@@ -181,7 +181,8 @@ lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	$(COMPILE) pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) pyproject.toml --group dev -o requirements/development.txt
-	$(COMPILE) pyproject.toml --extra postgres -o requirements/postgres.txt
+	$(COMPILE) pyproject.toml --extra push -o requirements/push.txt
+	$(COMPILE) pyproject.toml --extra postgres --extra push -o requirements/postgres.txt
 	$(COMPILE) --group image -o requirements/image.txt
 	$(COMPILE) --group api -o requirements/api.txt
 	$(COMPILE) --group docs -o requirements/docs.txt

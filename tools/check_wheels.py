@@ -1,4 +1,4 @@
-"""Proves that the relay installs on small boards without a compiler, from requirements/runtime.txt and its hashes alone.
+"""Proves that the relay installs on small boards without a compiler, from requirements/push.txt and its hashes alone.
 
 For each Python, C library and processor: pip is asked, as if it ran there, whether every pinned dependency has a wheel whose
 hash is in the lock file.  What has none must install from its source without a compiler; that is tried here, with a
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOCK = ROOT / "requirements/runtime.txt"
+LOCK = ROOT / "requirements/push.txt"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # Debian 12 has glibc 2.36, Alpine since 3.13 musl 1.2: what boards run.
 GLIBC, MUSL = range(17, 37), range(1, 3)

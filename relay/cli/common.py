@@ -42,10 +42,10 @@ def print_json(value: Any) -> None:
     print("\n".join(map(printable, text.split("\n"))))
 
 
-def load_config(asked: argparse.Namespace) -> "Loaded":
+def load_config(asked: argparse.Namespace, *, quick: bool = False) -> "Loaded":
     from relay import config
 
-    return config.load(config.find(asked.config, os.environ), os.environ)
+    return config.load(config.find(asked.config, os.environ), os.environ, quick=quick)
 
 
 def keep_private(path: Path, text: str) -> None:
@@ -74,7 +74,7 @@ def configured(asked: argparse.Namespace) -> "Config":
 
 def configured_or_running(asked: argparse.Namespace) -> "Config":
     """The same for who only asks a relay: one that runs goes on with its old settings, whatever the file says now."""
-    loaded = load_config(asked)
+    loaded = load_config(asked, quick=True)
     if loaded.config is not None:
         return loaded.config
     tell_mistakes(loaded)

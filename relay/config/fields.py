@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from relay.config.files import Unreadable, read_secret
+from relay.config.files import Unreadable, read_secret, read_secrets
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
 from relay.config.scalars import Wrong, flag, near
@@ -27,6 +27,7 @@ class Reading:
     """What one reading of the settings has found so far.
 
     Relative file names are meant from `folder`.  `names` tells what a setting is called where it has no path.
+    `quick`: what takes a second is not checked.
     """
 
     environ: Mapping[str, str]
@@ -36,6 +37,7 @@ class Reading:
     remarks: list[tuple[Place, str, str]] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
     literal_secret: Text | None = None
+    quick: bool = False
 
     def mistake(self, place: Place, path: str, text: str) -> None:
         self.mistakes.append(Mistake(place, path, text))
@@ -235,6 +237,29 @@ class Fields:
         if named is not None:
             return self._secret_file(twin)
         return None if node is None else self._written_secret(node, what)
+
+    def secrets(self, key: str, what: str) -> list[tuple[str, Place, str, Secret]]:
+        """All secrets of a list at `key`, or on the lines of the file that `key_file` names.
+
+        Each with the key, the place and the words that a mistake in it is told by.
+        """
+        twin = f"{key}_file"
+        if self.said(key) and self.said(twin):
+            self.mistake(twin, f"expected {self.word(key)} or {self.word(twin)}, found both")
+        elif self.said(twin):
+            name = self.get(twin, _file_name, "")
+            path = self.reading.folder / Path(name).expanduser()
+            try:
+                lines = read_secrets(path) if name else {}
+            except Unreadable as bad:
+                shown = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
+                self.mistake(twin, f"expected a readable file with {what} on each line, found {shown} ({bad})")
+                return []
+            return [
+                (twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()
+            ]
+        found = [(node, self._written_secret(node, what)) for node in self.each(key)]
+        return [(key, node.place, "", secret) for node, secret in found if secret is not None]
 
     def _secret_file(self, twin: str) -> Secret | None:
         name = self.get(twin, _file_name, "")

@@ -14,6 +14,24 @@ class Unreadable(Exception):
 
 def read_secret(path: Path) -> str:
     """The one line of text in a file, without its trailing newline.  Raises Unreadable."""
+    text = _read(path).rstrip("\r\n")
+    if not text:
+        raise Unreadable("empty")
+    if any(char in text for char in "\0\r\n"):
+        raise Unreadable("more than one line")
+    return text
+
+
+def read_secrets(path: Path) -> dict[int, str]:
+    """The lines of a file by their number, without empty ones and comments (#).  Raises Unreadable."""
+    lines = {number: line.strip() for number, line in enumerate(_read(path).splitlines(), 1)}
+    found = {number: line for number, line in lines.items() if line and not line.startswith("#")}
+    if not found:
+        raise Unreadable("empty")
+    return found
+
+
+def _read(path: Path) -> str:
     try:
         with path.open("rb") as opened:
             octets = opened.read(LARGEST_SECRET + 1)
@@ -24,14 +42,9 @@ def read_secret(path: Path) -> str:
     if len(octets) > LARGEST_SECRET:
         raise Unreadable("larger than 64 KiB")
     try:
-        text = octets.decode("utf-8-sig").rstrip("\r\n")
+        return octets.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unreadable("not UTF-8 text") from None
-    if not text:
-        raise Unreadable("empty")
-    if any(char in text for char in "\0\r\n"):
-        raise Unreadable("more than one line")
-    return text
 
 
 def others_may_read(path: Path) -> bool:

@@ -66,8 +66,11 @@ def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> boo
         return False
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None) -> Loaded:
-    """Reads the file, or without one the environment, and checks everything.  Never raises for what is in it."""
+def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None, quick: bool = False) -> Loaded:
+    """Reads the file, or without one the environment, and checks everything.  Never raises for what is in it.
+
+    `quick`: without the checks that take a second, for verbs that only ask a relay which runs with these settings.
+    """
     name = default_hostname(socket.gethostname() if machine_name is None else machine_name)
     if path is None:
         return _from_environment(environ, name)
@@ -82,7 +85,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
             reason = f"{reason}: the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
         return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
     root, mistakes = parse(octets, str(path))
-    reading = Reading(environ, path.absolute().parent, mistakes=mistakes)
+    reading = Reading(environ, path.absolute().parent, mistakes=mistakes, quick=quick)
     if root is None and mistakes:
         return Loaded(None, tuple(sorted(mistakes, key=_order)))
     for variable in environment.said(environ):
@@ -123,14 +126,15 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
         upstreams, readable = _upstreams(at)
         listeners = sections.read_listeners(at)
         recipients = sections.read_recipients(at)
+        notices = sections.read_notices(at, tuple(upstreams), recipients.everything_to, readable=readable)
         return Config(
             hostname=sections.read_hostname(at, name),
             upstreams=upstreams,
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at))),
+            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at), notices.via)),
             recipients=recipients,
             retry=sections.read_retry(at),
-            notices=sections.read_notices(at, recipients.everything_to),
+            notices=notices,
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),

@@ -15,12 +15,16 @@ from relay.upstream.settings import DIRECT
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What rules may name.  `readable` False: the upstreams could not be read, so that no name can be called wrong."""
+    """What rules may name.  `readable` False: the upstreams could not be read, so that no name can be called wrong.
+
+    `for_notices` are used without a rule.
+    """
 
     upstreams: Sequence[str]
     listeners: Sequence[Listener]
     readable: bool = True
     devices: Sequence[str] = ()
+    for_notices: Sequence[str] = ()
 
 
 def read_routes(at: Fields, known: Known) -> tuple[Route, ...]:
@@ -151,6 +155,6 @@ def _matches_everything(rule: Fields, route: Route) -> bool:
 def _remark_unused(at: Fields, known: Known, routes: Sequence[Route]) -> None:
     used = {name for route in routes for name in route.via}
     for name in known.upstreams:
-        if name not in used:
+        if name not in used and name not in known.for_notices:
             path = f"upstreams.{name}"
             at.reading.remark(at.reading.places.get(path, at.place), path, "no rule uses this upstream")

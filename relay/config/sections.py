@@ -1,6 +1,6 @@
 """The sections of the settings, one function each, into the values that the stations define."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from relay.config import hosts, scalars
 from relay.config.config_values import LogSettings
 from relay.config.fields import Fields, show
 from relay.config.located import Table
-from relay.config.scalars import Wrong, choice, duration, number, one_of, percent, size
+from relay.config.scalars import Wrong, choice, duration, near, number, one_of, percent, size
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
@@ -147,15 +147,27 @@ def read_retry(at: Fields) -> RetrySchedule:
     return found
 
 
-def read_notices(at: Fields, everything_to: tuple[Address, ...]) -> NoticePolicy:
-    """Where all mail goes to one address, notices do not go elsewhere: a sender may be somebody who is not to get mail."""
+def read_notices(
+    at: Fields, upstreams: Sequence[str], everything_to: tuple[Address, ...] = (), *, readable: bool
+) -> NoticePolicy:
+    """`upstreams` by name; not `readable`: they could not be read, so that no name can be called wrong.
+
+    Where all mail goes to one address, notices do not go elsewhere: a sender may be somebody who is not to get mail.
+    """
     default = NoticePolicy()
+
+    def known(name: str) -> str:
+        if readable and name not in upstreams:
+            raise Wrong("the name of an upstream", near(name, upstreams))
+        return name
+
     with at.section("notices") as section:
         return NoticePolicy(
             to=section.get("to", hosts.mailbox, next(iter(everything_to), None)),
             webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
             digest=section.get("digest", duration(least=_NONE), default.digest),
             senders=not everything_to,
+            via=section.many("via", known, ()),
         )
 
 

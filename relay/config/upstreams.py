@@ -7,6 +7,7 @@ from enum import Enum
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.folder import read_folder
+from relay.config.push import PUSH_LIMITS, read_push
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
 from relay.config.upstream_login import read_graph_login, read_login
 from relay.mail.address import Address, BadAddress, parse_address
@@ -45,6 +46,8 @@ def read_upstream(name: str, at: Fields) -> Upstream:
     timeout = at.get("timeout", duration(), DIRECT_UPSTREAM.timeout)
     if folder := read_folder(at):
         return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
+    if push := read_push(at):
+        return Upstream(name, push, limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
     if at.get("api", choice(Api), Api.SMTP) is Api.GRAPH:
         return _graph(name, at, preset)

@@ -88,6 +88,7 @@ class Services:
             repair=config.repair,
             hostname=config.hostname,
             devices=config.devices,
+            notices_via=config.notices.chains,
             now=parts.now,
             on_settled=self.notifier.wake,
             advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
@@ -133,6 +134,7 @@ class Services:
             repair=config.repair,
             hostname=config.hostname,
             devices=config.devices,
+            notices_via=config.notices.chains,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         self._check_up.look_again()
@@ -167,7 +169,8 @@ class Services:
         return judge(answer, self._config.all_upstreams.get(upstream)).advice
 
     def _may_route_notice(self, recipient: Address) -> bool:
-        return routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
+        by_rule = routing.may_route(self._config.routes, None, recipient, Origin("127.0.0.1")) is None
+        return by_rule or recipient in self._config.notices.chains
 
     async def _beat(self) -> None:
         """Beats the service manager's watchdog as long as the runner works."""

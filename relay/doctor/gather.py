@@ -20,6 +20,7 @@ from relay.doctor.host import HostFacts
 from relay.doctor.host_probe import listener_facts
 from relay.doctor.judge import Facts
 from relay.doctor.mailbox import MailboxFacts
+from relay.doctor.push import PushFacts
 from relay.doctor.resolver import PATIENCE, DnsLookup, invented, knows_nothing
 from relay.doctor.spf_check import is_name
 from relay.doctor.spool import DatabaseFacts, SpoolFacts
@@ -32,7 +33,7 @@ from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.authenticate import Token, no_token
-from relay.upstream.settings import Folder, GraphMailbox, SmtpServer, Upstream
+from relay.upstream.settings import Folder, GraphMailbox, PushService, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
 
@@ -76,9 +77,10 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
     examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
     try:
-        here, folders, upstreams, mailboxes, dns = await asyncio.gather(
+        here, folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
             gather_host(subject, world),
             asyncio.gather(*(_folder(one, world, tell) for one in _folders(subject))),
+            asyncio.gather(*(_push(one, world, tell) for one in _pushes(subject))),
             asyncio.gather(*examined.values()),
             _mailboxes(subject, world, tell),
             _published(subject, look, world, tell, examined),
@@ -90,8 +92,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
         await look.close()
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
-    found = tuple(upstreams), dns.domains, dns.ways, seen, took, consents, tuple(folders), mailboxes
-    return Facts(here, dns.trouble, dns.invented, *found)
+    known = Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
+    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=mailboxes)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -170,6 +172,22 @@ async def _folder(upstream: Upstream, world: World, tell: Tell) -> FolderFacts:
         return hanging(upstream, world.whole)
 
 
+def _pushes(subject: Subject) -> list[Upstream]:
+    return [one for one in subject.upstreams.values() if isinstance(one.transport, PushService)]
+
+
+async def _push(upstream: Upstream, world: World, tell: Tell) -> PushFacts:
+    """What speaks to the push process is loaded only where there is such an upstream."""
+    from relay.doctor.push_probe import push_facts
+
+    tell(f"{upstream.name}: asking {upstream.transport.place}")
+    try:
+        async with asyncio.timeout(world.whole):
+            return await push_facts(upstream, world.patience)
+    except TimeoutError:
+        return PushFacts(upstream, trouble=f"no answer within {world.whole:g} seconds")
+
+
 async def _mailboxes(subject: Subject, world: World, tell: Tell) -> tuple[MailboxFacts, ...]:
     """What speaks to Microsoft Graph is loaded only where there is such a mailbox."""
     wanted = [one for one in subject.upstreams.values() if isinstance(one.transport, GraphMailbox)]
@@ -215,7 +233,7 @@ async def _way(name: str, upstream: Upstream, look: DnsLookup, examined: Examine
 
 async def _published(subject: Subject, look: DnsLookup, world: World, tell: Tell, examined: Examined) -> _Published:
     """Whether real names can be resolved, the domains, and SPF for each of them by each upstream."""
-    accounts = [one for one in subject.upstreams.values() if one.transport.has_account]
+    accounts = [one for one in subject.upstreams.values() if one.transport.has_account and one.transport.host]
     wanted = [(name, one) for one in accounts for name in sender_domains(one, subject)]
     if not wanted and not domain_probe.direct(subject) and not subject.nameservers:
         return _Published()

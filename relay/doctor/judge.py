@@ -10,6 +10,7 @@ from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
 from relay.doctor.host import HostFacts, judge_host
 from relay.doctor.mailbox import MailboxFacts, judge_mailbox
+from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
 from relay.doctor.upstream import UpstreamFacts, judge_upstream
@@ -32,6 +33,7 @@ class Facts:
     took: float = 0.0
     consents: tuple[Mapping[str, Any], ...] = ()
     folders: tuple[FolderFacts, ...] = ()
+    pushes: tuple[PushFacts, ...] = ()
     mailboxes: tuple[MailboxFacts, ...] = ()
 
 
@@ -45,6 +47,7 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
             continue
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
     findings += [finding for one in facts.folders for finding in judge_folder(one)]
+    findings += [finding for one in facts.pushes for finding in judge_push(one)]
     for mailbox in facts.mailboxes:
         findings += judge_mailbox(mailbox)
     told = frozenset(one.about for one in findings if one.name == "login-oauth")

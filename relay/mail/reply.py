@@ -128,6 +128,10 @@ class Fault(Enum):
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
     RESTS = "rests"  # the upstream is left alone for now: it is in trouble, or a limit of it is reached
     PERMISSION = "permission"  # the account may do less than this message needs
+    PUSH_ACCOUNT = "push-account"  # a push service refuses the token, or does not know the target
+    PUSH_RATE = "push-rate"  # HTTP 429
+    PUSH_REFUSED = "push-refused"  # it refuses this message
+    PUSH_TROUBLE = "push-trouble"  # it is in trouble itself, or answers what nobody understands
     INTERNAL = "internal"  # an error inside the relay
 
 
@@ -135,7 +139,7 @@ class Fault(Enum):
 class Answer:
     """A reply and the stage at which it came.
 
-    `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a server answered.
+    `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a mail server answered.
     `retry_after`: for how many seconds the server wants nothing more from this account; None if it does not say.
     """
 

@@ -25,12 +25,19 @@ Advise = Callable[[Answer, str], Advice]
 @dataclass(frozen=True, slots=True)
 class NoticePolicy:
     """`to` is the person in charge (None: nobody), `webhook` a URL that gets a JSON POST ("" if none);
-    failures that follow the first within `digest` are told together.  `senders`: who sent the mail is told, if possible."""
+    failures that follow the first within `digest` are told together.  `senders`: who sent the mail is told, if possible.
+    `via`: upstreams that notices to `to` go by first."""
 
     to: Address | None = None
     webhook: str = field(default="", repr=False)  # may have a password or a secret topic in it
     digest: timedelta = timedelta(minutes=15)
     senders: bool = True
+    via: tuple[str, ...] = ()
+
+    @property
+    def chains(self) -> dict[Address, tuple[str, ...]]:
+        """Which upstreams come first for notices to whom."""
+        return {self.to: self.via} if self.to and self.via else {}
 
 
 def notified_message(

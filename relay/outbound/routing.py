@@ -3,7 +3,7 @@
 First match wins, for each recipient.  Rules count from 1, as people count; 0 is "no rule".  Pure.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -13,6 +13,7 @@ from relay.mail.envelope import Origin
 from relay.mail.glob import pattern
 from relay.mail.reply import Reply
 from relay.networks import client_of
+from relay.upstream.settings import Folder, Upstream
 
 _NULL = "<>"
 
@@ -73,13 +74,24 @@ def for_people(chosen: Chosen, folders: Collection[str]) -> Chosen:
     return replace(chosen, via=tuple(name for name in chosen.via if name not in folders))
 
 
-def for_notice(chosen: Chosen, upstreams: Sequence[str]) -> Chosen:
-    """A notice may go by any upstream: every other one comes after the rule's chain."""
+def for_notice(chosen: Chosen, upstreams: Sequence[str], first: Sequence[str] = ()) -> Chosen:
+    """A notice may go by any upstream: `first` (`notices.via`) come first, then the rule's chain, then every other one."""
     if chosen.discard:
-        return chosen
-    others = [name for name in upstreams if name not in chosen.via]
-    why = f"{chosen.why}; a notice of our own, so {', '.join(others)} too" if others else chosen.why
-    return replace(chosen, via=(*chosen.via, *others), reject="", why=why)
+        return replace(chosen, via=tuple(first), discard=not first)
+    chain = tuple(dict.fromkeys((*first, *chosen.via)))
+    others = [name for name in upstreams if name not in chain]
+    who = [*([f"{', '.join(first)} first"] if first else []), *([f"{', '.join(others)} too"] if others else [])]
+    why = f"{chosen.why}; a notice of our own, so {', '.join(who)}" if who else chosen.why
+    return replace(chosen, via=(*chain, *others), reject="", why=why)
+
+
+def of_notice(
+    chosen: Mapping[Address, Chosen], upstreams: Mapping[str, Upstream], first: Mapping[Address, Sequence[str]]
+) -> dict[Address, Chosen]:
+    """The chains of a notice of our own.  Folders are left out where there is an account; `first` has `notices.via`."""
+    accounts = [name for name, one in upstreams.items() if one.transport.has_account]
+    folders = {name for name, one in upstreams.items() if isinstance(one.transport, Folder)} if accounts else ()
+    return {to: for_notice(for_people(one, folders), accounts, first.get(to, ())) for to, one in chosen.items()}
 
 
 def may_route(routes: Routes, sender: Address | None, recipient: Address, origin: Origin, device: str = "") -> Reply | None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 
 from relay import crash_points, events
 from relay.mail.address import Address
@@ -20,14 +21,14 @@ from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.prepare import Prepared, device_for, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
-from relay.outbound.routing import Chosen, Routes, chain_for, for_notice, for_people
+from relay.outbound.routing import Chosen, Routes, chain_for, of_notice
 from relay.outbound.storing import stored
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
 from relay.upstream.report import Report
-from relay.upstream.settings import Folder, Upstream
+from relay.upstream.settings import Upstream
 from relay.upstream.transports import Transports
 
 AT_ONCE = 500
@@ -54,6 +55,7 @@ class Runner:
         repair: RepairPolicy,
         hostname: str,
         devices: tuple[Device, ...] = (),
+        notices_via: Mapping[Address, Sequence[str]] = MappingProxyType({}),
         now: Callable[[], datetime],
         on_settled: Callable[[], None] = lambda: None,
         advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
@@ -64,6 +66,7 @@ class Runner:
         self._spool, self._transports, self._now = spool, transports, now
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname, self._devices = repair, hostname, devices
+        self._notices_via = notices_via
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._in_hand = in_hand or InHand()
         self._states = UpstreamStates(transports.proven)
@@ -205,11 +208,7 @@ class Runner:
         name = device.name if device else ""
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin, name) for each in claim.recipients}
         if entry.notice:
-            accounts = [name for name, one in self._upstreams.items() if one.transport.has_account]
-            if accounts:
-                folders = {name for name, one in self._upstreams.items() if isinstance(one.transport, Folder)}
-                chosen = {address: for_people(each, folders) for address, each in chosen.items()}
-            chosen = {address: for_notice(each, accounts) for address, each in chosen.items()}
+            chosen = of_notice(chosen, self._upstreams, self._notices_via)
         return Attempt(
             claim,
             chosen,
@@ -365,10 +364,12 @@ class Runner:
         repair: RepairPolicy,
         hostname: str,
         devices: tuple[Device, ...] = (),
+        notices_via: Mapping[Address, Sequence[str]] = MappingProxyType({}),
     ) -> None:
         """Takes new settings; every rest ends, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname, self._devices = repair, hostname, devices
+        self._notices_via = notices_via
         self._daily.clear()
         self._tell(self._states.wake(None))
         self._settings += 1

@@ -181,6 +181,30 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class PushService:
+    """Notification URLs (Apprise) that all get the message.  `title` may have {device}, {subject} and {sender} in it.
+
+    `attachments`: pictures go along where the service takes them.
+    """
+
+    urls: tuple[Secret, ...]
+    title: str = "{subject}"
+    attachments: bool = True
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = False
+    over_port_25: ClassVar[bool] = False
+    host: ClassVar[str] = ""
+    login: ClassVar[Login] = Login(Auth.NONE)
+
+    @property
+    def place(self) -> str:
+        """The kinds of services; the rest of a URL is a secret."""
+        kinds = [url.reveal().partition("://")[::2] for url in self.urls]
+        return ", ".join(dict.fromkeys(kind.lower() for kind, rest in kinds if rest and kind.isalnum())) or "push"
+
+
+@dataclass(frozen=True, slots=True)
 class GraphMailbox:
     """A mailbox at Microsoft 365 by Microsoft Graph, where SMTP AUTH is off; `login.username` is the mailbox.
 
@@ -203,7 +227,7 @@ class GraphMailbox:
         return self.url.partition("://")[2]
 
 
-Transport = SmtpServer | MxHosts | GraphMailbox | Folder
+Transport = SmtpServer | MxHosts | GraphMailbox | Folder | PushService
 """How mail gets to an upstream: one value for each kind.  All of them answer what others ask of an upstream:
 
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.

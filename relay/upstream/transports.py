@@ -10,7 +10,7 @@ from relay.mail.outgoing import Outgoing
 from relay.upstream.authenticate import Refused, Renew, Token, as_said, no_token, none_newer
 from relay.upstream.pool import Pools
 from relay.upstream.report import Report
-from relay.upstream.settings import Folder, GraphMailbox, MxHosts, SmtpServer, Upstream
+from relay.upstream.settings import Folder, GraphMailbox, MxHosts, PushService, SmtpServer, Upstream
 
 _MOST = 50
 """Transactions at once by all upstreams of one kind: MX hosts that do not answer cannot take the places of others."""
@@ -56,16 +56,22 @@ def _mx(means: Means) -> Submitter:
     return MxDelivery(hostname=means.hostname, resolver=Resolver(means.nameservers))
 
 
+def _graph(means: Means) -> Submitter:
+    from relay.upstream.graph import GraphSubmission
+
+    return GraphSubmission(means.token, means.refused, means.renewed, means.opened)
+
+
 def _folder(means: Means) -> Submitter:
     from relay.upstream.folder import FolderDelivery
 
     return FolderDelivery()
 
 
-def _graph(means: Means) -> Submitter:
-    from relay.upstream.graph import GraphSubmission
+def _push(means: Means) -> Submitter:
+    from relay.upstream.push.transport import PushDelivery
 
-    return GraphSubmission(means.token, means.refused, means.renewed, means.opened)
+    return PushDelivery()
 
 
 KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
@@ -73,6 +79,7 @@ KINDS: Mapping[type[Any], Callable[[Means], Submitter]] = {
     MxHosts: _mx,
     GraphMailbox: _graph,
     Folder: _folder,
+    PushService: _push,
 }
 """How each kind is made, when the first message goes by it.  All but SMTP are loaded only then."""
 

@@ -53,7 +53,8 @@ def furnish(config: Any, folder: Path) -> None:
                 key.endswith("_file") or key in ("tls_cert", "tls_key", "client_cert", "client_key")
             ):
                 assert not value.startswith("/"), f"{value}: name files of an example by a relative path"
-                (folder / value).write_text("x\n", encoding="utf-8")
+                content = "ntfys://ntfy.example/topic\n" if key == "push_file" else "x\n"
+                (folder / value).write_text(content, encoding="utf-8")
             furnish(value, folder)
 
 
@@ -66,7 +67,7 @@ def test_configurations_pass_the_check(block: Block, tmp_path: Path, monkeypatch
     furnish(config, tmp_path)
     text = block.text if not block.mark else yaml.safe_dump(config, allow_unicode=True)
     for name in re.findall(r"\$\{(\w+)\}", text):
-        monkeypatch.setenv(name, "x")
+        monkeypatch.setenv(name, "ntfys://ntfy.example/topic" if name == "PHONE_URL" else "x")
     path = tmp_path / "config.yaml"
     path.write_text(text, encoding="utf-8")
     status = main(["check", "--config", str(path)])

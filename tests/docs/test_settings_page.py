@@ -8,7 +8,7 @@ import pytest
 from relay.config import Config, load
 from relay.config.fields import Fields
 from relay.config.schema import SECTIONS, Section, Setting
-from tests.unit.test_example_config import UNCOMMENTED
+from tests.unit.test_example_config import UNCOMMENTED, VARIABLES
 from tools.pages.settings import expected, framed
 
 OWN_NAMES = {"upstreams", "devices", "listen.users", "recipients.aliases", "devices.*.header"}
@@ -36,7 +36,7 @@ def test_every_setting_that_the_code_reads_is_described_and_no_other(tmp_path, m
         (tmp_path / name).write_text("x\n", encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text(UNCOMMENTED, encoding="utf-8")
-    assert load(path, {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b"}, machine_name="nas").mistakes == ()
+    assert load(path, VARIABLES, machine_name="nas").mistakes == ()
     described = {section.path: {setting.key for setting in section.settings} for section in SECTIONS}
     sections = {path.removesuffix(".*").split(".")[-1] for path in described if path}
     read = {path: keys - (sections if path in ("", "upstreams.*", "devices.*") else set()) for path, keys in asked.items()}

@@ -13,13 +13,16 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 UNCOMMENTED = re.sub(r"(?m)^( *)#(?=\S)", r"\1", TEXT)
 
+VARIABLES = {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b", "PHONE_URL": "ntfys://ntfy.example/topic"}
+"""What it takes from the environment."""
+
 SETTINGS = {
     "listen": "address networks tls tls_cert tls_key auth users plain_login legacy_tls",
     "recipients": "default_domain aliases everything_to",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"
         " rewrite rewrite_from limits timeout oauth pop api url save_to_sent tls_min client_cert client_key legacy_tls"
-        " folder save"
+        " folder save push title attachments"
     ),
     "limits of an upstream": "connections per_minute per_day message recipients",
     "pop": "host port tls window",
@@ -29,7 +32,7 @@ SETTINGS = {
     ),
     "routes": "to from client listener via reject discard device user copy_to",
     "retry": "delays give_up_after warn_after rest rest_login",
-    "notices": "to webhook digest",
+    "notices": "to via webhook digest",
     "repair": "date_skew fallback_charset hide_client",
     "spool": "url max_message keep_free keep_history",
     "dns": "nameservers",
@@ -60,14 +63,14 @@ def everything(tmp_path: Path) -> Loaded:
         (tmp_path / name).write_text("x\n", encoding="utf-8")
     path = tmp_path / "config.yaml"
     path.write_text(UNCOMMENTED, encoding="utf-8")
-    return load(path, {"NAS_PASSWORD": "a", "GMAIL_APP_PASSWORD": "b"}, machine_name="nas")
+    return load(path, VARIABLES, machine_name="nas")
 
 
 def test_it_passes_with_every_setting_in_use(everything: Loaded) -> None:
     """What stands behind a # is true as well."""
     assert [str(mistake) for mistake in everything.mistakes] == []
     assert everything.config
-    assert list(everything.config.upstreams) == ["isp", "gmail", "m365", "m365-application", "old-host", "scans"]
+    assert list(everything.config.upstreams) == ["isp", "gmail", "m365", "m365-application", "old-host", "phone", "scans"]
 
 
 def test_it_shows_every_setting() -> None:

@@ -112,6 +112,11 @@ def test_a_notice_may_go_by_every_upstream():
     assert for_notice(Chosen(0), ["b"]).via == ("b",)
     assert for_notice(Chosen(1, discard=True), ["b"]).via == ()
     assert for_notice(chosen, ["a"]) == chosen
+    told = for_notice(chosen, ["a", "b"], ["phone"])
+    assert told.via == ("phone", "a", "b")
+    assert told.why.endswith("a notice of our own, so phone first, b too")
+    assert for_notice(chosen, ["b"], ["a"]).via == ("a", "b")
+    assert for_notice(Chosen(1, discard=True), ["b"], ["phone"]) == Chosen(1, ("phone",))
     assert for_notice(for_people(Chosen(1, ("scans", "a")), {"scans"}), ["a", "b"]).via == ("a", "b")
 
 

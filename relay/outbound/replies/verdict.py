@@ -11,6 +11,7 @@ from relay.outbound.replies.fault_rules import FAULTS, PORT_25, SILENCES
 from relay.outbound.replies.graph_rules import GRAPH
 from relay.outbound.replies.login_rules import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
 from relay.outbound.replies.message_rules import BODY, FORM, SPAM
+from relay.outbound.replies.push_rules import PUSH
 from relay.outbound.replies.quota_rules import ACCOUNT, QUOTAS, RATES
 from relay.outbound.replies.recipient_rules import CLOSED, FULL, GENERAL, GREYLIST, PASSING, RECIPIENTS
 from relay.outbound.replies.reputation_rules import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
@@ -56,7 +57,7 @@ SERVERS: tuple[Rule, ...] = (
 )
 """What servers say, in the order in which the rules are asked: the first that applies counts."""
 
-RULES: tuple[Rule, ...] = (*FAULTS, PORT_25, *SILENCES, *SERVERS, TAKEN, UNFINISHED)
+RULES: tuple[Rule, ...] = (*FAULTS, *PUSH, PORT_25, *SILENCES, *SERVERS, TAKEN, UNFINISHED)
 
 PAGE = "docs/advice.md"
 """Has a section for each rule, under its name; made from the table by tools/pages."""
@@ -231,7 +232,7 @@ def _rule(answer: Answer, over_port_25: bool) -> Rule:
 def _own(answer: Answer, over_port_25: bool) -> Rule:
     if over_port_25 and answer.stage in PORT_25.stages and answer.fault in PORT_25.faults:
         return PORT_25
-    for rule in FAULTS:
+    for rule in (*FAULTS, *PUSH):
         if answer.fault in rule.faults and answer.stage in rule.stages and _applies(rule, str(answer.reply.code)):
             return rule
     return next(rule for rule in SILENCES if answer.stage in rule.stages)

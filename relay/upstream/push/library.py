@@ -1,0 +1,172 @@
+"""The library Apprise, as this relay uses it: one URL, one message, one Outcome.  Runs in the push process."""
+
+import importlib
+import logging
+import re
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from relay.mail.readable_body import Picture, Readable
+from relay.mail.reply import Fault
+from relay.upstream.push.frames import Outcome
+from relay.upstream.push.http_watch import Stopped, Watch, watching
+
+_CUT = " ..."
+_MOST_WORDS = 5  # lines of the library that are kept
+_SENDING = 5  # times the time-out for one answer
+_BESIDE = 16  # characters that the library keeps free for a counter and a line end, where the title is part of the text
+_CONNECTING = 20.0  # seconds at most
+_CONTENT = frozenset({400, 413, 415, 422})
+"""What a service may say of a picture: the text is tried without it."""
+
+
+def known(url: str) -> str:
+    """ "" if a service can be made of the URL; "package" if that needs one that is not installed; else "unknown"."""
+    apprise = importlib.import_module("apprise")
+    if _service(url) is not None:
+        return ""
+    plugin = apprise.manager_plugins.NotificationManager()
+    scheme = url.partition(":")[0].strip().lower()
+    return "package" if scheme in plugin and not plugin[scheme].enabled else "unknown"
+
+
+def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[[str, str], bool], *, examine: bool) -> Outcome:
+    """Sends the message by one URL.  `examine`: connects only, and `ask` says no."""
+    service = _service(url)
+    if service is None:
+        return Outcome(False, status=404, words=("the library does not understand the URL any more",))
+    _set_times(service, url, timeout)
+    over_http = _over_http(service)
+    if examine and not over_http:
+        return Outcome(False, service=_name(service), words=("this service is not reached by HTTP: it cannot be examined",))
+    watch = Watch(ask, _SENDING * timeout)
+    if not over_http and not ask("", ""):  # the library says nothing about its connection: it may go out from here on
+        return Outcome(False, service=_name(service), fault=Fault.UNANSWERED.value)
+    pictures, left = _fitting(service, message.pictures)
+    found = _one(service, url, watch, title, message.text, pictures)
+    if not found.taken and pictures and not found.fault and found.status in _CONTENT and not found.blocked:
+        refused = f"refused with {len(pictures)} pictures: HTTP {found.status} {found.said}".rstrip()
+        again = _service(url)
+        _set_times(again, url, timeout)
+        watch.bad = {}
+        text = _one(again, url, watch, title, message.text, ())
+        found, left = replace(text, words=(refused, *text.words)), left + len(pictures)
+    return replace(
+        found,
+        service=_name(service),
+        peer=watch.peer,
+        tls=watch.tls,
+        left=left + message.too_large,
+        others=message.others,
+    )
+
+
+def _service(url: str) -> Any:
+    apprise = importlib.import_module("apprise")
+    asset = apprise.AppriseAsset(
+        app_id="lan-mail-relay",
+        app_desc="Mail relay",
+        app_url="",
+        image_url_mask="",  # else each phone fetches an icon from elsewhere
+        image_url_logo="",
+        http_redirects=False,  # a redirected POST would tell its secrets to somebody else
+        async_mode=False,
+    )
+    with suppress(Exception):
+        return apprise.Apprise.instantiate(url, asset=asset)
+    return None
+
+
+def _set_times(service: Any, url: str, timeout: float) -> None:
+    """The library waits for four seconds, in which a picture does not get through a slow line."""
+    said = parse_qs(urlsplit(url).query)
+    if "cto" not in said:
+        service.socket_connect_timeout = min(timeout, _CONNECTING)
+    if "rto" not in said:
+        service.socket_read_timeout = timeout
+
+
+def _over_http(service: Any) -> bool:
+    return any("requests" in vars(sys.modules[kind.__module__]) for kind in type(service).__mro__[:-1] if _is_plugin(kind))
+
+
+def _is_plugin(kind: type) -> bool:
+    return kind.__module__.startswith("apprise.plugins.") and kind.__module__ != "apprise.plugins.base"
+
+
+def _name(service: Any) -> str:
+    return str(service.service_name or "")
+
+
+def _fitting(service: Any, pictures: Sequence[Picture]) -> tuple[tuple[Picture, ...], int]:
+    """The pictures that this service takes, and how many are left out."""
+    if not service.attachment_support:
+        return (), len(pictures)
+    most = getattr(service, "attach_max_size_bytes", 0)
+    fitting = tuple(one for one in pictures if not most or len(one.content) <= most)
+    return fitting, len(pictures) - len(fitting)
+
+
+def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: Sequence[Picture]) -> Outcome:
+    apprise = importlib.import_module("apprise")
+    own = "overflow" in parse_qs(urlsplit(url).query)
+    title, body, cut = (title, text, 0) if own else fitted(service, title, text)
+    body = body or ("" if pictures else title or "(no text)")
+    overflow = None if own or len(pictures) > 1 else apprise.OverflowMode.TRUNCATE  # that leaves one attachment only
+    attach = None
+    if pictures:
+        memory = importlib.import_module("apprise.attachment.memory").AttachMemory
+        attach = apprise.AppriseAttachment([memory(content=one.content, name=one.name, mimetype=one.kind) for one in pictures])
+    words, crash = _Words(), ""
+    logger = logging.getLogger("apprise")
+    logger.addHandler(words)
+    try:
+        with watching(watch):
+            taken = bool(
+                service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT, attach=attach, overflow=overflow)
+            )
+    except Stopped:
+        return Outcome(False, fault=Fault.UNANSWERED.value)
+    except Exception as error:  # a library's surprise is no reason to end
+        taken, crash = False, f"the library failed: {type(error).__name__}"
+    finally:
+        logger.removeHandler(words)
+    if taken:
+        return Outcome(True, status=watch.status, words=tuple(words.lines), cut=cut)
+    said = (*words.lines, *([crash] if crash else []))
+    return Outcome(False, words=said, cut=cut, **({"status": 0, **watch.bad} if watch.bad else {"status": watch.status}))
+
+
+def fitted(service: Any, title: str, text: str) -> tuple[str, str, int]:
+    """Title and text as long as the service takes them; to how many characters the text was cut (0: not cut)."""
+    room = int(service.body_maxlen)
+    if service.title_maxlen > 0:
+        title = shortened(title, int(service.title_maxlen))
+    if service.title_maxlen <= 0 or service.overflow_amalgamate_title:
+        title = shortened(title, room // 2)
+        room -= len(title) + _BESIDE
+    short = shortened(text, room)
+    return title, short, len(short) if short != text else 0
+
+
+def shortened(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    return text[: max(0, most - len(_CUT))].rstrip() + _CUT if most > len(_CUT) else text[: max(0, most)]
+
+
+class _Words(logging.Handler):
+    """The library's warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(Exception):
+            if len(self.lines) < _MOST_WORDS:
+                self.lines.append(re.sub(r"\s+", " ", record.getMessage())[:500])
