@@ -22,6 +22,7 @@ _NAMES = """
     block-list-refused block-list-unknown reverse-dns
     spool-away spool-version spool-schema spool-rights spool-leases spool-clock
     other-user resolver-invents split-dns upstream-slow
+    certificate-unusable certificate-expired certificate-soon
 """
 NAMES = frozenset(_NAMES.split())
 """Every finding that is not fine; each has a section of that name on the page."""

@@ -186,8 +186,6 @@ class Inbound:
             await opened.close()
             for session in self._sessions(opened.listener.name):
                 session.retire()
-        order = [listener.name for listener in listeners]
-        self._open.sort(key=lambda one: order.index(one.listener.name) if one.listener.name in order else len(order))
         await self.look_at_certificates()
         return left + [NotApplied(f"tls_cert of {one.listener.name}", one.tls.trouble) for one in self._open if one.tls.trouble]
 
