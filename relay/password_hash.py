@@ -80,7 +80,7 @@ def check_cost(cost: Cost) -> None:
     """Raises BadHash for what scrypt does not allow, and for what would take too much of a small board."""
     if cost.n < 1024 or cost.n & (cost.n - 1) or not cost.r or not cost.p:
         raise BadHash("a hash whose N is a power of two from 1024 up, with R and P from 1 up")
-    if cost.memory > MOST_MEMORY or cost.n * cost.r * cost.p > MOST_WORK:
+    if 128 * cost.r * cost.n > MOST_MEMORY or cost.n * cost.r * cost.p > MOST_WORK:
         raise BadHash(f"a hash that takes at most {MOST_MEMORY >> 20} MiB and N*R*P = {MOST_WORK} to check")
 
 

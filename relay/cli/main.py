@@ -111,6 +111,9 @@ def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it: an address whose mailbox you can read")
     send.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="default: notices.to, else the recipient")
     send.add_argument("--subject", default="A test from the relay")
+    send.add_argument(
+        "--user", default="", metavar="NAME", help="who logs in, where the listener wants it; the password is asked for"
+    )
     send.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow it (default 60)")
 
 

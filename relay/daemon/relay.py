@@ -169,9 +169,7 @@ class Relay:
 
         return Services(
             self._config,
-            RelayParts(
-                self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand, self.reload
-            ),
+            RelayParts(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand, self.reload),
         )
 
     def _alarm(self, text: str, cause: str) -> None:
@@ -281,7 +279,7 @@ class Relay:
         )
         self._config = replace(self._config, listeners=self.inbound.listeners)
         if trouble := await services.page.change(new.web):
-            left.append(NotApplied(f"web (address {new.web.address})", trouble))
+            left.append(NotApplied("web", f"the page cannot answer on {new.web.address}: {trouble}"))
         else:
             self._config = replace(self._config, web=new.web)
         unusable = await services.client_certificates()

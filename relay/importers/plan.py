@@ -89,8 +89,8 @@ class RulePlan:
 class Plan:
     """The future configuration, and sentences about it.
 
-    `done`: what was imported.  `look`: what works differently now and should be checked.  `left`: what could not be
-    imported.  Each sentence begins with file and line.
+    `users` are those who logged in there, with passwords or hashes.  `done`: what was imported.  `look`: what
+    works differently now and should be checked.  `left`: what could not be imported.  Each sentence begins with file and line.
     """
 
     command: str
@@ -99,6 +99,7 @@ class Plan:
     networks: list[str] = field(default_factory=list)
     default_domain: str = ""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    users: dict[str, Secret] = field(default_factory=dict)
     rules: list[RulePlan] = field(default_factory=list)
     max_message: int = 0
     give_up_after: str = ""

@@ -107,7 +107,7 @@ async def test_one_that_cannot_be_bound_is_named_and_none_is_closed(tmp_path: Pa
 async def test_one_address_becomes_all_addresses_on_the_same_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """127.0.0.1 is in the way of 0.0.0.0: it is shut first.  And back again."""
     one = replace(HERE, port=free_port())
-    every = replace(one, host="0.0.0.0")  # noqa: S104 - for this machine's own networks
+    every = replace(one, host="0.0.0.0")
     async with receiving(tmp_path, monkeypatch, one) as relay:
         busy = await relay.device()
         await busy.dialog(*ENVELOPE)
@@ -126,7 +126,7 @@ async def test_an_address_that_another_has_in_part_keeps_the_old_one(tmp_path: P
     with socket.create_server(("127.0.0.2", one.port)):
         async with receiving(tmp_path, monkeypatch, one) as relay:
             session = await relay.device()
-            left = await reload(relay, replace(one, host="0.0.0.0"))  # noqa: S104 - is not opened
+            left = await reload(relay, replace(one, host="0.0.0.0"))
             assert [each.setting for each in left] == [f"listen 0.0.0.0:{one.port}", f"listen {one.name}"]
             assert (await session.submit(b"x\r\n")).startswith("250")
             assert (await (await at(one)).submit(b"y\r\n")).startswith("250")
