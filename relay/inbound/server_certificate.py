@@ -90,7 +90,7 @@ def load(listener: Listener, state_dir: Path) -> ssl.SSLContext:
 
 def to_be_renewed(certificate: Certificate | None, now: datetime) -> bool:
     """Whether a certificate beside the spool is one of ours, and ends soon or begins later than now (a clock was wrong)."""
-    if certificate is None or not certificate.expires or not certificate.since or certificate.subject != certificate.issuer:
+    if certificate is None or not certificate.self_issued or not certificate.expires or not certificate.since:
         return False
     return certificate.expires - now < RENEWED_BEFORE or certificate.since - now > timedelta(days=1)
 
