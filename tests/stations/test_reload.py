@@ -4,17 +4,23 @@ import asyncio
 import base64
 import http.client
 import json
+import re
 import socket
+import ssl
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from relay.daemon import Relay
+from relay.daemon import Relay, services
+from relay.inbound import listener_tls
 from tests.support.device import Device
 from tests.support.inprocess import relay_at_home
 
+CA = trustme.CA()
 UPSTREAMS = {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none"}}
 
 
@@ -166,3 +172,64 @@ async def test_reloads_that_come_together_and_a_stop_among_them(tmp_path: Path) 
     for port in ports:
         with pytest.raises(ConnectionRefusedError):
             await Device.connect(("127.0.0.1", port))
+
+
+def issue(folder: Path) -> bytes:
+    """A new certificate for localhost in cert.pem and key.pem; its octets."""
+    issued = CA.issue_cert("localhost")
+    for name, blob in (("key.pem", issued.private_key_pem), ("cert.pem", issued.cert_chain_pems[0])):
+        blob.write_to_path(folder / f"{name}.new")
+        (folder / f"{name}.new").replace(folder / name)
+    return ssl.PEM_cert_to_DER_cert((folder / "cert.pem").read_text())
+
+
+async def shown(relay: Relay) -> bytes:
+    async with await Device.connect(relay.inbound.bound[0]) as device:
+        await device.reply()
+        await device.dialog((b"EHLO nas\r\n", "250"), (b"STARTTLS\r\n", "220"))
+        context = ssl.create_default_context()
+        CA.configure_trust(context)
+        await device.start_tls(context)
+        return device.certificate
+
+
+async def test_a_renewed_certificate_is_found_and_the_page_tells_how_long_it_is_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody calls the relay; a broken one afterwards is told on the page and to a person, and by the answer of a reload."""
+    monkeypatch.setattr(services, "CERTIFICATES_EVERY", timedelta(seconds=0.1))
+    monkeypatch.setattr(listener_tls, "_SETTLE", 0.05)
+    issue(tmp_path)
+    listen = {"address": "127.0.0.1:0", "networks": ["private"], "tls_cert": "cert.pem", "tls_key": "key.pem"}
+    settings = {"upstreams": UPSTREAMS, "listen": listen, "web": {"address": f"127.0.0.1:{free_port()}"}}
+    settings["notices"] = {"to": "boss@isp.example"}
+
+    async def page() -> str:
+        def ask() -> str:
+            with closing(http.client.HTTPConnection(*place(relay), timeout=20)) as connection:
+                connection.request("GET", "/")
+                return connection.getresponse().read().decode()
+
+        return await asyncio.to_thread(ask)
+
+    async with relay_at_home(tmp_path, settings) as relay:
+        new = issue(tmp_path)
+        async with asyncio.timeout(10):
+            while await shown(relay) != new:
+                await asyncio.sleep(0.05)
+        assert re.search(r"certificate: \d+ days left", await page())
+        assert "cannot be used" not in await page()
+        (tmp_path / "key.pem").write_text("half")
+        async with asyncio.timeout(10):
+            while "The certificate of 127.0.0.1:" not in await page():
+                await asyncio.sleep(0.05)
+        [left] = (await relay.reload())["not_applied"]
+        assert left["setting"] == "tls_cert of 127.0.0.1:0"
+        assert await shown(relay) == new
+        async with asyncio.timeout(10):
+            while not any("boss@isp.example" in str(one) for one in (await relay.desk.queue(None))["messages"]):
+                await asyncio.sleep(0.05)
+        newest = issue(tmp_path)
+        assert (await relay.reload())["not_applied"] == []
+        assert await shown(relay) == newest
+        assert "cannot be used" not in await page()

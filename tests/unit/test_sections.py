@@ -96,7 +96,8 @@ def test_the_contract_s_own_example(tmp_path: Path) -> None:
     config, _ = read(
         """
 hostname: relay.home.example
-listen: {address: "[::]:2525", networks: [192.168.0.0/24, private], tls: off, auth: required, plain_login: true, users: {nas: no}}
+listen: {address: "[::]:2525", networks: [192.168.0.0/24, private],
+  tls: off, auth: required, plain_login: true, users: {nas: no}}
 recipients:
   default_domain: Example.JP
   aliases: {root: me@example.jp, "*@NAS.local": me, Ups@x.example: [a@b.example, c@d.example]}
