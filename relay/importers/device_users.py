@@ -15,23 +15,25 @@ from relay.secret import Secret
 _CRYPT = re.compile(r"\$7\$([./0-9A-Za-z])([./0-9A-Za-z]{5})([./0-9A-Za-z]{5})([^$:\s]{8,64})\$([./0-9A-Za-z]{43})")
 _PASSLIB = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,5}),p=(\d{1,5})\$([A-Za-z0-9./+]{11,86})\$([A-Za-z0-9./+]{22,86})")
 _WERKZEUG = re.compile(r"scrypt:(\d{1,9}):(\d{1,5}):(\d{1,5})\$([^$:\s]{8,64})\$((?:[0-9a-f]{2}){16,64})")
-_LINE = re.compile(r"([^:\s#{}]{1,64}):(?:\{([A-Za-z0-9.-]{1,30})\})?(\$[^:\s]*|[^\s]*?)(?::[^\n]*)?")
+_FIELD = re.compile(r"(?:\{([A-Za-z0-9.-]{1,30})\})?([^\s{}]{1,200})")
+_NAME = re.compile(r"[^\s#{}\[\]]{1,64}")
 _PLAIN = frozenset({"PLAIN", "CLEAR", "CLEARTEXT"})
 _DIGITS = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def is_users_file(source: Source) -> bool:
     """Whether every line is one of a passwd-file, with a scheme or a hash in it somewhere."""
-    lines = [line for _, line in _lines(source)]
-    told = any(re.match(r"[^:\s]+:(\{[A-Za-z0-9.-]+\}|\$)", line) for line in lines)
-    return told and all(_LINE.fullmatch(line) for line in lines)
+    fields = [line.split(":", 2) for _, line in _lines(source)]
+    whole = all(len(each) > 1 and _NAME.fullmatch(each[0]) and _FIELD.fullmatch(each[1]) for each in fields)
+    return whole and any(each[1].startswith(("{", "$")) for each in fields)
 
 
 def read_users(source: Source, plan: Plan) -> None:
     """The users of a passwd-file."""
     for number, line in _lines(source):
-        if found := _LINE.fullmatch(line):
-            _add(plan, source.at(number), found[1], (found[2] or "").upper(), found[3])
+        name, stored, *_ = line.split(":", 2)
+        if found := _FIELD.fullmatch(stored):
+            _add(plan, source.at(number), name, (found[1] or "").upper(), found[2])
 
 
 def read_pairs(text: str, plan: Plan) -> None:
