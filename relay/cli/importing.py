@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,11 +13,14 @@ from relay import config
 from relay.cli.common import complain, harmless, keep_private, print_json
 from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.importers.device_users import is_users_file, read_users
 from relay.importers.docker_postfix import is_compose, is_env_file, move_docker_postfix
 from relay.importers.plan import NothingToMove, Plan, Source
 from relay.importers.postfix import move_postfix, tables_as_main_cf
 from relay.importers.qmail import move_qmail
 from relay.importers.writing import Written, written
+from relay.password_hash import hash_of, is_hash
+from relay.secret import Secret
 
 LARGEST = 4_000_000
 """Octets of one file; a transport table of a large site has a hundred thousand lines."""
@@ -38,6 +42,7 @@ def call(asked: argparse.Namespace) -> int:
     except (CannotImport, NothingToMove) as error:
         complain(f"{command}: {error}")
         return USAGE
+    _hash(plan)
     found = written(plan)
     folder = Path(asked.output).expanduser()
     texts = {
@@ -66,6 +71,13 @@ def call(asked: argparse.Namespace) -> int:
     else:
         print("\n".join(harmless(line) for line in _told(plan, found, folder, remarks)))
     return FINE
+
+
+def _hash(plan: Plan) -> None:
+    """Passwords of devices go into the configuration as hashes."""
+    for name, secret in plan.users.items():
+        if not is_hash(secret.reveal()):
+            plan.users[name] = Secret(str(hash_of(secret.reveal().encode("utf-8", "surrogateescape"), secrets.token_bytes(16))))
 
 
 def _tried(folder: Path, texts: dict[str, str]) -> tuple[list[str], list[str]]:
@@ -118,6 +130,17 @@ def _postfix(paths: list[Path]) -> Plan:
     folders = [path for path in paths if path.is_dir()]
     paths = [path / "main.cf" if path in folders else path for path in paths]
     sources = {path: _read(path) for path in paths}
+    users = [source for path, source in sources.items() if path.name not in ("main.cf", "master.cf") and is_users_file(source)]
+    sources = {path: source for path, source in sources.items() if source not in users}
+    plan = _postfix_without_users(sources, list(sources))
+    for source in users:
+        read_users(source, plan)
+        plan.read.append(source.name)
+        plan.warn(source.name, "who logged in stands in the configuration behind a #: with it every device must log in")
+    return plan
+
+
+def _postfix_without_users(sources: dict[Path, Source], paths: list[Path]) -> Plan:
     for path, source in sources.items():
         if is_compose(source) or is_env_file(source):
             return move_docker_postfix(source, _finder(path.parent, sources, "/"))

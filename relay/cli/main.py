@@ -68,6 +68,9 @@ def make_parser() -> argparse.ArgumentParser:
     _import(verbs)
     _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
     _verb(verbs, "run", "run the relay in the foreground")
+    _verb(verbs, "reload", "have the running relay read its configuration and certificates again", json=True)
+    hashing = _verb(verbs, "hash", "make the hash of a device's password, for `listen.users`", json=True, config=False)
+    hashing.epilog = "The password is asked for twice and not shown; it may come on standard input instead."
     doctor = _verb(verbs, "doctor", "examine this machine and the upstreams: what is wrong, why, and what to do", json=True)
     doctor.add_argument("upstream", nargs="*", metavar="UPSTREAM", help="only these (default: all)")
     _send(verbs)
@@ -109,6 +112,9 @@ def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it: an address whose mailbox you can read")
     send.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="default: notices.to, else the recipient")
     send.add_argument("--subject", default="A test from the relay")
+    send.add_argument(
+        "--user", default="", metavar="NAME", help="who logs in, where the listener wants it; the password is asked for"
+    )
     send.add_argument("--wait", type=float, default=60.0, metavar="SECONDS", help="how long to follow it (default 60)")
 
 

@@ -1,6 +1,7 @@
 """`relay send`: submits a test message to the running relay and follows it to its end."""
 
 import argparse
+import getpass
 import re
 import smtplib
 import ssl
@@ -13,9 +14,13 @@ from relay.cli.common import complain, configured_or_running, in_words, print_js
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
 from relay.control.client import Refused, Running
+from relay.password_hash import is_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from relay.config.config_values import Config
+    from relay.secret import Secret
 
 OVER = ("relayed", "failed", "expired")
 LOOK_EVERY = 0.2  # seconds
@@ -69,7 +74,7 @@ def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.N
     letter = EmailMessage()
     letter["From"], letter["To"], letter["Subject"] = sender, asked.to, asked.subject
     letter.set_content(f"A test message, sent with `relay send` on {config.hostname}.\n")
-    with _connected(config, listening) as client:
+    with _connected(config, listening, asked.user) as client:
         client.ehlo("localhost")
         client.mail(sender)
         code, said = client.rcpt(asked.to)
@@ -82,22 +87,47 @@ def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.N
     return found[1].decode() if found else ""
 
 
-def _connected(config: "Config", listening: list[dict[str, Any]]) -> smtplib.SMTP:
-    one = min(listening, key=lambda each: each["tls"] == "implicit")
+def _connected(config: "Config", listening: list[dict[str, Any]], user: str) -> smtplib.SMTP:
+    """By a listener that wants no login, or one whose password is known here; else `user` is asked for theirs."""
+    one = min(listening, key=lambda each: (_secret(_users(config, each), user), each["tls"] == "implicit"))
+    users = _users(config, one)
     near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(one["host"], one["host"])  # noqa: S104
+    name = user if user in users else next((name for name in users if not is_hash(users[name].reveal())), "")
+    password = _password(users, name) if users else ""
     trusting = ssl._create_unverified_context()  # noqa: S323 - ourselves, over loopback, by a certificate made here
     if one["tls"] == "implicit":
         client: smtplib.SMTP = smtplib.SMTP_SSL(near, one["port"], timeout=30, context=trusting)
     else:
         client = smtplib.SMTP(near, one["port"], timeout=30)
-    users = next((each.users for each in config.listeners if each.port in (0, one["port"])), {})
-    for user, password in users.items():
+    if users or one["tls"] == "required":
         client.ehlo("localhost")
         if client.has_extn("starttls"):
             client.starttls(context=trusting)
-        client.login(user, password.reveal())
-        break
+    if users:
+        client.login(name, password)
     return client
+
+
+def _users(config: "Config", one: dict[str, Any]) -> "Mapping[str, Secret]":
+    return next((each.users for each in config.listeners if each.port in (0, one["port"])), {})
+
+
+def _secret(users: "Mapping[str, Secret]", user: str) -> bool:
+    """Whether a password is needed that only a person knows."""
+    return bool(users) and (user in users or all(is_hash(one.reveal()) for one in users.values()))
+
+
+def _password(users: "Mapping[str, Secret]", name: str) -> str:
+    if not name:
+        raise OSError(
+            "the listeners want a login, and the configuration has hashes only; say --user NAME, and type the password"
+        )
+    known = users[name].reveal()
+    if not is_hash(known):
+        return known
+    if sys.stdin is not None and sys.stdin.isatty():
+        return getpass.getpass(f"Password of {name}: ")
+    return sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""
 
 
 def _words(error: Exception) -> str:

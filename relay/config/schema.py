@@ -40,10 +40,15 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S(
                 "tls",
-                "`off`; `starttls`: offered, not demanded; `implicit`: TLS from the first octet (usual on port 465).",
+                "`off`; `starttls`: offered, not demanded; `required`: STARTTLS comes before login and mail; `implicit`: TLS "
+                "from the first octet (usual on port 465).",
                 "starttls",
             ),
-            _S("tls_cert", "Certificate (PEM) shown to devices.", otherwise="one of our own, made once beside the spool"),
+            _S(
+                "tls_cert",
+                "Certificate (PEM) shown to devices; read again when the file changes.",
+                otherwise="one of our own, made beside the spool, and anew before it ends",
+            ),
             _S("tls_key", "Its key (PEM).", otherwise="made with the certificate"),
             _S(
                 "auth",
@@ -51,10 +56,14 @@ SECTIONS: tuple[Section, ...] = (
                 "those named in `users`.",
                 "any",
             ),
-            _S("users", "User names and passwords for `auth: required`; `nas_file: PATH` reads the one of `nas` from a file."),
+            _S(
+                "users",
+                "User names for `auth: required`, each with the hash of its password as `relay hash` makes it, or with the "
+                "password; `nas_file: PATH` reads the one of `nas` from a file.",
+            ),
             _S(
                 "plain_login",
-                "`true`: with `auth: required` and `tls: starttls` a login without TLS is accepted too.",
+                "`true`: with `auth: required` a login without TLS is accepted too; needed where `tls` is `off`.",
                 "false",
             ),
             _S(

@@ -16,6 +16,7 @@ from relay.mail.policy import RepairPolicy
 from relay.networks import PRIVATE
 from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.retry import RetrySchedule
+from relay.password_hash import BadHash, is_hash, read_hash
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import DIRECT_UPSTREAM, MxHosts, Upstream
@@ -82,10 +83,14 @@ def _check_listener(at: Fields, listener: Listener) -> None:
         for key in ("tls_cert", "legacy_tls"):
             if at.said(key):
                 at.remark(key, "tls is off: not used")
-        if listener.auth is ListenAuth.REQUIRED:
-            at.remark("auth", "tls is off: the devices' passwords are sent without TLS, and can be read on the network")
-    if listener.plain_login and (listener.auth is not ListenAuth.REQUIRED or listener.tls is not ListenTls.STARTTLS):
-        at.remark("plain_login", "only for auth: required with tls: starttls: not used")
+        if listener.auth is ListenAuth.REQUIRED and not listener.plain_login:
+            text = "expected tls beside auth: required, or plain_login: true for passwords without TLS, found tls: off"
+            at.mistake("tls" if at.said("tls") else "auth", text)
+        elif listener.auth is ListenAuth.REQUIRED:
+            at.remark("plain_login", "tls is off: the devices' passwords are sent without TLS, and can be read on the network")
+    plain = listener.tls in (ListenTls.OFF, ListenTls.STARTTLS)
+    if listener.plain_login and (listener.auth is not ListenAuth.REQUIRED or not plain):
+        at.remark("plain_login", "only for auth: required with tls: starttls or off: not used")
     users = at.node("users")
     if listener.auth is ListenAuth.REQUIRED and (not at.given("users") or (isinstance(users, Table) and not users.entries)):
         at.mistake("users", "expected user names and their passwords, since auth is required, found nothing")
@@ -100,8 +105,21 @@ def _users(at: Fields) -> Mapping[str, Secret]:
             # not by its name: `{nas, secret}` is a mistake for `{nas: secret}`
             section.reading.mistake(section.table.keys[key], section.path, "expected name: password, found a name alone")
         names = dict.fromkeys(key.removesuffix("_file") for key in section.table.entries if section.given(key))
-        secrets = {name: section.secret(name) for name in names}
-    return {name: secret for name, secret in secrets.items() if secret is not None}
+        secrets = {name: secret for name in names if (secret := section.secret(name)) is not None}
+        _check_hashes(section, secrets)
+    return secrets
+
+
+def _check_hashes(section: Fields, secrets: Mapping[str, Secret]) -> None:
+    for name, secret in secrets.items():
+        try:
+            if is_hash(secret.reveal()):
+                read_hash(secret.reveal())
+        except BadHash as bad:
+            section.mistake(name if section.said(name) else f"{name}_file", f"expected {bad}, found ***")
+    if plain := [name for name, secret in secrets.items() if not is_hash(secret.reveal())]:
+        whose = ", ".join(map(show, plain[:5])) + (", ..." if len(plain) > 5 else "")
+        section.reading.remark(section.place, section.path, f"{whose}: a plain password; `relay hash` makes a hash to put here")
 
 
 def read_recipients(at: Fields) -> Recipients:

@@ -11,7 +11,7 @@ import ipaddress
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -47,9 +47,9 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AccessRules:
-    """`password` "" asks for none.  `names` are host names of ours.
+    """`password` "" asks for none.  `names` are host names of ours.  The guard reads them at each request.
 
     `user_header` is the header by which a reverse proxy at an address within `proxies` names who has logged in.
     """
@@ -58,6 +58,11 @@ class AccessRules:
     names: frozenset[str] = frozenset()
     user_header: str = ""
     proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
+
+    def become(self, other: "AccessRules") -> None:
+        """A reload changed them."""
+        for each in fields(other):
+            setattr(self, each.name, getattr(other, each.name))
 
 
 class Guard:

@@ -56,6 +56,7 @@ def api_routes(watch: RelayStatus) -> list[Route]:
         Route("/api/queue", _queue(watch)),
         Route("/api/queue/{queue_id}", _message(watch)),
         Route("/api/orders", _orders(watch), methods=["POST"]),
+        Route("/api/reload", _reload(watch), methods=["POST"]),
         Route("/api/relay", _relay(watch)),
         Route("/api/upstreams", _part(watch, "upstreams")),
         Route("/api/devices", _part(watch, "devices")),
@@ -126,9 +127,8 @@ def _device(watch: RelayStatus) -> Endpoint:
 
 def _orders(watch: RelayStatus) -> Endpoint:
     async def orders(request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            # a form of a foreign page can be sent without asking; JSON cannot
-            return wrong("an order is JSON: say Content-Type: application/json", 415)
+        if not _is_json(request):
+            return wrong(_NO_JSON, 415)
         try:
             asked = json.loads(await body_of(request))
             return Json(await watch.desk.order(*_order(asked)))
@@ -138,6 +138,21 @@ def _orders(watch: RelayStatus) -> Endpoint:
             return wrong(str(error))
 
     return orders
+
+
+_NO_JSON = "an order is JSON: say Content-Type: application/json"
+
+
+def _is_json(request: Request) -> bool:
+    """A form of a foreign page can be sent without asking; JSON cannot."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+def _reload(watch: RelayStatus) -> Endpoint:
+    async def reload(request: Request) -> Response:
+        return Json(await watch.reload()) if _is_json(request) else wrong(_NO_JSON, 415)
+
+    return reload
 
 
 def _order(asked: Any) -> tuple[str, list[str] | None, str]:

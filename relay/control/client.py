@@ -95,6 +95,10 @@ class Running:
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
         return self._fine(*self.ask("POST", "/api/orders", {"action": action, "ids": queue_ids, "via": via}))
 
+    def reload(self) -> dict[str, Any]:
+        """Has the daemon read its configuration again; what came of it."""
+        return self._fine(*self.ask("POST", "/api/reload", {}))
+
     @staticmethod
     def _fine(code: int, answer: Any) -> dict[str, Any]:
         if code != 200 or not isinstance(answer, dict):

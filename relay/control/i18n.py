@@ -66,6 +66,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "no_such": ("No message is in this list.", "該当するメッセージはありません。"),
     "upstreams": ("Upstreams", "送信先サーバー"),
+    "listeners": ("Listeners", "受付口"),
+    "certificate": (
+        "certificate: {n} day left ({date})|certificate: {n} days left ({date})",
+        "証明書：残り{n}日（{date}まで）",
+    ),
+    "certificate_bad": (
+        "The certificate of {name} in the files cannot be used; the old one is still shown.",
+        "{name} の新しい証明書を使用できないため、以前の証明書を使い続けています。",
+    ),
     "devices": ("Devices", "デバイス"),
     "no_devices": ("No device has connected since the start.", "起動後、デバイスからの接続はまだありません。"),
     "findings": ("The doctor's findings", "診断結果"),

@@ -20,6 +20,7 @@ from relay.control.i18n import TEXTS, Texts, language_of
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.control.summary import Sentence, glance
+from relay.networks import with_port
 from relay.spool.entry import State
 
 LATEST = 12
@@ -197,6 +198,13 @@ class Show:
     @staticmethod
     def hour(stamp: str) -> str:
         return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S")
+
+    @staticmethod
+    def place(host: str, port: int) -> str:
+        return with_port(host, port)
+
+    def days_left(self, stamp: str) -> int:
+        return (datetime.fromisoformat(stamp) - self._now).days
 
     def span(self, seconds: float) -> str:
         return self._t.span(timedelta(seconds=seconds))

@@ -1,15 +1,21 @@
 """What is known of upstreams and devices: how they stand, and what was set for them.  Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from relay.control.views import sound
 from relay.mail.device import Device, device_of
 from relay.mail.envelope import Origin
+from relay.upstream.client_certificates import ClientCertificate
 from relay.upstream.settings import SmtpServer, Upstream
 
 
-def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, Upstream]) -> list[dict[str, Any]]:
+def upstream_views(
+    lines: Iterable[Mapping[str, Any]],
+    upstreams: Mapping[str, Upstream],
+    certificates: Mapping[str, ClientCertificate] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
     """Each line of the runner with place and limits beside it, and host, port and TLS of an SMTP server; None: no limit.
 
     The built-in `mx` is told of only when it is known to be used.
@@ -22,6 +28,9 @@ def upstream_views(lines: Iterable[Mapping[str, Any]], upstreams: Mapping[str, U
             if isinstance(server, SmtpServer):
                 view |= {"host": server.host, "port": server.port, "tls": server.tls.mode.value}
             view |= {"place": server.place, "per_minute": known.limits.per_minute, "per_day": known.limits.per_day}
+        if own := certificates.get(str(line["name"])):
+            expires = own.certificate.expires if own.certificate else None
+            view |= {"certificate_expires": expires.isoformat() if expires else None, "certificate_trouble": own.trouble}
         built_in = known is not None and known.transport.by_domain
         view["used"] = not built_in or bool(line["sent_today"] or line["in_flight"] or line["resting_until"])
         views.append(view)

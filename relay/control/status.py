@@ -13,8 +13,16 @@ from relay.mail.device import Device
 Status = Callable[[], Awaitable[dict[str, Any]]]
 """How the relay is: {"ready": bool, "why": [...], "listening": [...], "upstreams": [...], "devices": [...], ...}."""
 
+Reload = Callable[[], Awaitable[dict[str, Any]]]
+"""Reads the configuration again: {"reloaded": bool, "mistakes": [...], "not_applied": [{"setting", "reason"}, ...]}."""
+
 Findings = Callable[[], list[dict[str, Any]]]
 """What the doctor found last: {"grade": ok | warning | problem, "cause", "cure", ...}."""
+
+
+async def nothing_to_reload() -> dict[str, Any]:
+    """Where there is no configuration."""
+    return {"reloaded": False, "mistakes": [], "not_applied": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +34,7 @@ class RelayStatus:
     status: Status
     now: Callable[[], datetime]
     findings: Findings = list
+    reload: Reload = nothing_to_reload
     devices: Callable[[], tuple[Device, ...]] = tuple
 
     async def known_devices(self) -> Any:

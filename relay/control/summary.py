@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.networks import with_port
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
@@ -32,7 +34,8 @@ def glance(
     status: Mapping[str, Any], tally: Mapping[str, Any], relayed_day: int, findings: Sequence[Mapping[str, Any]]
 ) -> Glance:
     """`relayed_day`: what went out in the last 24 hours."""
-    wrong = [*_unheard(tally), *_upstreams(status), *_silent(status), *_failed(tally), *_findings(findings)]
+    wrong = [*_unheard(tally), *_upstreams(status), *_certificates(status), *_silent(status), *_failed(tally)]
+    wrong += _findings(findings)
     trouble = [Sentence("", words=str(why)) for why in status["why"]]
     level = "trouble" if trouble else "look" if wrong else "well"
     return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
@@ -48,6 +51,13 @@ def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:
         elif login:
             sentences.append(Sentence("login_refused_before", {"name": one["name"]}, link="#upstreams"))
     return sentences
+
+
+def _certificates(status: Mapping[str, Any]) -> list[Sentence]:
+    listeners = [(with_port(one["host"], one["port"]), "#listeners", one) for one in status.get("listening", ())]
+    upstreams = [(one["name"], "#upstreams", one) for one in status["upstreams"]]
+    bad = [(name, link) for name, link, one in (*listeners, *upstreams) if one.get("certificate_trouble")]
+    return [Sentence("certificate_bad", {"name": name}, link=link) for name, link in bad]
 
 
 def _silent(status: Mapping[str, Any]) -> list[Sentence]:

@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay import __version__, events
 from relay.config import Loaded
@@ -20,7 +20,7 @@ from relay.control import tcp, unix
 from relay.control.paths import control_socket, state_dir
 from relay.daemon.watchdog import BEAT, Watchdog
 from relay.inbound.admission import Recipients, mask_warnings
-from relay.inbound.listener import Inbound
+from relay.inbound.listener import Inbound, NotApplied
 from relay.inbound.server_state import Copies
 from relay.mail.address import Address
 from relay.mail.device import device_of
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from relay.control.queue_admin import QueueAdmin
     from relay.daemon.services import Services
     from relay.doctor.subject import Subject
+
+
+_SPOOL_LIMITS = ("max_message", "keep_free", "keep_history", "max_size")
+"""What a reload changes of the spool; its place and its password are for a start."""
 
 
 class StartFailed(Exception):
@@ -67,7 +71,7 @@ class Relay:
         self._spool: Spool
         self.inbound: Inbound
         self._services: Services | None = None
-        self.web_address: tuple[str, int] | None = None
+        self._reloading, self._reloads = asyncio.Lock(), set[asyncio.Task[dict[str, Any]]]()
 
     @property
     def desk(self) -> "QueueAdmin":
@@ -75,6 +79,11 @@ class Relay:
         if self._services is None:
             raise RuntimeError("the relay has not started")
         return self._services.desk
+
+    @property
+    def web_address(self) -> tuple[str, int] | None:
+        """Where the page answers."""
+        return self._services.page.address if self._services else None
 
     async def run(self) -> None:
         """Runs until `stop()` or a signal.  Raises StartFailed."""
@@ -102,6 +111,8 @@ class Relay:
 
     def stop(self) -> None:
         self._stopping.set()
+        for task in self._reloads:
+            task.cancel()
         self._in_hand.stopping()
         if self._watchdog:
             self._watchdog.stopping()
@@ -161,7 +172,8 @@ class Relay:
         from relay.daemon.services import RelayParts, Services
 
         return Services(
-            self._config, RelayParts(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand)
+            self._config,
+            RelayParts(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand, self.reload),
         )
 
     def _alarm(self, text: str, cause: str) -> None:
@@ -181,11 +193,9 @@ class Relay:
         if not address:
             return None
         try:
-            sock = tcp.listen(address)
+            return tcp.listen(address)
         except OSError as error:
             raise StartFailed(f"web.address {address}: {error.strerror or error}") from error
-        self.web_address = sock.getsockname()[:2]
-        return sock
 
     def _control_socket(self) -> socket.socket:
         path = control_socket(self._config.spool)
@@ -223,35 +233,63 @@ class Relay:
             sentences.append(f"Queued mail will be lost when the container is recreated. {lost}; mount a named volume there")
         return sentences
 
-    def reload(self) -> None:
-        """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes."""
-        if self._read_again is None or self._services is None or not self.started.is_set():
-            return  # before the start is over the configuration has just been read
-        loaded = self._read_again()
-        if loaded.config is None:
-            for mistake in loaded.mistakes:
-                events.note("warned", f"the configuration was not reloaded: {mistake}")
-            return
-        before, config = self._config, loaded.config
-        self._config = replace(config, spool=before.spool, web=before.web, log=before.log)
+    def reload(self) -> "asyncio.Task[dict[str, Any]]":
+        """Reads the configuration again; a mistake keeps the running one.  Queued mail takes the new routes.
+
+        The result says what came of it, in the keys of `/api/reload`; the log says the same.
+        """
+        task = asyncio.get_running_loop().create_task(self._read_configuration())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return task
+
+    async def _read_configuration(self) -> dict[str, Any]:
+        async with self._reloading:
+            if self._read_again is None or self._services is None or not self.started.is_set() or self._stopping.is_set():
+                return _outcome(reloaded=False)  # before the start is over the configuration has just been read
+            loaded = self._read_again()
+            if loaded.config is None:
+                for mistake in loaded.mistakes:
+                    events.note("warned", f"the configuration was not reloaded: {mistake}")
+                return _outcome(reloaded=False, mistakes=map(str, loaded.mistakes))
+            left = await self._apply(loaded.config, self._services)
+            self._remarks = loaded.remarks
+            for sentence in (*map(str, left), *loaded.remarks, *mask_warnings(self._config.listeners, self._masks)):
+                events.note("warned", sentence)
+            config = self._config
+            events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+            return _outcome(reloaded=True, left=left)
+
+    async def _apply(self, new: Config, services: "Services") -> list[NotApplied]:
+        """Takes over all that can be; returns the rest."""
+        before = self._config
+        spool = replace(before.spool, **{name: getattr(new.spool, name) for name in _SPOOL_LIMITS})
         left = [
-            f"{name} has changed: it takes effect at the next start"
-            for name in ("spool", "web", "log")
-            if getattr(before, name) != getattr(config, name)
+            NotApplied(f"spool.{each.name}", "it takes effect at the next start")
+            for each in fields(spool)
+            if getattr(spool, each.name) != getattr(new.spool, each.name)
         ]
-        self._services.reload(self._config)
-        left += self.inbound.reload(
-            hostname=config.hostname,
-            listeners=config.listeners,
-            limits=config.limits,
-            recipients=_with_postmaster(config),
-            max_message=config.spool.max_message,
-            devices=config.devices,
-            copies=_copies(config),
+        self._spool.adjust(spool)
+        if new.log != before.log:
+            events.configure(new.log.format, new.log.level)
+        self._config = replace(new, spool=spool, web=before.web, listeners=before.listeners)
+        services.reload(self._config)
+        left += await self.inbound.reload(
+            hostname=new.hostname,
+            listeners=new.listeners,
+            limits=new.limits,
+            recipients=_with_postmaster(new),
+            max_message=new.spool.max_message,
+            devices=new.devices,
+            copies=_copies(new),
         )
-        for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
-            events.note("warned", sentence)
-        events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+        self._config = replace(self._config, listeners=self.inbound.listeners)
+        if trouble := await services.page.change(new.web):
+            left.append(NotApplied("web", f"the page cannot answer on {new.web.address}: {trouble}"))
+        else:
+            self._config = replace(self._config, web=new.web)
+        unusable = await services.client_certificates()
+        return left + [NotApplied(f"upstreams.{name}.client_cert", why) for name, why in unusable.items()]
 
     def _try_again(self, everything: bool) -> None:
         """An order by hand: its giver may just have corrected a password file, so the logins are read again."""
@@ -267,6 +305,10 @@ class Relay:
 
     def _subject(self) -> "Subject":
         return replace(subject_of(self._config, self._remarks), running=True)
+
+
+def _outcome(*, reloaded: bool, mistakes: Iterable[str] = (), left: Iterable[NotApplied] = ()) -> dict[str, Any]:
+    return {"reloaded": reloaded, "mistakes": list(mistakes), "not_applied": [asdict(one) for one in left]}
 
 
 def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] = ()) -> "Subject":

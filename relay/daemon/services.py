@@ -3,20 +3,21 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from socket import gethostname, socket
 from typing import TYPE_CHECKING, Any
 
 from relay import events
-from relay.config.config_values import Config
+from relay.config.config_values import Config, WebSettings
 from relay.control.missing_devices import MissingDevices
 from relay.control.on_demand_server import OnDemandServer
 from relay.control.paths import state_dir
 from relay.control.queue_admin import QueueAdmin
 from relay.control.reports import device_views, upstream_views
 from relay.control.status import RelayStatus
+from relay.daemon.web_page import WebPage
 from relay.doctor.child_process import aside
 from relay.doctor.daily import CheckUp
 from relay.doctor.subject import Subject
@@ -33,14 +34,17 @@ from relay.sd_notify import notify, watchdog_every
 from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
+from relay.upstream.client_certificates import ClientCertificates
 from relay.upstream.oauth.session_tokens import Tokens
 from relay.upstream.transports import Means, Transports
 
 if TYPE_CHECKING:
+    from relay.control.access import AccessRules
     from relay.control.server import Server
 
 TIDY_EVERY = timedelta(hours=1)
 SILENCE_EVERY = timedelta(seconds=30)
+CERTIFICATES_EVERY = timedelta(seconds=30)
 TOKENS_EVERY = timedelta(hours=6)
 HEARTBEAT_STALE = timedelta(minutes=3)
 
@@ -50,6 +54,7 @@ class RelayParts:
     """What the services get from the relay: spool, listeners, clock; `subject` for the doctor.
 
     `try_again` is called after an order by hand made mail due (True: all mail).  `in_hand` marks messages in hand.
+    `reload` reads the configuration again and says what came of it.
     """
 
     spool: Spool
@@ -58,6 +63,7 @@ class RelayParts:
     subject: Callable[[], Subject]
     try_again: Callable[[bool], None]
     in_hand: InHand
+    reload: Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Services:
@@ -99,17 +105,23 @@ class Services:
         self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
-        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings, lambda: self._config.devices)
+        self._watch = RelayStatus(
+            self.desk, self.status, parts.now, self._check_up.findings, parts.reload, lambda: self._config.devices
+        )
+        self.page = WebPage(self._load_page, self._rules)
+        self._client_certificates = ClientCertificates()
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
-        servers = self._servers(control, page)
+        servers = (OnDemandServer(control, self._load_api, self._watch.relay), self.page)
+        if page is not None:
+            self.page.begin(self._config.web, page)
         try:
             async with asyncio.TaskGroup() as group:
                 work = [group.create_task(part) for part in (self.runner.run(), self.notifier.run(), self._tidy())]
                 work += [group.create_task(server.serve()) for server in servers]
                 asides = [self._beat(), self._look_after_tokens(), self._check_up.run(), self._listen_for_silence()]
-                aside = [group.create_task(part) for part in asides]
+                aside = [group.create_task(part) for part in (*asides, self._look_at_certificates())]
                 ready()
                 await stopping.wait()
                 notify("STOPPING=1")
@@ -139,28 +151,26 @@ class Services:
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         self._check_up.look_again()
 
-    def _servers(self, control: socket, page: socket | None) -> list[OnDemandServer]:
-        """The UNIX socket for the command line, and the page where there is a socket for it; loaded when somebody comes."""
-        servers = [OnDemandServer(control, self._load_api, self._watch.relay)]
-        return [*servers, OnDemandServer(page, self._load_page)] if page is not None else servers
-
     def _load_api(self, control: socket) -> "Server":
         from relay.control.server import api_server
 
         return api_server(self._watch, control)
 
-    def _load_page(self, page: socket) -> "Server":
-        from relay.control.access import AccessRules, own_names
+    def _load_page(self, settings: WebSettings, page: socket) -> "tuple[Server, AccessRules]":
         from relay.control.server import page_server
 
-        settings = self._config.web
-        rules = AccessRules(
+        rules = self._rules(settings)
+        return page_server(self._watch, lambda: self._config.hostname, rules, page), rules
+
+    def _rules(self, settings: WebSettings) -> "AccessRules":
+        from relay.control.access import AccessRules, own_names
+
+        return AccessRules(
             password=settings.password.reveal() if settings.password else "",
             names=own_names(self._config.hostname, gethostname()) | {name.lower() for name in settings.hosts},
             user_header=settings.user_header,
             proxies=settings.proxies,
         )
-        return page_server(self._watch, lambda: self._config.hostname, rules, page)
 
     def _names(self) -> frozenset[str]:
         return frozenset(self._config.all_upstreams)
@@ -192,6 +202,24 @@ class Services:
                 await self._silence.look(self._config.devices)
             await asyncio.sleep(SILENCE_EVERY.total_seconds())
 
+    async def _look_at_certificates(self) -> None:
+        """Reads certificates that were renewed, and tells of those that cannot be used."""
+        while True:
+            try:
+                await self._parts.inbound.look_at_certificates()
+                await self.client_certificates()
+            except Exception as error:  # mail must go on
+                events.note("broken", f"the certificates could not be looked at: {error!r}", same="certificates")
+            await asyncio.sleep(CERTIFICATES_EVERY.total_seconds())
+
+    async def client_certificates(self) -> dict[str, str]:
+        """Looks at the certificates that are shown to upstreams.  Which upstream's cannot be used, and why."""
+        for name in await self._client_certificates.look(self._config.upstreams.values()):
+            text = f"the certificate for {name} cannot be used: {self._client_certificates.seen[name].trouble}"
+            events.note("warned", text, upstream=name)
+            self.notifier.alarm(f"{text[0].upper()}{text[1:]}.", f"certificate for {name}")
+        return {name: one.trouble for name, one in self._client_certificates.seen.items() if one.trouble}
+
     async def _look_after_tokens(self) -> None:
         """Warns of a consent that is about to end, before mail waits for it."""
         while True:
@@ -214,7 +242,7 @@ class Services:
             "ready": not why,
             "why": why,
             "listening": inbound.listening(),
-            "upstreams": upstream_views(self.runner.upstreams_now(), config.all_upstreams),
+            "upstreams": upstream_views(self.runner.upstreams_now(), config.all_upstreams, self._client_certificates.seen),
             "oauth": await asyncio.to_thread(self._tokens.standings, config.upstreams.values()),
             "devices": device_views(inbound.devices(), config.devices),
             "expected": self._silence.lines(),

@@ -24,6 +24,7 @@ _NAMES = """
     other-user resolver-invents split-dns upstream-slow graph-rights graph-mailbox
     push-process push-url push-unreachable push-unexamined push-clear
     folder-missing folder-unmounted folder-rights folder-full folder-io folder-lost
+    certificate-unusable certificate-expired certificate-soon
 """
 NAMES = frozenset(_NAMES.split())
 """Every finding that is not fine; each has a section of that name on the page."""

@@ -12,6 +12,7 @@ from typing import Any
 from relay.container import look_around, lost_with_container
 from relay.detached import apart
 from relay.doctor import domain_probe, uplink_probe
+from relay.doctor.certificate_probe import certificate_facts
 from relay.doctor.domain import DomainFacts, SendingPath
 from relay.doctor.domain_probe import direct_domains, sender_domains
 from relay.doctor.folder import FolderFacts
@@ -114,14 +115,15 @@ async def _consents(subject: Subject, world: World) -> tuple[dict[str, Any], ...
 async def gather_host(subject: Subject, world: World) -> HostFacts:
     """This machine: clock, spool, listeners, container.  A disk or share that hangs does not hold up the rest."""
     listeners = [asyncio.to_thread(listener_facts, one, subject, world.root) for one in subject.listeners]
-    spool, database, around, heard = await asyncio.gather(
+    spool, database, around, certificates, heard = await asyncio.gather(
         _spool(subject, world),
         _database(subject, world),
         asyncio.to_thread(look_around, world.root),
+        asyncio.to_thread(certificate_facts, subject),
         asyncio.gather(*listeners),
     )
     lost = "" if spool and spool.hangs else lost_with_container(subject.state_dir, world.root)
-    return HostFacts(world.now(), spool, tuple(heard), around.container, around.masks, lost, database)
+    return HostFacts(world.now(), spool, tuple(heard), around.container, around.masks, lost, database, certificates)
 
 
 async def _spool(subject: Subject, world: World) -> SpoolFacts | None:

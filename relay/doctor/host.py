@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
+from relay.doctor.certificate import CertificateFacts, judge_certificates
 from relay.doctor.finding import Finding, fine, problem, warning
 from relay.doctor.spool import DatabaseFacts, SpoolFacts, judge_spool
 from relay.doctor.subject import Subject
@@ -41,6 +42,7 @@ class HostFacts:
     masks: frozenset[Address] = frozenset()
     lost: str = ""
     database: DatabaseFacts | None = None
+    certificates: tuple[CertificateFacts, ...] = ()
 
 
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,7 +57,7 @@ def judge_host(here: HostFacts, upstreams: Iterable[UpstreamFacts], subject: Sub
     findings += judge_spool(here.spool, here.database, subject.spool)
     findings += _container(here, subject)
     findings += [_listener(one, here.spool.owner if here.spool else "") for one in here.listeners]
-    return findings
+    return findings + judge_certificates(here.certificates, here.now)
 
 
 # --- the clock

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import yaml
 
+from relay.importers.device_users import read_pairs
 from relay.importers.plan import Find, NothingToMove, Plan, RulePlan, Source
 from relay.importers.postfix import move_postfix
 from relay.secret import Secret
@@ -20,7 +21,6 @@ _LOGIN = "environment/sasl_passwd"
 NOT_KEPT = {
     "MASQUERADED_DOMAINS": "the relay strips no subdomains; senders that an account may not use become its `sender`",
     "SMTP_HEADER_CHECKS": "header lines are not matched against patterns; what is broken in them is repaired",
-    "SMTPD_SASL_USERS": "whoever is in listen.networks needs no login, and any will do (`auth: required` wants one)",
     "AUTOSET_HOSTNAME": "`hostname` is not looked up; set it",
     "ANONYMIZE_EMAILS": "addresses stand in the log as they are",
 }
@@ -71,6 +71,10 @@ def move_docker_postfix(source: Source, find: Find) -> Plan:
     _relabel(plan, source, environment, list(settings))
     _allowed(plan, values, environment)
     _oauth(plan, values, environment)
+    if values.get("SMTPD_SASL_USERS"):
+        read_pairs(values["SMTPD_SASL_USERS"], plan)
+        text = "whoever is in listen.networks needs no login, and any will do; `auth: required` and the users stand behind a #"
+        plan.warn(environment.where("SMTPD_SASL_USERS"), f"SMTPD_SASL_USERS: {text}")
     for name, text in NOT_KEPT.items():
         if values.get(name):
             plan.drop(environment.where(name), f"{name}: {text}")

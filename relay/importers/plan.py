@@ -89,8 +89,8 @@ class RulePlan:
 class Plan:
     """The future configuration, and sentences about it.  `copy_to`, `subject_prefix` and `header` are for all mail.
 
-    `done`: what was imported.  `look`: what works differently now and should be checked.  `left`: what could not be
-    imported.  Each sentence begins with file and line.
+    `users` are those who logged in there, with passwords or hashes.  `done`: what was imported.  `look`: what
+    works differently now and should be checked.  `left`: what could not be imported.  Each sentence begins with file and line.
     """
 
     command: str
@@ -103,6 +103,7 @@ class Plan:
     copy_to: str = ""
     subject_prefix: str = ""
     header: dict[str, str] = field(default_factory=dict)
+    users: dict[str, Secret] = field(default_factory=dict)
     rules: list[RulePlan] = field(default_factory=list)
     max_message: int = 0
     give_up_after: str = ""

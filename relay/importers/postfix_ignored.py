@@ -17,8 +17,9 @@ NOT_KEPT = {
     "mailbox_command": "the relay has no mailboxes",
     "mailbox_transport": "the relay has no mailboxes",
     "virtual_transport": "the relay has no mailboxes",
-    "smtpd_sasl_auth_enable": "the users' passwords are in another store; `auth: required` with `users` asks for them again"
-    " (without it, any name and password will do for who may send by address)",
+    "smtpd_sasl_auth_enable": "the users' passwords are in another store; name Dovecot's passwd-file to have them, or"
+    " `auth: required` with `users` asks for them again (without it, any name and password will do for who may send by"
+    " address)",
     "smtp_bind_address": "the relay calls from the address that the system chooses",
     "smtp_bind_address6": "the relay calls from the address that the system chooses",
     "smtp_tls_cert_file": "to show a client certificate, set `client_cert` and `client_key` of the upstream",

@@ -54,13 +54,28 @@ def written(plan: Plan) -> Written:
 
 def _listen(plan: Plan) -> list[str]:
     networks = f"networks: {listed(plan.networks)}" if plan.networks else ""
+    users = _users(plan)
     if not plan.listen:
-        return ["listen:", f"  {networks}"] if networks else []
+        return ["listen:", *([f"  {networks}"] if networks else []), *users] if networks or users else []
     lines = ["listen:"]
     for address in plan.listen:
         lines.append(f"  - address: {quoted(address)}")
         lines += [f"    {networks}"] if networks else []
-    return lines
+    return [*lines, *users]
+
+
+def _users(plan: Plan) -> list[str]:
+    """Behind a #, for with them every device must log in: that is for a person to decide."""
+    if not plan.users:
+        return []
+    listed_users = ", ".join(f"{quoted(name)}: {quoted(secret.reveal())}" for name, secret in plan.users.items())
+    indent = "    " if plan.listen else "  "
+    return [
+        f"{indent}# To let in only who logs in, take the # away:",
+        f"{indent}#tls: required",
+        f"{indent}#auth: required",
+        f"{indent}#users: {{{listed_users}}}",
+    ]
 
 
 def _recipients(plan: Plan) -> list[str]:

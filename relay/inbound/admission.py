@@ -20,8 +20,11 @@ HostAddress = IPv4Address | IPv6Address
 
 
 class ListenTls(Enum):
+    """STARTTLS offers TLS; REQUIRED takes neither a login nor mail before it; IMPLICIT begins with it."""
+
     OFF = "off"
     STARTTLS = "starttls"
+    REQUIRED = "required"
     IMPLICIT = "implicit"
 
 
@@ -37,8 +40,8 @@ class ListenAuth(Enum):
 class Listener:
     """One address that devices connect to, and who may submit there.
 
-    `on_purpose`: the networks that the configuration lists itself, not only by `private`.  `plain_login`: passwords may
-    come in clear text although TLS is offered.
+    `on_purpose`: the networks that the configuration lists itself, not only by `private`.  `users`: passwords, or their
+    hashes.  `plain_login`: passwords may come without TLS.
     """
 
     host: str = "0.0.0.0"  # noqa: S104 - the networks below decide who may speak
@@ -56,6 +59,12 @@ class Listener:
     @property
     def name(self) -> str:
         return with_port(self.host, self.port)
+
+    @property
+    def needs_tls(self) -> bool:
+        """Whether it is of no use without TLS."""
+        login = self.auth is ListenAuth.REQUIRED and self.tls is ListenTls.STARTTLS and not self.plain_login
+        return login or self.tls in (ListenTls.REQUIRED, ListenTls.IMPLICIT)
 
 
 @dataclass(frozen=True, slots=True)

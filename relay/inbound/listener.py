@@ -3,9 +3,8 @@
 import asyncio
 import errno
 import socket
-import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from relay import events
 from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenTls, Recipients
-from relay.inbound.server_certificate import Offer, made, must_be_made, server_context
+from relay.inbound.listener_tls import ListenerTls, look_again
 from relay.inbound.server_session import ServerSession
 from relay.inbound.server_state import Copies, MayRoute, ServerPolicy, ServerState
 from relay.mail.device import Device
@@ -27,31 +26,40 @@ class CannotListen(OSError):
     """A listener cannot be opened.  The text names its address and the cure."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class NotApplied:
+    """A part of a new configuration that is not in force: which `setting`, and why."""
+
+    setting: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.setting} is not applied: {self.reason}"
+
+
+@dataclass(slots=True, eq=False)
 class _OpenListener:
-    """One listening socket.  `listener` is read at each connection, so a reload applies to new sessions."""
+    """One listening socket.  `listener` and `tls` are read at each connection, so a reload applies to new sessions."""
 
     listener: Listener
-    context: Offer
+    tls: ListenerTls
     socket: socket.socket
+    bound: tuple[str, int]
     server: asyncio.Server | None = None
 
-    def offer(self) -> Offer:
-        """The TLS of new sessions.  A finished task is replaced by its result."""
-        if isinstance(self.context, asyncio.Task) and self.context.done():
-            self.context = made(self.context)
-        return self.context
+    def shut(self) -> None:
+        """Nobody can connect any more; sessions go on."""
+        if self.server:
+            self.server.close()
+        self.socket.close()
 
     async def close(self) -> None:
-        """Closes the socket and stops the making of a certificate."""
-        self.socket.close()
-        if isinstance(self.context, asyncio.Task):
-            self.context.cancel()
-            await asyncio.wait([self.context])
+        self.shut()
+        await self.tls.close()
 
 
 class Inbound:
-    """All listeners of the relay.  After `start`, `bound` has the real address of each listener."""
+    """All listeners of the relay."""
 
     def __init__(
         self,
@@ -71,8 +79,7 @@ class Inbound:
         masks: frozenset[HostAddress] = frozenset(),
         alarm: Callable[[str, str], None] = lambda _text, _cause: None,
     ) -> None:
-        self.bound: list[tuple[str, int]] = []
-        self._listeners = tuple(listeners)
+        self._wanted = tuple(listeners)
         self._open: list[_OpenListener] = []
         self._making = asyncio.Lock()
         self._state = ServerState(
@@ -86,31 +93,56 @@ class Inbound:
             alarm=alarm,
         )
 
+    @property
+    def bound(self) -> list[tuple[str, int]]:
+        """The real address of each listener that is open."""
+        return [opened.bound for opened in self._open]
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """What is in force."""
+        return tuple(opened.listener for opened in self._open)
+
     async def start(self) -> None:
         """Binds every address, then serves them.  Raises OSError; its text names the address and the cure."""
         self._state.state_dir.mkdir(parents=True, exist_ok=True)
         try:
-            for listener in self._listeners:
-                context = await self._context(listener)
-                self._open.append(_OpenListener(listener, context, _bind(listener)))
+            for listener in self._wanted:
+                self._open.append(await self._opened(listener))
             for opened in self._open:
-                opened.server = await asyncio.get_running_loop().create_server(
-                    partial(self._session, opened), sock=opened.socket, backlog=_BACKLOG
-                )
+                await self._serve(opened)
         except BaseException:
             for opened in self._open:
                 await opened.close()
             self._open = []
             raise
-        self.bound = [opened.socket.getsockname()[:2] for opened in self._open]
+
+    async def _opened(self, listener: Listener) -> _OpenListener:
+        """A bound socket that is not served yet.  Raises OSError."""
+        tls = await self._tls(listener)
+        try:
+            bound = _bind(listener)
+        except OSError:
+            await tls.close()
+            raise
+        return _OpenListener(listener, tls, bound, bound.getsockname()[:2])
+
+    async def _serve(self, opened: _OpenListener) -> None:
+        opened.server = await asyncio.get_running_loop().create_server(
+            partial(self._session, opened), sock=opened.socket, backlog=_BACKLOG
+        )
+
+    async def _tls(self, listener: Listener) -> ListenerTls:
+        """Raises OSError."""
+        tls = ListenerTls(listener, self._state.state_dir, self._state.policy.hostname, self._making)
+        await tls.begin()
+        return tls
 
     async def stop(self, grace: float = 10.0) -> None:
         """Closes the listeners and dismisses idle clients with 421.  A message under way has `grace` seconds to end."""
         state = self._state
         state.draining = True
         for opened in self._open:
-            if opened.server:
-                opened.server.close()
             await opened.close()
         for session in state.slots.connected:
             if session.waiting or session not in state.sessions:
@@ -122,7 +154,7 @@ class Inbound:
         if state.commits:
             await asyncio.wait(state.commits)
 
-    def reload(
+    async def reload(
         self,
         *,
         hostname: str,
@@ -132,30 +164,123 @@ class Inbound:
         max_message: int,
         devices: tuple[Device, ...] = (),
         copies: Copies | None = None,
-    ) -> list[str]:
-        """New sessions get the new policy; sessions that it would refuse end.  Returns sentences on what needs a restart."""
+    ) -> list[NotApplied]:
+        """Listeners come, go and change; sessions that the new settings would refuse end.  Returns what is not applied.
+
+        A listener that cannot be changed stays as it was.  While one cannot be opened, none is closed.
+        """
         self._state.policy = ServerPolicy(hostname, limits, recipients, max_message, devices, copies)
-        new = {listener.name: listener for listener in listeners}
-        old = {opened.listener.name for opened in self._open}
-        sentences = [f"listening on {name} begins with a restart" for name in new if name not in old]
-        sentences += [f"listening on {name} ends with a restart" for name in old if name not in new]
-        for opened in self._open:
-            if (changed := new.get(opened.listener.name)) is not None:
-                sentences += _change(opened, changed)
-                for session in self._state.slots.connected:
-                    if isinstance(session, ServerSession):
-                        session.reconsider(opened.listener)
-        return sentences
+        left: list[NotApplied] = []
+        gone, fresh = list(self._open), list[Listener]()
+        for listener in listeners:
+            opened = next((one for one in gone if one.listener.name == listener.name), None)
+            if opened is None:
+                fresh.append(listener)
+                continue
+            gone.remove(opened)
+            left += await self._change(opened, listener)
+        shut = await self._open_more(fresh, gone, left)
+        listening = [one.listener.name for one in self._open if one not in gone]
+        missing = [listener.name for listener in fresh if listener.name not in listening]
+        await asyncio.sleep(0)  # who has connected already is accepted in this turn of the loop
+        for opened in gone:
+            if missing and opened not in shut:
+                left.append(NotApplied(f"listen {opened.listener.name}", f"it stays open while {missing[0]} cannot be opened"))
+                continue
+            self._open.remove(opened)
+            await opened.close()
+            for session in self._sessions(opened.listener.name):
+                session.retire()
+        await self.look_at_certificates()
+        return left + [NotApplied(f"tls_cert of {one.listener.name}", one.tls.trouble) for one in self._open if one.tls.trouble]
+
+    async def _change(self, opened: _OpenListener, new: Listener) -> list[NotApplied]:
+        """Takes over other settings for an address, all of them or none."""
+        if _of_tls(new) != _of_tls(opened.listener) or (new.tls is not ListenTls.OFF and opened.tls.offer() is None):
+            try:
+                tls = await self._tls(new)
+            except OSError as error:
+                return [NotApplied(f"listen {new.name}", str(error))]
+            opened.tls, before = tls, opened.tls
+            await before.close()
+        opened.listener = opened.tls.listener = new
+        for session in self._sessions(new.name):
+            session.reconsider(new, opened.tls.offer())
+        return []
+
+    async def _open_more(
+        self, fresh: Sequence[Listener], gone: Sequence[_OpenListener], left: list[NotApplied]
+    ) -> list[_OpenListener]:
+        """Opens what is new.  Returns those of `gone` that had to be shut first, since their port is needed."""
+        shut: list[_OpenListener] = []
+        for listener in fresh:
+            opened = None
+            try:
+                opened = await self._opened(listener)
+            except OSError as error:
+                in_the_way = [one for one in gone if one.listener.port == listener.port and one not in shut]
+                if isinstance(error, CannotListen) and in_the_way:
+                    opened = await self._opened_instead(listener, in_the_way, left)
+                    shut += in_the_way if opened else []
+                else:
+                    left.append(NotApplied(f"listen {listener.name}", str(error)))
+            if opened:
+                self._open.append(opened)
+                await self._serve(opened)
+        return shut
+
+    async def _opened_instead(
+        self, listener: Listener, others: Sequence[_OpenListener], left: list[NotApplied]
+    ) -> _OpenListener | None:
+        """Shuts `others` and opens this one; they are opened again if it cannot be."""
+        await asyncio.sleep(0)  # who has connected already is accepted in this turn of the loop
+        for one in others:
+            one.shut()
+        try:
+            return await self._opened(listener)
+        except OSError as error:
+            left.append(NotApplied(f"listen {listener.name}", str(error)))
+        for one in others:
+            try:
+                one.socket = _bind(one.listener)
+                await self._serve(one)
+            except OSError as error:  # somebody took the port in this moment
+                left.append(NotApplied(f"listen {one.listener.name}", str(error)))
+        return None
+
+    def _sessions(self, name: str) -> list[ServerSession]:
+        """The sessions of one listener."""
+        connected = [one for one in self._state.slots.connected if isinstance(one, ServerSession)]
+        return [one for one in connected if one.listener_name == name]
+
+    async def look_at_certificates(self) -> None:
+        """Reads those whose files have changed, and makes our own anew before it ends; tells what cannot be used."""
+        state = self._state
+        new, bad = await look_again([opened.tls for opened in self._open], state.now())
+        for one in new:
+            until = f", good until {one.certificate.expires:%Y-%m-%d}" if one.certificate and one.certificate.expires else ""
+            events.note("reloaded", f"{one.listener.name} shows another certificate{until}", listener=one.listener.name)
+        for one in bad:
+            events.note("warned", f"{one.trouble}; the old certificate is still used", listener=one.listener.name)
+            if state.alerts.begins(_cause(one), state.now()):
+                state.alarm(f"{one.trouble}. The old certificate is still used{_until(one)}.", _cause(one))
+        state.alerts.ended(*(_cause(opened.tls) for opened in self._open if not opened.tls.trouble))
 
     def devices(self) -> list[dict[str, Any]]:
         """The devices seen since the start, the last one first: client, last_seen, helo, quirks, messages, refused."""
         return self._state.devices.as_json()
 
     def listening(self) -> list[dict[str, Any]]:
-        """Host, port and tls of each open listener."""
+        """Host, port, tls and certificate of each open listener."""
         return [
-            {"host": host, "port": port, "tls": opened.listener.tls.value}
-            for (host, port), opened in zip(self.bound, self._open, strict=True)
+            {
+                "host": opened.bound[0],
+                "port": opened.bound[1],
+                "tls": opened.listener.tls.value,
+                "certificate_expires": _expires(opened.tls),
+                "certificate_trouble": opened.tls.trouble,
+            }
+            for opened in self._open
         ]
 
     @property
@@ -164,27 +289,7 @@ class Inbound:
         return len(self._state.sessions)
 
     def _session(self, opened: _OpenListener) -> ServerSession:
-        return ServerSession(self._state, opened.listener, opened.offer())
-
-    async def _context(self, listener: Listener) -> Offer:
-        if listener.tls is ListenTls.OFF:
-            return None
-        if listener.tls is ListenTls.STARTTLS and must_be_made(listener, self._state.state_dir):
-            making = asyncio.create_task(self._made(listener))  # it takes up to ten seconds; clients are served meanwhile
-            await asyncio.sleep(0)  # if openssl is missing, that is known at once and STARTTLS is never offered
-            return making
-        return await self._made(listener)
-
-    async def _made(self, listener: Listener) -> ssl.SSLContext | None:
-        """Makes one context at a time, since they share the certificate.  Raises OSError if the listener needs it."""
-        try:
-            async with self._making:
-                return await server_context(listener, self._state.state_dir, self._state.policy.hostname)
-        except OSError as error:
-            if listener.tls is ListenTls.IMPLICIT or listener.tls_cert:
-                raise
-            events.note("warned", f"{listener.name} does not offer STARTTLS: {error}")
-            return None
+        return ServerSession(self._state, opened.listener, opened.tls.offer())
 
     async def _emptied(self, seconds: float) -> None:
         tasks = [session.task for session in self._state.slots.connected if session.task]
@@ -192,12 +297,22 @@ class Inbound:
             await asyncio.wait(tasks, timeout=seconds)
 
 
-def _change(opened: _OpenListener, new: Listener) -> list[str]:
-    """Takes over the settings that can change while the socket stays open; sentences name those that cannot."""
-    fixed = ("tls", "tls_cert", "tls_key", "legacy_tls")
-    changed = [name for name in fixed if getattr(opened.listener, name) != getattr(new, name)]
-    opened.listener = replace(new, **{name: getattr(opened.listener, name) for name in fixed})
-    return [f"{new.name}: the change of {', '.join(changed)} needs a restart"] if changed else []
+def _of_tls(listener: Listener) -> tuple[object, ...]:
+    """The settings that its TLS is made of."""
+    return listener.tls, listener.tls_cert, listener.tls_key, listener.legacy_tls, listener.needs_tls
+
+
+def _expires(tls: ListenerTls) -> str | None:
+    """When the certificate that is shown ends; None without TLS."""
+    return tls.certificate.expires.isoformat() if tls.certificate and tls.certificate.expires else None
+
+
+def _cause(tls: ListenerTls) -> str:
+    return f"certificate of {tls.listener.name}"
+
+
+def _until(tls: ListenerTls) -> str:
+    return f" (until {tls.certificate.expires:%Y-%m-%d})" if tls.certificate and tls.certificate.expires else ""
 
 
 def _bind(listener: Listener) -> socket.socket:

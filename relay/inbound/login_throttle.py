@@ -55,10 +55,14 @@ class LoginThrottle:
             tries.free_at = at + min(2.0 ** min(tries.failed - FREE, 9), KNOWN_LONGEST if known else LONGEST)
         return at - now
 
+    def wrong(self, client: str) -> int:
+        """How many wrong ones it has sent of late."""
+        tries = self._tries.get(client)
+        return tries.failed if tries else 0
+
     def guesses(self, client: str) -> bool:
         """Whether it has sent so many wrong ones that its tries are slowed down for that."""
-        tries = self._tries.get(client)
-        return tries is not None and tries.failed >= FREE
+        return self.wrong(client) >= FREE
 
     def failed(self, client: str, now: float) -> str | None:
         """Counts a wrong password; returns what an alert is due about: this client, "" for all clients, None for nothing."""

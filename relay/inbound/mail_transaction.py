@@ -11,6 +11,7 @@ from relay.inbound.admission import (
     HostAddress,
     ListenAuth,
     Listener,
+    ListenTls,
     admit_origin,
     admit_size,
     expand,
@@ -20,7 +21,7 @@ from relay.inbound.data_reader import ConnectionLost, receive
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.inbound.dialect import MailArgument, mail_argument, rcpt_argument, transfer_protocol
 from relay.inbound.message_buffer import MessageBuffer
-from relay.inbound.server_certificate import Offer, to_be_had
+from relay.inbound.server_certificate import Offer
 from relay.inbound.server_state import ServerState, Transaction
 from relay.mail.address import Address, BadAddress, with_a_labels
 from relay.mail.device import Device, known_as
@@ -30,6 +31,7 @@ from relay.mail.reply import Reply
 BOGUS = 20
 """Unknown commands after which the connection is closed; real devices send a few probes, scanners hundreds."""
 LOGIN_NEEDS_TLS = "a login needs TLS here: set the device to STARTTLS"
+TLS_FIRST = Reply(530, "5.7.0", "TLS comes first here: set the device to STARTTLS")
 _LONGEST_REPLY = 500  # RFC 5321 s4.5.3.1.5 allows 512 octets with CRLF
 
 
@@ -56,6 +58,7 @@ class MailTransaction(Connection):
         self._quit_only = ""
         self._refused_data = False
         self._unwelcome = ""
+        self._retired = False
 
     def _create_envelope(self) -> Transaction:
         return Transaction()
@@ -66,11 +69,17 @@ class MailTransaction(Connection):
         return self.session.auth_data or ""
 
     @property
+    def tls_missing(self) -> bool:
+        """Whether the client must start TLS before it does anything else."""
+        return self._listener.tls is ListenTls.REQUIRED and not self.tls
+
+    @property
     def login_offered(self) -> bool:
-        """Where TLS is offered, a password must not go over the network in clear text, unless the listener allows it."""
-        if self._listener.auth is ListenAuth.REQUIRED:
-            return bool(self.tls) or self._listener.plain_login or not to_be_had(self._context)
-        return self._listener.auth is ListenAuth.ANY
+        """A password must not go over the network in clear text, unless the listener allows it or has no TLS at all."""
+        listener = self._listener
+        if listener.auth is ListenAuth.REQUIRED:
+            return bool(self.tls) or (not self.tls_missing and (listener.plain_login or listener.tls is ListenTls.OFF))
+        return listener.auth is ListenAuth.ANY and not self.tls_missing
 
     # ---- envelope ------------------------------------------------------------------------------
 
@@ -78,6 +87,9 @@ class MailTransaction(Connection):
         """aiosmtpd refuses much of what devices write, and decodes encoded-words within an address."""
         quirks = ["MAIL twice without RSET; the first was forgotten"] if self.envelope.mail else []
         self._set_rset_state()
+        if self.tls_missing:
+            await self._refuse(TLS_FIRST)
+            return
         if refusal := admit_origin(self._address, self._user, self._listener, self._state.masks):
             needs_tls = refusal.code == 530 and not self.login_offered
             await self._refuse(Reply(530, "5.7.0", f"{LOGIN_NEEDS_TLS} and to log in") if needs_tls else refusal)

@@ -1,15 +1,20 @@
-"""Server TLS: the configured certificate, or one that the `openssl` program makes once, beside the spool."""
+"""Server TLS: the configured certificate, or one that the `openssl` program makes, beside the spool."""
 
 import asyncio
 import re
 import ssl
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from relay.detached import environment
 from relay.inbound.admission import Listener
+from relay.upstream.certificate_files import certificate_in
+from relay.upstream.peer_certificate import Certificate
 
 _YEARS = 10
+RENEWED_BEFORE = timedelta(days=30)
+"""How long before its end a certificate of our own is made anew."""
 _PATIENCE = 60.0
 """Seconds for making the key; a Raspberry Pi takes up to ten for RSA with 2048 bits."""
 
@@ -35,40 +40,71 @@ def made(making: asyncio.Task[ssl.SSLContext | None]) -> ssl.SSLContext | None:
     return None if making.cancelled() else making.result()
 
 
-def to_be_had(offer: Offer) -> bool:
-    """Whether there is a context, or one is still being made."""
-    return offer is not None and not (isinstance(offer, asyncio.Task) and offer.done() and made(offer) is None)
-
-
 def must_be_made(listener: Listener, state_dir: Path) -> bool:
-    """Whether there is no certificate yet: a first start."""
-    return not listener.tls_cert and not all(place.exists() for place in _own(state_dir))
+    """Whether there is no certificate of our own that can be used: a first start, or a power cut while it was written."""
+    if listener.tls_cert:
+        return False
+    cert, key = files_of(listener, state_dir)
+    try:
+        if not cert.stat().st_size or not key.stat().st_size:
+            return True
+    except FileNotFoundError:
+        return True
+    return False
 
 
-def _own(state_dir: Path) -> tuple[Path, Path]:
+def files_of(listener: Listener, state_dir: Path) -> tuple[Path, Path]:
+    """The listener's certificate and its key."""
+    if listener.tls_cert:
+        return Path(listener.tls_cert), Path(listener.tls_key or listener.tls_cert)
     return state_dir / "tls-cert.pem", state_dir / "tls-key.pem"
 
 
 async def server_context(listener: Listener, state_dir: Path, hostname: str) -> ssl.SSLContext:
-    """The TLS context of a listener.  Raises NoCertificate."""
-    if listener.tls_cert:
-        cert, key = Path(listener.tls_cert), Path(listener.tls_key or listener.tls_cert)
-    else:
-        cert, key = _own(state_dir)
-        if must_be_made(listener, state_dir):
-            await _make(cert, key, hostname)
+    """The TLS context of a listener; makes a certificate of our own where there is none.  Raises NoCertificate."""
+    if must_be_made(listener, state_dir):
+        await _make(*files_of(listener, state_dir), hostname)
+    return load(listener, state_dir)
+
+
+def load(listener: Listener, state_dir: Path) -> ssl.SSLContext:
+    """A context of what is in the files now.  Raises NoCertificate."""
+    cert, key = files_of(listener, state_dir)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves it to the system
     if listener.legacy_tls:
         # Alarm panels and copiers from before 2010 (Paradox IP150): TLS 1.0 needs SHA-1, which is below level 1.
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
+
+    def no_passphrase() -> str:
+        raise ValueError("the key has a passphrase; store it without one")  # else OpenSSL asks on the terminal
+
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, no_passphrase)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or error
         raise NoCertificate(f"{listener.name}: {cert} with {key} cannot be used for TLS: {reason}") from error
     return context
+
+
+def to_be_renewed(certificate: Certificate | None, now: datetime) -> bool:
+    """Whether a certificate beside the spool is one of ours, and ends soon or begins later than now (a clock was wrong)."""
+    if certificate is None or not certificate.self_issued or not certificate.expires or not certificate.since:
+        return False
+    return certificate.expires - now < RENEWED_BEFORE or certificate.since - now > timedelta(days=1)
+
+
+async def renew(listener: Listener, state_dir: Path, hostname: str) -> None:
+    """Makes a certificate of our own again, for the same key: who has pinned that notices nothing.  Raises NoCertificate."""
+    cert, key = files_of(listener, state_dir)
+    with tempfile.TemporaryDirectory(dir=cert.parent, prefix="tls-") as folder:
+        new = Path(folder, "cert.pem")
+        await _run(*_REQUEST, *_named(hostname), "-new", "-key", str(key), "-out", str(new))
+        if certificate_in(new) is None:
+            raise NoCertificate("openssl made no certificate")
+        new.chmod(0o600)  # noqa: ASYNC240 - once in ten years
+        new.replace(cert)  # noqa: ASYNC240 - one step: certificate and key always fit
 
 
 def handshake_advice(reason: str) -> str:
@@ -84,18 +120,24 @@ def handshake_advice(reason: str) -> str:
 
 async def _make(cert: Path, key: Path, hostname: str) -> None:
     """Makes a certificate with an RSA key, since devices before 2012 know no elliptic curves.  Only we can read the key."""
-    name = hostname if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", hostname) else "relay.invalid"
     with tempfile.TemporaryDirectory(dir=cert.parent, prefix="tls-") as folder:  # mode 0700
         new_cert, new_key = Path(folder, "cert.pem"), Path(folder, "key.pem")
         await _run(
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha256", "-days", str(_YEARS * 365)),
-            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
-            *("-keyout", str(new_key), "-out", str(new_cert)),
+            *(*_REQUEST, *_named(hostname)), "-newkey", "rsa:2048", "-nodes", "-keyout", str(new_key), "-out", str(new_cert)
         )
         new_key.chmod(0o600)  # noqa: ASYNC240 - once in ten years, before anybody is served
         new_cert.chmod(0o600)  # noqa: ASYNC240
+        cert.unlink(missing_ok=True)  # noqa: ASYNC240 - one that fits no key would be there for good if we died here
         new_key.replace(key)  # noqa: ASYNC240
         new_cert.replace(cert)  # noqa: ASYNC240
+
+
+_REQUEST = ("openssl", "req", "-x509", "-sha256", "-days", str(_YEARS * 365))
+
+
+def _named(hostname: str) -> tuple[str, ...]:
+    name = hostname if re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,62}[A-Za-z0-9])?", hostname) else "relay.invalid"
+    return "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"
 
 
 async def _run(*command: str) -> None:

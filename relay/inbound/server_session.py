@@ -22,13 +22,15 @@ from relay.inbound.admission import (
 )
 from relay.inbound.connection import SessionOver
 from relay.inbound.dialect import clean_helo, is_http, read_command
-from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, MailTransaction
+from relay.inbound.login_check import TooMany
+from relay.inbound.mail_transaction import BOGUS, LOGIN_NEEDS_TLS, TLS_FIRST, MailTransaction
 from relay.inbound.server_certificate import Offer, handshake_advice, ready
-from relay.inbound.server_sasl import Credentials, decoded, known, plain
+from relay.inbound.server_sasl import Credentials, decoded, plain
 from relay.inbound.server_state import ServerState
 from relay.mail.reply import Reply
 
 LOGINS = 5
+_RETIRED = "4.3.2 this listener was closed; connect again"
 _NAMELESS = "-"
 """The name passed to aiosmtpd when a client gives none in HELO."""
 _NOT_OFFERED = frozenset({"ETRN", "TURN", "SEND", "SOML", "SAML", "BURL"})
@@ -72,7 +74,8 @@ class ServerSession(MailTransaction):
 
     def __init__(self, state: ServerState, listener: Listener, context: Offer) -> None:
         super().__init__(state, listener, context, handler=_ANSWERS, authenticator=_authenticate, auth_require_tls=False)
-        self._wrong = self._quiet = False
+        self._said: Credentials | None = None
+        self._quiet = False
 
     # ---- coming and going ----------------------------------------------------------------------
 
@@ -113,22 +116,35 @@ class ServerSession(MailTransaction):
                 self.dismiss("4.3.2 the relay is stopping; try again soon")
             elif self._unwelcome:
                 self.dismiss(self._unwelcome)
+            elif self._retired and self.envelope.mail is None:
+                self.dismiss(_RETIRED)
             if self.dismissed:
                 return
 
-    def reconsider(self, listener: Listener) -> None:
-        """Ends the session if a reload changed the listener so that it would refuse this client; after a commit under way."""
-        before, name = self._listener, self._user
-        if listener.name != before.name:
-            return
+    @property
+    def listener_name(self) -> str:
+        return self._listener.name
+
+    def reconsider(self, listener: Listener, context: Offer) -> None:
+        """A reload changed the listener.  Ends the session if it would refuse this client now; after a commit under way."""
+        before, self._listener, self._context = self._listener, listener, context
+        name = self._said.user.decode("utf-8", "replace") if self._said else self._user
         if admit_client(self._address, listener):
             self._unwelcome = "4.7.1 your network is not in listen.networks any more"
         elif listener.auth is ListenAuth.REQUIRED and listener.users.get(name) != before.users.get(name):
             self._unwelcome = "4.7.0 your login has changed; log in again"
         elif listener.auth is ListenAuth.REQUIRED and before.auth is not ListenAuth.REQUIRED:
             self._unwelcome = "4.7.0 a login is needed from now on"
+        elif self.tls_missing and before.tls is not ListenTls.REQUIRED:
+            self._unwelcome = "4.7.0 TLS is needed from now on"
         if self._unwelcome and self.task not in self._state.commits:
             self.dismiss(self._unwelcome)
+
+    def retire(self) -> None:
+        """The listener is closed: a message that has begun may come to its end, another one may not begin."""
+        self._retired = True
+        if self.waiting and self.envelope.mail is None:
+            self.dismiss(_RETIRED)
 
     async def _answer(self, line: bytes) -> None:
         command = read_command(line)
@@ -207,6 +223,9 @@ class ServerSession(MailTransaction):
     async def smtp_AUTH(self, argument: str) -> None:
         """aiosmtpd's AUTH, made to accept lower case, no EHLO and bad base64, and slowed down after wrong passwords."""
         mechanism, _, initial = argument.partition(" ")
+        if self.tls_missing:
+            await self._refuse(TLS_FIRST)
+            return
         if self._listener.auth is ListenAuth.OFF:
             await self.say("502 5.5.1 no login is needed here, and none is offered")
             return
@@ -219,7 +238,6 @@ class ServerSession(MailTransaction):
             await self._login_refused(Reply(454, "4.7.0", "too many wrong passwords; try again in a minute"))
             return
         extended, self.session.extended_smtp = self.session.extended_smtp, True
-        self._wrong = False
         try:
             response = _as_base64(mechanism.upper(), initial.strip())
             await super().smtp_AUTH(f"{mechanism.upper()} {response}".strip())
@@ -227,9 +245,11 @@ class ServerSession(MailTransaction):
             self.session.extended_smtp = extended
         if self._listener.auth is ListenAuth.ANY:
             self.session.authenticated = False  # any password is right, so nobody is identified
-        if self._wrong:
-            self._state.login_failed(self._group, self.loop.time())
-            await self._login_refused(Reply(535, "5.7.8", "wrong user name or password"))
+        if self._said:
+            try:
+                await self._log_in(self._said)
+            finally:
+                self._said = None
 
     async def challenge_auth(
         self, challenge: str | bytes, encode_to_b64: bool = True, log_client_response: bool = False
@@ -250,12 +270,28 @@ class ServerSession(MailTransaction):
         if self._listener.auth is ListenAuth.ANY:
             self._quirk("insisted on logging in; any name and password will do here")
             return smtp.AuthResult(success=True, message="235 2.7.0 ok, though no login is needed")
-        user = known(Credentials(login, password), self._listener.users)
+        self._said = Credentials(login, password)
+        return smtp.AuthResult(success=False, handled=True)  # a hash takes time, so `smtp_AUTH` goes on from here
+
+    async def _log_in(self, said: Credentials) -> None:
+        logins = self._state.logins
+        self.no_timeout()
+        self.owing_since = self.loop.time()  # a client that guesses passwords may lose its slot meanwhile
+        try:
+            user = await self._state.passwords.user(said, self._listener.users, logins.wrong(self._group))
+        except TooMany:
+            await self._login_refused(Reply(454, "4.7.0", "too many logins at once; try again in a minute"))
+            return
+        finally:
+            self.owing_since = math.inf
         if not user:
-            self._wrong = True  # `smtp_AUTH` sends the reply
-            return smtp.AuthResult(success=False)
-        self._state.logins.right(self._group)
-        return smtp.AuthResult(success=True, auth_data=user, message="235 2.7.0 ok")
+            self._state.login_failed(self._group, self.loop.time())
+            await self._login_refused(Reply(535, "5.7.8", "wrong user name or password"))
+            return
+        logins.right(self._group)
+        session: Any = self.session
+        session.authenticated, session.auth_data = True, user
+        await self.say("235 2.7.0 ok")
 
     async def _must_come_again(self) -> bool:
         """Waits until this client's password may be checked.  True, without waiting, if that would take too long."""

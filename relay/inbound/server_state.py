@@ -30,6 +30,7 @@ from relay.inbound.data_reader import BROKEN_REPLY, FULL_REPLY
 from relay.inbound.device_rules import DeviceThrottle, OverDeviceLimit, admit_device_size
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
+from relay.inbound.login_check import LoginCheck
 from relay.inbound.login_throttle import TOLD_AFTER, LoginThrottle
 from relay.inbound.message_buffer import MemoryBudget, MessageBuffer
 from relay.inbound.session_slots import SessionSlots
@@ -101,6 +102,7 @@ class ServerState:
     alerts: AlertDedup = field(default_factory=AlertDedup)
     memory: MemoryBudget = field(default_factory=MemoryBudget)
     logins: LoginThrottle = field(default_factory=LoginThrottle)
+    passwords: LoginCheck = field(default_factory=LoginCheck)
     shares: SpoolShare = field(init=False)
     draining: bool = False
 

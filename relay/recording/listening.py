@@ -112,7 +112,7 @@ class Recorder(Inbound):
     ended: Callable[[Tape], None]
 
     def _session(self, opened: Any) -> ServerSession:
-        return Recorded(self._state, opened.listener, opened.offer(), self.ended)
+        return Recorded(self._state, opened.listener, opened.tls.offer(), self.ended)
 
 
 async def record(

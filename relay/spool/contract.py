@@ -274,5 +274,8 @@ class Spool(AcceptingSpool, RelayingSpool, NotifyingSpool, TransferableSpool, Pr
     async def tidy(self, now: datetime) -> None:
         """Removes what is older than `keep_history`, gives free pages back to the file system."""
 
+    def adjust(self, settings: SpoolSettings) -> None:
+        """Takes over `keep_free`, `keep_history` and `max_size` while it is open."""
+
     async def close(self) -> None:
         """Writes what is not written yet, and closes the spool."""

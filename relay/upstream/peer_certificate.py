@@ -20,7 +20,7 @@ _LONGEST_NAME = 64  # characters; RFC 5280 appendix A.1, ub-common-name
 class Certificate:
     """`fingerprint` is SHA-256 in hex; `expires` and `since` None, the others empty where they cannot be read.
 
-    `subject` and `issuer` are the common names, else the organisations.
+    `subject` and `issuer` are the common names, else the organisations.  `self_issued`: both whole names are the same.
     """
 
     fingerprint: str
@@ -29,6 +29,7 @@ class Certificate:
     since: datetime | None = None
     subject: str = ""
     issuer: str = ""
+    self_issued: bool = False
 
 
 def examine(der: bytes) -> Certificate:
@@ -41,7 +42,8 @@ def examine(der: bytes) -> Certificate:
         # [0] version is left out by version 1 certificates; then serial, algorithm, issuer, validity
         (_, issuer), (_, validity), (_, subject) = fields[3:6] if fields[0][0] == _VERSION else fields[2:5]
         since, expires = (_time(kind, value) for kind, value in _items(validity))
-        return Certificate(fingerprint, expires, tuple(_names(fields)), since, _called(subject), _called(issuer))
+        names = tuple(_names(fields))
+        return Certificate(fingerprint, expires, names, since, _called(subject), _called(issuer), subject == issuer)
     except (ValueError, IndexError, StopIteration):
         return Certificate(fingerprint)
 

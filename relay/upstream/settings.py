@@ -257,6 +257,11 @@ class Upstream:
         return self.transport.login
 
     @property
+    def tls(self) -> Tls:
+        """How TLS is spoken there; none where we speak none ourselves, and for the hosts of MX."""
+        return self.transport.tls if isinstance(self.transport, SmtpServer | GraphMailbox) else Tls(TlsMode.NONE)
+
+    @property
     def smtp(self) -> SmtpServer:
         """Its server, for what speaks SMTP with one.  Raises TypeError where it is of another kind."""
         if isinstance(self.transport, SmtpServer):

@@ -2,14 +2,15 @@
 
 import hashlib
 import ssl
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 from relay.mail.reply import Fault
+from relay.upstream.certificate_files import Stamps, stamps
 from relay.upstream.peer_certificate import Certificate
 from relay.upstream.settings import SmtpServer, Tls, TlsFloor, TlsMode
 
@@ -19,16 +20,44 @@ class BadClientCertificate(OSError):
 
 
 def context_for(tls: Tls) -> ssl.SSLContext:
-    """The shared context of this policy; making one costs 50 ms and a megabyte.
+    """The shared context of this policy; making one costs 50 ms and a megabyte.  Made anew when its files change.
 
-    Raises BadClientCertificate, and OSError if ca_file is no good.
+    While the new files cannot be used, it is the old one, and `trouble_with` says why.
+    Raises BadClientCertificate, and OSError if ca_file is no good, where there is no old one.
     """
-    files = tuple(Path(name).stat().st_mtime_ns for name in (tls.ca_file, tls.client_cert, tls.client_key) if name)
-    return _context(replace(tls, mode=TlsMode.STARTTLS), files)
+    policy = replace(tls, mode=TlsMode.STARTTLS)
+    names = [name for name in (tls.ca_file, tls.client_cert, tls.client_key) if name]
+    with _lock:
+        files = stamps(names)
+        context, read, trouble = _contexts.pop(policy, _UNKNOWN)
+        if context is None or files != read:
+            old, trouble = context, ""
+            try:
+                context = _context(policy, names)
+            except OSError as error:
+                if old is None:
+                    raise
+                context, trouble = old, f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _contexts[policy] = context, files, trouble
+        if len(_contexts) > _KEPT:
+            del _contexts[next(iter(_contexts))]
+        return context
 
 
-@lru_cache(maxsize=64)
-def _context(policy: Tls, _changed: tuple[int, ...]) -> ssl.SSLContext:
+_contexts: dict[Tls, tuple[ssl.SSLContext | None, Stamps, str]] = {}
+_UNKNOWN: tuple[None, Stamps, str] = (None, (), "")
+_KEPT = 64
+_lock = threading.Lock()
+
+
+def trouble_with(tls: Tls) -> str:
+    """Why the certificates in the files are not those that are used; "" if they are, or if none was used yet."""
+    return _contexts.get(replace(tls, mode=TlsMode.STARTTLS), _UNKNOWN)[2]
+
+
+def _context(policy: Tls, names: Sequence[str]) -> ssl.SSLContext:
+    for name in names:
+        Path(name).stat()  # the error names the file, which OpenSSL's does not
     context = ssl.create_default_context(cafile=policy.ca_file or None)
     context.minimum_version = _FLOORS[policy.floor]
     # RFC 5280 conformance beyond what servers on small networks keep; Python 3.13 switched it on by default

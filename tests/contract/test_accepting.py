@@ -211,3 +211,22 @@ async def test_what_is_over_is_forgotten_after_a_while(opened, clock):
     await spool.release(claim)
     await spool.tidy(clock())
     assert [s.entry.queue_id[0] for s in await spool.entries()] == ["b", "c"]
+
+
+async def test_limits_change_while_it_is_open(opened, clock):
+    """`keep_free`, the most it may hold and `keep_history` count from the moment on; the rest stays."""
+    spool = await opened(keep_free=0, max_size=1_000_000_000)
+    before = spool.room()
+    spool.adjust(replace(spool._settings, keep_free=1_000_000, max_size=2_000_000_000))
+    assert spool.room() - before == pytest.approx(999_000_000 if spool.shared else -1_000_000, abs=900_000)
+    spool.adjust(replace(spool._settings, keep_free=10**15))
+    with pytest.raises(SpoolFull):
+        await spool.commit(an_entry("a" * 14, clock()))
+    spool.adjust(replace(spool._settings, keep_free=0))
+    await spool.commit(an_entry("b" * 14, clock()))
+    claim = await spool.claim(clock())
+    await spool.settle(claim, settled(claim.recipients, State.RELAYED))
+    await spool.release(claim)
+    spool.adjust(replace(spool._settings, keep_history=HOUR))
+    await spool.tidy(clock.advance(hours=2))
+    assert await spool.entries() == []

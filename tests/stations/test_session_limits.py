@@ -451,30 +451,32 @@ async def test_stop_does_not_wait_longer_than_its_grace(tmp_path, monkeypatch):
 
 
 async def test_a_reload_reaches_new_sessions(tmp_path, monkeypatch):
-    """Limits, recipients, networks and our name change at once; addresses and certificates ask for a restart."""
+    """Limits, recipients, networks and our name change at once; so does TLS, on the same socket."""
     async with receiving(tmp_path, monkeypatch) as relay:
-        sentences = relay.inbound.reload(
+        left = await relay.inbound.reload(
             hostname="new.test",
-            listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),)), replace(HERE, port=2526)],
+            listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),))],
             limits=ClientLimits(),
             recipients=Recipients("example.jp"),
             max_message=99,
         )
-        assert sentences == ["listening on 127.0.0.1:2526 begins with a restart"]
+        assert left == []
         outside = await Device.connect(relay.address)
         assert (await outside.reply()).startswith("554 5.7.1")
         device = await Device.connect(relay.address, source="127.0.0.8")
         assert await device.reply() == "220 new.test ESMTP"
         await device.dialog((b"MAIL FROM:<a@b.c> SIZE=100\r\n", "552"), (b"MAIL FROM:<a@b.c>\r\n", "250"))
         await device.dialog((b"RCPT TO:<root>\r\n", "250"))
-        again = relay.inbound.reload(
+        again = await relay.inbound.reload(
             hostname="new.test",
             listeners=[replace(HERE, tls=ListenTls.STARTTLS)],
             limits=ClientLimits(),
             recipients=Recipients(),
             max_message=99,
         )
-        assert again == ["127.0.0.1:0: the change of tls needs a restart"]
+        assert again == []
+        later = await relay.device(b"")
+        assert "STARTTLS" in await later.ask(b"EHLO x\r\n")
 
 
 async def test_a_reload_ends_sessions_that_would_not_be_let_in_any_more(tmp_path, monkeypatch):
@@ -496,7 +498,7 @@ async def test_a_reload_ends_sessions_that_would_not_be_let_in_any_more(tmp_path
         await busy.say(b"half of it\r\n")
         await promised.say(b"x\r\n.\r\n")
         await committing.wait()
-        relay.inbound.reload(
+        await relay.inbound.reload(
             hostname="relay.test",
             listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),))],
             limits=ClientLimits(),
@@ -525,7 +527,7 @@ async def test_a_reload_ends_sessions_whose_login_counts_no_more(tmp_path, monke
         free = await Device.connect(relay.inbound.bound[1])
         await free.reply()
         changed = {"nas": Secret("new"), "cam": Secret("two")}
-        relay.inbound.reload(
+        await relay.inbound.reload(
             hostname="relay.test",
             listeners=[replace(required, users=changed), replace(required, host="127.0.0.2")],
             limits=ClientLimits(),

@@ -1,5 +1,6 @@
 """What an upstream may ask of TLS beyond trust: a lowest version, a certificate of ours, old ciphers in need."""
 
+import hashlib
 import re
 import socket
 import ssl
@@ -14,8 +15,10 @@ import trustme
 
 from relay.mail.reply import Stage
 from relay.outbound.replies import judge
+from relay.upstream.client_certificates import ClientCertificates
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Tls, TlsFloor, TlsMode
+from relay.upstream.tls import context_for
 from tests.support.sending import letter, server_context, upstream_at
 from tests.support.upstream import ScriptedUpstream
 
@@ -209,3 +212,63 @@ async def test_small_dh_keys_need_it_too(ca, files, tmp_path):
     assert "dh key too small" in refused.reply.text
     assert "legacy_tls: true" in refused.reply.text
     assert taken.reply.code == 250
+
+
+@pytest.mark.parametrize("change", ["renewed", "broken", "missing", "unreadable"])
+async def test_a_client_certificate_that_changes(ca, tmp_path, change):
+    """A renewed one is shown from the next session on; while the new one cannot be used, the old one is, and that is known."""
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+
+    def issue():
+        issued = ca.issue_cert("nas@company.example")
+        issued.cert_chain_pems[0].write_to_path(cert)
+        issued.private_key_pem.write_to_path(key)
+        return ssl.PEM_cert_to_DER_cert(cert.read_text())
+
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    policy = Tls(TlsMode.STARTTLS, str(tmp_path / "ca.pem"), client_cert=str(cert), client_key=str(key))
+    certificates = ClientCertificates()
+    first = issue()
+
+    async def shown(server):
+        before = len(server.messages)
+        taken, _ = await answer(server, policy)
+        assert (taken.reply.code, len(server.messages)) == (250, before + 1)
+
+    async with double(wanting(ca), TlsMode.STARTTLS) as server:
+        upstream = upstream_at(server.port, tls=policy, host="localhost")
+        await shown(server)
+        assert await certificates.look([upstream]) == []
+        assert certificates.seen[upstream.name].trouble == ""
+        seen = certificates.seen[upstream.name].certificate
+        assert seen.fingerprint == hashlib.sha256(first).hexdigest()
+        context = context_for(policy)
+        match change:
+            case "renewed":
+                second = issue()
+                assert context_for(policy) is not context
+                await certificates.look([upstream])
+                seen = certificates.seen[upstream.name].certificate
+                assert seen.fingerprint == hashlib.sha256(second).hexdigest()
+            case "broken":
+                key.write_text("half of a k")
+            case "missing":
+                cert.unlink()
+            case "unreadable":
+                key.unlink()
+                key.mkdir()
+        if change == "renewed":
+            await shown(server)
+            return
+        assert context_for(policy) is context
+        await shown(server)
+        told = [await certificates.look([upstream]) for _ in range(4)]
+        assert told == [[], [upstream.name], [], []]
+        assert "client" in certificates.seen[upstream.name].trouble
+        if key.is_dir():
+            key.rmdir()
+        issue()
+        assert await certificates.look([upstream]) == []
+        assert certificates.seen[upstream.name].trouble == ""
+        assert context_for(policy) is not context
+        await shown(server)

@@ -96,7 +96,8 @@ def test_the_contract_s_own_example(tmp_path: Path) -> None:
     config, _ = read(
         """
 hostname: relay.home.example
-listen: {address: "[::]:2525", networks: [192.168.0.0/24, private], tls: off, auth: required, users: {nas: no}}
+listen: {address: "[::]:2525", networks: [192.168.0.0/24, private],
+  tls: off, auth: required, plain_login: true, users: {nas: no}}
 recipients:
   default_domain: Example.JP
   aliases: {root: me@example.jp, "*@NAS.local": me, Ups@x.example: [a@b.example, c@d.example]}
@@ -351,3 +352,30 @@ def test_the_examples_of_what_lies_deeper_are_right(path: str) -> None:
     }
     assert said(frames[path].format(EXAMPLES[path])) == []
     assert f"({EXAMPLES[path]})" in " ".join(said(frames[path].format("hello")))
+
+
+HASH = "scrypt:16384:8:5:AAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+@pytest.mark.parametrize(
+    ("listen", "remark"),
+    [
+        (f"tls: required, auth: required, users: {{nas: '{HASH}'}}", ""),
+        (f"tls: implicit, auth: required, users: {{nas_file: hash, cam: {HASH}}}", ""),
+        ("auth: required, users: {nas: geheim}", "'nas': a plain password; `relay hash` makes a hash"),
+        (f"auth: required, users: {{nas_file: plain, cam: {HASH}}}", "'nas': a plain password"),
+        (f"tls: off, auth: required, plain_login: true, users: {{nas: {HASH}}}", "sent without TLS, and can be read"),
+        (f"tls: required, auth: required, plain_login: true, users: {{nas: {HASH}}}", "not used"),
+        ("plain_login: true", "not used"),
+        ("tls: required", ""),
+    ],
+)
+def test_logins_of_devices(listen: str, remark: str) -> None:
+    """Hashed and plain, in the file or beside it; what means less than a person may think is remarked on."""
+    Path("hash").write_text(HASH + "\n")
+    Path("plain").write_text("geheim\n")
+    config, remarks = read(f"{BASE}listen: {{{listen}}}\n")
+    assert len(remarks) == bool(remark)
+    assert remark in "".join(remarks)
+    assert "geheim" not in "".join(remarks)
+    assert all(secret.reveal() in (HASH, "geheim") for secret in config.listeners[0].users.values())

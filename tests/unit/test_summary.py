@@ -68,3 +68,11 @@ def test_not_taking_mail_is_trouble() -> None:
     found = glance({**status(REST), "why": ["the spool is full"]}, tally(), 0, [])
     assert (found.level, said(found)[0]) == ("trouble", "the spool is full")
     assert found.sentences[0].matters
+
+
+def test_a_certificate_that_cannot_be_used_wants_a_look() -> None:
+    """A listener's, and one that is shown to an upstream; each by its name."""
+    listening = [{"host": "::", "port": 25, "certificate_trouble": "x"}, {"host": "::", "port": 26, "certificate_trouble": ""}]
+    found = glance(status({**UP, "certificate_trouble": "y"}, listening=listening), tally(), 1, [])
+    assert found.level == "look"
+    assert [(one.values["name"], one.link) for one in found.sentences[:2]] == [("[::]:25", "#listeners"), ("isp", "#upstreams")]

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = {
     "": 0,  # relay/__init__.py: the version
     "secret": 0,
+    "password_hash": 0,
     "printable": 0,
     "yaml_text": 0,
     "networks": 0,

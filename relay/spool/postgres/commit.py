@@ -31,7 +31,7 @@ class PostgresCommit:
     def __init__(
         self, connections: PostgresConnections, settings: SpoolSettings, memory: Memory, told: Callable[[], None]
     ) -> None:
-        self._connections, self._settings, self._memory, self._told = connections, settings, memory, told
+        self._connections, self.settings, self._memory, self._told = connections, settings, memory, told
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._written: dict[str, int] = {}
         self._storing: dict[str, asyncio.Event] = {}
@@ -45,7 +45,7 @@ class PostgresCommit:
 
     def left(self) -> int:
         """Octets that may still be accepted: of what the spool may hold, less the reserve and what is promised already."""
-        return self._settings.max_size - self.in_use - self._promised - self._settings.keep_free
+        return self.settings.max_size - self.in_use - self._promised - self.settings.keep_free
 
     async def store(self, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None = None) -> None:
         """Durable when it returns.  Raises SpoolFull, SpoolAway, SpoolBroken; ValueError for what contradicts itself."""
@@ -138,7 +138,7 @@ class PostgresCommit:
 
     def _check_room(self, entry: Entry) -> None:
         # a notice of our own may use the reserve: it is small, and a failure must be told
-        left = self.left() + (self._settings.keep_free if entry.notice else 0)
+        left = self.left() + (self.settings.keep_free if entry.notice else 0)
         if entry.size > left:
             raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
 

@@ -61,6 +61,11 @@ class PostgresWithFallback(PostgresSpool):
     def room(self) -> int:
         return self._here.room() if self._connections.away else super().room()
 
+    def adjust(self, settings: SpoolSettings) -> None:
+        """Both."""
+        super().adjust(settings)
+        self._here.adjust(settings)
+
     async def tally(self) -> Tally:
         """Both together."""
         there, here = await super().tally(), await self._here.tally()

@@ -275,6 +275,10 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
         for claim in ready:
             await self.release(claim)
 
+    def adjust(self, settings: SpoolSettings) -> None:
+        """Takes over `keep_free`, `keep_history` and `max_size` while it is open."""
+        self._settings = self._committer.settings = settings
+
     async def tidy(self, now: datetime) -> None:
         """Removes what was over before `keep_history`."""
         keep = self._settings.keep_history

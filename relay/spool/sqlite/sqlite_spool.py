@@ -276,6 +276,10 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
             self._memory.forget(message)
         self._leases.take_away(messages)
 
+    def adjust(self, settings: SpoolSettings) -> None:
+        """Takes over `keep_free` and `keep_history` while it is open."""
+        self._settings, self._room.keep_free = settings, settings.keep_free
+
     async def tidy(self, now: datetime) -> None:
         """Removes what was over before `keep_history`, sweeps, and gives free pages back to the file system."""
         keep = self._settings.keep_history
