@@ -27,6 +27,8 @@ EVENTS = frozenset(
         "advised",
         "relayed",
         "deferred",
+        "postponed",
+        "merged",
         "failed",
         "expired",
         "noticed",

@@ -117,7 +117,13 @@ class Fault(Enum):
     REJECTED = "rejected"  # by a rule of the configuration
     UNANSWERED = "unanswered"  # the upstream's answer for this recipient is not known
     RESTS = "rests"  # the upstream is left alone for now: it is in trouble, or a limit of it is reached
+    QUIET = "quiet"  # the device's quiet hours
+    DIGEST = "digest"  # it is like others of the device, and waits to become one message with them
     INTERNAL = "internal"  # an error inside the relay
+
+
+POSTPONED = (Fault.QUIET, Fault.DIGEST)
+"""Why a message waits on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

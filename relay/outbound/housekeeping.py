@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
+from relay.mail.reply import POSTPONED
 from relay.outbound.rate_limit import day_of
 from relay.outbound.upstream_state import UpstreamStates
 from relay.spool.contract import Spool
 from relay.spool.entry import Action, Order, State
 
 _TIDY = timedelta(hours=1)
+_QUIET = timedelta(hours=26)  # no quiet hours and no storm let a message wait longer
 _DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
 _EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 _PAGE = 1000
@@ -62,6 +64,7 @@ class Housekeeping:
     async def misdated(self, longest: timedelta) -> list[str]:
         """The queue ids of all that is due later than `longest` from now, which no schedule allows: a wrong clock dated it."""
         latest, found, waiting, seen = self._now() + longest, list[str](), set[str](), 0
+        morning = max(latest, self._now() + _QUIET)
         # from the newest on: what leaves the queue meanwhile is mostly old, and must not shift the pages to come
         while page := await self._spool.entries(frozenset({State.QUEUED}), _PAGE, newest=True, skip=seen):
             seen += len(page)
@@ -69,7 +72,10 @@ class Housekeeping:
             found += [
                 stored.entry.queue_id
                 for stored in page
-                if any(each.state is State.QUEUED and each.due_at > latest for each in stored.recipients)
+                if any(
+                    each.state is State.QUEUED and each.due_at > (morning if each.fault in POSTPONED else latest)
+                    for each in stored.recipients
+                )
             ]
         self._states.remember_only(waiting)
         return found

@@ -17,6 +17,7 @@ from relay.outbound.chain import Pause, Step, Votes
 from relay.outbound.connection_slots import ConnectionSlots
 from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
+from relay.outbound.postponing import Postponing
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
@@ -60,8 +61,9 @@ class Runner:
         notify_whom: Callable[[Entry], Address | None] = lambda entry: None,
         alarm: Callable[[str, str], None] = lambda text, cause: None,
         in_hand: InHand | None = None,
+        postponing: Postponing | None = None,
     ) -> None:
-        self._spool, self._submit, self._now = spool, submit, now
+        self._spool, self._submit, self._now, self._postponing = spool, submit, now, postponing
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname = repair, hostname
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
@@ -159,8 +161,6 @@ class Runner:
             if left:
                 await asyncio.wait(left, timeout=patience)
 
-    # one claim
-
     async def _carry(self, claim: Claim) -> None:
         """One attempt at one entry.  Raises nothing."""
         attempt: Attempt | None = None
@@ -173,6 +173,8 @@ class Runner:
                     if mark.deaths >= DEATHS:
                         self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
+                        return
+                    if (ours := self._postponing) and (claim.storm or ours.devices) and await ours.holds_back(claim, mark):
                         return
                     with mark.at(Doing.ROUTING):
                         attempt = self._attempt(claim)
@@ -385,8 +387,6 @@ class Runner:
     def upstreams_now(self) -> list[dict[str, str | int | None]]:
         """For the status: name, resting_until (ISO 8601 or None), why, failures in a row, in_flight, sent_today."""
         return self._states.lines(self._upstreams.values(), self._now())
-
-    # regular work
 
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""
