@@ -40,7 +40,7 @@ from relay.outbound.upstream_state import UpstreamStates
 from relay.secret import Secret
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
-from relay.spool.entry import Claim, Entry, Recipient, Settlement, State, TrailLine
+from relay.spool.entry import Claim, Entry, Heard, Recipient, Settlement, State, TrailLine
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.dot_stuffing import stuffed
 from relay.upstream.pool import Pools
@@ -67,6 +67,9 @@ class Nowhere:
 
     async def kept_by_client(self) -> dict[str, int]:
         return {}
+
+    async def heard(self, _since: datetime) -> list[Heard]:
+        return []
 
 
 def an_entry(number: int) -> Entry:

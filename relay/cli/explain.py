@@ -23,7 +23,9 @@ def call(asked: argparse.Namespace) -> int:
         sender = parse_path(asked.sender)
         paths = tuple(address for one in asked.to if (address := parse_path(one)))
         content = (_read(asked.file),) if asked.file else ()
-        told = explain(config, Sample(asked.client, sender, paths, content), datetime.now(UTC), _standings(config))
+        told = explain(
+            config, Sample(asked.client, sender, paths, content, asked.helo, asked.user), datetime.now(UTC), _standings(config)
+        )
     except OSError as error:
         complain(f"relay explain: {_unread(asked.file, error)}")
         return USAGE
@@ -84,8 +86,9 @@ def _unread(name: str, error: OSError) -> str:
 
 def _lines(told: dict[str, Any], client: str) -> list[str]:
     lines = [f"{client} comes in by {told['listener']}: {'admitted' if told['admitted'] else 'refused: ' + told['why']}"]
+    lines += [f"it is {told['device']}", *(f"  {one}" for one in told["follows"])] if told["device"] else []
     for one in told["recipients"]:
-        lines += ["", f"to {one['address']}", *_way(one, refused=_client_refused(told))]
+        lines += ["", f"{'a copy ' if one['copy'] else ''}to {one['address']}", *_way(one, refused=_client_refused(told))]
     if told["diff"]:
         lines += ["", "what is changed (␊ a bare LF, ␍ a bare CR, \\x.. an octet over 127):", "", told["diff"]]
     return lines

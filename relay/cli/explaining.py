@@ -2,19 +2,21 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 from relay.config.config_values import Config
 from relay.control.views import stamp
-from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, expand, header_facts
+from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, header_facts
+from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
+from relay.mail.device import Device, device_of
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
 from relay.outbound.prepare import Prepared, prepare
-from relay.outbound.routing import Chosen, chain_for, may_route
+from relay.outbound.routing import Chosen, chain_for, copies, may_route
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Limits, Upstream
 
@@ -23,12 +25,17 @@ SHOWN_LINES = 400  # of a difference; the rest is counted
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A message that somebody asks about: who would send it from where, and its octets ("" if only the way is asked)."""
+    """A message that somebody asks about: who would send it from where, and its octets ("" if only the way is asked).
+
+    `helo` is what the client calls itself, `user` who logs in; "" if that is not said.
+    """
 
     client: str
     reverse_path: Address | None
     forward_paths: tuple[Address, ...]
     content: Sequence[bytes] = ()
+    helo: str = ""
+    user: str = ""
 
 
 Standings = Mapping[str, Mapping[str, Any]]
@@ -36,49 +43,76 @@ Standings = Mapping[str, Mapping[str, Any]]
 
 
 def explain(config: Config, sample: Sample, now: datetime, standings: Standings | None = None) -> dict[str, Any]:
-    """Stable keys: admitted, why, listener, repairs, recipients [{address, rule, why, via, ...}], diff.
+    """Stable keys: admitted, why, listener, device, follows, repairs, recipients [{address, rule, why, via, ...}], diff.
+
+    `device` is whose mail it is ("" if nobody knows), `follows` what holds for it beside what each recipient shows.
 
     `standings` None: no relay runs, so nobody can tell who rests; `next_attempt` is then null.
     """
-    origin, refusal = _entrance(config, sample.client)
+    origin, refusal = _entrance(config, sample)
+    device = device_of(config.devices, origin)
     told: dict[str, Any] = {"admitted": refusal is None, "why": str(refusal or ""), "listener": origin.listener}
-    content_refusal = _content_refusal(config, sample)
+    told |= {"device": device.name if device else "", "follows": _follows(device) if device else []}
+    content_refusal = _content_refusal(config, sample, device)
     if refusal is None and content_refusal:
         told |= {"admitted": False, "why": str(content_refusal)}
     recipients, repairs, diff = [], [], ""
+    addresses: dict[str, Address] = {}
     for asked in sample.forward_paths:
-        targets = expand(asked, config.recipients)
+        targets = recipients_of(asked, device, config.recipients)
         if isinstance(targets, Reply):
             recipients.append(_refused(asked, targets))
-            continue
-        for address in targets:
-            line, notes, changed = _recipient(config, sample, origin, address, now)
-            recipients.append(line | _when(config, line["via"], address, now, standings))
-            repairs += [note for note in notes if note not in repairs]
-            diff = diff or changed
+        else:
+            addresses |= {one.key: one for one in targets if one.key not in addresses}
+    meant = tuple(addresses.values())
+    wanted = copies(config.routes, sample.reverse_path, meant, origin, device)
+    extra = {one.key: one for one in wanted if one.key not in addresses}
+    for key, address in (addresses | extra).items():
+        line, notes, changed = _recipient(config, sample, origin, device, address, now)
+        recipients.append(line | {"copy": key in extra} | _when(config, line["via"], address, now, standings))
+        repairs += [note for note in notes if note not in repairs]
+        diff = diff or changed
     if any(line["refused"] for line in recipients):
         told["admitted"] = False
         told["why"] = told["why"] or next(line["refused"] for line in recipients if line["refused"])
     return {**told, "repairs": repairs, "recipients": recipients, "diff": diff}
 
 
-def _entrance(config: Config, client: str) -> tuple[Origin, Reply | None]:
+def _entrance(config: Config, sample: Sample) -> tuple[Origin, Reply | None]:
     """By which listener this client would come in; the first one's refusal if by none."""
     refusal: Reply | None = None
+    origin = Origin(sample.client, sample.helo or "explain", config.listeners[0].name, user=sample.user)
     for listener in config.listeners:
-        said = admit_client(client_address(client), listener)
+        said = admit_client(client_address(sample.client), listener)
         if said is None:
-            return Origin(client, "explain", listener.name), None
+            return replace(origin, listener=listener.name), None
         refusal = refusal or said
-    return Origin(client, "explain", config.listeners[0].name), refusal
+    return origin, refusal
 
 
-def _content_refusal(config: Config, sample: Sample) -> Reply | None:
+def _follows(device: Device) -> list[str]:
+    """What holds for a device's mail as a whole, in words."""
+    limits, storm, quiet = device.limits, device.storm, device.quiet
+    said = [
+        (limits.messages_per_minute, "at most {} messages a minute"),
+        (limits.per_day, "at most {} messages a day"),
+        (limits.message, "at most {} octets in a message"),
+        (storm and storm.same_within, "more of the same within {} becomes a digest"),
+        (storm and storm.per_hour, "more than {} messages an hour become a digest"),
+        (quiet and ", ".join(f"{begin:%H:%M}-{end:%H:%M}" for begin, end in quiet.hours), "waits from {}, local time"),
+        (quiet and ", ".join(quiet.unless), "does not wait if the subject is {}"),
+        (device.expect_every, "one message is expected every {}"),
+    ]
+    return [words.format(value) for value, words in said if value]
+
+
+def _content_refusal(config: Config, sample: Sample, device: Device | None) -> Reply | None:
     size = sum(map(len, sample.content))
     if not size:
         return None
     head = b"".join(sample.content)[: 1 << 18]
-    return admit_size(size, config.spool.max_message, size + 1) or admit_hops(header_facts(head, config.hostname))
+    too_large = admit_size(size, config.spool.max_message, size + 1) or (admit_device_size(size, device) if device else None)
+    return too_large or admit_hops(header_facts(head, config.hostname))
 
 
 def _refused(address: Address, reply: Reply) -> dict[str, Any]:
@@ -87,6 +121,7 @@ def _refused(address: Address, reply: Reply) -> dict[str, Any]:
         "why": "",
         "via": [],
         "discard": False,
+        "copy": False,
         "sent": [],
         "resting": [],
         "next_attempt": None,
@@ -124,10 +159,11 @@ def _rest(
 
 
 def _recipient(
-    config: Config, sample: Sample, origin: Origin, address: Address, now: datetime
+    config: Config, sample: Sample, origin: Origin, device: Device | None, address: Address, now: datetime
 ) -> tuple[dict[str, Any], tuple[str, ...], str]:
-    chosen = chain_for(config.routes, sample.reverse_path, address, origin)
-    refusal = may_route(config.routes, sample.reverse_path, address, origin)
+    name = device.name if device else ""
+    chosen = chain_for(config.routes, sample.reverse_path, address, origin, name)
+    refusal = may_route(config.routes, sample.reverse_path, address, origin, name)
     notes: tuple[str, ...] = ()
     ways, diff = [], ""
     for name in chosen.via:
@@ -135,7 +171,7 @@ def _recipient(
         if upstream is None:
             ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "changes": []})
             continue
-        prepared = _prepared(config, sample, origin, address, upstream, now)
+        prepared = _prepared(config, sample, origin, device, address, upstream, now)
         sender = str(prepared.outgoing.reverse_path or "<>")
         ways.append({"upstream": name, "as": sender, "changes": list(prepared.notes)})
         if sample.content and not notes:
@@ -155,13 +191,16 @@ def _line(address: Address, chosen: Chosen, refusal: Reply | None, ways: list[di
     }
 
 
-def _prepared(config: Config, sample: Sample, origin: Origin, address: Address, upstream: Upstream, now: datetime) -> Prepared:
+def _prepared(
+    config: Config, sample: Sample, origin: Origin, device: Device | None, address: Address, upstream: Upstream, now: datetime
+) -> Prepared:
     content = sample.content or (_flawless(sample.reverse_path or address, address, now),)
     envelope = Envelope(sample.reverse_path, (address,))
     size = sum(map(len, content))
     entry = Entry("0" * 14, now, origin, envelope, size, content)
     recipient = Recipient(address, State.QUEUED, 0, now)
-    return prepare(Claim(entry, (recipient,), 0), (recipient,), upstream, hostname=config.hostname, policy=config.repair)
+    how: dict[str, Any] = {"hostname": config.hostname, "policy": config.repair, "device": device}
+    return prepare(Claim(entry, (recipient,), 0), (recipient,), upstream, **how)
 
 
 def _flawless(sender: Address, address: Address, now: datetime) -> bytes:

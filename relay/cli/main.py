@@ -118,6 +118,8 @@ def _explain(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     explain.add_argument("--to", required=True, action="append", metavar="ADDRESS", help="may be given several times")
     explain.add_argument("--client", default="127.0.0.1", metavar="IP", help="the device's address (default 127.0.0.1)")
+    explain.add_argument("--helo", default="", metavar="NAME", help="what the device calls itself")
+    explain.add_argument("--user", default="", metavar="NAME", help="who logs in (default: nobody)")
     explain.add_argument(
         "file",
         nargs="?",

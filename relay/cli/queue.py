@@ -89,6 +89,7 @@ def _pause(upstream: Mapping[str, Any]) -> str:
 
 def _lines(message: dict[str, Any], holders: Mapping[str, str], paused: Mapping[str, str]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
+    head += f" ({message['device']})" if message.get("device") else ""
     head += f'  "{message["subject"]}"' if message.get("subject") else ""
     head += "  NEEDS ATTENTION: nobody could be told" if message.get("attention") else ""
     name = message.get("relay", "")

@@ -122,14 +122,15 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
     with reading.fields(root, "", start) as at:
         upstreams, readable = _upstreams(at)
         listeners = sections.read_listeners(at)
+        recipients = sections.read_recipients(at)
         return Config(
             hostname=sections.read_hostname(at, name),
             upstreams=upstreams,
             listeners=listeners,
             routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at))),
-            recipients=sections.read_recipients(at),
+            recipients=recipients,
             retry=sections.read_retry(at),
-            notices=sections.read_notices(at),
+            notices=sections.read_notices(at, recipients.everything_to),
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
             nameservers=sections.read_nameservers(at),

@@ -76,7 +76,8 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S(
                 "everything_to",
-                "All mail goes here, whatever it is addressed to, and notices too. The To field stays. One address or a list.",
+                "All mail goes here, whatever it is addressed to; the To field stays. One address or a list. Notices go to"
+                " `notices.to`, else here, and never to the sender.",
                 otherwise="mail goes to whom it is addressed",
             ),
         ),

@@ -145,13 +145,15 @@ def read_retry(at: Fields) -> RetrySchedule:
     return found
 
 
-def read_notices(at: Fields) -> NoticePolicy:
+def read_notices(at: Fields, everything_to: tuple[Address, ...]) -> NoticePolicy:
+    """Where all mail goes to one address, notices do not go elsewhere: a sender may be somebody who is not to get mail."""
     default = NoticePolicy()
     with at.section("notices") as section:
         return NoticePolicy(
-            to=section.get("to", hosts.mailbox, None),
+            to=section.get("to", hosts.mailbox, next(iter(everything_to), None)),
             webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
             digest=section.get("digest", duration(least=_NONE), default.digest),
+            senders=not everything_to,
         )
 
 

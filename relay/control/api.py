@@ -59,6 +59,8 @@ def api_routes(watch: RelayStatus) -> list[Route]:
         Route("/api/relay", _relay(watch)),
         Route("/api/upstreams", _part(watch, "upstreams")),
         Route("/api/devices", _part(watch, "devices")),
+        Route("/api/devices/known", _known_devices(watch)),
+        Route("/api/devices/known/{name}", _device(watch)),
         Route("/api/findings", _findings(watch)),
         Route("/api/history", _history(watch)),
         Route("/api/version", _version),
@@ -105,6 +107,21 @@ def _message(watch: RelayStatus) -> Endpoint:
         return Json(story) if story else wrong("no message has this id", 404)
 
     return message
+
+
+def _known_devices(watch: RelayStatus) -> Endpoint:
+    async def known_devices(_request: Request) -> Response:
+        return Json(await watch.known_devices())
+
+    return known_devices
+
+
+def _device(watch: RelayStatus) -> Endpoint:
+    async def device(request: Request) -> Response:
+        found = await watch.device(request.path_params["name"])
+        return Json(found) if found else wrong("no device has this name", 404)
+
+    return device
 
 
 def _orders(watch: RelayStatus) -> Endpoint:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
+from relay.control.device_reports import shown
 from relay.control.views import stamp
 from relay.mail.device import Device, device_of
 from relay.spool.entry import Heard
@@ -81,10 +82,3 @@ class MissingDevices:
     def _say(self, text: str, cause: str) -> None:
         events.note("warned", text)
         self._alarm(text, cause)
-
-
-def shown(device: Device) -> str:
-    """How a device is known, for people: `192.168.0.20`, `login nas`, `HELO BRN*`."""
-    words = [str(one.network_address) if one.num_addresses == 1 else str(one) for one in device.client]
-    words += [f"login {one}" for one in device.user] + [f"HELO {one}" for one in device.helo]
-    return ", ".join(words)

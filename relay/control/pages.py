@@ -32,6 +32,8 @@ def page_routes(pages: "Pages") -> list[Route]:
         Route("/", pages.home),
         Route("/messages", pages.messages),
         Route("/messages/{queue_id}", pages.message),
+        Route("/devices", pages.devices),
+        Route("/devices/{name}", pages.device),
         Route("/orders", pages.order, methods=["POST"]),
         Route("/static/{name}", _static),
     ]
@@ -95,6 +97,15 @@ class Pages:
             repairs=timeline.repairs_of(story["trail"]),
             upstreams=self._desk.upstreams,
         )
+
+    async def devices(self, request: Request) -> Response:
+        return await self._page(request, "devices.html", **await self._watch.known_devices())
+
+    async def device(self, request: Request) -> Response:
+        found = await self._watch.device(request.path_params["name"])
+        if found is None:
+            return await self._page(request, "error.html", 404, key="not_found")
+        return await self._page(request, "device.html", device=found)
 
     async def order(self, request: Request) -> Response:
         """Carries an order out, then sends the browser back to where it was: reloading orders nothing twice."""

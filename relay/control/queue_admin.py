@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
+from relay.mail.envelope import Origin
 from relay.spool.contract import ViewedSpool
-from relay.spool.entry import BEGINNING, Action, Order, State
+from relay.spool.entry import BEGINNING, Action, Heard, Order, State, TrailLine
 from relay.spool.orders import applies
 
 MOST_LISTED = 1_000_000
@@ -18,6 +19,9 @@ PAGE = 500
 HOUR = timedelta(hours=1)
 HISTORY = timedelta(days=7)
 HISTORY_FRESH = timedelta(minutes=1)
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = 1000
+"""Messages of a device that are looked at for what was repaired in them."""
 
 
 class BadOrder(ValueError):
@@ -77,6 +81,14 @@ class QueueAdmin:
             self._history = {"hours": [history_view(hour, counted) for hour in hours]}
             self._history_at = now
         return self._history
+
+    async def heard(self) -> list[Heard]:
+        """Who sent what is still known."""
+        return await self._spool.heard(EVER)
+
+    async def made_of(self, clients: Collection[str]) -> list[tuple[Origin, TrailLine]]:
+        """What was repaired in the latest mail of these clients, and what of it was merged."""
+        return await self._spool.lines_of(clients, ("repaired", "merged"), LATEST) if clients else []
 
     async def message(self, named: str) -> dict[str, Any] | None:
         """The message whose id is, or alone begins with, `named`; None if there is none.  Raises BadOrder if several do."""

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from relay import __version__
+from relay.control.device_reports import clients_of, overview, portrait
 from relay.control.queue_admin import QueueAdmin
+from relay.mail.device import Device
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 """How the relay is: {"ready": bool, "why": [...], "listening": [...], "upstreams": [...], "devices": [...], ...}."""
@@ -17,12 +19,28 @@ Findings = Callable[[], list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class RelayStatus:
-    """The desk, how the relay is, and the hour.  `findings` is empty until a doctor reports here."""
+    """The desk, how the relay is, and the hour.  `findings` is empty until a doctor reports here; `devices` are those of
+    today's configuration."""
 
     desk: QueueAdmin
     status: Status
     now: Callable[[], datetime]
     findings: Findings = list
+    devices: Callable[[], tuple[Device, ...]] = tuple
+
+    async def known_devices(self) -> Any:
+        """All devices, and the clients that no device is known by."""
+        return overview(self.devices(), await self.desk.heard(), (await self.status()).get("expected", ()))
+
+    async def device(self, name: str) -> Any:
+        """One device and what was made of its mail; None if none has this name."""
+        devices = self.devices()
+        if name not in (one.name for one in devices):
+            return None
+        heard = await self.desk.heard()
+        lines = await self.desk.made_of(clients_of(name, devices, heard))
+        expected = (await self.status()).get("expected", ())
+        return portrait(name, devices, heard, lines, expected)
 
     async def relay(self) -> dict[str, Any]:
         """What `/api/relay` answers."""

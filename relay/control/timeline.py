@@ -52,7 +52,8 @@ def _device(story: Mapping[str, Any]) -> Station:
     origin = story["origin"]
     if story["notice"]:
         return Station("notice", "done")
-    return Station("device", "done", name=origin["helo"] or origin["client"], note=origin["client"] if origin["helo"] else "")
+    name = story.get("device") or origin["helo"]
+    return Station("device", "done", name=name or origin["client"], note=origin["client"] if name else "")
 
 
 def _upstreams(trail: Sequence[Mapping[str, Any]]) -> list[Station]:

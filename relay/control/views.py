@@ -62,6 +62,7 @@ def message_view(stored: StoredEntry) -> Any:
         "size": entry.size,
         "accepted_at": stamp(entry.accepted_at),
         "client": entry.origin.client,
+        "device": _detail(stored.trail, "device"),
         "notice": entry.notice,
         "subject": subject_of(stored.trail),
         "attention": stored.attention,
@@ -86,6 +87,7 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                     "size": line.size,
                     "accepted_at": stamp(line.accepted_at),
                     "client": line.client,
+                    "device": line.device,
                     "notice": bool(line.notice),
                     "subject": subject_text(line.subject) if line.subject else "",
                     "attention": bool(line.attention),
@@ -144,7 +146,11 @@ def subject_text(subject: str) -> str:
 
 
 def subject_of(trail: Sequence[TrailLine]) -> str:
-    return next((subject_text(str(line.details["subject"])) for line in trail if "subject" in line.details), "")
+    return subject_text(_detail(trail, "subject"))
+
+
+def _detail(trail: Sequence[TrailLine], name: str) -> str:
+    return next((str(line.details[name]) for line in trail if name in line.details), "")
 
 
 def story_view(stored: StoredEntry) -> Any:

@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,9 @@ from relay.control.paths import control_socket, state_dir
 from relay.daemon.watchdog import BEAT, Watchdog
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound
+from relay.inbound.server_state import Copies
 from relay.mail.address import Address
+from relay.mail.device import device_of
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 from relay.networks import with_port
@@ -132,6 +134,8 @@ class Relay:
             limits=config.limits,
             recipients=_with_postmaster(config),
             max_message=config.spool.max_message,
+            devices=config.devices,
+            copies=_copies(config),
             spool=self._spool,
             may_route=self._may_route,
             now=utcnow,
@@ -242,6 +246,8 @@ class Relay:
             limits=config.limits,
             recipients=_with_postmaster(config),
             max_message=config.spool.max_message,
+            devices=config.devices,
+            copies=_copies(config),
         )
         for sentence in (*left, *loaded.remarks, *mask_warnings(config.listeners, self._masks)):
             events.note("warned", sentence)
@@ -256,7 +262,8 @@ class Relay:
             self._services.runner.wake(waiting=everything)
 
     def _may_route(self, sender: Address | None, recipient: Address, origin: Origin) -> Reply | None:
-        return routing.may_route(self._config.routes, sender, recipient, origin)
+        device = device_of(self._config.devices, origin) if self._config.devices else None
+        return routing.may_route(self._config.routes, sender, recipient, origin, device.name if device else "")
 
     def _subject(self) -> "Subject":
         return replace(subject_of(self._config, self._remarks), running=True)
@@ -291,6 +298,17 @@ def _freeze_for_collector() -> None:
 def _load_services() -> None:
     """Imports half of the program, in another thread, so that devices are greeted meanwhile."""
     import relay.daemon.services  # noqa: F401 - for those who ask for it next
+
+
+def _copies(config: Config) -> Copies | None:
+    """Who gets copies; None where nobody ever does, so that it is not asked for each message."""
+    if not any(one.copy_to for one in config.routes) and not any(one.copy_to for one in config.devices):
+        return None
+
+    def copies(sender: Address | None, recipients: Iterable[Address], origin: Origin) -> Iterator[Address]:
+        return routing.copies(config.routes, sender, recipients, origin, device_of(config.devices, origin))
+
+    return copies
 
 
 def _with_postmaster(config: Config) -> Recipients:

@@ -94,6 +94,7 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
+            devices=config.devices,
             now=parts.now,
             on_settled=self.notifier.wake,
             advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
@@ -105,7 +106,7 @@ class Services:
         self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
-        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings)
+        self._watch = RelayStatus(self.desk, self.status, parts.now, self._check_up.findings, lambda: self._config.devices)
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
@@ -139,6 +140,7 @@ class Services:
             retry=config.retry,
             repair=config.repair,
             hostname=config.hostname,
+            devices=config.devices,
         )
         self.notifier.reload(policy=config.notices, hostname=config.hostname, give_up_after=config.retry.give_up_after)
         if any(getattr(before, name) != getattr(config, name) for name in ("hostname", "nameservers", "mx_private")):

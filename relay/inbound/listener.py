@@ -15,7 +15,8 @@ from relay import events
 from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenTls, Recipients
 from relay.inbound.server_certificate import Offer, made, must_be_made, server_context
 from relay.inbound.server_session import ServerSession
-from relay.inbound.server_state import MayRoute, ServerPolicy, ServerState
+from relay.inbound.server_state import Copies, MayRoute, ServerPolicy, ServerState
+from relay.mail.device import Device
 from relay.spool.contract import AcceptingSpool
 
 _BACKLOG = 256
@@ -60,6 +61,8 @@ class Inbound:
         limits: ClientLimits,
         recipients: Recipients,
         max_message: int,
+        devices: tuple[Device, ...] = (),
+        copies: Copies | None = None,
         spool: AcceptingSpool,
         may_route: MayRoute,
         now: Callable[[], datetime],
@@ -73,7 +76,7 @@ class Inbound:
         self._open: list[_OpenListener] = []
         self._making = asyncio.Lock()
         self._state = ServerState(
-            policy=ServerPolicy(hostname, limits, recipients, max_message),
+            policy=ServerPolicy(hostname, limits, recipients, max_message, devices, copies),
             spool=spool,
             may_route=may_route,
             now=now,
@@ -127,9 +130,11 @@ class Inbound:
         limits: ClientLimits,
         recipients: Recipients,
         max_message: int,
+        devices: tuple[Device, ...] = (),
+        copies: Copies | None = None,
     ) -> list[str]:
         """New sessions get the new policy; sessions that it would refuse end.  Returns sentences on what needs a restart."""
-        self._state.policy = ServerPolicy(hostname, limits, recipients, max_message)
+        self._state.policy = ServerPolicy(hostname, limits, recipients, max_message, devices, copies)
         new = {listener.name: listener for listener in listeners}
         old = {opened.listener.name for opened in self._open}
         sentences = [f"listening on {name} begins with a restart" for name in new if name not in old]

@@ -17,11 +17,13 @@ from relay.inbound.admission import (
 )
 from relay.inbound.connection import Connection, SessionOver
 from relay.inbound.data_reader import ConnectionLost, receive
+from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.inbound.dialect import MailArgument, mail_argument, rcpt_argument, transfer_protocol
 from relay.inbound.message_buffer import MessageBuffer
 from relay.inbound.server_certificate import Offer, to_be_had
 from relay.inbound.server_state import ServerState, Transaction
 from relay.mail.address import Address, BadAddress, with_a_labels
+from relay.mail.device import Device, known_as
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 
@@ -47,6 +49,7 @@ class MailTransaction(Connection):
         self._context = context
         self._client = self._group = ""
         self._address: HostAddress
+        self._device: Device | None = None  # of the last MAIL; the transaction itself is over while its content comes
         self._quirks: dict[str, None] = {}
         self._bogus = self._refusals = 0
         self._failed_logins = 0
@@ -94,6 +97,11 @@ class MailTransaction(Connection):
             or state.throttle.admit(self._client, state.now(), limits)
             or await state.shares.admit(self._group, mail.size, room, limits)
         )
+        device = None
+        if self._policy.devices and not refusal:
+            device = known_as(self._policy.devices, self._client, self._user, self.session.host_name or "")
+            refusal = await state.admit_device(device, mail.size) if device else None
+        self._device = self.envelope.device = device
         if refusal:
             await self._refuse(refusal)
             return
@@ -125,7 +133,8 @@ class MailTransaction(Connection):
                 await self._refuse(found, recipient=str(path))
                 return
             targets |= found
-        if len(transaction.forward_paths | targets) > self._policy.limits.recipients:
+        most = self._policy.limits.recipients
+        if len(transaction.forward_paths | targets) > most or len(transaction.addressed) > most:
             await self._refuse(Reply(452, "4.5.3", "too many recipients in one message (limits.recipients)"))
             return
         transaction.quirks |= dict.fromkeys(quirks)
@@ -141,7 +150,11 @@ class MailTransaction(Connection):
                 return Reply(501, "5.1.3", "the recipient cannot be understood: its domain is none")
         if not path.ascii and not mail.utf8:
             return Reply(553, "5.6.7", "a recipient with 8-bit letters needs SMTPUTF8 after MAIL")
-        targets = expand(path, self._policy.recipients)
+        recipients = self._policy.recipients
+        if transaction.device or recipients.everything_to:
+            targets = recipients_of(path, transaction.device, recipients)
+        else:
+            targets = expand(path, recipients)
         if isinstance(targets, Reply):
             return targets
         origin = self._origin(transaction)
@@ -150,6 +163,7 @@ class MailTransaction(Connection):
                 return refusal
         if targets != (path,):
             transaction.meant[f"{path} means {', '.join(map(str, targets))}"] = None
+            transaction.addressed[str(path)] = None
         return {target.key: target for target in targets}
 
     # ---- content -------------------------------------------------------------------------------
@@ -202,6 +216,8 @@ class MailTransaction(Connection):
         """None if that many more octets may come.  Content that cannot be stored in the end is not collected."""
         room = self._state.spool.room() + content.stored
         refusal = admit_size(content.size + octets, self._policy.max_message, room)
+        if self._device:
+            refusal = refusal or admit_device_size(content.size + octets, self._device)
         refusal = refusal or await self._state.shares.admit(self._group, octets, room, self._policy.limits)
         if not refusal:
             self._state.shares.comes(self._group, octets)
@@ -239,7 +255,7 @@ class MailTransaction(Connection):
         device = self._state.devices.saw(self._client, self._state.now(), helo, quirks)
         device.refused += 1
         device.last_refusal = str(reply)
-        self._state.tell(self._client, reply)
+        self._state.tell(self._client, reply, self._device.name if self._device else "")
         fields |= {"helo": helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
         events.note("refused", str(reply), client=self._client, **fields)
 

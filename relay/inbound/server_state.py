@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from relay.inbound.admission import (
 from relay.inbound.alert_dedup import AlertDedup
 from relay.inbound.connection import Connection
 from relay.inbound.data_reader import BROKEN_REPLY, FULL_REPLY
+from relay.inbound.device_rules import DeviceThrottle, OverDeviceLimit, admit_device_size
 from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
 from relay.inbound.login_throttle import TOLD_AFTER, LoginThrottle
@@ -33,6 +35,7 @@ from relay.inbound.message_buffer import MemoryBudget, MessageBuffer
 from relay.inbound.session_slots import SessionSlots
 from relay.inbound.spool_share import SpoolShare
 from relay.mail.address import Address
+from relay.mail.device import Device, device_of
 from relay.mail.envelope import Envelope as MailEnvelope
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
@@ -43,20 +46,26 @@ FULL, BROKEN = "spool full", "spool broken"
 """Causes of alerts; both are over as soon as a message is stored."""
 
 MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
+Copies = Callable[[Address | None, Iterable[Address], Origin], Iterable[Address]]
+"""Who gets a copy of a message from this sender to these recipients."""
 
 
 @dataclass(slots=True)
 class ServerPolicy:
-    """What a reload may change; a session keeps the one it began with."""
+    """What a reload may change; a session keeps the one it began with.  `copies` None: nobody ever gets one."""
 
     hostname: str
     limits: ClientLimits
     recipients: Recipients
     max_message: int
+    devices: tuple[Device, ...] = ()
+    copies: Copies | None = None
 
 
 class Transaction(Envelope):
     """One MAIL and its RCPTs (RFC 5321 s3.3); `mail` is None before MAIL.  `meant` has the aliases used, as sentences.
+
+    `addressed` are the paths that stand for other addresses; `device` is whose mail it is, if that is known.
 
     aiosmtpd makes a new one where the protocol says so.
     """
@@ -66,6 +75,8 @@ class Transaction(Envelope):
         self.mail: MailArgument | None = None
         self.forward_paths: dict[str, Address] = {}
         self.meant: dict[str, None] = {}
+        self.addressed: dict[str, None] = {}
+        self.device: Device | None = None
         self.quirks: dict[str, None] = {}
 
 
@@ -82,6 +93,7 @@ class ServerState:
     masks: frozenset[HostAddress] = frozenset()
     devices: Devices = field(default_factory=Devices)
     throttle: Throttle = field(default_factory=Throttle)
+    device_throttle: DeviceThrottle = field(default_factory=DeviceThrottle)
     slots: SessionSlots = field(default_factory=SessionSlots)
     commits: set[asyncio.Task[Any]] = field(default_factory=set)
     """Sessions that wait for a commit; the relay does not stop before it is done."""
@@ -107,20 +119,28 @@ class ServerState:
         if refusal := admit_hops(facts) or admit_size(content.size, policy.max_message, self.spool.room() + content.stored):
             return refusal
         now, mail = self.now(), transaction.mail or MailArgument(None)
+        copies: list[Address] = []
+        if policy.copies:
+            known = transaction.forward_paths
+            wanted = policy.copies(mail.reverse_path, known.values(), origin)
+            copies = list({one.key: one for one in wanted if one.key not in known}.values())
         entry = Entry(
             queue_id=self.new_queue_id(now),
             accepted_at=now,
             origin=origin,
-            envelope=MailEnvelope(mail.reverse_path, tuple(transaction.forward_paths.values()), mail.body, mail.utf8),
+            envelope=MailEnvelope(mail.reverse_path, (*transaction.forward_paths.values(), *copies), mail.body, mail.utf8),
             size=content.size,
             content=content.source,
             message_id=facts.message_id,
             digest=content.digest,
         )
-        if refusal := await self._store(entry, content, (_accepted_line(entry, facts.subject, transaction.meant),)):
+        line = _accepted_line(entry, facts.subject, transaction, copies)
+        if refusal := await self._store(entry, content, (line,)):
             return refusal
         crash_points.passed("accept-durable")
         self._accepted(entry)
+        if transaction.device:
+            self.device_throttle.count(transaction.device, now)
         return Reply(250, "2.0.0", f"queued as {entry.queue_id}")
 
     async def _store(self, entry: Entry, content: MessageBuffer, trail: tuple[TrailLine, ...]) -> Reply | None:
@@ -159,9 +179,34 @@ class ServerState:
         if self.alerts.begins(cause, self.now(), ends_by_itself=True):
             self.alarm(text, cause)
 
-    def tell(self, client: str, reply: Reply) -> None:
+    async def admit_device(self, device: Device, said: int) -> Reply | None:
+        """None if this device may send one more message, of so many octets as far as it says."""
+        now = self.now()
+        if device.limits.per_day is not None and self.device_throttle.begins(now):
+            await self._count_today(now)
+        return admit_device_size(said, device) or self.device_throttle.admit(device, now)
+
+    async def _count_today(self, now: datetime) -> None:
+        """What the devices sent today before this process began."""
+        sent: Counter[str] = Counter()
+        try:
+            for one in await self.spool.heard(now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)):
+                if device := device_of(self.policy.devices, one.origin):
+                    sent[device.name] += one.messages
+        except SpoolBroken:
+            return  # the commit will report the fault
+        self.device_throttle.knows(sent, now)
+
+    def tell(self, client: str, reply: Reply, device: str = "") -> None:
         """Sends an alert about a refusal that a person must know of, once, when its cause begins."""
-        match reply.code, "share" if isinstance(reply, OverShare) else reply.status:
+        kind = {OverShare: "share", OverDeviceLimit: "device"}.get(type(reply), reply.status)
+        match reply.code, kind:
+            case 450, "device":
+                cause = f"limits of {device}"
+                text = (
+                    f"The device {device} ({client}) sends more than its limits allow: {reply.text}. Is it broken? Messages"
+                    " over a limit are answered 450."
+                )
             case 452, "share":
                 cause = f"share of {client}"
                 text = (
@@ -216,7 +261,7 @@ class ServerState:
         )
 
 
-def _accepted_line(entry: Entry, subject: str, meant: Iterable[str]) -> TrailLine:
+def _accepted_line(entry: Entry, subject: str, transaction: Transaction, copies: Sequence[Address]) -> TrailLine:
     origin = entry.origin
     words = [f"from {origin.client}" + (f" ({origin.helo})" if origin.helo else ""), f"{entry.size} octets"]
     words += [f"understood: {'; '.join(origin.quirks)}"] if origin.quirks else []
@@ -231,4 +276,11 @@ def _accepted_line(entry: Entry, subject: str, meant: Iterable[str]) -> TrailLin
         "size": entry.size,
         "subject": subject,
     }
-    return TrailLine(entry.accepted_at, "accepted", ", ".join([*words, *meant]), details)
+    if transaction.device:
+        details["device"] = transaction.device.name
+    if transaction.addressed:
+        details["addressed"] = list(transaction.addressed)
+    if copies:
+        details["copies"] = [str(one) for one in copies]
+        words.append(f"a copy for {', '.join(map(str, copies))}")
+    return TrailLine(entry.accepted_at, "accepted", ", ".join([*words, *transaction.meant]), details)

@@ -83,8 +83,13 @@ class Device:
 
 
 def device_of(devices: Iterable[Device], origin: Origin) -> Device | None:
-    """The first device that the message is of."""
-    return next((one for one in devices if one.sent(origin.client, origin.user, origin.helo)), None)
+    """The first device that a message of this origin is of.  Notices of our own are of none: do not ask for them."""
+    return known_as(devices, origin.client, origin.user, origin.helo)
+
+
+def known_as(devices: Iterable[Device], client: str, user: str, helo: str) -> Device | None:
+    """The same, before there is a message."""
+    return next((one for one in devices if one.sent(client, user, helo)), None)
 
 
 def _inside(one: Network, wide: Network) -> bool:

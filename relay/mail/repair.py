@@ -65,7 +65,7 @@ class Repaired:
 def repair(content: Iterable[bytes], about: RepairContext, policy: RepairPolicy) -> Repaired:
     """Repairs the message and puts our Received field in front.  `content` is read several times, not kept in memory."""
     head = read_header(content)
-    case = RepairCase(about, policy, sealed=_sealed(head.fields), headless=head.missing)
+    case = RepairCase(about, policy, sealed=sealed_names(head.fields), headless=head.missing)
     fields, notes = _apply(FIRST, head.fields, case, head.notes)
     examined = examine(fields, Rest(content, head.length))
     terms = terms_for(examined, fields, policy.fallback_charset, signed=bool(case.sealed))
@@ -85,7 +85,7 @@ def _apply(repairs: Iterable[Repair], fields: Fields, case: RepairCase, notes: t
     return fields, notes
 
 
-def _sealed(fields: Fields) -> frozenset[str]:
+def sealed_names(fields: Fields) -> frozenset[str]:
     """The names of the fields that DKIM signatures cover (RFC 6376 s3.5, h=); empty if there is no signature."""
     names: set[str] = set()
     for field in fields:

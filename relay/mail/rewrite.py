@@ -60,30 +60,42 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One rewriting: the new sender, how strictly it is applied, and whether From is judged."""
+    """One rewriting: the new sender, how strictly it is applied, whether From is judged, and why, for the notes."""
 
     identity: Identity
     sender: Address
     force: bool
     utf8: bool
     judge_from: bool
+    why: str
 
 
 def rewrite(
-    message: Message, reverse_path: Address | None, identity: Identity, *, own_name: bool = False, utf8: bool = False
+    message: Message,
+    reverse_path: Address | None,
+    identity: Identity,
+    *,
+    own_name: bool = False,
+    utf8: bool = False,
+    device_sender: Address | None = None,
 ) -> Rewritten:
     """The message as this account may send it; the body and the fields that may stay keep their octets.
 
     `own_name`: the upstream refused the sender, so the account's own address is used everywhere, even for the null
-    reverse-path.  `utf8`: the upstream has SMTPUTF8, so an 8-bit address may stay.  With `rewrite: never`, or
-    without an own address, nothing is changed.
+    reverse-path.  `utf8`: the upstream has SMTPUTF8, so an 8-bit address may stay.  `device_sender` is the device's own
+    address; it is used where the account may send so.  With `rewrite: never`, or without an own address, nothing else is
+    changed.
     """
+    own, why = False, "the account may send only as itself"
+    if device_sender and not own_name and (identity.sender is None or identity.may_say(device_sender, utf8=utf8)):
+        own, why = True, "the device has its own sender"
+        identity = replace(identity, sender=device_sender, domains=frozenset(), rewrite=Rewrite.FOREIGN)
     sender = identity.sender
     if sender is None or identity.rewrite is Rewrite.NEVER:
         return Rewritten(message, reverse_path)
     force = own_name or identity.rewrite is Rewrite.ALWAYS
     foreign = reverse_path is not None and not identity.may_say(reverse_path, utf8=utf8)
-    case = _Case(identity, sender, force, utf8, judge_from=foreign or reverse_path is None)
+    case = _Case(identity, sender, force, utf8, judge_from=own or foreign or reverse_path is None, why=why)
     path, notes = _envelope(reverse_path, case, foreign=foreign, own_name=own_name)
     if not identity.rewrite_from:
         force, case = False, replace(case, force=False, judge_from=False)
@@ -104,7 +116,7 @@ def _envelope(path: Address | None, case: _Case, *, foreign: bool, own_name: boo
         return case.sender, (f"the empty sender became {case.sender}: the upstream takes no mail without a sender",)
     if path.key == case.sender.key or not (foreign or case.force):
         return path, ()
-    why = "the account may send only as itself" if foreign or own_name else "this upstream always sends in the account's name"
+    why = case.why if foreign or own_name else "this upstream always sends in the account's name"
     return case.sender, (f"sender {path} became {case.sender}: {why}",)
 
 
@@ -186,7 +198,7 @@ def _new_from(boxes: list[Mailbox], case: _Case, *, exact: bool, has_sender: boo
     old = boxes[0] if boxes else Mailbox("", None)
     was = _words(old)
     value = _spelled(old if old.name else Mailbox(was, None), case.sender)
-    note = f"From {was} became {case.sender}: the account may send only as itself" if was else f"added From {case.sender}"
+    note = f"From {was} became {case.sender}: {case.why}" if was else f"added From {case.sender}"
     return value, case.sender, note
 
 
@@ -265,7 +277,7 @@ def _mended_sender(field: Field, case: _Case, notes: list[str], *, from_changed:
         _fits(address, case) if not (from_changed or case.force) else case.identity.may_say(address, utf8=case.utf8)
     ):
         return field
-    notes.append(f"removed Sender {_words(boxes[0]) if boxes else ''}".rstrip() + ": the account may send only as itself")
+    notes.append(f"removed Sender {_words(boxes[0]) if boxes else ''}".rstrip() + f": {case.why}")
     return None
 
 

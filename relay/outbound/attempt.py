@@ -29,7 +29,7 @@ class Attempt:
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
     was lost waits for that upstream alone; `waited`: how long it has waited by the monotonic clock.  `decided` are the
-    answers because of which an upstream was not called: our own, or one that another message got.
+    answers because of which an upstream was not called: our own, or one that another message got.  `sender`: the device's own.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Attempt:
         sizes: Mapping[str, int] | None = None,
         faithful: timedelta = timedelta(hours=4),
         waited: timedelta = timedelta(0),
+        sender: Address | None = None,
         now: datetime,
     ) -> None:
         self._waited, self._began, self._faithful = waited, now, faithful
@@ -49,6 +50,7 @@ class Attempt:
         self.upstreams = upstreams
         self._refused = refused_senders
         self._sender = claim.entry.envelope.reverse_path
+        self._said_as = trail.sender_text(sender or self._sender)
         self._first = all(recipient.attempts == 0 for recipient in claim.recipients)
         self._noted: set[str] = set()
         self._warned = claim.warned
@@ -177,7 +179,7 @@ class Attempt:
             progress.over = True
             self.sent = name
             if step.own_name and name in self._disliked:
-                self.newly_refused = (name, trail.sender_text(self._sender))
+                self.newly_refused = (name, self._said_as)
         elif not verdict.try_next:
             progress.over = True
 
@@ -191,7 +193,7 @@ class Attempt:
     def _own_name(self, progress: ChainProgress, name: str) -> bool:
         if progress.own_name == name:
             return True
-        remembered = (name, trail.sender_text(self._sender)) in self._refused
+        remembered = (name, self._said_as) in self._refused
         return remembered and self._may_use_own_name(self.upstreams[name])
 
     def _begun(self, recipient: Recipient, chosen: Chosen) -> ChainProgress:

@@ -25,11 +25,12 @@ Advise = Callable[[Answer, str], Advice]
 @dataclass(frozen=True, slots=True)
 class NoticePolicy:
     """`to` is the person in charge (None: nobody), `webhook` a URL that gets a JSON POST ("" if none);
-    failures that follow the first within `digest` are told together."""
+    failures that follow the first within `digest` are told together.  `senders`: who sent the mail is told, if possible."""
 
     to: Address | None = None
     webhook: str = field(default="", repr=False)  # may have a password or a secret topic in it
     digest: timedelta = timedelta(minutes=15)
+    senders: bool = True
 
 
 def notified_message(

@@ -89,7 +89,7 @@ class Notifier:
             return to if to and to not in entry.envelope.forward_paths else WEBHOOK if self._policy.webhook else None
         if sender is None:
             return None
-        if sender.public and not self._ours(sender) and self._may_route(sender):
+        if self._policy.senders and sender.public and not self._ours(sender) and self._may_route(sender):
             return sender
         return self._policy.to or (WEBHOOK if self._policy.webhook else None)
 

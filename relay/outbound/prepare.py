@@ -1,13 +1,15 @@
 """A stored message as it goes to one upstream: repaired, traced, rewritten; never stored.  RFC 6409 s8.  Pure."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.mail.address import Address
+from relay.mail.device import Device, device_of
+from relay.mail.device_fields import with_device
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
-from relay.mail.repair import RepairContext, repair
+from relay.mail.repair import RepairContext, repair, sealed_names
 from relay.mail.rewrite import rewrite
 from relay.spool.contract import ContentDamaged
 from relay.spool.entry import Claim, Entry, Recipient
@@ -44,6 +46,11 @@ class _Stored:
             raise ContentDamaged("the stored content is damaged: its SHA-256 is not that of what was accepted")
 
 
+def device_for(entry: Entry, devices: Iterable[Device]) -> Device | None:
+    """Whose mail it is by today's configuration; a notice of our own is no device's, wherever it seems to come from."""
+    return None if entry.notice else device_of(devices, entry.origin)
+
+
 def prepare(
     claim: Claim,
     recipients: Sequence[Recipient],
@@ -52,11 +59,12 @@ def prepare(
     hostname: str,
     policy: RepairPolicy,
     own_name: bool = False,
+    device: Device | None = None,
 ) -> Prepared:
     """The same message every time it is asked for: dates and ids come from acceptance, not from now.
 
     Reads the content block by block, never keeps it; the cost grows with the size.  `own_name`: the upstream
-    refused the sender, so the message goes in the account's own name.
+    refused the sender, so the message goes in the account's own name.  `device` is whose mail it is, if it is known.
     """
     entry = claim.entry
     about = RepairContext(
@@ -70,8 +78,14 @@ def prepare(
     content = _Stored(entry)
     repaired = repair(content, about, policy)
     # without `utf8`: an 8-bit sender goes in the account's name, which every upstream takes, with SMTPUTF8 or without
-    rewritten = rewrite(repaired.message, entry.envelope.reverse_path, upstream.identity, own_name=own_name)
-    message, sender = rewritten.message, rewritten.reverse_path
+    own = device.sender if device else None
+    path, identity = entry.envelope.reverse_path, upstream.identity
+    rewritten = rewrite(repaired.message, path, identity, own_name=own_name, device_sender=own)
+    message, sender, notes = rewritten.message, rewritten.reverse_path, (*repaired.notes, *rewritten.notes)
+    if device:
+        from_stays = message.get("from") == repaired.message.get("from")
+        message, said = with_device(message, device, sealed_names(message.fields), from_stays=from_stays)
+        notes = (*notes, *said)
     forward_paths = tuple(recipient.address for recipient in recipients)
     head = message.head
     outgoing = Outgoing(
@@ -84,4 +98,4 @@ def prepare(
         utf8=not head.isascii() or bool(sender and not sender.local.isascii()),
     )
     content.sent = True
-    return Prepared(outgoing, (*repaired.notes, *rewritten.notes), (sender, head))
+    return Prepared(outgoing, notes, (sender, head))

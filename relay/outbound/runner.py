@@ -5,9 +5,11 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay import crash_points, events
 from relay.mail.address import Address
+from relay.mail.device import Device
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer
@@ -18,7 +20,7 @@ from relay.outbound.connection_slots import ConnectionSlots
 from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.postponing import Postponing
-from relay.outbound.prepare import Prepared, prepare
+from relay.outbound.prepare import Prepared, device_for, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, for_notice
@@ -55,6 +57,7 @@ class Runner:
         retry: RetrySchedule,
         repair: RepairPolicy,
         hostname: str,
+        devices: tuple[Device, ...] = (),
         now: Callable[[], datetime],
         on_settled: Callable[[], None] = lambda: None,
         advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
@@ -65,7 +68,7 @@ class Runner:
     ) -> None:
         self._spool, self._submit, self._now, self._postponing = spool, submit, now, postponing
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
-        self._repair, self._hostname = repair, hostname
+        self._repair, self._hostname, self._devices = repair, hostname, devices
         self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
         self._in_hand = in_hand or InHand()
         self._states = UpstreamStates()
@@ -202,7 +205,9 @@ class Runner:
     def _attempt(self, claim: Claim) -> Attempt:
         entry, now = claim.entry, self._now()
         sender, origin = entry.envelope.reverse_path, entry.origin
-        chosen = {each.address: chain_for(self._routes, sender, each.address, origin) for each in claim.recipients}
+        device = device_for(entry, self._devices) if self._devices else None
+        name = device.name if device else ""
+        chosen = {each.address: chain_for(self._routes, sender, each.address, origin, name) for each in claim.recipients}
         if entry.notice:
             accounts = [name for name in self._upstreams if name != DIRECT]
             chosen = {address: for_notice(each, accounts) for address, each in chosen.items()}
@@ -214,6 +219,7 @@ class Runner:
             sizes=self._states.sizes(now),
             faithful=self._retry.warn_after,
             waited=self._states.waited(entry.queue_id, asyncio.get_running_loop().time()),
+            sender=device.sender if device else None,
             now=now,
         )
 
@@ -268,16 +274,9 @@ class Runner:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
     async def _prepared(self, claim: Claim, step: Step) -> Prepared:
-        def work() -> Prepared:
-            return prepare(
-                claim,
-                step.recipients,
-                step.upstream,
-                hostname=self._hostname,
-                policy=self._repair,
-                own_name=step.own_name,
-            )
-
+        device = device_for(claim.entry, self._devices) if self._devices else None
+        how = partial(prepare, hostname=self._hostname, policy=self._repair, own_name=step.own_name, device=device)
+        work = partial(how, claim, step.recipients, step.upstream)
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
     async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
@@ -362,10 +361,11 @@ class Runner:
         retry: RetrySchedule,
         repair: RepairPolicy,
         hostname: str,
+        devices: tuple[Device, ...] = (),
     ) -> None:
         """Takes new settings; every rest ends, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
-        self._repair, self._hostname = repair, hostname
+        self._repair, self._hostname, self._devices = repair, hostname, devices
         self._daily.clear()
         self._slots.clear()
         self._states.doubt()

@@ -19,7 +19,7 @@ from relay.mail.policy import RepairPolicy
 from relay.mail.repair import RepairContext, repair
 from relay.recording.tape import Tape, Who
 from relay.spool.contract import Spool
-from relay.spool.entry import Entry, TrailLine
+from relay.spool.entry import Entry, Heard, TrailLine
 from relay.spool.queue_id import new_queue_id
 
 MAX_MESSAGE = 10_000_000
@@ -51,6 +51,9 @@ class NoSpool:
 
     async def kept_by_client(self) -> dict[str, int]:
         return {}
+
+    async def heard(self, _since: datetime) -> list[Heard]:
+        return []
 
 
 class Recorded(ServerSession):

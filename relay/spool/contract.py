@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from relay.mail.envelope import Origin
 from relay.secret import Secret
 from relay.spool.entry import (
     Claim,
@@ -106,7 +107,14 @@ class Streaming(Protocol):
         """Nothing of it stays, unless an entry has it.  May be called more than once."""
 
 
-class AcceptingSpool(Protocol):
+class HearingSpool(Protocol):
+    """What is asked about devices: by the page, and for their limits at acceptance."""
+
+    async def heard(self, since: datetime) -> list[Heard]:
+        """Who sent the messages accepted since then that are still known, without notices of our own."""
+
+
+class AcceptingSpool(HearingSpool, Protocol):
     """What accepting needs: room, and a durable commit."""
 
     @property
@@ -187,7 +195,7 @@ class MergingSpool(Protocol):
         """
 
 
-class ViewedSpool(Protocol):
+class ViewedSpool(HearingSpool, Protocol):
     """What people and monitors read, and the orders that they give."""
 
     @property
@@ -232,8 +240,8 @@ class ViewedSpool(Protocol):
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         """Trail lines by (start of the step they fall into, event) since then; steps are counted from 1970 in UTC."""
 
-    async def heard(self, since: datetime) -> list[Heard]:
-        """Who sent the messages accepted since then that are still known, without notices of our own."""
+    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+        """Trail lines of these events of the newest `limit` messages from these clients, each with its message's origin."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""

@@ -217,7 +217,8 @@ class QueueLine(NamedTuple):
     """One row of a queue list: a recipient and the facts of its message.  Flat, since a list may have tens of thousands.
 
     `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value;
-    `relay` is the relay that has a claim on the message, where several share the spool; `subject` as the device wrote it.
+    `relay` is the relay that has a claim on the message, where several share the spool; `subject` as the device wrote it;
+    `device` is its name in the configuration, "" if it had none.
     """
 
     message: int
@@ -249,6 +250,7 @@ class QueueLine(NamedTuple):
     attention: int = 0
     merges: int = 0
     subject: str = ""
+    device: str = ""
 
 
 class Heard(NamedTuple):

@@ -235,23 +235,29 @@ def row_heard(row: Sequence[Any]) -> Heard:
     return Heard(_origin(row[0]), row[1], moment(row[2]))
 
 
+def row_told(row: Sequence[Any]) -> tuple[Origin, TrailLine]:
+    """A row of an origin and a trail line."""
+    return _origin(row[0]), row_trail(*row[1:])
+
+
 _ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at", "due_at", "maybe_since"))
 
 
 def row_line(row: Sequence[Any]) -> QueueLine:
     """A row of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
-    values = [*row[:-1], subject_in(row[-1] or "")]
+    values = [*row[:-1], *first_line(row[-1] or "")]
     for place in (_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE):
         values[place] = None if row[place] is None else moment(row[place])
     return QueueLine._make(values)
 
 
 @lru_cache(maxsize=256)
-def subject_in(said: str) -> str:
-    """The Subject in the first line of a trail."""
+def first_line(said: str) -> tuple[str, str]:
+    """The Subject and the device's name in the first line of a trail."""
     if '"subject"' not in said:
-        return ""
-    return str(json.loads(said)[1].get("subject", ""))
+        return "", ""
+    details = json.loads(said)[1]
+    return str(details.get("subject", "")), str(details.get("device", ""))
 
 
 def trail_row(line: TrailLine) -> tuple[int, str, str]:

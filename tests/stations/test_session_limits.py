@@ -9,7 +9,7 @@ import resource
 import socket
 import ssl
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from ipaddress import ip_network
 
 import pytest
@@ -18,7 +18,7 @@ from relay.inbound import connection, content_pace, session_slots
 from relay.inbound.admission import ClientLimits, ListenAuth, ListenTls, Recipients
 from relay.secret import Secret
 from relay.spool.contract import SpoolBroken, SpoolFull
-from relay.spool.entry import Action, Order
+from relay.spool.entry import Action, Heard, Order
 from relay.spool.sqlite.streaming import SqliteStreaming
 from tests.support.device import Device
 from tests.support.inbound import HERE, receiving
@@ -308,6 +308,9 @@ class TroubledSpool:
 
     async def kept_by_client(self) -> dict[str, int]:
         return {}
+
+    async def heard(self, _since: datetime) -> list[Heard]:
+        return []
 
     async def commit(self, entry, trail=()):
         await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """A spool and what keeps mail back, with a clock that the test moves: everything that is due is done, nobody waits.
 
-    accept ── commit ──┐
-    until(moment) ── the next thing that is due ── Postponing ── sent to `upstream`, which takes it or not
+accept ── commit ──┐
+until(moment) ── the next thing that is due ── Postponing ── sent to `upstream`, which takes it or not
 """
 
 import asyncio

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from psycopg import Connection
 
-from relay.spool.entry import Heard, PendingNotice, QueueLine, State, StoredEntry
+from relay.mail.envelope import Origin
+from relay.spool.entry import Heard, PendingNotice, QueueLine, State, StoredEntry, TrailLine
 from relay.spool.postgres import read
 from relay.spool.postgres.connections import PostgresConnections
 
@@ -52,6 +53,9 @@ class Queries:
 
     async def heard(self, since: datetime) -> list[Heard]:
         return await self._run(lambda db: read.heard(db, since))
+
+    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+        return await self._run(lambda db: read.lines_of(db, clients, events, limit))
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         return await self._run(lambda db: read.sent_on(db, day))

@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from relay.mail.envelope import Origin
 from relay.spool.entry import Content, Heard, Peer, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.postgres.rows import RECIPIENT_LIST, json_recipients
 from relay.spool.rows import (
@@ -23,6 +24,7 @@ from relay.spool.rows import (
     row_heard,
     row_line,
     row_notice,
+    row_told,
     row_trail,
 )
 
@@ -165,10 +167,20 @@ def history(db: Connection, since: datetime, step: timedelta) -> dict[tuple[date
 
 def heard(db: Connection, since: datetime) -> list[Heard]:
     rows = db.execute(
-        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= %s AND notice = 0 GROUP BY origin",
+        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= %s AND notice = 0 AND merges = 0 GROUP BY origin",
         (micros(since),),
     )
     return [row_heard(row) for row in rows]
+
+
+def lines_of(db: Connection, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+    rows = db.execute(
+        "SELECT origin, at, event, said FROM"
+        " (SELECT id, origin FROM message WHERE client = ANY(%s) AND notice = 0 AND merges = 0 ORDER BY accepted_at DESC, id DESC LIMIT %s)"
+        " AS latest JOIN trail ON trail.message = latest.id WHERE event = ANY(%s)",
+        ([plain(client) for client in clients], limit, list(events)),
+    )
+    return [row_told(row) for row in rows]
 
 
 def kept_by_client(db: Connection) -> dict[str, int]:

@@ -16,7 +16,7 @@ from relay.spool.postgres import write
 from relay.spool.postgres.commit import PostgresCommit
 from relay.spool.postgres.leases import SharedLease, SharedLeases
 from relay.spool.postgres.rows import TRAIL_WITH, trail_json
-from relay.spool.rows import FIRST_LINE, micros, moment, plain, subject_in
+from relay.spool.rows import FIRST_LINE, first_line, micros, moment, plain
 from relay.spool.storms import Collected, Merge, NotWaiting, Weigh, Weighed
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ def collected(db: Connection, storm: str) -> list[Collected]:
         " WHERE storm > '-' AND storm = %s AND due_at IS NOT NULL ORDER BY accepted_at, id",
         (storm,),
     )
-    return [Collected(queue_id, moment(at), subject_in(said or "")) for queue_id, at, said in rows]
+    return [Collected(queue_id, moment(at), first_line(said or "")[0]) for queue_id, at, said in rows]
 
 
 def merge(db: Connection, what: Merge, now: datetime) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from relay.mail.envelope import Origin
 from relay.spool.entry import Content, Heard, PendingNotice, QueueLine, Recipient, State, StoredEntry, TrailLine
 from relay.spool.rows import (
     FIRST_LINE,
@@ -23,6 +24,7 @@ from relay.spool.rows import (
     row_line,
     row_notice,
     row_recipient,
+    row_told,
     row_trail,
 )
 
@@ -258,10 +260,23 @@ def history(db: sqlite3.Connection, since: datetime, step: timedelta) -> dict[tu
 
 def heard(db: sqlite3.Connection, since: datetime) -> list[Heard]:
     rows = db.execute(
-        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= ? AND NOT notice GROUP BY origin",
+        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= ? AND NOT notice AND merges = 0 GROUP BY origin",
         (micros(since),),
     )
     return [row_heard(row) for row in rows.fetchall()]
+
+
+def lines_of(
+    db: sqlite3.Connection, clients: Collection[str], events: Collection[str], limit: int
+) -> list[tuple[Origin, TrailLine]]:
+    of_these, of_those = (", ".join("?" * len(some)) for some in (clients, events))
+    rows = db.execute(
+        "SELECT origin, at, event, said FROM (SELECT id, origin FROM message"  # noqa: S608 - nothing but question marks
+        f" WHERE client IN ({of_these}) AND NOT notice AND merges = 0 ORDER BY accepted_at DESC, id DESC LIMIT ?)"
+        f" JOIN trail ON trail.message = id WHERE event IN ({of_those})",
+        (*map(plain, clients), limit, *events),
+    )
+    return [row_told(row) for row in rows.fetchall()]
 
 
 def kept_by_client(db: sqlite3.Connection) -> dict[str, int]:

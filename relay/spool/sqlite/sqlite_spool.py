@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay import events
+from relay.mail.envelope import Origin
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import (
     Action,
@@ -352,6 +353,9 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
 
     async def heard(self, since: datetime) -> list[Heard]:
         return await self._read(lambda db: read.heard(db, since))
+
+    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
+        return await self._read(lambda db: read.lines_of(db, clients, events, limit))
 
     async def kept_by_client(self) -> Mapping[str, int]:
         return await self._read(read.kept_by_client)

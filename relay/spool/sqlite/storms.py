@@ -8,7 +8,7 @@ from typing import TypeVar
 from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Claim, Settlement, State
-from relay.spool.rows import FIRST_LINE, micros, moment, plain, subject_in, trail_row
+from relay.spool.rows import FIRST_LINE, first_line, micros, moment, plain, trail_row
 from relay.spool.sqlite import write
 from relay.spool.sqlite.commit import SqliteCommit
 from relay.spool.sqlite.leases import LocalLeases
@@ -53,7 +53,7 @@ def collected(db: sqlite3.Connection, storm: str) -> list[Collected]:
         " WHERE storm > '-' AND storm = ? AND due_at IS NOT NULL ORDER BY accepted_at, id",
         (storm,),
     )
-    return [Collected(queue_id, moment(at), subject_in(said or "")) for queue_id, at, said in rows.fetchall()]
+    return [Collected(queue_id, moment(at), first_line(said or "")[0]) for queue_id, at, said in rows.fetchall()]
 
 
 def merge(db: sqlite3.Connection, what: Merge, now: datetime) -> None:

@@ -1,0 +1,109 @@
+"""What is known of each device, out of the spool's history and today's configuration.  Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from relay.control.views import sound, stamp
+from relay.mail.device import Device, device_of
+from relay.mail.envelope import Origin
+from relay.spool.entry import Heard, TrailLine
+
+_MOST = 20  # kinds of repairs and quirks that are shown
+_NO_NAMES = frozenset({"localhost", "null", "yes", "no", "on", "off", "true", "false"})
+_OWN_WORDS = re.compile(r"<[^<>\s]*>|\S+@\S+|'[^']*'|\"[^\"]*\"|\d+")
+
+Expected = Iterable[Mapping[str, Any]]
+"""The lines of MissingDevices."""
+
+
+def overview(devices: Sequence[Device], heard: Iterable[Heard], expected: Expected) -> Any:
+    """Each device with its mail, and the clients that are none of them, with a line to copy for each."""
+    by_name: dict[str, list[Heard]] = {one.name: [] for one in devices}
+    strangers: dict[str, list[Heard]] = {}
+    for one in heard:
+        device = device_of(devices, one.origin)
+        (by_name[device.name] if device else strangers.setdefault(one.origin.client, [])).append(one)
+    silent = {str(line["name"]): line for line in expected}
+    known = [_summary(one, by_name[one.name], silent.get(one.name)) for one in devices]
+    taken = set(by_name)
+    unknown = [_stranger(client, mail, taken) for client, mail in strangers.items()]
+    return sound({"known": known, "unknown": sorted(unknown, key=lambda one: str(one["last"]), reverse=True)})
+
+
+def portrait(
+    name: str, devices: Sequence[Device], heard: Iterable[Heard], lines: Iterable[tuple[Origin, TrailLine]], expected: Expected
+) -> Any:
+    """One device: what it said wrong, how often, and what was repaired in its latest mail."""
+    device = next(one for one in devices if one.name == name)
+    mail = [one for one in heard if device_of(devices, one.origin) == device]
+    quirks: Counter[str] = Counter()
+    for one in mail:
+        quirks.update(dict.fromkeys(one.origin.quirks, one.messages))
+    repairs: Counter[str] = Counter()
+    merged = 0
+    for origin, line in lines:
+        if device_of(devices, origin) == device:
+            said = line.details.get("repairs")
+            repairs.update({kind_of(one) for one in said} if isinstance(said, list) else ())
+            merged += line.event == "merged"
+    silent = next((line for line in expected if line["name"] == name), None)
+    return sound({**_summary(device, mail, silent), "quirks": _counted(quirks), "repairs": _counted(repairs), "merged": merged})
+
+
+def clients_of(name: str, devices: Sequence[Device], heard: Iterable[Heard]) -> list[str]:
+    """The addresses that a device's mail came from."""
+    found = ((device_of(devices, one.origin), one.origin.client) for one in heard)
+    return list(dict.fromkeys(client for device, client in found if device and device.name == name))
+
+
+def kind_of(note: str) -> str:
+    """The note without what is said of one message alone, so that equal repairs can be counted."""
+    return _OWN_WORDS.sub("...", note)
+
+
+def shown(device: Device) -> str:
+    """How a device is known, for people: `192.168.0.20`, `login nas`, `HELO BRN*`."""
+    words = [str(one.network_address) if one.num_addresses == 1 else str(one) for one in device.client]
+    words += [f"login {one}" for one in device.user] + [f"HELO {one}" for one in device.helo]
+    return ", ".join(words)
+
+
+def _summary(device: Device, mail: Sequence[Heard], silent: Mapping[str, Any] | None) -> dict[str, Any]:
+    last = max((one.last for one in mail), default=None)
+    return {
+        "name": device.name,
+        "known_by": shown(device),
+        "clients": list(dict.fromkeys(one.origin.client for one in mail)),
+        "helo": list(dict.fromkeys(one.origin.helo for one in mail if one.origin.helo)),
+        "messages": sum(one.messages for one in mail),
+        "last": stamp(last) if last else None,
+        "silent": bool(silent and silent["silent"]),
+        "every_seconds": silent["every_seconds"] if silent else None,
+    }
+
+
+def _stranger(client: str, mail: Sequence[Heard], taken: set[str]) -> dict[str, Any]:
+    names = list(dict.fromkeys(one.origin.helo for one in mail if one.origin.helo))
+    name = _name(client, names, taken)
+    taken.add(name)
+    return {
+        "client": client,
+        "helo": names,
+        "messages": sum(one.messages for one in mail),
+        "last": stamp(max(one.last for one in mail)),
+        "suggestion": f'  {name}: {{client: "{client}"}}',
+    }
+
+
+def _name(client: str, names: Sequence[str], taken: set[str]) -> str:
+    """What it calls itself, if that can stand in a file as it is; else its address.  Not one that is in use."""
+    first = names[0].partition(".")[0].lower() if names else ""
+    address = re.sub(r"[^0-9a-f]+", "-", client.lower()).strip("-")
+    name = first if re.fullmatch(r"[a-z][a-z0-9-]{1,30}", first) and first not in _NO_NAMES else f"device-{address}"
+    return name if name not in taken else f"{name}-{address}"
+
+
+def _counted(found: Counter[str]) -> list[dict[str, Any]]:
+    return [{"what": what, "messages": number} for what, number in found.most_common(_MOST)]
