@@ -17,7 +17,7 @@ from relay.control.client import Refused, Running
 if TYPE_CHECKING:
     from relay.config.config_values import Config
 
-OVER = ("relayed", "failed", "expired")
+OVER = ("relayed", "failed", "expired", "merged")
 LOOK_EVERY = 0.2  # seconds
 
 

@@ -198,6 +198,11 @@ class Show:
     def hour(stamp: str) -> str:
         return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S")
 
+    @staticmethod
+    def digest_at(story: Mapping[str, Any], recipient: Mapping[str, Any]) -> str:
+        """When the digest that it waits for is due at the latest: its trail has that, what is due now is another look."""
+        return timeline.digest_at(story["trail"]) or str(recipient["due_at"])
+
     def span(self, seconds: float) -> str:
         return self._t.span(timedelta(seconds=seconds))
 

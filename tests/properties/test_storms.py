@@ -47,11 +47,10 @@ step = st.one_of(
 class Life:
     """One random night on a spool of its own."""
 
-    def __init__(self, device: Device, together: int) -> None:
+    def __init__(self, device: Device, together: int, directory: str) -> None:
         self.device, self.together, self.clock = device, together, Clock()
         self.up = True
-        self.directory = tempfile.TemporaryDirectory()
-        self.url = f"sqlite:{self.directory.name}/spool.db"
+        self.url = f"sqlite:{directory}/spool.db"
 
     async def opened(self):
         return await open_spool(SpoolSettings(self.url, keep_free=0, keep_history=timedelta(days=4000)), now=self.clock)
@@ -94,4 +93,5 @@ class Life:
 def test_every_message_has_exactly_one_end(storm, quiet, steps, together) -> None:
     """Relayed by itself, or merged into a digest that was relayed; over restarts, jumps, orders and an upstream that fails."""
     device = Device("cam", helo=("cam",), storm=storm, quiet=quiet)
-    asyncio.run(Life(device, together).live(steps))
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(Life(device, together, directory).live(steps))

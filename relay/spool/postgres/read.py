@@ -167,7 +167,8 @@ def history(db: Connection, since: datetime, step: timedelta) -> dict[tuple[date
 
 def heard(db: Connection, since: datetime) -> list[Heard]:
     rows = db.execute(
-        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= %s AND notice = 0 AND merges = 0 GROUP BY origin",
+        "SELECT origin, count(*), max(accepted_at) FROM message"
+        " WHERE accepted_at >= %s AND notice = 0 AND merges = 0 GROUP BY origin",
         (micros(since),),
     )
     return [row_heard(row) for row in rows]
@@ -176,7 +177,8 @@ def heard(db: Connection, since: datetime) -> list[Heard]:
 def lines_of(db: Connection, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
     rows = db.execute(
         "SELECT origin, at, event, said FROM"
-        " (SELECT id, origin FROM message WHERE client = ANY(%s) AND notice = 0 AND merges = 0 ORDER BY accepted_at DESC, id DESC LIMIT %s)"
+        " (SELECT id, origin FROM message WHERE client = ANY(%s) AND notice = 0 AND merges = 0"
+        " ORDER BY accepted_at DESC, id DESC LIMIT %s)"
         " AS latest JOIN trail ON trail.message = latest.id WHERE event = ANY(%s)",
         ([plain(client) for client in clients], limit, list(events)),
     )

@@ -260,7 +260,8 @@ def history(db: sqlite3.Connection, since: datetime, step: timedelta) -> dict[tu
 
 def heard(db: sqlite3.Connection, since: datetime) -> list[Heard]:
     rows = db.execute(
-        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= ? AND NOT notice AND merges = 0 GROUP BY origin",
+        "SELECT origin, count(*), max(accepted_at) FROM message"
+        " WHERE accepted_at >= ? AND NOT notice AND merges = 0 GROUP BY origin",
         (micros(since),),
     )
     return [row_heard(row) for row in rows.fetchall()]
