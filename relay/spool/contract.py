@@ -293,7 +293,10 @@ class Spool(AcceptingSpool, RelayingSpool, MergingSpool, NotifyingSpool, Transfe
         """
 
     async def tidy(self, now: datetime) -> None:
-        """Removes what is older than `keep_history`, gives free pages back to the file system."""
+        """Removes what is older than `keep_history`, gives free pages back to the file system.
+
+        Merged messages go earlier, the oldest first, where the spool gets short of room.
+        """
 
     async def close(self) -> None:
         """Writes what is not written yet, and closes the spool."""

@@ -6,6 +6,10 @@ from datetime import datetime
 
 from relay.spool.entry import Entry, Settlement, TrailLine
 
+MERGED_SHARE = 3
+"""Merged messages may hold a third of what is free: they must not be why mail is refused."""
+FORGOTTEN_AT_ONCE = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Weighed:

@@ -167,6 +167,23 @@ async def test_merged_messages_are_kept_for_the_history(opened, clock):
     assert await spool.entry("digest00000000") is not None  # nobody has taken it yet
 
 
+async def test_merged_messages_give_way_where_room_gets_short(spool, clock, cam, monkeypatch):
+    """The oldest first, and no more than needed: they must not be why mail is refused."""
+    night = Night(spool, clock, [cam])
+    for number in range(110):
+        await night.accept(f"Motion {number}")
+    await night.end()
+    await spool.tidy(clock())
+    assert (await spool.tally()).states[State.MERGED] == 109
+    left, size = spool._committer.left, (await night.stored(night.accepted[-1])).entry.size
+    monkeypatch.setattr(spool._committer, "left", lambda: min(left(), 3 * 100 * size))
+    await spool.tidy(clock())
+    assert (await spool.tally()).states[State.MERGED] == 59
+    assert await spool.entry(night.accepted[1]) is None
+    assert await spool.entry(night.accepted[0]) is not None  # it was relayed
+    await night.stored(night.accepted[-1])
+
+
 async def test_memory_that_cannot_be_made_leaves_everything_as_it_was(spool, clock):
     for name in "ab":
         await waiting(spool, clock, name)

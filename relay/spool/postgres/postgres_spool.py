@@ -282,6 +282,7 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
         while len(await self._run(lambda db: write.forget_old(db, now, keep, _FORGET_AT_ONCE))) >= _FORGET_AT_ONCE:
             pass
         self._committer.in_use = await self._run(read.in_use)
+        await self._forget_merged()
 
     async def close(self) -> None:
         """Stores open settlements, gives all leases back, and closes the connections."""

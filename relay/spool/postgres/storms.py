@@ -12,12 +12,12 @@ from psycopg import Connection
 from relay import crash_points
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import Claim, Settlement, State, TrailLine
-from relay.spool.postgres import write
+from relay.spool.postgres import read, write
 from relay.spool.postgres.commit import PostgresCommit
 from relay.spool.postgres.leases import SharedLease, SharedLeases
 from relay.spool.postgres.rows import TRAIL_WITH, trail_json
 from relay.spool.rows import FIRST_LINE, first_line, micros, moment, plain
-from relay.spool.storms import Collected, Merge, NotWaiting, Weigh, Weighed
+from relay.spool.storms import FORGOTTEN_AT_ONCE, MERGED_SHARE, Collected, Merge, NotWaiting, Weigh, Weighed
 
 T = TypeVar("T")
 
@@ -84,6 +84,24 @@ def merge(db: Connection, what: Merge, now: datetime) -> None:
     _remember(db, what.device, what.remember(memory))
 
 
+def merged_octets(db: Connection) -> int:
+    """Octets of the messages that were merged, which nobody may ever ask for."""
+    found = db.execute(f"SELECT coalesce(sum(size), 0)::bigint FROM message WHERE id IN ({_MERGED})").fetchone()  # noqa: S608
+    return int(found[0]) if found else 0
+
+
+def forget_merged(db: Connection, limit: int) -> int:
+    """Removes the oldest of them that are over; how many."""
+    return db.execute(
+        f"DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id IN ({_MERGED}) AND over_at IS NOT NULL"  # noqa: S608
+        " AND owner IS NULL ORDER BY accepted_at, id LIMIT %s FOR UPDATE SKIP LOCKED)",
+        (limit,),
+    ).rowcount
+
+
+_MERGED = "SELECT message FROM recipient WHERE state = 'merged'"
+
+
 class PostgresStorms:
     """The part of a spool that keeps mail back and merges it."""
 
@@ -96,6 +114,14 @@ class PostgresStorms:
 
     async def _give_back_ready(self) -> None:
         raise NotImplementedError
+
+    async def _forget_merged(self) -> None:
+        """Merged messages give way, the oldest first, where they hold more than a part of what is still free."""
+        while await self._run(merged_octets) * MERGED_SHARE > max(self._committer.left(), 0):
+            gone = await self._run(lambda db: forget_merged(db, FORGOTTEN_AT_ONCE))
+            self._committer.in_use = await self._run(read.in_use)
+            if not gone:
+                return
 
     async def weigh(self, claim: Claim, device: str, weigh: Weigh) -> Weighed | None:
         """Stores what is decided about the message, and what is remembered of its device.  None if nothing is queued any more.

@@ -13,7 +13,7 @@ from relay.spool.sqlite import write
 from relay.spool.sqlite.commit import SqliteCommit
 from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.writer import Writer
-from relay.spool.storms import Collected, Merge, NotWaiting, Weigh, Weighed
+from relay.spool.storms import FORGOTTEN_AT_ONCE, MERGED_SHARE, Collected, Merge, NotWaiting, Weigh, Weighed
 
 T = TypeVar("T")
 
@@ -74,6 +74,26 @@ def merge(db: sqlite3.Connection, what: Merge, now: datetime) -> None:
     _remember(db, what.device, what.remember(_memory(db, what.device)))
 
 
+def merged_octets(db: sqlite3.Connection) -> int:
+    """Octets of the messages that were merged, which nobody may ever ask for."""
+    octets: int = db.execute(f"SELECT coalesce(sum(size), 0) FROM message WHERE id IN ({_MERGED})").fetchone()[0]  # noqa: S608
+    return octets
+
+
+def forget_merged(db: sqlite3.Connection, limit: int) -> list[int]:
+    """Removes the oldest of them that are over; their ids."""
+    found = db.execute(
+        f"SELECT id FROM message WHERE id IN ({_MERGED}) AND over_at IS NOT NULL ORDER BY accepted_at, id LIMIT ?",  # noqa: S608
+        (limit,),
+    )
+    gone = [message for (message,) in found.fetchall()]
+    write.remove(db, gone)
+    return gone
+
+
+_MERGED = "SELECT message FROM recipient WHERE state = 'merged'"
+
+
 class SqliteStorms:
     """The part of a spool that keeps mail back and merges it."""
 
@@ -87,6 +107,18 @@ class SqliteStorms:
 
     def _reread(self) -> None:
         raise NotImplementedError
+
+    def _forget(self, messages: list[int]) -> None:
+        raise NotImplementedError
+
+    def room(self) -> int:
+        raise NotImplementedError
+
+    async def _forget_merged(self) -> None:
+        """Merged messages give way, the oldest first, where they hold more than a part of what is still free."""
+        while await self._read(merged_octets) * MERGED_SHARE > max(self.room(), 0):
+            if not await self._writer.write(lambda db: forget_merged(db, FORGOTTEN_AT_ONCE), after=self._forget):
+                return
 
     async def weigh(self, claim: Claim, device: str, weigh: Weigh) -> Weighed | None:
         """Stores what is decided about the message, and what is remembered of its device.  None if nothing is queued any more.

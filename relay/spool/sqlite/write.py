@@ -260,6 +260,12 @@ def _choose(db: sqlite3.Connection, order: Order) -> None:
         )
 
 
+def remove(db: sqlite3.Connection, messages: Iterable[int]) -> None:
+    db.execute("DELETE FROM chosen")
+    db.executemany("INSERT INTO chosen VALUES (?)", [(message,) for message in messages])
+    _remove_chosen(db)
+
+
 def _remove_chosen(db: sqlite3.Connection) -> None:
     # a failure is still told; a delay of what is gone concerns nobody
     db.execute(
