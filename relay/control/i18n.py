@@ -153,8 +153,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "digest_parts": ("Merged messages", "まとめたメッセージ"),
     "in_digest": ("It is part of a digest:", "まとめ先:"),
     "some_postponed": (
-        "{n} waits on purpose: for the end of quiet hours, or for a digest|{n} wait on purpose: for the end of quiet hours, or for"
-        " a digest",
+        "{n} waits for the end of quiet hours or for a digest|{n} wait for the end of quiet hours or for a digest",
         "うち{n}件は静音時間またはダイジェスト待ちです",
     ),
     "any": ("all", "すべて"),
