@@ -185,7 +185,7 @@ def tally_view(tally: Tally) -> dict[str, Any]:
         "oldest": stamp(tally.oldest) if tally.oldest else None,
         "room": tally.room,
         "size": tally.size,
-        "postponed": tally.postponed,
+        **({"postponed": tally.postponed} if tally.postponed else {}),
         **({"attention": tally.attention} if tally.attention else {}),
         **({"relays": [_peer(one) for one in tally.peers]} if tally.peers else {}),
     }
