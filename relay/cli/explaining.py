@@ -65,8 +65,9 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
             recipients.append(_refused(asked, targets))
         else:
             addresses |= {one.key: one for one in targets if one.key not in addresses}
-    meant = tuple(addresses.values())
-    wanted = copies(config.routes, sample.reverse_path, meant, origin, device)
+    routes, path, name = config.routes, sample.reverse_path, device.name if device else ""
+    meant = [one for one in addresses.values() if may_route(routes, path, one, origin, name) is None]
+    wanted = copies(routes, path, meant, origin, device) if meant else ()
     extra = {one.key: one for one in wanted if one.key not in addresses}
     for key, address in (addresses | extra).items():
         line, notes, changed = _recipient(config, sample, origin, device, address, now)

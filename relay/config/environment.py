@@ -22,7 +22,14 @@ UPSTREAM = {
 KEYS = {key: name for name, key in UPSTREAM.items()}
 """What a key of the upstream is called here."""
 
-ELSEWHERE = ("RELAY_NETWORKS", "RELAY_HOSTNAME", "RELAY_NOTICES_TO", "RELAY_LISTEN", "RELAY_SPOOL")
+ELSEWHERE = (
+    "RELAY_NETWORKS",
+    "RELAY_HOSTNAME",
+    "RELAY_NOTICES_TO",
+    "RELAY_LISTEN",
+    "RELAY_SPOOL",
+    "RELAY_RECIPIENTS_EVERYTHING_TO",
+)
 NAMES = (*UPSTREAM, *ELSEWHERE)
 
 WHAT_TO_SET = (
@@ -78,6 +85,9 @@ def as_table(variables: Mapping[str, str]) -> Table:
         entries["notices"] = _table({"to": _text("RELAY_NOTICES_TO", variables["RELAY_NOTICES_TO"])})
     if "RELAY_SPOOL" in variables:
         entries["spool"] = _table({"url": _text("RELAY_SPOOL", variables["RELAY_SPOOL"])})
+    if "RELAY_RECIPIENTS_EVERYTHING_TO" in variables:
+        name = "RELAY_RECIPIENTS_EVERYTHING_TO"
+        entries["recipients"] = _table({"everything_to": Items(_PLACE, name, tuple(_words(name, variables)))})
     if "RELAY_LISTEN" in variables or "RELAY_NETWORKS" in variables:
         entries["listen"] = _listen(variables)
     return _table(entries)

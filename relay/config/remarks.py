@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from relay.config.config_values import Config
+from relay.config.located import segment
+from relay.mail.address import Address
+from relay.mail.glob import matching
+from relay.outbound.routing import Route
+from relay.upstream.settings import DIRECT
 
 _LOCAL = re.compile(r"postgres(ql)?://([^/@]*@)?(/|localhost\b|127\.|\[::1\])")
 
@@ -26,12 +31,40 @@ def _unguarded(config: Config) -> list[str]:
     return ["spool.url"] if remote else []
 
 
+def _unsendable(config: Config) -> list[str]:
+    """Senders of devices that no upstream would send as."""
+    direct = any(DIRECT in route.via for route in config.routes)
+    accounts = [one.identity for one in config.upstreams.values()]
+    return [
+        f"devices.{segment(device.name)}.sender"
+        for device in config.devices
+        if (sender := device.sender) and not direct and not any(one.sender is None or one.may_say(sender) for one in accounts)
+    ]
+
+
+def _unrouted(config: Config) -> list[str]:
+    """Settings that send mail to an address that no rule can take."""
+    named = [("recipients.everything_to", config.recipients.everything_to)]
+    for device in config.devices:
+        path = f"devices.{segment(device.name)}"
+        named += [(f"{path}.to", device.to), (f"{path}.copy_to", device.copy_to)]
+    named += [(f"routes[{number}].copy_to", route.copy_to) for number, route in enumerate(config.routes)]
+    taking = [route for route in config.routes if not route.reject]
+    return [path for path, addresses in named if not all(any(_takes(route, one) for route in taking) for one in addresses)]
+
+
+def _takes(route: Route, address: Address) -> bool:
+    return not route.to or matching(route.to, str(address)) is not None
+
+
 REMARKS: tuple[Remark, ...] = (
     Remark(
         _unguarded,
         "nothing proves that it is your database that answers, and mail may cross the network in the clear;"
         " add ?sslmode=verify-full&sslrootcert=FILE",
     ),
+    Remark(_unsendable, "no upstream may send as this address (see sender_domains): mail goes as the upstream's own sender"),
+    Remark(_unrouted, "no rule of routes takes mail for this address"),
 )
 
 

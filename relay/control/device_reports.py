@@ -28,8 +28,8 @@ def overview(devices: Sequence[Device], heard: Iterable[Heard], expected: Expect
     silent = {str(line["name"]): line for line in expected}
     known = [_summary(one, by_name[one.name], silent.get(one.name)) for one in devices]
     taken = set(by_name)
-    unknown = [_stranger(client, mail, taken) for client, mail in strangers.items()]
-    return sound({"known": known, "unknown": sorted(unknown, key=lambda one: str(one["last"]), reverse=True)})
+    latest = sorted(strangers.items(), key=lambda found: max(one.last for one in found[1]), reverse=True)
+    return sound({"known": known, "unknown": [_stranger(client, mail, taken) for client, mail in latest]})
 
 
 def portrait(

@@ -87,7 +87,7 @@ class RulePlan:
 
 @dataclass(slots=True)
 class Plan:
-    """The future configuration, and sentences about it.
+    """The future configuration, and sentences about it.  `copy_to`, `subject_prefix` and `header` are for all mail.
 
     `done`: what was imported.  `look`: what works differently now and should be checked.  `left`: what could not be
     imported.  Each sentence begins with file and line.
@@ -99,6 +99,10 @@ class Plan:
     networks: list[str] = field(default_factory=list)
     default_domain: str = ""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    everything_to: str = ""
+    copy_to: str = ""
+    subject_prefix: str = ""
+    header: dict[str, str] = field(default_factory=dict)
     rules: list[RulePlan] = field(default_factory=list)
     max_message: int = 0
     give_up_after: str = ""

@@ -17,7 +17,7 @@ def move_aliases(main: MainCf, find: Find, plan: Plan, *, everything_routed: boo
     """virtual_alias_maps and, unless the transport table takes even local mail elsewhere, alias_maps."""
     local = _names(main, "mydestination")
     for entry in read_tables(main, "virtual_alias_maps", find, plan).entries:
-        _virtual(entry, main, plan, local)
+        move_virtual(entry, main, plan, local, "virtual_alias_maps")
     if everything_routed or not main.said("alias_maps"):
         return
     tables = read_tables(main, "alias_maps", find, plan, colons=True)
@@ -35,7 +35,8 @@ def move_aliases(main: MainCf, find: Find, plan: Plan, *, everything_routed: boo
         plan.say("", f"{told} is told when mail fails, as root was")
 
 
-def _virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str]) -> None:
+def move_virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str], setting: str) -> None:
+    """One line of virtual_alias_maps, or of another table of that form, as an alias."""
     origin = main.get("myorigin")
     words = [word for word in re.split(r"[\s,]+", entry.value) if word]
     targets = tuple(as_address(word if "@" in word else f"{word}@{origin}") for word in words)
@@ -47,7 +48,7 @@ def _virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str]) -> N
     elif "@" not in entry.key:
         names = (entry.key, *(f"{entry.key}@{domain}" for domain in local))
     if not names or not all(targets) or not targets:
-        plan.drop(entry.where, f"virtual_alias_maps: {entry.key or 'this pattern'} does not lead to full addresses")
+        plan.drop(entry.where, f"{setting}: {entry.key or 'this pattern'} does not lead to full addresses")
         return
     if len(words) == 1 and words[0].lower() == entry.key:
         return  # an address that means itself, as an exception to a wider pattern

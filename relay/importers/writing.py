@@ -45,7 +45,8 @@ def written(plan: Plan) -> Written:
     for server, name in names.items():
         lines += _upstream(server, name, owners[server], secrets, certificates)
     lines += ["", "routes:   # the first rule that matches wins"]
-    lines += [_rule(rule, names) for rule in rules]
+    lines += [_rule(rule, names, plan.copy_to) for rule in rules]
+    lines += _everybody(plan)
     lines += _rest(plan)
     shown = {name: server.shown for server, name in names.items()}
     return Written("\n".join(lines) + "\n", shown, secrets, certificates, tuple(_sentence(rule, names) for rule in rules))
@@ -63,13 +64,24 @@ def _listen(plan: Plan) -> list[str]:
 
 
 def _recipients(plan: Plan) -> list[str]:
-    if not plan.default_domain and not plan.aliases:
+    if not plan.default_domain and not plan.aliases and not plan.everything_to:
         return []
     lines = ["recipients:"]
     lines += [f"  default_domain: {quoted(plan.default_domain)}"] if plan.default_domain else []
+    lines += [f"  everything_to: {quoted(plan.everything_to)}"] if plan.everything_to else []
     lines += ["  aliases:"] if plan.aliases else []
     lines += [f"    {quoted(name)}: {listed(targets)}" for name, targets in plan.aliases.items()]
     return lines
+
+
+def _everybody(plan: Plan) -> list[str]:
+    """What is done to the header of all mail, as of one device that every client is."""
+    if not plan.subject_prefix and not plan.header:
+        return []
+    parts = [f"subject_prefix: {quoted(plan.subject_prefix)}"] if plan.subject_prefix else []
+    fields = ", ".join(f"{name}: {quoted(value)}" for name, value in plan.header.items())
+    parts += [f"header: {{{fields}}}"] if fields else []
+    return ["", "devices:", f'  everybody: {{helo: "*", {", ".join(parts)}}}']
 
 
 def _rest(plan: Plan) -> list[str]:
@@ -180,7 +192,7 @@ def _oauth(server: ServerPlan, name: str, secrets: dict[str, Secret]) -> list[st
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
 
-def _rule(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
+def _rule(rule: RulePlan, names: dict[ServerPlan, str], copy_to: str) -> str:
     parts = [f"{key}: {_one_or_list(value)}" for key, value in _conditions(rule) if value]
     if rule.via:
         parts.append(f"via: [{', '.join(chain_names(rule.via, names))}]")
@@ -188,6 +200,8 @@ def _rule(rule: RulePlan, names: dict[ServerPlan, str]) -> str:
         parts.append("discard: true")
     else:
         parts.append(f"reject: {quoted(rule.reject)}")
+    if copy_to and not rule.reject:
+        parts.append(f"copy_to: {quoted(copy_to)}")
     return f"  - {{{', '.join(parts)}}}" + (f"   # {_comment(rule.origin)}" if rule.origin else "")
 
 

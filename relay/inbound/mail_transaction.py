@@ -142,19 +142,16 @@ class MailTransaction(Connection):
         await self.say("250 2.1.5 ok")
 
     def _admit_recipient(self, transaction: Transaction, path: Address) -> dict[str, Address] | Reply:
-        mail = transaction.mail or MailArgument(None)
-        if not mail.utf8:
+        mail, recipients, device = transaction.mail or MailArgument(None), self._policy.recipients, transaction.device
+        replaced = recipients.everything_to or (device and device.to)  # then nobody is ever sent the address itself
+        if not mail.utf8 and not replaced:
             try:
                 path = with_a_labels(path)
             except UnicodeError:
                 return Reply(501, "5.1.3", "the recipient cannot be understood: its domain is none")
-        if not path.ascii and not mail.utf8:
+        if not path.ascii and not mail.utf8 and not replaced:
             return Reply(553, "5.6.7", "a recipient with 8-bit letters needs SMTPUTF8 after MAIL")
-        recipients = self._policy.recipients
-        if transaction.device or recipients.everything_to:
-            targets = recipients_of(path, transaction.device, recipients)
-        else:
-            targets = expand(path, recipients)
+        targets = recipients_of(path, device, recipients) if device or replaced else expand(path, recipients)
         if isinstance(targets, Reply):
             return targets
         origin = self._origin(transaction)

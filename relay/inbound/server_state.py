@@ -138,7 +138,7 @@ class ServerState:
         if refusal := await self._store(entry, content, (line,)):
             return refusal
         crash_points.passed("accept-durable")
-        self._accepted(entry)
+        self._accepted(entry, transaction.device)
         if transaction.device:
             self.device_throttle.count(transaction.device, now)
         return Reply(250, "2.0.0", f"queued as {entry.queue_id}")
@@ -242,8 +242,8 @@ class ServerState:
         if self.alerts.begins(cause, self.now(), ends_by_itself=cause not in (FULL, BROKEN)):
             self.alarm(text, cause)
 
-    def _accepted(self, entry: Entry) -> None:
-        origin = entry.origin
+    def _accepted(self, entry: Entry, device: Device | None) -> None:
+        origin, named = entry.origin, {"device": device.name} if device else {}
         self.throttle.count(origin.client, entry.accepted_at)
         self.shares.accepted(client_group(client_address(origin.client)), entry.size)
         self.devices.saw(origin.client, entry.accepted_at, origin.helo, origin.quirks, origin.user).messages += 1
@@ -258,6 +258,7 @@ class ServerState:
             recipients=[str(one) for one in entry.envelope.forward_paths],
             size=entry.size,
             quirks=list(origin.quirks),
+            **named,
         )
 
 

@@ -79,7 +79,8 @@ class Device:
         inside = all(any(_inside(one, wide) for wide in self.client) for one in other.client)
         by_client = not self.client or (bool(other.client) and inside)
         by_user = not self.user or (bool(other.user) and set(other.user) <= set(self.user))
-        return by_client and by_user and (not self.helo or (bool(other.helo) and set(other.helo) <= set(self.helo)))
+        by_helo = not self.helo or "*" in self.helo or (bool(other.helo) and set(other.helo) <= set(self.helo))
+        return by_client and by_user and by_helo
 
 
 def device_of(devices: Iterable[Device], origin: Origin) -> Device | None:

@@ -133,3 +133,23 @@ async def test_who_mailed_is_known(five: Spool, clock: Clock) -> None:
     assert found["10.0.0.1"][1] == clock() - 2 * HOUR
     assert sum(messages for messages, _ in found.values()) == 5
     assert [one.origin.client for one in await five.heard(clock() - HOUR)] == ["10.0.0.0"]
+
+
+async def test_lines_of_some_clients_are_found(five: Spool, clock: Clock) -> None:
+    """Of the newest messages, of these events, each with its origin; no client, or none that mailed, has none."""
+    claim = await five.claim(clock())
+    assert claim
+    lines = (TrailLine(clock(), "repaired", details={"repairs": ["added Date"]}), TrailLine(clock(), "routed"))
+    await five.settle(claim, Settlement(trail=lines))
+    found = await five.lines_of(["10.0.0.0", "10.9.9.9"], ["repaired"], 10)
+    assert [(origin.client, line.details) for origin, line in found] == [("10.0.0.0", {"repairs": ["added Date"]})]
+    accepted = await five.lines_of(["10.0.0.0", "10.0.0.1"], ["accepted"], 2)
+    assert sorted(line.text for _, line in accepted) == ["3", "4"]
+    assert await five.lines_of(["10.9.9.9"], ["repaired", "accepted"], 10) == []
+
+
+async def test_a_list_names_the_device(five: Spool, clock: Clock) -> None:
+    """By the name that it had when its mail was accepted."""
+    line = TrailLine(clock(), "accepted", "", {"subject": "hi", "device": "Printer, hallway"})
+    await five.commit(an_entry("message5", clock()), (line,))
+    assert [one.device for one in await five.listed(None, 10)] == ["", "", "", "", "", "Printer, hallway"]

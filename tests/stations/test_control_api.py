@@ -41,6 +41,7 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelayProcess]:
             "routes": [{"to": "*@away.example", "via": ["away"]}, {"via": ["isp"]}],
             "retry": {"delays": ["1h"], "rest": ["1h"]},
             "web": {"address": "127.0.0.1:0"},
+            "devices": {"store": {"helo": "nas", "expect_every": "26h"}},
         }
         with running(folder, config) as one:
             for to in ("you@far.example", "nobody@far.example", "you@away.example"):
@@ -107,7 +108,7 @@ def ids(ask: Ask, state: str) -> list[str]:
 @pytest.mark.parametrize("path", [path for path, verbs in DOCUMENT["paths"].items() if "get" in verbs])
 def test_every_answer_has_the_promised_shape(ask: Ask, path: str) -> None:
     """Each path of the document is there, and what it says has the keys and types that the document names."""
-    asked = path.replace("{queue_id}", ids(ask, "failed")[0])
+    asked = path.replace("{queue_id}", ids(ask, "failed")[0]).replace("{name}", "store")
     code, kind, value = ask("GET", asked)
     assert code == 200
     assert list(faults(DOCUMENT, promised(path, "get", code, kind), value)) == []

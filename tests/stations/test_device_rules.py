@@ -110,10 +110,10 @@ async def test_everything_goes_to_one_address(tmp_path: Path) -> None:
         }
         async with relay_at_home(tmp_path, settings) as relay:
             content = ALERT.replace(b"To: root@pve", b"To: customer@shop.example")
-            said = await submit(relay, "customer@shop.example", "root", "nobody", ME, content=content)
+            said = await submit(relay, "customer@shop.example", "root", "nobody", "\u3042@shop.example", ME, content=content)
             story = await ended(relay, queue_id(said), "relayed")
             assert [one["address"] for one in story["recipients"]] == [ME]
-            assert story["trail"][0]["addressed"] == ["customer@shop.example", "root", "nobody"]
+            assert story["trail"][0]["addressed"] == ["customer@shop.example", "root", "nobody", "\u3042@shop.example"]
             [message] = await server.arrived(1)
             assert message.forward_paths == [ME]
             assert field(message.content, "To") == ["customer@shop.example"]

@@ -124,6 +124,24 @@ def test_rules_name_devices_and_users(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("devices: {nas: {helo: x, sender: nas@far.example}}", "devices.nas.sender"),
+        ("devices: {nas: {helo: x, sender: nas@isp.example}}", ""),
+        ("devices: {nas: {helo: x, sender: nas@far.example}}\nroutes: [{via: [mx, isp]}]", ""),
+        ("devices: {nas: {helo: x, copy_to: a@far.example}}\nroutes: [{to: '*@isp.example', via: isp}]", "devices.nas.copy_to"),
+        ("devices: {nas: {helo: x, to: a@isp.example}}\nroutes: [{to: '*@isp.example', via: isp}]", ""),
+        ("recipients: {everything_to: a@far.example}\nroutes: [{to: '*@isp.example', via: isp}]", "recipients.everything_to"),
+        ("routes: [{to: '*@isp.example', via: isp, copy_to: a@far.example}]", "routes[0].copy_to"),
+    ],
+)
+def test_what_can_have_no_effect_is_remarked_on(tmp_path: Path, text: str, path: str) -> None:
+    """A sender that no account may use; an address that no rule takes."""
+    remarks = [one for one in loaded(tmp_path, text).remarks if "no upstream may send" in one or "no rule of routes" in one]
+    assert [path in one for one in remarks] == [True] * bool(path)
+
+
 def test_everything_to_takes_the_notices_too(tmp_path: Path) -> None:
     """No notice goes to a sender; it goes to `notices.to`, else where everything goes."""
     config = loaded(tmp_path, "recipients: {everything_to: me@isp.example}").config

@@ -53,6 +53,7 @@ def test_the_first_that_matches_is_it() -> None:
         (Device("a", user=("x", "y")), Device("b", user=("x",), client=NET), True),
         (Device("a", helo=("x",)), Device("b", helo=("x", "y")), False),
         (Device("a", client=(ip_network("::/0"),)), Device("b", client=NET), False),
+        (Device("a", helo=("*",)), Device("b", client=NET, user=("x",)), True),
     ],
 )
 def test_who_is_never_found_is_known(first: Device, second: Device, covered: bool) -> None:

@@ -15,7 +15,7 @@ UNCOMMENTED = re.sub(r"(?m)^( *)#(?=\S)", r"\1", TEXT)
 
 SETTINGS = {
     "listen": "address networks tls tls_cert tls_key auth users plain_login legacy_tls",
-    "recipients": "default_domain aliases",
+    "recipients": "default_domain aliases everything_to",
     "upstreams": (
         "provider host port tls ca_file fingerprint verify auth username password password_file sender sender_domains"
         " rewrite rewrite_from limits timeout oauth pop tls_min client_cert client_key legacy_tls"
@@ -26,7 +26,7 @@ SETTINGS = {
         "client_id client_secret_file tenant provider refresh_token_file token_url device_url auth_url"
         " scope grant certificate_file"
     ),
-    "routes": "to from client listener via reject discard",
+    "routes": "to from client listener via reject discard device user copy_to",
     "retry": "delays give_up_after warn_after rest rest_login",
     "notices": "to webhook digest",
     "repair": "date_skew fallback_charset hide_client",
@@ -35,9 +35,15 @@ SETTINGS = {
     "mx": "private",
     "limits": "connections per_client recipients messages_per_minute share idle",
     "web": "address password_file hosts user_header proxies",
-    "devices": "client expect_every",
+    "devices": ("client user helo name sender subject_prefix header to copy_to may_send_to limits storm quiet expect_every"),
+    "limits of a device": "messages_per_minute per_day message",
+    "storm": "same_within per_hour",
+    "quiet": "hours except",
     "log": "format level",
 }
+
+
+OF_A_DEVICE = ("limits of a device", "storm", "quiet")
 
 
 def test_it_passes_as_it_stands() -> None:
@@ -76,9 +82,12 @@ def test_it_shows_every_setting() -> None:
         "pop": {key for one in ups for key in one.get("pop", {})},
         "oauth": {key for one in ups for key in one.get("oauth", {})},
         "devices": {key for one in root["devices"].values() for key in one},
+        "limits of a device": {key for one in root["devices"].values() for key in one.get("limits", {})},
+        "storm": {key for one in root["devices"].values() for key in one.get("storm", {})},
+        "quiet": {key for one in root["devices"].values() for key in one.get("quiet", {})},
     }
     assert shown == {section: set(keys.split()) for section, keys in SETTINGS.items()}
-    assert set(root) == set(SETTINGS) - {"limits of an upstream", "pop", "oauth"} | {"hostname"}
+    assert set(root) == set(SETTINGS) - {"limits of an upstream", "pop", "oauth", *OF_A_DEVICE} | {"hostname"}
 
 
 def test_the_defaults_it_shows_are_the_defaults(tmp_path: Path) -> None:

@@ -136,3 +136,75 @@ def test_a_file_that_is_missing_is_told_plainly(tmp_path, capsys):
     assert (status, err) == (2, "relay explain: there is no file nowhere.eml\n")
     status, _, err = said(tmp_path, capsys, "--to", "x@far.example", str(tmp_path))
     assert (status, err) == (2, f"relay explain: {tmp_path} cannot be read: Is a directory\n")
+
+
+DEVICES = """
+devices:
+  printer:
+    helo: "BRN*"
+    user: p
+    name: Printer
+    sender: printer@a.example
+    subject_prefix: "[printer] "
+    may_send_to: ["*@a.example"]
+    copy_to: archive@b.example
+    limits: {per_day: 200, message: 2kB}
+    quiet: {hours: "22:00-07:00", except: ["*FAIL*"]}
+  cam: {client: 10.0.0.9, to: me@a.example}
+"""
+
+
+def device_told(tmp_path: Path, to: str, helo: str = "BRN1", user: str = "p", client: str = "127.0.0.1", content: bytes = b""):
+    file = tmp_path / "devices.yaml"
+    file.write_text(
+        SETTINGS.replace("  - {via: [isp, other]}", "  - {device: printer, via: [isp]}\n  - {via: [other]}") + DEVICES
+    )
+    loaded = config.load(file, {})
+    assert loaded.config, loaded.mistakes
+    sample = Sample(client, parse_address("nas@lan.local"), (parse_address(to),), (content,) if content else (), helo, user)
+    return explain(loaded.config, sample, NOW)
+
+
+def test_it_tells_whose_mail_it_is_and_what_follows(tmp_path: Path) -> None:
+    """Name, limits, the rule, the copy, what is changed for it; or that it is nobody's."""
+    told = device_told(tmp_path, "you@a.example")
+    assert (told["device"], told["admitted"]) == ("printer", True)
+    assert told["follows"] == [
+        "at most 200 messages a day",
+        "at most 2000 octets in a message",
+        "waits from 22:00-07:00, local time",
+        "does not wait if the subject is *FAIL*",
+    ]
+    original, copy = told["recipients"]
+    assert (original["address"], original["copy"], original["via"]) == ("you@a.example", False, ["isp"])
+    assert (copy["address"], copy["copy"], copy["via"]) == ("archive@b.example", True, ["isp"])
+    assert original["sent"][0]["as"] == "printer@a.example"
+    assert "From shows the name Printer (devices.printer.name)" in original["sent"][0]["changes"]
+    assert device_told(tmp_path, "you@a.example", user="")["device"] == ""
+    assert device_told(tmp_path, "you@a.example", user="")["recipients"][0]["via"] == ["other"]
+
+
+def test_it_tells_what_a_device_may_not(tmp_path: Path) -> None:
+    """An address that it may not send to, and a message that is too large."""
+    told = device_told(tmp_path, "you@far.example")
+    assert told["admitted"] is False
+    assert len(told["recipients"]) == 1
+    assert "devices.printer.may_send_to" in told["recipients"][0]["refused"]
+    told = device_told(tmp_path, "you@a.example", content=b"Subject: x\r\n\r\n" + b"y" * 2000)
+    assert "devices.printer.limits.message" in told["why"]
+
+
+def test_it_tells_where_the_mail_of_a_device_goes(tmp_path: Path) -> None:
+    """To whom it is meant, whoever was addressed."""
+    told = device_told(tmp_path, "nobody", helo="", user="", client="10.0.0.9")
+    assert [(one["address"], one["copy"]) for one in told["recipients"]] == [("me@a.example", False)]
+
+
+def test_the_command_takes_helo_and_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says who it is in words."""
+    device_told(tmp_path, "you@a.example")
+    words = ["--from", "nas@lan.local", "--to", "you@a.example", "--helo", "BRN1", "--user", "p"]
+    assert main(["explain", "--config", str(tmp_path / "devices.yaml"), *words]) == 0
+    told = capsys.readouterr().out
+    assert "it is printer\n  at most 200 messages a day\n" in told
+    assert "a copy to archive@b.example\n" in told

@@ -247,6 +247,30 @@ def test_senders_go_out_as_the_generic_table_says(
     assert [one["as"] for one in recipient["sent"]] == [expected]
 
 
+def test_what_postfix_does_to_all_mail_comes_along(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A copy of everything, one recipient for everybody, a word before every Subject, a field; the rest is told."""
+    texts = {
+        "main.cf": "relayhost = [mail.isp.example]:587\nmynetworks = 10.0.0.0/8\nalways_bcc = archive@office.example\n"
+        "recipient_canonical_maps = regexp:/x/canonical\nheader_checks = pcre:/x/header_checks\n",
+        "canonical": "/^root@/ it@office.example\n/./ me@office.example\n",
+        "header_checks": "/^Subject:(.*)$/ REPLACE Subject: [nas]$1\n/^Subject:/ PREPEND X-Location: cellar\n"
+        "/^Received:/ IGNORE\n/^Subject: spam/ REPLACE Subject: [spam] $1\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    assert main(["import", "postfix", str(tmp_path), "--output", str(tmp_path / "new")]) == 0
+    told = capsys.readouterr().out
+    assert "header_checks:3: header_checks: only what puts a word before every Subject" in told
+    assert "header_checks:4: header_checks: only what puts a word before every Subject" in told
+    settings = config.load(tmp_path / "new" / "config.yaml", {}).config
+    assert settings
+    assert [str(one) for one in settings.recipients.everything_to] == ["me@office.example"]
+    assert [list(map(str, rule.copy_to)) for rule in settings.routes if rule.via] == [["archive@office.example"]]
+    [everybody] = settings.devices
+    assert (everybody.subject_prefix, everybody.header) == ("[nas] ", (("X-Location", "cellar"),))
+    assert everybody.sent("10.0.0.9", "", "")
+
+
 @pytest.mark.parametrize(
     ("text", "name", "expected"),
     [

@@ -268,3 +268,61 @@ def test_a_pathological_header_costs_little() -> None:
         started = time.process_time()
         rewrite(message, parse_path("root@nas"), ISP)
         assert time.process_time() - started < 0.5, head[:40]
+
+
+OWN = Address("nas", "isp.example")
+
+
+def as_device(header_text: str, sender: str, identity: Identity = ISP, **how: bool) -> Rewritten:
+    octets = header_text.replace("\n", "\r\n").encode() + b"\r\nbody\r\n"
+    return rewrite(Message.parse([octets]), parse_path(sender), identity, device_sender=OWN, **how)
+
+
+@pytest.mark.parametrize("sender", ["root@nas", "taro@isp.example", "nas@other.example"])
+@pytest.mark.parametrize(
+    "identity",
+    [
+        ISP,
+        Identity(TARO, frozenset({"isp.example"}), Rewrite.ALWAYS),
+        Identity(TARO, frozenset({"isp.example"}), Rewrite.NEVER),
+        Identity(),
+    ],
+)
+def test_a_device_has_its_own_sender(sender: str, identity: Identity) -> None:
+    """Where the account may send so, or there is none: in the envelope and in From, whoever the device says it is."""
+    result = as_device(f"From: NAS <{sender}>\nTo: a@b.example\n", sender, identity)
+    assert result.reverse_path == OWN
+    assert header(result).startswith("From: NAS <nas@isp.example>\n")
+    assert "the device has its own sender" in result.notes[0]
+    again = as_device(header(result) + "\n", "nas@isp.example", identity)
+    assert (header(again), again.notes) == (header(result), ())
+
+
+@pytest.mark.parametrize("how", [{"own_name": True}, {}])
+def test_elsewhere_a_device_sends_as_the_upstream_does(how: dict[str, bool]) -> None:
+    """Where the account may not send so, or the upstream has refused it."""
+    identity = ISP if how else Identity(Address("x", "other.example"), frozenset({"other.example"}))
+    result = as_device("From: root@nas\n", "root@nas", identity, **how)
+    usual = rewrite(Message.parse([b"From: root@nas\r\n\r\nbody\r\n"]), parse_path("root@nas"), identity, **how)
+    assert (header(result), result.notes) == (header(usual), usual.notes)
+    assert result.reverse_path == identity.sender
+
+
+def test_a_device_without_a_reverse_path_keeps_it_empty() -> None:
+    """A notice must not be answered by a notice; its From is the device's."""
+    result = as_device("From: root@nas\n", "<>")
+    assert result.reverse_path is None
+    assert "<nas@isp.example>" in header(result)
+
+
+def test_a_signed_from_stays_for_a_device_too() -> None:
+    """The envelope alone is changed."""
+    text = "From: taro@isp.example\nDKIM-Signature: v=1; h=from\n"
+    result = as_device(text, "taro@isp.example")
+    assert (result.reverse_path, header(result)) == (OWN, text)
+
+
+def test_a_from_that_the_upstream_lets_alone_stays() -> None:
+    """`rewrite_from: false` is about the device's sender, too."""
+    result = as_device("From: a@other.example\n", "root@nas", Identity(TARO, frozenset({"isp.example"}), rewrite_from=False))
+    assert (result.reverse_path, header(result)) == (OWN, "From: a@other.example\n")

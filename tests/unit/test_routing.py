@@ -5,8 +5,9 @@ from ipaddress import ip_network
 import pytest
 
 from relay.mail.address import Address, parse_address
+from relay.mail.device import Device
 from relay.mail.envelope import Origin
-from relay.outbound.routing import Chosen, Route, catches_all, chain_for, for_notice, may_route
+from relay.outbound.routing import Chosen, Route, catches_all, chain_for, copies, for_notice, may_route
 
 NAS = Origin("192.168.0.7", listener="0.0.0.0:25")
 ME = Address("me", "office.example")
@@ -111,3 +112,34 @@ def test_a_notice_may_go_by_every_upstream():
     assert for_notice(Chosen(0), ["b"]).via == ("b",)
     assert for_notice(Chosen(1, discard=True), ["b"]).via == ()
     assert for_notice(chosen, ["a"]) == chosen
+
+
+def test_rules_for_devices_and_users():
+    """By the name that the configuration gives to the device, and by who logged in; both are named among the reasons."""
+    routes = [
+        Route(via=("a",), device=("cam", "nas"), to=("*@host.example",)),
+        Route(via=("b",), user=("x",)),
+        Route(via=("c",)),
+    ]
+    assert chain_for(routes, ME, HER, NAS, "nas").why == "rule 1: device nas, to *@host.example"
+    assert chain_for(routes, ME, HER, NAS, "printer").via == ("c",)
+    assert chain_for(routes, ME, HER, NAS).via == ("c",)
+    assert chain_for(routes, ME, HER, Origin("192.168.0.7", user="x")).why == "rule 2: user x"
+    assert not catches_all(routes[0])
+    assert not catches_all(routes[1])
+    assert may_route(routes[:1], ME, HER, NAS, "nas") is None
+    assert may_route(routes[:1], ME, HER, NAS) is not None
+
+
+def test_copies_are_of_the_device_and_of_the_rules():
+    """Each once, none that no rule takes or that one refuses, and a copy has no copies."""
+    archive, boss, gone = (Address(name, "host.example") for name in ("archive", "boss", "gone"))
+    routes = [
+        Route(to=("gone@*",), reject="no"),
+        Route(to=("archive@*",), via=("a",), copy_to=(ME,)),
+        Route(to=("*@host.example",), via=("a",), copy_to=(archive, boss)),
+    ]
+    device = Device("cam", copy_to=(boss, gone, ME))
+    assert list(copies(routes, ME, [HER], NAS, device)) == [boss, archive]
+    assert list(copies(routes, ME, [HER, boss], NAS, None)) == [archive, boss]
+    assert list(copies(routes, ME, [ME], NAS, None)) == []

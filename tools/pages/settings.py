@@ -50,6 +50,7 @@ _ELSEWHERE = {
     "RELAY_NOTICES_TO": "`notices.to`",
     "RELAY_LISTEN": "`listen.address`, one or several",
     "RELAY_SPOOL": "`spool.url`",
+    "RELAY_RECIPIENTS_EVERYTHING_TO": "`recipients.everything_to`, one or several",
 }
 
 ISP = "host: mail.isp.example, sender: taro@isp.example"
@@ -63,6 +64,9 @@ FRAMES = {
     "upstreams.*.oauth": f"upstreams: {{isp: {{{ISP}, {OAUTH}}}}}\n",
     "routes": f"upstreams: {{isp: {{{ISP}}}}}\nroutes: [{{via: [isp], %s}}]\n",
     "devices.*": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, expect_every: 26h, %s}}}}\n",
+    "devices.*.limits": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, limits: {{%s}}}}}}\n",
+    "devices.*.storm": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, storm: {{%s}}}}}}\n",
+    "devices.*.quiet": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, quiet: {{%s}}}}}}\n",
 }
 """A configuration around one setting, by the path of its section."""
 
@@ -88,7 +92,7 @@ def expected(section: Section, setting: Setting) -> str:
         if match:
             several = ", or a list of such" in mistake
             return match[1] + (" (one or several)" if several else "")
-    if setting.key in ("users", "aliases"):
+    if setting.key in ("users", "aliases", "header"):
         return "a mapping"
     raise ValueError(f"relay check says nothing of an empty {section.path}.{setting.key}")
 
@@ -105,6 +109,9 @@ PARTS = {
     "upstreams.*.oauth": "upstreams:\n  isp:\n    provider: outlook\n    username: nas@company.example\n    oauth: %s\n",
     "routes": "routes:\n  - %s\n",
     "devices.*": "devices:\n  nas: %s\n",
+    "devices.*.limits": "devices:\n  nas:\n    client: 192.168.0.20\n    limits: %s\n",
+    "devices.*.storm": "devices:\n  nas:\n    client: 192.168.0.20\n    storm: %s\n",
+    "devices.*.quiet": "devices:\n  nas:\n    client: 192.168.0.20\n    quiet: %s\n",
 }
 """How a section stands in a file."""
 

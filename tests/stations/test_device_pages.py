@@ -1,0 +1,94 @@
+"""What people see of devices: lists, the page of one, and the lines to copy for those without a name."""
+
+import asyncio
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from relay import config
+from relay.control.views import list_view
+from relay.daemon import Relay
+from tests.stations.test_device_rules import ME, isp, queue_id, submit
+from tests.support.inprocess import ended, relay_at_home
+from tests.support.upstream import ScriptedUpstream
+
+RAW = b"From: root@pve\r\nSubject: \x83o\x83b\x83N\x83A\x83b\x83v\r\n\r\nno date, no id\r\n"
+
+
+async def asked(relay: Relay, path: str) -> str:
+    assert relay.web_address
+    url = f"http://{relay.web_address[0]}:{relay.web_address[1]}{path}"
+
+    def get() -> str:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return str(answer.read().decode())
+
+    return await asyncio.to_thread(get)
+
+
+async def told(relay: Relay, path: str) -> Any:
+    return json.loads(await asked(relay, path))
+
+
+async def test_devices_are_shown_by_their_names(tmp_path: Path) -> None:
+    """On the page and in lists; with what was mended for each; and a line for each client that no device is known by."""
+    async with ScriptedUpstream() as server:
+        settings = {
+            "upstreams": {"isp": isp(server.port)},
+            "devices": {"Drucker & Co": {"helo": "BRN*", "expect_every": "26h"}, "unheard": {"client": "10.9.9.9"}},
+            "web": {"address": "127.0.0.1:0"},
+        }
+        async with relay_at_home(tmp_path, settings) as relay:
+            for source, helo in (
+                ("", "BRN1"),
+                ("", "BRN1"),
+                ("127.0.0.7", "ups.lan"),
+                ("127.0.0.8", "ups.lan"),
+                ("127.0.0.9", "on"),
+            ):
+                await ended(relay, queue_id(await submit(relay, ME, source=source, helo=helo, content=RAW)), "relayed")
+            lines = list_view(await relay._spool.listed(None, 10))
+            assert [one["device"] for one in lines] == ["Drucker & Co", "Drucker & Co", "", "", ""]
+            known = await told(relay, "/api/devices/known")
+            printer, unheard = known["known"]
+            assert (printer["name"], printer["known_by"], printer["messages"]) == ("Drucker & Co", "HELO BRN*", 2)
+            assert (unheard["messages"], unheard["last"], unheard["silent"]) == (0, None, False)
+            assert [one["client"] for one in known["unknown"]] == ["127.0.0.9", "127.0.0.8", "127.0.0.7"]
+
+            one = await told(relay, "/api/devices/known/Drucker%20%26%20Co")
+            assert {"what": "added Date", "messages": 2} in [{**row, "what": row["what"][:10]} for row in one["repairs"]]
+            html = await asked(relay, "/devices/Drucker%20%26%20Co")
+            assert "Drucker &amp; Co" in html
+            assert "added Date" in html
+
+            html = await asked(relay, "/devices")
+            assert '<a href="/devices/Drucker%20%26%20Co">' in html
+            assert "127.0.0.9" in html
+            assert "Drucker &amp; Co" in await asked(relay, "/")
+
+            suggested = yaml.safe_load("devices:\n" + "\n".join(one["suggestion"] for one in known["unknown"]))["devices"]
+            assert {name: one["client"] for name, one in suggested.items()} == {
+                "device-127-0-0-9": "127.0.0.9",
+                "ups": "127.0.0.8",
+                "ups-127-0-0-7": "127.0.0.7",
+            }
+            file = tmp_path / "suggested.yaml"
+            file.write_text(json.dumps({"upstreams": settings["upstreams"], "devices": {**settings["devices"], **suggested}}))
+            assert config.load(file, {}).mistakes == ()
+
+
+async def test_a_device_that_is_none_has_no_page(tmp_path: Path) -> None:
+    """404, and nothing else happens."""
+    async with ScriptedUpstream() as server:
+        settings = {"upstreams": {"isp": isp(server.port)}, "web": {"address": "127.0.0.1:0"}}
+        async with relay_at_home(tmp_path, settings) as relay:
+            for path in ("/devices/nobody", "/api/devices/known/nobody", "/devices/%00", "/devices/a%2Fb"):
+                try:
+                    await asked(relay, path)
+                    raise AssertionError(path)
+                except urllib.error.HTTPError as error:
+                    assert error.code == 404
+            assert "no device" in await asked(relay, "/devices")
