@@ -30,6 +30,7 @@ class Housekeeping:
         self._tidied: datetime | None = None
         self._clock: tuple[datetime, float] | None = None
         self._learned = 0.0
+        self._went_back = False
 
     async def is_due(self) -> bool:
         """Whether an hour is over or the clock went back.  If so, quotas and rests have just been corrected."""
@@ -38,6 +39,7 @@ class Housekeeping:
         drift = (now - before[0]).total_seconds() - (ticks - before[1])
         if abs(drift) > _DRIFT:
             await self._clock_was_set(now, timedelta(seconds=drift))
+        self._went_back = self._went_back or drift < -_DRIFT
         if self._spool.shared and ticks - self._learned > _LEARN_EVERY:
             self._learned = ticks
             self._states.rate_limit.learn(now, await self._spool.sent_today(day_of(now)))
@@ -64,7 +66,9 @@ class Housekeeping:
     async def misdated(self, longest: timedelta) -> list[str]:
         """The queue ids of all that is due later than `longest` from now, which no schedule allows: a wrong clock dated it."""
         latest, found, waiting, seen = self._now() + longest, list[str](), set[str](), 0
-        morning = max(latest, self._now() + _QUIET)
+        # after the clock went back, what waits for an hour is decided anew
+        on_purpose = self._now() if self._went_back else max(latest, self._now() + _QUIET)
+        self._went_back = False
         # from the newest on: what leaves the queue meanwhile is mostly old, and must not shift the pages to come
         while page := await self._spool.entries(frozenset({State.QUEUED}), _PAGE, newest=True, skip=seen):
             seen += len(page)
@@ -73,7 +77,7 @@ class Housekeeping:
                 stored.entry.queue_id
                 for stored in page
                 if any(
-                    each.state is State.QUEUED and each.due_at > (morning if each.fault in POSTPONED else latest)
+                    each.state is State.QUEUED and each.due_at > (on_purpose if each.fault in POSTPONED else latest)
                     for each in stored.recipients
                 )
             ]

@@ -290,7 +290,8 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The spool in numbers: recipients by state, messages unfinished, age of the oldest, room left in octets.
+    """The spool in numbers: recipients by state, messages unfinished, room left in octets; `oldest` is when the oldest of
+    these that does not wait on purpose was accepted.
 
     `peers` are the relays that share it; empty where there is one only.  `attention` counts failed messages that nobody
     could be told of and nobody has acknowledged.  `postponed` are recipients that wait on purpose: for the end of quiet

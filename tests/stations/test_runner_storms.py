@@ -138,6 +138,27 @@ async def test_quiet_hours_in_the_runner(tmp_path: Path) -> None:
         await until(sent)
 
 
+async def test_a_clock_that_goes_back_lets_nobody_wait_a_day_longer(tmp_path: Path) -> None:
+    """What waits for the morning was dated by a clock that was a day ahead; it is decided anew, and waits for the right one."""
+    clock, submit = Clock(datetime(2026, 11, 23, 23, 0, tzinfo=UTC)), Taking()
+    hours = ((datetime(2026, 1, 1, 22).time(), datetime(2026, 1, 1, 7).time()),)
+    async with running(tmp_path, clock, (Device("nas", helo=("nas",), quiet=Quiet(hours)),), submit) as (spool, runner):
+        queue_id = await accept(spool, clock, "nas")
+
+        def due(day: int):
+            async def known() -> bool:
+                stored = await spool.entry(queue_id)
+                return bool(stored and stored.recipients[0].due_at == datetime(2026, 11, day, 7, tzinfo=UTC))
+
+            return known
+
+        await until(due(24))
+        clock.advance(days=-1)
+        runner.wake()
+        await until(due(23))
+        assert not submit.taken
+
+
 async def cost(tmp_path, devices, helo: str) -> tuple[int, int, int]:
     """For a message: calls of what keeps mail back, transactions, all calls."""
     clock, submit = Clock(), Taking()

@@ -128,13 +128,16 @@ def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[st
 
 
 def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...], int, int]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept, relays,
-    messages that need attention, recipients that wait on purpose."""
+    """Recipients by state, messages unfinished, when the oldest that does not wait on purpose was accepted, octets of mail
+    that is kept, relays, messages that need attention, recipients that wait on purpose."""
     states, postponed = dict.fromkeys(State, 0), 0
     query = f"SELECT state, count(*), count(*) FILTER (WHERE state = 'queued' AND {POSTPONED}) FROM recipient GROUP BY state"  # noqa: S608
     for state, number, on_purpose in db.execute(query):
         states[State(state)], postponed = number, postponed + on_purpose
-    row = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchone()
+    row = db.execute(
+        "SELECT count(*), min(accepted_at) FILTER (WHERE EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id"  # noqa: S608
+        f" AND (state = 'held' OR (state = 'queued' AND NOT {POSTPONED})))) FROM message WHERE over_at IS NULL"
+    ).fetchone()
     unfinished, oldest = row or (0, None)
     attention = db.execute("SELECT count(*) FROM message WHERE attention = 1").fetchone()
     since = None if oldest is None else moment(oldest)

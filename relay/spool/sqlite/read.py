@@ -190,19 +190,20 @@ def _one_in(states: frozenset[State]) -> str:
 
 
 def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int, int, int]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets in use in the file,
-    messages that need attention, recipients that wait on purpose."""
+    """Recipients by state, messages unfinished, when the oldest that does not wait on purpose was accepted, octets in use in
+    the file, messages that need attention, recipients that wait on purpose."""
     states = dict.fromkeys(State, 0)
     for state in states:
         if state in _UNUSUAL:
             states[state] = _count(db, f"recipient WHERE state = '{state.value}'")
-    ((states[State.QUEUED], postponed),) = db.execute(
-        f"SELECT count(*), count(*) FILTER (WHERE {POSTPONED})"  # noqa: S608 - our own words
+    ((states[State.QUEUED], postponed, queued_since),) = db.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE {POSTPONED}), min(accepted_at) FILTER (WHERE NOT {POSTPONED})"  # noqa: S608
         " FROM message CROSS JOIN recipient ON message = id WHERE message.due_at IS NOT NULL AND state = 'queued'"
     ).fetchall()
     states[State.RELAYED] = _count(db, "recipient") - sum(states.values())
     unfinished = _count(db, f"({_QUEUED})") + (_count(db, f"({_ONLY_HELD})") if states[State.HELD] else 0)
-    ((oldest,),) = db.execute(f"SELECT {_OLDEST}").fetchall()
+    ((held_since,),) = db.execute(f"SELECT min(accepted_at) FROM ({_ONLY_HELD})").fetchall()  # noqa: S608
+    oldest = min((since for since in (queued_since, held_since) if since is not None), default=None)
     pages, free, page = (_pragma(db, name) for name in ("page_count", "freelist_count", "page_size"))
     attention = _count(db, "message WHERE attention = 1")
     return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page, attention, postponed
