@@ -199,7 +199,6 @@ def weigh(memory: Memory, storm: str, case: Case, rule: Storm | None, now: datet
             return _waits(memory, storm, group, case, rule)
         return _collected(memory, storm, case, rule, now)  # its digest was made without it, or is not remembered
     seen = memory.kinds.get(case.kind)
-    group = memory.groups.get(case.group)
     same = seen is not None and rule.same_within is not None and now - seen < rule.same_within
     full = rule.per_hour is not None and sum(memory.sent.values()) >= rule.per_hour
     memory = replace(memory, kinds={**memory.kinds, case.kind: now})
