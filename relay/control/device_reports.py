@@ -12,7 +12,7 @@ from relay.spool.entry import Heard, TrailLine
 
 _MOST = 20  # kinds of repairs and quirks that are shown
 _NO_NAMES = frozenset({"localhost", "null", "yes", "no", "on", "off", "true", "false"})
-_OWN_WORDS = re.compile(r"<[^<>\s]*>|\S+@\S+|'[^']*'|\"[^\"]*\"|\d+")
+_OWN_WORDS = re.compile(r"<[^<>\s]{1,200}>|[^\s@]{1,80}@[^\s@]{1,80}|'[^']{0,200}'|\"[^\"]{0,200}\"|\d+")
 
 Expected = Iterable[Mapping[str, Any]]
 """The lines of MissingDevices."""
@@ -46,7 +46,7 @@ def portrait(
     for origin, line in lines:
         if device_of(devices, origin) == device:
             said = line.details.get("repairs")
-            repairs.update({kind_of(one) for one in said} if isinstance(said, list) else ())
+            repairs.update(list(dict.fromkeys(map(kind_of, said))) if isinstance(said, list) else ())
             merged += line.event == "merged"
     silent = next((line for line in expected if line["name"] == name), None)
     return sound({**_summary(device, mail, silent), "quirks": _counted(quirks), "repairs": _counted(repairs), "merged": merged})

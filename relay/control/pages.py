@@ -33,7 +33,7 @@ def page_routes(pages: "Pages") -> list[Route]:
         Route("/messages", pages.messages),
         Route("/messages/{queue_id}", pages.message),
         Route("/devices", pages.devices),
-        Route("/devices/{name}", pages.device),
+        Route("/devices/{name:path}", pages.device),
         Route("/orders", pages.order, methods=["POST"]),
         Route("/static/{name}", _static),
     ]

@@ -12,10 +12,10 @@ from relay.importers.postfix_servers import as_address
 from relay.importers.tables import PATTERNS, read_tables, specs
 
 _ANYBODY = re.compile(r"[*?]+(@[*?]+)?")
-_CHECK = re.compile(r"\s*([^\w\s])(.*)(?<!\\)\1([a-z]*)\s+(REPLACE|PREPEND)\s+(.+)", re.IGNORECASE)
+_ACTION = re.compile(r"[a-z]*[ \t]+(REPLACE|PREPEND)[ \t]+([^ \t].*)", re.IGNORECASE)
 _SUBJECT = re.compile(r"\^subject:(?:\\s[*+]|\[\[:space:\]\][*+]| [*+]?)?\((?:\.[*+])\)\$?", re.IGNORECASE)
 _IN_ALL = re.compile(r"\^(subject|from|date|message-id):(\.\*)?\$?", re.IGNORECASE)  # mail has each of them, once
-_NEW_SUBJECT = re.compile(r"subject:\s*([^$]*?)(\s*)\$(?:1|\{1\}|\(1\))\s*", re.IGNORECASE)
+_MATCHED = ("$1", "${1}", "$(1)")
 _NEW_FIELD = re.compile(r"(X-[A-Za-z0-9-]{1,50}):\s*([^\s$][^$]*)")
 
 
@@ -65,16 +65,32 @@ def move_header_checks(main: MainCf, find: Find, plan: Plan) -> None:
 
 def _checks(source: Source, setting: str, plan: Plan) -> None:
     for number, text in logical_lines(source):
-        where, check = source.at(number), _CHECK.fullmatch(text)
-        action = check[4].upper() if check else ""
-        if check and action == "REPLACE" and _SUBJECT.fullmatch(check[2]) and (new := _NEW_SUBJECT.fullmatch(check[5])):
-            # what stands behind the colon may be a part of what was matched
-            blank = " " if new[2] or ":(" in check[2] else ""
-            plan.subject_prefix = plan.subject_prefix or new[1].strip() + blank
-            plan.say(where, f"every Subject begins with {new[1].strip()} (subject_prefix)")
-        elif check and action == "PREPEND" and _IN_ALL.fullmatch(check[2]) and (field := _NEW_FIELD.fullmatch(check[5])):
+        where, (expression, action, value) = source.at(number), _read(text.strip())
+        if action == "REPLACE" and _SUBJECT.fullmatch(expression) and (prefix := _prefix(expression, value)):
+            plan.subject_prefix = plan.subject_prefix or prefix
+            plan.say(where, f"every Subject begins with {prefix.strip()} (subject_prefix)")
+        elif action == "PREPEND" and _IN_ALL.fullmatch(expression) and (field := _NEW_FIELD.fullmatch(value)):
             plan.header.setdefault(field[1], field[2].strip())
             plan.say(where, f"all mail gets {field[1]}: {field[2].strip()} (header)")
         else:
             said = "only what puts a word before every Subject, or adds an X- field to all mail, is carried over"
             plan.drop(where, f"{setting}: {said}")
+
+
+def _read(text: str) -> tuple[str, str, str]:
+    """Expression, action and value of a line `/expression/flags ACTION value`; the action is "" if it is none of ours."""
+    expression, _, rest = text[1:].partition(text[:1])
+    action = _ACTION.fullmatch(rest)
+    usable = action and not text[:1].isalnum() and not expression.endswith("\\")
+    return (expression, action[1].upper(), action[2]) if action and usable else ("", "", "")
+
+
+def _prefix(expression: str, value: str) -> str:
+    """What stands before the old text in a new Subject; "" if there is more to it."""
+    name, _, rest = value.strip().partition(":")
+    end = next((end for end in _MATCHED if rest.endswith(end)), "")
+    before = rest.removesuffix(end)
+    if name.strip().lower() != "subject" or not end or "$" in before or not before.strip():
+        return ""
+    blank = before[-1].isspace() or ":(" in expression  # what stands behind the colon may be a part of what was matched
+    return before.strip() + " " * blank

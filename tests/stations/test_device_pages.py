@@ -38,7 +38,7 @@ async def test_devices_are_shown_by_their_names(tmp_path: Path) -> None:
     async with ScriptedUpstream() as server:
         settings = {
             "upstreams": {"isp": isp(server.port)},
-            "devices": {"Drucker & Co": {"helo": "BRN*", "expect_every": "26h"}, "unheard": {"client": "10.9.9.9"}},
+            "devices": {"Drucker & Co": {"helo": "BRN*", "expect_every": "26h"}, "unheard/2": {"client": "10.9.9.9"}},
             "web": {"address": "127.0.0.1:0"},
         }
         async with relay_at_home(tmp_path, settings) as relay:
@@ -64,6 +64,7 @@ async def test_devices_are_shown_by_their_names(tmp_path: Path) -> None:
             assert "Drucker &amp; Co" in html
             assert "added Date" in html
 
+            assert "10.9.9.9" in await asked(relay, "/devices/unheard/2")
             html = await asked(relay, "/devices")
             assert '<a href="/devices/Drucker%20%26%20Co">' in html
             assert "127.0.0.9" in html

@@ -82,7 +82,6 @@ def test_quiet_hours_and_storms_say_why_a_message_waits() -> None:
     line = {"at": due, "event": "postponed", "text": "", "fault": "digest", "due_at": due}
     message = {"id": "q1", "accepted_at": "", "size": 1, "sender": "<>", "trail": [line], "together": 37}
     waits = {"address": "me@far.example", "state": "queued", "fault": "digest", "maybe_at": "", **never}
-    waits["fault"] = "digest"
     shown = _lines({**message, "recipients": [waits]}, {}, {})[1].strip()
     assert shown == "to me@far.example: waiting; one of 37 in a digest due by 02:10"
 
@@ -92,3 +91,10 @@ def test_a_merged_message_names_its_digest() -> None:
     assert listed(Desk(), **over) == "to me@far.example: merged, into the digest d7"
     message = {"id": "d7", "accepted_at": "", "size": 1, "sender": "<>", "merges": 36, "recipients": []}
     assert "a digest of 36 messages" in _lines(message, {}, {})[0]
+
+
+def test_a_device_is_named_behind_the_sender() -> None:
+    """By its name in the configuration, made safe to show; one without a name is not."""
+    message = {"id": "q1", "accepted_at": "2026-11-22T09:00:00Z", "size": 10, "sender": "root@pve", "recipients": []}
+    assert _lines({**message, "device": "Printer,\x1b hallway"}, {}, {})[0].endswith("from root@pve (Printer,\\u001b hallway)")
+    assert _lines({**message, "device": ""}, {}, {})[0].endswith("from root@pve")
