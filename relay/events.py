@@ -26,6 +26,8 @@ EVENTS = frozenset(
         "advised",
         "relayed",
         "deferred",
+        "postponed",
+        "merged",
         "failed",
         "expired",
         "noticed",

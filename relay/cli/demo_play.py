@@ -59,7 +59,7 @@ async def followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
     """The message once its fate is known, or as it stands when patience ends."""
     while True:
         message = await relay.desk.message(queue_id)
-        over = message and all(one["state"] in ("relayed", "failed", "expired") for one in message["recipients"])
+        over = message and all(one["state"] in ("relayed", "failed", "expired", "merged") for one in message["recipients"])
         if message and (over or time.monotonic() - began > PATIENCE):
             return message
         if message is None and time.monotonic() - began > PATIENCE:

@@ -12,11 +12,12 @@ from relay.control.views import stamp
 from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, header_facts
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
-from relay.mail.device import Device, device_of
+from relay.mail.device import Device, Quiet, device_of
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, copies, may_route
+from relay.outbound.storms import quiet_until
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.settings import Upstream
 
@@ -52,7 +53,7 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
     origin, refusal = _entrance(config, sample)
     device = device_of(config.devices, origin)
     told: dict[str, Any] = {"admitted": refusal is None, "why": str(refusal or ""), "listener": origin.listener}
-    told |= {"device": device.name if device else "", "follows": _follows(device) if device else []}
+    told |= {"device": device.name if device else "", "follows": _follows(device, now) if device else []}
     content_refusal = _content_refusal(config, sample, device)
     if refusal is None and content_refusal:
         told |= {"admitted": False, "why": str(content_refusal)}
@@ -91,7 +92,7 @@ def _entrance(config: Config, sample: Sample) -> tuple[Origin, Reply | None]:
     return origin, refusal
 
 
-def _follows(device: Device) -> list[str]:
+def _follows(device: Device, now: datetime) -> list[str]:
     """What holds for a device's mail as a whole, in words."""
     limits, storm, quiet = device.limits, device.storm, device.quiet
     said = [
@@ -102,9 +103,15 @@ def _follows(device: Device) -> list[str]:
         (storm and storm.per_hour, "more than {} messages an hour become a digest"),
         (quiet and ", ".join(f"{begin:%H:%M}-{end:%H:%M}" for begin, end in quiet.hours), "waits from {}, local time"),
         (quiet and ", ".join(quiet.unless), "does not wait if the subject is {}"),
+        (quiet and _quiet_now(quiet, now), "quiet until {} now"),
         (device.expect_every, "one message is expected every {}"),
     ]
     return [words.format(value) for value, words in said if value]
+
+
+def _quiet_now(quiet: Quiet, now: datetime) -> str:
+    until = quiet_until(quiet, now)
+    return f"{until.astimezone():%H:%M}" if until else ""
 
 
 def _content_refusal(config: Config, sample: Sample, device: Device | None) -> Reply | None:

@@ -80,30 +80,39 @@ def _paused(desk: QueueAccess) -> dict[str, str]:
 
 
 def _pause(upstream: Mapping[str, Any]) -> str:
-    until = datetime.fromisoformat(upstream["resting_until"]).astimezone()
-    day = "" if until.date() == datetime.now(UTC).astimezone().date() else f"{until:%Y-%m-%d} "
+    until = _clock(upstream["resting_until"])
     code = f" ({upstream['code']})" if upstream["code"] else ""
     why = f" after a refused login{code}" if upstream["login_refused"] else f": {upstream['why']}"
-    return f"{upstream['name']} is paused until {day}{until:%H:%M}{why}"
+    return f"{upstream['name']} is paused until {until}{why}"
+
+
+def _clock(stamp: str) -> str:
+    """The local time, with the day if that is not today."""
+    moment = datetime.fromisoformat(stamp).astimezone()
+    day = "" if moment.date() == datetime.now(UTC).astimezone().date() else f"{moment:%Y-%m-%d} "
+    return f"{day}{moment:%H:%M}"
 
 
 def _lines(message: dict[str, Any], holders: Mapping[str, str], paused: Mapping[str, str]) -> list[str]:
     head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
     head += f" ({message['device']})" if message.get("device") else ""
     head += f'  "{message["subject"]}"' if message.get("subject") else ""
+    head += f"  a digest of {message['merges']} messages" if message.get("merges") else ""
     head += "  NEEDS ATTENTION: nobody could be told" if message.get("attention") else ""
     name = message.get("relay", "")
     has_it = holders.get(name, f"{name} has it") if name else ""
-    return [harmless(line) for line in (head, *("    " + _fate(one, has_it, paused) for one in message["recipients"]))]
+    return [harmless(line) for line in (head, *("    " + _fate(one, has_it, paused, message) for one in message["recipients"]))]
 
 
-def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str]) -> str:
+def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], message: Mapping[str, Any]) -> str:
     waits = recipient["state"] == "queued"
-    pause = paused.get(recipient["upstream"], "") if waits else ""
+    pause = (_on_purpose(recipient, message) or paused.get(recipient["upstream"], "")) if waits else ""
     parts = [f"to {recipient['address']}: {'waiting' if waits else recipient['state']}{f'; {pause}' if pause else ''}"]
     if waits and recipient["attempts"]:
         times = "once" if recipient["attempts"] == 1 else f"{recipient['attempts']} times"
         parts.append(f"tried {times}, next {recipient['due_at']}")
+    if recipient.get("merged_into"):
+        parts.append(f"into the digest {recipient['merged_into']}")
     if recipient["upstream"] and not pause:
         parts.append(f"by {recipient['upstream']}")
     if recipient["said"] and not (pause and recipient["fault"] == "rests"):  # that is the pause, in other words
@@ -114,6 +123,19 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str]) -> 
     if has_it and waits:
         parts.append(has_it)
     return ", ".join(parts)
+
+
+def _on_purpose(recipient: Mapping[str, Any], message: Mapping[str, Any]) -> str:
+    """Why it waits although nobody is in trouble; "" if that is not so."""
+    if recipient["fault"] == "quiet":
+        return f"quiet until {_clock(recipient['due_at'])}"
+    if recipient["fault"] != "digest":
+        return ""
+    from relay.control.timeline import digest_at
+
+    due = _clock(digest_at(message.get("trail", ())) or recipient["due_at"])
+    number = message.get("together", 0)
+    return f"one of {number} in a digest due by {due}" if number else f"for a digest due by {due}"
 
 
 def _size(octets: int) -> str:
@@ -172,13 +194,15 @@ def _why_not(desk: QueueAccess, act: str, queue_id: str) -> list[str]:
     return [f"relay: {queue_id}: {why.format(id=queue_id)}"]
 
 
-_TOLD_FIRST = ("held", "queued", "failed", "expired")
+_TOLD_FIRST = ("held", "queued", "failed", "expired", "merged")
 _AFTER_ALL = "; `relay queue release {id}` sends it again"
 _WHY_NOT = {
     ("hold", "held"): "it is held already",
     ("hold", "failed"): "it has failed, so nothing of it waits" + _AFTER_ALL,
     ("hold", "expired"): "it was given up, so nothing of it waits" + _AFTER_ALL,
     ("hold", "relayed"): "it has been relayed, so nothing of it waits",
+    ("hold", "merged"): "it is part of a digest, so nothing of it waits" + _AFTER_ALL,
+    ("retry", "merged"): "it is part of a digest" + _AFTER_ALL,
     ("retry", "held"): "it is held; release it first: `relay queue release {id}`",
     ("retry", "failed"): "it has failed" + _AFTER_ALL,
     ("retry", "expired"): "it was given up" + _AFTER_ALL,

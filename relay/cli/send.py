@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from relay.config.config_values import Config
     from relay.secret import Secret
 
-OVER = ("relayed", "failed", "expired")
+OVER = ("relayed", "failed", "expired", "merged")
 LOOK_EVERY = 0.2  # seconds
 
 

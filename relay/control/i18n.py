@@ -151,6 +151,20 @@ TEXTS: dict[str, tuple[str, str]] = {
     "relayed": ("sent", "送信済み"),
     "failed": ("failed", "失敗"),
     "expired": ("given up", "断念"),
+    "merged": ("merged", "まとめ済み"),
+    "quiet_until": ("quiet hours of the device, until {when}", "デバイスの静音時間中（{when}まで）"),
+    "for_digest": ("waits for a digest, due by {when}", "ダイジェスト待ち（遅くとも{when}）"),
+    "for_digest_with": (
+        "waits for a digest of {n} messages so far, due by {when}",
+        "ダイジェスト待ち（これまでに{n}通、遅くとも{when}）",
+    ),
+    "digest_of": ("A digest of {n} messages of the device", "このデバイスの{n}通をまとめたもの"),
+    "digest_parts": ("Merged messages", "まとめたメッセージ"),
+    "in_digest": ("It is part of a digest:", "まとめ先:"),
+    "some_postponed": (
+        "{n} waits for the end of quiet hours or for a digest|{n} wait for the end of quiet hours or for a digest",
+        "うち{n}件は静音時間またはダイジェスト待ちです",
+    ),
     "any": ("all", "すべて"),
     # stations
     "station_relay": ("relay", "リレー"),

@@ -91,6 +91,7 @@ def _spool(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> I
     oldest = now - datetime.fromisoformat(tally["oldest"]).timestamp() if tally["oldest"] else 0.0
     yield recipients
     yield gauge("queue_messages", "Messages whose fate is open", tally["unfinished"])
+    yield gauge("postponed_recipients", "Of those, recipients that wait for quiet hours or a digest", tally.get("postponed", 0))
     yield gauge("queue_oldest_age_seconds", "Age of the oldest of them", max(oldest, 0.0))
     yield gauge("spool_bytes", "Octets in use in the spool", tally["size"])
     yield gauge("spool_room_bytes", "Octets that may still be accepted", max(tally["room"], 0))

@@ -206,6 +206,11 @@ class Show:
     def days_left(self, stamp: str) -> int:
         return (datetime.fromisoformat(stamp) - self._now).days
 
+    @staticmethod
+    def digest_at(story: Mapping[str, Any], recipient: Mapping[str, Any]) -> str:
+        """When the digest that it waits for is due at the latest: its trail has that, what is due now is another look."""
+        return timeline.digest_at(story["trail"]) or str(recipient["due_at"])
+
     def span(self, seconds: float) -> str:
         return self._t.span(timedelta(seconds=seconds))
 

@@ -83,9 +83,10 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> list[Sentence]:
 
 
 def _calm(tally: Mapping[str, Any], relayed_day: int) -> list[Sentence]:
-    held, waiting = tally["recipients"].get("held", 0), tally["unfinished"]
+    held, waiting, postponed = tally["recipients"].get("held", 0), tally["unfinished"], tally.get("postponed", 0)
     return [
         Sentence("relayed_day", {"n": relayed_day}) if relayed_day else Sentence("quiet"),
         Sentence("some_wait", {"n": waiting}) if waiting else Sentence("none_waits"),
+        *([Sentence("some_postponed", {"n": postponed})] if postponed else []),
         *([Sentence("some_held", {"n": held})] if held else []),
     ]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-_WORST = ("failed", "expired", "held", "queued", "relayed")
+_WORST = ("failed", "expired", "held", "queued", "merged", "relayed")
 _MOST = 4  # upstreams that are drawn, the last ones
 
 
@@ -48,6 +48,12 @@ def advice_of(trail: Sequence[Mapping[str, Any]]) -> str:
     return str(last[-1]["text"]) if last and last[-1]["event"] == "advised" else ""
 
 
+def digest_at(trail: Sequence[Mapping[str, Any]]) -> str:
+    """When the digest that it waits for is due at the latest; "" if it waits for none."""
+    found = [line for line in trail if line["event"] == "postponed" and line.get("fault") == "digest"]
+    return str(found[-1]["due_at"]) if found else ""
+
+
 def _device(story: Mapping[str, Any]) -> Station:
     origin = story["origin"]
     if story["notice"]:
@@ -78,6 +84,6 @@ def _blame(code: int) -> str:
 
 def _people(recipients: Sequence[Mapping[str, Any]]) -> Station:
     worst = worst_state(recipients)
-    state = {"relayed": "done", "queued": "waits", "held": "held"}.get(worst, "failed")
+    state = {"relayed": "done", "merged": "done", "queued": "waits", "held": "held"}.get(worst, "failed")
     name = str(recipients[0]["address"]) if len(recipients) == 1 else ""
     return Station("people", state, name, worst, len(recipients))

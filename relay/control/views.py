@@ -49,6 +49,7 @@ def recipient_view(recipient: Recipient) -> dict[str, Any]:
         "peer": recipient.peer,
         "maybe_at": recipient.maybe_at,
         "maybe_since": stamp(recipient.maybe_since) if recipient.maybe_since else None,
+        "merged_into": recipient.merged_into,
         "quoted": recipient.quoted,
     }
 
@@ -64,9 +65,11 @@ def message_view(stored: StoredEntry) -> Any:
         "client": entry.origin.client,
         "device": _detail(stored.trail, "device"),
         "notice": entry.notice,
+        "merges": entry.merges,
         "subject": subject_of(stored.trail),
         "attention": stored.attention,
         **_under_way(stored.relay),
+        **({"together": stored.together} if stored.together else {}),
         "recipients": [recipient_view(recipient) for recipient in stored.recipients],
     }
     return sound(view)
@@ -89,6 +92,7 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                     "client": line.client,
                     "device": line.device,
                     "notice": bool(line.notice),
+                    "merges": line.merges,
                     "subject": subject_text(line.subject) if line.subject else "",
                     "attention": bool(line.attention),
                     **_under_way(line.relay),
@@ -112,6 +116,7 @@ def list_view(lines: Iterable[QueueLine]) -> list[dict[str, Any]]:
                 "peer": line.peer,
                 "maybe_at": line.maybe_at,
                 "maybe_since": stamp(line.maybe_since) if line.maybe_since else None,
+                "merged_into": line.merged_into,
                 "quoted": bool(line.code) and not line.lost and not line.fault,
             }
         )
@@ -180,6 +185,7 @@ def tally_view(tally: Tally) -> dict[str, Any]:
         "oldest": stamp(tally.oldest) if tally.oldest else None,
         "room": tally.room,
         "size": tally.size,
+        **({"postponed": tally.postponed} if tally.postponed else {}),
         **({"attention": tally.attention} if tally.attention else {}),
         **({"relays": [_peer(one) for one in tally.peers]} if tally.peers else {}),
     }

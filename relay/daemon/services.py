@@ -28,6 +28,7 @@ from relay.mail.reply import Answer
 from relay.outbound import routing
 from relay.outbound.in_hand import InHand
 from relay.outbound.notifier import Notifier
+from relay.outbound.postponing import Postponing
 from relay.outbound.replies import Advice, judge
 from relay.outbound.runner import Runner
 from relay.sd_notify import notify, watchdog_every
@@ -85,6 +86,7 @@ class Services:
             give_up_after=config.retry.give_up_after,
             in_hand=parts.in_hand,
         )
+        self._postponing = Postponing(self._spool, parts.now, new_queue_id, config.devices, config.hostname)
         self.runner = Runner(
             spool=self._spool,
             transports=self._transports,
@@ -101,6 +103,7 @@ class Services:
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
             in_hand=parts.in_hand,
+            postponing=self._postponing,
         )
         self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
@@ -138,6 +141,7 @@ class Services:
     def reload(self, config: Config) -> None:
         """Queued mail takes the new routes; transactions under way end unchanged."""
         self._config = config
+        self._postponing.reload(config.devices, config.hostname)
         self._transports.reload(hostname=config.hostname, nameservers=config.nameservers)
         self.runner.reload(
             routes=config.routes,

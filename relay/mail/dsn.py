@@ -102,10 +102,10 @@ def compose(messages: Sequence[NotifiedMessage], *, to: Address, hostname: str, 
     """One notice about all these messages.  Each must have at least one recipient in `told`."""
     subject = _subject(messages)
     text = _text(messages, hostname)
-    parts = [_text_part(text), _part(b"message/delivery-status", _status(messages, hostname))]
+    parts = [text_part(text), _part(b"message/delivery-status", _status(messages, hostname))]
     if len(messages) == 1:  # a part may hold only one header section (RFC 6522 s4)
         parts.append(_part(b"text/rfc822-headers", _header_of(messages[0])))
-    message_id = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>"
+    message_id = f"<{queue_id}.notice@{ascii_host(hostname) or 'localhost'}>"
     head = _head(subject, to, hostname, message_id, now)
     if len(messages) == 1 and _MESSAGE_ID.match(messages[0].value("message-id")):
         head += fold("In-Reply-To", messages[0].value("message-id").decode("ascii"))
@@ -114,14 +114,14 @@ def compose(messages: Sequence[NotifiedMessage], *, to: Address, hostname: str, 
 
 def compose_alarm(subject: str, text: str, *, to: Address, hostname: str, queue_id: str, now: datetime) -> Notice:
     """A message of our own that is not about one message, such as that an upstream refuses the login."""
-    message_id, subject = f"<{queue_id}.notice@{_ascii(hostname) or 'localhost'}>", _line(subject)[:200]
+    message_id, subject = f"<{queue_id}.notice@{ascii_host(hostname) or 'localhost'}>", one_line(subject)[:200]
     body = f"{_wrap(text)}\n\n-- \nThe mail relay on {hostname}\n"
-    content = _head(subject, to, hostname, message_id, now) + _text_part(body)
+    content = _head(subject, to, hostname, message_id, now) + text_part(body)
     return Notice(content, subject, body, message_id)
 
 
 def _head(subject: str, to: Address, hostname: str, message_id: str, now: datetime) -> bytes:
-    name, host = write_name(f"Mail relay on {_line(hostname)}", bare=False), _ascii(hostname) or "localhost"
+    name, host = write_name(f"Mail relay on {one_line(hostname)}", bare=False), ascii_host(hostname) or "localhost"
     return b"".join(
         [
             fold("Date", format_datetime(now)),
@@ -147,7 +147,8 @@ def _part(kind: bytes, octets: bytes) -> bytes:
     return b"Content-Type: " + kind + b"\r\n\r\n" + octets
 
 
-def _text_part(text: str) -> bytes:
+def text_part(text: str) -> bytes:
+    """A part of plain text, with its header fields; its lines are short enough."""
     octets = text.replace("\n", "\r\n").encode("utf-8", "replace")
     if octets.isascii():
         return b"Content-Type: text/plain; charset=us-ascii\r\n\r\n" + octets
@@ -162,7 +163,7 @@ def _subject(messages: Sequence[NotifiedMessage]) -> str:
         return f"{what}: {len(messages)} messages"
     name = f"{what}: {messages[0].subject or 'a message without a subject'}"
     others = len(messages[0].told) - 1
-    return _line(f"{name} (to {messages[0].told[0].recipient}{f' and {others} more' if others else ''})")
+    return one_line(f"{name} (to {messages[0].told[0].recipient}{f' and {others} more' if others else ''})")
 
 
 def _text(messages: Sequence[NotifiedMessage], hostname: str) -> str:
@@ -176,21 +177,21 @@ def _message_text(message: NotifiedMessage) -> list[str]:
     sender = str(message.sender) if message.sender else "nobody (<>)"
     origin = f", sent by the device {message.client}" if message.client else ""
     title = f'"{message.subject}"' if message.subject else "without a subject"
-    lines = _wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(message.accepted_at)}")
+    lines = wrapped(f"The message {title} from {sender}{origin}, taken in on {_when(message.accepted_at)}")
     if message.about:
         ids = f"{', '.join(message.about[:10])}{' and more' if len(message.about) > 10 else ''}"
-        lines += _wrapped(f"(a notice of this relay itself, about {ids}: what it tells has reached nobody yet)")
+        lines += wrapped(f"(a notice of this relay itself, about {ids}: what it tells has reached nobody yet)")
     for failed, says in ((True, "could not be delivered to:"), (False, "is late; it has not yet been delivered to:")):
         told = [each for each in message.told if each.failed is failed]
         if told:
             lines += [says, "", *(line for each in told for line in _told_text(each))]
     if any(each.failed for each in message.told):
-        lines += _wrapped(
+        lines += wrapped(
             f"The message is kept for some time. `relay queue show {message.queue_id}` tells its whole story, "
             f"`relay queue release {message.queue_id}` sends it once more, with `--via NAME` by another upstream."
         )
     else:
-        lines += _wrapped(f"`relay queue show {message.queue_id}` tells its whole story.")
+        lines += wrapped(f"`relay queue show {message.queue_id}` tells its whole story.")
     return [*lines, ""]
 
 
@@ -219,16 +220,17 @@ def _shown_status(told: RecipientStatus) -> str:
 
 def _item(label: str, words: str) -> list[str]:
     return textwrap.wrap(
-        _line(words), _WIDTH, initial_indent=f"    {label}: ", subsequent_indent="      ", break_on_hyphens=False
+        one_line(words), _WIDTH, initial_indent=f"    {label}: ", subsequent_indent="      ", break_on_hyphens=False
     ) or [f"    {label}:"]
 
 
-def _wrapped(words: str) -> list[str]:
-    return textwrap.wrap(_line(words), _WIDTH, break_on_hyphens=False)
+def wrapped(words: str) -> list[str]:
+    """The words in lines of a mail."""
+    return textwrap.wrap(one_line(words), _WIDTH, break_on_hyphens=False)
 
 
 def _wrap(text: str) -> str:
-    return "\n".join("\n".join(_wrapped(paragraph)) for paragraph in text.split("\n")).strip()
+    return "\n".join("\n".join(wrapped(paragraph)) for paragraph in text.split("\n")).strip()
 
 
 def _when(moment: datetime) -> str:
@@ -237,7 +239,7 @@ def _when(moment: datetime) -> str:
 
 def _status(messages: Sequence[NotifiedMessage], hostname: str) -> bytes:
     """The fields of message/delivery-status: those of the message, then a group for each recipient (RFC 3464 s2)."""
-    about = [fold("Reporting-MTA", "dns; " + (_ascii(hostname) or "localhost"))]
+    about = [fold("Reporting-MTA", "dns; " + (ascii_host(hostname) or "localhost"))]
     if len(messages) == 1:
         about.append(fold("X-Relay-Queue-ID", messages[0].queue_id))
         about.append(fold("Arrival-Date", format_datetime(messages[0].accepted_at)))
@@ -256,7 +258,7 @@ def _recipient_fields(told: RecipientStatus) -> list[bytes]:
     fields.append(fold("Action", "failed" if told.failed else "delayed"))
     fields.append(fold("Status", status_of(told)))
     if told.remote:
-        fields.append(fold("Remote-MTA", "dns; " + _ascii(told.remote)))
+        fields.append(fold("Remote-MTA", "dns; " + ascii_host(told.remote)))
     if told.code and told.quoted:
         words = " ".join(word for word in (str(told.code), _shown_status(told), told.said) if word)
         fields.append(_diagnostic("smtp", words))
@@ -281,7 +283,7 @@ def status_of(told: RecipientStatus) -> str:
 
 def _diagnostic(kind: str, words: str) -> bytes:
     """The upstream's text, with blanks in very long words so that it can be folded."""
-    plain = _line(words).encode("ascii", "backslashreplace").decode()[:2000]
+    plain = one_line(words).encode("ascii", "backslashreplace").decode()[:2000]
     foldable = re.sub(r"(\S{500})(?=\S)", r"\1 ", plain)
     return fold("Diagnostic-Code", f"{kind}; {foldable}")
 
@@ -319,11 +321,12 @@ def _seven_bit(line: bytes, charset: str) -> bytes:
     return plain if len(plain) <= 998 else plain[:990] + b" [...]"
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
+    """Without control characters and line ends."""
     return " ".join(_CONTROL.sub(" ", text).split())
 
 
-def _ascii(name: str) -> str:
+def ascii_host(name: str) -> str:
     """A host name in ASCII: A-labels for an international one."""
     if name.isascii():
         return re.sub(r"[^!-~]", "", name)

@@ -132,7 +132,13 @@ class Fault(Enum):
     PUSH_RATE = "push-rate"  # HTTP 429
     PUSH_REFUSED = "push-refused"  # it refuses this message
     PUSH_TROUBLE = "push-trouble"  # it is in trouble itself, or answers what nobody understands
+    QUIET = "quiet"  # the device's quiet hours
+    DIGEST = "digest"  # it is like others of the device, and waits to become one message with them
     INTERNAL = "internal"  # an error inside the relay
+
+
+POSTPONED = (Fault.QUIET, Fault.DIGEST)
+"""Why a message waits on purpose."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Fault, Reply, Stage, readable
+from relay.mail.reply import POSTPONED, Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
 from relay.outbound.chain import ChainProgress, Pauses, Step, Votes
@@ -370,7 +370,7 @@ class Attempt:
         wait += min(wait * 0.1, timedelta(seconds=5)) * spread(self.claim.entry.queue_id)
         due_at = self._no_later(progress, terms.now + wait, terms)
         if before.attempts:
-            return replace(before, due_at=due_at)
+            return replace(before, due_at=due_at, fault=None if before.fault in POSTPONED else before.fault)
         return replace(before, due_at=due_at, upstream=name, said=pause.why, fault=Fault.RESTS)
 
 

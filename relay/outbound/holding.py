@@ -21,7 +21,7 @@ async def forget_relayed(in_hand: InHand, spool: Spool) -> None:
     for queue_id in in_hand.suspects():
         with contextlib.suppress(Exception):  # a spool that cannot be read now is no reason not to begin
             stored = await spool.entry(queue_id)
-            if stored is None or all(one.state is State.RELAYED for one in stored.recipients):
+            if stored is None or all(one.state in (State.RELAYED, State.MERGED) for one in stored.recipients):
                 in_hand.forget(queue_id)
 
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay import events
+from relay.mail.reply import POSTPONED
 from relay.outbound.rate_limit import day_of
 from relay.outbound.upstream_state import UpstreamStates
 from relay.spool.contract import Spool
 from relay.spool.entry import Action, Order, State
 
 _TIDY = timedelta(hours=1)
+_QUIET = timedelta(hours=26)  # no quiet hours and no storm let a message wait longer
 _DRIFT = 60.0  # seconds that the wall clock may leave the steady one behind without having been set
 _EPOCH, _NEVER_BEFORE = datetime(1970, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
 _PAGE = 1000
@@ -28,6 +30,7 @@ class Housekeeping:
         self._tidied: datetime | None = None
         self._clock: tuple[datetime, float] | None = None
         self._learned = 0.0
+        self._went_back = False
 
     async def is_due(self) -> bool:
         """Whether an hour is over or the clock went back.  If so, quotas and rests have just been corrected."""
@@ -36,6 +39,7 @@ class Housekeeping:
         drift = (now - before[0]).total_seconds() - (ticks - before[1])
         if abs(drift) > _DRIFT:
             await self._clock_was_set(now, timedelta(seconds=drift))
+        self._went_back = self._went_back or drift < -_DRIFT
         if self._spool.shared and ticks - self._learned > _LEARN_EVERY:
             self._learned = ticks
             self._states.rate_limit.learn(now, await self._spool.sent_today(day_of(now)))
@@ -62,6 +66,9 @@ class Housekeeping:
     async def misdated(self, longest: timedelta) -> list[str]:
         """The queue ids of all that is due later than `longest` from now, which no schedule allows: a wrong clock dated it."""
         latest, found, waiting, seen = self._now() + longest, list[str](), set[str](), 0
+        # after the clock went back, what waits for an hour is decided anew
+        on_purpose = self._now() if self._went_back else max(latest, self._now() + _QUIET)
+        self._went_back = False
         # from the newest on: what leaves the queue meanwhile is mostly old, and must not shift the pages to come
         while page := await self._spool.entries(frozenset({State.QUEUED}), _PAGE, newest=True, skip=seen):
             seen += len(page)
@@ -69,7 +76,10 @@ class Housekeeping:
             found += [
                 stored.entry.queue_id
                 for stored in page
-                if any(each.state is State.QUEUED and each.due_at > latest for each in stored.recipients)
+                if any(
+                    each.state is State.QUEUED and each.due_at > (on_purpose if each.fault in POSTPONED else latest)
+                    for each in stored.recipients
+                )
             ]
         self._states.remember_only(waiting)
         return found

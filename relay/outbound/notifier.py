@@ -291,7 +291,7 @@ class Notifier:
         count, since = self._progress
         tally = await self._spool.tally()
         self._remind(tally.attention, now)
-        if (relayed := _relayed()) != count or not tally.states.get(State.QUEUED, 0) or now < since:
+        if (relayed := _relayed()) != count or tally.states.get(State.QUEUED, 0) <= tally.postponed or now < since:
             self._progress, self._stalled = (relayed, now), False
             return
         since = max(since, tally.oldest or since)
@@ -299,7 +299,7 @@ class Notifier:
             return
         self._stalled = True
         hours = int((now - since).total_seconds() // 3600)
-        queued = tally.states[State.QUEUED]
+        queued = tally.states[State.QUEUED] - tally.postponed
         text = f"Nothing has been delivered for {hours} hours while mail for {queued} recipients waits."
         self.alarm(f"{text} `relay doctor` looks for the cause.", cause="nothing delivered")
 

@@ -18,6 +18,7 @@ from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Pause, Step, Votes
 from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
+from relay.outbound.postponing import Postponing
 from relay.outbound.prepare import Prepared, device_for, prepare
 from relay.outbound.replies import Fate, judge
 from relay.outbound.retry import RetrySchedule
@@ -62,8 +63,9 @@ class Runner:
         notify_whom: Callable[[Entry], Address | None] = lambda entry: None,
         alarm: Callable[[str, str], None] = lambda text, cause: None,
         in_hand: InHand | None = None,
+        postponing: Postponing | None = None,
     ) -> None:
-        self._spool, self._transports, self._now = spool, transports, now
+        self._spool, self._transports, self._now, self._postponing = spool, transports, now, postponing
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname, self._devices = repair, hostname, devices
         self._notices_via = notices_via
@@ -163,8 +165,6 @@ class Runner:
             if left:
                 await asyncio.wait(left, timeout=patience)
 
-    # one claim
-
     async def _carry(self, claim: Claim) -> None:
         """One attempt at one entry.  Raises nothing."""
         attempt: Attempt | None = None
@@ -177,6 +177,8 @@ class Runner:
                     if mark.deaths >= DEATHS:
                         self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
+                        return
+                    if (ours := self._postponing) and (claim.storm or ours.devices) and await ours.holds_back(claim, mark):
                         return
                     with mark.at(Doing.ROUTING):
                         attempt = self._attempt(claim)
@@ -384,8 +386,6 @@ class Runner:
     def upstreams_now(self) -> list[dict[str, str | int | None]]:
         """For the status: name, resting_until (ISO 8601 or None), why, failures in a row, in_flight, sent_today."""
         return self._states.lines(self._upstreams.values(), self._now())
-
-    # regular work
 
     async def _keep_up(self) -> None:
         """Once an hour, and when the clock went back: quotas, remembered senders, and mail dated into the far future."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Reply, readable
+from relay.mail.reply import Answer, Fault, Reply, readable
 from relay.outbound.chain import ChainProgress, Step, Votes
 from relay.outbound.replies import Blame, Fate, Verdict
 from relay.spool.entry import Detail, Recipient, State, TrailLine
@@ -115,6 +115,35 @@ def ended(outcomes: Sequence[tuple[Recipient, ChainProgress | None]], now: datet
                 (recipient, progress)
             )
     return [_ended([each for each, _ in group], group[0][1], now) for group in groups.values()]
+
+
+def quiet(recipients: Sequence[Recipient], device: str, until: datetime, wall: str, now: datetime) -> TrailLine:
+    """It waits for the end of quiet hours; `wall` is that hour by the local clock."""
+    about: dict[str, Detail] = {"fault": Fault.QUIET.value, "device": device, "due_at": until.isoformat(), "until": wall}
+    return TrailLine(now, "postponed", details={"to": [str(each.address) for each in recipients], **about})
+
+
+def collected(recipients: Sequence[Recipient], device: str, due_at: datetime, count: int, now: datetime) -> list[TrailLine]:
+    """It is the `count`th that waits for a digest."""
+    about: dict[str, Detail] = {
+        "fault": Fault.DIGEST.value,
+        "device": device,
+        "due_at": due_at.isoformat(),
+        "count": count,
+    }
+    return [TrailLine(now, "postponed", details={"to": [str(each.address) for each in recipients], **about})]
+
+
+def merged(recipients: Sequence[Recipient], digest: str, count: int, now: datetime) -> TrailLine:
+    """Its end as one of `count` messages in a digest."""
+    to = [str(each.address) for each in recipients]
+    return TrailLine(now, "merged", details={"to": to, "digest": digest, "count": count})
+
+
+def digest(device: str, subject: str, size: int, merges: int, now: datetime) -> TrailLine:
+    """The first line of a digest's own trail."""
+    details: dict[str, Detail] = {"size": size, "subject": subject, "device": device, "merges": merges}
+    return TrailLine(now, "accepted", details=details)
 
 
 _EVENTS = {State.QUEUED: "deferred"}
@@ -252,6 +281,22 @@ def _clock(stamp: str) -> str:
     return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S} UTC" if stamp else "?"
 
 
+def _postponed(details: Details) -> str:
+    device = _text(details, "device")
+    if details.get("fault") == Fault.QUIET.value:
+        return f"{_people(details)}: quiet until {_text(details, 'until')} (device {device})"
+    number, due = details.get("count"), _clock(_text(details, "due_at"))
+    return f"{_people(details)}: number {number} in a digest due by {due} (device {device} repeats itself)"
+
+
+def _merged(details: Details) -> str:
+    return f"{_people(details)}: one of {details.get('count')} in the digest {_text(details, 'digest')}"
+
+
+def _accepted(details: Details) -> str:
+    return f"a digest of {details.get('merges')} messages of the device {_text(details, 'device')}"
+
+
 def _failed(details: Details) -> str:
     return f"{_people(details)}: refused for good: {_said(details)}"
 
@@ -283,6 +328,9 @@ def _warned(details: Details) -> str:
 
 
 _WORDS = {
+    "accepted": _accepted,
+    "postponed": _postponed,
+    "merged": _merged,
     "routed": _routed,
     "repaired": _repaired,
     "tried": _tried_words,

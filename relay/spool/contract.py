@@ -23,6 +23,7 @@ from relay.spool.entry import (
     TrailLine,
     TransferItem,
 )
+from relay.spool.storms import Collected, Merge, Weigh, Weighed
 
 
 class SpoolFull(Exception):
@@ -174,6 +175,26 @@ class RelayingSpool(Protocol):
         """(upstream, sender) pairs learned from refusals in the last 30 days."""
 
 
+class MergingSpool(Protocol):
+    """Mail that a device repeats: what is remembered of the device, what waits, and its end in a digest."""
+
+    async def weigh(self, claim: Claim, device: str, weigh: Weigh) -> Weighed | None:
+        """Stores what `weigh` makes of what is remembered of the device, in one transaction; its answer.
+
+        None, and nothing is stored, if no recipient of the claim is queued any more: it was merged or held meanwhile.
+        `weigh` may be called more than once, in any thread.  Raises like `settle`, but SpoolFull, too.
+        """
+
+    async def collected(self, storm: str) -> list[Collected]:
+        """The messages that wait for this digest, oldest first."""
+
+    async def merge(self, merge: Merge) -> bool:
+        """Ends messages as merged and queues their digest (may use the reserve), in one transaction.
+
+        False, and nothing is stored, if one of them does not wait for it any more.  Raises like `commit`.
+        """
+
+
 class ViewedSpool(HearingSpool, Protocol):
     """What people and monitors read, and the orders that they give."""
 
@@ -262,7 +283,7 @@ class TransferableSpool(Protocol):
         """
 
 
-class Spool(AcceptingSpool, RelayingSpool, NotifyingSpool, TransferableSpool, Protocol):
+class Spool(AcceptingSpool, RelayingSpool, MergingSpool, NotifyingSpool, TransferableSpool, Protocol):
     """The one place between accepting and relaying."""
 
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
@@ -272,7 +293,10 @@ class Spool(AcceptingSpool, RelayingSpool, NotifyingSpool, TransferableSpool, Pr
         """
 
     async def tidy(self, now: datetime) -> None:
-        """Removes what is older than `keep_history`, gives free pages back to the file system."""
+        """Removes what is older than `keep_history`, gives free pages back to the file system.
+
+        Merged messages go earlier, the oldest first, where the spool gets short of room.
+        """
 
     def adjust(self, settings: SpoolSettings) -> None:
         """Takes over `keep_free`, `keep_history` and `max_size` while it is open."""

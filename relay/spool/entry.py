@@ -27,10 +27,15 @@ class State(Enum):
     RELAYED = "relayed"
     FAILED = "failed"
     EXPIRED = "expired"
+    MERGED = "merged"
 
     @property
     def over(self) -> bool:
-        return self in (State.RELAYED, State.FAILED, State.EXPIRED)
+        return self not in (State.QUEUED, State.HELD)
+
+
+PASSED, ORDERED = "-", "!"
+"""In `Claim.storm`: the message goes by itself, for it was the first of its kind; or at any hour, since a person said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class Entry:
     `size` counts octets of `content`.  `message_id` is the value of its Message-ID field ("" if none) and
     `digest` the SHA-256 of its content in hex: together they show a device that repeats one id for different mail.
     `notice` marks a message of our own (a DSN or a digest of them); no notice is ever made about such a message.
+    `merges`: it is a digest of so many messages of a device, made by this relay (0: a message as it came).
     """
 
     queue_id: str
@@ -51,6 +57,7 @@ class Entry:
     message_id: str = ""
     digest: str = ""
     notice: bool = False
+    merges: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,8 @@ class Recipient:
     `via` is an operator's order to use this upstream instead of the routes ("" if none); `due_at` is when the
     next attempt may begin (meaningless once the state is over).  `lost`, `fault`: the words are the relay's own, not a
     server's (see Answer); `peer` is the server's `address:port`.  `maybe_at` is the upstream whose final reply was lost at
-    `maybe_since`: it may have taken the message, so no other is asked for now ("" if there is none).
+    `maybe_since`: it may have taken the message, so no other is asked for now ("" if there is none).  `merged_into` is the
+    queue id of the digest that the message is part of ("" if the state is not MERGED).
     """
 
     address: Address
@@ -79,6 +87,7 @@ class Recipient:
     peer: str = ""
     maybe_at: str = ""
     maybe_since: datetime | None = None
+    merged_into: str = ""
 
     @property
     def quoted(self) -> bool:
@@ -111,7 +120,7 @@ class Claim:
     """An entry and those of its recipients that are due, ours until settled and released.
 
     `repeated_id`: the same client used this Message-ID before for other content to one of the recipients.
-    `warned`: its delay notice was sent.
+    `warned`: its delay notice was sent.  `storm`: the digest that it waits for, PASSED, ORDERED, or "" (not decided).
     """
 
     entry: Entry
@@ -119,6 +128,7 @@ class Claim:
     lease: int
     repeated_id: bool = False
     warned: bool = False
+    storm: str = ""
 
 
 class NoticeKind(Enum):
@@ -175,9 +185,10 @@ class Action(Enum):
 class Order:
     """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
 
-    RETRY: queued recipients are due now; if by hand, the delays begin anew.  HOLD: queued -> held.  RELEASE: held, failed or
-    expired -> queued, due now (by `via` if given).  REMOVE deletes the message with its trail.  ACKNOWLEDGE: a person has
-    seen a failure that nobody could be told of.  The trail shows orders that a person gave (`by_hand`).
+    RETRY: queued recipients are due now; if by hand, the delays begin anew.  HOLD: queued -> held.  RELEASE: held, failed,
+    expired or (of named messages) merged -> queued, due now (by `via` if given).  REMOVE deletes the message with its
+    trail.  ACKNOWLEDGE: a person has seen a failure that nobody could be told of.  The trail shows orders that a person
+    gave (`by_hand`).
     """
 
     action: Action
@@ -191,7 +202,7 @@ class StoredEntry:
     """A message as people see it: the entry, every recipient and the trail in order.
 
     `relay` is the relay that has a claim on it, where several share the spool ("": none, or only one); `attention`: it
-    failed, nobody could be told, and nobody has acknowledged it.
+    failed, nobody could be told, and nobody has acknowledged it; `together`: how many wait for the same digest.
     """
 
     entry: Entry
@@ -199,6 +210,7 @@ class StoredEntry:
     trail: tuple[TrailLine, ...] = ()
     relay: str = ""
     attention: bool = False
+    together: int = 0
 
 
 class QueueLine(NamedTuple):
@@ -233,8 +245,10 @@ class QueueLine(NamedTuple):
     peer: str = ""
     maybe_at: str = ""
     maybe_since: datetime | None = None
+    merged_into: str = ""
     relay: str = ""
     attention: int = 0
+    merges: int = 0
     subject: str = ""
     device: str = ""
 
@@ -252,7 +266,7 @@ class TransferItem:
     """A message that moves from one spool to another: all that is known of it.
 
     `kept`: its content is still there; `over_at` when its last recipient's fate was known; `notices` are
-    the pending ones about it.
+    the pending ones about it; `storm` as in a Claim.
     """
 
     stored: StoredEntry
@@ -261,6 +275,7 @@ class TransferItem:
     warned: bool
     over_at: datetime | None
     notices: tuple[PendingNotice, ...] = ()
+    storm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +290,12 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The spool in numbers: recipients by state, messages unfinished, age of the oldest, room left in octets.
+    """The spool in numbers: recipients by state, messages unfinished, room left in octets; `oldest` is when the oldest of
+    these that does not wait on purpose was accepted.
 
     `peers` are the relays that share it; empty where there is one only.  `attention` counts failed messages that nobody
-    could be told of and nobody has acknowledged.
+    could be told of and nobody has acknowledged.  `postponed` are recipients that wait on purpose: for the end of quiet
+    hours, or for a digest.
     """
 
     states: Mapping[State, int]
@@ -288,6 +305,7 @@ class Tally:
     size: int
     peers: tuple[Peer, ...] = ()
     attention: int = 0
+    postponed: int = 0
 
 
 def outcome(

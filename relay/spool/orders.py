@@ -22,10 +22,20 @@ _TOLD = {
 
 
 def applies(order: Order) -> tuple[State, ...]:
-    """The states of recipients that this order is for.  A named message that waits may be released to another upstream."""
+    """The states of recipients that this order is for.
+
+    A named message that waits may be released to another upstream; one that was merged only if it is named, since an order
+    for all would let a storm loose.
+    """
     states = APPLIES[order.action]
-    waits_too = order.action is Action.RELEASE and order.via and order.queue_ids is not None
-    return (*states, State.QUEUED) if waits_too else states
+    if order.action is not Action.RELEASE or order.queue_ids is None:
+        return states
+    return (*states, State.MERGED, *((State.QUEUED,) if order.via else ()))
+
+
+def at_any_hour(order: Order) -> bool:
+    """Whether the messages go by themselves from now on, whatever the manners of their device: a person named them."""
+    return order.by_hand and order.queue_ids is not None and order.action in (Action.RETRY, Action.RELEASE)
 
 
 def told_of(order: Order, now: datetime) -> TrailLine:

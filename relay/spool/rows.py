@@ -11,6 +11,7 @@ from typing import Any
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
+from relay.mail.reply import POSTPONED as FAULTS
 from relay.mail.reply import Fault
 from relay.spool.entry import Content, Entry, Heard, NoticeKind, PendingNotice, QueueLine, Recipient, State, TrailLine
 
@@ -26,17 +27,27 @@ _MICROSECOND = timedelta(microseconds=1)
 
 MESSAGE_COLUMNS = (
     "id, queue_id, accepted_at, origin, reverse_local, reverse_domain, body, utf8, size, message_id, digest, notice,"
-    " repeated, warned, settled"
+    " repeated, warned, settled, merges, storm"
 )
 RECIPIENT_COLUMNS = (
-    "local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, maybe_at, maybe_since"
+    "local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, maybe_at,"
+    " maybe_since, merged_into"
 )
 LISTED = "id, queue_id, accepted_at, client, reverse_local, reverse_domain, size, notice"
 FIRST_LINE = "(SELECT said FROM trail WHERE trail.message = chosen.id ORDER BY number LIMIT 1)"
 """The first trail line of each chosen message: it has the subject."""
 
-ADDED = {"lost": 0, "fault": "", "peer": "", "maybe_at": "", "maybe_since": None}
+TOGETHER = (
+    "CASE WHEN storm > '-' THEN (SELECT count(*) FROM message AS other WHERE other.storm > '-' AND other.storm = message.storm"
+    " AND other.due_at IS NOT NULL) ELSE 0 END"
+)
+"""How many messages wait for the digest that this one waits for."""
+POSTPONED = f"fault IN ({', '.join(repr(one.value) for one in FAULTS)})"
+
+ADDED = {"lost": 0, "fault": "", "peer": "", "maybe_at": "", "maybe_since": None, "merged_into": ""}
 """The columns of a recipient that older versions do not have."""
+MESSAGE_ADDED = {"merges": 0, "storm": ""}
+"""Those of a message."""
 
 
 def micros(moment: datetime) -> int:
@@ -119,6 +130,7 @@ def entry_row(entry: Entry) -> dict[str, Any]:
             "message_id": entry.message_id,
             "digest": entry.digest,
             "notice": int(entry.notice),
+            "merges": entry.merges,
             "due_at": micros(entry.accepted_at),
         }
     )
@@ -154,6 +166,7 @@ def row_entry(row: Sequence[Any], forward_paths: tuple[Address, ...], content: C
         message_id=row[9],
         digest=row[10],
         notice=bool(row[11]),
+        merges=row[15],
     )
 
 
@@ -192,15 +205,17 @@ def recipient_row(recipient: Recipient) -> dict[str, Any]:
             "peer": recipient.peer,
             "maybe_at": recipient.maybe_at,
             "maybe_since": recipient.maybe_since and micros(recipient.maybe_since),
+            "merged_into": recipient.merged_into,
         }
     )
 
 
 def row_recipient(row: Sequence[Any]) -> Recipient:
     """The recipient of a row of RECIPIENT_COLUMNS."""
-    local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, maybe_at, since = row
+    local, domain, state, attempts, due_at, upstream, stage, code, status, said, via, lost, fault, peer, *rest = row
+    maybe_at, since, merged_into = rest
     address, at = Address(local, domain), moment(due_at)
-    own = (bool(lost), _fault(fault), peer, maybe_at, None if since is None else moment(since))
+    own = (bool(lost), _fault(fault), peer, maybe_at, None if since is None else moment(since), merged_into)
     return Recipient(address, State(state), attempts, at, upstream, stage, code, status, said, via, *own)
 
 
@@ -227,14 +242,14 @@ _ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE = map(QueueLine._fields.index, ("accepted_at
 
 def row_line(row: Sequence[Any]) -> QueueLine:
     """A row of a list: what is shown of the message, RECIPIENT_COLUMNS, the relay that has it, its trail's first line."""
-    values = [*row[:-1], *_first_line(row[-1] or "")]
+    values = [*row[:-1], *first_line(row[-1] or "")]
     for place in (_ACCEPTED_AT, _DUE_AT, _MAYBE_SINCE):
         values[place] = None if row[place] is None else moment(row[place])
     return QueueLine._make(values)
 
 
 @lru_cache(maxsize=256)
-def _first_line(said: str) -> tuple[str, str]:
+def first_line(said: str) -> tuple[str, str]:
     """The Subject and the device's name in the first line of a trail."""
     if '"subject"' not in said:
         return "", ""

@@ -20,7 +20,7 @@ from tests.support.spooled import a_notice, after, an_entry, settled
 from tests.support.world import Clock
 
 A, B = "a" * 14, "b" * 14
-FATES = {f"{state.value:0<14}": state for state in State}
+FATES = {f"{state.value:0<14}": state for state in State if state is not State.MERGED}  # which no older version knows
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock):
     assert await asked(spool, "PRAGMA user_version") == [(len(file.MIGRATIONS),)]
     assert await asked(spool, "PRAGMA page_size") == [(4096,)]
     assert [row[: len(before[0])] for row in await asked(spool, "SELECT * FROM recipient ORDER BY message, seq")] == before
-    assert (await spool.tally()).states == dict.fromkeys(State, 2)
+    assert (await spool.tally()).states == {**dict.fromkeys(FATES.values(), 2), State.MERGED: 0}
     for name, state in FATES.items():
         stored = await spool.entry(name)
         assert {one.state for one in stored.recipients} == {state}

@@ -173,6 +173,8 @@ class SpoolMachine(RuleBasedStateMachine):
         states = {*APPLIES.get(action, ())}
         if action is Action.RELEASE and via and ids is not None:
             states.add(State.QUEUED)  # what waits may go by another upstream
+        if action is Action.RELEASE and ids is not None:
+            states.add(State.MERGED)  # one by one, never all of a storm
         applied = self.run(self.spool.order(Order(action, ids, via), now))
         hit = [
             kept

@@ -19,6 +19,7 @@ import pytest
 from relay import events
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope
+from relay.mail.reply import Fault
 from relay.outbound import webhook
 from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.notifier import WEBHOOK, Notifier
@@ -290,6 +291,28 @@ async def test_alarms_go_at_once_and_once_a_day(spool: Spool, clock: Clock, ids:
     telling.alarm("isp is paused until 2026-11-23 04:20:00 UTC: auth: 535 5.7.8 no")
     await telling.flush(clock())
     assert len(await queued_notices(spool)) == 2
+
+
+async def test_mail_that_waits_on_purpose_raises_no_alarm(spool: Spool, clock: Clock, ids: Ids) -> None:
+    """A quiet night is no standstill, and the morning after it is none either."""
+    telling = notifier(spool, clock, ids, NoticePolicy(to=BOSS))
+    await spool.commit(an_entry("quiet000000001", clock()))
+    claim = await spool.claim(clock())
+    assert claim is not None
+    morning = clock() + timedelta(hours=9)
+    waits = tuple(replace(one, due_at=morning, fault=Fault.QUIET) for one in claim.recipients)
+    await spool.settle(claim, Settlement(waits))
+    await spool.release(claim)
+    for _ in range(9 * 12):
+        await telling.check_progress(clock())
+        clock.advance(minutes=5)
+    again = await spool.claim(clock())
+    assert again is not None
+    late = tuple(replace(one, due_at=clock() + timedelta(hours=4), fault=None, attempts=1) for one in again.recipients)
+    await spool.settle(again, Settlement(late))
+    await telling.check_progress(clock())
+    await telling.flush(clock())
+    assert await queued_notices(spool) == []
 
 
 async def test_hours_without_a_delivery_raise_an_alarm(spool: Spool, clock: Clock, ids: Ids) -> None:

@@ -73,6 +73,26 @@ def test_what_does_not_wait_for_it_says_nothing_of_the_pause() -> None:
     assert "held" in listed(Desk(), state="held") and "paused" not in listed(Desk(), state="held")
 
 
+def test_quiet_hours_and_storms_say_why_a_message_waits() -> None:
+    """By the local clock; of a digest how many wait for it so far, where that is known, and when it is due at the latest."""
+    never = {"attempts": 0, "code": 0, "status": "", "quoted": False, "said": "", "upstream": "", "due_at": TODAY.isoformat()}
+    assert listed(Desk(), **never, fault="quiet") == "to me@far.example: waiting; quiet until 09:21"
+    assert listed(Desk(), **never, fault="digest") == "to me@far.example: waiting; for a digest due by 09:21"
+    due = TODAY.replace(hour=2, minute=10).isoformat()
+    line = {"at": due, "event": "postponed", "text": "", "fault": "digest", "due_at": due}
+    message = {"id": "q1", "accepted_at": "", "size": 1, "sender": "<>", "trail": [line], "together": 37}
+    waits = {"address": "me@far.example", "state": "queued", "fault": "digest", "maybe_at": "", **never}
+    shown = _lines({**message, "recipients": [waits]}, {}, {})[1].strip()
+    assert shown == "to me@far.example: waiting; one of 37 in a digest due by 02:10"
+
+
+def test_a_merged_message_names_its_digest() -> None:
+    over = {"state": "merged", "attempts": 0, "code": 0, "said": "", "upstream": "", "merged_into": "d7"}
+    assert listed(Desk(), **over) == "to me@far.example: merged, into the digest d7"
+    message = {"id": "d7", "accepted_at": "", "size": 1, "sender": "<>", "merges": 36, "recipients": []}
+    assert "a digest of 36 messages" in _lines(message, {}, {})[0]
+
+
 def test_a_device_is_named_behind_the_sender() -> None:
     """By its name in the configuration, made safe to show; one without a name is not."""
     message = {"id": "q1", "accepted_at": "2026-11-22T09:00:00Z", "size": 10, "sender": "root@pve", "recipients": []}

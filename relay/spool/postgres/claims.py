@@ -37,7 +37,7 @@ def claim_some(db: Connection, node: Node, content: ContentOf, now: datetime) ->
     values = {"now": micros(now), "most": _TOGETHER, "owner": owner, "seconds": node.leases.seconds, "with_row": _WITH_ROW}
     with node.claiming:
         rows = db.execute(_CLAIM, values).fetchall()
-        rows.sort(key=lambda row: (row[15], row[2], row[0]))
+        rows.sort(key=lambda row: (row[17], row[2], row[0]))
         return [_claim(row, node, content, now, asked) for row in rows]
 
 
@@ -51,4 +51,4 @@ def _claim(row: tuple[Any, ...], node: Node, content: ContentOf, now: datetime, 
         node.remember(row[0], (octets,))
     node.leases.add(lease)
     entry = row_entry(row, tuple(one.address for one in recipients), content(row[0], row[8], lease))
-    return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]))
+    return Claim(entry, due, number, repeated_id=bool(row[12]), warned=bool(row[13]), storm=row[16])

@@ -125,7 +125,7 @@ class PostgresCommit:
     def _last(db: Connection, entry: Entry, also: Also | None) -> None:
         if also:
             also(db)
-        crash_points.passed("notice-inside" if entry.notice else "accept-inside")
+        crash_points.passed("notice-inside" if entry.notice else "digest-inside" if entry.merges else "accept-inside")
 
     async def _sure(self, entry: Entry, work: Callable[[Connection], int]) -> int:
         """The message's id, 0 if it was there already: a connection that broke may have broken behind its COMMIT."""
@@ -137,8 +137,8 @@ class PostgresCommit:
         return await self._connections.run(work, again=False)
 
     def _check_room(self, entry: Entry) -> None:
-        # a notice of our own may use the reserve: it is small, and a failure must be told
-        left = self.left() + (self.settings.keep_free if entry.notice else 0)
+        # a message of our own may use the reserve: it is small, and a failure must be told
+        left = self.left() + (self.settings.keep_free if entry.notice or entry.merges else 0)
         if entry.size > left:
             raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
 

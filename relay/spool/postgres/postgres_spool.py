@@ -37,6 +37,7 @@ from relay.spool.postgres.node import Node
 from relay.spool.postgres.notify_listener import tell_all
 from relay.spool.postgres.queries import Queries
 from relay.spool.postgres.shared_rate_limit import turn
+from relay.spool.postgres.storms import PostgresStorms
 from relay.spool.postgres.transfer import PostgresTransfer
 from relay.spool.rows import moment
 from relay.spool.sqlite.content import Memory
@@ -51,7 +52,7 @@ _FAIR_SHARE = 150
 _PATIENCE_TO_CLOSE = 5.0
 
 
-class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
+class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on PostgreSQL.  Made by `open`; one event loop; many processes may have one each."""
 
     def __init__(
@@ -285,6 +286,7 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
         while len(await self._run(lambda db: write.forget_old(db, now, keep, _FORGET_AT_ONCE))) >= _FORGET_AT_ONCE:
             pass
         self._committer.in_use = await self._run(read.in_use)
+        await self._forget_merged()
 
     async def close(self) -> None:
         """Stores open settlements, gives all leases back, and closes the connections."""
@@ -312,10 +314,11 @@ class PostgresSpool(Queries, PostgresTransfer, WaitsForWork):
     async def tally(self) -> Tally:
         """While the server is away, as it was last seen."""
         try:
-            states, unfinished, oldest, size, peers, attention = await self._run(read.counts)
+            states, unfinished, oldest, size, peers, attention, postponed = await self._run(read.counts)
         except SpoolAway:
             return self._tally
-        self._tally = Tally(states, unfinished, oldest, self.room(), size + self._committer.arriving, peers, attention)
+        size += self._committer.arriving
+        self._tally = Tally(states, unfinished, oldest, self.room(), size, peers, attention, postponed)
         return self._tally
 
     async def refused_senders(self) -> frozenset[tuple[str, str]]:

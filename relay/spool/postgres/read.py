@@ -14,7 +14,9 @@ from relay.spool.rows import (
     FIRST_LINE,
     LISTED,
     MESSAGE_COLUMNS,
+    POSTPONED,
     RECIPIENT_COLUMNS,
+    TOGETHER,
     micros,
     moment,
     plain,
@@ -42,7 +44,8 @@ def next_due(db: Connection) -> datetime | None:
 
 def stored_entry(db: Connection, queue_id: str, content: ContentOf) -> StoredEntry | None:
     found = db.execute(
-        f"SELECT {_COLUMNS}, {RECIPIENT_LIST.format(message='message.id')} FROM message WHERE queue_id = %s",  # noqa: S608
+        f"SELECT {_COLUMNS}, {TOGETHER}, {RECIPIENT_LIST.format(message='message.id')}"  # noqa: S608 - our own column names
+        " FROM message WHERE queue_id = %s",
         (plain(queue_id),),
     ).fetchone()
     if found is None:
@@ -51,7 +54,7 @@ def stored_entry(db: Connection, queue_id: str, content: ContentOf) -> StoredEnt
     trail = db.execute("SELECT at, event, said FROM trail WHERE message = %s ORDER BY number", (found[0],))
     entry = row_entry(found, tuple(one.address for one in recipients), content(found[0], found[8]))
     lines = tuple(row_trail(*line) for line in trail)
-    return StoredEntry(entry, recipients, lines, found[_OWNER] or "", bool(found[_OWNER + 1]))
+    return StoredEntry(entry, recipients, lines, found[_OWNER] or "", bool(found[_OWNER + 1]), found[-2])
 
 
 def stored_entries(
@@ -94,10 +97,10 @@ def queue_lines(
     chosen = _chosen(states) or "WHERE true"
     behind = "AND (accepted_at, id) > (%(at)s, %(behind)s)" if after else ""
     rows = db.execute(
-        f"WITH chosen AS (SELECT {LISTED}, owner, attention"  # noqa: S608
+        f"WITH chosen AS (SELECT {LISTED}, owner, attention, merges"  # noqa: S608
         f" FROM message {chosen} {behind} ORDER BY accepted_at, id LIMIT %(limit)s OFFSET %(skip)s)"
         f" SELECT {LISTED}, {RECIPIENT_COLUMNS},"
-        f" coalesce((SELECT name FROM peer WHERE peer.id = owner), ''), attention, {FIRST_LINE}"
+        f" coalesce((SELECT name FROM peer WHERE peer.id = owner), ''), attention, merges, {FIRST_LINE}"
         " FROM chosen JOIN recipient ON recipient.message = chosen.id"
         " ORDER BY chosen.accepted_at, chosen.id, seq",
         {
@@ -124,17 +127,21 @@ def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[st
     return found
 
 
-def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...], int]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets of mail that is kept, relays,
-    messages that need attention."""
-    states = dict.fromkeys(State, 0)
-    for state, number in db.execute("SELECT state, count(*) FROM recipient GROUP BY state"):
-        states[State(state)] = number
-    row = db.execute("SELECT count(*), min(accepted_at) FROM message WHERE over_at IS NULL").fetchone()
+def counts(db: Connection) -> tuple[Mapping[State, int], int, datetime | None, int, tuple[Peer, ...], int, int]:
+    """Recipients by state, messages unfinished, when the oldest that does not wait on purpose was accepted, octets of mail
+    that is kept, relays, messages that need attention, recipients that wait on purpose."""
+    states, postponed = dict.fromkeys(State, 0), 0
+    query = f"SELECT state, count(*), count(*) FILTER (WHERE state = 'queued' AND {POSTPONED}) FROM recipient GROUP BY state"  # noqa: S608
+    for state, number, on_purpose in db.execute(query):
+        states[State(state)], postponed = number, postponed + on_purpose
+    row = db.execute(
+        "SELECT count(*), min(accepted_at) FILTER (WHERE EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id"  # noqa: S608
+        f" AND (state = 'held' OR (state = 'queued' AND NOT {POSTPONED})))) FROM message WHERE over_at IS NULL"
+    ).fetchone()
     unfinished, oldest = row or (0, None)
     attention = db.execute("SELECT count(*) FROM message WHERE attention = 1").fetchone()
     since = None if oldest is None else moment(oldest)
-    return states, unfinished, since, in_use(db), peers(db), attention[0] if attention else 0
+    return states, unfinished, since, in_use(db), peers(db), attention[0] if attention else 0, postponed
 
 
 def peers(db: Connection) -> tuple[Peer, ...]:
@@ -163,7 +170,8 @@ def history(db: Connection, since: datetime, step: timedelta) -> dict[tuple[date
 
 def heard(db: Connection, since: datetime) -> list[Heard]:
     rows = db.execute(
-        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= %s AND notice = 0 GROUP BY origin",
+        "SELECT origin, count(*), max(accepted_at) FROM message"
+        " WHERE accepted_at >= %s AND notice = 0 AND merges = 0 GROUP BY origin",
         (micros(since),),
     )
     return [row_heard(row) for row in rows]
@@ -172,7 +180,8 @@ def heard(db: Connection, since: datetime) -> list[Heard]:
 def lines_of(db: Connection, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
     rows = db.execute(
         "SELECT origin, at, event, said FROM"
-        " (SELECT id, origin FROM message WHERE client = ANY(%s) AND notice = 0 ORDER BY accepted_at DESC, id DESC LIMIT %s)"
+        " (SELECT id, origin FROM message WHERE client = ANY(%s) AND notice = 0 AND merges = 0"
+        " ORDER BY accepted_at DESC, id DESC LIMIT %s)"
         " AS latest JOIN trail ON trail.message = latest.id WHERE event = ANY(%s)",
         ([plain(client) for client in clients], limit, list(events)),
     )

@@ -7,7 +7,7 @@ from psycopg import Connection, errors
 
 from relay.spool.contract import SpoolBroken
 
-MIGRATIONS = ("schema-1.sql", "schema-2.sql")
+MIGRATIONS = ("schema-1.sql", "schema-2.sql", "schema-3.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -27,6 +27,7 @@ RIGHTS = {
     "token": ("SELECT", "INSERT", "UPDATE"),
     "token_lock": ("SELECT", "INSERT", "UPDATE"),
     "moved": ("SELECT", "INSERT", "DELETE"),
+    "storm": _ALL,
     "lease_number": ("USAGE",),
 }
 """What a relay does with each table and sequence.  (FOR UPDATE needs UPDATE; what goes with its message, its owner removes.)"""

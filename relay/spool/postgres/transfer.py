@@ -21,12 +21,15 @@ class CameBefore(Exception):
 
 def pack(db: Connection, queue_id: str, content: read.ContentOf) -> TransferItem | None:
     stored = read.stored_entry(db, queue_id, content)
-    row = db.execute("SELECT kept, repeated, warned, over_at FROM message WHERE queue_id = %s", (plain(queue_id),)).fetchone()
+    row = db.execute(
+        "SELECT kept, repeated, warned, over_at, storm FROM message WHERE queue_id = %s", (plain(queue_id),)
+    ).fetchone()
     if stored is None or row is None:
         return None
-    kept, repeated, warned, over_at = row
+    kept, repeated, warned, over_at, storm = row
     notices = tuple(one for one in read.pending_notices(db) if one.queue_id == queue_id)
-    return TransferItem(stored, bool(kept), bool(repeated), bool(warned), None if over_at is None else moment(over_at), notices)
+    over = None if over_at is None else moment(over_at)
+    return TransferItem(stored, bool(kept), bool(repeated), bool(warned), over, notices, storm)
 
 
 def add_without_content(db: Connection, item: TransferItem, now: datetime) -> None:
@@ -48,18 +51,20 @@ def as_it_stood(db: Connection, item: TransferItem, now: datetime) -> None:
         db.execute(
             "UPDATE recipient SET state = %(state)s, attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s,"
             " stage = %(stage)s, code = %(code)s, status = %(status)s, said = %(said)s, via = %(via)s, lost = %(lost)s,"
-            " fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s"
+            " fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s,"
+            " merged_into = %(merged_into)s"
             " WHERE message = %(message)s AND key = %(key)s",
             {**clean(recipient_row(recipient)), "message": message},
         )
     db.execute(
-        "UPDATE message SET repeated = %s, warned = %s, attention = %s, kept = %s, over_at = %s WHERE id = %s",
+        "UPDATE message SET repeated = %s, warned = %s, attention = %s, kept = %s, over_at = %s, storm = %s WHERE id = %s",
         (
             int(item.repeated),
             int(item.warned),
             int(item.stored.attention),
             int(item.kept),
             None if item.over_at is None else micros(item.over_at),
+            item.storm,
             message,
         ),
     )

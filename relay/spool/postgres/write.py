@@ -8,8 +8,8 @@ from psycopg import Connection, errors
 
 from relay import crash_points
 from relay.spool.contract import LeaseLost
-from relay.spool.entry import Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
-from relay.spool.orders import applies, told_of
+from relay.spool.entry import ORDERED, Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
+from relay.spool.orders import applies, at_any_hour, told_of
 from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
@@ -165,7 +165,8 @@ def _store_outcome(db: Connection, lease: SharedLease, outcome: Recipient) -> An
         " state = CASE WHEN state = 'held' AND %(state)s = 'queued' THEN 'held' ELSE %(state)s END,"
         " attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s, stage = %(stage)s, code = %(code)s,"
         " status = %(status)s, said = %(said)s, via = CASE WHEN via = %(claimed_via)s THEN %(via)s ELSE via END,"
-        " lost = %(lost)s, fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s"
+        " lost = %(lost)s, fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s,"
+        " merged_into = %(merged_into)s"
         " WHERE message = %(message)s AND key = %(key)s",
         {**row, "message": lease.message, "claimed_via": plain(lease.vias.get(outcome.address.key, outcome.via))},
     )
@@ -219,7 +220,9 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
     elif order.action is Action.ACKNOWLEDGE:
         change = ""
     else:
-        change = "state = 'queued', due_at = %(now)s, via = CASE %(via)s::text WHEN '' THEN via ELSE %(via)s END"
+        change = (
+            "state = 'queued', due_at = %(now)s, merged_into = '', via = CASE %(via)s::text WHEN '' THEN via ELSE %(via)s END"
+        )
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
             change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     via = plain(order.via) if order.action is Action.RELEASE else ""
@@ -231,6 +234,8 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
             )
         if order.action in (Action.RELEASE, Action.ACKNOWLEDGE):
             db.execute("UPDATE message SET attention = 0 WHERE attention = 1 AND id = ANY(%s)", (messages,))
+        if at_any_hour(order):
+            db.execute("UPDATE message SET storm = %s WHERE id = ANY(%s)", (ORDERED, messages))
         if order.by_hand:
             told = {"messages": messages, "trail": trail_json((told_of(order, now),))}
             db.execute(TRAIL_WITH.format(source="unnest(%(messages)s::bigint[]) AS chosen(id)"), told)

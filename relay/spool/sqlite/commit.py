@@ -137,8 +137,8 @@ class SqliteCommit:
         )
 
     def _check_room(self, entry: Entry, stored: int) -> None:
-        # a notice of our own may use the reserve: it is small, and a failure must be told
-        left = self._room.free() - ENOUGH_TO_SETTLE if entry.notice else self.left()
+        # a message of our own may use the reserve: it is small, and a failure must be told
+        left = self._room.free() - ENOUGH_TO_SETTLE if entry.notice or entry.merges else self.left()
         if entry.size - stored > left:
             raise SpoolFull(f"the spool is full: {entry.size} octets asked for, {max(left, 0)} left")
 
@@ -150,7 +150,7 @@ def _add(
     if also:
         also(db)
         added = (), False  # it may have changed them
-    crash_points.passed("notice-inside" if entry.notice else "accept-inside")
+    crash_points.passed("notice-inside" if entry.notice else "digest-inside" if entry.merges else "accept-inside")
     return added
 
 

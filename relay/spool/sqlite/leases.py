@@ -28,12 +28,20 @@ class LocalLeases:
         self._leases: dict[int, LocalLease] = {}
 
     def grant(
-        self, message: int, entry: Entry, due: tuple[Recipient, ...], step: int, *, repeated: bool, warned: bool
+        self,
+        message: int,
+        entry: Entry,
+        due: tuple[Recipient, ...],
+        step: int,
+        *,
+        repeated: bool,
+        warned: bool,
+        storm: str = "",
     ) -> Claim:
         number = next(_numbers)
         since = min(recipient.due_at for recipient in due)
         self._leases[number] = LocalLease(message, {recipient.address.key: recipient.via for recipient in due}, step, since)
-        return Claim(entry, due, number, repeated_id=repeated, warned=warned)
+        return Claim(entry, due, number, repeated_id=repeated, warned=warned, storm=storm)
 
     def of(self, claim: Claim) -> LocalLease | None:
         """None if it was given back, or taken away with its message."""

@@ -13,7 +13,9 @@ from relay.spool.rows import (
     FIRST_LINE,
     LISTED,
     MESSAGE_COLUMNS,
+    POSTPONED,
     RECIPIENT_COLUMNS,
+    TOGETHER,
     micros,
     moment,
     plain,
@@ -28,7 +30,7 @@ from relay.spool.rows import (
 
 _FEW = 500
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
-_UNUSUAL = frozenset({State.HELD, State.FAILED, State.EXPIRED})
+_UNUSUAL = frozenset({State.HELD, State.FAILED, State.EXPIRED, State.MERGED})
 """States that the index recipient_fate knows."""
 
 ContentOf = Callable[[int, int], Content]
@@ -75,7 +77,7 @@ def recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:
 
 
 def stored_entry(db: sqlite3.Connection, queue_id: str, content: ContentOf) -> StoredEntry | None:
-    query = f"SELECT {MESSAGE_COLUMNS}, attention FROM message WHERE queue_id = ?"  # noqa: S608 - our own column names
+    query = f"SELECT {MESSAGE_COLUMNS}, {TOGETHER}, attention FROM message WHERE queue_id = ?"  # noqa: S608 - our own column names
     found = db.execute(query, (plain(queue_id),)).fetchall()
     if not found:
         return None
@@ -87,6 +89,7 @@ def stored_entry(db: sqlite3.Connection, queue_id: str, content: ContentOf) -> S
         recipients=rcpts,
         trail=tuple(row_trail(*line) for line in trail.fetchall()),
         attention=bool(row[-1]),
+        together=row[-2],
     )
 
 
@@ -131,9 +134,9 @@ def queue_lines(
     chosen = [] if states is None else [_met_with(states, further=after is not None)]
     chosen += ["(accepted_at, id) > (:at, :behind)"] if after else []
     query = (
-        f"WITH chosen AS (SELECT {LISTED}, attention"  # noqa: S608
+        f"WITH chosen AS (SELECT {LISTED}, attention, merges"  # noqa: S608
         f" FROM message WHERE {' AND '.join(chosen) or 'true'} ORDER BY accepted_at, id LIMIT :limit OFFSET :skip)"
-        f" SELECT {LISTED}, {RECIPIENT_COLUMNS}, '', attention, {FIRST_LINE} FROM chosen"
+        f" SELECT {LISTED}, {RECIPIENT_COLUMNS}, '', attention, merges, {FIRST_LINE} FROM chosen"
         " JOIN recipient ON recipient.message = chosen.id"
         " ORDER BY chosen.accepted_at, chosen.id, seq"
     )
@@ -186,22 +189,24 @@ def _one_in(states: frozenset[State]) -> str:
     return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({among}))"  # noqa: S608
 
 
-def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int, int]:
-    """Recipients by state, messages unfinished, when the oldest of them was accepted, octets in use in the file,
-    messages that need attention."""
+def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int, int, int]:
+    """Recipients by state, messages unfinished, when the oldest that does not wait on purpose was accepted, octets in use in
+    the file, messages that need attention, recipients that wait on purpose."""
     states = dict.fromkeys(State, 0)
     for state in states:
         if state in _UNUSUAL:
             states[state] = _count(db, f"recipient WHERE state = '{state.value}'")
-    states[State.QUEUED] = _count(
-        db, "message CROSS JOIN recipient ON message = id WHERE message.due_at IS NOT NULL AND state = 'queued'"
-    )
+    ((states[State.QUEUED], postponed, queued_since),) = db.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE {POSTPONED}), min(accepted_at) FILTER (WHERE NOT {POSTPONED})"  # noqa: S608
+        " FROM message CROSS JOIN recipient ON message = id WHERE message.due_at IS NOT NULL AND state = 'queued'"
+    ).fetchall()
     states[State.RELAYED] = _count(db, "recipient") - sum(states.values())
     unfinished = _count(db, f"({_QUEUED})") + (_count(db, f"({_ONLY_HELD})") if states[State.HELD] else 0)
-    ((oldest,),) = db.execute(f"SELECT {_OLDEST}").fetchall()
+    ((held_since,),) = db.execute(f"SELECT min(accepted_at) FROM ({_ONLY_HELD})").fetchall()  # noqa: S608
+    oldest = min((since for since in (queued_since, held_since) if since is not None), default=None)
     pages, free, page = (_pragma(db, name) for name in ("page_count", "freelist_count", "page_size"))
     attention = _count(db, "message WHERE attention = 1")
-    return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page, attention
+    return states, unfinished, None if oldest is None else moment(oldest), (pages - free) * page, attention, postponed
 
 
 def _count(db: sqlite3.Connection, rows: str) -> int:
@@ -256,7 +261,8 @@ def history(db: sqlite3.Connection, since: datetime, step: timedelta) -> dict[tu
 
 def heard(db: sqlite3.Connection, since: datetime) -> list[Heard]:
     rows = db.execute(
-        "SELECT origin, count(*), max(accepted_at) FROM message WHERE accepted_at >= ? AND NOT notice GROUP BY origin",
+        "SELECT origin, count(*), max(accepted_at) FROM message"
+        " WHERE accepted_at >= ? AND NOT notice AND merges = 0 GROUP BY origin",
         (micros(since),),
     )
     return [row_heard(row) for row in rows.fetchall()]
@@ -268,7 +274,7 @@ def lines_of(
     of_these, of_those = (", ".join("?" * len(some)) for some in (clients, events))
     rows = db.execute(
         "SELECT origin, at, event, said FROM (SELECT id, origin FROM message"  # noqa: S608 - nothing but question marks
-        f" WHERE client IN ({of_these}) AND NOT notice ORDER BY accepted_at DESC, id DESC LIMIT ?)"
+        f" WHERE client IN ({of_these}) AND NOT notice AND merges = 0 ORDER BY accepted_at DESC, id DESC LIMIT ?)"
         f" JOIN trail ON trail.message = id WHERE event IN ({of_those})",
         (*map(plain, clients), limit, *events),
     )

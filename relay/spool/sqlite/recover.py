@@ -14,12 +14,13 @@ from pathlib import Path
 
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import Recipient, State, StoredEntry
-from relay.spool.rows import ADDED, BLOCK, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
-from relay.spool.sqlite import read
+from relay.spool.rows import ADDED, BLOCK, MESSAGE_ADDED, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
 from relay.spool.sqlite.file import MIGRATIONS, PAGE, Lock, prepare
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
 _MADE = (
+    (PAGE, 4),
+    (4096, 4),
     (PAGE, 3),
     (4096, 3),
     (PAGE, 2),
@@ -173,8 +174,9 @@ def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> Saved:
 
 def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None, str]:
     try:
-        row = read.message_rows(db, [message])[message]
-    except (sqlite3.Error, KeyError):
+        row = db.execute(f"{_known(db, 'message', MESSAGE_COLUMNS)} WHERE id = :message", {**MESSAGE_ADDED, "message": message})
+        row = row.fetchall()[0]
+    except (sqlite3.Error, IndexError):
         return None, "sender and recipients cannot be read"
     try:
         recipients = _recipients(db, message)
@@ -185,11 +187,15 @@ def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None
 
 
 def _recipients(db: sqlite3.Connection, message: int) -> tuple[Recipient, ...]:
-    """Those of a message, as far as this version of the schema has columns for them."""
-    known = {row[1] for row in db.execute("PRAGMA table_info(recipient)").fetchall()}
-    columns = ", ".join(name if name in known else f":{name}" for name in RECIPIENT_COLUMNS.split(", "))
-    query = f"SELECT {columns} FROM recipient WHERE message = :message ORDER BY seq"  # noqa: S608 - our own column names
+    query = f"{_known(db, 'recipient', RECIPIENT_COLUMNS)} WHERE message = :message ORDER BY seq"
     return tuple(map(row_recipient, db.execute(query, {**ADDED, "message": message}).fetchall()))
+
+
+def _known(db: sqlite3.Connection, table: str, columns: str) -> str:
+    """The query of these columns; of those that this version of the schema does not have, a value by their name."""
+    known = {row[1] for row in db.execute(f"PRAGMA table_info({table})").fetchall()}
+    named = (name if name in known else f":{name}" for name in columns.split(", "))
+    return f"SELECT {', '.join(named)} FROM {table}"  # noqa: S608 - our own column names
 
 
 def _done(stored: StoredEntry | None) -> bool:

@@ -37,6 +37,7 @@ from relay.spool.sqlite.file import Lock, Room, prepare, reader, translated
 from relay.spool.sqlite.jobs import Job, is_quick
 from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.leftovers import Leftovers
+from relay.spool.sqlite.storms import SqliteStorms
 from relay.spool.sqlite.transfer import SqliteTransfer
 from relay.spool.sqlite.writer import Writer
 from relay.spool.waiting import WaitsForWork, split_trail
@@ -48,7 +49,7 @@ _FORGET_AT_ONCE = 500
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class SqliteSpool(SqliteTransfer, WaitsForWork):
+class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
 
     An order to HOLD reaches recipients that are being tried, too: the result of the attempt is stored, and they stay
@@ -192,12 +193,17 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
     def _claim(self, row: tuple[Any, ...], recipients: tuple[Recipient, ...], now: datetime) -> Claim:
         due = tuple(r for r in recipients if r.due(now))
         entry = row_entry(row, tuple(r.address for r in recipients), self._content(row[0], row[8]))
-        return self._leases.grant(row[0], entry, due, row[14], repeated=bool(row[12]), warned=bool(row[13]))
+        return self._leases.grant(row[0], entry, due, row[14], repeated=bool(row[12]), warned=bool(row[13]), storm=row[16])
 
     def _give_back(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
             self._leases.give_back(claim)
             self._work.set()
+
+    def _reread(self) -> None:
+        """Messages ended that may be among the claims made ahead."""
+        self._give_back(self._ahead.ordered())
+        self._work.set()
 
     def _unwanted(self, future: "asyncio.Future[tuple[list[Claim], bool, datetime | None]]") -> None:
         if not future.cancelled() and future.exception() is None:
@@ -289,6 +295,7 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
 
         while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
+        await self._forget_merged()
         await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
         await self._writer.write(lambda db: write.sweep(db, self._committer.arriving))
         while await self._writer.look(self._give_back_pages):
@@ -343,8 +350,8 @@ class SqliteSpool(SqliteTransfer, WaitsForWork):
         return await self._read(lambda db: read.stored_entry(db, queue_id, self._content))
 
     async def tally(self) -> Tally:
-        states, unfinished, oldest, size, attention = await self._read(read.counts)
-        return Tally(states, unfinished, oldest, self.room(), size, attention=attention)
+        states, unfinished, oldest, size, attention, postponed = await self._read(read.counts)
+        return Tally(states, unfinished, oldest, self.room(), size, attention=attention, postponed=postponed)
 
     async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
         return await self._read(lambda db: read.history(db, since, step))

@@ -19,11 +19,12 @@ def pack(db: sqlite3.Connection, queue_id: str, content: read.ContentOf) -> Tran
     stored = read.stored_entry(db, queue_id, content)
     if stored is None:
         return None
-    ((kept, repeated, warned, over_at),) = db.execute(
-        "SELECT kept, repeated, warned, over_at FROM message WHERE queue_id = ?", (plain(queue_id),)
+    ((kept, repeated, warned, over_at, storm),) = db.execute(
+        "SELECT kept, repeated, warned, over_at, storm FROM message WHERE queue_id = ?", (plain(queue_id),)
     ).fetchall()
     notices = tuple(one for one in read.pending_notices(db) if one.queue_id == queue_id)
-    return TransferItem(stored, bool(kept), bool(repeated), bool(warned), None if over_at is None else moment(over_at), notices)
+    over = None if over_at is None else moment(over_at)
+    return TransferItem(stored, bool(kept), bool(repeated), bool(warned), over, notices, storm)
 
 
 def add_without_content(db: sqlite3.Connection, message: int, item: TransferItem, now: datetime) -> None:
@@ -41,14 +42,14 @@ def as_it_stood(db: sqlite3.Connection, item: TransferItem, now: datetime) -> No
         db.execute(
             "UPDATE recipient SET state = :state, attempts = :attempts, due_at = :due_at, upstream = :upstream,"
             " stage = :stage, code = :code, status = :status, said = :said, via = :via, lost = :lost, fault = :fault,"
-            " peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since"
+            " peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since, merged_into = :merged_into"
             " WHERE message = :message AND key = :key",
             {**row, "message": message},
         )
     over_at = None if item.over_at is None else micros(item.over_at)
     db.execute(
-        "UPDATE message SET repeated = ?, warned = ?, attention = ?, kept = ?, over_at = ? WHERE id = ?",
-        (int(item.repeated), int(item.warned), int(item.stored.attention), int(item.kept), over_at, message),
+        "UPDATE message SET repeated = ?, warned = ?, attention = ?, kept = ?, over_at = ?, storm = ? WHERE id = ?",
+        (int(item.repeated), int(item.warned), int(item.stored.attention), int(item.kept), over_at, item.storm, message),
     )
     write.sum_up(db, [message], now)
     for notice in item.notices:

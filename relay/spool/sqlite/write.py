@@ -8,8 +8,8 @@ from itertools import islice
 
 from relay import crash_points
 from relay.spool.contract import LeaseLost
-from relay.spool.entry import Action, Entry, Order, Recipient, Settlement, State, TrailLine
-from relay.spool.orders import applies, told_of
+from relay.spool.entry import ORDERED, Action, Entry, Order, Recipient, Settlement, State, TrailLine
+from relay.spool.orders import applies, at_any_hour, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 from relay.spool.sqlite.read import with_one_in
 
@@ -159,7 +159,7 @@ def _store_outcome(
         "UPDATE recipient SET state = CASE WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
         " attempts = :attempts, due_at = :due_at, upstream = :upstream, stage = :stage, code = :code,"
         " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END, lost = :lost,"
-        " fault = :fault, peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since"
+        " fault = :fault, peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since, merged_into = :merged_into"
         " WHERE message = :message AND key = :key AND seq = coalesce(:place, seq)",
         {
             **row,
@@ -235,7 +235,7 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
     if order.action is Action.HOLD:
         change = "state = 'held'"
     else:
-        change = "state = 'queued', due_at = :now, via = CASE :via WHEN '' THEN via ELSE :via END"
+        change = "state = 'queued', due_at = :now, merged_into = '', via = CASE :via WHEN '' THEN via ELSE :via END"
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
             change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     db.execute(
@@ -244,6 +244,8 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
     )
     if order.action is Action.RELEASE:
         db.execute("UPDATE message SET attention = 0 WHERE attention = 1 AND id IN (SELECT id FROM chosen)")
+    if at_any_hour(order):
+        db.execute("UPDATE message SET storm = ? WHERE id IN (SELECT id FROM chosen)", (ORDERED,))
 
 
 def _choose(db: sqlite3.Connection, order: Order) -> None:
@@ -256,6 +258,12 @@ def _choose(db: sqlite3.Connection, order: Order) -> None:
             f"INSERT OR IGNORE INTO chosen SELECT id FROM message WHERE queue_id = ? AND {wanted}",  # noqa: S608
             [(plain(queue_id),) for queue_id in order.queue_ids],
         )
+
+
+def remove(db: sqlite3.Connection, messages: Iterable[int]) -> None:
+    db.execute("DELETE FROM chosen")
+    db.executemany("INSERT INTO chosen VALUES (?)", [(message,) for message in messages])
+    _remove_chosen(db)
 
 
 def _remove_chosen(db: sqlite3.Connection) -> None:

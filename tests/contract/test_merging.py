@@ -1,0 +1,265 @@
+"""What any spool promises about mail that is kept back and merged: one transaction, one digest, nothing lost."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from relay.mail.device import Device, Storm
+from relay.mail.reply import Fault
+from relay.outbound.storms import Group, read
+from relay.spool import open_spool
+from relay.spool.contract import LeaseLost, SpoolSettings
+from relay.spool.entry import ORDERED, PASSED, Action, Order, Settlement, State, TrailLine
+from relay.spool.move_spool import move
+from relay.spool.storms import Merge, Weighed
+from tests.support.spooled import HOUR, an_entry
+from tests.support.storming import Night
+
+M = timedelta(minutes=1)
+BATCH = "0123456789abcdef"
+
+
+async def waiting(spool, clock, name, *, due_at=None):
+    """A message that waits for the digest BATCH."""
+    line = TrailLine(clock(), "accepted", "", {"subject": f"Motion {name}"})
+    await spool.commit(an_entry(name * 14, clock(), content=f"Subject: {name}\r\n\r\n".encode()), (line,))
+    claim = await spool.claim(clock())
+    after = tuple(replace(one, due_at=due_at or clock() + HOUR, fault=Fault.DIGEST) for one in claim.recipients)
+    weighed = await spool.weigh(claim, "cam", lambda memory, storm: Weighed(memory + name, BATCH, Settlement(after)))
+    assert weighed is not None and weighed.storm == BATCH
+    await spool.release(claim)
+    return claim
+
+
+def merging(spool, clock, *names, digest="digest00000000", remember=lambda memory: memory + "!"):
+    entry = replace(an_entry(digest, clock(), content=b"Subject: 2 more\r\n\r\n"), merges=len(names))
+    line = TrailLine(clock(), "merged", details={"digest": digest})
+    return Merge(entry, (TrailLine(clock(), "accepted"),), "cam", BATCH, tuple(name * 14 for name in names), line, remember)
+
+
+async def test_what_is_weighed_is_stored_with_what_is_remembered(opened, clock):
+    """After a restart too; the next claim knows what was decided, and memory is that of its device alone."""
+    spool = await opened()
+    await waiting(spool, clock, "a")
+    spool = await opened()
+    assert await spool.claim(clock()) is None
+    claim = await spool.claim(clock() + HOUR)
+    assert (claim.storm, claim.recipients[0].fault, claim.recipients[0].attempts) == (BATCH, Fault.DIGEST, 0)
+    seen = []
+
+    def weigh(memory, storm):
+        seen.append((memory, storm))
+        return Weighed("b", PASSED)
+
+    await spool.weigh(claim, "cam", weigh)
+    await spool.weigh(claim, "nas", weigh)
+    assert seen == [("a", BATCH), ("", PASSED)]
+
+
+async def test_messages_end_with_their_digest(opened, clock):
+    """Merged with the digest's id, over, with a line in the trail; the digest is due like any message."""
+    spool = await opened(keep_history=timedelta(days=14))
+    for name in "ab":
+        await waiting(spool, clock, name)
+    parts = await spool.collected(BATCH)
+    assert [(one.queue_id, one.subject) for one in parts] == [("a" * 14, "Motion a"), ("b" * 14, "Motion b")]
+    assert (await spool.entry("a" * 14)).together == 2
+    tally = await spool.tally()
+    assert (tally.postponed, tally.unfinished, tally.oldest) == (2, 2, None)  # nobody is to be alarmed by its age
+    await spool.order(Order(Action.HOLD, ("a" * 14,), by_hand=False), clock())
+    assert (await spool.tally()).oldest == clock()
+    await spool.order(Order(Action.RELEASE, ("a" * 14,), by_hand=False), clock())
+    assert await spool.merge(merging(spool, clock, "a", "b"))
+    spool = await opened(keep_history=timedelta(days=14))
+    for name in "ab":
+        stored = await spool.entry(name * 14)
+        (one,) = stored.recipients
+        assert (one.state, one.merged_into, stored.together) == (State.MERGED, "digest00000000", 0)
+        assert [line.event for line in stored.trail] == ["accepted", "merged"]
+        assert b"".join(stored.entry.content) == f"Subject: {name}\r\n\r\n".encode()
+    claim = await spool.claim(clock())
+    assert (claim.entry.queue_id, claim.entry.merges, claim.storm) == ("digest00000000", 2, "")
+    await spool.release(claim)
+    tally = await spool.tally()
+    assert (tally.states[State.MERGED], tally.states[State.QUEUED], tally.states[State.RELAYED]) == (2, 1, 0)
+    assert (tally.unfinished, tally.postponed) == (1, 0)
+    lines = await spool.listed(frozenset({State.MERGED}), 10)
+    assert [(line.queue_id, line.merged_into, line.merges) for line in lines] == [
+        ("a" * 14, "digest00000000", 0),
+        ("b" * 14, "digest00000000", 0),
+    ]
+    assert await spool.collected(BATCH) == []
+
+
+async def test_messages_that_do_not_wait_any_more_are_not_merged(spool, clock):
+    """All or nothing: no digest tells of a message that goes by itself."""
+    for name in "abc":
+        await waiting(spool, clock, name)
+    await spool.order(Order(Action.RELEASE, ("a" * 14,), by_hand=True), clock())
+    await spool.order(Order(Action.HOLD, ("b" * 14,)), clock())
+    assert not await spool.merge(merging(spool, clock, "b", "c"))
+    assert await spool.entry("digest00000000") is None
+    assert [one.queue_id for one in await spool.collected(BATCH)] == ["a" * 14, "c" * 14]
+    await spool.order(Order(Action.RETRY, ("a" * 14,)), clock())
+    assert [one.queue_id for one in await spool.collected(BATCH)] == ["c" * 14]
+    assert await spool.merge(merging(spool, clock, "c"))
+    assert not await spool.merge(merging(spool, clock, "c", digest="digest00000001"))
+
+
+async def test_a_merge_that_is_said_twice_is_one(spool, clock):
+    """Its answer was lost: the digest is there once."""
+    for name in "ab":
+        await waiting(spool, clock, name)
+    what = merging(spool, clock, "a", "b")
+    assert await spool.merge(what)
+    remembered = []
+    assert await spool.merge(replace(what, remember=lambda memory: remembered.append(memory) or memory))
+    assert remembered == []
+    assert [one.entry.queue_id for one in await spool.entries()] == ["a" * 14, "b" * 14, "digest00000000"]
+
+
+async def test_a_merged_message_can_be_released_by_itself(spool, clock):
+    """Named it goes, at any hour; an order for all leaves those that were merged where they are."""
+    for name in "ab":
+        await waiting(spool, clock, name)
+    await spool.merge(merging(spool, clock, "a", "b"))
+    assert await spool.order(Order(Action.RELEASE, None), clock()) == 0
+    assert await spool.order(Order(Action.RELEASE, ("a" * 14,)), clock()) == 1
+    claims = [await spool.claim(clock()) for _ in range(2)]
+    (claim,) = [one for one in claims if not one.entry.merges]
+    assert (claim.entry.queue_id, claim.storm, claim.recipients[0].merged_into) == ("a" * 14, ORDERED, "")
+    assert b"".join(claim.entry.content) == b"Subject: a\r\n\r\n"
+
+
+async def test_a_message_in_hand_is_merged_all_the_same(spool, clock):
+    """Whoever holds it finds nothing left to decide, and nothing to send."""
+    for name in "ab":
+        await waiting(spool, clock, name)
+    clock.advance(hours=1)
+    claim = await spool.claim(clock())
+    assert await spool.merge(merging(spool, clock, "a", "b"))
+    asked = []
+    assert await spool.weigh(claim, "cam", lambda memory, storm: asked.append(storm)) is None
+    assert asked == []
+    await spool.release(claim)
+    claim = await spool.claim(clock())
+    assert claim.entry.merges == 2
+    assert await spool.claim(clock()) is None
+
+
+async def test_a_lease_that_is_lost_decides_nothing(spool, clock):
+    await spool.commit(an_entry("a" * 14, clock()))
+    claim = await spool.claim(clock())
+    await spool.order(Order(Action.REMOVE, ("a" * 14,)), clock())
+    with pytest.raises(LeaseLost):
+        await spool.weigh(claim, "cam", lambda memory, storm: Weighed("x", PASSED))
+
+
+async def test_merged_messages_are_kept_for_the_history(opened, clock):
+    spool = await opened(keep_history=timedelta(days=2))
+    for name in "ab":
+        await waiting(spool, clock, name)
+    await spool.merge(merging(spool, clock, "a", "b"))
+    clock.advance(days=1.9)
+    await spool.tidy(clock())
+    assert await spool.entry("a" * 14) is not None
+    clock.advance(days=0.2)
+    await spool.tidy(clock())
+    assert await spool.entry("a" * 14) is None
+    assert await spool.entry("digest00000000") is not None  # nobody has taken it yet
+
+
+async def test_merged_messages_give_way_where_room_gets_short(spool, clock, cam, monkeypatch):
+    """The oldest first, and no more than needed: they must not be why mail is refused."""
+    night = Night(spool, clock, [cam])
+    for number in range(110):
+        await night.accept(f"Motion {number}")
+    await night.end()
+    await spool.tidy(clock())
+    assert (await spool.tally()).states[State.MERGED] == 109
+    left, size = spool._committer.left, (await night.stored(night.accepted[-1])).entry.size
+    monkeypatch.setattr(spool._committer, "left", lambda: min(left(), 3 * 100 * size))
+    await spool.tidy(clock())
+    assert (await spool.tally()).states[State.MERGED] == 59
+    assert await spool.entry(night.accepted[1]) is None
+    assert await spool.entry(night.accepted[0]) is not None  # it was relayed
+    await night.stored(night.accepted[-1])
+
+
+async def test_memory_that_cannot_be_made_leaves_everything_as_it_was(spool, clock):
+    for name in "ab":
+        await waiting(spool, clock, name)
+
+    def broken(memory):
+        raise RuntimeError("a fault of ours")
+
+    with pytest.raises(RuntimeError):
+        await spool.merge(merging(spool, clock, "a", "b", remember=broken))
+    assert await spool.entry("digest00000000") is None
+    assert len(await spool.collected(BATCH)) == 2
+
+
+@pytest.mark.parametrize("together", [1, 20])
+async def test_a_storm_in_the_spool(spool, clock, cam, together):
+    """The first goes, the rest is one digest, however many are in hand at the same time."""
+    night = Night(spool, clock, [cam])
+    for number in range(20):
+        await night.accept(f"Motion {number}")
+    await night.work(together)
+    assert len(night.sent) == 1
+    await night.until(clock() + HOUR, together)
+    assert [entry.merges for _, entry, _ in night.sent] == [0, 19]
+    assert await night.accounted_for() == {"relayed": 1, "merged": 19}
+
+
+async def test_the_digest_is_made_if_the_one_that_would_make_it_is_gone(spool, clock, cam):
+    """Removed, or held by a person: the others make it a minute later, and only one of them."""
+    night = Night(spool, clock, [cam])
+    ids = [await night.accept(f"Motion {number}") for number in range(6)]
+    await night.work()
+    await spool.order(Order(Action.REMOVE, (ids[1],)), clock())
+    await spool.order(Order(Action.HOLD, (ids[2],)), clock())
+    await night.until(clock() + HOUR, together=6)
+    assert [entry.merges for _, entry, _ in night.sent] == [0, 3]
+    assert (await night.stored(ids[2])).recipients[0].state is State.HELD
+
+
+async def test_a_message_moves_with_its_digest_to_another_spool(spool, clock, cam, tmp_path):
+    """What waits for a digest waits for one there, and what was merged says into which."""
+    night = Night(spool, clock, [cam])
+    for number in range(4):
+        await night.accept(f"Motion {number}")
+    await night.until(clock() + 11 * M)
+    for number in range(3):
+        await night.accept(f"Motion {number}")
+    await night.work()
+    other = await open_spool(SpoolSettings(f"sqlite:{tmp_path}/other.db", keep_free=0), now=clock)
+    await move(spool, other, clock)
+    night.over(other)
+    await night.end()
+    assert [entry.merges for _, entry, _ in night.sent][:2] == [0, 3]
+    await night.accounted_for()
+    await other.close()
+
+
+async def test_two_that_decide_at_once_let_one_go(spool, clock, cam):
+    """The device's row is locked: the second sees what the first decided."""
+    night = Night(spool, clock, [cam])
+    for number in range(10):
+        await night.accept(f"Motion {number}")
+    claims = [await spool.claim(clock()) for _ in range(10)]
+    await asyncio.gather(*map(night.carry, claims))
+    assert len(night.sent) == 1
+    memory = []
+    await night.accept("Other")
+    claim = await spool.claim(clock())
+    await spool.weigh(claim, "cam", lambda text, storm: memory.append(read(text)) or Weighed(text, PASSED))
+    (group,) = memory[0].groups.values()
+    assert isinstance(group, Group) and group.count == 9
+
+
+@pytest.fixture
+def cam():
+    return Device("cam", helo=("cam",), storm=Storm(10 * M, 30))
