@@ -10,7 +10,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --req
 COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
 # Tests wait more than they compute: two files at a time, on whatever machine, the long ones first (tests/support/order.py).
-WORKERS ?= 2
+WORKERS ?= 3
 
 # BUILD=... names another builder, where no registry is in reach (packaging/README.md).
 IMAGE ?= relay:latest

@@ -165,6 +165,13 @@ def test_a_multipart_that_breaks_off_is_closed_on_a_line_of_its_own(end: bytes) 
     assert without_trace(repaired(once).message) == once
 
 
+def test_a_name_longer_than_any_is_text_of_the_part() -> None:
+    """Such a line could not be folded; the lines behind it are text too."""
+    [part] = leaves(mixed(b"x" * 1_200 + b"Type: a\r\nContent-Disposition: attachment\r\n\r\nb\r\n"))
+    assert part.get_content().replace("\r", "").startswith("x" * 1_200 + "Type: a\nContent-Disposition: attachment\n\nb\n")
+    assert max(map(len, octets(repaired(mixed(b"x" * 1_200 + b"Type: a\r\n\r\nb")).message).split(b"\r\n"))) <= 998
+
+
 def test_the_head_of_a_part_is_bounded() -> None:
     """64 KiB of it; what stands behind is text, and nothing is lost."""
     head = b"X-A: " + b"b" * 90 + b"\r\n"
