@@ -31,7 +31,7 @@ class LogWriter:
         self._lost, self._idle = lost, idle
         self._lines: deque[bytes] = deque()
         self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may run here, and what it ends may log: in this thread, again
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung at the first line and at the end; a Condition is dear
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
