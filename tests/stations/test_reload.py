@@ -207,6 +207,22 @@ async def test_reloads_that_come_together_and_a_stop_among_them(tmp_path: Path) 
             await Device.connect(("127.0.0.1", port))
 
 
+async def test_an_order_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration was read before the order came, so it is read once more."""
+    port = free_port()
+    make = Relay._make_services
+
+    def ordered(relay: Relay) -> services.Services:
+        configure(tmp_path, listen=[{"address": f"127.0.0.1:{port}", "networks": ["private"]}])
+        relay.reload()
+        return make(relay)
+
+    monkeypatch.setattr(Relay, "_make_services", ordered)
+    async with relay_at_home(tmp_path, {"upstreams": UPSTREAMS}) as relay, asyncio.timeout(10):
+        while relay.inbound.bound != [("127.0.0.1", port)]:
+            await asyncio.sleep(0.02)
+
+
 def issue(folder: Path) -> bytes:
     """A new certificate for localhost in cert.pem and key.pem; its octets."""
     issued = CA.issue_cert("localhost")
