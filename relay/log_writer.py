@@ -6,6 +6,7 @@ events ──line──▶ lines that wait (bounded) ──thread──▶ stdou
 
 import os
 import queue
+import select
 import threading
 import time
 from collections import deque
@@ -28,6 +29,8 @@ class LogWriter:
 
     def __init__(self, descriptor: int, lost: Callable[[int], None], idle: Callable[[], float | None]) -> None:
         self._descriptor = os.dup(descriptor)  # ours, whatever becomes of the other one
+        self._room = select.poll()
+        self._room.register(self._descriptor, select.POLLOUT)
         self._lost, self._idle = lost, idle
         self._lines: deque[bytes] = deque()
         self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
@@ -82,7 +85,10 @@ class LogWriter:
         size, done = len(octets), True
         try:
             while octets:
-                octets = octets[os.write(self._descriptor, octets) :]
+                try:
+                    octets = octets[os.write(self._descriptor, octets) :]
+                except BlockingIOError:  # a program that shares the terminal or the pipe has made it so
+                    self._room.poll()
         except OSError:
             done = False  # a full disk, or a reader that is gone: the lines are lost
         with self._lock:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -56,6 +57,23 @@ def test_an_event_within_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert ends(lambda: events.note("warned", "outer", same=Key()))
     assert told == ["inner", "outer"]
+
+
+def test_a_pipe_that_somebody_else_made_nonblocking() -> None:
+    """A slow reader loses nothing by it, and no line is cut."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    dropped: list[int] = []
+    writer = LogWriter(writing, dropped.append, lambda: None)
+    line = "x" * 999 + "\n"
+    for _ in range(300):  # a pipe holds 64 KiB
+        writer.write(line)
+    time.sleep(0.1)
+    with open(reading, "rb") as log:
+        assert log.read(300_000) == line.encode() * 300
+        writer.close()
+    os.close(writing)
+    assert dropped == []
 
 
 def test_every_line_before_the_end_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
