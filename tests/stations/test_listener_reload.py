@@ -162,6 +162,25 @@ async def test_users_and_tls_reach_the_sessions_that_are_open(tmp_path: Path, mo
         assert (await device.reply()).startswith("421 4.7.0 TLS")
 
 
+async def test_the_next_message_of_an_open_session_goes_by_the_new_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that has begun comes to its end by the old ones."""
+    async with receiving(tmp_path, monkeypatch, HERE, recipients=Recipients(default_domain="old.example")) as relay:
+        device = await relay.device()
+        await device.dialog(ENVELOPE[0])
+        [here] = relay.inbound.listeners
+        new = {"recipients": Recipients(default_domain="new.example"), "max_message": 1000}
+        assert await reload(relay, here, **new) == []
+        rest = ((b"RCPT TO:<root>\r\n", "250"), ENVELOPE[2], (b"x\r\n" * 500 + b".\r\n", "250"))
+        await device.dialog(*rest)
+        await device.dialog(ENVELOPE[0], *rest[:2], (rest[2][0], "552"))
+        await device.dialog((b"MAIL FROM:<a@b.example> SIZE=1500\r\n", "552"))
+        await device.dialog(ENVELOPE[0], *rest[:2], (b"x\r\n.\r\n", "250"))
+        to = [str(path) for entry in await relay.entries() for path in entry.envelope.forward_paths]
+        assert to == ["root@old.example", "root@new.example"]
+
+
 @pytest.mark.parametrize(("before", "after"), [("starttls", "implicit"), ("implicit", "starttls"), ("off", "required")])
 async def test_another_kind_of_tls_ends_sessions_without_any(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
