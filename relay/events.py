@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 from relay.log_writer import LogWriter
@@ -65,7 +66,7 @@ microseconds: Counter[str] = Counter()
 
 _log: Any = None
 _writer: LogWriter | None = None
-_repeats, _lock = Repeats(), threading.Lock()
+_repeats, _lock = Repeats(), threading.RLock()  # see LogWriter
 _ENCODER = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
@@ -85,7 +86,7 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(_writer),  # type: ignore[arg-type]
+        logger_factory=partial(_Lines, _writer),
         cache_logger_on_first_use=True,
     )
     _log = None
@@ -177,6 +178,18 @@ def _logger() -> Any:
 
         _log = structlog.get_logger().bind()  # without it each call would look up again what it is to be
     return _log
+
+
+class _Lines:
+    """structlog's own loggers take a lock that a thread cannot take twice; the collector may make it log while it logs."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._write = writer.write
+
+    def msg(self, line: str) -> None:
+        self._write(line + "\n")
+
+    debug = info = warning = error = msg
 
 
 class _Libraries(logging.Handler):

@@ -6,6 +6,7 @@ events ──line──▶ lines that wait (bounded) ──thread──▶ stdou
 
 import os
 import queue
+import select
 import threading
 import time
 from collections import deque
@@ -28,10 +29,12 @@ class LogWriter:
 
     def __init__(self, descriptor: int, lost: Callable[[int], None], idle: Callable[[], float | None]) -> None:
         self._descriptor = os.dup(descriptor)  # ours, whatever becomes of the other one
+        self._room = select.poll()
+        self._room.register(self._descriptor, select.POLLOUT)
         self._lost, self._idle = lost, idle
         self._lines: deque[bytes] = deque()
         self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the collector may run here, and what it ends may log: in this thread, again
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung at the first line and at the end; a Condition is dear
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -82,7 +85,10 @@ class LogWriter:
         size, done = len(octets), True
         try:
             while octets:
-                octets = octets[os.write(self._descriptor, octets) :]
+                try:
+                    octets = octets[os.write(self._descriptor, octets) :]
+                except BlockingIOError:  # a program that shares the terminal or the pipe has made it so
+                    self._room.poll()
         except OSError:
             done = False  # a full disk, or a reader that is gone: the lines are lost
         with self._lock:

@@ -41,7 +41,7 @@ class Repeats:
 
     def over(self, now: float, least: float = MINUTE) -> list[Repeated]:
         """The kinds whose minute is over, and forgotten by this; those that were repeated are to be told."""
-        over = [key for key, one in self.told.items() if now - one.since >= least]
+        over = [key for key in list(self.told) if now - self.told[key].since >= least]
         return [one for key in over if (one := self.told.pop(key)).times]
 
     def next_over(self, now: float) -> float | None:

@@ -13,6 +13,7 @@ from relay.cli.main import FINE, PROBLEM, USAGE
 
 
 def call(asked: argparse.Namespace) -> int:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # an order to reload must not end us while we still load
     # As process 1 of a container nothing ends us by default: `docker stop` while we still load would wait for its kill.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FINE))
     loaded = load_config(asked)

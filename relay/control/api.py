@@ -3,6 +3,7 @@
 The same routes answer on the UNIX socket beside the spool (mode 0600) and, behind access.py, on TCP.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -150,7 +151,9 @@ def _is_json(request: Request) -> bool:
 
 def _reload(watch: RelayStatus) -> Endpoint:
     async def reload(request: Request) -> Response:
-        return Json(await watch.reload()) if _is_json(request) else wrong(_NO_JSON, 415)
+        if not _is_json(request):
+            return wrong(_NO_JSON, 415)
+        return Json(await asyncio.shield(watch.reload()))  # it may move the page that this came over
 
     return reload
 

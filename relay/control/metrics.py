@@ -1,6 +1,6 @@
 """The relay in numbers, for Prometheus: OpenMetrics with few labels, never an address.
 
-Only upstreams' names, events and states are labels, so a year of mail makes no more time series than a day.
+Only upstreams' names, events, states and our own ports are labels, so a year of mail makes no more time series than a day.
 """
 
 import itertools
@@ -55,6 +55,7 @@ def families(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) ->
     yield from _spool(status, tally, now)
     yield from _upstreams(status)
     yield from _consents(status)
+    yield from _certificates(status)
     yield from _durations()
 
 
@@ -159,6 +160,25 @@ def _consents(status: Mapping[str, Any]) -> Iterator["Metric"]:
             if moment:
                 metric.add_metric(name, datetime.fromisoformat(moment).timestamp())
     yield from (token, age, end, due)
+
+
+def _certificates(status: Mapping[str, Any]) -> Iterator["Metric"]:
+    """When those that we show end; of several listeners with one port the first that ends."""
+    from datetime import datetime
+
+    from prometheus_client.core import GaugeMetricFamily
+
+    for kind, key, label in (("listening", "port", "port"), ("upstreams", "name", "upstream")):
+        name = f"relay_{'listener' if kind == 'listening' else 'upstream'}_certificate_expiry_timestamp_seconds"
+        family = GaugeMetricFamily(name, "When the certificate that we show there ends", labels=[label])
+        ends: dict[str, float] = {}
+        for one in status.get(kind, ()):
+            if expires := one.get("certificate_expires"):
+                end, where = datetime.fromisoformat(expires).timestamp(), str(one[key])
+                ends[where] = min(end, ends.get(where, end))
+        for where, end in ends.items():
+            family.add_metric([where], end)
+        yield family
 
 
 def _durations() -> Iterator["Metric"]:

@@ -244,9 +244,10 @@ class Relay:
         return task
 
     async def _read_configuration(self) -> dict[str, Any]:
+        await self.started.wait()  # what is being started with may be older than this order
         async with self._reloading:
-            if self._read_again is None or self._services is None or not self.started.is_set() or self._stopping.is_set():
-                return _outcome(reloaded=False)  # before the start is over the configuration has just been read
+            if self._read_again is None or self._services is None or self._stopping.is_set():
+                return _outcome(reloaded=False)
             loaded = self._read_again()
             if loaded.config is None:
                 for mistake in loaded.mistakes:

@@ -1,6 +1,7 @@
 """The status page over reloads: who may look, and where it answers.
 
 A reload takes over all of the new settings or none: an address that cannot be opened keeps the old one, with its password.
+The order to reload may have come over the page itself: what the old address is answering comes to its end.
 """
 
 import asyncio
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from relay.control.server import Server
 
 _PATIENCE = 5.0
-"""Seconds that a server which was stopped may take to give its port back; it lets answers under way end."""
+"""Seconds that a server which was stopped may take to give its port back, and at the stop of the relay to end its answers."""
+_LOOK = 0.01
 
 Load = Callable[[WebSettings, socket], "tuple[Server, AccessRules]"]
 Rules = Callable[[WebSettings], "AccessRules"]
@@ -44,6 +46,7 @@ class WebPage:
     def __init__(self, load: Load, rules: Rules) -> None:
         self._load, self._rules = load, rules
         self._open: _OpenPage | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
 
     @property
@@ -71,7 +74,9 @@ class WebPage:
     async def serve(self) -> None:
         """Until `stop()`."""
         await self._stopping.wait()
-        await self._close()
+        self._leave()
+        if self._leaving:
+            await asyncio.wait(self._leaving, timeout=_PATIENCE)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -93,26 +98,33 @@ class WebPage:
             if sock is None:
                 return error.strerror or str(error)
         else:
-            await self._close()
+            self._leave()
         if sock is not None:
             self.begin(new, sock)
         return ""
 
     async def _instead(self, page: _OpenPage, new: WebSettings) -> socket | None:
         """The old address is perhaps in the way of the new one: it is closed first, and opened again if that did not help."""
-        await self._close()
+        self._leave()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                while page.socket.fileno() >= 0:  # noqa: ASYNC110 - the server closes it first of all
+                    await asyncio.sleep(_LOOK)
         with suppress(OSError):
             return tcp.listen(new.address)
         with suppress(OSError):
             self.begin(page.settings, tcp.listen(page.settings.address))
         return None
 
-    async def _close(self) -> None:
+    def _leave(self) -> None:
+        """The open page takes no one new from now on."""
         page, self._open = self._open, None
-        if page is not None:
-            page.server.stop()
-            await asyncio.wait([page.task], timeout=_PATIENCE)
-            page.socket.close()
+        if page is None:
+            return
+        page.server.stop()
+        self._leaving.add(page.task)
+        page.task.add_done_callback(self._leaving.discard)
+        page.task.add_done_callback(lambda _: page.socket.close())
 
 
 def _port(settings: WebSettings) -> str:

@@ -20,6 +20,8 @@ from relay.spool.contract import AcceptingSpool
 
 _BACKLOG = 256
 _UNPRIVILEGED = 1024
+_TURNS = 4
+"""Turns of the loop from an accepted connection to its session; one to spare."""
 
 
 class CannotListen(OSError):
@@ -191,6 +193,7 @@ class Inbound:
             await opened.close()
             for session in self._sessions(opened.listener.name):
                 session.retire()
+        await self._reconsider_new()
         await self.look_at_certificates()
         return left + [NotApplied(f"tls_cert of {one.listener.name}", one.tls.trouble) for one in self._open if one.tls.trouble]
 
@@ -207,6 +210,19 @@ class Inbound:
         for session in self._sessions(new.name):
             session.reconsider(new, opened.tls.offer())
         return []
+
+    async def _reconsider_new(self) -> None:
+        """Who was just being accepted, by what was in force before, has a session by now."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        inforce = {opened.listener.name: opened for opened in self._open}
+        for session in self._state.slots.connected:
+            if not isinstance(session, ServerSession):
+                continue
+            if opened := inforce.get(session.listener_name):
+                session.reconsider(opened.listener, opened.tls.offer())
+            else:
+                session.retire()
 
     async def _open_more(
         self, fresh: Sequence[Listener], gone: Sequence[_OpenListener], left: list[NotApplied]

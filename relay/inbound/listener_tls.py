@@ -43,7 +43,6 @@ class ListenerTls:
         self._state_dir, self._hostname, self._making = state_dir, hostname, making
         self._context: Offer = None
         self._read: Stamps = ()
-        self._unusable: Stamps = ()
         self._not_before: datetime | None = None
 
     async def begin(self) -> None:
@@ -94,13 +93,13 @@ class ListenerTls:
         return self._not_read or self._not_renewed
 
     async def read_again(self, now: datetime) -> bool:
-        """Whether another certificate is shown from now on."""
+        """Whether another certificate is shown from now on.
+
+        What cannot be used is tried again at each look: perhaps the clock was wrong, or the disk did not answer.
+        """
         if not isinstance(self.offer(), ssl.SSLContext):
             return False
         found = await apart(partial(stamps, self.files))
-        if found == self._unusable:
-            return False
-        self._unusable = ()
         if found == self._read:
             self._not_read = ""  # the old one was put back
             return False
@@ -108,10 +107,10 @@ class ListenerTls:
             context = await apart(partial(load, self.listener, self._state_dir))
             certificate = await apart(partial(certificate_in, self.files[0]))
         except NoCertificate as error:
-            self._not_read, self._unusable = str(error), found
+            self._not_read = str(error)
             return False
         if _over(certificate, now) and not _over(self.certificate, now):
-            self._not_read, self._unusable = f"{self.listener.name}: the certificate in {self.files[0]} has expired", found
+            self._not_read = f"{self.listener.name}: the certificate in {self.files[0]} has expired"
             return False
         self._context, self._read, self._not_read = context, found, ""
         different = certificate != self.certificate

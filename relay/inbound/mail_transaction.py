@@ -87,6 +87,7 @@ class MailTransaction(Connection):
         """aiosmtpd refuses much of what devices write, and decodes encoded-words within an address."""
         quirks = ["MAIL twice without RSET; the first was forgotten"] if self.envelope.mail else []
         self._set_rset_state()
+        self._policy = self._state.policy  # a reload reaches sessions that are open, and no transaction that has begun
         if self.tls_missing:
             await self._refuse(TLS_FIRST)
             return

@@ -135,7 +135,7 @@ class ServerSession(MailTransaction):
             self._unwelcome = "4.7.0 your login has changed; log in again"
         elif listener.auth is ListenAuth.REQUIRED and before.auth is not ListenAuth.REQUIRED:
             self._unwelcome = "4.7.0 a login is needed from now on"
-        elif self.tls_missing and before.tls is not ListenTls.REQUIRED:
+        elif not self.tls and before.tls is not listener.tls and (listener.needs_tls or before.tls is ListenTls.IMPLICIT):
             self._unwelcome = "4.7.0 TLS is needed from now on"
         if self._unwelcome and self.task not in self._state.commits:
             self.dismiss(self._unwelcome)

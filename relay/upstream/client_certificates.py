@@ -44,7 +44,7 @@ def _look(upstreams: list[Upstream]) -> dict[str, ClientCertificate]:
 
 def _seen(upstream: Upstream) -> ClientCertificate:
     try:
-        context_for(upstream.tls)
+        context_for(upstream.tls, again=True)
         trouble = trouble_with(upstream.tls)
     except OSError as error:
         trouble = str(error)

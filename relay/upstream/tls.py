@@ -19,10 +19,11 @@ class BadClientCertificate(OSError):
     """The certificate that we should show, or its key, cannot be used; the text says which."""
 
 
-def context_for(tls: Tls) -> ssl.SSLContext:
+def context_for(tls: Tls, *, again: bool = False) -> ssl.SSLContext:
     """The shared context of this policy; making one costs 50 ms and a megabyte.  Made anew when its files change.
 
-    While the new files cannot be used, it is the old one, and `trouble_with` says why.
+    While the new files cannot be used, it is the old one, and `trouble_with` says why; `again` tries them once more, for it
+    may have been the disk that did not answer.
     Raises BadClientCertificate, and OSError if ca_file is no good, where there is no old one.
     """
     policy = replace(tls, mode=TlsMode.STARTTLS)
@@ -30,7 +31,7 @@ def context_for(tls: Tls) -> ssl.SSLContext:
     with _lock:
         files = stamps(names)
         context, read, trouble = _contexts.pop(policy, _UNKNOWN)
-        if context is None or files != read:
+        if context is None or files != read or (again and trouble):
             old, trouble = context, ""
             try:
                 context = _context(policy, names)
@@ -52,7 +53,8 @@ _lock = threading.Lock()
 
 def trouble_with(tls: Tls) -> str:
     """Why the certificates in the files are not those that are used; "" if they are, or if none was used yet."""
-    return _contexts.get(replace(tls, mode=TlsMode.STARTTLS), _UNKNOWN)[2]
+    with _lock:
+        return _contexts.get(replace(tls, mode=TlsMode.STARTTLS), _UNKNOWN)[2]
 
 
 def _context(policy: Tls, names: Sequence[str]) -> ssl.SSLContext:

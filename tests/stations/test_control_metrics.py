@@ -85,7 +85,7 @@ def test_durations_are_histograms(samples: list[Sample]) -> None:
 
 def test_no_label_is_an_address(relay: RelayProcess, samples: list[Sample]) -> None:
     """Neither senders nor recipients nor devices' names or addresses: few series, and nobody's business."""
-    allowed = {"event", "upstream", "outcome", "state", "version", "le", "device"}
+    allowed = {"event", "upstream", "outcome", "state", "version", "le", "device", "port"}
     assert {label for one in samples for label in one.labels} <= allowed
     text = scraped(relay)[1]
     assert "@" not in text
@@ -139,6 +139,21 @@ def test_direct_delivery_makes_no_series_for_each_domain(monkeypatch: pytest.Mon
         ({"upstream": "isp", "outcome": "failed"}, 1),
         ({"upstream": "mx", "outcome": "relayed"}, 5),
     ]
+
+
+def test_when_the_certificates_end() -> None:
+    """Of two listeners on one port the first; none without TLS, or without a certificate for the upstream."""
+    ends = {"first": "2027-02-18T09:22:42+00:00", "later": "2028-02-18T09:22:42+00:00"}
+    listening = [
+        {"port": port, "certificate_expires": end} for port, end in ((587, ends["later"]), (587, ends["first"]), (25, None))
+    ]
+    line = {"resting_until": None, "sent_today": 0, "in_flight": 0}
+    upstreams = [{"name": "isp", "certificate_expires": ends["later"], **line}, {"name": "other", **line}]
+    found = {one.name: one for one in families({"ready": True, "listening": listening, "upstreams": upstreams}, TALLY, 0.0)}
+    [one] = found["relay_listener_certificate_expiry_timestamp_seconds"].samples
+    assert (one.labels, one.value) == ({"port": "587"}, 1802942562.0)
+    [one] = found["relay_upstream_certificate_expiry_timestamp_seconds"].samples
+    assert one.labels == {"upstream": "isp"}
 
 
 TALLY = {"recipients": {}, "oldest": None, "unfinished": 0, "size": 0, "room": 0}

@@ -150,6 +150,35 @@ async def test_what_cannot_be_used_keeps_the_old_one(tmp_path: Path, monkeypatch
         assert len(told) == 1
 
 
+@pytest.mark.parametrize("kind", ["a clock that was ahead", "a disk that did not answer"])
+async def test_what_could_not_be_used_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Nobody touches the files; it is told once."""
+    tls = tmp_path / "tls"
+    pair(tls)
+    ahead, told = [timedelta(0)], list[str]()
+    today = datetime.now(UTC)
+    also = {"alarm": lambda text, _cause: told.append(text), "now": lambda: today + ahead[0]}
+    async with receiving(tmp_path, monkeypatch, at(tls), **also) as relay:
+        pair(tls, not_before=today - timedelta(1), not_after=today + timedelta(30))
+        with monkeypatch.context() as trouble:
+            if kind == "a clock that was ahead":
+                ahead[0] = timedelta(60)
+            else:
+                trouble.setattr(listener_tls, "load", fails)
+            for _ in range(3):
+                await relay.inbound.look_at_certificates()
+        assert await shown(relay) != der(tls)
+        ahead[0] = timedelta(0)
+        await relay.inbound.look_at_certificates()
+        assert await shown(relay) == der(tls)
+        assert relay.inbound.listening()[0]["certificate_trouble"] == ""
+        assert len(told) == 1
+
+
+def fails(*_: object) -> ssl.SSLContext:
+    raise NoCertificate("Input/output error")
+
+
 async def test_a_pair_that_is_just_being_written_is_not_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The certificate came, its key follows a moment later."""
     monkeypatch.setattr(listener_tls, "_SETTLE", 0.5)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
-from relay.inbound.listener import NotApplied
+from relay.inbound.listener import Inbound, NotApplied
+from relay.inbound.server_session import ServerSession
 from relay.secret import Secret
 from tests.support.device import Device
 from tests.support.inbound import HERE, Receiving, receiving
@@ -159,6 +160,74 @@ async def test_users_and_tls_reach_the_sessions_that_are_open(tmp_path: Path, mo
         await device.dialog((b"AUTH PLAIN AG5hcwBvbGQ=\r\n", "535"), (b"AUTH PLAIN AG5hcwBuZXc=\r\n", "235"))
         assert await reload(relay, replace(one, users={"nas": Secret("new")}, tls=ListenTls.REQUIRED)) == []
         assert (await device.reply()).startswith("421 4.7.0 TLS")
+
+
+async def test_the_next_message_of_an_open_session_goes_by_the_new_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that has begun comes to its end by the old ones."""
+    async with receiving(tmp_path, monkeypatch, HERE, recipients=Recipients(default_domain="old.example")) as relay:
+        device = await relay.device()
+        await device.dialog(ENVELOPE[0])
+        [here] = relay.inbound.listeners
+        new = {"recipients": Recipients(default_domain="new.example"), "max_message": 1000}
+        assert await reload(relay, here, **new) == []
+        rest = ((b"RCPT TO:<root>\r\n", "250"), ENVELOPE[2], (b"x\r\n" * 500 + b".\r\n", "250"))
+        await device.dialog(*rest)
+        await device.dialog(ENVELOPE[0], *rest[:2], (rest[2][0], "552"))
+        await device.dialog((b"MAIL FROM:<a@b.example> SIZE=1500\r\n", "552"))
+        await device.dialog(ENVELOPE[0], *rest[:2], (b"x\r\n.\r\n", "250"))
+        to = [str(path) for entry in await relay.entries() for path in entry.envelope.forward_paths]
+        assert to == ["root@old.example", "root@new.example"]
+
+
+@pytest.mark.parametrize(("before", "after"), [("starttls", "implicit"), ("implicit", "starttls"), ("off", "required")])
+async def test_another_kind_of_tls_ends_sessions_without_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    """Also where the handshake of implicit TLS has not begun, since its client still waits for a slot."""
+    one = replace(HERE, port=free_port(), tls=ListenTls(before))
+    async with receiving(tmp_path, monkeypatch, one, limits=ClientLimits(per_client=1)) as relay:
+        first = await Device.connect((one.host, one.port))
+        if before == "implicit":
+            await asyncio.sleep(0.1)
+            second = await Device.connect((one.host, one.port))
+            await asyncio.sleep(0.1)
+            assert await reload(relay, replace(one, tls=ListenTls(after)), limits=ClientLimits(per_client=1)) == []
+            await first.close()
+            assert (await second.reply()).startswith("421 4.7.0")
+            return
+        assert (await first.reply()).startswith("220")
+        assert await reload(relay, replace(one, tls=ListenTls(after))) == []
+        assert (await first.reply()).startswith("421 4.7.0 TLS is needed")
+
+
+@pytest.mark.parametrize("change", ["user", "network", "gone"])
+async def test_a_client_that_is_just_being_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """Its session was made by the settings before, and is known only after the reload: it goes by the new ones all the same."""
+    one = replace(HERE, port=free_port(), auth=ListenAuth.REQUIRED, users={"nas": Secret("old")}, plain_login=True)
+    other = replace(HERE, port=free_port())
+    new = {
+        "user": [replace(one, users={"tv": Secret("other")}), other],
+        "network": [replace(one, networks=(ip_network("10.0.0.0/8"),)), other],
+        "gone": [other],
+    }[change]
+    reloads: list[asyncio.Task[list[NotApplied]]] = []
+    make = Inbound._session
+
+    def accepted(self: Inbound, opened: Any) -> ServerSession:
+        if not reloads and opened.listener.name == one.name:
+            reloads.append(asyncio.create_task(reload(relay, *new)))
+        return make(self, opened)
+
+    monkeypatch.setattr(Inbound, "_session", accepted)
+    async with receiving(tmp_path, monkeypatch, one, other) as relay:
+        device = await Device.connect((one.host, one.port))
+        said = await device.reply()
+        if said.startswith("220"):
+            said = await device.ask(b"AUTH PLAIN AG5hcwBvbGQ=\r\n")
+        assert said.startswith({"user": "535", "network": "421 4.7.1", "gone": "421"}[change]), said
+        assert await reloads[0] == []
 
 
 async def test_many_reloads_while_devices_send(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,39 @@ async def test_the_page_moves_goes_and_comes(tmp_path: Path) -> None:
         assert await get(("127.0.0.1", first), "pass word") == 200
 
 
+async def post_reload(address: tuple[str, int], password: str) -> tuple[int, Any]:
+    """Orders a reload over the page."""
+
+    def ask() -> tuple[int, Any]:
+        with closing(http.client.HTTPConnection(*address, timeout=20)) as connection:
+            login = base64.b64encode(f"me:{password}".encode()).decode()
+            head = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+            connection.request("POST", "/api/reload", "{}", head)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    return await asyncio.to_thread(ask)
+
+
+@pytest.mark.parametrize("move", ["another port", "all addresses", "away"])
+async def test_an_order_over_the_page_that_moves_the_page(tmp_path: Path, move: str) -> None:
+    """It is answered where it was given, at once, and the page answers at its new address."""
+    port, secret = free_port(), {"password": "pass word"}
+    async with relay_at_home(tmp_path, {"upstreams": UPSTREAMS, "web": {"address": f"127.0.0.1:{port}", **secret}}) as relay:
+        old = place(relay)
+        assert await get(old, "pass word") == 200
+        new = {"another port": f"127.0.0.1:{free_port()}", "all addresses": f"0.0.0.0:{port}", "away": ""}[move]
+        configure(tmp_path, web={"address": new, **secret} if new else {})
+        began = asyncio.get_running_loop().time()
+        assert await post_reload(old, "pass word") == (200, {"reloaded": True, "mistakes": [], "not_applied": []})
+        assert asyncio.get_running_loop().time() - began < 1.5  # the old server cancels its answers after two seconds
+        if not new:
+            assert await get(old) == 0
+            return
+        assert place(relay)[1] == int(new.partition(":")[2])
+        assert await get(("127.0.0.1", place(relay)[1]), "pass word") == 200
+
+
 async def test_a_page_that_cannot_move_stays_with_its_password(tmp_path: Path) -> None:
     """The new address is taken and has no password: the old address must not be open to everybody meanwhile."""
     web = {"address": f"127.0.0.1:{free_port()}", "password": "old one"}
@@ -172,6 +205,22 @@ async def test_reloads_that_come_together_and_a_stop_among_them(tmp_path: Path) 
     for port in ports:
         with pytest.raises(ConnectionRefusedError):
             await Device.connect(("127.0.0.1", port))
+
+
+async def test_an_order_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configuration was read before the order came, so it is read once more."""
+    port = free_port()
+    make = Relay._make_services
+
+    def ordered(relay: Relay) -> services.Services:
+        configure(tmp_path, listen=[{"address": f"127.0.0.1:{port}", "networks": ["private"]}])
+        relay.reload()
+        return make(relay)
+
+    monkeypatch.setattr(Relay, "_make_services", ordered)
+    async with relay_at_home(tmp_path, {"upstreams": UPSTREAMS}) as relay, asyncio.timeout(10):
+        while relay.inbound.bound != [("127.0.0.1", port)]:
+            await asyncio.sleep(0.02)
 
 
 def issue(folder: Path) -> bytes:

@@ -1,11 +1,15 @@
 """The relay under a service manager: it tells when it listens, that it lives, and that it stops."""
 
 import os
+import signal
 import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.support.running import running
+from tests.support.running import RelayProcess, running
 
 UPSTREAM = {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none", "sender": "nas@isp.example"}}}
 
@@ -40,3 +44,26 @@ def test_a_watchdog_that_waits_for_somebody_else_hears_nothing(manager, tmp_path
         assert manager.recv(100) == b"READY=1"
         assert relay.stop() == 0
         assert manager.recv(100) == b"STOPPING=1"
+
+
+def test_sighup_from_the_first_moment(tmp_path):
+    """A hook that renews certificates does not know whether the relay is still loading."""
+    relay, over = RelayProcess(tmp_path, UPSTREAM), threading.Event()
+
+    def order() -> None:
+        while not over.wait(0.002):
+            with suppress(AssertionError, OSError, ValueError):
+                caught = int(Path(f"/proc/{relay.pid}/status").read_text().partition("SigCgt:")[2].split()[0], 16)
+                if caught >> (signal.SIGTERM - 1) & 1:
+                    os.kill(relay.pid, signal.SIGHUP)
+
+    orders = threading.Thread(target=order)
+    orders.start()
+    try:
+        relay.start()
+        over.set()
+        relay.wait_for("reloaded")
+    finally:
+        over.set()
+        orders.join()
+    assert relay.stop() == 0

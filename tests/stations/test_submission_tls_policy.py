@@ -1,5 +1,6 @@
 """What an upstream may ask of TLS beyond trust: a lowest version, a certificate of ours, old ciphers in need."""
 
+import errno
 import hashlib
 import re
 import socket
@@ -15,6 +16,7 @@ import trustme
 
 from relay.mail.reply import Stage
 from relay.outbound.replies import judge
+from relay.upstream import tls
 from relay.upstream.client_certificates import ClientCertificates
 from relay.upstream.pool import Pools
 from relay.upstream.settings import Tls, TlsFloor, TlsMode
@@ -272,3 +274,31 @@ async def test_a_client_certificate_that_changes(ca, tmp_path, change):
         assert certificates.seen[upstream.name].trouble == ""
         assert context_for(policy) is not context
         await shown(server)
+
+
+async def test_a_client_certificate_on_a_disk_that_did_not_answer(ca, tmp_path, monkeypatch):
+    """The next look reads it, though nobody has touched the files since; messages do not try it each time."""
+    cert, key = tmp_path / "client.pem", tmp_path / "client.key"
+
+    def issue():
+        issued = ca.issue_cert("nas@company.example")
+        issued.cert_chain_pems[0].write_to_path(cert)
+        issued.private_key_pem.write_to_path(key)
+
+    issue()
+    policy = Tls(TlsMode.STARTTLS, client_cert=str(cert), client_key=str(key))
+    upstream, certificates, old = upstream_at(1, tls=policy, host="localhost"), ClientCertificates(), context_for(policy)
+    issue()
+
+    def fails(*_):
+        raise OSError(errno.EIO, "Input/output error", str(cert))
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr(tls, "_show", fails)
+        assert context_for(policy) is old
+        await certificates.look([upstream])
+        assert "Input/output error" in certificates.seen[upstream.name].trouble
+    assert context_for(policy) is old
+    assert await certificates.look([upstream]) == []
+    assert certificates.seen[upstream.name].trouble == ""
+    assert context_for(policy) is not old

@@ -23,9 +23,9 @@ upstreams:
 `config.example.yaml` in the repository shows all of them in one file. `relay check` prints every mistake with its line, and
 `relay reload` (or SIGHUP: `systemctl reload`, `docker compose kill -s HUP relay`) makes a running relay read the file again;
 with a mistake in it the old settings stay in force. Everything is applied, listeners and the page's address and password too,
-and sessions of listeners that stay go on. Only `url`, `password`, `fallback`, `lease`, `name` and `state_dir` of `spool` wait
-for the next start. What cannot be applied, such as a port that another program has, keeps its old state; the log and
-`relay reload` name it, with the reason.
+and sessions of listeners that stay go on, their next message by the new settings. Only `url`, `password`, `fallback`, `lease`,
+`name` and `state_dir` of `spool` wait for the next start. What cannot be applied, such as a port that another program has,
+keeps its old state; the log and `relay reload` name it, with the reason.
 
 How values are written:
 
