@@ -153,6 +153,13 @@ def _reload(watch: RelayStatus) -> Endpoint:
     async def reload(request: Request) -> Response:
         if not _is_json(request):
             return wrong(_NO_JSON, 415)
+        try:
+            if not isinstance(json.loads(await body_of(request)), dict):
+                return wrong("the order to reload is an object: {}")
+        except TooLong:
+            return wrong("the order is too long", 413)
+        except (ValueError, RecursionError) as error:
+            return wrong(str(error))
         return Json(await asyncio.shield(watch.reload()))  # it may move the page that this came over
 
     return reload

@@ -1,6 +1,5 @@
 """The text of a message as a person reads it: the first part that is plain text, else the first that is HTML.  Pure."""
 
-import html
 import re
 from binascii import Error, a2b_base64, a2b_qp
 from collections.abc import Iterable, Iterator
@@ -82,6 +81,8 @@ def _without_tags(text: str) -> str:
         hidden, place = not tag[1], tag.end()
     if not hidden:
         shown.append(text[place:])
-    plain = html.unescape(_TAG.sub(" ", _BREAK.sub("\n", " ".join("".join(shown).split()))))
+    from html import unescape  # a table of names that only a digest needs
+
+    plain = unescape(_TAG.sub(" ", _BREAK.sub("\n", " ".join("".join(shown).split()))))
     lines = (" ".join(line.split()) for line in plain.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))

@@ -13,7 +13,7 @@ from relay.doctor.certificate_probe import certificate_facts
 from relay.doctor.subject import Subject
 from relay.inbound.admission import Listener, ListenTls
 from relay.upstream.peer_certificate import Certificate
-from relay.upstream.settings import Tls, Upstream
+from relay.upstream.settings import SmtpServer, Tls, Upstream
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ def test_what_is_in_the_files(tmp_path: Path) -> None:
     cert, key, foreign = str(tmp_path / "good.pem"), str(tmp_path / "good.key"), str(tmp_path / "other.key")
     listener = Listener(port=25, tls_cert=cert, tls_key=key)
     listeners = (listener, replace(listener, port=26, tls_key=foreign), Listener(port=27), Listener(port=28, tls=ListenTls.OFF))
-    upstream = Upstream("isp", "mail.isp.example", tls=Tls(client_cert=cert, client_key=foreign))
+    upstream = Upstream("isp", SmtpServer("mail.isp.example", tls=Tls(client_cert=cert, client_key=foreign)))
     found = certificate_facts(Subject("relay.test", {"isp": upstream}, listeners, state_dir=tmp_path))
     assert [(one.about, bool(one.trouble)) for one in found] == [("0.0.0.0:25", False), ("0.0.0.0:26", True), ("isp", True)]
     assert all(one.certificate and one.certificate.expires for one in found)

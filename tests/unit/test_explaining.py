@@ -11,6 +11,7 @@ from relay.cli.main import main
 from relay.mail.address import parse_address
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
+NOON = datetime(2026, 11, 22, 12).astimezone()
 SETTINGS = """
 hostname: relay.test
 upstreams:
@@ -162,7 +163,7 @@ def device_told(tmp_path: Path, to: str, helo: str = "BRN1", user: str = "p", cl
     loaded = config.load(file, {})
     assert loaded.config, loaded.mistakes
     sample = Sample(client, parse_address("nas@lan.local"), (parse_address(to),), (content,) if content else (), helo, user)
-    return explain(loaded.config, sample, NOW)
+    return explain(loaded.config, sample, NOON)
 
 
 def test_it_tells_whose_mail_it_is_and_what_follows(tmp_path: Path) -> None:
