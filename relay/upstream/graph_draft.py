@@ -7,7 +7,7 @@ otherwise (microsoftgraph/microsoft-graph-docs#18698).  A draft that a crash has
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from urllib.parse import quote
 
 from relay.mail.address import Address
@@ -45,9 +45,10 @@ class Draft:
         try:
             if not self._api.mailbox.save:
                 await self._leave_no_copy(path)
-            flow = Flow(self._reader.blocks(contents(self._message, parts)))
-            for part in parts:
-                await self._attach(path, part, flow)
+            async with aclosing(self._reader.blocks(contents(self._message, parts))) as blocks:
+                flow = Flow(blocks)
+                for part in parts:
+                    await self._attach(path, part, flow)
             return await self._api.ask("POST", f"{path}/send", at_end=at_end, sending=True)
         except GraphRefused as refused:
             if not refused.uncertain:

@@ -5,6 +5,7 @@ Transports ── sendMail, drafts, upload sessions ──> relay/cli/demo_graph
 
 import asyncio
 import base64
+import gc
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -246,6 +247,25 @@ class TestLarge:
             assert world.cloud.drafts == {}
             assert ("PUT", "/upload") in world.cloud.requests
             assert any("scan.pdf" in note for note in report.conversation.notes)
+
+    async def test_an_upload_leaves_no_reading_open(self):
+        """The content's reader is closed when the last range is sent, not when the collector comes by."""
+        faults, open_readings = [], []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, about: faults.append(about))
+
+        def reading(blocks):
+            open_readings.append(1)
+            try:
+                yield from blocks
+            finally:
+                open_readings.pop()
+
+        async with graph() as world:
+            answer = await world.one(replace(scan(os.urandom(4 * MB)), reading=reading))
+            assert answer.reply.code == 250
+            gc.collect()
+            await asyncio.sleep(0.1)
+        assert (faults, open_readings) == ([], [])
 
     async def test_several_attachments_each_by_its_size(self):
         """Below 3 MB in one request, above by an upload session; an image in the text stays one."""
