@@ -39,7 +39,16 @@ class Draft:
         self._api, self._reader, self._message, self._paths = api, reader, message, paths
 
     async def send(self, parts: Sequence[Attachment], at_end: Callable[[], None]) -> HttpResponse:
-        """Raises GraphRefused; HttpLost if it may have been sent."""
+        """Raises GraphRefused; HttpLost if it may have been sent.
+
+        A device that sends a message twice must not have the draft of the one removed for the other: one at a time.
+        """
+        known = self._message.get("message-id")
+        which = known.value if known else b"", frozenset(map(key, self._paths))
+        async with self._api.connections.turns.setdefault(which, asyncio.Lock()):
+            return await self._sent(parts, at_end)
+
+    async def _sent(self, parts: Sequence[Attachment], at_end: Callable[[], None]) -> HttpResponse:
         await self._sweep()
         path = await self._make(frozenset(part.number for part in parts))
         try:

@@ -219,6 +219,25 @@ class TestEnvelope:
             got = sorted(name for sent in world.cloud.box for name in sent.recipients)
             assert got == ["a@x.example", "c@x.example", "d@x.example"]
 
+    @pytest.mark.parametrize("stops", [False, True])
+    async def test_what_ends_the_second_part_leaves_the_first_as_sent(self, stops):
+        """A bug, or the relay's stop: the others are left, and whoever has it does not get it again."""
+        readings = []
+
+        def reading(blocks):
+            readings.append(blocks)
+            if len(readings) == 3:  # the whole, the first part, the second one
+                if not stops:
+                    raise RuntimeError("the disk")
+                asyncio.current_task().cancel()
+            yield from blocks
+
+        async with graph(invalid=frozenset({"bad@x.example"})) as world:
+            report = await world.send(replace(letter("a@x.example", "bad@x.example"), reading=reading), save=False)
+            assert {str(path): answer.reply.code for path, answer in report.answers.items()} == {"a@x.example": 250}
+            assert list(map(str, report.left)) == ["bad@x.example"]
+            assert [sent.recipients for sent in world.cloud.box] == [("a@x.example",)]
+
     async def test_an_address_in_japanese_is_refused_alone(self):
         """Graph's MIME import has no SMTPUTF8; the others get theirs."""
         async with graph() as world:
@@ -362,6 +381,25 @@ class TestLarge:
             assert list(world.cloud.drafts) == ["to others=", "another="]
             assert any("draft" in note for note in report.conversation.notes)
 
+    async def test_the_same_message_twice_at_once(self):
+        """A device that tries again too soon: the draft of the one is no remainder of a crash to the other."""
+        async with graph() as world:
+            first = asyncio.create_task(world.one(scan(bytes(9 * MB))))
+            async with asyncio.timeout(10):
+                while not world.cloud.uploads:
+                    await asyncio.sleep(0.001)
+            second = await world.one(scan(bytes(9 * MB)))
+            assert ((await first).reply.code, second.reply.code) == (250, 250)
+            assert len(world.cloud.box) == 2
+
+    @pytest.mark.parametrize(("status", "code"), [(401, "Unauthorized"), (403, "AccessDenied"), (404, "ResourceNotFound")])
+    async def test_an_upload_session_that_is_over_is_not_the_accounts_fault(self, status, code):
+        """No token goes there; the next try makes a new session."""
+        async with graph() as world:
+            world.cloud.trouble.append(GraphTrouble("/upload/session-2", status, code))
+            verdict = judge(await world.one(scan(bytes(9 * MB))))
+            assert (verdict.fate, verdict.blame) == (Fate.DEFERRED, Blame.UPSTREAM)
+
 
 class TestRefusals:
     """Each of Graph's errors, with whom it is about."""
@@ -380,6 +418,10 @@ class TestRefusals:
             (429, "ApplicationThrottled", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
             (500, "ErrorInternalServerError", "graph-away", Fate.DEFERRED, Blame.UPSTREAM, False),
             (400, "ErrorMimeContentInvalid", "graph-form", Fate.FAILED, Blame.MESSAGE, False),
+            (429, "ErrorSubmissionQuotaExceeded", "graph-limit", Fate.DEFERRED, Blame.QUOTA, True),
+            (403, "ErrorAccountSuspend", "graph-limit", Fate.DEFERRED, Blame.QUOTA, True),
+            (404, "OrganizationFromTenantGuidNotFound", "graph-mailbox", Fate.DEFERRED, Blame.LOGIN, True),
+            (429, "ErrorExceededConnectionCount", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
         ],
     )
     async def test_an_error(self, status, code, rule, fate, blame, rests):
@@ -392,7 +434,7 @@ class TestRefusals:
             assert f"{code}: Words of Microsoft. (HTTP {status}" in answer.reply.text
             assert world.cloud.box == []
 
-    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize("status", [423, 429, 500, 503])
     async def test_retry_after_is_a_fact(self, status):
         """The upstream rests at least so long."""
         async with graph() as world:
@@ -403,10 +445,11 @@ class TestRefusals:
             assert answer.retry_after == 120
             assert judge(answer).rests
 
-    async def test_a_gateway_that_gave_up_may_have_sent_it(self):
-        """504 to the request that sends: no other upstream is asked."""
+    @pytest.mark.parametrize("status", [502, 504])
+    async def test_a_gateway_that_gave_up_may_have_sent_it(self, status):
+        """So may one that did not understand the answer: no other upstream is asked."""
         async with graph() as world:
-            world.cloud.trouble.append(GraphTrouble("/sendMail", 504, "GatewayTimeout"))
+            world.cloud.trouble.append(GraphTrouble("/sendMail", status, "UnknownError"))
             verdict = judge(await world.one(letter("a@x.example")))
             assert (verdict.blame, verdict.try_next) == (Blame.UNCERTAIN, False)
 
