@@ -200,8 +200,8 @@ class GraphApi:
             except HttpLost as lost:
                 if sending and lost.sent:
                     raise
-                if kept and lost.fault is Fault.HUNG_UP:
-                    continue  # the server had ended it meanwhile
+                if kept and lost.fault is Fault.HUNG_UP and not (lost.sent and method == "POST"):
+                    continue  # the server had ended it meanwhile; POST might add an attachment a second time
                 raise GraphRefused(_ours(lost.fault, str(lost))) from None
             self.connections.keep(session)
             return response

@@ -22,6 +22,8 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity
 from relay.outbound.replies import Blame, Fate, judge
+from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
+from relay.upstream.http_session import HttpLost, Origin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
@@ -581,6 +583,24 @@ class TestLost:
             task.cancel()
             [answer] = (await task).answers.values()
             assert (answer.fault, answer.lost) == (Fault.UNANSWERED, True)
+
+    @pytest.mark.parametrize(("method", "again"), [("GET", True), ("POST", False)])
+    async def test_a_kept_connection_that_ends(self, unused_tcp_port, method, again):
+        """What may have been done is asked again only if that does no harm: an attachment must not be there twice."""
+        upstream = mailbox(f"http://127.0.0.1:{unused_tcp_port}")
+
+        class Ending:
+            origin, alive, peer, tls = Origin.of(upstream.transport.url), True, "127.0.0.1:443", ""
+
+            async def ask(self, *_):
+                raise HttpLost(Fault.HUNG_UP, "it ended", sent=True)
+
+        connections = Connections()
+        connections.keep(Ending())
+        api = GraphApi(upstream, upstream.transport, Access(None, None, None, None), connections, "token")
+        with pytest.raises(GraphRefused) as caught:
+            await api.ask(method, "/messages/x/attachments")
+        assert caught.value.answer.stage is (Stage.CONNECT if again else Stage.MAIL)
 
     async def test_nobody_listens(self):
         """A closed port is trouble of the upstream."""
