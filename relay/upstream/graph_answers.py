@@ -99,7 +99,7 @@ def code_of(response: HttpResponse) -> str:
 def retry_after(response: HttpResponse) -> float | None:
     """For how many seconds the server wants to be left alone (RFC 9110 s10.2.3); None if it does not say."""
     said = response.headers.get("retry-after", "").strip()
-    if not said or (response.status < 500 and response.status not in (408, 413, 423, 425, 429)):
+    if not said or (response.status < 500 and response.status not in (408, 423, 425, 429)):
         return None
     if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", said):
         return min(float(said), _LONGEST_WAIT)

@@ -208,3 +208,23 @@ def test_the_command_takes_helo_and_user(tmp_path: Path, capsys: pytest.CaptureF
     told = capsys.readouterr().out
     assert "it is printer\n  at most 200 messages a day\n" in told
     assert "a copy to archive@b.example\n" in told
+
+
+def test_what_graph_makes_of_the_header_is_told(tmp_path: Path):
+    """It has no envelope: who gets it stands in To, Cc and Bcc.  Recipients that go together are taken together."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "upstreams:\n  m365: {api: graph, username: n@c.example, oauth: {client_id: a, tenant: c.example}}\n"
+        "  isp: {host: a.example, rewrite: never}\n"
+        'routes: [{to: "*@isp.example", via: isp}, {via: [m365, isp]}]\n'
+    )
+    settings = config.load(file, {}).config
+    letter = b"From: n@c.example\r\nTo: a@far.example, b@isp.example\r\n\r\nx\r\n"
+    names = tuple(map(parse_address, ("a@far.example", "b@isp.example", "c@far.example")))
+    found = explain(settings, Sample("127.0.0.1", parse_address("n@c.example"), names, (letter,)), NOW)
+    changes = [[note for way in one["sent"] for note in way["changes"] if "Graph" in note] for one in found["recipients"]]
+    graph = [
+        "took b@isp.example out of To: Graph would send it to them too, and this is not for them",
+        "added c@far.example as Bcc: Graph sends only to those that are named",
+    ]
+    assert changes == [graph, [], graph]
