@@ -1,5 +1,7 @@
 """What explain says of upstreams that rest, as a function of what the running relay tells."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -165,6 +167,17 @@ def device_told(tmp_path: Path, to: str, helo: str = "BRN1", user: str = "p", cl
     return explain(loaded.config, sample, NOW)
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's zone, where NOW is noon."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
 def test_it_tells_whose_mail_it_is_and_what_follows(tmp_path: Path) -> None:
     """Name, limits, the rule, the copy, what is changed for it; or that it is nobody's."""
     told = device_told(tmp_path, "you@a.example")
