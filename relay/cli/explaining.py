@@ -19,7 +19,8 @@ from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, copies, may_route
 from relay.outbound.storms import quiet_until
 from relay.spool.entry import Claim, Entry, Recipient, State
-from relay.upstream.settings import Upstream
+from relay.upstream.graph_message import addressed
+from relay.upstream.settings import GraphMailbox, Upstream
 
 SHOWN_LINES = 400  # of a difference; the rest is counted
 
@@ -69,8 +70,9 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
     meant = [one for one in addresses.values() if may_route(routes, path, one, origin, name) is None]
     wanted = copies(routes, path, meant, origin, device) if meant else ()
     extra = {one.key: one for one in wanted if one.key not in addresses}
-    for key, address in (addresses | extra).items():
-        line, notes, changed = _recipient(config, sample, origin, device, address, now)
+    everybody = addresses | extra
+    for key, address in everybody.items():
+        line, notes, changed = _recipient(config, sample, origin, device, address, now, tuple(everybody.values()))
         recipients.append(line | {"copy": key in extra} | _when(config, line["via"], address, now, standings))
         repairs += [note for note in notes if note not in repairs]
         diff = diff or changed
@@ -165,10 +167,17 @@ def _rest(upstream: Upstream, address: Address, now: datetime, standings: Standi
 
 
 def _recipient(
-    config: Config, sample: Sample, origin: Origin, device: Device | None, address: Address, now: datetime
+    config: Config,
+    sample: Sample,
+    origin: Origin,
+    device: Device | None,
+    address: Address,
+    now: datetime,
+    everybody: tuple[Address, ...],
 ) -> tuple[dict[str, Any], tuple[str, ...], str]:
     name = device.name if device else ""
     chosen = chain_for(config.routes, sample.reverse_path, address, origin, name)
+    ways_of = {one: chain_for(config.routes, sample.reverse_path, one, origin, name).via for one in everybody}
     refusal = may_route(config.routes, sample.reverse_path, address, origin, name)
     notes: tuple[str, ...] = ()
     ways, diff = [], ""
@@ -179,7 +188,10 @@ def _recipient(
             continue
         prepared = _prepared(config, sample, origin, device, address, upstream, now)
         sender = str(prepared.outgoing.reverse_path or "<>")
-        ways.append({"upstream": name, "as": sender, "changes": list(prepared.notes)})
+        changes = list(prepared.notes)
+        if sample.content and isinstance(upstream.transport, GraphMailbox):
+            changes += addressed(prepared.outgoing.content, [one for one in everybody if ways_of[one] == chosen.via]).notes
+        ways.append({"upstream": name, "as": sender, "changes": changes})
         if sample.content and not notes:
             notes, diff = prepared.notes, difference(sample.content, prepared.outgoing.content)
     return _line(address, chosen, refusal, ways), notes, diff

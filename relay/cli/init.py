@@ -84,6 +84,9 @@ class Dialogue:
         self.asked, self.target = asked, target
         self.silent = asked.no_input or not sys.stdin.isatty()
         self.draft = Draft(**{key: getattr(asked, key) for key in SPOKEN})
+        secret = Path(self.draft.client_secret_file)
+        if self.draft.client_secret_file and secret.is_file() and not (target.parent / secret).is_file():
+            self.draft.client_secret_file = str(secret.absolute())  # as the shell means it
         self.password = ""
 
     def run(self) -> Loaded:

@@ -109,7 +109,10 @@ def _verb(
 
 def _send(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     send = _verb(verbs, "send", "submit a test message to the running relay and follow it to its end", json=True)
-    send.add_argument("--to", required=True, metavar="ADDRESS", help="who gets it: an address whose mailbox you can read")
+    send.add_argument(
+        "--to", default="", metavar="ADDRESS", help="who gets it: an address whose mailbox you can read (default: notices.to)"
+    )
+    send.add_argument("--via", default="", metavar="NAME", help="by this upstream alone, whatever the routes say")
     send.add_argument("--from", dest="sender", default="", metavar="ADDRESS", help="default: notices.to, else the recipient")
     send.add_argument("--subject", default="A test from the relay")
     send.add_argument(

@@ -45,7 +45,8 @@ def _status(config: Config, asked: argparse.Namespace) -> int:
     if asked.json:
         print_json({"oauth": found})
     for one in () if asked.json else found:
-        age = f"consent {_days(one['age'])} old, renewed {one['refreshed_at']}" if one["age"] is not None else "none"
+        none = "no consent" if one["warnings"] else "needs no consent"
+        age = f"consent {_days(one['age'])} old, renewed {one['refreshed_at']}" if one["age"] is not None else none
         print(f"{one['upstream']}: {age}" + (f", ends {one['ends_at']}" if one["ends_at"] else ""))
         for warning in one["warnings"]:
             print(f"  {warning}")

@@ -11,7 +11,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, configured_or_running, in_words, print_json
-from relay.cli.main import FINE, PROBLEM
+from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.cli.queue import story
 from relay.control.client import Refused, Running
 from relay.password_hash import is_hash
@@ -28,6 +28,10 @@ LOOK_EVERY = 0.2  # seconds
 
 def call(asked: argparse.Namespace) -> int:
     config = configured_or_running(asked)
+    asked.to = asked.to or str(config.notices.to or "")
+    if not asked.to:
+        complain("relay send: say who gets it, with --to ADDRESS; without it `notices.to` does, which is not set")
+        return USAGE
     running = Running(config.spool)
     try:
         listening = running.relay()["listening"]
@@ -36,8 +40,8 @@ def call(asked: argparse.Namespace) -> int:
         complain(f"relay send: no running relay answers {beside}; start it with `relay run`")
         return PROBLEM
     try:
-        queue_id = _submit(config, listening, asked)
-    except (smtplib.SMTPException, OSError) as error:
+        queue_id = _submit_via(running, config, asked) if asked.via else _submit(config, listening, asked)
+    except (smtplib.SMTPException, OSError, Refused) as error:
         complain(f"relay send: the relay did not take the message: {_words(error)}")
         return PROBLEM
     message, unseen = _follow(running, queue_id, asked.wait)
@@ -70,10 +74,7 @@ def _untold(queue_id: str, why: str, asked: argparse.Namespace) -> int:
 
 def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.Namespace) -> str:
     """The queue id.  Raises smtplib's exceptions and OSError."""
-    sender = asked.sender or str(config.notices.to or asked.to)
-    letter = EmailMessage()
-    letter["From"], letter["To"], letter["Subject"] = sender, asked.to, asked.subject
-    letter.set_content(f"A test message, sent with `relay send` on {config.hostname}.\n")
+    sender, letter = _letter(config, asked)
     with _connected(config, listening, asked.user) as client:
         client.ehlo("localhost")
         client.mail(sender)
@@ -85,6 +86,20 @@ def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.N
             raise smtplib.SMTPResponseException(code, said)
     found = re.search(rb"queued as (\w+)", said)
     return found[1].decode() if found else ""
+
+
+def _submit_via(running: Running, config: "Config", asked: argparse.Namespace) -> str:
+    """The same for one upstream, past listeners and routes.  Raises OSError, Refused."""
+    sender, letter = _letter(config, asked)
+    return running.submit(sender, asked.to, asked.via, letter.as_string(policy=letter.policy.clone(linesep="\r\n")))
+
+
+def _letter(config: "Config", asked: argparse.Namespace) -> tuple[str, EmailMessage]:
+    sender = asked.sender or str(config.notices.to or asked.to)
+    letter = EmailMessage()
+    letter["From"], letter["To"], letter["Subject"] = sender, asked.to, asked.subject
+    letter.set_content(f"A test message, sent with `relay send` on {config.hostname}.\n")
+    return sender, letter
 
 
 def _connected(config: "Config", listening: list[dict[str, Any]], user: str) -> smtplib.SMTP:

@@ -128,8 +128,8 @@ def _device(watch: RelayStatus) -> Endpoint:
 
 def _orders(watch: RelayStatus) -> Endpoint:
     async def orders(request: Request) -> Response:
-        if not _is_json(request):
-            return wrong(_NO_JSON, 415)
+        if not is_json(request):
+            return wrong(NO_JSON, 415)
         try:
             asked = json.loads(await body_of(request))
             return Json(await watch.desk.order(*_order(asked)))
@@ -141,18 +141,18 @@ def _orders(watch: RelayStatus) -> Endpoint:
     return orders
 
 
-_NO_JSON = "an order is JSON: say Content-Type: application/json"
+NO_JSON = "an order is JSON: say Content-Type: application/json"
 
 
-def _is_json(request: Request) -> bool:
+def is_json(request: Request) -> bool:
     """A form of a foreign page can be sent without asking; JSON cannot."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
 
 
 def _reload(watch: RelayStatus) -> Endpoint:
     async def reload(request: Request) -> Response:
-        if not _is_json(request):
-            return wrong(_NO_JSON, 415)
+        if not is_json(request):
+            return wrong(NO_JSON, 415)
         try:
             if not isinstance(json.loads(await body_of(request)), dict):
                 return wrong("the order to reload is an object: {}")

@@ -95,6 +95,11 @@ class Running:
     def order(self, action: str, queue_ids: list[str] | None, via: str) -> dict[str, Any]:
         return self._fine(*self.ask("POST", "/api/orders", {"action": action, "ids": queue_ids, "via": via}))
 
+    def submit(self, sender: str, to: str, via: str, content: str) -> str:
+        """Hands a message in for one upstream; its queue id."""
+        asked = {"from": sender, "to": to, "via": via, "content": content}
+        return str(self._fine(*self.ask("POST", "/api/messages", asked))["id"])
+
     def reload(self) -> dict[str, Any]:
         """Has the daemon read its configuration again; what came of it."""
         return self._fine(*self.ask("POST", "/api/reload", {}))

@@ -9,8 +9,8 @@ from typing import Any
 from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
 from relay.mail.envelope import Origin
-from relay.spool.contract import ViewedSpool
-from relay.spool.entry import BEGINNING, Action, Heard, Order, State, TrailLine
+from relay.spool.contract import Spool
+from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, State, TrailLine
 from relay.spool.orders import applies
 
 MOST_LISTED = 1_000_000
@@ -32,7 +32,7 @@ class QueueAdmin:
     """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it."""
 
     def __init__(
-        self, spool: ViewedSpool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
+        self, spool: Spool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
     ) -> None:
         self._spool, self._now, self._known, self._wake = spool, now, known, wake
         self._history: dict[str, Any] | None = None
@@ -105,6 +105,10 @@ class QueueAdmin:
 
     async def tally(self) -> dict[str, Any]:
         return tally_view(await self._spool.tally())
+
+    async def submit(self, entry: Entry, line: TrailLine) -> None:
+        """Takes a message of a person's.  Raises SpoolFull, SpoolBroken."""
+        await self._spool.commit(entry, (line,))
 
     async def order(self, action: str, queue_ids: list[str] | None, via: str = "") -> dict[str, Any]:
         """Carries an order out; {"applied": messages it applied to, "unknown": ids that no message has, ...}.

@@ -17,6 +17,7 @@ from relay.control.api import make_api
 from relay.control.metrics import metrics_route
 from relay.control.site import make_site
 from relay.control.status import RelayStatus
+from relay.control.submit import submit_route
 from relay.networks import group_of
 
 REQUEST = 15.0
@@ -162,7 +163,7 @@ class Server:
 
 def api_server(watch: RelayStatus, sock: socket.socket) -> Server:
     """What answers on the UNIX socket."""
-    return Server(make_api(watch, [metrics_route(watch)]), sock)
+    return Server(make_api(watch, [metrics_route(watch), submit_route(watch)]), sock)
 
 
 def page_server(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRules, sock: socket.socket) -> Server:

@@ -50,7 +50,7 @@ def _judged(name: str, url: UrlFacts, count: int) -> Finding:
         cure = "Check the host in the URL, the line, DNS, and whether a firewall lets HTTPS out. "
         return problem("push-unreachable", name, f"{which}: {advice.cause}", f"{cure}{_TLS}".strip(), str(url.failed))
     if not url.examined:
-        cure = f"Send a test: `relay send --via {name}`."
+        cure = f"Send a test: `relay send --to YOU --via {name}`."
         return warning(
             "push-unexamined", name, f"{which} is not reached by HTTP, so it cannot be examined without sending.", cure
         )

@@ -46,6 +46,7 @@ class Entry:
     `digest` the SHA-256 of its content in hex: together they show a device that repeats one id for different mail.
     `notice` marks a message of our own (a DSN or a digest of them); no notice is ever made about such a message.
     `merges`: it is a digest of so many messages of a device, made by this relay (0: a message as it came).
+    `via`: the recipients begin with this order (see Recipient); read again, only they have it.
     """
 
     queue_id: str
@@ -58,6 +59,7 @@ class Entry:
     digest: str = ""
     notice: bool = False
     merges: int = 0
+    via: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

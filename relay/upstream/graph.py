@@ -61,7 +61,8 @@ class GraphSubmission:
         reader = BlockReader(outgoing.size, outgoing.reading)
         sender = _Sender(api, reader, outgoing)
         try:
-            answers |= await sender.to(paths)
+            left = (*await sender.to(paths), *left)
+            answers |= sender.answers
         finally:
             reader.close()
             if self._closed:
@@ -109,20 +110,37 @@ def _too_big(name: str, limit: int, size: int) -> Answer:
 
 @dataclass
 class _Sender:
-    """Sends one message; more than once only if Graph dislikes one recipient and does not say which."""
+    """Sends one message; more than once only if Graph dislikes one recipient and does not say which.
+
+    `answers` are those so far.
+    """
 
     api: GraphApi
     reader: BlockReader
     outgoing: Outgoing
     notes: list[str] = field(default_factory=list)
+    answers: Answers = field(default_factory=dict)
     at_end: bool = False
 
-    async def to(self, paths: tuple[Address, ...]) -> Answers:
-        answer = await self._answer(paths)
-        if isinstance(answer, Answer):
-            return dict.fromkeys(paths, answer)
-        half = len(paths) // 2
-        return await self.to(paths[:half]) | await self.to(paths[half:])
+    async def to(self, paths: tuple[Address, ...]) -> tuple[Address, ...]:
+        """Those that are left: what ends the sending of one part must not lose the answers to the others."""
+        parts = [paths]
+        while parts:
+            part = parts.pop()
+            try:
+                answer = await self._answer(part)
+            except (Exception, asyncio.CancelledError) as error:
+                if not self.answers:
+                    raise
+                if isinstance(error, asyncio.CancelledError) and (task := asyncio.current_task()):
+                    task.uncancel()
+                return tuple(path for each in (part, *reversed(parts)) for path in each)
+            if isinstance(answer, Answer):
+                self.answers |= dict.fromkeys(part, answer)
+            else:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+        return ()
 
     async def _answer(self, paths: tuple[Address, ...]) -> Answer | None:
         """None if one of several recipients is refused."""

@@ -32,10 +32,12 @@ _KNOWN: tuple[tuple[tuple[Stage, int, str], str], ...] = (
     (_DENIED, "erroraccessdenied accessdenied forbidden authorization_requestdenied authorization_identitynotfound"),
     (_DENIED, "mailboxnotenabledforrestapi mailboxnotsupportedforrestapi errornonexistentmailbox errorinvaliduser"),
     (_DENIED, "request_resourcenotfound resourcenotfound erroraccountdisabled errorimpersonateuserdenied"),
+    (_DENIED, "organizationfromtenantguidnotfound"),
     (_SENDER, "errorsendasdenied"),
-    (_QUOTA, "errorexceededmessagelimit errormessagesubmissionblocked"),
+    (_QUOTA, "errorexceededmessagelimit errormessagesubmissionblocked errorsubmissionquotaexceeded erroraccountsuspend"),
     (_FULL, "errorquotaexceeded"),
     (_BUSY, "applicationthrottled toomanyrequests mailboxconcurrency activitylimitreached errortoomanyobjectsopened"),
+    (_BUSY, "errorexceededconnectioncount"),
     (_AWAY, "errorserverbusy serviceunavailable servicenotavailable generalexception unknownerror errortimeoutexpired"),
     (_AWAY, "errorinternalservererror errorinternalservertransienterror internalservererror gatewaytimeout badgateway"),
     (_AWAY, "errormailboxstoreunavailable errormailboxmoveinprogress erroritemnotfound errorirresolvableconflict"),
@@ -75,8 +77,8 @@ def refusal(response: HttpResponse, *, sending: bool) -> Answer:
     said = f"{code}: {words}" if code else words or response.reason
     text = f"{said} (HTTP {response.status}{_trace(response, '; ')})"
     answer = Answer(stage, Reply(number, status, readable(text)))
-    if sending and response.status == 504:
-        # the gateway gave up waiting; what is behind it may still send the message
+    if sending and response.status in (502, 504):
+        # the gateway got no answer that it understands, or none in time; what is behind it may have the message
         answer = replace(answer, stage=Stage.CONTENT, fault=Fault.UNANSWERED)
     return replace(answer, retry_after=retry_after(response))
 
@@ -97,7 +99,7 @@ def code_of(response: HttpResponse) -> str:
 def retry_after(response: HttpResponse) -> float | None:
     """For how many seconds the server wants to be left alone (RFC 9110 s10.2.3); None if it does not say."""
     said = response.headers.get("retry-after", "").strip()
-    if response.status not in (429, 503, 504, 509) or not said:
+    if not said or (response.status < 500 and response.status not in (408, 423, 425, 429)):
         return None
     if re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?", said):
         return min(float(said), _LONGEST_WAIT)

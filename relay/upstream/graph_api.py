@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
+from weakref import WeakValueDictionary
 
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.secret import unsaid
@@ -68,10 +69,14 @@ class Access:
 
 
 class Connections:
-    """The open connections to one server; kept ones are used again."""
+    """The open connections to one server; kept ones are used again.
+
+    `turns` has a lock for each message that a draft is made of, by Message-ID and recipients.
+    """
 
     def __init__(self) -> None:
         self._kept: list[tuple[HttpSession, asyncio.TimerHandle]] = []
+        self.turns: WeakValueDictionary[tuple[bytes, frozenset[str]], asyncio.Lock] = WeakValueDictionary()
 
     def take(self, origin: Origin) -> HttpSession | None:
         for place in range(len(self._kept) - 1, -1, -1):
@@ -153,7 +158,10 @@ class GraphApi:
 
     async def put(self, url: str, first: int, whole: int, octets: bytes) -> HttpResponse:
         """A range of an upload; its address is a secret of its own, and it gets no token.  Raises GraphRefused."""
-        origin, parts = Origin.of(url), urlsplit(url)
+        try:
+            origin, parts = Origin.of(url), urlsplit(url)
+        except ValueError:
+            raise GraphRefused(lacking("an address of the upload session that can be used")) from None
         if not origin.secure and Origin.of(self.mailbox.url).secure:
             raise GraphRefused(_ours(Fault.GARBAGE, "Graph names an address without TLS for the upload"))
         until = first + len(octets) - 1
@@ -163,6 +171,8 @@ class GraphApi:
         if 200 <= response.status < 300:
             return response
         answer = self._without_secrets(refusal(response, sending=False), parts.query, *parts.query.split("="))
+        if answer.stage is Stage.AUTH:  # no token was sent: the session is over, and the account has nothing to do with it
+            raise GraphRefused(_ours(Fault.GARBAGE, f"the upload session takes no more: {answer.reply.text}"))
         raise GraphRefused(answer, response)
 
     async def _exchange(
@@ -190,8 +200,8 @@ class GraphApi:
             except HttpLost as lost:
                 if sending and lost.sent:
                     raise
-                if kept and lost.fault is Fault.HUNG_UP:
-                    continue  # the server had ended it meanwhile
+                if kept and lost.fault is Fault.HUNG_UP and not (lost.sent and method == "POST"):
+                    continue  # the server had ended it meanwhile; POST might add an attachment a second time
                 raise GraphRefused(_ours(lost.fault, str(lost))) from None
             self.connections.keep(session)
             return response

@@ -7,7 +7,7 @@ otherwise (microsoftgraph/microsoft-graph-docs#18698).  A draft that a crash has
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from urllib.parse import quote
 
 from relay.mail.address import Address
@@ -39,15 +39,25 @@ class Draft:
         self._api, self._reader, self._message, self._paths = api, reader, message, paths
 
     async def send(self, parts: Sequence[Attachment], at_end: Callable[[], None]) -> HttpResponse:
-        """Raises GraphRefused; HttpLost if it may have been sent."""
+        """Raises GraphRefused; HttpLost if it may have been sent.
+
+        A device that sends a message twice must not have the draft of the one removed for the other: one at a time.
+        """
+        known = self._message.get("message-id")
+        which = known.value if known else b"", frozenset(map(key, self._paths))
+        async with self._api.connections.turns.setdefault(which, asyncio.Lock()):
+            return await self._sent(parts, at_end)
+
+    async def _sent(self, parts: Sequence[Attachment], at_end: Callable[[], None]) -> HttpResponse:
         await self._sweep()
         path = await self._make(frozenset(part.number for part in parts))
         try:
             if not self._api.mailbox.save:
                 await self._leave_no_copy(path)
-            flow = Flow(self._reader.blocks(contents(self._message, parts)))
-            for part in parts:
-                await self._attach(path, part, flow)
+            async with aclosing(self._reader.blocks(contents(self._message, parts))) as blocks:
+                flow = Flow(blocks)
+                for part in parts:
+                    await self._attach(path, part, flow)
             return await self._api.ask("POST", f"{path}/send", at_end=at_end, sending=True)
         except GraphRefused as refused:
             if not refused.uncertain:

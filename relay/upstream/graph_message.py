@@ -66,8 +66,8 @@ def addressed(content: Iterable[bytes], paths: Sequence[Address]) -> Addressed:
 
 
 def _with_bcc(fields: list[Field], added: Sequence[Address]) -> list[Field]:
-    old = first(fields, "bcc")
-    boxes = read_mailboxes(old.value.decode("utf-8", "surrogateescape")) if old else []
+    old = [field.value.decode("utf-8", "surrogateescape") for field in fields if field.name == "bcc"]
+    boxes = [box for value in old for box in read_mailboxes(value)]
     texts = [_written(box) for box in boxes if box.address] + [str(with_a_labels(path)) for path in added]
     return [*(field for field in fields if field.name != "bcc"), Field(fold_list("Bcc", texts))]
 

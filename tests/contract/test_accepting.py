@@ -30,6 +30,15 @@ async def test_an_entry_comes_back_as_it_was_committed(opened, clock):
     ]
 
 
+async def test_an_entry_for_one_upstream_begins_with_that_order(opened, clock):
+    """The claim has it, and so has the file, for the attempt after a restart."""
+    spool = await opened()
+    await spool.commit(replace(an_entry("a" * 14, clock()), via="phone"))
+    assert [one.via for one in (await spool.claim(clock())).recipients] == ["phone"]
+    spool = await opened()
+    assert [one.via for one in (await spool.entry("a" * 14)).recipients] == ["phone"]
+
+
 async def test_the_null_reverse_path_stays_null(spool, clock):
     """`<>` comes back as None, which is not an empty address."""
     entry = replace(an_entry("a" * 14, clock()), envelope=Envelope(None, an_entry("x", clock()).envelope.forward_paths))

@@ -77,6 +77,52 @@ def test_send_follows_a_message_to_its_end(relay: RelayProcess, behind: Sink) ->
     assert "relayed" in done.stdout
 
 
+def test_send_goes_by_the_upstream_that_is_named(stuck: RelayProcess, behind: Sink) -> None:
+    """No rule leads to it, and the rest of the chain is not asked; the fate is followed as ever."""
+    done = stuck.command("send", "--to", "you@far.example", "--via", "sink", "--subject", "by that one")
+    assert done.returncode == 0, done.stderr
+    (taken,) = behind.wait_for(1)
+    assert (taken.forward_paths, taken.header("Subject")) == (["you@far.example"], "by that one")
+    assert "by sink" in done.stdout and "away" not in done.stdout
+
+
+def test_what_goes_by_a_named_upstream_waits_for_it_alone(relay: RelayProcess, behind: Sink, unused_tcp_port: int) -> None:
+    """The route would take it; it waits for the upstream that was ordered, over a restart, too."""
+    upstreams = {"isp": upstream_at(behind.port), "away": upstream_at(unused_tcp_port)}
+    changed = {"upstreams": upstreams, "routes": [{"via": ["isp"]}], "retry": {"delays": ["1h"], "rest": ["1h"]}}
+    relay.stop()
+    relay.configure({**relay.config, **changed})
+    relay.start()
+    done = relay.command("send", "--to", "you@far.example", "--via", "away", "--wait", "1", "--json")
+    assert done.returncode == 1
+    message = json.loads(done.stdout)
+    assert [row["state"] for row in message["recipients"]] == ["queued"]
+    relay.stop()
+    relay.start()
+    assert relay.command("queue", "retry", message["id"]).returncode == 0
+    relay.wait_for("deferred", 2)
+    assert behind.count() == 0 and relay.show(message["id"])["recipients"][0]["upstream"] == "away"
+
+
+def test_send_by_an_unknown_upstream_names_those_that_there_are(relay: RelayProcess) -> None:
+    """And stores nothing."""
+    done = relay.command("send", "--to", "you@far.example", "--via", "ips")
+    assert (done.returncode, "there are isp, mx" in done.stderr) == (1, True)
+    assert relay.queue("--all") == []
+
+
+def test_send_tells_the_one_who_gets_notices_unless_told_otherwise(relay: RelayProcess, behind: Sink) -> None:
+    """`relay send --via isp`, as the doctor says it."""
+    assert relay.command("send", "--via", "isp").returncode == 0
+    assert behind.wait_for(1)[0].forward_paths == ["me@far.example"]
+
+
+def test_send_to_nobody_is_wrong_usage(stuck: RelayProcess) -> None:
+    """Without `--to` and `notices.to`."""
+    done = stuck.command("send", "--via", "sink")
+    assert (done.returncode, "--to ADDRESS" in done.stderr) == (2, True)
+
+
 def test_send_says_so_when_it_did_not_get_there(stuck: RelayProcess) -> None:
     """With the upstream away, `relay send --wait 1` ends with 1 and shows what the relay met."""
     done = stuck.command("send", "--to", "you@far.example", "--wait", "1", "--json")

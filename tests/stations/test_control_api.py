@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
+from relay.control.client import Running
+from relay.spool.contract import SpoolSettings
 from tests.support import tools
 from tests.support.running import ROOT, RelayProcess, running
 from tests.support.shape import faults, resolved
@@ -120,7 +122,7 @@ def test_the_document_tells_of_every_route() -> None:
     from relay.control.status import RelayStatus
 
     routes = {route.path for route in api.api_routes(RelayStatus(None, None, None))}  # type: ignore[arg-type]
-    assert routes | {"/metrics"} == set(DOCUMENT["paths"])
+    assert routes | {"/metrics", "/api/messages"} == set(DOCUMENT["paths"])
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,36 @@ def test_orders_do_what_they_say(ask: Ask) -> None:
     assert ids(ask, "held") == [waiting]
     assert ask("POST", "/api/orders", {"action": "release", "ids": [waiting]})[2] == {"applied": 1, "unknown": []}
     assert ids(ask, "held") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"via": "nobody"}, "away, isp, mx"),
+        ({"to": "root"}, "no domain"),
+        ({"to": "a b@x@y"}, "to: "),
+        ({"content": None}, "a message is an object"),
+    ],
+)
+def test_a_message_that_cannot_be_handed_in_is_answered_in_words(
+    relay: RelayProcess, changed: dict[str, object], says: str
+) -> None:
+    """Nothing is stored."""
+    before = len(relay.queue("--all"))
+    good = {"from": "taro@isp.example", "to": "you@far.example", "via": "isp", "content": "Subject: x\r\n\r\nx\r\n"}
+    running = Running(SpoolSettings(f"sqlite:{relay.spool}"))
+    code, answer = running.ask("POST", "/api/messages", {**good, **changed})
+    assert code == 400 and says in answer["error"]
+    assert len(relay.queue("--all")) == before
+
+
+def test_messages_are_handed_in_on_the_unix_socket_alone(relay: RelayProcess) -> None:
+    """Who may look at the page may not send mail in others' names."""
+    connection = http.client.HTTPConnection(relay.events("started")[-1]["web"], timeout=20)
+    order = {"from": "", "to": "you@far.example", "via": "isp", "content": "x"}
+    connection.request("POST", "/api/messages", json.dumps(order), {"Content-Type": "application/json"})
+    assert connection.getresponse().status == 404
+    connection.close()
 
 
 def test_the_list_is_paged(ask: Ask) -> None:

@@ -5,6 +5,7 @@ Transports ── sendMail, drafts, upload sessions ──> relay/cli/demo_graph
 
 import asyncio
 import base64
+import gc
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity
 from relay.outbound.replies import Blame, Fate, judge
+from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
+from relay.upstream.http_session import HttpLost, Origin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
@@ -218,6 +221,25 @@ class TestEnvelope:
             got = sorted(name for sent in world.cloud.box for name in sent.recipients)
             assert got == ["a@x.example", "c@x.example", "d@x.example"]
 
+    @pytest.mark.parametrize("stops", [False, True])
+    async def test_what_ends_the_second_part_leaves_the_first_as_sent(self, stops):
+        """A bug, or the relay's stop: the others are left, and whoever has it does not get it again."""
+        readings = []
+
+        def reading(blocks):
+            readings.append(blocks)
+            if len(readings) == 3:  # the whole, the first part, the second one
+                if not stops:
+                    raise RuntimeError("the disk")
+                asyncio.current_task().cancel()
+            yield from blocks
+
+        async with graph(invalid=frozenset({"bad@x.example"})) as world:
+            report = await world.send(replace(letter("a@x.example", "bad@x.example"), reading=reading), save=False)
+            assert {str(path): answer.reply.code for path, answer in report.answers.items()} == {"a@x.example": 250}
+            assert list(map(str, report.left)) == ["bad@x.example"]
+            assert [sent.recipients for sent in world.cloud.box] == [("a@x.example",)]
+
     async def test_an_address_in_japanese_is_refused_alone(self):
         """Graph's MIME import has no SMTPUTF8; the others get theirs."""
         async with graph() as world:
@@ -246,6 +268,25 @@ class TestLarge:
             assert world.cloud.drafts == {}
             assert ("PUT", "/upload") in world.cloud.requests
             assert any("scan.pdf" in note for note in report.conversation.notes)
+
+    async def test_an_upload_leaves_no_reading_open(self):
+        """The content's reader is closed when the last range is sent, not when the collector comes by."""
+        faults, open_readings = [], []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, about: faults.append(about))
+
+        def reading(blocks):
+            open_readings.append(1)
+            try:
+                yield from blocks
+            finally:
+                open_readings.pop()
+
+        async with graph() as world:
+            answer = await world.one(replace(scan(os.urandom(4 * MB)), reading=reading))
+            assert answer.reply.code == 250
+            gc.collect()
+            await asyncio.sleep(0.1)
+        assert (faults, open_readings) == ([], [])
 
     async def test_several_attachments_each_by_its_size(self):
         """Below 3 MB in one request, above by an upload session; an image in the text stays one."""
@@ -342,6 +383,25 @@ class TestLarge:
             assert list(world.cloud.drafts) == ["to others=", "another="]
             assert any("draft" in note for note in report.conversation.notes)
 
+    async def test_the_same_message_twice_at_once(self):
+        """A device that tries again too soon: the draft of the one is no remainder of a crash to the other."""
+        async with graph() as world:
+            first = asyncio.create_task(world.one(scan(bytes(9 * MB))))
+            async with asyncio.timeout(10):
+                while not world.cloud.uploads:
+                    await asyncio.sleep(0.001)
+            second = await world.one(scan(bytes(9 * MB)))
+            assert ((await first).reply.code, second.reply.code) == (250, 250)
+            assert len(world.cloud.box) == 2
+
+    @pytest.mark.parametrize(("status", "code"), [(401, "Unauthorized"), (403, "AccessDenied"), (404, "ResourceNotFound")])
+    async def test_an_upload_session_that_is_over_is_not_the_accounts_fault(self, status, code):
+        """No token goes there; the next try makes a new session."""
+        async with graph() as world:
+            world.cloud.trouble.append(GraphTrouble("/upload/session-2", status, code))
+            verdict = judge(await world.one(scan(bytes(9 * MB))))
+            assert (verdict.fate, verdict.blame) == (Fate.DEFERRED, Blame.UPSTREAM)
+
 
 class TestRefusals:
     """Each of Graph's errors, with whom it is about."""
@@ -360,6 +420,10 @@ class TestRefusals:
             (429, "ApplicationThrottled", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
             (500, "ErrorInternalServerError", "graph-away", Fate.DEFERRED, Blame.UPSTREAM, False),
             (400, "ErrorMimeContentInvalid", "graph-form", Fate.FAILED, Blame.MESSAGE, False),
+            (429, "ErrorSubmissionQuotaExceeded", "graph-limit", Fate.DEFERRED, Blame.QUOTA, True),
+            (403, "ErrorAccountSuspend", "graph-limit", Fate.DEFERRED, Blame.QUOTA, True),
+            (404, "OrganizationFromTenantGuidNotFound", "graph-mailbox", Fate.DEFERRED, Blame.LOGIN, True),
+            (429, "ErrorExceededConnectionCount", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
         ],
     )
     async def test_an_error(self, status, code, rule, fate, blame, rests):
@@ -372,7 +436,7 @@ class TestRefusals:
             assert f"{code}: Words of Microsoft. (HTTP {status}" in answer.reply.text
             assert world.cloud.box == []
 
-    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize("status", [423, 429, 500, 503])
     async def test_retry_after_is_a_fact(self, status):
         """The upstream rests at least so long."""
         async with graph() as world:
@@ -383,10 +447,11 @@ class TestRefusals:
             assert answer.retry_after == 120
             assert judge(answer).rests
 
-    async def test_a_gateway_that_gave_up_may_have_sent_it(self):
-        """504 to the request that sends: no other upstream is asked."""
+    @pytest.mark.parametrize("status", [502, 504])
+    async def test_a_gateway_that_gave_up_may_have_sent_it(self, status):
+        """So may one that did not understand the answer: no other upstream is asked."""
         async with graph() as world:
-            world.cloud.trouble.append(GraphTrouble("/sendMail", 504, "GatewayTimeout"))
+            world.cloud.trouble.append(GraphTrouble("/sendMail", status, "UnknownError"))
             verdict = judge(await world.one(letter("a@x.example")))
             assert (verdict.blame, verdict.try_next) == (Blame.UNCERTAIN, False)
 
@@ -518,6 +583,24 @@ class TestLost:
             task.cancel()
             [answer] = (await task).answers.values()
             assert (answer.fault, answer.lost) == (Fault.UNANSWERED, True)
+
+    @pytest.mark.parametrize(("method", "again"), [("GET", True), ("POST", False)])
+    async def test_a_kept_connection_that_ends(self, unused_tcp_port, method, again):
+        """What may have been done is asked again only if that does no harm: an attachment must not be there twice."""
+        upstream = mailbox(f"http://127.0.0.1:{unused_tcp_port}")
+
+        class Ending:
+            origin, alive, peer, tls = Origin.of(upstream.transport.url), True, "127.0.0.1:443", ""
+
+            async def ask(self, *_):
+                raise HttpLost(Fault.HUNG_UP, "it ended", sent=True)
+
+        connections = Connections()
+        connections.keep(Ending())
+        api = GraphApi(upstream, upstream.transport, Access(None, None, None, None), connections, "token")
+        with pytest.raises(GraphRefused) as caught:
+            await api.ask(method, "/messages/x/attachments")
+        assert caught.value.answer.stage is (Stage.CONNECT if again else Stage.MAIL)
 
     async def test_nobody_listens(self):
         """A closed port is trouble of the upstream."""

@@ -297,6 +297,18 @@ async def finished(directory, *words, typed="secret\n"):
     return process.returncode, out.decode()
 
 
+def test_a_file_of_the_command_line_is_the_shell_s(tmp_path):
+    """Beside the configuration first; else as the shell means it."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "app.secret").write_text("the-secret\n")
+    named = os.path.relpath(tmp_path / "app.secret", ROOT)
+    words = ["--provider", "outlook", "--api", "graph", "--username", "nas@company.example", "--client-id", "an-id"]
+    done = init(tmp_path / "elsewhere", "--no-input", *words, "--tenant", "c.example", "--client-secret-file", named)
+    assert done.returncode == 0, done.stderr
+    written = yaml.safe_load((tmp_path / "elsewhere" / "config.yaml").read_text())["upstreams"]["outlook"]["oauth"]
+    assert os.path.samefile(written["client_secret_file"], tmp_path / "app.secret")
+
+
 @pytest.mark.parametrize(("password", "status"), [("secret", 0), ("wrong", 1)])
 async def test_a_test_mail_through_the_new_upstream(tmp_path, password, status):
     """It arrives, or the server's words and the advice are shown and the exit status tells."""

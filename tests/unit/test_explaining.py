@@ -1,5 +1,7 @@
 """What explain says of upstreams that rest, as a function of what the running relay tells."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -166,6 +168,17 @@ def device_told(tmp_path: Path, to: str, helo: str = "BRN1", user: str = "p", cl
     return explain(loaded.config, sample, NOON)
 
 
+@pytest.fixture
+def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The machine's zone, where NOW is noon."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("tokyo")
 def test_it_tells_whose_mail_it_is_and_what_follows(tmp_path: Path) -> None:
     """Name, limits, the rule, the copy, what is changed for it; or that it is nobody's."""
     told = device_told(tmp_path, "you@a.example")
@@ -209,3 +222,23 @@ def test_the_command_takes_helo_and_user(tmp_path: Path, capsys: pytest.CaptureF
     told = capsys.readouterr().out
     assert "it is printer\n  at most 200 messages a day\n" in told
     assert "a copy to archive@b.example\n" in told
+
+
+def test_what_graph_makes_of_the_header_is_told(tmp_path: Path):
+    """It has no envelope: who gets it stands in To, Cc and Bcc.  Recipients that go together are taken together."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "upstreams:\n  m365: {api: graph, username: n@c.example, oauth: {client_id: a, tenant: c.example}}\n"
+        "  isp: {host: a.example, rewrite: never}\n"
+        'routes: [{to: "*@isp.example", via: isp}, {via: [m365, isp]}]\n'
+    )
+    settings = config.load(file, {}).config
+    letter = b"From: n@c.example\r\nTo: a@far.example, b@isp.example\r\n\r\nx\r\n"
+    names = tuple(map(parse_address, ("a@far.example", "b@isp.example", "c@far.example")))
+    found = explain(settings, Sample("127.0.0.1", parse_address("n@c.example"), names, (letter,)), NOW)
+    changes = [[note for way in one["sent"] for note in way["changes"] if "Graph" in note] for one in found["recipients"]]
+    graph = [
+        "took b@isp.example out of To: Graph would send it to them too, and this is not for them",
+        "added c@far.example as Bcc: Graph sends only to those that are named",
+    ]
+    assert changes == [graph, [], graph]

@@ -59,6 +59,11 @@ class TestAddressed:
             (b"To: team: b@x.example, c@x.example;\r\n", ["b@x.example"], {"to": ["b@x.example"]}),
             (b"Bcc: b@x.example, c@x.example\r\n", ["b@x.example", "d@x.example"], {"bcc": ["b@x.example", "d@x.example"]}),
             (b"To: b@x.example\r\nTo: c@x.example\r\n", ["c@x.example"], {"to": ["c@x.example"]}),
+            (
+                b"Bcc: b@x.example\r\nBcc: c@x.example\r\n",
+                ["b@x.example", "c@x.example", "d@x.example"],
+                {"bcc": ["b@x.example", "c@x.example", "d@x.example"]},
+            ),
             (b"To: b@x.example, b@x.example\r\n", ["b@x.example"], {"to": ["b@x.example", "b@x.example"]}),
             (b"To: b@xn--wgv71a.example\r\n", ["b@日本.example"], {"to": ["b@xn--wgv71a.example"]}),
         ],

@@ -47,6 +47,13 @@ def test_no_consent_is_told():
     assert warnings_on(upstream(grant=Grant.CLIENT_CREDENTIALS), None, NOW) == []
 
 
+def test_an_application_that_speaks_for_itself_has_no_consent_to_be_old():
+    """Its token has times all the same."""
+    told = standing(upstream("microsoft", grant=Grant.CLIENT_CREDENTIALS), kept(access_until=NOW), NOW)
+    assert (told["age"], told["granted_at"], told["warnings"]) == (None, None, [])
+    assert told["access_until"] is not None
+
+
 def test_an_idle_refresh_token_is_used_now_and_then():
     """Ten days without mail, and it is renewed, long before the provider forgets it."""
     assert not idle(None, NOW)

@@ -37,7 +37,7 @@ GRAPH: tuple[Rule, ...] = (
         "graph-mailbox",
         Blame.LOGIN,
         "mailboxnotenabledforrestapi|mailboxnotsupportedforrestapi|errornonexistentmailbox|errorinvaliduser"
-        "|request_resourcenotfound|resourcenotfound|erroraccountdisabled",
+        "|request_resourcenotfound|resourcenotfound|erroraccountdisabled|organizationfromtenantguidnotfound",
         "Microsoft Graph knows no mailbox in Exchange Online for this account: it has no licence, is on a server of your own, "
         "is disabled, or is called otherwise.",
         "Set `username` to the mailbox's user principal name, and see in the Microsoft 365 admin centre that it has a mailbox "
@@ -54,7 +54,7 @@ GRAPH: tuple[Rule, ...] = (
     _rule(
         "graph-verify",
         Blame.QUOTA,
-        "errormessagesubmissionblocked|errorexceededmessagelimit",
+        "errormessagesubmissionblocked|errorexceededmessagelimit|erroraccountsuspend",
         "Microsoft lets this account send no more until somebody has confirmed in its inbox that it is theirs.",
         "Log in to the mailbox on the web, follow the instructions in the inbox, then run `relay queue retry --all`.",
         and_words=r".{0,60}(?:verify|instructions|inbox)",
@@ -62,7 +62,7 @@ GRAPH: tuple[Rule, ...] = (
     _rule(
         "graph-limit",
         Blame.QUOTA,
-        "errorexceededmessagelimit|errormessagesubmissionblocked",
+        "errorexceededmessagelimit|errormessagesubmissionblocked|errorsubmissionquotaexceeded|erroraccountsuspend",
         "The mailbox has sent all that Microsoft allows it (10,000 recipients a day, fewer for a new or a personal account).",
         "It passes within a day. A second upstream in the route carries the mail meanwhile.",
     ),
@@ -76,7 +76,8 @@ GRAPH: tuple[Rule, ...] = (
     _rule(
         "graph-throttled",
         Blame.RATE,
-        "applicationthrottled|toomanyrequests|mailboxconcurrency|activitylimitreached|errortoomanyobjectsopened",
+        "applicationthrottled|toomanyrequests|mailboxconcurrency|activitylimitreached|errortoomanyobjectsopened"
+        "|errorexceededconnectioncount",
         "Microsoft Graph wants fewer requests: it takes four at a time for a mailbox, and 10,000 in ten minutes.",
         "Nothing to do: the relay waits as long as Graph asks. If it comes back, set `limits: {connections: 2}`; another "
         "program may use the same application on this mailbox.",

@@ -47,7 +47,8 @@ def add_entry(db: Connection, entry: Entry, trail: tuple[TrailLine, ...], conten
 
     Within the caller's transaction.  Raises ValueError for a queue id used before.
     """
-    queued = distinct(Recipient(address, State.QUEUED, 0, entry.accepted_at) for address in entry.envelope.forward_paths)
+    at, paths = entry.accepted_at, entry.envelope.forward_paths
+    queued = distinct(Recipient(address, State.QUEUED, 0, at, via=entry.via) for address in paths)
     row = clean(entry_row(entry))
     keys = [plain(one.address.key) for one in queued]
     return add_row(db, row, _REPEATED, {"keys": keys, "looked_at": _REPEATS_LOOKED_AT}, queued, trail, content)

@@ -53,7 +53,8 @@ def add_entry(
     """
     row = entry_row(entry)
     row["id"] = message
-    queued = [Recipient(address, State.QUEUED, 0, entry.accepted_at) for address in entry.envelope.forward_paths]
+    at, paths = entry.accepted_at, entry.envelope.forward_paths
+    queued = [Recipient(address, State.QUEUED, 0, at, via=entry.via) for address in paths]
     distinct = {recipient.address.key: recipient for recipient in reversed(queued)}  # the first spelling wins
     row["repeated"] = int(_repeated(db, row, distinct))
     try:

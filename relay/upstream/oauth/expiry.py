@@ -54,15 +54,20 @@ def idle(kept: StoredToken | None, now: datetime) -> bool:
 
 
 def standing(upstream: Upstream, kept: StoredToken | None, now: datetime) -> dict[str, str | float | list[str] | None]:
-    """For metrics, page and doctor.  `age` in seconds since the consent; times in ISO 8601; no secret."""
+    """For metrics, page and doctor.  `age` in seconds since the consent; times in ISO 8601; no secret.
+
+    An application that speaks for itself has no consent: its age is None.
+    """
+    oauth = upstream.login.oauth
+    consented = kept if oauth is None or oauth.grant is not Grant.CLIENT_CREDENTIALS else None
 
     def told(moment: datetime | None) -> str | None:
         return moment.isoformat(timespec="seconds") if moment else None
 
     return {
         "upstream": upstream.name,
-        "granted_at": told(kept.granted_at) if kept else None,
-        "age": (now - kept.granted_at).total_seconds() if kept else None,
+        "granted_at": told(consented.granted_at) if consented else None,
+        "age": (now - consented.granted_at).total_seconds() if consented else None,
         "refreshed_at": told(kept.refreshed_at) if kept else None,
         "access_until": told(kept.access_until) if kept else None,
         "ends_at": told(kept.ends_at) if kept else None,
