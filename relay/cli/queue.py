@@ -212,6 +212,7 @@ _WHY_NOT = {
         "queued",
     ): "it is not held; `relay queue retry {id}` sends it now, `--via NAME` by another upstream",
     ("release", "relayed"): "it has been relayed, so nothing is left to send",
+    ("release", "merged"): "it is part of a digest, and its content was dropped when the spool got short of room",
     **dict.fromkeys((("acknowledge", one) for one in _TOLD_FIRST), "it needs no attention, or no more"),
 }
 """What is said where an order finds a message in a state that it does not apply to."""
