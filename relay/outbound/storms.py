@@ -70,9 +70,9 @@ def _end_of_one(quiet: Quiet, now: datetime, zone: tzinfo | None) -> datetime | 
 def _readings(wall: datetime, zone: tzinfo | None) -> tuple[datetime, datetime]:
     """When the clock reads this, in UTC: twice where it is put back; where it is put on past it, the moment of that."""
     folds = (wall.replace(fold=fold) for fold in (0, 1))
-    late, early = ((one.replace(tzinfo=zone) if zone else one.astimezone()).astimezone(UTC) for one in folds)
-    if late <= early:
-        return late, early
+    early, late = sorted((one.replace(tzinfo=zone) if zone else one.astimezone()).astimezone(UTC) for one in folds)
+    if late.astimezone(zone).replace(tzinfo=None) == wall:
+        return early, late
     while late - early > _SECOND:
         middle = early + (late - early) // 2 // _SECOND * _SECOND
         if middle.astimezone(zone).replace(tzinfo=None) < wall:
