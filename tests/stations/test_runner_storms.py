@@ -26,7 +26,7 @@ from relay.spool.contract import SpoolSettings
 from relay.spool.entry import Entry, State, TrailLine
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.report import Conversation, Report
-from tests.support.sending import upstream_at
+from tests.support.sending import transports_by, upstream_at
 from tests.support.world import Clock
 
 CONTENT = b"From: cam@lan.example\r\nTo: me@isp.example\r\nSubject: Motion 1\r\n\r\nframe\r\n"
@@ -54,7 +54,7 @@ async def running(tmp_path, clock, devices, submit):
     spool = await open_spool(SpoolSettings(f"sqlite:{tmp_path}/spool.db", keep_free=0), now=clock)
     runner = Runner(
         spool=spool,
-        submit=submit,
+        transports=transports_by(submit),
         routes=[Route(via=("isp",))],
         upstreams={"isp": upstream_at(1)},
         retry=RetrySchedule(),
