@@ -2,8 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,24 +53,16 @@ def _later(told: dict[str, Any], config: "Config") -> list[str]:
     """What happens if nobody takes it at once; nothing, where nobody is to take it."""
     if _client_refused(told) or not any(one["via"] and not one["refused"] for one in told["recipients"]):
         return []
+    from relay.cli.explaining import span
+
     retry = config.retry
-    return ["", f"If no upstream takes it: again after {_listed(retry.delays)}; given up after {_span(retry.give_up_after)}."]
+    delays = ", ".join(map(span, retry.delays))
+    return ["", f"If no upstream takes it: again after {delays} and so on; given up after {span(retry.give_up_after)}."]
 
 
 def _client_refused(told: dict[str, Any]) -> bool:
     """Whether no message of this client gets in, whoever it is for."""
     return not told["admitted"] and told["why"] not in {one["refused"] for one in told["recipients"]}
-
-
-def _listed(delays: Sequence[timedelta]) -> str:
-    return ", ".join(_span(delay) for delay in delays) + " and so on"
-
-
-def _span(span: timedelta) -> str:
-    """`90s` as `90 s`, `5m` as `5 min`: in the largest unit that divides it."""
-    seconds = int(span.total_seconds())
-    unit, name = next(each for each in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % each[0] == 0)
-    return f"{seconds // unit} {name}"
 
 
 def _read(name: str) -> bytes:

@@ -13,11 +13,13 @@ from relay.inbound.admission import admit_client, admit_hops, admit_size, client
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
 from relay.mail.device import Device, Quiet, device_of
+from relay.mail.digest import subject_text
 from relay.mail.envelope import Envelope, Origin
+from relay.mail.message import Message
 from relay.mail.reply import Reply
 from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, copies, may_route
-from relay.outbound.storms import quiet_until
+from relay.outbound.storms import excepted, quiet_until
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.graph_message import addressed
 from relay.upstream.settings import GraphMailbox, Upstream
@@ -69,11 +71,12 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
     routes, path, name = config.routes, sample.reverse_path, device.name if device else ""
     meant = [one for one in addresses.values() if may_route(routes, path, one, origin, name) is None]
     wanted = copies(routes, path, meant, origin, device) if meant else ()
+    due_at = _wakes(device, sample, now)
     extra = {one.key: one for one in wanted if one.key not in addresses}
     everybody = addresses | extra
     for key, address in everybody.items():
         line, notes, changed = _recipient(config, sample, origin, device, address, now, tuple(everybody.values()))
-        recipients.append(line | {"copy": key in extra} | _when(config, line["via"], address, now, standings))
+        recipients.append(line | {"copy": key in extra} | _when(config, line["via"], address, due_at, standings))
         repairs += [note for note in notes if note not in repairs]
         diff = diff or changed
     if any(line["refused"] for line in recipients):
@@ -94,6 +97,13 @@ def _entrance(config: Config, sample: Sample) -> tuple[Origin, Reply | None]:
     return origin, refusal
 
 
+def span(length: timedelta) -> str:
+    """`90s` as `90 s`, `5m` as `5 min`: in the largest unit that divides it."""
+    seconds = int(length.total_seconds())
+    unit, name = next(each for each in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % each[0] == 0)
+    return f"{seconds // unit} {name}"
+
+
 def _follows(device: Device, now: datetime) -> list[str]:
     """What holds for a device's mail as a whole, in words."""
     limits, storm, quiet = device.limits, device.storm, device.quiet
@@ -101,14 +111,23 @@ def _follows(device: Device, now: datetime) -> list[str]:
         (limits.messages_per_minute, "at most {} messages a minute"),
         (limits.per_day, "at most {} messages a day"),
         (limits.message, "at most {} octets in a message"),
-        (storm and storm.same_within, "more of the same within {} becomes a digest"),
+        (storm and storm.same_within and span(storm.same_within), "more of the same within {} becomes a digest"),
         (storm and storm.per_hour, "more than {} messages an hour become a digest"),
         (quiet and ", ".join(f"{begin:%H:%M}-{end:%H:%M}" for begin, end in quiet.hours), "waits from {}, local time"),
         (quiet and ", ".join(quiet.unless), "does not wait if the subject is {}"),
-        (quiet and _quiet_now(quiet, now), "quiet until {} now"),
-        (device.expect_every, "one message is expected every {}"),
+        (quiet and _quiet_now(quiet, now), "quiet now, until {}"),
+        (device.expect_every and span(device.expect_every), "one message is expected every {}"),
     ]
     return [words.format(value) for value, words in said if value]
+
+
+def _wakes(device: Device | None, sample: Sample, now: datetime) -> datetime:
+    """When it would be due: after the quiet hours of its device, if its subject does not go at any hour."""
+    if device is None or device.quiet is None:
+        return now
+    field = Message.parse(sample.content).get("subject")
+    subject = subject_text(field.value) if field else ""
+    return (None if excepted(device.quiet, subject) else quiet_until(device.quiet, now)) or now
 
 
 def _quiet_now(quiet: Quiet, now: datetime) -> str:

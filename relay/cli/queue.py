@@ -133,9 +133,10 @@ def _on_purpose(recipient: Mapping[str, Any], message: Mapping[str, Any]) -> str
         return ""
     from relay.control.timeline import digest_at
 
-    due = _clock(digest_at(message.get("trail", ())) or recipient["due_at"])
+    if not (due := digest_at(message.get("trail", ()))):
+        return "for a digest"  # a list has no trail, and the message is due when it is looked at again
     number = message.get("together", 0)
-    return f"one of {number} in a digest due by {due}" if number else f"for a digest due by {due}"
+    return f"one of {number} in a digest due by {_clock(due)}" if number else f"for a digest due by {_clock(due)}"
 
 
 def _size(octets: int) -> str:
@@ -212,6 +213,7 @@ _WHY_NOT = {
         "queued",
     ): "it is not held; `relay queue retry {id}` sends it now, `--via NAME` by another upstream",
     ("release", "relayed"): "it has been relayed, so nothing is left to send",
+    ("release", "merged"): "it is part of a digest, and its content was dropped when the spool got short of room",
     **dict.fromkeys((("acknowledge", one) for one in _TOLD_FIRST), "it needs no attention, or no more"),
 }
 """What is said where an order finds a message in a state that it does not apply to."""

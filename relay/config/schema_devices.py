@@ -52,7 +52,7 @@ DEVICES: tuple[Section, ...] = (
         "{same_within: 10m, per_hour: 30}",
         "Many messages become few: the first goes at once, the rest as one digest. At least one of the two.",
         (
-            _S("same_within", "More of the same in this time after the first (digits in the subject do not count)."),
+            _S("same_within", "What comes within this time after the last of the same (digits in the subject do not count)."),
             _S("per_hour", "Messages in an hour that go on their own."),
         ),
     ),

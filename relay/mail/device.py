@@ -21,8 +21,8 @@ class DeviceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """When mail of a device becomes a digest: more of the same within `same_within` of the first, and whatever is over
-    `per_hour` messages.  None: not looked at.
+    """When mail of a device becomes a digest: more of the same within `same_within` of the last of it, and whatever is
+    over `per_hour` messages.  None: not looked at.
     """
 
     same_within: timedelta | None = None

@@ -28,6 +28,7 @@ _USUAL = timedelta(minutes=10)  # where only a ceiling is set
 _DAY = timedelta(hours=25)  # the one on which the clock is put back
 _HOUR = timedelta(hours=1)
 _MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
 _SKEW = timedelta(minutes=5)  # by which the clocks of relays that share a spool may differ
 _KINDS = 500  # remembered of one device: what is forgotten counts as new, and goes at once
 _DIGITS = re.compile(r"\d+")
@@ -62,16 +63,23 @@ def _end_of_one(quiet: Quiet, now: datetime, zone: tzinfo | None) -> datetime | 
     clock = now.astimezone(zone)
     ends = [end for begin, end in quiet.hours if _within(begin, end, clock.time())]
     days = [clock.date() + timedelta(days=number) for number in range(3)]
-    walls = [datetime.combine(day, end).replace(fold=fold) for end in ends for day in days for fold in (0, 1)]
-    moments = [wall.replace(tzinfo=zone) if zone else wall.astimezone() for wall in walls]
-    return min((one.astimezone(UTC) for one in moments if _later(one, now, quiet, zone)), default=None)
+    moments = [one for end in ends for day in days for one in _readings(datetime.combine(day, end), zone)]
+    return min((one for one in moments if one > now), default=None)
 
 
-def _later(end: datetime, now: datetime, quiet: Quiet, zone: tzinfo | None) -> bool:
-    """Whether the quiet hours have really ended then: where the clock is put on, one reading of an end lies before it."""
-    clock = end.astimezone(UTC).astimezone(zone)
-    written = end.replace(tzinfo=None)
-    return end.astimezone(UTC) > now and (clock.replace(tzinfo=None) >= written)
+def _readings(wall: datetime, zone: tzinfo | None) -> tuple[datetime, datetime]:
+    """When the clock reads this, in UTC: twice where it is put back; where it is put on past it, the moment of that."""
+    folds = (wall.replace(fold=fold) for fold in (0, 1))
+    early, late = sorted((one.replace(tzinfo=zone) if zone else one.astimezone()).astimezone(UTC) for one in folds)
+    if late.astimezone(zone).replace(tzinfo=None) == wall:
+        return early, late
+    while late - early > _SECOND:
+        middle = early + (late - early) // 2 // _SECOND * _SECOND
+        if middle.astimezone(zone).replace(tzinfo=None) < wall:
+            early = middle
+        else:
+            late = middle
+    return late, late
 
 
 def _within(begin: time, end: time, clock: time) -> bool:

@@ -320,6 +320,8 @@ def _advised(details: Details) -> str:
 def _warned(details: Details) -> str:
     if "notify" in details:
         return f"{_text(details, 'notify')} is told that this message is late"
+    if "dropped" in details:
+        return "its content was dropped, since the spool got short of room: it cannot be sent by itself any more"
     why = "an operator ordered it" if details.get("ordered") else "it has waited for that long enough"
     return (
         f"{_text(details, 'maybe_at')} may have taken this message at {_clock(_text(details, 'since'))}; {why}, so it goes by"

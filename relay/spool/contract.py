@@ -295,7 +295,7 @@ class Spool(AcceptingSpool, RelayingSpool, MergingSpool, NotifyingSpool, Transfe
     async def tidy(self, now: datetime) -> None:
         """Removes what is older than `keep_history`, gives free pages back to the file system.
 
-        Merged messages go earlier, the oldest first, where the spool gets short of room.
+        The content of merged messages goes earlier, the oldest first, where room gets short and their digest was relayed.
         """
 
     def adjust(self, settings: SpoolSettings) -> None:

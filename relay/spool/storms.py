@@ -4,11 +4,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.spool.entry import Entry, Settlement, TrailLine
+from relay.spool.entry import Entry, Settlement, State, TrailLine
 
 MERGED_SHARE = 3
-"""Merged messages may hold a third of what is free: they must not be why mail is refused."""
-FORGOTTEN_AT_ONCE = 50
+"""The content of merged messages may hold a third of what is free: it must not be why mail is refused."""
+DROPPED_AT_ONCE = 50
+
+MERGED_OCTETS = (
+    "SELECT coalesce(sum(size), 0) FROM message WHERE kept = 1 AND id IN (SELECT message FROM recipient WHERE state = 'merged')"
+)
+"""Octets of the content of messages that were merged, which nobody may ever ask for."""
+_NEEDED = (
+    "SELECT 1 FROM recipient AS mine WHERE mine.message = message.id AND (mine.state NOT IN ('merged', 'relayed') OR EXISTS"
+    " (SELECT 1 FROM message AS digest JOIN recipient AS its ON its.message = digest.id"
+    " WHERE digest.queue_id = mine.merged_into AND its.state <> 'relayed'))"
+)
+GIVES_WAY = (
+    "kept = 1 AND over_at IS NOT NULL AND id IN (SELECT message FROM recipient WHERE state = 'merged')"  # noqa: S608
+    f" AND NOT EXISTS ({_NEEDED})"
+)
+"""The condition for messages whose content may go: they are merged, and everybody has got the digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,11 @@ class Merge:
     merged: tuple[str, ...]
     line: TrailLine
     remember: Callable[[str], str]
+
+
+def gave_way(now: datetime) -> TrailLine:
+    """For the trail of a merged message whose content has gone before its time."""
+    return TrailLine(now, "warned", details={"dropped": True, "state": State.MERGED.value})
 
 
 class NotWaiting(Exception):

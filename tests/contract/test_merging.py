@@ -9,6 +9,7 @@ import pytest
 from relay.mail.device import Device, Storm
 from relay.mail.reply import Fault
 from relay.outbound.storms import Group, read
+from relay.outbound.trail import words
 from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolSettings
 from relay.spool.entry import ORDERED, PASSED, Action, Order, Settlement, State, TrailLine
@@ -182,10 +183,55 @@ async def test_merged_messages_give_way_where_room_gets_short(spool, clock, cam,
     left, size = spool._committer.left, (await night.stored(night.accepted[-1])).entry.size
     monkeypatch.setattr(spool._committer, "left", lambda: min(left(), 3 * 100 * size))
     await spool.tidy(clock())
-    assert (await spool.tally()).states[State.MERGED] == 59
-    assert await spool.entry(night.accepted[1]) is None
-    assert await spool.entry(night.accepted[0]) is not None  # it was relayed
-    await night.stored(night.accepted[-1])
+    assert (await spool.tally()).states[State.MERGED] == 109  # the history has them all
+    kept = [bool((await spool.pack(one)).kept) for one in night.accepted]
+    assert kept == [False] * 51 + [True] * 59  # the first was relayed
+    lost, whole = night.accepted[1], night.accepted[-1]
+    assert words((await night.stored(lost)).trail[-1]).startswith("its content was dropped")
+    assert await spool.order(Order(Action.RELEASE, (lost, whole)), clock()) == 1
+    claim = await spool.claim(clock())
+    assert claim.entry.queue_id == whole and b"Motion 109" in b"".join(claim.entry.content)
+
+
+async def test_content_stays_until_everybody_has_the_digest(spool, clock, cam, monkeypatch):
+    """However short room is: before that it is nowhere else."""
+    night = Night(spool, clock, [cam])
+    for number in range(5):
+        await night.accept(f"Motion {number}")
+    await night.work()
+    night.up = lambda: False
+    await night.until(clock() + HOUR)
+    digest = (await night.stored(night.accepted[1])).recipients[0].merged_into
+    assert digest
+    monkeypatch.setattr(spool._committer, "left", lambda: 0)
+    for state in (State.QUEUED, State.HELD):
+        assert (await night.stored(digest)).recipients[0].state is state
+        await spool.tidy(clock())
+        assert (await spool.pack(night.accepted[1])).kept
+        await spool.order(Order(Action.HOLD, (digest,)), clock())
+    night.up = lambda: True
+    await spool.order(Order(Action.RELEASE, (digest,)), clock())
+    await night.work()
+    await spool.tidy(clock())
+    assert not (await spool.pack(night.accepted[1])).kept
+
+
+async def test_what_is_merged_stays_so_whatever_its_holder_settles(spool, clock):
+    """Whoever has it in hand may find quiet hours, or a fault of ours: it must not go beside its digest."""
+    for name in "ab":
+        await waiting(spool, clock, name)
+    clock.advance(hours=1)
+    claim = await spool.claim(clock())
+    assert await spool.merge(merging(spool, clock, "a", "b"))
+    for state in (State.QUEUED, State.HELD):
+        later = tuple(replace(one, state=state, due_at=clock() + HOUR) for one in claim.recipients)
+        await spool.settle(claim, Settlement(later))
+    await spool.release(claim)
+    (recipient,) = (await spool.entry(claim.entry.queue_id)).recipients
+    assert (recipient.state, recipient.merged_into) == (State.MERGED, "digest00000000")
+    clock.advance(hours=2)
+    assert (await spool.claim(clock())).entry.merges == 2
+    assert await spool.claim(clock()) is None
 
 
 async def test_memory_that_cannot_be_made_leaves_everything_as_it_was(spool, clock):

@@ -98,7 +98,7 @@ async def test_quiet_hours_are_shown(tmp_path: Path) -> None:
         assert f"quiet hours of the device, until {until}" in await asyncio.to_thread(got, relay, f"/messages/{ids[0]}")
         assert "1 waits for the end of quiet hours" in await asyncio.to_thread(got, relay, "/")
         done = relay.command("explain", "--client", "127.0.0.1", "--from", "cam@isp.example", "--to", OWNER)
-        assert f"quiet until {until} now" in done.stdout, done.stdout + done.stderr
+        assert f"quiet now, until {until}" in done.stdout, done.stdout + done.stderr
         await asyncio.to_thread(told, relay, "retry", ids[0])
         assert b"Subject: Backup done" in (await isp.arrived(2, timeout=30))[1].content
 

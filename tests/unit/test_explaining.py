@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -183,7 +183,8 @@ def test_it_tells_whose_mail_it_is_and_what_follows(tmp_path: Path) -> None:
     """Name, limits, the rule, the copy, what is changed for it; or that it is nobody's."""
     told = device_told(tmp_path, "you@a.example")
     assert (told["device"], told["admitted"]) == ("printer", True)
-    assert told["follows"] == [
+    by_any_clock = [one for one in told["follows"] if not one.startswith("quiet now")]
+    assert by_any_clock == [
         "at most 200 messages a day",
         "at most 2000 octets in a message",
         "waits from 22:00-07:00, local time",
@@ -242,3 +243,23 @@ def test_what_graph_makes_of_the_header_is_told(tmp_path: Path):
         "added c@far.example as Bcc: Graph sends only to those that are named",
     ]
     assert changes == [graph, [], graph]
+
+
+def test_the_next_attempt_is_after_the_quiet_hours(tmp_path: Path) -> None:
+    """If the subject does not go at any hour; and spans are told as people write them."""
+    begin, end = NOW.astimezone() - timedelta(hours=1), NOW.astimezone() + timedelta(hours=2)
+    file = tmp_path / "config.yaml"
+    quiet = f"{{hours: '{begin:%H:%M}-{end:%H:%M}', except: ['*FAIL*']}}"
+    nas = f"{{client: 127.0.0.1, quiet: {quiet}, storm: {{same_within: 90s}}, expect_every: 26h}}"
+    file.write_text(f"{SETTINGS}devices:\n  nas: {nas}\n")
+    loaded = config.load(file, {})
+    assert loaded.config, loaded.mistakes
+    ends = []
+    for content in ((), (b"Subject: good\r\n\r\n",), (b"Subject: disk FAIL\r\n\r\n",)):
+        sample = Sample("127.0.0.1", parse_address("nas@lan.local"), (parse_address("you@a.example"),), content)
+        told = explain(loaded.config, sample, NOW, {})
+        ends.append(told["recipients"][0]["next_attempt"]["at"])
+    assert ends == ["2026-11-22T05:04:00Z", "2026-11-22T05:04:00Z", "2026-11-22T03:04:05Z"]
+    assert "more of the same within 90 s becomes a digest" in told["follows"]
+    assert "one message is expected every 26 h" in told["follows"]
+    assert f"quiet now, until {end:%H:%M}" in told["follows"]

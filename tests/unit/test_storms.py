@@ -280,7 +280,7 @@ def test_quiet_hours_that_cross_midnight(zone: ZoneInfo, clock: tuple[int, ...],
     [
         ((time(22), time(7)), (2026, 3, 28, 23, 0), 0, (2026, 3, 29, 7, 0), 0),  # the night of 23 hours
         ((time(22), time(7)), (2026, 10, 24, 23, 0), 0, (2026, 10, 25, 7, 0), 0),  # the one of 25
-        ((time(22), time(2, 30)), (2026, 3, 28, 23, 0), 0, (2026, 3, 29, 3, 30), 0),  # 02:30 is left out
+        ((time(22), time(2, 30)), (2026, 3, 28, 23, 0), 0, (2026, 3, 29, 3, 0), 0),  # 02:30 is left out: 03:00 is quiet no more
         ((time(22), time(2, 30)), (2026, 10, 24, 23, 0), 0, (2026, 10, 25, 2, 30), 0),  # it comes twice
         ((time(22), time(2, 30)), (2026, 10, 25, 2, 15), 1, (2026, 10, 25, 2, 30), 1),
         ((time(2, 15), time(2, 45)), (2026, 10, 25, 2, 20), 0, (2026, 10, 25, 2, 45), 0),
@@ -303,6 +303,23 @@ def test_hours_that_follow_one_another_are_one_wait() -> None:
 
 def test_nothing_waits_for_ever_where_no_hour_is_left() -> None:
     assert quiet_until(Quiet(((time(0), time(12)), (time(12), time(0)))), NOW, BERLIN) is None
+
+
+@pytest.mark.parametrize("end", [time(2, 1), time(2, 30), time(3, 0)], ids=str)
+def test_an_end_that_the_clock_leaves_out_is_the_moment_it_is_put_on(end: time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Berlin 02:00 became 03:00 that night; by this machine's zone too."""
+    import time as clock
+
+    over = at(BERLIN, 2026, 3, 29, 3, 0)
+    now = at(BERLIN, 2026, 3, 29, 1, 30)
+    assert quiet_until(Quiet(((time(22), end),)), now, BERLIN) == over
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    clock.tzset()
+    try:
+        assert quiet_until(Quiet(((time(22), end),)), now) == over
+    finally:
+        monkeypatch.undo()
+        clock.tzset()
 
 
 def test_the_zone_of_this_machine_counts_unless_another_is_given(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,7 +286,7 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
         while len(await self._run(lambda db: write.forget_old(db, now, keep, _FORGET_AT_ONCE))) >= _FORGET_AT_ONCE:
             pass
         self._committer.in_use = await self._run(read.in_use)
-        await self._forget_merged()
+        await self._drop_merged(now)
 
     async def close(self) -> None:
         """Stores open settlements, gives all leases back, and closes the connections."""

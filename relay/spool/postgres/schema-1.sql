@@ -5,7 +5,8 @@
 --   1  a message has at least one recipient
 --   2  message.due_at is the earliest due_at of its queued recipients, NULL if none is queued
 --   3  message.over_at is NULL exactly while a recipient is queued or held
---   4  kept = 1 while a recipient is queued, held, failed or expired; then the content rows are numbered from 0
+--   4  kept = 1 while a recipient is queued, held, failed or expired (merged: until room gets short); then the content rows
+--      are numbered from 0
 --      without a gap and hold `size` octets; kept = 0 means that there is no content row
 --   5  owner, lease and leased_until are all NULL or none is
 -- A message becomes visible with all of its content, in one transaction: there is never half of one to sweep away.

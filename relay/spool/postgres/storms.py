@@ -17,7 +17,18 @@ from relay.spool.postgres.commit import PostgresCommit
 from relay.spool.postgres.leases import SharedLease, SharedLeases
 from relay.spool.postgres.rows import TRAIL_WITH, trail_json
 from relay.spool.rows import FIRST_LINE, first_line, micros, moment, plain
-from relay.spool.storms import FORGOTTEN_AT_ONCE, MERGED_SHARE, Collected, Merge, NotWaiting, Weigh, Weighed
+from relay.spool.storms import (
+    DROPPED_AT_ONCE,
+    GIVES_WAY,
+    MERGED_OCTETS,
+    MERGED_SHARE,
+    Collected,
+    Merge,
+    NotWaiting,
+    Weigh,
+    Weighed,
+    gave_way,
+)
 
 T = TypeVar("T")
 
@@ -85,21 +96,24 @@ def merge(db: Connection, what: Merge, now: datetime) -> None:
 
 
 def merged_octets(db: Connection) -> int:
-    """Octets of the messages that were merged, which nobody may ever ask for."""
-    found = db.execute(f"SELECT coalesce(sum(size), 0)::bigint FROM message WHERE id IN ({_MERGED})").fetchone()  # noqa: S608
+    found = db.execute(MERGED_OCTETS).fetchone()
     return int(found[0]) if found else 0
 
 
-def forget_merged(db: Connection, limit: int) -> int:
-    """Removes the oldest of them that are over; how many."""
-    return db.execute(
-        f"DELETE FROM message WHERE id IN (SELECT id FROM message WHERE id IN ({_MERGED}) AND over_at IS NOT NULL"  # noqa: S608
-        " AND owner IS NULL ORDER BY accepted_at, id LIMIT %s FOR UPDATE SKIP LOCKED)",
-        (limit,),
-    ).rowcount
-
-
-_MERGED = "SELECT message FROM recipient WHERE state = 'merged'"
+def drop_merged(db: Connection, limit: int, now: datetime) -> int:
+    """Drops the content of the oldest merged messages that need it no more; how many they are."""
+    with db.transaction():
+        found = db.execute(
+            f"SELECT id FROM message WHERE {GIVES_WAY} AND owner IS NULL"  # noqa: S608 - our own words
+            " ORDER BY accepted_at, id LIMIT %s FOR UPDATE SKIP LOCKED",
+            (limit,),
+        )
+        dropped = [message for (message,) in found]
+        db.execute("UPDATE message SET kept = 0 WHERE id = ANY(%s)", (dropped,))
+        db.execute("DELETE FROM content WHERE message = ANY(%s)", (dropped,))
+        told = {"messages": dropped, "trail": trail_json((gave_way(now),))}
+        db.execute(TRAIL_WITH.format(source="unnest(%(messages)s::bigint[]) AS chosen(id)"), told)
+    return len(dropped)
 
 
 class PostgresStorms:
@@ -115,12 +129,12 @@ class PostgresStorms:
     async def _give_back_ready(self) -> None:
         raise NotImplementedError
 
-    async def _forget_merged(self) -> None:
-        """Merged messages give way, the oldest first, where they hold more than a part of what is still free."""
+    async def _drop_merged(self, now: datetime) -> None:
+        """The content of merged messages gives way, the oldest first, where it holds more than a part of what is still free."""
         while await self._run(merged_octets) * MERGED_SHARE > max(self._committer.left(), 0):
-            gone = await self._run(lambda db: forget_merged(db, FORGOTTEN_AT_ONCE))
+            dropped = await self._run(lambda db: drop_merged(db, DROPPED_AT_ONCE, now))
             self._committer.in_use = await self._run(read.in_use)
-            if not gone:
+            if not dropped:
                 return
 
     async def weigh(self, claim: Claim, device: str, weigh: Weigh) -> Weighed | None:

@@ -161,13 +161,15 @@ def _store_outcome(db: Connection, lease: SharedLease, outcome: Recipient) -> An
     row = clean(recipient_row(outcome))
     return db.execute(
         # Held by order while it was being tried: what was learned is kept, and it stays held.
-        # Released via another upstream meanwhile: that newer order stands.
+        # Released via another upstream meanwhile: that newer order stands.  Merged meanwhile: its digest goes, not it.
         "UPDATE recipient SET"
-        " state = CASE WHEN state = 'held' AND %(state)s = 'queued' THEN 'held' ELSE %(state)s END,"
+        " state = CASE WHEN state = 'merged' AND %(state)s IN ('queued', 'held') THEN 'merged'"
+        " WHEN state = 'held' AND %(state)s = 'queued' THEN 'held' ELSE %(state)s END,"
         " attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s, stage = %(stage)s, code = %(code)s,"
         " status = %(status)s, said = %(said)s, via = CASE WHEN via = %(claimed_via)s THEN %(via)s ELSE via END,"
         " lost = %(lost)s, fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s,"
-        " merged_into = %(merged_into)s"
+        " merged_into = CASE WHEN state = 'merged' AND %(state)s IN ('queued', 'held') THEN merged_into"
+        " ELSE %(merged_into)s END"
         " WHERE message = %(message)s AND key = %(key)s",
         {**row, "message": lease.message, "claimed_via": plain(lease.vias.get(outcome.address.key, outcome.via))},
     )
@@ -200,6 +202,7 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
     states = [state.value for state in applies(order)]
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
     wanted += " AND attention = 1" if order.action is Action.ACKNOWLEDGE else ""
+    wanted += " AND kept = 1" if order.action is Action.RELEASE else ""
     ids = [plain(one) for one in order.queue_ids or ()]
     with db.transaction():
         chosen = db.execute(

@@ -21,8 +21,9 @@ _BROKEN_IF_FOUND = {
         " EXISTS (SELECT 1 FROM recipient WHERE message = id AND state IN ('queued', 'held'))"
     ),
     "4: content is gone that is still wanted, or kept without need": (
-        "SELECT queue_id FROM message WHERE kept IS NOT"
-        " EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed')"
+        "SELECT queue_id FROM message WHERE CASE WHEN kept"
+        " THEN NOT EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed')"
+        " ELSE EXISTS (SELECT 1 FROM recipient WHERE message = id AND state NOT IN ('relayed', 'merged')) END"
     ),
     "4: content is not whole": (
         "SELECT queue_id FROM message WHERE kept AND (size, (size + 65535) / 65536, (size + 65535) / 65536 - 1) IS NOT"

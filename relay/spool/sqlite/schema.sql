@@ -4,7 +4,8 @@
 --   1  a message has at least one recipient; a recipient belongs to a message
 --   2  message.due_at is the earliest due_at of its queued recipients, NULL if none is queued
 --   3  message.over_at is NULL exactly while a recipient is queued or held
---   4  kept = 1 while a recipient is queued, held, failed or expired; then the content rows are numbered from 0
+--   4  kept = 1 while a recipient is queued, held, failed or expired (merged: until room gets short); then the content rows
+--      are numbered from 0
 --      without a gap and hold `size` octets, inflated; kept = 0 means that nobody is shown a content row any more: those that
 --      are left go with the next message's content, with tidy, at the end; opening the spool sweeps what a crash left
 --   5  a content row belongs to a message.  Only a commit in hand, or one cut off by a crash, leaves others for a

@@ -295,7 +295,7 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
 
         while len(await self._writer.write(forget, after=self._forget)) >= _FORGET_AT_ONCE:
             pass
-        await self._forget_merged()
+        await self._drop_merged(now)
         await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
         await self._writer.write(lambda db: write.sweep(db, self._committer.arriving))
         while await self._writer.look(self._give_back_pages):

@@ -13,7 +13,18 @@ from relay.spool.sqlite import write
 from relay.spool.sqlite.commit import SqliteCommit
 from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.writer import Writer
-from relay.spool.storms import FORGOTTEN_AT_ONCE, MERGED_SHARE, Collected, Merge, NotWaiting, Weigh, Weighed
+from relay.spool.storms import (
+    DROPPED_AT_ONCE,
+    GIVES_WAY,
+    MERGED_OCTETS,
+    MERGED_SHARE,
+    Collected,
+    Merge,
+    NotWaiting,
+    Weigh,
+    Weighed,
+    gave_way,
+)
 
 T = TypeVar("T")
 
@@ -75,23 +86,19 @@ def merge(db: sqlite3.Connection, what: Merge, now: datetime) -> None:
 
 
 def merged_octets(db: sqlite3.Connection) -> int:
-    """Octets of the messages that were merged, which nobody may ever ask for."""
-    octets: int = db.execute(f"SELECT coalesce(sum(size), 0) FROM message WHERE id IN ({_MERGED})").fetchone()[0]  # noqa: S608
+    octets: int = db.execute(MERGED_OCTETS).fetchone()[0]
     return octets
 
 
-def forget_merged(db: sqlite3.Connection, limit: int) -> list[int]:
-    """Removes the oldest of them that are over; their ids."""
-    found = db.execute(
-        f"SELECT id FROM message WHERE id IN ({_MERGED}) AND over_at IS NOT NULL ORDER BY accepted_at, id LIMIT ?",  # noqa: S608
-        (limit,),
-    )
-    gone = [message for (message,) in found.fetchall()]
-    write.remove(db, gone)
-    return gone
-
-
-_MERGED = "SELECT message FROM recipient WHERE state = 'merged'"
+def drop_merged(db: sqlite3.Connection, limit: int, now: datetime) -> list[int]:
+    """Drops the content of the oldest merged messages that need it no more; their ids."""
+    found = db.execute(f"SELECT id FROM message WHERE {GIVES_WAY} ORDER BY accepted_at, id LIMIT ?", (limit,))  # noqa: S608
+    dropped = [message for (message,) in found.fetchall()]
+    db.executemany("UPDATE message SET kept = 0 WHERE id = ?", [(message,) for message in dropped])
+    write.drop_content(db, tuple(dropped))
+    for message in dropped:
+        write.add_trail(db, message, (gave_way(now),))
+    return dropped
 
 
 class SqliteStorms:
@@ -114,10 +121,10 @@ class SqliteStorms:
     def room(self) -> int:
         raise NotImplementedError
 
-    async def _forget_merged(self) -> None:
-        """Merged messages give way, the oldest first, where they hold more than a part of what is still free."""
+    async def _drop_merged(self, now: datetime) -> None:
+        """The content of merged messages gives way, the oldest first, where it holds more than a part of what is still free."""
         while await self._read(merged_octets) * MERGED_SHARE > max(self.room(), 0):
-            if not await self._writer.write(lambda db: forget_merged(db, FORGOTTEN_AT_ONCE), after=self._forget):
+            if not await self._writer.write(lambda db: drop_merged(db, DROPPED_AT_ONCE, now), after=self._forget):
                 return
 
     async def weigh(self, claim: Claim, device: str, weigh: Weigh) -> Weighed | None:

@@ -156,11 +156,13 @@ def _store_outcome(
     place = places.get(row["key"])
     changed = db.execute(
         # Held by order while it was being tried: what was learned is kept, and it stays held.
-        # Released via another upstream meanwhile: that newer order stands.
-        "UPDATE recipient SET state = CASE WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
+        # Released via another upstream meanwhile: that newer order stands.  Merged meanwhile: its digest goes, not it.
+        "UPDATE recipient SET state = CASE WHEN state = 'merged' AND :state IN ('queued', 'held') THEN 'merged'"
+        " WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
         " attempts = :attempts, due_at = :due_at, upstream = :upstream, stage = :stage, code = :code,"
         " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END, lost = :lost,"
-        " fault = :fault, peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since, merged_into = :merged_into"
+        " fault = :fault, peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since,"
+        " merged_into = CASE WHEN state = 'merged' AND :state IN ('queued', 'held') THEN merged_into ELSE :merged_into END"
         " WHERE message = :message AND key = :key AND seq = coalesce(:place, seq)",
         {
             **row,
@@ -207,7 +209,7 @@ def _conclude(
     """Notes the step.  Whether the content is still wanted, and when the message is due again."""
     ((kept, due_at),) = db.execute(
         f"UPDATE message SET {_SUM}, settled = ?, warned = max(warned, ?), attention = max(attention, ?),"  # noqa: S608
-        " kept = EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ?"
+        " kept = kept AND EXISTS (SELECT 1 FROM recipient WHERE message = id AND state <> 'relayed') WHERE id = ?"
         " RETURNING kept, due_at",
         (micros(now), step, int(settlement.warned), int(settlement.attention), message),
     ).fetchall()
@@ -251,6 +253,7 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
 
 def _choose(db: sqlite3.Connection, order: Order) -> None:
     wanted = "attention = 1" if order.action is Action.ACKNOWLEDGE else with_one_in(frozenset(applies(order)))
+    wanted += " AND kept" if order.action is Action.RELEASE else ""
     db.execute("DELETE FROM chosen")
     if order.queue_ids is None:
         db.execute(f"INSERT INTO chosen SELECT id FROM message WHERE {wanted}")  # noqa: S608
@@ -259,12 +262,6 @@ def _choose(db: sqlite3.Connection, order: Order) -> None:
             f"INSERT OR IGNORE INTO chosen SELECT id FROM message WHERE queue_id = ? AND {wanted}",  # noqa: S608
             [(plain(queue_id),) for queue_id in order.queue_ids],
         )
-
-
-def remove(db: sqlite3.Connection, messages: Iterable[int]) -> None:
-    db.execute("DELETE FROM chosen")
-    db.executemany("INSERT INTO chosen VALUES (?)", [(message,) for message in messages])
-    _remove_chosen(db)
 
 
 def _remove_chosen(db: sqlite3.Connection) -> None:
