@@ -64,7 +64,8 @@ class _Lines:
         octets = self._held + block
         end = octets.rfind(b"\n") + 1
         if not end and len(octets) > _HELD:
-            end = len(octets) - 3 if b"=" in octets[-3:] else len(octets)
+            code = octets.rfind(b"=", len(octets) - 2)  # that is not whole yet
+            end = code if code >= 0 else len(octets)
         self._held = octets[end:]
         return self._decoded(octets[:end]) if end else b""
 
@@ -108,9 +109,9 @@ def _uu_line(line: bytes) -> bytes:
     try:
         return a2b_uu(line)
     except Malformed:  # some encoders add a check character, or count the filling
-        count = ((line[0] - 32) & 63) * 4 // 3
+        needed = (((line[0] - 32) & 63) * 4 + 5) // 3
         try:
-            return a2b_uu(line[: 2 + count])
+            return a2b_uu(line[:needed])
         except Malformed:
             return b""
 

@@ -12,7 +12,7 @@ from relay.mail.charset import decode, vote
 from relay.mail.charset_names import read
 from relay.mail.decoders import AsIs, Decoder, decoder
 from relay.mail.encoded_words import decode_words
-from relay.mail.message import Message, first
+from relay.mail.message import Field, Message, first
 from relay.mail.mime import ContentType, content_type, read_content_type, transfer_encoding
 from relay.mail.mime_walk import Delimiter, Octets, PartHead, walk
 from relay.mail.policy import RepairPolicy
@@ -132,12 +132,18 @@ class _Reader:
     def _described(self, head: PartHead) -> FilePart:
         kind = head.kind
         disposition = first(head.fields, "content-disposition")
-        said = read_content_type(b"x; " + disposition.value.partition(b";")[2]) if disposition else ContentType()
-        name = _param(said.params, "filename", self.fallback) or _param(kind.params, "name", self.fallback)
+        name = name_said(head.fields, kind, self.fallback)
         attached = bool(name) or kind.kind not in _BODIES or head.rest
         if disposition and disposition.value.lower().startswith(b"attachment"):
             attached = True
         return FilePart(kind.kind, name, attached, kind.charset)
+
+
+def name_said(fields: Sequence[Field], kind: ContentType, fallback: Sequence[str] = RepairPolicy().fallback_charset) -> str:
+    """What the sender calls the part with these header fields and this content type; "" if nothing."""
+    disposition = first(fields, "content-disposition")
+    said = read_content_type(b"x; " + disposition.value.partition(b";")[2]) if disposition else ContentType()
+    return _param(said.params, "filename", fallback) or _param(kind.params, "name", fallback)
 
 
 def _param(params: Mapping[str, str], name: str, fallback: Sequence[str]) -> str:

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from relay.mail.address import Address, with_a_labels
+from relay.mail.decoders import decoder
 from relay.mail.encoded_words import decode_words
+from relay.mail.file_parts import name_said
 from relay.mail.mailboxes import Mailbox, fold_list, read_mailboxes, write_mailbox
 from relay.mail.message import Field, Message, first
 from relay.mail.mime import ContentType, content_type, transfer_encoding
 from relay.mail.mime_walk import BETWEEN, Delimiter, Event, Octets, PartHead, walk
-from relay.mail.part_content import decoder_for, file_name
 from relay.mail.recode import mime_fields
 
 LARGEST_REQUEST = 4_000_000
@@ -26,6 +27,7 @@ LARGEST_ATTACHMENT = 150_000_000
 
 _NAMED = ("to", "cc", "bcc")
 _MOST_TOLD = 20
+_LONGEST_NAME = 200
 _EMPTY_PART = b"Content-Type: text/plain\r\n\r\n"
 
 
@@ -121,7 +123,7 @@ def attachments_of(message: Message) -> tuple[Attachment, ...]:
             part = _attachment(number, event, message)
             if part is None:
                 continue
-            found[number], sizes[number], decoders[number] = part, [0, 0], decoder_for(part.encoding)
+            found[number], sizes[number], decoders[number] = part, [0, 0], decoder(part.encoding)
         if _own_head(number, event):
             continue
         octets = _octets(event)
@@ -182,14 +184,14 @@ def without(message: Message, numbers: AbstractSet[int]) -> Iterator[bytes]:
 def contents(message: Message, parts: Sequence[Attachment]) -> Iterator[bytes]:
     """The decoded octets of these parts, one part after the other in the message's order."""
     encodings = {part.number: part.encoding for part in parts}
-    current, decoder = BETWEEN, decoder_for("")
+    current, undo = BETWEEN, decoder("")
     for number, event in _events(message):
         if number != current:
-            yield decoder.close()
-            current, decoder = number, decoder_for(encodings.get(number, ""))
+            yield undo.close()
+            current, undo = number, decoder(encodings.get(number, ""))
         if number in encodings and not _own_head(number, event):
-            yield decoder.feed(_octets(event))
-    yield decoder.close()
+            yield undo.feed(_octets(event))
+    yield undo.close()
 
 
 def _events(message: Message) -> Iterator[tuple[int, Event]]:
@@ -256,16 +258,23 @@ def _attachment(number: int, event: Event, message: Message) -> Attachment | Non
     disposition = said.value.split(b";")[0].strip().lower() if said else b""
     identity = first(fields, "content-id")
     content_id = identity.value.decode("ascii", "ignore").strip("<> \t") if identity else ""
-    text = kind.text and disposition != b"attachment" and not file_name(fields)
+    name = _last(name_said(fields, kind))
+    text = kind.text and disposition != b"attachment" and not name
     return Attachment(
         number,
-        file_name(fields) or _own_name(kind, fields),
+        name or _own_name(kind, fields),
         _written_kind(kind),
         content_id,
         bool(content_id) and disposition != b"attachment",
         transfer_encoding(fields),
         text,
     )
+
+
+def _last(name: str) -> str:
+    """A name without folders and control characters, and not too long."""
+    bare = name.replace("\\", "/").rpartition("/")[2]
+    return "".join(char for char in bare if char.isprintable()).strip()[:_LONGEST_NAME]
 
 
 def _written_kind(kind: ContentType) -> str:

@@ -1,6 +1,8 @@
 """The parts of a message as files."""
 
 import base64
+import binascii
+import os
 from dataclasses import astuple
 
 import pytest
@@ -122,6 +124,10 @@ def test_the_name_that_the_sender_gave(head, name):
         ("base64", b"====", b""),
         ("quoted-printable", b"a=3D=\r\nb \t\r\nc=ZZ=", b"a=b\r\nc=ZZ"),
         ("quoted-printable", b"x" * 70_000 + b"=3D", b"x" * 70_000 + b"="),
+        *[
+            ("quoted-printable", b"x" * 65_533 + b"y" * end + b"=3D=3Dz", b"x" * 65_533 + b"y" * end + b"==z")
+            for end in range(6)
+        ],
         ("x-uuencode", b"junk\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\njunk\r\n", b"abc"),
         ("8bit", b"\xff\r\n", b"\xff\r\n"),
     ],
@@ -130,4 +136,15 @@ def test_the_name_that_the_sender_gave(head, name):
 def test_damage_costs_no_more_than_itself(encoding, coded, octets, cut):
     """Whatever way the octets are cut into blocks."""
     undo = decoder(encoding)
+    assert b"".join(undo.feed(coded[at : at + cut]) for at in range(0, len(coded), cut)) + undo.close() == octets
+
+
+@pytest.mark.parametrize("more", [b"", b"x"])
+@pytest.mark.parametrize("cut", [1, 7, 65_536])
+def test_uuencoded_lines_with_a_check_character(more, cut):
+    """Some encoders add one to each line; what stands outside of `begin` and `end` does not count."""
+    octets = os.urandom(200)
+    lines = [binascii.b2a_uu(octets[at : at + 45]).rstrip(b"\n") + more for at in range(0, 200, 45)]
+    coded = b"\r\n".join([b"before", b"begin 644 a.pdf", *lines, b"`", b"end", b"after", b""])
+    undo = decoder("x-uuencode")
     assert b"".join(undo.feed(coded[at : at + cut]) for at in range(0, len(coded), cut)) + undo.close() == octets

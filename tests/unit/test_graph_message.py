@@ -140,6 +140,22 @@ class TestParts:
         ]
         assert (found[2].content_id, found[2].inline) == ("c@d", True)
 
+    @pytest.mark.parametrize(
+        ("said", "name"),
+        [
+            (b"../../etc/passwd", "passwd"),
+            (b"C:\\\\scans\\\\a.pdf", "a.pdf"),
+            (b"a\x07b.pdf", "ab.pdf"),
+            ("日本語.pdf".encode("shift_jis"), "日本語.pdf"),
+            (b"x" * 5000, "x" * 200),
+            (b"../", "attachment.pdf"),
+        ],
+    )
+    def test_a_name_has_no_folders_and_a_bound(self, said, name):
+        """Whatever the sender calls the part."""
+        kind = b'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="' + said + b'"\r\n\r\n'
+        assert [one.name for one in attachments_of(message(multipart(TEXT, kind + b"x")))][1:] == [name]
+
     def test_octets_come_in_order(self):
         """One reading gives all that was asked for."""
         whole = message(multipart(TEXT, part("application/pdf", PDF), TEXT, part("image/jpeg", JPG)))
