@@ -8,9 +8,10 @@ import html
 import re
 
 _TAG = re.compile(r"""<(/?)([A-Za-z][A-Za-z0-9:-]{0,40})((?:[^<>"']|"[^"<]*"|'[^'<]*')*)>""")
+_BROKEN_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9:-]{0,40})([^<>]*)>")  # its quotation marks are in no pairs
 _DECLARATION = re.compile(r"<[!?][^<>]*>")
 _HREF = re.compile(r"""\bhref[ \t\r\n]{0,9}=[ \t\r\n]{0,9}(?:"([^"]*)"|'([^']*)'|([^ \t\r\n"'>]+))""", re.IGNORECASE)
-_ALT = re.compile(r"""\balt[ \t\r\n]{0,9}=[ \t\r\n]{0,9}(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE)
+_ALT = re.compile(r"""\balt[ \t\r\n]{0,9}=[ \t\r\n]{0,9}(?:"([^"]*)"|'([^']*)'|([^ \t\r\n"'>]+))""", re.IGNORECASE)
 # html.unescape raises for a number of more than 4,300 digits
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});?")
 _BLANKS = re.compile(r"[ \t\r\n\f\xa0]+")
@@ -39,7 +40,7 @@ def text_of(source: str) -> str:
         if source.startswith("<!--", start):
             end = source.find("-->", start + 4)
             place = end + 3 if end >= 0 else len(source)
-        elif tag := _TAG.match(source, start):
+        elif tag := _TAG.match(source, start) or _BROKEN_TAG.match(source, start):
             place, name = tag.end(), tag[2].lower()
             if name in _UNSEEN and not tag[1]:
                 closed = _UNSEEN[name].search(source, place)
@@ -94,7 +95,7 @@ class _Writer:
             self._blank = True
         elif name == "a":
             self._link(attributes, closing=closing)
-        elif name == "img" and (alt := _ALT.search(attributes)) and (said := (alt[1] or alt[2] or "").strip()):
+        elif name == "img" and (alt := _ALT.search(attributes)) and (said := (alt[1] or alt[2] or alt[3] or "").strip()):
             self.text(f"[{said}]")
 
     def _end_line(self, end: str, *, always: bool = False) -> None:
@@ -112,7 +113,9 @@ class _Writer:
             [(target, start)] = self._links
             self._links = []
             words = "".join(self._out[start:]).strip()
-            if target and words and words.rstrip("/") not in (target.rstrip("/"), target.partition("://")[2].rstrip("/")):
+            if not words:
+                self.text(f" {target} " if target else "")
+            elif target and words.rstrip("/") not in (target.rstrip("/"), target.partition("://")[2].rstrip("/")):
                 self.text(f" ({target})")
 
     def whole(self) -> str:
