@@ -68,6 +68,13 @@ def test_the_worst_of_several_counts() -> None:
     assert answer([unsure, later, refused], URLS).stage is Stage.CONTENT
 
 
+def test_the_trail_says_what_each_of_several_answered() -> None:
+    """The one that counts first."""
+    outcomes = [Outcome(True, status=200, service="ntfy"), Outcome(False, status=503, service="Gotify")]
+    assert answer(outcomes, URLS).reply.text == "Gotify: HTTP 503; ntfy took it (HTTP 200)"
+    assert answer(outcomes[:1] * 2, URLS).reply.text == "ntfy took it (HTTP 200); ntfy took it (HTTP 200)"
+
+
 def test_the_words_are_kept_without_secrets() -> None:
     """Status, the service's words, the library's line."""
     words = ("Failed to post to topic topsecret",)

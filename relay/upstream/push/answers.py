@@ -1,6 +1,7 @@
 """What came of each notification URL, as one answer to the message.  The HTTP status decides, no word does.  Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.upstream.push.frames import Outcome
@@ -15,10 +16,11 @@ _TOO_MANY = 429
 def answer(outcomes: Sequence[Outcome], urls: Sequence[str]) -> Answer:
     """The answer to the message: taken if all took it; else that of the one that matters most for what happens next.
 
-    First comes one that may have taken it, then one to try again, last a refusal for good.
+    First comes one that may have taken it, then one to try again, last a refusal for good.  The words of the others follow.
     """
-    found = [answer_of(one, urls) for one in outcomes]
-    return max(found, key=_weight) if len(found) > 1 else found[0]
+    first, *others = sorted((answer_of(one, urls) for one in outcomes), key=_weight, reverse=True)
+    words = "; ".join(one.reply.text for one in (first, *others))
+    return replace(first, reply=replace(first.reply, text=words)) if others else first
 
 
 def _weight(one: Answer) -> int:
