@@ -108,9 +108,10 @@ def numbered(name: str, number: int | str) -> str:
     return _fitted(name.removesuffix(extension), f" ({number}){extension}")
 
 
-def filled(path: str, values: Mapping[str, str]) -> str:
-    """The path with its fields filled in, each as part of one component."""
-    return _FIELD.sub(lambda field: safe_name(re.sub(r"[/\\]", "-", values[field[1]]), _FOLDER_LONGEST) or "unknown", path)
+def filled(name: str, values: Mapping[str, str]) -> str:
+    """The name of one folder with its fields filled in."""
+    whole = _FIELD.sub(lambda field: safe_name(re.sub(r"[/\\]", "-", values[field[1]]), _FOLDER_LONGEST) or "unknown", name)
+    return _fitted(whole, "")
 
 
 def fields_in(path: str) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from relay.upstream.file_names import numbered
 _NOREPLACE = 1  # RENAME_NOREPLACE of renameat2(2)
 _KEEP = 200_000_000  # octets that stay free on the file system; on a small one a twentieth of it
 _BLOCK = 1 << 16
-_SECONDS = 3.0  # to which a file system keeps times: FAT has two
+_SECONDS = 3.0  # to which a file system that knows no fractions keeps times: FAT has two
+_FRACTION = 0.001  # of a second, to which others do
 _OLD = 3600.0  # seconds after which a hidden file belongs to nobody
 _MOST_NUMBERS = 99
 _HIDDEN, _PART = ".relay-", ".part"
@@ -229,7 +230,8 @@ class FileWriter:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode) or found.st_size != one.size:
                 return False
-            if one.keeps_times and abs(found.st_mtime - self._time) > _SECONDS:
+            gap = _SECONDS if found.st_mtime.is_integer() else _FRACTION
+            if one.keeps_times and abs(found.st_mtime - self._time) > gap:
                 return False
             seen = hashlib.sha256()
             while block := os.read(file, _BLOCK):

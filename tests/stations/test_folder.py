@@ -121,9 +121,10 @@ async def test_the_same_message_again_writes_nothing_twice(tmp_path):
 
 async def test_another_message_with_the_same_octets_is_another_file(tmp_path):
     """Two scans of one page are two scans."""
-    await answer(tmp_path, mail())
-    await answer(tmp_path, mail(queue_id="q2q2q2q2q2q2q2", accepted_at=WHEN + timedelta(minutes=1)))
-    assert files(tmp_path) == {"scan.pdf": PDF, "scan (2).pdf": PDF}
+    for number, seconds in enumerate((0.1, 0.14, 60.1)):
+        later = mail(queue_id=f"q2q2q2q2q2q2q{number}", accepted_at=WHEN + timedelta(seconds=seconds))
+        await answer(tmp_path, later)
+    assert files(tmp_path) == {"scan.pdf": PDF, "scan (2).pdf": PDF, "scan (3).pdf": PDF}
 
 
 async def test_a_folder_full_of_the_same_name(tmp_path):
@@ -134,6 +135,16 @@ async def test_a_folder_full_of_the_same_name(tmp_path):
     await answer(tmp_path, mail())
     assert (tmp_path / "scan (q1q1q1q1q1q1q1).pdf").read_bytes() == PDF
     assert len(files(tmp_path)) == 100
+
+
+async def test_several_long_values_are_one_name(tmp_path):
+    """Cut, so that no sender can make a name that no file system takes."""
+    sender = parse_address(f"{'s' * 60}@{'d' * 60}.example")
+    long = mail(device="ü" * 200, reverse_path=sender, origin=Origin("1" * 200))
+    await answer(tmp_path / "{device} {from} {client}", long)
+    [name] = files(tmp_path)
+    assert len(name.rpartition("/")[0].encode()) == 255
+    assert name.startswith("ü" * 60 + " sss")
 
 
 async def test_folders_are_made_of_who_sent_it(tmp_path, monkeypatch):

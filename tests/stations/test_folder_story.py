@@ -27,20 +27,27 @@ def settings(folder: Path | str, port: int = 9, **more: object) -> dict[str, obj
 
 
 async def test_a_scan_becomes_a_file_and_no_mail(tmp_path: Path) -> None:
-    """The folder comes first in the chain and takes it; the trail has the name, the status counts it."""
+    """The folder comes first in the chain and takes it; the trail has the name, the status counts it.
+
+    The device's name is in the path.
+    """
     scans = tmp_path / "scans"
     scans.mkdir()
-    async with ScriptedUpstream() as server, relay_at_home(tmp_path, settings(scans / "{client}", server.port)) as relay:
+    device = {"devices": {"hall scanner": {"client": "127.0.0.1"}}}
+    async with (
+        ScriptedUpstream() as server,
+        relay_at_home(tmp_path, settings(scans / "{device}", server.port) | device) as relay,
+    ):
         story = await ended(relay, await send(relay, SENDER, SCANS, SCAN), "relayed", "failed")
         [recipient] = story["recipients"]
         assert (recipient["state"], recipient["upstream"]) == ("relayed", "scans")
         assert recipient["said"] == f"saved scan.pdf ({len(PDF)} octets)"
-        assert recipient["peer"] == str(scans / "127.0.0.1")
+        assert recipient["peer"] == str(scans / "hall scanner")
         assert "scan.pdf" in json.dumps(story["trail"])
         assert relay._services is not None
         [line] = [one for one in (await relay._services.status())["upstreams"] if one["name"] == "scans"]
-        assert (line["place"], line["sent_today"]) == (str(scans / "{client}"), 1)
-    assert files(scans) == {"127.0.0.1/scan.pdf": PDF}
+        assert (line["place"], line["sent_today"]) == (str(scans / "{device}"), 1)
+    assert files(scans) == {"hall scanner/scan.pdf": PDF}
     assert server.messages == []
 
 
