@@ -123,14 +123,24 @@ async def test_no_pictures_if_none_are_wanted(delivery: PushDelivery, ntfy: Ntfy
     assert ntfy.pushed[0].files == {}
 
 
-async def test_text_is_cut_to_what_the_service_takes(delivery: PushDelivery, ntfy: Ntfy) -> None:
-    """With a sign that it was, and a note."""
-    report = await delivery.submit(phone(at(ntfy)), mail("word " * 5000))
+@pytest.mark.parametrize(("word", "least"), [("word ", 3000), ("写真", 1000), ("📷", 500)])
+async def test_text_is_cut_to_what_the_service_takes(delivery: PushDelivery, ntfy: Ntfy, word: str, least: int) -> None:
+    """With a sign that it was, and a note; ntfy counts octets."""
+    report = await delivery.submit(phone(at(ntfy)), mail(word * 5000))
     assert said(report).reply.code == 250
-    text = ntfy.pushed[0].message or next(iter(ntfy.pushed[0].files.values())).decode()
+    text = ntfy.pushed[0].message
     assert text.endswith("...")
-    assert len(text) < 7900
+    assert least < len(text) < 4097
     assert any(note.startswith("the text was cut to") for note in report.conversation.notes)
+
+
+async def test_a_text_that_is_too_large_goes_shorter(delivery: PushDelivery, gotify: Gotify) -> None:
+    """A proxy before the service may take less than the service itself."""
+    gotify.refuse(413, {"error": "Request Entity Too Large"})
+    report = await delivery.submit(phone(at(gotify)), mail("word " * 1000))
+    assert said(report).reply.code == 250
+    assert len(gotify.pushed[0].message) <= 1000
+    assert report.conversation.notes == ("the text was cut to 1000 characters for Gotify",)
 
 
 async def test_a_mail_without_text(delivery: PushDelivery, gotify: Gotify) -> None:

@@ -57,6 +57,7 @@ def test_a_camera_s_jpeg_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
     page = free_port()
     config = {
         "upstreams": {"phone": phone(tmp_path, ntfy, title="{device}: {subject}")},
+        "devices": {"gate camera": {"helo": "camera"}},
         "log": {"format": "json", "level": "debug"},
         "web": {"address": f"127.0.0.1:{page}"},
     }
@@ -64,7 +65,7 @@ def test_a_camera_s_jpeg_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
         queue_id = snap(relay)
         relay.wait_for("relayed")
         (pushed,) = ntfy.pushed
-        assert pushed.title == "127.0.0.1: Motion at the gate"
+        assert pushed.title == "gate camera: Motion at the gate"
         assert pushed.message == "Camera gate: motion.\n\n2026-11-30 08:00"
         assert pushed.files == {"snap.jpg": JPEG}
         shown = relay.command("queue", "show", queue_id).stdout

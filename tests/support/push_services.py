@@ -73,7 +73,10 @@ class Service:
 
 @dataclass
 class Ntfy(Service):
-    """`tokens` who may publish ("": anybody); `attachments` False: a server without `attachment-cache-dir`."""
+    """`tokens` who may publish ("": anybody); `attachments` False: a server without `attachment-cache-dir`.
+
+    A text of more than 4,096 octets becomes an attachment; JSON of more than twice as much is refused.
+    """
 
     token: str = ""
     attachments: bool = True
@@ -83,7 +86,11 @@ class Ntfy(Service):
         if self.token and headers.get("Authorization") != f"Bearer {self.token}":
             return _ntfy_error(40301, "forbidden")
         if path == "/":
+            if len(body) > 8192:
+                return _ntfy_error(41303, "JSON body too large")
             said = json.loads(body)
+            if len(said.get("message", "").encode()) > 4096:
+                return _ntfy_error(40014, "invalid request: attachments not allowed")
             if not said.get("topic"):
                 return _ntfy_error(40009, "invalid request: topic invalid")
             pushed = Pushed(path, said.get("title", ""), said.get("message", ""), to=said["topic"])

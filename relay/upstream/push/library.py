@@ -1,6 +1,7 @@
 """The library Apprise, as this relay uses it: one URL, one message, one Outcome.  Runs in the push process."""
 
 import importlib
+import json
 import logging
 import re
 import sys
@@ -20,8 +21,12 @@ _MOST_WORDS = 5  # lines of the library that are kept
 _SENDING = 5  # times the time-out for one answer
 _BESIDE = 16  # characters that the library keeps free for a counter and a line end, where the title is part of the text
 _CONNECTING = 20.0  # seconds at most
-_CONTENT = frozenset({400, 413, 415, 422})
+_CONTENT = frozenset({400, 413, 414, 415, 422, 431})
 """What a service may say of a picture: the text is tried without it."""
+
+_TOO_LARGE = 413
+_SHORT = 1000  # characters; the text is tried so where even without pictures it is too large
+_NTFY_OCTETS, _NTFY_JSON = 4096, 7400  # a longer text would become a file; a larger request is refused (8192 with all else)
 
 
 def known(url: str) -> str:
@@ -55,6 +60,12 @@ def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[
         watch.bad = {}
         text = _one(again, url, watch, title, message.text, ())
         found, left = replace(text, words=(refused, *text.words)), left + len(pictures)
+    if found.status == _TOO_LARGE and not found.fault and len(message.text) > _SHORT:
+        again = _service(url)
+        _set_times(again, url, timeout)
+        watch.bad = {}
+        found = _one(again, url, watch, title, shortened(message.text, _SHORT), ())
+        found = replace(found, cut=found.cut or _SHORT)
     return replace(
         found,
         service=_name(service),
@@ -150,7 +161,17 @@ def fitted(service: Any, title: str, text: str) -> tuple[str, str, int]:
         title = shortened(title, room // 2)
         room -= len(title) + _BESIDE
     short = shortened(text, room)
+    if service.service_name == "ntfy":
+        short = _for_ntfy(title, short)
     return title, short, len(short) if short != text else 0
+
+
+def _for_ntfy(title: str, text: str) -> str:
+    """The library writes JSON in ASCII, where a letter of another script has six octets or twelve."""
+    room = _NTFY_JSON - len(json.dumps(title))
+    while len(text) > 1 and (over := max(len(text.encode()) - _NTFY_OCTETS, len(json.dumps(text)) - room)) > 0:
+        text = shortened(text, len(text) - max(1, over // 12))
+    return text
 
 
 def shortened(text: str, most: int) -> str:
