@@ -19,6 +19,7 @@ from relay.container import look_around, lost_with_container
 from relay.control import tcp, unix
 from relay.control.paths import control_socket, state_dir
 from relay.daemon.watchdog import BEAT, Watchdog
+from relay.detached import apart
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound, NotApplied
 from relay.inbound.server_state import Copies
@@ -71,7 +72,7 @@ class Relay:
         self._spool: Spool
         self.inbound: Inbound
         self._services: Services | None = None
-        self._reloading, self._reloads = asyncio.Lock(), set[asyncio.Task[dict[str, Any]]]()
+        self._reloading, self._reloads = asyncio.Lock(), set[asyncio.Task[Any]]()
 
     @property
     def desk(self) -> "QueueAdmin":
@@ -248,7 +249,7 @@ class Relay:
         async with self._reloading:
             if self._read_again is None or self._services is None or self._stopping.is_set():
                 return _outcome(reloaded=False)
-            loaded = self._read_again()
+            loaded = await apart(self._read_again)  # the library of a push service may need seconds to look at new URLs
             if loaded.config is None:
                 for mistake in loaded.mistakes:
                     events.note("warned", f"the configuration was not reloaded: {mistake}")
@@ -294,7 +295,12 @@ class Relay:
 
     def _try_again(self, everything: bool) -> None:
         """An order by hand: its giver may just have corrected a password file, so the logins are read again."""
-        loaded = self._read_again() if self._read_again else None
+        task = asyncio.get_running_loop().create_task(self._look_and_wake(everything))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _look_and_wake(self, everything: bool) -> None:
+        loaded = await apart(self._read_again) if self._read_again else None
         if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
             self.reload()
         elif self._services:

@@ -57,7 +57,7 @@ def test_a_camera_s_jpeg_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
     page = free_port()
     config = {
         "upstreams": {"phone": phone(tmp_path, ntfy, title="{device}: {subject}")},
-        "devices": {"gate camera": {"helo": "camera"}},
+        "devices": {"gate camera": {"client": "127.0.0.1"}},
         "log": {"format": "json", "level": "debug"},
         "web": {"address": f"127.0.0.1:{page}"},
     }

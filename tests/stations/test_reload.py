@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import threading
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
+from relay.config import Loaded
 from relay.daemon import Relay, services
 from relay.inbound import listener_tls
 from tests.support.device import Device
@@ -221,6 +223,28 @@ async def test_an_order_while_it_starts(tmp_path: Path, monkeypatch: pytest.Monk
     async with relay_at_home(tmp_path, {"upstreams": UPSTREAMS}) as relay, asyncio.timeout(10):
         while relay.inbound.bound != [("127.0.0.1", port)]:
             await asyncio.sleep(0.02)
+
+
+async def test_mail_is_taken_while_the_configuration_is_read(tmp_path: Path) -> None:
+    """A library may need seconds to look at new URLs of a push service; it holds up nobody, nor does an order by hand."""
+    async with relay_at_home(tmp_path, {"upstreams": UPSTREAMS}) as relay:
+        reading, over, read = threading.Event(), threading.Event(), relay._read_again
+        assert read is not None
+
+        def slowly() -> Loaded:
+            reading.set()
+            assert over.wait(20)
+            return read()
+
+        relay._read_again = slowly
+        relay._try_again(True)
+        outcome = relay.reload()
+        assert await asyncio.to_thread(reading.wait, 20)
+        async with asyncio.timeout(10):
+            await Device.connect(relay.inbound.bound[0])
+        assert not outcome.done()
+        over.set()
+        assert (await outcome)["reloaded"]
 
 
 def issue(folder: Path) -> bytes:
