@@ -151,7 +151,7 @@ def _with_charset(
         value = b"application/octet-stream"
         notes["named a part application/octet-stream: the device named no type, and it is no text"] = None
     label = label_for(part, terms.charset, terms.raw, terms.fallback) if text else ""
-    if label:
+    if label and label.lower() != part.kind.charset.lower():  # no other fits better
         note = f"named the charset {label}: " + (
             f"the device said {part.kind.charset}" if part.kind.charset else "the device named none"
         )

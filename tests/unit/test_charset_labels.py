@@ -8,7 +8,7 @@ import pytest
 from relay.mail.body_scan import ScannedPart, scan_body
 from relay.mail.charset_names import is_registered
 from relay.mail.mime import read_content_type
-from tests.support.letters import RIGHT, read, repaired, text_of
+from tests.support.letters import RIGHT, octets, read, repaired, text_of
 
 MIME = RIGHT + b"MIME-Version: 1.0\r\n"
 TEXT = "バックアップ先のディスク容量が不足しています。至急確認してください。\n"
@@ -242,3 +242,13 @@ def test_a_bell_or_a_frame_in_text_without_a_type_makes_no_file_of_it(body: byte
 def test_a_name_with_a_foreign_octet_is_no_name() -> None:
     """`charset=\x80windows-1251` names nothing, so the text is labelled, once."""
     assert not is_registered("\x80windows-1251") and is_registered("windows-1251")
+
+
+def test_a_label_that_is_guessed_again_is_not_told_again() -> None:
+    """Octets that windows-1252 does not have make its label doubtful, and no other fits better."""
+    name = b'name="\x90\\\x90\xbf\x94\\"\r\n'
+    text = b"Die T\xfcr zum K\xfchlraum ist seit f\xfcnfDate: Sun, 03 Mar 2024 09:15:00 application/octet-stream; " + name
+    text += b"Content-Disposition: file" + name
+    first = repaired(RIGHT + b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\n" + text)
+    assert any(note.startswith("named the charset windows-1252") for note in first.notes)
+    assert repaired(octets(first.message)).notes == ()
