@@ -199,6 +199,7 @@ class Stress:
         for thread in threads:
             thread.join(60)
         self.relay.command("queue", "release", "--all")
+        self.relay.command("queue", "retry", "--all")  # what was put off often waits for hours by now
         left, _ = self.drain()
         return self.account(left, pause, drained)
 
@@ -233,7 +234,8 @@ class Stress:
             f" {', '.join(f'{count} x {name}' for name, count in sorted(self.done.items()))}",
             flush=True,
         )
-        wrong = [f"lost: {one}" for one in lost] + [f"stuck: {one}" for one in waiting]
+        wrong = [f"lost: {one}" for one in lost]
+        wrong += [f"stuck: {one} {self.story(self.promised[one])}" for one in waiting]
         wrong += [f"doubled: {one} {self.moods.taken[one]} {self.story(one)}" for one in doubled]
         return wrong + [f"the queue paused for {pause:.1f} s while it drained"] * (pause > PAUSE)
 
