@@ -252,3 +252,10 @@ def test_a_label_that_is_guessed_again_is_not_told_again() -> None:
     first = repaired(RIGHT + b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\n" + text)
     assert any(note.startswith("named the charset windows-1252") for note in first.notes)
     assert repaired(octets(first.message)).notes == ()
+
+
+@pytest.mark.parametrize("text", [b"\0\xfe\xff", b"\0\xff\xfeh\0i\0\r\0\n\0", b"\0\0\0\xfe\xff\0h"])
+def test_a_byte_order_mark_behind_nuls_is_one(text: bytes) -> None:
+    """The NULs would be removed; then the text would be UTF-16 for the next who looks."""
+    first = repaired(RIGHT + b"\r\n" + text)
+    assert repaired(octets(first.message)).notes == ()
