@@ -295,12 +295,7 @@ class Relay:
 
     def _try_again(self, everything: bool) -> None:
         """An order by hand: its giver may just have corrected a password file, so the logins are read again."""
-        task = asyncio.get_running_loop().create_task(self._look_and_wake(everything))
-        self._reloads.add(task)
-        task.add_done_callback(self._reloads.discard)
-
-    async def _look_and_wake(self, everything: bool) -> None:
-        loaded = await apart(self._read_again) if self._read_again else None
+        loaded = self._read_again() if self._read_again else None  # at once: what is due now would be tried before, and again
         if loaded and loaded.config and loaded.config.upstreams != self._config.upstreams:
             self.reload()
         elif self._services:

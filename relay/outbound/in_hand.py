@@ -22,8 +22,8 @@ import os
 import struct
 import time
 import zlib
-from collections.abc import AsyncIterator, Generator, Iterable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -57,12 +57,10 @@ class Doing(IntEnum):
 class Mark:
     """Messages in hand.  `deaths`: how many times in a row the relay died while one of them was in hand."""
 
-    __slots__ = ("_doing", "_octets", "_offsets", "_sent_to", "deaths", "places", "since", "worked")
+    __slots__ = ("_octets", "_sent_to", "deaths", "places", "since", "worked")
 
     def __init__(self, octets: "mmap.mmap | bytearray", places: tuple[int, ...], deaths: int, sent_to: int) -> None:
         self._octets, self.places, self.deaths, self._sent_to = octets, places, deaths, sent_to
-        self._offsets = [_offset(place) for place in places if place >= 0]
-        self._doing = Doing.NOTHING
         self.since: float | None = None
         self.worked = False
 
@@ -72,30 +70,23 @@ class Mark:
 
     def sent_to(self, upstream: str) -> None:
         """This one has all of it from now on; "" when its answer is stored."""
-        crc = _crc(upstream) if upstream else 0
-        for offset in self._offsets:
-            _CRC.pack_into(self._octets, offset + _SENT_TO, crc)
+        for place in self.places:
+            if place >= 0:
+                _CRC.pack_into(self._octets, _offset(place) + _SENT_TO, _crc(upstream) if upstream else 0)
 
-    def at(self, doing: Doing) -> "Mark":
-        """For `with`: the stage is marked until its end.  The mark stays only if the process dies."""
-        self._doing = doing
+    @contextmanager
+    def at(self, doing: Doing) -> Iterator[None]:
+        """The stage is marked while this lasts.  The mark stays only if the process dies."""
         self.since = time.monotonic() if doing in (Doing.PREPARING, Doing.TELLING) else None
-        for offset in self._offsets:
-            self._octets[offset + _DOING] = doing  # one octet, and no system call
-        return self
-
-    def __enter__(self) -> None:
-        """`at` has written the mark: a generator for each stage of each block would be three times as dear."""
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.since = None
-        for offset in self._offsets:
-            self._octets[offset + _DOING] = Doing.NOTHING
-        if kind is not None:
-            return
-        if self._doing is Doing.STORING:
+        self._write(doing)
+        try:
+            yield
+        finally:
+            self.since = None
+            self._write(Doing.NOTHING)
+        if doing is Doing.STORING:
             self.sent_to("")
-        self.worked = self.worked or self._doing in (Doing.STORING, Doing.TELLING)
+        self.worked = self.worked or doing in (Doing.STORING, Doing.TELLING)
 
     def reading(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         """The blocks; marked while one is made, not while it is on the network, where it stops nobody."""
@@ -106,6 +97,11 @@ class Mark:
                 if block is None:
                     return
                 yield block
+
+    def _write(self, doing: Doing) -> None:
+        for place in self.places:
+            if place >= 0:
+                self._octets[_offset(place) + _DOING] = doing  # one octet, and no system call
 
 
 class InHand:

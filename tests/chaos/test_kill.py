@@ -129,5 +129,5 @@ def eventually_empty(relay: RelayProcess) -> None:
     while waiting := len(relay.queue()):
         if waiting < fewest:
             fewest, deadline = waiting, time.monotonic() + 60
-        assert time.monotonic() < deadline, f"{waiting} messages still wait\n{relay.said()}"
+        assert time.monotonic() < deadline, f"{waiting} messages still wait\n{relay.said()}\n{relay.queue()}"
         time.sleep(0.2)

@@ -226,7 +226,7 @@ async def test_an_order_while_it_starts(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 async def test_mail_is_taken_while_the_configuration_is_read(tmp_path: Path) -> None:
-    """A library may need seconds to look at new URLs of a push service; it holds up nobody, nor does an order by hand."""
+    """A library may need seconds to look at new URLs of a push service; it holds up nobody."""
     async with relay_at_home(tmp_path, {"upstreams": UPSTREAMS}) as relay:
         reading, over, read = threading.Event(), threading.Event(), relay._read_again
         assert read is not None
@@ -237,7 +237,6 @@ async def test_mail_is_taken_while_the_configuration_is_read(tmp_path: Path) -> 
             return read()
 
         relay._read_again = slowly
-        relay._try_again(True)
         outcome = relay.reload()
         assert await asyncio.to_thread(reading.wait, 20)
         async with asyncio.timeout(10):
