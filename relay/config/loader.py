@@ -10,7 +10,6 @@ from pathlib import Path
 
 from relay.config import environment, sections, web
 from relay.config.config_values import Config
-from relay.config.devices import read_devices
 from relay.config.fields import Fields, Reading, show
 from relay.config.files import others_may_read
 from relay.config.located import Mistake, Node, Place, Table, parse
@@ -18,6 +17,7 @@ from relay.config.remarks import remarked
 from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
+from relay.mail.device import Device
 from relay.upstream.settings import DIRECT, Upstream
 
 FALLBACK_NAME = "relay.home.arpa"
@@ -141,10 +141,18 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             direct=sections.read_direct(at),
             limits=sections.read_limits(at),
             web=web.read_web(at),
-            devices=read_devices(at),
+            devices=_devices(at),
             log=sections.read_log(at),
             source=source,
         )
+
+
+def _devices(at: Fields) -> tuple[Device, ...]:
+    if not at.said("devices"):
+        return ()
+    from relay.config.devices import read_devices
+
+    return read_devices(at)
 
 
 def _named(at: Fields) -> tuple[str, ...]:

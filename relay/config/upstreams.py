@@ -6,8 +6,6 @@ from enum import Enum
 
 from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
-from relay.config.folder import read_folder
-from relay.config.push import PUSH_LIMITS, read_push
 from relay.config.scalars import Wrong, choice, duration, listing, near, no_limit_or, number, size
 from relay.config.upstream_login import read_graph_login, read_login
 from relay.mail.address import Address, BadAddress, parse_address
@@ -44,10 +42,16 @@ class Account:
 def read_upstream(name: str, at: Fields) -> Upstream:
     """Everything that is said about one upstream.  Mistakes are noted; the value is then only a stand-in."""
     timeout = at.get("timeout", duration(), DIRECT_UPSTREAM.timeout)
-    if folder := read_folder(at):
-        return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
-    if push := read_push(at):
-        return Upstream(name, push, limits=_limits(at, PUSH_LIMITS), timeout=timeout)
+    if at.said("folder") or at.said("save"):
+        from relay.config.folder import read_folder
+
+        if folder := read_folder(at):
+            return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
+    if any(map(at.said, ("push", "push_file", "title", "attachments"))):
+        from relay.config.push import PUSH_LIMITS, read_push
+
+        if push := read_push(at):
+            return Upstream(name, push, limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
     if at.get("api", choice(Api), Api.SMTP) is Api.GRAPH:
         return _graph(name, at, preset)

@@ -13,7 +13,6 @@ from typing import Any
 
 from relay import crash_points, events
 from relay.mail.device import Device, device_of
-from relay.mail.digest import Part, compose_digest, subject_text
 from relay.mail.dsn import Notice
 from relay.mail.message import Message
 from relay.mail.reply import Fault
@@ -71,6 +70,8 @@ class Postponing:
         return weighed and await self._collects(claim, mark, device, subject, urgent=urgent)
 
     async def _subject(self, entry: Entry) -> str:
+        from relay.mail.digest import subject_text
+
         def work() -> str:
             field = Message.parse(entry.content).get("subject")
             return subject_text(field.value) if field else ""
@@ -168,6 +169,8 @@ class Postponing:
     def _composed(
         self, parts: Sequence[Collected], last: StoredEntry | None, device: str, queue_id: str, now: datetime
     ) -> Notice:
+        from relay.mail.digest import Part, compose_digest, subject_text  # loaded with the first digest
+
         shown = [
             Part(one.queue_id, one.accepted_at, subject_text(one.subject.encode("utf-8", "surrogateescape"))) for one in parts
         ]
