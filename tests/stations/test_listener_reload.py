@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -17,18 +16,13 @@ from relay.inbound.server_session import ServerSession
 from relay.secret import Secret
 from tests.support.device import Device
 from tests.support.inbound import HERE, Receiving, receiving
+from tests.support.peers import free_port
 
 ENVELOPE: Sequence[tuple[bytes, str]] = (
     (b"MAIL FROM:<a@b.example>\r\n", "250"),
     (b"RCPT TO:<me@example.jp>\r\n", "250"),
     (b"DATA\r\n", "354"),
 )
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def reload(relay: Receiving, *listeners: Listener, **changes: Any) -> list[NotApplied]:

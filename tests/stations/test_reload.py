@@ -21,15 +21,10 @@ from relay.daemon import Relay, services
 from relay.inbound import listener_tls
 from tests.support.device import Device
 from tests.support.inprocess import relay_at_home
+from tests.support.peers import free_port
 
 CA = trustme.CA()
 UPSTREAMS = {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none"}}
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def configure(tmp_path: Path, **changes: Any) -> None:
