@@ -9,7 +9,7 @@ from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.control.views import message_view
 from relay.spool.contract import SpoolBroken
-from relay.spool.sqlite.recover import Saved, save
+from relay.spool.sqlite.recover import RecoveredMessage, save
 
 
 def export(asked: argparse.Namespace) -> int:
@@ -40,6 +40,6 @@ def export(asked: argparse.Namespace) -> int:
     return PROBLEM if amiss else FINE
 
 
-def _told(one: Saved) -> dict[str, Any]:
+def _told(one: RecoveredMessage) -> dict[str, Any]:
     known = message_view(one.stored) if one.stored else {"id": one.name}
     return {**known, "file": one.file, "amiss": one.amiss}

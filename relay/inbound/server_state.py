@@ -28,11 +28,11 @@ from relay.inbound.alert_dedup import AlertDedup
 from relay.inbound.connection import Connection
 from relay.inbound.data_reader import BROKEN_REPLY, FULL_REPLY
 from relay.inbound.device_rules import DeviceThrottle, OverDeviceLimit, admit_device_size
-from relay.inbound.devices import Devices
 from relay.inbound.dialect import MailArgument
 from relay.inbound.login_check import LoginCheck
 from relay.inbound.login_throttle import TOLD_AFTER, LoginThrottle
 from relay.inbound.message_buffer import MemoryBudget, MessageBuffer
+from relay.inbound.seen_clients import SeenClients
 from relay.inbound.session_slots import SessionSlots
 from relay.inbound.spool_share import SpoolShare
 from relay.mail.address import Address
@@ -92,7 +92,7 @@ class ServerState:
     new_queue_id: Callable[[datetime], str]
     state_dir: Path
     masks: frozenset[HostAddress] = frozenset()
-    devices: Devices = field(default_factory=Devices)
+    devices: SeenClients = field(default_factory=SeenClients)
     throttle: Throttle = field(default_factory=Throttle)
     device_throttle: DeviceThrottle = field(default_factory=DeviceThrottle)
     slots: SessionSlots = field(default_factory=SessionSlots)

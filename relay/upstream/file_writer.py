@@ -53,7 +53,7 @@ class Abandoned(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class WrittenFile:
     """A file under its name.  `there`: it was there already, with the same octets, from an earlier try."""
 
     name: str
@@ -161,7 +161,7 @@ class FileWriter:
                 kept = abs(os.fstat(file).st_mtime - self._time) <= _SECONDS
         self._hidden[-1] = _Hidden(wanted, temporary, size, seen.digest(), keeps_times=kept)
 
-    def name_all(self) -> list[Saved]:
+    def name_all(self) -> list[WrittenFile]:
         """All of them get their names, and these are synced."""
         crash_points.passed("file-written")
         with failing(self._place):
@@ -185,7 +185,7 @@ class FileWriter:
                 os.unlink(one.temporary, dir_fd=self._folder)
             _in_hand.discard(one.temporary)
 
-    def _named(self, one: _Hidden) -> Saved:
+    def _named(self, one: _Hidden) -> WrittenFile:
         for name in self._candidates(one.wanted):
             if name.casefold() in self._names:
                 continue
@@ -197,7 +197,7 @@ class FileWriter:
                     continue
                 there = True
             self._names.add(name.casefold())
-            return Saved(name, one.size, there)
+            return WrittenFile(name, one.size, there)
         raise FolderFailed(Fault.FOLDER_IO, f"{self._place}: there is no free name for {one.wanted}")
 
     def _candidates(self, wanted: str) -> Iterator[str]:

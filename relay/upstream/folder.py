@@ -18,7 +18,7 @@ from relay.mail.message import Message
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.file_names import extension_for, file_name, filled, parts_of, titled
-from relay.upstream.file_writer import Abandoned, FileWriter, FolderFailed, Saved, enter, failing, room, sweep
+from relay.upstream.file_writer import Abandoned, FileWriter, FolderFailed, WrittenFile, enter, failing, room, sweep
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Folder, Save, Upstream
 
@@ -130,7 +130,7 @@ class _Job:
             return Answer(Stage.CONTENT, Reply(451, "4.4.2", words), lost=True)
         return Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.FOLDER_IO)
 
-    def _saved(self) -> list[Saved]:
+    def _saved(self) -> list[WrittenFile]:
         folder = enter(self.fixed, self._below)
         try:
             with failing(self.place):
@@ -253,7 +253,7 @@ def _in_utf8(text: Iterable[str]) -> Iterator[bytes]:
     return (piece.encode("utf-8", "replace") for piece in text)
 
 
-def _taken(saved: list[Saved]) -> Answer:
+def _taken(saved: list[WrittenFile]) -> Answer:
     shown = [f"{one.name} ({one.size} octets{', was there already' if one.there else ''})" for one in saved[:_SHOWN]]
     more = [f"{len(saved) - _SHOWN} more"] if len(saved) > _SHOWN else []
     return Answer(Stage.CONTENT, Reply(250, "2.0.0", f"saved {', '.join([*shown, *more])}"))

@@ -17,7 +17,7 @@ from relay.upstream.authenticate import Refused, Renew, Token
 from relay.upstream.block_reader import BlockReader
 from relay.upstream.graph_answers import code_of, relayed
 from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
-from relay.upstream.graph_draft import Draft, mime
+from relay.upstream.graph_draft import GraphDraft, mime
 from relay.upstream.graph_message import (
     LARGEST_ATTACHMENT,
     LARGEST_REQUEST,
@@ -179,7 +179,7 @@ class _Sender:
             raise GraphRefused(Answer(Stage.MAIL, Reply(451, "4.7.1", words), fault=Fault.PERMISSION))
         parts = () if small else await self._parts(message, size)
         try:
-            return relayed(await Draft(self.api, self.reader, message, paths).send(parts, self._last))
+            return relayed(await GraphDraft(self.api, self.reader, message, paths).send(parts, self._last))
         except GraphRefused as refused:
             if refused.response and not self.at_end and code_of(refused.response) in _NO_DRAFTS and not small:
                 raise GraphRefused(replace(refused.answer, stage=Stage.MAIL, fault=Fault.PERMISSION)) from None

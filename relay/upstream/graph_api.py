@@ -17,7 +17,7 @@ from relay.upstream import tls
 from relay.upstream.authenticate import Refused, Renew, Token
 from relay.upstream.connect import Failed
 from relay.upstream.graph_answers import is_page, refusal
-from relay.upstream.http_session import HttpLost, HttpRequest, HttpResponse, HttpSession, Origin, open_http
+from relay.upstream.http_session import HttpLost, HttpOrigin, HttpRequest, HttpResponse, HttpSession, open_http
 from relay.upstream.settings import GraphMailbox, SmtpServer, Upstream
 
 _IDLE = 10.0  # seconds that a connection is kept: if one is lost that had ended silently, a message may be taken or not
@@ -78,7 +78,7 @@ class Connections:
         self._kept: list[tuple[HttpSession, asyncio.TimerHandle]] = []
         self.turns: WeakValueDictionary[tuple[bytes, frozenset[str]], asyncio.Lock] = WeakValueDictionary()
 
-    def take(self, origin: Origin) -> HttpSession | None:
+    def take(self, origin: HttpOrigin) -> HttpSession | None:
         for place in range(len(self._kept) - 1, -1, -1):
             session, timer = self._kept[place]
             if session.origin != origin:
@@ -142,7 +142,7 @@ class GraphApi:
 
         `sending`: carried out twice, it would send twice.
         """
-        origin = Origin.of(self.mailbox.url)
+        origin = HttpOrigin.of(self.mailbox.url)
         target = urlsplit(self.mailbox.url).path.rstrip("/") + self.base + path
         while True:
             headers = [("Authorization", f"Bearer {self.secret}"), *_HEADERS]
@@ -159,10 +159,10 @@ class GraphApi:
     async def put(self, url: str, first: int, whole: int, octets: bytes) -> HttpResponse:
         """A range of an upload; its address is a secret of its own, and it gets no token.  Raises GraphRefused."""
         try:
-            origin, parts = Origin.of(url), urlsplit(url)
+            origin, parts = HttpOrigin.of(url), urlsplit(url)
         except ValueError:
             raise GraphRefused(lacking("an address of the upload session that can be used")) from None
-        if not origin.secure and Origin.of(self.mailbox.url).secure:
+        if not origin.secure and HttpOrigin.of(self.mailbox.url).secure:
             raise GraphRefused(_ours(Fault.GARBAGE, "Graph names an address without TLS for the upload"))
         until = first + len(octets) - 1
         headers = [*_HEADERS, ("Content-Range", f"bytes {first}-{until}/{whole}")]
@@ -177,7 +177,7 @@ class GraphApi:
 
     async def _exchange(
         self,
-        origin: Origin,
+        origin: HttpOrigin,
         method: str,
         target: str,
         headers: list[tuple[str, str]],
@@ -206,7 +206,7 @@ class GraphApi:
             self.connections.keep(session)
             return response
 
-    async def _open(self, origin: Origin, patience: float) -> HttpSession:
+    async def _open(self, origin: HttpOrigin, patience: float) -> HttpSession:
         server = SmtpServer(origin.host, origin.port, self.mailbox.tls)
         try:
             context = await asyncio.to_thread(tls.context_for, self.mailbox.tls) if origin.secure else None

@@ -32,7 +32,7 @@ _TO = "id,toRecipients,ccRecipients,bccRecipients"
 _CLEAN_UP = 10.0  # seconds to remove a draft that will not be sent
 
 
-class Draft:
+class GraphDraft:
     """One message's draft."""
 
     def __init__(self, api: GraphApi, reader: BlockReader, message: Message, paths: Sequence[Address]) -> None:

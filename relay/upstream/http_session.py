@@ -52,7 +52,7 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class HttpOrigin:
     """Where an http or https URL leads."""
 
     host: str
@@ -60,7 +60,7 @@ class Origin:
     secure: bool
 
     @classmethod
-    def of(cls, url: str) -> "Origin":
+    def of(cls, url: str) -> "HttpOrigin":
         """Raises ValueError for what is no such URL."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -75,7 +75,7 @@ class Origin:
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-async def open_http(origin: Origin, context: ssl.SSLContext | None, patience: float) -> "HttpSession":
+async def open_http(origin: HttpOrigin, context: ssl.SSLContext | None, patience: float) -> "HttpSession":
     """A fresh connection.  Raises Failed where there is none, and what a TLS handshake raises."""
     sock, place = await reach(await places(origin.host, origin.port, patience), patience)
     try:
@@ -94,7 +94,7 @@ async def open_http(origin: Origin, context: ssl.SSLContext | None, patience: fl
 class HttpSession:
     """One request at a time.  After any failure it is closed."""
 
-    def __init__(self, origin: Origin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
+    def __init__(self, origin: HttpOrigin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         self.origin, self.peer = origin, peer
         self.used = 0
         self._reader, self._writer = reader, writer
@@ -142,7 +142,7 @@ class _Exchange:
     """One request and its answer."""
 
     def __init__(
-        self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, origin: Origin
+        self, http: h11.Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, origin: HttpOrigin
     ) -> None:
         self._http, self._reader, self._writer, self._origin = http, reader, writer, origin
         self.sent = False

@@ -197,7 +197,7 @@ async def test_content_that_nobody_wants_goes_with_the_next_message(path, clock,
     spool = await opened(path, clock)
     await relayed(spool, clock, A, b"x" * 3000)
     assert await waiting(spool) == [1]
-    spool._memory.forget(1)
+    spool._cache.forget(1)
     with pytest.raises(LeaseLost, match="not kept any more"):
         b"".join((await spool.entry(A)).entry.content)
     await relayed(spool, clock, B, b"y" * 3000)
@@ -261,7 +261,7 @@ async def test_text_is_stored_deflated_and_comes_back_whole(path, clock, tmp_pat
     await spool.commit(an_entry(A, clock(), content=content))
     ((octets,),) = await asked(spool, "SELECT sum(length(data)) FROM content")
     assert octets < len(content) // 4
-    spool._memory.forget(1)
+    spool._cache.forget(1)
     assert b"".join((await spool.entry(A)).entry.content) == content
     await spool.close()
     assert check_invariants(path) == []

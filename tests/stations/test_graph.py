@@ -23,7 +23,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity
 from relay.outbound.replies import Blame, Fate, judge
 from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
-from relay.upstream.http_session import HttpLost, Origin
+from relay.upstream.http_session import HttpLost, HttpOrigin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
@@ -590,7 +590,7 @@ class TestLost:
         upstream = mailbox(f"http://127.0.0.1:{unused_tcp_port}")
 
         class Ending:
-            origin, alive, peer, tls = Origin.of(upstream.transport.url), True, "127.0.0.1:443", ""
+            origin, alive, peer, tls = HttpOrigin.of(upstream.transport.url), True, "127.0.0.1:443", ""
 
             async def ask(self, *_):
                 raise HttpLost(Fault.HUNG_UP, "it ended", sent=True)

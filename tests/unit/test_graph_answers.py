@@ -7,7 +7,7 @@ import pytest
 from relay.mail.reply import Fault, Stage
 from relay.upstream.graph_answers import addressees, identity, refusal, relayed, retry_after
 from relay.upstream.graph_rights import rights_of, scope_for, token_url_for
-from relay.upstream.http_session import HttpResponse, Origin
+from relay.upstream.http_session import HttpOrigin, HttpResponse
 from relay.upstream.settings import Grant
 
 
@@ -169,11 +169,11 @@ class TestOrigins:
     )
     def test_each(self, url, host, port, authority):
         """Default ports are not said."""
-        found = Origin.of(url)
+        found = HttpOrigin.of(url)
         assert (found.host, found.port, found.authority) == (host, port, authority)
 
     @pytest.mark.parametrize("url", ["ftp://x", "x", "https://", "https://x:port"])
     def test_no_url(self, url):
         """It is not guessed."""
         with pytest.raises(ValueError, match=r"."):
-            Origin.of(url)
+            HttpOrigin.of(url)

@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -180,6 +181,13 @@ def test_files_are_short_and_say_what_they_are(module: str) -> None:
     """No file is longer than 400 lines, and each opens with a sentence about itself."""
     assert MODULES[module].count("\n") <= LONGEST
     assert ast.get_docstring(ast.parse(MODULES[module]))
+
+
+def test_no_two_classes_share_a_name() -> None:
+    """One name, one meaning; what begins with an underscore is known in its file only."""
+    trees = [ast.parse(text) for text in MODULES.values()]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, times in names.items() if times > 1 and not name.startswith("_")] == []
 
 
 def test_the_house_has_rooms() -> None:

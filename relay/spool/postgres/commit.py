@@ -13,7 +13,7 @@ from relay.spool.postgres import write
 from relay.spool.postgres.connections import PostgresConnections, Unsure
 from relay.spool.postgres.content import add_content
 from relay.spool.rows import blocks
-from relay.spool.sqlite.content import SMALL, Memory
+from relay.spool.sqlite.content import SMALL, ContentCache
 
 _LARGE_AT_ONCE = 2  # so that small messages find a connection
 
@@ -29,9 +29,9 @@ class PostgresCommit:
     """`in_use` are the octets of mail in the spool, as last counted; `told` is called when there is work."""
 
     def __init__(
-        self, connections: PostgresConnections, settings: SpoolSettings, memory: Memory, told: Callable[[], None]
+        self, connections: PostgresConnections, settings: SpoolSettings, cache: ContentCache, told: Callable[[], None]
     ) -> None:
-        self._connections, self.settings, self._memory, self._told = connections, settings, memory, told
+        self._connections, self.settings, self._cache, self._told = connections, settings, cache, told
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
         self._written: dict[str, int] = {}
         self._storing: dict[str, asyncio.Event] = {}
@@ -86,7 +86,7 @@ class PostgresCommit:
 
         message = await self._sure(entry, work)
         if message:
-            self._memory.keep(message, content)
+            self._cache.keep(message, content)
 
     async def _store_large(self, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         stopped = threading.Event()

@@ -9,7 +9,7 @@ from psycopg import Connection
 from relay.spool.contract import ContentDamaged, LeaseLost, SpoolAway
 from relay.spool.postgres.connections import PostgresConnections
 from relay.spool.postgres.leases import SharedLease
-from relay.spool.sqlite.content import Memory
+from relay.spool.sqlite.content import ContentCache
 
 _SLICE = 8  # blocks in one go to the server
 _AHEAD = 4
@@ -37,22 +37,22 @@ class PostgresContent:
     SpoolAway when it begins while the server is away.
     """
 
-    __slots__ = ("_connections", "_lease", "_memory", "_message", "_size")
+    __slots__ = ("_cache", "_connections", "_lease", "_message", "_size")
 
     def __init__(
-        self, connections: PostgresConnections, message: int, size: int, memory: Memory, lease: SharedLease | None = None
+        self, connections: PostgresConnections, message: int, size: int, cache: ContentCache, lease: SharedLease | None = None
     ) -> None:
         self._connections = connections
         self._message = message
         self._size = size
-        self._memory = memory
+        self._cache = cache
         self._lease = lease
 
     def __iter__(self) -> Iterator[bytes]:
         self._check()
         if self._lease is not None and self._connections.away:
             raise SpoolAway(self._connections.away)  # its settlement could not be stored: better not begin
-        remembered = self._memory.find(self._message) if self._size else ()
+        remembered = self._cache.find(self._message) if self._size else ()
         return self._stored() if remembered is None else iter(remembered)
 
     def _stored(self) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from relay.spool.postgres.leases import SharedLeases, free_unheard, renew, take_
 from relay.spool.postgres.notify_listener import ListenerCallbacks, PostgresListener, tell_all
 from relay.spool.postgres.read import in_use
 from relay.spool.postgres.schema import prepare
-from relay.spool.sqlite.content import Memory
+from relay.spool.sqlite.content import ContentCache
 
 _LEFT = "uncertain: {name} had it under way when its lease ended; if the upstream had taken it by then, it arrives twice"
 _SLOWEST_BEAT = 5.0
@@ -38,10 +38,10 @@ class Node:
         now: Callable[[], datetime],
         home: Path | None,
         heard: Callable[[str, Any], None],
-        memory: Memory,
+        cache: ContentCache,
     ) -> None:
         self._connections, self._settings, self._now, self._home = connections, settings, now, home
-        self._heard, self.remember = heard, memory.keep
+        self._heard, self.remember = heard, cache.keep
         self.name = settings.name or socket.gethostname()
         self.leases = SharedLeases(settings.lease.total_seconds())
         self._identity = uuid.uuid4().hex

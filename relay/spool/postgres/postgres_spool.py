@@ -40,7 +40,7 @@ from relay.spool.postgres.shared_rate_limit import turn
 from relay.spool.postgres.storms import PostgresStorms
 from relay.spool.postgres.transfer import PostgresTransfer
 from relay.spool.rows import moment
-from relay.spool.sqlite.content import Memory
+from relay.spool.sqlite.content import ContentCache
 from relay.spool.waiting import LONGEST_SLEEP, STALLED_SLEEP, WaitsForWork, split_trail
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
     ) -> None:
         self._settings, self._now, self._connections = settings, now, connections
         self._loop = asyncio.get_running_loop()
-        self._memory = Memory()
+        self._cache = ContentCache()
         self._work = asyncio.Event()
         self._back = asyncio.Event()
-        self._node = Node(connections, settings, now, home, self._heard, self._memory)
+        self._node = Node(connections, settings, now, home, self._heard, self._cache)
         self._leases = self._node.leases
-        self._committer = PostgresCommit(connections, settings, self._memory, self._told)
+        self._committer = PostgresCommit(connections, settings, self._cache, self._told)
         self._ready: deque[Claim] = deque()
         self._owed: set[asyncio.Task[None]] = set()
         self._late: list[SharedLease] = []
@@ -194,7 +194,7 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
         while True:
             try:
                 if await self._run(work):
-                    self._memory.forget(lease.message)
+                    self._cache.forget(lease.message)
                     self._committer.in_use -= lease.size
                 return
             except (SpoolAway, SpoolFull):
@@ -255,7 +255,7 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
         gone = [lease for _, lease in chosen if lease is not None and order.action is Action.REMOVE]
         if order.action is Action.REMOVE:
             for message, _ in chosen:
-                self._memory.forget(message)
+                self._cache.forget(message)
             for number in gone:
                 self._leases.drop(number)
         await self._give_back_ready()  # a look that was under way may have brought more
@@ -331,7 +331,7 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
     # -- using the server -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int, lease: SharedLease | None = None) -> Content:
-        return PostgresContent(self._connections, message, size, self._memory, lease)
+        return PostgresContent(self._connections, message, size, self._cache, lease)
 
     async def _run(self, work: Callable[[Connection], T], *, again: bool = True) -> T:
         if self._closed and not self._owed:

@@ -10,7 +10,7 @@ from relay.spool.contract import SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
 from relay.spool.rows import blocks
 from relay.spool.sqlite import write
-from relay.spool.sqlite.content import SMALL, Memory
+from relay.spool.sqlite.content import SMALL, ContentCache
 from relay.spool.sqlite.file import Room
 from relay.spool.sqlite.jobs import is_quick
 from relay.spool.sqlite.leftovers import Leftovers
@@ -34,12 +34,14 @@ class SqliteCommit:
     asked for), whether its Message-ID is repeated.
     """
 
-    def __init__(self, writer: Writer, room: Room, memory: Memory, leftovers: Leftovers, last: int, stored: Stored) -> None:
+    def __init__(
+        self, writer: Writer, room: Room, cache: ContentCache, leftovers: Leftovers, last: int, stored: Stored
+    ) -> None:
         self._leftovers = leftovers
         self._stored = stored
         self._writer = writer
         self._room = room
-        self._memory = memory
+        self._cache = cache
         self._ids = itertools.count(last + 1)
         self._arriving: dict[int, int] = {}
 
@@ -97,7 +99,7 @@ class SqliteCommit:
         def after(added: tuple[tuple[int, ...], tuple[Recipient, ...], bool]) -> None:
             removed, recipients, repeated = added
             self._leftovers.forgotten(removed)
-            self._memory.keep(message, content)
+            self._cache.keep(message, content)
             self._stored(message, entry, recipients, repeated)
 
         await self._writer.write(work, after=after, quick=is_quick(entry.size, len(entry.envelope.forward_paths)))

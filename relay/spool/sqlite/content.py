@@ -23,7 +23,7 @@ _CACHE = "PRAGMA cache_size = -256"
 """KiB.  No page is read twice, so SQLite's usual 2 MB for each reader would only be filled and thrown away."""
 
 
-class Memory:
+class ContentCache:
     """The last small contents, so that the runner need not read again what was just written.  Any thread."""
 
     def __init__(self, octets: int = 16 * 1024 * 1024) -> None:
@@ -58,16 +58,16 @@ def _size(blocks: tuple[bytes, ...]) -> int:
 class SqliteContent:
     """The octets of one message.  Iterating raises LeaseLost when they are gone, ContentDamaged, SpoolBroken."""
 
-    __slots__ = ("_memory", "_message", "_path", "_size")
+    __slots__ = ("_cache", "_message", "_path", "_size")
 
-    def __init__(self, path: Path, message: int, size: int, memory: Memory) -> None:
+    def __init__(self, path: Path, message: int, size: int, cache: ContentCache) -> None:
         self._path = path
         self._message = message
         self._size = size
-        self._memory = memory
+        self._cache = cache
 
     def __iter__(self) -> Iterator[bytes]:
-        remembered = self._memory.find(self._message)
+        remembered = self._cache.find(self._message)
         return self._stored() if remembered is None else iter(remembered)
 
     def _stored(self) -> Iterator[bytes]:

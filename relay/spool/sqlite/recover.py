@@ -32,7 +32,7 @@ _GAPS = 1_000_000  # ids that are tried one by one where the tables cannot be wa
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class RecoveredMessage:
     """One message: what is known of it (None: its row cannot be read), its file ("" if there is no content), what is amiss."""
 
     name: str
@@ -41,7 +41,7 @@ class Saved:
     amiss: str
 
 
-def save(spool: Path, directory: Path) -> list[Saved]:
+def save(spool: Path, directory: Path) -> list[RecoveredMessage]:
     """Writes every message that still has content to `directory` (made, 0700; the files 0600).
 
     Raises SpoolBroken if a relay runs on the spool, or nothing at all can be made of the file; OSError.
@@ -158,18 +158,18 @@ def _walked(db: sqlite3.Connection, query: str, *values: int) -> list[int]:
     return rows
 
 
-def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> Saved:
+def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> RecoveredMessage:
     stored, amiss = _described(db, message)
     name = stored.entry.queue_id if stored else f"unknown-{message}"
     octets = b"" if _done(stored) else b"".join(_blocks(db, message))
     if not octets and not _content_wanted(stored):
-        return Saved(name, stored, "", amiss)
+        return RecoveredMessage(name, stored, "", amiss)
     if stored and stored.entry.digest and hashlib.sha256(octets).hexdigest() != stored.entry.digest:
         amiss = f"{amiss}; {len(octets)} of {stored.entry.size} octets, not all as they were accepted".removeprefix("; ")
     file = directory / f"{name}.{'partial.' if amiss else ''}eml"
     file.touch(0o600)
     file.write_bytes(octets)
-    return Saved(name, stored, file.name, amiss)
+    return RecoveredMessage(name, stored, file.name, amiss)
 
 
 def _described(db: sqlite3.Connection, message: int) -> tuple[StoredEntry | None, str]:

@@ -32,7 +32,7 @@ from relay.spool.rows import as_stored, row_entry
 from relay.spool.sqlite import read, wal, write
 from relay.spool.sqlite.claim_ahead import TOGETHER, ClaimAhead
 from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE, SqliteCommit
-from relay.spool.sqlite.content import Memory, SqliteContent
+from relay.spool.sqlite.content import ContentCache, SqliteContent
 from relay.spool.sqlite.file import Lock, Room, prepare, reader, translated
 from relay.spool.sqlite.jobs import Job, is_quick
 from relay.spool.sqlite.leases import LocalLeases
@@ -63,7 +63,7 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
         self._lock: Lock | None = lock
         self._room = Room(path, settings.keep_free)
         self._writer = Writer(path, self._room, self._told)
-        self._memory = Memory()
+        self._cache = ContentCache()
         self._leftovers = Leftovers(self._room, lambda: self._writer.syncs)
         self._leases = LocalLeases()
         self._ahead = ClaimAhead()
@@ -90,7 +90,7 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
     async def _start(self) -> None:
         self._writer.start()
         last = await self._writer.look(read.last_message)
-        self._committer = SqliteCommit(self._writer, self._room, self._memory, self._leftovers, last, self._stored)
+        self._committer = SqliteCommit(self._writer, self._room, self._cache, self._leftovers, last, self._stored)
         await self._writer.write(lambda db: write.sweep(db, self._committer.arriving), owed=True)
         wal.lay_out(self._writer, self._path)
 
@@ -229,7 +229,7 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
             done, lease.due_at, removed = stored
             self._leftovers.forgotten(removed)
             if done:
-                self._memory.forget(message)
+                self._cache.forget(message)
                 if not removed:
                     self._leftovers.add(message, size)
                     self._leftovers.keep_few(self._writer)
@@ -279,7 +279,7 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
 
     def _forget(self, messages: list[int]) -> None:
         for message in messages:
-            self._memory.forget(message)
+            self._cache.forget(message)
         self._leases.take_away(messages)
 
     def adjust(self, settings: SpoolSettings) -> None:
@@ -381,7 +381,7 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
     # -- reading the file -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int) -> Content:
-        return SqliteContent(self._path, message, size, self._memory)
+        return SqliteContent(self._path, message, size, self._cache)
 
     async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         def ask() -> T:

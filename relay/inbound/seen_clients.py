@@ -1,4 +1,4 @@
-"""The devices that were seen: when, their names in HELO, their quirks.  Pure."""
+"""The clients that were seen: when, their names in HELO, their quirks.  Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ _QUIRKS = 32
 
 
 @dataclass(slots=True)
-class Device:
+class SeenClient:
     """One client address.  `helo`, `users` (who logged in) and `quirks` keep the order in which they were first seen."""
 
     client: str
@@ -36,18 +36,18 @@ class Device:
         }
 
 
-class Devices:
-    """Keeps at most a thousand devices; the one not seen for the longest time is forgotten."""
+class SeenClients:
+    """Keeps at most a thousand clients; the one not seen for the longest time is forgotten."""
 
     def __init__(self) -> None:
-        self._devices: dict[str, Device] = {}
+        self._clients: dict[str, SeenClient] = {}
 
-    def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = (), user: str = "") -> Device:
+    def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = (), user: str = "") -> SeenClient:
         """Notes that a device spoke.  The caller counts messages and refusals in what is returned."""
-        device = self._devices.pop(client, None) or Device(client, now)
-        self._devices[client] = device  # the last in the dict is the one seen last
-        if len(self._devices) > _KNOWN:
-            del self._devices[next(iter(self._devices))]
+        device = self._clients.pop(client, None) or SeenClient(client, now)
+        self._clients[client] = device  # the last in the dict is the one seen last
+        if len(self._clients) > _KNOWN:
+            del self._clients[next(iter(self._clients))]
         device.last_seen = now
         if helo:
             _remember(device.helo, [helo], _NAMES)
@@ -58,7 +58,7 @@ class Devices:
 
     def as_json(self) -> list[dict[str, Any]]:
         """The device seen last comes first."""
-        return [device.as_json() for device in reversed(self._devices.values())]
+        return [device.as_json() for device in reversed(self._clients.values())]
 
 
 def _remember(known: dict[str, None], new: Iterable[str], most: int) -> None:
