@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import POSTPONED, Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.attempt import Attempt
-from relay.outbound.chain import Pause
+from relay.outbound.chain import Judged, Pause
 from relay.outbound.replies import Blame, Fate, judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
@@ -43,7 +43,15 @@ replies = st.sampled_from(
         (354, "what"),
     ]
 ).map(lambda each: Reply.of(*each))
-answers = st.builds(Answer, st.sampled_from(list(Stage)), replies, st.booleans())
+FAULTS = sorted(set(Fault) - {*POSTPONED, Fault.RESTS}, key=lambda each: each.value)
+answers = st.builds(
+    Answer,
+    st.sampled_from(list(Stage)),
+    replies,
+    st.booleans(),
+    st.one_of(st.none(), st.sampled_from(FAULTS)),  # what transports say that are no SMTP
+    st.sampled_from([None, None, 60.0]),
+)
 chains = st.lists(st.sampled_from(NAMES), max_size=4).map(tuple)
 routes = st.builds(lambda via: Chosen(1, via, why="rule 1"), chains)
 identities = st.builds(Identity, st.sampled_from([None, Address("me", "x.example")]), rewrite=st.sampled_from(list(Rewrite)))
@@ -96,7 +104,7 @@ def test_one_fate_for_each_recipient(data):
                 said[path] = heard[path][step.upstream.name] = data.draw(answers)
             else:
                 heard[path][step.upstream.name] = Answer(Stage.CONTENT, Reply(451, "4.3.0", "?"), lost=True)
-        trial.record(step, Report(said), NOW)
+        trial.record(Judged.of(step, Report(said)), NOW)
         settlement = trial.settle(PLAN, NOW, age=age)
         outcomes += settlement.outcomes
         relayed = {path for path in paths if any(judge(a).fate is Fate.RELAYED for a in heard[path].values())}
@@ -179,7 +187,7 @@ def test_one_fate_over_a_whole_life(data):
                         maybe[path] = (name, now)
                 elif other or verdict.fate is not Fate.DEFERRED:
                     maybe.pop(path, None)
-            trial.record(step, Report(said), now)
+            trial.record(Judged.of(step, Report(said)), now)
             settlement = trial.settle(PLAN, now)
             refused |= {settlement.refused_sender} if settlement.refused_sender else set()
             rows, ends = _after(rows, ends, settlement)

@@ -24,10 +24,10 @@ def rows(name: str) -> list[list[str]]:
 
 
 def answer(stage: str, words: str) -> Answer:
-    """`stage!fault` is what the relay found itself, `stage!` a connection that ended."""
-    name, mark, fault = stage.partition("!")
+    """`stage!fault` is what the relay found itself, `stage!` a connection that ended, `stage:fault` an answer without words."""
+    name, mark, fault = re.fullmatch(r"([a-z]+)([!:]?)(.*)", stage).groups()  # type: ignore[union-attr]
     code, text = re.fullmatch(r"(\d{3})[ -]?(.*)", words).groups()  # type: ignore[union-attr]
-    return Answer(Stage(name), Reply.of(int(code), text), bool(mark), Fault(fault) if fault else None)
+    return Answer(Stage(name), Reply.of(int(code), text), mark == "!", Fault(fault) if fault else None)
 
 
 COLLECTED = [row for name in ("reports", "providers", "public", "words") for row in rows(f"replies-{name}.tsv")]
@@ -130,6 +130,21 @@ def test_nothing_said_before_mail_fails_mail(stage):
         if one.fault is None and not one.lost and not one.reply.positive:
             verdict = judge(Answer(stage, one.reply))
             assert verdict.fate is Fate.DEFERRED and verdict.rests, one
+
+
+@pytest.mark.parametrize("fault", [None, *Fault])
+def test_a_message_that_may_have_been_taken_is_never_given_to_another(fault):
+    """Whatever kind of transport lost the final answer, and whatever it calls the fault."""
+    for reply in (Reply(451, "4.4.2", "no answer"), Reply(550, "5.7.1", "no"), Reply(250, "2.0.0", "taken")):
+        verdict = judge(Answer(Stage.CONTENT, reply, lost=True, fault=fault))
+        assert (verdict.blame, verdict.fate, verdict.try_next) == (Blame.UNCERTAIN, Fate.DEFERRED, False)
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+@pytest.mark.parametrize(("stage", "lost"), [*((each, True) for each in Stage), *((each, False) for each in OPENING)])
+def test_no_fault_fails_mail_before_mail_or_with_a_lost_connection(stage, lost, fault):
+    """What is said by whom then cannot be about the message."""
+    assert judge(Answer(stage, Reply(550, "5.0.0", "no"), lost=lost, fault=fault)).fate is Fate.DEFERRED
 
 
 @pytest.mark.parametrize("stage", list(Stage))

@@ -201,7 +201,8 @@ def _judge(answer: Answer, over_port_25: bool) -> Verdict:
         return Verdict(Fate.RELAYED, False, blame, rule=rule)
     if blame is Blame.UNCERTAIN:  # another upstream would double it (RFC 1047)
         return Verdict(Fate.DEFERRED, False, blame, rests=answer.retry_after is not None, rule=rule)
-    final = blame in _FINAL and answer.reply.permanent and not rule.passing
+    refused = answer.reply.permanent and not answer.lost and not stage.before(Stage.MAIL)
+    final = blame in _FINAL and refused and not rule.passing
     return Verdict(
         Fate.FAILED if final else Fate.DEFERRED,
         try_next=True,
@@ -232,8 +233,10 @@ def _rule(answer: Answer, over_port_25: bool) -> Rule:
 def _own(answer: Answer, over_port_25: bool) -> Rule:
     if over_port_25 and answer.stage in PORT_25.stages and answer.fault in PORT_25.faults:
         return PORT_25
+    maybe_taken = answer.lost and answer.stage is Stage.CONTENT  # whatever the fault was
     for rule in (*FAULTS, *PUSH):
-        if answer.fault in rule.faults and answer.stage in rule.stages and _applies(rule, str(answer.reply.code)):
+        applies = answer.fault in rule.faults and answer.stage in rule.stages and _applies(rule, str(answer.reply.code))
+        if applies and (rule.blame is Blame.UNCERTAIN or not maybe_taken):
             return rule
     return next(rule for rule in SILENCES if answer.stage in rule.stages)
 
