@@ -99,7 +99,6 @@ class Services:
             notices_via=config.notices.chains,
             now=parts.now,
             on_settled=self.notifier.wake,
-            advise=lambda answer, upstream: judge(answer, upstream).advice.with_link,
             notify_whom=self.notifier.notify_whom,
             alarm=self.notifier.alarm,
             in_hand=parts.in_hand,

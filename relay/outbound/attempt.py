@@ -15,12 +15,12 @@ from relay.mail.address import Address
 from relay.mail.reply import POSTPONED, Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
-from relay.outbound.chain import ChainProgress, Pauses, Step, Votes
+from relay.outbound.chain import ChainProgress, Judged, Pauses, Step
 from relay.outbound.replies import Blame, Fate, Verdict, judge
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, NoticeKind, PendingNotice, Recipient, Settlement, State, TrailLine, outcome
-from relay.upstream.report import Conversation, Report
+from relay.upstream.report import Conversation
 from relay.upstream.settings import Upstream
 
 
@@ -29,7 +29,7 @@ class Attempt:
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
     was lost waits for that upstream alone; `waited`: how long it has waited by the monotonic clock.  `decided` are the
-    answers because of which an upstream was not called: our own, or another message's.  `sender`: the device's own.
+    verdicts because of which an upstream was not called: on our own answer, or another message's.  `sender`: the device's own.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Attempt:
         self._disliked: set[str] = set()  # upstreams that refused this sender in this attempt
         self._pauses: Pauses = lambda *_: None
         self._explained: set[str] = set()
-        self.decided: list[tuple[Step, Answer]] = []
+        self.decided: list[tuple[Step, Verdict]] = []
         self.progress_of = {each.address: self._begun(each, chosen[each.address]) for each in claim.recipients}
         untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
         if untouched or any(each.via for each in claim.recipients):
@@ -114,31 +114,26 @@ class Attempt:
         name, pause = progress.first_to_wake
         if pause.answer and name not in self._explained:
             self._explained.add(name)
-            self.decided.append((Step(self.upstreams[name], (progress.recipient,)), pause.answer))
+            step = Step(self.upstreams[name], (progress.recipient,))
+            self.decided.append((step, judge(pause.answer, step.upstream)))
 
     def _awaited_by_others(self, name: str, ready: Sequence[ChainProgress]) -> int:
         """How many other recipients may still come to this upstream: called later, one transaction serves them all."""
         others = (progress for progress in self.progress_of.values() if not progress.over and progress not in ready)
         return sum(1 for progress in others if name in progress.chain and name not in progress.votes)
 
-    def record(self, step: Step, report: Report, now: datetime, *, notes: tuple[str, ...] = (), own: bool = False) -> Votes:
-        """Takes the answers of one transaction; each of them with its verdict.
+    def record(self, judged: Judged, now: datetime, *, notes: tuple[str, ...] = (), own: bool = False) -> None:
+        """Takes the answers of one transaction.  Those without a vote may go in the next step.
 
-        A recipient without an answer counts as uncertain: it may have been taken.  Those `left` may go in the next step.
         `own`: the message was already in the account's own name, so trying that is no use.
         """
+        step = judged.step
         again = [self.progress_of[each.address] for each in step.recipients if self.progress_of[each.address].own_name]
         risked = [progress for progress in self._progress(step) if progress.maybe_at not in ("", step.upstream.name)]
         doubled = trail.doubled(risked, step, now)
-        answered: dict[Address, tuple[Answer, Verdict]] = {}
-        for recipient in step.recipients:
-            if recipient.address in report.left:
-                continue
-            answer = report.answers.get(recipient.address, _NO_ANSWER)
-            verdict = judge(answer)
-            answered[recipient.address] = (answer, verdict)
-            progress = self.progress_of[recipient.address]
-            progress.peers[step.upstream.name] = report.conversation.peer
+        for address, (answer, verdict) in judged.votes.items():
+            progress = self.progress_of[address]
+            progress.peers[step.upstream.name] = judged.conversation.peer
             self._take(progress, step, answer, verdict, own=own)
             self._doubt(progress, step, verdict, now)
         fresh = tuple(note for note in notes if note not in self._noted)
@@ -149,8 +144,7 @@ class Attempt:
         if again:
             self.trail.append(trail.own_name(step, now))
         self.trail += doubled
-        self.trail += trail.tried(step, answered, report.conversation, now)
-        return answered
+        self.trail += trail.tried(step, judged.votes, judged.conversation, now)
 
     def _progress(self, step: Step) -> list[ChainProgress]:
         return [self.progress_of[each.address] for each in step.recipients]
@@ -228,14 +222,15 @@ class Attempt:
                 for progress in self.progress_of.values()
                 if name in progress.chain and progress.maybe_at != name  # whoever may have it is asked, to be sure
             ]
+            verdict = judge(answer, upstream)
             for progress in concerned:
-                progress.votes[name] = (answer, judge(answer))
+                progress.votes[name] = (answer, verdict)
             if concerned:
                 step = Step(upstream, tuple(progress.recipient for progress in concerned))
                 answered = {progress.recipient.address: progress.votes[name] for progress in concerned}
                 self._opening += trail.tried(step, answered, Conversation(), now)
                 if self._first:
-                    self.decided.append((step, answer))
+                    self.decided.append((step, verdict))
 
     def retries_in_own_name(self, address: Address) -> bool:
         return bool(self.progress_of[address].own_name)
@@ -248,9 +243,10 @@ class Attempt:
         """A bug ended this attempt: recipients without a certain answer are deferred, or held for a person to look at."""
         self._hold = hold
         answer = Answer(Stage.CONNECT, Reply(451, "4.3.0", words), fault=Fault.INTERNAL)
+        verdict = judge(answer)
         for progress in self.progress_of.values():
             if not progress.settled and progress.fate is not Fate.RELAYED and not progress.uncertain:
-                progress.votes = {"": (answer, judge(answer))}
+                progress.votes = {"": (answer, verdict)}
                 progress.own_name = ""
             progress.over = True
 
@@ -393,5 +389,3 @@ def _notice(claim: Claim, recipient: Recipient, notify: Address, now: datetime) 
 
 
 _BAD = (State.FAILED, State.EXPIRED)
-_UNKNOWN = Reply(451, "4.3.0", "the upstream's answer for this recipient is not known")
-_NO_ANSWER = Answer(Stage.CONTENT, _UNKNOWN, lost=True, fault=Fault.UNANSWERED)

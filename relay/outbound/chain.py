@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer
-from relay.outbound.replies import Blame, Fate, Verdict
+from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.outbound.replies import Blame, Fate, Verdict, judge
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Recipient
+from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Upstream
 
 
@@ -46,6 +47,27 @@ class Step:
     def key(self) -> str:
         """The name that its slots and rests are kept under."""
         return self.upstream.key(self.recipients[0].address)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of a step.  `votes` has each answer with its verdict, which is found here and nowhere else."""
+
+    step: Step
+    votes: Votes
+    conversation: Conversation
+
+    @classmethod
+    def of(cls, step: Step, report: Report) -> "Judged":
+        """A recipient without an answer counts as uncertain: it may have been taken.  Those `left` have no vote."""
+        asked = (each.address for each in step.recipients if each.address not in report.left)
+        answers = {address: report.answers.get(address, _NO_ANSWER) for address in asked}
+        votes = {address: (answer, judge(answer, step.upstream)) for address, answer in answers.items()}
+        return cls(step, votes, report.conversation)
+
+
+_UNKNOWN = Reply(451, "4.3.0", "the upstream's answer for this recipient is not known")
+_NO_ANSWER = Answer(Stage.CONTENT, _UNKNOWN, lost=True, fault=Fault.UNANSWERED)
 
 
 @dataclass(slots=True)

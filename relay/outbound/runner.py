@@ -12,15 +12,14 @@ from relay import crash_points, events
 from relay.mail.address import Address
 from relay.mail.device import Device
 from relay.mail.policy import RepairPolicy
-from relay.mail.reply import Answer
 from relay.outbound import event_log, holding
 from relay.outbound.attempt import Attempt
-from relay.outbound.chain import Pause, Step, Votes
+from relay.outbound.chain import Judged, Pause, Step
 from relay.outbound.housekeeping import Housekeeping, MakeDue
 from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
 from relay.outbound.postponing import Postponing
 from relay.outbound.prepare import Prepared, device_for, prepare
-from relay.outbound.replies import Fate, judge
+from relay.outbound.replies import Fate
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, of_notice
 from relay.outbound.storing import stored
@@ -28,7 +27,6 @@ from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry, Settlement
-from relay.upstream.report import Report
 from relay.upstream.settings import Upstream
 from relay.upstream.transports import Transports
 
@@ -59,7 +57,6 @@ class Runner:
         notices_via: Mapping[Address, Sequence[str]] = MappingProxyType({}),
         now: Callable[[], datetime],
         on_settled: Callable[[], None] = lambda: None,
-        advise: Callable[[Answer, Upstream], Sequence[str]] = lambda answer, upstream: (),
         notify_whom: Callable[[Entry], Address | None] = lambda entry: None,
         alarm: Callable[[str, str], None] = lambda text, cause: None,
         in_hand: InHand | None = None,
@@ -69,7 +66,7 @@ class Runner:
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname, self._devices = repair, hostname, devices
         self._notices_via = notices_via
-        self._on_settled, self._advise, self._notify_whom, self._alarm = on_settled, advise, notify_whom, alarm
+        self._on_settled, self._notify_whom, self._alarm = on_settled, notify_whom, alarm
         self._in_hand = in_hand or InHand()
         self._states = UpstreamStates(transports.proven)
         self._housekeeping = Housekeeping(spool, self._states, now)
@@ -229,9 +226,9 @@ class Runner:
         def pauses(name: str, recipient: Address) -> Pause | None:
             return self._states.pause(attempt.upstreams[name], recipient, claim.entry.queue_id, self._now())
 
-        self._try_to(explain, attempt, self._advise, self._now())
+        self._try_to(explain, attempt, self._now())
         while step := attempt.next_step(pauses):
-            number, report = self._states.begin(step, claim.entry.queue_id, self._now()), None
+            number, report, judged = self._states.begin(step, claim.entry.queue_id, self._now()), None, None
             try:
                 async with self._transports.turn(step.upstream, step.key):
                     if not self._states.may_send(number, step, self._now()) or not await self._has_turn(claim, step):
@@ -245,17 +242,18 @@ class Runner:
                         outgoing = holding.noting(prepared.outgoing, mark, step.upstream.name)
                         report = await self._transports.submit(step.upstream, outgoing)
                         crash_points.passed("send-answered")
+                    judged = Judged.of(step, report)
             finally:
-                news = self._states.end(number, step, report, self._retry, self._now())
+                news = self._states.end(number, step, judged, self._retry, self._now())
             with mark.at(Doing.STORING):
-                own = await self._said_own_name(claim, step, report, prepared)
-                votes = attempt.record(step, report, self._now(), notes=prepared.notes, own=own)
-                self._try_to(self._counsel, attempt, step, votes)
+                own = await self._said_own_name(claim, judged, prepared)
+                attempt.record(judged, self._now(), notes=prepared.notes, own=own)
+                self._try_to(self._counsel, attempt, judged)
                 try:
                     await self._settle(claim, attempt)
                 finally:
                     self._try_to(self._tell, news, step, claim.entry)
-        self._try_to(explain, attempt, self._advise, self._now())
+        self._try_to(explain, attempt, self._now())
         await self._settle(claim, attempt)
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
@@ -283,10 +281,10 @@ class Runner:
         work = partial(how, claim, step.recipients, step.upstream, own_name=step.own_name, eight_bit=eight_bit)
         return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
 
-    async def _said_own_name(self, claim: Claim, step: Step, report: Report, prepared: Prepared) -> bool:
+    async def _said_own_name(self, claim: Claim, judged: Judged, prepared: Prepared) -> bool:
         """Whether the refused message was already in the account's own name."""
-        verdicts = [judge(answer) for answer in report.answers.values()]
-        if step.own_name or not verdicts or not all(verdict.own_name for verdict in verdicts):
+        step = judged.step
+        if step.own_name or not judged.votes or not all(verdict.own_name for _, verdict in judged.votes.values()):
             return False  # where something was taken it must be written down first
         with contextlib.suppress(Exception):
             return prepared.said == (await self._prepared(claim, Step(step.upstream, step.recipients, True))).said
@@ -324,21 +322,21 @@ class Runner:
 
     # what answers show
 
-    def _counsel(self, attempt: Attempt, step: Step, votes: Votes) -> None:
+    def _counsel(self, attempt: Attempt, judged: Judged) -> None:
         """Advice goes into the trail when the answer is new; what a person must repair is told at once."""
-        told: set[tuple[str, ...]] = set()
+        step, told = judged.step, set[tuple[str, ...]]()
         for recipient in step.recipients:
-            if recipient.address not in votes:
+            if recipient.address not in judged.votes:
                 continue
-            answer, verdict = votes[recipient.address]
+            answer, verdict = judged.votes[recipient.address]
             if verdict.fate is Fate.RELAYED:
                 continue
-            sentences = tuple(self._advise(answer, step.upstream))
-            if sentences and sentences not in told and (recipient.said != answer.reply.text or step.own_name):
+            sentences = verdict.advice.with_link
+            if sentences not in told and (recipient.said != answer.reply.text or step.own_name):
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
             if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
-                text = urgent(step.upstream.name, answer, sentences, attempt.claim.entry, step)
+                text = urgent(step.upstream.name, answer, verdict, attempt.claim.entry, step)
                 self._daily.tell((step.upstream.name, verdict.blame.value), text)
 
     def _tell(self, news: Sequence[WentToRest | Resumed], step: Step | None = None, entry: Entry | None = None) -> None:
@@ -351,9 +349,9 @@ class Runner:
             text = f"{item.name} is paused until {until:%Y-%m-%d %H:%M:%S} UTC: {item.answer}"
             events.note("rested", text, upstream=item.name, until=until.isoformat(), failures=failures, said=str(item.answer))
             if item.first and step is not None and entry is not None and item.name == step.upstream.name:
-                sentences, others = self._advise(item.answer, step.upstream), self._states.waiting(item.name) - 1
-                text = urgent(item.name, item.answer, sentences, entry, step, until=until, others=others)
-                self._alarm(text, f"{item.name} is paused: {judge(item.answer).rule.name}")
+                others = self._states.waiting(item.name) - 1
+                text = urgent(item.name, item.answer, item.verdict, entry, step, until=until, others=others)
+                self._alarm(text, f"{item.name} is paused: {item.verdict.rule.name}")
 
     # orders from outside
 

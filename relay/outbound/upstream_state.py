@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Stage
-from relay.outbound.chain import Pause, Step, Votes
+from relay.outbound.chain import Judged, Pause, Step, Votes
 from relay.outbound.rate_limit import RateLimit
-from relay.outbound.replies import Blame, Fate, judge
+from relay.outbound.replies import Blame, Fate, Verdict
 from relay.outbound.retry import RetrySchedule
-from relay.upstream.report import Conversation, Report
+from relay.upstream.report import Conversation
 from relay.upstream.settings import Upstream
 
 _CROWD = 100
@@ -125,10 +125,11 @@ class WentToRest:
     name: str
     trouble: UpstreamRest
     answer: Answer
+    verdict: Verdict
 
     @property
     def first(self) -> bool:
-        by_itself = self.answer.retry_after is not None and not judge(self.answer).urgent
+        by_itself = self.answer.retry_after is not None and not self.verdict.urgent
         return self.trouble.failures == 1 and not by_itself
 
 
@@ -230,18 +231,18 @@ class UpstreamStates:
         return True
 
     def end(
-        self, number: int, step: Step, report: Report | None, schedule: RetrySchedule, now: datetime
+        self, number: int, step: Step, judged: Judged | None, schedule: RetrySchedule, now: datetime
     ) -> list[WentToRest | Resumed]:
-        """A transaction is over (without a report if a bug ended it): what it shows about the upstream."""
+        """A transaction is over (without an answer if a bug ended it): what it shows about the upstream."""
         began, queue_id = self._sending.pop(number, now), self._tickets.pop(number)
         for key in _keys(step):
             self._under_way[key].pop(number, None)
             if not self._under_way[key]:
                 del self._under_way[key]
-        votes = {address: (answer, judge(answer)) for address, answer in report.answers.items()} if report else {}
+        votes = judged.votes if judged else {}
         relayed = any(verdict.fate is Fate.RELAYED for _, verdict in votes.values())
         self.rate_limit.end(step.upstream.name, now, relayed=relayed)
-        told = report.conversation if report else Conversation()
+        told = judged.conversation if judged else Conversation()
         if (told.max_size or told.eight_bit is not None) and not step.upstream.transport.by_domain:
             self._told[step.upstream.name] = (told, now)
         return list(self._learn(step, votes, queue_id, schedule, began, now))
@@ -267,7 +268,7 @@ class UpstreamStates:
                     self._proven.discard(key)
                 self._park(key, queue_id)  # it waits for this upstream like those that were not sent to it
                 if trouble:
-                    yield WentToRest(key, trouble, bad)
+                    yield WentToRest(key, trouble, bad, verdict)
                 continue
             if any(not answer.stage.before(Stage.MAIL) for answer, _ in said):
                 self._proven.add(key)

@@ -1,15 +1,14 @@
 """Problems that a person is told at once, because waiting does not help: what happened, which mail waits, what to do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from relay.mail.reply import Answer
 from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Step
-from relay.outbound.replies import Blame, judge
+from relay.outbound.replies import Blame, Verdict
 from relay.outbound.trail import shown
 from relay.spool.entry import Entry
-from relay.upstream.settings import Upstream
 
 _CREDENTIALS = frozenset({"login", "login-number", "login-late", "gmail-login", "m365-login"})
 """Rules for a user name or a password that is not right."""
@@ -26,7 +25,7 @@ _REJECTED = {
 def urgent(
     name: str,
     answer: Answer,
-    advice: Sequence[str],
+    verdict: Verdict,
     entry: Entry,
     step: Step,
     *,
@@ -35,20 +34,16 @@ def urgent(
 ) -> str:
     """One paragraph each: what happened, how many messages wait and which, what to do, and why.
 
-    `until` is how long this upstream is paused now, `others` how many messages wait for it beside this one.  `advice` is
-    cause, what the relay does, what to do, and where there is more.
+    `until` is how long this upstream is paused now, `others` how many messages wait for it beside this one.
     """
-    paragraphs = [_what(name, answer, step), _waiting(entry, step, until, max(others, 0))]
-    if len(advice) > 2:
-        cause, done, remedy, *more = advice
-        advice = (f"To do: {remedy[:1].lower()}{remedy[1:]}", f"Why: {cause} {done}", *more)
-    return "\n\n".join([*paragraphs, *advice])
+    cause, done, remedy, *more = verdict.advice.with_link
+    to_do, why = f"To do: {remedy[:1].lower()}{remedy[1:]}", f"Why: {cause} {done}"
+    return "\n\n".join([_what(name, answer, verdict), _waiting(entry, step, until, max(others, 0)), to_do, why, *more])
 
 
-def _what(name: str, answer: Answer, step: Step) -> str:
+def _what(name: str, answer: Answer, verdict: Verdict) -> str:
     if answer.lost or answer.fault is not None:
         return f"{name}: {answer.reply.text}"
-    verdict = judge(answer, step.upstream)
     did = _REJECTED.get(verdict.blame, f"refused at {answer.stage.value}")
     did = "rejected the user name or password" if verdict.rule.name in _CREDENTIALS else did
     return f"{name} {did}: {answer.reply}"
@@ -62,12 +57,11 @@ def _waiting(entry: Entry, step: Step, until: datetime | None, others: int) -> s
     return f"{many}{when}. {'One of them' if others else 'It'} is {which}."
 
 
-def explain(attempt: Attempt, advise: Callable[[Answer, Upstream], Sequence[str]], now: datetime) -> None:
+def explain(attempt: Attempt, now: datetime) -> None:
     """Adds advice to the trail on the answers that kept upstreams from being called."""
     while attempt.decided:
-        step, answer = attempt.decided.pop(0)
-        if sentences := tuple(advise(answer, step.upstream)):
-            attempt.advised(sentences, step, now)
+        step, verdict = attempt.decided.pop(0)
+        attempt.advised(verdict.advice.with_link, step, now)
 
 
 class OnceADay:

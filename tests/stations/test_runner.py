@@ -18,6 +18,7 @@ from relay.mail.address import Address, parse_address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.policy import RepairPolicy
 from relay.mail.rewrite import Identity
+from relay.outbound.replies import verdict
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.outbound.runner import Runner
@@ -103,7 +104,6 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
         hostname="relay.example",
         now=now,
         on_settled=lambda: notices.append(1),
-        advise=lambda answer, upstream: [f"advice on {answer.reply.code}"],
         notify_whom=lambda entry: notify,
         alarm=lambda text, cause: alarms.append(text),
     )
@@ -142,8 +142,23 @@ async def test_mail_goes_through_the_second_when_the_first_refuses_connections(t
     assert any(line.startswith("routed: x@y.example: by dead, else good (rule 1") for line in trail)
     assert any(line.startswith("tried: dead") and "refused" in line.lower() for line in trail)
     assert any(line.startswith("relayed: good") and "250" in line for line in trail)
-    assert any("advice on" in line for line in trail)
+    assert any(line.startswith("advised: Nothing listens on that port of the server.") for line in trail)
     assert len(world.alarms) == 1 and "1 message waits; the next try is at" in world.alarms[0]
+
+
+async def test_the_verdict_on_an_answer_is_found_once(tmp_path):
+    """Rest, own name, next upstream, trail, advice and alarm all go by that one verdict."""
+    refusals = ["550 5.1.1 no such user here", "553 5.7.1 Sender address rejected: not owned by user", "421 4.7.0 too many"]
+    for number, reply in enumerate(refusals):
+        async with ScriptedUpstream(script={"RCPT": [reply, reply]}) as first, ScriptedUpstream() as second:
+            upstreams = [upstream("first", first.port), upstream("second", second.port)]
+            (tmp_path / str(number)).mkdir()
+            async with running(tmp_path / str(number), [Route(via=("first", "second"))], upstreams) as world:
+                before = verdict._judge.cache_info()
+                await world.until(await world.accept("x@y.example"), State.RELAYED)
+                after = verdict._judge.cache_info()
+                assert len(second.messages) == 1
+        assert (after.hits + after.misses) - (before.hits + before.misses) == 1, reply
 
 
 async def test_thirty_recipients_three_upstreams_one_refused(tmp_path):

@@ -10,7 +10,8 @@ from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound.attempt import Attempt
-from relay.outbound.chain import Pause
+from relay.outbound.chain import Judged, Pause
+from relay.outbound.replies import judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.outbound.trail import words
@@ -63,7 +64,7 @@ def answer(trial, step, said):
     report = Report(
         {each.address: answers[str(each.address)] for each in step.recipients}, Conversation("192.0.2.1:587", took=0.2)
     )
-    trial.record(step, report, NOW)
+    trial.record(Judged.of(step, report), NOW)
 
 
 def run(trial, said):
@@ -238,7 +239,7 @@ def test_an_answer_that_is_missing_counts_as_uncertain():
     """A recipient of whom the report says nothing may have been delivered: nobody else is asked."""
     trial = attempt(claim("x@y.example"), "a", "b")
     step = trial.next_step(awake)
-    trial.record(step, Report({}), NOW)
+    trial.record(Judged.of(step, Report({})), NOW)
     assert trial.next_step(awake) is None
     assert settled(trial)[1]["x@y.example"].state is State.QUEUED
 
@@ -265,7 +266,7 @@ def test_the_own_name_is_not_tried_where_the_first_try_said_it_already():
     """The same octets would get the same answer."""
     trial = attempt(claim("x@y.example"), "a", "b")
     step = trial.next_step(awake)
-    trial.record(step, Report({each.address: SENDERHOSTS for each in step.recipients}), NOW, own=True)
+    trial.record(Judged.of(step, Report({each.address: SENDERHOSTS for each in step.recipients})), NOW, own=True)
     assert run(trial, {"b": OK}) == ["b"]
 
 
@@ -366,7 +367,7 @@ def test_who_finds_everybody_at_rest_is_told_why_once():
     trial = attempt(claim("x@y.example", "z@y.example"), "a")
     refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "no"))
     assert trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests: no", answer=refused)) is None
-    assert [(step.upstream.name, said) for step, said in trial.decided] == [("a", refused)]
+    assert [(step.upstream.name, verdict) for step, verdict in trial.decided] == [("a", judge(refused))]
     row = settled(trial)[1]["x@y.example"]
     assert (row.said, row.fault, row.quoted) == ("a rests: no", Fault.RESTS, False)
 
@@ -516,7 +517,7 @@ def test_those_left_out_of_a_transaction_go_in_the_next():
     trial = attempt(claim("x@y.example", "y@y.example", "z@y.example"), "a", "b")
     step = trial.next_step(awake)
     addresses = [each.address for each in step.recipients]
-    trial.record(step, Report(dict.fromkeys(addresses[:2], OK), left=tuple(addresses[2:])), NOW)
+    trial.record(Judged.of(step, Report(dict.fromkeys(addresses[:2], OK), left=tuple(addresses[2:]))), NOW)
     assert [str(each.address) for each in settled(trial)[0].outcomes] == ["x@y.example", "y@y.example"]
     step = trial.next_step(awake)
     assert step.upstream.name == "a" and [str(each.address) for each in step.recipients] == ["z@y.example"]
@@ -545,7 +546,7 @@ def test_the_trail_tells_repairs_then_the_route_then_who_was_tried():
         },
     )
     step = trial.next_step(awake)
-    trial.record(step, Report({each.address: LATER for each in step.recipients}), NOW + M, notes=("Date added",))
+    trial.record(Judged.of(step, Report({each.address: LATER for each in step.recipients})), NOW + M, notes=("Date added",))
     assert trial.next_step(awake) is None
     settlement, _ = settled(trial)
     assert [line.event for line in settlement.trail] == ["repaired", "routed", "tried", "tried", "deferred"]

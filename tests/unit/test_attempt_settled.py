@@ -7,7 +7,7 @@ import pytest
 
 from relay.mail.dsn import compose
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.outbound.chain import Pause
+from relay.outbound.chain import Judged, Pause
 from relay.outbound.notice_content import notified_message
 from relay.outbound.replies import judge
 from relay.outbound.routing import Chosen
@@ -171,7 +171,7 @@ def test_notes_of_a_repair_are_told_once():
     trial = attempt(claim("x@y.example"), "a", "b")
     for said, notes in ((SENDERHOSTS, ("Date added",)), (LATER, ("Date added", "From changed")), (LATER, ("Date added",))):
         step = trial.next_step(awake)
-        trial.record(step, Report({each.address: said for each in step.recipients}), NOW, notes=notes)
+        trial.record(Judged.of(step, Report({each.address: said for each in step.recipients})), NOW, notes=notes)
     repaired = [words(line) for line in settled(trial)[0].trail if line.event == "repaired"]
     assert sum("Date added" in text for text in repaired) == 1 and sum("From changed" in text for text in repaired) == 1
 
@@ -181,7 +181,7 @@ def test_a_later_attempt_tells_no_repairs_again():
     trial = attempt(claim("x@y.example", attempts=1), "a")
     trial = attempt(replace(trial.claim, recipients=(replace(trial.claim.recipients[0], said="greylisted"),)), "a")
     step = trial.next_step(awake)
-    trial.record(step, Report({each.address: LATER for each in step.recipients}), NOW, notes=("Date added",))
+    trial.record(Judged.of(step, Report({each.address: LATER for each in step.recipients})), NOW, notes=("Date added",))
     trial.next_step(awake)
     assert [line.event for line in settled(trial)[0].trail] == ["tried", "deferred"]
 
@@ -235,7 +235,7 @@ def test_an_unknown_answer_is_told_as_such():
     """A recipient that the report leaves out may have gone: it says that nobody knows."""
     trial = attempt(claim("x@y.example"), "a")
     step = trial.next_step(awake)
-    trial.record(step, Report({}), NOW)
+    trial.record(Judged.of(step, Report({})), NOW)
     row = settled(trial)[1]["x@y.example"]
     assert (row.said, row.fault, row.maybe_at) == (
         "the upstream's answer for this recipient is not known",
@@ -276,7 +276,7 @@ def test_what_the_relay_decides_is_no_servers_word():
     """Too large for the known limit: the notice says what the relay found, with what can be done, and quotes nobody."""
     trial = attempt(claim("x@y.example", size=2_000_000), "a", sizes={"a": 1_000_000})
     assert trial.next_step(awake) is None
-    assert [(step.upstream.name, said.fault) for step, said in trial.decided] == [("a", Fault.TOO_BIG)]
+    assert [(step.upstream.name, verdict.rule.faults) for step, verdict in trial.decided] == [("a", {Fault.TOO_BIG})]
     settlement, rows = settled(trial, notify=ME)
     assert (rows["x@y.example"].fault, rows["x@y.example"].quoted) == (Fault.TOO_BIG, False)
     told = notified_message(settlement.notices, None, (), lambda said, _: judge(said).advice, timedelta(days=5))
@@ -299,7 +299,7 @@ def test_an_urgent_notice_names_the_mail_and_what_to_do():
     refused = Answer(Stage.AUTH, Reply(535, "5.7.8", "bad password"))
     trial = attempt(claim("x@y.example", "z@y.example"), "a")
     step = trial.next_step(awake)
-    text = urgent("a", refused, judge(refused).advice.with_link, trial.claim.entry, step, until=NOW + 15 * M, others=3)
+    text = urgent("a", refused, judge(refused), trial.claim.entry, step, until=NOW + 15 * M, others=3)
     what, waits, remedy, why, more = text.split("\n\n")
     assert what == "a rejected the user name or password: 535 5.7.8 bad password"
     assert waits == (
@@ -325,6 +325,6 @@ def test_an_urgent_notice_names_the_mail_and_what_to_do():
 def test_an_urgent_notice_says_what_was_refused(answer, what):
     """Not every refusal is about a password; what the relay found itself is not put into a server's mouth."""
     trial = attempt(claim("x@y.example"), "a")
-    text = urgent("a", answer, judge(answer).advice.with_link, trial.claim.entry, trial.next_step(awake))
+    text = urgent("a", answer, judge(answer), trial.claim.entry, trial.next_step(awake))
     assert text.startswith(what)
     assert "1 message waits. It is q1234567890 from nas@lan.example to x@y.example." in text

@@ -8,6 +8,7 @@ import pytest
 from relay import events
 from relay.mail.reply import Answer, Reply, Stage
 from relay.outbound import event_log
+from relay.outbound.chain import Judged
 from relay.outbound.retry import RetrySchedule
 from relay.upstream.report import Conversation, Report
 from tests.unit.test_attempt import LATER, OK, attempt, awake, claim
@@ -38,7 +39,7 @@ def test_a_refused_attempt_and_the_one_that_took_it_are_both_told(log):
     trial = attempt(due, "a", "b")
     for answer in (LATER, OK):
         step = trial.next_step(awake)
-        trial.record(step, Report({due.recipients[0].address: answer}, SPOKEN), NOW, notes=("Date added",))
+        trial.record(Judged.of(step, Report({due.recipients[0].address: answer}, SPOKEN)), NOW, notes=("Date added",))
         if answer is LATER:
             trial.advised(("Wait.",), step, NOW)
         event_log.settled(due, trial.settle(RetrySchedule(), NOW + timedelta(seconds=1)))
@@ -60,7 +61,7 @@ def test_each_fate_is_counted_once(log):
     step = trial.next_step(awake)
     unknown = Answer(Stage.RCPT, Reply(550, "5.1.1", "no such user"))
     answers = dict(zip([each.address for each in due.recipients], (OK, unknown), strict=True))
-    trial.record(step, Report(answers, SPOKEN), NOW)
+    trial.record(Judged.of(step, Report(answers, SPOKEN)), NOW)
     assert trial.next_step(awake) is None
     event_log.settled(due, trial.settle(RetrySchedule(), NOW))
     assert events.counts["relayed", "a"] == before + 1

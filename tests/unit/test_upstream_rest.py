@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from relay.mail.reply import Answer, Reply, Stage
+from relay.outbound.replies import judge
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.upstream_state import UpstreamRests, WentToRest
 
@@ -112,7 +113,11 @@ class TestRetryAfter:
         """The first trouble of a row is told, but not one whose end the server names."""
         health = UpstreamRests()
         rest = health.trouble("m365", "429", PLAN, NOW, began=NOW, answer=self.said(60))
-        assert not WentToRest("m365", rest, self.said(60)).first
-        assert WentToRest("m365", rest, replace(self.said(None), retry_after=None)).first
+
+        def first(answer):
+            return WentToRest("m365", rest, answer, judge(answer)).first
+
+        assert not first(self.said(60))
+        assert first(replace(self.said(None), retry_after=None))
         quota = Answer(Stage.MAIL, Reply(550, "5.1.90", "ErrorExceededMessageLimit: no more"), retry_after=60.0)
-        assert WentToRest("m365", rest, quota).first
+        assert first(quota)

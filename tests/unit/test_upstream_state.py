@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Reply, Stage
-from relay.outbound.chain import Step
+from relay.outbound.chain import Judged, Step
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.spool.entry import Recipient, State
@@ -27,7 +27,7 @@ def talk(standing, upstream, said, now=NOW, queue_id="q1"):
     step = Step(upstream, tuple(Recipient(path, State.QUEUED, 0, now) for path in said))
     number = standing.begin(step, queue_id, now)
     assert standing.may_send(number, step, now)
-    return standing.end(number, step, Report(said, Conversation(max_size=1000)), PLAN, now)
+    return standing.end(number, step, Judged.of(step, Report(said, Conversation(max_size=1000))), PLAN, now)
 
 
 def test_trouble_before_mail_rests_and_success_wakes_those_who_waited():

@@ -12,7 +12,7 @@ from relay.mail.reply import Answer, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.outbound import trail
 from relay.outbound.attempt import Attempt
-from relay.outbound.chain import Pause
+from relay.outbound.chain import Judged, Pause
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, Entry, Recipient, Settlement, State
@@ -106,7 +106,7 @@ class _Life:
         while step := trial.next_step(lambda name, _: pauses[name]):
             to = ", ".join(str(each.address) for each in step.recipients)
             yield f"call {step.upstream.name}{' in its own name' if step.own_name else ''} for {to}"
-            trial.record(step, self._report([each.address for each in step.recipients]), self.now, notes=("mended",))
+            trial.record(Judged.of(step, self._report([each.address for each in step.recipients])), self.now, notes=("mended",))
             if self.dice.random() < 0.3:
                 trial.advised(("Do this.", "And that."), step, self.now)
             if self.dice.random() < 0.1:
