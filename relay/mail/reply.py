@@ -92,6 +92,7 @@ class Fault(Enum):
     NO_HOST = "no-host"  # the name does not exist, or has no address
     DNS = "dns"  # the DNS gave no answer
     NULL_MX = "null-mx"  # RFC 7505
+    BARRED = "barred"  # a domain's mail host is in the LAN, or is this machine: no place for direct delivery
     REFUSED = "refused"  # nothing listens on that port
     UNREACHABLE = "unreachable"
     TIMED_OUT = "timed-out"

@@ -148,8 +148,8 @@ def _barred(domain: str, addresses: Sequence[str]) -> Answer:
     """A host in the LAN: deferred until the setting allows it.  This machine itself: failed."""
     named = f"{domain} names {', '.join(dict.fromkeys(addresses))} as its mail host"
     if any(in_lan(address) and not address_of(address).is_loopback and not _is_ours(address) for address in addresses):
-        return _NoHost(Fault.NO_HOST, 451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
-    return _NoHost(Fault.NO_HOST, 550, "5.4.6", f"{named}, where no other host can be").answer
+        return _NoHost(Fault.BARRED, 451, "4.4.4", f"{named}, in the LAN: mx.private allows that").answer
+    return _NoHost(Fault.BARRED, 550, "5.4.6", f"{named}, where no other host can be").answer
 
 
 def _is_ours(address: str) -> bool:

@@ -315,6 +315,7 @@ async def test_a_stranger_cannot_lead_the_relay_into_the_lan(visited, address):
         answer = only(await direct(Port25, zone, path, private=False))
         assert (answer.stage, answer.reply.status) in {(Stage.RCPT, "4.4.4"), (Stage.RCPT, "5.4.6")}, (path, answer)
         assert (answer.reply.status == "4.4.4") == (answer.reply.code == 451) == ("mx.private" in answer.reply.text)
+        assert answer.fault is Fault.BARRED
     assert visited == []
     good = {"good.example": {"A": ["8.8.8.8"]}, "there.example": {"MX": ["5 bad.example.", "10 good.example."]}, **host}
     assert only(await direct(Port25, good, "b@there.example", private=False)).stage is Stage.CONNECT

@@ -79,6 +79,14 @@ FAULTS: tuple[Rule, ...] = (
         faults=frozenset({Fault.NO_HOST, Fault.NULL_MX}),
     ),
     _fault(
+        "mail-host-here",
+        Blame.RECIPIENT,
+        Fault.BARRED,
+        cause="The recipient's domain names an address of this network, or of this machine itself, as its mail server.",
+        remedy="For a server of yours in the LAN set `private: true` under `mx`, or give its domain a route to an upstream. "
+        "Else correct the address in the device.",
+    ),
+    _fault(
         "no-host",
         Blame.UPSTREAM,
         Fault.NO_HOST,
