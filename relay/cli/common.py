@@ -58,8 +58,10 @@ def keep_private(path: Path, text: str) -> None:
 
 def tell_mistakes(loaded: "Loaded") -> None:
     """All of them; and to who has no configuration yet, how to come by one."""
+    from relay.config.environment import NOTHING
+
     complain(*loaded.mistakes)
-    if len(loaded.mistakes) == 1 and not loaded.mistakes[0].path and "found neither" in loaded.mistakes[0].text:
+    if loaded.mistakes == (NOTHING,):
         complain("`relay init` asks a few questions and writes one. `relay demo` shows the relay at work without one.")
 
 

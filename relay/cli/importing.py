@@ -92,8 +92,8 @@ def _tried(folder: Path, texts: dict[str, str]) -> tuple[list[str], list[str]]:
 
 def _condensed(remarks: list[str]) -> list[str]:
     """Upstreams without a sender of their own are told of together."""
-    bare = [match[1] for one in remarks if (match := re.search(r"(?<!\S)upstreams\.(\S+)\.sender: not set", one))]
-    rest = [one for one in remarks if ".sender: not set" not in one]
+    found = [(re.search(r"(?<!\S)upstreams\.(\S+)\.sender: ", one), one) for one in remarks]
+    bare, rest = [match[1] for match, _ in found if match], [one for match, one in found if not match]
     if not bare:
         return rest
     text = "senders stay as the devices write them, root@nas too; set `sender` where the server wants an address of its own"

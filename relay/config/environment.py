@@ -32,12 +32,14 @@ ELSEWHERE = (
 )
 NAMES = (*UPSTREAM, *ELSEWHERE)
 
-WHAT_TO_SET = (
-    "expected a configuration file (--config, RELAY_CONFIG, ./config.yaml or /etc/relay/config.yaml), or RELAY_PROVIDER"
-    " or RELAY_HOST with RELAY_USERNAME and RELAY_PASSWORD or RELAY_PASSWORD_FILE, found neither"
-)
-
 _PLACE = Place("")
+
+NOTHING = Mistake(
+    _PLACE,
+    "",
+    "expected a configuration file (--config, RELAY_CONFIG, ./config.yaml or /etc/relay/config.yaml), or RELAY_PROVIDER"
+    " or RELAY_HOST with RELAY_USERNAME and RELAY_PASSWORD or RELAY_PASSWORD_FILE, found neither",
+)
 
 
 def said(environ: Mapping[str, str]) -> dict[str, str]:

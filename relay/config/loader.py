@@ -101,7 +101,7 @@ def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
     reading = Reading(environ, Path.cwd(), environment.KEYS, list(environment.misspelt(environ)))
     _remark_on_strange(reading)
     if "RELAY_PROVIDER" not in variables and "RELAY_HOST" not in variables:
-        reading.mistake(Place(""), "", environment.WHAT_TO_SET)
+        reading.mistakes.append(environment.NOTHING)
         return _loaded(None, reading)
     table = environment.as_table(variables)
     return _loaded(_read(table, reading, Place(""), name, ""), reading)

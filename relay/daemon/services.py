@@ -226,9 +226,9 @@ class Services:
     async def _look_after_tokens(self) -> None:
         """Warns of a consent that is about to end, before mail waits for it."""
         while True:
-            for text in await self._tokens.look_after(self._config.upstreams.values()):
-                events.note("warned", text)
-                self.notifier.alarm(text)
+            for name, text in await self._tokens.look_after(self._config.upstreams.values()):
+                events.note("warned", text, upstream=name)
+                self.notifier.alarm(text, f"consent for {name}")
             await asyncio.sleep(TOKENS_EVERY.total_seconds())
 
     async def status(self) -> dict[str, Any]:

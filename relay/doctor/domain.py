@@ -141,7 +141,7 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
         )
         return problem("spf-too-long", about, cause, cure, *evidence)
     cure = f"Publish this as the only SPF record (TXT) of {way.domain}, keeping what else is there."
-    if preset and "tick" in preset.note:
+    if preset and preset.spf_tick:
         cure += f" At {preset.name} the tick box for SPF in the control panel does the same."
     if upstream.transport.by_domain:
         cure += " If your address changes now and then, send by an upstream instead."

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
@@ -97,16 +96,15 @@ class Notifier:
         """Whether the relay itself sends mail from this address."""
         return address.local.lower() in ("postmaster", "mailer-daemon") and address.domain.lower() == self._hostname.lower()
 
-    def alarm(self, text: str, cause: str = "") -> None:
+    def alarm(self, text: str, cause: str) -> None:
         """Tells the person in charge at once of a problem that is not about one message.
 
-        Called when a problem begins; the same one is told once a day at most.
+        Called when a problem begins; that of one `cause` is told once a day at most.
         """
-        key = cause or re.sub(r"\d[\d:.\-]*", "#", text)[:120]
-        now, last = self._now(), self._alarmed_at.get(key)
+        now, last = self._now(), self._alarmed_at.get(cause)
         if last is not None and timedelta() <= now - last < ALARM_AGAIN:
             return
-        self._alarmed_at[key] = now
+        self._alarmed_at[cause] = now
         self._alarms.append(text)
         self.wake()
 

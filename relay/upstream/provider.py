@@ -38,7 +38,7 @@ class Preset:
 
     The doctor's part: `spf` is the record that customers are asked to include ("" none is known; one that turns out empty
     is not used).  `own_path`: it delivers under a reverse-path of its own, so that SPF is asked of its domain.
-    `one_machine`: the host of the contract delivers by itself.
+    `one_machine`: the host of the contract delivers by itself.  `spf_tick`: its control panel publishes the record.
     """
 
     key: str
@@ -69,3 +69,4 @@ class Preset:
     spf: str = field(kw_only=True)
     own_path: bool = False
     one_machine: bool = False
+    spf_tick: bool = False

@@ -114,7 +114,7 @@ PRESETS: tuple[Preset, ...] = (
         sender=SenderRule.DOMAINS, limits=Limits(connections=2), aliases=("sakura.ne.jp", "sakura-internet"),
         note="host is the initial domain of the contract; an SPF record is one tick in the control panel",
         source="field notes of 2010 and 2014 for the sender rule", doubts=("host", "port", "tls"),
-        spf="", one_machine=True,
+        spf="", one_machine=True, spf_tick=True,
     ),
     Preset(
         "coreserver", "CORESERVER / XREA", "", host_form="sNNN.coreserver.jp or sNNN.xrea.com", other_ports=(465,),

@@ -277,10 +277,10 @@ async def test_user_and_password_in_the_url_become_basic_authentication(push: Pu
 
 
 async def test_alarms_go_at_once_and_once_a_day(spool: Spool, clock: Clock, ids: Ids, push: Push) -> None:
-    """The same trouble is told once a day, however often and with whatever times it comes; another one is told."""
+    """What has the same cause is told once a day, however often and in whatever words it comes; another one is told."""
     telling = notifier(spool, clock, ids, NoticePolicy(to=BOSS, webhook=push.url))
-    telling.alarm("isp is paused until 2026-11-22 03:20:00 UTC: auth: 535 5.7.8 no")
-    telling.alarm("isp is paused until 2026-11-22 04:20:00 UTC: auth: 535 5.7.8 no")
+    telling.alarm("isp is paused until 2026-11-22 03:20:00 UTC: auth: 535 5.7.8 no", "isp is paused: login")
+    telling.alarm("isp is paused until 2026-11-22 04:20:00 UTC: auth: 535 other words", "isp is paused: login")
     await telling.flush(clock())
     await until(lambda: push.posts)
     [(entry, mail)] = await queued_notices(spool)
@@ -288,7 +288,7 @@ async def test_alarms_go_at_once_and_once_a_day(spool: Spool, clock: Clock, ids:
     assert mail.get_content().count("isp is paused until") == 1
     assert push.posts[0]["event"] == "alarm" and "535" in push.posts[0]["message"]
     clock.advance(hours=25)
-    telling.alarm("isp is paused until 2026-11-23 04:20:00 UTC: auth: 535 5.7.8 no")
+    telling.alarm("isp is paused until 2026-11-23 04:20:00 UTC: auth: 535 5.7.8 no", "isp is paused: login")
     await telling.flush(clock())
     assert len(await queued_notices(spool)) == 2
 

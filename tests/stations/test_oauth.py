@@ -380,7 +380,7 @@ class TestAtTheDoor:
         assert (told["upstream"], told["age"]) == ("isp", 5 * 86400)
         assert told["ends_at"].startswith("2026-11-29")
         assert "ends on 2026-11-29" in told["warnings"][0]
-        assert await tokens.look_after([upstream]) == told["warnings"]
+        assert await tokens.look_after([upstream]) == [(upstream.name, text) for text in told["warnings"]]
 
 
 class Mute:

@@ -89,9 +89,9 @@ class Tokens:
             keeper.token, keeper.uses = found.reveal(), 1
         return keeper.token
 
-    async def look_after(self, upstreams: Iterable[Upstream]) -> list[str]:
-        """Uses refresh tokens that have been idle, so that they do not expire; warnings for the owner."""
-        told: list[str] = []
+    async def look_after(self, upstreams: Iterable[Upstream]) -> list[tuple[str, str]]:
+        """Uses refresh tokens that have been idle, so that they do not expire; (upstream, warning) for the owner."""
+        told: list[tuple[str, str]] = []
         for upstream in upstreams:
             if upstream.login.oauth is None:
                 continue
@@ -99,7 +99,7 @@ class Tokens:
             try:
                 async with keeper.lock:
                     found = await self._answered(upstream, partial(_look_after, keeper.account, self._now()))
-                    told += [] if isinstance(found, NoToken) else found
+                    told += [] if isinstance(found, NoToken) else [(upstream.name, text) for text in found]
             except Exception as error:  # a check must not end the relay
                 events.note("broken", f"the tokens of {upstream.name} could not be looked after: {error!r}")
         return told
