@@ -105,6 +105,8 @@ def _lines(message: dict[str, Any], holders: Mapping[str, str], paused: Mapping[
 
 
 def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], message: Mapping[str, Any]) -> str:
+    from relay.control.timeline import last_said
+
     waits = recipient["state"] == "queued"
     pause = (_on_purpose(recipient, message) or paused.get(recipient["upstream"], "")) if waits else ""
     parts = [f"to {recipient['address']}: {'waiting' if waits else recipient['state']}{f'; {pause}' if pause else ''}"]
@@ -115,9 +117,9 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], mes
         parts.append(f"into the digest {recipient['merged_into']}")
     if recipient["upstream"] and not pause:
         parts.append(f"by {recipient['upstream']}")
-    if recipient["said"] and not (pause and recipient["fault"] == "rests"):  # that is the pause, in other words
-        words = f"{recipient['code']} {recipient['status']} {recipient['said']}".replace("  ", " ")
-        parts.append(words if recipient["quoted"] else recipient["said"])
+    said = last_said(recipient, datetime.now(UTC))
+    if said and not (pause and recipient["fault"] == "rests"):  # that is the pause, in other words
+        parts.append(f"{recipient['code']} {recipient['status']} {said}".replace("  ", " ") if recipient["quoted"] else said)
     if recipient["maybe_at"]:
         parts.append(f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {recipient['maybe_since']}")
     if has_it and waits:

@@ -211,6 +211,9 @@ class Show:
         """When the digest that it waits for is due at the latest: its trail has that, what is due now is another look."""
         return timeline.digest_at(story["trail"]) or str(recipient["due_at"])
 
+    def last_said(self, recipient: Mapping[str, Any]) -> str:
+        return timeline.last_said(recipient, self._now)
+
     def span(self, seconds: float) -> str:
         return self._t.span(timedelta(seconds=seconds))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 _WORST = ("failed", "expired", "held", "queued", "merged", "relayed")
@@ -46,6 +47,14 @@ def advice_of(trail: Sequence[Mapping[str, Any]]) -> str:
     """The last advice, unless everything went well after it."""
     last = [line for line in trail if line["event"] in ("advised", "relayed")]
     return str(last[-1]["text"]) if last and last[-1]["event"] == "advised" else ""
+
+
+def last_said(recipient: Mapping[str, Any], now: datetime) -> str:
+    """What is known of it last; "" where that is a pause which is over, as when the message is being sent just now."""
+    over = (
+        recipient["fault"] == "rests" and recipient["state"] == "queued" and datetime.fromisoformat(recipient["due_at"]) <= now
+    )
+    return "" if over else str(recipient["said"])
 
 
 def digest_at(trail: Sequence[Mapping[str, Any]]) -> str:

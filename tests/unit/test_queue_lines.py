@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -64,6 +64,17 @@ def test_another_trouble_is_told_in_its_own_words() -> None:
     """A pause for another reason names that; one that ends on another day names the day."""
     down = Desk(login_refused=False, why="connect: 451 4.4.1 connection refused", resting_until="2020-01-02T03:04:00+00:00")
     assert "waiting; isp is paused until 2020-01-02 03:04: connect: 451 4.4.1 connection refused, tried" in listed(down)
+
+
+def test_a_pause_that_is_over_is_not_shown_while_the_message_is_being_sent() -> None:
+    """What was stored when it began to wait is old; a limit that lasts is no pause of the upstream, and is shown."""
+    never = {"attempts": 0, "code": 0, "status": "", "quoted": False, "fault": "rests", "said": "isp is paused until 09:10"}
+    assert listed(Desk(resting_until=None), **never) == "to me@far.example: waiting, by isp"
+    later = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    limit = {**never, "said": "the limit of isp is reached: its turn is at ...", "due_at": later}
+    assert listed(Desk(resting_until=None), **limit).endswith(
+        "waiting, by isp, the limit of isp is reached: its turn is at ..."
+    )
 
 
 def test_what_does_not_wait_for_it_says_nothing_of_the_pause() -> None:

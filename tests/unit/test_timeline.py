@@ -1,8 +1,9 @@
 """The way of a message as stations on a line."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from relay.control.timeline import advice_of, repairs_of, way_of, worst_state
+from relay.control.timeline import advice_of, last_said, repairs_of, way_of, worst_state
 
 
 def story(*trail: dict[str, Any], states: tuple[str, ...] = ("relayed",), notice: bool = False) -> dict[str, Any]:
@@ -93,3 +94,13 @@ def test_advice_ends_with_success() -> None:
     assert advice_of([advised, relayed]) == ""
     assert advice_of([relayed, advised]) == "log in"
     assert advice_of([]) == ""
+
+
+def test_an_old_pause_is_not_what_was_said_last() -> None:
+    """It waited for a resting upstream and is due again: what was stored then is over; an answer stays."""
+    now = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
+    rests = {"state": "queued", "fault": "rests", "said": "isp is paused until 08:59", "due_at": "2026-11-30T08:59:00Z"}
+    assert last_said(rests, now) == ""
+    assert last_said({**rests, "due_at": "2026-11-30T09:01:00Z"}, now) == rests["said"]
+    assert last_said({**rests, "state": "expired"}, now) == rests["said"]
+    assert last_said({**rests, "fault": "", "said": "450 later"}, now) == "450 later"
