@@ -290,8 +290,9 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "conoha", "ConoHa", "", host_form="mailNNN.conoha.ne.jp", port=465, tls=_IMPLICIT, other_ports=(587,),
         sender=SenderRule.DOMAINS, limits=Limits(connections=2), aliases=("conoha-wing", "conoha.jp"),
-        note="host is the mail server that the control panel names", source="common knowledge", spf="",
-        doubts=("host", "port", "tls", "user", "sender", "spf"),
+        note="host is the mail server that the control panel names", spf="",
+        source="a published Rails configuration of February 2025 (gist by sutonea) for host, user name and 587 with STARTTLS",
+        doubts=("port", "tls", "sender", "spf"),
     ),
     Preset(
         "godaddy", "GoDaddy", "smtpout.secureserver.net", port=465, tls=_IMPLICIT, other_ports=(80, 587, 3535),
@@ -334,7 +335,7 @@ PRESETS: tuple[Preset, ...] = (
         limits=Limits(message=25 * _MB, recipients=1000), aliases=("mailgun.org",),
         app_link="https://app.mailgun.com/mg/sending/domains",
         note="EU accounts set host: smtp.eu.mailgun.org; the user name is postmaster@your-domain",
-        source="common knowledge", doubts=("host", "port", "tls", "user", "sender", "limits"),
+        source="documentation.mailgun.com on SMTP relay and, for the sender rule, its Quickstart", doubts=("limits",),
         spf="mailgun.org",
     ),
     Preset(
@@ -342,15 +343,16 @@ PRESETS: tuple[Preset, ...] = (
         sender=SenderRule.VERIFIED, limits=Limits(message=10 * _MB, recipients=50),
         aliases=("postmarkapp", "postmarkapp.com"), app_link="https://account.postmarkapp.com/servers",
         note="the server token is both user name and password; refusals show up in its activity log only",
-        source="common knowledge", doubts=("host", "port", "tls", "user", "sender", "limits"),
+        source="postmarkapp.com support 811; postmarkapp.com/developer/get-started for the sender rule", doubts=("limits",),
         spf="spf.mtasv.net", own_path=True,
     ),
     Preset(
         "brevo", "Brevo", "smtp-relay.brevo.com", other_ports=(465, 2525), sender=SenderRule.VERIFIED,
         limits=Limits(per_day=300, message=20 * _MB, recipients=99), aliases=("sendinblue", "brevo.com"),
         app_link="https://app.brevo.com/settings/keys/smtp",
-        note="the password is an SMTP key; 300 a day is the free plan", source="common knowledge",
-        doubts=("host", "port", "tls", "user", "sender", "limits"),
+        note="the password is an SMTP key; 300 a day is the free plan",
+        source="developers.brevo.com docs on SMTP integration and on senders; dev.to omnigenz on its SMTP relay for the host",
+        doubts=("tls", "user", "limits"),
         spf="spf.brevo.com", own_path=True,
     ),
     Preset(
