@@ -4,15 +4,14 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Fault
 from relay.upstream.block_reader import BlockReader
 from relay.upstream.push import answers
-from relay.upstream.push.frames import Outcome
+from relay.upstream.push.frames import Job, Outcome
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import PushService, Upstream
@@ -41,7 +40,7 @@ class PushDelivery:
         urls = [url.reveal() for url in service.urls]
         had = self._partly.get(outgoing.queue_id, frozenset())
         left = [(number, url) for number, url in enumerate(urls) if self._mark(upstream, url) not in had]
-        outcomes = await self._send(upstream, outgoing, left or list(enumerate(urls)))
+        outcomes = await self._send(upstream, service, outgoing, left or list(enumerate(urls)))
         taken = {self._mark(upstream, url) for number, url in left if outcomes[number].taken}
         answer = answers.answer(list(outcomes.values()), urls)
         self._remember(outgoing.queue_id, had | taken, over=answer.reply.positive)
@@ -54,18 +53,12 @@ class PushDelivery:
         )
         return Report(dict.fromkeys(outgoing.forward_paths, answer), told)
 
-    async def _send(self, upstream: Upstream, outgoing: Outgoing, urls: Sequence[tuple[int, str]]) -> dict[int, Outcome]:
+    async def _send(
+        self, upstream: Upstream, service: PushService, outgoing: Outgoing, urls: Sequence[tuple[int, str]]
+    ) -> dict[int, Outcome]:
         """An outcome for each URL, whatever becomes of the process.  Raises what reading the content raises."""
-        service = upstream.transport
-        job = {
-            "urls": list(urls),
-            "title": getattr(service, "title", ""),
-            "pictures": getattr(service, "attachments", True),
-            "device": outgoing.device,
-            "timeout": upstream.timeout.total_seconds(),
-            "examine": False,
-        }
-        hand = _Hand(job, outgoing, upstream.timeout.total_seconds())
+        job = Job(urls, upstream.timeout.total_seconds(), service.title, outgoing.device, service.attachments)
+        hand = _Hand(job, outgoing)
         fault, words = Fault.INTERNAL, ""
         try:
             kept = self._take(upstream.name)
@@ -158,15 +151,15 @@ class PushDelivery:
 class _Hand:
     """One message in hand.  `found` has the outcome of each URL that is done; `asked`: the one under way may have gone out."""
 
-    def __init__(self, job: Mapping[str, Any], outgoing: Outgoing, answer_within: float) -> None:
-        self._job, self._outgoing, self._answer_within = job, outgoing, answer_within
+    def __init__(self, job: Job, outgoing: Outgoing) -> None:
+        self._job, self._outgoing = job, outgoing
         self.found: dict[int, Outcome] = {}
         self.asked = False
 
     async def to(self, process: PushProcess) -> None:
         reader = BlockReader(self._outgoing.size, self._outgoing.reading)
         try:
-            results = process.send(self._job, reader.blocks(self._outgoing.content), self._go, self._answer_within)
+            results = process.send(self._job, reader.blocks(self._outgoing.content), self._go)
             async with aclosing(results):
                 async for number, outcome in results:
                     self.found[number] = outcome
