@@ -45,8 +45,6 @@ class PushProcess:
         if process.stdin is None or process.stdout is None:
             raise ProcessLost("no pipe to the push process")
         self._in, self._out = process.stdin, process.stdout
-        self.until = 0.0
-        """On the loop's clock: how long it waits for the next message."""
 
     @classmethod
     async def start(cls) -> "PushProcess":

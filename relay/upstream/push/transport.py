@@ -10,6 +10,7 @@ from contextlib import aclosing
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Fault
 from relay.upstream.block_reader import BlockReader
+from relay.upstream.kept import Kept
 from relay.upstream.push import answers
 from relay.upstream.push.frames import Job, Outcome
 from relay.upstream.push.process import ProcessLost, PushProcess
@@ -27,7 +28,7 @@ class PushDelivery:
 
     def __init__(self, idle: float = IDLE) -> None:
         self._idle = idle
-        self._kept: dict[str, list[PushProcess]] = {}
+        self._kept: dict[str, Kept[PushProcess]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._partly: dict[str, frozenset[bytes]] = {}
         self._salt = os.urandom(16)
@@ -106,28 +107,13 @@ class PushDelivery:
     # processes
 
     def _take(self, name: str) -> PushProcess | None:
-        kept = self._kept.get(name, [])
-        while kept:
-            process = kept.pop()
-            if process.alive:
-                return process
-            self._end(process)
-        return None
+        kept = self._kept.get(name)
+        return kept.take(lambda process: process.alive) if kept else None
 
     def _keep(self, name: str, process: PushProcess) -> None:
-        if self._idle <= 0:
-            self._end(process)
-            return
-        self._kept.setdefault(name, []).append(process)
-        process.until = asyncio.get_running_loop().time() + self._idle
-        asyncio.get_running_loop().call_later(self._idle, self._expire, name)
-
-    def _expire(self, name: str) -> None:
-        now = asyncio.get_running_loop().time()
-        kept = self._kept.get(name, [])
-        late = [one for one in kept if one.until <= now + 0.001]
-        self._kept[name] = [one for one in kept if one not in late]
-        for process in late:
+        if self._idle > 0:
+            self._kept.setdefault(name, Kept(self._idle, self._end)).keep(process)
+        else:
             self._end(process)
 
     def _end(self, process: PushProcess) -> None:
@@ -136,8 +122,8 @@ class PushDelivery:
         task.add_done_callback(self._ending.discard)
 
     def forget(self, name: str) -> None:
-        for process in self._kept.pop(name, []):
-            self._end(process)
+        if kept := self._kept.pop(name, None):
+            kept.close()
 
     async def close(self) -> None:
         """Ends all processes; one that has a message ends after it."""
