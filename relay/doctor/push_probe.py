@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from relay.doctor.push import PushFacts, UrlFacts
 from relay.mail.reply import Fault
 from relay.upstream.push.answers import answer_of
-from relay.upstream.push.frames import Job, Outcome
+from relay.upstream.push.frames import PushJob, Outcome
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.settings import PushService, Upstream
 
@@ -19,7 +19,7 @@ async def push_facts(upstream: Upstream, patience: float) -> PushFacts:
     process: PushProcess | None = None
     try:
         process = await PushProcess.start()
-        job = Job(list(enumerate(urls)), patience, examine=True)
+        job = PushJob(list(enumerate(urls)), patience, examine=True)
         found = [_facts(number, one, urls) async for number, one in process.send(job, _nothing(), lambda *_: False)]
     except ProcessLost as lost:
         return PushFacts(upstream, trouble=str(lost))

@@ -40,7 +40,7 @@ def main() -> None:
             installed = importlib.util.find_spec("apprise") is not None
             link.write({"known": [library.known(url) if installed else "missing" for url in asked["check"]]})
         else:
-            _carry(frames.Job(**asked), link)
+            _carry(frames.PushJob(**asked), link)
         watchdog.cancel()
 
 
@@ -74,7 +74,7 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
-def _carry(job: frames.Job, link: _Link) -> None:
+def _carry(job: frames.PushJob, link: _Link) -> None:
     message = _message(job, link)
     fields = {"device": job.device, "subject": message.subject, "sender": message.sender}
     title = _FIELD.sub(lambda found: fields[found[1]], job.title).strip(" :")
@@ -88,7 +88,7 @@ def _carry(job: frames.Job, link: _Link) -> None:
         link.write({"url": number, "outcome": outcome.as_value()})
 
 
-def _message(job: frames.Job, link: _Link) -> Readable:
+def _message(job: frames.PushJob, link: _Link) -> Readable:
     """All of the content is read; what is over the bound is let go."""
     blocks, size, whole = list[bytes](), 0, True
     while octets := link.read():

@@ -15,7 +15,7 @@ END = HEAD.pack(0)
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # the URLs are secrets
-class Job:
+class PushJob:
     """What the push process is to do with a message: `urls` with their numbers, `timeout` for one answer in seconds.
 
     `title` as in the settings; `pictures`: they go along.  `examine`: it connects only, and sends nothing.

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.detached import environment
 from relay.upstream.push import frames
-from relay.upstream.push.frames import Job, Outcome
+from relay.upstream.push.frames import PushJob, Outcome
 
 _SOURCE = Path(__file__).parents[3]
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -71,7 +71,7 @@ class PushProcess:
         return self._process.returncode is None and not self._out.at_eof()
 
     async def send(
-        self, job: Job, content: AsyncIterator[bytes], go: Callable[[str, str], bool]
+        self, job: PushJob, content: AsyncIterator[bytes], go: Callable[[str, str], bool]
     ) -> AsyncGenerator[tuple[int, Outcome], None]:
         """Each URL's number and outcome.  `go(peer, tls)` is called before a request goes out; False stops it.
 

@@ -12,7 +12,7 @@ from relay.mail.reply import Fault
 from relay.upstream.block_reader import BlockReader
 from relay.upstream.kept import Kept
 from relay.upstream.push import answers
-from relay.upstream.push.frames import Job, Outcome
+from relay.upstream.push.frames import PushJob, Outcome
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import PushService, Upstream
@@ -58,7 +58,7 @@ class PushDelivery:
         self, upstream: Upstream, service: PushService, outgoing: Outgoing, urls: Sequence[tuple[int, str]]
     ) -> dict[int, Outcome]:
         """An outcome for each URL, whatever becomes of the process.  Raises what reading the content raises."""
-        job = Job(urls, upstream.timeout.total_seconds(), service.title, outgoing.device, service.attachments)
+        job = PushJob(urls, upstream.timeout.total_seconds(), service.title, outgoing.device, service.attachments)
         hand = _Hand(job, outgoing)
         fault, words = Fault.INTERNAL, ""
         try:
@@ -137,7 +137,7 @@ class PushDelivery:
 class _Hand:
     """One message in hand.  `found` has the outcome of each URL that is done; `asked`: the one under way may have gone out."""
 
-    def __init__(self, job: Job, outgoing: Outgoing) -> None:
+    def __init__(self, job: PushJob, outgoing: Outgoing) -> None:
         self._job, self._outgoing = job, outgoing
         self.found: dict[int, Outcome] = {}
         self.asked = False
