@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from relay.doctor.push import PushFacts, UrlFacts
 from relay.mail.reply import Fault
 from relay.upstream.push.answers import answer_of
-from relay.upstream.push.frames import PushJob, Outcome
+from relay.upstream.push.frames import Outcome, PushJob
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.settings import PushService, Upstream
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from relay.detached import environment
 from relay.upstream.push import frames
-from relay.upstream.push.frames import PushJob, Outcome
+from relay.upstream.push.frames import Outcome, PushJob
 
 _SOURCE = Path(__file__).parents[3]
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")

@@ -12,7 +12,7 @@ from relay.mail.reply import Fault
 from relay.upstream.block_reader import BlockReader
 from relay.upstream.kept import Kept
 from relay.upstream.push import answers
-from relay.upstream.push.frames import PushJob, Outcome
+from relay.upstream.push.frames import Outcome, PushJob
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import PushService, Upstream
