@@ -12,10 +12,7 @@ from relay.upstream.settings import PushService, Upstream
 
 async def push_facts(upstream: Upstream, patience: float) -> PushFacts:
     """Each URL; `patience` in seconds for one connection."""
-    service = upstream.transport
-    if not isinstance(service, PushService):
-        raise TypeError(f"{upstream.name} is no push service")
-    urls = [url.reveal() for url in service.urls]
+    urls = [url.reveal() for url in upstream.of_kind(PushService).urls]
     process: PushProcess | None = None
     try:
         process = await PushProcess.start()

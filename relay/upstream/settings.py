@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -236,6 +236,9 @@ Transport = SmtpServer | MxHosts | GraphMailbox | Folder | PushService
 """
 
 
+K = TypeVar("K", SmtpServer, MxHosts, GraphMailbox, Folder, PushService)
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """Where we hand mail to.  `timeout` is for one reply; the final one after the content gets ten times that."""
@@ -262,9 +265,13 @@ class Upstream:
     @property
     def smtp(self) -> SmtpServer:
         """Its server, for what speaks SMTP with one.  Raises TypeError where it is of another kind."""
-        if isinstance(self.transport, SmtpServer):
+        return self.of_kind(SmtpServer)
+
+    def of_kind(self, kind: type[K]) -> K:
+        """Its transport, for what knows this kind.  Raises TypeError where it is of another one."""
+        if isinstance(self.transport, kind):
             return self.transport
-        raise TypeError(f"{self.name} is no SMTP server")
+        raise TypeError(f"{self.name} is no {kind.__name__}")
 
 
 DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts())

@@ -35,9 +35,7 @@ class PushDelivery:
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         """One message to all URLs that have not taken it before."""
-        service, started = upstream.transport, time.monotonic()
-        if not isinstance(service, PushService):
-            raise TypeError(f"{upstream.name} is no push service")
+        service, started = upstream.of_kind(PushService), time.monotonic()
         urls = [url.reveal() for url in service.urls]
         had = self._partly.get(outgoing.queue_id, frozenset())
         left = [(number, url) for number, url in enumerate(urls) if self._mark(upstream, url) not in had]
