@@ -2,20 +2,16 @@
 
 import argparse
 import asyncio
-import email
-import email.policy
 import socket
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from relay.cli.common import complain, harmless
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
-from relay.cli.demo_play import DemoDevice, followed, play, until_started
+from relay.cli.demo_play import DemoDevice, demo_relay, parsed, played, said_of, until_started, verdict
 from relay.cli.main import FINE, PROBLEM
 from relay.cli.queue import story
-from relay.config import load
 from relay.daemon import Relay, StartFailed
 from relay.networks import in_lan
 
@@ -112,7 +108,7 @@ async def _demo(keep: bool) -> int:
             await until_started(relay, running)
             port = relay.inbound.bound[0][1]
             arrived = [await _show(device, relay, port, isps) for device in (NAS, PRINTER, UPS)]
-            print(_verdict(arrived))
+            print(verdict(arrived))
             if keep:
                 await _stay(relay, running, port, isps)
             return FINE if all(arrived) else PROBLEM
@@ -124,30 +120,19 @@ async def _demo(keep: bool) -> int:
 
 
 def _relay(folder: Path, isps: dict[str, Isp], listen: str) -> Relay:
-    path = folder / "config.yaml"
     ports = {name: isp.port for name, isp in isps.items()}
     networks = ", ".join(f'"{one}"' for one in ("private", *_own_network()))
-    path.write_text(CONFIG.format(listen=listen, networks=networks, ca=CERTIFICATE, folder=folder, **ports))
-    path.chmod(0o600)
-    loaded = load(path, {})
-    if loaded.config is None:
-        raise StartFailed("the demo's own configuration is wrong: " + "; ".join(map(str, loaded.mistakes)))
-    return Relay(loaded.config)
+    return demo_relay(folder, CONFIG.format(listen=listen, networks=networks, ca=CERTIFICATE, folder=folder, **ports))
 
 
 async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
-    print(f"━━ {device.name}\n   {device.oddities}\n")
     began = time.monotonic()
-    queue_id, said = await play(device, port)
-    print(f"   the device heard: {said}")
-    message = await followed(relay, queue_id, began)
-    for line in story(message):
-        print(f"   {line[12:19]}  {line[22:]}")
+    await played(device, relay, port)
     box = isps[device.arrives_at].box
     print(f"   from the first octet to the upstream's 250: {(time.monotonic() - began) * 1000:.0f} ms")
     wrong = _wrong(device, box)
-    print("   " + ("arrived as promised" if not wrong else "NOT as promised: " + "; ".join(wrong)) + "\n")
+    print(said_of(wrong))
     if device is NAS and box:
         print(_before_and_after(device.content, box[-1].content))
     return not wrong
@@ -155,10 +140,10 @@ async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp
 
 def _wrong(device: DemoDevice, box: list[Delivery]) -> list[str]:
     """What is not as promised; empty when all is well."""
-    got = [one for one in box if device.subject in _parsed(one.content)["Subject"].split("\n")]
+    got = [one for one in box if device.subject in parsed(one.content)["Subject"].split("\n")]
     if len(got) != 1:
         return [f"arrived {len(got)} times at {device.arrives_at}"]
-    letter = _parsed(got[0].content)
+    letter = parsed(got[0].content)
     checks = {
         f"the sender is {got[0].sender}": got[0].sender != device.sender,
         "the Date is missing or wrong": not letter["Date"] or letter["Date"].datetime.year < 2020,
@@ -166,10 +151,6 @@ def _wrong(device: DemoDevice, box: list[Delivery]) -> list[str]:
         "there are octets over 127 in the header": not got[0].content.split(b"\r\n\r\n")[0].isascii(),
     }
     return [what for what, is_wrong in checks.items() if is_wrong]
-
-
-def _parsed(content: bytes) -> Any:
-    return email.message_from_bytes(content, policy=email.policy.default)
 
 
 def _before_and_after(before: bytes, after: bytes) -> str:
@@ -186,12 +167,6 @@ def _arrived(queue_id: str, isps: dict[str, Isp]) -> list[bytes]:
     """What the ISPs have of this message, by the id in the Received field that we added."""
     letters = [one.content for isp in isps.values() for one in isp.box]
     return [letter for letter in letters if f" id {queue_id}".encode() in letter.partition(b"\r\n\r\n")[0]]
-
-
-def _verdict(arrived: list[bool]) -> str:
-    if all(arrived):
-        return f"All {len(arrived)} messages arrived as promised."
-    return f"{arrived.count(False)} of {len(arrived)} messages did NOT arrive as promised."
 
 
 async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int, isps: dict[str, Isp]) -> None:

@@ -3,20 +3,14 @@
 import asyncio
 import base64
 import contextlib
-import email
-import email.policy
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from relay.cli.demo_graph import GraphCloud, GraphDelivery, GraphTrouble, graph_cloud
-from relay.cli.demo_play import DemoDevice, followed, play, until_started
+from relay.cli.demo_play import DemoDevice, demo_relay, parsed, played, said_of, until_started, verdict
 from relay.cli.main import FINE, PROBLEM
-from relay.cli.queue import story
-from relay.config import load
-from relay.daemon import Relay, StartFailed
+from relay.daemon import Relay
 
 MAILBOX = "nas@company.example"
 
@@ -99,7 +93,8 @@ async def show() -> int:
     """The whole demo; its exit status."""
     async with graph_cloud(MAILBOX) as cloud:
         with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
-            relay = _relay(Path(folder), cloud)
+            config = CONFIG.format(url=cloud.url, tokens=cloud.token_url, mailbox=MAILBOX, secret=cloud.secret, folder=folder)
+            relay = demo_relay(Path(folder), config)
             running = asyncio.create_task(relay.run())
             try:
                 await until_started(relay, running)
@@ -108,52 +103,30 @@ async def show() -> int:
                 relay.stop()
                 with contextlib.suppress(asyncio.CancelledError):
                     await running
-    said = (
-        f"All {len(arrived)} messages arrived" if all(arrived) else f"{arrived.count(False)} of {len(arrived)} did NOT arrive"
-    )
-    print(f"{said} as promised.")
+    print(verdict(arrived))
     return FINE if all(arrived) else PROBLEM
-
-
-def _relay(folder: Path, cloud: GraphCloud) -> Relay:
-    path = folder / "config.yaml"
-    path.write_text(CONFIG.format(url=cloud.url, tokens=cloud.token_url, mailbox=MAILBOX, secret=cloud.secret, folder=folder))
-    path.chmod(0o600)
-    loaded = load(path, {})
-    if loaded.config is None:
-        raise StartFailed("the demo's own configuration is wrong: " + "; ".join(map(str, loaded.mistakes)))
-    return Relay(loaded.config)
 
 
 async def _shown(one: Shown, relay: Relay, cloud: GraphCloud) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
-    print(f"━━ {one.device.name}\n   {one.device.oddities}\n")
     cloud.trouble += one.trouble
     cloud.requests.clear()
-    began = time.monotonic()
-    queue_id, said = await play(one.device, relay.inbound.bound[0][1])
-    print(f"   the device heard: {said}")
-    for line in story(await followed(relay, queue_id, began)):
-        print(f"   {line[12:19]}  {line[22:]}")
+    await played(one.device, relay, relay.inbound.bound[0][1])
     asked = ", ".join(f"{method} {path}" for method, path in cloud.requests)
     print(f"   what Graph was asked: {asked}")
     wrong = _wrong(one, cloud.box)
-    print("   " + ("arrived as promised" if not wrong else "NOT as promised: " + "; ".join(wrong)) + "\n")
+    print(said_of(wrong))
     return not wrong
 
 
 def _wrong(one: Shown, box: list[GraphDelivery]) -> list[str]:
-    got = [delivery for delivery in box if _parsed(delivery)["Subject"] == one.device.subject]
+    got = [delivery for delivery in box if parsed(delivery.content)["Subject"] == one.device.subject]
     if len(got) != 1:
         return [f"arrived {len(got)} times"]
-    attached = [part.get_payload(decode=True) for part in _parsed(got[0]).iter_attachments()]
+    attached = [part.get_payload(decode=True) for part in parsed(got[0].content).iter_attachments()]
     checks = {
         f"it went to {', '.join(got[0].recipients)}": frozenset(got[0].recipients) != one.recipients,
         "a copy stayed in Sent Items": got[0].saved,
         "the attachment is not what was scanned": bool(one.attachment) and one.attachment not in attached,
     }
     return [what for what, is_wrong in checks.items() if is_wrong]
-
-
-def _parsed(delivery: GraphDelivery) -> Any:
-    return email.message_from_bytes(delivery.content, policy=email.policy.default)

@@ -1,12 +1,17 @@
-"""What both demos share: a device of the demo, how it speaks, and how its message is followed."""
+"""What both demos share: the relay, a device, how it speaks, how its message is followed, and what is told of it."""
 
 import asyncio
 import contextlib
+import email
+import email.policy
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from relay.cli.queue import story
+from relay.config import load
 from relay.daemon import Relay, StartFailed
 
 PATIENCE = 20.0  # seconds until every message must have arrived
@@ -25,6 +30,17 @@ class DemoDevice:
     subject: str
 
 
+def demo_relay(folder: Path, config: str) -> Relay:
+    """The relay with this configuration, which is kept in the folder."""
+    path = folder / "config.yaml"
+    path.write_text(config)
+    path.chmod(0o600)
+    loaded = load(path, {})
+    if loaded.config is None:
+        raise StartFailed("the demo's own configuration is wrong: " + "; ".join(map(str, loaded.mistakes)))
+    return Relay(loaded.config)
+
+
 async def until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
     waiting = asyncio.create_task(relay.started.wait())
     await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -34,7 +50,33 @@ async def until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
         raise StartFailed("the relay ended before it began")
 
 
-async def play(device: DemoDevice, port: int) -> tuple[str, str]:
+async def played(device: DemoDevice, relay: Relay, port: int) -> None:
+    """Plays one device, follows its message and prints the way."""
+    print(f"━━ {device.name}\n   {device.oddities}\n")
+    began = time.monotonic()
+    queue_id, said = await _play(device, port)
+    print(f"   the device heard: {said}")
+    for line in story(await _followed(relay, queue_id, began)):
+        print(f"   {line[12:19]}  {line[22:]}")
+
+
+def said_of(wrong: list[str]) -> str:
+    """One message: as promised, or what was not."""
+    return "   " + ("arrived as promised" if not wrong else "NOT as promised: " + "; ".join(wrong)) + "\n"
+
+
+def verdict(arrived: list[bool]) -> str:
+    """All messages."""
+    if all(arrived):
+        return f"All {len(arrived)} messages arrived as promised."
+    return f"{arrived.count(False)} of {len(arrived)} messages did NOT arrive as promised."
+
+
+def parsed(content: bytes) -> Any:
+    return email.message_from_bytes(content, policy=email.policy.default)
+
+
+async def _play(device: DemoDevice, port: int) -> tuple[str, str]:
     """Says the device's octets, one line after the other; the queue id from the last reply, and that reply."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     said = await _reply(reader)
@@ -55,7 +97,7 @@ async def _reply(reader: asyncio.StreamReader) -> str:
     return line.decode("utf-8", "replace").strip()
 
 
-async def followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
+async def _followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]:
     """The message once its fate is known, or as it stands when patience ends."""
     while True:
         message = await relay.desk.message(queue_id)

@@ -37,10 +37,10 @@ def folder_facts(upstream: Upstream, root: Path = Path("/")) -> FolderFacts:
     return replace(facts, room=free, lost=lost_with_container(where, root))
 
 
-def hanging(upstream: Upstream, seconds: float) -> FolderFacts:
+def hanging(upstream: Upstream, words: str) -> FolderFacts:
     """What is said of a folder whose disk or share did not answer."""
     fixed, _ = parts_of(upstream.transport.place)
-    return FolderFacts(upstream, fixed, Fault.FOLDER_IO, f"{fixed}: no answer within {seconds:g} seconds", user=_user())
+    return FolderFacts(upstream, fixed, Fault.FOLDER_IO, f"{fixed}: {words}", user=_user())
 
 
 def _unmounted(folder: Path, root: Path) -> str:

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from relay.container import look_around, lost_with_container
 from relay.detached import apart
@@ -37,7 +37,7 @@ from relay.upstream.authenticate import Token, no_token
 from relay.upstream.settings import Folder, GraphMailbox, PushService, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
-
+T = TypeVar("T")
 
 Consents = Callable[[Iterable[Upstream]], list[dict[str, Any]]]
 """How long the OAuth consents are good for."""
@@ -75,15 +75,15 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     begun = time.monotonic()
     look = DnsLookup(subject.nameservers, patience=world.dns_patience)
     asking = UpstreamProbe(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
-    smtp = {name: one for name, one in subject.upstreams.items() if isinstance(one.transport, SmtpServer)}
-    examined = {name: asyncio.create_task(_upstream(one, asking, world, tell)) for name, one in smtp.items()}
+    smtp = _of_kind(subject, SmtpServer)
+    examined = {one.name: asyncio.create_task(_smtp(one, asking, world, tell)) for one in smtp}
     try:
         here, folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
             gather_host(subject, world),
-            asyncio.gather(*(_folder(one, world, tell) for one in _folders(subject))),
-            asyncio.gather(*(_push(one, world, tell) for one in _pushes(subject))),
+            asyncio.gather(*(_folder(one, world, tell) for one in _of_kind(subject, Folder))),
+            asyncio.gather(*(_push(one, world, tell) for one in _of_kind(subject, PushService))),
             asyncio.gather(*examined.values()),
-            _mailboxes(subject, world, tell),
+            asyncio.gather(*(_mailbox(one, world, tell) for one in _of_kind(subject, GraphMailbox))),
             _published(subject, look, world, tell, examined),
         )
         seen = await _line(subject, upstreams, asking, look, world, tell) if domain_probe.direct(subject) else None
@@ -94,7 +94,7 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
     known = Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
-    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=mailboxes)
+    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=tuple(mailboxes))
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -150,65 +150,53 @@ async def _database(subject: Subject, world: World) -> DatabaseFacts | None:
         return DatabaseFacts(subject.spool.shown, f"the server gave no answer within {world.whole:g} seconds")
 
 
-async def _upstream(upstream: Upstream, asking: UpstreamProbe, world: World, tell: Tell) -> UpstreamFacts:
-    tell(f"{upstream.name}: asking {upstream.smtp.host}")
+def _of_kind(subject: Subject, kind: type[Any]) -> list[Upstream]:
+    return [one for one in subject.upstreams.values() if isinstance(one.transport, kind)]
+
+
+async def _in_time(
+    upstream: Upstream, world: World, tell: Tell, examine: Callable[[], Awaitable[T]], late: Callable[[str], T]
+) -> T:
+    """What is found out about one upstream; where that takes too long, what `late` makes of these words."""
+    tell(f"{upstream.name}: asking {upstream.transport.place}")
     try:
-        async with asyncio.timeout(world.whole):  # the conversation itself is ended a little before that
-            return replace(await asking.examine(upstream), asked_at=world.now())
+        async with asyncio.timeout(world.whole):
+            return await examine()
     except TimeoutError:
-        return unfinished(upstream, world.whole)
+        return late(f"no answer within {world.whole:g} seconds")
     finally:
         tell(f"{upstream.name}: done")
 
 
-def _folders(subject: Subject) -> list[Upstream]:
-    return [one for one in subject.upstreams.values() if isinstance(one.transport, Folder)]
+async def _smtp(upstream: Upstream, asking: UpstreamProbe, world: World, tell: Tell) -> UpstreamFacts:
+    async def examine() -> UpstreamFacts:  # the conversation itself is ended a little before the time is over
+        return replace(await asking.examine(upstream), asked_at=world.now())
+
+    return await _in_time(upstream, world, tell, examine, lambda _: unfinished(upstream, world.whole))
 
 
 async def _folder(upstream: Upstream, world: World, tell: Tell) -> FolderFacts:
-    tell(f"{upstream.name}: looking at {upstream.transport.place}")
-    try:
-        async with asyncio.timeout(world.whole):
-            return await apart(partial(folder_facts, upstream, world.root))
-    except TimeoutError:
-        return hanging(upstream, world.whole)
-
-
-def _pushes(subject: Subject) -> list[Upstream]:
-    return [one for one in subject.upstreams.values() if isinstance(one.transport, PushService)]
+    examine = partial(apart, partial(folder_facts, upstream, world.root))
+    return await _in_time(upstream, world, tell, examine, partial(hanging, upstream))
 
 
 async def _push(upstream: Upstream, world: World, tell: Tell) -> PushFacts:
     """What speaks to the push process is loaded only where there is such an upstream."""
     from relay.doctor.push_probe import push_facts
 
-    tell(f"{upstream.name}: asking {upstream.transport.place}")
-    try:
-        async with asyncio.timeout(world.whole):
-            return await push_facts(upstream, world.patience)
-    except TimeoutError:
-        return PushFacts(upstream, trouble=f"no answer within {world.whole:g} seconds")
+    examine = partial(push_facts, upstream, world.patience)
+    return await _in_time(upstream, world, tell, examine, lambda words: PushFacts(upstream, trouble=words))
 
 
-async def _mailboxes(subject: Subject, world: World, tell: Tell) -> tuple[MailboxFacts, ...]:
+async def _mailbox(upstream: Upstream, world: World, tell: Tell) -> MailboxFacts:
     """What speaks to Microsoft Graph is loaded only where there is such a mailbox."""
-    wanted = [one for one in subject.upstreams.values() if isinstance(one.transport, GraphMailbox)]
-    if not wanted:
-        return ()
-    from relay.doctor.mailbox_probe import examine_mailbox
+    from relay.doctor.mailbox_probe import mailbox_facts
 
-    async def facts(upstream: Upstream) -> MailboxFacts:
-        tell(f"{upstream.name}: asking {upstream.transport.place}")
-        try:
-            async with asyncio.timeout(world.whole):
-                return await examine_mailbox(upstream, world.token, world.patience)
-        except TimeoutError:
-            reply = Reply(421, "4.4.2", f"no end of the examination within {world.whole:g} seconds")
-            return MailboxFacts(upstream, failed=Answer(Stage.CONNECT, reply, lost=True, fault=Fault.TIMED_OUT))
-        finally:
-            tell(f"{upstream.name}: done")
+    def late(words: str) -> MailboxFacts:
+        answer = Answer(Stage.CONNECT, Reply(421, "4.4.2", words), lost=True, fault=Fault.TIMED_OUT)
+        return MailboxFacts(upstream, failed=answer)
 
-    return tuple(await asyncio.gather(*map(facts, wanted)))
+    return await _in_time(upstream, world, tell, partial(mailbox_facts, upstream, world.token, world.patience), late)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,8 +48,7 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
         findings += judge_upstream(one, subject, wrong_clock=wrong_clock)
     findings += [finding for one in facts.folders for finding in judge_folder(one)]
     findings += [finding for one in facts.pushes for finding in judge_push(one)]
-    for mailbox in facts.mailboxes:
-        findings += judge_mailbox(mailbox)
+    findings += [finding for one in facts.mailboxes for finding in judge_mailbox(one)]
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)

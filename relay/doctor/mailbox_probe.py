@@ -11,7 +11,7 @@ from relay.upstream.graph_rights import DRAFT, rights_of
 from relay.upstream.settings import GraphMailbox, Upstream
 
 
-async def examine_mailbox(upstream: Upstream, token: Token, patience: float) -> MailboxFacts:
+async def mailbox_facts(upstream: Upstream, token: Token, patience: float) -> MailboxFacts:
     """Never raises for what the world does.  `patience` in seconds for one answer."""
     found = await token(upstream)
     if isinstance(found, Answer):

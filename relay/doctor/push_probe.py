@@ -5,29 +5,19 @@ from collections.abc import AsyncIterator
 from relay.doctor.push import PushFacts, UrlFacts
 from relay.mail.reply import Fault
 from relay.upstream.push.answers import answer_of
-from relay.upstream.push.frames import Outcome
+from relay.upstream.push.frames import Outcome, PushJob
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.settings import PushService, Upstream
 
 
 async def push_facts(upstream: Upstream, patience: float) -> PushFacts:
     """Each URL; `patience` in seconds for one connection."""
-    service = upstream.transport
-    if not isinstance(service, PushService):
-        raise TypeError(f"{upstream.name} is no push service")
-    urls = [url.reveal() for url in service.urls]
+    urls = [url.reveal() for url in upstream.of_kind(PushService).urls]
     process: PushProcess | None = None
     try:
         process = await PushProcess.start()
-        job = {
-            "urls": list(enumerate(urls)),
-            "title": "",
-            "pictures": False,
-            "device": "",
-            "timeout": patience,
-            "examine": True,
-        }
-        found = [_facts(number, one, urls) async for number, one in process.send(job, _nothing(), lambda *_: False, patience)]
+        job = PushJob(list(enumerate(urls)), patience, examine=True)
+        found = [_facts(number, one, urls) async for number, one in process.send(job, _nothing(), lambda *_: False)]
     except ProcessLost as lost:
         return PushFacts(upstream, trouble=str(lost))
     finally:

@@ -24,7 +24,7 @@ _SEALS = frozenset(
 """What belongs to a signature or an encryption, and is no file of its own."""
 
 _PIECE = re.compile(r"\*(\d{1,3})(\*?)\Z")
-_IDENTITY = ("base64", "quoted-printable")
+_CODED = ("base64", "quoted-printable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class _Reader:
             yield b"".join(field.raw for field in head.fields) + (head.separator or b"\r\n")
             return
         yield from self._over()
-        if head.kind.kind == "message/rfc822" and transfer_encoding(head.fields) not in _IDENTITY:
+        if head.kind.kind == "message/rfc822" and transfer_encoding(head.fields) not in _CODED:
             self.whole = len(self.boundaries)
             yield from self._begin(head, AsIs())
         else:
@@ -94,7 +94,7 @@ class _Reader:
         place = self.boundaries.index(event.boundary) if event.boundary in self.boundaries else None
         if self.whole is not None and (place is None or place >= self.whole):
             if not (event.missing or event.spare):
-                yield event.lead + b"--" + event.boundary + (b"--\r\n" if event.closing else b"\r\n")
+                yield event.octets
         else:
             self.whole = None
             yield from self._over()

@@ -67,6 +67,11 @@ class Delimiter:
     spare: bool = False
     sealed: bool = False
 
+    @property
+    def octets(self) -> bytes:
+        """The line end before it, and the line."""
+        return self.lead + b"--" + self.boundary + (b"--\r\n" if self.closing else b"\r\n")
+
 
 Event = PartHead | Octets | Delimiter
 

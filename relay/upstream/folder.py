@@ -39,11 +39,8 @@ class FolderDelivery:
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         """Returns when all files are on the disk under their names.  Raises only what reading the content raises."""
-        folder = upstream.transport
-        if not isinstance(folder, Folder):
-            raise TypeError(f"{upstream.name} is no folder")
         began = time.monotonic()
-        job = _Job(folder, outgoing, self._swept)
+        job = _Job(upstream.of_kind(Folder), outgoing, self._swept)
         answer = job.late()
         if self._stuck[job.fixed] < _MOST_STUCK:
             answer = await self._done(job, _PATIENCE * upstream.timeout.total_seconds())

@@ -29,7 +29,7 @@ from relay.upstream.graph_message import (
 )
 from relay.upstream.graph_rights import DRAFT, rights_of
 from relay.upstream.http_session import HttpLost
-from relay.upstream.report import Conversation, Report
+from relay.upstream.report import Conversation, Report, too_big
 from relay.upstream.settings import GraphMailbox, Upstream
 
 Answers = dict[Address, Answer]
@@ -54,10 +54,8 @@ class GraphSubmission:
         found = await self._access.token(upstream)
         if isinstance(found, Answer):
             return Report(answers | dict.fromkeys(paths, found), Conversation(took=time.monotonic() - started), left)
-        if not isinstance(upstream.transport, GraphMailbox):
-            raise TypeError(f"{upstream.name} is no mailbox at Microsoft Graph")
         connections = self._connections.setdefault(upstream.name, Connections())
-        api = GraphApi(upstream, upstream.transport, self._access, connections, found)
+        api = GraphApi(upstream, upstream.of_kind(GraphMailbox), self._access, connections, found)
         reader = BlockReader(outgoing.size, outgoing.reading)
         sender = _Sender(api, reader, outgoing)
         try:
@@ -84,7 +82,7 @@ def _own_refusals(upstream: Upstream, outgoing: Outgoing) -> tuple[Answers, tupl
     """Our own refusals of what Graph cannot take at all; those who get it now; and those who must wait for that."""
     paths, limit = tuple(dict.fromkeys(outgoing.forward_paths)), upstream.limits.message
     if limit and outgoing.size > limit:
-        return dict.fromkeys(paths, _too_big(upstream.name, limit, outgoing.size)), (), ()
+        return dict.fromkeys(paths, too_big(upstream.name, limit, outgoing.size)), (), ()
     if outgoing.utf8:
         words = f"an address or a header is not in ASCII, which {upstream.name} does not take"
         return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), (), ()
@@ -101,11 +99,6 @@ def _sayable(path: Address) -> bool:
         return str(with_a_labels(path)).isascii() and str(path).isprintable()
     except UnicodeError:
         return False
-
-
-def _too_big(name: str, limit: int, size: int) -> Answer:
-    words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
-    return Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)
 
 
 @dataclass
@@ -190,9 +183,9 @@ class _Sender:
         parts = taken_out(await self.reader.run(lambda: attachments_of(message)), size)
         name = self.api.upstream.name
         if parts is None:
-            raise GraphRefused(_too_big(f"what cannot be taken apart, {name}", LARGEST_REQUEST // 4 * 3, size))
+            raise GraphRefused(too_big(f"what cannot be taken apart, {name}", LARGEST_REQUEST // 4 * 3, size))
         if largest := max((part.size for part in parts if part.size > LARGEST_ATTACHMENT), default=0):
-            raise GraphRefused(_too_big(f"for one attachment, {name}", LARGEST_ATTACHMENT, largest))
+            raise GraphRefused(too_big(f"for one attachment, {name}", LARGEST_ATTACHMENT, largest))
         if any(part.text for part in parts):
             self.notes.append("the text goes as an attachment, since it is too large for Graph")
         return parts

@@ -1,7 +1,7 @@
 """What Microsoft Graph's answers are as replies: the code and stage that mail has for the same thing.
 
-Sources: learn.microsoft.com "Microsoft Graph error responses and resource types", "Outlook mail API errors", "Microsoft Graph
-throttling guidance".  What they mean to a person is in `outbound/replies/graph_rules.py`.  Pure.
+Source: learn.microsoft.com "Microsoft Graph throttling guidance", beside those of `graph_codes.py`.  What they mean to a
+person is in `outbound/replies/graph_rules.py`.  Pure.
 """
 
 import json
@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from relay.mail.reply import Answer, Fault, Reply, Stage, readable
+from relay.upstream import graph_codes
 from relay.upstream.http_session import HttpResponse
 
 _LOGIN = (Stage.AUTH, 535, "5.7.8")
@@ -27,24 +28,18 @@ _FORM = (Stage.CONTENT, 554, "5.6.0")
 _UNKNOWN = (Stage.CONTENT, 554, "5.0.0")
 _RECIPIENT = (Stage.RCPT, 550, "5.1.3")
 
-_KNOWN: tuple[tuple[tuple[Stage, int, str], str], ...] = (
-    (_LOGIN, "invalidauthenticationtoken authenticationerror unauthenticated unauthorized"),
-    (_DENIED, "erroraccessdenied accessdenied forbidden authorization_requestdenied authorization_identitynotfound"),
-    (_DENIED, "mailboxnotenabledforrestapi mailboxnotsupportedforrestapi errornonexistentmailbox errorinvaliduser"),
-    (_DENIED, "request_resourcenotfound resourcenotfound erroraccountdisabled errorimpersonateuserdenied"),
-    (_DENIED, "organizationfromtenantguidnotfound"),
-    (_SENDER, "errorsendasdenied"),
-    (_QUOTA, "errorexceededmessagelimit errormessagesubmissionblocked errorsubmissionquotaexceeded erroraccountsuspend"),
-    (_FULL, "errorquotaexceeded"),
-    (_BUSY, "applicationthrottled toomanyrequests mailboxconcurrency activitylimitreached errortoomanyobjectsopened"),
-    (_BUSY, "errorexceededconnectioncount"),
-    (_AWAY, "errorserverbusy serviceunavailable servicenotavailable generalexception unknownerror errortimeoutexpired"),
-    (_AWAY, "errorinternalservererror errorinternalservertransienterror internalservererror gatewaytimeout badgateway"),
-    (_AWAY, "errormailboxstoreunavailable errormailboxmoveinprogress erroritemnotfound errorirresolvableconflict"),
-    (_SIZE, "errormessagesizeexceeded errorattachmentsizelimitexceeded requestentitytoolarge maximumvalueexceeded"),
-    (_FORM, "errormimecontentinvalid errormimecontentinvalidbase64string errormimecontentconversionfailed"),
-    (_FORM, "errorcontentconversionfailed"),
-    (_RECIPIENT, "errorinvalidrecipients"),
+_KNOWN = (
+    (_LOGIN, graph_codes.TOKEN),
+    (_DENIED, graph_codes.DENIED),
+    (_DENIED, graph_codes.MAILBOX),
+    (_SENDER, graph_codes.SEND_AS),
+    (_QUOTA, graph_codes.QUOTA),
+    (_FULL, graph_codes.FULL),
+    (_BUSY, graph_codes.BUSY),
+    (_AWAY, graph_codes.AWAY),
+    (_SIZE, graph_codes.SIZE),
+    (_FORM, graph_codes.FORM),
+    (_RECIPIENT, graph_codes.RECIPIENT),
 )
 _CODES = {code: place for place, codes in _KNOWN for code in codes.split()}
 

@@ -18,6 +18,7 @@ from relay.upstream.authenticate import Refused, Renew, Token
 from relay.upstream.connect import Failed
 from relay.upstream.graph_answers import is_page, refusal
 from relay.upstream.http_session import HttpLost, HttpOrigin, HttpRequest, HttpResponse, HttpSession, open_http
+from relay.upstream.kept import Kept
 from relay.upstream.settings import GraphMailbox, SmtpServer, Upstream
 
 _IDLE = 10.0  # seconds that a connection is kept: if one is lost that had ended silently, a message may be taken or not
@@ -75,36 +76,20 @@ class Connections:
     """
 
     def __init__(self) -> None:
-        self._kept: list[tuple[HttpSession, asyncio.TimerHandle]] = []
+        self._kept = Kept[HttpSession](_IDLE, HttpSession.close)
         self.turns: WeakValueDictionary[tuple[bytes, frozenset[str]], asyncio.Lock] = WeakValueDictionary()
 
     def take(self, origin: HttpOrigin) -> HttpSession | None:
-        for place in range(len(self._kept) - 1, -1, -1):
-            session, timer = self._kept[place]
-            if session.origin != origin:
-                continue
-            del self._kept[place]
-            timer.cancel()
-            if session.alive:
-                return session
-            session.close()
-        return None
+        return self._kept.take(lambda session: session.alive, lambda session: session.origin == origin)
 
     def keep(self, session: HttpSession) -> None:
         if session.alive:
-            self._kept.append((session, asyncio.get_running_loop().call_later(_IDLE, self._drop, session)))
+            self._kept.keep(session)
         else:
             session.close()
 
-    def _drop(self, session: HttpSession) -> None:
-        self._kept = [one for one in self._kept if one[0] is not session]
-        session.close()
-
     def close(self) -> None:
-        while self._kept:
-            session, timer = self._kept.pop()
-            timer.cancel()
-            session.close()
+        self._kept.close()
 
 
 @dataclass

@@ -18,6 +18,7 @@ from relay.mail.message import Field, Message, first
 from relay.mail.mime import ContentType, content_type, transfer_encoding
 from relay.mail.mime_walk import BETWEEN, Delimiter, Event, Octets, PartHead, walk
 from relay.mail.recode import mime_fields
+from relay.upstream.file_names import extension_for
 
 LARGEST_REQUEST = 4_000_000
 """Octets of one request's body.  Microsoft says 4 MB."""
@@ -238,9 +239,7 @@ def _octets(event: Event) -> bytes:
     if isinstance(event, Octets):
         return event.block
     if isinstance(event, Delimiter):
-        if event.missing and event.spare:
-            return b""
-        return event.lead + b"--" + event.boundary + (b"--\r\n" if event.closing else b"\r\n")
+        return b"" if event.missing and event.spare else event.octets
     return b"".join(field.raw for field in event.fields) + event.separator
 
 
@@ -282,16 +281,6 @@ def _written_kind(kind: ContentType) -> str:
     return (kind.kind or "text/plain") + charset
 
 
-_ENDINGS = {
-    "": "txt",
-    "text/plain": "txt",
-    "text/html": "html",
-    "application/pdf": "pdf",
-    "image/jpeg": "jpg",
-    "image/png": "png",
-}
-
-
 def _own_name(kind: ContentType, fields: Sequence[Field]) -> str:
     if kind.kind == "message/rfc822":
         return "message.eml"
@@ -299,4 +288,4 @@ def _own_name(kind: ContentType, fields: Sequence[Field]) -> str:
     described = first(fields, "content-description")
     if described and (words := decode_words(described.value.decode("latin-1"))).isprintable() and len(words) < 100:
         stem = words.replace("/", "-").replace("\\", "-")
-    return f"{stem}.{_ENDINGS.get(kind.kind, 'bin')}"
+    return stem + extension_for(kind.kind, b"")

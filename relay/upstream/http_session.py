@@ -96,7 +96,6 @@ class HttpSession:
 
     def __init__(self, origin: HttpOrigin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         self.origin, self.peer = origin, peer
-        self.used = 0
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEADER)
 
@@ -125,7 +124,6 @@ class HttpSession:
         `patience` is for each step, `answer_within` for the answer once all is sent.
         """
         exchange = _Exchange(self._http, self._reader, self._writer, self.origin)
-        self.used += 1
         try:
             found = await exchange.run(request, patience, answer_within or patience)
         except BaseException:

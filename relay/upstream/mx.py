@@ -117,12 +117,12 @@ class _Delivery:
             return _all(outgoing, Reply(451, "4.4.3", f"the address of {host} cannot be looked up: {error}"), fault)
         if not addresses:
             return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"), Fault.NO_HOST)
-        private, port = _settings(self.upstream)
-        allowed = [address for address in addresses if private or (on_internet(address) and not _is_ours(address))]
+        mx = self.upstream.of_kind(MxHosts)
+        allowed = [address for address in addresses if mx.private or (on_internet(address) and not _is_ours(address))]
         if not allowed:
             return Barred(addresses)
-        places = alternating([_place(address, port) for address in allowed])
-        server = SmtpServer(host, port, Tls(TlsMode.STARTTLS, verify=False), Login(Auth.NONE))
+        places = alternating([_place(address, mx.port) for address in allowed])
+        server = SmtpServer(host, mx.port, Tls(TlsMode.STARTTLS, verify=False), Login(Auth.NONE))
         report = await self.visit(replace(self.upstream, transport=server), outgoing, places)
         if report.unsuited or not all(answer.stage is Stage.TLS for answer in report.answers.values()):
             return report
@@ -130,11 +130,6 @@ class _Delivery:
         clear = await self.visit(in_clear, outgoing, places)
         notes = (*clear.conversation.notes, f"sent in clear, since STARTTLS failed at {host}")
         return replace(clear, conversation=replace(clear.conversation, notes=notes))
-
-
-def _settings(upstream: Upstream) -> tuple[bool, int]:
-    hosts = upstream.transport
-    return (hosts.private, hosts.port) if isinstance(hosts, MxHosts) else (False, 25)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,17 @@
 """SMTP to configured servers; keeps open sessions for the next message."""
 
-import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from relay.mail.outgoing import Outgoing
-from relay.mail.reply import Answer, Stage
+from relay.mail.reply import Stage
 from relay.upstream.authenticate import Refused, Token, as_said, no_token
 from relay.upstream.client_session import ClientSession, open_session
 from relay.upstream.connect import Failed
 from relay.upstream.exchange import Quits, exchange, greeting_name
+from relay.upstream.kept import Kept
 from relay.upstream.learned import Learned
 from relay.upstream.pop3 import PopWindows, window_closed
 from relay.upstream.report import Conversation, Report
@@ -63,8 +63,7 @@ class Pools:
         self._windows.forget(name)
         if pool := self._pools.get(name):
             pool.generation += 1
-            while session := pool.take():
-                self._quits.part(session)
+            pool.kept.close()
 
     async def close(self) -> None:
         """Ends all kept sessions with QUIT; those still in use end after their message."""
@@ -77,7 +76,7 @@ class Pools:
         pool = self._pools.get(upstream.name)
         if pool is None or pool.upstream != upstream:
             self.forget(upstream.name)
-            pool = self._pools[upstream.name] = _Pool(upstream)
+            pool = self._pools[upstream.name] = _Pool(upstream, Kept(self._idle, self._quits.part))
         return pool
 
     async def _after_pop(self, pool: "_Pool", outgoing: Outgoing) -> Report:
@@ -85,7 +84,8 @@ class Pools:
         while True:
             fresh = not self._windows.is_open(pool.upstream.name)
             if closed := await self._windows.open(pool.upstream):
-                return _same(closed, outgoing, self._monotonic() - started)
+                told = Conversation(took=self._monotonic() - started)
+                return Report(dict.fromkeys(outgoing.forward_paths, closed), told)
             report = await self._speak(pool, outgoing)
             if fresh or renewed or not window_closed(report.answers.values()):
                 return report
@@ -120,7 +120,7 @@ class Pools:
         wanted = self._idle > 0 and generation == pool.generation and self._pools.get(pool.upstream.name) is pool
         most = min(self._messages, pool.learned.messages or self._messages)
         if wanted and session.used < most and session.wire.alive and not session.spent:
-            pool.keep(session, self._idle, self._quits.part)
+            pool.kept.keep(session)
         else:
             self._quits.part(session)
 
@@ -128,37 +128,16 @@ class Pools:
 class _Pool:
     """The kept sessions of one upstream; `generation` grows when those in use must not be kept either."""
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, kept: Kept[ClientSession]) -> None:
         self.upstream = upstream
         self.learned = Learned()
         self.generation = 0
-        self._kept: list[tuple[ClientSession, float]] = []  # with the time of the loop until which it is kept, in that order
-        self._timer: asyncio.TimerHandle | None = None
+        self.kept = kept
 
     def take(self) -> ClientSession | None:
-        """The kept session that was used last and still seems alive."""
-        while self._kept:
-            session, _ = self._kept.pop()
-            worn = self.learned.messages and session.used >= self.learned.messages
-            if session.wire.alive and not worn:
-                return session
-            session.wire.close()
-        return None
+        """A session that another message may have."""
+        return self.kept.take(self._usable)
 
-    def keep(self, session: ClientSession, idle: float, part: Callable[[ClientSession], None]) -> None:
-        loop = asyncio.get_running_loop()
-        self._kept.append((session, loop.time() + idle))
-        if self._timer is None:  # one for all, and it is never put off: most sessions are taken again long before
-            self._timer = loop.call_later(idle, self._expire, part)
-
-    def _expire(self, part: Callable[[ClientSession], None]) -> None:
-        loop = asyncio.get_running_loop()
-        late = [session for session, until in self._kept if until <= loop.time()]
-        self._kept = self._kept[len(late) :]
-        self._timer = loop.call_at(self._kept[0][1], self._expire, part) if self._kept else None
-        for session in late:
-            part(session)
-
-
-def _same(answer: Answer, outgoing: Outgoing, took: float, peer: str = "") -> Report:
-    return Report(dict.fromkeys(outgoing.forward_paths, answer), Conversation(peer=peer, took=took))
+    def _usable(self, session: ClientSession) -> bool:
+        worn = self.learned.messages and session.used >= self.learned.messages
+        return session.wire.alive and not worn

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer
+from relay.mail.reply import Answer, Fault, Reply, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +36,9 @@ class Report:
     conversation: Conversation = Conversation()
     left: tuple[Address, ...] = ()
     unsuited: bool = False
+
+
+def too_big(name: str, limit: int, size: int) -> Answer:
+    """Our own refusal of what an upstream cannot take; nothing was sent."""
+    words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
+    return Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)

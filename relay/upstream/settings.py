@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from relay.mail.address import Address
 from relay.mail.rewrite import Identity
@@ -136,8 +136,21 @@ class SmtpServer:
         return f"{self.host}:{self.port}"
 
 
+class _NoAccount:
+    """What is true of an upstream without an account of ours, unless it says otherwise."""
+
+    __slots__ = ()
+
+    by_domain: ClassVar[bool] = False
+    has_account: ClassVar[bool] = False
+    over_port_25: ClassVar[bool] = False
+    host: ClassVar[str] = ""
+    login: ClassVar[Login] = Login(Auth.NONE)
+    tls: ClassVar[Tls] = Tls(TlsMode.NONE)
+
+
 @dataclass(frozen=True, slots=True)
-class MxHosts:
+class MxHosts(_NoAccount):
     """The hosts that the recipient's domain names, without a login.  `port` is 25 but in tests.
 
     `private`: hosts of the LAN and of this machine, too.  Any domain may name any address as its mail host.
@@ -147,10 +160,7 @@ class MxHosts:
     private: bool = False
 
     by_domain: ClassVar[bool] = True
-    has_account: ClassVar[bool] = False
     over_port_25: ClassVar[bool] = True
-    host: ClassVar[str] = ""
-    login: ClassVar[Login] = Login(Auth.NONE)
     place: ClassVar[str] = "MX"
 
 
@@ -163,17 +173,11 @@ class Save(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(_NoAccount):
     """A folder in which messages become files.  `path` is absolute; its fields in braces are filled in for each message."""
 
     path: str
     save: Save = Save.ATTACHMENTS
-
-    by_domain: ClassVar[bool] = False
-    has_account: ClassVar[bool] = False
-    over_port_25: ClassVar[bool] = False
-    login: ClassVar[Login] = Login(Auth.NONE)
-    host: ClassVar[str] = ""
 
     @property
     def place(self) -> str:
@@ -181,7 +185,7 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class PushService:
+class PushService(_NoAccount):
     """Notification URLs (Apprise) that all get the message.  `title` may have {device}, {subject} and {sender} in it.
 
     `attachments`: pictures go along where the service takes them.
@@ -190,12 +194,6 @@ class PushService:
     urls: tuple[Secret, ...]
     title: str = "{subject}"
     attachments: bool = True
-
-    by_domain: ClassVar[bool] = False
-    has_account: ClassVar[bool] = False
-    over_port_25: ClassVar[bool] = False
-    host: ClassVar[str] = ""
-    login: ClassVar[Login] = Login(Auth.NONE)
 
     @property
     def place(self) -> str:
@@ -233,8 +231,12 @@ Transport = SmtpServer | MxHosts | GraphMailbox | Folder | PushService
 `by_domain`: each recipient domain has servers of its own, so rests, connections and what is learned are kept by domain.
 `has_account`: an account of ours is behind it.  Its login goes alone until it has worked; it takes notices of our own too.
 `over_port_25`: what blocks port 25 (OP25B) blocks it.  `host`: the name whose addresses mail leaves from ("" if none).
-`login`: who logs in.  `place`: where it is, for people of any language.
+`login`: who logs in.  `tls`: how TLS is spoken there; none where we speak none ourselves, and for the hosts of MX.
+`place`: where it is, for people of any language.
 """
+
+
+K = TypeVar("K", SmtpServer, MxHosts, GraphMailbox, Folder, PushService)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,15 +260,18 @@ class Upstream:
 
     @property
     def tls(self) -> Tls:
-        """How TLS is spoken there; none where we speak none ourselves, and for the hosts of MX."""
-        return self.transport.tls if isinstance(self.transport, SmtpServer | GraphMailbox) else Tls(TlsMode.NONE)
+        return self.transport.tls
 
     @property
     def smtp(self) -> SmtpServer:
         """Its server, for what speaks SMTP with one.  Raises TypeError where it is of another kind."""
-        if isinstance(self.transport, SmtpServer):
+        return self.of_kind(SmtpServer)
+
+    def of_kind(self, kind: type[K]) -> K:
+        """Its transport, for what knows this kind.  Raises TypeError where it is of another one."""
+        if isinstance(self.transport, kind):
             return self.transport
-        raise TypeError(f"{self.name} is no SMTP server")
+        raise TypeError(f"{self.name} is no {kind.__name__}")
 
 
 DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts())

@@ -18,6 +18,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.client_session import ClientSession
 from relay.upstream.dot_stuffing import gathered, stuffed
 from relay.upstream.learned import counts_messages, of_session, too_many
+from relay.upstream.report import too_big
 from relay.upstream.smtp_wire import WireLost, garbage
 
 _BLOCK = 131_072
@@ -96,8 +97,7 @@ def _own_refusals(session: ClientSession, outgoing: Outgoing) -> tuple[Answers, 
     paths, name = list(dict.fromkeys(outgoing.forward_paths)), session.upstream.name
     limit = min(filter(None, (session.max_size, session.upstream.limits.message)), default=0)
     if limit and outgoing.size > limit:
-        words = f"{name} takes at most {limit / 1e6:.1f} MB, this message has {outgoing.size / 1e6:.1f} MB"
-        return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)), []
+        return dict.fromkeys(paths, too_big(name, limit, outgoing.size)), []
     utf8 = session.offers("smtputf8")
     if not utf8 and (outgoing.utf8 or not _sayable(outgoing.reverse_path, utf8)):
         words = f"an address or a header needs SMTPUTF8 (it is not in ASCII), which {name} does not offer"

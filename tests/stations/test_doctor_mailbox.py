@@ -29,8 +29,8 @@ async def examined(cloud, *, token=None, user=NAS, **world):
         return given
 
     subject = Subject("relay.test", {"m365": upstream})
-    mailboxes = await doctor._mailboxes(subject, World(token=tokens, patience=2.0, whole=4.0, **world), lambda _: None)
-    facts = doctor.Facts(doctor.HostFacts(World().now(), None, (), "", (), "", None), mailboxes=mailboxes)
+    mailbox = await doctor._mailbox(upstream, World(token=tokens, patience=2.0, whole=4.0, **world), lambda _: None)
+    facts = doctor.Facts(doctor.HostFacts(World().now(), None, (), "", (), "", None), mailboxes=(mailbox,))
     return [one for one in judge(facts, subject) if one.about == "m365"]
 
 

@@ -103,6 +103,27 @@ async def graph(**settings):
             await world.transports.close()
 
 
+async def answer_at(url):
+    """What comes of a message to whatever is there."""
+
+    async def token(_upstream):
+        return "a-token"
+
+    transports = Transports(Means("relay.test", token=token))
+    [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
+    await transports.close()
+    return answer
+
+
+async def is_garbage(serve):
+    """The message is kept where a server so answers."""
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    answer = await answer_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server.close()
+    assert answer.fault is Fault.GARBAGE
+    assert judge(answer).fate is Fate.DEFERRED
+
+
 def parts_of(content):
     message = message_from_bytes(content, policy=policy.default)
     return message, {part.get_filename(): part for part in message.iter_attachments()}
@@ -471,18 +492,7 @@ class TestRefusals:
             await writer.drain()
             writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-
-        async def token(_upstream):
-            return "a-token"
-
-        transports = Transports(Means("relay.test", token=token))
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
-        assert answer.fault is Fault.GARBAGE
-        assert judge(answer).fate is Fate.DEFERRED
-        await transports.close()
-        server.close()
+        await is_garbage(serve)
 
     async def test_never_more_than_four_at_a_time(self):
         """`limits.connections` is kept by whoever calls; the stand-in refuses a fifth."""
@@ -608,13 +618,8 @@ class TestLost:
             sock.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
 
-        async def token(_upstream):
-            return "a-token"
-
-        transports = Transports(Means("relay.test", token=token))
-        [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
+        answer = await answer_at(url)
         assert (answer.stage, answer.fault) == (Stage.CONNECT, Fault.REFUSED)
-        await transports.close()
 
     async def test_something_else_answers(self):
         """No HTTP: nothing was taken that we know of, but the request was sent."""
@@ -625,18 +630,7 @@ class TestLost:
             await asyncio.sleep(0.5)
             writer.close()
 
-        server = await asyncio.start_server(greet, "127.0.0.1", 0)
-
-        async def token(_upstream):
-            return "a-token"
-
-        transports = Transports(Means("relay.test", token=token))
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
-        assert answer.fault is Fault.GARBAGE
-        assert judge(answer).fate is Fate.DEFERRED
-        await transports.close()
-        server.close()
+        await is_garbage(greet)
 
 
 class TestTls:

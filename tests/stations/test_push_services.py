@@ -289,6 +289,13 @@ def children() -> list[int]:
     return found
 
 
+async def asked(service: Ntfy) -> None:
+    """Until the service has a request."""
+    async with asyncio.timeout(20):
+        while not service.requests:
+            await asyncio.sleep(0.005)
+
+
 async def gone(seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while children():
@@ -337,9 +344,7 @@ async def test_a_process_that_dies_in_the_middle(delivery: PushDelivery, ntfy: N
     """The request had gone out: it is not known what became of it."""
     ntfy.hang = True
     sending = asyncio.create_task(delivery.submit(phone(at(ntfy)), mail()))
-    async with asyncio.timeout(20):
-        while not ntfy.requests:
-            await asyncio.sleep(0.02)
+    await asked(ntfy)
     (pid,) = children()
     os.kill(pid, 9)
     assert judge(said(await sending)).blame is Blame.UNCERTAIN
@@ -351,9 +356,7 @@ async def test_a_process_that_hangs_is_killed(delivery: PushDelivery, ntfy: Ntfy
     """Stopped in the middle of a request: the relay waits ten times the time-out, and no longer."""
     ntfy.hang = True
     sending = asyncio.create_task(delivery.submit(phone(at(ntfy), timeout=0.3), mail()))
-    async with asyncio.timeout(20):
-        while not ntfy.requests:
-            await asyncio.sleep(0.005)
+    await asked(ntfy)
     (pid,) = children()
     os.kill(pid, 19)
     answer = said(await sending)
@@ -365,9 +368,7 @@ async def test_a_stop_in_the_middle_leaves_a_note(delivery: PushDelivery, ntfy: 
     """The relay stops while the service has the request: that it may have the message is reported, not lost."""
     ntfy.hang = True
     sending = asyncio.create_task(delivery.submit(phone(at(ntfy)), mail()))
-    async with asyncio.timeout(20):
-        while not ntfy.requests:
-            await asyncio.sleep(0.02)
+    await asked(ntfy)
     sending.cancel()
     answer = said(await sending)
     assert (judge(answer).blame, answer.fault) == (Blame.UNCERTAIN, Fault.UNANSWERED)

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from relay.mail.reply import Fault, Stage
+from relay.outbound.replies import judge
+from relay.upstream import graph_codes
 from relay.upstream.graph_answers import addressees, identity, refusal, relayed, retry_after
 from relay.upstream.graph_rights import rights_of, scope_for, token_url_for
 from relay.upstream.http_session import HttpOrigin, HttpResponse
@@ -41,6 +43,13 @@ class TestRefusals:
         """A page without a name of an error is not Graph's: it fails nothing but what is too large."""
         answer = refusal(said(status, code, "Words."), sending=True)
         assert (answer.stage, f"{answer.reply.code} {answer.reply.status}") == (stage, number)
+
+    @pytest.mark.parametrize(
+        "code", [code for name, codes in vars(graph_codes).items() if name.isupper() for code in codes.split()]
+    )
+    def test_each_name_of_an_error_is_explained(self, code):
+        """By a rule of Graph's, at the stage that it has."""
+        assert judge(refusal(said(400, code, "Words."), sending=True)).rule.name.startswith("graph-")
 
     def test_all_words_are_kept(self):
         """Code, message, status and the number that Microsoft's support asks for."""

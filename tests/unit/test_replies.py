@@ -353,6 +353,15 @@ def test_words_of_a_server_are_not_taken_for_our_own():
     assert judge(answer("rcpt", "550 5.7.1 your certificate was refused")).advice.name == "about-us"
 
 
+@pytest.mark.parametrize("stage", list(Stage))
+@pytest.mark.parametrize("words", ["Forbidden", "Unauthorized", "Unauthenticated"])
+def test_common_words_of_an_smtp_server_are_not_graphs(words, stage):
+    """Graph's have the HTTP status behind them, and are about the account."""
+    said = f"5.7.1 {words}: your host may not send to this domain"
+    assert not judge(Answer(stage, Reply.of(550, said))).rule.name.startswith("graph-")
+    assert judge(Answer(stage, Reply.of(550, f"{said} (HTTP 403; request-id 11-aa)"))).rule.name.startswith("graph-")
+
+
 def test_an_unknown_refusal_is_admitted():
     """Words that no rule knows get an honest line that points to the upstream's own words."""
     advice = judge(answer("rcpt", "550 9.9.9 computer says no")).advice

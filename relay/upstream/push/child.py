@@ -32,15 +32,15 @@ def main() -> None:
     logging.lastResort = None
     link = _Link(sys.stdin.buffer, answers)
     while True:
-        job = frames.unpacked(link.read())
+        asked = frames.unpacked(link.read())
         watchdog = threading.Timer(_LONGEST, os._exit, (1,))
         watchdog.daemon = True
         watchdog.start()
-        if "check" in job:
+        if "check" in asked:
             installed = importlib.util.find_spec("apprise") is not None
-            link.write({"known": [library.known(url) if installed else "missing" for url in job["check"]]})
+            link.write({"known": [library.known(url) if installed else "missing" for url in asked["check"]]})
         else:
-            _carry(job, link)
+            _carry(frames.PushJob(**asked), link)
         watchdog.cancel()
 
 
@@ -74,21 +74,21 @@ def _end() -> NoReturn:
     os._exit(0)
 
 
-def _carry(job: dict[str, Any], link: _Link) -> None:
+def _carry(job: frames.PushJob, link: _Link) -> None:
     message = _message(job, link)
-    fields = {"device": job["device"], "subject": message.subject, "sender": message.sender}
-    title = _FIELD.sub(lambda found: fields[found[1]], job["title"]).strip(" :")
-    for number, url in job["urls"]:
+    fields = {"device": job.device, "subject": message.subject, "sender": message.sender}
+    title = _FIELD.sub(lambda found: fields[found[1]], job.title).strip(" :")
+    for number, url in job.urls:
 
         def ask(peer: str, tls: str, number: int = number) -> bool:
             link.write({"url": number, "peer": peer, "tls": tls})
             return bool(frames.unpacked(link.read())["go"])
 
-        outcome = library.send(url, title, message, job["timeout"], ask, examine=job["examine"])
+        outcome = library.send(url, title, message, job.timeout, ask, examine=job.examine)
         link.write({"url": number, "outcome": outcome.as_value()})
 
 
-def _message(job: dict[str, Any], link: _Link) -> Readable:
+def _message(job: frames.PushJob, link: _Link) -> Readable:
     """All of the content is read; what is over the bound is let go."""
     blocks, size, whole = list[bytes](), 0, True
     while octets := link.read():
@@ -96,7 +96,7 @@ def _message(job: dict[str, Any], link: _Link) -> Readable:
         whole = whole and size <= _MOST_CONTENT
         if whole:
             blocks.append(octets)
-    return readable_of(blocks, pictures=job["pictures"], whole=whole)
+    return readable_of(blocks, pictures=job.pictures, whole=whole)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -12,6 +12,24 @@ LARGEST = 1 << 24
 
 END = HEAD.pack(0)
 """The frame after the last block of content."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)  # the URLs are secrets
+class PushJob:
+    """What the push process is to do with a message: `urls` with their numbers, `timeout` for one answer in seconds.
+
+    `title` as in the settings; `pictures`: they go along.  `examine`: it connects only, and sends nothing.
+    """
+
+    urls: Sequence[tuple[int, str]]
+    timeout: float
+    title: str = ""
+    device: str = ""
+    pictures: bool = False
+    examine: bool = False
+
+    def as_value(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +66,7 @@ class Outcome:
 
 
 def packed(value: Mapping[str, Any]) -> bytes:
-    octets = json.dumps(value).encode()
-    return HEAD.pack(len(octets)) + octets
+    return block(json.dumps(value).encode())
 
 
 def block(octets: bytes) -> bytes:

@@ -41,10 +41,9 @@ def known(url: str) -> str:
 
 def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[[str, str], bool], *, examine: bool) -> Outcome:
     """Sends the message by one URL.  `examine`: connects only, and `ask` says no."""
-    service = _service(url)
+    service = _made(url, timeout)
     if service is None:
         return Outcome(False, status=404, words=("the library does not understand the URL any more",))
-    _set_times(service, url, timeout)
     over_http = _over_http(service)
     if examine and not over_http:
         return Outcome(False, service=_name(service), words=("this service is not reached by HTTP: it cannot be examined",))
@@ -55,16 +54,10 @@ def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[
     found = _one(service, url, watch, title, message.text, pictures)
     if not found.taken and pictures and not found.fault and found.status in _CONTENT and not found.blocked:
         refused = f"refused with {len(pictures)} pictures: HTTP {found.status} {found.said}".rstrip()
-        again = _service(url)
-        _set_times(again, url, timeout)
-        watch.bad = {}
-        text = _one(again, url, watch, title, message.text, ())
+        text = _one(_made(url, timeout), url, watch, title, message.text, ())
         found, left = replace(text, words=(refused, *text.words)), left + len(pictures)
     if found.status == _TOO_LARGE and not found.fault and len(message.text) > _SHORT:
-        again = _service(url)
-        _set_times(again, url, timeout)
-        watch.bad = {}
-        found = _one(again, url, watch, title, shortened(message.text, _SHORT), ())
+        found = _one(_made(url, timeout), url, watch, title, shortened(message.text, _SHORT), ())
         found = replace(found, cut=found.cut or _SHORT)
     return replace(
         found,
@@ -92,13 +85,16 @@ def _service(url: str) -> Any:
     return None
 
 
-def _set_times(service: Any, url: str, timeout: float) -> None:
-    """The library waits for four seconds, in which a picture does not get through a slow line."""
-    said = parse_qs(urlsplit(url).query)
+def _made(url: str, timeout: float) -> Any:
+    """A fresh service.  The library waits for four seconds, in which a picture does not get through a slow line."""
+    service, said = _service(url), parse_qs(urlsplit(url).query)
+    if service is None:
+        return None
     if "cto" not in said:
         service.socket_connect_timeout = min(timeout, _CONNECTING)
     if "rto" not in said:
         service.socket_read_timeout = timeout
+    return service
 
 
 def _over_http(service: Any) -> bool:
@@ -132,7 +128,7 @@ def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: 
     if pictures:
         memory = importlib.import_module("apprise.attachment.memory").AttachMemory
         attach = apprise.AppriseAttachment([memory(content=one.content, name=one.name, mimetype=one.kind) for one in pictures])
-    words, crash = _Words(), ""
+    words, crash, watch.bad = _Words(), "", {}
     logger = logging.getLogger("apprise")
     logger.addHandler(words)
     try:

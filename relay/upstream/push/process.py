@@ -6,14 +6,14 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from relay.detached import environment
 from relay.upstream.push import frames
-from relay.upstream.push.frames import Outcome
+from relay.upstream.push.frames import Outcome, PushJob
 
 _SOURCE = Path(__file__).parents[3]
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -45,8 +45,6 @@ class PushProcess:
         if process.stdin is None or process.stdout is None:
             raise ProcessLost("no pipe to the push process")
         self._in, self._out = process.stdin, process.stdout
-        self.until = 0.0
-        """On the loop's clock: how long it waits for the next message."""
 
     @classmethod
     async def start(cls) -> "PushProcess":
@@ -73,24 +71,23 @@ class PushProcess:
         return self._process.returncode is None and not self._out.at_eof()
 
     async def send(
-        self, job: Mapping[str, Any], content: AsyncIterator[bytes], go: Callable[[str, str], bool], answer_within: float
+        self, job: PushJob, content: AsyncIterator[bytes], go: Callable[[str, str], bool]
     ) -> AsyncGenerator[tuple[int, Outcome], None]:
         """Each URL's number and outcome.  `go(peer, tls)` is called before a request goes out; False stops it.
 
         Raises ProcessLost, and what reading the content raises; the process is of no more use then.
         """
-        await self._write([frames.packed(job)])
+        await self._write([frames.packed(job.as_value())])
         async for block in content:
             await self._write([frames.block(block)])
         await self._write([frames.END])
-        patience = _STARTING + answer_within
-        for _ in job["urls"]:
+        patience = _STARTING + job.timeout
+        for _ in job.urls:
             found = await self._read(patience)
             if "outcome" not in found:
                 await self._write([frames.packed({"go": go(found["peer"], found["tls"])})])
-                found = await self._read(10 * answer_within)
+                found = await self._read(10 * job.timeout)
             yield int(found["url"]), Outcome.of(found["outcome"])
-            patience = _STARTING + answer_within
 
     async def _write(self, pieces: Iterable[bytes]) -> None:
         try:

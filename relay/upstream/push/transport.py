@@ -4,15 +4,15 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Fault
 from relay.upstream.block_reader import BlockReader
+from relay.upstream.kept import Kept
 from relay.upstream.push import answers
-from relay.upstream.push.frames import Outcome
+from relay.upstream.push.frames import Outcome, PushJob
 from relay.upstream.push.process import ProcessLost, PushProcess
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import PushService, Upstream
@@ -28,20 +28,18 @@ class PushDelivery:
 
     def __init__(self, idle: float = IDLE) -> None:
         self._idle = idle
-        self._kept: dict[str, list[PushProcess]] = {}
+        self._kept: dict[str, Kept[PushProcess]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._partly: dict[str, frozenset[bytes]] = {}
         self._salt = os.urandom(16)
 
     async def submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         """One message to all URLs that have not taken it before."""
-        service, started = upstream.transport, time.monotonic()
-        if not isinstance(service, PushService):
-            raise TypeError(f"{upstream.name} is no push service")
+        service, started = upstream.of_kind(PushService), time.monotonic()
         urls = [url.reveal() for url in service.urls]
         had = self._partly.get(outgoing.queue_id, frozenset())
         left = [(number, url) for number, url in enumerate(urls) if self._mark(upstream, url) not in had]
-        outcomes = await self._send(upstream, outgoing, left or list(enumerate(urls)))
+        outcomes = await self._send(upstream, service, outgoing, left or list(enumerate(urls)))
         taken = {self._mark(upstream, url) for number, url in left if outcomes[number].taken}
         answer = answers.answer(list(outcomes.values()), urls)
         self._remember(outgoing.queue_id, had | taken, over=answer.reply.positive)
@@ -54,18 +52,12 @@ class PushDelivery:
         )
         return Report(dict.fromkeys(outgoing.forward_paths, answer), told)
 
-    async def _send(self, upstream: Upstream, outgoing: Outgoing, urls: Sequence[tuple[int, str]]) -> dict[int, Outcome]:
+    async def _send(
+        self, upstream: Upstream, service: PushService, outgoing: Outgoing, urls: Sequence[tuple[int, str]]
+    ) -> dict[int, Outcome]:
         """An outcome for each URL, whatever becomes of the process.  Raises what reading the content raises."""
-        service = upstream.transport
-        job = {
-            "urls": list(urls),
-            "title": getattr(service, "title", ""),
-            "pictures": getattr(service, "attachments", True),
-            "device": outgoing.device,
-            "timeout": upstream.timeout.total_seconds(),
-            "examine": False,
-        }
-        hand = _Hand(job, outgoing, upstream.timeout.total_seconds())
+        job = PushJob(urls, upstream.timeout.total_seconds(), service.title, outgoing.device, service.attachments)
+        hand = _Hand(job, outgoing)
         fault, words = Fault.INTERNAL, ""
         try:
             kept = self._take(upstream.name)
@@ -113,28 +105,13 @@ class PushDelivery:
     # processes
 
     def _take(self, name: str) -> PushProcess | None:
-        kept = self._kept.get(name, [])
-        while kept:
-            process = kept.pop()
-            if process.alive:
-                return process
-            self._end(process)
-        return None
+        kept = self._kept.get(name)
+        return kept.take(lambda process: process.alive) if kept else None
 
     def _keep(self, name: str, process: PushProcess) -> None:
-        if self._idle <= 0:
-            self._end(process)
-            return
-        self._kept.setdefault(name, []).append(process)
-        process.until = asyncio.get_running_loop().time() + self._idle
-        asyncio.get_running_loop().call_later(self._idle, self._expire, name)
-
-    def _expire(self, name: str) -> None:
-        now = asyncio.get_running_loop().time()
-        kept = self._kept.get(name, [])
-        late = [one for one in kept if one.until <= now + 0.001]
-        self._kept[name] = [one for one in kept if one not in late]
-        for process in late:
+        if self._idle > 0:
+            self._kept.setdefault(name, Kept(self._idle, self._end)).keep(process)
+        else:
             self._end(process)
 
     def _end(self, process: PushProcess) -> None:
@@ -143,8 +120,8 @@ class PushDelivery:
         task.add_done_callback(self._ending.discard)
 
     def forget(self, name: str) -> None:
-        for process in self._kept.pop(name, []):
-            self._end(process)
+        if kept := self._kept.pop(name, None):
+            kept.close()
 
     async def close(self) -> None:
         """Ends all processes; one that has a message ends after it."""
@@ -158,15 +135,15 @@ class PushDelivery:
 class _Hand:
     """One message in hand.  `found` has the outcome of each URL that is done; `asked`: the one under way may have gone out."""
 
-    def __init__(self, job: Mapping[str, Any], outgoing: Outgoing, answer_within: float) -> None:
-        self._job, self._outgoing, self._answer_within = job, outgoing, answer_within
+    def __init__(self, job: PushJob, outgoing: Outgoing) -> None:
+        self._job, self._outgoing = job, outgoing
         self.found: dict[int, Outcome] = {}
         self.asked = False
 
     async def to(self, process: PushProcess) -> None:
         reader = BlockReader(self._outgoing.size, self._outgoing.reading)
         try:
-            results = process.send(self._job, reader.blocks(self._outgoing.content), self._go, self._answer_within)
+            results = process.send(self._job, reader.blocks(self._outgoing.content), self._go)
             async with aclosing(results):
                 async for number, outcome in results:
                     self.found[number] = outcome
