@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.mail.digest import Part, compose_digest, subject_text
+from relay.mail.digest import MOST_TEXT, Part, compose_digest, subject_text
 from relay.mail.message import Message
 
 NOW = datetime(2026, 11, 22, 2, 10, tzinfo=UTC)
@@ -70,6 +70,26 @@ def test_lines_of_the_text_are_short_enough() -> None:
     notice = composed(["a", "b"], long)
     assert max(map(len, notice.content.split(b"\r\n"))) <= 998
     assert notice.text.replace("\n", "").count("y") >= 5000
+
+
+def test_a_long_text_is_cut_and_says_so() -> None:
+    notice = composed(["a"], Message.parse((b"From: a@b.example\r\n\r\n" + b"y" * 3 * MOST_TEXT,)))
+    assert notice.text.replace("\n", "").endswith("y" * MOST_TEXT + " [...]")
+
+
+def test_a_picture_of_many_megabytes_is_not_read() -> None:
+    read = []
+
+    class Content:
+        def __iter__(self):
+            yield b"Content-Type: multipart/mixed; boundary=q\r\n\r\n--q\r\nContent-Type: text/plain\r\n\r\nfirst\r\n"
+            yield b"--q\r\nContent-Type: image/jpeg\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+            for number in range(1000):
+                read.append(number)
+                yield b"A" * 65_536
+
+    assert composed(["a"], Message.parse(Content())).text.endswith("\n\nfirst\n")
+    assert len(read) < 20
 
 
 @pytest.mark.parametrize(
