@@ -10,18 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from email.utils import format_datetime
 
-from relay.mail.charset import decode, vote
 from relay.mail.dsn import Notice, ascii_host, one_line, text_part, wrapped
-from relay.mail.encoded_words import encode_word, fold, readable
+from relay.mail.encoded_words import encode_word, fold
 from relay.mail.message import Message
-from relay.mail.policy import RepairPolicy
 
 MOST_TEXT = 20_000
 """Characters of the last message's text."""
 
 _BODY_READ = 256 * 1024  # octets of the last message's body that are looked at
 _SUBJECTS = 200  # that are named
-_SUBJECT_READ = 2000  # octets of a subject that are decoded
 _LONGEST_FIELD = 4000
 _LINE = 900  # octets of a line of quoted text at most, whatever the characters (RFC 5322 s2.1.1 allows 998)
 _LINE_ENDS = re.compile(rb"\r\n|\r|\n")
@@ -34,12 +31,6 @@ class Part:
     queue_id: str
     accepted_at: datetime
     subject: str
-
-
-def subject_text(octets: bytes) -> str:
-    """A Subject's value as people read it, in one line; "" if there is none."""
-    octets = octets[:_SUBJECT_READ]
-    return readable(decode(octets, vote([octets], RepairPolicy().fallback_charset)))
 
 
 def compose_digest(

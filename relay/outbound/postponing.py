@@ -14,6 +14,7 @@ from typing import Any
 from relay import crash_points, events
 from relay.mail.device import Device
 from relay.mail.dsn import Notice
+from relay.mail.encoded_words import kept_subject, subject_text
 from relay.mail.message import Message
 from relay.mail.reply import Fault
 from relay.outbound import storms, trail
@@ -66,8 +67,6 @@ class Postponing:
         return weighed and await self._collects(claim, mark, device, subject, urgent=urgent)
 
     async def _subject(self, entry: Entry) -> str:
-        from relay.mail.digest import subject_text
-
         def work() -> str:
             field = Message.parse(entry.content).get("subject")
             return subject_text(field.value) if field else ""
@@ -165,11 +164,9 @@ class Postponing:
     def _composed(
         self, parts: Sequence[Collected], last: StoredEntry | None, device: str, queue_id: str, now: datetime
     ) -> Notice:
-        from relay.mail.digest import Part, compose_digest, subject_text  # loaded with the first digest
+        from relay.mail.digest import Part, compose_digest  # loaded with the first digest
 
-        shown = [
-            Part(one.queue_id, one.accepted_at, subject_text(one.subject.encode("utf-8", "surrogateescape"))) for one in parts
-        ]
+        shown = [Part(one.queue_id, one.accepted_at, kept_subject(one.subject)) for one in parts]
 
         def composed(message: Message | None) -> Notice:
             return compose_digest(

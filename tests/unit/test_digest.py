@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from relay.mail.digest import MOST_TEXT, Part, compose_digest, subject_text
+from relay.mail.digest import MOST_TEXT, Part, compose_digest
 from relay.mail.message import Message
 
 NOW = datetime(2026, 11, 22, 2, 10, tzinfo=UTC)
@@ -99,17 +99,3 @@ def test_odd_fields_of_the_last_message(raw: bytes) -> None:
     notice = composed(["a", "b"], Message.parse((raw,)))
     assert max(map(len, notice.content.split(b"\r\n"))) <= 4000
     assert b"\n" not in notice.content.replace(b"\r\n", b"") and b"\r" not in notice.content.replace(b"\r\n", b"")
-
-
-@pytest.mark.parametrize(
-    ("octets", "text"),
-    [
-        (b"Motion 1", "Motion 1"),
-        (b"=?utf-8?B?5YuV5L2T?= 7", "動体 7"),
-        ("動体検知".encode("cp932"), "動体検知"),
-        (b"\x1b$BF0BN8!CN\x1b(B", "動体検知"),
-        (b"", ""),
-    ],
-)
-def test_a_subject_is_read_as_people_do(octets: bytes, text: str) -> None:
-    assert subject_text(octets) == text
