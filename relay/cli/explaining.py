@@ -13,7 +13,7 @@ from relay.inbound.admission import admit_client, admit_hops, admit_size, client
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
 from relay.mail.device import Device, Quiet, device_of
-from relay.mail.digest import subject_text
+from relay.mail.encoded_words import subject_text
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.message import Message
 from relay.mail.reply import Reply

@@ -32,12 +32,19 @@ def overview(devices: Sequence[Device], heard: Iterable[Heard], expected: Expect
     return sound({"known": known, "unknown": [_stranger(client, mail, taken) for client, mail in latest]})
 
 
+def mail_of(device: Device, devices: Sequence[Device], heard: Iterable[Heard]) -> list[Heard]:
+    """What is of this device, and of none before it."""
+    return [one for one in heard if device_of(devices, one.origin) == device]
+
+
 def portrait(
-    name: str, devices: Sequence[Device], heard: Iterable[Heard], lines: Iterable[tuple[Origin, TrailLine]], expected: Expected
+    device: Device,
+    devices: Sequence[Device],
+    mail: Sequence[Heard],
+    lines: Iterable[tuple[Origin, TrailLine]],
+    expected: Expected,
 ) -> Any:
-    """One device: what it said wrong, how often, and what was repaired in its latest mail."""
-    device = next(one for one in devices if one.name == name)
-    mail = [one for one in heard if device_of(devices, one.origin) == device]
+    """One device: what it said wrong, how often, and what was repaired in its latest mail.  `lines` may be of others, too."""
     quirks: Counter[str] = Counter()
     for one in mail:
         quirks.update(dict.fromkeys(one.origin.quirks, one.messages))
@@ -48,14 +55,8 @@ def portrait(
             said = line.details.get("repairs")
             repairs.update(list(dict.fromkeys(map(kind_of, said))) if isinstance(said, list) else ())
             merged += line.event == "merged"
-    silent = next((line for line in expected if line["name"] == name), None)
+    silent = next((line for line in expected if line["name"] == device.name), None)
     return sound({**_summary(device, mail, silent), "quirks": _counted(quirks), "repairs": _counted(repairs), "merged": merged})
-
-
-def clients_of(name: str, devices: Sequence[Device], heard: Iterable[Heard]) -> list[str]:
-    """The addresses that a device's mail came from."""
-    found = ((device_of(devices, one.origin), one.origin.client) for one in heard)
-    return list(dict.fromkeys(client for device, client in found if device and device.name == name))
 
 
 def kind_of(note: str) -> str:

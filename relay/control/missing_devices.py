@@ -1,11 +1,12 @@
 """Devices that should mail: who has gone quiet, and who is back."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay import events
 from relay.control.device_reports import shown
+from relay.control.queue_admin import EVER
 from relay.control.views import stamp
 from relay.mail.device import Device, device_of
 from relay.spool.entry import Heard
@@ -13,7 +14,6 @@ from relay.spool.entry import Heard
 Hear = Callable[[datetime], Awaitable[Sequence[Heard]]]
 Alarm = Callable[[str, str], None]
 
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _LATE = timedelta(minutes=10)
 """How long after its acceptance a message may be found in the spool: disks are slow, clocks of several relays differ."""
 
@@ -27,7 +27,7 @@ class MissingDevices:
     def __init__(self, hear: Hear, alarm: Alarm, now: Callable[[], datetime]) -> None:
         self._hear, self._alarm, self._now, self._began = hear, alarm, now, now()
         self._devices: tuple[Device, ...] = ()
-        self._since = _BEGINNING
+        self._since = EVER
         self._mailed: dict[str, datetime] = {}
         self._quiet: dict[str, datetime] = {}
         self._lines: list[dict[str, Any]] = []
@@ -55,7 +55,7 @@ class MissingDevices:
     async def _listen(self, devices: tuple[Device, ...]) -> None:
         """Whose mail came since the last look; all that is known once more where the settings have changed."""
         if devices != self._devices:
-            self._devices, self._since, self._mailed = devices, _BEGINNING, {}
+            self._devices, self._since, self._mailed = devices, EVER, {}
         began = self._now()
         for origin, _, last in await self._hear(self._since):
             device = device_of(devices, origin)

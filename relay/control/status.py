@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from relay import __version__
-from relay.control.device_reports import clients_of, overview, portrait
+from relay.control.device_reports import mail_of, overview, portrait
 from relay.control.queue_admin import QueueAdmin
 from relay.mail.device import Device
 
@@ -44,12 +44,12 @@ class RelayStatus:
     async def device(self, name: str) -> Any:
         """One device and what was made of its mail; None if none has this name."""
         devices = self.devices()
-        if name not in (one.name for one in devices):
+        device = next((one for one in devices if one.name == name), None)
+        if device is None:
             return None
-        heard = await self.desk.heard()
-        lines = await self.desk.made_of(clients_of(name, devices, heard))
-        expected = (await self.status()).get("expected", ())
-        return portrait(name, devices, heard, lines, expected)
+        mail = mail_of(device, devices, await self.desk.heard())
+        lines = await self.desk.made_of({one.origin.client for one in mail})
+        return portrait(device, devices, mail, lines, (await self.status()).get("expected", ()))
 
     async def relay(self) -> dict[str, Any]:
         """What `/api/relay` answers."""

@@ -14,11 +14,11 @@ from relay import events
 from relay.control.api import NO_JSON, Json, TooLong, body_of, is_json, wrong
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
+from relay.inbound.admission import header_facts
 from relay.mail.address import Address, BadAddress, parse_address
 from relay.mail.envelope import Envelope, Origin
-from relay.mail.message import Message
 from relay.spool.contract import SpoolFull
-from relay.spool.entry import Entry, TrailLine
+from relay.spool.entry import Detail, Entry, TrailLine
 from relay.spool.queue_id import new_queue_id
 
 
@@ -52,7 +52,7 @@ def _read(
         raise BadOrder(f"no upstream is named {asked['via']!r}; there are {', '.join(upstreams)}")
     at, content = now(), asked["content"].encode("utf-8", "replace")
     sender = _address("from", asked["from"]) if asked["from"] else None
-    known = Message.parse((content,)).get("message-id")
+    facts = header_facts(content, "")
     entry = Entry(
         queue_id=new_id(at),
         accepted_at=at,
@@ -60,11 +60,12 @@ def _read(
         envelope=Envelope(sender, (_address("to", asked["to"]),)),
         size=len(content),
         content=(content,),
-        message_id=known.value.decode("utf-8", "replace").strip() if known else "",
+        message_id=facts.message_id,
         digest=hashlib.sha256(content).hexdigest(),
         via=asked["via"],
     )
-    return entry, TrailLine(at, "accepted", f"handed in on this machine, {entry.size} octets", {"size": entry.size})
+    details: dict[str, Detail] = {"size": entry.size, "subject": facts.subject}
+    return entry, TrailLine(at, "accepted", f"handed in on this machine, {entry.size} octets", details)
 
 
 def _address(key: str, text: str) -> Address:

@@ -6,13 +6,9 @@ from functools import lru_cache
 from typing import Any
 
 from relay.mail.address import Address
-from relay.mail.charset import decode, fits, vote
-from relay.mail.encoded_words import decode_words
+from relay.mail.encoded_words import kept_subject
 from relay.outbound.trail import words
 from relay.spool.entry import Peer, QueueLine, Recipient, StoredEntry, Tally, TrailLine
-
-CHARSETS = ("utf-8", "cp932", "euc-jp", "latin-1")
-SUBJECT_CUT = 390  # octets; what is longer may have been cut at acceptance
 
 
 def stamp(moment: datetime) -> str:
@@ -143,11 +139,7 @@ def trail_view(line: TrailLine) -> dict[str, Any]:
 
 def subject_text(subject: str) -> str:
     """A Subject as people read it, in one line: raw octets (lone surrogates) and encoded-words are decoded."""
-    octets = subject.encode("utf-8", "surrogateescape")
-    while octets and octets[-1] > 0x7F and len(octets) > SUBJECT_CUT and not fits(octets, "utf-8"):
-        octets = octets[:-1]  # it was cut in the middle of a character
-    text = decode_words(decode(octets, vote([octets], CHARSETS)))
-    return "".join(char if char.isprintable() else " " for char in text).strip()
+    return "".join(char if char.isprintable() else " " for char in kept_subject(subject)).strip()
 
 
 def subject_of(trail: Sequence[TrailLine]) -> str:

@@ -5,7 +5,7 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -348,11 +348,7 @@ def _copies(config: Config) -> Copies | None:
     """Who gets copies; None where nobody ever does, so that it is not asked for each message."""
     if not any(one.copy_to for one in config.routes) and not any(one.copy_to for one in config.devices):
         return None
-
-    def copies(sender: Address | None, recipients: Iterable[Address], origin: Origin) -> Iterator[Address]:
-        return routing.copies(config.routes, sender, recipients, origin, device_of(config.devices, origin))
-
-    return copies
+    return partial(routing.copies, config.routes)
 
 
 def _with_postmaster(config: Config) -> Recipients:

@@ -86,7 +86,7 @@ class Services:
             give_up_after=config.retry.give_up_after,
             in_hand=parts.in_hand,
         )
-        self._postponing = Postponing(self._spool, parts.now, new_queue_id, config.devices, config.hostname)
+        self._postponing = Postponing(self._spool, parts.now, new_queue_id, config.hostname)
         self.runner = Runner(
             spool=self._spool,
             transports=self._transports,
@@ -140,7 +140,7 @@ class Services:
     def reload(self, config: Config) -> None:
         """Queued mail takes the new routes; transactions under way end unchanged."""
         self._config = config
-        self._postponing.reload(config.devices, config.hostname)
+        self._postponing.hostname = config.hostname
         self._transports.reload(hostname=config.hostname, nameservers=config.nameservers)
         self.runner.reload(
             routes=config.routes,

@@ -1,6 +1,5 @@
 """What the configuration allows one device, and where its mail goes: decided at MAIL, RCPT and DATA.  Pure."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from relay.inbound.admission import ClientLimits, Recipients, Throttle, expand
@@ -62,7 +61,7 @@ class DeviceThrottle:
             )
         if limits.messages_per_minute is None:
             return None
-        per_minute = replace(ClientLimits(), messages_per_minute=limits.messages_per_minute)
+        per_minute = ClientLimits(messages_per_minute=limits.messages_per_minute)
         if self._minute.admit(device.name, now, per_minute):
             text = f"too many messages within a minute; try again soon ({name}.messages_per_minute)"
             return OverDeviceLimit(450, "4.7.1", text)

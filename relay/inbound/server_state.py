@@ -47,7 +47,7 @@ FULL, BROKEN = "spool full", "spool broken"
 """Causes of alerts; both are over as soon as a message is stored."""
 
 MayRoute = Callable[[Address | None, Address, Origin], Reply | None]
-Copies = Callable[[Address | None, Iterable[Address], Origin], Iterable[Address]]
+Copies = Callable[[Address | None, Iterable[Address], Origin, Device | None], Iterable[Address]]
 """Who gets a copy of a message from this sender to these recipients."""
 
 
@@ -124,7 +124,7 @@ class ServerState:
         copies: list[Address] = []
         if policy.copies:
             known = transaction.forward_paths
-            wanted = policy.copies(mail.reverse_path, known.values(), origin)
+            wanted = policy.copies(mail.reverse_path, known.values(), origin, transaction.device)
             copies = list({one.key: one for one in wanted if one.key not in known}.values())
         entry = Entry(
             queue_id=self.new_queue_id(now),

@@ -64,6 +64,11 @@ class Device:
     quiet: Quiet | None = None
     expect_every: timedelta | None = None
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether some of its mail waits: for the end of quiet hours, or for a digest."""
+        return bool(self.storm or self.quiet)
+
     def sent(self, client: str, user: str, helo: str) -> bool:
         """Whether what came so is of this device."""
         if self.user and user not in self.user:

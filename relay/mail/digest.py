@@ -5,23 +5,20 @@ Its envelope is made elsewhere.  What it takes from the last message (From, To) 
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from email.utils import format_datetime
 
-from relay.mail.charset import decode, vote
 from relay.mail.dsn import Notice, ascii_host, one_line, text_part, wrapped
-from relay.mail.encoded_words import encode_word, fold, readable
+from relay.mail.encoded_words import encode_word, fold
 from relay.mail.message import Message
-from relay.mail.plain_text import text_of
-from relay.mail.policy import RepairPolicy
 
 MOST_TEXT = 20_000
 """Characters of the last message's text."""
 
+_BODY_READ = 256 * 1024  # octets of the last message's body that are looked at
 _SUBJECTS = 200  # that are named
-_SUBJECT_READ = 2000  # octets of a subject that are decoded
 _LONGEST_FIELD = 4000
 _LINE = 900  # octets of a line of quoted text at most, whatever the characters (RFC 5322 s2.1.1 allows 998)
 _LINE_ENDS = re.compile(rb"\r\n|\r|\n")
@@ -34,12 +31,6 @@ class Part:
     queue_id: str
     accepted_at: datetime
     subject: str
-
-
-def subject_text(octets: bytes) -> str:
-    """A Subject's value as people read it, in one line; "" if there is none."""
-    octets = octets[:_SUBJECT_READ]
-    return readable(decode(octets, vote([octets], RepairPolicy().fallback_charset)))
 
 
 def compose_digest(
@@ -95,12 +86,28 @@ def _text(parts: Sequence[Part], last: Message | None, device: str, hostname: st
         ),
         "",
     ]
-    said = text_of(last, MOST_TEXT) if last else ""
+    said = _last_text(last) if last else ""
     name = parts[-1].queue_id
     lines.append(
         f"The last one ({name}) says:" if said else f"The last one is {name}; there is no text in it that can be shown."
     )
     return [*lines, "", *(piece for line in said.split("\n") for piece in _cut(line))] if said else lines
+
+
+def _last_text(last: Message) -> str:
+    from relay.mail.readable_body import readable_of  # loaded with the first digest, not to read a subject
+
+    text = readable_of((last.head, *_beginning(last.body)), pictures=False, whole=False).text.strip()
+    return text if len(text) <= MOST_TEXT else text[:MOST_TEXT].rstrip() + " [...]"
+
+
+def _beginning(body: Iterable[bytes]) -> Iterator[bytes]:
+    left = _BODY_READ
+    for block in body:
+        yield block[:left]
+        left -= len(block)
+        if left <= 0:
+            return
 
 
 def _cut(line: str) -> list[str]:

@@ -6,7 +6,9 @@ from binascii import a2b_base64, b2a_base64
 from itertools import groupby
 from quopri import decodestring
 
+from relay.mail.charset import decode, fits, vote
 from relay.mail.charset_names import is_registered, read, readings
+from relay.mail.policy import RepairPolicy
 
 LINE_LIMIT = 998
 """Octets that a line may have before its CRLF (RFC 5322 s2.1.1)."""
@@ -25,6 +27,8 @@ _LONGEST = 75  # characters of an encoded-word (RFC 2047 s2)
 _FOREIGN_WORD = r"[\x00-\x08\x0a-\x1f!-\x7f]*+[^\x00-\x7f][^ \t]*+"
 _FOREIGN = re.compile(rf"(?<![^ \t]){_FOREIGN_WORD}(?:[ \t]++{_FOREIGN_WORD})*")
 _PIECE = re.compile(r"(?<![ \t])[ \t]*+[^ \t]+")
+_SUBJECT_READ = 2000  # octets of a Subject that are decoded
+_SUBJECT_CUT = 390  # octets; what is longer may have been cut at acceptance
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]+")
 _HIDDEN = re.compile(rb"[\x00-\x1a\x1c-\x1f\x7f]")
 _JUNK = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\u2028\u2029]+")
@@ -177,6 +181,20 @@ def hides_controls(text: str) -> bool:
 def readable(text: str) -> str:
     """A field's text for people: decoded, in one line, without control characters."""
     return " ".join(_JUNK.sub(" ", decode_words(text)).split())
+
+
+def subject_text(octets: bytes) -> str:
+    """A Subject's value for people: raw octets are guessed, encoded-words decoded."""
+    octets = octets[:_SUBJECT_READ]
+    return readable(decode(octets, vote([octets], RepairPolicy().fallback_charset)))
+
+
+def kept_subject(subject: str) -> str:
+    """The same for one as it is kept at acceptance: cut, octets that are not ASCII as lone surrogates."""
+    octets = subject.encode("utf-8", "surrogateescape")
+    while len(octets) > _SUBJECT_CUT and octets[-1] > 0x7F and not fits(octets, "utf-8"):
+        octets = octets[:-1]  # it was cut in the middle of a character
+    return subject_text(octets)
 
 
 def word_octets(encoding: str, coded: str) -> bytes | None:

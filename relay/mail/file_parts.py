@@ -32,12 +32,14 @@ class FilePart:
     """A part that is no container.  `name` is what the sender calls it ("" if nothing), not yet safe as a file name.
 
     `kind` is its content type in lower case.  `attached`: a file; else a text that is to be read with the message.
+    `inline`: it may be shown with the message, also if it is a file.
     """
 
     kind: str
     name: str
     attached: bool
     charset: str = ""
+    inline: bool = True
 
 
 def file_parts(message: Message, fallback: Sequence[str] = RepairPolicy().fallback_charset) -> Iterator[FilePart | bytes]:
@@ -133,10 +135,9 @@ class _Reader:
         kind = head.kind
         disposition = first(head.fields, "content-disposition")
         name = name_said(head.fields, kind, self.fallback)
-        attached = bool(name) or kind.kind not in _BODIES or head.rest
-        if disposition and disposition.value.lower().startswith(b"attachment"):
-            attached = True
-        return FilePart(kind.kind, name, attached, kind.charset)
+        inline = not (head.rest or (disposition and disposition.value.lower().startswith(b"attachment")))
+        attached = not inline or bool(name) or kind.kind not in _BODIES
+        return FilePart(kind.kind, name, attached, kind.charset, inline)
 
 
 def name_said(fields: Sequence[Field], kind: ContentType, fallback: Sequence[str] = RepairPolicy().fallback_charset) -> str:

@@ -4,20 +4,26 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from relay.mail.body_scan import ScannedPart
+from relay.mail.charset import vote
+from relay.mail.charset_labels import holds_text, label_for, sample_of
 from relay.mail.charset_names import read, readings
 from relay.mail.encoded_words import readable
 from relay.mail.file_parts import FilePart, file_parts
 from relay.mail.html_text import text_of
 from relay.mail.message import Message
+from relay.mail.mime import ContentType
+from relay.mail.policy import RepairPolicy
 
 MOST_TEXT = 128 * 1024
-"""Octets of one text part that are read."""
+"""Octets of text that are read, of all parts together."""
 
 MOST_PICTURES = 10
 MOST_OCTETS = 25_000_000
 """Of all pictures of a message together."""
 
 _MOST_PARTS = 100
+_SAMPLE = 32 * 1024  # octets of a text by which its charset is judged
 _LEAST_PICTURE = 200  # octets; a smaller one counts who opened the mail
 _ENDINGS = {"jpg": "jpeg", "jpeg": "jpeg", "png": "png", "gif": "gif", "webp": "webp", "bmp": "bmp", "heic": "heic"}
 _KINDS = frozenset(f"image/{name}" for name in (*_ENDINGS.values(), "jpg", "pjpeg", "heif", "tiff", "avif"))
@@ -56,34 +62,41 @@ class _Part:
 
 
 def readable_of(content: Iterable[bytes], *, pictures: bool = True, whole: bool = True) -> Readable:
-    """Reads a repaired message (content may be iterated again).
+    """Reads a message, repaired or not (content may be iterated again).
 
     `pictures`: whether they are wanted.  `whole`: False if the content ends too early.
     """
     message = Message.parse(content)
-    parts, others, room = list[_Part](), 0, MOST_OCTETS if pictures else 0
+    texts, named, images = list[_Part](), list[_Part](), list[_Part]()
+    others, room = 0, MOST_OCTETS if pictures else 0
     part: _Part | None = None
     for event in file_parts(message):
         if isinstance(event, FilePart):
             part = _Part(event, _picture_kind(event))
             others += event.attached and not part.picture
-            if len(parts) < _MOST_PARTS and (part.picture or not event.attached):
-                part.full = bool(part.picture) and sum(1 for one in parts if one.picture) >= MOST_PICTURES
-                parts.append(part)
+            group = images if part.picture else named if event.attached else texts
+            if len(group) < _MOST_PARTS and (group is not named or (event.inline and event.kind.startswith("text/"))):
+                part.full = group is images and len(images) >= MOST_PICTURES
+                group.append(part)
             else:
                 part = None
-        elif part is not None:
+        elif part is not None and part.picture:
             room = _take(part, event, room)
+        elif part is not None:
+            part.kept += event[: MOST_TEXT - sum(len(one.kept) for one in group)]
     if not whole and part is not None:
         part.full = True
-    found = [_picture(one) for one in parts if one.picture and not one.full]
+    text = _best(texts)
+    if not text and (text := _best(named)):  # some devices give the one text that there is a file's name
+        others -= len(named)
+    found = [_picture(one) for one in images if not one.full]
     return Readable(
         subject=_line(message, "subject"),
         sender=_line(message, "from"),
-        text=_best([one for one in parts if not one.picture]),
+        text=text,
         pictures=tuple(one for one in found if len(one.content) >= _LEAST_PICTURE),
         others=others,
-        too_large=sum(1 for one in parts if one.picture and one.full) if pictures else 0,
+        too_large=sum(1 for one in images if one.full) if pictures else 0,
     )
 
 
@@ -99,10 +112,7 @@ def _ending(name: str) -> str:
 
 
 def _take(part: _Part, octets: bytes, room: int) -> int:
-    """Keeps what there is room for, text for itself and pictures together; the room that is left."""
-    if not part.picture:
-        part.kept += octets[: MOST_TEXT - len(part.kept)]
-        return room
+    """Keeps of a picture what there is room for; the room that is left."""
     if part.full:
         return room
     if len(octets) > room:
@@ -130,7 +140,13 @@ def _best(parts: list[_Part]) -> str:
 
 
 def _text(part: _Part) -> str:
-    octets, charset = bytes(part.kept), part.about.charset or "utf-8"
+    octets, said = bytes(part.kept), part.about.charset
+    kind = ContentType(part.about.kind, {"charset": said})
+    about = ScannedPart(1, (), kind, "", size=len(octets), sample=octets[:_SAMPLE])
+    if not holds_text(about):
+        return ""
+    fallback = RepairPolicy().fallback_charset
+    charset = label_for(about, vote([sample_of(about)], fallback), fallback=fallback) or said or "utf-8"
     text = read(octets, charset)
     if text is None:  # it may be cut in the middle of a character
         text = octets.decode(next(iter(readings(charset)), "utf-8"), "replace").rstrip("\ufffd")

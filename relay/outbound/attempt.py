@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
+from relay.mail.device import Device
 from relay.mail.reply import POSTPONED, Answer, Fault, Reply, Stage, readable
 from relay.mail.rewrite import Rewrite
 from relay.outbound import trail
@@ -29,7 +30,8 @@ class Attempt:
 
     `sizes` are the limits in octets that upstreams are known to have; `faithful`: for so long a message whose final reply
     was lost waits for that upstream alone; `waited`: how long it has waited by the monotonic clock.  `decided` are the
-    verdicts because of which an upstream was not called: on our own answer, or another message's.  `sender`: the device's own.
+    verdicts because of which an upstream was not called: on our own answer, or another message's.  `device`: whose mail it
+    is, if known.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Attempt:
         sizes: Mapping[str, int] | None = None,
         faithful: timedelta = timedelta(hours=4),
         waited: timedelta = timedelta(0),
-        sender: Address | None = None,
+        device: Device | None = None,
         now: datetime,
     ) -> None:
         self._waited, self._began, self._faithful = waited, now, faithful
@@ -50,7 +52,8 @@ class Attempt:
         self.upstreams = upstreams
         self._refused = refused_senders
         self._sender = claim.entry.envelope.reverse_path
-        self._said_as = trail.sender_text(sender or self._sender)
+        self.device = device
+        self._said_as = trail.sender_text((device and device.sender) or self._sender)
         self._first = all(recipient.attempts == 0 for recipient in claim.recipients)
         self._noted: set[str] = set()
         self._warned = claim.warned

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from relay import crash_points, events
-from relay.mail.device import Device, device_of
+from relay.mail.device import Device
 from relay.mail.dsn import Notice
+from relay.mail.encoded_words import kept_subject, subject_text
 from relay.mail.message import Message
 from relay.mail.reply import Fault
 from relay.outbound import storms, trail
@@ -29,32 +30,28 @@ _IN_THREAD = 16_384  # octets of a message whose header is read beside the event
 
 
 class Postponing:
-    """For one spool.  `devices` are all that the configuration has, or none if no mail of theirs ever waits."""
+    """For one spool.  A reload may set another `hostname`."""
 
     def __init__(
         self,
         spool: Spool,
         now: Callable[[], datetime],
         new_queue_id: Callable[[datetime], str],
-        devices: Sequence[Device],
         hostname: str,
         zone: tzinfo | None = None,
     ) -> None:
         self._spool, self._now, self._new_queue_id, self._zone = spool, now, new_queue_id, zone
-        self.reload(devices, hostname)
+        self.hostname = hostname
 
-    def reload(self, devices: Sequence[Device], hostname: str) -> None:
-        """Takes new settings."""
-        self._hostname = hostname
-        self.devices = tuple(devices) if any(one.storm or one.quiet for one in devices) else ()
+    async def holds_back(self, claim: Claim, device: Device | None, mark: Mark) -> bool:
+        """Whether nothing of it is to be sent now: it waits, or has become part of a digest.  Raises LeaseLost, SpoolAway.
 
-    async def holds_back(self, claim: Claim, mark: Mark) -> bool:
-        """Whether nothing of it is to be sent now: it waits, or has become part of a digest.  Raises LeaseLost, SpoolAway."""
+        `device` is whose mail it is, by today's configuration.
+        """
         if claim.entry.notice or claim.entry.merges or claim.storm == ORDERED:
             return False
-        device = device_of(self.devices, claim.entry.origin)
         waits = claim.storm not in ("", PASSED)
-        if not waits and not (device and (device.quiet or device.storm)):
+        if not waits and not (device and device.may_wait):
             return False
         now = self._now()
         until = storms.quiet_until(device.quiet, now, self._zone) if device and device.quiet else None
@@ -70,8 +67,6 @@ class Postponing:
         return weighed and await self._collects(claim, mark, device, subject, urgent=urgent)
 
     async def _subject(self, entry: Entry) -> str:
-        from relay.mail.digest import subject_text
-
         def work() -> str:
             field = Message.parse(entry.content).get("subject")
             return subject_text(field.value) if field else ""
@@ -169,15 +164,13 @@ class Postponing:
     def _composed(
         self, parts: Sequence[Collected], last: StoredEntry | None, device: str, queue_id: str, now: datetime
     ) -> Notice:
-        from relay.mail.digest import Part, compose_digest, subject_text  # loaded with the first digest
+        from relay.mail.digest import Part, compose_digest  # loaded with the first digest
 
-        shown = [
-            Part(one.queue_id, one.accepted_at, subject_text(one.subject.encode("utf-8", "surrogateescape"))) for one in parts
-        ]
+        shown = [Part(one.queue_id, one.accepted_at, kept_subject(one.subject)) for one in parts]
 
         def composed(message: Message | None) -> Notice:
             return compose_digest(
-                shown, message, device=device, hostname=self._hostname, queue_id=queue_id, now=now, zone=self._zone
+                shown, message, device=device, hostname=self.hostname, queue_id=queue_id, now=now, zone=self._zone
             )
 
         try:

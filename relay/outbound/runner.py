@@ -175,10 +175,12 @@ class Runner:
                         self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
                         return
-                    if (ours := self._postponing) and (claim.storm or ours.devices) and await ours.holds_back(claim, mark):
+                    device = device_for(claim.entry, self._devices) if self._devices else None
+                    may_wait = claim.storm or (device and device.may_wait)
+                    if self._postponing and may_wait and await self._postponing.holds_back(claim, device, mark):
                         return
                     with mark.at(Doing.ROUTING):
-                        attempt = self._attempt(claim)
+                        attempt = self._attempt(claim, device)
                     await self._relay(claim, attempt, mark)
                 self._internal_errors.pop(queue_id, None)
             except (LeaseLost, SpoolAway):
@@ -200,10 +202,9 @@ class Runner:
             if settings != self._settings and not self._stopping:
                 self._make_due.some([queue_id])  # it was deferred by rules that are replaced now
 
-    def _attempt(self, claim: Claim) -> Attempt:
+    def _attempt(self, claim: Claim, device: Device | None) -> Attempt:
         entry, now = claim.entry, self._now()
         sender, origin = entry.envelope.reverse_path, entry.origin
-        device = device_for(entry, self._devices) if self._devices else None
         name = device.name if device else ""
         chosen = {each.address: chain_for(self._routes, sender, each.address, origin, name) for each in claim.recipients}
         if entry.notice:
@@ -216,7 +217,7 @@ class Runner:
             sizes=self._states.sizes(now),
             faithful=self._retry.warn_after,
             waited=self._states.waited(entry.queue_id, asyncio.get_running_loop().time()),
-            sender=device.sender if device else None,
+            device=device,
             now=now,
         )
 
@@ -237,7 +238,7 @@ class Runner:
                     while report is None or (eight_bit and report.unsuited and not report.answers):
                         eight_bit = eight_bit and report is None  # nothing was sent: prepared anew, once
                         with mark.at(Doing.PREPARING):
-                            prepared = await self._prepared(claim, step, eight_bit)
+                            prepared = await self._prepared(attempt, step, eight_bit)
                         crash_points.passed("send-prepared")
                         outgoing = holding.noting(prepared.outgoing, mark, step.upstream.name)
                         report = await self._transports.submit(step.upstream, outgoing)
@@ -246,7 +247,7 @@ class Runner:
             finally:
                 news = self._states.end(number, step, judged, self._retry, self._now())
             with mark.at(Doing.STORING):
-                own = await self._said_own_name(claim, judged, prepared)
+                own = await self._said_own_name(attempt, judged, prepared)
                 attempt.record(judged, self._now(), notes=prepared.notes, own=own)
                 self._try_to(self._counsel, attempt, judged)
                 try:
@@ -275,19 +276,18 @@ class Runner:
         except Exception as error:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
-    async def _prepared(self, claim: Claim, step: Step, eight_bit: bool = True) -> Prepared:
-        device = device_for(claim.entry, self._devices) if self._devices else None
-        how = partial(prepare, hostname=self._hostname, policy=self._repair, device=device)
-        work = partial(how, claim, step.recipients, step.upstream, own_name=step.own_name, eight_bit=eight_bit)
-        return await asyncio.to_thread(work) if claim.entry.size > _IN_THREAD else work()
+    async def _prepared(self, attempt: Attempt, step: Step, eight_bit: bool = True) -> Prepared:
+        how = partial(prepare, hostname=self._hostname, policy=self._repair, device=attempt.device)
+        work = partial(how, attempt.claim, step.recipients, step.upstream, own_name=step.own_name, eight_bit=eight_bit)
+        return await asyncio.to_thread(work) if attempt.claim.entry.size > _IN_THREAD else work()
 
-    async def _said_own_name(self, claim: Claim, judged: Judged, prepared: Prepared) -> bool:
+    async def _said_own_name(self, attempt: Attempt, judged: Judged, prepared: Prepared) -> bool:
         """Whether the refused message was already in the account's own name."""
         step = judged.step
         if step.own_name or not judged.votes or not all(verdict.own_name for _, verdict in judged.votes.values()):
             return False  # where something was taken it must be written down first
         with contextlib.suppress(Exception):
-            return prepared.said == (await self._prepared(claim, Step(step.upstream, step.recipients, True))).said
+            return prepared.said == (await self._prepared(attempt, Step(step.upstream, step.recipients, True))).said
         return False
 
     async def _settle(self, claim: Claim, attempt: Attempt) -> None:

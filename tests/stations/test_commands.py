@@ -84,6 +84,7 @@ def test_send_goes_by_the_upstream_that_is_named(stuck: RelayProcess, behind: Si
     (taken,) = behind.wait_for(1)
     assert (taken.forward_paths, taken.header("Subject")) == (["you@far.example"], "by that one")
     assert "by sink" in done.stdout and "away" not in done.stdout
+    assert "by that one" in [one["subject"] for one in stuck.queue("--all")]
 
 
 def test_what_goes_by_a_named_upstream_waits_for_it_alone(relay: RelayProcess, behind: Sink, unused_tcp_port: int) -> None:

@@ -38,7 +38,6 @@ async def night(tmp_path):
 
 def devices(night: Night, *devices: Device) -> None:
     night.devices = devices
-    night.postponing.reload(devices, "relay.example")
 
 
 async def test_a_camera_sends_1434_mails_in_a_night(night: Night) -> None:

@@ -17,6 +17,7 @@ from relay.mail.device import Device
 from relay.mail.envelope import Envelope, Origin
 from relay.outbound.in_hand import InHand
 from relay.outbound.postponing import Postponing
+from relay.outbound.prepare import device_for
 from relay.spool.contract import Spool
 from relay.spool.entry import Claim, Entry, Settlement, State, StoredEntry, TrailLine
 from tests.support.world import Clock, Ids
@@ -41,7 +42,7 @@ class Night:
     def __post_init__(self) -> None:
         events.configure("json", "error")
         self.in_hand = InHand()
-        self.postponing = Postponing(self.spool, self.clock, self.ids, self.devices, "relay.example", self.zone)
+        self.postponing = Postponing(self.spool, self.clock, self.ids, "relay.example", self.zone)
 
     def over(self, spool: Spool) -> None:
         """The same after a restart of the relay."""
@@ -81,7 +82,7 @@ class Night:
         """As the runner does it."""
         try:
             async with self.in_hand.mark(claim.entry.queue_id) as mark:
-                if not await self.postponing.holds_back(claim, mark):
+                if not await self.postponing.holds_back(claim, device_for(claim.entry, self.devices), mark):
                     await self._send(claim)
         finally:
             await self.spool.release(claim)

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.control.device_reports import clients_of, kind_of, overview, portrait, shown
+from relay.control.device_reports import kind_of, mail_of, overview, portrait, shown
 from relay.mail.device import Device
 from relay.mail.envelope import Origin
 from relay.spool.entry import Heard, TrailLine
@@ -55,14 +55,15 @@ def test_what_was_mended_is_counted() -> None:
         (Origin("10.0.0.9", "cam"), line("added Date")),
         (Origin("10.0.0.2", "nas"), line(event="merged")),
     ]
-    told = portrait("nas", (NAS, NET), HEARD, lines, ())
+    mail = mail_of(NAS, (NAS, NET), HEARD)
+    assert mail == HEARD[:2]
+    told = portrait(NAS, (NAS, NET), mail, lines, ())
     assert told["quirks"] == [{"what": "bare LF", "messages": 3}]
     assert told["repairs"] == [
         {"what": "added Date", "messages": 2},
         {"what": "Message-ID ... was used before", "messages": 2},
     ]
     assert (told["merged"], told["silent"], told["every_seconds"]) == (1, False, None)
-    assert clients_of("nas", (NAS, NET), HEARD) == ["10.0.0.2"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from relay.mail.encoded_words import (
     fold,
     hides_controls,
     is_encoded,
+    kept_subject,
     mend_words,
     readable,
+    subject_text,
 )
 from relay.mail.mailboxes import write_name
 from tests.corpus.reading import strict
@@ -197,3 +199,23 @@ def test_words_are_read_by_the_superset(word: str, said: str) -> None:
     assert decode_words(word) == said
     assert is_encoded(word)
     assert write_name("=?euc-tw?B?xKPG4A==?=") == "=?euc-tw?B?xKPG4A==?="
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (b"Motion 1", "Motion 1"),
+        (b"=?utf-8?B?5YuV5L2T?= 7", "動体 7"),
+        ("動体検知".encode("cp932"), "動体検知"),
+        (b"\x1b$BF0BN8!CN\x1b(B", "動体検知"),
+        (b"", ""),
+    ],
+)
+def test_a_subject_is_read_as_people_do(octets: bytes, text: str) -> None:
+    assert subject_text(octets) == text
+
+
+def test_a_kept_subject_is_read_without_its_cut_character() -> None:
+    """At acceptance 400 octets are kept, whatever character that ends in."""
+    octets = ("y" + "\u3042" * 200).encode()[:400]
+    assert kept_subject(octets.decode("ascii", "surrogateescape")) == "y" + "\u3042" * 133

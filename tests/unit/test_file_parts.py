@@ -18,7 +18,7 @@ def read(content: bytes, cut: int = 0) -> list[tuple[str, str, bool, str, bytes]
     found: list[list[object]] = []
     for event in file_parts(Message.parse(blocks)):
         if isinstance(event, FilePart):
-            found.append([*astuple(event), b""])
+            found.append([*astuple(event)[:4], b""])
         else:
             found[-1][-1] += event  # type: ignore[operator]
     return [tuple(one) for one in found]  # type: ignore[misc]
@@ -51,6 +51,11 @@ PARTS = [
 def test_each_part_is_a_file_or_a_text(cut):
     """With its octets decoded, however they come; text keeps its line ends; an empty one is one too."""
     assert read(MIXED, cut) == PARTS
+
+
+def test_what_may_be_shown_with_the_message():
+    """All that the sender did not mark as an attachment."""
+    assert [one.inline for one in file_parts(Message.parse([MIXED])) if isinstance(one, FilePart)] == [True] * 5 + [False]
 
 
 def test_a_message_that_is_one_file():
