@@ -51,9 +51,9 @@ Copies = Callable[[Address | None, Iterable[Address], Origin], Iterable[Address]
 """Who gets a copy of a message from this sender to these recipients."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ServerPolicy:
-    """What a reload may change; a session keeps the one it began with.  `copies` None: nobody ever gets one."""
+    """What a reload may change; a transaction keeps the one it began with.  `copies` None: nobody ever gets one."""
 
     hostname: str
     limits: ClientLimits

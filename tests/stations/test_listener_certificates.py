@@ -138,10 +138,7 @@ async def test_what_cannot_be_used_keeps_the_old_one(tmp_path: Path, monkeypatch
         assert "The old certificate is still used (until " in told[0][0]
         [status] = relay.inbound.listening()
         assert status["certificate_trouble"]
-        state = relay.inbound._state.policy
-        left = await relay.inbound.reload(
-            hostname="relay.test", listeners=[at(tls)], limits=state.limits, recipients=state.recipients, max_message=1000
-        )
+        left = await relay.reload(at(tls))
         assert [one.setting for one in left] == [f"tls_cert of {at(tls).name}"]
         pair(tls)
         await relay.inbound.look_at_certificates()
