@@ -258,7 +258,7 @@ class Inbound:
         state = self._state
         new, bad = await look_again([opened.tls for opened in self._open], state.now())
         for one in new:
-            until = f", good until {one.certificate.expires:%Y-%m-%d}" if one.certificate and one.certificate.expires else ""
+            until = f", good until {one.expires:%Y-%m-%d}" if one.expires else ""
             events.note("reloaded", f"{one.listener.name} shows another certificate{until}", listener=one.listener.name)
         for one in bad:
             events.note("warned", f"{one.trouble}; the old certificate is still used", listener=one.listener.name)
@@ -277,7 +277,7 @@ class Inbound:
                 "host": opened.bound[0],
                 "port": opened.bound[1],
                 "tls": opened.listener.tls.value,
-                "certificate_expires": _expires(opened.tls),
+                "certificate_expires": opened.tls.expires.isoformat() if opened.tls.expires else None,
                 "certificate_trouble": opened.tls.trouble,
             }
             for opened in self._open
@@ -302,17 +302,12 @@ def _of_tls(listener: Listener) -> tuple[object, ...]:
     return listener.tls, listener.tls_cert, listener.tls_key, listener.legacy_tls, listener.needs_tls
 
 
-def _expires(tls: ListenerTls) -> str | None:
-    """When the certificate that is shown ends; None without TLS."""
-    return tls.certificate.expires.isoformat() if tls.certificate and tls.certificate.expires else None
-
-
 def _cause(tls: ListenerTls) -> str:
     return f"certificate of {tls.listener.name}"
 
 
 def _until(tls: ListenerTls) -> str:
-    return f" (until {tls.certificate.expires:%Y-%m-%d})" if tls.certificate and tls.certificate.expires else ""
+    return f" (until {tls.expires:%Y-%m-%d})" if tls.expires else ""
 
 
 def _bind(listener: Listener) -> socket.socket:
