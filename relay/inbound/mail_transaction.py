@@ -107,7 +107,7 @@ class MailTransaction(Connection):
         limits, room = self._policy.limits, state.spool.room()
         refusal = (
             admit_size(mail.size, self._policy.max_message, room)
-            or state.throttle.admit(self._client, state.now(), limits)
+            or state.throttle.admit(self._client, state.now(), limits.messages_per_minute)
             or await state.shares.admit(self._group, mail.size, room, limits)
         )
         device = None
