@@ -26,6 +26,7 @@ from bench.smoke import letter
 from relay import events
 from relay.inbound.admission import ClientLimits, Listener, ListenTls, Recipients
 from relay.inbound.listener import Inbound
+from relay.inbound.server_state import ServerPolicy
 from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.policy import RepairPolicy
@@ -92,12 +93,10 @@ def an_upstream(port: int = 587, ca: str = "") -> Upstream:
 
 async def session(work: Path, messages: int, over: AsyncExitStack) -> Work:
     """Greeting to 250 with twenty devices, without a disk."""
+    limits = ClientLimits(connections=1000, per_client=1000, messages_per_minute=1_000_000)
     inbound = Inbound(
-        hostname="relay.bench.test",
-        listeners=[Listener("127.0.0.1", 0, (ip_network("127.0.0.0/8"),), tls=ListenTls.OFF)],
-        limits=ClientLimits(connections=1000, per_client=1000, messages_per_minute=1_000_000),
-        recipients=Recipients(),
-        max_message=1_000_000,
+        ServerPolicy("relay.bench.test", limits, Recipients(), max_message=1_000_000),
+        [Listener("127.0.0.1", 0, (ip_network("127.0.0.0/8"),), tls=ListenTls.OFF)],
         spool=cast(Spool, Nowhere()),
         may_route=lambda _sender, _recipient, _origin: None,
         now=now,

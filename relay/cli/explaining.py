@@ -74,8 +74,9 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
     due_at = _wakes(device, sample, now)
     extra = {one.key: one for one in wanted if one.key not in addresses}
     everybody = addresses | extra
+    ways = {one: chain_for(routes, path, one, origin, name) for one in everybody.values()}
     for key, address in everybody.items():
-        line, notes, changed = _recipient(config, sample, origin, device, address, now, tuple(everybody.values()))
+        line, notes, changed = _recipient(config, sample, origin, device, address, now, ways)
         recipients.append(line | {"copy": key in extra} | _when(config, line["via"], address, due_at, standings))
         repairs += [note for note in notes if note not in repairs]
         diff = diff or changed
@@ -145,17 +146,7 @@ def _content_refusal(config: Config, sample: Sample, device: Device | None) -> R
 
 
 def _refused(address: Address, reply: Reply) -> dict[str, Any]:
-    nothing: dict[str, Any] = {
-        "rule": 0,
-        "why": "",
-        "via": [],
-        "discard": False,
-        "copy": False,
-        "sent": [],
-        "resting": [],
-        "next_attempt": None,
-    }
-    return {"address": str(address), **nothing, "refused": str(reply)}
+    return _line(address, Chosen(0), reply, []) | {"copy": False, "resting": [], "next_attempt": None}
 
 
 def _when(config: Config, via: Sequence[str], address: Address, now: datetime, standings: Standings | None) -> dict[str, Any]:
@@ -192,12 +183,10 @@ def _recipient(
     device: Device | None,
     address: Address,
     now: datetime,
-    everybody: tuple[Address, ...],
+    chosen_for: Mapping[Address, Chosen],
 ) -> tuple[dict[str, Any], tuple[str, ...], str]:
-    name = device.name if device else ""
-    chosen = chain_for(config.routes, sample.reverse_path, address, origin, name)
-    ways_of = {one: chain_for(config.routes, sample.reverse_path, one, origin, name).via for one in everybody}
-    refusal = may_route(config.routes, sample.reverse_path, address, origin, name)
+    chosen = chosen_for[address]
+    refusal = may_route(config.routes, sample.reverse_path, address, origin, device.name if device else "")
     notes: tuple[str, ...] = ()
     ways, diff = [], ""
     for name in chosen.via:
@@ -209,7 +198,8 @@ def _recipient(
         sender = str(prepared.outgoing.reverse_path or "<>")
         changes = list(prepared.notes)
         if sample.content and isinstance(upstream.transport, GraphMailbox):
-            changes += addressed(prepared.outgoing.content, [one for one in everybody if ways_of[one] == chosen.via]).notes
+            beside = [one for one, way in chosen_for.items() if way.via == chosen.via]
+            changes += addressed(prepared.outgoing.content, beside).notes
         ways.append({"upstream": name, "as": sender, "changes": changes})
         if sample.content and not notes:
             notes, diff = prepared.notes, difference(sample.content, prepared.outgoing.content)

@@ -25,7 +25,6 @@ from relay.secret import Secret
 LARGEST = 4_000_000
 """Octets of one file; a transport table of a large site has a hundred thousand lines."""
 
-
 SHOWN = 40
 """Rules that are told; the file has them all."""
 
@@ -104,7 +103,7 @@ def _condensed(remarks: list[str]) -> list[str]:
 
 
 def _read(path: Path) -> Source:
-    """Raises Unreadable."""
+    """Raises CannotImport."""
     try:
         with path.open("rb") as opened:
             octets = opened.read(LARGEST + 1)
@@ -126,7 +125,7 @@ def _maybe(path: Path) -> Source | None:
 
 
 def _postfix(paths: list[Path]) -> Plan:
-    """The plan of main.cf and its tables, or of a container's variables.  Raises Unreadable, NothingToMove."""
+    """The plan of main.cf and its tables, or of a container's variables.  Raises CannotImport, NothingToMove."""
     folders = [path for path in paths if path.is_dir()]
     paths = [path / "main.cf" if path in folders else path for path in paths]
     sources = {path: _read(path) for path in paths}
@@ -190,7 +189,7 @@ def _finder(folder: Path, sources: dict[Path, Source], home: str) -> Callable[[s
 
 
 def _qmail(paths: Iterable[Path]) -> Plan:
-    """The plan of a control folder or of files from one.  Raises Unreadable, NothingToMove."""
+    """The plan of a control folder or of files from one.  Raises CannotImport, NothingToMove."""
     files: dict[str, Source] = {}
     for path in paths:
         if path.is_dir():

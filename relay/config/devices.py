@@ -79,7 +79,6 @@ def _limits(one: Fields) -> DeviceLimits:
 
 def _storm(one: Fields) -> Storm | None:
     if not one.given("storm"):
-        one.node("storm")
         return None
     with one.section("storm") as at:
         found = Storm(
@@ -93,7 +92,6 @@ def _storm(one: Fields) -> Storm | None:
 
 def _quiet(one: Fields) -> Quiet | None:
     if not one.given("quiet"):
-        one.node("quiet")
         return None
     with one.section("quiet") as at:
         hours = at.many("hours", _hours, ())

@@ -235,7 +235,8 @@ class Fields:
             self.mistake(twin, f"expected {self.word(key)} or {self.word(twin)}, found both")
             return None
         if named is not None:
-            return self._secret_file(twin)
+            line = self._secret_file(twin, read_secret, "one line of text")
+            return None if line is None else Secret(line)
         return None if node is None else self._written_secret(node, what)
 
     def secrets(self, key: str, what: str) -> list[tuple[str, Place, str, Secret]]:
@@ -247,30 +248,23 @@ class Fields:
         if self.said(key) and self.said(twin):
             self.mistake(twin, f"expected {self.word(key)} or {self.word(twin)}, found both")
         elif self.said(twin):
-            name = self.get(twin, _file_name, "")
-            path = self.reading.folder / Path(name).expanduser()
-            try:
-                lines = read_secrets(path) if name else {}
-            except Unreadable as bad:
-                shown = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
-                self.mistake(twin, f"expected a readable file with {what} on each line, found {shown} ({bad})")
-                return []
+            lines = self._secret_file(twin, read_secrets, f"{what} on each line") or {}
             return [
                 (twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()
             ]
         found = [(node, self._written_secret(node, what)) for node in self.each(key)]
         return [(key, node.place, "", secret) for node, secret in found if secret is not None]
 
-    def _secret_file(self, twin: str) -> Secret | None:
+    def _secret_file(self, twin: str, read: Callable[[Path], T], what: str) -> T | None:
         name = self.get(twin, _file_name, "")
         if not name:
             return None
         path = self.reading.folder / Path(name).expanduser()
         try:
-            return Secret(read_secret(path))
+            return read(path)
         except Unreadable as bad:
             found = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
-            self.mistake(twin, f"expected a readable file with one line of text, found {found} ({bad})")
+            self.mistake(twin, f"expected a readable file with {what}, found {found} ({bad})")
             return None
 
     def _written_secret(self, node: Node, what: str) -> Secret | None:

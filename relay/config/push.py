@@ -5,6 +5,7 @@ import re
 
 from relay.config.fields import Fields
 from relay.config.scalars import Wrong, text
+from relay.upstream.file_names import fields_in
 from relay.upstream.settings import Limits, PushService
 
 PUSH_LIMITS = Limits(connections=1)
@@ -57,7 +58,6 @@ def _wrong(at: Fields, key: str, service: PushService) -> tuple[str, ...]:
 
 
 def _title(value: str) -> str:
-    names = re.findall(r"\{([^{}]*)\}", value)
-    if unknown := [name for name in names if name not in _NAMES]:
+    if unknown := [name for name in fields_in(value) if name not in _NAMES]:
         raise Wrong(f"a title with no other names than {', '.join('{' + name + '}' for name in _NAMES)}", f"{{{unknown[0]}}}")
     return text(value)

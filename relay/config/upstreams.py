@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 
 from relay.config import hosts, scalars
@@ -19,7 +20,6 @@ _TLS_PORTS = frozenset({443, 465, 994, 2465, 8465})
 """Ports that begin with TLS, at one provider or another."""
 
 _PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 587}
-
 
 _SMTP_ONLY = ("host", "port", "tls", "auth", "password", "password_file", "pop", "client_cert", "client_key", "legacy_tls")
 
@@ -54,7 +54,7 @@ def read_upstream(name: str, at: Fields) -> Upstream:
             return Upstream(name, push, limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
     if at.get("api", choice(Api), Api.SMTP) is Api.GRAPH:
-        return _graph(name, at, preset)
+        return _graph(name, at, preset, timeout)
     for key in ("url", "save_to_sent"):
         if at.said(key):
             at.mistake(key, f"expected api: graph beside {key}, found {'api: smtp' if at.said('api') else 'none'}")
@@ -76,7 +76,7 @@ def read_upstream(name: str, at: Fields) -> Upstream:
     )
 
 
-def _graph(name: str, at: Fields, preset: Preset | None) -> Upstream:
+def _graph(name: str, at: Fields, preset: Preset | None, timeout: timedelta) -> Upstream:
     """A mailbox at Microsoft Graph; what belongs to SMTP is a mistake there."""
     for key in _SMTP_ONLY:
         if at.said(key):
@@ -97,7 +97,7 @@ def _graph(name: str, at: Fields, preset: Preset | None) -> Upstream:
         transport=GraphMailbox(url, login, at.flag("save_to_sent", False), _tls(at, TlsMode.IMPLICIT)),
         identity=_identity(at, account, login, preset),
         limits=limits,
-        timeout=at.get("timeout", duration(), DIRECT_UPSTREAM.timeout),
+        timeout=timeout,
         provider=preset.key if preset else GENERIC,
     )
 

@@ -126,40 +126,39 @@ def _device(watch: RelayStatus) -> Endpoint:
     return device
 
 
+async def posted(request: Request) -> Any:
+    """The JSON that was sent, or the Response that refuses it.
+
+    A form of a foreign page can be sent without asking; JSON cannot.
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        return wrong("an order is JSON: say Content-Type: application/json", 415)
+    try:
+        return json.loads(await body_of(request))
+    except TooLong:
+        return wrong("the order is too long", 413)
+    except (ValueError, RecursionError) as error:
+        return wrong(str(error))
+
+
 def _orders(watch: RelayStatus) -> Endpoint:
     async def orders(request: Request) -> Response:
-        if not is_json(request):
-            return wrong(NO_JSON, 415)
+        if isinstance(asked := await posted(request), Response):
+            return asked
         try:
-            asked = json.loads(await body_of(request))
             return Json(await watch.desk.order(*_order(asked)))
-        except TooLong:
-            return wrong("the order is too long", 413)
-        except (BadOrder, ValueError, RecursionError) as error:
+        except ValueError as error:
             return wrong(str(error))
 
     return orders
 
 
-NO_JSON = "an order is JSON: say Content-Type: application/json"
-
-
-def is_json(request: Request) -> bool:
-    """A form of a foreign page can be sent without asking; JSON cannot."""
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
-
-
 def _reload(watch: RelayStatus) -> Endpoint:
     async def reload(request: Request) -> Response:
-        if not is_json(request):
-            return wrong(NO_JSON, 415)
-        try:
-            if not isinstance(json.loads(await body_of(request)), dict):
-                return wrong("the order to reload is an object: {}")
-        except TooLong:
-            return wrong("the order is too long", 413)
-        except (ValueError, RecursionError) as error:
-            return wrong(str(error))
+        if isinstance(asked := await posted(request), Response):
+            return asked
+        if not isinstance(asked, dict):
+            return wrong("the order to reload is an object: {}")
         return Json(await asyncio.shield(watch.reload()))  # it may move the page that this came over
 
     return reload

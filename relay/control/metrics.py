@@ -6,6 +6,7 @@ Only upstreams' names, events, states and our own ports are labels, so a year of
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -16,7 +17,7 @@ from relay import __version__, events
 from relay.control.status import RelayStatus
 
 if TYPE_CHECKING:
-    from prometheus_client.core import HistogramMetricFamily
+    from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily
     from prometheus_client.metrics_core import Metric
 
 _OUTCOMES = ("relayed", "deferred", "failed")
@@ -79,8 +80,6 @@ def _counters() -> Iterator["Metric"]:
 
 
 def _spool(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> Iterator["Metric"]:
-    from datetime import datetime
-
     from prometheus_client.core import GaugeMetricFamily
 
     def gauge(name: str, text: str, value: float) -> "Metric":
@@ -119,14 +118,16 @@ def _spool(status: Mapping[str, Any], tally: Mapping[str, Any], now: float) -> I
     yield expected
 
 
-def _upstreams(status: Mapping[str, Any]) -> Iterator["Metric"]:
+def _of_upstreams(name: str, text: str) -> "GaugeMetricFamily":
     from prometheus_client.core import GaugeMetricFamily
 
-    def family(name: str, text: str) -> "GaugeMetricFamily":
-        return GaugeMetricFamily(f"relay_upstream_{name}", text, labels=["upstream"])
+    return GaugeMetricFamily(f"relay_upstream_{name}", text, labels=["upstream"])
 
-    up, login = family("up", "1 unless it rests after trouble"), family("login_ok", "0 if it refuses our login")
-    sent, busy = family("sent_today", "Messages it took this day (UTC)"), family("in_flight", "Transactions under way")
+
+def _upstreams(status: Mapping[str, Any]) -> Iterator["Metric"]:
+    up, login = _of_upstreams("up", "1 unless it rests after trouble"), _of_upstreams("login_ok", "0 if it refuses our login")
+    sent = _of_upstreams("sent_today", "Messages it took this day (UTC)")
+    busy = _of_upstreams("in_flight", "Transactions under way")
     for one in status["upstreams"]:
         name = [one["name"]]
         if " " in one["name"]:
@@ -140,17 +141,10 @@ def _upstreams(status: Mapping[str, Any]) -> Iterator["Metric"]:
 
 def _consents(status: Mapping[str, Any]) -> Iterator["Metric"]:
     """Times of the OAuth logins; an access token that has ended is renewed with the next message, a consent is not."""
-    from datetime import datetime
-
-    from prometheus_client.core import GaugeMetricFamily
-
-    def family(name: str, text: str) -> "GaugeMetricFamily":
-        return GaugeMetricFamily(f"relay_upstream_{name}", text, labels=["upstream"])
-
-    token = family("token_expiry_timestamp_seconds", "When the access token ends")
-    age = family("consent_age_seconds", "Time since a person consented to the OAuth login")
-    end = family("consent_expiry_timestamp_seconds", "When that consent ends, if the provider told it")
-    due = family("consent_due", "1 if a person must log in again, now or soon")
+    token = _of_upstreams("token_expiry_timestamp_seconds", "When the access token ends")
+    age = _of_upstreams("consent_age_seconds", "Time since a person consented to the OAuth login")
+    end = _of_upstreams("consent_expiry_timestamp_seconds", "When that consent ends, if the provider told it")
+    due = _of_upstreams("consent_due", "1 if a person must log in again, now or soon")
     for one in status.get("oauth", ()):
         name = [one["upstream"]]
         due.add_metric(name, float(bool(one["warnings"])))
@@ -164,8 +158,6 @@ def _consents(status: Mapping[str, Any]) -> Iterator["Metric"]:
 
 def _certificates(status: Mapping[str, Any]) -> Iterator["Metric"]:
     """When those that we show end; of several listeners with one port the first that ends."""
-    from datetime import datetime
-
     from prometheus_client.core import GaugeMetricFamily
 
     for kind, key, label in (("listening", "port", "port"), ("upstreams", "name", "upstream")):

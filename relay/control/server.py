@@ -1,4 +1,4 @@
-"""uvicorn as a part of the relay: one application on one socket; loaded by porter.py when somebody comes."""
+"""uvicorn as a part of the relay: one application on one socket; loaded by on_demand_server.py when somebody comes."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ MOST_PER_CLIENT = 12  # a browser opens six
 
 
 class _Quiet(uvicorn.Server):
-    """uvicorn without signal handlers (app.py has them) and without its ten wake-ups a second."""
+    """uvicorn without signal handlers (daemon/relay.py has them) and without its ten wake-ups a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

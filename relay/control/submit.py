@@ -1,7 +1,6 @@
 """A message that a person hands in for one upstream, whatever the routes say.  On the UNIX socket alone."""
 
 import hashlib
-import json
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
@@ -11,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from relay import events
-from relay.control.api import NO_JSON, Json, TooLong, body_of, is_json, wrong
+from relay.control.api import Json, posted, wrong
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.inbound.admission import header_facts
@@ -24,16 +23,14 @@ from relay.spool.queue_id import new_queue_id
 
 def submit_route(watch: RelayStatus) -> Route:
     async def submit(request: Request) -> Response:
-        if not is_json(request):
-            return wrong(NO_JSON, 415)
+        if isinstance(asked := await posted(request), Response):
+            return asked
         try:
-            entry, line = _read(json.loads(await body_of(request)), watch.desk.upstreams, watch.now, new_queue_id)
+            entry, line = _read(asked, watch.desk.upstreams, watch.now, new_queue_id)
             await watch.desk.submit(entry, line)
-        except TooLong:
-            return wrong("the message is too long", 413)
         except SpoolFull:
             return wrong("the spool is full", 503)
-        except (BadOrder, ValueError, RecursionError) as error:
+        except ValueError as error:
             return wrong(str(error))
         events.note("accepted", queue_id=entry.queue_id, client=entry.origin.client, upstream=entry.via, size=entry.size)
         return Json({"id": entry.queue_id})

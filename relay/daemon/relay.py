@@ -22,7 +22,7 @@ from relay.daemon.watchdog import BEAT, Watchdog
 from relay.detached import apart
 from relay.inbound.admission import Recipients, mask_warnings
 from relay.inbound.listener import Inbound, NotApplied
-from relay.inbound.server_state import Copies
+from relay.inbound.server_state import Copies, ServerPolicy
 from relay.mail.address import Address
 from relay.mail.device import device_of
 from relay.mail.envelope import Origin
@@ -141,13 +141,8 @@ class Relay:
         config = self._config
         control, page = self._control_socket(), self._page_socket()
         self.inbound = Inbound(
-            hostname=config.hostname,
-            listeners=config.listeners,
-            limits=config.limits,
-            recipients=_with_postmaster(config),
-            max_message=config.spool.max_message,
-            devices=config.devices,
-            copies=_copies(config),
+            _policy(config),
+            config.listeners,
             spool=self._spool,
             may_route=self._may_route,
             now=utcnow,
@@ -276,15 +271,7 @@ class Relay:
             events.configure(new.log.format, new.log.level)
         self._config = replace(new, spool=spool, web=before.web, listeners=before.listeners)
         services.reload(self._config)
-        left += await self.inbound.reload(
-            hostname=new.hostname,
-            listeners=new.listeners,
-            limits=new.limits,
-            recipients=_with_postmaster(new),
-            max_message=new.spool.max_message,
-            devices=new.devices,
-            copies=_copies(new),
-        )
+        left += await self.inbound.reload(_policy(new), new.listeners)
         self._config = replace(self._config, listeners=self.inbound.listeners)
         if trouble := await services.page.change(new.web):
             left.append(NotApplied("web", f"the page cannot answer on {new.web.address}: {trouble}"))
@@ -342,6 +329,18 @@ def _freeze_for_collector() -> None:
 def _load_services() -> None:
     """Imports half of the program, in another thread, so that devices are greeted meanwhile."""
     import relay.daemon.services  # noqa: F401 - for those who ask for it next
+
+
+def _policy(config: Config) -> ServerPolicy:
+    """What devices are answered by."""
+    return ServerPolicy(
+        config.hostname,
+        config.limits,
+        _with_postmaster(config),
+        config.spool.max_message,
+        config.devices,
+        _copies(config),
+    )
 
 
 def _copies(config: Config) -> Copies | None:

@@ -9,7 +9,7 @@ from relay.doctor.certificate import CertificateFacts
 from relay.doctor.subject import Subject
 from relay.inbound.admission import ListenTls
 from relay.inbound.server_certificate import files_of
-from relay.upstream.certificate_files import certificate_in
+from relay.upstream.certificate_files import certificate_in, load_pair
 
 
 def certificate_facts(subject: Subject) -> tuple[CertificateFacts, ...]:
@@ -31,15 +31,5 @@ def _facts(subject: Subject) -> Iterator[CertificateFacts]:
 def _examined(about: str, cert: Path, key: Path, *, own: bool) -> Iterator[CertificateFacts]:
     if any(place.exists() and not os.access(place, os.R_OK) for place in (cert, key)):
         return  # the key is for the relay's user only
-    yield CertificateFacts(about, str(cert), certificate_in(cert), _trouble(cert, key), own)
-
-
-def _trouble(cert: Path, key: Path) -> str:
-    def no_passphrase() -> str:
-        raise ValueError("the key has a passphrase")
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, no_passphrase)
-    except (OSError, ValueError) as error:
-        return str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error)
-    return ""
+    trouble = load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
+    yield CertificateFacts(about, str(cert), certificate_in(cert), trouble, own)

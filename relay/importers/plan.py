@@ -124,11 +124,6 @@ class Plan:
     def drop(self, where: str, text: str) -> None:
         _add(self.left, where, text)
 
-    @property
-    def servers(self) -> list[ServerPlan]:
-        """Each server once, in the order in which the rules name them."""
-        return list(dict.fromkeys(hop for rule in self.rules for hop in rule.via if hop))
-
 
 def _add(where_to: list[str], where: str, text: str) -> None:
     sentence = f"{where}: {text}" if where else text

@@ -278,12 +278,12 @@ class Throttle:
     def __init__(self) -> None:
         self._times: dict[str, deque[datetime]] = {}
 
-    def admit(self, client: str, now: datetime, limits: ClientLimits) -> Reply | None:
-        """None if this client may send one more message now."""
+    def admit(self, client: str, now: datetime, most: int) -> Reply | None:
+        """None if this client may send one more message now: fewer than `most` came in the last minute."""
         times = self._times.get(client)
         while times and not timedelta() <= now - times[0] < timedelta(minutes=1):
             times.popleft()
-        if times and len(times) >= limits.messages_per_minute:
+        if times and len(times) >= most:
             return Reply(450, "4.7.1", "too many messages within a minute; try again soon (limits.messages_per_minute)")
         return None
 

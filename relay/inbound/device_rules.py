@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from relay.inbound.admission import ClientLimits, Recipients, Throttle, expand
+from relay.inbound.admission import Recipients, Throttle, expand
 from relay.mail.address import Address
 from relay.mail.device import Device
 from relay.mail.glob import matching
@@ -59,10 +59,8 @@ class DeviceThrottle:
             return OverDeviceLimit(
                 450, "4.7.1", f"more than {limits.per_day} messages today; try again tomorrow ({name}.per_day)"
             )
-        if limits.messages_per_minute is None:
-            return None
-        per_minute = ClientLimits(messages_per_minute=limits.messages_per_minute)
-        if self._minute.admit(device.name, now, per_minute):
+        per_minute = limits.messages_per_minute
+        if per_minute is not None and self._minute.admit(device.name, now, per_minute):
             text = f"too many messages within a minute; try again soon ({name}.messages_per_minute)"
             return OverDeviceLimit(450, "4.7.1", text)
         return None

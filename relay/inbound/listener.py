@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from relay import events
-from relay.inbound.admission import ClientLimits, HostAddress, Listener, ListenTls, Recipients
+from relay.inbound.admission import HostAddress, Listener, ListenTls
 from relay.inbound.listener_tls import ListenerTls, look_again
 from relay.inbound.server_session import ServerSession
-from relay.inbound.server_state import Copies, MayRoute, ServerPolicy, ServerState
-from relay.mail.device import Device
+from relay.inbound.server_state import MayRoute, ServerPolicy, ServerState
 from relay.spool.contract import AcceptingSpool
 
 _BACKLOG = 256
@@ -65,14 +64,9 @@ class Inbound:
 
     def __init__(
         self,
-        *,
-        hostname: str,
+        policy: ServerPolicy,
         listeners: Sequence[Listener],
-        limits: ClientLimits,
-        recipients: Recipients,
-        max_message: int,
-        devices: tuple[Device, ...] = (),
-        copies: Copies | None = None,
+        *,
         spool: AcceptingSpool,
         may_route: MayRoute,
         now: Callable[[], datetime],
@@ -85,7 +79,7 @@ class Inbound:
         self._open: list[_OpenListener] = []
         self._making = asyncio.Lock()
         self._state = ServerState(
-            policy=ServerPolicy(hostname, limits, recipients, max_message, devices, copies),
+            policy=policy,
             spool=spool,
             may_route=may_route,
             now=now,
@@ -156,22 +150,12 @@ class Inbound:
         if state.commits:
             await asyncio.wait(state.commits)
 
-    async def reload(
-        self,
-        *,
-        hostname: str,
-        listeners: Sequence[Listener],
-        limits: ClientLimits,
-        recipients: Recipients,
-        max_message: int,
-        devices: tuple[Device, ...] = (),
-        copies: Copies | None = None,
-    ) -> list[NotApplied]:
+    async def reload(self, policy: ServerPolicy, listeners: Sequence[Listener]) -> list[NotApplied]:
         """Listeners come, go and change; sessions that the new settings would refuse end.  Returns what is not applied.
 
         A listener that cannot be changed stays as it was.  While one cannot be opened, none is closed.
         """
-        self._state.policy = ServerPolicy(hostname, limits, recipients, max_message, devices, copies)
+        self._state.policy = policy
         left: list[NotApplied] = []
         gone, fresh = list(self._open), list[Listener]()
         for listener in listeners:
@@ -274,7 +258,7 @@ class Inbound:
         state = self._state
         new, bad = await look_again([opened.tls for opened in self._open], state.now())
         for one in new:
-            until = f", good until {one.certificate.expires:%Y-%m-%d}" if one.certificate and one.certificate.expires else ""
+            until = f", good until {one.expires:%Y-%m-%d}" if one.expires else ""
             events.note("reloaded", f"{one.listener.name} shows another certificate{until}", listener=one.listener.name)
         for one in bad:
             events.note("warned", f"{one.trouble}; the old certificate is still used", listener=one.listener.name)
@@ -293,7 +277,7 @@ class Inbound:
                 "host": opened.bound[0],
                 "port": opened.bound[1],
                 "tls": opened.listener.tls.value,
-                "certificate_expires": _expires(opened.tls),
+                "certificate_expires": opened.tls.expires.isoformat() if opened.tls.expires else None,
                 "certificate_trouble": opened.tls.trouble,
             }
             for opened in self._open
@@ -318,17 +302,12 @@ def _of_tls(listener: Listener) -> tuple[object, ...]:
     return listener.tls, listener.tls_cert, listener.tls_key, listener.legacy_tls, listener.needs_tls
 
 
-def _expires(tls: ListenerTls) -> str | None:
-    """When the certificate that is shown ends; None without TLS."""
-    return tls.certificate.expires.isoformat() if tls.certificate and tls.certificate.expires else None
-
-
 def _cause(tls: ListenerTls) -> str:
     return f"certificate of {tls.listener.name}"
 
 
 def _until(tls: ListenerTls) -> str:
-    return f" (until {tls.certificate.expires:%Y-%m-%d})" if tls.certificate and tls.certificate.expires else ""
+    return f" (until {tls.expires:%Y-%m-%d})" if tls.expires else ""
 
 
 def _bind(listener: Listener) -> socket.socket:

@@ -88,6 +88,11 @@ class ListenerTls:
     # ---- while it is in use --------------------------------------------------------------------
 
     @property
+    def expires(self) -> datetime | None:
+        """When the certificate that is shown ends; None without TLS."""
+        return self.certificate.expires if self.certificate else None
+
+    @property
     def trouble(self) -> str:
         """Why the certificate in the files is not the one that is shown, or will end; "" if all is well."""
         return self._not_read or self._not_renewed
@@ -118,7 +123,7 @@ class ListenerTls:
         return different
 
     async def renew(self, now: datetime) -> None:
-        """Makes a certificate of our own anew before it ends; `changed` follows."""
+        """Makes a certificate of our own anew before it ends; `read_again` finds it."""
         ours = not self.listener.tls_cert and isinstance(self.offer(), ssl.SSLContext)
         if not ours or (self._not_before and now < self._not_before) or not to_be_renewed(self.certificate, now):
             return

@@ -55,8 +55,9 @@ class LoginCheck:
         name = said.user.decode("utf-8", "replace")
         stored = users[name].reveal() if name in users else ""
         hashes = {one: read_hash(text) for one, secret in users.items() if is_hash(text := secret.reveal())}
-        if name not in hashes and (known(said, users) or not hashes):
-            return known(said, users)
+        plain = "" if name in hashes else known(said, users)
+        if plain or not hashes:
+            return plain
         proof = hmac.digest(self._seal, said.password, hashlib.sha256)
         if hmac.compare_digest(self._right.get(stored, b""), proof):
             return name

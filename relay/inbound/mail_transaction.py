@@ -4,6 +4,7 @@
 """
 
 import traceback
+from functools import partial
 from typing import Any
 
 from relay import crash_points, events
@@ -51,7 +52,6 @@ class MailTransaction(Connection):
         self._context = context
         self._client = self._group = ""
         self._address: HostAddress
-        self._device: Device | None = None  # of the last MAIL; the transaction itself is over while its content comes
         self._quirks: dict[str, None] = {}
         self._bogus = self._refusals = 0
         self._failed_logins = 0
@@ -107,14 +107,14 @@ class MailTransaction(Connection):
         limits, room = self._policy.limits, state.spool.room()
         refusal = (
             admit_size(mail.size, self._policy.max_message, room)
-            or state.throttle.admit(self._client, state.now(), limits)
+            or state.throttle.admit(self._client, state.now(), limits.messages_per_minute)
             or await state.shares.admit(self._group, mail.size, room, limits)
         )
         device = None
         if self._policy.devices and not refusal:
             device = known_as(self._policy.devices, self._client, self._user, self.session.host_name or "")
             refusal = await state.admit_device(device, mail.size) if device else None
-        self._device = self.envelope.device = device
+        self.envelope.device = device
         if refusal:
             await self._refuse(refusal)
             return
@@ -209,7 +209,7 @@ class MailTransaction(Connection):
 
     async def _take(self, transaction: Transaction, content: MessageBuffer) -> Reply:
         try:
-            arrival = await receive(self, content, self._admit_piece)
+            arrival = await receive(self, content, partial(self._admit_piece, transaction.device))
         except ConnectionLost as error:
             self._refused(Reply.of(421, self.dismissed) if self.dismissed else Reply(451, "4.4.2", str(error)))
             raise SessionOver from error
@@ -222,12 +222,12 @@ class MailTransaction(Connection):
         self.no_timeout()  # the time of a slow disk is not the client's
         return await self._state.accept(transaction, self._origin(transaction), content, self._policy)
 
-    async def _admit_piece(self, content: MessageBuffer, octets: int) -> Reply | None:
+    async def _admit_piece(self, device: Device | None, content: MessageBuffer, octets: int) -> Reply | None:
         """None if that many more octets may come.  Content that cannot be stored in the end is not collected."""
         room = self._state.spool.room() + content.stored
         refusal = admit_size(content.size + octets, self._policy.max_message, room)
-        if self._device:
-            refusal = refusal or admit_device_size(content.size + octets, self._device)
+        if device:
+            refusal = refusal or admit_device_size(content.size + octets, device)
         refusal = refusal or await self._state.shares.admit(self._group, octets, room, self._policy.limits)
         if not refusal:
             self._state.shares.comes(self._group, octets)
@@ -265,7 +265,7 @@ class MailTransaction(Connection):
         device = self._state.devices.saw(self._client, self._state.now(), helo, quirks)
         device.refused += 1
         device.last_refusal = str(reply)
-        self._state.tell(self._client, reply, self._device.name if self._device else "")
+        self._state.tell(self._client, reply, self.envelope.device)
         fields |= {"helo": helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
         events.note("refused", str(reply), client=self._client, **fields)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from relay.detached import environment
 from relay.inbound.admission import Listener
-from relay.upstream.certificate_files import certificate_in
+from relay.upstream.certificate_files import certificate_in, load_pair
 from relay.upstream.peer_certificate import Certificate
 
 _YEARS = 10
@@ -77,14 +77,8 @@ def load(listener: Listener, state_dir: Path) -> ssl.SSLContext:
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
-    def no_passphrase() -> str:
-        raise ValueError("the key has a passphrase; store it without one")  # else OpenSSL asks on the terminal
-
-    try:
-        context.load_cert_chain(cert, key, no_passphrase)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", "") or getattr(error, "strerror", "") or error
-        raise NoCertificate(f"{listener.name}: {cert} with {key} cannot be used for TLS: {reason}") from error
+    if reason := load_pair(context, cert, key):
+        raise NoCertificate(f"{listener.name}: {cert} with {key} cannot be used for TLS: {reason}")
     return context
 
 

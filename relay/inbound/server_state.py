@@ -51,9 +51,9 @@ Copies = Callable[[Address | None, Iterable[Address], Origin, Device | None], It
 """Who gets a copy of a message from this sender to these recipients."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ServerPolicy:
-    """What a reload may change; a session keeps the one it began with.  `copies` None: nobody ever gets one."""
+    """What a reload may change; a transaction keeps the one it began with.  `copies` None: nobody ever gets one."""
 
     hostname: str
     limits: ClientLimits
@@ -199,15 +199,15 @@ class ServerState:
             return  # the commit will report the fault
         self.device_throttle.knows(sent, now)
 
-    def tell(self, client: str, reply: Reply, device: str = "") -> None:
+    def tell(self, client: str, reply: Reply, device: Device | None) -> None:
         """Sends an alert about a refusal that a person must know of, once, when its cause begins."""
         kind = {OverShare: "share", OverDeviceLimit: "device"}.get(type(reply), reply.status)
         match reply.code, kind:
-            case 450, "device":
-                cause = f"limits of {device}"
+            case 450, "device" if device:
+                cause = f"limits of {device.name}"
                 text = (
-                    f"The device {device} ({client}) sends more than its limits allow: {reply.text}. Is it broken? Messages"
-                    " over a limit are answered 450."
+                    f"The device {device.name} ({client}) sends more than its limits allow: {reply.text}. Is it broken?"
+                    " Messages over a limit are answered 450."
                 )
             case 452, "share":
                 cause = f"share of {client}"

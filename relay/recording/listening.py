@@ -14,7 +14,7 @@ from relay.inbound.admission import ClientLimits, Listener, Recipients
 from relay.inbound.listener import Inbound
 from relay.inbound.server_certificate import Offer
 from relay.inbound.server_session import ServerSession
-from relay.inbound.server_state import ServerState
+from relay.inbound.server_state import ServerPolicy, ServerState
 from relay.mail.policy import RepairPolicy
 from relay.mail.repair import RepairContext, repair
 from relay.recording.tape import Tape, Who
@@ -125,6 +125,7 @@ async def record(
     """
     tapes: list[Tape] = []
     spool, enough = NoSpool(), asyncio.Event()
+    limits = ClientLimits(connections=8, per_client=4, idle=timedelta(seconds=min(seconds, 300)))
 
     def ended(tape: Tape) -> None:
         for queue_id in tape.queued:
@@ -140,11 +141,8 @@ async def record(
 
     with tempfile.TemporaryDirectory(prefix="relay-record-") as folder:
         inbound = Recorder(
-            hostname=HOSTNAME,
-            listeners=[listener],
-            limits=ClientLimits(connections=8, per_client=4, idle=timedelta(seconds=min(seconds, 300))),
-            recipients=Recipients(default_domain="example.jp"),
-            max_message=MAX_MESSAGE,
+            ServerPolicy(HOSTNAME, limits, Recipients(default_domain="example.jp"), MAX_MESSAGE),
+            [listener],
             spool=cast(Spool, spool),
             may_route=lambda _sender, _recipient, _origin: None,
             now=partial(datetime.now, UTC),

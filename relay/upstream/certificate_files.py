@@ -46,6 +46,19 @@ def certificate_in(name: str | Path) -> Certificate | None:
         return None
 
 
+def load_pair(context: ssl.SSLContext, cert: str | Path, key: str | Path) -> str:
+    """Loads a certificate and its key into the context.  Why they cannot be used, "" if they can."""
+
+    def no_passphrase() -> str:
+        raise ValueError("the key has a passphrase; store it without one")  # else OpenSSL asks on the terminal
+
+    try:
+        context.load_cert_chain(cert, key, no_passphrase)
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", "") or getattr(error, "strerror", "") or error)
+    return ""
+
+
 def ends_soon(certificate: Certificate, now: datetime) -> bool:
     """Within two weeks; one that lives for days only, within the last third of its life."""
     if not certificate.expires:

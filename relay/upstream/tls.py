@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from relay.mail.reply import Fault
-from relay.upstream.certificate_files import Stamps, stamps
+from relay.upstream.certificate_files import Stamps, load_pair, stamps
 from relay.upstream.peer_certificate import Certificate
 from relay.upstream.settings import SmtpServer, Tls, TlsFloor, TlsMode
 
@@ -67,7 +67,10 @@ def _context(policy: Tls, names: Sequence[str]) -> ssl.SSLContext:
     if policy.legacy:
         _allow_the_old(context)
     if policy.client_cert:
-        _show(context, policy)
+        reason = load_pair(context, policy.client_cert, policy.client_key or policy.client_cert)
+        if reason:
+            words = f"client_cert {policy.client_cert} cannot be used: {reason.replace('_', ' ').lower()}"
+            raise BadClientCertificate(words)
     if not policy.verify or policy.fingerprint:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -85,20 +88,6 @@ def _allow_the_old(context: ssl.SSLContext) -> None:
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     context.options |= _UNSAFE_RENEGOTIATION
-
-
-def _show(context: ssl.SSLContext, policy: Tls) -> None:
-    def no_passphrase() -> str:
-        raise BadClientCertificate(f"the key of client_cert {policy.client_cert} has a passphrase; store it without one")
-
-    try:
-        context.load_cert_chain(policy.client_cert, policy.client_key or None, no_passphrase)
-    except BadClientCertificate:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        words = f"client_cert {policy.client_cert} cannot be used: {str(reason).replace('_', ' ').lower()}"
-        raise BadClientCertificate(words) from None
 
 
 def pin_problem(tls: Tls, certificate: bytes | None) -> str:

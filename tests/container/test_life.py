@@ -16,6 +16,7 @@ import threading
 import pytest
 
 from tests.support.containers import Container, built_image, folder_of, podman, volume
+from tests.support.peers import free_port
 from tests.support.sink import sink
 from tests.support.waiting import eventually
 
@@ -39,8 +40,7 @@ def spool():
 @pytest.fixture
 def port() -> int:
     """One that was free a moment ago; the container shares this machine's network."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 def settings(port: int, upstream: int) -> dict[str, str]:
@@ -58,12 +58,6 @@ def settings(port: int, upstream: int) -> dict[str, str]:
 def send(port: int, subject: bytes) -> None:
     with smtplib.SMTP("127.0.0.1", port, timeout=20) as device:
         device.sendmail("nas@nas.local", ["me@example.jp"], LETTER % subject)
-
-
-def nobody_there() -> int:
-    """A port that refuses connections, as an upstream that is down."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def subjects(upstream) -> list[str]:
@@ -93,7 +87,7 @@ def test_a_message_goes_through_and_health_keeps_quiet(image, spool, port, tmp_p
 def test_the_queue_and_the_certificate_survive_a_new_container(image, spool, port, tmp_path) -> None:
     """Accepted while the upstream is down, relayed once by the next container; devices see the same certificate."""
     state = folder_of(spool)
-    with Container(image, environment=settings(port, nobody_there()), mounts={spool: SPOOL}) as relay:
+    with Container(image, environment=settings(port, free_port()), mounts={spool: SPOOL}) as relay:
         relay.wait_for("started")
         for number in range(5):
             send(port, b"kept %d" % number)
@@ -190,7 +184,7 @@ def test_kill_9_loses_nothing_that_was_promised(image, spool, port, tmp_path) ->
 
 def test_a_newer_spool_is_refused_and_left_alone(image, spool, port) -> None:
     """After a downgrade the relay says so and ends; not one octet of the file is changed."""
-    with Container(image, environment=settings(port, nobody_there()), mounts={spool: SPOOL}) as relay:
+    with Container(image, environment=settings(port, free_port()), mounts={spool: SPOOL}) as relay:
         relay.wait_for("started")
         send(port, b"from the future")
         relay.wait_for("accepted")
@@ -200,7 +194,7 @@ def test_a_newer_spool_is_refused_and_left_alone(image, spool, port) -> None:
         db.execute("PRAGMA user_version = 99")
     db.close()
     before = hashlib.sha256(database.read_bytes()).hexdigest()
-    with Container(image, environment=settings(port, nobody_there()), mounts={spool: SPOOL}) as relay:
+    with Container(image, environment=settings(port, free_port()), mounts={spool: SPOOL}) as relay:
         assert relay.exit_code() == 1
         assert "newer version" in relay.said()
     assert hashlib.sha256(database.read_bytes()).hexdigest() == before
@@ -208,7 +202,7 @@ def test_a_newer_spool_is_refused_and_left_alone(image, spool, port) -> None:
 
 def test_a_spool_without_a_volume_is_loudly_told(image, spool, port) -> None:
     """In memory, or on the nameless volume that goes with its container: said at start; on a named one nothing is said."""
-    where = settings(port, nobody_there())
+    where = settings(port, free_port())
     tmpfs = ("--network=host", f"--mount=type=tmpfs,destination={SPOOL},U=true")
     for mounts, options, words in (
         ({}, ("--network=host",), "volume without a name"),
@@ -228,7 +222,7 @@ def test_a_secret_with_every_awkward_sign_comes_from_a_file(image, spool, port, 
     """Dollars, quotes, hashes and spaces in a mounted file are taken as they are; an unreadable one is named with our user."""
     secret = tmp_path / "secret"
     secret.write_text("p$HOME'\"#: é% \\\n")
-    where = {**settings(port, nobody_there()), "RELAY_USERNAME": "taro", "RELAY_PASSWORD_FILE": "/run/secrets/isp"}
+    where = {**settings(port, free_port()), "RELAY_USERNAME": "taro", "RELAY_PASSWORD_FILE": "/run/secrets/isp"}
     mounts = {spool: SPOOL, str(secret): "/run/secrets/isp:ro"}
     secret.chmod(0o644)
     with Container(image, environment=where, mounts=mounts) as relay:
@@ -245,14 +239,14 @@ def test_a_folder_of_somebody_else_is_named_with_its_cure(image, port, tmp_path)
     """A bind mount that root owns, the commonest of all mistakes, is told with the user that needs it."""
     folder = tmp_path / "spool"
     folder.mkdir(mode=0o755)
-    with Container(image, environment=settings(port, nobody_there()), mounts={str(folder): SPOOL}) as relay:
+    with Container(image, environment=settings(port, free_port()), mounts={str(folder): SPOOL}) as relay:
         assert relay.exit_code() == 1
         assert "writable for user 65532" in relay.said()
 
 
 def test_an_idle_relay_stops_at_once(image, spool, port) -> None:
     """Far under ten seconds, and with status 0; also when it is told to stop while it starts."""
-    with Container(image, environment=settings(port, nobody_there()), mounts={spool: SPOOL}) as relay:
+    with Container(image, environment=settings(port, free_port()), mounts={spool: SPOOL}) as relay:
         relay.wait_for("started")
         assert relay.stop(10) == 0
         relay.start()

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import pty
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Login
 from tests.support.dns import FakeDNS
 from tests.support.doctor import Case
+from tests.support.peers import free_port
 from tests.support.running import ROOT, running
 from tests.support.sending import on_server
 from tests.support.upstream import ScriptedUpstream
@@ -163,9 +163,7 @@ async def test_a_mistake_in_the_configuration_is_2(tmp_path: Path) -> None:
 
 async def test_beside_the_running_relay_its_port_is_its_own(tmp_path: Path, zone: Mapping[str, Any]) -> None:
     """The listener is taken, by the relay: no finding."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "secret"}) as server:
         config = json.loads(written(tmp_path, server.port, dns.address).read_text())
         config["listen"] = {"address": f"127.0.0.1:{port}"}

@@ -15,16 +15,10 @@ from relay.inbound import listener_tls
 from relay.inbound.admission import Listener, ListenTls
 from relay.inbound.server_certificate import NoCertificate, load, server_context
 from relay.upstream.certificate_files import certificate_in
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, Receiving, receiving
 
 CA = trustme.CA()
-
-
-def untrusting() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def trusting() -> ssl.SSLContext:
@@ -138,10 +132,7 @@ async def test_what_cannot_be_used_keeps_the_old_one(tmp_path: Path, monkeypatch
         assert "The old certificate is still used (until " in told[0][0]
         [status] = relay.inbound.listening()
         assert status["certificate_trouble"]
-        state = relay.inbound._state.policy
-        left = await relay.inbound.reload(
-            hostname="relay.test", listeners=[at(tls)], limits=state.limits, recipients=state.recipients, max_message=1000
-        )
+        left = await relay.reload(at(tls))
         assert [one.setting for one in left] == [f"tls_cert of {at(tls).name}"]
         pair(tls)
         await relay.inbound.look_at_certificates()

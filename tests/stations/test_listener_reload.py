@@ -15,7 +15,7 @@ from relay.inbound.listener import Inbound, NotApplied
 from relay.inbound.server_session import ServerSession
 from relay.secret import Secret
 from tests.support.device import Device
-from tests.support.inbound import HERE, Receiving, receiving
+from tests.support.inbound import HERE, receiving
 from tests.support.peers import free_port
 
 ENVELOPE: Sequence[tuple[bytes, str]] = (
@@ -23,11 +23,6 @@ ENVELOPE: Sequence[tuple[bytes, str]] = (
     (b"RCPT TO:<me@example.jp>\r\n", "250"),
     (b"DATA\r\n", "354"),
 )
-
-
-async def reload(relay: Receiving, *listeners: Listener, **changes: Any) -> list[NotApplied]:
-    usual = {"hostname": "relay.test", "limits": ClientLimits(), "recipients": Recipients(), "max_message": 1_000_000}
-    return await relay.inbound.reload(listeners=listeners, **(usual | changes))
 
 
 async def at(listener: Listener) -> Device:
@@ -52,10 +47,10 @@ async def test_listeners_come_and_go(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await busy.dialog(*ENVELOPE)
         await busy.say(b"half of ")
         await slow.dialog(*ENVELOPE[:2])
-        assert await reload(relay, one, two) == []
+        assert await relay.reload(one, two) == []
         assert (await (await at(two)).submit(b"by the new one\r\n")).startswith("250")
         assert (await stays.submit(b"by the old one\r\n")).startswith("250")
-        assert await reload(relay, two) == []
+        assert await relay.reload(two) == []
         assert relay.inbound.bound == [(two.host, two.port)]
         assert await refused(one)
         for device in (stays, idle):
@@ -75,7 +70,7 @@ async def test_a_session_inside_data_does_not_notice_a_change(tmp_path: Path, mo
         await busy.dialog(*ENVELOPE)
         await busy.say(b"x" * 500 + b"\r\n")
         changed = replace(one, tls=ListenTls.STARTTLS, networks=(*HERE.networks, ip_network("10.0.0.0/8")))
-        assert await reload(relay, changed, max_message=100) == []
+        assert await relay.reload(changed, max_message=100) == []
         assert (await busy.ask(b"y\r\n.\r\n")).startswith("250")
         assert (await (await at(one)).ask(b"MAIL FROM:<a@b.example> SIZE=500\r\n")).startswith("552")
 
@@ -87,14 +82,14 @@ async def test_one_that_cannot_be_bound_is_named_and_none_is_closed(tmp_path: Pa
         two = replace(HERE, port=taken.getsockname()[1])
         async with receiving(tmp_path, monkeypatch, one) as relay:
             session = await relay.device()
-            left = await reload(relay, two)
+            left = await relay.reload(two)
             assert [each.setting for each in left] == [f"listen {two.name}", f"listen {one.name}"]
             assert "in use by another program" in left[0].reason
             assert relay.inbound.listeners == (one,)
             assert (await session.submit(b"x\r\n")).startswith("250")
             assert (await (await at(one)).submit(b"y\r\n")).startswith("250")
             taken.close()
-            assert await reload(relay, two) == []
+            assert await relay.reload(two) == []
             assert relay.inbound.listeners == (two,)
             assert await refused(one)
 
@@ -106,11 +101,11 @@ async def test_one_address_becomes_all_addresses_on_the_same_port(tmp_path: Path
     async with receiving(tmp_path, monkeypatch, one) as relay:
         busy = await relay.device()
         await busy.dialog(*ENVELOPE)
-        assert await reload(relay, every) == []
+        assert await relay.reload(every) == []
         assert relay.inbound.listeners == (every,)
         assert (await busy.ask(b"x\r\n.\r\n")).startswith("250")
         assert (await (await at(one)).submit(b"y\r\n")).startswith("250")
-        assert await reload(relay, one) == []
+        assert await relay.reload(one) == []
         assert relay.inbound.bound == [("127.0.0.1", one.port)]
         assert (await (await at(one)).submit(b"z\r\n")).startswith("250")
 
@@ -121,7 +116,7 @@ async def test_an_address_that_another_has_in_part_keeps_the_old_one(tmp_path: P
     with socket.create_server(("127.0.0.2", one.port)):
         async with receiving(tmp_path, monkeypatch, one) as relay:
             session = await relay.device()
-            left = await reload(relay, replace(one, host="0.0.0.0"))
+            left = await relay.reload(replace(one, host="0.0.0.0"))
             assert [each.setting for each in left] == [f"listen 0.0.0.0:{one.port}", f"listen {one.name}"]
             assert (await session.submit(b"x\r\n")).startswith("250")
             assert (await (await at(one)).submit(b"y\r\n")).startswith("250")
@@ -138,7 +133,7 @@ async def test_a_certificate_that_cannot_be_used_keeps_the_listener_as_it_was(
         one, tls=ListenTls.REQUIRED, tls_cert=bad, tls_key=bad, auth=ListenAuth.REQUIRED, users={"nas": Secret("x")}
     )
     async with receiving(tmp_path, monkeypatch, one) as relay:
-        [left] = await reload(relay, strict)
+        [left] = await relay.reload(strict)
         assert left.setting == f"listen {one.name}"
         assert "cannot be used for TLS" in left.reason
         assert relay.inbound.listeners == (one,)
@@ -150,9 +145,9 @@ async def test_users_and_tls_reach_the_sessions_that_are_open(tmp_path: Path, mo
     one = replace(HERE, port=free_port(), auth=ListenAuth.REQUIRED, users={"nas": Secret("old")}, plain_login=True)
     async with receiving(tmp_path, monkeypatch, one) as relay:
         device = await relay.device()
-        assert await reload(relay, replace(one, users={"nas": Secret("new")})) == []
+        assert await relay.reload(replace(one, users={"nas": Secret("new")})) == []
         await device.dialog((b"AUTH PLAIN AG5hcwBvbGQ=\r\n", "535"), (b"AUTH PLAIN AG5hcwBuZXc=\r\n", "235"))
-        assert await reload(relay, replace(one, users={"nas": Secret("new")}, tls=ListenTls.REQUIRED)) == []
+        assert await relay.reload(replace(one, users={"nas": Secret("new")}, tls=ListenTls.REQUIRED)) == []
         assert (await device.reply()).startswith("421 4.7.0 TLS")
 
 
@@ -165,7 +160,7 @@ async def test_the_next_message_of_an_open_session_goes_by_the_new_settings(
         await device.dialog(ENVELOPE[0])
         [here] = relay.inbound.listeners
         new = {"recipients": Recipients(default_domain="new.example"), "max_message": 1000}
-        assert await reload(relay, here, **new) == []
+        assert await relay.reload(here, **new) == []
         rest = ((b"RCPT TO:<root>\r\n", "250"), ENVELOPE[2], (b"x\r\n" * 500 + b".\r\n", "250"))
         await device.dialog(*rest)
         await device.dialog(ENVELOPE[0], *rest[:2], (rest[2][0], "552"))
@@ -187,12 +182,12 @@ async def test_another_kind_of_tls_ends_sessions_without_any(
             await asyncio.sleep(0.1)
             second = await Device.connect((one.host, one.port))
             await asyncio.sleep(0.1)
-            assert await reload(relay, replace(one, tls=ListenTls(after)), limits=ClientLimits(per_client=1)) == []
+            assert await relay.reload(replace(one, tls=ListenTls(after)), limits=ClientLimits(per_client=1)) == []
             await first.close()
             assert (await second.reply()).startswith("421 4.7.0")
             return
         assert (await first.reply()).startswith("220")
-        assert await reload(relay, replace(one, tls=ListenTls(after))) == []
+        assert await relay.reload(replace(one, tls=ListenTls(after))) == []
         assert (await first.reply()).startswith("421 4.7.0 TLS is needed")
 
 
@@ -211,7 +206,7 @@ async def test_a_client_that_is_just_being_accepted(tmp_path: Path, monkeypatch:
 
     def accepted(self: Inbound, opened: Any) -> ServerSession:
         if not reloads and opened.listener.name == one.name:
-            reloads.append(asyncio.create_task(reload(relay, *new)))
+            reloads.append(asyncio.create_task(relay.reload(*new)))
         return make(self, opened)
 
     monkeypatch.setattr(Inbound, "_session", accepted)
@@ -239,9 +234,9 @@ async def test_many_reloads_while_devices_send(tmp_path: Path, monkeypatch: pyte
 
         sending = [asyncio.create_task(send()) for _ in range(4)]
         for _ in range(20):
-            assert await reload(relay, other, stays) == []
+            assert await relay.reload(other, stays) == []
             assert (await (await at(other)).submit(b"y\r\n")).startswith("250")
-            assert await reload(relay, stays) == []
+            assert await relay.reload(stays) == []
             await asyncio.sleep(0.02)
         over.set()
         await asyncio.gather(*sending)

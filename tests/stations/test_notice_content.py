@@ -6,7 +6,6 @@ device ──> relay ──> upstream says no ──> notice ──> another ups
 import email
 import email.policy
 import json
-import socket
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from tests.support.device import Device
 from tests.support.inprocess import ended, relay_at_home, send
+from tests.support.peers import free_port
 from tests.support.push import Push
 from tests.support.upstream import Message, ScriptedUpstream
 
@@ -28,12 +28,6 @@ def push() -> Iterator[Push]:
     service = Push()
     yield service
     service.close()
-
-
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def at(port: int, **more: Any) -> dict[str, Any]:
@@ -68,7 +62,7 @@ async def test_a_notice_goes_by_an_upstream_that_works(tmp_path: Path) -> None:
     """The rule for the person's own mail leads to a dead upstream; the notice finds the one that works."""
     async with ScriptedUpstream(script={"RCPT": nobody_named_gone}) as good:
         settings = {
-            "upstreams": {"dead": at(closed_port()), "good": at(good.port)},
+            "upstreams": {"dead": at(free_port()), "good": at(good.port)},
             "routes": [{"to": "*@far.example", "via": ["good"]}, {"via": ["dead"]}],
             "notices": {"to": ME},
         }
@@ -186,7 +180,7 @@ async def test_one_message_for_thirty_ends_in_three_transactions_and_one_notice(
 async def test_a_reload_sends_what_waits_by_the_new_routes_and_a_mistake_changes_nothing(tmp_path: Path) -> None:
     """Mail waits at a dead upstream.  A file with a mistake leaves all as it is; a right one sends the mail."""
     async with ScriptedUpstream() as good:
-        settings = {"upstreams": {"dead": at(closed_port()), "good": at(good.port)}, "routes": [{"via": ["dead"]}]}
+        settings = {"upstreams": {"dead": at(free_port()), "good": at(good.port)}, "routes": [{"via": ["dead"]}]}
         settings["retry"] = {"delays": ["1h"], "rest": ["1h"]}
         async with relay_at_home(tmp_path, settings) as relay:
             queue_id = await send(relay, "taro@isp.example", "x@far.example", LETTER)

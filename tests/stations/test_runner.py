@@ -4,7 +4,6 @@ spool (SQLite)  -->  Runner  -->  Transports  -->  ScriptedUpstream
 """
 
 import asyncio
-import socket
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from relay.spool.entry import Entry, State
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.settings import Auth, Limits, Login, SmtpServer, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
+from tests.support.peers import free_port
 from tests.support.sending import transports_by
 from tests.support.upstream import DROP, GARBAGE, HANG, Do, ScriptedUpstream
 
@@ -48,12 +48,6 @@ def upstream(name: str, port: int, **settings: Any) -> Upstream:
     plain = {"tls": Tls(TlsMode.NONE), "login": Login(Auth.NONE), "timeout": 2 * S, **settings}
     server = {key: plain.pop(key) for key in ("tls", "login")}
     return Upstream(name, SmtpServer("127.0.0.1", port, **server), **plain)
-
-
-def closed_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @dataclass
@@ -119,7 +113,7 @@ async def running(tmp_path, routes, upstreams, *, retry=QUICK, submit=None, noti
 
 async def test_the_same_trouble_of_two_upstreams_is_told_twice(tmp_path):
     """What is told once a day is told by whose trouble it is, and what it is, not by how the sentence begins."""
-    upstreams, told = [upstream("isp1", closed_port()), upstream("isp2", closed_port())], []
+    upstreams, told = [upstream("isp1", free_port()), upstream("isp2", free_port())], []
     async with running(tmp_path, [Route(via=("isp1", "isp2"))], upstreams) as world:
         world.runner._alarm = lambda text, cause: told.append((text, cause))
         await world.accept("x@y.example")
@@ -133,7 +127,7 @@ async def test_the_same_trouble_of_two_upstreams_is_told_twice(tmp_path):
 async def test_mail_goes_through_the_second_when_the_first_refuses_connections(tmp_path):
     """Two upstreams, the first refusing connections: the second takes it, and the trail tells rule, reason and way."""
     async with ScriptedUpstream() as good:
-        upstreams = [upstream("dead", closed_port()), upstream("good", good.port)]
+        upstreams = [upstream("dead", free_port()), upstream("good", good.port)]
         async with running(tmp_path, [Route(via=("dead", "good"))], upstreams) as world:
             queue_id = await world.accept("x@y.example")
             rows = await world.until(queue_id, State.RELAYED)
@@ -423,7 +417,7 @@ async def test_reload_gives_mail_that_is_under_way_the_new_routes_too(tmp_path):
 
 async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
     """The upstream rests for an hour; it heals, a hand wakes it, and the mail that waited goes at once."""
-    port = closed_port()
+    port = free_port()
     retry = RetrySchedule(delays=(0.1 * S,), rest=(3600 * S,))
     async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", port)], retry=retry) as world:
         queue_id = await world.accept("x@y.example")
@@ -438,7 +432,7 @@ async def test_waking_an_upstream_by_hand_sends_what_waited_for_it(tmp_path):
 
 async def test_an_upstream_that_is_back_gets_at_once_what_it_missed(tmp_path):
     """A message that was tried in vain and is to wait for half a minute goes as soon as another one gets through."""
-    port = closed_port()
+    port = free_port()
     patient = replace(QUICK, delays=(30 * S,))
     async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", port)], retry=patient) as world:
         missed = await world.accept("x@y.example")
@@ -518,7 +512,7 @@ async def test_a_broken_bell_costs_no_fate(tmp_path):
         raise RuntimeError("the bell is broken")
 
     async with ScriptedUpstream() as good:
-        upstreams = [upstream("dead", closed_port()), upstream("good", good.port)]
+        upstreams = [upstream("dead", free_port()), upstream("good", good.port)]
         async with running(tmp_path, [Route(via=("dead", "good"))], upstreams) as world:
             world.runner._advise = world.runner._alarm = boom
             rows = await world.until(await world.accept("x@y.example"), State.RELAYED)

@@ -20,7 +20,8 @@ from relay.secret import Secret
 from relay.spool.entry import Action, Order, Settlement, State
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Auth, Limits, Login
-from tests.stations.test_runner import QUICK, closed_port, running, upstream, utcnow
+from tests.stations.test_runner import QUICK, running, upstream, utcnow
+from tests.support.peers import free_port
 from tests.support.sending import transports_by
 from tests.support.upstream import HANG, ScriptedUpstream
 
@@ -177,7 +178,7 @@ async def test_a_wrong_password_is_tried_by_one_alone(tmp_path):
 async def test_waking_and_reloading_are_not_told_as_orders(tmp_path):
     """An upstream that wakes and a reload make mail due, but no trail says that somebody ordered it; by hand it does."""
     retry = RetrySchedule(delays=(timedelta(hours=1),), rest=(timedelta(hours=1),))
-    isp = upstream("isp", closed_port())
+    isp = upstream("isp", free_port())
     async with running(tmp_path, [Route(via=("isp",))], [isp], retry=retry) as world:
         queue_id = await world.accept("x@y.example")
 
@@ -202,7 +203,7 @@ async def test_all_mail_dated_into_the_far_future_is_healed(tmp_path, monkeypatc
     monkeypatch.setattr(housekeeping, "_PAGE", 2)
     ahead = timedelta(days=400)
     told = []
-    async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", closed_port())], retry=QUICK) as world:
+    async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", free_port())], retry=QUICK) as world:
         await world.runner.stop(1)
         ids = [await world.accept("x@y.example") for _ in range(7)]
         while claim := await world.spool.claim(utcnow()):

@@ -97,13 +97,7 @@ async def test_the_open_doors_are_told_as_they_are(tmp_path, monkeypatch):
     async with receiving(tmp_path, monkeypatch, plain, tls) as relay:
         before = relay.inbound.listening()
         assert [(one["host"], one["tls"]) for one in before] == [("127.0.0.1", "off"), ("127.0.0.2", "starttls")]
-        await relay.inbound.reload(
-            hostname="relay.test",
-            listeners=(tls, plain),
-            limits=ClientLimits(),
-            recipients=relay.inbound._state.policy.recipients,
-            max_message=1000,
-        )
+        await relay.reload(tls, plain)
         assert relay.inbound.listening() == before
 
 

@@ -7,7 +7,6 @@ import gc
 import random
 import resource
 import socket
-import ssl
 from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -20,7 +19,7 @@ from relay.secret import Secret
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.entry import Action, Heard, Order
 from relay.spool.sqlite.streaming import SqliteStreaming
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, receiving
 
 
@@ -453,13 +452,8 @@ async def test_stop_does_not_wait_longer_than_its_grace(tmp_path, monkeypatch):
 async def test_a_reload_reaches_new_sessions(tmp_path, monkeypatch):
     """Limits, recipients, networks and our name change at once; so does TLS, on the same socket."""
     async with receiving(tmp_path, monkeypatch) as relay:
-        left = await relay.inbound.reload(
-            hostname="new.test",
-            listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),))],
-            limits=ClientLimits(),
-            recipients=Recipients("example.jp"),
-            max_message=99,
-        )
+        listener = replace(HERE, networks=(ip_network("127.0.0.8/32"),))
+        left = await relay.reload(listener, hostname="new.test", recipients=Recipients("example.jp"), max_message=99)
         assert left == []
         outside = await Device.connect(relay.address)
         assert (await outside.reply()).startswith("554 5.7.1")
@@ -467,14 +461,7 @@ async def test_a_reload_reaches_new_sessions(tmp_path, monkeypatch):
         assert await device.reply() == "220 new.test ESMTP"
         await device.dialog((b"MAIL FROM:<a@b.c> SIZE=100\r\n", "552"), (b"MAIL FROM:<a@b.c>\r\n", "250"))
         await device.dialog((b"RCPT TO:<root>\r\n", "250"))
-        again = await relay.inbound.reload(
-            hostname="new.test",
-            listeners=[replace(HERE, tls=ListenTls.STARTTLS)],
-            limits=ClientLimits(),
-            recipients=Recipients(),
-            max_message=99,
-        )
-        assert again == []
+        assert await relay.reload(replace(HERE, tls=ListenTls.STARTTLS)) == []
         later = await relay.device(b"")
         assert "STARTTLS" in await later.ask(b"EHLO x\r\n")
 
@@ -498,13 +485,7 @@ async def test_a_reload_ends_sessions_that_would_not_be_let_in_any_more(tmp_path
         await busy.say(b"half of it\r\n")
         await promised.say(b"x\r\n.\r\n")
         await committing.wait()
-        await relay.inbound.reload(
-            hostname="relay.test",
-            listeners=[replace(HERE, networks=(ip_network("127.0.0.8/32"),))],
-            limits=ClientLimits(),
-            recipients=Recipients(),
-            max_message=1000,
-        )
+        await relay.reload(replace(HERE, networks=(ip_network("127.0.0.8/32"),)))
         assert (await idle.reply()).startswith("421 4.7.1")
         assert (await busy.reply()).startswith("421 4.7.1")
         go_on.set()
@@ -527,13 +508,7 @@ async def test_a_reload_ends_sessions_whose_login_counts_no_more(tmp_path, monke
         free = await Device.connect(relay.inbound.bound[1])
         await free.reply()
         changed = {"nas": Secret("new"), "cam": Secret("two")}
-        await relay.inbound.reload(
-            hostname="relay.test",
-            listeners=[replace(required, users=changed), replace(required, host="127.0.0.2")],
-            limits=ClientLimits(),
-            recipients=Recipients(),
-            max_message=1000,
-        )
+        await relay.reload(replace(required, users=changed), replace(required, host="127.0.0.2"))
         assert (await devices["nas"].reply()).startswith("421 4.7.0 your login")
         assert (await free.reply()).startswith("421 4.7.0 a login")
         assert (await devices["cam"].submit(b"x\r\n")).startswith("250")
@@ -632,9 +607,8 @@ async def test_octets_without_a_line_end_cost_no_memory(tmp_path, monkeypatch):
 
 async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
     """Who hangs up with commands still unread is done with when they are read; nothing of it waits for `idle` to pass."""
-    async with receiving(tmp_path, monkeypatch, listeners=[replace(HERE, tls=ListenTls.IMPLICIT)]) as relay:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    async with receiving(tmp_path, monkeypatch, replace(HERE, tls=ListenTls.IMPLICIT)) as relay:
+        context = untrusting()
         for _ in range(3):
             reader, writer = await asyncio.open_connection(*relay.address, ssl=context)
             assert (await reader.readline()).startswith(b"220")

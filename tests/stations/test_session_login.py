@@ -11,20 +11,13 @@ import trustme
 from relay.inbound import connection
 from relay.inbound.admission import ListenAuth, ListenTls
 from relay.secret import Secret
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, receiving
 
 USER = base64.b64encode(b"nas")
 PASSWORD = base64.b64encode(b"geheim")
 PLAIN = base64.b64encode(b"\0nas\0geheim")
 REQUIRED = replace(HERE, auth=ListenAuth.REQUIRED, users={"nas": Secret("geheim")})
-
-
-def untrusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @pytest.mark.parametrize(
@@ -250,9 +243,7 @@ async def test_plain_text_on_the_tls_port_is_named(tmp_path, monkeypatch, hello)
 
 async def test_old_tls_is_spoken_only_where_it_was_asked_for(tmp_path, monkeypatch):
     """TLS 1.0 works with `legacy_tls`; without, the log says which setting helps."""
-    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    old.check_hostname = False
-    old.verify_mode = ssl.CERT_NONE
+    old = untrusting()
     old.set_ciphers("DEFAULT:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1

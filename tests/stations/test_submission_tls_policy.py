@@ -294,7 +294,7 @@ async def test_a_client_certificate_on_a_disk_that_did_not_answer(ca, tmp_path, 
         raise OSError(errno.EIO, "Input/output error", str(cert))
 
     with monkeypatch.context() as trouble:
-        trouble.setattr(tls, "_show", fails)
+        trouble.setattr(tls, "load_pair", fails)
         assert context_for(policy) is old
         await certificates.look([upstream])
         assert "Input/output error" in certificates.seen[upstream.name].trouble

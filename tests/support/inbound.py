@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from relay import events
 from relay.inbound.admission import ClientLimits, Listener, ListenTls, Recipients
-from relay.inbound.listener import Inbound
+from relay.inbound.listener import Inbound, NotApplied
+from relay.inbound.server_state import ServerPolicy
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Entry
@@ -28,6 +29,10 @@ class Receiving:
     spool: Spool
     clock: Clock
     noted: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    async def reload(self, *listeners: Listener, **changes: Any) -> list[NotApplied]:
+        """`changes` are what else differs from the policy in force."""
+        return await self.inbound.reload(replace(self.inbound._state.policy, **changes), listeners)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -59,24 +64,22 @@ class Receiving:
 
 @asynccontextmanager
 async def receiving(tmp_path: Path, monkeypatch: Any, *listeners: Listener, **changes: Any) -> AsyncIterator[Receiving]:
-    """Starts it; `changes` are arguments of Inbound that differ from the usual."""
+    """Starts it; `changes` are arguments of Inbound and of its policy that differ from the usual."""
     clock = Clock()
     room = changes.pop("keep_free", 0)
     spool = changes.pop("spool", None) or await open_spool(
         SpoolSettings(url=f"sqlite:{tmp_path}/spool.db", keep_free=room), now=clock
     )
+    limits = ClientLimits(messages_per_minute=10_000, per_client=100)
+    usual = ServerPolicy("relay.test", limits, Recipients(), max_message=1_000_000)
+    policy = replace(usual, **{one.name: changes.pop(one.name) for one in fields(usual) if one.name in changes})
     settings: dict[str, Any] = {
-        "hostname": "relay.test",
-        "listeners": listeners or (HERE,),
-        "limits": ClientLimits(messages_per_minute=10_000, per_client=100),
-        "recipients": Recipients(),
-        "max_message": 1_000_000,
         "may_route": lambda _sender, _recipient, _origin: None,
         "now": clock,
         "new_queue_id": Ids(),
         "state_dir": tmp_path / "state",
     }
-    inbound = Inbound(spool=spool, **(settings | changes))
+    inbound = Inbound(policy, listeners or (HERE,), spool=spool, **(settings | changes))
     running = Receiving(inbound, spool, clock)
 
     def note(event: str, text: str = "", /, **fields: Any) -> None:

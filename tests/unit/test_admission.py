@@ -183,17 +183,17 @@ def test_circles_are_broken(facts, admitted):
 
 def test_the_throttle_counts_a_sliding_minute():
     """Two a minute: the third waits until the first is a minute old; a clock set back locks nobody out."""
-    throttle, limits = Throttle(), ClientLimits(messages_per_minute=2)
+    throttle, most = Throttle(), 2
     throttle.count("a", NOON)
-    assert throttle.admit("a", NOON, limits) is None
+    assert throttle.admit("a", NOON, most) is None
     throttle.count("a", NOON + timedelta(seconds=30))
-    reply = throttle.admit("a", NOON + timedelta(seconds=59), limits)
+    reply = throttle.admit("a", NOON + timedelta(seconds=59), most)
     assert reply is not None
     assert (reply.code, reply.status) == (450, "4.7.1")
-    assert throttle.admit("b", NOON + timedelta(seconds=59), limits) is None
-    assert throttle.admit("a", NOON + timedelta(seconds=60), limits) is None
+    assert throttle.admit("b", NOON + timedelta(seconds=59), most) is None
+    assert throttle.admit("a", NOON + timedelta(seconds=60), most) is None
     throttle.count("a", NOON + timedelta(seconds=60))
-    assert throttle.admit("a", NOON - timedelta(days=1), limits) is None
+    assert throttle.admit("a", NOON - timedelta(days=1), most) is None
 
 
 def test_the_throttle_forgets_who_went_quiet():
