@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import ssl
 import statistics
 import time
 from dataclasses import replace
@@ -16,7 +15,7 @@ from relay.inbound.login_check import WAITING, LoginCheck, TooMany
 from relay.inbound.server_sasl import Credentials
 from relay.password_hash import Cost, hash_of
 from relay.secret import Secret
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, receiving
 
 CHEAP = Cost(1024, 8, 1)
@@ -34,12 +33,6 @@ def login(user: bytes, password: bytes) -> bytes:
 
 USERS = {"nas": hashed(b"geheim"), "cam": Secret("klar"), "box": hashed("ü\u3042".encode())}
 HASHED = replace(HERE, auth=ListenAuth.REQUIRED, users=USERS)
-
-
-def untrusting() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 async def test_hashed_and_plain_passwords_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

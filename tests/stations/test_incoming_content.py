@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import re
 import sqlite3
-import ssl
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from relay.inbound.connection import READ_AHEAD
 from relay.inbound.message_buffer import HEAD, IN_MEMORY, MemoryBudget, MessageBuffer
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.sqlite.streaming import SqliteStreaming
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import receiving
 from tests.support.running import running
 
@@ -160,8 +159,7 @@ async def test_the_memory_is_given_back_whatever_happens(tmp_path, monkeypatch):
 def test_a_hundred_uploads_at_once_cost_little_memory(tmp_path, tls):
     """The real process stays small, with TLS too: half of what it would be without the budget."""
     line, block = b"x" * 78 + b"\r\n", 64_000
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = untrusting()
 
     async def upload(port: int, number: int, everybody: asyncio.Barrier) -> str:
         device = await Device.connect(("127.0.0.1", port), source=f"127.0.0.{number % 10 + 2}")

@@ -15,16 +15,10 @@ from relay.inbound import listener_tls
 from relay.inbound.admission import Listener, ListenTls
 from relay.inbound.server_certificate import NoCertificate, load, server_context
 from relay.upstream.certificate_files import certificate_in
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, Receiving, receiving
 
 CA = trustme.CA()
-
-
-def untrusting() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def trusting() -> ssl.SSLContext:

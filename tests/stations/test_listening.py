@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import shutil
-import ssl
 import stat
 import sys
 from dataclasses import replace
@@ -15,7 +14,7 @@ import pytest
 from relay.inbound import listener, message_buffer, server_certificate
 from relay.inbound.admission import ListenTls
 from relay.inbound.server_certificate import NoCertificate, handshake_advice, server_context
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, receiving
 
 STARTTLS = replace(HERE, tls=ListenTls.STARTTLS)
@@ -105,12 +104,6 @@ async def test_the_made_certificate_is_for_its_owner_only(tmp_path: Path) -> Non
     assert [stat.S_IMODE(place.stat().st_mode) for place in made] == [0o600, 0o600]
     await server_context(STARTTLS, tmp_path, "relay.test")
     assert [place.read_bytes() for place in made] == before
-
-
-def untrusting() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def slow_openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str) -> Path:

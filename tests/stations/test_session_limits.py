@@ -7,7 +7,6 @@ import gc
 import random
 import resource
 import socket
-import ssl
 from dataclasses import replace
 from datetime import datetime, timedelta
 from ipaddress import ip_network
@@ -20,7 +19,7 @@ from relay.secret import Secret
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.entry import Action, Heard, Order
 from relay.spool.sqlite.streaming import SqliteStreaming
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, receiving
 
 
@@ -633,10 +632,8 @@ async def test_octets_without_a_line_end_cost_no_memory(tmp_path, monkeypatch):
 async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
     """Who hangs up with commands still unread is done with when they are read; nothing of it waits for `idle` to pass."""
     async with receiving(tmp_path, monkeypatch, listeners=[replace(HERE, tls=ListenTls.IMPLICIT)]) as relay:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         for _ in range(3):
-            reader, writer = await asyncio.open_connection(*relay.address, ssl=context)
+            reader, writer = await asyncio.open_connection(*relay.address, ssl=untrusting())
             assert (await reader.readline()).startswith(b"220")
             [session] = relay.inbound._state.sessions
             writer.write(b"EHLO nas\r\n" + b"NOOP\r\n" * 500)

@@ -11,20 +11,13 @@ import trustme
 from relay.inbound import connection
 from relay.inbound.admission import ListenAuth, ListenTls
 from relay.secret import Secret
-from tests.support.device import Device
+from tests.support.device import Device, untrusting
 from tests.support.inbound import HERE, receiving
 
 USER = base64.b64encode(b"nas")
 PASSWORD = base64.b64encode(b"geheim")
 PLAIN = base64.b64encode(b"\0nas\0geheim")
 REQUIRED = replace(HERE, auth=ListenAuth.REQUIRED, users={"nas": Secret("geheim")})
-
-
-def untrusting() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 @pytest.mark.parametrize(

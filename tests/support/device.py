@@ -12,6 +12,13 @@ PATIENCE = 15.0
 """Seconds that a test waits for a reply before it fails."""
 
 
+def untrusting() -> ssl.SSLContext:
+    """As most devices: any certificate will do."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 class Device:
     """One connection.  `say` sends octets as they are; `reply` reads one whole reply, "" when the relay hung up."""
 
