@@ -9,8 +9,11 @@ BIN     = .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = uv pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet
 
-# Tests wait more than they compute: two files at a time, on whatever machine, the long ones first (tests/support/order.py).
+# Tests wait more than they compute: some files at a time, on whatever machine, the long ones first (tests/support/order.py).
 WORKERS ?= 3
+
+# Tests start some hundred relays: compiled each time, each would need twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 
 # BUILD=... names another builder, where no registry is in reach (packaging/README.md).
 IMAGE ?= relay:latest
@@ -55,6 +58,7 @@ run: .venv/runtime
 	$(BIN)/python -m relay run $(if $(CONFIG),--config $(CONFIG))
 
 test: .venv/development
+	$(BIN)/python -m compileall -q relay
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What the code itself does, once more with another Python: NEWER names it.

@@ -1,6 +1,7 @@
 """The pages that are made from the code say what the code says, and every link that the program prints leads somewhere."""
 
 import re
+from functools import cache
 
 import pytest
 
@@ -9,13 +10,22 @@ from relay.outbound.replies import PAGE, RULES, Advice
 from relay.upstream.providers import PRESETS
 from tools.pages import DOCS, pages
 
-MADE = dict(pages())
+NAMES_OF_PAGES = ("configuration.md", "advice.md", "providers.md", *(f"providers/{preset.key}.md" for preset in PRESETS))
 
 
-@pytest.mark.parametrize("name", sorted(MADE))
+@cache
+def made() -> dict[str, str]:
+    return dict(pages())
+
+
+def test_every_page_that_is_made_is_looked_at() -> None:
+    assert sorted(made()) == sorted(NAMES_OF_PAGES)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES_OF_PAGES))
 def test_the_page_in_the_tree_is_the_page_that_would_be_made(name: str) -> None:
     """Whoever changes a setting, a preset or an advice runs `make pages`."""
-    assert (DOCS / name).read_text(encoding="utf-8") == MADE[name]
+    assert (DOCS / name).read_text(encoding="utf-8") == made()[name]
 
 
 def test_no_page_of_a_provider_is_left_over() -> None:

@@ -8,7 +8,6 @@ import json
 import re
 import smtplib
 import socket
-import ssl
 import subprocess
 import threading
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.hostile.strange import DRIP, ECHO, GARBAGE, HUGE, SILENT, Strange
+from tests.support.device import untrusting
 from tests.support.peers import free_port
 from tests.support.running import RelayProcess
 from tests.support.sink import Sink, sink
@@ -210,9 +210,7 @@ class Line:
 
     def tls(self) -> None:
         self.ask(b"STARTTLS\r\n")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        self.sock = context.wrap_socket(self.sock)
+        self.sock = untrusting().wrap_socket(self.sock)
         self.file = self.sock.makefile("rb")
         self.ask(b"EHLO [192.168.0.9]\r\n")
 

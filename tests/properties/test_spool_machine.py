@@ -1,7 +1,6 @@
 """The spool against a dict: whatever is done in whatever order, both tell the same story."""
 
 import asyncio
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,7 @@ from relay.spool.entry import Action, Claim, Entry, NoticeKind, Order, Recipient
 from relay.spool.sqlite.invariants import check_invariants
 from tests.support.postgres import PostgresServer
 from tests.support.postgres import check_invariants as check_postgres
-from tests.support.spooled import a_notice, after, an_entry
+from tests.support.spooled import a_notice, after, an_entry, quick_directory
 from tests.support.world import Clock, Ids
 
 KEEP = timedelta(days=1)
@@ -57,7 +56,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
+        self.directory = quick_directory()
         self.url = self.place()
         self.clock, self.ids = Clock(), Ids()
         self.loop = asyncio.new_event_loop()

@@ -1,7 +1,6 @@
 """Random nights: whatever arrives, whenever, and whatever people and upstreams do, every message has exactly one end."""
 
 import asyncio
-import tempfile
 from datetime import time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -14,6 +13,7 @@ from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
 from relay.spool.entry import Action, Order, State
 from relay.spool.sqlite.invariants import check_invariants
+from tests.support.spooled import quick_directory
 from tests.support.storming import Night
 from tests.support.world import Clock
 
@@ -93,5 +93,5 @@ class Life:
 def test_every_message_has_exactly_one_end(storm, quiet, steps, together) -> None:
     """Relayed by itself, or merged into a digest that was relayed; over restarts, jumps, orders and an upstream that fails."""
     device = Device("cam", helo=("cam",), storm=storm, quiet=quiet)
-    with tempfile.TemporaryDirectory() as directory:
+    with quick_directory() as directory:
         asyncio.run(Life(device, together, directory).live(steps))

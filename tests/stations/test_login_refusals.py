@@ -9,7 +9,6 @@ import pytest
 import trustme
 
 from relay.mail.reply import Fault, Stage
-from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Tls, TlsMode
 from tests.stations.test_pop3 import old_host
 from tests.support.pop3 import PopServer
@@ -24,13 +23,6 @@ REFUSALS = [
     "504 5.7.4 unrecognized authentication type",
     "535 5.5.4 no",
 ]
-
-
-@pytest.fixture
-async def pools():
-    made = Pools(hostname="relay.test")
-    yield made
-    await made.close()
 
 
 async def answer_of(pools, upstream):

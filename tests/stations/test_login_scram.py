@@ -6,20 +6,12 @@ import pytest
 import trustme
 
 from relay.mail.reply import Fault, Stage
-from relay.upstream.pool import Pools
 from relay.upstream.settings import Auth, Tls, TlsMode
 from tests.support.sending import letter, server_context, upstream_at
 from tests.support.upstream import ScriptedUpstream
 
 USERS = {"taro": "secret"}
 ALL = ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
-
-
-@pytest.fixture
-async def pools():
-    made = Pools(hostname="relay.test")
-    yield made
-    await made.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,6 @@ from tests.support.sending import letter, upstream_at
 from tests.support.upstream import DROP, HANG, ScriptedUpstream
 
 
-@pytest.fixture
-async def pools():
-    made = Pools(hostname="relay.test")
-    yield made
-    await made.close()
-
-
 async def code_of(pools, upstream):
     [answer] = (await pools.submit(upstream, letter())).answers.values()
     return answer.reply.code

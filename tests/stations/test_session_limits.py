@@ -608,9 +608,8 @@ async def test_octets_without_a_line_end_cost_no_memory(tmp_path, monkeypatch):
 async def test_a_client_that_is_gone_leaves_no_timer(tmp_path, monkeypatch):
     """Who hangs up with commands still unread is done with when they are read; nothing of it waits for `idle` to pass."""
     async with receiving(tmp_path, monkeypatch, replace(HERE, tls=ListenTls.IMPLICIT)) as relay:
-        context = untrusting()
         for _ in range(3):
-            reader, writer = await asyncio.open_connection(*relay.address, ssl=context)
+            reader, writer = await asyncio.open_connection(*relay.address, ssl=untrusting())
             assert (await reader.readline()).startswith(b"220")
             [session] = relay.inbound._state.sessions
             writer.write(b"EHLO nas\r\n" + b"NOOP\r\n" * 500)

@@ -8,20 +8,12 @@ import pytest
 
 from relay.mail.recode import seven_bit
 from relay.mail.reply import Stage
-from relay.upstream.pool import Pools
 from relay.upstream.settings import Limits
 from tests.support.sending import letter, upstream_at
 from tests.support.upstream import DROP, HANG, STALL, ScriptedUpstream
 
 LINE = b"0123456789" * 7 + b"\r\n"
 MEGABYTE = [LINE * 1000] * 14
-
-
-@pytest.fixture
-async def pools():
-    made = Pools(hostname="relay.test")
-    yield made
-    await made.close()
 
 
 def only(report):

@@ -13,13 +13,6 @@ USERS = {"taro@isp.example": "gehe\u00efm"}
 ALL = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2")
 
 
-@pytest.fixture
-async def pools():
-    made = Pools(hostname="relay.test")
-    yield made
-    await made.close()
-
-
 def upstream(server, password="gehe\u00efm", **more):  # noqa: S107
     return upstream_at(server.port, user="taro@isp.example", password=password, **more)
 

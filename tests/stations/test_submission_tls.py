@@ -31,13 +31,6 @@ def ca_file(ca, tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture
-async def pools():
-    made = Pools(hostname="relay.test")
-    yield made
-    await made.close()
-
-
 def double(context: ssl.SSLContext, mode: TlsMode, **more) -> ScriptedUpstream:
     return ScriptedUpstream(tls=context, implicit=mode is TlsMode.IMPLICIT, users=USERS, require_auth=True, **more)
 

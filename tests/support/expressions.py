@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from itertools import islice, product
 from re import _constants as op
 from re import _parser as parser
@@ -53,6 +54,7 @@ def modules() -> Iterator[Any]:
             yield importlib.import_module(found.name)
 
 
+@cache
 def expressions() -> tuple[list[Expression], list[str]]:
     """All that are found, and the calls whose expression is made of values that are known only when it runs."""
     found: dict[tuple[Any, int], Expression] = {}
@@ -280,7 +282,7 @@ _LARGEST = 1_000_000
 _RANKED = 2_000  # characters at which all pumps of an expression are compared, to find the dearest
 _FAR = 3  # so many of these go on; the first of them as far as there is
 _MIDDLE = 64_000
-_SMALL = (24, 72, 400)
+_SMALL = (22, 24, 72, 400)
 _MUCH = 0.05  # seconds, for so few: a hundred times what any expression needs that is linear
 _STEP = 4
 _GROWTH = (30, 70)
@@ -316,7 +318,7 @@ def growth(run: Callable[[Any], object], make: Callable[[int], Any], largest: in
             now, before = known[-1], max(known[max(-1 - steps, -len(known))], _FLOOR)
             if now > _SURE and now > most * before:
                 before = max(cost(run, make(size // _STEP**steps), 6), _FLOOR)
-                now = cost(run, make(size), 2 if now > 0.3 else 6)
+                now = min(now, cost(run, make(size), 1 if now > 0.3 else 5))
                 if now > most * before:
                     return (
                         f"{size // _STEP**steps:,} characters {before * 1000:.2f} ms, {size:,} characters {now * 1000:.1f} ms"

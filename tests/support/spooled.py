@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,6 +14,14 @@ from relay.spool.entry import Entry, NoticeKind, PendingNotice, Recipient, Settl
 
 URLS = os.environ.get("SPOOL_URLS", "sqlite:{tmp}/spool.db,postgresql:").split(",")
 """Where the contract is tried; `{tmp}` becomes a fresh directory, `postgresql:` a database of the tests' own server."""
+
+_IN_MEMORY = "/dev/shm"
+
+
+def quick_directory() -> "tempfile.TemporaryDirectory[str]":
+    """For tests that sync a thousand times and ask what is stored, not whether it is safe: in memory, where there is room."""
+    room = os.access(_IN_MEMORY, os.W_OK) and shutil.disk_usage(_IN_MEMORY).free > 50_000_000
+    return tempfile.TemporaryDirectory(dir=_IN_MEMORY if room else None)
 
 
 def an_entry(

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -121,7 +122,10 @@ def worldly(source: str, wanted: set[str]) -> set[str]:
     return {name.split(".")[0] for name in wanted} & WORLD
 
 
-GRAPH = all_imports(MODULES)
+@cache
+def graph() -> dict[str, set[str]]:
+    """Who imports what; not made before a test asks, since all workers collect all files."""
+    return all_imports(MODULES)
 
 
 def test_every_room_has_a_floor() -> None:
@@ -131,12 +135,12 @@ def test_every_room_has_a_floor() -> None:
 
 def test_nobody_imports_from_above_or_from_a_neighbour() -> None:
     """Imports go down, or stay in their folder: the spool stays the only door between inbound and outbound."""
-    assert breaches(GRAPH) == []
+    assert breaches(graph()) == []
 
 
 def test_no_config_travels() -> None:
     """Stations get their own values; only config itself and the door know that there is a Config."""
-    reaching = {m for m, wanted in GRAPH.items() if any(room(other) == "config" for other in ours(wanted))}
+    reaching = {m for m, wanted in graph().items() if any(room(other) == "config" for other in ours(wanted))}
     assert {room(module) for module in reaching} <= {"config", "daemon", "cli"}
 
 
@@ -151,25 +155,27 @@ def test_only_configurations_know_the_name_of_an_upstream() -> None:
 def test_control_and_doctor_know_no_sqlite() -> None:
     """Page, command line and doctor speak the contract's words; only the spool knows which backend there is."""
     backends = {"sqlite3", "relay.spool.sqlite.sqlite_spool", "relay.spool.postgres.postgres_spool"}
-    assert {m: wanted & backends for m, wanted in GRAPH.items() if room(m) in ("control", "doctor") and wanted & backends} == {}
+    assert {
+        m: wanted & backends for m, wanted in graph().items() if room(m) in ("control", "doctor") and wanted & backends
+    } == {}
 
 
 def test_the_letter_knows_only_the_standard_library() -> None:
     """relay/mail is what Internet mail is: no mail server's, no relay's, no framework's notions in it."""
     third_party = {"aiosmtpd", "aiosmtplib", "dns", "jinja2", "prometheus_client", "starlette", "structlog", "uvicorn", "yaml"}
-    found = {m: {w.split(".")[0] for w in wanted} & third_party for m, wanted in GRAPH.items() if room(m) == "mail"}
+    found = {m: {w.split(".")[0] for w in wanted} & third_party for m, wanted in graph().items() if room(m) == "mail"}
     assert {m: names for m, names in found.items() if names} == {}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_pure_files_do_not_touch_the_world(module: str) -> None:
     """A module that says `Pure.` imports no clock, socket, file, randomness or log."""
-    assert worldly(MODULES[module], GRAPH[module]) == set()
+    assert worldly(MODULES[module], graph()[module]) == set()
 
 
 def test_no_circles() -> None:
     """What a module is made of can be read before it, in some order."""
-    inner = {module: ours(wanted) - {module} for module, wanted in GRAPH.items()}
+    inner = {module: ours(wanted) - {module} for module, wanted in graph().items()}
     try:
         TopologicalSorter(inner).prepare()
     except CycleError as circle:
