@@ -168,8 +168,6 @@ class _Walker:
         self.held = octets[end:]
 
     def _starts_line(self, block: bytes, place: int) -> bool:
-        while self.current == BETWEEN and block[place - 1 : place] == b"\0":  # outside of parts they are removed
-            place -= 1
         return block[place - 1 : place] in (b"\r", b"\n") if place else self.at_line_start
 
     def _find(self, block: bytes, start: int) -> tuple[int, int, int, bool] | None:
