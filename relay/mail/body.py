@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from relay.mail.body_plan import CODED, PartPlan, Recode, Terms, plan_body
-from relay.mail.body_scan import BodyScan, scan_body
+from relay.mail.body_scan import BodyScan, ScannedPart, scan_body
 from relay.mail.charset import BALLOTS, ballots, elect, fits
 from relay.mail.charset_labels import NOTHING, inner_charset, is_doubtful, sample_of
 from relay.mail.charset_names import codec_of
@@ -32,8 +32,16 @@ class Mended:
 
 
 @dataclass(frozen=True, slots=True)
+class _WithoutNuls:
+    source: Iterable[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return (block.replace(b"\0", b"") for block in self.source)
+
+
+@dataclass(frozen=True, slots=True)
 class Examined:
-    """The facts of a body, after it was read once (twice, if its boundary had to be searched)."""
+    """The facts of a body, after it was read once (again, if it has NULs or its boundary had to be searched)."""
 
     source: Iterable[bytes]
     top: ContentType
@@ -47,6 +55,10 @@ def examine(fields: Fields, source: Iterable[bytes]) -> Examined:
     top = content_type(said)
     sealed = first(fields, "dkim-signature") is not None
     seen = scan_body(said, top, source, sealed=sealed)
+    if seen.nul and not sealed and not any(part.wide or _is_file_with_nul(part) for part in seen.parts.values()):
+        source = _WithoutNuls(source)  # without them other things may show: a boundary, a byte order mark
+        seen = scan_body(said, top, source)
+        seen.nul = True
     if not top.multipart or seen.opened or sealed:
         return Examined(source, top, seen)
     boundary = _boundary_in(source)
@@ -146,6 +158,11 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
         signed=terms.signed,
     )
     return Mended(mended, body, -1, eight_bit, notes)
+
+
+def _is_file_with_nul(part: ScannedPart) -> bool:
+    """Its NULs may be meant: whatever was said of its type, it was not text."""
+    return part.nul and part.kind.said and not part.kind.kind.startswith("text/")
 
 
 def _is_right(seen: BodyScan, plans: Mapping[int, PartPlan]) -> bool:

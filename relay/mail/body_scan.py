@@ -164,7 +164,7 @@ def wide_codec(octets: bytes, charset: str) -> str:
     """UTF-16 or UTF-32 if the text is in one, by its byte order mark or its NULs; else ""."""
     if octets[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
         return "utf-32"
-    if octets.lstrip(b"\0").startswith((b"\xff\xfe", b"\xfe\xff")):  # NULs before it would be removed, and then it is one
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     start = octets[:512]
     nul = start.count(0)

@@ -55,7 +55,8 @@ class ContentType:
 
     @property
     def charset(self) -> str:
-        return self.params.get("charset", "").strip().split(" ")[0].strip("'\"").lower()
+        said = self.params.get("charset", "").strip()
+        return said.split(" ")[0].strip("'\"").lower() if said.isascii() else ""
 
 
 def content_type(fields: Iterable[Field]) -> ContentType:

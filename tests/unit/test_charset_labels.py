@@ -259,3 +259,11 @@ def test_a_byte_order_mark_behind_nuls_is_one(text: bytes) -> None:
     """The NULs would be removed; then the text would be UTF-16 for the next who looks."""
     first = repaired(RIGHT + b"\r\n" + text)
     assert repaired(octets(first.message)).notes == ()
+
+
+@pytest.mark.parametrize("label", [b"koi \x808-r", b"utf-8 \xff", b"\x80windows-1251"])
+def test_a_label_with_a_foreign_octet_is_none(label: bytes) -> None:
+    """A new one takes its place, so that nobody finds both."""
+    content = MIME + b"Content-Type: text/plain; charset=" + label + b"\r\n\r\n" + TEXT.encode("cp932")
+    first = octets(repaired(content).message)
+    assert first.count(b"charset") == 1 and repaired(first).notes == ()

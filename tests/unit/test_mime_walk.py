@@ -165,6 +165,13 @@ def test_a_multipart_that_breaks_off_is_closed_on_a_line_of_its_own(end: bytes) 
     assert without_trace(repaired(once).message) == once
 
 
+def test_nuls_before_the_first_boundary_hide_no_part() -> None:
+    """They are removed; the next who looks would find the parts."""
+    content = mixed(b"\r\none", b"\r\ntwo").replace(b"\r\n\r\n--=_x", b"\r\n\r\n\0\0--=_x", 1)
+    assert [part.get_content().strip() for part in leaves(content)] == ["one", "two"]
+    assert repaired(octets(repaired(content).message)).notes == ()
+
+
 def test_a_name_longer_than_any_is_text_of_the_part() -> None:
     """Such a line could not be folded; the lines behind it are text too."""
     [part] = leaves(mixed(b"x" * 1_200 + b"Type: a\r\nContent-Disposition: attachment\r\n\r\nb\r\n"))
