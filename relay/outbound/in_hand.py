@@ -7,7 +7,8 @@ next death shows which one of hundreds was the cause.  A message in hand at two 
 attempt ends normally is no longer one.
 
 Every stage from routing to storing counts, since any of them may crash.  Waiting for an upstream is no stage: not for a
-slot, and not for the network, so that a relay killed while it sends does not blame what it was sending.
+slot, and not for the network, so that a relay killed while it sends does not blame what it was sending.  Storing is mostly
+waiting for the disk, and a relay that is killed again and again is often there: it takes more deaths to be blamed for it.
 An end that was asked for does not count (SIGTERM first, then a kill).  When the machine itself went down (another boot
 id), a message in hand becomes a suspect at most: power cuts alone never hold a message.  A power cut may also leave an
 older state of the file: marks of messages that are done are dropped at the start.
@@ -32,10 +33,13 @@ from relay.spool.entry import QUEUE_ID
 DEATHS = 2
 """Deaths in a row that it takes to be held."""
 
+STORING_DEATHS = 5
+"""The same, where it was being stored at more than all but one of them."""
+
 _PLACES = 1024  # the runner has 500 messages in hand at most, the notifier as many
 _MAGIC = b"relay in hand 1\n"
 _HEAD = struct.Struct("16s36sB11x")
-_RECORD = struct.Struct("<32sBBBxI")
+_RECORD = struct.Struct("<32sBBBBI")
 _SIZE = _HEAD.size + _PLACES * _RECORD.size
 _STOPPING = 16 + 36
 _DOING, _SENT_TO = 32, 36  # where they are within a record
@@ -55,14 +59,24 @@ class Doing(IntEnum):
 
 
 class Mark:
-    """Messages in hand.  `deaths`: how many times in a row the relay died while one of them was in hand."""
+    """Messages in hand.
 
-    __slots__ = ("_octets", "_sent_to", "deaths", "places", "since", "worked")
+    `deaths`: how many times in a row the relay died while one of them was in hand; `storing`: at how many of these it was
+    being stored.
+    """
 
-    def __init__(self, octets: "mmap.mmap | bytearray", places: tuple[int, ...], deaths: int, sent_to: int) -> None:
-        self._octets, self.places, self.deaths, self._sent_to = octets, places, deaths, sent_to
+    __slots__ = ("_octets", "_sent_to", "deaths", "places", "since", "storing", "worked")
+
+    def __init__(
+        self, octets: "mmap.mmap | bytearray", places: tuple[int, ...], deaths: int, storing: int, sent_to: int
+    ) -> None:
+        self._octets, self.places, self.deaths, self.storing, self._sent_to = octets, places, deaths, storing, sent_to
         self.since: float | None = None
         self.worked = False
+
+    def is_cause(self) -> bool:
+        """Whether the deaths are to be blamed on it."""
+        return self.deaths - self.storing >= DEATHS or self.deaths >= STORING_DEATHS
 
     def maybe_at(self, names: Iterable[str]) -> str:
         """To which of these it was being sent when the relay died; "" if to none."""
@@ -110,7 +124,7 @@ class InHand:
     def __init__(self, octets: "mmap.mmap | bytearray | None" = None) -> None:
         self._octets = octets if octets is not None else bytearray(_SIZE)
         self._free = list(range(_PLACES))
-        self._suspects: dict[tuple[str, bool], tuple[int, int, int]] = {}
+        self._suspects: dict[tuple[str, bool], tuple[int, int, int, int]] = {}
         self._trial = asyncio.Lock()
         self._marks: set[Mark] = set()
         self.left: tuple[str, ...] = ()
@@ -132,24 +146,25 @@ class InHand:
 
     def _count(self, boot: bytes) -> None:
         magic, last_boot, stopping = _HEAD.unpack_from(self._octets)
-        found: dict[tuple[str, bool], tuple[int, int]] = {}
+        found: dict[tuple[str, bool], tuple[int, int, int]] = {}
         left = []
         for place in range(_PLACES) if magic == _MAGIC else ():
-            name, doing, deaths, telling, sent_to = _RECORD.unpack_from(self._octets, _offset(place))
+            name, doing, deaths, telling, storing, sent_to = _RECORD.unpack_from(self._octets, _offset(place))
             queue_id = name.rstrip(b"\0").decode("ascii", "replace")
             if not QUEUE_ID.match(queue_id):
                 continue
             if doing and not stopping:
                 left.append(queue_id)
-                deaths = deaths + 1 if last_boot == boot else max(deaths, 1)
+                if last_boot == boot or not deaths:
+                    deaths, storing = deaths + 1, storing + (doing == Doing.STORING)
             if deaths or sent_to:
-                found[queue_id, bool(telling)] = min(deaths, 255), sent_to
+                found[queue_id, bool(telling)] = min(deaths, 255), min(storing, 255), sent_to
         image = bytearray(_SIZE)
         _HEAD.pack_into(image, 0, _MAGIC, boot, 0)
-        for (queue_id, telling), (deaths, sent_to) in found.items():
+        for (queue_id, telling), (deaths, storing, sent_to) in found.items():
             place = self._free.pop()
-            _RECORD.pack_into(image, _offset(place), queue_id.encode(), Doing.NOTHING, deaths, telling, sent_to)
-            self._suspects[queue_id, telling] = (place, deaths, sent_to)
+            _RECORD.pack_into(image, _offset(place), queue_id.encode(), Doing.NOTHING, deaths, telling, storing, sent_to)
+            self._suspects[queue_id, telling] = (place, deaths, storing, sent_to)
         self._octets[:] = bytes(image)
         self.left = tuple(left)
 
@@ -179,9 +194,9 @@ class InHand:
         suspect = any(self._suspects[key][1] for key in keys if key in self._suspects)
         if suspect:
             await self._trial.acquire()
-        known = {key: self._suspects.get(key) or (self._placed(*key), 0, 0) for key in keys}
-        places, deaths, sent_to = zip(*known.values(), strict=True)
-        mark = Mark(self._octets, places, max(deaths), max(sent_to))
+        known = {key: self._suspects.get(key) or (self._placed(*key), 0, 0, 0) for key in keys}
+        places, deaths, storing, sent_to = zip(*known.values(), strict=True)
+        mark = Mark(self._octets, places, max(deaths), min(storing), max(sent_to))
         self._marks.add(mark)
         try:
             yield mark
@@ -197,12 +212,12 @@ class InHand:
     def _placed(self, queue_id: str, telling: bool) -> int:
         place = self._free.pop() if self._free else -1
         if place >= 0:
-            _RECORD.pack_into(self._octets, _offset(place), queue_id.encode(), Doing.NOTHING, 0, telling, 0)
+            _RECORD.pack_into(self._octets, _offset(place), queue_id.encode(), Doing.NOTHING, 0, telling, 0, 0)
         return place
 
     def _clear(self, place: int) -> None:
         if place >= 0:
-            _RECORD.pack_into(self._octets, _offset(place), b"", Doing.NOTHING, 0, False, 0)
+            _RECORD.pack_into(self._octets, _offset(place), b"", Doing.NOTHING, 0, False, 0, 0)
             self._free.append(place)
 
 

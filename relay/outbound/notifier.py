@@ -11,7 +11,7 @@ from relay import crash_points, events
 from relay.mail import dsn
 from relay.mail.address import Address
 from relay.outbound import notice_content, webhook
-from relay.outbound.in_hand import DEATHS, Doing, InHand
+from relay.outbound.in_hand import Doing, InHand
 from relay.outbound.notice_content import NoticePolicy
 from relay.spool.contract import NotifyingSpool
 from relay.spool.entry import Entry, PendingNotice, State, TrailLine
@@ -185,7 +185,7 @@ class Notifier:
         queue_id = self._new_queue_id(now)
         async with self._in_hand.mark(*{one.queue_id for one in group}, telling=True) as mark:
             with mark.at(Doing.TELLING):
-                messages = await self._messages(group, read=mark.deaths < DEATHS)
+                messages = await self._messages(group, read=not mark.is_cause())
                 notice = dsn.compose(messages, to=whom, hostname=self._hostname, queue_id=queue_id, now=now)
         return messages, notice, queue_id
 

@@ -16,7 +16,7 @@ from relay.outbound import event_log, holding
 from relay.outbound.attempt import Attempt
 from relay.outbound.chain import Judged, Pause, Step
 from relay.outbound.housekeeping import Housekeeping, MakeDue
-from relay.outbound.in_hand import DEATHS, Doing, InHand, Mark
+from relay.outbound.in_hand import Doing, InHand, Mark
 from relay.outbound.postponing import Postponing
 from relay.outbound.prepare import Prepared, device_for, prepare
 from relay.outbound.replies import Fate
@@ -171,7 +171,7 @@ class Runner:
                 crash_points.passed("claim-leased")
                 async with self._in_hand.mark(queue_id) as mark:
                     claim = holding.doubtful(claim, mark, self._upstreams, self._now())
-                    if mark.deaths >= DEATHS:
+                    if mark.is_cause():
                         self._alarm(*await holding.hold(claim, self._spool, self._now()))
                         self._in_hand.forget(queue_id)
                         return

@@ -11,14 +11,16 @@ from relay.outbound.in_hand import Doing, InHand, Mark
 ONE, OTHER = "01m8n4hke6fbkj", "01m8n4hrnvdpwq"
 
 
-async def dies(directory: Path, *queue_ids: str, telling: bool = False, asked: bool = False) -> None:
+async def dies(
+    directory: Path, *queue_ids: str, telling: bool = False, asked: bool = False, doing: Doing = Doing.PREPARING
+) -> None:
     """A life that ends in the middle of its work with these."""
     hands = InHand.open(directory)
     for queue_id in queue_ids:
         async with hands.mark(queue_id, telling=telling) as mark:
             if asked:
                 hands.stopping()
-            with mark.at(Doing.PREPARING):
+            with mark.at(doing):
                 image = (directory / "in-hand").read_bytes()
     (directory / "in-hand").write_bytes(image)
 
@@ -36,6 +38,27 @@ async def test_two_deaths_in_a_row_are_counted(tmp_path):
     await dies(tmp_path, ONE)
     assert await deaths(tmp_path, ONE) == in_hand.DEATHS
     assert await deaths(tmp_path, OTHER) == 0
+
+
+@pytest.mark.parametrize(
+    ("stages", "cause"),
+    [
+        ("PP", True),
+        ("RS", False),
+        ("SSSS", False),
+        ("SSSSS", True),
+        ("SPS", False),
+        ("SPSP", True),
+        ("SSSSP", True),
+        ("PSSS", False),
+    ],
+)
+async def test_what_is_stored_takes_more_deaths_to_be_blamed(tmp_path, stages, cause):
+    """A relay killed at random moments is mostly waiting for the disk; what crashes it there is found all the same."""
+    for stage in stages:
+        await dies(tmp_path, ONE, doing={"P": Doing.PREPARING, "R": Doing.ROUTING, "S": Doing.STORING}[stage])
+    async with InHand.open(tmp_path).mark(ONE) as mark:
+        assert (mark.deaths, mark.storing, mark.is_cause()) == (len(stages), stages.count("S"), cause)
 
 
 async def test_who_comes_through_is_no_suspect_any_more(tmp_path):
