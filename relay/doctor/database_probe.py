@@ -14,7 +14,7 @@ from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.postgres.connections import complete, words
 from relay.spool.postgres.read import in_use
 from relay.spool.postgres.schema import MIGRATIONS, OLDEST, missing_rights
-from relay.spool.sqlite.file import waiting
+from relay.spool.sqlite.schema import waiting
 
 _PATIENCE = "5s"
 

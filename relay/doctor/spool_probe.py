@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relay.container import in_container
 from relay.doctor.spool import SpoolFacts
-from relay.spool.sqlite.file import damage
+from relay.spool.sqlite.schema import damage
 
 _SQLITE = b"SQLite format 3\0"
 _OURS = 0x72656C79  # application_id in the header of every spool, octets 68 to 71

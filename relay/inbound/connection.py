@@ -17,7 +17,7 @@ from aiosmtpd import smtp
 from relay.inbound.command_tables import NO_HOOKS, tables
 from relay.inbound.content_pace import ContentPace
 from relay.inbound.dialect import is_tls_hello
-from relay.inbound.line_endings import LineEnd
+from relay.inbound.end_of_data import LineEnd
 
 READ_AHEAD = 64 * 1024
 """Octets in the buffer above which reading pauses; one more read may come on top."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from relay import events
 from relay.inbound.connection import Connection
-from relay.inbound.line_endings import ContentDecoder, LineEnd
+from relay.inbound.end_of_data import ContentDecoder, LineEnd
 from relay.inbound.message_buffer import MessageBuffer
 from relay.mail.reply import Reply
 from relay.spool.contract import SpoolBroken, SpoolFull

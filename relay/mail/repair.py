@@ -18,7 +18,7 @@ from relay.mail.header_text import (
     repair_torn_words,
 )
 from relay.mail.message import Message, Rest
-from relay.mail.originator import repair_date, repair_from, repair_message_id, repair_sender
+from relay.mail.originator_fields import repair_date, repair_from, repair_message_id, repair_sender
 from relay.mail.policy import RepairPolicy
 from relay.mail.recipients import repair_addresses, repair_private, repair_recipients, repair_singletons, repair_subject
 from relay.mail.repair_context import Change, Fields, RepairCase, RepairContext

@@ -13,8 +13,8 @@ from relay.outbound.trail import words
 from relay.spool import open_spool
 from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import State
-from relay.spool.postgres import schema
-from relay.spool.sqlite import file
+from relay.spool.postgres import schema as postgres_schema
+from relay.spool.sqlite import schema
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import URLS
 from tests.support.world import Clock
@@ -39,7 +39,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         server: PostgresServer = request.getfixturevalue("postgres_server")
         url = server.database()
         scripts = [
-            (Path(schema.__file__).with_name("schema-1.sql")).read_text(),
+            (Path(postgres_schema.__file__).with_name("schema-1.sql")).read_text(),
             (KEPT / "postgres-1.sql").read_text(),
         ]
         PostgresServer.ask(url, "CREATE TABLE spool_version (version INTEGER NOT NULL)")
@@ -47,7 +47,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             PostgresServer.ask(url, script)
         return url
     path = tmp_path / "spool.db"
-    file.prepare(path, migrations=file.MIGRATIONS[:2])
+    schema.prepare(path, migrations=schema.MIGRATIONS[:2])
     with closing(sqlite3.connect(path)) as db:
         db.executescript((KEPT / "schema-2.sql").read_text())
     return f"sqlite:{path}"

@@ -13,8 +13,8 @@ from relay.doctor.spool_probe import file_facts
 from relay.spool import open_spool
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import State
-from relay.spool.sqlite.file import PAGE, prepare
 from relay.spool.sqlite.recover import save
+from relay.spool.sqlite.schema import PAGE, prepare
 from tests.support.spooled import an_entry, settled
 
 BLOCK = 4096  # octets that a disk loses at least

@@ -18,7 +18,7 @@ import pytest
 from relay.spool import open_spool
 from relay.spool.contract import SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import Action, Order, Settlement, State, TrailLine
-from relay.spool.sqlite import file, write
+from relay.spool.sqlite import connections, schema, write
 from relay.spool.sqlite.invariants import check_invariants
 from relay.spool.sqlite.sqlite_spool import SqliteSpool
 from tests.support.spooled import HOUR, a_notice, after, an_entry, settled
@@ -107,13 +107,13 @@ async def test_a_newer_schema_is_left_alone(spool, path, clock):
     """An old relay refuses the file of a newer one, says so, and changes no octet of it."""
     await spool.close()
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {len(file.MIGRATIONS) + 1}")
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     before = path.read_bytes()
     with pytest.raises(SpoolBroken, match="newer version"):
         await open_spool(SpoolSettings(f"sqlite:{path}"), now=clock)
     assert path.read_bytes() == before
     with closing(sqlite3.connect(path)) as db:
-        db.execute(f"PRAGMA user_version = {len(file.MIGRATIONS)}")
+        db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS)}")
 
 
 @pytest.mark.parametrize("what", ["a letter, not a database" * 100, "CREATE TABLE theirs (x)"])
@@ -152,7 +152,7 @@ async def test_the_medium_is_set_up_for_power_loss(spool):
         names = ("journal_mode", "synchronous", "auto_vacuum", "foreign_keys", "user_version", "secure_delete")
         return [db.execute(f"PRAGMA {name}").fetchall()[0][0] for name in names]
 
-    assert await spool._writer.look(pragmas) == ["wal", 2, 2, 1, len(file.MIGRATIONS), 0]
+    assert await spool._writer.look(pragmas) == ["wal", 2, 2, 1, len(schema.MIGRATIONS), 0]
 
 
 async def test_commits_that_wait_together_share_a_sync(spool, clock):
@@ -243,7 +243,7 @@ async def test_a_file_that_was_only_begun_is_completed(path, clock):
 async def test_tidying_does_not_wait_for_who_reads(spool, path, clock):
     """A reader in the middle of a long look keeps neither tidy nor devices waiting."""
     await spool.commit(an_entry(A, clock()))
-    with closing(file.reader(path)) as reading:
+    with closing(connections.reader(path)) as reading:
         reading.execute("BEGIN")
         reading.execute("SELECT count(*) FROM message").fetchall()
         await spool.commit(an_entry(B, clock()))
@@ -349,7 +349,7 @@ async def test_free_pages_go_back_to_the_file_system(spool, path, clock):
     before = spool.room()
     await spool.tidy(clock())
     assert path.stat().st_size < 500_000
-    assert path.with_name("spool.db-wal").stat().st_size <= file.LOG + 1_000_000
+    assert path.with_name("spool.db-wal").stat().st_size <= connections.LOG + 1_000_000
     assert before > 5_000_000
 
 

@@ -11,7 +11,7 @@ import pytest
 from relay.spool import open_spool
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, Settlement, State, TrailLine
-from relay.spool.sqlite import file, read, wal
+from relay.spool.sqlite import connections, read, schema, wal
 from relay.spool.sqlite.invariants import check_invariants
 from relay.spool.sqlite.leftovers import MESSAGES
 from relay.spool.sqlite.recover import save
@@ -36,7 +36,7 @@ def clock() -> Clock:
 @pytest.fixture
 def ample(monkeypatch) -> None:
     """A disk with room, whatever this machine has."""
-    monkeypatch.setattr(file, "free_octets", lambda path: 50_000_000_000)
+    monkeypatch.setattr(connections, "free_octets", lambda path: 50_000_000_000)
 
 
 async def opened(path: Path, clock: Clock) -> SqliteSpool:
@@ -83,7 +83,7 @@ async def a_spool_of_version_1(path: Path, clock: Clock) -> None:
     held = tuple(name for name, state in FATES.items() if state is State.HELD)
     await spool.order(Order(Action.HOLD, held), clock())
     await spool.close()
-    file.prepare(path, 4096, file.MIGRATIONS[:1])
+    schema.prepare(path, 4096, schema.MIGRATIONS[:1])
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("ATTACH ? AS newer", (str(newer),))
         for table in ("message", "recipient", "trail", "notice", "sent_per_day"):
@@ -100,7 +100,7 @@ async def test_an_older_spool_is_brought_up_to_date_and_relays(path, clock):
         assert db.execute("PRAGMA user_version").fetchall() == [(1,)]
         before = db.execute("SELECT * FROM recipient ORDER BY message, seq").fetchall()
     spool = await opened(path, clock)
-    assert await asked(spool, "PRAGMA user_version") == [(len(file.MIGRATIONS),)]
+    assert await asked(spool, "PRAGMA user_version") == [(len(schema.MIGRATIONS),)]
     assert await asked(spool, "PRAGMA page_size") == [(4096,)]
     assert [row[: len(before[0])] for row in await asked(spool, "SELECT * FROM recipient ORDER BY message, seq")] == before
     assert (await spool.tally()).states == {**dict.fromkeys(FATES.values(), 2), State.MERGED: 0}
@@ -165,10 +165,10 @@ async def test_the_log_has_its_size_before_it_is_needed(path, clock, ample):
     """Laid out at the start, kept by tidy; and what is in it is found after a crash, zeros or not."""
     spool = await opened(path, clock)
     log = path.with_name("spool.db-wal")
-    while log.stat().st_size < file.LOG:
+    while log.stat().st_size < connections.LOG:
         await spool.commit(an_entry(f"m{log.stat().st_size:013d}", clock()))
     await spool.tidy(clock())
-    assert file.LOG <= log.stat().st_size < file.LOG + 8192
+    assert connections.LOG <= log.stat().st_size < connections.LOG + 8192
     await spool.commit(an_entry(A, clock()))
     with closing(sqlite3.connect(path)):  # as a crash would leave it: copied while it is open
         copy = path.with_name("copy.db")
@@ -183,10 +183,10 @@ async def test_the_log_has_its_size_before_it_is_needed(path, clock, ample):
 
 async def test_a_small_disk_has_a_small_log(path, clock, monkeypatch):
     """Where there is little room, none is taken in advance, and the log is emptied by tidy."""
-    monkeypatch.setattr(file, "free_octets", lambda path: 300_000_000)
+    monkeypatch.setattr(connections, "free_octets", lambda path: 300_000_000)
     spool = await opened(path, clock)
     await spool.commit(an_entry(A, clock()))
-    assert await asked(spool, "PRAGMA wal_autocheckpoint") < [(file.LOG // 1048,)]
+    assert await asked(spool, "PRAGMA wal_autocheckpoint") < [(connections.LOG // 1048,)]
     await spool.tidy(clock())
     assert path.with_name("spool.db-wal").stat().st_size == 0
     await spool.close()
@@ -282,8 +282,8 @@ async def test_zeros_are_laid_out_only_while_nobody_else_writes(path, clock, amp
     """A person with SQLite's shell is in the middle of something when the relay starts: no octet of the log is touched then."""
     spool = await opened(path, clock)
     await spool.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as person, closing(file.writer(path)) as db:
-        file.be_impatient(db)
+    with closing(sqlite3.connect(path, isolation_level=None)) as person, closing(connections.writer(path)) as db:
+        connections.be_impatient(db)
         person.execute("BEGIN IMMEDIATE")
         assert wal._slice_of_zeros(db, path) is False
         person.execute("COMMIT")

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from relay.inbound.dialect import mail_argument, rcpt_argument, read_command
-from relay.inbound.line_endings import ContentDecoder, LineEnd
+from relay.inbound.end_of_data import ContentDecoder, LineEnd
 from relay.mail import charset, dates, encoded_words, header_reader, line_ends, mailboxes, mime
 from relay.mail.address import BadAddress, parse_address, parse_path
 from relay.mail.message import Message

@@ -10,8 +10,8 @@ from relay.spool.contract import SpoolFull
 from relay.spool.entry import Entry, Recipient, TrailLine
 from relay.spool.rows import blocks
 from relay.spool.sqlite import write
+from relay.spool.sqlite.connections import Room
 from relay.spool.sqlite.content import SMALL, ContentCache
-from relay.spool.sqlite.file import Room
 from relay.spool.sqlite.jobs import is_quick
 from relay.spool.sqlite.leftovers import Leftovers
 from relay.spool.sqlite.streaming import SqliteStreaming, take_back

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from relay.spool.contract import ContentDamaged, LeaseLost
 from relay.spool.rows import unpacked
-from relay.spool.sqlite.file import reader, translated
+from relay.spool.sqlite.connections import reader, translated
 
 SMALL = 262_144
 """Octets up to which content goes into the group commit at once and may be remembered."""

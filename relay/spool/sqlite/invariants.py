@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.spool.rows import unpacked
-from relay.spool.sqlite.file import reader, translated
+from relay.spool.sqlite.connections import reader, translated
 
 _BROKEN_IF_FOUND = {
     "1: a message without recipients": (

@@ -9,8 +9,8 @@ import sqlite3
 from collections.abc import Callable
 
 from relay.spool.sqlite import write
+from relay.spool.sqlite.connections import Room
 from relay.spool.sqlite.content import SMALL
-from relay.spool.sqlite.file import Room
 from relay.spool.sqlite.jobs import Job
 from relay.spool.sqlite.writer import Writer
 

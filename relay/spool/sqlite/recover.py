@@ -15,7 +15,8 @@ from pathlib import Path
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import Recipient, State, StoredEntry
 from relay.spool.rows import ADDED, BLOCK, MESSAGE_ADDED, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
-from relay.spool.sqlite.file import MIGRATIONS, PAGE, Lock, prepare
+from relay.spool.sqlite.connections import Lock
+from relay.spool.sqlite.schema import MIGRATIONS, PAGE, prepare
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
 _MADE = (

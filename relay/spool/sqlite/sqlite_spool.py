@@ -32,11 +32,12 @@ from relay.spool.rows import as_stored, row_entry
 from relay.spool.sqlite import read, wal, write
 from relay.spool.sqlite.claim_ahead import TOGETHER, ClaimAhead
 from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE, SqliteCommit
+from relay.spool.sqlite.connections import Lock, Room, reader, translated
 from relay.spool.sqlite.content import ContentCache, SqliteContent
-from relay.spool.sqlite.file import Lock, Room, prepare, reader, translated
 from relay.spool.sqlite.jobs import Job, is_quick
 from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.leftovers import Leftovers
+from relay.spool.sqlite.schema import prepare
 from relay.spool.sqlite.storms import SqliteStorms
 from relay.spool.sqlite.transfer import SqliteTransfer
 from relay.spool.sqlite.writer import Writer

@@ -7,7 +7,7 @@ from itertools import chain
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.rows import BLOCK, blocks
 from relay.spool.sqlite import write
-from relay.spool.sqlite.file import small_cache
+from relay.spool.sqlite.connections import small_cache
 from relay.spool.sqlite.jobs import Job
 from relay.spool.sqlite.writer import Writer
 

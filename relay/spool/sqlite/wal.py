@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from relay.spool.contract import SpoolBroken
-from relay.spool.sqlite.file import LOG, LOG_OVER, log_octets, shrink_log
+from relay.spool.sqlite.connections import LOG, LOG_OVER, log_octets, shrink_log
 from relay.spool.sqlite.jobs import Job
 from relay.spool.sqlite.writer import Writer
 

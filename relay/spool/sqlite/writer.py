@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from relay.spool.contract import SpoolBroken, SpoolFull
 from relay.spool.sqlite import read
-from relay.spool.sqlite.file import Room, be_impatient, be_patient, shrink_log, translate, write_home, writer
+from relay.spool.sqlite.connections import Room, be_impatient, be_patient, shrink_log, translate, write_home, writer
 from relay.spool.sqlite.jobs import Answer, Commit, Job
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.inbound.line_endings import ContentDecoder, LineEnd
+from relay.inbound.end_of_data import ContentDecoder, LineEnd
 
 # what smuggling is made of, in every order
 PIECES = st.lists(
