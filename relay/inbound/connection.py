@@ -21,6 +21,7 @@ from relay.inbound.end_of_data import LineEnd
 
 READ_AHEAD = 64 * 1024
 """Octets in the buffer above which reading pauses; one more read may come on top."""
+WIDE = 256 * 1024  # octets of one read, while content is awaited: each read costs more than what it brings
 TLS_BUFFER = 32 * 1024
 """The read buffer of each TLS connection; asyncio would take 256 KiB and more."""
 LONGEST_COMMAND = 12 * 1024
@@ -30,7 +31,7 @@ _CR_SILENCE = 1.0
 _HANDSHAKE = 15.0
 _FLUSH = 5.0
 
-_READING = memoryview(bytearray(READ_AHEAD))
+_READING = memoryview(bytearray(WIDE))
 """One read buffer for all connections: its octets are copied before the next connection is served."""
 sslproto.SSLProtocol.max_size = TLS_BUFFER
 
@@ -71,14 +72,10 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         self._buffer = bytearray()
         self._eof = False  # nothing more will come
         self._data_waiter: asyncio.Future[None] | None = None
-        self._reading_paused = False
-        self._connection_gone = self._hung_up = False
+        self._reading_paused = self._wide = self._connection_gone = self._hung_up = False
         self._idle = idle
         self._deadline = math.inf
-        self._spoke = False
-        self._crlf = False
-        self._cr_client = False
-        self._lf_owed = False
+        self._spoke = self._crlf = self._cr_client = self._lf_owed = False
         self._cr_timer: asyncio.TimerHandle | None = None
         self.content_begins()
 
@@ -107,7 +104,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """One buffer for all connections: asyncio would allocate 256 KiB for each read of aiosmtpd's stream."""
-        return _READING
+        return _READING if self._wide else _READING[:READ_AHEAD]
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(_READING[:nbytes]))
@@ -136,7 +133,9 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     def _feed(self, data: bytes) -> None:
         self._buffer += data
-        if len(self._buffer) > READ_AHEAD and not self._reading_paused:
+        if self._wide:
+            self._wide = False  # all of it is taken before the next read
+        elif len(self._buffer) > READ_AHEAD and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
         self._wake(self._data_waiter)
@@ -258,16 +257,17 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
         """Whether the session may be ended: we wait for a command, so nothing is lost."""
         return self.waiting
 
-    async def next_block(self, silence: float | None) -> bytes | None:
-        """Octets as they come; b"" at the end of the stream, None after `silence` seconds without any."""
+    async def next_block(self, silence: float | None, *, wide: bool = False) -> bytes | None:
+        """Octets as they come, `WIDE` at most if `wide`; b"" at the end, None after `silence` seconds without any."""
         now = self.loop.time()
         self._pace.waits(now)
         self._give_time(now, self._pace.left)
         self.owing_since = self._pace.slow_since
         try:
+            self._wide = wide and not self._buffer
             block = await self._wait_for_block(silence)
         finally:
-            self.owing_since = math.inf
+            self.owing_since, self._wide = math.inf, False
         self._pace.brought(len(block or b""), self.loop.time())
         return block
 

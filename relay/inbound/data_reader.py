@@ -45,7 +45,7 @@ async def receive(connection: Connection, content: MessageBuffer, admit: Admit) 
     pieces: list[bytes] = []
     size, stalled = 0, False
     while not decoder.ended:
-        block = await connection.next_block(SILENCE if decoder.stalled else None)
+        block = await connection.next_block(SILENCE if decoder.stalled else None, wide=content.roomy)
         if block is None or (block == b"" and decoder.stalled and not connection.lost):
             stalled = True
             decoder.finish_stalled()

@@ -85,8 +85,11 @@ class MailTransaction(Connection):
 
     async def smtp_MAIL(self, argument: str) -> None:
         """aiosmtpd refuses much of what devices write, and decodes encoded-words within an address."""
-        quirks = ["MAIL twice without RSET; the first was forgotten"] if self.envelope.mail else []
-        self._set_rset_state()
+        quirks = []
+        if self.envelope.mail:
+            quirks.append("MAIL twice without RSET; the first was forgotten")
+            self._set_rset_state()
+        self.envelope.device = None  # a refused MAIL may have left one
         self._policy = self._state.policy  # a reload reaches sessions that are open, and no transaction that has begun
         if self.tls_missing:
             await self._refuse(TLS_FIRST)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from relay.inbound.connection import WIDE
 from relay.spool.contract import AcceptingSpool, Streaming
 
 IN_MEMORY = 256 * 1024
@@ -28,10 +29,15 @@ class MemoryBudget:
     def __init__(self, octets: int = FOR_ALL) -> None:
         self.octets = octets
         self.used = 0
+        self.messages = 0
 
     @property
     def over(self) -> bool:
         return self.used > self.octets
+
+    def has(self, octets: int) -> bool:
+        """Whether each message may bring so many octets at once."""
+        return self.used + self.messages * octets <= self.octets
 
 
 class MessageBuffer:
@@ -45,6 +51,8 @@ class MessageBuffer:
         self.head = bytearray()
         self._memory = memory
         self._held = 0
+        self._counted = 1
+        memory.messages += 1
         self._state_dir = state_dir
         self._spool = spool
         self._arriving: Streaming | None = None
@@ -64,6 +72,11 @@ class MessageBuffer:
         return self._memory.over and self._held >= _BLOCK
 
     @property
+    def roomy(self) -> bool:
+        """Whether the memory has room for a large block."""
+        return self._memory.has(WIDE)
+
+    @property
     def digest(self) -> str:
         return self._sha256.hexdigest()
 
@@ -79,8 +92,10 @@ class MessageBuffer:
 
     def look(self, piece: bytes) -> None:
         """Counts a piece that will be written next."""
-        self.size += len(piece)
-        self._hold(len(piece))
+        octets = len(piece)
+        self.size += octets
+        self._held += octets
+        self._memory.used += octets
         self._sha256.update(piece)
         if len(self.head) < HEAD:
             self.head += piece[: HEAD - len(self.head)]
@@ -141,6 +156,8 @@ class MessageBuffer:
     def let_go(self) -> None:
         """Takes it out of the memory budget."""
         self._hold(-self._held)
+        self._memory.messages -= self._counted
+        self._counted = 0
 
     def _to_file(self, pieces: list[bytes]) -> None:
         if self._file is None:

@@ -73,7 +73,8 @@ class SessionSlots:
             self.per_client[client] -= 1
             if self.per_client[client] <= 0:
                 del self.per_client[client]
-            self._grant_next()
+            if self._queue:
+                self._grant_next()
 
     def _full(self, client: str, limits: ClientLimits) -> Reply | None:
         return admit_session(len(self.sessions), self.per_client[client], limits)
