@@ -24,7 +24,7 @@ import struct
 import time
 import zlib
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -65,12 +65,13 @@ class Mark:
     being stored.
     """
 
-    __slots__ = ("_octets", "_sent_to", "deaths", "places", "since", "storing", "worked")
+    __slots__ = ("_octets", "_records", "_sent_to", "deaths", "places", "since", "storing", "worked")
 
     def __init__(
         self, octets: "mmap.mmap | bytearray", places: tuple[int, ...], deaths: int, storing: int, sent_to: int
     ) -> None:
         self._octets, self.places, self.deaths, self.storing, self._sent_to = octets, places, deaths, storing, sent_to
+        self._records = [_offset(place) for place in places if place >= 0]
         self.since: float | None = None
         self.worked = False
 
@@ -84,9 +85,9 @@ class Mark:
 
     def sent_to(self, upstream: str) -> None:
         """This one has all of it from now on; "" when its answer is stored."""
-        for place in self.places:
-            if place >= 0:
-                _CRC.pack_into(self._octets, _offset(place) + _SENT_TO, _crc(upstream) if upstream else 0)
+        crc = _crc(upstream) if upstream else 0
+        for record in self._records:
+            _CRC.pack_into(self._octets, record + _SENT_TO, crc)
 
     @contextmanager
     def at(self, doing: Doing) -> Iterator[None]:
@@ -104,18 +105,22 @@ class Mark:
 
     def reading(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         """The blocks; marked while one is made, not while it is on the network, where it stops nobody."""
-        with closing(blocks):
+        try:
             while True:
-                with self.at(Doing.SENDING):
+                self._write(Doing.SENDING)  # without `at`: it would cost ten calls for each block
+                try:
                     block = next(blocks, None)
+                finally:
+                    self._write(Doing.NOTHING)
                 if block is None:
                     return
                 yield block
+        finally:
+            blocks.close()
 
     def _write(self, doing: Doing) -> None:
-        for place in self.places:
-            if place >= 0:
-                self._octets[_offset(place) + _DOING] = doing  # one octet, and no system call
+        for record in self._records:
+            self._octets[record + _DOING] = doing  # one octet, and no system call
 
 
 class InHand:
