@@ -35,7 +35,9 @@ class LogWriter:
         self._size = self._dropped = 0  # of what waits and what is being written; lines since the count was told last
         self._lock = threading.RLock()  # the collector may run here, and what it ends may log: in this thread, again
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()  # rung at the first line and at the end; a Condition is dear
-        self._closing, self._ending = False, threading.Event()
+        self._closing = False
+        self._ending = threading.Lock()  # held until the end; an Event is dear, too
+        self._ending.acquire()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -58,7 +60,8 @@ class LogWriter:
     def close(self, patience: float = PATIENCE) -> None:
         """Waits until everything is written, but not for long: a reader that hangs must not keep the process."""
         self._closing = True
-        self._ending.set()
+        if self._ending.locked():
+            self._ending.release()
         self._bell.put(None)
         self._thread.join(patience)
 
@@ -78,7 +81,7 @@ class LogWriter:
                 os.close(self._descriptor)
                 return
             if lines:
-                self._ending.wait(PACE)
+                self._ending.acquire(timeout=PACE)
 
     def _written(self, lines: deque[bytes]) -> None:
         octets = memoryview(b"".join(lines))
