@@ -4,6 +4,7 @@ The ssl module tells these of verified certificates only; the few fields are rea
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ _ALT_NAMES = b"\x55\x1d\x11"  # OID 2.5.29.17, subjectAltName
 _COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"  # OIDs 2.5.4.3, 2.5.4.10
 _OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
 _BMP_STRING = 0x1E
+_WRITTEN_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
 _LONGEST_HOST = 253  # characters of a domain name
 _LONGEST_NAME = 64  # characters; RFC 5280 appendix A.1, ub-common-name
 
@@ -69,7 +71,11 @@ def _time(kind: int, value: bytes) -> datetime:
     text = value.decode("ascii")
     if kind == _UTC_TIME:
         text = ("20" if int(text[:2]) < 50 else "19") + text
-    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)
+    written = _WRITTEN_TIME.fullmatch(text)  # `strptime` would load a module for it
+    if not written:
+        raise ValueError(f"{text!r} is no time")
+    year, month, day, hour, minute, second = map(int, written.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 def _called(name: bytes) -> str:

@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Stage
@@ -13,9 +13,11 @@ from relay.upstream.connect import Failed
 from relay.upstream.exchange import Quits, exchange, greeting_name
 from relay.upstream.kept import Kept
 from relay.upstream.learned import Learned
-from relay.upstream.pop3 import PopWindows, window_closed
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Auth, Upstream
+
+if TYPE_CHECKING:
+    from relay.upstream.pop3 import PopWindows
 
 _IDLE = 30.0  # seconds; providers close idle sessions after one to five minutes
 _MOST_MESSAGES = 100  # for one session; several providers cut it off there
@@ -45,7 +47,6 @@ class Pools:
         self._idle, self._opened = idle, opened
         self._messages = messages
         self._pools: dict[str, _Pool] = {}
-        self._windows = PopWindows(monotonic)
         self._quits = Quits()
 
     def submit(self, upstream: Upstream, outgoing: Outgoing) -> Coroutine[Any, Any, Report]:
@@ -60,7 +61,8 @@ class Pools:
 
     def forget(self, name: str) -> None:
         """Drops what is known of an upstream: kept sessions, and its POP login."""
-        self._windows.forget(name)
+        if "_windows" in vars(self):
+            self._windows.forget(name)
         if pool := self._pools.get(name):
             pool.generation += 1
             pool.kept.close()
@@ -79,7 +81,16 @@ class Pools:
             pool = self._pools[upstream.name] = _Pool(upstream, Kept(self._idle, self._quits.part))
         return pool
 
+    @cached_property
+    def _windows(self) -> "PopWindows":
+        """The POP logins.  Loaded when the first account needs one."""
+        from relay.upstream.pop3 import PopWindows
+
+        return PopWindows(self._monotonic)
+
     async def _after_pop(self, pool: "_Pool", outgoing: Outgoing) -> Report:
+        from relay.upstream.pop3 import window_closed
+
         started, renewed = self._monotonic(), False
         while True:
             fresh = not self._windows.is_open(pool.upstream.name)
@@ -98,7 +109,8 @@ class Pools:
         return exchange(pool.take(), partial(self._open, pool), part, outgoing, self._monotonic)
 
     async def _open(self, pool: "_Pool") -> ClientSession:
-        addresses = self._windows.addresses(pool.upstream.name) if pool.upstream.login.auth is Auth.POP else ()
+        pop = pool.upstream.login.auth is Auth.POP
+        addresses = self._windows.addresses(pool.upstream.name) if pop else ()
         try:
             session = await open_session(
                 pool.upstream,
@@ -109,7 +121,7 @@ class Pools:
                 learned=pool.learned,
             )
         except Failed as failed:
-            if failed.answer.stage is Stage.CONNECT:
+            if pop and failed.answer.stage is Stage.CONNECT:
                 self._windows.forget(pool.upstream.name)  # another address may answer, and it must see a login first
             raise
         self._opened(pool.upstream.name)
