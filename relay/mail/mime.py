@@ -55,7 +55,10 @@ class ContentType:
 
     @property
     def charset(self) -> str:
-        said = self.params.get("charset", "").strip()
+        said = self.params.get("charset", "")
+        if not said:
+            return ""
+        said = said.strip()
         return said.split(" ")[0].strip("'\"").lower() if said.isascii() else ""
 
 

@@ -254,6 +254,11 @@ class Attempt:
             progress.over = True
 
     @property
+    def unsettled(self) -> bool:
+        """Whether something has become certain since the last `settle`."""
+        return bool(self.trail or self._opening) or any(one.over and not one.settled for one in self.progress_of.values())
+
+    @property
     def waits(self) -> bool:
         """Whether some recipient is deferred because an upstream in its chain rests."""
         return any(progress.over and (progress.why_not or progress.troubled) for progress in self.progress_of.values())

@@ -60,9 +60,9 @@ class Judged:
     @classmethod
     def of(cls, step: Step, report: Report) -> "Judged":
         """A recipient without an answer counts as uncertain: it may have been taken.  Those `left` have no vote."""
-        asked = (each.address for each in step.recipients if each.address not in report.left)
-        answers = {address: report.answers.get(address, _NO_ANSWER) for address in asked}
-        votes = {address: (answer, judge(answer, step.upstream)) for address, answer in answers.items()}
+        asked = [each.address for each in step.recipients if each.address not in report.left]
+        answers = [report.answers.get(address, _NO_ANSWER) for address in asked]
+        votes = {address: (answer, judge(answer, step.upstream)) for address, answer in zip(asked, answers, strict=True)}
         return cls(step, votes, report.conversation)
 
 

@@ -139,8 +139,9 @@ def _matches(
 ) -> list[str] | None:
     """The conditions that matched, in words; None if one did not."""
     said: list[str] = []
-    for field, globs, text in (("to", route.to, str(recipient)), ("from", route.sender, str(sender) if sender else _NULL)):
+    for field, globs, path in (("to", route.to, recipient), ("from", route.sender, sender)):
         if globs:
+            text = str(path) if path else _NULL
             hit = next((glob for glob in globs if pattern(glob).fullmatch(text)), None)
             if hit is None:
                 return None

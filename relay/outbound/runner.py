@@ -26,7 +26,7 @@ from relay.outbound.storing import stored
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
 from relay.outbound.urgent import OnceADay, explain, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
-from relay.spool.entry import Claim, Entry, Settlement
+from relay.spool.entry import Claim, Entry
 from relay.upstream.settings import Upstream
 from relay.upstream.transports import Transports
 
@@ -291,10 +291,10 @@ class Runner:
         return False
 
     async def _settle(self, claim: Claim, attempt: Attempt) -> None:
+        if not attempt.unsettled:
+            return
         now = self._now()
         settlement = attempt.settle(self._retry, now, notify=self._notify_whom(claim.entry))
-        if settlement == Settlement():
-            return
         await stored(self._spool, claim, settlement)
         if settlement.outcomes:
             crash_points.passed("settle-durable")

@@ -197,7 +197,7 @@ def words(line: TrailLine) -> str:
 
 def shown(addresses: Iterable[str]) -> str:
     """The first few, and how many more there are."""
-    known = list(addresses)
+    known = addresses if isinstance(addresses, list) else list(addresses)
     if len(known) <= _MANY:
         return ", ".join(known)
     return f"{', '.join(known[:_MANY])} and {len(known) - _MANY} more"
@@ -238,20 +238,25 @@ def _repaired(details: Details) -> str:
 
 
 def _tried_words(details: Details) -> str:
-    name = _text(details, "upstream")
     if "code" not in details:
+        name = _text(details, "upstream")
         account = _text(details, "account")
         return (
             f"{name} refuses this sender: the message goes once more as {account}, the account's own name;"
             " if that is taken, it is remembered"
         )
-    how = ", ".join(word for word in (_text(details, key) for key in ("peer", "tls", "mechanism")) if word)
-    who = f"{name} ({how})" if how else name
-    who += " in the account's own name" if details.get("own_name") else ""
+    who = _who(details)
     text = f"{who}: uncertain for {_people(details)}, the final reply was lost: {_said(details)}"
     if details.get("blame") != Blame.UNCERTAIN.value:
         text = f"{who} at {_text(details, 'stage')} for {_people(details)}: {_said(details)}"
     return text + _notes(details)
+
+
+def _who(details: Details) -> str:
+    """The upstream, how it was reached, and in whose name."""
+    how = ", ".join([str(word) for key in ("peer", "tls", "mechanism") if (word := details.get(key))])
+    who = f"{_text(details, 'upstream')} ({how})" if how else _text(details, "upstream")
+    return who + " in the account's own name" if details.get("own_name") else who
 
 
 def _notes(details: Details) -> str:
@@ -262,12 +267,9 @@ def _notes(details: Details) -> str:
 def _relayed(details: Details) -> str:
     if "took" not in details:
         return f"{_people(details)}: {_text(details, 'said')}"
-    how = ", ".join(word for word in (_text(details, key) for key in ("peer", "tls", "mechanism")) if word)
-    who = f"{_text(details, 'upstream')} ({how})" if how else _text(details, "upstream")
-    who += " in the account's own name" if details.get("own_name") else ""
     took = details["took"]
     seconds = f"{took:.1f} s" if isinstance(took, int | float) else str(took)
-    return f"{who} took it for {_people(details)} in {seconds}: {_said(details)}" + _notes(details)
+    return f"{_who(details)} took it for {_people(details)} in {seconds}: {_said(details)}" + _notes(details)
 
 
 def _deferred(details: Details) -> str:

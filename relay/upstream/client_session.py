@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import cast
 
 import aiosmtplib
@@ -50,14 +51,15 @@ class ClientSession:
     learned: Learned = field(default_factory=Learned)
     spent: bool = False
 
-    @property
+    @cached_property
     def max_size(self) -> int:
         """The SIZE limit in octets that the server announced, 0 if none (RFC 1870)."""
         value = self.extensions.get("size", "").split(" ")[0]
         return int(value) if value.isascii() and value.isdigit() else 0
 
     def offers(self, extension: str) -> bool:
-        return extension.lower() in self.extensions
+        """`extension` in lower case."""
+        return extension in self.extensions
 
 
 async def open_session(

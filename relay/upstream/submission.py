@@ -6,7 +6,7 @@ RFC 5321 s3.3, RFC 1870, RFC 2920, RFC 6152, RFC 6531.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,7 +103,7 @@ def _own_refusals(session: ClientSession, outgoing: Outgoing) -> tuple[Answers, 
         words = f"an address or a header needs SMTPUTF8 (it is not in ASCII), which {name} does not offer"
         return dict.fromkeys(paths, Answer(Stage.MAIL, Reply(553, "5.6.7", words), fault=Fault.SMTPUTF8)), []
     answers = {path: _unsayable(path, name) for path in paths if not _sayable(path, utf8)}
-    return answers, [path for path in paths if path not in answers]
+    return answers, [path for path in paths if path not in answers] if answers else paths
 
 
 def _unsayable(path: Address, name: str) -> Answer:
@@ -143,7 +143,8 @@ class _Transaction:
         self.timeout = session.upstream.timeout.total_seconds()
         self.utf8 = session.offers("smtputf8")
         # for sender and recipients together: a server may look each of them up, but not without end
-        self.until = asyncio.get_running_loop().time() + self.timeout * (_STEPS + len(paths) / 4)
+        self.clock = asyncio.get_running_loop().time
+        self.until = self.clock() + self.timeout * (_STEPS + len(paths) / 4)
         self.in_content = False
         self.dismissed = False  # by a 421 to one recipient, while the others waited
         self.pipelining = session.offers("pipelining") and session.learned.pipelining
@@ -172,15 +173,17 @@ class _Transaction:
 
     def _heard(self, reply: Reply) -> Reply:
         """Notes what a refusal says about the session."""
-        if of_session(reply) or reply.code == 421:
+        if reply.code >= 400 and (of_session(reply) or reply.code == 421):
             self.session.spent = True
             if counts_messages(reply):
                 self.session.learned.session_full(self.served)
         return reply
 
     def _puts_off(self, reply: Reply) -> bool:
+        if reply.positive:
+            return False
         domains = len({path.domain.lower() for path in self.paths})
-        return not reply.positive and self.session.learned.puts_off(reply, domains, len(self.paths))
+        return self.session.learned.puts_off(reply, domains, len(self.paths))
 
     async def run(self, answers: Answers) -> list[Address]:
         """Fills in the answers and returns the recipients that a further transaction may take.  Raises WireLost."""
@@ -309,13 +312,13 @@ class _Transaction:
             thread.shutdown(wait=False)
 
     def _pieces(self) -> Generator[bytes, None, None]:
-        yield from self.outgoing.reading(stuffed(self.outgoing.content))
+        return self.outgoing.reading(stuffed(self.outgoing.content))
 
     async def _ask(self, command: bytes) -> Reply:
         """The reply to a command; with pipelining (RFC 2920) it was sent already."""
         if not self.pipelining:
             self.wire.write(command)
-        left = self.until - asyncio.get_running_loop().time()
+        left = self.until - self.clock()
         return await self.wire.reply(self.timeout if left > self.timeout else max(0.0, left))
 
     async def _give_up(self, reply: Reply, *, unread: int) -> None:
@@ -351,12 +354,12 @@ class _Transaction:
             parameters += f" SIZE={self.outgoing.size}".encode()
         if self.outgoing.eight_bit:
             parameters += b" BODY=8BITMIME"
-        if self.utf8 and (self.outgoing.utf8 or not all(path.ascii for path in self._said())):
+        if self.utf8 and (self.outgoing.utf8 or self._foreign()):
             parameters += b" SMTPUTF8"
         return b"MAIL FROM:" + _wire(self.outgoing.reverse_path, self.utf8) + parameters + b"\r\n"
 
-    def _said(self) -> Iterable[Address]:
-        return [path for path in (self.outgoing.reverse_path, *self.paths) if path]
+    def _foreign(self) -> list[Address]:
+        return [path for path in (self.outgoing.reverse_path, *self.paths) if path and not path.ascii]
 
     def _rcpt(self, path: Address) -> bytes:
         return b"RCPT TO:" + _wire(path, self.utf8) + b"\r\n"

@@ -83,15 +83,15 @@ class SqliteContent:
                     if db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():
                         raise ContentDamaged(f"the stored content is damaged: {left} octets are missing")
                     raise LeaseLost("the content of this message is not kept any more")
-                block = b"".join([self._block(*row) for row in found])
+                block = b"".join([self._inflated(data) if deflated else data for data, deflated in found])
                 del found
                 left -= len(block)
                 seq += _AT_ONCE
                 yield block
                 del block  # before there is another
 
-    def _block(self, data: bytes, deflated: int) -> bytes:
+    def _inflated(self, data: bytes) -> bytes:
         try:
-            return unpacked(data, deflated)
+            return unpacked(data, 1)
         except ValueError as error:
             raise ContentDamaged(f"the stored content is damaged: {error}") from error
