@@ -9,6 +9,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 from relay.mail.reply import Fault, Reply
 
@@ -65,20 +66,20 @@ class SmtpWire(asyncio.Protocol):
         """The next reply.  Raises WireLost when none comes within `patience` seconds, or what comes is none."""
         await self._until(self._complete, patience, "gives no reply")
         self._seen = self._lines = 0
-        lines = []
+        before = ""
         while True:
             end = self._buffer.find(b"\n")
             if end < 0:
                 raise WireLost(Reply(421, "4.4.2", "the server closed the connection"), Fault.HUNG_UP)
-            line = bytes(self._buffer[:end]).rstrip(b"\r")
+            line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
-            match = _REPLY_LINE.match(line)
-            if not match:
+            code, text, goes_on = _reply_line(line)
+            if not code:
                 self.close()
-                raise WireLost(garbage(line), Fault.GARBAGE)
-            lines.append((match[3] or b"").decode("utf-8", "replace"))
-            if match[2] != b"-":
-                return Reply.of(int(match[1]), "\n".join(lines))
+                raise WireLost(garbage(line.rstrip(b"\r")), Fault.GARBAGE)
+            if not goes_on:
+                return Reply.of(code, before + text)
+            before += f"{text}\n"
 
     def close(self) -> None:
         """Closes at once, without QUIT."""
@@ -160,6 +161,13 @@ class SmtpWire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._paused = False
         self._awake()
+
+
+@lru_cache(maxsize=64)  # most replies are the same for every message
+def _reply_line(line: bytes) -> tuple[int, str, bool]:
+    """The code (0 if this is no line of a reply), the text, and whether another line follows."""
+    match = _REPLY_LINE.match(line.rstrip(b"\r"))
+    return (int(match[1]), (match[3] or b"").decode("utf-8", "replace"), match[2] == b"-") if match else (0, "", False)
 
 
 def garbage(line: bytes) -> Reply:

@@ -257,16 +257,19 @@ class _Transaction:
 
         Raises WireLost while the final dot is not written, _Uncertain afterwards.
         """
-        with self._reader() as take:
-            held = b""  # the last block goes together with the dot
-            while blocks := await take():
-                for block in blocks:
-                    if held:
-                        self.wire.write(held)
-                        await self.wire.drained(self.timeout)
-                        if self.wire.spoken:
-                            return await self._interruption()
-                    held = block
+        pieces = self.outgoing.reading(stuffed(self.outgoing.content))
+        small = self.outgoing.size <= _SMALL
+        held = gathered(pieces, _BLOCK) if small else b""  # the last block goes together with the dot
+        if not small or len(held) >= _BLOCK:
+            with self._reader(pieces) as take:
+                while blocks := await take():
+                    for block in blocks:
+                        if held:
+                            self.wire.write(held)
+                            await self.wire.drained(self.timeout)
+                            if self.wire.spoken:
+                                return await self._interruption()
+                        held = block
         if self.wire.spoken:
             return await self._interruption()
         self.outgoing.at_dot()
@@ -291,12 +294,11 @@ class _Transaction:
         return reply
 
     @contextmanager
-    def _reader(self) -> Iterator[Take]:
+    def _reader(self, pieces: Generator[bytes, None, None]) -> Iterator[Take]:
         """Hands out the next blocks at each call, none at the end.
 
         Large content is read in a thread of its own, always the same: it may come from a database connection.
         """
-        pieces = self._pieces()
         if self.outgoing.size <= _SMALL:
 
             async def take() -> list[bytes]:
@@ -310,9 +312,6 @@ class _Transaction:
         finally:
             thread.submit(pieces.close)
             thread.shutdown(wait=False)
-
-    def _pieces(self) -> Generator[bytes, None, None]:
-        return self.outgoing.reading(stuffed(self.outgoing.content))
 
     async def _ask(self, command: bytes) -> Reply:
         """The reply to a command; with pipelining (RFC 2920) it was sent already."""
