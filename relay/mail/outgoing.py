@@ -13,6 +13,15 @@ _NOWHERE = Origin("")
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
+def untold() -> None:
+    """For an `at_dot` that nobody waits for."""
+
+
+def unmarked(blocks: Blocks) -> Blocks:
+    """The same blocks, for a `reading` that notes nothing."""
+    return blocks
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """The message of one transaction: repaired and rewritten content, and its envelope.
@@ -36,5 +45,5 @@ class Outgoing:
     origin: Origin = _NOWHERE
     device: str = ""
     accepted_at: datetime = _LONG_AGO
-    at_dot: Callable[[], None] = field(default=lambda: None, compare=False)
-    reading: Callable[[Blocks], Blocks] = field(default=lambda blocks: blocks, compare=False)
+    at_dot: Callable[[], None] = field(default=untold, compare=False)
+    reading: Callable[[Blocks], Blocks] = field(default=unmarked, compare=False)

@@ -5,7 +5,7 @@ RFC 6409 s8 and RFC 5321 s6.4 allow this to a submission server.  What is correc
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from relay.mail.body import examine, mend, terms_for
 from relay.mail.header_reader import read_header
@@ -70,7 +70,8 @@ def repair(content: Iterable[bytes], about: RepairContext, policy: RepairPolicy)
     examined = examine(fields, Rest(content, head.length))
     terms = terms_for(examined, fields, policy.fallback_charset, signed=bool(case.sealed))
     mended = mend(examined, fields, terms)
-    fields, notes = _apply(THEN, mended.fields, replace(case, charset=terms.charset), (*notes, *mended.notes))
+    case = RepairCase(about, policy, terms.charset, case.sealed, case.headless)
+    fields, notes = _apply(THEN, mended.fields, case, (*notes, *mended.notes))
     trace = received(about.queue_id, about.accepted_at, case.host, about.origin, hide_client=policy.hide_client)
     message = Message((trace, *fields), b"\r\n", mended.body)
     size = len(message.head) + mended.size if mended.size >= 0 else message.size

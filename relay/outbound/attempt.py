@@ -55,16 +55,14 @@ class Attempt:
         self.device = device
         self._said_as = trail.sender_text((device and device.sender) or self._sender)
         self._first = all(recipient.attempts == 0 for recipient in claim.recipients)
-        self._noted: set[str] = set()
-        self._warned = claim.warned
-        self._hold = False
+        self._noted, self._explained = set[str](), set[str]()
+        self._warned, self._hold = claim.warned, False
         self.trail: list[TrailLine] = []
         self._opening: list[TrailLine] = []  # written after the repairs, which are known only when an upstream is to be called
         self.sent = ""
         self.newly_refused: tuple[str, str] | None = None
         self._disliked: set[str] = set()  # upstreams that refused this sender in this attempt
         self._pauses: Pauses = lambda *_: None
-        self._explained: set[str] = set()
         self.decided: list[tuple[Step, Verdict]] = []
         self.progress_of = {each.address: self._begun(each, chosen[each.address]) for each in claim.recipients}
         untouched = all(each.attempts == 0 and not each.said for each in claim.recipients)
@@ -131,8 +129,9 @@ class Attempt:
         `own`: the message was already in the account's own name, so trying that is no use.
         """
         step = judged.step
-        again = [self.progress_of[each.address] for each in step.recipients if self.progress_of[each.address].own_name]
-        risked = [progress for progress in self._progress(step) if progress.maybe_at not in ("", step.upstream.name)]
+        asked = [self.progress_of[each.address] for each in step.recipients]
+        again = [progress for progress in asked if progress.own_name]
+        risked = [progress for progress in asked if progress.maybe_at not in ("", step.upstream.name)]
         doubled = trail.doubled(risked, step, now)
         for address, (answer, verdict) in judged.votes.items():
             progress = self.progress_of[address]
@@ -148,9 +147,6 @@ class Attempt:
             self.trail.append(trail.own_name(step, now))
         self.trail += doubled
         self.trail += trail.tried(step, judged.votes, judged.conversation, now)
-
-    def _progress(self, step: Step) -> list[ChainProgress]:
-        return [self.progress_of[each.address] for each in step.recipients]
 
     @staticmethod
     def _doubt(progress: ChainProgress, step: Step, verdict: Verdict, now: datetime) -> None:
@@ -257,6 +253,11 @@ class Attempt:
     def unsettled(self) -> bool:
         """Whether something has become certain since the last `settle`."""
         return bool(self.trail or self._opening) or any(one.over and not one.settled for one in self.progress_of.values())
+
+    @property
+    def relayed(self) -> bool:
+        """Whether it was taken for every recipient, so that nobody need be told."""
+        return all(one.fate is Fate.RELAYED for one in self.progress_of.values())
 
     @property
     def waits(self) -> bool:

@@ -4,10 +4,8 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 
 from relay import events
-from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound import event_log, trail
 from relay.outbound.in_hand import InHand, Mark
@@ -23,11 +21,6 @@ async def forget_relayed(in_hand: InHand, spool: Spool) -> None:
             stored = await spool.entry(queue_id)
             if stored is None or all(one.state in (State.RELAYED, State.MERGED) for one in stored.recipients):
                 in_hand.forget(queue_id)
-
-
-def noting(outgoing: Outgoing, mark: Mark, upstream: str) -> Outgoing:
-    """The same; the mark shows from the final dot on that this upstream has all of it."""
-    return replace(outgoing, at_dot=partial(mark.sent_to, upstream), reading=mark.reading)
 
 
 def doubtful(claim: Claim, mark: Mark, upstreams: Iterable[str], now: datetime) -> Claim:

@@ -65,13 +65,13 @@ class Mark:
     being stored.
     """
 
-    __slots__ = ("_octets", "_records", "_sent_to", "deaths", "places", "since", "storing", "worked")
+    __slots__ = ("_doings", "_octets", "_sent_to", "deaths", "places", "since", "storing", "worked")
 
     def __init__(
         self, octets: "mmap.mmap | bytearray", places: tuple[int, ...], deaths: int, storing: int, sent_to: int
     ) -> None:
         self._octets, self.places, self.deaths, self.storing, self._sent_to = octets, places, deaths, storing, sent_to
-        self._records = [_offset(place) for place in places if place >= 0]
+        self._doings = [_offset(place) + _DOING for place in places if place >= 0]
         self.since: float | None = None
         self.worked = False
 
@@ -86,41 +86,43 @@ class Mark:
     def sent_to(self, upstream: str) -> None:
         """This one has all of it from now on; "" when its answer is stored."""
         crc = _crc(upstream) if upstream else 0
-        for record in self._records:
-            _CRC.pack_into(self._octets, record + _SENT_TO, crc)
+        for place in self._doings:
+            _CRC.pack_into(self._octets, place - _DOING + _SENT_TO, crc)
 
     @contextmanager
     def at(self, doing: Doing) -> Iterator[None]:
         """The stage is marked while this lasts.  The mark stays only if the process dies."""
+        octets, doings = self._octets, self._doings
         self.since = time.monotonic() if doing in (Doing.PREPARING, Doing.TELLING) else None
-        self._write(doing)
+        for place in doings:
+            octets[place] = doing  # one octet, and no system call
         try:
             yield
         finally:
             self.since = None
-            self._write(Doing.NOTHING)
+            for place in doings:
+                octets[place] = Doing.NOTHING
         if doing is Doing.STORING:
             self.sent_to("")
         self.worked = self.worked or doing in (Doing.STORING, Doing.TELLING)
 
     def reading(self, blocks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
         """The blocks; marked while one is made, not while it is on the network, where it stops nobody."""
+        octets, doings = self._octets, self._doings
         try:
             while True:
-                self._write(Doing.SENDING)  # without `at`: it would cost ten calls for each block
+                for place in doings:  # `at` would cost ten calls for each block
+                    octets[place] = Doing.SENDING
                 try:
                     block = next(blocks, None)
                 finally:
-                    self._write(Doing.NOTHING)
+                    for place in doings:
+                        octets[place] = Doing.NOTHING
                 if block is None:
                     return
                 yield block
         finally:
             blocks.close()
-
-    def _write(self, doing: Doing) -> None:
-        for record in self._records:
-            self._octets[record + _DOING] = doing  # one octet, and no system call
 
 
 class InHand:

@@ -1,13 +1,13 @@
 """A stored message as it goes to one upstream: repaired, traced, rewritten; never stored.  RFC 6409 s8.  Pure."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.mail.address import Address
 from relay.mail.device import Device, device_of
 from relay.mail.device_fields import with_device
-from relay.mail.outgoing import Outgoing
+from relay.mail.outgoing import Blocks, Outgoing, unmarked, untold
 from relay.mail.policy import RepairPolicy
 from relay.mail.recode import seven_bit
 from relay.mail.repair import RepairContext, repair, sealed_names
@@ -72,12 +72,15 @@ def prepare(
     own_name: bool = False,
     eight_bit: bool = True,
     device: Device | None = None,
+    at_dot: Callable[[], None] = untold,
+    reading: Callable[[Blocks], Blocks] = unmarked,
 ) -> Prepared:
     """The same message every time it is asked for: dates and ids come from acceptance, not from now.
 
     Reads the content block by block, never keeps it; the cost grows with the size.  `own_name`: the upstream
     refused the sender, so the message goes in the account's own name.  `eight_bit`: it has 8BITMIME, as far as is known;
     else what is 8-bit is recoded while it is sent.  `device` is whose mail it is, if it is known.
+    `at_dot` and `reading` are handed on.
     """
     entry = claim.entry
     about = RepairContext(
@@ -115,6 +118,8 @@ def prepare(
         origin=entry.origin,
         device=device.name if device else entry.origin.user or entry.origin.client,
         accepted_at=entry.accepted_at,
+        at_dot=at_dot,
+        reading=reading,
     )
     content.sent = True
     return Prepared(outgoing, notes, (sender, head))

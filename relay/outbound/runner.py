@@ -238,10 +238,9 @@ class Runner:
                     while report is None or (eight_bit and report.unsuited and not report.answers):
                         eight_bit = eight_bit and report is None  # nothing was sent: prepared anew, once
                         with mark.at(Doing.PREPARING):
-                            prepared = await self._prepared(attempt, step, eight_bit)
+                            prepared = await self._prepared(attempt, step, eight_bit, mark)
                         crash_points.passed("send-prepared")
-                        outgoing = holding.noting(prepared.outgoing, mark, step.upstream.name)
-                        report = await self._transports.submit(step.upstream, outgoing)
+                        report = await self._transports.submit(step.upstream, prepared.outgoing)
                         crash_points.passed("send-answered")
                     judged = Judged.of(step, report)
             finally:
@@ -276,8 +275,11 @@ class Runner:
         except Exception as error:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
-    async def _prepared(self, attempt: Attempt, step: Step, eight_bit: bool = True) -> Prepared:
+    async def _prepared(self, attempt: Attempt, step: Step, eight_bit: bool = True, mark: Mark | None = None) -> Prepared:
+        """`mark` shows while content is read, and from the final dot on that this upstream has all of it."""
         how = partial(prepare, hostname=self._hostname, policy=self._repair, device=attempt.device)
+        if mark:
+            how = partial(how, at_dot=partial(mark.sent_to, step.upstream.name), reading=mark.reading)
         work = partial(how, attempt.claim, step.recipients, step.upstream, own_name=step.own_name, eight_bit=eight_bit)
         return await asyncio.to_thread(work) if attempt.claim.entry.size > _IN_THREAD else work()
 
@@ -294,7 +296,8 @@ class Runner:
         if not attempt.unsettled:
             return
         now = self._now()
-        settlement = attempt.settle(self._retry, now, notify=self._notify_whom(claim.entry))
+        whom = None if attempt.relayed else self._notify_whom(claim.entry)
+        settlement = attempt.settle(self._retry, now, notify=whom)
         await stored(self._spool, claim, settlement)
         if settlement.outcomes:
             crash_points.passed("settle-durable")
