@@ -33,6 +33,7 @@ _FLUSH = 5.0
 
 _READING = memoryview(bytearray(WIDE))
 """One read buffer for all connections: its octets are copied before the next connection is served."""
+_NARROW = _READING[:READ_AHEAD]
 sslproto.SSLProtocol.max_size = TLS_BUFFER
 
 
@@ -104,7 +105,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """One buffer for all connections: asyncio would allocate 256 KiB for each read of aiosmtpd's stream."""
-        return _READING if self._wide else _READING[:READ_AHEAD]
+        return _READING if self._wide else _NARROW
 
     def buffer_updated(self, nbytes: int) -> None:
         self.data_received(bytes(_READING[:nbytes]))

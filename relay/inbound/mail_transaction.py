@@ -239,13 +239,14 @@ class MailTransaction(Connection):
     # ---- replies -------------------------------------------------------------------------------
 
     def _origin(self, transaction: Transaction) -> Origin:
+        user = self._user
         return Origin(
             client=self._client,
             helo=self.session.host_name or "",
             listener=self._listener.name,
-            protocol=transfer_protocol(extended=self.session.extended_smtp, tls=bool(self.tls), login=bool(self._user)),
+            protocol=transfer_protocol(extended=self.session.extended_smtp, tls=bool(self.tls), login=bool(user)),
             tls=self.tls,
-            user=self._user,
+            user=user,
             quirks=tuple(dict.fromkeys([*self._quirks, *transaction.quirks])),
         )
 

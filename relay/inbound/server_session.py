@@ -110,7 +110,7 @@ class ServerSession(MailTransaction):
         await self.say(f"220 {self._policy.hostname} ESMTP")
         while (line := await self.next_line()) is not None:
             await self._answer(line)
-            if self.pending:
+            if self._buffer:
                 await asyncio.sleep(0)  # a client that pipelines thousands of commands must not stop the others
             if self._state.draining:
                 self.dismiss("4.3.2 the relay is stopping; try again soon")

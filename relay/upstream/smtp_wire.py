@@ -66,7 +66,7 @@ class SmtpWire(asyncio.Protocol):
         """The next reply.  Raises WireLost when none comes within `patience` seconds, or what comes is none."""
         await self._until(self._complete, patience, "gives no reply")
         self._seen = self._lines = 0
-        before = ""
+        lines: list[str] = []
         while True:
             end = self._buffer.find(b"\n")
             if end < 0:
@@ -78,8 +78,8 @@ class SmtpWire(asyncio.Protocol):
                 self.close()
                 raise WireLost(garbage(line.rstrip(b"\r")), Fault.GARBAGE)
             if not goes_on:
-                return Reply.of(code, before + text)
-            before += f"{text}\n"
+                return Reply.of(code, "\n".join([*lines, text]) if lines else text)
+            lines.append(text)
 
     def close(self) -> None:
         """Closes at once, without QUIT."""
