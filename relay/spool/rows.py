@@ -180,18 +180,7 @@ def as_stored(entry: Entry, recipients: Sequence[Recipient], content: Content) -
     envelope = entry.envelope
     if envelope.forward_paths != tuple(addresses):
         envelope = replace(envelope, forward_paths=tuple(addresses))
-    return Entry(  # `replace` costs twenty calls more
-        queue_id=entry.queue_id,
-        accepted_at=entry.accepted_at,
-        origin=entry.origin,
-        envelope=envelope,
-        size=entry.size,
-        content=content,
-        message_id=entry.message_id,
-        digest=entry.digest,
-        notice=entry.notice,
-        merges=entry.merges,
-    )
+    return replace(entry, envelope=envelope, content=content)
 
 
 def recipient_row(recipient: Recipient) -> dict[str, Any]:
