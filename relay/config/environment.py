@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text
+from relay.config.schema import EXAMPLES, SECTIONS
 from relay.upstream.providers import preset_for
 
 UPSTREAM = {
@@ -19,18 +20,24 @@ UPSTREAM = {
     "RELAY_PASSWORD_FILE": "password_file",
     "RELAY_SENDER": "sender",
 }
-KEYS = {key: name for name, key in UPSTREAM.items()}
-"""What a key of the upstream is called here."""
 
-ELSEWHERE = (
-    "RELAY_NETWORKS",
-    "RELAY_HOSTNAME",
-    "RELAY_NOTICES_TO",
-    "RELAY_LISTEN",
-    "RELAY_SPOOL",
-    "RELAY_RECIPIENTS_EVERYTHING_TO",
-)
-NAMES = (*UPSTREAM, *ELSEWHERE)
+SHORT = {
+    "RELAY_NETWORKS": ("listen", "networks"),
+    "RELAY_LISTEN": ("listen", "address"),
+    "RELAY_SPOOL": ("spool", "url"),
+}
+
+LONG = {
+    "_".join(filter(None, ("RELAY", section.path.upper(), setting.key.upper()))): (section.path, setting.key)
+    for section in SECTIONS
+    if "*" not in section.path and section.path != "routes"
+    for setting in section.settings
+    if f"{section.path}.{setting.key}" not in EXAMPLES
+}
+"""Every setting that is no name of one's own, no rule and no mapping: RELAY_<SECTION>_<KEY>."""
+
+_SETTINGS = {**LONG, **SHORT}
+NAMES = (*UPSTREAM, *_SETTINGS)
 
 _PLACE = Place("")
 
@@ -45,21 +52,38 @@ NOTHING = Mistake(
 def said(environ: Mapping[str, str]) -> dict[str, str]:
     """Our variables that are set.  Empty ones are not: compose files pass them on as `${RELAY_PORT:-}`.
 
-    Nor is `tcp://...` in RELAY_PORT: Docker links and Kubernetes set that for any service named relay.
+    Nor are those that Docker links and Kubernetes set for any service named relay or relay-spool.
     """
     return {name: environ[name] for name in NAMES if environ.get(name) and not _is_link(name, environ[name])}
 
 
 def _is_link(name: str, value: str) -> bool:
-    return name == "RELAY_PORT" and re.match(r"(tcp|udp)://", value) is not None
+    return _is_port_of_link(value) if name == "RELAY_PORT" else name == "RELAY_SPOOL_NAME" and value.startswith("/")
 
 
-def misspelt(environ: Mapping[str, str]) -> Iterator[Mistake]:
+def _is_port_of_link(value: str) -> bool:
+    return re.match(r"(tcp|udp)://", value) is not None
+
+
+def mistakes(environ: Mapping[str, str]) -> Iterator[Mistake]:
+    """What is wrong with the variables themselves."""
+    variables = said(environ)
+    for short, setting in SHORT.items():
+        long = next(name for name in LONG if LONG[name] == setting)
+        if short in variables and long in variables:
+            yield Mistake(_PLACE, long, f"expected {short} or {long}, found both")
+    for name, value in variables.items():
+        if not _is_text(value):
+            yield Mistake(_PLACE, name, "expected UTF-8 text, found other octets")
+    yield from _misspelt(environ)
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[Mistake]:
     """Variables that look like ours and are not; others may share the prefix (RELAY_PORT_25_TCP)."""
     from difflib import get_close_matches  # here: who makes no mistake does not wait for it
 
     for name in sorted(environ):
-        if not name.startswith("RELAY_") or name in NAMES:
+        if not name.startswith("RELAY_") or name in NAMES or _is_port_of_link(environ[name]):
             continue
         if close := get_close_matches(name, NAMES, n=1, cutoff=0.85):
             yield Mistake(_PLACE, name, f"no such setting; did you mean {close[0]}?")
@@ -72,27 +96,31 @@ _OF_LINKS = re.compile(r"RELAY_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)|EN
 def strange(environ: Mapping[str, str]) -> Iterator[str]:
     """Variables with our prefix that no setting has, and that no link explains."""
     for name in sorted(environ):
-        linked = _OF_LINKS.match(name) or re.match(r"(tcp|udp)://", environ[name])
+        linked = _OF_LINKS.match(name) or _is_port_of_link(environ[name])
         if name.startswith("RELAY_") and name not in (*NAMES, "RELAY_CONFIG") and not linked:
             yield name
 
 
+def paths(variables: Mapping[str, str]) -> dict[str, str]:
+    """By the path of a setting in a file, the variable that stands for it."""
+    upstream = {f"upstreams.{_upstream_name(variables)}.{key}": name for name, key in UPSTREAM.items()}
+    spelt = (name for name in (*_SETTINGS, *variables) if name in _SETTINGS)
+    return upstream | {".".join(filter(None, _SETTINGS[name])): name for name in spelt}
+
+
 def as_table(variables: Mapping[str, str]) -> Table:
     """What a file would say for these variables."""
+    sections: dict[str, dict[str, Node]] = {"": {}}
+    for name, (section, key) in _SETTINGS.items():
+        if name in variables:
+            sections.setdefault(section, {})[key] = _text(name, variables[name])
+    root = sections.pop("")
+    for section, entries in sections.items():
+        root[section] = _listen(entries) if section == "listen" else _table(section, entries)
     upstream = {key: _text(name, variables[name]) for name, key in UPSTREAM.items() if name in variables}
-    entries: dict[str, Node] = {"upstreams": _table({_upstream_name(variables): _table(upstream)})}
-    if "RELAY_HOSTNAME" in variables:
-        entries["hostname"] = _text("RELAY_HOSTNAME", variables["RELAY_HOSTNAME"])
-    if "RELAY_NOTICES_TO" in variables:
-        entries["notices"] = _table({"to": _text("RELAY_NOTICES_TO", variables["RELAY_NOTICES_TO"])})
-    if "RELAY_SPOOL" in variables:
-        entries["spool"] = _table({"url": _text("RELAY_SPOOL", variables["RELAY_SPOOL"])})
-    if "RELAY_RECIPIENTS_EVERYTHING_TO" in variables:
-        name = "RELAY_RECIPIENTS_EVERYTHING_TO"
-        entries["recipients"] = _table({"everything_to": Items(_PLACE, name, tuple(_words(name, variables)))})
-    if "RELAY_LISTEN" in variables or "RELAY_NETWORKS" in variables:
-        entries["listen"] = _listen(variables)
-    return _table(entries)
+    name = _upstream_name(variables)
+    root["upstreams"] = _table("upstreams", {name: _table(f"upstreams.{name}", upstream)})
+    return _table("", root)
 
 
 def _upstream_name(variables: Mapping[str, str]) -> str:
@@ -100,29 +128,21 @@ def _upstream_name(variables: Mapping[str, str]) -> str:
     return preset.key if preset else "upstream"
 
 
-def _listen(variables: Mapping[str, str]) -> Node:
-    """One listener per address, all for the same networks."""
-    shared: dict[str, Node] = {}
-    if "RELAY_NETWORKS" in variables:
-        shared["networks"] = Items(_PLACE, "RELAY_NETWORKS", tuple(_words("RELAY_NETWORKS", variables)))
-    addresses = list(_words("RELAY_LISTEN", variables))
-    if not addresses:
-        return _table(shared)
-    return Items(_PLACE, "RELAY_LISTEN", tuple(_table(shared | {"address": address}) for address in addresses))
-
-
-def _words(name: str, variables: Mapping[str, str]) -> Iterator[Node]:
-    """`a, b` and `a b` are two values."""
-    return (_text(name, word) for word in re.split(r"[\s,]+", variables.get(name, "")) if word)
+def _listen(entries: dict[str, Node]) -> Node:
+    """One listener per address, all else the same for each."""
+    address = entries.pop("address", None)
+    if not isinstance(address, Text):
+        return _table("listen", entries)
+    return Items(_PLACE, address.path, tuple(_table("listen", entries | {"address": one}) for one in address.words()))
 
 
 def _text(name: str, value: str) -> Node:
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # octets that are not UTF-8 come as lone surrogates
-        return Broken(_PLACE, name)
-    return Text(_PLACE, name, value, literal=True)
+    return Text(_PLACE, name, value, literal=True) if _is_text(value) else Broken(_PLACE, name)
 
 
-def _table(entries: Mapping[str, Node]) -> Table:
-    return Table(_PLACE, "", entries, dict.fromkeys(entries, _PLACE))
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in value)  # octets that are not UTF-8 come as lone surrogates
+
+
+def _table(path: str, entries: Mapping[str, Node]) -> Table:
+    return Table(_PLACE, path, entries, dict.fromkeys(entries, _PLACE))

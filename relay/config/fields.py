@@ -26,7 +26,7 @@ D = TypeVar("D")
 class Reading:
     """What one reading of the settings has found so far.
 
-    Relative file names are meant from `folder`.  `names` tells what a setting is called where it has no path.
+    Relative file names are meant from `folder`.  `names` tells what stands for a setting, by its path, where there is no file.
     `quick`: what takes a second is not checked.
     """
 
@@ -143,11 +143,12 @@ class Fields:
         return self.table.place
 
     def path_of(self, key: str) -> str:
-        return f"{self.path}.{segment(key)}" if self.path else self.word(key)
+        path = f"{self.path}.{segment(key)}" if self.path else segment(key)
+        return self.reading.names.get(path, path)
 
     def word(self, key: str) -> str:
         """What people call this key: itself, or the variable that stands for it."""
-        return self.reading.names.get(key, segment(key))
+        return self.reading.names.get(f"{self.path}.{key}", segment(key))
 
     def node(self, key: str) -> Node | None:
         self.asked.add(key)
@@ -190,10 +191,12 @@ class Fields:
         return self.get(key, flag, default)
 
     def each(self, key: str) -> tuple[Node, ...]:
-        """The values of a list; a single value is a list of one."""
+        """The values of a list; a single value is a list of one, a variable's text is one of words."""
         node = self.node(key)
         if node is None or not self.given(key):
             return ()
+        if isinstance(node, Text) and node.literal:
+            return node.words()
         return node.items if isinstance(node, Items) else (node,)
 
     def many(self, key: str, convert: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:

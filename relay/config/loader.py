@@ -89,7 +89,8 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
     if root is None and mistakes:
         return Loaded(None, tuple(sorted(mistakes, key=_order)))
     for variable in environment.said(environ):
-        reading.remark(Place(""), variable, f"not used, since the settings come from {path}")
+        if os.fsencode(f"${{{variable}}}") not in octets:
+            reading.remark(Place(""), variable, f"not used, since the settings come from {path}")
     _remark_on_strange(reading, named_in=octets)
     config = _read(root, reading, Place(str(path), 1, 1), name, str(path))
     _remark_on_literal(reading, path)
@@ -98,7 +99,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | N
 
 def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
     variables = environment.said(environ)
-    reading = Reading(environ, Path.cwd(), environment.KEYS, list(environment.misspelt(environ)))
+    reading = Reading(environ, Path.cwd(), environment.paths(variables), list(environment.mistakes(environ)))
     _remark_on_strange(reading)
     if "RELAY_PROVIDER" not in variables and "RELAY_HOST" not in variables:
         reading.mistakes.append(environment.NOTHING)
@@ -112,7 +113,7 @@ def _loaded(config: Config | None, reading: Reading) -> Loaded:
     if mistakes or config is None:
         return Loaded(None, mistakes, reading.told(), config)
     for path, text in remarked(config):
-        reading.remark(reading.places.get(path, Place("")), path, text)
+        reading.remark(reading.places.get(path, Place("")), reading.names.get(path, path), text)
     return Loaded(config, (), reading.told())
 
 

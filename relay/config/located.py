@@ -7,7 +7,7 @@ reads the same on every machine.  Pure.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import yaml
@@ -72,6 +72,10 @@ class Text:
     def nothing(self) -> bool:
         """A key without a value, or YAML's words for that."""
         return self.plain and self.text in ("", "~", "null", "Null", "NULL")
+
+    def words(self) -> tuple["Text", ...]:
+        """`a, b` and `a b` are two values, where a list has to be one text."""
+        return tuple(replace(self, text=word) for word in re.split(r"[\s,]+", self.text) if word)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ def _check_web(section: Fields, found: WebSettings) -> None:
         section.mistake("proxies", "expected the proxy's address, since anybody could send user_header, found nothing")
     if section.given("proxies") and not section.said("user_header"):
         section.mistake("user_header", "expected the header by which the proxy names who logged in, found nothing")
+    words = f"{section.word('password')} or {section.word('password_file')}"
     if found.address and not said and not found.user_header and not hosts.is_loopback(without_port(found.address)):
-        section.mistake("password", "expected password or password_file, since web.address is not loopback, found nothing")
+        section.mistake("password", f"expected {words}, since web.address is not loopback, found nothing")
     if said and not found.address:
         section.remark("password", "web.address is not set: there is no page to protect")
 

@@ -1,6 +1,7 @@
 """Random nights: whatever arrives, whenever, and whatever people and upstreams do, every message has exactly one end."""
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from relay.mail.device import Device, Quiet, Storm
 from relay.outbound.storms import LONGEST
 from relay.spool import open_spool
-from relay.spool.contract import SpoolSettings
+from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Action, Order, State
 from relay.spool.sqlite.invariants import check_invariants
+from tests.support.postgres import PostgresServer
+from tests.support.postgres import check_invariants as check_postgres
 from tests.support.spooled import quick_directory
 from tests.support.storming import Night
 from tests.support.world import Clock
@@ -44,20 +47,29 @@ step = st.one_of(
 )
 
 
+@dataclass
 class Life:
-    """One random night on a spool of its own."""
+    """One random night."""
 
-    def __init__(self, device: Device, together: int, directory: str) -> None:
-        self.device, self.together, self.clock = device, together, Clock()
-        self.up = True
-        self.url = f"sqlite:{directory}/spool.db"
+    device: Device
+    together: int
+    steps: list[tuple]
+    clock: Clock = field(default_factory=Clock, repr=False)
+    up: bool = True
 
-    async def opened(self):
-        return await open_spool(SpoolSettings(self.url, keep_free=0, keep_history=timedelta(days=4000)), now=self.clock)
+    async def opened(self, url: str) -> Spool:
+        return await open_spool(SpoolSettings(url, keep_free=0, keep_history=timedelta(days=4000)), now=self.clock)
 
-    async def live(self, steps) -> dict[str, int]:
-        night = Night(await self.opened(), self.clock, [self.device], up=lambda: self.up, zone=BERLIN)
-        for word, *how in steps:
+    async def live(self, url: str) -> None:
+        """On a spool of its own."""
+        night = Night(await self.opened(url), self.clock, [self.device], up=lambda: self.up, zone=BERLIN)
+        try:
+            await self.play(night, url)
+        finally:
+            await night.spool.close()
+
+    async def play(self, night: Night, url: str) -> None:
+        for word, *how in self.steps:
             if word == "arrive":
                 for _ in range(how[1]):
                     await night.accept(how[0])
@@ -70,7 +82,7 @@ class Life:
                 self.clock.jump(self.clock() + timedelta(seconds=how[0]))
             elif word == "restart":
                 await night.spool.close()
-                night.over(await self.opened())
+                night.over(await self.opened(url))
             elif word == "retry all":
                 await night.spool.order(Order(Action.RETRY, None, by_hand=False), self.clock())  # as a reload does
             elif night.accepted:
@@ -82,16 +94,26 @@ class Life:
         await night.spool.order(Order(Action.RELEASE, None), self.clock())
         await night.end(timedelta(days=2) + 2 * LONGEST)
         ends = await night.accounted_for()
-        await night.spool.close()
-        assert check_invariants(self.url.removeprefix("sqlite:")) == []
         assert sum(ends.values()) == len(night.accepted)
-        return ends
+
+
+devices = st.builds(Device, st.just("cam"), helo=st.just(("cam",)), storm=st.one_of(st.none(), storm), quiet=quiet)
+lives = st.builds(Life, devices, st.sampled_from([1, 7]), st.lists(step, max_size=14))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(storm=st.one_of(st.none(), storm), quiet=quiet, steps=st.lists(step, max_size=14), together=st.sampled_from([1, 7]))
-def test_every_message_has_exactly_one_end(storm, quiet, steps, together) -> None:
+@given(life=lives)
+def test_every_message_has_exactly_one_end(life: Life) -> None:
     """Relayed by itself, or merged into a digest that was relayed; over restarts, jumps, orders and an upstream that fails."""
-    device = Device("cam", helo=("cam",), storm=storm, quiet=quiet)
     with quick_directory() as directory:
-        asyncio.run(Life(device, together, directory).live(steps))
+        asyncio.run(life.live(f"sqlite:{directory}/spool.db"))
+        assert check_invariants(f"{directory}/spool.db") == []
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(life=lives)
+def test_every_message_in_a_shared_queue_has_exactly_one_end(life: Life, postgres_server: PostgresServer) -> None:
+    """The same in PostgreSQL."""
+    url = postgres_server.database()
+    asyncio.run(life.live(url))
+    assert check_postgres(url) == []

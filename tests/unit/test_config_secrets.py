@@ -94,6 +94,13 @@ ENVIRONMENTS = [
     {"RELAY_HOST": f"smtp://me:{SECRET}@x", "RELAY_USERNAME": "x", "RELAY_PASSWORD": "y"},
     {"RELAY_HOST": "x", "RELAY_SPOOL": f"pg://u:{SECRET}@h"},
     {"RELAY_HOST": "x", "RELAY_USERNAME": "u", "RELAY_PASSWROD": SECRET},
+    {"RELAY_HOST": "x", "RELAY_WEB_PASSWORD": f"{SECRET}\n"},
+    {"RELAY_HOST": "x", "RELAY_WEB_PASSWORD_FILE": SECRET},
+    {"RELAY_HOST": "x", "RELAY_WEB_PASSWROD": SECRET},
+    {"RELAY_HOST": "x", "RELAY_NOTICES_WEBHOOK": f"ntfy.sh/{SECRET}"},
+    {"RELAY_HOST": "x", "RELAY_SPOOL_PASSWORD": SECRET},
+    {"RELAY_HOST": "x", "RELAY_SPOOL_FALLBACK": f"postgresql://u:{SECRET}@h/db"},
+    {"RELAY_HOST": "x", "RELAY_SPOOL_URL": f"pg://u:{SECRET}@h", "RELAY_SPOOL": f"pg://u:{SECRET}@h"},
 ]
 
 

@@ -1,12 +1,15 @@
 """Settings without a file; which file there is; our own name."""
 
+import json
 import os
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from relay.config import find, load
+from relay.config import Config, find, load
+from relay.config.environment import LONG, SHORT
 from relay.config.loader import default_hostname
 from relay.mail.address import Address
 from relay.upstream.settings import TlsMode
@@ -49,6 +52,107 @@ def test_everything_that_the_environment_can_say() -> None:
     assert config.routes[0].via == (upstream.name,)
 
 
+SETTINGS = {
+    "hostname": "relay.home.example",
+    "listen": {"address": "127.0.0.1:2525", "networks": ["192.168.7.0/24", "private"], "tls": "required", "auth": "off",
+               "tls_cert": "FILE", "tls_key": "FILE", "plain_login": "true", "legacy_tls": "true"},
+    "recipients": {"default_domain": "isp.example", "everything_to": ["me@isp.example", "you@isp.example"]},
+    "retry": {"delays": ["5m", "1h"], "give_up_after": "2d", "warn_after": "1h", "rest": ["2m", "4m"], "rest_login": "20m"},
+    "notices": {"to": "me@isp.example", "via": "upstream", "webhook": "https://ntfy.example/topic", "digest": "10m"},
+    "repair": {"date_skew": "1d", "fallback_charset": ["utf-8", "cp932"], "hide_client": "true"},
+    "spool": {"url": "postgresql://relay@localhost/relay", "password": " a, b ", "fallback": "sqlite:/srv/fallback.db",
+              "lease": "30s", "name": "cellar", "max_size": "10GB", "max_message": "20MB", "keep_free": "100MB",
+              "keep_history": "7d", "state_dir": "/srv/state"},
+    "dns": {"nameservers": ["192.168.0.1", "192.168.0.2:5353"]},
+    "mx": {"private": "true"},
+    "limits": {"connections": "50", "per_client": "5", "recipients": "200", "messages_per_minute": "30", "share": "20%",
+               "idle": "2m"},
+    "web": {"address": "0.0.0.0:8025", "password": "hunter2", "hosts": ["relay.example", "nas.example"],
+            "user_header": "Remote-User", "proxies": ["192.168.0.3", "192.168.0.4"]},
+    "log": {"format": "json", "level": "debug"},
+}  # fmt: skip
+"""Each setting that has a variable, none at its default, as a file would say it."""
+
+
+def variables() -> dict[str, str]:
+    """The same by variables."""
+    found: dict[str, str] = {}
+    for section, keys in SETTINGS.items():
+        for key, value in (keys if isinstance(keys, dict) else {"": keys}).items():
+            name = f"RELAY_{section}_{key}".upper().rstrip("_")
+            found[name] = value if isinstance(value, str) else ", ".join(value)
+    return found
+
+
+def sound(path: Path | None, environ: dict[str, str]) -> Config:
+    loaded = load(path, environ, machine_name="nas")
+    assert loaded.mistakes == ()
+    assert loaded.config
+    return replace(loaded.config, source="")
+
+
+def test_each_variable_says_what_the_setting_says_in_a_file(tmp_path: Path) -> None:
+    """Of every section, single values, lists, and secrets by file."""
+    secret = tmp_path / "s"
+    upstream = {"upstreams": {"upstream": {"host": "mail.isp.example", "sender": "nas@isp.example"}}}
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(upstream | SETTINGS).replace("FILE", str(path)), encoding="utf-8")
+    environ = {name: value.replace("FILE", str(path)) for name, value in variables().items()}
+    twins = {f"{name}_FILE" for name in environ if name.endswith("_PASSWORD")}
+    assert set(environ) | twins == set(LONG)
+    environ |= {"RELAY_HOST": "mail.isp.example", "RELAY_SENDER": "nas@isp.example"}
+    expected = sound(path, {})
+    assert sound(None, environ) == expected
+    for twin in twins:
+        secret.write_text(environ[twin.removesuffix("_FILE")], encoding="utf-8")
+        assert sound(None, {**environ, twin.removesuffix("_FILE"): "", twin: str(secret)}) == expected
+
+
+@pytest.mark.parametrize("name", [*LONG, *SHORT])
+def test_a_mistake_in_a_setting_names_its_variable(name: str) -> None:
+    """Whichever it is; a line end is a mistake in every one."""
+    assert any(one.startswith(f"{name}: expected ") for one in said({"RELAY_HOST": "mail.isp.example", name: "\n"}))
+
+
+def test_what_is_missing_beside_a_variable_is_a_variable() -> None:
+    """Where there is none, the setting is named."""
+
+    def told(**environ: str) -> list[str]:
+        return said({"RELAY_HOST": "mail.isp.example", **environ})
+
+    words = "expected RELAY_WEB_PASSWORD or RELAY_WEB_PASSWORD_FILE"
+    assert told(RELAY_WEB_ADDRESS="0.0.0.0:8025") == [
+        f"RELAY_WEB_PASSWORD: {words}, since web.address is not loopback, found nothing"
+    ]
+    both = told(RELAY_WEB_ADDRESS="0.0.0.0:8025", RELAY_WEB_PASSWORD="hunter2", RELAY_WEB_PASSWORD_FILE="/nowhere")
+    assert both == [f"RELAY_WEB_PASSWORD_FILE: {words}, found both"]
+    assert told(RELAY_LISTEN_TLS_CERT="/dev/null") == [
+        "RELAY_LISTEN_TLS_KEY: expected the file of tls_key beside tls_cert, found nothing"
+    ]
+    assert told(RELAY_LISTEN_AUTH="required", RELAY_LISTEN="127.0.0.1:25 127.0.0.1:26") == [
+        "listen.users: expected user names and their passwords, since auth is required, found nothing"
+    ]
+
+
+@pytest.mark.parametrize("short", SHORT)
+def test_two_names_of_one_setting_are_a_mistake(short: str) -> None:
+    """Which of them counted would be a guess."""
+    long = "_".join(("relay", *SHORT[short])).upper()
+    assert said({"RELAY_HOST": "a.example", short: FULL[short], long: FULL[short]}) == [
+        f"{long}: expected {short} or {long}, found both"
+    ]
+    assert sound(None, {"RELAY_HOST": "a.example", long: FULL[short]}) == sound(
+        None, {"RELAY_HOST": "a.example", short: FULL[short]}
+    )
+
+
+@pytest.mark.parametrize("name", ["RELAY_NETWORKS", "RELAY_PASSWORD", "RELAY_LISTEN", "RELAY_LISTEN_TLS"])
+def test_a_variable_that_is_no_utf_8_is_a_mistake(name: str) -> None:
+    """It is not taken for one that was not set."""
+    told = said({"RELAY_HOST": "a.example", name: os.fsdecode(b"\xff")})
+    assert f"{name}: expected UTF-8 text, found other octets" in told
+
+
 def test_a_password_from_the_environment_is_taken_as_it_is() -> None:
     """Neither blanks nor `${` mean anything there."""
     config = load(None, FULL).config
@@ -79,6 +183,8 @@ def test_empty_variables_are_not_set() -> None:
 def test_a_cluster_s_variables_are_not_ours() -> None:
     """RELAY_PORT=tcp://... comes from Docker links and Kubernetes, for any service of that name."""
     assert said({"RELAY_HOST": "a.example", "RELAY_PORT": "tcp://10.0.0.7:25", "RELAY_PORT_25_TCP_ADDR": "10.0.0.7"}) == []
+    others = {"RELAY_SPOOL_NAME": "/mail/relay-spool", "RELAY_LISTEN_PORT": "tcp://10.0.0.7:25"}
+    assert said({"RELAY_HOST": "a.example"} | others) == []
 
 
 @pytest.mark.parametrize(
@@ -112,6 +218,17 @@ def test_a_cluster_s_variables_are_not_ours() -> None:
         ({"RELAY_LISTEN": "2525:25"}, ["RELAY_LISTEN: expected an address such as 127.0.0.1:25 or [::]:25, found '2525:25'"]),
         ({"RELAY_HOSTNAME": "a b"}, ["RELAY_HOSTNAME: expected a host name such as relay.home.example, found 'a b'"]),
         ({"RELAY_SPOOL": "spool"}, ["RELAY_SPOOL: expected sqlite:/path/to/spool.db or postgresql://..., found 'spool'"]),
+        ({"RELAY_HOST_NAME": "x"}, ["RELAY_HOST_NAME: no such setting; did you mean RELAY_HOSTNAME?"]),
+        (
+            {"RELAY_LISTEN_TLS": "on", "RELAY_LISTEN_AUTH": "yes"},
+            ["RELAY_LISTEN_AUTH: expected any, off or required, found 'yes'",
+             "RELAY_LISTEN_TLS: expected off, starttls, required or implicit, found 'on'"],
+        ),
+        (
+            {"RELAY_RECIPIENTS_EVERYTHING_TO": "me@example.jp you"},
+            ["RELAY_RECIPIENTS_EVERYTHING_TO: expected an address such as me@example.jp,"
+             " found 'you'; the part after the @ is missing"],
+        ),
         ({"RELAY_PASWORD": "x"}, ["RELAY_PASWORD: no such setting; did you mean RELAY_PASSWORD?"]),
         (
             {"RELAY_PORT": "x", "RELAY_HOST": "y z"},
@@ -231,3 +348,8 @@ def test_a_file_may_name_any_variable(tmp_path: Path) -> None:
     loaded = load(path, {"RELAY_WHO": "taro@isp.example", "RELAY_WORD": "x", "RELAY_FOO": "1"}, machine_name="nas")
     assert loaded.mistakes == ()
     assert [remark for remark in loaded.remarks if "not read" in remark] == ["RELAY_FOO: not read: no setting has this name"]
+    path.write_text(path.read_text().replace("RELAY_WORD", "RELAY_PASSWORD"))
+    loaded = load(path, {"RELAY_WHO": "taro@isp.example", "RELAY_PASSWORD": "x", "RELAY_HOST": "y"}, machine_name="nas")
+    assert [remark for remark in loaded.remarks if "not used" in remark] == [
+        f"RELAY_HOST: not used, since the settings come from {path}"
+    ]

@@ -43,18 +43,15 @@ VARIABLES = """
 
 One upstream can be told by environment variables alone, as in `compose.yaml`. They count only where no file is found.
 
+Each setting of the sections %s is `RELAY_<SECTION>_<KEY>`:
+`RELAY_LISTEN_TLS`, `RELAY_RECIPIENTS_EVERYTHING_TO`, `RELAY_WEB_PASSWORD_FILE`. Several values stand with blanks or commas
+between them. With several addresses the other settings of `listen` are those of every listener. A file is needed for what
+has names of your own or is a list of rules (`users`, `aliases`, `routes`, `devices`, a second upstream), and for
+more of an upstream than this:
+
 | variable | is |
 | --- | --- |
 """
-
-_ELSEWHERE = {
-    "RELAY_NETWORKS": "`listen.networks`, separated by blanks or commas",
-    "RELAY_HOSTNAME": "`hostname`",
-    "RELAY_NOTICES_TO": "`notices.to`",
-    "RELAY_LISTEN": "`listen.address`, one or several",
-    "RELAY_SPOOL": "`spool.url`",
-    "RELAY_RECIPIENTS_EVERYTHING_TO": "`recipients.everything_to`, one or several",
-}
 
 ISP = "host: mail.isp.example, sender: taro@isp.example"
 POP = "auth: pop, username: me, password: x, pop: {host: pop.isp.example, %s}"
@@ -130,8 +127,10 @@ def _section(section: Section) -> str:
 
 def _variables() -> str:
     rows = [f"| `{name}` | `{key}` of the upstream |" for name, key in environment.UPSTREAM.items()]
-    rows += [f"| `{name}` | {_ELSEWHERE[name]} |" for name in environment.ELSEWHERE]
-    return VARIABLES + "\n".join(rows) + "\n"
+    rows += [f"| `{name}` | `{'.'.join(setting)}` |" for name, setting in environment.SHORT.items()]
+    rows += ["| `RELAY_HOSTNAME` | `hostname` |"]
+    sections = ", ".join(dict.fromkeys(f"`{section}`" for section, _ in environment.LONG.values() if section))
+    return VARIABLES % sections + "\n".join(rows) + "\n"
 
 
 def page() -> str:
