@@ -330,6 +330,36 @@ def test_rules_are_sentences_for_people(rule):
         assert words.endswith(".") and len(words) < 300
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(f"535 5.7.{n} Username and Password not accepted" for n in (0, 1, 8)),
+        "452 4.5.3 daily sending quota exceeded",
+        "550 not one of your addresses",
+        "553 From: address not verified",
+        "550 no verified sender identity",
+        "551 multiple addresses in a From header",
+        "554 message rejected, reject due to policy restrictions",
+        "550 relaying disallowed",
+        "550 5.7.0 mail relay denied",
+    ],
+)
+@pytest.mark.parametrize("stage", list(Stage))
+def test_no_provider_is_taken_for_the_one_that_answered(stage, said):
+    """Many use the same words: a provider is an example ("... answers so"), never the one who is meant."""
+    advice = judge(answer(stage.value, said)).advice
+    for sentence in re.split(r"(?<=[.;]) ", f"{advice.cause} {advice.remedy}"):
+        assert not re.match(
+            r"(?:The )?(?:Google|Gmail|Microsoft|Yahoo|Apple|Zoho|Fastmail|SendGrid|GMX)\b(?! answers so)", sentence
+        )
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_nobody_is_told_to_wait_without_an_end_or_to_change_nothing(rule):
+    """How long to wait is said; a setting that is the default is not asked for."""
+    assert not re.search(r"if it (?:passes|does not pass)|[Ll]eave `", rule.remedy)
+
+
 def test_what_the_relay_does_is_said_once_for_each_fate_and_blame():
     """Each sentence can be reached, and is there for all that can be reached."""
     reached = {(judge(one).fate, judge(one).blame) for one in EVERY}
