@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 _LIKELY = ("rcpt", "content", "mail", "connect")
 _LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 s6
 """Where a reply was most probably said, if nobody tells: the first of these where a rule knows its words."""
+_NO_WAY = ("4.4.1", "4.4.3")  # RFC 3463 s3.5: no answer from the host; its name could not be looked up
 _SAID = {
     "connect": "at the beginning of the connection",
     "tls": "when TLS, the secured connection, was to begin",
-    "hello": "to the relay's greeting",
+    "hello": "in answer to the relay's greeting",
     "auth": "at the login",
-    "mail": "about the sender",
-    "rcpt": "about the recipient",
-    "content": "about the message",
+    "mail": "in answer to the sender's address",
+    "rcpt": "in answer to the recipient's address",
+    "content": "in answer to the message itself",
 }
 _CODED = re.compile(r"\s*(\d{3})(?:[ -]|$)")
 
@@ -63,7 +64,8 @@ def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
         return Stage(stage), words, reply
     if judge(Answer(Stage.TLS, reply)).rule.stages == {Stage.TLS}:  # its words speak of TLS alone
         return Stage.TLS, words, reply
-    likely = ("auth", *_LIKELY) if reply.code in _LOGIN_CODES else _LIKELY
+    first = "auth" if reply.code in _LOGIN_CODES else "connect" if reply.status in _NO_WAY else "rcpt"
+    likely = (first, *_LIKELY)
     known = (Stage(each) for each in likely if judge(Answer(Stage(each), reply)).known)
     return next(known, Stage.RCPT), words, reply
 

@@ -44,12 +44,12 @@ def test_a_pasted_reply_is_explained(ask):
 def test_the_stage_is_guessed_where_nobody_tells(ask):
     """A reply about the content is not taken for one to RCPT; --stage says it for certain."""
     for words, said in (
-        ("554 5.7.1 Message contains spam", "about the message"),
+        ("554 5.7.1 Message contains spam", "in answer to the message itself"),
         ("535 wrong password", "at the login"),
-        ("550 5.1.1 User unknown", "about the recipient"),
+        ("550 5.1.1 User unknown", "in answer to the recipient's address"),
     ):
         assert f"It was said:          {said} (probably" in ask(words)[1]
-    assert "It was said:          about the sender\n" in ask("--stage", "mail", "550 5.1.1 User unknown")[1]
+    assert "It was said:          in answer to the sender's address\n" in ask("--stage", "mail", "550 5.1.1 User unknown")[1]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,13 @@ def test_words_of_tls_alone_are_not_taken_for_a_login(ask, said):
 def test_where_more_than_tls_is_spoken_of_it_was_not_said_there(ask, said, stage):
     """A login, a sender's domain and a message have rules of their own."""
     assert json.loads(ask("--json", said)[1])["replies"][0]["stage"] == stage
+
+
+def test_a_connection_that_was_not_made_is_not_about_the_recipient(ask):
+    """X.4.1 and X.4.3 of RFC 3463: nobody answered, or has that name."""
+    for said in ("421 4.4.1 connection to 192.0.2.1:587 refused", "421 4.4.3 Name or service not known"):
+        (row,) = json.loads(ask("--json", said)[1])["replies"]
+        assert (row["stage"], row["blame"]) == ("connect", "upstream") and "relay doctor" in row["advice"][2]
 
 
 def test_a_reply_of_several_lines_may_be_pasted(ask):

@@ -10,6 +10,7 @@ from relay.outbound.replies import (
     Blame,
     Fate,
     Rule,
+    connection_rules,
     fault_rules,
     judge,
     login_rules,
@@ -34,8 +35,9 @@ page, where each has its section. `relay advise "550 5.7.26 ..."` says the same 
 - An **upstream** is a server that the relay gives your mail to, mostly your provider's. The **route** of a mail is the list of
   upstreams that may carry it, in their order; with one upstream it is that one alone.
 - The **configuration** is the file `config.yaml` that the relay was started with ([all settings](configuration.md)).
-  `username`, `password_file`, `sender`, `rewrite`, `tls`, `limits` and the like stand there under the upstream's name; `aliases` under
-  `recipients`, `routes` by itself, `notices.to` as `to` under `notices`. `password_file` names the file that has the password.
+  `username`, `password_file`, `sender`, `rewrite`, `tls`, `limits` and the like stand there under the upstream's name;
+  `aliases` under `recipients`, `routes` by itself, `notices.to` as `to` under `notices`. `password_file` names the file that
+  has the password.
 - After a change run `relay reload`, then `relay queue retry --all`: what waits is tried at once. Otherwise it is tried later by
   itself, until it is older than `retry.give_up_after` (5 days).
 - **`ID`** is the number of a message, as in the notice and in `relay queue list`. `relay queue release ID` sends a failed
@@ -77,7 +79,8 @@ _WHO = {
 
 GROUPS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("What the relay finds itself", (*fault_rules.FAULTS, fault_rules.PORT_25, *fault_rules.SILENCES)),
-    ("TLS and logins", (*login_rules.TLS_TROUBLE, *login_rules.CODED_LOGINS, *login_rules.LOGINS, *login_rules.LOGIN_NUMBERS)),
+    ("Connections", connection_rules.CONNECTIONS),
+    ("Logins", (*login_rules.CODED_LOGINS, *login_rules.LOGINS, *login_rules.LOGIN_NUMBERS)),
     ("Senders", (*sender_rules.FROM_FIRST, *sender_rules.AUTHENTICITY, *sender_rules.SENDERS)),
     ("Relaying", (*sender_rules.POP_LOGINS, *sender_rules.RELAYING)),
     (

@@ -1,30 +1,10 @@
-"""Logins that are refused, missing, or wanted over TLS, and TLS that does not come about.  Pure."""
+"""Logins that are refused, missing, or wanted over TLS.  Pure."""
 
-from relay.mail.reply import Stage
 from relay.outbound.replies.rule import AUTH, ENVELOPE, TRANSACTION, Blame, Rule, passes
 
 _ASKED = AUTH | TRANSACTION
 _RETRY = "then run `relay queue retry --all`."
 _CORRECT = f"Correct `username` (with or without @domain) or the password in `password_file`, {_RETRY}"
-
-TLS_TROUBLE: tuple[Rule, ...] = (
-    Rule(
-        "tls",
-        Blame.UPSTREAM,
-        (
-            r"^\d{3} [45]\.7\.5\b",  # RFC 3463 s3.8: cryptographic failure
-            r"\[ssl: \w|\b(?:tls|ssl|starttls)\b.{0,40}\b(?:not available|unavailable|fail\w{0,4}|error)\b",
-            r"(?:cannot|can't|could not|unable to|failed to) (?:start|initiali[sz]e|negotiate|establish) (?:a )?(?:tls|ssl)\b",
-            r"\bhandshake\b|certificate verif",
-        ),
-        "The secured connection (TLS) to the server could not be made.",
-        "Check the clock here, then `host`, port and `tls` of this upstream (465: `implicit`, 587: `starttls`). `relay doctor` "
-        "names the certificate, and what is wrong with it. If all is right here: tell the provider.",
-        stages=frozenset({Stage.TLS}),
-        unless=r"\b(?:auth\w{0,12}|log ?in|password|credentials?|user ?name|spf|dkim|dmarc|signatures?|messages?|recipients?"
-        r"|senders?|too many|limit\w{0,3})\b",
-    ),
-)
 
 CODED_LOGINS: tuple[Rule, ...] = (
     Rule(

@@ -6,10 +6,11 @@ from enum import Enum
 from functools import cache, lru_cache
 
 from relay.mail.reply import Answer, Stage
+from relay.outbound.replies.connection_rules import CONNECTIONS
 from relay.outbound.replies.echoes import LONGEST, plain
 from relay.outbound.replies.fault_rules import FAULTS, PORT_25, SILENCES
 from relay.outbound.replies.graph_rules import GRAPH
-from relay.outbound.replies.login_rules import CODED_LOGINS, LOGIN_NUMBERS, LOGINS, TLS_TROUBLE
+from relay.outbound.replies.login_rules import CODED_LOGINS, LOGIN_NUMBERS, LOGINS
 from relay.outbound.replies.message_rules import BODY, FORM, SPAM
 from relay.outbound.replies.push_rules import PUSH
 from relay.outbound.replies.quota_rules import ACCOUNT, QUOTAS, RATES
@@ -31,7 +32,7 @@ UNFINISHED = Rule(
 SERVERS: tuple[Rule, ...] = (
     *GRAPH,
     *GREYLIST,
-    *TLS_TROUBLE,
+    *CONNECTIONS,
     *GOOGLE_GREETING,
     *CODED_LOGINS,
     *FROM_FIRST,
