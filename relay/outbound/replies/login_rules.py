@@ -182,7 +182,7 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         "login",
         Blame.LOGIN,
         (r"^5\d\d\b",),
-        "The provider does not accept this user name and password. Gmail, Yahoo, iCloud and others want an app password, and a "
+        "The upstream does not accept the user name and password. Gmail, Yahoo, iCloud and others want an app password, and a "
         "new password of the account ends it. Some also answer so for an hour or so after several wrong tries.",
         "Correct `username` (with or without @domain) or the password in `password_file`. Where the provider has app "
         f"passwords, make a new one. {_RETRY.capitalize()}",
