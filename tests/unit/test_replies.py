@@ -9,7 +9,8 @@ import pytest
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.replies import RULES, Blame, Fate, judge
 from relay.outbound.replies.echoes import LONGEST, plain
-from relay.outbound.replies.verdict import _DONE, _compiled
+from relay.outbound.replies.graph_rules import GRAPH
+from relay.outbound.replies.verdict import _DONE, SERVERS, _compiled
 from relay.upstream.settings import DIRECT_UPSTREAM, SmtpServer, Upstream
 from tests.support.expressions import out_of_proportion, pumps
 
@@ -330,28 +331,15 @@ def test_rules_are_sentences_for_people(rule):
         assert words.endswith(".") and len(words) < 300
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        *(f"535 5.7.{n} Username and Password not accepted" for n in (0, 1, 8)),
-        "452 4.5.3 daily sending quota exceeded",
-        "550 not one of your addresses",
-        "553 From: address not verified",
-        "550 no verified sender identity",
-        "551 multiple addresses in a From header",
-        "554 message rejected, reject due to policy restrictions",
-        "550 relaying disallowed",
-        "550 5.7.0 mail relay denied",
-    ],
-)
-@pytest.mark.parametrize("stage", list(Stage))
-def test_no_provider_is_taken_for_the_one_that_answered(stage, said):
-    """Many use the same words: a provider is an example ("... answers so"), never the one who is meant."""
-    advice = judge(answer(stage.value, said)).advice
-    for sentence in re.split(r"(?<=[.;]) ", f"{advice.cause} {advice.remedy}"):
-        assert not re.match(
-            r"(?:The )?(?:Google|Gmail|Microsoft|Yahoo|Apple|Zoho|Fastmail|SendGrid|GMX)\b(?! answers so)", sentence
-        )
+SAYS_WHO_IT_IS = {"m365-smtp-auth-off", "m365-security-defaults"}
+"""Rules whose words are names of that provider's own settings; what Graph says is Microsoft's in any case."""
+
+
+@pytest.mark.parametrize("rule", [rule for rule in SERVERS if rule not in GRAPH and rule.name not in SAYS_WHO_IT_IS])
+def test_no_provider_is_taken_for_the_one_that_answered(rule):
+    """Many use the same words: a provider is an example in a later sentence ("... answers so"), never the one who is meant."""
+    first = re.split(r"[.;(] ?", rule.cause)[0]
+    assert not re.search(r"Google|Gmail|Microsoft|Outlook|Yahoo|Apple|iCloud|Zoho|Fastmail|SendGrid|Amazon|GMX|Naver", first)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
