@@ -53,8 +53,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.TLS_OLD,
         cause="The server knows only TLS versions, ciphers or keys that are no longer safe.",
-        remedy="Ask the provider for its current server name, or use another upstream. For a server of your own in the home "
-        "network, `legacy_tls: true` allows it.",
+        remedy="Ask the provider for its current server name, or use another upstream. For a server in your own network, "
+        "`legacy_tls: true` allows it.",
     ),
     _fault(
         "tls-failed",

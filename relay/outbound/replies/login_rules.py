@@ -182,8 +182,8 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         "login",
         Blame.LOGIN,
         (r"^5\d\d\b",),
-        "The upstream does not accept the user name and password. Gmail, Yahoo, iCloud and others want an app password, and a "
-        "new password of the account ends it. Some also answer so for an hour or so after several wrong tries.",
+        "The upstream does not accept the user name and password. Gmail, Yahoo, iCloud and others want an app password; it "
+        "may end when the account gets a new password. Some also answer so for an hour or so after several wrong tries.",
         "Correct `username` (with or without @domain) or the password in `password_file`. Where the provider has app "
         f"passwords, make a new one. {_RETRY.capitalize()}",
         stages=AUTH,

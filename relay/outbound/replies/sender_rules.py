@@ -6,6 +6,10 @@ OWN_SENDER = (
     "Set `sender` of this upstream to the address that you log in with, or to another one of the account. Where "
     "`rewrite: never` or `rewrite_from: false` stands there, remove it."
 )
+_REAL_SENDER = (
+    "Set `sender` of this upstream to an address of the account: the relay then puts it in this one's place. Where "
+    "`rewrite: never` stands there, remove it."
+)
 _SENDER = (
     r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}"
     r"|expediteur|emetteur"
@@ -216,9 +220,9 @@ SENDERS: tuple[Rule, ...] = (
             r"mail ?from domain\b",
             r"^\d{3} [45]\.1\.[78]\b(?!.{0,20}\bno such\b)",
         ),
-        "The sender's address is not taken: its domain does not exist outside of the home network (nas.local, localhost), is "
+        "The sender's address is not taken: its domain does not exist outside of your network (nas.local, localhost), is "
         "not known there, or is on a list.",
-        "Set `sender` for this upstream: the relay then puts a real address in its place.",
+        _REAL_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -273,7 +277,7 @@ SENDERS: tuple[Rule, ...] = (
             r"(?:address|domain).{0,40}(?:does not exist|do not exist|not found|does not resolve)",
         ),
         "The sender's address has a form, or a domain, that the server does not take.",
-        "Set `sender` for this upstream: the relay then puts a real address in its place.",
+        _REAL_SENDER,
         stages=MAIL,
     ),
     Rule(
