@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 _LIKELY = ("rcpt", "content", "mail", "connect")
 _LOGIN_CODES = frozenset({334, 432, 454, 530, 534, 535, 538})  # RFC 4954 s6
 """Where a reply was most probably said, if nobody tells: the first of these where a rule knows its words."""
+_NO_WAY = ("4.4.1", "4.4.3")  # RFC 3463 s3.5: no answer from the host; its name could not be looked up
+_SAID = {
+    "connect": "at the beginning of the connection",
+    "tls": "when TLS, the secured connection, was to begin",
+    "hello": "in answer to the relay's greeting",
+    "auth": "at the login",
+    "mail": "in answer to the sender's address",
+    "rcpt": "in answer to the recipient's address",
+    "content": "in answer to the message itself",
+}
 _CODED = re.compile(r"\s*(\d{3})(?:[ -]|$)")
 
 
@@ -35,8 +45,9 @@ def call(asked: argparse.Namespace) -> int:
     if asked.json:
         print_json({"replies": [_row(stage, words, verdict) for stage, words, verdict in answers]})
         return FINE
+    sure = asked.reply is None or bool(asked.stage)
     for number, (stage, words, verdict) in enumerate(answers):
-        print("\n" * bool(number) + "\n".join(_told(stage, words, verdict)))
+        print("\n" * bool(number) + "\n".join(_told(stage, sure, words, verdict)))
     return FINE
 
 
@@ -51,7 +62,10 @@ def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
     reply = _reply(words)
     if stage:
         return Stage(stage), words, reply
-    likely = ("auth", *_LIKELY) if reply.code in _LOGIN_CODES else _LIKELY
+    if judge(Answer(Stage.TLS, reply)).rule.stages == {Stage.TLS}:  # its words speak of TLS alone
+        return Stage.TLS, words, reply
+    first = "auth" if reply.code in _LOGIN_CODES else "connect" if reply.status in _NO_WAY else "rcpt"
+    likely = (first, *_LIKELY)
     known = (Stage(each) for each in likely if judge(Answer(Stage(each), reply)).known)
     return next(known, Stage.RCPT), words, reply
 
@@ -107,10 +121,11 @@ def _row(stage: "Stage", words: str, verdict: "Verdict") -> dict[str, Any]:
     }
 
 
-def _told(stage: "Stage", words: str, verdict: "Verdict") -> list[str]:
+def _told(stage: "Stage", sure: bool, words: str, verdict: "Verdict") -> list[str]:
     advice = verdict.advice
     return [
-        f"{stage.value}: {harmless(words)}",
+        f"{harmless(words)}",
+        f"  It was said:          {_SAID[stage.value]}{'' if sure else ' (probably; `--stage` says it for certain)'}",
         f"  What it means:        {advice.cause}",
         f"  What the relay does:  {advice.done}",
         f"  What you can do:      {advice.remedy}",

@@ -25,7 +25,7 @@ _TOGETHER = 500  # failures in one notice
 _BEAT = timedelta(minutes=5)
 _PUSH_AGAIN = timedelta(minutes=5)
 _ALARMS = "alarms"  # no address's key: it has no @
-_ALARM = "Mail relay: something needs you"
+_ALARM = "Mail relay: needs attention"
 _FORGET_PUSH = timedelta(days=3)
 
 

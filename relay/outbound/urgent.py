@@ -10,7 +10,7 @@ from relay.outbound.replies import Blame, Verdict
 from relay.outbound.trail import shown
 from relay.spool.entry import Entry
 
-_CREDENTIALS = frozenset({"login", "login-number", "login-late", "gmail-login", "m365-login"})
+_CREDENTIALS = frozenset({"login", "login-number", "login-late", "m365-login"})
 """Rules for a user name or a password that is not right."""
 
 _REJECTED = {

@@ -1,12 +1,17 @@
 """The pages that are made from the code say what the code says, and every link that the program prints leads somewhere."""
 
 import re
+from datetime import UTC, datetime
 from functools import cache
 
 import pytest
 
 from relay.doctor.finding import NAMES
-from relay.outbound.replies import PAGE, RULES, Advice
+from relay.mail.address import Address
+from relay.mail.dsn import NotifiedMessage, RecipientStatus, compose
+from relay.mail.message import Message
+from relay.mail.reply import Answer, Reply, Stage
+from relay.outbound.replies import PAGE, RULES, Advice, judge
 from relay.upstream.providers import PRESETS
 from tools.pages import DOCS, pages
 
@@ -54,6 +59,21 @@ def test_every_advice_has_its_section(row) -> None:  # type: ignore[no-untyped-d
     assert row.cause in section
     assert row.remedy in section
     assert re.search(r"^- `` .+ ``", section, re.MULTILINE)
+
+
+def test_the_notice_and_the_story_of_the_example_have_the_words_of_today() -> None:
+    """What docs/concepts.md shows of a failed scan is what the relay writes."""
+    said = Reply.of(550, "5.1.1 The email account that you tried to reach does not exist.")
+    advice = judge(Answer(Stage.RCPT, said)).advice
+    who, scanner = Address("taro", "customer.example"), Address("scanner", "office.local")
+    told = RecipientStatus(who, True, False, 550, "5.1.1", said.text, "isp", cause=advice.cause, remedy=advice.remedy)
+    fields = Message.parse((b"Subject: Scan 2026-11-30\r\n\r\n",)).fields
+    taken = datetime(2026, 11, 30, 11, 46, 24, tzinfo=UTC)
+    failed = NotifiedMessage("01m8p4e3xpp3tf", taken, scanner, (told,), "192.168.0.30", fields)
+    notice = compose([failed], to=Address("me", "office.example"), hostname="relay.office.example", queue_id="1", now=taken)
+    page = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    assert f"Subject: {notice.subject}\n\n{notice.text}" in page
+    assert f"  advised   {' '.join(advice.with_link)}\n" in page
 
 
 def test_every_finding_has_its_section() -> None:

@@ -325,7 +325,7 @@ async def test_a_test_mail_through_the_new_upstream(tmp_path, password, status):
         assert "took the test mail" in out
     else:
         assert "535" in out
-        assert "Correct the password file" in out
+        assert "the password in `password_file`" in " ".join(out.split())
     assert len(server.auths) == 1
 
 

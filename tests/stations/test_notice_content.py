@@ -128,7 +128,7 @@ async def test_a_refused_login_reaches_the_person_by_mail_and_by_push(tmp_path: 
     assert set(mails) == {"x@far.example", ME}
     alarm = unwrapped(read(mails[ME]))
     assert "535 5.7.8 bad user name or password" in alarm
-    assert "To do: correct the password file" in alarm
+    assert "To do: correct `username`" in alarm
     assert [post["event"] for post in push.posts] == ["alarm"]
     assert "locked" in push.posts[0]["message"] and "535" in push.posts[0]["text"]
     assert [right for _, _, right in locked.auths] == [False], "one try, so that no account is locked"

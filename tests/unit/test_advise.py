@@ -43,10 +43,60 @@ def test_a_pasted_reply_is_explained(ask):
 
 def test_the_stage_is_guessed_where_nobody_tells(ask):
     """A reply about the content is not taken for one to RCPT; --stage says it for certain."""
-    assert ask("554 5.7.1 Message contains spam")[1].startswith("content: ")
-    assert ask("535 wrong password")[1].startswith(("auth: ", "rcpt: "))
-    assert ask("550 5.1.1 User unknown")[1].startswith("rcpt: ")
-    assert ask("--stage", "mail", "550 5.1.1 User unknown")[1].startswith("mail: ")
+    for words, said in (
+        ("554 5.7.1 Message contains spam", "in answer to the message itself"),
+        ("535 wrong password", "at the login"),
+        ("550 5.1.1 User unknown", "in answer to the recipient's address"),
+    ):
+        assert f"It was said:          {said} (probably" in ask(words)[1]
+    assert "It was said:          in answer to the sender's address\n" in ask("--stage", "mail", "550 5.1.1 User unknown")[1]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "454 4.7.5 Certificate validation failure, Reason:SubjectMismatch",
+        "454 4.7.5 the certificate of mail.isp.example has expired; have it renewed there",
+        "454 4.7.5 the certificate of mail.isp.example is self-signed; name it in `ca_file`",
+        "454 4.7.5 the certificate of 192.0.2.1 is not valid",
+        "454 4.7.5 Server certificate not trusted",
+        "454 4.7.0 TLS not available due to local problem",
+        "454 4.3.3 TLS not available",
+        "454 4.7.0 SSL handshake failed",
+        "421 4.4.2 [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: certificate has expired (_ssl.c:1006)",
+        "451 4.7.5 cryptographic failure",
+        "554 5.7.5 could not start TLS",
+    ],
+)
+def test_words_of_tls_alone_are_not_taken_for_a_login(ask, said):
+    """454 is also a number of logins; where TLS alone is spoken of, or X.7.5 says so (RFC 3463), it was said there."""
+    (row,) = json.loads(ask("--json", said)[1])["replies"]
+    assert (row["stage"], row["fate"], row["blame"]) == ("tls", "deferred", "upstream")
+    assert "secured connection" in row["advice"][0] and "password" not in " ".join(row["advice"])
+
+
+@pytest.mark.parametrize(
+    ("said", "stage"),
+    [
+        ("535 5.7.5 a client certificate is needed for this login", "auth"),
+        ("454 4.7.5 authentication failed: the certificate of the user is not valid", "auth"),
+        ("454 4.7.0 Temporary authentication failure", "auth"),
+        ("554 5.7.5 Permanent error evaluating DMARC policy", "rcpt"),
+        ("530 5.7.0 Must issue a STARTTLS command first", "auth"),
+        ("550 5.7.5 the message could not be decrypted", "rcpt"),
+        ("450 4.2.0 Greylisted", "rcpt"),
+    ],
+)
+def test_where_more_than_tls_is_spoken_of_it_was_not_said_there(ask, said, stage):
+    """A login, a sender's domain and a message have rules of their own."""
+    assert json.loads(ask("--json", said)[1])["replies"][0]["stage"] == stage
+
+
+def test_a_connection_that_was_not_made_is_not_about_the_recipient(ask):
+    """X.4.1 and X.4.3 of RFC 3463: nobody answered, or has that name."""
+    for said in ("421 4.4.1 connection to 192.0.2.1:587 refused", "421 4.4.3 Name or service not known"):
+        (row,) = json.loads(ask("--json", said)[1])["replies"]
+        assert (row["stage"], row["blame"]) == ("connect", "upstream") and "relay doctor" in row["advice"][2]
 
 
 def test_a_reply_of_several_lines_may_be_pasted(ask):

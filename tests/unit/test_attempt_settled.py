@@ -306,7 +306,7 @@ def test_an_urgent_notice_names_the_mail_and_what_to_do():
         "4 messages wait; the next try is at 03:15 UTC. "
         "One of them is q1234567890 from nas@lan.example to x@y.example, z@y.example."
     )
-    assert remedy.startswith("To do: correct the password file") and remedy.endswith("then run `relay queue retry --all`.")
+    assert remedy.startswith("To do: correct `username`") and remedy.endswith("Then run `relay queue retry --all`.")
     assert why.startswith("Why: The upstream does not accept the user name") and more.startswith("More: ")
 
 

@@ -9,7 +9,8 @@ import pytest
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.replies import RULES, Blame, Fate, judge
 from relay.outbound.replies.echoes import LONGEST, plain
-from relay.outbound.replies.verdict import _DONE, _compiled
+from relay.outbound.replies.graph_rules import GRAPH
+from relay.outbound.replies.verdict import _DONE, SERVERS, _compiled
 from relay.upstream.settings import DIRECT_UPSTREAM, SmtpServer, Upstream
 from tests.support.expressions import out_of_proportion, pumps
 
@@ -328,6 +329,23 @@ def test_rules_are_sentences_for_people(rule):
     for words in (rule.cause, rule.remedy):
         assert words[0].isupper() or words.startswith("`")
         assert words.endswith(".") and len(words) < 300
+
+
+SAYS_WHO_IT_IS = {"m365-smtp-auth-off", "m365-security-defaults"}
+"""Rules whose words are names of that provider's own settings; what Graph says is Microsoft's in any case."""
+
+
+@pytest.mark.parametrize("rule", [rule for rule in SERVERS if rule not in GRAPH and rule.name not in SAYS_WHO_IT_IS])
+def test_no_provider_is_taken_for_the_one_that_answered(rule):
+    """Many use the same words: a provider is an example in a later sentence ("... answers so"), never the one who is meant."""
+    first = re.split(r"[.;(] ?", rule.cause)[0]
+    assert not re.search(r"Google|Gmail|Microsoft|Outlook|Yahoo|Apple|iCloud|Zoho|Fastmail|SendGrid|Amazon|GMX|Naver", first)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_nobody_is_told_to_wait_without_an_end_or_to_change_nothing(rule):
+    """How long to wait is said; a setting that is the default is not asked for."""
+    assert not re.search(r"if it (?:passes|does not pass)|[Ll]eave `", rule.remedy)
 
 
 def test_what_the_relay_does_is_said_once_for_each_fate_and_blame():

@@ -10,6 +10,7 @@ from relay.outbound.replies import (
     Blame,
     Fate,
     Rule,
+    connection_rules,
     fault_rules,
     judge,
     login_rules,
@@ -27,7 +28,26 @@ HEAD = """# Advice
 
 When an upstream refuses something, the trail of the message (`relay queue show ID`), the status page and the notice give its
 own words and then advice: what they mean, what the relay does, and what you can do. The trail ends it with a link to this
-page, where each has its section. `relay advise "550 5.7.26 ..."` says the same of any reply that you paste.
+page, where each has its section. `relay advise "550 5.7.26 ..."` says the same of any reply of a server that you paste.
+
+## The words on this page
+
+- An **upstream** is a server that the relay gives your mail to, mostly your provider's. The **route** of a mail is the list of
+  upstreams that may carry it, in their order; with one upstream it is that one alone.
+- The **configuration** is the file `config.yaml` that the relay was started with ([all settings](configuration.md)).
+  `username`, `password_file`, `sender`, `rewrite`, `tls`, `limits` and the like stand there under the upstream's name;
+  `aliases` under `recipients`, `routes` by itself, `notices.to` as `to` under `notices`. `password_file` names the file that
+  has the password.
+- After a change run `relay reload`, then `relay queue retry --all`: what waits is tried at once. Otherwise it is tried later by
+  itself, until it is older than `retry.give_up_after` (5 days).
+- **`ID`** is the number of a message, as in the notice and in `relay queue list`. `relay queue release ID` sends a failed
+  message again (on the status page: *Send again*).
+- A reply begins with a number. With 4 it says "not now", with 5 "no"; the words tell why.
+- A **notice** of failed mail goes to the sender's address if mail can be sent there, else to `notices.to`. Nobody reads what a
+  printer gets: set `notices.to` to your own address, and in the printer a sender that somebody reads, or one that does not
+  exist outside (`printer@office.local`). See [when mail fails](concepts.md#when-mail-fails).
+- **Our own words**: no server said this, the relay found it. There is no need to paste such words into `relay advise`:
+  `relay queue show ID` has the advice on them already, and knows more than the words.
 
 The page is made from the table in `relay/outbound/replies/` (`make pages`). The words of servers are some of those by which
 the table is tested. An unknown reply is told as it is. If you know what it means, please send us its words: that is one rule.
@@ -36,7 +56,7 @@ the table is tested. An unknown reply is told as it is. If you know what it mean
 
 A reply is about somebody, and that decides what happens to the mail. Only what is about this message or this recipient can
 fail; addresses and host names that a reply repeats decide nothing. With several upstreams in the route the mail fails only if
-all of them refuse it, or after `give_up_after`.
+all of them refuse it, or after `retry.give_up_after`.
 
 | the reply is about | what the relay does |
 | --- | --- |
@@ -59,6 +79,7 @@ _WHO = {
 
 GROUPS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("What the relay finds itself", (*fault_rules.FAULTS, fault_rules.PORT_25, *fault_rules.SILENCES)),
+    ("Connections", connection_rules.CONNECTIONS),
     ("Logins", (*login_rules.CODED_LOGINS, *login_rules.LOGINS, *login_rules.LOGIN_NUMBERS)),
     ("Senders", (*sender_rules.FROM_FIRST, *sender_rules.AUTHENTICITY, *sender_rules.SENDERS)),
     ("Relaying", (*sender_rules.POP_LOGINS, *sender_rules.RELAYING)),
@@ -102,7 +123,7 @@ def _does(rule: Rule) -> str:
     kept = done_for(Fate.RELAYED if rule.blame is Blame.NOBODY else Fate.DEFERRED, rule.blame)
     if rule.passing or not last:
         return kept
-    return f"For good (5xx): {last} For now (4xx): {kept}"
+    return f"If it says no (5xx): {last} If it says not now (4xx): {kept}"
 
 
 def _one(rule: Rule, said: list[tuple[str, str]]) -> str:

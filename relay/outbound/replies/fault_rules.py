@@ -1,7 +1,9 @@
 """What the relay found itself: no server said these words, the fault is a field.  Pure."""
 
 from relay.mail.reply import Fault, Stage
-from relay.outbound.replies.rule import CONTENT, OPENING, Blame, Rule
+from relay.outbound.replies.message_rules import TOO_BIG
+from relay.outbound.replies.recipient_rules import CORRECT
+from relay.outbound.replies.rule import CONTENT, OPENING, Blame, Rule, passes
 
 CONNECT = frozenset({Stage.CONNECT})
 
@@ -51,8 +53,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.TLS_OLD,
         cause="The server knows only TLS versions, ciphers or keys that are no longer safe.",
-        remedy="Ask the provider for its current server name, or use another upstream. For a server of your own in the home "
-        "network, `legacy_tls: true` allows it.",
+        remedy="Ask the provider for its current server name, or use another upstream. For a server in your own network, "
+        "`legacy_tls: true` allows it.",
     ),
     _fault(
         "tls-failed",
@@ -74,7 +76,7 @@ FAULTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         ("",),
         "The domain after the @ of the recipient does not exist, or has no mail server.",
-        "Correct the address in the device; a misspelled domain is the usual reason.",
+        f"A misspelled domain is the usual reason. {CORRECT}",
         stages=frozenset({Stage.RCPT}),
         faults=frozenset({Fault.NO_HOST, Fault.NULL_MX}),
     ),
@@ -84,7 +86,7 @@ FAULTS: tuple[Rule, ...] = (
         Fault.BARRED,
         cause="The recipient's domain names an address of this network, or of this machine itself, as its mail server.",
         remedy="For a server of yours in the LAN set `private: true` under `mx`, or give its domain a route to an upstream. "
-        "Else correct the address in the device.",
+        f"Else: {CORRECT[0].lower()}{CORRECT[1:]}",
     ),
     _fault(
         "no-host",
@@ -106,8 +108,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.LOGIN,
         Fault.NO_MECHANISM,
         cause="The server offers no way to log in that the relay may use here.",
-        remedy="Set `auth: auto`, and `tls: starttls` with port 587 or `tls: implicit` with port 465. A server that has only "
-        "GSSAPI or NTLM cannot be used.",
+        remedy="Set `tls: starttls` with port 587, or `tls: implicit` with port 465. Where `auth` of this upstream is set, "
+        "remove it. A server that has only GSSAPI or NTLM cannot be used.",
     ),
     _fault(
         "oauth-no-consent",
@@ -136,7 +138,7 @@ FAULTS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.TOKEN_SERVER,
         cause="The provider's token server could not be asked just now.",
-        remedy="Nothing to do if it passes. If not: check the internet line, DNS and the clock; a firewall must let HTTPS out.",
+        remedy=passes("check the internet line, DNS and the clock; a firewall must let HTTPS out."),
     ),
     _fault(
         "oauth-renewed",
@@ -167,14 +169,15 @@ FAULTS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.POP,
         cause="The POP login that allows sending did not come about just now.",
-        remedy="Nothing to do if it passes; some servers allow one login every few minutes, or one at a time.",
+        remedy="Some servers allow one login every few minutes, or one at a time. "
+        + passes("look for other programs that read this mailbox, then ask the provider."),
     ),
     _fault(
         "too-big-here",
         Blame.MESSAGE,
         Fault.TOO_BIG,
         cause="The message is larger than this upstream takes, as it says itself or as `limits` says. It was not sent there.",
-        remedy="Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
+        remedy=TOO_BIG,
     ),
     _fault(
         "smtputf8-here",
@@ -229,7 +232,7 @@ FAULTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         Fault.REJECTED,
         cause="A rule of the relay's own configuration rejects this recipient.",
-        remedy="Change the rule under `routes` if this mail should go.",
+        remedy="If this mail should go: change the rule under `routes`, then run `relay queue release ID`.",
     ),
     _fault(
         "unrouted",
@@ -268,7 +271,7 @@ PORT_25 = Rule(
     "port-25",
     Blame.UPSTREAM,
     ("",),
-    "Port 25 to the outside does not answer. Most home lines have it closed by the provider (outbound port 25 blocking).",
+    "Port 25 to the outside does not answer. Many providers of home and office lines close it (outbound port 25 blocking).",
     "Send through your provider's or mail host's submission server: port 587 with `tls: starttls`, or 465 with `implicit`.",
     stages=CONNECT,
     faults=frozenset({Fault.TIMED_OUT, Fault.UNREACHABLE}),
@@ -280,7 +283,7 @@ SILENCES: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         ("",),
         "The server could not be reached: it is down, the internet line is, or something in between drops the connection.",
-        "If it does not pass by itself: check the line, then `host` and `port`. `relay doctor` tries them all.",
+        passes("check the line, then `host` and `port`. `relay doctor` tries them all."),
         stages=CONNECT,
         lost=True,
     ),
@@ -310,7 +313,7 @@ SILENCES: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         ("",),
         "The connection to the server was lost half-way.",
-        "Nothing to do if it happens now and then. If always: check the line, and whether a firewall looks into mail.",
+        "It is tried again by itself. If it is lost every time: check the line, and whether a firewall looks into mail.",
         lost=True,
     ),
 )

@@ -3,7 +3,10 @@
 Source: learn.microsoft.com "Outlook service limits".
 """
 
-from relay.outbound.replies.rule import EVERYWHERE, TRANSACTION, Blame, Rule
+from relay.outbound.replies.message_rules import TOO_BIG
+from relay.outbound.replies.recipient_rules import CORRECT
+from relay.outbound.replies.rule import EVERYWHERE, TRANSACTION, Blame, Rule, passes
+from relay.outbound.replies.sender_rules import OWN_SENDER
 from relay.upstream import graph_codes
 
 _SAID = r"^\d{3} [245]\.\d{1,3}\.\d{1,3} "
@@ -50,8 +53,7 @@ GRAPH: tuple[Rule, ...] = (
         Blame.SENDER,
         graph_codes.SEND_AS,
         "This mailbox may send only as itself; the From address belongs to another.",
-        "Leave `rewrite: foreign` and `rewrite_from: true` on, and let `sender` be the mailbox's own address. Or have an "
-        "administrator grant it 'Send As' for the other address.",
+        f"{OWN_SENDER} Or have an administrator grant it 'Send As' for the other address.",
     ),
     _rule(
         "graph-verify",
@@ -88,15 +90,14 @@ GRAPH: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         graph_codes.AWAY,
         "Microsoft's servers cannot do it just now.",
-        "Nothing to do if it passes; else see the service health page in the Microsoft 365 admin centre.",
+        passes("see the service health page in the Microsoft 365 admin centre."),
     ),
     _rule(
         "graph-size",
         Blame.MESSAGE,
         graph_codes.SIZE,
         "The message is larger than this mailbox may send: 35 MB unless an administrator set another limit (up to 150 MB).",
-        "Make the scan smaller, have the mailbox's limit raised in the Exchange admin centre and set `limits: {message: ...}` "
-        "to it, or put another upstream into the route.",
+        f"{TOO_BIG} Or have the mailbox's limit raised in the Exchange admin centre, and set `limits: {{message: ...}}` to it.",
     ),
     _rule(
         "graph-form",
@@ -110,6 +111,6 @@ GRAPH: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         graph_codes.RECIPIENT,
         "Microsoft Graph takes this recipient for no valid address.",
-        "Correct the address in the device, or by `aliases`.",
+        CORRECT,
     ),
 )

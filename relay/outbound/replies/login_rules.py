@@ -1,17 +1,19 @@
 """Logins that are refused, missing, or wanted over TLS.  Pure."""
 
-from relay.outbound.replies.rule import AUTH, ENVELOPE, TRANSACTION, Blame, Rule
+from relay.outbound.replies.rule import AUTH, ENVELOPE, TRANSACTION, Blame, Rule, passes
 
 _ASKED = AUTH | TRANSACTION
+_RETRY = "then run `relay queue retry --all`."
+_CORRECT = f"Correct `username` (with or without @domain) or the password in `password_file`, {_RETRY}"
 
 CODED_LOGINS: tuple[Rule, ...] = (
     Rule(
         "m365-basic-auth",
         Blame.LOGIN,
         (r"basic authentication is (?:not supported|disabled)",),
-        "Microsoft no longer takes a plain password for sending mail.",
-        "Set `provider: outlook` with `api: graph` and `oauth` for this upstream (docs/microsoft-365.md), or send through "
-        "another upstream.",
+        "The provider no longer takes a plain password for sending mail; Microsoft answers so.",
+        "At Microsoft set `provider: outlook` with `api: graph` and `oauth` for this upstream (docs/microsoft-365.md). "
+        "Elsewhere ask for a login by OAuth, or send through another upstream.",
         stages=_ASKED,
     ),
     Rule(
@@ -35,16 +37,18 @@ CODED_LOGINS: tuple[Rule, ...] = (
         "m365-login",
         Blame.LOGIN,
         (r"^535 5\.7\.(?:139|3)\b",),
-        "Microsoft refused the login: the password is wrong, or passwords are not taken any more (as at Outlook.com).",
-        "Check the password. For an Outlook.com or Hotmail address only `oauth` works: run `relay oauth login`.",
+        "The login was refused: the password is wrong, or passwords are not taken any more. Servers of Microsoft answer so.",
+        f"For an Outlook.com or Hotmail address only `oauth` works: run `relay oauth login`. Else: correct `username` or the "
+        f"password in `password_file`, {_RETRY}",
         stages=_ASKED,
     ),
     Rule(
         "m365-anonymous",
         Blame.LOGIN,
         (r"^5\d\d 5\.7\.57\b",),
-        "Microsoft saw no valid login before the mail.",
-        "Give this upstream `username` and `oauth` (or a password where the organisation still allows one).",
+        "The server saw no valid login before the mail. Servers of Microsoft answer so.",
+        "Give this upstream `username` and `password_file`. Microsoft 365 wants `oauth`, unless the organisation still allows "
+        "passwords.",
         stages=_ASKED,
     ),
     Rule(
@@ -57,15 +61,8 @@ CODED_LOGINS: tuple[Rule, ...] = (
             r"authori[sz]ation code to log",
         ),
         "The provider wants an app password here (some call it an authorization code), not the password of the account.",
-        "Switch on 2-step verification in the provider's account, make an app password there, and put it into `password_file`.",
-        stages=_ASKED,
-    ),
-    Rule(
-        "gmail-login",
-        Blame.LOGIN,
-        (r"^535 5\.7\.[18]\b.{0,20}username and password not accepted",),
-        "Google does not know this user name and app password. Changing the account's password ends all app passwords.",
-        "Make a new app password in the Google account and put it into `password_file`.",
+        "Switch on 2-step verification in the provider's account, make an app password there and put it into `password_file`, "
+        f"{_RETRY}",
         stages=_ASKED,
     ),
 )
@@ -87,7 +84,7 @@ LOGINS: tuple[Rule, ...] = (
             r"^4\d\d\b.{0,60}authentication rate",
         ),
         "The server saw too many logins within a short time.",
-        "Nothing to do; if it comes back, look for other programs that log in with this account.",
+        "It is tried again by itself. If it comes back: look for other programs that log in with this account.",
         stages=AUTH,
     ),
     Rule(
@@ -150,7 +147,7 @@ LOGINS: tuple[Rule, ...] = (
             r"(?:invalid|incorrect|wrong|bad) (?:authentication|log ?in|credentials?|password|user ?name)",
         ),
         "The upstream does not accept the login.",
-        "Correct the password file, or `username` (with or without @domain), then run `relay queue retry --all`.",
+        _CORRECT,
         stages=TRANSACTION,
     ),
 )
@@ -161,7 +158,8 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"^50[0-4]\b",),
         "The server does not know the way we logged in.",
-        "Leave `auth: auto`, or set the way that its help page names: plain, login or cram-md5.",
+        "Remove `auth` of this upstream where it stands, so that the relay takes what the server offers; or set it to what the "
+        "provider's help page names: plain, login or cram-md5.",
         stages=AUTH,
     ),
     Rule(
@@ -169,7 +167,7 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         Blame.LOGIN,
         (r"^5\d\d 5\.7\.(?:3|8|9)\b",),
         "The upstream does not accept the login.",
-        "Correct the password file, or `username` (with or without @domain), then run `relay queue retry --all`.",
+        _CORRECT,
         stages=ENVELOPE,
     ),
     Rule(
@@ -177,16 +175,17 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         (r"^4\d\d\b",),
         "The server could not check the login just now; that says nothing of the password.",
-        "Nothing to do if it passes; else ask the provider.",
+        passes("ask the provider."),
         stages=AUTH,
     ),
     Rule(
         "login",
         Blame.LOGIN,
         (r"^5\d\d\b",),
-        "The upstream does not accept the user name and password. Some also answer so while an account is locked after "
-        "several wrong tries, for an hour or so.",
-        "Correct the password file, or `username` (with or without @domain), then run `relay queue retry --all`.",
+        "The upstream does not accept the user name and password. Gmail, Yahoo, iCloud and others want an app password; it "
+        "may end when the account gets a new password. Some also answer so for an hour or so after several wrong tries.",
+        "Correct `username` (with or without @domain) or the password in `password_file`. Where the provider has app "
+        f"passwords, make a new one. {_RETRY.capitalize()}",
         stages=AUTH,
     ),
 )

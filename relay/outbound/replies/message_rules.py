@@ -1,7 +1,11 @@
 """What servers dislike in a message: its form, its size, what is in it.  Pure."""
 
-from relay.outbound.replies.rule import CONTENT, TRANSACTION, Blame, Rule
+from relay.outbound.replies.rule import CONTENT, TRANSACTION, Blame, Rule, passes
 
+TOO_BIG = (
+    "Make the scan smaller (fewer dots per inch, grey, PDF) and send it again. Or put an upstream with a higher limit into the "
+    "route, then run `relay queue release ID`."
+)
 _OURS = "The relay mends this, so it is a fault of the relay: please report it with the trail of this message."
 
 FORM: tuple[Rule, ...] = (
@@ -42,7 +46,8 @@ FORM: tuple[Rule, ...] = (
         "header-gmx",
         Blame.MESSAGE,
         (r"^55\d .{0,60}reject due to policy restrictions",),
-        "GMX, WEB.DE or IONOS disliked the header: it wants one valid Date, and From, To, Cc, Subject once each.",
+        "The provider dislikes the header; GMX, WEB.DE and IONOS answer so. It must have one valid Date, and From, To, Cc and "
+        "Subject once each.",
         "Look at `relay queue show` and the link in the reply for the field in question; report it if the relay left it bad.",
         stages=CONTENT,
     ),
@@ -66,8 +71,8 @@ FORM: tuple[Rule, ...] = (
         "header-m365",
         Blame.MESSAGE,
         (r"^\d{3} 5\.7\.512\b",),
-        "Microsoft found no usable address in From.",
-        "Set `sender` for this upstream and leave `rewrite_from: true` on.",
+        "The server found no usable address in From. Microsoft 365 answers so.",
+        "Set `sender` of this upstream to an address of the account. Where `rewrite_from: false` stands there, remove it.",
         stages=CONTENT,
     ),
     Rule(
@@ -129,9 +134,9 @@ FORM: tuple[Rule, ...] = (
             r"|サイズ.{0,10}超",
         ),
         "The message is larger than this upstream takes. Attachments grow by more than a third on their way.",
-        "Make the scan smaller (fewer dots per inch, grey, PDF), or put an upstream with a higher limit into the route.",
+        TOO_BIG,
         stages=TRANSACTION,
-        unless=r"\bsign(?:ed)? in\b",
+        unless=r"\bsign(?:ed)? in\b|\b(?:hourly|daily|weekly|monthly|today|per (?:hour|day|week|month))\b",
     ),
 )
 
@@ -176,7 +181,7 @@ BODY: tuple[Rule, ...] = (
             r"(?:unable|failed) to (?:scan|connect to (?:clamd|amavis|spamd))",
         ),
         "The server could not examine the message just now; it says nothing of the message itself.",
-        "Nothing to do if it passes; else tell the provider.",
+        passes("tell the provider."),
         stages=TRANSACTION,
         passing=True,
     ),

@@ -1,7 +1,7 @@
 """What push services answer: the HTTP status is the fault, whatever the words.  Pure."""
 
 from relay.mail.reply import Fault
-from relay.outbound.replies.rule import Blame, Rule
+from relay.outbound.replies.rule import Blame, Rule, passes
 
 
 def _rule(name: str, blame: Blame, fault: Fault, cause: str, remedy: str) -> Rule:
@@ -22,7 +22,7 @@ PUSH: tuple[Rule, ...] = (
         Blame.RATE,
         Fault.PUSH_RATE,
         "The push service got too many messages in a short time, or the day's share is used up.",
-        "Nothing to do if it passes. If not: set `limits: {per_minute: ...}` for this upstream, or let fewer mails go there.",
+        passes("set `limits: {per_minute: ...}` for this upstream, or let fewer mails go there."),
     ),
     _rule(
         "push-refused",
@@ -36,6 +36,6 @@ PUSH: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.PUSH_TROUBLE,
         "The push service is in trouble itself, or its answer makes no sense.",
-        "Nothing to do if it passes. If not: look whether the service works for others, and whether the URL is right.",
+        passes("look whether the service works for others, and whether the URL is right."),
     ),
 )

@@ -1,7 +1,7 @@
 """How much, how fast: accounts that have sent all that they may or are barred, and servers that want it slower.  Pure."""
 
 from relay.mail.reply import Stage
-from relay.outbound.replies.rule import AUTH, CONTENT, ENVELOPE, MAIL, TRANSACTION, Blame, Rule
+from relay.outbound.replies.rule import AUTH, CONTENT, ENVELOPE, MAIL, TRANSACTION, Blame, Rule, passes
 
 _UNIT = r"(?:messages?|mails?|e-?mails?|recipients?|sends?|submissions?|deliver\w{1,20})"
 _PERIOD = r"(?:hour(?:ly)?|day|daily|24 ?h(?:ours)?|month(?:ly)?|week(?:ly)?|today)"
@@ -11,6 +11,8 @@ _OVER = (
     r"|superad[oa]|excedid\w)"
 )
 _ANYWHERE = frozenset(Stage)
+_TOO_MANY = "More recipients in one go than the upstream takes."
+_FURTHER_GO = "Nothing to do: the others get theirs in a further go. `limits: {recipients: ...}` avoids the question."
 
 ACCOUNT: tuple[Rule, ...] = (
     Rule(
@@ -28,7 +30,7 @@ ACCOUNT: tuple[Rule, ...] = (
             r"|锁定)",
         ),
         "The account that logged in is suspended, locked or closed.",
-        "Log in on the provider's web page: it says what it wants. The mail is kept meanwhile.",
+        "Log in on the provider's web page and do what it asks for. Then run `relay queue retry --all`; the mail is kept.",
         stages=AUTH | MAIL,
     ),
     Rule(
@@ -56,7 +58,8 @@ ACCOUNT: tuple[Rule, ...] = (
             r"(?:unusual|suspicious|abnormal) (?:\w{1,20} )?activity",
         ),
         "The provider has barred this account from sending: it took its mail for spam, or its password for stolen.",
-        "Log in on the provider's web page: it says what it wants. Change the password if you do not know what was sent.",
+        "Log in on the provider's web page and do what it asks for. Change the password if you do not know what was sent. Then "
+        "run `relay queue retry --all`.",
         stages=AUTH | CONTENT | ENVELOPE,
         unless=r"\battach|\bvirus\b|\bmalware\b",
     ),
@@ -67,8 +70,8 @@ QUOTAS: tuple[Rule, ...] = (
         "m365-connections",
         Blame.RATE,
         (r"sender thread limit|outbound thread limit", r"^432\b(?!.{0,20}password)"),
-        "Too many connections, or more than 30 messages a minute, for one Microsoft mailbox.",
-        "Set `limits: {connections: 1, per_minute: 30}` for this upstream.",
+        "Too many connections, or too many messages a minute, for one mailbox. Microsoft allows 30 a minute.",
+        "It is tried again by itself. If it comes back: set `limits: {connections: 1, per_minute: 30}` for this upstream.",
         stages=_ANYWHERE,
     ),
     Rule(
@@ -105,28 +108,28 @@ QUOTAS: tuple[Rule, ...] = (
         Blame.RATE,
         (
             r"too many (?:recipients|rcpts?|addresses)(?! (?:this|per|in|from IP))",
-            r"^452 4\.5\.3\b(?!.{0,40}(?:daily|limit))",
             r"\b(?:number of|reduce the|maximum) (?:number of )?recipients|recipients? limit|recipients per (?:message|mail)"
             r"|one recipient (?:at|per)|(?:trop de|demasiados|troppi) destina|zu viele empf",
             r"multiple destination domains|(?:separate|another|per) transaction",
         ),
-        "More recipients in one go than the upstream takes.",
-        "Nothing to do: the others get theirs in a further go. `limits: {recipients: ...}` avoids the question.",
+        _TOO_MANY,
+        _FURTHER_GO,
         stages=TRANSACTION,
+        unless=r"\b(?:hourly|daily|weekly|monthly|today|(?:per|an?|one|each|last|in|within) (?:hour|day|week|month|24 ?h))",
     ),
     Rule(
         "m365-daily",
         Blame.QUOTA,
         (r"^\d{3} 5\.1\.90\b", r"submission ?quota ?(?:was )?exceeded", r"^\d{3} 5\.7\.(?:233|705|232)\b"),
-        "The account has sent all that Microsoft allows it in a day.",
+        "The account has sent all that its provider allows in a day (Microsoft 365: 10,000 recipients, less for new accounts).",
         "It passes within a day. A second upstream in the route carries the mail meanwhile.",
         stages=_ANYWHERE,
     ),
     Rule(
         "gmail-daily",
         Blame.QUOTA,
-        (r"^\d{3} 5\.4\.5\b", r"daily (?:user|smtp relay) sending", r"daily sending quota"),
-        "The account has sent all that Google allows it in a day (500 messages; Workspace 2,000).",
+        (r"^\d{3} 5\.4\.5\b", r"daily (?:user|smtp relay) sending"),
+        "The account has sent all that its provider allows in a day (Gmail: 500 messages; Google Workspace: 2,000).",
         "It passes within 24 hours. A second upstream in the route carries the mail meanwhile.",
         stages=_ANYWHERE,
     ),
@@ -134,16 +137,17 @@ QUOTAS: tuple[Rule, ...] = (
         "gmail-message-id",
         Blame.RATE,
         (r"same message-id",),
-        "A device gives every message the same Message-ID, and Google counts that.",
-        "The relay replaces repeated ones; the mail goes through later.",
+        "A device gives every message the same Message-ID, and the provider counts that. Gmail does so.",
+        "Nothing to do: the relay replaces repeated ones, and the mail goes through later.",
         stages=TRANSACTION,
     ),
     Rule(
         "ses-rate",
         Blame.RATE,
         (r"throttling failure: maximum",),
-        "Amazon SES takes no more for the moment: the rate is used up.",
-        "Set `limits: {per_minute: ...}` below the rate in the SES console, or have the quota raised there.",
+        "The mail service takes no more for the moment: the rate is used up. Amazon SES answers so.",
+        "It is tried again by itself. If it comes back: set `limits: {per_minute: ...}` below the rate that the service's "
+        "console shows, or have the quota raised there.",
         stages=_ANYWHERE,
     ),
     Rule(
@@ -160,10 +164,14 @@ QUOTAS: tuple[Rule, ...] = (
         (
             rf"{_OVER}\b.{{0,50}}\b{_PERIOD}\b.{{0,40}}(?:limit|quota|allow\w{{1,20}}|allotment|number|maximum|max)",
             rf"\b(?:limit|quota|max\w{{0,12}}|number|allow\w{{1,20}})\b.{{0,50}}\bper {_PERIOD}\b.{{0,20}}{_OVER}",
+            rf"\b(?:max\w{{0,12}}|number) .{{0,20}}{_UNIT} (?:per|for|in|an?) .{{0,5}}{_PERIOD}\b.{{0,20}}{_OVER}",
             rf"{_OVER}\b.{{0,30}}\b(?:limit|quota|max\w{{0,12}}|number|amount)\b.{{0,50}}\b(?:per|an?|each|this"
             rf"|for) {_PERIOD}\b",
             rf"\b{_PERIOD}(?:'s)? (?:{_UNIT} |relay |user |smtp |sending |outgoing |send ){{0,4}}(?:limit|quota|allowance"
-            rf"|maximum)",
+            rf"|maximum|cap\b)",
+            rf"too many {_UNIT}\b.{{0,30}}\b(?:today|(?:per|an?|one|each|last|within|in) (?:day|week|month|24 ?h))",
+            rf"\bno more {_UNIT}\b.{{0,40}}\b(?:today|tomorrow)",
+            rf"\b(?:may|can|allowed to|permitted to) (?:only )?send .{{0,20}}\b\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
             rf"\b(?:limit|quota) (?:of|for) .{{0,40}}\b{_PERIOD}\b",
             rf"\bonly (?:send )?(?:to )?\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}",
             rf"\b\d{{1,9}} {_UNIT} (?:per|an?|each) {_PERIOD}\b.{{0,30}}{_OVER}",
@@ -217,7 +225,7 @@ RATES: tuple[Rule, ...] = (
             r"all server ports are busy|exceeded (?:the |your )?connection",
         ),
         "Too many connections are open from this account or address.",
-        "Nothing to do if it passes. If not, set `limits: {connections: 1}` for this upstream.",
+        passes("set `limits: {connections: 1}` for this upstream."),
         stages=_ANYWHERE,
     ),
     Rule(
@@ -242,7 +250,15 @@ RATES: tuple[Rule, ...] = (
             r"|demasiados (?:mensajes|correos)|troppi messaggi|слишком (?:много|часто)|过于频繁|频率",
         ),
         "We send faster than the upstream likes.",
-        "It passes. If it comes back, set `limits: {connections: 1, per_minute: 20}` for this upstream.",
+        "It is tried again by itself. If it comes back: set `limits: {connections: 1, per_minute: 20}` for this upstream.",
         stages=_ANYWHERE,
+    ),
+    Rule(
+        "recipients-number",
+        Blame.RATE,
+        (r"^452 4\.5\.3\b",),
+        _TOO_MANY,
+        _FURTHER_GO,
+        stages=TRANSACTION,
     ),
 )

@@ -1,7 +1,7 @@
 """What servers say about a recipient, and of troubles that pass.  Pure."""
 
 from relay.mail.reply import Stage
-from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSACTION, Blame, Rule
+from relay.outbound.replies.rule import CONTENT, ENVELOPE, OPENING, RCPT, TRANSACTION, Blame, Rule, passes
 
 _ANYWHERE = frozenset(Stage)
 _NAMED = RCPT | CONTENT
@@ -33,6 +33,7 @@ _AGAIN = (
     r"|intente\w{0,12} (?:mas tarde|de nuevo)|mas tarde|temporalmente|позже|временно|稍后|暂时"
     r"|しばらく|一時的|混雑|メンテナンス|维护|점검|後ほど|나중에|일시적"
 )
+CORRECT = "Correct the address in the device, or set another one for it under `aliases`. Then send it again."
 _OURS = r"\b(?:send|sends|sent|sending|senders?|your|out ?going|outbound|submission)\b"
 """These speak of the account that sends, not of the recipient."""
 _SENDING = rf"{_OURS}|\b(?:policy|throttling|account has|hour|hourly|day|daily|today|tag|stunde|envoi|invio|envios?)\b"
@@ -43,7 +44,7 @@ GREYLIST: tuple[Rule, ...] = (
         Blame.GREYLIST,
         (r"\bgr[ae]y-? ?list|postgrey|liste grise|graue liste|lista gris|灰名单",),
         "The other side makes every stranger wait before it takes mail (greylisting).",
-        "Nothing to do: it takes the mail when it comes again, usually within half an hour.",
+        "Nothing to do: it is tried again by itself and taken then, usually within half an hour.",
         stages=_ANYWHERE,
     ),
 )
@@ -68,7 +69,7 @@ CLOSED: tuple[Rule, ...] = (
             r"\b(?:recipient|mailbox|group|list|user|address)\b.{0,20}\baccepts? .{0,60}\bonly\b",
         ),
         "This recipient takes mail only from certain senders, mostly those of its own organisation.",
-        "Ask the recipient to let your sender in, or send it elsewhere by `aliases`.",
+        "Ask the recipient to let your sender in. Or set another address for it under `aliases`. Then send it again.",
         stages=_NAMED,
     ),
 )
@@ -86,7 +87,7 @@ FULL: tuple[Rule, ...] = (
             rf"\b{_WHO}\b.{{0,40}}\btempor\w{{1,6}}y (?:locked|unavailable|disabled|inactive|suspended|blocked)",
         ),
         "The recipient's mailbox takes no mail for the time being.",
-        "Nothing to do if it passes; else ask the recipient.",
+        passes("ask the recipient (by phone, say).", "a day"),
         stages=_NAMED,
         passing=True,
         unless=rf"{_OURS}|\b(?:hourly|daily|monthly)\b",
@@ -109,7 +110,8 @@ FULL: tuple[Rule, ...] = (
             r"^\d{3} [45]\.2\.2\b",
         ),
         "The recipient's mailbox is full.",
-        "Make room there, or tell the recipient another way.",
+        "Ask the recipient (by phone, say) to empty it. What waits is tried again by itself; what has failed goes again by "
+        "`relay queue release ID`.",
         stages=_NAMED,
         unless=_SENDING,
     ),
@@ -121,7 +123,7 @@ RECIPIENTS: tuple[Rule, ...] = (
         Blame.RECIPIENT,
         (r"null mx|nullmx", r"^\d{3} 5\.1\.10\b.{0,40}null", r"5\.7\.27 .{0,40}null", r"domain .{0,40}accepts? no mail"),
         "The recipient's domain, or the sender's, is marked as one that takes no mail at all.",
-        "Correct the address in the device, or send it elsewhere by `aliases`.",
+        CORRECT,
         stages=TRANSACTION,
     ),
     Rule(
@@ -135,7 +137,7 @@ RECIPIENTS: tuple[Rule, ...] = (
             r"|non-existe?a?nt domain|no mail hosts? for",
         ),
         "The domain after the @ of the recipient does not exist, or has no mail server.",
-        "Correct the address in the device; a misspelled domain is the usual reason.",
+        f"A misspelled domain is the usual reason. {CORRECT}",
         stages=RCPT,
     ),
     Rule(
@@ -169,7 +171,7 @@ RECIPIENTS: tuple[Rule, ...] = (
             r"^\d{3} 5\.1\.(?:1|3|4|6|10)\b",
         ),
         "There is no such recipient: the address is misspelled, gone or closed.",
-        "Correct the address in the device, or send it elsewhere by `aliases`.",
+        CORRECT,
         stages=_NAMED,
     ),
     Rule(
@@ -182,7 +184,7 @@ RECIPIENTS: tuple[Rule, ...] = (
             r"^\d{3} 5\.2\.1\b",
         ),
         "The recipient's mailbox is closed.",
-        "Correct the address in the device, or send it elsewhere by `aliases`.",
+        CORRECT,
         stages=RCPT,
     ),
     Rule(
@@ -202,7 +204,7 @@ PASSING: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         (r"^421\b",),
         "The server takes no connection at the moment.",
-        "Nothing to do if it passes. If not, lower `limits: {connections: 1}` for this upstream.",
+        passes("set `limits: {connections: 1}` for this upstream."),
         stages=OPENING,
     ),
     Rule(
@@ -229,7 +231,7 @@ PASSING: tuple[Rule, ...] = (
             r"^\d{3} [45]\.3\.(?:1|2|5)\b",
         ),
         "The server has trouble of its own; the message is not refused.",
-        "Nothing to do if it passes; else tell the provider.",
+        passes("tell the provider."),
         stages=_ANYWHERE,
         passing=True,
     ),
@@ -241,7 +243,7 @@ PASSING: tuple[Rule, ...] = (
             r"local error in processing|insufficient system|at (?:this time|the moment)\b|right now\b|technical difficult",
         ),
         "The other side asks us to come back later; some do so to every stranger (greylisting).",
-        "Nothing to do.",
+        passes("show the reply to the provider.", "a day"),
         stages=_ANYWHERE,
         passing=True,
     ),
@@ -356,7 +358,7 @@ GENERAL: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         (r"^4\d\d\b",),
         "The upstream puts us off; its words are not among those that the relay knows.",
-        "Wait; if it does not pass, read the upstream's own words, or show them to its support desk.",
+        passes("read the upstream's own words, or show them to its support desk."),
     ),
     Rule(
         "unknown",

@@ -4,6 +4,11 @@ from relay.mail.reply import Stage
 from relay.outbound.replies.rule import OPENING, TRANSACTION, Blame, Rule
 
 _ANYWHERE = frozenset(Stage)
+_OTHER_WAY = (
+    "Without a login (`mx`): send through a provider's upstream with a login. With a login: use port 587 or 465. If it is so "
+    "already, show the reply to the provider: its own address may be meant. Another upstream in the route helps meanwhile."
+)
+"""Whose address it is, ours or the provider's, the words seldom tell."""
 _ON = r"(?:listed|blocked|blacklisted|blocklisted|banned|found|rejected|refused|denied|prohibited|is|are|due to|because)"
 _LISTS = (
     r"(?:spamhaus|spamcop|\bsorbs\b|barracuda(?: ?central| reputation)?|uceprotect|ivmsip|\bcbl\b|\bxbl\b|\bsbl\b|\bpbl\b"
@@ -43,8 +48,10 @@ PBL: tuple[Rule, ...] = (
             r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at"
             r"|provided by) (?:your|the)",
         ),
-        "Mail straight from a home line is refused: such addresses stand in lists like Spamhaus PBL, and rightly so.",
-        "Send through an upstream with a login instead of `mx`. There is no need to ask for removal from the list.",
+        "The address that sent this is on a block list, or is that of a line that should send through a provider. Spamhaus zen "
+        "is several lists: PBL (lines of homes and offices, no blame), SBL and XBL (spam or a virus was seen there). "
+        "check.spamhaus.org tells which.",
+        _OTHER_WAY,
         stages=_ANYWHERE,
     ),
 )
@@ -62,8 +69,8 @@ REVERSE_DNS: tuple[Rule, ...] = (
             r"(?:sender|sending|client|your) ip must resolve|host can'?t be resolved|unresolvable relay host",
             r"^\d{3} [45]\.7\.25\b",
         ),
-        "The receiving side does not trust the address of this internet line: it has no proper name in the DNS (reverse DNS).",
-        "Send through an upstream with a login instead of directly.",
+        "The other side does not trust the address that sent this: it has no proper name in the DNS (reverse DNS).",
+        _OTHER_WAY,
         stages=_ANYWHERE,
     ),
 )
@@ -112,17 +119,17 @@ REPUTATION: tuple[Rule, ...] = (
             r"looks? (?:suspiciously )?like (?:a )?spammer",
             r"too many (?:invalid|unknown|bad) (?:recipients|rcpt|users)",
         ),
-        "The receiving side does not trust the address of this internet line (a block list, or what it saw from there).",
-        "Send through an upstream with a login instead of directly.",
+        "The other side does not trust the address that sent this (a block list, or what it saw from there).",
+        _OTHER_WAY,
         stages=_ANYWHERE,
     ),
     Rule(
         "listed",
         Blame.REPUTATION,
         (r"(?:black|block|deny)[ -]?list",),
-        "The server says that something of ours stands on a block list, and names neither the message nor the sender: mostly "
-        "it is the address of this internet line.",
-        "Send through an upstream with a login instead of directly.",
+        "The server says that something of ours is on a block list, and names neither the message nor the sender: mostly it is "
+        "the address of this internet line.",
+        _OTHER_WAY,
         stages=_ANYWHERE,
         unless=r"\b(?:sender|recipient|user|mailbox|from|url|link|uri|domain|ADDR)\b",
     ),
@@ -133,8 +140,8 @@ GOOGLE_GREETING: tuple[Rule, ...] = (
         "google-greeting",
         Blame.UPSTREAM,
         (r"^421 4\.7\.0 try again later, closing connection\. \((?:ehlo|helo|mail)",),
-        "Google turned us away before the login: too many connections, or a greeting name like localhost.",
-        "Set `hostname` to a full name with a domain; lower `limits: {connections: 1}` if it comes back.",
+        "The server turned us away before the login: too many connections, or a greeting name like localhost. Gmail says so.",
+        "Set `hostname` to a full name with a domain. If it comes back: set `limits: {connections: 1}` for this upstream.",
         stages=_ANYWHERE,
     ),
 )

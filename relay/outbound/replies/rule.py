@@ -33,6 +33,11 @@ TRANSACTION = MAIL | RCPT | CONTENT
 EVERYWHERE = frozenset(Stage)
 
 
+def passes(otherwise: str, after: str = "an hour") -> str:
+    """The remedy for what mostly passes by itself: how long to wait, and what to do then."""
+    return f"It is tried again by itself. If it is still so after {after}: {otherwise}"
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One kind of reply: whom it is about, and what it means to a person.

@@ -2,8 +2,13 @@
 
 from relay.outbound.replies.rule import CONTENT, ENVELOPE, MAIL, TRANSACTION, Blame, Rule
 
-_OWN_SENDER = (
-    "Leave `rewrite: foreign` and `rewrite_from: true` on for this upstream, and let `sender` be an address of the account."
+OWN_SENDER = (
+    "Set `sender` of this upstream to the address that you log in with, or to another one of the account. Where "
+    "`rewrite: never` or `rewrite_from: false` stands there, remove it."
+)
+_REAL_SENDER = (
+    "Set `sender` of this upstream to an address of the account: the relay then puts it in this one's place. Where "
+    "`rewrite: never` stands there, remove it."
 )
 _SENDER = (
     r"(?:(?<!unauthenticated )sender(?:'?s)?(?! ip)|mail ?from|envelope.from|return.path|reverse.path|absender\w{0,12}"
@@ -41,9 +46,10 @@ AUTHENTICITY: tuple[Rule, ...] = (
             r"not allowed to send (?:mail|e-?mail|messages?) (?:from|for|on behalf of) HOST",
             r"not (?:a )?permitted (?:sender|to send (?:mail )?from)",
         ),
-        "The sender's domain does not vouch for this upstream: its SPF record does not name it, or no DKIM signature does.",
-        "Send this domain's mail through the upstream that belongs to it, or add that upstream's `include:` to the SPF record "
-        "(`relay doctor` prints the record), or let `rewrite` put the account's own address there.",
+        "The sender's domain does not say (by SPF, DKIM and DMARC, in the DNS) that this upstream may send its mail.",
+        "The easiest: set `rewrite: always` for this upstream, and `sender` to the address that you log in with. If that is "
+        "refused, or the sender has to stay: run `relay doctor`, and give the line that it prints to whoever looks after the "
+        "domain.",
         stages=TRANSACTION,
         unless=r"\bptr\b",
     ),
@@ -54,8 +60,8 @@ FROM_FIRST: tuple[Rule, ...] = (
         "fastmail-from",
         Blame.SENDER,
         (r"^551 .{0,60}multiple addresses in a from header", r"not authori[sz]ed to send from"),
-        "Fastmail wants exactly one address in From, and one that belongs to the account.",
-        f"{_OWN_SENDER} A device name with @ or commas in it can also be the reason: make it plainer.",
+        "The provider wants exactly one address in From, and one that belongs to the account.",
+        f"{OWN_SENDER} A device name with @ or commas in it can also be the reason: make it plainer.",
         stages=TRANSACTION,
     ),
 )
@@ -81,16 +87,16 @@ SENDERS: tuple[Rule, ...] = (
             r"permissions? to send as",
             r"^\d{3} 5\.7\.(?:12|750|367)\b",
         ),
-        "Microsoft 365 lets this account send only as its own mailbox, and only from domains of its organisation.",
-        f"{_OWN_SENDER} Or have an administrator grant 'Send As' for the other address.",
+        "The account may send only as its own mailbox, and only from domains of its organisation. Microsoft answers so.",
+        f"{OWN_SENDER} Or have an administrator grant 'Send As' for the other address.",
         stages=TRANSACTION,
     ),
     Rule(
         "zoho-sender",
         Blame.SENDER,
         (r"relaying disallowed(?: as)?", r"sender is not allowed to relay"),
-        "Zoho takes only the account's own addresses as sender, in the envelope and in From.",
-        f"{_OWN_SENDER} Use the server of the account's region (.com, .eu, .jp, .in).",
+        "The provider takes only the account's own addresses as sender, in the envelope and in From. Zoho answers so.",
+        f"{OWN_SENDER} At Zoho, use the server of the account's region (.com, .eu, .jp, .in).",
         stages=TRANSACTION,
     ),
     Rule(
@@ -98,15 +104,15 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (r"sender address (?:is )?not allowed",),
         "The provider takes only the account's own address as sender, although it may speak of the mailbox first.",
-        _OWN_SENDER,
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
         "icloud-from",
         Blame.SENDER,
         (r"not one of your addresses",),
-        "Apple sends only as the addresses of this account.",
-        _OWN_SENDER,
+        "The provider sends only as the addresses of this account.",
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -114,7 +120,7 @@ SENDERS: tuple[Rule, ...] = (
         Blame.SENDER,
         (r"(?:must|should) (?:be (?:the )?same|equal|match|be equal to)\b.{0,30}\b(?:authori[sz]|authenticat|login|account)",),
         "The sender must be the very address that logged in.",
-        _OWN_SENDER,
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -130,22 +136,22 @@ SENDERS: tuple[Rule, ...] = (
             r"\bauthentication\b.{0,20}\bfor (?:the )?(?:specified|given|this|that) (?:e-?mail )?(?:address|sender)",
         ),
         "The sender's address does not belong to the account that logged in.",
-        _OWN_SENDER,
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
         "yahoo-from",
         Blame.SENDER,
         (r"from:? address not verified", r"^\d{3} 5\.7\.9 .{0,60}sender is unauthenticated"),
-        "Yahoo sends only as the account or as an address that was verified with it.",
-        _OWN_SENDER,
+        "The provider sends only as the account, or as an address that was verified with it.",
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
         "sendgrid-identity",
         Blame.SENDER,
         (r"verified sender identity", r"not authorized to send from that email address"),
-        "SendGrid sends only as senders that were verified there.",
+        "The mail service sends only as senders that were verified there.",
         "Verify the domain or the address in its console, and set `sender` to it.",
         stages=TRANSACTION,
     ),
@@ -193,7 +199,7 @@ SENDERS: tuple[Rule, ...] = (
             r"|domains?|log\w{0,12} ?in|permitted|allowed|hosted|user)\b",
         ),
         "The server does not take the address or the domain that stands in From.",
-        _OWN_SENDER,
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -214,9 +220,9 @@ SENDERS: tuple[Rule, ...] = (
             r"mail ?from domain\b",
             r"^\d{3} [45]\.1\.[78]\b(?!.{0,20}\bno such\b)",
         ),
-        "The sender's address is not taken: its domain does not exist outside of the home network (nas.local, localhost), is "
+        "The sender's address is not taken: its domain does not exist outside of your network (nas.local, localhost), is "
         "not known there, or is on a list.",
-        "Set `sender` for this upstream: the relay then puts a real address in its place.",
+        _REAL_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -230,7 +236,7 @@ SENDERS: tuple[Rule, ...] = (
             r"(?:sender|return.path|reverse.path|mail ?from)\b.{0,20}\b(?:could not|cannot|can't|not) be verified",
         ),
         "The server asked whether the sender's address exists, and was told that it does not.",
-        _OWN_SENDER,
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -259,7 +265,7 @@ SENDERS: tuple[Rule, ...] = (
             r"(?:差出人|送信者|送信元(?:メール)?アドレス|发件人|发信人|보낸 ?사람|발신자)|отправител",
         ),
         "The server does not take this sender.",
-        _OWN_SENDER,
+        OWN_SENDER,
         stages=TRANSACTION,
     ),
     Rule(
@@ -271,7 +277,7 @@ SENDERS: tuple[Rule, ...] = (
             r"(?:address|domain).{0,40}(?:does not exist|do not exist|not found|does not resolve)",
         ),
         "The sender's address has a form, or a domain, that the server does not take.",
-        "Set `sender` for this upstream: the relay then puts a real address in its place.",
+        _REAL_SENDER,
         stages=MAIL,
     ),
     Rule(
@@ -303,8 +309,8 @@ POP_LOGINS: tuple[Rule, ...] = (
         "workspace-relay",
         Blame.RELAY_DENIED,
         (r"5\.7\.0 mail relay denied", r"invalid credentials for relay"),
-        "Google's relay service does not know this line's address or this sender's domain.",
-        "Log in with `username` and an app password, or register the address and the domain in the Workspace console.",
+        "The relay service does not know the address of this internet line, or this sender's domain. Google's answers so.",
+        "Log in with `username` and an app password, or register the address and the domain in the service's admin console.",
         stages=TRANSACTION,
     ),
 )

@@ -6,6 +6,7 @@ from enum import Enum
 from functools import cache, lru_cache
 
 from relay.mail.reply import Answer, Stage
+from relay.outbound.replies.connection_rules import CONNECTIONS
 from relay.outbound.replies.echoes import LONGEST, plain
 from relay.outbound.replies.fault_rules import FAULTS, PORT_25, SILENCES
 from relay.outbound.replies.graph_rules import GRAPH
@@ -31,6 +32,7 @@ UNFINISHED = Rule(
 SERVERS: tuple[Rule, ...] = (
     *GRAPH,
     *GREYLIST,
+    *CONNECTIONS,
     *GOOGLE_GREETING,
     *CODED_LOGINS,
     *FROM_FIRST,
@@ -79,43 +81,47 @@ _EVERYBODY = frozenset({Blame.LOGIN, Blame.QUOTA})
 
 _TELL = frozenset({Blame.LOGIN, Blame.REPUTATION, Blame.QUOTA, Blame.SENDER, Blame.RELAY_DENIED})
 
+_NEXT_AND_AGAIN = "The mail is kept. The next upstream in the route is tried, if there is one, and this one again later."
+_NOTICE = "A notice goes to the sender if that is a real address, else to `notices.to`."
+
 _DONE: dict[tuple[Fate, Blame], str] = {
     (Fate.RELAYED, Blame.NOBODY): "The message is delivered to this upstream, and finished here.",
     (
         Fate.DEFERRED,
         Blame.UNCERTAIN,
     ): "The same mail goes to the same upstream later, with the same Message-ID, so that a double can be recognised.",
-    (Fate.DEFERRED, Blame.UPSTREAM): "The mail is kept; the next upstream in the route is tried, and this one again later.",
+    (Fate.DEFERRED, Blame.UPSTREAM): _NEXT_AND_AGAIN,
     (
         Fate.DEFERRED,
         Blame.GREYLIST,
-    ): "The mail is kept and tried again, at growing intervals; the next upstream in the route is tried meanwhile.",
-    (Fate.DEFERRED, Blame.RATE): "The mail is kept, and this upstream gets it again later; the next one in the route is tried "
-    "meanwhile.",
-    (Fate.DEFERRED, Blame.QUOTA): "The mail is kept, and this upstream is left alone for a while; the next one in the route is "
-    "tried meanwhile.",
+    ): "The mail is kept and tried again, at growing intervals. The next upstream in the route is tried meanwhile, if there is "
+    "one.",
+    (Fate.DEFERRED, Blame.RATE): "The mail is kept, and this upstream gets it again later. The next one in the route is tried "
+    "meanwhile, if there is one.",
+    (Fate.DEFERRED, Blame.QUOTA): "The mail is kept, and this upstream is left alone for a while. The next one in the route is "
+    "tried meanwhile, if there is one.",
     (Fate.DEFERRED, Blame.LOGIN): "The mail is kept, and this upstream is left alone for a while, so that the account is not "
-    "locked; others in the route are tried.",
-    (
-        Fate.DEFERRED,
-        Blame.REPUTATION,
-    ): "The mail is kept; the next upstream in the route is tried. The mail does not fail because of our line's reputation.",
+    "locked. The next one in the route is tried meanwhile, if there is one.",
+    (Fate.DEFERRED, Blame.REPUTATION): _NEXT_AND_AGAIN,
     (
         Fate.DEFERRED,
         Blame.SENDER,
-    ): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, and by the "
-    "next upstream in the route.",
-    (Fate.DEFERRED, Blame.RELAY_DENIED): "The mail is kept; the next upstream in the route is tried, and this one again later.",
+    ): "The mail is kept. It is tried in the account's own name where `rewrite` allows that, then by the next upstream in the "
+    "route, if there is one, and again later.",
+    (Fate.DEFERRED, Blame.RELAY_DENIED): _NEXT_AND_AGAIN,
     (
         Fate.DEFERRED,
         Blame.RECIPIENT,
-    ): "The mail is kept for this recipient and tried again, at growing intervals; the next upstream "
-    "in the route is tried meanwhile.",
-    (Fate.DEFERRED, Blame.MESSAGE): "The mail is kept and tried again; the next upstream in the route is tried meanwhile.",
-    (Fate.FAILED, Blame.RECIPIENT): "The next upstream in the route is tried; if there is none, the mail to this recipient has "
-    "failed, and the sender is told.",
-    (Fate.FAILED, Blame.MESSAGE): "The next upstream in the route is tried; if there is none, the message has failed, and the "
-    "sender is told.",
+    ): "The mail is kept for this recipient and tried again, at growing intervals. The next upstream in the route is tried "
+    "meanwhile, if there is one.",
+    (
+        Fate.DEFERRED,
+        Blame.MESSAGE,
+    ): "The mail is kept and tried again. The next upstream in the route is tried meanwhile, if there is one.",
+    (Fate.FAILED, Blame.RECIPIENT): "The next upstream in the route is tried. If there is none, the mail to this recipient has "
+    f"failed: only `relay queue release ID` sends it again. {_NOTICE}",
+    (Fate.FAILED, Blame.MESSAGE): "The next upstream in the route is tried. If there is none, the message has failed: only "
+    f"`relay queue release ID` sends it again. {_NOTICE}",
 }
 
 
