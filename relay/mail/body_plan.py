@@ -16,6 +16,7 @@ from relay.mail.mime import (
     ascii_boundary,
     is_misread,
     transfer_encoding,
+    with_ascii_names,
     with_ascii_params,
     with_param,
     with_quotes,
@@ -272,7 +273,7 @@ def _sendable(field: Field, part: ScannedPart, terms: Terms, notes: dict[str, No
     if not raw.isascii() or b"\x1b" in value:
         notes[f"encoded raw 8-bit text in {field.label}"] = None
         if field.name in _PARAMETERED and part.number >= 0:
-            value = with_ascii_params(decode(value, terms.charset))
+            value = with_ascii_params(decode(with_ascii_names(value), terms.charset))
             raw = field.label.encode() + b": " + value + b"\r\n"
         elif field.name == "content-transfer-encoding":
             raw = re.sub(rb"[\x80-\xff]", b"", raw)

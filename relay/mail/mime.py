@@ -94,6 +94,16 @@ def _named(written: str) -> str:
     return written.lower() if written.isascii() else "".join(char for char in written.lower() if char.isascii())
 
 
+def with_ascii_names(value: bytes) -> bytes:
+    """The value with each parameter's name as it was read: without its 8-bit octets, if anything is left of it."""
+    return _PARAM.sub(_ascii_name, value.decode("latin-1")).encode("latin-1")
+
+
+def _ascii_name(parameter: re.Match[str]) -> str:
+    name = "".join(char for char in parameter[1] if char.isascii())
+    return parameter[0].replace(parameter[1], name, 1) if name else parameter[0]
+
+
 def _unquoted(value: str) -> str:
     bare = value.strip()
     if bare.startswith('"'):

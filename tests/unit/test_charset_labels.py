@@ -267,3 +267,11 @@ def test_a_label_with_a_foreign_octet_is_none(label: bytes) -> None:
     content = MIME + b"Content-Type: text/plain; charset=" + label + b"\r\n\r\n" + TEXT.encode("cp932")
     first = octets(repaired(content).message)
     assert first.count(b"charset") == 1 and repaired(first).notes == ()
+
+
+@pytest.mark.parametrize("name", [b"\x81charset", b"char\x81set", b"\x83\x5echarset\xff"])
+@pytest.mark.parametrize("label", [b"windows-31j", b"utf-8"])
+def test_a_parameter_whose_name_has_foreign_octets_is_one_parameter(name: bytes, label: bytes) -> None:
+    """In Shift_JIS the octet would take the next letter with it, and another name would leave than the one that was read."""
+    content = MIME + b"Content-Type: text/plain; " + name + b"=" + label + b"\r\n\r\n" + TEXT.encode("cp932")
+    assert repaired(octets(repaired(content).message)).notes == ()
