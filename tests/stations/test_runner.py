@@ -227,6 +227,23 @@ async def test_a_wrong_password_rests_the_upstream_and_bounces_nothing(tmp_path)
             assert [right for _, _, right in isp.auths].count(False) == 1
 
 
+@pytest.mark.parametrize(("trouble", "logins"), [(DROP, 1), ("454 4.7.0 no authentication server at the moment", 3)])
+async def test_a_server_that_hangs_up_at_the_login_is_left_alone_like_one_that_refuses_it(tmp_path, trouble, logins):
+    """The account may be about to be locked; where the server says that it passes, the login is tried again soon."""
+    async with ScriptedUpstream(users={"taro": "secret"}, script={"AUTH": lambda _: trouble}) as isp:
+        login = Login(Auth.PLAIN, "taro", Secret("secret"))
+        retry = replace(QUICK, rest_login=timedelta(minutes=15))
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port, login=login)], retry=retry) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while len(isp.auths) < logins or not world.runner.upstreams_now()[0]["resting_until"]:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5 if logins == 1 else 0)  # long enough for two more by `rest`
+            told = " ".join(await world.trail(queue_id))
+    assert (len(isp.auths) == 1) is (trouble is DROP)
+    assert ("password file" in told) is (trouble is DROP)
+
+
 @pytest.mark.parametrize("step", ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "CONTENT", "DOT"])
 @pytest.mark.parametrize("trouble", [DROP, HANG, GARBAGE, "421 4.3.2 not now"], ids=["drop", "hang", "garbage", "421"])
 async def test_trouble_at_any_stage_heals_without_loss_or_double(tmp_path, step, trouble):

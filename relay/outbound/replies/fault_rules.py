@@ -1,7 +1,7 @@
 """What the relay found itself: no server said these words, the fault is a field.  Pure."""
 
 from relay.mail.reply import Fault, Stage
-from relay.outbound.replies.rule import CONTENT, OPENING, Blame, Rule
+from relay.outbound.replies.rule import AUTH, CONTENT, OPENING, Blame, Rule
 
 CONNECT = frozenset({Stage.CONNECT})
 
@@ -153,6 +153,17 @@ FAULTS: tuple[Rule, ...] = (
         "the mailbox may not send by SMTP, or the application may not send for it.",
         remedy="Check that `username` is the account that consented, and that 'Authenticated SMTP' is on for it (Microsoft). "
         "Then run `relay oauth login` again.",
+    ),
+    Rule(
+        "hung-up-at-login",
+        Blame.LOGIN,
+        ("",),
+        "The server hung up during the login, without a word. Some do so after several wrong passwords, or while the account "
+        "or the address of this internet line is locked.",
+        "Nothing to do if it passes. If not, check `username` and the password file, and look on the provider's web page "
+        "whether the account is locked.",
+        stages=AUTH,
+        faults=frozenset({Fault.HUNG_UP}),
     ),
     _fault(
         "pop-login",
