@@ -197,6 +197,33 @@ async def test_a_refused_sender_goes_in_the_accounts_own_name_and_is_remembered(
     assert any("own name" in line for line in trail)
 
 
+async def test_an_unknown_refusal_at_mail_waits_and_somebody_is_told(tmp_path):
+    """It is about sender or account, not the recipient: the own name is tried, then it waits, and other mail goes on."""
+
+    def unknown(argument):
+        return "554 5.0.0 gronk" if "other@shop.example" not in argument else None
+
+    async with ScriptedUpstream(script={"MAIL": unknown}) as isp:
+        identity = Identity(Address("taro", "isp.example"), frozenset({"shop.example"}))
+        patient = replace(QUICK, delays=(60 * S,))
+        async with running(
+            tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port, identity=identity)], retry=patient
+        ) as world:
+            refused = await world.accept("x@y.example", sender="me@shop.example")
+            async with asyncio.timeout(10):
+                while not world.alarms:
+                    await asyncio.sleep(0.02)
+            await world.until(await world.accept("x@y.example", sender="other@shop.example"), State.RELAYED)
+            rows = await world.until(refused, State.QUEUED)
+            assert [each.mail.split("<")[1].split(">")[0] for each in isp.transactions[:2]] == [
+                "me@shop.example",
+                "taro@isp.example",
+            ]
+            assert rows["x@y.example"].said.endswith("gronk")
+            assert not world.runner.upstreams_now()[0]["resting_until"]
+            assert len(world.alarms) == 1 and "gronk" in world.alarms[0] and refused in world.alarms[0]
+
+
 async def test_a_wrong_password_rests_the_upstream_and_bounces_nothing(tmp_path):
     """535: thirty messages make one AUTH and one alarm, and wait; when the password is right after a reload, it goes."""
     from relay.secret import Secret

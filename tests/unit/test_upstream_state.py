@@ -206,6 +206,7 @@ def test_how_long_trouble_at_the_login_rests(said, minutes):
     for rest in minutes:
         (rested,) = talk(standing, ISP, {X: said}, now)
         assert rested.trouble.until == now + rest * M
+        assert not standing.lines([ISP], now)[0]["login_refused"], "nobody said so"
         now = rested.trouble.until
     advice = " ".join(rested.verdict.advice.sentences)
     assert ("password file" in advice) is (said is HUNG_UP)
