@@ -12,7 +12,7 @@ from tests.support.running import running
 from tests.support.upstream import ScriptedUpstream
 
 OUR_WORDS, THEIR_WORDS = "What the relay found", "What the server said"
-REST = 6  # seconds of rest_login; the delay alone would be one
+REST = 12  # seconds of rest_login; the delay alone would be one
 
 
 def _send(port: int, to: str, subject: str, body: str = "hello") -> str:
@@ -26,7 +26,7 @@ def _send(port: int, to: str, subject: str, body: str = "hello") -> str:
 
 
 def _page(port: int, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:  # noqa: S310 - our own page
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
         return str(answer.read().decode())
 
 
@@ -48,19 +48,21 @@ async def test_whose_words_which_message_and_when(tmp_path: Path) -> None:
         starting = running(tmp_path, config)
         relay = await asyncio.to_thread(starting.__enter__)
         try:
-            large = await asyncio.to_thread(_send, relay.port, "x@small.example", "Scan of the hall", "x" * 70 + "\r\n" + "y" * 3000)
+            large = await asyncio.to_thread(
+                _send, relay.port, "x@small.example", "Scan of the hall", "x" * 70 + "\r\n" + "y" * 3000
+            )
             await asyncio.to_thread(relay.wait_for, "failed")
             refused = await asyncio.to_thread(_send, relay.port, "x@isp.example", "Backup done")
             await asyncio.to_thread(relay.wait_for, "deferred")
+            first = await asyncio.to_thread(relay.show, refused)
+            due = datetime.fromisoformat(first["recipients"][0]["due_at"]).timestamp()
+            assert first["recipients"][0]["quoted"] and due - logins[0] > REST - 1, "the rest is counted in"
             rests = await asyncio.to_thread(_send, relay.port, "y@isp.example", "Paper jam")
             async with asyncio.timeout(20):
                 while not (shown := (await asyncio.to_thread(relay.show, rests))["recipients"][0])["said"]:
                     await asyncio.sleep(0.05)
             assert (shown["quoted"], shown["fault"]) == (False, "rests")
 
-            first = await asyncio.to_thread(relay.show, refused)
-            due = datetime.fromisoformat(first["recipients"][0]["due_at"]).timestamp()
-            assert first["recipients"][0]["quoted"] and due - logins[0] > REST - 1, "the rest is counted in"
             story = await asyncio.to_thread(relay.show, large)
             (row,) = story["recipients"]
             assert (row["state"], row["quoted"], row["fault"]) == ("failed", False, "too-big")

@@ -201,7 +201,7 @@ HUNG_UP = Answer(Stage.AUTH, Reply(421, "4.4.2", "the server closed the connecti
     ],
 )
 def test_how_long_trouble_at_the_login_rests(said, minutes):
-    """Who hangs up at AUTH may do so because of the password, and counts like its refusal; what says that it passes does not."""
+    """Who hangs up at AUTH may do so because of the password, and counts like its refusal; what says that it passes: no."""
     standing, now = UpstreamStates(), NOW
     for rest in minutes:
         (rested,) = talk(standing, ISP, {X: said}, now)
