@@ -48,10 +48,6 @@ async def test_whose_words_which_message_and_when(tmp_path: Path) -> None:
         starting = running(tmp_path, config)
         relay = await asyncio.to_thread(starting.__enter__)
         try:
-            large = await asyncio.to_thread(
-                _send, relay.port, "x@small.example", "Scan of the hall", "x" * 70 + "\r\n" + "y" * 3000
-            )
-            await asyncio.to_thread(relay.wait_for, "failed")
             refused = await asyncio.to_thread(_send, relay.port, "x@isp.example", "Backup done")
             await asyncio.to_thread(relay.wait_for, "deferred")
             first = await asyncio.to_thread(relay.show, refused)
@@ -63,6 +59,10 @@ async def test_whose_words_which_message_and_when(tmp_path: Path) -> None:
                     await asyncio.sleep(0.05)
             assert (shown["quoted"], shown["fault"]) == (False, "rests")
 
+            large = await asyncio.to_thread(
+                _send, relay.port, "x@small.example", "Scan of the hall", "x" * 70 + "\r\n" + "y" * 3000
+            )
+            await asyncio.to_thread(relay.wait_for, "failed")
             story = await asyncio.to_thread(relay.show, large)
             (row,) = story["recipients"]
             assert (row["state"], row["quoted"], row["fault"]) == ("failed", False, "too-big")
