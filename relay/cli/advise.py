@@ -25,7 +25,10 @@ _SAID = {
     "rcpt": "in answer to the recipient's address",
     "content": "in answer to the message itself",
 }
+_GUESSED = " (as its words suggest; `--stage` if it was elsewhere)"
 _CODED = re.compile(r"\s*(\d{3})(?:[ -]|$)")
+_QUOTED = re.compile(r"[^\n\d]{0,100}:\s*(?=[2-5]\d\d(?:[ -]|$))")
+"""What notices and trails put before a reply: `isp said:`."""
 
 
 class _NotAsked(Exception):
@@ -56,6 +59,7 @@ def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
     from relay.outbound.replies import judge
 
     words = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+    words = _QUOTED.sub("", words, count=1) if _QUOTED.match(words) else words
     if not _CODED.match(words):
         found = harmless(words[:80]) or "nothing"
         raise _NotAsked(f"expected a reply that begins with its number, such as 550; found: {found}")
@@ -125,9 +129,10 @@ def _told(stage: "Stage", sure: bool, words: str, verdict: "Verdict") -> list[st
     advice = verdict.advice
     return [
         f"{harmless(words)}",
-        f"  It was said:          {_SAID[stage.value]}{'' if sure else ' (probably; `--stage` says it for certain)'}",
+        f"  It was said:          {_SAID[stage.value]}{'' if sure else _GUESSED}",
         f"  What it means:        {advice.cause}",
         f"  What the relay does:  {advice.done}",
         f"  What you can do:      {advice.remedy}",
+        "  After a change:       save the file, run `relay reload`, then `relay queue retry --all`.",
         f"  More:                 {advice.link}",
     ]

@@ -194,7 +194,7 @@ def _tls(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) 
 def _login(upstream: Upstream, talk: ProbeDialog, answer: Answer, advice: Advice) -> Finding:
     if answer.reply.transient and not answer.lost and answer.fault in (None, Fault.POP):
         cause = "The server could not check the login just now. The password may be right."
-        cure = "Nothing to do if it passes; the relay tries again by itself. Run the doctor again in a few minutes."
+        cure = "The relay tries again by itself. Run the doctor again in a few minutes."
         return warning("login-later", upstream.name, cause, cure, *_said(talk, answer))
     if upstream.login.auth is Auth.POP:
         cause = "The POP login that must come before sending did not succeed."

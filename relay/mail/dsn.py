@@ -188,7 +188,8 @@ def _message_text(message: NotifiedMessage) -> list[str]:
     if any(each.failed for each in message.told):
         lines += wrapped(
             f"The message is kept for some time. `relay queue show {message.queue_id}` tells its whole story, "
-            f"`relay queue release {message.queue_id}` sends it once more, with `--via NAME` by another upstream."
+            f"`relay queue release {message.queue_id}` sends it once more to the same address, "
+            "with `--via NAME` by another upstream."
         )
     else:
         lines += wrapped(f"`relay queue show {message.queue_id}` tells its whole story.")

@@ -19,7 +19,7 @@ def settled(claim: Claim, settlement: Settlement) -> None:
     for recipient in settlement.outcomes:
         _fate(claim, recipient, before[recipient.address])
     if settlement.warned:
-        events.note("warned", "the sender is told that this message is late", queue_id=claim.entry.queue_id)
+        events.note("warned", "a notice says that this message is late", queue_id=claim.entry.queue_id)
     if settlement.attention:
         text = f"a notice could not be delivered, and nobody else can be told: `relay queue show {claim.entry.queue_id}`"
         events.note("warned", text, queue_id=claim.entry.queue_id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Stage
+from relay.mail.reply import Answer, Fault, Stage
 from relay.outbound.chain import Judged, Pause, Step, Votes
 from relay.outbound.rate_limit import RateLimit
 from relay.outbound.replies import Blame, Fate, Verdict
@@ -338,7 +338,7 @@ class UpstreamStates:
             "why": trouble.why if trouble else "",
             "code": trouble.answer.reply.code if trouble and trouble.answer and not trouble.answer.fault else 0,
             "failures": trouble.failures if trouble else 0,
-            "login_refused": bool(trouble and trouble.login),
+            "login_refused": bool(trouble and trouble.login and trouble.answer and trouble.answer.fault is not Fault.HUNG_UP),
             "in_flight": sum(flights),
             "sent_today": self.rate_limit.sent_today(key, now),
         }

@@ -54,7 +54,7 @@ def _waiting(entry: Entry, step: Step, until: datetime | None, others: int) -> s
     when = f"; the next try is at {until:%H:%M} UTC" if until else ""
     sender = entry.envelope.reverse_path or "<>"
     which = f"{entry.queue_id} from {sender} to {shown(str(each.address) for each in step.recipients)}"
-    return f"{many}{when}. {'One of them' if others else 'It'} is {which}."
+    return f"{many}{when}. " + (f"One of them is {which}; `relay queue list` shows all." if others else f"It is {which}.")
 
 
 def explain(attempt: Attempt, now: datetime) -> None:

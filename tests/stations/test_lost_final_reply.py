@@ -137,6 +137,12 @@ async def test_whatever_comes_next_nobody_else_is_asked(world: World) -> None:
     await world.order("release", queue_id)
     await world.taken(queue_id)
 
+    queue_id = await world.lose()  # the rules name that upstream no more
+    world.first.script["RCPT"] = ["450 4.2.0 greylisted"]
+    world.relay.configure({**world.relay.config, "routes": [{"via": ["second"]}]})
+    await asyncio.to_thread(world.relay.reload)
+    await world.taken(queue_id)
+
 
 async def test_after_long_enough_another_one_is_asked_and_the_trail_says_so(world: World) -> None:
     """An upstream that stays away does not keep the message for ever."""

@@ -96,6 +96,18 @@ async def test_a_refusal_is_final_for_the_domain():
     assert len(server.connections) == 1
 
 
+async def test_after_a_lost_final_reply_the_next_host_is_not_asked():
+    """The first may have taken it: the domain's other host would make it two."""
+    zone = {
+        "there.example": {"MX": ["10 first.there.example.", "20 second.there.example."]},
+        "first.there.example": {"A": ["127.0.0.1"]},
+        "second.there.example": {"A": ["127.0.0.1"]},
+    }
+    async with ScriptedUpstream(script={"DOT": [DROP]}) as server:
+        answer = only(await direct(server, zone))
+    assert (answer.stage, answer.lost, len(server.connections)) == (Stage.CONTENT, True, 1)
+
+
 async def test_without_mx_the_domain_is_the_host():
     """RFC 5321 s5.1: an address record alone makes a mail host."""
     async with ScriptedUpstream() as server:

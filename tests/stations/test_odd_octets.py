@@ -28,6 +28,7 @@ OCTETS = {
     "right to left": "\u202egnihton\u2028\u0000".encode(),
 }
 STAGES = {"CONNECT": b"554", "EHLO": b"550", "AUTH": b"535", "MAIL": b"550", "RCPT": b"550", "DATA": b"554", "DOT": b"554"}
+STAGES["STARTTLS"] = b"454"
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -54,7 +55,7 @@ class Rude:
 
         say("CONNECT", b"220 rude\r\n")
         while line := await reader.readline():
-            verb = line[:4].upper().decode("ascii", "replace")
+            verb = (line.split() or [b""])[0].upper().decode("ascii", "replace")
             if verb == "DATA":
                 say("DATA", b"354 go\r\n")
                 if self.step != "DATA":
@@ -63,7 +64,7 @@ class Rude:
             elif verb == "QUIT":
                 return
             else:
-                usual = {"EHLO": b"250-rude\r\n250 AUTH PLAIN\r\n", "AUTH": b"235 ok\r\n"}
+                usual = {"EHLO": b"250-rude\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n", "AUTH": b"235 ok\r\n"}
                 say(verb, usual.get(verb, b"250 ok\r\n"))
             await writer.drain()
 
@@ -80,7 +81,7 @@ async def relaying(tmp_path: Path, rude: dict[str, Rude]) -> AsyncIterator[tuple
             upstreams[name] = {
                 "host": "127.0.0.1",
                 "port": server.sockets[0].getsockname()[1],
-                "tls": "none",
+                "tls": "starttls" if handler.step == "STARTTLS" else "none",
                 "auth": "plain",
                 "username": "taro@example.jp",
                 "password": "secret",

@@ -197,6 +197,33 @@ async def test_a_refused_sender_goes_in_the_accounts_own_name_and_is_remembered(
     assert any("own name" in line for line in trail)
 
 
+async def test_an_unknown_refusal_at_mail_waits_and_somebody_is_told(tmp_path):
+    """It is about sender or account, not the recipient: the own name is tried, then it waits, and other mail goes on."""
+
+    def unknown(argument):
+        return "554 5.0.0 gronk" if "other@shop.example" not in argument else None
+
+    async with ScriptedUpstream(script={"MAIL": unknown}) as isp:
+        identity = Identity(Address("taro", "isp.example"), frozenset({"shop.example"}))
+        patient = replace(QUICK, delays=(60 * S,))
+        async with running(
+            tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port, identity=identity)], retry=patient
+        ) as world:
+            refused = await world.accept("x@y.example", sender="me@shop.example")
+            async with asyncio.timeout(10):
+                while not world.alarms:
+                    await asyncio.sleep(0.02)
+            await world.until(await world.accept("x@y.example", sender="other@shop.example"), State.RELAYED)
+            rows = await world.until(refused, State.QUEUED)
+            assert [each.mail.split("<")[1].split(">")[0] for each in isp.transactions[:2]] == [
+                "me@shop.example",
+                "taro@isp.example",
+            ]
+            assert rows["x@y.example"].said.endswith("gronk")
+            assert not world.runner.upstreams_now()[0]["resting_until"]
+            assert len(world.alarms) == 1 and "gronk" in world.alarms[0] and refused in world.alarms[0]
+
+
 async def test_a_wrong_password_rests_the_upstream_and_bounces_nothing(tmp_path):
     """535: thirty messages make one AUTH and one alarm, and wait; when the password is right after a reload, it goes."""
     from relay.secret import Secret
@@ -225,6 +252,23 @@ async def test_a_wrong_password_rests_the_upstream_and_bounces_nothing(tmp_path)
             for queue_id in ids:
                 await world.until(queue_id, State.RELAYED)
             assert [right for _, _, right in isp.auths].count(False) == 1
+
+
+@pytest.mark.parametrize(("trouble", "logins"), [(DROP, 1), ("454 4.7.0 no authentication server at the moment", 3)])
+async def test_a_server_that_hangs_up_at_the_login_is_left_alone_like_one_that_refuses_it(tmp_path, trouble, logins):
+    """The account may be about to be locked; where the server says that it passes, the login is tried again soon."""
+    async with ScriptedUpstream(users={"taro": "secret"}, script={"AUTH": lambda _: trouble}) as isp:
+        login = Login(Auth.PLAIN, "taro", Secret("secret"))
+        retry = replace(QUICK, rest_login=timedelta(minutes=15))
+        async with running(tmp_path, [Route(via=("isp",))], [upstream("isp", isp.port, login=login)], retry=retry) as world:
+            queue_id = await world.accept("x@y.example")
+            async with asyncio.timeout(10):
+                while len(isp.auths) < logins or not world.runner.upstreams_now()[0]["resting_until"]:
+                    await asyncio.sleep(0.02)
+            await asyncio.sleep(0.5 if logins == 1 else 0)  # long enough for two more by `rest`
+            told = " ".join(await world.trail(queue_id))
+    assert (len(isp.auths) == 1) is (trouble is DROP)
+    assert ("password file" in told) is (trouble is DROP)
 
 
 @pytest.mark.parametrize("step", ["CONNECT", "EHLO", "AUTH", "MAIL", "RCPT", "DATA", "CONTENT", "DOT"])

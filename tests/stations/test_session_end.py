@@ -87,6 +87,27 @@ async def test_421_without_a_word_ends_a_kept_session_only(transports, capabilit
         assert len(server.connections) == 1
 
 
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_session_that_took_too_long_is_left_and_teaches_no_limit(transports, capabilities, step):
+    """`451 timeout` says nothing of the mail: at once in a fresh session, and no number of messages is remembered."""
+    async with ScriptedUpstream(capabilities=capabilities, script={step: [None, "451 4.4.2 Session timeout"]}) as server:
+        for _ in range(3):
+            assert codes(await sent(transports, server)) == [250]
+        assert (len(server.connections), len(server.messages), len(server.transactions)) == (2, 3, 4)
+
+
+async def test_421_in_the_middle_of_the_content_ends_a_kept_session_too(transports, capabilities):
+    """It was not all there yet, so the message goes once more, whole, in a fresh session."""
+    block = b"0123456789" * 100 + b"\r\n"
+    async with ScriptedUpstream(capabilities=capabilities) as server:
+        assert codes(await sent(transports, server)) == [250]
+        server.script["CONTENT"] = ["421 4.7.0 closing"]
+        outgoing = letter(content=[block] * 4000, size=4000 * len(block))
+        assert codes(await transports.submit(upstream_at(server.port), outgoing)) == [250]
+        assert (len(server.connections), len(server.messages)) == (2, 2)
+        assert server.messages[-1].content == block * 4000
+
+
 async def test_it_is_tried_once_only(transports, capabilities):
     """A server that says so of every session is believed at the second."""
     async with ScriptedUpstream(capabilities=capabilities, script={"MAIL": lambda _: "452 open a new session"}) as server:

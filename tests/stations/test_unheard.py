@@ -3,11 +3,13 @@
 import asyncio
 import json
 import smtplib
+import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.peers import free_port
 from tests.support.running import RelayProcess, running
 from tests.support.upstream import ScriptedUpstream
 
@@ -42,6 +44,11 @@ def asked(relay: RelayProcess, *words: str) -> Any:
     return json.loads(done.stdout)
 
 
+def shown(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - our own page
+        return str(answer.read().decode())
+
+
 async def test_a_notice_that_is_refused_goes_to_the_person_in_charge(tmp_path: Path) -> None:
     """The sender's mailbox does not exist either: `notices.to` gets a notice about the notice, and nothing needs attention."""
     async with relaying(tmp_path, "boss@example.jp", notices={"to": "boss@example.jp", "digest": "1s"}) as (relay, isp):
@@ -57,9 +64,25 @@ async def test_a_notice_that_is_refused_goes_to_the_person_in_charge(tmp_path: P
         assert [line["to"] for line in trail if line["event"] == "noticed"] == ["boss@example.jp"]
 
 
+async def test_a_notice_that_expires_goes_to_the_person_in_charge(tmp_path: Path) -> None:
+    """The sender's server puts the notice off until its time is over."""
+    retry = {"delays": ["1s"], "rest": ["1s"], "warn_after": "1s", "give_up_after": "2s"}
+    more = {"notices": {"to": "boss@example.jp", "digest": "1s"}, "retry": retry}
+    async with relaying(tmp_path, "boss@example.jp", **more) as (relay, isp):
+        isp.script["RCPT"] = {"gone@example.jp": NO, "taro@example.jp": "450 4.2.0 greylisted"}.get
+        await asyncio.to_thread(send, relay.port)
+        [mail] = await isp.arrived(1, timeout=30)
+        assert mail.forward_paths == ["boss@example.jp"] and b"greylisted" in mail.content
+        [expired] = await asyncio.to_thread(relay.wait_for, "expired")
+        trail = (await asyncio.to_thread(relay.show, expired["queue_id"]))["trail"]
+        assert [line["to"] for line in trail if line["event"] == "noticed"] == ["boss@example.jp"]
+        assert await asyncio.to_thread(asked, relay, "list", "--attention") == {"messages": []}
+
+
 async def test_without_a_person_in_charge_it_is_kept_in_view_until_somebody_has_looked(tmp_path: Path) -> None:
     """Log, list and page show it, also after a restart and beyond the history; an acknowledgement ends that."""
-    async with relaying(tmp_path, "", web={"address": "127.0.0.1:0"}) as (relay, _):
+    page = f"127.0.0.1:{free_port()}"
+    async with relaying(tmp_path, "", web={"address": page}) as (relay, _):
         await asyncio.to_thread(send, relay.port)
         await asyncio.to_thread(relay.wait_for, "failed", 2)
         [warned] = [line for line in relay.events("warned") if "nobody else can be told" in line.get("text", "")]
@@ -72,7 +95,11 @@ async def test_without_a_person_in_charge_it_is_kept_in_view_until_somebody_has_
         assert [line["attention"] for line in await asyncio.to_thread(relay.wait_for, "warned", 2) if "attention" in line] == [
             1
         ]
+        assert "Nobody could be told of this failure." in await asyncio.to_thread(shown, f"http://{page}/messages/{notice}")
+        assert notice in await asyncio.to_thread(shown, f"http://{page}/messages?state=attention")
+        assert "1 failure needs attention" in await asyncio.to_thread(shown, f"http://{page}/")
         assert (await asyncio.to_thread(asked, relay, "acknowledge", notice))["applied"] == 1
+        assert "needs attention" not in (await asyncio.to_thread(shown, f"http://{page}/messages")).lower()
         assert (await asyncio.to_thread(asked, relay, "acknowledge", "--all"))["applied"] == 0
         assert await asyncio.to_thread(asked, relay, "list", "--attention") == {"messages": []}
         [line] = [each for each in (await asyncio.to_thread(relay.show, notice))["trail"] if each["event"] == "acknowledged"]

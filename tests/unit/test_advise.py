@@ -48,7 +48,7 @@ def test_the_stage_is_guessed_where_nobody_tells(ask):
         ("535 wrong password", "at the login"),
         ("550 5.1.1 User unknown", "in answer to the recipient's address"),
     ):
-        assert f"It was said:          {said} (probably" in ask(words)[1]
+        assert f"It was said:          {said} (as its words suggest" in ask(words)[1]
     assert "It was said:          in answer to the sender's address\n" in ask("--stage", "mail", "550 5.1.1 User unknown")[1]
 
 
@@ -97,6 +97,13 @@ def test_a_connection_that_was_not_made_is_not_about_the_recipient(ask):
     for said in ("421 4.4.1 connection to 192.0.2.1:587 refused", "421 4.4.3 Name or service not known"):
         (row,) = json.loads(ask("--json", said)[1])["replies"]
         assert (row["stage"], row["blame"]) == ("connect", "upstream") and "relay doctor" in row["advice"][2]
+
+
+@pytest.mark.parametrize("before", ["isp said: ", "isp said:\n", "What the server said: ", "isp (mail.isp.example) at rcpt: "])
+def test_a_reply_may_be_pasted_with_what_stands_before_it(ask, before):
+    """As a notice and a trail show it."""
+    status, out, _ = ask(before + "550 5.1.1 User unknown")
+    assert (status, out) == (0, ask("550 5.1.1 User unknown")[1])
 
 
 def test_a_reply_of_several_lines_may_be_pasted(ask):

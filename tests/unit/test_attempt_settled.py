@@ -304,7 +304,7 @@ def test_an_urgent_notice_names_the_mail_and_what_to_do():
     assert what == "a rejected the user name or password: 535 5.7.8 bad password"
     assert waits == (
         "4 messages wait; the next try is at 03:15 UTC. "
-        "One of them is q1234567890 from nas@lan.example to x@y.example, z@y.example."
+        "One of them is q1234567890 from nas@lan.example to x@y.example, z@y.example; `relay queue list` shows all."
     )
     assert remedy.startswith("To do: correct `username`") and remedy.endswith("Then run `relay queue retry --all`.")
     assert why.startswith("Why: The upstream does not accept the user name") and more.startswith("More: ")

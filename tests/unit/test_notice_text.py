@@ -30,7 +30,9 @@ def test_a_message_with_both_fates_tells_both() -> None:
     )
     assert "The relay goes on trying until 2026-11-27 03:04 UTC." in words
     assert composed(replace(LETTER, told=(LATE, GONE)))[0].subject.startswith("Not delivered: ")
-    assert "`relay queue release 01jabc` sends it once more, with `--via NAME` by another upstream." in words
+    assert (
+        "`relay queue release 01jabc` sends it once more to the same address, with `--via NAME` by another upstream." in words
+    )
 
 
 def test_a_late_message_is_not_offered_to_be_sent_again() -> None:

@@ -127,6 +127,12 @@ def test_free_senders_are_the_exception() -> None:
     assert {preset.key for preset in PRESETS if preset.sender is SenderRule.FREE} == {"iijmio", "asahi-net"}
 
 
+def test_who_wants_a_verified_sender() -> None:
+    """Each of the services that send for others, and no mailbox provider."""
+    verified = {preset.key for preset in PRESETS if preset.sender is SenderRule.VERIFIED}
+    assert verified == {"ses", "sendgrid", "mailgun", "postmark", "brevo", "resend", "smtp2go", "mailjet"}
+
+
 @pytest.mark.parametrize("preset", [one for one in PRESETS if one.sender is SenderRule.VERIFIED], ids=lambda preset: preset.key)
 @pytest.mark.parametrize(("more", "wanted"), [("", True), (", rewrite: always", True), (", rewrite: never", False)])
 def test_a_user_name_is_no_verified_sender(tmp_path: Path, preset: Preset, more: str, wanted: bool) -> None:

@@ -1,9 +1,12 @@
 """How upstreams stand with us: rests, the one that goes ahead, crowds, sizes, and who waits for whom."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Reply, Stage
+from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.chain import Judged, Step
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
@@ -182,6 +185,31 @@ def test_what_was_said_before_any_message_was_named_rests_every_time():
     (rested,) = talk(standing, ISP, {X: LOGIN}, queue_id="q1")
     (again,) = talk(standing, ISP, {X: LOGIN}, rested.trouble.until, queue_id="q1")
     assert again.trouble.failures == 2
+
+
+HUNG_UP = Answer(Stage.AUTH, Reply(421, "4.4.2", "the server closed the connection"), lost=True, fault=Fault.HUNG_UP)
+
+
+@pytest.mark.parametrize(
+    ("said", "minutes"),
+    [
+        (HUNG_UP, (15, 30)),
+        (Answer(Stage.AUTH, Reply(454, "4.7.0", "temporary failure")), (1, 2)),
+        (Answer(Stage.AUTH, Reply(451, "4.3.0", "no auth server")), (1, 2)),
+        (Answer(Stage.AUTH, Reply(421, "4.7.0", "please log in later")), (1, 2)),
+        (replace(HUNG_UP, stage=Stage.HELLO), (1, 2)),
+    ],
+)
+def test_how_long_trouble_at_the_login_rests(said, minutes):
+    """Who hangs up at AUTH may do so because of the password, and counts like its refusal; what says that it passes: no."""
+    standing, now = UpstreamStates(), NOW
+    for rest in minutes:
+        (rested,) = talk(standing, ISP, {X: said}, now)
+        assert rested.trouble.until == now + rest * M
+        assert not standing.lines([ISP], now)[0]["login_refused"], "nobody said so"
+        now = rested.trouble.until
+    advice = " ".join(rested.verdict.advice.sentences)
+    assert ("password file" in advice) is (said is HUNG_UP)
 
 
 def test_words_of_the_recipient_rest_nobody():

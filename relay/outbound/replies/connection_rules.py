@@ -28,8 +28,9 @@ CONNECTIONS: tuple[Rule, ...] = (
             r"\bhandshake\b|certificate verif",
         ),
         "The secured connection (TLS) to the server could not be made.",
-        "Check the clock here, then `host`, port and `tls` of this upstream (465: `implicit`, 587: `starttls`). `relay doctor` "
-        "names the certificate, and what is wrong with it. If all is right here: tell the provider.",
+        "Run `relay doctor`: it names the certificate, and what is wrong with it (self-signed, expired, another name: see "
+        "`tls-trust`, `tls-expired`, `tls-name`). Else check the clock here, then port and `tls` of this upstream (465: "
+        "`implicit`, 587: `starttls`), or tell the provider.",
         stages=frozenset({Stage.TLS}),
         unless=r"\b(?:auth\w{0,12}|log ?in|password|credentials?|user ?name|spf|dkim|dmarc|signatures?|messages?|recipients?"
         r"|senders?|too many|limit\w{0,3})\b",

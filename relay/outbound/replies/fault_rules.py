@@ -3,7 +3,7 @@
 from relay.mail.reply import Fault, Stage
 from relay.outbound.replies.message_rules import TOO_BIG
 from relay.outbound.replies.recipient_rules import CORRECT
-from relay.outbound.replies.rule import CONTENT, OPENING, Blame, Rule, passes
+from relay.outbound.replies.rule import AUTH, CONTENT, OPENING, Blame, Rule, passes
 
 CONNECT = frozenset({Stage.CONNECT})
 
@@ -155,6 +155,19 @@ FAULTS: tuple[Rule, ...] = (
         "the mailbox may not send by SMTP, or the application may not send for it.",
         remedy="Check that `username` is the account that consented, and that 'Authenticated SMTP' is on for it (Microsoft). "
         "Then run `relay oauth login` again.",
+    ),
+    Rule(
+        "hung-up-at-login",
+        Blame.LOGIN,
+        ("",),
+        "The server hung up during the login, without a word. Some do so after several wrong passwords, or while the account "
+        "or the address of this internet line is locked.",
+        passes(
+            "check `username` and the password file, look on the provider's web page whether the account is locked, then run"
+            " `relay queue retry --all`."
+        ),
+        stages=AUTH,
+        faults=frozenset({Fault.HUNG_UP}),
     ),
     _fault(
         "pop-login",

@@ -69,14 +69,6 @@ CODED_LOGINS: tuple[Rule, ...] = (
 
 LOGINS: tuple[Rule, ...] = (
     Rule(
-        "login-place",
-        Blame.LOGIN,
-        (r"(?:unauthori[sz]ed|not (?:allowed|authori[sz]ed)|forbidden)\b.{0,20}\b(?:ip|IP|address|country|location)\b",),
-        "The account may not log in from the address of this internet line.",
-        "Look on the provider's web page for a list of allowed addresses, or a block on foreign ones.",
-        stages=AUTH,
-    ),
-    Rule(
         "gmail-login-rate",
         Blame.RATE,
         (
@@ -85,6 +77,23 @@ LOGINS: tuple[Rule, ...] = (
         ),
         "The server saw too many logins within a short time.",
         "It is tried again by itself. If it comes back: look for other programs that log in with this account.",
+        stages=AUTH,
+    ),
+    Rule(
+        "login-passing",
+        Blame.UPSTREAM,
+        (r"^4\d\d\b",),
+        "The server could not check the login just now; that says nothing of the password.",
+        passes("ask the provider."),
+        stages=AUTH,
+        unless=r"\b(?:IP|ip|IPLIST|SPAMHAUS|helo|ehlo)\b|(?:black|block|deny)[ -]?list",
+    ),
+    Rule(
+        "login-place",
+        Blame.LOGIN,
+        (r"(?:unauthori[sz]ed|not (?:allowed|authori[sz]ed)|forbidden)\b.{0,20}\b(?:ip|IP|address|country|location)\b",),
+        "The account may not log in from the address of this internet line.",
+        "Look on the provider's web page for a list of allowed addresses, or a block on foreign ones.",
         stages=AUTH,
     ),
     Rule(
@@ -169,14 +178,6 @@ LOGIN_NUMBERS: tuple[Rule, ...] = (
         "The upstream does not accept the login.",
         _CORRECT,
         stages=ENVELOPE,
-    ),
-    Rule(
-        "login-passing",
-        Blame.UPSTREAM,
-        (r"^4\d\d\b",),
-        "The server could not check the login just now; that says nothing of the password.",
-        passes("ask the provider."),
-        stages=AUTH,
     ),
     Rule(
         "login",

@@ -49,8 +49,8 @@ PBL: tuple[Rule, ...] = (
             r"|provided by) (?:your|the)",
         ),
         "The address that sent this is on a block list, or is that of a line that should send through a provider. Spamhaus zen "
-        "is several lists: PBL (lines of homes and offices, no blame), SBL and XBL (spam or a virus was seen there). "
-        "check.spamhaus.org tells which.",
+        "is several lists, check.spamhaus.org tells which: PBL (lines of homes and offices, no blame), SBL and XBL (spam or a "
+        "virus was seen there: here, if the number is yours).",
         _OTHER_WAY,
         stages=_ANYWHERE,
     ),
