@@ -15,6 +15,7 @@ from relay.mail.message import Field, first, replaced
 from relay.mail.mime import (
     ascii_boundary,
     is_misread,
+    quoted,
     transfer_encoding,
     with_ascii_names,
     with_ascii_params,
@@ -224,7 +225,8 @@ def _plan_container(part: ScannedPart, seen: BodyScan, terms: Terms, notes: dict
     fields = fields if sealed else _with_semicolon(fields, notes)
     found = first(fields, "content-type")
     boundary = ascii_boundary(part.kind.boundary).decode("ascii")
-    if found and boundary and ((is_misread(found.value) and not sealed) or boundary.encode() not in found.raw):
+    stands = found and any(form.encode() in found.raw for form in (boundary, quoted(boundary)))
+    if found and boundary and ((is_misread(found.value) and not sealed) or not stands):
         fields = _set(fields, "Content-Type", with_param(found.value, "boundary", boundary))
         notes["wrote the boundary in quotation marks"] = None
     fields = _with_sendable_fields(part, fields, terms, notes)

@@ -278,3 +278,12 @@ def test_a_part_of_a_digest_that_names_no_type_is_a_message() -> None:
     [part] = read(seven_bit([sent])).iter_parts()
     assert part.get_content_type() == "message/rfc822"
     assert part.get_content().get_content() == "caf\u00e9"
+
+
+@pytest.mark.parametrize("named", [b"other", rb'"a\"b c\\d"'], ids=["taken from the body", "named"])
+def test_a_boundary_with_quotation_marks_is_written_once(named: bytes) -> None:
+    """Its escaped form is the right one."""
+    body = b'--a"b c\\d\r\n\r\nfirst\r\n--a"b c\\d\r\n\r\nsecond\r\n--a"b c\\d--\r\n'
+    content = MIME + b"Content-Type: multipart/mixed; boundary=" + named + b"\r\n\r\n" + body
+    assert len(leaves(content)) == 2
+    assert repaired(octets(repaired(content).message)).notes == ()
