@@ -159,7 +159,7 @@ def _with_charset(
         )
         notes[note] = None
         value = with_param(value or b"text/plain", "charset", label)
-    elif not old and part.number == 0 and part.long_lines:
+    elif text and not old and part.number == 0 and part.long_lines:
         value = b"text/plain; charset=us-ascii"
     if not value or (old and value == old.value):
         return fields

@@ -275,3 +275,11 @@ def test_a_parameter_whose_name_has_foreign_octets_is_one_parameter(name: bytes,
     """In Shift_JIS the octet would take the next letter with it, and another name would leave than the one that was read."""
     content = MIME + b"Content-Type: text/plain; " + name + b"=" + label + b"\r\n\r\n" + TEXT.encode("cp932")
     assert repaired(octets(repaired(content).message)).notes == ()
+
+
+@pytest.mark.parametrize("more", [b"\xe3\x81\x82" * 400, b"\x00\x9c" * 700, b"a short line\r\n"])
+def test_a_file_without_a_header_is_no_text_however_long_its_lines(more: bytes) -> None:
+    """Named so once; a second repair finds nothing."""
+    first = octets(repaired(b"%PDF-1.4 \xe2\xe3" + more).message)
+    assert b"\r\nContent-Type: application/octet-stream\r\n" in first
+    assert repaired(first).notes == ()
