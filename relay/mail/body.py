@@ -153,7 +153,7 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
         examined.source,
         examined.top,
         plans,
-        base64=seen.parts[0].encoding == "base64",
+        base64=seen.base64,
         plain_between=between,
         signed=terms.signed,
     )

@@ -58,7 +58,7 @@ class ScannedPart:
 class BodyScan:
     """The parts by number (0 is the message itself), the octets between them, and what is wrong with delimiters.
 
-    `nul`: some text has a NUL.
+    `nul`: some text has a NUL.  `base64`: the whole body was said to be; it was read so, even if it turned out to be none.
     """
 
     parts: dict[int, ScannedPart]
@@ -71,16 +71,22 @@ class BodyScan:
     ends_with_line: bool = True
     size: int = 0
     eight_bit: bool = False
+    base64: bool = False
 
 
-def scan_body(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes], *, sealed: bool = False) -> BodyScan:
-    """Reads the body once.  `top` is the content type to assume, which may differ from the field's."""
-    encoding = transfer_encoding(fields)
+def scan_body(
+    fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes], *, sealed: bool = False, plain: bool = False
+) -> BodyScan:
+    """Reads the body once, a message that is said to be base64 and is none twice.
+
+    `top` is the content type to assume, which may differ from the field's; `plain`: whatever is said, there is no encoding.
+    """
+    encoding = "" if plain else transfer_encoding(fields)
     first = ScannedPart(0, fields, top, encoding)
     between = ScannedPart(BETWEEN, (), ContentType(), "")
-    seen = BodyScan({0: first}, between)
+    seen = BodyScan({0: first}, between, base64=encoding == "base64")
     first.container = bool(top.boundary) or (top.kind == "message/rfc822" and encoding not in ("base64", "quoted-printable"))
-    for event in walk(top, _counted(body, seen), base64=encoding == "base64", sealed=sealed):
+    for event in walk(top, _counted(body, seen), base64=seen.base64, sealed=sealed):
         if isinstance(event, PartHead):
             _enter(seen, event)
         elif isinstance(event, Delimiter):
@@ -95,6 +101,8 @@ def scan_body(fields: tuple[Field, ...], top: ContentType, body: Iterable[bytes]
             part.encoding == "quoted-printable" and not looks_quoted(part.sample)
         ):
             part.encoding = ""
+    if encoding == "base64" and not first.encoding and top.kind == "message/rfc822":
+        return scan_body(fields, top, body, sealed=sealed, plain=True)
     seen.eight_bit = between.eight_bit or any(part.eight_bit for part in seen.parts.values())
     return seen
 

@@ -121,7 +121,7 @@ def seven_bit(content: Iterable[bytes]) -> Message:
     seen = scan_body(said, top, message.body, sealed=signed)
     plans, _ = plan_body(seen, Terms(eight_bit_allowed=False, only_transport=True))
     between = seen.between.eight_bit or seen.between.long_lines
-    body = Body(message.body, top, plans, base64=seen.parts[0].encoding == "base64", plain_between=between, signed=signed)
+    body = Body(message.body, top, plans, base64=seen.base64, plain_between=between, signed=signed)
     fields = with_mime_fields(message.fields, plans[0].fields)
     return Message(fields, message.separator or b"\r\n", body)
 

@@ -287,3 +287,13 @@ def test_a_boundary_with_quotation_marks_is_written_once(named: bytes) -> None:
     content = MIME + b"Content-Type: multipart/mixed; boundary=" + named + b"\r\n\r\n" + body
     assert len(leaves(content)) == 2
     assert repaired(octets(repaired(content).message)).notes == ()
+
+
+@pytest.mark.parametrize("rest", [b'"', b"From: x@y.example\r\nSubject: inner\r\n\r\nh\xe9llo", b"\r\ntext\r\n", b""])
+@pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable"])
+def test_a_message_that_is_said_to_be_encoded_and_is_not(rest: bytes, encoding: bytes) -> None:
+    """It is read as what it is, written so, and right from then on; for a 7-bit upstream, too."""
+    fields = b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n"
+    first = repaired(MIME + fields + rest)
+    assert repaired(octets(first.message)).notes == ()
+    assert octets(seven_bit([octets(first.message)])).isascii()
