@@ -26,9 +26,15 @@ class World:
         self.relay, self.first, self.second = relay, first, second
         self.number = 0
 
-    async def lose(self) -> str:
-        """Sends a message whose final reply the first upstream does not give; its queue id."""
+    async def lose(self, *, then_refused: bool = False) -> str:
+        """Sends a message whose final reply the first upstream does not give; its queue id.
+
+        `then_refused`: that upstream takes no other until its script says otherwise, however long orders take.
+        """
         self.number += 1
+        if then_refused:
+            usual = iter([None])
+            self.first.script["MAIL"] = lambda _: next(usual, "451 4.3.0 not now")
         self.first.script["DOT"] = [DROP]
         queue_id = await asyncio.to_thread(self._send)
         await self.until(lambda: self.told(queue_id, "deferred"))
@@ -124,15 +130,16 @@ async def test_whatever_comes_next_nobody_else_is_asked(world: World) -> None:
     await asyncio.to_thread(world.relay.start)
     await world.taken(queue_id)
 
-    queue_id = await world.lose()
-    world.first.script["MAIL"] = ["451 4.3.0 not now"] * 2
+    queue_id = await world.lose(then_refused=True)
     await asyncio.to_thread(world.relay.reload)
     await world.order("retry", queue_id)
     await world.order("retry", "--all")
+    del world.first.script["MAIL"]
     await world.taken(queue_id)
 
-    queue_id = await world.lose()
+    queue_id = await world.lose(then_refused=True)
     await world.order("hold", queue_id)
+    del world.first.script["MAIL"]
     world.first.script["RCPT"] = ["450 4.2.0 greylisted"]
     await world.order("release", queue_id)
     await world.taken(queue_id)
@@ -146,8 +153,7 @@ async def test_whatever_comes_next_nobody_else_is_asked(world: World) -> None:
 
 async def test_after_long_enough_another_one_is_asked_and_the_trail_says_so(world: World) -> None:
     """An upstream that stays away does not keep the message for ever."""
-    queue_id = await world.lose()
-    world.first.script["MAIL"] = lambda _: "451 4.3.0 not now"
+    queue_id = await world.lose(then_refused=True)
     await asyncio.sleep(PATIENCE - 5)
     assert world.second.connections == []
     await world.until(lambda: world.told(queue_id, "relayed"))
@@ -160,8 +166,7 @@ async def test_after_long_enough_another_one_is_asked_and_the_trail_says_so(worl
 
 async def test_who_orders_another_upstream_is_told_the_risk(world: World) -> None:
     """`release --via` by a person comes before the wait, and says what may come of it."""
-    queue_id = await world.lose()
-    world.first.script["RCPT"] = lambda _: "450 4.2.0 greylisted"
+    queue_id = await world.lose(then_refused=True)
     await world.order("hold", queue_id)
     done = await asyncio.to_thread(world.relay.command, "queue", "release", queue_id, "--via", "second")
     assert done.returncode == 0
