@@ -44,6 +44,8 @@ class RelayProcess:
         url = str(self.config["spool"]["url"])
         self.spool = Path(url.removeprefix("sqlite:")) if url.startswith("sqlite:") else directory / "spool" / "none"
         self.spool.parent.mkdir(parents=True, exist_ok=True)
+        if not url.startswith("sqlite:"):  # else it would be the machine's own
+            self.config["spool"] = {"state_dir": str(directory / "state"), **self.config["spool"]}
         self.log: list[dict[str, Any]] = []
         self.lines: list[str] = []
         self.ports: list[int] = []
