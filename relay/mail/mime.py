@@ -18,6 +18,8 @@ _RUN_ON = re.compile(r"[ \t][A-Za-z-]{1,30}=")  # the next parameter, without a 
 _TEARABLE = re.compile(rb"content-(?:type|disposition)[ \t]*:", re.IGNORECASE)
 _PARAM_LINE = re.compile(rb'([A-Za-z-]{1,30}[*0-9]{0,4})[ \t]*=[ \t]*(?:"[^"]*"|[^\s"=;]+)[ \t]*(?:;|\Z)')
 _TORN_NAMES = frozenset(b"name filename charset boundary format delsp type start size protocol micalg report-type".split())
+_NO_QUOTES = re.compile(r"\x1b\$[^\x1b]*|\\.")
+"""Where a quotation mark is none: escaped, or half of a character of ISO-2022-JP."""
 _MISREAD = re.compile(r"[\s()<>@,;:\\\"\[\]\x80-\xff]")
 _ENCODING_NAMES = {
     **dict.fromkeys(("7-bit", "7 bit", "us-ascii", "ascii", "none", "text"), "7bit"),
@@ -141,7 +143,7 @@ def with_param(value: bytes, name: str, new: str) -> bytes:
                 )
             )
     kind, semicolon, others = text.partition(";")
-    if re.sub(r"\\.", "", others).count('"') % 2:  # nothing can be said behind a quotation mark that is never closed
+    if _NO_QUOTES.sub("", others).count('"') % 2:  # nothing can be said behind a quotation mark that is never closed
         return f"{kind}; {name}={quoted(new)}{semicolon}{others}".encode("latin-1")
     return f"{text}; {name}={quoted(new)}".encode("latin-1")
 

@@ -283,3 +283,13 @@ def test_a_file_without_a_header_is_no_text_however_long_its_lines(more: bytes) 
     first = octets(repaired(b"%PDF-1.4 \xe2\xe3" + more).message)
     assert b"\r\nContent-Type: application/octet-stream\r\n" in first
     assert repaired(first).notes == ()
+
+
+def test_a_label_stands_before_a_name_whose_quotation_mark_is_never_closed() -> None:
+    """In ISO-2022-JP half a character may look like the mark that closes it."""
+    name = b'filename="' + "\u5e30\u5b85\u8a18\u9332".encode("iso2022_jp") + b".txt"
+    assert name.count(b'"') == 2
+    content = MIME + b"Content-Type: no-type; " + name + b"\r\n\r\n" + "\u672c\u6587".encode()
+    first = octets(repaired(content).message)
+    assert read([first]).get_content_charset() == "utf-8"
+    assert repaired(first).notes == ()
