@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from socket import gethostname, socket
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +37,13 @@ from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.client_certificates import ClientCertificates
-from relay.upstream.oauth.session_tokens import Tokens
+from relay.upstream.settings import Upstream
 from relay.upstream.transports import Means, Transports
 
 if TYPE_CHECKING:
     from relay.control.access import AccessRules
     from relay.control.server import Server
+    from relay.upstream.oauth.session_tokens import Tokens
 
 TIDY_EVERY = timedelta(hours=1)
 SILENCE_EVERY = timedelta(seconds=30)
@@ -72,8 +74,13 @@ class Services:
 
     def __init__(self, config: Config, parts: RelayParts) -> None:
         self._config, self._parts, self._spool = config, parts, parts.spool
-        self._tokens = Tokens(state_dir(config.spool), parts.now, safe=open_safe(config.spool))
-        means = Means(config.hostname, config.nameservers, self._tokens.get, self._tokens.refused, self._tokens.renewed)
+        means = Means(
+            config.hostname,
+            config.nameservers,
+            lambda upstream: self._tokens.get(upstream),  # noqa: PLW0108 - not loaded before it is called
+            lambda upstream, token, answer: self._tokens.refused(upstream, token, answer),  # noqa: PLW0108
+            lambda upstream, token: self._tokens.renewed(upstream, token),  # noqa: PLW0108
+        )
         self._transports = Transports(means)
         self.notifier = Notifier(
             spool=self._spool,
@@ -135,7 +142,8 @@ class Services:
                     task.cancel()
         finally:
             await self._transports.close()
-            await self._tokens.close()
+            if "_tokens" in vars(self):
+                await self._tokens.close()
 
     def reload(self, config: Config) -> None:
         """Queued mail takes the new routes; transactions under way end unchanged."""
@@ -223,10 +231,22 @@ class Services:
             self.notifier.alarm(f"{text[0].upper()}{text[1:]}.", f"certificate for {name}")
         return {name: one.trouble for name, one in self._client_certificates.seen.items() if one.trouble}
 
+    @cached_property
+    def _tokens(self) -> "Tokens":
+        """Loaded when the first account needs one."""
+        from relay.upstream.oauth.session_tokens import Tokens
+
+        spool = self._config.spool
+        return Tokens(state_dir(spool), self._parts.now, safe=open_safe(spool))
+
+    def _oauth_accounts(self) -> list[Upstream]:
+        return [upstream for upstream in self._config.upstreams.values() if upstream.login.oauth is not None]
+
     async def _look_after_tokens(self) -> None:
         """Warns of a consent that is about to end, before mail waits for it."""
         while True:
-            for name, text in await self._tokens.look_after(self._config.upstreams.values()):
+            accounts = self._oauth_accounts()
+            for name, text in await self._tokens.look_after(accounts) if accounts else ():
                 events.note("warned", text, upstream=name)
                 self.notifier.alarm(text, f"consent for {name}")
             await asyncio.sleep(TOKENS_EVERY.total_seconds())
@@ -240,13 +260,13 @@ class Services:
             why.append(f"the spool's database cannot be reached; devices are told 451: {self._spool.away}")
         if self._parts.now() - self.runner.heartbeat > HEARTBEAT_STALE:
             why.append("the queue runner has not shown a sign of life for 3 minutes")
-        inbound, config = self._parts.inbound, self._config
+        inbound, config, accounts = self._parts.inbound, self._config, self._oauth_accounts()
         return {
             "ready": not why,
             "why": why,
             "listening": inbound.listening(),
             "upstreams": upstream_views(self.runner.upstreams_now(), config.all_upstreams, self._client_certificates.seen),
-            "oauth": await asyncio.to_thread(self._tokens.standings, config.upstreams.values()),
+            "oauth": await asyncio.to_thread(self._tokens.standings, accounts) if accounts else [],
             "devices": device_views(inbound.devices(), config.devices),
             "expected": self._silence.lines(),
             "connections": inbound.connections,
