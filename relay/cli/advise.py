@@ -26,6 +26,7 @@ _SAID = {
     "content": "in answer to the message itself",
 }
 _GUESSED = " (as its words suggest; `--stage` if it was elsewhere)"
+_AFTER = "  After a change:       save the file, run `relay reload`, then `relay queue retry --all`."
 _CODED = re.compile(r"\s*(\d{3})(?:[ -]|$)")
 _QUOTED = re.compile(r"[^\n\d]{0,100}:\s*(?=[2-5]\d\d(?:[ -]|$))")
 """What notices and trails put before a reply: `isp said:`."""
@@ -126,6 +127,8 @@ def _row(stage: "Stage", words: str, verdict: "Verdict") -> dict[str, Any]:
 
 
 def _told(stage: "Stage", sure: bool, words: str, verdict: "Verdict") -> list[str]:
+    from relay.outbound.replies import Fate
+
     advice = verdict.advice
     return [
         f"{harmless(words)}",
@@ -133,6 +136,6 @@ def _told(stage: "Stage", sure: bool, words: str, verdict: "Verdict") -> list[st
         f"  What it means:        {advice.cause}",
         f"  What the relay does:  {advice.done}",
         f"  What you can do:      {advice.remedy}",
-        "  After a change:       save the file, run `relay reload`, then `relay queue retry --all`.",
+        *([_AFTER] if verdict.fate is Fate.DEFERRED else []),
         f"  More:                 {advice.link}",
     ]

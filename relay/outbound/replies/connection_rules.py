@@ -3,6 +3,12 @@
 from relay.mail.reply import Stage
 from relay.outbound.replies.rule import EVERYWHERE, Blame, Rule, passes
 
+_OTHERWISE = (
+    r"\b(?:auth\w{0,12}|log ?in|password|credentials?|user ?name|spf|dkim|dmarc|signatures?|messages?|recipients?|senders?"
+    r"|too many|limit\w{0,3})\b"
+)
+"""Words of replies that are about more than the connection."""
+
 CONNECTIONS: tuple[Rule, ...] = (
     Rule(
         "network",
@@ -19,6 +25,22 @@ CONNECTIONS: tuple[Rule, ...] = (
         r"|sender|recipient|user|mailbox|domain|auth\w{0,12}|ADDR)\b",
     ),
     Rule(
+        "certificate",
+        Blame.UPSTREAM,
+        (
+            r"\bself[- ]signed\b",
+            r"unable to get (?:local )?issuer|\bunknown (?:ca|authority)\b",
+            r"\bcertificate\b.{0,60}\b(?:expired|not (?:yet )?valid|not trusted|untrusted|\w{0,12}mismatch|does not match"
+            r"|validation|another name)\b",
+        ),
+        "The secured connection (TLS) was not made: the server's certificate is self-signed, expired, or for another name.",
+        "Your own server: name its certificate in `fingerprint`, or its authority in `ca_file`. Another name: set `host` to a "
+        "name in the certificate. Expired: check the clock here. A provider's server: show this to the provider. "
+        "`relay doctor` shows the certificate.",
+        stages=frozenset({Stage.TLS}),
+        unless=_OTHERWISE,
+    ),
+    Rule(
         "tls",
         Blame.UPSTREAM,
         (
@@ -28,11 +50,9 @@ CONNECTIONS: tuple[Rule, ...] = (
             r"\bhandshake\b|certificate verif",
         ),
         "The secured connection (TLS) to the server could not be made.",
-        "Run `relay doctor`: it names the certificate, and what is wrong with it (self-signed, expired, another name: see "
-        "`tls-trust`, `tls-expired`, `tls-name`). Else check the clock here, then port and `tls` of this upstream (465: "
-        "`implicit`, 587: `starttls`), or tell the provider.",
+        "Run `relay doctor`: it tells what is wrong. Then check the clock here, and port and `tls` of this upstream (465: "
+        "`implicit`, 587: `starttls`). If all is right here: tell the provider.",
         stages=frozenset({Stage.TLS}),
-        unless=r"\b(?:auth\w{0,12}|log ?in|password|credentials?|user ?name|spf|dkim|dmarc|signatures?|messages?|recipients?"
-        r"|senders?|too many|limit\w{0,3})\b",
+        unless=_OTHERWISE,
     ),
 )

@@ -5,8 +5,9 @@ from relay.outbound.replies.rule import OPENING, TRANSACTION, Blame, Rule
 
 _ANYWHERE = frozenset(Stage)
 _OTHER_WAY = (
-    "Without a login (`mx`): send through a provider's upstream with a login. With a login: use port 587 or 465. If it is so "
-    "already, show the reply to the provider: its own address may be meant. Another upstream in the route helps meanwhile."
+    "Without a login (no `username`, as with `mx`): send through a provider's upstream with a login. With a login: use port "
+    "587 or 465. If it is so already, show the reply to the provider: its own address may be meant. Another upstream in the "
+    "route helps meanwhile."
 )
 """Whose address it is, ours or the provider's, the words seldom tell."""
 _ON = r"(?:listed|blocked|blacklisted|blocklisted|banned|found|rejected|refused|denied|prohibited|is|are|due to|because)"
@@ -49,9 +50,10 @@ PBL: tuple[Rule, ...] = (
             r"|provided by) (?:your|the)",
         ),
         "The address that sent this is on a block list, or is that of a line that should send through a provider. Spamhaus zen "
-        "is several lists, check.spamhaus.org tells which: PBL (lines of homes and offices, no blame), SBL and XBL (spam or a "
-        "virus was seen there: here, if the number is yours).",
-        _OTHER_WAY,
+        "is several lists: PBL (lines of homes and offices, no blame), SBL and XBL (spam or a virus was seen there).",
+        "No `username` in this upstream (as with `mx`): send through a provider's, with a login. With a login: use port 587 or "
+        "465; else show the reply to the provider. check.spamhaus.org tells the list: if it is SBL or XBL and your own "
+        "address, look for a virus here, then ask there for removal.",
         stages=_ANYWHERE,
     ),
 )
