@@ -125,7 +125,7 @@ def _mended(match: re.Match[bytes]) -> bytes:
     if b"\n" in coded:
         coded = b"".join([line.strip(b" \t\r") for line in coded.split(b"\n")])
     if encoding in b"bB":
-        coded = _BLANK.sub(b"", coded)
+        coded = _RAW.sub(b"", _BLANK.sub(b"", coded))  # RFC 2045 s6.8: what is not of the alphabet is ignored
     else:
         coded = _BLANK.sub(lambda blanks: b"_" * len(blanks[0]), coded)
         coded = _RAW.sub(lambda octet: b"=%02X" % octet[0][0], coded)

@@ -165,6 +165,7 @@ def test_the_width_can_be_told() -> None:
         (b"=?iso-8859-1?Q?T\xfcr_=FCber?=", "Tür über"),
         (b"=?utf-8?Q?=E3=81?= =?utf-8?Q?=82?=", "あ"),
         (b"=?utf-8?B?44GC44?=\r\n =?utf-8?B?GE?=", "あい"),
+        (b"=?utf-8?B?44GC\xef\xbb\xbf 44GE?= ok", "あい ok"),
         (b"=?UTF-8?B?44GC44GE44G", "あい"),
         (b"=?utf-8?Q?T=C3=BCr_=C", "Tür"),
     ],
