@@ -60,7 +60,7 @@ def _typed(stage: str, words: str) -> "tuple[Stage, str, Reply]":
     from relay.outbound.replies import judge
 
     words = words.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
-    words = _QUOTED.sub("", words, count=1) if _QUOTED.match(words) else words
+    words = words[before.end() :] if (before := _QUOTED.match(words)) else words
     if not _CODED.match(words):
         found = harmless(words[:80]) or "nothing"
         raise _NotAsked(f"expected a reply that begins with its number, such as 550; found: {found}")

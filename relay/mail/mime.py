@@ -93,7 +93,11 @@ def _params(text: str) -> Iterable[tuple[str, str]]:
 
 def _named(written: str) -> str:
     """A parameter's name in lower case, without 8-bit octets, which no reader understands."""
-    return written.lower() if written.isascii() else "".join(char for char in written.lower() if char.isascii())
+    return _ascii(written).lower()
+
+
+def _ascii(written: str) -> str:
+    return written if written.isascii() else "".join(char for char in written if char.isascii())
 
 
 def with_ascii_names(value: bytes) -> bytes:
@@ -102,7 +106,7 @@ def with_ascii_names(value: bytes) -> bytes:
 
 
 def _ascii_name(parameter: re.Match[str]) -> str:
-    name = "".join(char for char in parameter[1] if char.isascii())
+    name = _ascii(parameter[1])
     return parameter[0].replace(parameter[1], name, 1) if name else parameter[0]
 
 
