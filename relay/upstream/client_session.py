@@ -20,7 +20,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.upstream import tls
 from relay.upstream.authenticate import Dialog, Refused, Token, as_said, no_token
 from relay.upstream.connect import Endpoint, Failed, lost_at, places, reach
-from relay.upstream.learned import Learned
+from relay.upstream.learned_limits import Learned
 from relay.upstream.peer_certificate import Certificate, examine
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 from relay.upstream.smtp_wire import SmtpWire, garbage

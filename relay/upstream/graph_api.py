@@ -18,7 +18,7 @@ from relay.upstream.authenticate import Refused, Renew, Token
 from relay.upstream.connect import Failed
 from relay.upstream.graph_answers import is_page, refusal
 from relay.upstream.http_session import HttpLost, HttpOrigin, HttpRequest, HttpResponse, HttpSession, open_http
-from relay.upstream.kept import Kept
+from relay.upstream.idle_pool import IdlePool
 from relay.upstream.settings import GraphMailbox, SmtpServer, Upstream
 
 _IDLE = 10.0  # seconds that a connection is kept: if one is lost that had ended silently, a message may be taken or not
@@ -76,7 +76,7 @@ class Connections:
     """
 
     def __init__(self) -> None:
-        self._kept = Kept[HttpSession](_IDLE, HttpSession.close)
+        self._kept = IdlePool[HttpSession](_IDLE, HttpSession.close)
         self.turns: WeakValueDictionary[tuple[bytes, frozenset[str]], asyncio.Lock] = WeakValueDictionary()
 
     def take(self, origin: HttpOrigin) -> HttpSession | None:

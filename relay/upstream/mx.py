@@ -14,7 +14,7 @@ from relay.upstream.client_session import ClientSession, open_session
 from relay.upstream.connect import Endpoint, alternating
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.exchange import Quits, exchange, greeting_name
-from relay.upstream.learned import Learned
+from relay.upstream.learned_limits import Learned
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Login, MxHosts, SmtpServer, Tls, TlsMode, Upstream
 

@@ -11,8 +11,8 @@ from relay.upstream.authenticate import Refused, Token, as_said, no_token
 from relay.upstream.client_session import ClientSession, open_session
 from relay.upstream.connect import Failed
 from relay.upstream.exchange import Quits, exchange, greeting_name
-from relay.upstream.kept import Kept
-from relay.upstream.learned import Learned
+from relay.upstream.idle_pool import IdlePool
+from relay.upstream.learned_limits import Learned
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Auth, Upstream
 
@@ -78,7 +78,7 @@ class Pools:
         pool = self._pools.get(upstream.name)
         if pool is None or pool.upstream != upstream:
             self.forget(upstream.name)
-            pool = self._pools[upstream.name] = _Pool(upstream, Kept(self._idle, self._quits.part))
+            pool = self._pools[upstream.name] = _Pool(upstream, IdlePool(self._idle, self._quits.part))
         return pool
 
     @cached_property
@@ -140,7 +140,7 @@ class Pools:
 class _Pool:
     """The kept sessions of one upstream; `generation` grows when those in use must not be kept either."""
 
-    def __init__(self, upstream: Upstream, kept: Kept[ClientSession]) -> None:
+    def __init__(self, upstream: Upstream, kept: IdlePool[ClientSession]) -> None:
         self.upstream = upstream
         self.learned = Learned()
         self.generation = 0

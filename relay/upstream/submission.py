@@ -17,7 +17,7 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.client_session import ClientSession
 from relay.upstream.dot_stuffing import gathered, stuffed
-from relay.upstream.learned import counts_messages, of_session, too_many
+from relay.upstream.learned_limits import counts_messages, of_session, too_many
 from relay.upstream.report import too_big
 from relay.upstream.smtp_wire import WireLost, garbage
 

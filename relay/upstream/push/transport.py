@@ -10,7 +10,7 @@ from contextlib import aclosing
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Fault
 from relay.upstream.block_reader import BlockReader
-from relay.upstream.kept import Kept
+from relay.upstream.idle_pool import IdlePool
 from relay.upstream.push import answers
 from relay.upstream.push.frames import Outcome, PushJob
 from relay.upstream.push.process import ProcessLost, PushProcess
@@ -28,7 +28,7 @@ class PushDelivery:
 
     def __init__(self, idle: float = IDLE) -> None:
         self._idle = idle
-        self._kept: dict[str, Kept[PushProcess]] = {}
+        self._kept: dict[str, IdlePool[PushProcess]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._partly: dict[str, frozenset[bytes]] = {}
         self._salt = os.urandom(16)
@@ -110,7 +110,7 @@ class PushDelivery:
 
     def _keep(self, name: str, process: PushProcess) -> None:
         if self._idle > 0:
-            self._kept.setdefault(name, Kept(self._idle, self._end)).keep(process)
+            self._kept.setdefault(name, IdlePool(self._idle, self._end)).keep(process)
         else:
             self._end(process)
 

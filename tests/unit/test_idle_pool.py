@@ -2,13 +2,13 @@
 
 import asyncio
 
-from relay.upstream.kept import Kept
+from relay.upstream.idle_pool import IdlePool
 
 
 async def test_the_one_used_last_is_taken_and_what_is_no_longer_usable_is_ended():
     """Others than the wanted ones stay."""
     ended: list[str] = []
-    kept = Kept[str](60, ended.append)
+    kept = IdlePool[str](60, ended.append)
     for one in ("a1", "b1", "a2", "b2", "a3"):
         kept.keep(one)
     assert kept.take(lambda one: True) == "a3"
@@ -24,7 +24,7 @@ async def test_each_is_ended_when_its_own_time_is_over():
     ended: list[tuple[str, float]] = []
     loop = asyncio.get_running_loop()
     started = loop.time()
-    kept = Kept[str](0.2, lambda one: ended.append((one, loop.time() - started)))
+    kept = IdlePool[str](0.2, lambda one: ended.append((one, loop.time() - started)))
     kept.keep("first")
     kept.keep("second")
     await asyncio.sleep(0.1)

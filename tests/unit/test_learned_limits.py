@@ -3,7 +3,7 @@
 import pytest
 
 from relay.mail.reply import Reply
-from relay.upstream.learned import Learned, counts_messages, of_session
+from relay.upstream.learned_limits import Learned, counts_messages, of_session
 
 COUNTED = [
     "421 4.7.0 Too many messages in this session",

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class IdlePool(Generic[T]):
     """Each is kept for `idle` seconds, then `part` ends it."""
 
     def __init__(self, idle: float, part: Callable[[T], None]) -> None:
