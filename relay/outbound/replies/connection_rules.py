@@ -33,10 +33,11 @@ CONNECTIONS: tuple[Rule, ...] = (
             r"\bcertificate\b.{0,60}\b(?:expired|not (?:yet )?valid|not trusted|untrusted|\w{0,12}mismatch|does not match"
             r"|validation|another name)\b",
         ),
-        "The secured connection (TLS) was not made: the server's certificate is self-signed, expired, or for another name.",
-        "Your own server: name its certificate in `fingerprint`, or its authority in `ca_file`. Another name: set `host` to a "
-        "name in the certificate. Expired: check the clock here. A provider's server: show this to the provider. "
-        "`relay doctor` shows the certificate.",
+        "The secured connection (TLS) was not made: the server could not prove who it is. Its certificate is self-signed, "
+        "expired, or for another name.",
+        "A provider's server: check the clock and `host` here, then show this to the provider; do not switch the check off. "
+        "Your own server: `relay doctor` prints the `fingerprint` to set for a self-signed one; if it is for another name, set "
+        "`host` to that.",
         stages=frozenset({Stage.TLS}),
         unless=_OTHERWISE,
     ),

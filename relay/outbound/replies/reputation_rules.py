@@ -49,11 +49,11 @@ PBL: tuple[Rule, ...] = (
             r"use (?:the |your )?(?:smtp |mail |out ?going ){0,4}(?:server|relay|smarthost|smart host) (?:of|from|at"
             r"|provided by) (?:your|the)",
         ),
-        "The address that sent this is on a block list, or is that of a line that should send through a provider. Spamhaus zen "
-        "is several lists: PBL (lines of homes and offices, no blame), SBL and XBL (spam or a virus was seen there).",
-        "No `username` in this upstream (as with `mx`): send through a provider's, with a login. With a login: use port 587 or "
-        "465; else show the reply to the provider. check.spamhaus.org tells the list: if it is SBL or XBL and your own "
-        "address, look for a virus here, then ask there for removal.",
+        "The internet address that sent this is on a block list, or belongs to a line that should send through a provider. "
+        "PBL is such a list of lines, without blame; SBL and XBL list addresses that sent spam or a virus.",
+        "Look up the address in the reply at check.spamhaus.org. PBL: send through your mail provider, by an upstream with "
+        "`username` and port 587 or 465. SBL or XBL: if it is your line, look for a virus here, then ask there for removal. "
+        "Not your line: show the reply to the provider.",
         stages=_ANYWHERE,
     ),
 )
