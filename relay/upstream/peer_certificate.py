@@ -50,20 +50,44 @@ def examine(der: bytes) -> Certificate:
         return Certificate(fingerprint)
 
 
+def public_key(der: bytes) -> bytes:
+    """SubjectPublicKeyInfo of a certificate, in DER as it stands there; b"" where it cannot be found."""
+    try:
+        [(_, certificate)] = _items(der)
+        _, signed = next(_items(certificate))
+        tags = [tag for tag, _ in _items(signed)]
+        # serial, algorithm, issuer, validity and subject come before it
+        return _whole(signed, 6 if tags[0] == _VERSION else 5)
+    except (ValueError, IndexError, StopIteration):
+        return b""
+
+
+def _whole(data: bytes, number: int) -> bytes:
+    """One element with its tag and length.  Raises IndexError if there are fewer."""
+    sizes = [0]
+    for place, header, length in _elements(data):
+        sizes.append(place + header + length)
+    return data[sizes[number] : sizes[number + 1]]
+
+
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Tag and contents of each element.  Raises ValueError or IndexError on what is no DER."""
+    for place, header, length in _elements(data):
+        yield data[place], data[place + header : place + header + length]
+
+
+def _elements(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Of each element its place, and how many octets its header and its contents have."""
     place = 0
     while place < len(data):
-        tag, length = data[place], data[place + 1]
-        place += 2
+        header, length = 2, data[place + 1]
         if length & 0x80:
-            digits = length & 0x7F
-            length = int.from_bytes(data[place : place + digits])
-            place += digits
-        if place + length > len(data):
+            header += length & 0x7F
+            length = int.from_bytes(data[place + 2 : place + header])
+        if place + header + length > len(data):
             raise ValueError("an element reaches beyond its frame")
-        yield tag, data[place : place + length]
-        place += length
+        yield place, header, length
+        place += header + length
 
 
 def _time(kind: int, value: bytes) -> datetime:
