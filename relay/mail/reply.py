@@ -109,6 +109,10 @@ class Fault(Enum):
     TLS_FILE = "tls-file"  # ca_file, client_cert or client_key cannot be used
     TLS_MODE = "tls-mode"  # one side began with TLS, the other without
     NO_STARTTLS = "no-starttls"
+    STS = "mta-sts"  # the recipient's domain demands TLS that its mail host has not (RFC 8461)
+    STS_HOST = "mta-sts-host"  # a mail host that the domain's policy does not name
+    DANE = "dane"  # the mail host has not the certificate that the DNS says (RFC 7672), or what it says is not known
+    MX_TLS = "mx-tls"  # the configuration demands verified TLS with every mail host
     NO_MECHANISM = "no-mechanism"
     TOKEN = "token"  # noqa: S105 - nobody has consented yet
     TOKEN_DENIED = "token-denied"  # noqa: S105 - the token server gives none any more

@@ -70,20 +70,22 @@ async def open_session(
     refused: Refused = as_said,
     candidates: Sequence[Endpoint] = (),
     opportunistic: bool = False,
+    trust: tls.Trust | None = None,
     dial: float | None = None,
     learned: Learned | None = None,
 ) -> ClientSession:
     """A session ready for MAIL.  Raises Failed with the Answer that every forward-path shares.
 
     `candidates` are addresses to try instead of looking up the host; `opportunistic`: STARTTLS where offered,
-    in clear where not (RFC 7435), for MX hosts; `dial`: seconds to wait for a connection, if less than
-    for a reply; `learned` is what is known of the server; mechanisms that it does not take are added.
+    in clear where not (RFC 7435), for MX hosts; `trust` says which certificates are trusted, in place of the upstream's
+    settings; `dial`: seconds to wait for a connection, if less than for a reply; `learned` is what is known of the
+    server; mechanisms that it does not take are added.
     """
     timeout = upstream.timeout.total_seconds()
     found = candidates or await places(upstream.smtp.host, upstream.smtp.port, timeout)
     learned = learned or Learned()
     for last in (False, False, True):
-        opener = _Opener(upstream, hostname, timeout, refused, learned)
+        opener = _Opener(upstream, hostname, timeout, refused, learned, trust)
         sock, place = await reach(found, min(timeout, dial or timeout))
         try:
             return await _opened(opener, sock, place, token, opportunistic)
@@ -108,7 +110,7 @@ async def _opened(opener: "_Opener", sock: socket.socket, place: Endpoint, token
     except Failed as failed:
         _hang_up(opener, sock)
         failed.peer, failed.banner = str(place), opener.banner
-        if not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
+        if opener.trust or not isinstance(failed.__cause__, ssl.SSLCertVerificationError):
             raise
         seen = await _shown_chain(upstream, hostname, place)
         fault, words = tls.explain(failed.__cause__, upstream.smtp, seen)
@@ -156,8 +158,10 @@ class _Opener:
         timeout: float,
         refused: Refused = as_said,
         learned: Learned | None = None,
+        trust: tls.Trust | None = None,
     ) -> None:
         self.upstream = upstream
+        self.trust = trust
         self.refused = refused
         self.learned = learned or Learned()
         self.timeout = timeout
@@ -218,7 +222,7 @@ class _Opener:
 
     async def _context(self) -> ssl.SSLContext:
         try:
-            return await asyncio.to_thread(tls.context_for, self.upstream.smtp.tls)
+            return await asyncio.to_thread(self.trust.context if self.trust else self._configured)
         except tls.BadClientCertificate as error:
             raise Failed(_no_tls(Fault.TLS_FILE, str(error))) from None
         except OSError as error:
@@ -227,6 +231,9 @@ class _Opener:
             name = error.filename if error.filename in ours else policy.ca_file
             words = f"{ours.get(name, 'ca_file')} {name} cannot be used: {error.strerror or error}"
             raise Failed(_no_tls(Fault.TLS_FILE, words)) from None
+
+    def _configured(self) -> ssl.SSLContext:
+        return tls.context_for(self.upstream.smtp.tls)
 
     async def _connect(self, sock: socket.socket) -> None:
         self.owned = True
@@ -287,6 +294,10 @@ class _Opener:
 
     def _check_pin(self) -> None:
         ssl_object = self.smtp.get_transport_info("ssl_object")
+        if self.trust and (distrust := self.trust.problem(ssl_object)):
+            failed = Failed(_no_tls(distrust.fault, f"{self.upstream.smtp.host}: {distrust.words}"))
+            failed.again = distrust.again
+            raise failed
         if problem := tls.pin_problem(self.upstream.smtp.tls, ssl_object.getpeercert(binary_form=True)):
             raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.smtp.host}: {problem}"))
 

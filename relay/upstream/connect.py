@@ -69,6 +69,17 @@ def alternating(found: list[Endpoint]) -> list[Endpoint]:
     return [place for pair in zip_longest(first, other) for place in pair if place]
 
 
+def is_ours(address: str) -> bool:
+    """Whether this machine has the address: the kernel would send from that same address.  Nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((address, 9))
+        except OSError:
+            return False
+        return str(probe.getsockname()[0]) == address
+
+
 def _unknown(host: str, why: str, fault: Fault) -> Answer:
     return Answer(Stage.CONNECT, Reply(451, "4.4.3", f"the name {host} cannot be looked up: {why}"), lost=True, fault=fault)
 

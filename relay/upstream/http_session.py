@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import h11
 
 from relay.mail.reply import Fault, readable
-from relay.upstream.connect import places, reach
+from relay.upstream.connect import Endpoint, places, reach
 
 _BLOCK = 65_536
 _LONGEST_HEADER = 65_536
@@ -41,7 +41,10 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """`body` yields exactly `length` octets.  `at_end` is called just before the last of them is written."""
+    """`body` yields exactly `length` octets.  `at_end` is called just before the last of them is written.
+
+    `most`: an answer with a longer body is none; else of a long one the rest is dropped.
+    """
 
     method: str
     target: str
@@ -49,6 +52,7 @@ class HttpRequest:
     length: int = 0
     body: AsyncGenerator[bytes, None] | None = None
     at_end: Callable[[], None] = lambda: None
+    most: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,14 @@ class HttpOrigin:
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
-async def open_http(origin: HttpOrigin, context: ssl.SSLContext | None, patience: float) -> "HttpSession":
-    """A fresh connection.  Raises Failed where there is none, and what a TLS handshake raises."""
-    sock, place = await reach(await places(origin.host, origin.port, patience), patience)
+async def open_http(
+    origin: HttpOrigin, context: ssl.SSLContext | None, patience: float, candidates: Sequence[Endpoint] = ()
+) -> "HttpSession":
+    """A fresh connection, to one of the `candidates` if there are any.
+
+    Raises Failed where there is none, and what a TLS handshake raises.
+    """
+    sock, place = await reach(candidates or await places(origin.host, origin.port, patience), patience)
     try:
         reader, writer = await asyncio.open_connection(
             sock=sock,
@@ -146,7 +155,7 @@ class _Exchange:
         self.sent = False
 
     async def run(self, request: HttpRequest, patience: float, answer_within: float) -> HttpResponse:
-        answer = asyncio.create_task(self._answer())
+        answer = asyncio.create_task(self._answer(request.most))
         try:
             await self._send(request, patience, answer)
             async with asyncio.timeout(answer_within):
@@ -198,7 +207,7 @@ class _Exchange:
             return False  # it may have said why before it hung up
         return not answer.done()
 
-    async def _answer(self) -> HttpResponse:
+    async def _answer(self, most: int | None) -> HttpResponse:
         status, reason, headers, body = 0, "", dict[str, str](), bytearray()
         while True:
             event = self._http.next_event()
@@ -212,6 +221,8 @@ class _Exchange:
                 for name, value in event.headers:
                     headers.setdefault(name.decode("ascii").lower(), readable(value.decode("latin-1")))
             elif isinstance(event, h11.Data):
+                if most is not None and len(body) + len(event.data) > most:
+                    raise HttpLost(Fault.GARBAGE, f"{self._origin.host} answers with more than {most} octets", sent=self.sent)
                 body += bytes(event.data)[: max(0, KEPT_BODY - len(body))]
             elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
                 return HttpResponse(status, reason, headers, bytes(body))

@@ -10,6 +10,7 @@ LARGEST = 65_536
 """Octets of a policy; RFC 8461 s3.3 suggests such a limit."""
 
 _VERSION = "STSv1"
+_MAIL_HOST = "mx"  # the only field that comes more than once
 _LONGEST_LIFE = 31_557_600  # seconds, RFC 8461 s3.2
 _FRESH = timedelta(days=1)  # RFC 8461 s3.3 advises to look once a day whether the policy has changed
 _MOST_HOSTS = 500
@@ -90,7 +91,7 @@ def parse_policy(octets: bytes) -> Policy:
         value = value.strip(" \t")
         if not colon and line.strip(" \t"):
             raise BadPolicy("a line has no colon")
-        if name == "mx":
+        if name == _MAIL_HOST:
             mx.append(value)
         else:
             fields.setdefault(name, value)

@@ -154,10 +154,12 @@ class MxHosts(_NoAccount):
     """The hosts that the recipient's domain names, without a login.  `port` is 25 but in tests.
 
     `private`: hosts of the LAN and of this machine, too.  Any domain may name any address as its mail host.
+    `verified`: only to hosts that show a trusted certificate.
     """
 
     port: int = 25
     private: bool = False
+    verified: bool = False
 
     by_domain: ClassVar[bool] = True
     over_port_25: ClassVar[bool] = True
@@ -274,5 +276,5 @@ class Upstream:
         raise TypeError(f"{self.name} is no {kind.__name__}")
 
 
-DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts())
+DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts(), limits=Limits(connections=2))
 """The built-in upstream beside the configured ones: it has no account, so messages keep their own senders."""

@@ -5,9 +5,10 @@ import ssl
 import threading
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from relay.mail.reply import Fault
 from relay.upstream.certificate_files import Stamps, load_pair, stamps
@@ -17,6 +18,25 @@ from relay.upstream.settings import SmtpServer, Tls, TlsFloor, TlsMode
 
 class BadClientCertificate(OSError):
     """The certificate that we should show, or its key, cannot be used; the text says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distrust:
+    """Why a certificate is not trusted; `again`: in a fresh session it may be, as more is known by now."""
+
+    fault: Fault
+    words: str
+    again: bool = False
+
+
+class Trust(Protocol):
+    """Which certificates of a server are trusted, where more is to be looked at than its upstream's settings say."""
+
+    def context(self) -> ssl.SSLContext:
+        """For the next handshake.  Blocks."""
+
+    def problem(self, ssl_object: ssl.SSLObject) -> Distrust | None:
+        """Looks at the certificates after the handshake."""
 
 
 def context_for(tls: Tls, *, again: bool = False) -> ssl.SSLContext:

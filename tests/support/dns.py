@@ -5,7 +5,8 @@
 
 Zones map a name to record type -> records in text form.  A name that is not there is NXDOMAIN, a type that is not there an
 empty answer.  `failing` names get SERVFAIL, `refused` ones REFUSED, `silent` names no answer at all.  With `inventing` an
-address is given for names that are not there.  `asked` lists (name, type) as they came.
+address is given for names that are not there.  A CNAME is followed.  Answers about `signed` names have the AD bit where it
+is asked for: a stand-in for a validating resolver.  `asked` lists (name, type) as they came.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, Self
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.rrset
@@ -30,10 +32,11 @@ class FakeDNS:
         silent: Collection[str] = (),
         refused: Collection[str] = (),
         inventing: str = "",
+        signed: Collection[str] = (),
     ) -> None:
         self.zone = {name.lower().rstrip("."): records for name, records in zone.items()}
         self.failing, self.silent, self.refused = set(failing), set(silent), set(refused)
-        self.inventing = inventing
+        self.inventing, self.signed = inventing, set(signed)
         self.asked: list[tuple[str, str]] = []
         self.address = ""
 
@@ -54,16 +57,24 @@ class FakeDNS:
         if name in self.silent:
             return None
         response = dns.message.make_response(query, recursion_available=True)
+        names, owner = [name], question.name
+        while kind != "CNAME" and (aliases := self.zone.get(names[-1], {}).get("CNAME")) and len(names) < 10:
+            response.answer.append(dns.rrset.from_text(owner, 60, "IN", "CNAME", *aliases))
+            owner = dns.name.from_text(aliases[0])
+            names.append(aliases[0].rstrip(".").lower())
+        if query.flags & dns.flags.AD and self.signed.issuperset(names):
+            response.flags |= dns.flags.AD
+        name = names[-1]
         if name in self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif name in self.refused:
             response.set_rcode(dns.rcode.REFUSED)
         elif name not in self.zone and self.inventing and kind == "A":
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, self.inventing))
+            response.answer.append(dns.rrset.from_text(owner, 60, "IN", kind, self.inventing))
         elif name not in self.zone:
             response.set_rcode(dns.rcode.NXDOMAIN)
         elif records := self.zone[name].get(kind):
-            response.answer.append(dns.rrset.from_text(question.name, 60, "IN", kind, *records))
+            response.answer.append(dns.rrset.from_text(owner, 60, "IN", kind, *records))
         return response
 
 

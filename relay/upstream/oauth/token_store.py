@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from relay.secret import Secret
+from relay.upstream.state_file import belongs_like, replace_file
 
 _LARGEST = 262_144
 
@@ -68,7 +69,7 @@ class TokenStore:
         try:
             self._make_room()
             lock = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            _belongs_like(self.path.parent.parent, lock)
+            belongs_like(self.path.parent.parent, lock)
         except OSError as error:
             raise StoreBroken(f"{self.path.parent} cannot be written: {error.strerror or error}") from error
         try:
@@ -95,21 +96,21 @@ class TokenStore:
             return
         try:
             self._make_room()
-            _replace(self.path, self.path.parent.parent, json.dumps(_as_json(kept, _digest(given)), indent=1).encode())
+            replace_file(self.path, self.path.parent.parent, json.dumps(_as_json(kept, _digest(given)), indent=1).encode())
         except OSError as error:
             raise StoreBroken(f"{self.path} cannot be written: {error.strerror or error}") from error
         token = kept.refresh_token.reveal()
         if self._seed_file and token and given != token:
             with suppress(OSError):  # a mounted secret is read-only; `seed` says that it is the old one
                 like = self._seed_file if self._seed_file.exists() else self._seed_file.parent
-                _replace(self._seed_file, like, f"{token}\n".encode())
+                replace_file(self._seed_file, like, f"{token}\n".encode())
 
     def _make_room(self) -> None:
         folder = self.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            _belongs_like(folder.parent, handle)
+            belongs_like(folder.parent, handle)
         finally:
             os.close(handle)
 
@@ -155,41 +156,6 @@ def _translated() -> Iterator[None]:
         raise
     except OSError as error:
         raise StoreBroken(str(error)) from error
-
-
-def _replace(path: Path, like: Path, octets: bytes) -> None:
-    """Either the old or the new file is there, whatever happens; on disk when it returns.
-
-    The new one is written beside it under a name that is always the same, so that no crash leaves a heap of tokens.
-    """
-    new = path.with_name(f".{path.name}.new")
-    with suppress(FileNotFoundError):
-        new.unlink()
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as opened:
-            _belongs_like(like, handle)
-            opened.write(octets)
-            opened.flush()
-            os.fsync(opened.fileno())
-        new.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            new.unlink()
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _belongs_like(other: Path, handle: int) -> None:
-    """What root makes on a person's behalf (`sudo relay oauth login`) must be readable for the daemon's user."""
-    if os.geteuid() == 0:
-        owner = other.stat()
-        with suppress(OSError):  # CIFS and the like give every file to one user anyway
-            os.fchown(handle, owner.st_uid, owner.st_gid)
 
 
 def _digest(token: str) -> str:
