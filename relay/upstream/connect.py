@@ -12,6 +12,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.networks import with_port
 
 _HEAD_START = 0.25  # seconds between two addresses, RFC 8305 s5
+_MOST_ADDRESSES = 10  # of one mail host; RFC 5321 s5.1 asks for at least two
 
 
 class Failed(Exception):
@@ -67,6 +68,12 @@ def alternating(found: list[Endpoint]) -> list[Endpoint]:
     first = [place for place in found if place.family == found[0].family]
     other = [place for place in found if place.family != found[0].family]
     return [place for pair in zip_longest(first, other) for place in pair if place]
+
+
+def endpoints(addresses: Sequence[str], port: int) -> list[Endpoint]:
+    """Where to connect to, families by turns; of very many addresses the first."""
+    found = [Endpoint(socket.AF_INET6 if ":" in one else socket.AF_INET, one, port) for one in addresses]
+    return alternating(found)[:_MOST_ADDRESSES]
 
 
 def is_ours(address: str) -> bool:

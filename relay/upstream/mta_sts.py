@@ -21,7 +21,7 @@ _DIGITS = re.compile(r"[0-9]{1,10}")
 _LINE_END = re.compile(r"\r?\n")
 
 
-class Mode(Enum):
+class StsMode(Enum):
     ENFORCE = "enforce"
     TESTING = "testing"
     NONE = "none"
@@ -32,10 +32,10 @@ class BadPolicy(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class StsPolicy:
     """`mx` are names in lower case, `*.` stands for one label; `max_age` in seconds."""
 
-    mode: Mode
+    mode: StsMode
     mx: tuple[str, ...]
     max_age: int
 
@@ -74,7 +74,7 @@ def _fields(text: bytes) -> list[str]:
         return []
 
 
-def parse_policy(octets: bytes) -> Policy:
+def parse_policy(octets: bytes) -> StsPolicy:
     """Reads a policy; fields that nobody knows are skipped, of a field that comes twice (but `mx`) the first counts.
 
     Raises BadPolicy.
@@ -98,29 +98,29 @@ def parse_policy(octets: bytes) -> Policy:
     return _policy(fields, mx)
 
 
-def _policy(fields: dict[str, str], mx: list[str]) -> Policy:
+def _policy(fields: dict[str, str], mx: list[str]) -> StsPolicy:
     if fields.get("version") != _VERSION:
         raise BadPolicy(f"it does not say version: {_VERSION}")
     try:
-        mode = Mode(fields.get("mode", ""))
+        mode = StsMode(fields.get("mode", ""))
     except ValueError:
         raise BadPolicy("its mode is not enforce, testing or none") from None
     if not _DIGITS.fullmatch(fields.get("max_age", "")):
         raise BadPolicy("it does not say for how many seconds it holds (max_age)")
     if len(mx) > _MOST_HOSTS or not all(_MX.fullmatch(pattern) for pattern in mx):
         raise BadPolicy("one of its mx lines has no host name")
-    if mode is not Mode.NONE and not mx:
+    if mode is not StsMode.NONE and not mx:
         raise BadPolicy("it names no mx")
     names = tuple(dict.fromkeys(pattern.lower().rstrip(".") for pattern in mx))
-    return Policy(mode, names, min(int(fields["max_age"]), _LONGEST_LIFE))
+    return StsPolicy(mode, names, min(int(fields["max_age"]), _LONGEST_LIFE))
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownPolicy:
     """A policy that was fetched, under the id that the DNS had then."""
 
     id: str
-    policy: Policy
+    policy: StsPolicy
     fetched: datetime
 
     def holds(self, now: datetime) -> bool:
@@ -137,7 +137,7 @@ class Known:
         return {"id": self.id, "fetched": self.fetched.isoformat(), **kept}
 
 
-def known_from_json(value: object) -> Known | None:
+def known_from_json(value: object) -> KnownPolicy | None:
     """What `as_json` wrote; None for anything else."""
     if not isinstance(value, dict):
         return None
@@ -146,6 +146,6 @@ def known_from_json(value: object) -> Known | None:
         fields = {"version": _VERSION, "mode": value["mode"], "max_age": str(value["max_age"])}
         if fetched.tzinfo is None or not isinstance(value["id"], str):
             return None
-        return Known(value["id"], _policy(fields, [str(name) for name in value["mx"]]), fetched)
+        return KnownPolicy(value["id"], _policy(fields, [str(name) for name in value["mx"]]), fetched)
     except (KeyError, TypeError, ValueError):
         return None

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from relay import events
 from relay.detached import apart
-from relay.upstream.connect import Failed, is_ours
+from relay.upstream.connect import Failed, endpoints, is_ours
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
-from relay.upstream.mta_sts import LARGEST, BadPolicy, Known, Policy, known_from_json, parse_policy, record_id
-from relay.upstream.mx_order import places
+from relay.upstream.mta_sts import LARGEST, BadPolicy, KnownPolicy, StsPolicy, known_from_json, parse_policy, record_id
+from relay.upstream.mx_order import allowed
 from relay.upstream.settings import Tls
 from relay.upstream.state_file import replace_file
 from relay.upstream.tls import context_for
@@ -24,7 +24,7 @@ _PAUSE = 300.0  # seconds after a failure in which the same is not tried again (
 _MOST = 1000  # domains of which something is remembered
 _LARGEST_FILE = 4_000_000
 
-Fetch = Callable[[str, bool], Awaitable[Policy]]
+Fetch = Callable[[str, bool], Awaitable[StsPolicy]]
 """Gets the policy of a domain from its web server, which may be in the LAN if the second value says so.  Raises NoPolicy."""
 
 
@@ -45,12 +45,12 @@ class StsPolicies:
     ) -> None:
         self._resolver, self._file, self._now, self._monotonic = resolver, file, now, monotonic
         self._fetch = fetch or PolicyFetch(resolver)
-        self._known: dict[str, Known] | None = None
+        self._known: dict[str, KnownPolicy] | None = None
         self._paused: dict[tuple[str, str], float] = {}
-        self._looking: dict[str, asyncio.Task[Policy | None]] = {}
+        self._looking: dict[str, asyncio.Task[StsPolicy | None]] = {}
         self._writing = asyncio.Lock()
 
-    async def of(self, domain: str, *, private: bool) -> Policy | None:
+    async def of(self, domain: str, *, private: bool) -> StsPolicy | None:
         """The policy that mail to a domain (A-labels) is bound to now; None if there is none.
 
         Many that ask at once cause one look-up.
@@ -68,7 +68,7 @@ class StsPolicies:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _look(self, domain: str, private: bool) -> Policy | None:
+    async def _look(self, domain: str, private: bool) -> StsPolicy | None:
         kept = await self._load()
         known = kept.get(domain)
         if known and not known.holds(self._now()):
@@ -84,7 +84,7 @@ class StsPolicies:
             held = "; the one from before still holds" if known else "; its mail goes without"
             events.note("warned", f"the MTA-STS policy of {domain} cannot be fetched: {error}{held}", domain=domain)
             return known.policy if known else None
-        await self._keep(domain, Known(found or (known.id if known else ""), policy, self._now()))
+        await self._keep(domain, KnownPolicy(found or (known.id if known else ""), policy, self._now()))
         return policy
 
     async def _published(self, domain: str) -> str:
@@ -109,13 +109,13 @@ class StsPolicies:
         if len(self._paused) > _MOST:
             del self._paused[next(iter(self._paused))]
 
-    async def _load(self) -> dict[str, Known]:
+    async def _load(self) -> dict[str, KnownPolicy]:
         if self._known is None:
             found = await apart(partial(_read, self._file)) if self._file else {}
             self._known = self._known or found  # another domain's look-up may have been first
         return self._known
 
-    async def _keep(self, domain: str, one: Known) -> None:
+    async def _keep(self, domain: str, one: KnownPolicy) -> None:
         known = await self._load()
         known[domain] = one
         if len(known) > _MOST:
@@ -130,7 +130,7 @@ class StsPolicies:
             events.note("warned", f"{self._file} cannot be written: {error}; a restart forgets MTA-STS policies")
 
 
-def _read(file: Path) -> dict[str, Known]:
+def _read(file: Path) -> dict[str, KnownPolicy]:
     try:
         with file.open("rb") as opened:
             kept = json.loads(opened.read(_LARGEST_FILE))
@@ -152,7 +152,7 @@ class PolicyFetch:
     def __init__(self, resolver: Resolver, *, port: int = 443, tls: Tls | None = None) -> None:
         self._resolver, self._port, self._tls = resolver, port, tls or Tls()
 
-    async def __call__(self, domain: str, private: bool) -> Policy:
+    async def __call__(self, domain: str, private: bool) -> StsPolicy:
         host = f"mta-sts.{domain}"
         try:
             async with asyncio.timeout(_WHOLE):
@@ -164,14 +164,14 @@ class PolicyFetch:
         except OSError as error:
             raise NoPolicy(f"{host}: {error.strerror or error}") from None
 
-    async def _policy(self, host: str, private: bool) -> Policy:
+    async def _policy(self, host: str, private: bool) -> StsPolicy:
         from relay.upstream.http_session import HttpLost, HttpOrigin, HttpRequest, open_http
 
         try:
             addresses = (await self._resolver.addresses(host)).addresses
         except (NoSuchName, NoAnswer) as error:
             raise NoPolicy(str(error)) from None
-        candidates = places(addresses, self._port, private=private, ours=is_ours)
+        candidates = endpoints(allowed(addresses, private=private, ours=is_ours), self._port)
         if not candidates:
             raise NoPolicy(f"{host} has no address on the Internet")
         context = await asyncio.to_thread(context_for, self._tls)

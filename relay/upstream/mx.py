@@ -13,12 +13,12 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.networks import address_of, in_lan
 from relay.upstream.client_session import ClientSession, open_session
-from relay.upstream.connect import Endpoint, is_ours
+from relay.upstream.connect import Endpoint, endpoints, is_ours
 from relay.upstream.dns import HostAddresses, NoAnswer, NoSuchName, Resolver
 from relay.upstream.exchange import Quits, exchange, greeting_name
 from relay.upstream.learned_limits import Learned
 from relay.upstream.mta_sts_cache import StsPolicies
-from relay.upstream.mx_order import MailHost, better_than, in_order, leads_back, literal, places, takes_no_mail
+from relay.upstream.mx_order import MailHost, allowed, better_than, in_order, leads_back, literal, takes_no_mail
 from relay.upstream.mx_tls import ANY, ByTlsa, Demand, TlsRules, refusal
 from relay.upstream.report import Report, TlsPolicy
 from relay.upstream.settings import Auth, Login, MxHosts, SmtpServer, Tls, TlsMode, Upstream
@@ -174,7 +174,7 @@ class _Delivery:
         if not found.addresses:
             return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"), Fault.NO_HOST)
         mx = self.upstream.of_kind(MxHosts)
-        candidates = places(found.addresses, mx.port, private=mx.private, ours=is_ours)
+        candidates = endpoints(allowed(found.addresses, private=mx.private, ours=is_ours), mx.port)
         if not candidates or (not mx.private and leads_back(found.addresses, is_ours)):
             return Barred(found.addresses)
         return await self._by_demand(host, rules, found, candidates, outgoing)

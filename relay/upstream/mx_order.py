@@ -1,17 +1,10 @@
-"""Which hosts of a domain are tried in which order, and at which addresses.  Pure.
-
-RFC 5321 s4.1.3 and s5.1, RFC 7505, RFC 8305.
-"""
+"""Which hosts of a domain are tried in which order, and where they may be.  RFC 5321 s4.1.3 and s5.1, RFC 7505.  Pure."""
 
 import hashlib
-import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relay.networks import on_internet
-from relay.upstream.connect import Endpoint, alternating
-
-_MOST_ADDRESSES = 10  # of one host; RFC 5321 s5.1 asks for at least two
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +39,9 @@ def in_order(published: Iterable[tuple[int, str]], queue_id: str) -> list[MailHo
     return list(first.values())
 
 
-def places(addresses: Iterable[str], port: int, *, private: bool, ours: Callable[[str], bool]) -> list[Endpoint]:
-    """Where to connect to, families by turns; not in the LAN and not at this machine unless `private`."""
-    allowed = [address for address in addresses if private or (on_internet(address) and not ours(address))]
-    found = [_place(address, port) for address in dict.fromkeys(allowed)]
-    return alternating(found)[:_MOST_ADDRESSES]
-
-
-def _place(address: str, port: int) -> Endpoint:
-    return Endpoint(socket.AF_INET6 if ":" in address else socket.AF_INET, address, port)
+def allowed(addresses: Iterable[str], *, private: bool, ours: Callable[[str], bool]) -> list[str]:
+    """Where a host may be called: not in the LAN and not at this machine, unless `private`."""
+    return [one for one in dict.fromkeys(addresses) if private or (on_internet(one) and not ours(one))]
 
 
 def leads_back(addresses: Iterable[str], ours: Callable[[str], bool]) -> bool:

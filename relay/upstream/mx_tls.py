@@ -8,7 +8,7 @@ from typing import Any, cast
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.dane import Tlsa, anchors, fits, names_server, usable
 from relay.upstream.dns import HostAddresses, NoAnswer, NoSuchName, Resolver
-from relay.upstream.mta_sts import Mode, Policy
+from relay.upstream.mta_sts import StsMode, StsPolicy
 from relay.upstream.report import TlsPolicy, tls_fault
 from relay.upstream.settings import Tls, TlsMode
 from relay.upstream.tls import Distrust, Trust, chain_of, context_for
@@ -94,7 +94,7 @@ class TlsRules:
     resolver: Resolver
     domain: str
     secure: bool = False
-    policy: Policy | None = None
+    policy: StsPolicy | None = None
     verified: bool = False
     authorities: Tls = field(default_factory=Tls)
 
@@ -108,16 +108,16 @@ class TlsRules:
             names = tuple(dict.fromkeys((base, host, self.domain)))
             return Demand(TlsPolicy.DANE, base, ByTlsa(records, names), required=True)
         trust, policy = ByAuthorities(self.authorities), self.policy
-        mode = policy.mode if policy else Mode.NONE
+        mode = policy.mode if policy else StsMode.NONE
         named = policy is None or policy.permits(host)
         unmet = None if named else Fault.STS_HOST
-        if mode is Mode.ENFORCE:
+        if mode is StsMode.ENFORCE:
             return Demand(TlsPolicy.STS, host, trust, required=True, unmet=unmet)
         if self.verified:
             return Demand(TlsPolicy.VERIFIED, host, trust, required=True)
         if found:
             return Demand(TlsPolicy.DANE_TLS, base, required=True)
-        if mode is Mode.TESTING:
+        if mode is StsMode.TESTING:
             return Demand(TlsPolicy.STS_TESTING, host, trust, unmet=unmet)
         return Demand(TlsPolicy.OPPORTUNISTIC, host)
 

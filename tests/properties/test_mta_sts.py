@@ -5,7 +5,7 @@ import string
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.upstream.mta_sts import BadPolicy, Mode, Policy, name_fits, parse_policy, record_id
+from relay.upstream.mta_sts import BadPolicy, StsMode, StsPolicy, name_fits, parse_policy, record_id
 
 LABEL = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=8)
 NAME = st.lists(LABEL, min_size=1, max_size=4).map(".".join)
@@ -19,7 +19,7 @@ def test_whatever_comes_is_a_policy_or_none(octets):
         found = parse_policy(octets)
     except BadPolicy:
         return
-    assert found.mode is Mode.NONE or found.mx
+    assert found.mode is StsMode.NONE or found.mx
 
 
 @given(st.lists(st.binary(max_size=60) | st.binary(max_size=40).map(lambda octets: b"v=STSv1;" + octets), max_size=3))
@@ -30,7 +30,7 @@ def test_whatever_comes_is_an_id_or_none(texts):
 
 
 @given(
-    st.sampled_from(Mode),
+    st.sampled_from(StsMode),
     st.lists(PATTERN, min_size=1, max_size=5),
     st.integers(0, 31_557_600),
     st.sampled_from(["\n", "\r\n"]),
@@ -53,5 +53,5 @@ def test_a_pattern_fits_what_differs_in_one_label_at_most(pattern, name):
         a == b or (b == "*" and n == 0) for n, (a, b) in enumerate(zip(labels, wanted, strict=True))
     )
     assert name_fits(pattern, name) is expected
-    assert Policy(Mode.ENFORCE, (pattern.lower(),), 5).permits(name) is expected
+    assert StsPolicy(StsMode.ENFORCE, (pattern.lower(),), 5).permits(name) is expected
     assert name_fits(name, name) and name_fits(f"*.{'.'.join(name.split('.')[1:])}", name) is ("." in name)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.networks import on_internet
-from relay.upstream.mx_order import in_order, places
+from relay.upstream.connect import endpoints
+from relay.upstream.mx_order import allowed, in_order
 
 HOSTS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "a", "B", "b", "c", "d", "e"])), max_size=12)
 ADDRESS = st.ip_addresses().map(str) | st.sampled_from(["127.0.0.1", "::1", "10.0.0.1", "9.9.9.9", "2620:fe::fe"])
@@ -28,15 +29,16 @@ def test_the_order(published, queue_id):
 @given(st.lists(ADDRESS, max_size=15), st.sets(ADDRESS), st.booleans())
 def test_the_addresses(addresses, mine, private):
     """Only what may be called, each once; of two families both are among the first two."""
-    found = [place.host for place in places(addresses, 25, private=private, ours=mine.__contains__)]
-    allowed = [one for one in dict.fromkeys(addresses) if private or (on_internet(one) and one not in mine)]
-    assert set(found) <= set(allowed) and len(set(found)) == len(found) == min(10, len(allowed))
-    if len({":" in one for one in allowed}) == 2:
+    may = allowed(addresses, private=private, ours=mine.__contains__)
+    assert set(may) == {one for one in addresses if private or (on_internet(one) and one not in mine)}
+    found = [place.host for place in endpoints(may, 25)]
+    assert set(found) <= set(may) and len(set(found)) == len(found) == min(10, len(may))
+    if len({":" in one for one in may}) == 2:
         assert len({":" in one for one in found[:2]}) == 2
 
 
 @given(st.integers(0, 2**32 - 1).map(IPv4Address) | st.integers(0, 2**128 - 1).map(IPv6Address))
 def test_never_into_the_lan(address):
     """Whatever the DNS says, in whatever writing: a private address is not called."""
-    called = places([str(address)], 25, private=False, ours=lambda _: False)
+    called = allowed([str(address)], private=False, ours=lambda _: False)
     assert not called or not (address.is_private or address.is_loopback or address.is_link_local or address.is_multicast)

@@ -4,7 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.upstream.mta_sts import LARGEST, BadPolicy, Known, Mode, Policy, known_from_json, name_fits, parse_policy, record_id
+from relay.upstream.mta_sts import (
+    LARGEST,
+    BadPolicy,
+    KnownPolicy,
+    StsMode,
+    StsPolicy,
+    known_from_json,
+    name_fits,
+    parse_policy,
+    record_id,
+)
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 RIGHT = b"version: STSv1\r\nmode: enforce\r\nmx: mail.there.example\r\nmx: *.pool.example\r\nmax_age: 604800\r\n"
@@ -43,7 +53,7 @@ def test_the_record(texts, expected):
 
 def test_a_policy():
     """All four fields; line ends, order, blanks and unknown fields do not matter."""
-    expected = Policy(Mode.ENFORCE, ("mail.there.example", "*.pool.example"), 604_800)
+    expected = StsPolicy(StsMode.ENFORCE, ("mail.there.example", "*.pool.example"), 604_800)
     assert parse_policy(RIGHT) == expected
     assert parse_policy(RIGHT.replace(b"\r\n", b"\n").rstrip()) == expected
     mixed = (
@@ -59,7 +69,7 @@ def test_of_a_field_that_comes_twice_the_first_counts():
 
 def test_a_policy_that_takes_another_back():
     """`none` needs no host; the longest life is a year."""
-    assert parse_policy(b"version: STSv1\nmode: none\nmax_age: 9999999999\n") == Policy(Mode.NONE, (), 31_557_600)
+    assert parse_policy(b"version: STSv1\nmode: none\nmax_age: 9999999999\n") == StsPolicy(StsMode.NONE, (), 31_557_600)
 
 
 @pytest.mark.parametrize(
@@ -118,10 +128,10 @@ def test_names(pattern, name, expected):
 
 def test_how_long_a_policy_holds():
     """For `max_age` and no longer; after a day, or half of its life, a newer one is looked for."""
-    known = Known("1", parse_policy(RIGHT), NOW)
+    known = KnownPolicy("1", parse_policy(RIGHT), NOW)
     assert known.holds(NOW + timedelta(days=6, hours=23)) and not known.holds(NOW + timedelta(days=7))
     assert not known.stale(NOW + timedelta(hours=23)) and known.stale(NOW + timedelta(days=1))
-    short = Known("1", Policy(Mode.ENFORCE, ("a.example",), 600), NOW)
+    short = KnownPolicy("1", StsPolicy(StsMode.ENFORCE, ("a.example",), 600), NOW)
     assert not short.stale(NOW + timedelta(minutes=4)) and short.stale(NOW + timedelta(minutes=5))
     assert known.holds(NOW - timedelta(days=400)), "a clock that was wrong does not take the policy away"
     assert known.stale(NOW - timedelta(days=400)), "but a new one is looked for"
@@ -130,9 +140,9 @@ def test_how_long_a_policy_holds():
 def test_it_is_kept_as_it_was():
     """What was written is read back; anything else is nothing."""
     for octets in (RIGHT, b"version: STSv1\nmode: none\nmax_age: 86400\n"):
-        known = Known("20160831", parse_policy(octets), NOW)
+        known = KnownPolicy("20160831", parse_policy(octets), NOW)
         assert known_from_json(known.as_json()) == known
-    good = Known("1", parse_policy(RIGHT), NOW).as_json()
+    good = KnownPolicy("1", parse_policy(RIGHT), NOW).as_json()
     for change in (
         {"id": 1},
         {"mode": "x"},
