@@ -40,7 +40,8 @@ class LogSettings:
 class Config:
     """`hostname` is our name in EHLO, Received and Message-ID; `source` the file this was read from ("" if the environment).
 
-    `upstreams` are those configured, `direct` is the built-in one.
+    `upstreams` are those configured, `direct` is the built-in one.  What the addresses in `trusted_nameservers` say of
+    DNSSEC counts.
     """
 
     hostname: str
@@ -53,6 +54,7 @@ class Config:
     repair: RepairPolicy = field(default_factory=RepairPolicy)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     nameservers: tuple[str, ...] = ()
+    trusted_nameservers: tuple[str, ...] = ()
     direct: Upstream = DIRECT_UPSTREAM
     limits: ClientLimits = field(default_factory=ClientLimits)
     web: WebSettings = field(default_factory=WebSettings)

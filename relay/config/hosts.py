@@ -64,6 +64,15 @@ def _is_address(value: str) -> bool:
     return True
 
 
+def address(value: str) -> str:
+    """An IP address, with or without brackets."""
+    bare = value.strip()
+    bare = bare[1:-1] if bare.startswith("[") and bare.endswith("]") else bare
+    if not _is_address(bare):
+        raise Wrong("an address such as 192.168.0.1")
+    return str(ip_address(bare))
+
+
 def host(value: str) -> str:
     """A server's name or address, without brackets, scheme or port."""
     bare = value.strip()

@@ -127,6 +127,7 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
         upstreams, readable = _upstreams(at)
         listeners = sections.read_listeners(at)
         recipients = sections.read_recipients(at)
+        nameservers, trusted = sections.read_nameservers(at)
         notices = sections.read_notices(at, tuple(upstreams), recipients.everything_to, readable=readable)
         return Config(
             hostname=sections.read_hostname(at, name),
@@ -138,7 +139,8 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
             notices=notices,
             repair=sections.read_repair(at),
             spool=sections.read_spool(at),
-            nameservers=sections.read_nameservers(at),
+            nameservers=nameservers,
+            trusted_nameservers=trusted,
             direct=sections.read_direct(at),
             limits=sections.read_limits(at),
             web=web.read_web(at),

@@ -6,6 +6,7 @@ tests/docs/test_settings_page.py holds it against what the code really reads: na
 
 from relay.config.described import Section, Setting
 from relay.config.schema_devices import DEVICES
+from relay.config.schema_direct import DIRECT_DELIVERY
 
 _S = Setting
 
@@ -314,25 +315,7 @@ SECTIONS: tuple[Section, ...] = (
             ),
         ),
     ),
-    Section(
-        "dns",
-        "{nameservers: [192.168.0.1]}",
-        "For MX, SPF and block list look-ups. Upstream hosts go through the system's own resolver.",
-        (_S("nameservers", "Addresses, with `:port` if it is not 53.", otherwise="the system's"),),
-    ),
-    Section(
-        "mx",
-        "{private: true}",
-        "The built-in upstream `mx`, which delivers straight to the recipient's domain.",
-        (
-            _S(
-                "private",
-                "`true`: mail hosts may also be in the LAN or on this machine, for domains of your own. With `false` nobody"
-                " who owns a domain can make the relay connect to machines there.",
-                "false",
-            ),
-        ),
-    ),
+    *DIRECT_DELIVERY,
     Section(
         "limits",
         "{per_client: 10}",

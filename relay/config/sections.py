@@ -9,7 +9,7 @@ from relay.config import hosts, scalars
 from relay.config.config_values import LogSettings
 from relay.config.fields import Fields, show
 from relay.config.located import Table
-from relay.config.scalars import Wrong, choice, duration, near, number, one_of, percent, size
+from relay.config.scalars import Wrong, choice, duration, near, no_limit_or, number, one_of, percent, size
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
@@ -248,7 +248,9 @@ def _spool_url(value: str) -> str:
     return f"sqlite:{file / 'spool.db'}" if file and file.is_dir() else url
 
 
-def read_nameservers(at: Fields) -> tuple[str, ...]:
+def read_nameservers(at: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that are asked, and the addresses of those whose word on DNSSEC counts."""
+
     def convert(value: str) -> str:
         host, port = hosts.socket_address(53)(value)
         if port == 0 or host == "0.0.0.0":  # noqa: S104 - nobody answers there
@@ -256,14 +258,22 @@ def read_nameservers(at: Fields) -> tuple[str, ...]:
         return hosts.written((host, port))
 
     with at.section("dns") as section:
-        return section.many("nameservers", convert, ())
+        return section.many("nameservers", convert, ()), section.many("trusted", hosts.address, ())
 
 
 def read_direct(at: Fields) -> Upstream:
     """The built-in upstream.  Tests have MX hosts on loopback, where port 25 is not theirs; nothing else sets that variable."""
     port = int(at.reading.environ.get("RELAY_TEST_MX_PORT", "25"))
+    default = DIRECT_UPSTREAM.limits
     with at.section("mx") as section:
-        return replace(DIRECT_UPSTREAM, transport=MxHosts(port, section.flag("private", False)))
+        verified = section.get("tls", one_of("opportunistic", "verified"), "opportunistic") == "verified"
+        limits = replace(
+            default,
+            connections=section.get("connections", number(1, 1000), default.connections),
+            per_minute=section.get("per_minute", no_limit_or(number(1, 1_000_000)), default.per_minute),
+        )
+        transport = MxHosts(port, section.flag("private", False), verified)
+        return replace(DIRECT_UPSTREAM, transport=transport, limits=limits)
 
 
 def read_limits(at: Fields) -> ClientLimits:

@@ -80,6 +80,8 @@ class Services:
             lambda upstream: self._tokens.get(upstream),  # noqa: PLW0108 - not loaded before it is called
             lambda upstream, token, answer: self._tokens.refused(upstream, token, answer),  # noqa: PLW0108
             lambda upstream, token: self._tokens.renewed(upstream, token),  # noqa: PLW0108
+            trusted=config.trusted_nameservers,
+            state=state_dir(config.spool),
         )
         self._transports = Transports(means)
         self.notifier = Notifier(
@@ -149,7 +151,8 @@ class Services:
         """Queued mail takes the new routes; transactions under way end unchanged."""
         self._config = config
         self._postponing.hostname = config.hostname
-        self._transports.reload(hostname=config.hostname, nameservers=config.nameservers)
+        names = {"nameservers": config.nameservers, "trusted": config.trusted_nameservers}
+        self._transports.reload(hostname=config.hostname, **names)
         self.runner.reload(
             routes=config.routes,
             upstreams=config.all_upstreams,

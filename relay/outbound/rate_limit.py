@@ -1,4 +1,7 @@
-"""How much may go to an upstream now: messages in a minute, messages in a day.  Pure."""
+"""How much may go to an upstream now: messages in a minute, messages in a day.  Pure.
+
+`key` is what the minute is counted under, if that is not the upstream's name (see `Upstream.key`).
+"""
 
 from bisect import insort
 from collections import defaultdict
@@ -40,32 +43,34 @@ class RateLimit:
         self._turn(now)
         return self._sent.get(name, 0)
 
-    def when(self, name: str, limits: Limits, now: datetime, ticket: str) -> datetime | None:
+    def when(self, name: str, limits: Limits, now: datetime, ticket: str, key: str = "") -> datetime | None:
         """When the message `ticket` may go to this upstream; None: now.  The time is reserved until `forget`."""
         self._turn(now)
         if limits.per_day is not None and self._sent.get(name, 0) + self._under_way[name] >= limits.per_day:
             return _tomorrow(now)
-        promised = self._booked[name].get(ticket)
+        key = key or name
+        promised = self._booked[key].get(ticket)
         if promised is not None:
             return promised if promised > now else None
         if limits.per_minute is None:
             return None
-        self._inherit(name, limits.per_minute)
-        slot = self._next_slot(name, limits.per_minute, now)
+        if key == name:  # else it is not known to whom today's went
+            self._inherit(name, limits.per_minute)
+        slot = self._next_slot(key, limits.per_minute, now)
         if slot <= now:
             return None
-        insort(self._slots[name], slot)
-        self._booked[name][ticket] = slot
+        insort(self._slots[key], slot)
+        self._booked[key][ticket] = slot
         return slot
 
-    def begin(self, name: str, limits: Limits, now: datetime, ticket: str) -> None:
+    def begin(self, name: str, limits: Limits, now: datetime, ticket: str, key: str = "") -> None:
         """A transaction begins."""
         self._under_way[name] += 1
-        booked = self._booked[name].pop(ticket, None)
+        booked = self._booked[key or name].pop(ticket, None)
         if limits.per_minute is None:
             return
         if booked is None or booked > now:
-            insort(self._slots[name], now)
+            insort(self._slots[key or name], now)
 
     def put_off(self, name: str, ticket: str, until: datetime, now: datetime) -> None:
         """Another relay of this spool was first at this upstream: the message that had begun waits until `until`."""
@@ -92,6 +97,13 @@ class RateLimit:
             slot = booked.pop(ticket, None)
             if slot is not None and slot in self._slots[name]:
                 self._slots[name].remove(slot)
+
+    def tidy(self, now: datetime) -> None:
+        """Forgets minutes that are over: direct delivery meets many domains once."""
+        for key in [key for key, slots in self._slots.items() if not slots or slots[-1] <= now - _MINUTE]:
+            del self._slots[key]
+        for key in [key for key, booked in self._booked.items() if not booked]:
+            del self._booked[key]
 
     def _inherit(self, name: str, per_minute: int) -> None:
         number = min(self._inherited.pop(name, 0), per_minute)

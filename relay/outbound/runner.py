@@ -259,7 +259,7 @@ class Runner:
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
         """Whether this message may go to this upstream now, as far as other relays of this spool are concerned."""
         limits, now = step.upstream.limits, self._now()
-        per = {"per_minute": limits.per_minute, "per_day": limits.per_day}
+        per = {"per_minute": None if step.upstream.transport.by_domain else limits.per_minute, "per_day": limits.per_day}
         try:
             until = await self._spool.turn(claim, step.upstream.name, **per, now=now)
         except SpoolAway:

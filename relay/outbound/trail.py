@@ -4,15 +4,15 @@ A line has details and no text; `words` makes the text where it is shown.  Lines
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from relay.mail.address import Address
-from relay.mail.reply import Answer, Fault, Reply, readable
+from relay.mail.reply import Answer, Fault, Reply, Stage, readable
 from relay.outbound.chain import ChainProgress, Step, Votes
 from relay.outbound.replies import Blame, Fate, Verdict
 from relay.spool.entry import Detail, Recipient, State, TrailLine
-from relay.upstream.report import Conversation
+from relay.upstream.report import Conversation, TlsPolicy, tls_fault
 
 _MANY = 5
 
@@ -74,6 +74,10 @@ def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation
         "blame": verdict.blame.value,
         "to": to,
     }
+    if conversation.tls_policy:
+        details["tls_policy"] = conversation.tls_policy.value
+        details["tls_verified"] = conversation.tls_verified
+        details["tls_fault"] = conversation.tls_fault.value if conversation.tls_fault else ""
     if conversation.notes:
         details["notes"] = list(conversation.notes)
     return TrailLine(now, "relayed" if verdict.fate is Fate.RELAYED else "tried", details=details)
@@ -260,8 +264,25 @@ def _who(details: Details) -> str:
 
 
 def _notes(details: Details) -> str:
-    notes = "; ".join(_list(details, "notes"))
+    notes = "; ".join((*_tls_notes(details), *_list(details, "notes")))
     return f" [{notes}]" if notes else ""
+
+
+_VERIFIED_BY = {TlsPolicy.DANE.value: "DANE", TlsPolicy.STS.value: "MTA-STS", TlsPolicy.STS_TESTING.value: "MTA-STS"}
+
+
+def _tls_notes(details: Details) -> Iterator[str]:
+    """Why TLS with a mail host was as it was; nothing where any TLS was good enough and was there."""
+    policy, fault = _text(details, "tls_policy"), _text(details, "tls_fault")
+    if details.get("tls_verified"):
+        by = _VERIFIED_BY.get(policy)
+        yield f"certificate verified, as {by} demands" if by else "certificate verified"
+    elif fault and details.get("stage") != Stage.TLS.value:
+        why = tls_fault(Fault(fault))
+        if policy == TlsPolicy.STS_TESTING.value:
+            yield f"sent all the same, as the domain's MTA-STS policy only tests: {why}"
+        if not details.get("tls"):
+            yield f"sent in clear: {why}"
 
 
 def _relayed(details: Details) -> str:

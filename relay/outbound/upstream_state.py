@@ -163,7 +163,7 @@ class UpstreamStates:
     def pause(self, upstream: Upstream, recipient: Address, queue_id: str, now: datetime) -> Pause | None:
         """Why this upstream should not be called for this message now; None if it may."""
         key = upstream.key(recipient)
-        pause = self._rest(key, upstream, queue_id, now) or self._quota(upstream, queue_id, now) or self._crowd(key, now)
+        pause = self._rest(key, upstream, queue_id, now) or self._quota(key, upstream, queue_id, now) or self._crowd(key, now)
         if pause:
             self._park(key, queue_id)
         return pause
@@ -199,13 +199,13 @@ class UpstreamStates:
             )
         return None
 
-    def _quota(self, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
-        until = self.rate_limit.when(upstream.name, upstream.limits, now, queue_id)
+    def _quota(self, key: str, upstream: Upstream, queue_id: str, now: datetime) -> Pause | None:
+        until = self.rate_limit.when(upstream.name, upstream.limits, now, queue_id, key)
         if until is None:
             return None
         limits = upstream.limits
         said = f"per_minute {limits.per_minute}, per_day {limits.per_day}".replace(", per_day None", "").replace("None", "any")
-        return Pause(until, f"the limit of {upstream.name} is reached ({said}): its turn is at {until:%Y-%m-%d %H:%M:%S} UTC")
+        return Pause(until, f"the limit of {key} is reached ({said}): its turn is at {until:%Y-%m-%d %H:%M:%S} UTC")
 
     def _crowd(self, key: str, now: datetime) -> Pause | None:
         """A slow upstream must not fill every place in the runner: beyond 100 messages its mail waits in the spool."""
@@ -220,7 +220,7 @@ class UpstreamStates:
         self._tickets[self._next] = queue_id
         for key in _keys(step):
             self._under_way[key][self._next] = now
-        self.rate_limit.begin(step.upstream.name, step.upstream.limits, now, queue_id)
+        self.rate_limit.begin(step.upstream.name, step.upstream.limits, now, queue_id, step.key)
         return self._next
 
     def may_send(self, number: int, step: Step, now: datetime) -> bool:
@@ -316,6 +316,7 @@ class UpstreamStates:
 
     def tidy(self, now: datetime) -> None:
         self.rests.forget(now)
+        self.rate_limit.tidy(now)
         for key in [key for key, parked in self._parked.items() if not parked]:
             del self._parked[key]
         self._proven -= {key for key in self._proven if _of_domain(key)}

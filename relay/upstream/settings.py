@@ -276,5 +276,8 @@ class Upstream:
         raise TypeError(f"{self.name} is no {kind.__name__}")
 
 
-DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts(), limits=Limits(connections=2))
-"""The built-in upstream beside the configured ones: it has no account, so messages keep their own senders."""
+DIRECT_UPSTREAM = Upstream(DIRECT, MxHosts(), limits=Limits(connections=2, per_minute=30))
+"""The built-in upstream beside the configured ones: it has no account, so messages keep their own senders.
+
+Its connections and messages a minute are those of each recipient domain.
+"""

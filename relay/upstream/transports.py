@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from relay.mail.outgoing import Outgoing
@@ -35,6 +36,7 @@ class Means:
 
     `hostname` is our name in EHLO; `token` gets OAuth access tokens, `refused` is called with a refused one, `renewed`
     gets a new one instead at once; `opened` is to be called with an upstream's name when a login has worked.
+    `trusted`: nameservers whose word on DNSSEC counts; `state`: the folder for what is kept over restarts.
     """
 
     hostname: str
@@ -43,6 +45,8 @@ class Means:
     refused: Refused = as_said
     renewed: Renew = none_newer
     opened: Callable[[str], None] = lambda name: None
+    trusted: tuple[str, ...] = ()
+    state: Path | None = None
 
 
 def _smtp(means: Means) -> Submitter:
@@ -51,9 +55,12 @@ def _smtp(means: Means) -> Submitter:
 
 def _mx(means: Means) -> Submitter:
     from relay.upstream.dns import Resolver
+    from relay.upstream.mta_sts_cache import StsPolicies
     from relay.upstream.mx import MxDelivery
 
-    return MxDelivery(hostname=means.hostname, resolver=Resolver(means.nameservers))
+    resolver = Resolver(means.nameservers, trusted=means.trusted)
+    policies = StsPolicies(resolver, means.state / "mta-sts.json" if means.state else None)
+    return MxDelivery(hostname=means.hostname, resolver=resolver, policies=policies)
 
 
 def _graph(means: Means) -> Submitter:
@@ -149,11 +156,11 @@ class Transports:
         if places := self._places.get(name):
             places.trying.close()
 
-    def reload(self, *, hostname: str, nameservers: tuple[str, ...]) -> None:
+    def reload(self, *, hostname: str, nameservers: tuple[str, ...], trusted: tuple[str, ...] = ()) -> None:
         """Limits and accounts may have changed, so no login is proven; what has begun ends as it began."""
         self._places.clear()
         self.proven.clear()
-        means = replace(self._means, hostname=hostname, nameservers=nameservers)
+        means = replace(self._means, hostname=hostname, nameservers=nameservers, trusted=trusted)
         if means == self._means:
             return
         old, self._made, self._means = self._made, {}, means

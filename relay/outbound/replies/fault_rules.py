@@ -12,6 +12,11 @@ def _fault(name: str, blame: Blame, *faults: Fault, cause: str, remedy: str, cod
     return Rule(name, blame, (code,), cause, remedy, faults=frozenset(faults))
 
 
+_TELL_THEM = passes(
+    "tell the recipient's side, by another way. To send it all the same, give that domain a route to a provider's upstream.",
+    "a day",
+)
+
 FAULTS: tuple[Rule, ...] = (
     _fault(
         "tls-name",
@@ -63,6 +68,30 @@ FAULTS: tuple[Rule, ...] = (
         Fault.TLS_CLIENT,
         cause="The encrypted connection could not be opened; the words in the reply say why.",
         remedy="Check port and `tls` of this upstream. If the server wants a certificate of yours, name it in `client_cert`.",
+    ),
+    _fault(
+        "mta-sts",
+        Blame.UPSTREAM,
+        Fault.STS,
+        cause="The recipient's domain has a policy (MTA-STS): mail may go only to hosts that it names and that prove by TLS who"
+        " they are. This host did not, so nothing was sent to it: somebody may be in between, or that domain made a mistake.",
+        remedy=_TELL_THEM,
+    ),
+    _fault(
+        "dane",
+        Blame.UPSTREAM,
+        Fault.DANE,
+        cause="The signed DNS says which certificate the recipient's mail host has (DANE). The host showed another one or none,"
+        " or the DNS did not answer, so nothing was sent to it: somebody may be in between, or it was renewed without the DNS.",
+        remedy=_TELL_THEM,
+    ),
+    _fault(
+        "mx-tls",
+        Blame.UPSTREAM,
+        Fault.MX_TLS,
+        cause="The recipient's mail host has no TLS with a certificate that is trusted here, and `mx: {tls: verified}` demands "
+        "that. Many hosts have none.",
+        remedy="Give that domain a route to a provider's upstream, or set `tls: opportunistic` under `mx`.",
     ),
     _fault(
         "name",
