@@ -4,9 +4,10 @@ h11 reads and writes the protocol; this file has the socket, TLS, and a time lim
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -106,6 +107,7 @@ class HttpSession:
     def __init__(self, origin: HttpOrigin, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> None:
         self.origin, self.peer = origin, peer
         self._reader, self._writer = reader, writer
+        self._socket = writer.get_extra_info("socket")
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LONGEST_HEADER)
 
     @property
@@ -125,6 +127,12 @@ class HttpSession:
         return self._http.our_state is h11.IDLE and not self._reader.at_eof() and not self._writer.is_closing()
 
     def close(self) -> None:
+        self._writer.close()
+
+    def abort(self) -> None:
+        """Closes at once: a TLS connection that is closed in order waits for the other side."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
         self._writer.close()
 
     async def ask(self, request: HttpRequest, patience: float, answer_within: float | None = None) -> HttpResponse:

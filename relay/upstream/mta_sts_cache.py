@@ -178,8 +178,10 @@ class PolicyFetch:
         request = HttpRequest("GET", "/.well-known/mta-sts.txt", [("Accept", "text/plain")], most=LARGEST)
         try:
             session = await open_http(HttpOrigin(host, self._port, True), context, _WHOLE, candidates)
-            answer = await session.ask(request, _WHOLE)
-            session.close()
+            try:
+                answer = await session.ask(request, _WHOLE)
+            finally:
+                session.abort()
         except Failed as failed:
             raise NoPolicy(f"{host}: {failed.answer.reply.text}") from None
         except HttpLost as lost:
