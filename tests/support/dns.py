@@ -33,17 +33,18 @@ class FakeDNS:
         refused: Collection[str] = (),
         inventing: str = "",
         signed: Collection[str] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         self.zone = {name.lower().rstrip("."): records for name, records in zone.items()}
         self.failing, self.silent, self.refused = set(failing), set(silent), set(refused)
-        self.inventing, self.signed = inventing, set(signed)
+        self.inventing, self.signed, self._host = inventing, set(signed), host
         self.asked: list[tuple[str, str]] = []
         self.address = ""
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Speaker(self), local_addr=("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self._transport.get_extra_info('sockname')[1]}"
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Speaker(self), local_addr=(self._host, 0))
+        self.address = f"{self._host}:{self._transport.get_extra_info('sockname')[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
