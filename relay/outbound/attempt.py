@@ -329,7 +329,7 @@ class Attempt:
 
         if self._hold:
             return after(State.HELD, terms.now)
-        delay = terms.schedule.next(progress.recipient.attempts + 1, terms.age, self.claim.entry.queue_id)
+        delay = terms.schedule.next(progress.recipient.attempts + 1, terms.age, self.claim.entry.queue_id, progress.wait)
         if delay is None:
             return after(State.EXPIRED, terms.now)
         rest = self._rested(progress, terms)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.mail.address import Address
 from relay.mail.reply import Answer, Fault, Reply, Stage
@@ -133,6 +133,11 @@ class ChainProgress:
         """The answer that explains the fate: of a deferral the last one that deferred, else the last one."""
         votes = [(name, answer) for name, (answer, verdict) in self.votes.items() if verdict.fate is self.fate]
         return votes[-1] if votes else [(name, answer) for name, (answer, _) in self.votes.items()][-1]
+
+    @property
+    def wait(self) -> timedelta | None:
+        """How long to wait by the words of the server that deferred it."""
+        return self.votes[self.reason[0]][1].wait if self.votes else None
 
     @property
     def first_to_wake(self) -> tuple[str, Pause]:

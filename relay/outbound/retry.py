@@ -7,6 +7,8 @@ from itertools import accumulate
 
 _M = timedelta(minutes=1)
 _JITTER = 0.1
+_GRACE = timedelta(seconds=15)  # beyond a wait that a server named: its clock began later than ours
+_BELIEVED = 3  # attempts
 
 
 def spread(key: str) -> float:
@@ -24,14 +26,17 @@ class RetrySchedule:
     rest: tuple[timedelta, ...] = (_M, 2 * _M, 4 * _M, 8 * _M, 15 * _M, 30 * _M, 60 * _M)
     rest_login: timedelta = 15 * _M
 
-    def next(self, attempts: int, age: timedelta, key: str) -> timedelta | None:
+    def next(self, attempts: int, age: timedelta, key: str, said: timedelta | None = None) -> timedelta | None:
         """How long to wait after `attempts` attempts (the one just made included); None: expired.
 
-        `key` is the queue id.  The last attempt falls on the end of `give_up_after`, not beyond it.
+        `key` is the queue id, `said` the wait that the server named; one that goes on naming a short one is not believed.
+        The last attempt falls on the end of `give_up_after`, not beyond it.
         """
         if self.expired(attempts, age):
             return None
         delay = self._delay(max(attempts, 1))
+        if said is not None:
+            delay = max(said + _GRACE, delay if attempts > _BELIEVED else timedelta(0))
         delay += delay * _JITTER * spread(f"{key} {attempts}")
         left = self.give_up_after - max(age, timedelta(0))
         return min(delay, left) if left > timedelta(0) else delay

@@ -24,7 +24,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen, Routes, chain_for, of_notice
 from relay.outbound.storing import stored
 from relay.outbound.upstream_state import Resumed, UpstreamStates, WentToRest
-from relay.outbound.urgent import OnceADay, explain, urgent
+from relay.outbound.urgent import OnceADay, explain, once_a_day, urgent
 from relay.spool.contract import ContentDamaged, LeaseLost, Spool, SpoolAway
 from relay.spool.entry import Claim, Entry
 from relay.upstream.settings import Upstream
@@ -338,7 +338,7 @@ class Runner:
             if sentences not in told and (recipient.said != answer.reply.text or step.own_name):
                 told.add(sentences)
                 attempt.advised(sentences, step, self._now())
-            if verdict.urgent and not verdict.rests and not attempt.retries_in_own_name(recipient.address):
+            if once_a_day(verdict, step) and not attempt.retries_in_own_name(recipient.address):
                 text = urgent(step.upstream.name, answer, verdict, attempt.claim.entry, step)
                 self._daily.tell((step.upstream.name, verdict.blame.value), text)
 

@@ -64,6 +64,11 @@ def explain(attempt: Attempt, now: datetime) -> None:
         attempt.advised(verdict.advice.with_link, step, now)
 
 
+def once_a_day(verdict: Verdict, step: Step) -> bool:
+    """Whether a person is to be told of the answer; of a rest they hear anyway, but not of that of a single domain."""
+    return verdict.urgent and (not verdict.rests or step.upstream.transport.by_domain)
+
+
 class OnceADay:
     """Raises each alarm once a day."""
 

@@ -16,7 +16,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Chosen
 from relay.outbound.trail import words
 from relay.spool.entry import Claim, Entry, NoticeKind, Recipient, State
-from relay.upstream.report import Conversation, Report
+from relay.upstream.report import Conversation, Report, TlsPolicy
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Limits, SmtpServer, Upstream
 
 NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -558,3 +558,52 @@ def test_the_route_is_told_also_when_nobody_is_called():
     trial = attempt(claim("x@y.example"), "a")
     assert trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests")) is None
     assert [line.event for line in settled(trial)[0].trail] == ["routed", "deferred"]
+
+
+def test_greylisting_waits_by_its_words():
+    """The next attempt is when the server said, not when the schedule would have it."""
+    for said, least, most in (("Greylisted, come back in 5 minutes", 5 * M, 6 * M), ("greylisted", M, 1.2 * M)):
+        trial = attempt(claim("x@y.example"), "a")
+        run(trial, {"a": Answer(Stage.RCPT, Reply(450, "4.2.0", said))})
+        (outcome,) = settled(trial)[0].outcomes
+        assert least <= outcome.due_at - NOW <= most
+
+
+TLS_TOLD = [
+    (TlsPolicy.OPPORTUNISTIC, "TLSv1.3", False, None, OK, "relayed", ""),
+    (TlsPolicy.OPPORTUNISTIC, "", False, Fault.NO_STARTTLS, OK, "relayed", " [sent in clear: it offers no STARTTLS]"),
+    (TlsPolicy.STS, "TLSv1.3", True, None, OK, "relayed", " [certificate verified, as MTA-STS demands]"),
+    (TlsPolicy.DANE, "TLSv1.3", True, None, OK, "relayed", " [certificate verified, as DANE demands]"),
+    (TlsPolicy.VERIFIED, "TLSv1.3", True, None, OK, "relayed", " [certificate verified]"),
+    (
+        TlsPolicy.STS_TESTING,
+        "TLSv1.3",
+        False,
+        Fault.TLS_NAME,
+        OK,
+        "relayed",
+        " [sent all the same, as the domain's MTA-STS policy only tests: its certificate is for another name]",
+    ),
+    (TlsPolicy.STS, "", False, Fault.TLS_NAME, Answer(Stage.TLS, Reply(454, "4.7.5", "no"), True, Fault.STS), "tried", ""),
+]
+
+
+@pytest.mark.parametrize(("policy", "tls", "verified", "fault", "said", "event", "text"), TLS_TOLD)
+def test_the_trail_tells_why_tls_was_as_it_was(policy, tls, verified, fault, said, event, text):
+    """As facts, and as a sentence where there is something to say."""
+    trial = attempt(claim("x@y.example"), "a")
+    step = trial.next_step(awake)
+    conversation = Conversation("192.0.2.1:25", tls, tls_policy=policy, tls_verified=verified, tls_fault=fault)
+    trial.record(Judged.of(step, Report({step.recipients[0].address: said}, conversation)), NOW)
+    (line,) = [line for line in trial.trail if line.event == event]
+    facts = {key: line.details[key] for key in ("tls", "tls_policy", "tls_verified", "tls_fault")}
+    expected = {"tls": tls, "tls_policy": policy.value, "tls_verified": verified, "tls_fault": fault.value if fault else ""}
+    assert facts == expected
+    assert words(line).endswith(text) and ("[" in words(line)) == bool(text)
+
+
+def test_an_upstream_that_somebody_has_configured_needs_no_reason_for_its_tls():
+    """Its trail lines have no such facts."""
+    trial = attempt(claim("x@y.example"), "a")
+    run(trial, {"a": OK})
+    assert not [key for line in trial.trail for key in line.details if key.startswith("tls_")]

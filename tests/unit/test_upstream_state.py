@@ -218,3 +218,75 @@ def test_words_of_the_recipient_rest_nobody():
     echo = Answer(Stage.RCPT, Reply(550, "5.1.1", "<spamhaus@isp.example>: User unknown"))
     assert talk(standing, ISP, {X: echo}) == []
     assert standing.pause(ISP, X, "q2", NOW) is None
+
+
+BACK_OFF = [
+    Answer(Stage.CONTENT, Reply.of(421, "4.7.28 unusual rate of unsolicited mail originating from your IP address")),
+    Answer(Stage.MAIL, Reply.of(421, "4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred due to user complaints")),
+    Answer(Stage.RCPT, Reply.of(451, "4.7.650 The mail server [192.0.2.1] has been temporarily rate limited")),
+    Answer(Stage.CONNECT, Reply.of(421, "4.7.1 Too many connections from 192.0.2.1")),
+    Answer(Stage.CONTENT, Reply.of(421, "4.7.0 Try again later, closing connection.")),
+    Answer(Stage.CONNECT, Reply.of(554, "5.7.1 your IP is listed in zen.spamhaus.org")),
+]
+
+
+@pytest.mark.parametrize("said", BACK_OFF, ids=str)
+def test_one_domain_backs_off_and_the_others_go_on(said):
+    """A host that wants less from us rests for its domain: longer each time; `mx` as a whole does not."""
+    standing, at = UpstreamStates(), NOW
+    for rest in PLAN.rest[:3]:
+        (rested,) = talk(standing, MX, {X: said}, at, "q1" if at == NOW else "q2")
+        assert rested.name == "mx one.example"
+        assert standing.pause(MX, X, "q3", at).until == at + rest
+        assert standing.pause(MX, Y, "q3", at) is None
+        at += rest
+    (resumed,) = talk(standing, MX, {X: OK}, at)
+    assert resumed.name == "mx one.example"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        Answer(Stage.RCPT, Reply.of(451, "4.7.1 Greylisted, try again in 300 seconds")),
+        Answer(Stage.RCPT, Reply.of(450, "4.2.1 The user you are trying to contact is receiving mail too quickly")),
+        Answer(Stage.RCPT, Reply.of(452, "4.2.2 mailbox full")),
+        Answer(Stage.CONTENT, Reply.of(421, "4.7.0 This message is suspicious due to the nature of the content or the links")),
+        Answer(Stage.RCPT, Reply.of(550, "5.1.1 no such user")),
+    ],
+    ids=str,
+)
+def test_what_is_about_one_mail_rests_no_domain(said):
+    """Greylisting, a full mailbox, a message that looks like spam: the next message may fare better."""
+    standing = UpstreamStates()
+    assert talk(standing, MX, {X: said}) == []
+    assert standing.pause(MX, X, "q2", NOW) is None
+
+
+def test_each_domain_has_a_pace_of_its_own():
+    """`mx` sends so many a minute to one domain; what goes to another one does not count."""
+    limited = replace(MX, limits=Limits(connections=2, per_minute=2))
+    standing = UpstreamStates()
+    for number in range(2):
+        assert standing.pause(limited, X, f"q{number}", NOW) is None
+        talk(standing, limited, {X: OK}, queue_id=f"q{number}")
+    pause = standing.pause(limited, X, "q2", NOW)
+    assert pause.until == NOW + M and "mx one.example" in pause.why
+    assert standing.pause(limited, Y, "q3", NOW) is None
+    assert standing.pause(limited, X, "q2", NOW + M) is None, "its turn has come"
+
+
+def test_domains_met_once_are_forgotten():
+    """Thousands of domains leave nothing behind."""
+    standing = UpstreamStates()
+    for number in range(500):
+        path = Address("x", f"d{number}.example")
+        assert standing.pause(MX, path, f"q{number}", NOW) is None
+        talk(standing, MX, {path: OK}, queue_id=f"q{number}")
+        standing.gone(f"q{number}")
+    standing.tidy(NOW + 2 * M)
+    assert not standing.rate_limit._slots and not standing.rate_limit._booked
+
+
+def test_direct_delivery_is_modest():
+    """Two sessions to one domain at once, and a pace."""
+    assert (MX.limits.connections, MX.limits.per_minute) == (2, 30)

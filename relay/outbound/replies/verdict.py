@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 from functools import cache, lru_cache
 
@@ -18,6 +19,7 @@ from relay.outbound.replies.recipient_rules import CLOSED, FULL, GENERAL, GREYLI
 from relay.outbound.replies.reputation_rules import GOOGLE_GREETING, GREETING, REPUTATION, REVERSE_DNS
 from relay.outbound.replies.rule import Blame, Rule
 from relay.outbound.replies.sender_rules import AUTHENTICITY, FROM_FIRST, POP_LOGINS, RELAYING, SENDERS
+from relay.outbound.replies.waits import wait_said
 from relay.upstream.settings import Upstream
 
 TAKEN = Rule("taken", Blame.NOBODY, ("",), "The server has taken the message.", "Nothing to do.")
@@ -157,6 +159,7 @@ class Verdict:
     """`try_next`: another upstream may take it.  `own_name`: the same one may, said in the account's own name.
 
     `rests`: any other message would meet the same there now, so that upstream is left alone for a while.
+    `wait`: how long this message is to wait by the server's words, if these are known to be meant so.
     """
 
     fate: Fate
@@ -165,6 +168,7 @@ class Verdict:
     own_name: bool = False
     rests: bool = False
     rule: Rule = TAKEN
+    wait: timedelta | None = None
 
     @property
     def urgent(self) -> bool:
@@ -193,14 +197,15 @@ def judge(answer: Answer, upstream: Upstream | None = None) -> Verdict:
         return _TAKEN  # nearly every answer: to look it up costs more than all the rest
     if len(reply.text) > 2 * LONGEST:
         answer = replace(answer, reply=replace(reply, text=reply.text[: 2 * LONGEST]))
-    return _judge(answer, upstream is not None and upstream.transport.over_port_25)
+    transport = upstream.transport if upstream else None
+    return _judge(answer, bool(transport and transport.over_port_25), bool(transport and transport.by_domain))
 
 
 _TAKEN = Verdict(Fate.RELAYED, False, Blame.NOBODY, rule=TAKEN)
 
 
 @lru_cache(maxsize=512)
-def _judge(answer: Answer, over_port_25: bool) -> Verdict:
+def _judge(answer: Answer, over_port_25: bool, by_domain: bool) -> Verdict:
     rule = _rule(answer, over_port_25)
     blame, stage = rule.blame, answer.stage
     if blame is Blame.NOBODY:
@@ -214,8 +219,9 @@ def _judge(answer: Answer, over_port_25: bool) -> Verdict:
         try_next=True,
         blame=blame,
         own_name=blame is Blame.SENDER,
-        rests=_rests(blame, stage) or answer.retry_after is not None,
+        rests=_rests(blame, stage) or answer.retry_after is not None or (by_domain and _backs_off(answer, blame)),
         rule=rule,
+        wait=wait_said(answer.reply.text) if blame is Blame.GREYLIST else None,
     )
 
 
@@ -224,6 +230,13 @@ def _rests(blame: Blame, stage: Stage) -> bool:
     if stage.before(Stage.MAIL) or blame in _EVERYBODY:
         return True
     return blame is Blame.REPUTATION and stage is not Stage.CONTENT
+
+
+def _backs_off(answer: Answer, blame: Blame) -> bool:
+    """Whether a domain's host wants less mail from us for now: the next message would hear the same, whatever it is."""
+    if answer.lost or answer.fault or blame not in (Blame.UPSTREAM, Blame.RATE, Blame.REPUTATION):
+        return False
+    return answer.reply.code == 421 or answer.reply.status.startswith("4.7.")
 
 
 def _rule(answer: Answer, over_port_25: bool) -> Rule:
