@@ -35,19 +35,21 @@ _BOXES = {
 
 
 @contextmanager
-def postfix_mx(paper: Papers, port: int, domain: str) -> Iterator[Peer]:
+def postfix_mx(paper: Papers, port: int, domain: str, *others: str, **settings: str) -> Iterator[Peer]:
     """Postfix as the MX of `domain`: mail boxes `me` and `you`, STARTTLS with a certificate that nobody trusts, no relaying."""
+    domains = (domain, *others)
     main = {
         **_POSTFIX_MAIN,
         **_BOXES,
         "myhostname": f"mx.{domain}",
         "mynetworks": "",
-        "virtual_mailbox_domains": domain,
-        "virtual_mailbox_maps": f"inline:{{ me@{domain}=box/, you@{domain}=box/ }}",
+        "virtual_mailbox_domains": ", ".join(domains),
+        "virtual_mailbox_maps": f"inline:{{ {', '.join(f'me@{one}=box/, you@{one}=box/' for one in domains)} }}",
         "smtpd_tls_security_level": "may",
         "smtpd_tls_cert_file": "/srv/peer/cert.pem",
         "smtpd_tls_key_file": "/srv/peer/key.pem",
         "smtpd_relay_restrictions": "reject_unauth_destination",
+        **settings,
     }
     master = f"{POSTFIX}:{port} inet n - n - - smtpd\n"
     files = {**paper.files, "main.cf": _cf(main), "master.cf": master + _POSTFIX_SERVICES}

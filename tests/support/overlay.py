@@ -54,6 +54,7 @@ LAYERS: Mapping[str, Sequence[str]] = {
         "libpython3-stdlib",
     ),
     "nodemailer": ("nodejs",),
+    "unbound": ("unbound", "ldnsutils"),
 }
 
 AFTERWARDS: Mapping[str, str] = {
