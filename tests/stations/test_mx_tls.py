@@ -5,6 +5,7 @@ The DNS is a stand-in that says of `signed` names that it has validated them; te
 
 import contextlib
 import hashlib
+import smtplib
 import ssl
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,10 @@ from relay.upstream.report import TlsPolicy
 from relay.upstream.settings import DIRECT, MxHosts, Tls, Upstream
 from relay.upstream.transports import Means, Transports
 from tests.support.dns import FakeDNS
+from tests.support.loaded import loaded, telling
+from tests.support.running import RelayProcess
 from tests.support.sending import letter, server_context
+from tests.support.sink import sink
 from tests.support.upstream import DROP, ScriptedUpstream
 
 DOMAIN, HOST = "there.example", "mail.there.example"
@@ -412,3 +416,22 @@ async def test_what_is_known_of_an_authority_is_used_again(trusted):
             server.tls, _ = chained(trustme.CA(), HOST)
             report = await send()
             assert (only(report).fault, told(report)[1]) == (Fault.DANE, False)
+
+
+def test_who_does_not_send_by_mx_has_none_of_it(tmp_path):
+    """From its start over a message that is relayed by an ISP: nothing of `mx`, of the DNS or of policies is loaded."""
+    ours = {"mx", "mx_tls", "mx_order", "mta_sts", "mta_sts_cache", "dane", "dns", "http_session"}
+    (tmp_path / "behind").mkdir()
+    with sink(tmp_path / "behind") as behind:
+        isp = {"host": "127.0.0.1", "port": behind.port, "tls": "none", "auth": "none", "sender": "a@isp.example"}
+        relay = telling(RelayProcess(tmp_path, {"upstreams": {"isp": isp}}), tmp_path)
+        relay.start()
+        try:
+            with smtplib.SMTP("127.0.0.1", relay.port, timeout=20) as device:
+                device.sendmail("a@isp.example", ["b@there.example"], "Subject: x\r\n\r\nx\r\n")
+            relay.wait_for("relayed")
+            assert {f"relay.upstream.{name}" for name in ours} & loaded(relay) == set()
+            assert not [name for name in loaded(relay) if name.partition(".")[0] == "dns"]
+        finally:
+            relay.stop()
+    assert not (tmp_path / "spool" / "mta-sts.json").exists()
