@@ -11,7 +11,8 @@ if TYPE_CHECKING:  # else at the first question: 5 MB that a relay without `mx` 
     import dns.nameserver
 
 _PATIENCE = 10.0  # seconds for one question, all servers and tries together
-_DOCKER = "127.0.0.11"  # on loopback by its address, but it hands on what a server in the network says
+_HAND_ON = frozenset({"127.0.0.11", "127.0.0.54"})
+"""Docker's resolver, and systemd-resolved as a mere proxy: on loopback, but what they say is another server's word."""
 
 
 class NoSuchName(Exception):
@@ -89,7 +90,7 @@ class Resolver:
         if not nameserver or nameserver in self._trusted:
             return bool(nameserver)
         try:
-            return ipaddress.ip_address(nameserver).is_loopback and nameserver != _DOCKER
+            return ipaddress.ip_address(nameserver).is_loopback and nameserver not in _HAND_ON
         except ValueError:
             return False  # the URL of DNS over HTTPS, which only the system's settings can have
 

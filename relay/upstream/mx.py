@@ -154,9 +154,10 @@ class _Delivery:
                 continue
             report = found
             silent = not report.conversation.peer and loop.time() - called >= _ALL_DIALS
-            if report.unsuited or silent or not all(_elsewhere(answer) for answer in report.answers.values()):
+            begun = report.unsuited or report.left
+            if begun or silent or not all(_elsewhere(answer) for answer in report.answers.values()):
                 break
-        if report.answers or report.unsuited:
+        if report.answers or report.unsuited or report.left:
             return report
         return Report(dict.fromkeys(outgoing.forward_paths, _barred(domain, barred)))
 
@@ -235,7 +236,7 @@ def _server(name: str, candidates: Sequence[Endpoint]) -> SmtpServer:
 
 def _at_tls(report: Report) -> bool:
     """Whether TLS did not come about."""
-    return not report.unsuited and all(answer.stage is Stage.TLS for answer in report.answers.values())
+    return bool(report.answers) and all(answer.stage is Stage.TLS for answer in report.answers.values())
 
 
 def _fault(report: Report) -> Fault:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import dns.flags
 import dns.message
+import dns.rdatatype
 import pytest
 import trustme
 
@@ -16,7 +17,7 @@ from relay.upstream.connect import Failed
 from relay.upstream.dns import NoAnswer, NoSuchName, Resolver
 from relay.upstream.mx import MxDelivery
 from relay.upstream.report import TlsPolicy
-from relay.upstream.settings import DIRECT, MxHosts, Upstream
+from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, MxHosts, Upstream
 from relay.upstream.transports import Means, Transports
 from tests.support.dns import FakeDNS
 from tests.support.isps.internet import Deaf, port_for_all
@@ -116,9 +117,51 @@ async def test_without_mx_the_domain_is_the_host():
 
 
 async def test_an_address_literal_is_the_host():
-    """`b@[127.0.0.1]` needs no DNS."""
+    """`b@[127.0.0.1]` needs no DNS; nor does one of IPv6, whose tag may be in any case."""
     async with ScriptedUpstream() as server:
         assert only(await direct(server, {}, "b@[127.0.0.1]")).reply.code == 250
+    async with ScriptedUpstream(host="::1") as server:
+        assert only(await direct(server, {}, "b@[IPv6:::1]")).reply.code == 250
+        assert only(await direct(server, {}, "b@[ipv6:::1]")).reply.code == 250
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        {"there.example": {"CNAME": ["real.example."]}, "real.example": {"MX": ["10 mail.there.example."]}},
+        {"there.example": {"MX": ["10 mx.there.example."]}, "mx.there.example": {"CNAME": ["mail.there.example."]}},
+        {"there.example": {"CNAME": ["mail.there.example."]}},
+    ],
+    ids=["the domain, with MX", "the mail host", "the domain, without MX"],
+)
+async def test_an_alias_is_followed(zone):
+    """RFC 5321 s5.1: a domain that is an alias is what it leads to; a mail host must be none, and yet some are."""
+    async with ScriptedUpstream() as server:
+        report = await direct(server, {**zone, "mail.there.example": {"A": ["127.0.0.1"]}})
+    assert only(report).reply.code == 250
+    assert server.messages[0].forward_paths == ["b@there.example"]
+
+
+async def test_one_type_of_address_that_fails_hides_no_other(monkeypatch):
+    """Both are asked for at once: a nameserver that drops AAAA costs no more than the time for one question."""
+    answer = FakeDNS.answer
+
+    def deaf(self, query):
+        return None if query.question[0].rdtype == dns.rdatatype.AAAA else answer(self, query)
+
+    monkeypatch.setattr(FakeDNS, "answer", deaf)
+    began = time.monotonic()
+    async with ScriptedUpstream() as server:
+        assert only(await direct(server, mail_at())).reply.code == 250
+    assert time.monotonic() - began < 1.9
+
+
+async def test_a_host_that_wants_each_recipient_alone():
+    """Nothing is lost, and nobody is told that there is no host: the recipients come again one by one."""
+    async with ScriptedUpstream(script={"RCPT": ["452 4.5.3 only one recipient per message"] * 2}) as server:
+        report = await direct(server, mail_at(), "b@there.example", "c@there.example")
+        assert report.answers == {} and len(report.left) == 2
+        assert len(server.connections) == 1
 
 
 @pytest.mark.parametrize(
@@ -347,3 +390,29 @@ async def test_our_own_public_address_is_no_mail_host_of_others(visited, monkeyp
     monkeypatch.setattr(mx_order, "on_internet", lambda address: True)
     answer = only(await direct(Port25, mail_at("127.0.0.1"), private=False))
     assert (answer.reply.code, answer.reply.status, visited) == (550, "5.4.6", [])
+
+
+async def test_our_own_address_among_others_ends_the_list_there(visited, monkeypatch):
+    """RFC 5321 s5.1: from us mail goes to better hosts only; the worse ones would bring it here again."""
+    monkeypatch.setattr(mx, "is_ours", "8.8.4.4".__eq__)
+    hosts = {"better.example": {"A": ["9.9.9.9"]}, "us.example": {"A": ["8.8.4.4"]}, "worse.example": {"A": ["8.8.8.8"]}}
+    published = ["5 better.example.", "10 us.example.", "20 worse.example."]
+    assert only(await direct(Port25, {"there.example": {"MX": published}, **hosts}, private=False)).stage is Stage.CONNECT
+    assert visited == ["9.9.9.9"]
+    answer = only(await direct(Port25, {"there.example": {"MX": published[1:]}, **hosts}, private=False))
+    assert (answer.reply.code, answer.reply.status, visited) == (550, "5.4.6", ["9.9.9.9"])
+
+
+async def test_two_sessions_to_one_domain_at_once():
+    """The third message waits; what goes to another domain does not."""
+    transports = delivering(Resolver(["127.0.0.1:9"]))
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            await stack.enter_async_context(transports.turn(DIRECT_UPSTREAM, "mx there.example"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2), transports.turn(DIRECT_UPSTREAM, "mx there.example"):
+                raise AssertionError("three at once")
+        async with asyncio.timeout(0.2), transports.turn(DIRECT_UPSTREAM, "mx other.example"):
+            pass
+    async with asyncio.timeout(0.2), transports.turn(DIRECT_UPSTREAM, "mx there.example"):
+        pass
