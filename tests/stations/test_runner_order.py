@@ -132,14 +132,14 @@ async def test_a_silent_domain_does_not_block_direct_mail(tmp_path):
     async with running(tmp_path, [Route(via=(DIRECT,))], [DIRECT_UPSTREAM], submit=submit, retry=retry) as world:
         stuck = [await world.accept("x@silent.example") for _ in range(30)]
         async with asyncio.timeout(10):
-            while len(calls) < 4:
+            while len(calls) < DIRECT_UPSTREAM.limits.connections:
                 await asyncio.sleep(0.02)
         await world.until(await world.accept("x@quick.example"), State.RELAYED, seconds=5)
         go_on.set()
         async with asyncio.timeout(10):
             while any([not (await world.spool.entry(each)).recipients[0].said for each in stuck]):
                 await asyncio.sleep(0.02)
-    assert len(calls) == 4
+    assert len(calls) == DIRECT_UPSTREAM.limits.connections
 
 
 async def test_a_door_is_open_when_the_first_is_in(tmp_path):
