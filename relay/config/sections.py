@@ -13,7 +13,7 @@ from relay.config.scalars import Wrong, choice, duration, near, no_limit_or, num
 from relay.inbound.admission import ClientLimits, ListenAuth, Listener, ListenTls, Recipients
 from relay.mail.address import Address
 from relay.mail.policy import RepairPolicy
-from relay.networks import PRIVATE
+from relay.networks import PRIVATE, without_port
 from relay.outbound.notice_content import NoticePolicy
 from relay.outbound.retry import RetrySchedule
 from relay.password_hash import BadHash, is_hash, read_hash
@@ -258,7 +258,10 @@ def read_nameservers(at: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return hosts.written((host, port))
 
     with at.section("dns") as section:
-        return section.many("nameservers", convert, ()), section.many("trusted", hosts.address, ())
+        asked, trusted = section.many("nameservers", convert, ()), section.many("trusted", hosts.address, ())
+        if asked and set(trusted) - set(map(without_port, asked)):
+            section.remark("trusted", "not one of nameservers: it is not asked")
+        return asked, trusted
 
 
 def read_direct(at: Fields) -> Upstream:
