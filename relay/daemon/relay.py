@@ -312,6 +312,7 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
         spool=config.spool,
         state_dir=state_dir(config.spool),
         nameservers=config.nameservers,
+        trusted_nameservers=config.trusted_nameservers,
         notices_to=config.notices.to,
         source=config.source,
         remarks=tuple(remarks),

@@ -19,7 +19,7 @@ _NAMES = """
     domain-unknown null-mx no-mx spf-none spf-fail spf-weak
     spf-broken spf-too-long spf-foreign spf-unknown spf-unverifiable dmarc-broken
     dmarc-from port-25 port-25-unknown public-address pbl block-list
-    block-list-refused block-list-unknown reverse-dns
+    block-list-refused block-list-unknown reverse-dns dane
     spool-away spool-version spool-schema spool-rights spool-leases spool-clock
     other-user resolver-invents split-dns upstream-slow graph-rights graph-mailbox
     push-process push-url push-unreachable push-unexamined push-clear

@@ -73,7 +73,7 @@ def _silent(_: str) -> None:
 async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     """All facts.  `tell` hears in a few words what is being looked at, as it happens."""
     begun = time.monotonic()
-    look = DnsLookup(subject.nameservers, patience=world.dns_patience)
+    look = DnsLookup(subject.nameservers, trusted=subject.trusted_nameservers, patience=world.dns_patience)
     asking = UpstreamProbe(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
     smtp = _of_kind(subject, SmtpServer)
     examined = {one.name: asyncio.create_task(_smtp(one, asking, world, tell)) for one in smtp}

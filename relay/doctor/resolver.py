@@ -14,8 +14,8 @@ PATIENCE = 4.0  # seconds for one question: a home router that takes longer is a
 class DnsLookup:
     """A look-up for spf.py and dmarc.py.  What was asked is kept: the same record is wanted for every address of an ISP."""
 
-    def __init__(self, nameservers: Sequence[str] = (), *, patience: float = PATIENCE) -> None:
-        self._resolver = Resolver(nameservers, patience=patience)
+    def __init__(self, nameservers: Sequence[str] = (), *, trusted: Sequence[str] = (), patience: float = PATIENCE) -> None:
+        self._resolver = Resolver(nameservers, trusted=trusted, patience=patience)
         self._known: dict[tuple[str, str], asyncio.Task[tuple[bool, list[str]]]] = {}
 
     async def __call__(self, name: str, kind: str) -> Sequence[str]:
@@ -25,6 +25,13 @@ class DnsLookup:
     async def exists(self, name: str) -> bool:
         """Whether there is such a name at all.  Raises LookupFailed."""
         return (await self._asked(name, "MX"))[0]
+
+    async def validates(self) -> bool:
+        """Whether a nameserver whose word counts says that it has validated the root, which is signed."""
+        try:
+            return (await self._resolver.look(".", "SOA")).secure
+        except (NoSuchName, NoAnswer):
+            return False
 
     async def _asked(self, name: str, kind: str) -> tuple[bool, list[str]]:
         key = name.lower().rstrip("."), kind

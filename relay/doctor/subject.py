@@ -25,6 +25,7 @@ class Subject:
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     state_dir: Path = Path("/var/lib/relay")
     nameservers: tuple[str, ...] = ()
+    trusted_nameservers: tuple[str, ...] = ()
     notices_to: Address | None = None
     source: str = ""
     remarks: tuple[str, ...] = ()

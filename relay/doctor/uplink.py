@@ -24,7 +24,8 @@ class UplinkFacts:
     """The line as strangers' mail hosts see it, asked only where a route uses `mx`.
 
     `targets` are port 25 of hosts outside; `public` our addresses there; `reverse` their names, `forward` the names that
-    lead back; `ways` is what SPF says to senders' mail from these addresses.
+    lead back; `ways` is what SPF says to senders' mail from these addresses; `dnssec`: a nameserver whose word counts
+    validates.
     """
 
     targets: Mapping[str, PortFacts] = field(default_factory=dict)
@@ -34,6 +35,7 @@ class UplinkFacts:
     forward: frozenset[str] = frozenset()
     ways: tuple[SendingPath, ...] = ()
     trouble: str = ""
+    dnssec: bool = False
 
 
 _MX = DIRECT_UPSTREAM.name
@@ -58,9 +60,21 @@ def judge_uplink(
         findings.append(warning("public-address", _MX, cause, cure, *([line.trouble] if line.trouble else [])))
     findings += [_listing(one, subject) for one in line.listings]
     findings += [_reverse(address, line) for address in line.public if address in line.reverse or not line.trouble]
+    findings += _dane(line, subject)
     outside_view = [one for one in domains if not one.inside]  # the others were judged with their domain
     findings += judge_ways(outside_view, line.ways, {_MX: DIRECT_UPSTREAM})
     return findings if alone else [_milder(one) for one in findings]
+
+
+def _dane(line: UplinkFacts, subject: Subject) -> list[Finding]:
+    if line.dnssec:
+        return [fine("dane", _MX, "the nameserver validates DNSSEC, so certificates named by the DNS (DANE) are demanded")]
+    if not subject.trusted_nameservers:
+        return []
+    asked = ", ".join(subject.trusted_nameservers)
+    cause = f"The nameserver that `dns.trusted` names ({asked}) does not say that it validates DNSSEC, so DANE is not used."
+    cure = "Switch validation on there (unbound and BIND do it as they come), or remove `dns: {trusted: [...]}`."
+    return [warning("dane", _MX, cause, cure)]
 
 
 def _milder(finding: Finding) -> Finding:

@@ -54,7 +54,8 @@ async def line(
         _names(public, look),
     )
     reverse, forward, trouble = names
-    return UplinkFacts(targets, public, tuple(listings), reverse, forward, tuple(ways), trouble)
+    dnssec = await look.validates()
+    return UplinkFacts(targets, public, tuple(listings), reverse, forward, tuple(ways), trouble, dnssec)
 
 
 async def _names(public: Iterable[str], look: DnsLookup) -> tuple[dict[str, tuple[str, ...]], frozenset[str], str]:

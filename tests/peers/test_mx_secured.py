@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
+from relay.doctor.resolver import DnsLookup
 from relay.upstream import tls
 from relay.upstream.dns import Resolver
 from relay.upstream.peer_certificate import public_key
@@ -139,6 +140,7 @@ async def test_what_the_resolver_says_is_believed(place: tuple[str, int, Peer]) 
     assert (await resolver.mx("right.signed.example"))[1]
     assert not (await resolver.mx("right.plain.example"))[1]
     assert (await resolver.addresses("also.signed.example")).name == "mx.signed.example"
+    assert not await DnsLookup([place[0]]).validates(), "the root has no anchor in this resolver"
 
 
 @pytest.mark.parametrize("domain", ["right.signed.example", "authority.signed.example", "alias.signed.example"])

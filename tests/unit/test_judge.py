@@ -357,6 +357,16 @@ def test_the_line_as_others_see_it(changes: dict[str, object], name: str, grade:
     assert names(facts, behind) == [(name, "warning")]
 
 
+def test_a_trusted_nameserver_that_does_not_validate() -> None:
+    """Who names one wants DANE; without that it is no fault, and where it works the doctor says so."""
+    direct = replace(SUBJECT, routes=(Route(via=("mx",)),))
+    trusting = replace(direct, trusted_nameservers=("192.168.0.1",))
+    assert names(Facts(HERE, uplink=line()), trusting) == [("dane", "warning")]
+    assert names(Facts(HERE, uplink=line(dnssec=True)), trusting) == []
+    fine = [one.cause for one in judge(Facts(HERE, uplink=line(dnssec=True)), direct) if one.name == "dane"]
+    assert fine == ["the nameserver validates DNSSEC, so certificates named by the DNS (DANE) are demanded"]
+
+
 def test_a_sound_line() -> None:
     """Open, not listed, named."""
     assert names(Facts(HERE, uplink=line()), replace(SUBJECT, routes=(Route(via=("mx",)),))) == []
