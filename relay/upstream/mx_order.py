@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from relay.networks import on_internet
+from relay.networks import address_of, on_internet
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,12 @@ def literal(domain: str) -> str:
     if not (domain.startswith("[") and domain.endswith("]")):
         return ""
     inside = domain[1:-1]
-    return inside[5:] if inside[:5].lower() == "ipv6:" else inside
+    inside = inside[5:] if inside[:5].lower() == "ipv6:" else inside
+    try:
+        address_of(inside)
+    except ValueError:
+        return ""
+    return inside
 
 
 def takes_no_mail(published: Sequence[tuple[int, str]]) -> bool:

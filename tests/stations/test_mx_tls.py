@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
+from relay.doctor.resolver import DnsLookup
 from relay.mail.reply import Fault, Stage
 from relay.upstream.dns import Resolver
 from relay.upstream.mta_sts import StsMode, StsPolicy
@@ -372,6 +373,16 @@ async def test_only_a_resolver_near_by_is_believed(trusted):
         async with ScriptedUpstream() as server:
             report = await by_dane(server, trusted, tlsa(3, 1, 1, other[0]), host="127.0.0.11", trust=trust)
         assert told(report)[0] is policy
+
+
+async def test_the_doctor_asks_for_the_root(trusted):
+    """The root is signed: whoever validates says so of it."""
+    root = {"": {"SOA": ["a.root.example. b.example. 1 60 60 60 60"]}}
+    for names, host, expected in (([""], "127.0.0.1", True), ([], "127.0.0.1", False), ([""], "127.0.0.11", False)):
+        async with FakeDNS(root, signed=names, host=host) as fake:
+            assert await DnsLookup([fake.address]).validates() is expected
+            assert await DnsLookup([fake.address], trusted=[host]).validates() is bool(names)
+    assert not await DnsLookup(["127.0.0.1:9"], patience=0.3).validates()
 
 
 async def test_a_domain_that_is_its_own_host(trusted):

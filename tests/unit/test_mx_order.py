@@ -40,6 +40,8 @@ def test_null_mx():
         ("there.example", ""),
         ("[192.0.2.1", ""),
         ("[]", ""),
+        ("[localhost]", ""),
+        ("[IPv6:there.example]", ""),
     ],
 )
 def test_address_literals(domain, address):
