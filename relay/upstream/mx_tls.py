@@ -145,10 +145,10 @@ class TlsRules:
 
 
 _DEMANDED = {
-    TlsPolicy.STS: (Fault.STS, "the MTA-STS policy of {domain} demands a trusted certificate of a host that it names"),
-    TlsPolicy.DANE: (Fault.DANE, "its TLSA records (DANE) say which certificate it must have"),
-    TlsPolicy.DANE_TLS: (Fault.DANE, "its TLSA records (DANE) demand TLS"),
-    TlsPolicy.VERIFIED: (Fault.MX_TLS, "`mx: {{tls: verified}}` demands a trusted certificate"),
+    TlsPolicy.STS: (Fault.STS, "The MTA-STS policy of {domain} allows only hosts that it names, with a trusted certificate."),
+    TlsPolicy.DANE: (Fault.DANE, "The signed DNS (DANE) says which certificate it must have."),
+    TlsPolicy.DANE_TLS: (Fault.DANE, "The signed DNS (DANE) demands TLS."),
+    TlsPolicy.VERIFIED: (Fault.MX_TLS, "`mx: {{tls: verified}}` demands a trusted certificate."),
 }
 
 
@@ -156,5 +156,5 @@ def refusal(demand: Demand, host: str, domain: str, fault: Fault | None, said: s
     """Our answer where a host has not the TLS that is required; `said` is its own refusal of STARTTLS."""
     kind, who = _DEMANDED[demand.policy]
     why = f"it refuses STARTTLS ({said})" if said else tls_fault(fault)
-    words = f"{host} cannot have this mail: {why}, and {who.format(domain=domain)}"
+    words = f"{host} gets no mail for {domain}: {why}. {who.format(domain=domain)}"
     return Answer(Stage.TLS, Reply(454, "4.7.5", words), lost=True, fault=kind)
