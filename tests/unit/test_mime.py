@@ -16,7 +16,7 @@ from relay.mail.mime import (
     with_ascii_params,
     with_param,
     with_quotes,
-    with_semicolon,
+    with_plain_type,
 )
 
 
@@ -121,11 +121,15 @@ def test_no_transfer_encoding_is_none() -> None:
         (b"text/plain; charset=utf-8, x=y", b"text/plain; charset=utf-8, x=y"),
         (b"text/plain", b"text/plain"),
         (b"text plain charset=x", b"text plain charset=x"),
+        (b"multipart/m\x80ixed boundary=b", b"multipart/mixed; boundary=b"),
+        (b"text/plain\xc2\xa0charset=x", b"text/plain; charset=x"),
+        (b"te\xe3\x81\x82xt/plain; name=\xe3\x81\x82", b"text/plain; name=\xe3\x81\x82"),
+        (b"\x93\x8c.pdf", b"\x93\x8c.pdf"),
     ],
 )
 def test_a_semicolon_that_was_left_out_is_put_in(value: bytes, mended: bytes) -> None:
-    """Behind the type, and nowhere else."""
-    assert with_semicolon(value) == mended
+    """Behind the type, and nowhere else; the type itself is ASCII."""
+    assert with_plain_type(value) == mended
 
 
 @pytest.mark.parametrize(
