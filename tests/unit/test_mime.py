@@ -15,8 +15,8 @@ from relay.mail.mime import (
     transfer_encoding,
     with_ascii_params,
     with_param,
-    with_quotes,
     with_plain_type,
+    with_quotes,
 )
 
 
