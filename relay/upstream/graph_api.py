@@ -72,12 +72,14 @@ class Access:
 class Connections:
     """The open connections to one server; kept ones are used again.
 
-    `turns` has a lock for each message that a draft is made of, by Message-ID and recipients.
+    `turns` has a lock for each message that a draft is made of, by Message-ID and recipients.  `denied_drafts` is a token
+    that does not tell its rights and has shown that it may send, but make no draft.
     """
 
     def __init__(self) -> None:
         self._kept = IdlePool[HttpSession](_IDLE, HttpSession.close)
         self.turns: WeakValueDictionary[tuple[bytes, frozenset[str]], asyncio.Lock] = WeakValueDictionary()
+        self.denied_drafts = ""
 
     def take(self, origin: HttpOrigin) -> HttpSession | None:
         return self._kept.take(lambda session: session.alive, lambda session: session.origin == origin)

@@ -160,6 +160,33 @@ class TestSmall:
             assert [sent.saved for sent in world.cloud.box] == [True]
             assert any("Mail.ReadWrite" in note for note in report.conversation.notes)
 
+    async def test_a_token_that_does_not_tell_its_rights(self):
+        """Personal accounts have such: a draft is tried, and a denial found out once for each token."""
+        async with graph() as world:
+            world.token = "opaque"
+            world.cloud.tokens.add("opaque")
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            world.cloud.rights = ("Mail.Send",)
+            notes = [(await world.send(letter("a@x.example"), save=False)).conversation.notes for _ in range(2)]
+            assert [sent.saved for sent in world.cloud.box] == [False, True, True]
+            assert all("Mail.ReadWrite" in note for [note] in notes)
+            assert [path for _, path in world.cloud.requests[-2:]] == ["/sendMail", "/sendMail"]
+            world.token = "opaque, and newer"
+            world.cloud.tokens.add(world.token)
+            world.cloud.rights += ("Mail.ReadWrite",)
+            await world.send(letter("a@x.example"), save=False)
+            assert not world.cloud.box[-1].saved
+
+    async def test_a_token_that_does_not_tell_its_rights_and_may_do_nothing(self):
+        """Then it is the account's fault, and nothing is remembered: the right may come at any time."""
+        async with graph(rights=()) as world:
+            world.token = "opaque"
+            world.cloud.tokens.add("opaque")
+            assert judge(await world.one(letter("a@x.example"), save=False)).rule.name == "graph-denied"
+            world.cloud.rights = ("Mail.Send", "Mail.ReadWrite")
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert [sent.saved for sent in world.cloud.box] == [False]
+
     async def test_a_cloud_that_does_not_take_the_order_to_leave_no_copy(self):
         """That is no reason not to send it."""
         async with graph() as world:
