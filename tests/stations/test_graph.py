@@ -451,6 +451,20 @@ class TestLarge:
             assert (verdict.fate, verdict.blame) == (Fate.DEFERRED, Blame.UPSTREAM)
 
 
+CURES = {
+    "graph-send-as": "'Send As'",
+    "graph-denied": "admin consent",
+    "graph-mailbox": "user principal name",
+    "graph-limit": "second upstream",
+    "graph-full": "Make room",
+    "graph-size": "limits: {message",
+    "graph-form": "another upstream",
+    "graph-recipient": "Correct the address",
+    "graph-throttled": "connections: 2",
+    "graph-away": "service health",
+}
+
+
 class TestRefusals:
     """Each of Graph's errors, with whom it is about."""
 
@@ -472,16 +486,18 @@ class TestRefusals:
             (403, "ErrorAccountSuspend", "graph-limit", Fate.DEFERRED, Blame.QUOTA, True),
             (404, "OrganizationFromTenantGuidNotFound", "graph-mailbox", Fate.DEFERRED, Blame.LOGIN, True),
             (429, "ErrorExceededConnectionCount", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
+            (429, "MailboxConcurrency", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
         ],
     )
     async def test_an_error(self, status, code, rule, fate, blame, rests):
-        """The verdict, and Graph's own words in the answer."""
+        """The verdict, Graph's own words in the answer, and what a person is to do."""
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/sendMail", status, code, "Words of Microsoft."))
             answer = await world.one(letter("a@x.example"))
             verdict = judge(answer)
             assert (verdict.rule.name, verdict.fate, verdict.blame, verdict.rests) == (rule, fate, blame, rests)
             assert f"{code}: Words of Microsoft. (HTTP {status}" in answer.reply.text
+            assert CURES[rule] in verdict.advice.remedy
             assert world.cloud.box == []
 
     @pytest.mark.parametrize("status", [423, 429, 500, 503])

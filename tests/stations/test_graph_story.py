@@ -1,0 +1,68 @@
+"""A mailbox at Microsoft Graph as the person who runs the relay meets it: consent, limits, orders, notices, numbers.
+
+device ──> relay ──> relay/cli/demo_graph.py, ScriptedUpstream;  person ──> relay oauth, queue, page, metrics
+"""
+
+import asyncio
+import base64
+import json
+
+import pytest
+
+from relay.cli.demo_graph import graph_cloud
+from tests.stations.test_graph_relay import LETTER, NAS, settings, trail_of
+from tests.stations.test_oauth_login import Login
+from tests.support.inprocess import ended, relay_at_home, send, told
+from tests.support.oauth import provider
+
+
+def delegated(number):
+    """An access token as Microsoft's are where a person consented: it names the scopes."""
+    pieces = ({"alg": "none"}, {"scp": "Mail.Send Mail.ReadWrite", "jti": number}, {})
+    return ".".join(base64.urlsafe_b64encode(json.dumps(piece).encode()).rstrip(b"=").decode() for piece in pieces)
+
+
+async def waits_for(relay, queue_id, words):
+    async with asyncio.timeout(15):
+        while words not in trail_of(await told(relay, queue_id)):
+            await asyncio.sleep(0.03)
+    story = await told(relay, queue_id)
+    assert [row["state"] for row in story["recipients"]] == ["queued"]
+
+
+@pytest.mark.timeout(60)
+async def test_a_person_consents(tmp_path):
+    """Mail waits for the consent and goes at once with it; tokens are renewed; a consent that ended is told and given again."""
+    with provider(form=delegated) as stub:
+        async with graph_cloud(NAS) as cloud:
+            cloud.tokens = stub.access_tokens
+            oauth = {"client_id": "app", "tenant": "company.example", **stub.urls}
+            given = settings(cloud, oauth=oauth)
+            given["retry"]["rest_login"] = "1h"
+            async with relay_at_home(tmp_path, given) as relay:
+
+                async def consented(mail):
+                    login = await asyncio.to_thread(Login, tmp_path / "config.yaml", "m365")
+                    status, out, err = await asyncio.to_thread(login.end)
+                    assert (status, err, "GTHDDWXPL" in out) == (0, "", True)
+                    return await ended(relay, mail, "relayed")
+
+                first = await send(relay, NAS, "taro@example.jp", LETTER)
+                await waits_for(relay, first, "relay oauth login")
+                assert cloud.requests == []
+                await consented(first)
+                scopes = {form["scope"] for form in stub.forms if "scope" in form and "device_code" not in form}
+                wanted = f"{cloud.url}/Mail.Send {cloud.url}/Mail.ReadWrite offline_access"
+                assert scopes == {wanted}
+
+                stub.access_tokens.clear()
+                story = await ended(relay, await send(relay, NAS, "taro@example.jp", LETTER), "relayed")
+                assert [row["attempts"] for row in story["recipients"]] == [1]
+                assert len(stub.asked("refresh_token")) == 1
+
+                stub.revoke()
+                last = await send(relay, NAS, "taro@example.jp", LETTER)
+                await waits_for(relay, last, "AADSTS50173")
+                await waits_for(relay, last, "relay oauth login")
+                await consented(last)
+            assert [sent.saved for sent in cloud.box] == [False] * 3
