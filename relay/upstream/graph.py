@@ -199,9 +199,13 @@ class _Sender:
         parts = taken_out(await self.reader.run(lambda: attachments_of(message)), size)
         name = self.api.upstream.name
         if parts is None:
-            raise GraphRefused(too_big(f"what cannot be taken apart, {name}", LARGEST_REQUEST // 4 * 3, size))
-        if largest := max((part.size for part in parts if part.size > LARGEST_ATTACHMENT), default=0):
-            raise GraphRefused(too_big(f"for one attachment, {name}", LARGEST_ATTACHMENT, largest))
+            most = LARGEST_REQUEST // 4 * 3 / 1e6
+            raise _too_large(
+                f"these {size / 1e6:.1f} MB cannot be taken apart, and {name} takes at most {most:.1f} MB in one piece"
+            )
+        if larger := [part for part in parts if part.size > LARGEST_ATTACHMENT]:
+            most, part = LARGEST_ATTACHMENT / 1e6, max(larger, key=lambda part: part.size)
+            raise _too_large(f"{part.name} has {part.size / 1e6:.1f} MB, and {name} takes attachments of at most {most:.1f} MB")
         if any(part.text for part in parts):
             self.notes.append("the text goes as an attachment, since it is too large for Graph")
         return parts
@@ -209,6 +213,11 @@ class _Sender:
     def _last(self) -> None:
         self.at_end = True
         self.outgoing.at_dot()
+
+
+def _too_large(words: str) -> GraphRefused:
+    """Found before anything was sent."""
+    return GraphRefused(Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG))
 
 
 _NO_DRAFTS = frozenset({"erroraccessdenied", "accessdenied", "authorization_requestdenied"})

@@ -6,6 +6,7 @@ Transports ── sendMail, drafts, upload sessions ──> relay/cli/demo_graph
 import asyncio
 import base64
 import gc
+import itertools
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity
 from relay.outbound.replies import Blame, Fate, judge
 from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
+from relay.upstream.graph_message import LARGEST_ATTACHMENT
 from relay.upstream.http_session import HttpLost, HttpOrigin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
@@ -379,7 +381,28 @@ class TestLarge:
         async with graph() as world:
             answer = await world.one(letter("a@x.example", header=header, body=inner))
             assert answer.fault is Fault.TOO_BIG
+            assert answer.reply.text == "these 5.6 MB cannot be taken apart, and m365 takes at most 3.0 MB in one piece"
             assert judge(answer).try_next
+            assert world.cloud.requests == []
+
+    async def test_an_attachment_of_more_than_150_mb_is_refused_here(self):
+        """Which one, how large, and how much Graph takes: before anything is sent, and never held in memory."""
+        line = base64.b64encode(bytes(54)) + b"\r\n"
+        lines = LARGEST_ATTACHMENT // 54 + 20_000
+        kind = "MIME-Version: 1.0\r\nContent-Type: application/zip; name=backup.zip\r\nContent-Transfer-Encoding: base64\r\n"
+        small = letter("a@x.example", header=kind, body=b"")
+
+        class Content:
+            def __iter__(self):
+                yield from small.content
+                yield from itertools.repeat(line * 1000, lines // 1000)
+                yield line * (lines % 1000)
+
+        async with graph() as world:
+            answer = await world.one(replace(small, content=Content(), size=small.size + len(line) * lines))
+            assert answer.reply.text == "backup.zip has 151.1 MB, and m365 takes attachments of at most 150.0 MB"
+            verdict = judge(answer)
+            assert (answer.fault, verdict.fate, verdict.try_next, verdict.rests) == (Fault.TOO_BIG, Fate.FAILED, True, False)
             assert world.cloud.requests == []
 
     async def test_larger_than_the_limit_is_not_sent(self):
