@@ -6,14 +6,23 @@ device ──> relay ──> relay/cli/demo_graph.py, ScriptedUpstream;  person 
 import asyncio
 import base64
 import json
+import smtplib
+import urllib.request
+from email import message_from_bytes, policy
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from relay.cli.demo_graph import graph_cloud
+from relay.cli.demo_graph import GraphTrouble, graph_cloud
 from tests.stations.test_graph_relay import LETTER, NAS, settings, trail_of
 from tests.stations.test_oauth_login import Login
 from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.oauth import provider
+from tests.support.running import RelayProcess
+from tests.support.upstream import ScriptedUpstream
+from tests.support.waiting import eventually
+
+BOSS = "boss@company.example"
 
 
 def delegated(number):
@@ -82,3 +91,76 @@ async def test_four_at_a_time(tmp_path, connections):
         assert cloud.most_at_once == 4 if connections == 4 else cloud.most_at_once > 4
         assert len(cloud.box) == 13
         assert len({sent.recipients for sent in cloud.box}) == 13
+
+
+def page(relay, path):
+    with urllib.request.urlopen(f"http://{relay.events('started')[-1]['web']}{path}", timeout=20) as answer:
+        return answer.read().decode()
+
+
+def numbers(relay):
+    """What a monitor gets of the mailbox."""
+    families = text_string_to_metric_families(page(relay, "/metrics"))
+    found = [one for family in families for one in family.samples if one.labels == {"upstream": "m365"}]
+    return {one.name.removeprefix("relay_upstream_"): one.value for one in found}
+
+
+def submit(relay, sender, to):
+    with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=30) as line:
+        line.mail(sender)
+        line.rcpt(to)
+        return line.data(LETTER)[1].decode().split()[-1]
+
+
+@pytest.mark.timeout(60)
+async def test_orders_notices_limits_and_numbers(tmp_path):
+    """A notice goes by Graph, and so does what is released by it; limits hold, and trouble shows on page and monitor."""
+    async with ScriptedUpstream() as isp, graph_cloud(NAS) as cloud:
+        isp.script["RCPT"] = "550 5.1.1 no such user"
+        given = settings(cloud, isp, limits={"per_minute": 3})
+        given["routes"] = [{"to": [BOSS], "via": ["m365"]}, {"via": ["isp"]}]
+        given["notices"] = {"to": BOSS, "via": ["m365"], "digest": "1s"}
+        relay = RelayProcess(tmp_path, {**given, "web": {"address": "127.0.0.1:0"}})
+
+        def story():
+            failed = submit(relay, "root@nas.local", "gone@example.jp")
+            eventually(lambda: cloud.box)
+            done = relay.command("queue", "release", failed, "--via", "m365")
+            assert done.returncode == 0, done.stderr
+            eventually(lambda: len(cloud.box) == 2)
+            relay.wait_for("relayed", 2)
+            told = numbers(relay)
+            assert (told["up"], told["login_ok"], told["sent_today"], told["in_flight"]) == (1, 1, 2, 0)
+            assert told["token_expiry_timestamp_seconds"] > 0
+            assert "202 Accepted" in page(relay, f"/messages/{failed}")
+
+            submit(relay, NAS, BOSS)
+            last = submit(relay, NAS, BOSS)
+            relay.wait_for("relayed", 3)
+            assert [one["id"] for one in json.loads(page(relay, "/api/queue"))["messages"]] == [last]
+            assert "m365" in page(relay, "/")
+            given["upstreams"]["m365"]["limits"] = {"per_minute": "none"}
+            cloud.trouble.append(GraphTrouble("drafts/messages", 403, "ErrorAccessDenied", "Access is denied."))
+            relay.configure({**relay.config, **given})
+            relay.reload()
+            relay.wait_for("rested")
+            told = numbers(relay)
+            assert (told["up"], told["login_ok"]) == (0, 0)
+            shown = page(relay, "/") + page(relay, f"/messages/{last}")
+            assert "ErrorAccessDenied: Access is denied." in shown
+            assert "admin consent" in shown
+            eventually(lambda: any(sent.recipients == (BOSS,) for sent in cloud.box[3:]))
+            assert numbers(relay)["up"] == 1
+
+        await asyncio.to_thread(relay.start)
+        try:
+            await asyncio.to_thread(story)
+        finally:
+            await asyncio.to_thread(relay.stop)
+    notice, released, *_ = cloud.box
+    assert (notice.recipients, released.recipients) == ((BOSS,), ("gone@example.jp",))
+    read = message_from_bytes(notice.content, policy=policy.default)
+    assert read.get_content_type() == "multipart/report"
+    assert read["from"].addresses[0].addr_spec == NAS
+    assert "gone@example.jp" in read.get_body(("plain",)).get_content()
+    assert not any(sent.saved for sent in cloud.box)
