@@ -105,11 +105,11 @@ async def graph(**settings):
             await world.transports.close()
 
 
-async def answer_at(url):
+async def answer_at(url, given="a-token"):
     """What comes of a message to whatever is there."""
 
     async def token(_upstream):
-        return "a-token"
+        return given
 
     transports = Transports(Means("relay.test", token=token))
     [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
@@ -613,6 +613,33 @@ class TestTokens:
             world.cloud.trouble.append(GraphTrouble("/sendMail", 400, "BadRequest", f"Header: Bearer {world.token}"))
             answer = await world.one(letter("a@x.example"))
             assert world.token not in str(answer)
+
+    async def test_a_page_that_repeats_the_token_and_is_cut_off(self):
+        """No half of it is told either."""
+        token = "".join(f"{number:x}" for number in range(1000))
+
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            page = f"<html><p>{'x' * 200} {token}</html>".encode()
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page))
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        answer = await answer_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", token)
+        server.close()
+        assert "xxx ***" in answer.reply.text
+        assert token[:8] not in str(answer)
+
+    async def test_an_upload_s_address_is_not_told(self):
+        """It is a secret by itself, and comes in several forms."""
+        async with graph() as world:
+            url = f"{world.cloud.url}/upload/session-2?authtoken=upload-secret-2"
+            words = f"{url} and upload-secret-2 of {url.partition('?')[2]}"
+            world.cloud.trouble.append(GraphTrouble("/upload/session-2", 400, "InvalidRange", words))
+            answer = await world.one(scan(bytes(5 * MB)))
+            assert "InvalidRange: *** and *** of ***" in answer.reply.text
+            assert "upload-secret" not in str(answer)
 
     async def test_no_token_at_all(self):
         """Nothing is asked of Graph."""
