@@ -27,7 +27,7 @@ async def mailbox_facts(upstream: Upstream, token: Token, patience: float) -> Ma
     brief = replace(upstream, timeout=min(upstream.timeout, timedelta(seconds=patience)))
     connections = Connections()
     api = GraphApi(brief, upstream.transport, access, connections, found)
-    failed = None
+    failed, denied = None, False
     try:
         await api.ask("GET", "/mailFolders/drafts?$select=id")
     except GraphRefused as refused:
@@ -36,4 +36,4 @@ async def mailbox_facts(upstream: Upstream, token: Token, patience: float) -> Ma
         failed = None if denied else refused.answer
     finally:
         connections.close()
-    return MailboxFacts(upstream, None, failed, rights, True, api.peer, api.tls)
+    return MailboxFacts(upstream, None, failed, rights, not denied, api.peer, api.tls)

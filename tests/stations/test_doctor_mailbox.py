@@ -95,6 +95,7 @@ async def test_a_token_that_does_not_tell_its_rights():
         cloud.trouble.append(GraphTrouble("/drafts", 403, "ErrorAccessDenied"))
         [finding] = await examined(cloud, token="opaque-token")
         assert finding.grade is Grade.OK
+        assert "was not asked" in finding.cause
 
 
 async def test_nobody_answers():
