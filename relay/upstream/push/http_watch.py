@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.mail.reply import Fault
+from relay.upstream.push.check_calls import CheckCall, LibraryRequest, Proof, check_call
 
 _MOST_SAID = 500
+_MOST_CALLS = 10  # to one service; a URL may name several targets
 _REFUSED = {
     errno.ECONNREFUSED: Fault.REFUSED,
     **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL), Fault.UNREACHABLE),
@@ -65,6 +67,10 @@ class Watch:
     peer: str = ""
     tls: str = ""
 
+    def going(self, request: Any) -> Any:
+        """The request that goes out when the library sends this one."""
+        return request
+
     def opened(self, sock: Any) -> None:
         self.connected = True
         peer = sock.getpeername()
@@ -101,6 +107,55 @@ class Watch:
         self.bad = {"fault": _fault(error).value, "sent": self.connected}
 
 
+@dataclass(slots=True)
+class Examination(Watch):
+    """A service that is asked whether it knows the account: of the library's requests none goes out as it is.
+
+    `unclear`: it answered in a way that shows nothing.
+    """
+
+    service: str = ""
+    call: CheckCall | None = None
+    calls: int = 0
+    proved: Proof = Proof.NOTHING
+    unclear: bool = False
+
+    def going(self, request: Any) -> Any:
+        body = request.body or b""
+        octets = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else b""
+        self.call = check_call(self.service, LibraryRequest(request.method, request.url, octets))
+        if self.call is None:
+            if self.asked:
+                raise Stopped
+            return request  # which is stopped when it has its connection
+        self.asked = True
+        self.calls += 1
+        if self.calls > _MOST_CALLS:
+            raise Stopped
+        wanted = request.copy()
+        for name in ("Content-Length", "Content-Type"):
+            wanted.headers.pop(name, None)
+        wanted.method, wanted.url = self.call.method, self.call.url
+        if self.call.kind:
+            wanted.headers["Content-Type"] = self.call.kind
+        wanted.prepare_body(self.call.body or None, None)
+        return wanted
+
+    def answered(self, response: Any) -> None:
+        before = self.accepted
+        Watch.answered(self, response)
+        call = self.call
+        if call is None:
+            raise Stopped
+        if self.accepted > before or self.status in call.good:
+            self.bad, self.proved = {}, call.proves
+        elif call.optional:
+            self.bad = {}
+        else:
+            self.unclear = self.status in call.unclear
+            raise Stopped
+
+
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """All requests of this process are told to `watch` meanwhile."""
@@ -112,7 +167,7 @@ def watching(watch: Watch) -> Iterator[None]:
     def watched(session: Any, request: Any, **options: Any) -> Any:
         watch.connected = False
         try:
-            response = send(session, request, **options)
+            response = send(session, watch.going(request), **options)
         except Exception as error:
             watch.failed(error)
             raise

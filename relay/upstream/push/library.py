@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,8 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from relay.mail.readable_body import Picture, Readable
 from relay.mail.reply import Fault
+from relay.upstream.push.check_calls import Proof
 from relay.upstream.push.frames import Outcome
-from relay.upstream.push.http_watch import Stopped, Watch, watching
+from relay.upstream.push.http_watch import Examination, Stopped, Watch, watching
 
 _CUT = " ..."
 _MOST_WORDS = 5  # lines of the library that are kept
@@ -40,13 +42,13 @@ def known(url: str) -> str:
 
 
 def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[[str, str], bool], *, examine: bool) -> Outcome:
-    """Sends the message by one URL.  `examine`: connects only, and `ask` says no."""
+    """Sends the message by one URL.  `examine`: asks whether it could, or connects only, and `ask` says no."""
     service = _made(url, timeout)
     if service is None:
         return Outcome(False, status=404, words=("the library does not understand the URL any more",))
     over_http = _over_http(service)
-    if examine and not over_http:
-        return Outcome(False, service=_name(service), words=("this service is not reached by HTTP: it cannot be examined",))
+    if examine:
+        return _examined(service, url, ask, timeout) if over_http else Outcome(False, service=_name(service))
     watch = Watch(ask, _SENDING * timeout)
     if not over_http and not ask("", ""):  # the library says nothing about its connection: it may go out from here on
         return Outcome(False, service=_name(service), fault=Fault.UNANSWERED.value)
@@ -67,6 +69,32 @@ def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[
         left=left + message.too_large,
         others=message.others,
     )
+
+
+def _examined(service: Any, url: str, ask: Callable[[str, str], bool], timeout: float) -> Outcome:
+    """What is known of one URL within `timeout` seconds."""
+    service.request_rate_per_sec = 0  # between two targets of one URL
+    watch = Examination(ask, timeout, service=_name(service))
+
+    def late(*_: object) -> None:
+        watch.bad = watch.bad or {"fault": Fault.TIMED_OUT.value}
+        raise Stopped
+
+    found = Outcome(False)
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, timeout)  # the library's time-outs are for the next octet
+    try:
+        found = _one(service, url, watch, "Test", "Test", ())
+    except Stopped:  # late, but before it has begun or after it has ended
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    if watch.bad:
+        found = Outcome(False, words=found.words, **{"status": 0, **watch.bad})
+    elif watch.proved is not Proof.NOTHING:
+        found = Outcome(False, status=watch.status, proved=watch.proved.value)
+    known = replace(found, sent=False, unclear=watch.unclear, service=_name(service))
+    return replace(known, peer=watch.peer, tls=watch.tls)
 
 
 def _service(url: str) -> Any:
