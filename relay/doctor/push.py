@@ -1,7 +1,7 @@
 """An upstream that is a push service: what is known of each of its URLs, and what that means.  Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.doctor.finding import Finding, fine, problem, warning
 from relay.mail.reply import Answer, Fault
@@ -69,6 +69,8 @@ def _judged(name: str, url: UrlFacts, count: int) -> Iterator[Finding]:
 
 
 def _failed(name: str, which: str, answer: Answer) -> Finding:
+    if answer.fault is Fault.PUSH_REFUSED:  # there was no message: what it does not take is the URL
+        answer = replace(answer, fault=Fault.PUSH_ACCOUNT)
     advice = judge(answer).advice
     if answer.lost:
         cure = "Check the host in the URL, the line, DNS, and whether a firewall lets HTTPS out. "

@@ -190,7 +190,8 @@ def telegram(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Telegr
     """api.telegram.org by a proxy, with a certificate of our own authority."""
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with serving(Telegram(), server_context(ca, "api.telegram.org")) as service, proxy(service.port) as (port, asked):
+    host = "api.telegram.org"
+    with serving(Telegram(), server_context(ca, host)) as service, proxy({host: service.port}) as (port, asked):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
         yield service

@@ -21,7 +21,7 @@ from email.policy import HTTP
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
@@ -151,7 +151,7 @@ class Telegram(Service):
     def answer(self, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         if not path.startswith(f"/bot{self.token}/"):
             return 401, {"ok": False, "error_code": 401, "description": "Unauthorized"}
-        said, files = _form(headers, body)
+        said, files = form_of(headers, body)
         if str(said.get("chat_id")) not in self.chats:
             return 400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
         method = path.rpartition("/")[2]
@@ -171,10 +171,12 @@ class Telegram(Service):
         return 400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
 
 
-def _form(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+def form_of(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     kind = headers.get("Content-Type", "")
     if kind.startswith("application/json"):
         return json.loads(body), {}
+    if kind.startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(body.decode())), {}
     whole = BytesParser(EmailMessage, policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
     said, files = {}, {}
     for part in whole.iter_parts():
@@ -262,8 +264,8 @@ def serving(service: Service, context: ssl.SSLContext | None = None) -> Iterator
 
 
 @contextmanager
-def proxy(port: int) -> Iterator[tuple[int, list[str]]]:
-    """An HTTP proxy that leads each CONNECT to `port` here: its own port, and where people wanted to go."""
+def proxy(ports: Mapping[str, int]) -> Iterator[tuple[int, list[str]]]:
+    """An HTTP proxy that leads each CONNECT to a host to its port here: its own port, and where people wanted to go."""
     asked: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
     stopped = threading.Event()
@@ -284,7 +286,7 @@ def proxy(port: int) -> Iterator[tuple[int, list[str]]]:
                     return
                 head += octets
             asked.append(head.split()[1].decode())
-            with socket.create_connection(("127.0.0.1", port)) as server:
+            with socket.create_connection(("127.0.0.1", ports[asked[-1].partition(":")[0]])) as server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 back = threading.Thread(target=pump, args=(server, client), daemon=True)
                 back.start()

@@ -9,6 +9,7 @@ import importlib
 import json
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,6 +62,10 @@ class Watch:
     """Whether the request under way has its connection."""
     accepted: int = 0
     """How many requests were answered by 2xx."""
+    octets: int = 0
+    """How much went out in their bodies."""
+    events: int = 0
+    """How many of them were an event of Matrix."""
     bad: dict[str, Any] = field(default_factory=dict)
     """What is known of the last request that failed, in the fields of `Outcome`."""
     status: int = 0
@@ -69,6 +74,12 @@ class Watch:
 
     def going(self, request: Any) -> Any:
         """The request that goes out when the library sends this one."""
+        length = request.headers.get("Content-Length", "")
+        self.octets += int(length) if length.isdigit() else sys.maxsize  # a stream, whose end nobody knows
+        if request.method == "PUT" and "/send/m.room." in request.url:
+            # Matrix keeps one event for each transaction, and the library gives picture and text the same one
+            self.events += 1
+            request.url = f"{request.url}-{self.events}"
         return request
 
     def opened(self, sock: Any) -> None:

@@ -3,11 +3,12 @@
 import importlib
 import json
 import logging
+import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -66,7 +67,7 @@ def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[
         service=_name(service),
         peer=watch.peer,
         tls=watch.tls,
-        left=left + message.too_large,
+        left=found.left + left + message.too_large,
         others=message.others,
     )
 
@@ -152,15 +153,11 @@ def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: 
     title, body, cut = (title, text, 0) if own else fitted(service, title, text)
     body = body or ("" if pictures else title or "(no text)")
     overflow = None if own or len(pictures) > 1 else apprise.OverflowMode.TRUNCATE  # that leaves one attachment only
-    attach = None
-    if pictures:
-        memory = importlib.import_module("apprise.attachment.memory").AttachMemory
-        attach = apprise.AppriseAttachment([memory(content=one.content, name=one.name, mimetype=one.kind) for one in pictures])
-    words, crash, watch.bad = _Words(), "", {}
+    words, crash, watch.bad, watch.octets = _Words(), "", {}, 0
     logger = logging.getLogger("apprise")
     logger.addHandler(words)
     try:
-        with watching(watch):
+        with watching(watch), _attached(pictures) as attach:
             taken = bool(
                 service.notify(body=body, title=title, body_format=apprise.NotifyFormat.TEXT, attach=attach, overflow=overflow)
             )
@@ -171,9 +168,28 @@ def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: 
     finally:
         logger.removeHandler(words)
     if taken:
-        return Outcome(True, status=watch.status, words=tuple(words.lines), cut=cut)
+        # some services take pictures, but not by every kind of URL: the library drops them then
+        left = len(pictures) if watch.octets < sum(len(one.content) for one in pictures) else 0
+        return Outcome(True, status=watch.status, words=tuple(words.lines), cut=cut, left=left)
     said = (*words.lines, *([crash] if crash else []))
     return Outcome(False, words=said, cut=cut, **({"status": 0, **watch.bad} if watch.bad else {"status": watch.status}))
+
+
+@contextmanager
+def _attached(pictures: Sequence[Picture]) -> Iterator[Any]:
+    """The pictures as the library takes them: files in memory, since for some services it opens them by a path."""
+    if not pictures:
+        yield None
+        return
+    kind = importlib.import_module("apprise.attachment.file").AttachFile
+    with ExitStack() as files:
+        made = []
+        for one in pictures:
+            file = files.enter_context(os.fdopen(os.memfd_create("picture"), "wb"))
+            file.write(one.content)
+            file.flush()
+            made.append(kind(path=f"/proc/self/fd/{file.fileno()}", name=one.name, mimetype=one.kind))
+        yield importlib.import_module("apprise").AppriseAttachment(made)
 
 
 def fitted(service: Any, title: str, text: str) -> tuple[str, str, int]:
