@@ -72,6 +72,9 @@ def _failed(name: str, which: str, answer: Answer) -> Finding:
     if answer.fault is Fault.PUSH_REFUSED:  # there was no message: what it does not take is the URL
         answer = replace(answer, fault=Fault.PUSH_ACCOUNT)
     advice = judge(answer).advice
+    if answer.fault is Fault.INTERNAL:
+        cure = "Install it anew: pip install 'lan-mail-relay[push]'. Then run the doctor again."
+        return problem("push-process", name, "The library for push services does not work.", cure, str(answer))
     if answer.lost:
         cure = "Check the host in the URL, the line, DNS, and whether a firewall lets HTTPS out. "
         return problem("push-unreachable", name, f"{which}: {advice.cause}", f"{cure}{_TLS}", str(answer))

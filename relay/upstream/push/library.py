@@ -44,7 +44,10 @@ def known(url: str) -> str:
 
 def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[[str, str], bool], *, examine: bool) -> Outcome:
     """Sends the message by one URL.  `examine`: asks whether it could, or connects only, and `ask` says no."""
-    service = _made(url, timeout)
+    try:
+        service = _made(url, timeout)
+    except ImportError as error:  # an update that is half done, or that has removed it
+        return Outcome(False, fault=Fault.INTERNAL.value, words=(f"Apprise cannot be loaded: {error}",))
     if service is None:
         return Outcome(False, status=404, words=("the library does not understand the URL any more",))
     over_http = _over_http(service)
