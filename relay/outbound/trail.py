@@ -303,11 +303,21 @@ def _accepted(details: Details) -> str:
     return f"a digest of {details.get('merges')} messages of the device {_text(details, 'device')}"
 
 
+def _with_digest(details: Details, end: str) -> str:
+    """How a message ends whose digest nobody got."""
+    end = "removed by order" if details.get("removed") else end
+    return f"{_people(details)}: its digest {_text(details, 'digest')} was {end}"
+
+
 def _failed(details: Details) -> str:
+    if "digest" in details:
+        return _with_digest(details, "refused for good")
     return f"{_people(details)}: refused for good: {_said(details)}"
 
 
 def _expired(details: Details) -> str:
+    if "digest" in details:
+        return _with_digest(details, "given up")
     times = details.get("attempts")
     tried = "without an attempt" if not times else f"after {times} attempt{'' if times == 1 else 's'}"
     maybe = _text(details, "maybe_at")

@@ -149,7 +149,8 @@ class RelayingSpool(Protocol):
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """Stores what is certain: rows, trail, notices, counters in one transaction.  The lease stays.
 
-        Content goes when no recipient is queued, held or failed.  A full disk does not raise: the settlement is
+        Content goes when no recipient is queued, held or failed.  If the entry is a digest that is over, its messages end
+        like it: merged, failed or expired.  A full disk does not raise: the settlement is
         kept in memory and tried again until it is written, and no claim is handed out meanwhile.
         Raises LeaseLost if the entry was removed meanwhile.
         """

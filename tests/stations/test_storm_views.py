@@ -112,8 +112,14 @@ async def test_a_digest_that_fails_is_told_like_any_message(tmp_path: Path) -> N
         return "550 5.1.1 no such user" if OWNER in argument and len(seen) > 1 else None
 
     async with relaying(tmp_path, {"storm": {"same_within": "1s"}}, RCPT=refuse_the_second) as (relay, isp):
-        await asyncio.to_thread(send, relay.port, *(f"Motion {number}" for number in range(3)))
+        ids = await asyncio.to_thread(send, relay.port, *(f"Motion {number}" for number in range(3)))
         await asyncio.to_thread(relay.wait_for, "failed")
         mails = await isp.arrived(2, timeout=30)
         assert mails[1].reverse_path == ""
         assert b"2 more: Motion 2" in mails[1].content
+        shown = await asyncio.to_thread(told, relay, "show", ids[1])
+        digest = shown.partition("failed, with the digest ")[2].split()[0]
+        assert f"{OWNER}: its digest {digest} was refused for good" in shown
+        assert f'<a href="/messages/{digest}">' in await asyncio.to_thread(got, relay, f"/messages/{ids[1]}")
+        await asyncio.to_thread(told, relay, "release", ids[1])
+        await asyncio.to_thread(relay.wait_for, "failed", 2)  # by itself, and refused as well
