@@ -107,6 +107,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     "last_mail": ("Last mail", "最終メール"),
     "overdue": ("longer ago than expected", "予定より遅れています"),
     "merged_of_it": ("{n} of the latest in digests", "うち最近の{n}通はまとめて送信"),
+    "waits_now": ("Waits now", "待機中"),
+    "quiet_now": ("quiet hours until {when}", "静音時間中（{when}まで）"),
+    "wait_for_morning": (
+        "{n} message waits for the end of quiet hours|{n} messages wait for the end of quiet hours",
+        "{n}通が静音時間の終了待ち",
+    ),
+    "collecting": (
+        "{n} message waits for a digest, due by {when}|{n} messages wait for a digest, due by {when}",
+        "{n}通がダイジェスト待ち（遅くとも{when}）",
+    ),
+    "digests": ("Digests", "ダイジェスト"),
     "expected_every": ("expected every {every}", "{every}ごとに予定"),
     # one message
     "message": ("Message", "メッセージ"),

@@ -56,7 +56,7 @@ TOGETHER = (
 """How many messages wait for the digest that this one waits for."""
 POSTPONED = f"fault IN ({', '.join(repr(one.value) for one in FAULTS)})"
 WAITING_ON_PURPOSE = (
-    "SELECT origin, storm, fault, count(DISTINCT message.id), min(recipient.due_at), min(queue_id) FROM {together}"
+    "SELECT origin, storm, fault, count(DISTINCT message.id), min(recipient.due_at), min(queue_id) FROM {together}"  # noqa: S608
     f" WHERE message.due_at IS NOT NULL AND storm <> '{ORDERED}' AND state = 'queued' AND {POSTPONED} AND client {{those}}"
     " GROUP BY origin, storm, fault"
 )
