@@ -71,6 +71,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "certificate: {n} day left ({date})|certificate: {n} days left ({date})",
         "証明書：残り{n}日（{date}まで）",
     ),
+    "certificate_ended": ("certificate: ended on {date}", "証明書：{date}に期限切れ"),
+    "certificate_none": (
+        "The certificate for {name} cannot be used, so nothing can be sent there.",
+        "{name} 用の証明書を使用できないため、送信できません。",
+    ),
     "certificate_bad": (
         "The certificate of {name} in the files cannot be used; the old one is still shown.",
         "{name} の新しい証明書を使用できないため、以前の証明書を使い続けています。",

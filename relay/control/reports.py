@@ -31,6 +31,7 @@ def upstream_views(
         if own := certificates.get(str(line["name"])):
             expires = own.certificate.expires if own.certificate else None
             view |= {"certificate_expires": expires.isoformat() if expires else None, "certificate_trouble": own.trouble}
+            view["certificate_in_use"] = own.in_use
         built_in = known is not None and known.transport.by_domain
         view["used"] = not built_in or bool(line["sent_today"] or line["in_flight"] or line["resting_until"])
         views.append(view)

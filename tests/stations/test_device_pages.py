@@ -20,12 +20,13 @@ from tests.support.upstream import ScriptedUpstream
 RAW = b"From: root@pve\r\nSubject: \x83o\x83b\x83N\x83A\x83b\x83v\r\n\r\nno date,\nno id\r\n"
 
 
-async def asked(relay: Relay, path: str) -> str:
+async def asked(relay: Relay, path: str, language: str = "en") -> str:
     assert relay.web_address
     url = f"http://{relay.web_address[0]}:{relay.web_address[1]}{path}"
 
     def get() -> str:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        question = urllib.request.Request(url, headers={"Accept-Language": language})
+        with urllib.request.urlopen(question, timeout=20) as answer:  # noqa: S310 - our own page
             return str(answer.read().decode())
 
     return await asyncio.to_thread(get)
