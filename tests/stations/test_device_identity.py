@@ -14,9 +14,9 @@ BOSS = "boss@isp.example"
 HASH = str(hash_of(b"geheim", bytes(16), Cost(1024, 8, 1)))
 
 
-async def logged_in(relay: Relay, user: bytes, password: bytes, *to: str, source: str = "") -> str:
+async def logged_in(relay: Relay, user: bytes, password: bytes, *to: str, source: str = "", listener: int = 0) -> str:
     """Submits after a login; the reply to the dot, or the first that refuses."""
-    async with await Device.connect(tuple(relay.inbound.bound[0][:2]), source=source) as device:
+    async with await Device.connect(tuple(relay.inbound.bound[listener][:2]), source=source) as device:
         await device.reply()
         said = ""
         lines = [b"EHLO pve\r\n", login(user, password), b"MAIL FROM:<root@pve>\r\n"]
@@ -41,7 +41,8 @@ async def test_who_logs_in_and_where_it_stands_say_whose_mail_it_is(tmp_path: Pa
                     "auth": "required",
                     "plain_login": True,
                     "users": {"nas": HASH, "cam": "klar"},
-                }
+                },
+                {"address": "127.0.0.1:0", "networks": ["private"]},
             ],
             "upstreams": {"first": isp(first.port), "second": isp(second.port)},
             "routes": [{"user": "nas", "via": ["first"]}, {"via": ["second"]}],
@@ -70,6 +71,10 @@ async def test_who_logs_in_and_where_it_stands_say_whose_mail_it_is(tmp_path: Pa
             assert (await logged_in(relay, *cam, ME, source="127.0.6.1")).startswith("550 5.7.1")
             assert (await logged_in(relay, b"cam", b"geheim", ME, source="127.0.4.1")).startswith("535")
             assert (await submit(relay, ME, source="127.0.5.2"))[0].startswith("530")  # its network is no login
+
+            said = await logged_in(relay, b"nas", b"anything", ME, source="127.0.4.1", listener=1)
+            story = await ended(relay, queue_id([said]), "relayed")  # where any password will do, it says nothing of who it is
+            assert (story["device"], story["origin"]["user"], story["recipients"][0]["upstream"]) == ("", "", "second")
 
             by_first, by_second = first.messages[0].content, second.messages[0].content
             assert (field(by_first, "From"), field(by_first, "To")) == ([f"NAS <{ME}>"], ['"root@pve":;'])
