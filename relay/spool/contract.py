@@ -15,6 +15,7 @@ from relay.spool.entry import (
     Heard,
     Order,
     PendingNotice,
+    Postponed,
     QueueLine,
     Settlement,
     State,
@@ -243,6 +244,9 @@ class ViewedSpool(HearingSpool, Protocol):
 
     async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
         """Trail lines of these events of the newest `limit` messages from these clients, each with its message's origin."""
+
+    async def postponed(self, clients: Collection[str]) -> list[Postponed]:
+        """What waits on purpose of the mail of these clients."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""

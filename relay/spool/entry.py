@@ -264,6 +264,20 @@ class Heard(NamedTuple):
     last: datetime
 
 
+class Postponed(NamedTuple):
+    """Messages of one origin that wait on purpose: for the digest `storm`, or for the end of quiet hours ("" or a digest).
+
+    `fault` says for which; `queue_id` is one of them, `due_at` when the first of them is looked at again.
+    """
+
+    origin: Origin
+    storm: str
+    fault: Fault
+    messages: int
+    due_at: datetime
+    queue_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class TransferItem:
     """A message that moves from one spool to another: all that is known of it.

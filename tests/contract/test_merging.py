@@ -94,6 +94,30 @@ async def test_messages_end_with_their_digest(opened, clock):
     assert await spool.collected(BATCH) == []
 
 
+async def test_what_waits_of_some_clients_is_told(spool, clock):
+    """By digest and by reason; a message counts once, and what is held, merged or ordered to go does not wait on purpose."""
+    due = clock() + 2 * M
+    for name in "abcd":
+        await waiting(spool, clock, name, due_at=due if name == "b" else None)
+    await spool.commit(an_entry("e" * 14, clock(), to=("x@y.example", "z@y.example"), client="10.0.0.9"))
+    claim = await spool.claim(clock())
+    quiet = tuple(replace(one, due_at=clock() + HOUR, fault=Fault.QUIET) for one in claim.recipients)
+    await spool.settle(claim, Settlement(quiet))
+    await spool.release(claim)
+    await spool.commit(an_entry("f" * 14, clock(), client="10.0.0.9"))  # due now, on no purpose
+    await spool.order(Order(Action.HOLD, ("c" * 14,)), clock())
+    await spool.order(Order(Action.RETRY, ("d" * 14,)), clock())
+    usual = (await spool.entry("a" * 14)).entry.origin.client
+    [one] = await spool.postponed([usual, "10.1.1.1"])
+    assert (one.storm, one.fault, one.messages, one.due_at) == (BATCH, Fault.DIGEST, 2, due)
+    assert (one.origin.client, one.queue_id) == (usual, "a" * 14)
+    [other] = await spool.postponed(["10.0.0.9"])
+    assert (other.storm, other.fault, other.messages, other.queue_id) == ("", Fault.QUIET, 1, "e" * 14)
+    assert len(await spool.postponed([usual, "10.0.0.9"])) == 2
+    assert await spool.merge(merging(spool, clock, "a", "b"))
+    assert await spool.postponed([usual]) == await spool.postponed([]) == []
+
+
 async def test_messages_that_do_not_wait_any_more_are_not_merged(spool, clock):
     """All or nothing: no digest tells of a message that goes by itself."""
     for name in "abc":
