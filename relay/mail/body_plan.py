@@ -173,7 +173,7 @@ def _with_plain_type(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple
     if value.count(b";") > found.value.count(b";"):
         notes["put the semicolon into Content-Type that the device left out"] = None
     else:
-        notes["took raw 8-bit octets out of the type in Content-Type"] = None
+        notes["took control and 8-bit octets out of Content-Type"] = None
     return _set(fields, "Content-Type", value)
 
 
