@@ -29,6 +29,7 @@ from relay.upstream.http_session import HttpLost, HttpOrigin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
+from tests.support.oauth import jwt
 from tests.support.sending import server_context
 
 NAS = "nas@company.example"
@@ -423,6 +424,25 @@ class TestLarge:
             assert (answer.fault, verdict.fate, verdict.rests) == (Fault.PERMISSION, Fate.DEFERRED, False)
             assert "Mail.ReadWrite" in verdict.advice.remedy
             assert (await world.one(letter("a@x.example"))).reply.code == 250
+
+    async def test_what_exchange_grants_stands_in_no_token(self):
+        """RBAC for Applications, as the guide has it: the token names other rights only, and all goes as it should."""
+        async with graph() as world:
+            world.token = jwt(roles=["User.Read.All"])
+            world.cloud.tokens.add(world.token)
+            assert (await world.one(scan(bytes(4 * MB)), save=False)).reply.code == 250
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert [sent.saved for sent in world.cloud.box] == [False, False]
+
+    async def test_a_person_s_consent_is_known_to_lack_the_draft(self):
+        """Nothing is asked of Graph that it must deny."""
+        async with graph(rights=("Mail.Send",)) as world:
+            world.token = jwt(scp="Mail.Send")
+            world.cloud.tokens.add(world.token)
+            assert (await world.one(scan(bytes(4 * MB)))).fault is Fault.PERMISSION
+            assert world.cloud.requests == []
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert world.cloud.requests == [("POST", "/sendMail")]
 
     async def test_a_failure_half_way_leaves_no_draft(self):
         """Nothing was sent, so the draft goes, and the next try begins anew."""

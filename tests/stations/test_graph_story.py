@@ -4,7 +4,6 @@ device ──> relay ──> relay/cli/demo_graph.py, ScriptedUpstream;  person 
 """
 
 import asyncio
-import base64
 import json
 import smtplib
 import urllib.request
@@ -17,7 +16,7 @@ from relay.cli.demo_graph import GraphTrouble, graph_cloud
 from tests.stations.test_graph_relay import LETTER, NAS, settings, trail_of
 from tests.stations.test_oauth_login import Login
 from tests.support.inprocess import ended, relay_at_home, send, told
-from tests.support.oauth import provider
+from tests.support.oauth import jwt, provider
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
 from tests.support.waiting import eventually
@@ -26,9 +25,8 @@ BOSS = "boss@company.example"
 
 
 def delegated(number):
-    """An access token as Microsoft's are where a person consented: it names the scopes."""
-    pieces = ({"alg": "none"}, {"scp": "Mail.Send Mail.ReadWrite", "jti": number}, {})
-    return ".".join(base64.urlsafe_b64encode(json.dumps(piece).encode()).rstrip(b"=").decode() for piece in pieces)
+    """An access token where a person consented: it names the scopes."""
+    return jwt(scp="Mail.Send Mail.ReadWrite", jti=number)
 
 
 async def waits_for(relay, queue_id, words):
