@@ -88,8 +88,8 @@ class _Refusal(Exception):
 class GraphCloud:
     """One tenant with one mailbox.  `rights` is what tokens allow, `send_as` who else the mailbox may be.
 
-    `requests` are the requests that came (method, path below the mailbox), `trouble` what is to go wrong; `slow` is how many
-    seconds each answer takes.
+    `requests` are the requests that came (method, path below the mailbox), `trouble` what is to go wrong; `answering` is
+    cleared where answers are to wait.
     """
 
     mailbox: str
@@ -98,7 +98,7 @@ class GraphCloud:
     send_as: frozenset[str] = frozenset()
     invalid: frozenset[str] = frozenset()
     largest: int = 35_000_000
-    slow: float = 0.0
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     box: list[GraphDelivery] = field(default_factory=list)
     drafts: dict[str, _Draft] = field(default_factory=dict)
@@ -124,6 +124,7 @@ class GraphCloud:
     async def start(self) -> None:
         sock = socket.create_server(("127.0.0.1", self.port))
         self.port = sock.getsockname()[1]
+        self.answering.set()
         self._server = Server(self._application(), sock)
         self._serving = asyncio.create_task(self._server.serve())
 
@@ -182,7 +183,7 @@ class GraphCloud:
                     await self._told_to(request, planned)
                 self._admit(request)
                 found: Response = await work(request, await self._body(request))
-                await asyncio.sleep(self.slow)
+                await self.answering.wait()
                 if planned:
                     await self._told_to(request, planned)
             except _Refusal as refusal:

@@ -92,10 +92,12 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
 def doubled(asked: Sequence[ChainProgress], step: Step, answered: Votes, now: datetime) -> list[TrailLine]:
     """Who may get it twice: one upstream may have taken the message, and another was asked, or the same one took it (again)."""
     name = step.upstream.name
-    took = {address for address, (_, verdict) in answered.items() if verdict.fate is Fate.RELAYED}
     groups: dict[tuple[str, str, str], list[ChainProgress]] = defaultdict(list)
     for progress in asked:
-        if not progress.maybe_at or (progress.maybe_at == name and progress.recipient.address not in took):
+        if not progress.maybe_at:
+            continue
+        vote = answered.get(progress.recipient.address)
+        if progress.maybe_at == name and not (vote and vote[1].fate is Fate.RELAYED):
             continue
         since = progress.maybe_since.isoformat() if progress.maybe_since else ""
         groups[progress.maybe_at, since, progress.recipient.via].append(progress)

@@ -163,7 +163,7 @@ class _Sender:
         small, rights = request_size(size) <= LARGEST_REQUEST, rights_of(self.api.secret)
         if small and self.api.mailbox.save:
             return await self._whole(message, size)
-        if rights is not None and not rights & DRAFT:
+        if rights.lacks(DRAFT):
             if small:
                 return await self._whole(message, size, "lacks Mail.ReadWrite")
             words = f"{size / 1e6:.1f} MB need the permission Mail.ReadWrite, which the application lacks; 3 MB go without"
@@ -179,9 +179,9 @@ class _Sender:
                 raise
             if not small:
                 raise GraphRefused(replace(refused.answer, stage=Stage.MAIL, fault=Fault.PERMISSION)) from None
-            if rights is not None:
+            if rights.has(DRAFT):
                 raise
-        # the token does not tell its rights, and the answer does: sendMail shows whether it is only the draft that is denied
+        # the token does not tell, and the answer does: sendMail shows whether it is only the draft that is denied
         answer = await self._whole(message, size, "seems to lack Mail.ReadWrite")
         connections.denied_drafts = self.api.secret
         return answer

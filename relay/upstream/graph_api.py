@@ -73,7 +73,7 @@ class Connections:
     """The open connections to one server; kept ones are used again.
 
     `turns` has a lock for each message that a draft is made of, by Message-ID and recipients.  `denied_drafts` is a token
-    that does not tell its rights and has shown that it may send, but make no draft.
+    that does not tell all its rights and has shown that it may send, but make no draft.
     """
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ from relay.upstream.http_session import HttpLost, HttpOrigin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
+from tests.support.oauth import jwt
 from tests.support.sending import server_context
 
 NAS = "nas@company.example"
@@ -301,10 +302,10 @@ class TestEnvelope:
 class TestLarge:
     """What no request holds becomes a draft, and its attachments are uploaded."""
 
-    @pytest.mark.parametrize("save", [True, False])
-    async def test_a_scan_of_20_mb_by_an_upload_session(self, save):
+    @pytest.mark.parametrize(("size", "save"), [(4, True), (20, False)])
+    async def test_a_large_scan_by_an_upload_session(self, size, save):
         """It arrives octet for octet, under its name, with its text; the draft is gone."""
-        octets = os.urandom(20 * MB)
+        octets = os.urandom(size * MB)
         async with graph() as world:
             report = await world.send(scan(octets), save=save)
             [answer] = report.answers.values()
@@ -424,19 +425,38 @@ class TestLarge:
             assert "Mail.ReadWrite" in verdict.advice.remedy
             assert (await world.one(letter("a@x.example"))).reply.code == 250
 
+    async def test_what_exchange_grants_stands_in_no_token(self):
+        """RBAC for Applications, as the guide has it: the token names other rights only, and all goes as it should."""
+        async with graph() as world:
+            world.token = jwt(roles=["User.Read.All"])
+            world.cloud.tokens.add(world.token)
+            assert (await world.one(scan(bytes(4 * MB)), save=False)).reply.code == 250
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert [sent.saved for sent in world.cloud.box] == [False, False]
+
+    async def test_a_person_s_consent_is_known_to_lack_the_draft(self):
+        """Nothing is asked of Graph that it must deny."""
+        async with graph(rights=("Mail.Send",)) as world:
+            world.token = jwt(scp="Mail.Send")
+            world.cloud.tokens.add(world.token)
+            assert (await world.one(scan(bytes(4 * MB)))).fault is Fault.PERMISSION
+            assert world.cloud.requests == []
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert world.cloud.requests == [("POST", "/sendMail")]
+
     async def test_a_failure_half_way_leaves_no_draft(self):
         """Nothing was sent, so the draft goes, and the next try begins anew."""
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", 503, "ErrorServerBusy"))
-            answer = await world.one(scan(bytes(9 * MB)))
+            answer = await world.one(scan(bytes(4 * MB)))
             assert (judge(answer).fate, world.cloud.box, world.cloud.drafts) == (Fate.DEFERRED, [], {})
-            assert (await world.one(scan(bytes(9 * MB)))).reply.code == 250
+            assert (await world.one(scan(bytes(4 * MB)))).reply.code == 250
             assert len(world.cloud.box) == 1
 
     async def test_a_draft_that_a_crash_left_is_removed(self):
         """Found by its Message-ID and recipients; other messages stay, and the same one to others, which is on its way."""
         async with graph() as world:
-            hung = asyncio.create_task(world.send(scan(bytes(9 * MB))))
+            hung = asyncio.create_task(world.send(scan(bytes(4 * MB))))
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", 0))
             async with asyncio.timeout(10):
                 while world.cloud.trouble:
@@ -449,7 +469,7 @@ class TestLarge:
             another = message_from_bytes(b"Message-ID: <other@nas>\r\nTo: a@x.example\r\n\r\n", policy=policy.SMTP)
             others = {"to others=": replace(mine, message=to_others), "another=": replace(mine, message=another)}
             world.cloud.drafts = {**left, **others}
-            report = await world.send(scan(bytes(9 * MB)))
+            report = await world.send(scan(bytes(4 * MB)))
             assert len(world.cloud.box) == 1
             assert list(world.cloud.drafts) == ["to others=", "another="]
             assert any("draft" in note for note in report.conversation.notes)
@@ -457,11 +477,11 @@ class TestLarge:
     async def test_the_same_message_twice_at_once(self):
         """A device that tries again too soon: the draft of the one is no remainder of a crash to the other."""
         async with graph() as world:
-            first = asyncio.create_task(world.one(scan(bytes(9 * MB))))
+            first = asyncio.create_task(world.one(scan(bytes(4 * MB))))
             async with asyncio.timeout(10):
                 while not world.cloud.uploads:
                     await asyncio.sleep(0.001)
-            second = await world.one(scan(bytes(9 * MB)))
+            second = await world.one(scan(bytes(4 * MB)))
             assert ((await first).reply.code, second.reply.code) == (250, 250)
             assert len(world.cloud.box) == 2
 
@@ -470,7 +490,7 @@ class TestLarge:
         """No token goes there; the next try makes a new session."""
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", status, code))
-            verdict = judge(await world.one(scan(bytes(9 * MB))))
+            verdict = judge(await world.one(scan(bytes(4 * MB))))
             assert (verdict.fate, verdict.blame) == (Fate.DEFERRED, Blame.UPSTREAM)
 
 
