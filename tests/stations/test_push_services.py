@@ -23,11 +23,13 @@ from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Stage
 from relay.outbound.replies import Blame, Fate, judge
 from relay.secret import Secret
+from relay.upstream.push import process
 from relay.upstream.push.check_calls import Proof
 from relay.upstream.push.transport import PushDelivery
 from relay.upstream.report import Report
 from relay.upstream.settings import PushService, Upstream
-from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, proxy, serving
+from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, hiding, proxy, serving
+from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
 
 pytestmark = NEEDS_APPRISE
@@ -331,6 +333,29 @@ async def test_its_command_line_and_environment_hold_no_secret(
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
     assert re.search(r"^Max data size +629145600 ", limits, re.MULTILINE)
+
+
+def left_out_of_the_image() -> set[str]:
+    """The modules of Python's own library that packaging/make-rootfs.sh removes."""
+    [words] = re.findall(r"rm -rf site-packages (.*?)\n    find", (ROOT / "packaging/make-rootfs.sh").read_text(), re.DOTALL)
+    names = {word.rpartition("/")[2].removesuffix(".py") for word in words.replace("\\", " ").split()}
+    return {name for name in names if name.isidentifier()} - {"_test"}
+
+
+async def test_it_misses_nothing_in_the_image(ntfy: Ntfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each URL of docs/push.md is understood, and a picture goes, without the parts of Python that are not there."""
+    hidden = left_out_of_the_image()
+    assert {"unittest", "pydoc", "tkinter"} <= hidden
+    monkeypatch.setattr(process, "_COMMAND", hiding(*hidden))
+    table = (ROOT / "docs/push.md").read_text(encoding="utf-8").partition("## URLs")[2].partition("## What arrives")[0]
+    urls = tuple(re.findall(r"`(\w+://[^`\s]{6,})`", table))
+    assert len(urls) >= 11
+    assert set(process.misunderstood(urls)) == {""}
+    process.misunderstood.cache_clear()
+    delivery = PushDelivery()
+    assert said(await delivery.submit(phone(at(ntfy)), mail(pictures=1))).reply.code == 250
+    await delivery.close()
+    assert ntfy.pushed[0].files == {"snap0.jpg": JPEG}
 
 
 async def test_a_process_that_died_while_idle_is_replaced(delivery: PushDelivery, ntfy: Ntfy) -> None:
