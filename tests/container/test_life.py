@@ -255,7 +255,7 @@ def test_a_picture_goes_to_the_phone(image, spool, port, tmp_path) -> None:
     message.add_attachment(JPEG, maintype="image", subtype="jpeg", filename="snap.jpg")
     with serving(Ntfy()) as ntfy:
         phone = {"push": f"ntfy://127.0.0.1:{ntfy.port}/alarms"}
-        given = {"listen": f"127.0.0.1:{port}", "hostname": "relay.test", "upstreams": {"phone": phone}}
+        given = {"listen": [{"address": f"127.0.0.1:{port}"}], "hostname": "relay.test", "upstreams": {"phone": phone}}
         (tmp_path / "config.yaml").write_text(json.dumps({**given, "log": {"format": "json"}}))
         with Container(image, mounts={spool: SPOOL, str(tmp_path): "/etc/relay:ro"}) as relay:
             relay.wait_for("started")

@@ -155,6 +155,7 @@ async def test_matrix(delivery: PushDelivery) -> None:
         proved = [Proof.SERVER, Proof.LOGIN, Proof.SERVER, "push-url", Proof.LOGIN]
         assert await story.proved(by_password, by_token, *wrong) == proved
         assert service.logins == before
+        assert service.logouts == before  # no device is left, and the token of the settings is not ended
 
 
 async def test_a_plain_webhook(delivery: PushDelivery) -> None:

@@ -142,13 +142,14 @@ def _slack_text(said: Mapping[str, Any]) -> tuple[str, str]:
 
 @dataclass
 class Matrix(Service):
-    """One user, in one room; an unencrypted one.  `logins` counts the devices that were made."""
+    """One user, in one room; an unencrypted one.  `logins` counts the devices that were made, `logouts` those that ended."""
 
     user: str = "relay"
     password: str = "open-sesame-88"
     token: str = "syt_cmVsYXk_longAccessToken_1x2y3z"
     room: str = "#alarms:127.0.0.1"
     logins: int = 0
+    logouts: int = 0
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
     media: dict[str, bytes] = field(default_factory=dict)
 
@@ -174,6 +175,7 @@ class Matrix(Service):
                 self.pushed.append(Pushed("", "", "" if picture else said["body"], picture, self.room))
             return 200, {"event_id": f"$event{list(self.events).index(sent[1])}"}
         if verb == "logout":
+            self.logouts += 1
             return 200, {}
         return 404, {"errcode": "M_NOT_FOUND", "error": "Room alias not found"}
 
