@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from relay.upstream.settings import PushService, Upstream
 from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, hiding, proxy, serving
 from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
+from tests.support.upstream import ScriptedUpstream
 
 pytestmark = NEEDS_APPRISE
 
@@ -275,6 +277,18 @@ async def test_those_that_took_it_do_not_get_it_again(delivery: PushDelivery, nt
     assert (len(ntfy.pushed), len(gotify.pushed)) == (1, 1)
     await delivery.submit(upstream, mail(queue_id="r2r2r2r2r2r2r2"))
     assert (len(ntfy.pushed), len(gotify.pushed)) == (2, 2)
+
+
+async def test_a_service_that_is_not_reached_by_http(delivery: PushDelivery) -> None:
+    """Another mail server, by SMTP: the picture goes along, and it is marked before anything can go out."""
+    marked = list[str]()
+    async with ScriptedUpstream() as server:
+        url = f"mailto://127.0.0.1:{server.port}?from=cam@home.example&to=me@isp.example&mode=insecure"
+        report = await delivery.submit(phone(url), mail(pictures=1, at_dot=lambda: marked.append("now")))
+        assert (said(report).reply.code, report.conversation.notes, marked) == (250, (), ["now"])
+        [message] = server.messages
+    [picture] = [one for one in message_from_bytes(message.content).walk() if one.get_filename() == "snap0.jpg"]
+    assert picture.get_payload(decode=True) == JPEG
 
 
 # the process

@@ -172,7 +172,8 @@ def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: 
         logger.removeHandler(words)
     if taken:
         # some services take pictures, but not by every kind of URL: the library drops them then
-        left = len(pictures) if watch.octets < sum(len(one.content) for one in pictures) else 0
+        dropped = 0 < watch.octets < sum(len(one.content) for one in pictures)
+        left = len(pictures) if dropped else 0
         return Outcome(True, status=watch.status, words=tuple(words.lines), cut=cut, left=left)
     said = (*words.lines, *([crash] if crash else []))
     return Outcome(False, words=said, cut=cut, **({"status": 0, **watch.bad} if watch.bad else {"status": watch.status}))
