@@ -29,6 +29,7 @@ from relay.upstream.push.check_calls import Proof
 from relay.upstream.push.transport import PushDelivery
 from relay.upstream.report import Report
 from relay.upstream.settings import PushService, Upstream
+from tests.support.push_chats import Matrix
 from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, hiding, proxy, serving
 from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
@@ -370,6 +371,19 @@ async def test_it_misses_nothing_in_the_image(ntfy: Ntfy, monkeypatch: pytest.Mo
     assert said(await delivery.submit(phone(at(ntfy)), mail(pictures=1))).reply.code == 250
     await delivery.close()
     assert ntfy.pushed[0].files == {"snap0.jpg": JPEG}
+
+
+async def test_a_kernel_without_files_in_memory(ntfy: Ntfy, delivery: PushDelivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old NAS has none: a picture goes all the same; where the library wants a file of it, and fails, the text goes."""
+    monkeypatch.setattr(process, "_COMMAND", hiding(also="import os; del os.memfd_create"))
+    assert said(await delivery.submit(phone(at(ntfy)), mail(pictures=1))).reply.code == 250
+    assert ntfy.pushed[0].files == {"snap0.jpg": JPEG}
+    with serving(Matrix()) as matrix:
+        url = f"matrix://:{matrix.token}@127.0.0.1:{matrix.port}/%23alarms:127.0.0.1"
+        report = await delivery.submit(phone(url), mail(pictures=1))
+        assert "the library failed: FileNotFoundError" in said(report).reply.text
+        assert [(one.message[-5:], one.files) for one in matrix.pushed] == [("gate.", {})]
+        assert report.conversation.notes == ("a picture was left out for Matrix",)
 
 
 async def test_a_process_that_died_while_idle_is_replaced(delivery: PushDelivery, ntfy: Ntfy) -> None:

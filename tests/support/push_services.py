@@ -41,9 +41,9 @@ sys.meta_path = [Hiding if each is PathFinder else each for each in sys.meta_pat
 """Lines for the beginning of a Python process that is not to find the modules `names`."""
 
 
-def hiding(*names: str) -> tuple[str, ...]:
-    """The command of a push process that does not find these modules."""
-    begin = HIDING.replace("{names}", repr(set(names)))
+def hiding(*names: str, also: str = "") -> tuple[str, ...]:
+    """The command of a push process that does not find these modules, after it has done what `also` says."""
+    begin = HIDING.replace("{names}", repr(set(names))) + also
     run = "import runpy; runpy.run_module('relay.upstream.push.child', run_name='__main__')"
     return (sys.executable, "-P", "-c", f"{begin}\n{run}")
 

@@ -28,7 +28,7 @@ _CONNECTING = 20.0  # seconds at most
 _CONTENT = frozenset({400, 413, 414, 415, 422, 431})
 """What a service may say of a picture: the text is tried without it."""
 
-_TOO_LARGE = 413
+_TOO_LARGE, _UNSUITED = 413, 415
 _SHORT = 1000  # characters; the text is tried so where even without pictures it is too large
 _NTFY_OCTETS, _NTFY_JSON = 4096, 7400  # a longer text would become a file; a larger request is refused (8192 with all else)
 
@@ -179,6 +179,8 @@ def _one(service: Any, url: str, watch: Watch, title: str, text: str, pictures: 
         return Outcome(False, fault=Fault.UNANSWERED.value)
     except Exception as error:  # a library's surprise is no reason to end
         taken, crash = False, f"the library failed: {type(error).__name__}"
+        if pictures and not watch.bad:
+            watch.bad = {"status": _UNSUITED, "said": crash}
     finally:
         logger.removeHandler(words)
     if taken:
@@ -203,14 +205,19 @@ def _attached(pictures: Sequence[Picture]) -> Iterator[Any]:
     if not pictures:
         yield None
         return
-    kind = importlib.import_module("apprise.attachment.file").AttachFile
+    file = importlib.import_module("apprise.attachment.file").AttachFile
+    memory = importlib.import_module("apprise.attachment.memory").AttachMemory
     with ExitStack() as files:
         made = []
         for one in pictures:
-            file = files.enter_context(os.fdopen(os.memfd_create("picture"), "wb"))
-            file.write(one.content)
-            file.flush()
-            made.append(kind(path=f"/proc/self/fd/{file.fileno()}", name=one.name, mimetype=one.kind))
+            try:
+                place = files.enter_context(os.fdopen(os.memfd_create("picture"), "wb"))
+            except (AttributeError, OSError):  # kernels before 3.17, as an old NAS has
+                made.append(memory(content=one.content, name=one.name, mimetype=one.kind))
+                continue
+            place.write(one.content)
+            place.flush()
+            made.append(file(path=f"/proc/self/fd/{place.fileno()}", name=one.name, mimetype=one.kind))
         yield importlib.import_module("apprise").AppriseAttachment(made)
 
 
