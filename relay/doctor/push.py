@@ -15,7 +15,8 @@ class UrlFacts:
     """One URL by its number: which service, and what it answered.  Nothing was sent.
 
     `failed` is why it does not work, or why it is not known.  `proved` is what its check call shows; `unclear`: that was
-    answered with `status`, which shows nothing.  `examined`: False where nothing can be tried without sending.
+    answered with `status`, which shows nothing.  `examined`: False where nothing can be tried without sending, or where the
+    time was over before, after `late` seconds.
     """
 
     number: int
@@ -27,6 +28,7 @@ class UrlFacts:
     unclear: bool = False
     status: int = 0
     examined: bool = True
+    late: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,11 @@ def _judged(name: str, url: UrlFacts, count: int) -> Iterator[Finding]:
     test = f"`relay send --to YOU --via {name}`"
     if url.failed:
         yield _failed(name, which, url.failed)
+        return
+    if url.late:
+        cause = f"{which} was not examined, since {url.late:g} seconds were over."
+        cure = f"Where other URLs do not answer, mend these first. A small board may be too slow for it: send a test, {test}."
+        yield warning("push-unexamined", name, cause, cure)
         return
     if not url.examined:
         yield warning("push-unexamined", name, f"{which} cannot be examined without sending.", f"Send a test: {test}.")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from relay.doctor.push import PushFacts, UrlFacts
-from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.mail.reply import Fault
 from relay.upstream.push.answers import answer_of
 from relay.upstream.push.check_calls import Proof
 from relay.upstream.push.frames import Outcome, PushJob
@@ -34,8 +34,8 @@ async def push_facts(upstream: Upstream, patience: float, whole: float) -> PushF
         if process is not None:
             process.kill()
             await process.end()
-    late = Answer(Stage.CONNECT, Reply(421, "4.4.2", f"no answer within {whole:g} seconds"), lost=True, fault=Fault.TIMED_OUT)
-    return PushFacts(upstream, tuple(found.get(number, UrlFacts(number, failed=late)) for number in range(len(urls))))
+    late = (UrlFacts(number, examined=False, late=whole) for number in range(len(urls)) if number not in found)
+    return PushFacts(upstream, tuple(sorted((*found.values(), *late), key=lambda one: one.number)))
 
 
 async def _nothing() -> AsyncIterator[bytes]:

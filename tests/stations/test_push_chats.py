@@ -35,13 +35,14 @@ class Story:
     def __init__(self, delivery: PushDelivery, service: Service) -> None:
         self.delivery, self.service = delivery, service
         self.notes: tuple[str, ...] = ()
+        self.reply = ""
 
     async def sent(self, url: str, text: str = "Motion at the gate.", pictures: int = 0) -> list[Pushed]:
         """What the service took of a letter that it takes."""
         before = len(self.service.pushed)
         report = await self.delivery.submit(phone(url), mail(text, pictures))
         assert said(report).reply.code == 250, said(report)
-        self.notes = report.conversation.notes
+        self.notes, self.reply = report.conversation.notes, said(report).reply.text
         return self.service.pushed[before:]
 
     async def refused(self, *urls: str) -> set[Fault | None]:
@@ -114,6 +115,9 @@ async def test_discord(delivery: PushDelivery, internet: dict[type[Service], Dis
     wrong = (f"discord://{'9' * 18}/{service.token}", f"discord://{service.place}/{'B' * 26}")
     assert await story.refused(*wrong) == {Fault.PUSH_ACCOUNT}
     assert await story.proved(url, *wrong) == [Proof.TARGET, "push-url", "push-url"]
+    service.largest = 100
+    [one] = await story.sent(url, pictures=1)  # the text has gone when the picture is refused
+    assert (one.message, story.notes) == ("Alarm ゲート\r\nMotion at the gate.", ("a picture was left out for Discord",))
     service.refuse(429, {"message": "You are being rate limited.", "retry_after": 0.64, "global": False}, times=4)
     answer = said(await delivery.submit(phone(url), mail()))
     assert (answer.fault, answer.retry_after) == (Fault.PUSH_RATE, 0.64)
@@ -134,6 +138,10 @@ async def test_slack(delivery: PushDelivery, internet: dict[type[Service], Slack
     assert await story.refused(*wrong) == {Fault.PUSH_ACCOUNT}
     proved = [Proof.NOTHING, Proof.LOGIN, Proof.NOTHING, "push-url", Proof.LOGIN]
     assert await story.proved(hook, f"{bot}/%23alarms", *wrong) == proved
+    service.files = False
+    [one] = await story.sent(f"{bot}/%23alarms", "門で動きがありました", pictures=1)  # else it would come with each try
+    assert (one.message, story.notes) == ("門で動きがありました", ("a picture was left out for Slack",))
+    assert "missing_scope" in story.reply
     service.refuse(429, {"ok": False, "error": "ratelimited"}, Retry_After="30")
     answer = said(await delivery.submit(phone(f"{bot}/%23alarms"), mail()))
     assert (answer.fault, answer.retry_after) == (Fault.PUSH_RATE, 30)
@@ -149,12 +157,17 @@ async def test_matrix(delivery: PushDelivery) -> None:
             picture, text = await story.sent(url, pictures=1)
             assert list(picture.files.values()) == [JPEG]
             assert text.message == "# Alarm ゲート\r\nMotion at the gate."
+        service.largest = 100
+        [text] = await story.sent(by_token, pictures=1)  # the picture comes first, so the text is sent without it
+        assert (text.message[-5:], story.notes) == ("gate.", ("a picture was left out for Matrix",))
+        assert "larger than that" in story.reply
         wrong = (f"matrix://{service.user}:no-such-password@{place}", f"matrix://:{service.token}4@{place}", f"{by_token}0")
         assert await story.refused(*wrong) == {Fault.PUSH_ACCOUNT}
         before = service.logins
         proved = [Proof.SERVER, Proof.LOGIN, Proof.SERVER, "push-url", Proof.LOGIN]
         assert await story.proved(by_password, by_token, *wrong) == proved
         assert service.logins == before
+        assert service.logouts == before  # no device is left, and the token of the settings is not ended
 
 
 async def test_a_plain_webhook(delivery: PushDelivery) -> None:

@@ -20,18 +20,10 @@ from relay.secret import Secret
 from relay.upstream.push import process
 from relay.upstream.push.transport import PushDelivery
 from relay.upstream.settings import PushService, Upstream
+from tests.support.push_services import HIDING, hiding
 from tests.support.running import ROOT
 from tests.support.sending import letter
 
-HIDING = """
-import sys
-from importlib.machinery import PathFinder
-class Hiding(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] == "apprise" else PathFinder.find_spec(name, path, target)
-sys.meta_path = [Hiding if each is PathFinder else each for each in sys.meta_path]
-"""
 TOPIC = "camera-alarms-x7"
 URL = f"ntfys://ntfy.example/{TOPIC}"
 ISP = "isp: {host: mail.isp.example, username: taro@isp.example, password: x}"
@@ -40,7 +32,7 @@ ISP = "isp: {host: mail.isp.example, username: taro@isp.example, password: x}"
 def relay(tmp_path: Path, verb: str, upstreams: str) -> "subprocess.CompletedProcess[str]":
     """A command of the relay in a process that does not find the library."""
     (tmp_path / "site").mkdir(exist_ok=True)
-    (tmp_path / "site" / "sitecustomize.py").write_text(HIDING)
+    (tmp_path / "site" / "sitecustomize.py").write_text(HIDING.replace("{names}", "{'apprise'}"))
     file = tmp_path / "config.yaml"
     routes = "[{to: scans@*, via: [scans, phone]}, {via: [isp]}]"
     file.write_text(f"upstreams: {{{ISP}, {upstreams}}}\nroutes: {routes}\nspool: {{url: 'sqlite:{tmp_path}/spool.db'}}\n")
@@ -71,8 +63,7 @@ def test_without_push_nobody_misses_it(tmp_path: Path) -> None:
 @pytest.fixture
 def removed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The library goes while the relay runs, as in an update."""
-    child = f"{HIDING}\nimport runpy\nrunpy.run_module('relay.upstream.push.child', run_name='__main__')"
-    monkeypatch.setattr(process, "_COMMAND", (sys.executable, "-P", "-c", child))
+    monkeypatch.setattr(process, "_COMMAND", hiding("apprise"))
     process.misunderstood.cache_clear()
     yield
     process.misunderstood.cache_clear()

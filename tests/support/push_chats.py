@@ -58,6 +58,7 @@ class Pushover(Service):
 class Discord(Service):
     place: str = "123456789012345678"
     token: str = "AbCdEfGhIjKlMnOpQrStUvWxYz"
+    largest: int = 10 << 20
 
     def answer(self, path: str, query: Headers, headers: Headers, body: bytes) -> Said:
         if wrong := self._wrong(path):
@@ -69,7 +70,7 @@ class Discord(Service):
             return 400, {"message": "Invalid Form Body", "code": 50035, "errors": {"content": {}}}
         if not text and not said.get("embeds") and not files:
             return 400, {"message": "Cannot send an empty message", "code": 50006}
-        if sum(map(len, files.values())) > 10 << 20:
+        if sum(map(len, files.values())) > self.largest:
             return 413, {"message": "Request entity too large", "code": 40005}
         self.pushed.append(Pushed("", "", text, files, self.place))
         return (200, {"id": "1", "content": text}) if query.get("wait") == "true" else (204, "")
@@ -86,12 +87,16 @@ class Discord(Service):
 
 @dataclass
 class Slack(Service):
-    """Incoming webhooks, and a bot that is a member of `channels`; an upload is in `pushed` once it is completed."""
+    """Incoming webhooks, and a bot that is a member of `channels`; an upload is in `pushed` once it is completed.
+
+    `files`: the bot has the scope files:write.
+    """
 
     hook: str = "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
     token: str = "xoxb-1234-1234-4ddbc191d40ee098cbaae6f3523ada2d"
     channels: Mapping[str, str] = field(default_factory=lambda: {"#alarms": "C0ALARMS1"})
     uploads: dict[str, bytes] = field(default_factory=dict)
+    files: bool = True
 
     def answer(self, path: str, query: Headers, headers: Headers, body: bytes) -> Said:
         if path.startswith("/services/"):
@@ -123,6 +128,8 @@ class Slack(Service):
             return 200, {"ok": False, "error": "invalid_auth"}
         if path != "/api/files.getUploadURLExternal" or not query.get("filename") or not query.get("length", "").isdigit():
             return 200, {"ok": False, "error": "invalid_arguments"}
+        if not self.files:
+            return 200, {"ok": False, "error": "missing_scope", "needed": "files:write", "provided": "chat:write"}
         return 200, {"ok": True, "upload_url": "https://files.slack.com/upload/v1/F0PICTURE", "file_id": "F0PICTURE"}
 
     def _by_hook(self, hook: str, body: bytes) -> Said:
@@ -142,15 +149,17 @@ def _slack_text(said: Mapping[str, Any]) -> tuple[str, str]:
 
 @dataclass
 class Matrix(Service):
-    """One user, in one room; an unencrypted one.  `logins` counts the devices that were made."""
+    """One user, in one room; an unencrypted one.  `logins` counts the devices that were made, `logouts` those that ended."""
 
     user: str = "relay"
     password: str = "open-sesame-88"
     token: str = "syt_cmVsYXk_longAccessToken_1x2y3z"
     room: str = "#alarms:127.0.0.1"
     logins: int = 0
+    logouts: int = 0
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
     media: dict[str, bytes] = field(default_factory=dict)
+    largest: int = 50 << 20
 
     def answer(self, path: str, query: Headers, headers: Headers, body: bytes) -> Said:
         if path == "/_matrix/client/v3/login":
@@ -161,6 +170,8 @@ class Matrix(Service):
             return 200, {"user_id": f"@{self.user}:127.0.0.1", "access_token": self.token, "device_id": f"D{self.logins}"}
         if wrong := self._wrong(headers):
             return wrong
+        if path == "/_matrix/media/v3/upload" and len(body) > self.largest:
+            return 413, {"errcode": "M_TOO_LARGE", "error": "Cannot upload files larger than that"}
         if path == "/_matrix/media/v3/upload":
             self.media[f"mxc://127.0.0.1/m{len(self.media)}"] = body
             return 200, {"content_uri": list(self.media)[-1]}
@@ -174,6 +185,7 @@ class Matrix(Service):
                 self.pushed.append(Pushed("", "", "" if picture else said["body"], picture, self.room))
             return 200, {"event_id": f"$event{list(self.events).index(sent[1])}"}
         if verb == "logout":
+            self.logouts += 1
             return 200, {}
         return 404, {"errcode": "M_NOT_FOUND", "error": "Room alias not found"}
 

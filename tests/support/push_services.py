@@ -10,6 +10,7 @@ import json
 import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,25 @@ import pytest
 
 NEEDS_APPRISE = pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs the library Apprise")
 """The library is never imported in a test's own process: it belongs into the push process."""
+
+HIDING = """
+import sys
+from importlib.machinery import PathFinder
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {names} else PathFinder.find_spec(name, path, target)
+sys.meta_path = [Hiding if each is PathFinder else each for each in sys.meta_path]
+"""
+"""Lines for the beginning of a Python process that is not to find the modules `names`."""
+
+
+def hiding(*names: str, also: str = "") -> tuple[str, ...]:
+    """The command of a push process that does not find these modules, after it has done what `also` says."""
+    begin = HIDING.replace("{names}", repr(set(names))) + also
+    run = "import runpy; runpy.run_module('relay.upstream.push.child', run_name='__main__')"
+    return (sys.executable, "-P", "-c", f"{begin}\n{run}")
+
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffdb") + bytes(range(256)) * 40 + bytes.fromhex("ffd9")
 

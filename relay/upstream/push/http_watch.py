@@ -66,6 +66,11 @@ class Watch:
     """How much went out in their bodies."""
     events: int = 0
     """How many of them were an event of Matrix."""
+    word: tuple[bytes, ...] = ()
+    """A word of the text in each form in which a body may have it."""
+    text_taken: bool = False
+    taken: int = 0
+    """How many octets were in the bodies that were answered by 2xx."""
     bad: dict[str, Any] = field(default_factory=dict)
     """What is known of the last request that failed, in the fields of `Outcome`."""
     status: int = 0
@@ -102,6 +107,10 @@ class Watch:
         no = data.get("ok") is False
         if self.status < 300 and not no:
             self.accepted += 1
+            body = response.request.body or b""
+            octets = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else b""
+            self.taken += len(octets)
+            self.text_taken = self.text_taken or any(form in octets for form in self.word)
             return
         said = _said(data) or (response.text[:_MOST_SAID] if "text/plain" in response.headers.get("Content-Type", "") else "")
         rated = word in _RATES
