@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from relay import events
@@ -19,6 +20,7 @@ from relay.mail.envelope import Envelope, Origin
 from relay.mail.outgoing import Outgoing
 from relay.mail.policy import RepairPolicy
 from relay.mail.reply import Answer, Fault, Reply, Stage
+from relay.outbound.in_hand import InHand
 from relay.outbound.postponing import Postponing
 from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
@@ -51,7 +53,7 @@ class Night:
     """`answer` is the upstream's for a recipient; `sent` are the messages that it took, with when that was.
 
     `accepted` are queue ids, `removed` those that a person removed.  `delivered` counts how often each recipient got which
-    message; `digests_made` are queue ids that digests may have.
+    message; `digests_made` are queue ids that digests may have.  The marks of what is in hand are kept in `home`, if any.
     """
 
     spool: Spool
@@ -60,6 +62,7 @@ class Night:
     ids: Ids = field(default_factory=Ids)
     answer: Callable[[Address], Answer] = lambda recipient: TAKES
     zone: Any = None
+    home: Path | None = None
     sent: list[tuple[datetime, Entry, bytes]] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -70,6 +73,7 @@ class Night:
         events.configure("json", "error")
         self._entries: dict[str, Entry] = {}
         self._runner_of: tuple[tuple[Device, ...], Runner] | None = None
+        self.in_hand = InHand.open(self.home) if self.home else InHand()
 
     def over(self, spool: Spool) -> None:
         """The same after a restart of the relay."""
@@ -91,6 +95,7 @@ class Night:
                 devices=devices,
                 now=self.clock,
                 notify_whom=lambda entry: BOSS,
+                in_hand=self.in_hand,
                 postponing=Postponing(self.spool, self.clock, self._digest_id, "relay.example", self.zone),
             )
             self._runner_of = devices, runner
@@ -102,6 +107,7 @@ class Night:
 
     async def _submit(self, upstream: Upstream, outgoing: Outgoing) -> Report:
         answers = {one: self.answer(one) for one in outgoing.forward_paths}
+        outgoing.at_dot()
         got = [one.key for one, answer in answers.items() if answer.reply.code == 250]
         self.delivered.update((outgoing.queue_id, key) for key in got)
         if got:
