@@ -16,7 +16,7 @@ from relay.spool.entry import ORDERED, PASSED, Action, Order, Settlement, State,
 from relay.spool.move_spool import move
 from relay.spool.storms import Merge, Weighed
 from tests.support.spooled import HOUR, after, an_entry, settled
-from tests.support.storming import Night
+from tests.support.storming import DEFERS, TAKES, Night
 
 M = timedelta(minutes=1)
 BATCH = "0123456789abcdef"
@@ -304,7 +304,7 @@ async def test_content_stays_until_everybody_has_the_digest(spool, clock, cam, m
     for number in range(5):
         await night.accept(f"Motion {number}")
     await night.work()
-    night.up = lambda: False
+    night.answer = lambda recipient: DEFERS
     await night.until(clock() + HOUR)
     digest = (await night.stored(night.accepted[1])).recipients[0].merged_into
     assert digest
@@ -314,7 +314,7 @@ async def test_content_stays_until_everybody_has_the_digest(spool, clock, cam, m
         await spool.tidy(clock())
         assert (await spool.pack(night.accepted[1])).kept
         await spool.order(Order(Action.HOLD, (digest,)), clock())
-    night.up = lambda: True
+    night.answer = lambda recipient: TAKES
     await spool.order(Order(Action.RELEASE, (digest,)), clock())
     await night.work()
     await spool.tidy(clock())
