@@ -105,6 +105,12 @@ class RateLimit:
         for key in [key for key, booked in self._booked.items() if not booked]:
             del self._booked[key]
 
+    def renew(self, now: datetime) -> None:
+        """The limits may be others now: whoever still waits gets another slot by them."""
+        for name, booked in self._booked.items():
+            self._slots[name] = [slot for slot in self._slots[name] if slot <= now]
+            self._booked[name] = {ticket: slot for ticket, slot in booked.items() if slot <= now}
+
     def _inherit(self, name: str, per_minute: int) -> None:
         number = min(self._inherited.pop(name, 0), per_minute)
         if self._begun is not None:
