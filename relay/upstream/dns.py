@@ -64,6 +64,7 @@ class Resolver:
         """The records of one type, and whether they are validated.  Raises NoSuchName, NoAnswer."""
         import dns.exception
         import dns.flags
+        import dns.name
         import dns.resolver
 
         try:
@@ -72,9 +73,7 @@ class Resolver:
             )
         except dns.resolver.NXDOMAIN:
             raise NoSuchName(f"there is no domain {name}") from None
-        except dns.exception.SyntaxError as error:
-            raise NoSuchName(f"{name!r} is no domain name: {error}") from None
-        except UnicodeError as error:
+        except (dns.exception.SyntaxError, dns.name.NameTooLong, UnicodeError) as error:
             raise NoSuchName(f"{name!r} is no domain name: {error}") from None
         except dns.resolver.NoResolverConfiguration:
             raise NoAnswer("no nameserver is configured; set dns.nameservers") from None
