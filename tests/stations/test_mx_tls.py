@@ -446,3 +446,21 @@ def test_who_does_not_send_by_mx_has_none_of_it(tmp_path):
         finally:
             relay.stop()
     assert not (tmp_path / "spool" / "mta-sts.json").exists()
+
+
+async def test_the_settings_reach_whoever_asks(tmp_path):
+    """`dns.trusted` counts from the start and after a reload; what is kept lies in the folder of the state."""
+    _, other = chained(trustme.CA(), HOST)
+    async with ScriptedUpstream() as server:
+        names = [DOMAIN, HOST, f"_{server.port}._tcp.{HOST}"]
+        records = zone(tlsa=[tlsa(3, 1, 1, other[0])], port=server.port)
+        async with FakeDNS(records, signed=names, host="127.0.0.11") as fake:
+            upstream = Upstream(DIRECT, MxHosts(server.port, True), timeout=timedelta(seconds=2))
+            near = {"nameservers": (fake.address,), "trusted": ("127.0.0.11",)}
+            for means in (Means("relay.test", state=tmp_path, **near), Means("relay.test", (fake.address,), state=tmp_path)):
+                transports = Transports(means)
+                expected = TlsPolicy.DANE if means.trusted else TlsPolicy.OPPORTUNISTIC
+                assert told(await transports.submit(upstream, letter()))[0] is expected
+                transports.reload(hostname="relay.test", **near)
+                assert told(await transports.submit(upstream, letter()))[0] is TlsPolicy.DANE
+                await transports.close()
