@@ -258,10 +258,9 @@ class Runner:
 
     async def _has_turn(self, claim: Claim, step: Step) -> bool:
         """Whether this message may go to this upstream now, as far as other relays of this spool are concerned."""
-        limits, now = step.upstream.limits, self._now()
-        per = {"per_minute": None if step.upstream.transport.by_domain else limits.per_minute, "per_day": limits.per_day}
+        now = self._now()
         try:
-            until = await self._spool.turn(claim, step.upstream.name, **per, now=now)
+            until = await self._spool.turn(claim, step.upstream.name, **step.upstream.shared_limits, now=now)
         except SpoolAway:
             until = now + timedelta(seconds=_AWAY)
         if until is not None:

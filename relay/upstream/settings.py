@@ -257,6 +257,12 @@ class Upstream:
         return f"{self.name} {recipient.domain.lower()}" if self.transport.by_domain else self.name
 
     @property
+    def shared_limits(self) -> dict[str, int | None]:
+        """What relays of one spool count together; how much goes to one domain in a minute each counts for itself."""
+        per_minute = None if self.transport.by_domain else self.limits.per_minute
+        return {"per_minute": per_minute, "per_day": self.limits.per_day}
+
+    @property
     def login(self) -> Login:
         return self.transport.login
 
