@@ -247,7 +247,7 @@ class Dialogue:
             trial.write_text(as_yaml(self._anchored(folder)), encoding="utf-8")
             if self.password:
                 Path(folder, self.draft.password_file).write_text(f"{self.password}\n", encoding="utf-8")
-            return config.load(trial, os.environ)
+            return config.load(trial, os.environ, called=self.target)
 
     def _anchored(self, folder: str) -> Draft:
         """The draft with file names that mean the same from another folder."""

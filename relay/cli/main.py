@@ -100,7 +100,8 @@ def _verb(
         parser.add_argument(
             "--config",
             metavar="PATH",
-            help="file, or directory with config.yaml (default: $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml)",
+            help="file, or directory with config.yaml (default: $RELAY_CONFIG, the text in $RELAY_CONFIG_YAML, ./config.yaml,"
+            " /etc/relay/config.yaml)",
         )
     if json:
         parser.add_argument("--json", action="store_true", help="print one JSON document")
