@@ -49,7 +49,7 @@ def call(asked: argparse.Namespace) -> int:
         **found.certificates,
         **{name: f"{one.reveal()}\n" for name, one in found.secrets.items()},
     }
-    taken = [str(folder / name) for name in texts if (folder / name).exists()]
+    taken = [str(folder / name) for name in texts if os.path.exists(folder / name)]
     if taken and not asked.force:
         text = "nothing was written; --output DIR writes elsewhere, --force writes over it"
         complain(f"{command}: {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} there already: {text}")
@@ -119,14 +119,14 @@ def _read(path: Path) -> Source:
 
 def _maybe(path: Path) -> Source | None:
     try:
-        return _read(path) if path.is_file() else None
+        return _read(path) if os.path.isfile(path) else None
     except (CannotImport, OSError):
         return None
 
 
 def _postfix(paths: list[Path]) -> Plan:
     """The plan of main.cf and its tables, or of a container's variables.  Raises CannotImport, NothingToMove."""
-    folders = [path for path in paths if path.is_dir()]
+    folders = [path for path in paths if os.path.isdir(path)]
     paths = [path / "main.cf" if path in folders else path for path in paths]
     sources = {path: _read(path) for path in paths}
     users = [source for path, source in sources.items() if path.name not in ("main.cf", "master.cf") and is_users_file(source)]
@@ -192,12 +192,19 @@ def _qmail(paths: Iterable[Path]) -> Plan:
     """The plan of a control folder or of files from one.  Raises CannotImport, NothingToMove."""
     files: dict[str, Source] = {}
     for path in paths:
-        if path.is_dir():
-            inside = (one for one in sorted(path.iterdir()) if one.is_file() and not one.name.endswith((".cdb", "~", ".pem")))
+        if os.path.isdir(path):
+            inside = (one for one in _files(path) if not one.name.endswith((".cdb", "~", ".pem")))
             files |= {one.name: source for one in inside if (source := _maybe(one))}
         else:
             files[path.name] = _read(path)
     return move_qmail(files)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise CannotImport(f"{folder}: {error.strerror or error}") from None
 
 
 # ---- telling ---------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class GivenUp(Exception):
 
 def call(asked: argparse.Namespace) -> int:
     target = _target(asked.config)
-    if target.exists() and not asked.force:
+    if os.path.exists(target) and not asked.force:
         complain(f"relay: {target} exists already; --force replaces it, --config PATH writes another")
         return USAGE
     try:
@@ -74,7 +74,7 @@ def call(asked: argparse.Namespace) -> int:
 
 def _target(named: str) -> Path:
     path = Path(named or os.environ.get("RELAY_CONFIG") or "config.yaml").absolute()
-    return path / "config.yaml" if path.is_dir() else path
+    return path / "config.yaml" if os.path.isdir(path) else path
 
 
 class Dialogue:
@@ -85,7 +85,7 @@ class Dialogue:
         self.silent = asked.no_input or not sys.stdin.isatty()
         self.draft = Draft(**{key: getattr(asked, key) for key in SPOKEN})
         secret = Path(self.draft.client_secret_file)
-        if self.draft.client_secret_file and secret.is_file() and not (target.parent / secret).is_file():
+        if self.draft.client_secret_file and os.path.isfile(secret) and not os.path.isfile(target.parent / secret):
             self.draft.client_secret_file = str(secret.absolute())  # as the shell means it
         self.password = ""
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from relay.cli.common import complain, configured_or_running, in_words, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.cli.queue import story
-from relay.control.client import Refused, Running
+from relay.control.client import NotForUs, Refused, Running
 from relay.password_hash import is_hash
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def call(asked: argparse.Namespace) -> int:
     running = Running(config.spool)
     try:
         listening = running.relay()["listening"]
+    except NotForUs as error:
+        complain(f"relay send: {error}")
+        return PROBLEM
     except (OSError, Refused) as error:
         beside = f"beside {config.spool.shown} ({_words(error)})"
         complain(f"relay send: no running relay answers {beside}; start it with `relay run`")

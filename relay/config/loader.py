@@ -18,6 +18,7 @@ from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
 from relay.mail.device import Device
+from relay.other_user import as_other_user
 from relay.upstream.settings import DIRECT, Upstream
 
 FALLBACK_NAME = "relay.home.arpa"
@@ -57,7 +58,9 @@ def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
         return None if by_variables else path
     if environ.get(environment.WHOLE):
         return None
-    return next((path for path in (Path("config.yaml"), _SYSTEM) if _is(stat.S_ISREG, path, barred=True)), None)
+    places = (Path("config.yaml"), _SYSTEM)
+    seen = (path for barred in (False, True) for path in places if _is(stat.S_ISREG, path, barred=barred))
+    return next(seen, None)  # one that can be seen first: `sudo -u relay` may be called in a home that is closed to it
 
 
 def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> bool:
@@ -100,7 +103,9 @@ def load(
             return Loaded(None, (Mistake(Place(""), "", text),))
         reason = getattr(bad, "strerror", None) or "not a file name"
         if isinstance(bad, PermissionError):
-            reason = f"{reason}: the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
+            ours = f"the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
+            theirs = as_other_user(path)
+            reason = f"not readable for user {os.geteuid()}{theirs}" if theirs else f"{reason}: {ours}"
         return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
     exposed = f"every user of this machine can read it here; chmod 600 {path.name}, or name a file with the secret"
     reading = Reading(environ, path.absolute().parent, quick=quick)

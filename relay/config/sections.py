@@ -1,5 +1,6 @@
 """The sections of the settings, one function each, into the values that the stations define."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -258,7 +259,7 @@ def _spool_url(value: str) -> str:
     """A directory means spool.db in it, as for the settings themselves."""
     url = scalars.spool_url(value)
     file = SpoolSettings(url=url).file
-    return f"sqlite:{file / 'spool.db'}" if file and file.is_dir() else url
+    return f"sqlite:{file / 'spool.db'}" if file and os.path.isdir(file) else url
 
 
 def read_nameservers(at: Fields) -> tuple[str, ...]:

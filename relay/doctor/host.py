@@ -54,7 +54,7 @@ _BANNER_DATE = re.compile(r"(?:\w{3}, ?)?\d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d (?:[
 
 def judge_host(here: HostFacts, upstreams: Iterable[UpstreamFacts], subject: Subject) -> list[Finding]:
     findings = [_clock(here, upstreams)]
-    findings += judge_spool(here.spool, here.database, subject.spool)
+    findings += judge_spool(here.spool, here.database, subject)
     findings += _container(here, subject)
     findings += [_listener(one, here.spool.owner if here.spool else "") for one in here.listeners]
     return findings + judge_certificates(here.certificates, here.now)
