@@ -334,6 +334,7 @@ def test_the_demo_shows_that_all_arrives() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("arrived as promised") == 4
     assert "NOT as promised" not in done.stdout
+    assert len(re.findall(r"(?m)^   [012]\d:[0-5]\d:\d\d  accepted  from 127\.0\.0\.1 ", done.stdout)) == 3
     assert "ディスク障害の警告" not in done.stderr
 
 
