@@ -214,6 +214,7 @@ def test_a_password_from_the_environment_is_taken_as_it_is() -> None:
 def test_four_settings_are_enough(tmp_path: Path) -> None:
     """A provider, an account, its secret's file and who is told."""
     (tmp_path / "s").write_text("abcd efgh\n", encoding="utf-8")
+    (tmp_path / "s").chmod(0o600)
     environ = {"RELAY_PROVIDER": "Gmail", "RELAY_USERNAME": "me@gmail.com", "RELAY_NOTICES_TO": "me@gmail.com"}
     loaded = load(None, environ | {"RELAY_PASSWORD_FILE": str(tmp_path / "s")})
     assert loaded.config
@@ -387,7 +388,7 @@ def test_a_variable_that_nobody_reads_is_named() -> None:
     loaded = load(None, FULL | links | {"RELAY_FOO": "1", "RELAYS": "1"}, machine_name="nas")
     assert loaded.mistakes == ()
     assert [remark for remark in loaded.remarks if "not read" in remark] == ["RELAY_FOO: not read: no setting has this name"]
-    assert load(None, FULL | {"RELAY_HOSTT": "x"}, machine_name="nas").remarks == ()
+    assert load(None, FULL | {"RELAY_HOSTT": "x", "RELAY_PASSWORD": "x"}, machine_name="nas").remarks == ()
 
 
 def test_a_file_may_name_any_variable(tmp_path: Path) -> None:

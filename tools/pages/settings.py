@@ -34,7 +34,8 @@ How values are written:
 - Where several values are possible, one may stand without the brackets of a list.
 - `${NAME}` in a value takes an environment variable; it is a mistake if there is none. `$${` stands for `${` itself.
 - **Secrets** may stand in a file of their own: `password_file`, `client_secret_file`, and `nas_file` under `users`. The file is
-  read as it is, without its last line end. File names count from the folder of `config.yaml`.
+  read as it is, without its last line end; blanks or quotation marks around the secret count, and are remarked on, as is a file
+  that every user of the machine can read. File names count from the folder of `config.yaml`.
 - YAML's surprises are switched off: `no`, `on`, `22:22` and `0123` stay what you typed until the setting gives them a type.
   Anchors, aliases and tags are mistakes; so is a key said twice.
 """
