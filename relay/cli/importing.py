@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from shlex import quote
 
 from relay import config
 from relay.cli.common import complain, harmless, keep_private, print_json
+from relay.cli.init_answers import mailbox
 from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.importers.device_users import is_users_file, read_users
@@ -29,6 +31,10 @@ SHOWN = 40
 """Rules that are told; the file has them all."""
 
 
+ASKED = 3
+"""Times, for an answer that will do."""
+
+
 class CannotImport(Exception):
     """A file that was named cannot be read; the text says why."""
 
@@ -41,6 +47,12 @@ def call(asked: argparse.Namespace) -> int:
     except (CannotImport, NothingToMove) as error:
         complain(f"{command}: {error}")
         return USAGE
+    if wrong := mailbox(asked.notices_to) if asked.notices_to else "":
+        complain(f"{command}: --notices-to: {wrong}")
+        return USAGE
+    plan.notices_to = asked.notices_to or plan.notices_to or _asked_for_notices(asked)
+    if not plan.notices_to:
+        plan.warn("notices", "nobody is told when mail fails: add `notices: {to: ADDRESS}`, or import again with --notices-to")
     _hash(plan)
     found = written(plan)
     folder = Path(asked.output).expanduser()
@@ -70,6 +82,21 @@ def call(asked: argparse.Namespace) -> int:
     else:
         print("\n".join(harmless(line) for line in _told(plan, found, folder, remarks)))
     return FINE
+
+
+def _asked_for_notices(asked: argparse.Namespace) -> str:
+    """Who is told when mail fails, which few other relays' files say; "" where nobody can be asked, or nobody is wanted."""
+    if asked.json or sys.stdin is None or not sys.stdin.isatty():
+        return ""
+    for _ in range(ASKED):
+        try:
+            said = input("Who is told when mail fails (an address; empty: nobody): ").strip()
+        except EOFError:
+            return ""
+        if not (wrong := mailbox(said) if said else ""):
+            return said
+        complain(wrong)
+    return ""
 
 
 def _hash(plan: Plan) -> None:

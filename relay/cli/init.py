@@ -25,6 +25,7 @@ from relay.upstream.providers import GENERIC, NAMES
 from relay.upstream.settings import TlsMode
 
 _TRIES = 5
+_SECRET_TRIES = 3
 
 SPOKEN = (
     "api",
@@ -192,7 +193,7 @@ class Dialogue:
             print(f"An app password or key is made here: {preset.app_link}")
         if file == "-":
             self.password = sys.stdin.readline().rstrip("\r\n")
-        for _ in range(0 if self.silent or self.password or file else _TRIES):
+        for _ in range(0 if self.silent or self.password or file else _SECRET_TRIES):
             self.password = getpass.getpass("Password (it is not shown): ")
             if self.password:
                 break
