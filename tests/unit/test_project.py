@@ -104,6 +104,23 @@ def test_readme_names_only_make_targets_that_exist() -> None:
     assert {"demo", "test"} <= named <= targets
 
 
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_first_screen_has_what_a_newcomer_looks_for(readme: str) -> None:
+    """Where it comes from, the appliance, then the demo; and a picture, all before the first heading."""
+    screen = (ROOT / readme).read_text(encoding="utf-8").partition("\n## ")[0]
+    places = [
+        screen.index(word) for word in ("git clone ", "docker compose up -d", "make demo", "make test", "status-page.png")
+    ]
+    assert places == sorted(places)
+
+
+def test_no_page_puts_a_password_into_the_shell_s_history() -> None:
+    """What is typed after `echo` stays in a file for years."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("*.yaml"), *(ROOT / "docs").rglob("*.md"), ROOT / "packaging" / "README.md"]
+    said = [f"{page.name}: {line}" for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in said if re.search(r"(echo|printf) .*(pass|secret|パスワード).*>", line, re.IGNORECASE)] == []
+
+
 def test_readme_names_only_commands_that_exist() -> None:
     """Every `relay VERB` of the README is a verb of the command line."""
     from relay.cli.main import make_parser
