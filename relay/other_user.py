@@ -35,9 +35,11 @@ def as_other_user(path: Path) -> str:
 
 
 def place_for(folder: Path, error: OSError, setting: str) -> str:
-    """What to do about a folder that could not be made or used, after a semicolon; `setting` could name another one."""
+    """What to do about a folder that could not be made or used, to follow that; `setting` could name another one."""
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ""
+    if theirs := as_other_user(folder) if os.path.exists(folder) else "":
+        return theirs
     us = os.geteuid()
     if in_container():
         return f"; mount a volume there that is writable for user {us}, or set `{setting}` to another place"

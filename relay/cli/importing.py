@@ -15,6 +15,7 @@ from relay.cli.common import complain, harmless, keep_private, print_json
 from relay.cli.init_answers import mailbox
 from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.config.files import from_home
 from relay.importers.device_users import is_users_file, read_users
 from relay.importers.docker_postfix import is_compose, is_env_file, move_docker_postfix
 from relay.importers.plan import NothingToMove, Plan, Source
@@ -55,7 +56,7 @@ def call(asked: argparse.Namespace) -> int:
         plan.warn("notices", "nobody is told when mail fails: add `notices: {to: ADDRESS}`, or import again with --notices-to")
     _hash(plan)
     found = written(plan)
-    folder = Path(asked.output).expanduser()
+    folder = from_home(asked.output)
     texts = {
         "config.yaml": found.text,
         **found.certificates,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from relay.config.files import Unreadable, others_may_read, read_secret, read_secrets
+from relay.config.files import Unreadable, from_home, others_may_read, read_secret, read_secrets
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
 from relay.config.scalars import Wrong, flag, near
@@ -224,7 +224,7 @@ class Fields:
         name = self.get(key, _file_name, "")
         if not name:
             return ""
-        path = self.reading.folder / Path(name).expanduser()
+        path = self.reading.folder / from_home(name)
         if must_exist:
             try:
                 with path.open("rb") as opened:
@@ -275,7 +275,7 @@ class Fields:
         name = self.get(twin, _file_name, "")
         if not name:
             return None
-        path = self.reading.folder / Path(name).expanduser()
+        path = self.reading.folder / from_home(name)
         try:
             secret = read(path)
             if others_may_read(path) and not path.is_relative_to(_ENGINE_S):

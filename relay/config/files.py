@@ -50,6 +50,11 @@ def _read(path: Path) -> str:
         raise Unreadable("not UTF-8 text") from None
 
 
+def from_home(name: str) -> Path:
+    """The path that is meant; `~` as a shell means it, which leaves the name of a user that is not there as it is."""
+    return Path(os.path.expanduser(name))
+
+
 def is_file(path: Path) -> bool:
     """Whether there is such a file, as far as we may look."""
     return os.path.isfile(path)

@@ -89,7 +89,7 @@ def load(
     name = default_hostname(socket.gethostname() if machine_name is None else machine_name)
     if path is None and (whole := environ.get(environment.WHOLE)):
         exposed = "whoever may look at the relay's environment can read it here; better name a file with the secret"
-        return _from_text(os.fsencode(whole), environment.WHOLE, Reading(environ, Path.cwd(), quick=quick), name, exposed)
+        return _from_text(os.fsencode(whole), environment.WHOLE, Reading(environ, _here(), quick=quick), name, exposed)
     if path is None:
         return _from_variables(environ, name, quick=quick)
     if _is(stat.S_ISDIR, path):
@@ -110,6 +110,14 @@ def load(
     exposed = f"every user of this machine can read it here; chmod 600 {path.name}, or name a file with the secret"
     reading = Reading(environ, path.absolute().parent, quick=quick)
     return _from_text(octets, str(called or path), reading, name, exposed if others_may_read(path) else "")
+
+
+def _here() -> Path:
+    """The current directory, or the root where that has been removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
 
 
 def _from_text(octets: bytes, source: str, reading: Reading, name: str, exposed: str) -> Loaded:
@@ -134,7 +142,7 @@ def _from_text(octets: bytes, source: str, reading: Reading, name: str, exposed:
 def _from_variables(environ: Mapping[str, str], name: str, *, quick: bool) -> Loaded:
     variables = environment.said(environ)
     names, mistakes = environment.paths(variables), list(environment.mistakes(environ))
-    reading = Reading(environ, Path.cwd(), names, mistakes, quick=quick)
+    reading = Reading(environ, _here(), names, mistakes, quick=quick)
     _remark_on_strange(reading)
     if not environment.names_a_server(variables):
         reading.mistakes.append(environment.NOTHING)

@@ -79,7 +79,7 @@ FOR_THEM = f"not for this user, but for {THEIRS}; if the relay runs as that user
         ("send --to a@isp.example", 1, FOR_THEM),
         ("explain --from a@isp.example --to b@isp.example", 0, "rule 1: everything: by isp"),
         ("oauth status", 0, "No upstream logs in by OAuth."),
-        ("run", 1, f"sudo install -d -m 700 -o {STRANGER} {{folder}}/spool, or set `spool.url` to a place of your own"),
+        ("run", 1, f"spool.db: Permission denied, but for {THEIRS}; if the relay runs as that user, put `sudo -u {THEIRS}`"),
         ("spool move sqlite:{folder}/spool/spool.db sqlite:/tmp/never.db", 1, "spool.db: Permission denied"),
     ],
 )
@@ -99,6 +99,17 @@ def test_a_file_that_is_not_for_a_stranger_is_told_as_such(words: str, closed: s
     status, said = strangely(*words.split(), folder=place)
     assert status == 2
     assert f"not readable for user {STRANGER}, but for {THEIRS}; if the relay runs as that user, put `sudo -u {THEIRS}`" in said
+
+
+@needs_root
+def test_a_relay_without_a_place_for_its_spool_says_how_to_make_one(place: Path) -> None:
+    """Ready to be copied; for one of another user's see above: nothing is taken from the relay that it belongs to."""
+    text = (place / "config.yaml").read_text(encoding="utf-8").replace(f"{place}/spool/spool.db", "/var/lib/none/spool.db")
+    (place / "config.yaml").write_text(text, encoding="utf-8")
+    status, said = strangely("run", folder=place)
+    assert status == 1
+    cure = f"make it: sudo install -d -m 700 -o {STRANGER} /var/lib/none, or set `spool.url` to a place of your own"
+    assert said == f"relay: /var/lib/none: Permission denied; {cure}\n"
 
 
 @needs_root
@@ -166,10 +177,10 @@ def test_whose_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_place_that_is_not_there_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a machine, in a container, and where rights are not the trouble."""
-    folder, denied = Path("/var/lib/relay"), OSError(errno.EROFS, "Read-only file system")
+    folder, denied = Path("/var/lib/none"), OSError(errno.EROFS, "Read-only file system")
     monkeypatch.setattr("relay.other_user.in_container", lambda root=None: False)
     assert place_for(folder, denied, "spool.url").startswith(
-        f"; make it: sudo install -d -m 700 -o {os.geteuid()} /var/lib/relay"
+        f"; make it: sudo install -d -m 700 -o {os.geteuid()} /var/lib/none"
     )
     assert place_for(folder, OSError(errno.ENOSPC, "No space left on device"), "spool.url") == ""
     monkeypatch.setattr("relay.other_user.in_container", lambda root=None: True)

@@ -403,3 +403,23 @@ def test_a_file_may_name_any_variable(tmp_path: Path) -> None:
     assert [remark for remark in loaded.remarks if "not used" in remark] == [
         f"RELAY_HOST: not used, since the settings come from {path}"
     ]
+
+
+def test_a_home_that_is_nobody_s_is_no_reason_to_crash(tmp_path: Path) -> None:
+    """`~taro` where there is no such user stays what it is, as in a shell."""
+    environ = {"RELAY_HOST": "a.example", "RELAY_USERNAME": "a@b.example", "RELAY_PASSWORD_FILE": "~nobody-of-that-name/secret"}
+    (told,) = said(environ)
+    assert told.startswith("RELAY_PASSWORD_FILE: expected a readable file with one line of text")
+    (told,) = said(
+        {"RELAY_HOST": "a.example", "RELAY_SENDER": "a@b.example", "RELAY_UPSTREAM_CA_FILE": "~nobody-of-that-name/ca"}
+    )
+    assert told.startswith("RELAY_UPSTREAM_CA_FILE: expected a readable file")
+    assert said({"RELAY_UPSTREAM_FOLDER": "~nobody-of-that-name/scans"}) == []
+
+
+def test_a_directory_that_has_been_removed_is_no_reason_to_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay is asked from where a folder was deleted meanwhile."""
+    monkeypatch.setattr("pathlib.Path.cwd", lambda: (_ for _ in ()).throw(FileNotFoundError(2, "No such file or directory")))
+    assert sound(None, {"RELAY_HOST": "a.example", "RELAY_SENDER": "a@b.example"})
+    text = "upstreams: {isp: {host: a.example, sender: a@b.example}}"
+    assert sound(None, {WHOLE: text})
