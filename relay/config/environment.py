@@ -93,9 +93,12 @@ def mistakes(environ: Mapping[str, str]) -> Iterator[Mistake]:
     for name in _unknown(environ):
         if name in ONLY_WHOLE:
             yield Mistake(_PLACE, name, f"expected {ONLY_WHOLE[name]} in a file or in {WHOLE}, found a variable of its own")
-        elif (name.endswith("_NAME") or not _OF_LINKS.match(name)) and (close := _nearest(name, 0.85)):
-            yield Mistake(_PLACE, name, f"no such setting; did you mean {close}?")
+        elif (name.endswith("_NAME") or not _OF_LINKS.match(name)) and (name in _A_FILE or _nearest(name, 0.85)):
+            yield Mistake(_PLACE, name, f"no such setting; did you mean {_meant(name)}?")
 
+
+_A_FILE = dict.fromkeys(("RELAY_CONFIG_FILE", "RELAY_CONFIG_PATH", "RELAY_CONFIG_DIR", f"{WHOLE}_FILE"), "RELAY_CONFIG")
+"""What people expect the variable to be called that names the file."""
 
 _OF_LINKS = re.compile(r"RELAY_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)|ENV_|NAME$)")
 """What Docker links and Kubernetes set for services named relay, relay-web, ..."""
@@ -117,13 +120,14 @@ def strange(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _meant(name: str) -> str:
-    """RELAY_API, RELAY_CONFIG_FILE and RELAY_SMTP_HOST are names that people expect."""
+    """RELAY_API, RELAY_SENDER_ADDRESS and RELAY_SMTP_HOST are names that people expect."""
     own, shorter = name.replace("RELAY_", "RELAY_UPSTREAM_", 1), name.rpartition("_")[0]
     if name in ONLY_WHOLE:
         return WHOLE
     ends = (one for one in SHORT if name.endswith(one.removeprefix("RELAY")))
-    likely = (one for one in (own, shorter) if one in (*NAMES, "RELAY_CONFIG"))
-    return next(likely, "") or next(ends, "") or _nearest(name, 0.6, "RELAY_")
+    likely = (one for one in (own, shorter) if one in NAMES)
+    certain = _A_FILE.get(name) or _nearest(name, 0.9)
+    return certain or next(likely, "") or next(ends, "") or _nearest(name, 0.6, "RELAY_")
 
 
 def _nearest(name: str, cutoff: float, prefix: str = "") -> str:

@@ -104,7 +104,6 @@ def test_single_variables_beside_it_are_not_used_and_told(folder: Path) -> None:
         ("RELAY_API", "RELAY_UPSTREAM_API"),
         ("RELAY_LIMITS_PER_DAY", "RELAY_UPSTREAM_LIMITS_PER_DAY"),
         ("RELAY_SMTP_HOST", "RELAY_HOST"),
-        ("RELAY_CONFIG_FILE", "RELAY_CONFIG"),
     ],
 )
 def test_a_variable_that_nobody_reads_is_told_with_a_guess(name: str, meant: str) -> None:
@@ -112,6 +111,24 @@ def test_a_variable_that_nobody_reads_is_told_with_a_guess(name: str, meant: str
     loaded = load(None, {"RELAY_HOST": "a.example", "RELAY_SENDER": "a@b.example", name: "x"})
     assert loaded.config
     assert loaded.remarks == (f"{name}: not read: no setting has this name; did you mean {meant}?",)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("RELAY_CONFIG_FILE", "RELAY_CONFIG"),
+        ("RELAY_CONFIG_YAML_FILE", "RELAY_CONFIG"),
+        ("RELAY_CONFIG_YML", "RELAY_CONFIG_YAML"),
+        ("RELAY_UPSTREAMS_HOST", "RELAY_UPSTREAM_HOST"),
+        ("RELAY_SENDER_ADDRESS", "RELAY_SENDER"),
+    ],
+)
+def test_a_name_that_can_only_have_been_meant_is_a_mistake(name: str, meant: str) -> None:
+    """A relay that went without these settings would not be the one that is wanted."""
+    (mistake,) = load(None, {"RELAY_HOST": "a.example", name: "x"}).mistakes
+    assert str(mistake) == f"{name}: no such setting; did you mean {meant}?"
+    (remark,) = load(None, {WHOLE: "upstreams: {isp: {host: a.example, sender: a@b.example}}", name: "x"}).remarks
+    assert remark.endswith(f"did you mean {meant}?")
 
 
 @pytest.mark.parametrize("name", ONLY_WHOLE)
