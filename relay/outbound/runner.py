@@ -374,6 +374,7 @@ class Runner:
         self._repair, self._hostname, self._devices = repair, hostname, devices
         self._notices_via = notices_via
         self._daily.clear()
+        self._states.rate_limit.renew(self._now())
         self._tell(self._states.wake(None))
         self._settings += 1
         self._make_due.all()

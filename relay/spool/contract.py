@@ -15,6 +15,7 @@ from relay.spool.entry import (
     Heard,
     Order,
     PendingNotice,
+    Postponed,
     QueueLine,
     Settlement,
     State,
@@ -149,7 +150,8 @@ class RelayingSpool(Protocol):
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """Stores what is certain: rows, trail, notices, counters in one transaction.  The lease stays.
 
-        Content goes when no recipient is queued, held or failed.  A full disk does not raise: the settlement is
+        Content goes when no recipient is queued, held or failed.  If the entry is a digest that is over, its messages end
+        like it: merged, failed or expired.  A full disk does not raise: the settlement is
         kept in memory and tried again until it is written, and no claim is handed out meanwhile.
         Raises LeaseLost if the entry was removed meanwhile.
         """
@@ -242,6 +244,9 @@ class ViewedSpool(HearingSpool, Protocol):
 
     async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
         """Trail lines of these events of the newest `limit` messages from these clients, each with its message's origin."""
+
+    async def postponed(self, clients: Collection[str]) -> list[Postponed]:
+        """What waits on purpose of the mail of these clients."""
 
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""

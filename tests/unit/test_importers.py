@@ -284,7 +284,7 @@ def test_what_postfix_does_to_all_mail_comes_along(tmp_path: Path, capsys: pytes
         "main.cf": "relayhost = [mail.isp.example]:587\nmynetworks = 10.0.0.0/8\nalways_bcc = archive@office.example\n"
         "recipient_canonical_maps = regexp:/x/canonical\nheader_checks = pcre:/x/header_checks\n",
         "canonical": "/^root@/ it@office.example\n/./ me@office.example\n",
-        "header_checks": "/^Subject:(.*)$/ REPLACE Subject: [nas]$1\n/^Subject:/ PREPEND X-Location: cellar\n"
+        "header_checks": "/^Subject:(.*)$/ REPLACE Subject: [nas]$1\n/^From:/ PREPEND X-Location: cellar\n"
         "/^Received:/ IGNORE\n/^Subject: spam/ REPLACE Subject: [spam] $1\n",
     }
     for name, text in texts.items():
