@@ -39,7 +39,10 @@ class Facts:
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
     """All findings, in the order in which a person would look: here, the DNS, the upstreams, the domains, the line."""
-    findings = [*_configuration(subject), *judge_host(facts.host, facts.upstreams, subject), *_resolver(facts, subject)]
+    findings = [*_configuration(subject), *judge_host(facts.host, facts.upstreams, subject)]
+    resolver = _resolver(facts, subject)
+    only_domains = bool(facts.resolver) and bool(subject.nameservers)  # upstreams are looked up elsewhere, and matter more
+    findings += [] if only_domains else resolver
     wrong_clock = any(one.name == "clock" and one.grade is Grade.PROBLEM for one in findings)
     no_names = bool(facts.resolver) and not subject.nameservers  # the same resolver: one fault, one finding
     for one in facts.upstreams:
@@ -51,6 +54,7 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     findings += [finding for one in facts.mailboxes for finding in judge_mailbox(one)]
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
+    findings += resolver if only_domains else []
     findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)
     if facts.uplink:
         findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
@@ -82,6 +86,8 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
             "/etc/resolv.conf."
         )
     else:
-        cause = "DNS does not work on this machine. Upstreams named by host cannot be found, so their mail waits."
+        lost = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
+        by = ", ".join(lost) or "any upstream that is named by host"
+        cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
     return [problem("resolver", asked, cause, cure, facts.resolver)]

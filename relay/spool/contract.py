@@ -298,7 +298,8 @@ class Spool(AcceptingSpool, RelayingSpool, MergingSpool, NotifyingSpool, Transfe
         """
 
     async def tidy(self, now: datetime) -> None:
-        """Removes what is older than `keep_history`, gives free pages back to the file system.
+        """Removes what was over before `keep_history`, gives free pages back to the file system.  Not the messages of a digest
+        that is not over.
 
         The content of merged messages goes earlier, the oldest first, where room gets short and their digest was relayed.
         """

@@ -148,6 +148,7 @@ async def test_a_digest_that_fails_is_told_like_any_message(tmp_path: Path) -> N
         mails = await isp.arrived(2, timeout=30)
         assert mails[1].reverse_path == ""
         assert b"2 more: Motion 2" in mails[1].content
+        assert b"a digest of this relay, of 2 messages of the device" in b" ".join(mails[1].content.split())
         shown = await asyncio.to_thread(told, relay, "show", ids[1])
         digest = shown.partition("failed, with the digest ")[2].split()[0]
         assert f"{OWNER}: its digest {digest} was refused for good" in shown

@@ -52,8 +52,9 @@ _ROUTES = (Route(to=(NOBODY,), discard=True), Route(via=("isp",)))
 class Night:
     """`answer` is the upstream's for a recipient; `sent` are the messages that it took, with when that was.
 
-    `accepted` are queue ids, `removed` those that a person removed.  `delivered` counts how often each recipient got which
-    message; `digests_made` are queue ids that digests may have.  The marks of what is in hand are kept in `home`, if any.
+    `accepted` are queue ids, `removed` those that a person removed, `released` counts those taken out of a digest.
+    `delivered` counts how often each recipient got which message; `digests_made` are queue ids that digests may have.  The
+    marks of what is in hand are kept in `home`, if any.
     """
 
     spool: Spool
@@ -66,6 +67,7 @@ class Night:
     sent: list[tuple[datetime, Entry, bytes]] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    released: int = 0
     delivered: Counter[tuple[str, str]] = field(default_factory=Counter)
     digests_made: list[str] = field(default_factory=list)
 
@@ -209,7 +211,7 @@ class Night:
                 ends["discarded" if one.state is State.RELAYED and not one.upstream else one.state.value] += 1
         for digest, key in parts:
             if found := await self.spool.entry(digest):
-                assert 0 <= found.entry.merges - parts[digest, key] <= len(self.removed)
+                assert 0 <= found.entry.merges - parts[digest, key] <= len(self.removed) + self.released
         assert {entry.queue_id for _, entry, _ in self.digests()} <= {digest for digest, _ in parts}
         return dict(ends)
 
