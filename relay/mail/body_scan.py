@@ -201,8 +201,8 @@ def is_utf8_text(octets: bytes) -> bool:
 
 
 def _is_lines(kind: ContentType) -> bool:
-    """Whether it is declared as text, in a charset without NULs."""
-    return kind.kind.startswith("text/") and not codec_of(kind.charset).startswith(("utf-16", "utf-32"))
+    """Whether it is text, in a charset without NULs."""
+    return kind.text and not codec_of(kind.charset).startswith(("utf-16", "utf-32"))
 
 
 def looks_base64(octets: bytes, *, text: bool = False) -> bool:
