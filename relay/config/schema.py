@@ -6,6 +6,7 @@ tests/docs/test_settings_page.py holds it against what the code really reads: na
 
 from relay.config.described import Section, Setting
 from relay.config.schema_devices import DEVICES
+from relay.config.schema_dkim import DKIM
 
 _S = Setting
 
@@ -333,6 +334,7 @@ SECTIONS: tuple[Section, ...] = (
             ),
         ),
     ),
+    DKIM,
     Section(
         "limits",
         "{per_client: 10}",

@@ -65,6 +65,8 @@ SETTINGS = {
               "keep_history": "7d", "state_dir": "/srv/state"},
     "dns": {"nameservers": ["192.168.0.1", "192.168.0.2:5353"]},
     "mx": {"private": "true"},
+    "dkim": {"domain": "own.example", "selector": "cellar", "key_file": "/srv/dkim.pem", "via": ["upstream", "mx"],
+             "algorithm": "ed25519"},
     "limits": {"connections": "50", "per_client": "5", "recipients": "200", "messages_per_minute": "30", "share": "20%",
                "idle": "2m"},
     "web": {"address": "0.0.0.0:8025", "password": "hunter2", "hosts": ["relay.example", "nas.example"],

@@ -1,0 +1,82 @@
+"""Which domains' mail is signed (DKIM), with which key, on the way to which upstreams."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from relay.config import hosts
+from relay.config.fields import Fields, show
+from relay.config.scalars import Convert, Wrong, choice, listing, near
+from relay.mail.address import BadAddress, parse_address, with_a_labels
+from relay.upstream.settings import DIRECT, DkimAlgorithm, DkimKey, SmtpServer, Upstream
+
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+
+
+def read_dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, *, readable: bool) -> tuple[DkimKey, ...]:
+    """`dkim` is one mapping or a list of them.  Keys that no file is named for are kept in `home`.
+
+    Not `readable`: the upstreams could not be read, so that no name can be called wrong.
+    """
+    found: list[DkimKey] = []
+    for node in at.each("dkim"):
+        with at.reading.fields(node, node.path, node.place) as one:
+            key = _key(one, _via(upstreams, readable=readable), home)
+            if any((key.domain, key.selector) == (other.domain, other.selector) for other in found) and key.domain:
+                one.mistake("selector", f"expected another selector for each key of a domain, found {show(key.selector)} again")
+            found.append(key)
+    return tuple(found)
+
+
+def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
+    if not at.said("domain"):
+        at.mistake("domain", "expected the domain of your senders, such as own.example, found nothing")
+    domain = at.get("domain", _domain, "")
+    selector = at.get("selector", _selector, "relay")
+    file = at.file("key_file", must_exist=False)
+    if file and Path(file).exists() and "PRIVATE KEY-----" not in _head_of(at, file):
+        at.mistake("key_file", f"expected a file with a private key (PEM), found {show(file)}, which has none")
+    return DkimKey(
+        domain,
+        selector,
+        file or str(home / f"dkim-{selector}.{domain}.pem"),
+        at.many("via", via, (DIRECT,)),
+        at.get("algorithm", choice(DkimAlgorithm), DkimAlgorithm.RSA),
+    )
+
+
+def _head_of(at: Fields, file: str) -> str:
+    """The beginning of a key; what cannot be read is a mistake, and told as one."""
+    try:
+        with open(file, "rb") as opened:
+            return opened.read(65536).decode("latin-1")
+    except OSError as bad:
+        at.mistake("key_file", f"expected a readable file, found {show(file)} ({bad.strerror})")
+        return "PRIVATE KEY-----"
+
+
+def _domain(value: str) -> str:
+    try:
+        return with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
+    except (UnicodeError, BadAddress):
+        raise Wrong("a domain such as own.example") from None
+
+
+def _selector(value: str) -> str:
+    if not _SELECTOR.fullmatch(value.strip()):
+        raise Wrong("a name for the key in the DNS, such as relay")
+    return value.strip().lower()
+
+
+def _via(upstreams: Mapping[str, Upstream], *, readable: bool) -> Convert[str]:
+    """Only what goes by SMTP keeps the octets that were signed."""
+    names = [DIRECT, *(name for name, one in upstreams.items() if isinstance(one.transport, SmtpServer))]
+
+    def convert(value: str) -> str:
+        if value in names or not readable:
+            return value
+        if value in upstreams:
+            raise Wrong("an upstream that gets mail by SMTP", f"{value} changes what was signed, or sends nothing on")
+        raise Wrong("the name of an upstream", near(value, names) or f"there are {listing(names)}")
+
+    return convert
