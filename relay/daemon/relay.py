@@ -313,6 +313,7 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
         state_dir=state_dir(config.spool),
         nameservers=config.nameservers,
         notices_to=config.notices.to,
+        dkim=config.dkim,
         source=config.source,
         remarks=tuple(remarks),
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.doctor.consent_age import judge_consents
+from relay.doctor.dkim import DkimFacts, aligned_by_dkim, judge_dkim, unsigned, with_dkim
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
@@ -35,6 +36,7 @@ class Facts:
     folders: tuple[FolderFacts, ...] = ()
     pushes: tuple[PushFacts, ...] = ()
     mailboxes: tuple[MailboxFacts, ...] = ()
+    dkim: tuple[DkimFacts, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -51,10 +53,13 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     findings += [finding for one in facts.mailboxes for finding in judge_mailbox(one)]
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
-    findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)
+    direct = facts.uplink.ways if facts.uplink else ()
+    findings += judge_domains(facts.domains, facts.ways, direct, subject)
+    findings += [] if facts.resolver else judge_dkim(facts.dkim)
+    findings += unsigned(direct, subject.dkim)
     if facts.uplink:
         findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
-    return findings
+    return list(with_dkim(findings, aligned_by_dkim(facts.dkim)))
 
 
 def _configuration(subject: Subject) -> list[Finding]:

@@ -31,6 +31,11 @@ def published(*keys: DkimKey) -> dict[str, str]:
     return {f"{key.selector}._domainkey.{key.domain}": ready(key).record for key in keys}
 
 
+def quoted(record: str) -> str:
+    """As a zone file has it: in strings of 255 characters."""
+    return " ".join(f'"{record[place : place + 255]}"' for place in range(0, len(record), 255))
+
+
 def received(content: Iterable[bytes]) -> bytes:
     """What a server stores of content: sent as DATA sends it, dots taken away again."""
     wire = b"\r\n" + b"".join(stuffed(content))
