@@ -37,6 +37,7 @@ LAYERS: Mapping[str, Sequence[str]] = {
         "libio-socket-ssl-perl",
         "msmtp",
     ),
+    "postfix-rspamd": ("postfix", "rspamd"),
     "exim": ("exim4-base", "exim4-config", "exim4-daemon-light"),
     "opensmtpd": ("opensmtpd",),
     "programs": (
