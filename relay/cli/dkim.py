@@ -1,7 +1,7 @@
 """`relay dkim DOMAIN`: the record to publish, in the forms that DNS panels take; makes the key where there is none."""
 
 import argparse
-from pathlib import Path
+import os
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, configured, print_json
@@ -46,7 +46,7 @@ def _described(key: "DkimKey") -> dict[str, Any]:
     from relay.mail.dkim_record import name_of, strings, zone_line
     from relay.outbound.dkim_keys import ready
 
-    there = Path(key.key_file).exists()
+    there = os.path.lexists(key.key_file)
     public, name = ready(key), name_of(key.domain, key.selector)
     return {
         "domain": key.domain,

@@ -212,8 +212,11 @@ class Inside:
 
 
 @contextmanager
-def instance(name: str, script: str, files: Mapping[str, str | bytes]) -> Iterator[Inside]:
-    """Runs a script in a fresh overlay of a layer, with files laid into /srv/peer; skips where that cannot be."""
+def instance(name: str, script: str, files: Mapping[str, str | bytes], before: Sequence[str] = ()) -> Iterator[Inside]:
+    """Runs a script in a fresh overlay of a layer, with files laid into /srv/peer; skips where that cannot be.
+
+    `before` are words before the command, such as those that enter a network namespace.
+    """
     try:
         built = layer(name)
     except PeerUnavailable as reason:
@@ -229,7 +232,7 @@ def instance(name: str, script: str, files: Mapping[str, str | bytes]) -> Iterat
         (share / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     log = directory / "log"
     with open(log, "wb") as out:
-        process = subprocess.Popen(_enter(directory), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen([*before, *_enter(directory)], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         yield Inside(share, process, log)
     finally:
