@@ -35,7 +35,7 @@ def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
     domain = at.get("domain", _domain, "")
     selector = at.get("selector", _selector, "relay")
     file = at.file("key_file", must_exist=False)
-    if file and os.path.exists(file):
+    if file and os.path.lexists(file):
         at.file("key_file")  # one that is there must be readable
     return DkimKey(
         domain,

@@ -24,6 +24,7 @@ from tests.support.netns import HOME, NAMES, OUTSIDE, Internet, internet, wait_u
 from tests.support.overlay import instance
 from tests.support.peers import _POSTFIX_MAIN, _POSTFIX_SERVICES, Peer, _cf
 from tests.support.running import RelayProcess
+from tests.support.waiting import eventually
 
 RSA = key_for("own.example")
 NEW = key_for("own.example", DkimAlgorithm.ED25519, "new")
@@ -41,7 +42,8 @@ ZONE: dict[str, dict[str, list[str]]] = {
 }
 
 _RSPAMD = {
-    "options.inc": f'dns {{ nameserver = ["{NAMES}:53:1"]; timeout = 2s; retransmits = 2; }}\nlocal_addrs = [];\n',
+    "options.inc": f'dns {{ nameserver = ["{NAMES}:53:1"]; timeout = 2s; retransmits = 2; }}\nlocal_addrs = [];\n'
+    'disable_hyperscan = true; url_tld = "/srv/peer/suffixes";\n',  # the whole list takes minutes to compile
     "worker-proxy.inc": 'milter = yes; bind_socket = "127.0.0.1:11332"; count = 1;\n'
     'upstream "local" { default = yes; self_scan = yes; }\n',
     "worker-normal.inc": "enabled = false;\n",
@@ -94,12 +96,14 @@ def receiver() -> Iterator[Receiver]:
         "milter_content_timeout": "60s",
     }
     files: dict[str, str | bytes] = {f"local.d/{name}": text for name, text in _RSPAMD.items()}
+    files["suffixes"] = "example\ncom\n"
     files |= {"main.cf": _cf(main), "master.cf": f"{OUTSIDE}:25 inet n - n - - smtpd\n" + _POSTFIX_SERVICES}
     with internet(ZONE) as net:
         script = _RUN.replace("NAMES", NAMES)
         with instance("postfix-rspamd", script, files, net.outside) as inside:
             peer = Peer(inside, 25)
             wait_until_answering(net, OUTSIDE, 25)
+            eventually(lambda: "starting rspamd_proxy process" in peer.log(), 90, lambda: f"no rspamd\n{peer.log()[-3000:]}")
             yield Receiver(net, peer)
 
 
