@@ -23,7 +23,8 @@ def read_dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, *, read
     for node in at.each("dkim"):
         with at.reading.fields(node, node.path, node.place) as one:
             key = _key(one, _via(upstreams, readable=readable), home)
-            if any((key.domain, key.selector) == (other.domain, other.selector) for other in found) and key.domain:
+            same = any((key.domain, key.selector) == (other.domain, other.selector) for other in found)
+            if same and key.domain and key.selector:
                 one.mistake("selector", f"expected another selector for each key of a domain, found {show(key.selector)} again")
             found.append(key)
     return tuple(found)
@@ -33,7 +34,7 @@ def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
     if not at.said("domain"):
         at.mistake("domain", "expected the domain of your senders, such as own.example, found nothing")
     domain = at.get("domain", _domain, "")
-    selector = at.get("selector", _selector, "relay")
+    selector = at.get("selector", _selector, "") if at.said("selector") else "relay"
     file = at.file("key_file", must_exist=False)
     if file and os.path.lexists(file):
         at.file("key_file")  # one that is there must be readable

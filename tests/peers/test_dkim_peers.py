@@ -6,6 +6,7 @@ device ──> relay ── mx, port 25 ──> Postfix ──> rspamd (milter) 
 
 import email
 import email.message
+import html
 import json
 import re
 import subprocess
@@ -107,24 +108,27 @@ def receiver() -> Iterator[Receiver]:
             yield Receiver(net, peer)
 
 
-@pytest.fixture
-def relay(receiver: Receiver, tmp_path: Path) -> Iterator[RelayProcess]:
-    """At home in the small Internet; only its control socket is reached from outside."""
-    keys: list[dict[str, Any]] = [
-        {"domain": key.domain, "selector": key.selector, "key_file": key.key_file} for key in (RSA, NEW)
-    ]
+def at_home(receiver: Receiver, folder: Path, **more: Any) -> RelayProcess:
+    """A relay in the small Internet; only its control socket is reached from outside."""
+    keys = [{"domain": key.domain, "selector": key.selector, "key_file": key.key_file} for key in (RSA, NEW)]
     config = {
         "hostname": "relay.own.example",
         "upstreams": {},
         "routes": [{"via": ["mx"]}],
         "dns": {"nameservers": [f"{NAMES}:53"]},
         "dkim": keys,
+        **more,
     }
-    relay = RelayProcess(tmp_path, config)
+    relay = RelayProcess(folder, config)
     relay.wrapper = list(receiver.net.home)
-    relay.start()
-    yield relay
-    relay.stop()
+    return relay.start()
+
+
+@pytest.fixture
+def relay(receiver: Receiver, tmp_path: Path) -> Iterator[RelayProcess]:
+    running = at_home(receiver, tmp_path)
+    yield running
+    running.stop()
 
 
 SEND = """
@@ -197,3 +201,22 @@ def test_the_doctor_agrees(receiver: Receiver, relay: RelayProcess) -> None:
     fine = {one["about"] for one in findings if one["name"] == "dkim" and one["grade"] == "ok"}
     assert fine == set(KEYS)
     assert not [one for one in findings if one["name"].startswith(("dkim-", "spf-", "dmarc-"))]
+
+
+def test_the_page_shows_the_record_to_publish(receiver: Receiver, tmp_path: Path) -> None:
+    """The daily look finds that a new key is not published; the page has the record, ready to be copied."""
+    late = {"domain": "own.example", "selector": "late"}
+    relay = at_home(receiver, tmp_path, dkim=[late], web={"address": "127.0.0.1:0"})
+    script = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=10).read().decode())"
+    command = [*receiver.net.home, sys.executable, "-c", script, f"http://{relay.events('started')[0]['web']}/"]
+
+    def page() -> str:
+        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return shown if "late._domainkey.own.example" in shown else ""
+
+    try:
+        shown = eventually(page, 60, "the page does not tell of the record")
+        record = json.loads(relay.command("dkim", "--json").stdout)["keys"][0]
+    finally:
+        relay.stop()
+    assert html.escape(record["zone"]) in shown.replace("&#34;", "&quot;")
