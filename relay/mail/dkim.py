@@ -90,7 +90,7 @@ def signature(of: Signable, terms: SigningTerms, sign: Callable[[bytes], bytes])
     lines = [
         f"DKIM-Signature: v=1; a={terms.algorithm}; c=relaxed/relaxed; d={terms.domain};",
         f" s={terms.selector}; t={int(terms.signed_at.timestamp())};",
-        *_folded("h=" + ":".join(name for name, _ in named) + ";", ":"),
+        *_folded([name for name, _ in named]),
         f" bh={b64encode(of.body_hash).decode()};",
         " b=",
     ]
@@ -123,11 +123,12 @@ def _named(fields: Iterable[Field]) -> list[tuple[str, Field | None]]:
     return found
 
 
-def _folded(text: str, at: str) -> list[str]:
-    """Lines that begin with a blank and break after `at`."""
-    lines = [" "]
-    for piece in re.findall(f"[^{at}]+{at}?", text):
-        if len(lines[-1]) + len(piece) > _WIDTH and len(lines[-1]) > 1:
+def _folded(names: list[str]) -> list[str]:
+    """The tag h=, in lines that begin with a blank and break after a colon."""
+    lines = [" h="]
+    for place, name in enumerate(names, 1):
+        piece = name + (":" if place < len(names) else ";")
+        if len(lines[-1]) + len(piece) > _WIDTH:
             lines.append(" ")
         lines[-1] += piece
     return lines

@@ -15,7 +15,8 @@ from relay.detached import environment
 from relay.mail.dkim_record import NoKey, PublicKey, public_key
 from relay.upstream.settings import DkimAlgorithm, DkimKey
 
-_PATIENCE = 60.0
+_PATIENCE = 20.0
+_MAKING = 60.0
 """Seconds; a Raspberry Pi takes up to ten to make an RSA key with 2048 bits."""
 
 _MAKE = {
@@ -64,11 +65,13 @@ def _public_half(path: Path, _state: tuple[int, int, int]) -> PublicKey:
 def sign(path: Path, digest: bytes) -> bytes:
     """The signature over a SHA-256 digest.  Blocks.  Raises KeyUnusable."""
     how = _SIGN[public_half(path).kind]
-    with tempfile.NamedTemporaryFile(prefix="dkim-") as opened:  # Ed25519 is not signed from a pipe
-        opened.write(digest)
-        opened.flush()
-        command = ("pkeyutl", "-sign", "-inkey", str(path), "-passin", "pass:", *how, "-in", opened.name)
-        return _openssl(path, *command)
+    held = os.memfd_create("digest")  # Ed25519 is not signed from a pipe, and there may be nowhere to write
+    try:
+        os.write(held, digest)
+        command = ("pkeyutl", "-sign", "-inkey", str(path), "-passin", "pass:", *how, "-in", f"/proc/self/fd/{held}")
+        return _openssl(path, *command, hand_on=(held,))
+    finally:
+        os.close(held)
 
 
 def troubles(keys: Iterable[DkimKey]) -> dict[str, str]:
@@ -87,15 +90,28 @@ def _make(path: Path, algorithm: DkimAlgorithm) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".dkim-") as folder:  # mode 0700
             new = Path(folder, "key.pem")
-            _openssl(path, "genpkey", *_MAKE[algorithm], "-out", str(new))
+            _openssl(path, "genpkey", *_MAKE[algorithm], "-out", str(new), seconds=_MAKING)
             new.chmod(0o600)
             _like_its_folder(path.parent, new)
             _synced(new)
-            with suppress(FileExistsError):
-                os.link(new, path)
+            _placed(new, path)
             _synced(path.parent)
     except OSError as error:
         raise KeyUnusable(f"{path} cannot be made: {error.strerror or error}") from None
+
+
+def _placed(new: Path, path: Path) -> None:
+    """Another process may have been quicker: then its key is the one."""
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return
+    except OSError:  # exFAT and some shares have no links
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with os.fdopen(handle, "wb") as opened:
+                opened.write(new.read_bytes())
+            _synced(path)
 
 
 def _like_its_folder(folder: Path, new: Path) -> None:
@@ -115,15 +131,17 @@ def _synced(path: Path) -> None:
         os.close(handle)
 
 
-def _openssl(path: Path, *words: str) -> bytes:
+def _openssl(path: Path, *words: str, hand_on: tuple[int, ...] = (), seconds: float = _PATIENCE) -> bytes:
     try:
         done = subprocess.run(  # noqa: S603 - our own words and a file that the settings name
             ["openssl", *words],  # noqa: S607
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_PATIENCE,
+            timeout=seconds,
             check=False,
             env=environment(LC_ALL="C"),
+            pass_fds=hand_on,
+            start_new_session=True,  # Ctrl-C in a terminal is for the relay
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KeyUnusable(f"the program `openssl` is needed for DKIM and cannot be run: {error}") from None
