@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from relay.mail.dkim import SigningTerms, signable, signature
+from relay.mail.dkim import Signable, SigningTerms, signable, signature
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.outbound.dkim_keys import KeyUnusable, ready, sign
 from relay.outbound.prepare import Prepared
@@ -34,7 +34,7 @@ def prepared_and_signed(prepare: Callable[[], Prepared], keys: Sequence[DkimKey]
     prepared = prepare()
     outgoing = prepared.outgoing
     found = signable(outgoing.content)
-    wanted = [key for key in keys if key.domain in found.authors - found.signers]
+    wanted = keys_for(found, keys)
     if not wanted:
         return prepared
     try:
@@ -50,5 +50,13 @@ def prepared_and_signed(prepare: Callable[[], Prepared], keys: Sequence[DkimKey]
         answer = Answer(Stage.MAIL, Reply(451, "4.3.5", str(error)), fault=Fault.DKIM)
         return replace(prepared, refused=Report(dict.fromkeys(outgoing.forward_paths, answer)))
     signed = replace(outgoing, content=_InFront(fields, outgoing.content), size=outgoing.size + len(fields))
-    said = (f"signed as {key.domain} (DKIM, selector {key.selector})" for key in wanted)
-    return replace(prepared, outgoing=signed, signed=tuple(said))
+    return replace(prepared, outgoing=signed, signed=tuple(map(in_words, wanted)))
+
+
+def keys_for(found: Signable, keys: Iterable[DkimKey]) -> list[DkimKey]:
+    """Those whose domain is in From and has not signed yet."""
+    return [key for key in keys if key.domain in found.authors - found.signers]
+
+
+def in_words(key: DkimKey) -> str:
+    return f"signed as {key.domain} (DKIM, selector {key.selector})"
