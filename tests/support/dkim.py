@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-
 from relay.outbound.dkim_keys import ready
 from relay.upstream.dot_stuffing import stuffed
 from relay.upstream.settings import DkimAlgorithm, DkimKey
