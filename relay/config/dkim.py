@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from relay.config import hosts
@@ -14,10 +14,13 @@ from relay.upstream.settings import DIRECT, DkimAlgorithm, DkimKey, SmtpServer, 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
 
 
-def read_dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, *, readable: bool) -> tuple[DkimKey, ...]:
+def read_dkim(
+    at: Fields, upstreams: Mapping[str, Upstream], home: Path, used: Collection[str], *, readable: bool
+) -> tuple[DkimKey, ...]:
     """`dkim` is one mapping or a list of them.  Keys that no file is named for are kept in `home`.
 
-    Not `readable`: the upstreams could not be read, so that no name can be called wrong.
+    `used` are the upstreams that rules name: the others get no mail to sign.  Not `readable`: the upstreams could not be
+    read, so that no name can be called wrong.
     """
     found: list[DkimKey] = []
     for node in at.each("dkim"):
@@ -26,6 +29,9 @@ def read_dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, *, read
             same = any((key.domain, key.selector) == (other.domain, other.selector) for other in found)
             if same and key.domain and key.selector:
                 one.mistake("selector", f"expected another selector for each key of a domain, found {show(key.selector)} again")
+            if key.via and used and not any(name in used for name in key.via):
+                text = f"no rule uses {listing(key.via)}, so nothing is signed; name in via the upstreams that mail goes by"
+                one.remark("via" if one.said("via") else "domain", text)
             found.append(key)
     return tuple(found)
 

@@ -126,15 +126,16 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
     with reading.fields(root, "", start) as at:
         upstreams, readable = _upstreams(at)
         spool, direct = sections.read_spool(at), sections.read_direct(at)
-        keys = _dkim(at, upstreams, spool.home, readable=readable)
         listeners = sections.read_listeners(at)
         recipients = sections.read_recipients(at)
         notices = sections.read_notices(at, tuple(upstreams), recipients.everything_to, readable=readable)
+        routes = read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at), notices.via))
+        keys = _dkim(at, upstreams, spool.home, {name for route in routes for name in route.via}, readable=readable)
         return Config(
             hostname=sections.read_hostname(at, name),
             upstreams={name: _signing(one, keys) for name, one in upstreams.items()},
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at), notices.via)),
+            routes=routes,
             recipients=recipients,
             retry=sections.read_retry(at),
             notices=notices,
@@ -159,12 +160,13 @@ def _devices(at: Fields) -> tuple[Device, ...]:
     return read_devices(at)
 
 
-def _dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, *, readable: bool) -> tuple[DkimKey, ...]:
+def _dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, used: set[str], *, readable: bool) -> tuple[DkimKey, ...]:
+    """`used` are the upstreams that rules name."""
     if not at.said("dkim"):
         return ()
     from relay.config.dkim import read_dkim
 
-    return read_dkim(at, upstreams, home, readable=readable)
+    return read_dkim(at, upstreams, home, used, readable=readable)
 
 
 def _signing(upstream: Upstream, keys: tuple[DkimKey, ...]) -> Upstream:
