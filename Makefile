@@ -29,6 +29,7 @@ UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spoo
 
 help:
 	@echo "make demo    show the way of one message, from a NAS to an ISP (no account, no network needed)"
+	@echo "             after it .venv/bin/relay is the command: .venv/bin/relay init, .venv/bin/relay check ..."
 	@echo "make test    run all tests                 ARGS='tests/unit -k spool' for some of them"
 	@echo "make test-newer    the quick ones once more, with another Python   NEWER=/path/to/python3.13"
 	@echo "make fuzz    try to break session and repair for ten minutes   FUZZ_SECONDS=60 for another while"
@@ -134,12 +135,16 @@ wheels: .venv/runtime
 	  echo "with its venv module (Debian, Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 
+# `relay` as a command; nothing is built or fetched for it.
+.venv/bin/relay: | .venv/bin/python
+	ln -sf ../../packaging/relay $@
+
 # The stamps: a second call installs nothing, a changed lock file installs again.
-.venv/runtime: requirements/runtime.txt | .venv/bin/python
+.venv/runtime: requirements/runtime.txt | .venv/bin/relay
 	$(INSTALL) -r requirements/runtime.txt
 	@touch $@
 
-.venv/development: requirements/development.txt requirements/runtime.txt | .venv/bin/python
+.venv/development: requirements/development.txt requirements/runtime.txt | .venv/bin/relay
 	$(INSTALL) -r requirements/development.txt
 	@touch $@ .venv/runtime
 

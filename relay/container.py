@@ -1,5 +1,6 @@
 """What a container changes: clients hidden behind its gateway, folders that are removed with it."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -37,7 +38,7 @@ def look_around(root: Path = Path("/")) -> Surroundings:
 
 def in_container(root: Path = Path("/")) -> bool:
     """Docker, Podman, Kubernetes: by the marks they leave.  Not LXC, whose disk stays."""
-    return any((root / mark).exists() for mark in _MARKS) or bool(_CGROUP.search(_read(root / "proc/1/cgroup")))
+    return any(os.path.exists(root / mark) for mark in _MARKS) or bool(_CGROUP.search(_read(root / "proc/1/cgroup")))
 
 
 def lost_with_container(folder: Path, root: Path = Path("/")) -> str:
@@ -92,7 +93,7 @@ def _in_the_lan(interfaces: Path, default: set[str]) -> bool:
     """
     if any(interfaces.glob("*/bridge")):
         return True
-    return any((interfaces / name / "device").exists() or _type(interfaces / name) in _REAL_TYPES for name in default)
+    return any(os.path.exists(interfaces / name / "device") or _type(interfaces / name) in _REAL_TYPES for name in default)
 
 
 def _type(interface: Path) -> str:

@@ -3,6 +3,7 @@
 import atexit
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -77,11 +78,11 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
     import structlog
 
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    renderers: list[Any] = [_as_json] if not console else [_as_text, structlog.dev.ConsoleRenderer()]
+    in_colour = console and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     close()
     _writer = LogWriter(_stdout(), _tell_lost, _tell_repeats)
     structlog.configure(
-        processors=[_stamped, *renderers],
+        processors=[_stamped, partial(_as_line, _COLOURS if in_colour else {}) if console else _as_json],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
         logger_factory=partial(_Lines, _writer),
         cache_logger_on_first_use=True,
@@ -115,8 +116,25 @@ def _as_json(_logger: Any, _name: str, fields: Any) -> str:
     return printable(_ENCODER.encode(fields))  # inside a JSON text `\\u202e` means the character itself
 
 
-def _as_text(_logger: Any, _name: str, fields: Any) -> Any:
-    return {name: printable(value if isinstance(value, str) else repr(value)) for name, value in fields.items()}
+_COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
+
+
+def _as_line(colours: dict[str, str], _logger: Any, _name: str, fields: Any) -> str:
+    """For people: local time, event, whose, text.  What has no text is told by its fields, but for the empty ones."""
+    moment = datetime.fromisoformat(fields.pop("timestamp")).astimezone()
+    event, level, text = fields.pop("event"), fields.pop("level"), fields.pop("text", "")
+    times, queue_id = fields.pop("times", 0), fields.pop("queue_id", "")
+    rest = (
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in fields.items() if value
+    )
+    said = [
+        queue_id,
+        str(fields.get("client", "")) if text else "",
+        text or "; ".join(rest),
+        f"({times} times)" if times else "",
+    ]
+    begun, ended = colours.get(level, ""), "\x1b[0m" if level in colours else ""
+    return f"{moment:%Y-%m-%d %H:%M:%S}  {begun}{event:<9}{ended}  {printable('  '.join(filter(None, said)))}"
 
 
 def note(event: str, text: str = "", /, *, upstream: str = "", same: Hashable = None, **fields: Any) -> None:

@@ -65,13 +65,17 @@ class _Upload:
 
 @dataclass(frozen=True, slots=True)
 class GraphTrouble:
-    """An answer that is given instead of the usual one: to the next request whose path ends so.  Status 0: none at all."""
+    """An answer that is given instead of the usual one: to the next request whose path ends so.  Status 0: none at all.
+
+    `late`: what was asked for is done all the same.
+    """
 
     path: str
     status: int
     code: str = ""
     message: str = "Told to."
     headers: Mapping[str, str] = field(default_factory=dict)
+    late: bool = False
 
 
 class _Refusal(Exception):
@@ -84,7 +88,8 @@ class _Refusal(Exception):
 class GraphCloud:
     """One tenant with one mailbox.  `rights` is what tokens allow, `send_as` who else the mailbox may be.
 
-    `requests` are the requests that came (method, path below the mailbox), `trouble` what is to go wrong.
+    `requests` are the requests that came (method, path below the mailbox), `trouble` what is to go wrong; `answering` is
+    cleared where answers are to wait.
     """
 
     mailbox: str
@@ -93,6 +98,7 @@ class GraphCloud:
     send_as: frozenset[str] = frozenset()
     invalid: frozenset[str] = frozenset()
     largest: int = 35_000_000
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     box: list[GraphDelivery] = field(default_factory=list)
     drafts: dict[str, _Draft] = field(default_factory=dict)
@@ -118,6 +124,7 @@ class GraphCloud:
     async def start(self) -> None:
         sock = socket.create_server(("127.0.0.1", self.port))
         self.port = sock.getsockname()[1]
+        self.answering.set()
         self._server = Server(self._application(), sock)
         self._serving = asyncio.create_task(self._server.serve())
 
@@ -171,9 +178,14 @@ class GraphCloud:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             try:
-                await self._told_to(request)
+                planned = self._planned(request)
+                if planned and not planned.late:
+                    await self._told_to(request, planned)
                 self._admit(request)
                 found: Response = await work(request, await self._body(request))
+                await self.answering.wait()
+                if planned:
+                    await self._told_to(request, planned)
             except _Refusal as refusal:
                 return refusal.answer
             finally:
@@ -182,12 +194,15 @@ class GraphCloud:
 
         return answer
 
-    async def _told_to(self, request: Request) -> None:
+    def _planned(self, request: Request) -> GraphTrouble | None:
         planned = next((one for one in self.trouble if request.url.path.endswith(one.path)), None)
-        if planned is None:
-            return
-        self.trouble.remove(planned)
-        await request.body()
+        if planned:
+            self.trouble.remove(planned)
+        return planned
+
+    async def _told_to(self, request: Request, planned: GraphTrouble) -> None:
+        if not planned.late:
+            await request.body()
         while not planned.status:
             if (await request.receive())["type"] == "http.disconnect":
                 break
@@ -313,7 +328,8 @@ class GraphCloud:
         if upload is None or not request.query_params.get("authtoken", "").startswith("upload-secret-"):
             return _error(404, "ErrorItemNotFound", "There is no such upload session.")
         try:
-            await self._told_to(request)
+            if planned := self._planned(request):
+                await self._told_to(request, planned)
             return self._taken(request, upload, await self._body(request))
         except ClientDisconnect:
             return Response(status_code=499)

@@ -7,10 +7,11 @@ import email.policy
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from relay.cli.queue import story
+from relay.cli.common import harmless
 from relay.config import load
 from relay.daemon import Relay, StartFailed
 
@@ -56,8 +57,8 @@ async def played(device: DemoDevice, relay: Relay, port: int) -> None:
     began = time.monotonic()
     queue_id, said = await _play(device, port)
     print(f"   the device heard: {said}")
-    for line in story(await _followed(relay, queue_id, began)):
-        print(f"   {line[12:19]}  {line[22:]}")
+    for line in (await _followed(relay, queue_id, began))["trail"]:
+        print(harmless(f"   {datetime.fromisoformat(line['at']).astimezone():%H:%M:%S}  {line['event']:<9} {line['text']}"))
 
 
 def said_of(wrong: list[str]) -> str:

@@ -8,10 +8,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, load_config, print_json
+from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.config.environment import WHOLE
 
 if TYPE_CHECKING:
     from relay.config import Loaded
@@ -30,8 +34,15 @@ def call(asked: argparse.Namespace) -> int:
         return USAGE
     from relay.daemon import subject_of
 
-    findings, took = _examined(subject_of(loaded.config, loaded.remarks, asked.upstream), _progress(asked))
+    subject = replace(subject_of(loaded.config, loaded.remarks, asked.upstream), command=_command(loaded.config.source))
+    findings, took = _examined(subject, _progress(asked))
     return _told(findings, asked, took)
+
+
+def _command(source: str) -> str:
+    """This command as another user would type it, to whom our environment is not handed on."""
+    file = Path(source).absolute() if source not in ("", WHOLE, "/etc/relay/config.yaml") else None
+    return f"{called()} doctor" + (f" --config {quote(str(file))}" if file else "")
 
 
 def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Finding"], float]:

@@ -10,13 +10,15 @@ PATIENCE = 5.0  # seconds for each question
 
 
 def call(asked: argparse.Namespace) -> int:
-    from relay.control.client import Refused, Running
+    from relay.control.client import NotForUs, Refused, Running
 
     config = configured_or_running(asked)
     try:
         known = Running(config.spool, PATIENCE).relay()
         why = list(known["why"])
         listening = known["listening"]
+    except NotForUs as error:
+        why, listening = [str(error)], []
     except (OSError, Refused) as error:
         why, listening = [f"the relay does not answer on its control socket ({in_words(error)}); is it running?"], []
     why += [sentence for one in listening if (sentence := _silent(one["host"], one["port"], one["tls"] == "implicit"))]

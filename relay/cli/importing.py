@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import secrets
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,8 +12,10 @@ from shlex import quote
 
 from relay import config
 from relay.cli.common import complain, harmless, keep_private, print_json
+from relay.cli.init_answers import mailbox
 from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.config.files import from_home
 from relay.importers.device_users import is_users_file, read_users
 from relay.importers.docker_postfix import is_compose, is_env_file, move_docker_postfix
 from relay.importers.plan import NothingToMove, Plan, Source
@@ -29,6 +32,10 @@ SHOWN = 40
 """Rules that are told; the file has them all."""
 
 
+ASKED = 3
+"""Times, for an answer that will do."""
+
+
 class CannotImport(Exception):
     """A file that was named cannot be read; the text says why."""
 
@@ -41,15 +48,21 @@ def call(asked: argparse.Namespace) -> int:
     except (CannotImport, NothingToMove) as error:
         complain(f"{command}: {error}")
         return USAGE
+    if wrong := mailbox(asked.notices_to) if asked.notices_to else "":
+        complain(f"{command}: --notices-to: {wrong}")
+        return USAGE
+    plan.notices_to = asked.notices_to or plan.notices_to or _asked_for_notices(asked)
+    if not plan.notices_to:
+        plan.warn("notices", "nobody is told when mail fails: add `notices: {to: ADDRESS}`, or import again with --notices-to")
     _hash(plan)
     found = written(plan)
-    folder = Path(asked.output).expanduser()
+    folder = from_home(asked.output)
     texts = {
         "config.yaml": found.text,
         **found.certificates,
         **{name: f"{one.reveal()}\n" for name, one in found.secrets.items()},
     }
-    taken = [str(folder / name) for name in texts if (folder / name).exists()]
+    taken = [str(folder / name) for name in texts if os.path.exists(folder / name)]
     if taken and not asked.force:
         text = "nothing was written; --output DIR writes elsewhere, --force writes over it"
         complain(f"{command}: {', '.join(taken)} {'is' if len(taken) == 1 else 'are'} there already: {text}")
@@ -70,6 +83,21 @@ def call(asked: argparse.Namespace) -> int:
     else:
         print("\n".join(harmless(line) for line in _told(plan, found, folder, remarks)))
     return FINE
+
+
+def _asked_for_notices(asked: argparse.Namespace) -> str:
+    """Who is told when mail fails, which few other relays' files say; "" where nobody can be asked, or nobody is wanted."""
+    if asked.json or sys.stdin is None or not sys.stdin.isatty():
+        return ""
+    for _ in range(ASKED):
+        try:
+            said = input("Who is told when mail fails (an address; empty: nobody): ").strip()
+        except EOFError:
+            return ""
+        if not (wrong := mailbox(said) if said else ""):
+            return said
+        complain(wrong)
+    return ""
 
 
 def _hash(plan: Plan) -> None:
@@ -119,14 +147,14 @@ def _read(path: Path) -> Source:
 
 def _maybe(path: Path) -> Source | None:
     try:
-        return _read(path) if path.is_file() else None
+        return _read(path) if os.path.isfile(path) else None
     except (CannotImport, OSError):
         return None
 
 
 def _postfix(paths: list[Path]) -> Plan:
     """The plan of main.cf and its tables, or of a container's variables.  Raises CannotImport, NothingToMove."""
-    folders = [path for path in paths if path.is_dir()]
+    folders = [path for path in paths if os.path.isdir(path)]
     paths = [path / "main.cf" if path in folders else path for path in paths]
     sources = {path: _read(path) for path in paths}
     users = [source for path, source in sources.items() if path.name not in ("main.cf", "master.cf") and is_users_file(source)]
@@ -192,12 +220,19 @@ def _qmail(paths: Iterable[Path]) -> Plan:
     """The plan of a control folder or of files from one.  Raises CannotImport, NothingToMove."""
     files: dict[str, Source] = {}
     for path in paths:
-        if path.is_dir():
-            inside = (one for one in sorted(path.iterdir()) if one.is_file() and not one.name.endswith((".cdb", "~", ".pem")))
+        if os.path.isdir(path):
+            inside = (one for one in _files(path) if not one.name.endswith((".cdb", "~", ".pem")))
             files |= {one.name: source for one in inside if (source := _maybe(one))}
         else:
             files[path.name] = _read(path)
     return move_qmail(files)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise CannotImport(f"{folder}: {error.strerror or error}") from None
 
 
 # ---- telling ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from relay.upstream.providers import GENERIC, NAMES
 from relay.upstream.settings import TlsMode
 
 _TRIES = 5
+_SECRET_TRIES = 3
 
 SPOKEN = (
     "api",
@@ -49,7 +50,7 @@ class GivenUp(Exception):
 
 def call(asked: argparse.Namespace) -> int:
     target = _target(asked.config)
-    if target.exists() and not asked.force:
+    if os.path.exists(target) and not asked.force:
         complain(f"relay: {target} exists already; --force replaces it, --config PATH writes another")
         return USAGE
     try:
@@ -74,7 +75,7 @@ def call(asked: argparse.Namespace) -> int:
 
 def _target(named: str) -> Path:
     path = Path(named or os.environ.get("RELAY_CONFIG") or "config.yaml").absolute()
-    return path / "config.yaml" if path.is_dir() else path
+    return path / "config.yaml" if os.path.isdir(path) else path
 
 
 class Dialogue:
@@ -85,7 +86,7 @@ class Dialogue:
         self.silent = asked.no_input or not sys.stdin.isatty()
         self.draft = Draft(**{key: getattr(asked, key) for key in SPOKEN})
         secret = Path(self.draft.client_secret_file)
-        if self.draft.client_secret_file and secret.is_file() and not (target.parent / secret).is_file():
+        if self.draft.client_secret_file and os.path.isfile(secret) and not os.path.isfile(target.parent / secret):
             self.draft.client_secret_file = str(secret.absolute())  # as the shell means it
         self.password = ""
 
@@ -192,7 +193,7 @@ class Dialogue:
             print(f"An app password or key is made here: {preset.app_link}")
         if file == "-":
             self.password = sys.stdin.readline().rstrip("\r\n")
-        for _ in range(0 if self.silent or self.password or file else _TRIES):
+        for _ in range(0 if self.silent or self.password or file else _SECRET_TRIES):
             self.password = getpass.getpass("Password (it is not shown): ")
             if self.password:
                 break
@@ -247,7 +248,7 @@ class Dialogue:
             trial.write_text(as_yaml(self._anchored(folder)), encoding="utf-8")
             if self.password:
                 Path(folder, self.draft.password_file).write_text(f"{self.password}\n", encoding="utf-8")
-            return config.load(trial, os.environ)
+            return config.load(trial, os.environ, called=self.target)
 
     def _anchored(self, folder: str) -> Draft:
         """The draft with file names that mean the same from another folder."""

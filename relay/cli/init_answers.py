@@ -6,6 +6,7 @@ from pathlib import Path
 
 from relay.config import hosts, scalars
 from relay.config.fields import show
+from relay.config.files import from_home, is_file
 from relay.config.scalars import Wrong, choice, near
 from relay.upstream.providers import GENERIC, NAMES, preset_for
 from relay.upstream.settings import TlsMode
@@ -55,6 +56,6 @@ def file(folder: Path) -> Fits:
     """A file that is there; relative names are meant from `folder`."""
 
     def fits(said: str) -> str:
-        return "" if (folder / Path(said).expanduser()).is_file() else f"there is no file {show(said)}"
+        return "" if is_file(folder / from_home(said)) else f"there is no file {show(said)}"
 
     return fits

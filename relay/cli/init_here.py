@@ -43,5 +43,5 @@ def listen() -> str:
 def spool(folder: Path) -> str:
     """The file beside the configuration, if the usual place is not ours to write; else ""."""
     usual = Path("/var/lib/relay")
-    there = next(path for path in (usual, *usual.parents) if path.exists())
+    there = next(path for path in (usual, *usual.parents) if os.path.exists(path))
     return "" if os.access(there, os.W_OK | os.X_OK) else str(folder / "spool" / "spool.db")

@@ -102,7 +102,8 @@ def _verb(
         parser.add_argument(
             "--config",
             metavar="PATH",
-            help="file, or directory with config.yaml (default: $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml)",
+            help="file, or directory with config.yaml (default: $RELAY_CONFIG, the text in $RELAY_CONFIG_YAML, ./config.yaml,"
+            " /etc/relay/config.yaml)",
         )
     if json:
         parser.add_argument("--json", action="store_true", help="print one JSON document")
@@ -236,6 +237,7 @@ def _import(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> Non
         "file", nargs="+", metavar="FILE", help="the folder, or main.cf, smtproutes, ... and the tables they name"
     )
     moving.add_argument("--output", default=".", metavar="DIR", help="where config.yaml and the secrets go (default: here)")
+    moving.add_argument("--notices-to", default="", metavar="ADDRESS", help="who is told when mail fails")
     moving.add_argument("--force", action="store_true", help="write over files that are there")
 
 

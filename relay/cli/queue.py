@@ -114,7 +114,7 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], mes
         times = "once" if recipient["attempts"] == 1 else f"{recipient['attempts']} times"
         parts.append(f"tried {times}, next {recipient['due_at']}")
     if recipient.get("merged_into"):
-        parts.append(f"into the digest {recipient['merged_into']}")
+        parts.append(f"{'into' if recipient['state'] == 'merged' else 'with'} the digest {recipient['merged_into']}")
     if recipient["upstream"] and not pause:
         parts.append(f"by {recipient['upstream']}")
     said = last_said(recipient, datetime.now(UTC))

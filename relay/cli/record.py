@@ -11,6 +11,7 @@ from relay import __version__, events
 from relay.cli.common import complain, harmless, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import hosts
+from relay.config.files import from_home
 from relay.config.scalars import Wrong
 from relay.inbound.admission import Listener, ListenTls
 from relay.networks import PRIVATE
@@ -32,7 +33,7 @@ def call(asked: argparse.Namespace) -> int:
     except Wrong as wrong:
         complain(f"relay record: --listen: expected {wrong.expected}")
         return USAGE
-    folder = Path(asked.output).expanduser() / "session"
+    folder = from_home(asked.output) / "session"
     listener = Listener(host=host, port=port, networks=PRIVATE, tls=ListenTls(asked.tls))
     events.configure("console", "error")
     try:

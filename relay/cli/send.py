@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from relay.cli.common import complain, configured_or_running, in_words, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.cli.queue import story
-from relay.control.client import Refused, Running
+from relay.control.client import NotForUs, Refused, Running
 from relay.password_hash import is_hash
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ def call(asked: argparse.Namespace) -> int:
     running = Running(config.spool)
     try:
         listening = running.relay()["listening"]
+    except NotForUs as error:
+        complain(f"relay send: {error}")
+        return PROBLEM
     except (OSError, Refused) as error:
         beside = f"beside {config.spool.shown} ({_words(error)})"
         complain(f"relay send: no running relay answers {beside}; start it with `relay run`")
@@ -76,16 +79,20 @@ def _submit(config: "Config", listening: list[dict[str, Any]], asked: argparse.N
     """The queue id.  Raises smtplib's exceptions and OSError."""
     sender, letter = _letter(config, asked)
     with _connected(config, listening, asked.user) as client:
-        client.ehlo("localhost")
-        client.mail(sender)
-        code, said = client.rcpt(asked.to)
-        if code >= 400:
-            raise smtplib.SMTPResponseException(code, said)
-        code, said = client.data(letter.as_bytes())
-        if code != 250:
-            raise smtplib.SMTPResponseException(code, said)
+        _taken(client.ehlo("localhost"))
+        _taken(client.mail(sender))
+        _taken(client.rcpt(asked.to))
+        said = _taken(client.data(letter.as_bytes()))
     found = re.search(rb"queued as (\w+)", said)
     return found[1].decode() if found else ""
+
+
+def _taken(answer: tuple[int, bytes]) -> bytes:
+    """The words of a reply that is none of refusal."""
+    code, said = answer
+    if code >= 400:
+        raise smtplib.SMTPResponseException(code, said)
+    return said
 
 
 def _submit_via(running: Running, config: "Config", asked: argparse.Namespace) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relay.cli.common import complain, load_config, print_json
+from relay.cli.common import complain, in_words, load_config, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config.scalars import Wrong, spool_url
 from relay.spool import open_spool
@@ -33,7 +33,7 @@ def call(asked: argparse.Namespace) -> int:
             return USAGE
         return asyncio.run(_move(_settings(known, urls[0]), _settings(known, urls[1]), asked))
     except (SpoolBroken, SpoolFull, OSError) as error:
-        complain(f"relay: {error}", *(["Run it again: it goes on where it stopped."] if asked.act == "move" else []))
+        complain(f"relay: {in_words(error)}", *(["Run it again: it goes on where it stopped."] if asked.act == "move" else []))
         return PROBLEM
 
 
@@ -51,7 +51,12 @@ def _settings(known: SpoolSettings, url: str) -> SpoolSettings:
 def _missing(url: str) -> str:
     """The path of a spool in a file that is not there: opened as a source, a mistyped one would be made, and be empty."""
     scheme, _, place = url.partition(":")
-    return place if scheme == "sqlite" and not Path(place).exists() else ""
+    try:
+        if scheme == "sqlite":
+            Path(place).stat()
+    except FileNotFoundError:
+        return place
+    return ""
 
 
 def _now() -> datetime:

@@ -38,7 +38,8 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`hostname` is our name in EHLO, Received and Message-ID; `source` the file this was read from ("" if the environment).
+    """`hostname` is our name in EHLO, Received and Message-ID; `source` what this was read from: a file, or
+    RELAY_CONFIG_YAML, or "" for the environment's single variables.
 
     `upstreams` are those configured, `direct` is the built-in one.
     """

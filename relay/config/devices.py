@@ -7,16 +7,11 @@ from relay.config import hosts, scalars
 from relay.config.fields import Fields, show
 from relay.config.located import Table
 from relay.config.scalars import Wrong, duration, number, size
-from relay.mail.device import Device, DeviceLimits, Quiet, Storm
+from relay.mail.device import OWN_FIELDS, Device, DeviceLimits, Quiet, Storm, is_prefix
 
 _LEAST = timedelta(minutes=1)
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,60}")
-_OWN = re.compile(
-    r"(?i)(from|sender|to|cc|bcc|subject|date|message-id|received|return-path|mime-version|in-reply-to|references"
-    r"|content-.*|resent-.*|(x-google-)?dkim-.*|domainkey-.*|arc-.*|authentication-results|x-original-.*)"
-)
-"""Fields that are the message's own, or that the relay writes itself."""
 
 
 def read_devices(at: Fields) -> tuple[Device, ...]:
@@ -109,7 +104,7 @@ def _header(one: Fields) -> tuple[tuple[str, str], ...]:
             wrong = ""
             if not _HEADER.fullmatch(name):
                 wrong = f"expected the name of a header field such as X-Location, found {show(name)}"
-            elif _OWN.fullmatch(name):
+            elif OWN_FIELDS.fullmatch(name):
                 wrong = f"expected a field to add such as X-Location; {show(name)} is the message's own"
             elif name.lower() in fields:
                 wrong = f"set twice; {show(fields[name.lower()][0])} is the same"
@@ -150,7 +145,7 @@ def _display(value: str) -> str:
 
 
 def _prefix(value: str) -> str:
-    if not value.strip() or not value.isprintable() or len(value) > 100:
+    if not is_prefix(value):
         raise Wrong('a beginning for subjects such as "[printer] "')
     return value.lstrip()
 

@@ -1,51 +1,61 @@
-"""The settings said by the environment, enough for one upstream: the same mapping that a file would hold.  Pure.
+"""The settings said by the environment: one upstream and all single values, as a file would say them.  Pure.
 
 Each variable becomes a located value whose path is its own name, so that the sections check and blame it like a line.
+RELAY_CONFIG_YAML is a whole file instead.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text
 from relay.config.schema import EXAMPLES, SECTIONS
 from relay.upstream.providers import preset_for
 
-UPSTREAM = {
-    "RELAY_PROVIDER": "provider",
-    "RELAY_HOST": "host",
-    "RELAY_PORT": "port",
-    "RELAY_TLS": "tls",
-    "RELAY_USERNAME": "username",
-    "RELAY_PASSWORD": "password",
-    "RELAY_PASSWORD_FILE": "password_file",
-    "RELAY_SENDER": "sender",
-}
+WHOLE = "RELAY_CONFIG_YAML"
+"""The text of a configuration file."""
 
 SHORT = {
-    "RELAY_NETWORKS": ("listen", "networks"),
-    "RELAY_LISTEN": ("listen", "address"),
-    "RELAY_SPOOL": ("spool", "url"),
+    "RELAY_PROVIDER": "upstreams.*.provider",
+    "RELAY_HOST": "upstreams.*.host",
+    "RELAY_PORT": "upstreams.*.port",
+    "RELAY_TLS": "upstreams.*.tls",
+    "RELAY_USERNAME": "upstreams.*.username",
+    "RELAY_PASSWORD": "upstreams.*.password",
+    "RELAY_PASSWORD_FILE": "upstreams.*.password_file",
+    "RELAY_SENDER": "upstreams.*.sender",
+    "RELAY_NETWORKS": "listen.networks",
+    "RELAY_LISTEN": "listen.address",
+    "RELAY_SPOOL": "spool.url",
 }
 
-LONG = {
-    "_".join(filter(None, ("RELAY", section.path.upper(), setting.key.upper()))): (section.path, setting.key)
-    for section in SECTIONS
-    if "*" not in section.path and section.path != "routes"
-    for setting in section.settings
-    if f"{section.path}.{setting.key}" not in EXAMPLES
+
+def _variable(path: str) -> str:
+    return f"RELAY_{path.replace('upstreams.*', 'upstream').replace('.', '_')}".upper()
+
+
+_EVERY = [".".join(filter(None, (section.path, one.key))) for section in SECTIONS for one in section.settings]
+
+LONG = {_variable(path): path for path in _EVERY if path not in EXAMPLES and not path.startswith(("routes.", "devices."))}
+"""Every single value: RELAY_<SECTION>_<KEY>, and RELAY_UPSTREAM_<KEY> for the one upstream."""
+
+ONLY_WHOLE = {
+    _variable(path): path for path in ("upstreams", "routes", "devices", *_EVERY) if path in EXAMPLES and "*" not in path
 }
-"""Every setting that is no name of one's own, no rule and no mapping: RELAY_<SECTION>_<KEY>."""
+"""Rules, and mappings with names of one's own: no variable, since a single text cannot say them."""
 
 _SETTINGS = {**LONG, **SHORT}
-NAMES = (*UPSTREAM, *_SETTINGS)
+NAMES = tuple(_SETTINGS)
+
+_SERVERS = {f"upstreams.*.{key}" for key in ("provider", "host", "push", "push_file", "folder")}
 
 _PLACE = Place("")
 
 NOTHING = Mistake(
     _PLACE,
     "",
-    "expected a configuration file (--config, RELAY_CONFIG, ./config.yaml or /etc/relay/config.yaml), or RELAY_PROVIDER"
-    " or RELAY_HOST with RELAY_USERNAME and RELAY_PASSWORD or RELAY_PASSWORD_FILE, found neither",
+    "expected a configuration file (--config, RELAY_CONFIG, ./config.yaml or /etc/relay/config.yaml), or its text in"
+    f" {WHOLE}, or RELAY_PROVIDER or RELAY_HOST with RELAY_USERNAME and RELAY_PASSWORD or RELAY_PASSWORD_FILE, found none",
 )
 
 
@@ -57,8 +67,13 @@ def said(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in NAMES if environ.get(name) and not _is_link(name, environ[name])}
 
 
+def names_a_server(variables: Mapping[str, str]) -> bool:
+    """Whether they say where mail goes."""
+    return any(_SETTINGS[name] in _SERVERS for name in variables)
+
+
 def _is_link(name: str, value: str) -> bool:
-    return _is_port_of_link(value) if name == "RELAY_PORT" else name == "RELAY_SPOOL_NAME" and value.startswith("/")
+    return _is_port_of_link(value) if name.endswith("_PORT") else name == "RELAY_SPOOL_NAME" and value.startswith("/")
 
 
 def _is_port_of_link(value: str) -> bool:
@@ -68,72 +83,105 @@ def _is_port_of_link(value: str) -> bool:
 def mistakes(environ: Mapping[str, str]) -> Iterator[Mistake]:
     """What is wrong with the variables themselves."""
     variables = said(environ)
-    for short, setting in SHORT.items():
-        long = next(name for name in LONG if LONG[name] == setting)
+    for short, path in SHORT.items():
+        long = _variable(path)
         if short in variables and long in variables:
             yield Mistake(_PLACE, long, f"expected {short} or {long}, found both")
     for name, value in variables.items():
         if not _is_text(value):
             yield Mistake(_PLACE, name, "expected UTF-8 text, found other octets")
-    yield from _misspelt(environ)
+    for name in _unknown(environ):
+        if name in ONLY_WHOLE:
+            yield Mistake(_PLACE, name, f"expected {ONLY_WHOLE[name]} in a file or in {WHOLE}, found a variable of its own")
+        elif (name.endswith("_NAME") or not _OF_LINKS.match(name)) and (name in _A_FILE or _nearest(name, 0.85)):
+            yield Mistake(_PLACE, name, f"no such setting; did you mean {_meant(name)}?")
 
 
-def _misspelt(environ: Mapping[str, str]) -> Iterator[Mistake]:
-    """Variables that look like ours and are not; others may share the prefix (RELAY_PORT_25_TCP)."""
-    from difflib import get_close_matches  # here: who makes no mistake does not wait for it
-
-    for name in sorted(environ):
-        if not name.startswith("RELAY_") or name in NAMES or _is_port_of_link(environ[name]):
-            continue
-        if close := get_close_matches(name, NAMES, n=1, cutoff=0.85):
-            yield Mistake(_PLACE, name, f"no such setting; did you mean {close[0]}?")
-
+_A_FILE = dict.fromkeys(("RELAY_CONFIG_FILE", "RELAY_CONFIG_PATH", "RELAY_CONFIG_DIR", f"{WHOLE}_FILE"), "RELAY_CONFIG")
+"""What people expect the variable to be called that names the file."""
 
 _OF_LINKS = re.compile(r"RELAY_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)|ENV_|NAME$)")
 """What Docker links and Kubernetes set for services named relay, relay-web, ..."""
 
 
-def strange(environ: Mapping[str, str]) -> Iterator[str]:
-    """Variables with our prefix that no setting has, and that no link explains."""
+def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
+    """Variables with our prefix that no setting has; others may share it (RELAY_PORT_25_TCP)."""
     for name in sorted(environ):
-        linked = _OF_LINKS.match(name) or _is_port_of_link(environ[name])
-        if name.startswith("RELAY_") and name not in (*NAMES, "RELAY_CONFIG") and not linked:
+        known = name in _SETTINGS or name in ("RELAY_CONFIG", WHOLE) or _is_port_of_link(environ[name])
+        if name.startswith("RELAY_") and not known:
             yield name
+
+
+def strange(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The same with the name that may have been meant, or ""; without those that links explain."""
+    for name in _unknown(environ):
+        if not _OF_LINKS.match(name):
+            yield name, _meant(name)
+
+
+def _meant(name: str) -> str:
+    """RELAY_API, RELAY_SENDER_ADDRESS and RELAY_SMTP_HOST are names that people expect."""
+    own, shorter = name.replace("RELAY_", "RELAY_UPSTREAM_", 1), name.rpartition("_")[0]
+    if name in ONLY_WHOLE:
+        return WHOLE
+    ends = (one for one in SHORT if name.endswith(one.removeprefix("RELAY")))
+    likely = (one for one in (own, shorter) if one in NAMES)
+    certain = _A_FILE.get(name) or _nearest(name, 0.9)
+    return certain or next(likely, "") or next(ends, "") or _nearest(name, 0.6, "RELAY_")
+
+
+def _nearest(name: str, cutoff: float, prefix: str = "") -> str:
+    """The name of ours that is most like it, the prefix that all have left aside."""
+    from difflib import get_close_matches  # here: who makes no mistake does not wait for it
+
+    names = [one.removeprefix(prefix) for one in (*NAMES, "RELAY_CONFIG", WHOLE)]
+    return "".join(f"{prefix}{one}" for one in get_close_matches(name.removeprefix(prefix), names, n=1, cutoff=cutoff))
 
 
 def paths(variables: Mapping[str, str]) -> dict[str, str]:
     """By the path of a setting in a file, the variable that stands for it."""
-    upstream = {f"upstreams.{_upstream_name(variables)}.{key}": name for name, key in UPSTREAM.items()}
     spelt = (name for name in (*_SETTINGS, *variables) if name in _SETTINGS)
-    return upstream | {".".join(filter(None, _SETTINGS[name])): name for name in spelt}
+    upstream = f"upstreams.{_upstream_name(variables)}"
+    sections = {"upstreams.*.pop": "RELAY_UPSTREAM_POP_HOST", "upstreams.*.oauth": "RELAY_UPSTREAM_OAUTH_CLIENT_ID"}
+    found = sections | {_SETTINGS[name]: name for name in spelt}
+    return {path.replace("upstreams.*", upstream): name for path, name in found.items()}
 
 
 def as_table(variables: Mapping[str, str]) -> Table:
     """What a file would say for these variables."""
-    sections: dict[str, dict[str, Node]] = {"": {}}
-    for name, (section, key) in _SETTINGS.items():
-        if name in variables:
-            sections.setdefault(section, {})[key] = _text(name, variables[name])
-    root = sections.pop("")
-    for section, entries in sections.items():
-        root[section] = _listen(entries) if section == "listen" else _table(section, entries)
-    upstream = {key: _text(name, variables[name]) for name, key in UPSTREAM.items() if name in variables}
-    name = _upstream_name(variables)
-    root["upstreams"] = _table("upstreams", {name: _table(f"upstreams.{name}", upstream)})
-    return _table("", root)
+    upstream = _upstream_name(variables)
+    said = {
+        tuple(upstream if part == "*" else part for part in path.split(".")): _text(name, variables[name])
+        for name, path in _SETTINGS.items()
+        if name in variables
+    }
+    return _table("", said)
 
 
 def _upstream_name(variables: Mapping[str, str]) -> str:
-    preset = preset_for(variables.get("RELAY_PROVIDER", ""))
+    preset = preset_for(variables.get("RELAY_PROVIDER") or variables.get("RELAY_UPSTREAM_PROVIDER") or "")
     return preset.key if preset else "upstream"
 
 
-def _listen(entries: dict[str, Node]) -> Node:
-    """One listener per address, all else the same for each."""
-    address = entries.pop("address", None)
-    if not isinstance(address, Text):
-        return _table("listen", entries)
-    return Items(_PLACE, address.path, tuple(_table("listen", entries | {"address": one}) for one in address.words()))
+def _table(path: str, said: Mapping[tuple[str, ...], Node]) -> Table:
+    """The mapping at `path`; `said` has its values by the rest of their paths."""
+    inner: dict[str, dict[tuple[str, ...], Node]] = {}
+    for (key, *rest), node in said.items():
+        inner.setdefault(key, {})[tuple(rest)] = node
+    entries = {key: _node(f"{path}.{key}" if path else key, below) for key, below in inner.items()}
+    return Table(_PLACE, path, entries, dict.fromkeys(entries, _PLACE))
+
+
+def _node(path: str, below: Mapping[tuple[str, ...], Node]) -> Node:
+    if () in below:
+        return below[()]
+    table = _table(path, below)
+    address = table.entries.get("address")
+    if path != "listen" or not isinstance(address, Text):
+        return table
+    # One listener for each address, all else the same.
+    each = tuple(replace(table, entries={**table.entries, "address": one}) for one in address.words())
+    return Items(_PLACE, address.path, each)
 
 
 def _text(name: str, value: str) -> Node:
@@ -142,7 +190,3 @@ def _text(name: str, value: str) -> Node:
 
 def _is_text(value: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in value)  # octets that are not UTF-8 come as lone surrogates
-
-
-def _table(path: str, entries: Mapping[str, Node]) -> Table:
-    return Table(_PLACE, path, entries, dict.fromkeys(entries, _PLACE))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from relay.config.files import Unreadable, read_secret, read_secrets
+from relay.config.files import Unreadable, from_home, others_may_read, read_secret, read_secrets
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text, located, segment
 from relay.config.references import BadReference, expand
 from relay.config.scalars import Wrong, flag, near
@@ -103,6 +103,9 @@ def _expected_of(convert: Callable[[str], object]) -> str:
     return "a value"
 
 
+_ENGINE_S = Path("/run/secrets")
+"""Where container engines show secrets, readable for all who are in the container: nobody else is."""
+
 _SECRET_WORDS = ("password", "passwd", "secret", "token")
 _SECRET_VARIABLES = ("PASS", "PW", "SECRET", "TOKEN", "KEY", "CRED", "AUTH", "LOGIN", "URL", "URI", "DSN", "HOOK")
 
@@ -190,13 +193,13 @@ class Fields:
     def flag(self, key: str, default: bool) -> bool:
         return self.get(key, flag, default)
 
-    def each(self, key: str) -> tuple[Node, ...]:
+    def each(self, key: str, between: str = r"[\s,]+") -> tuple[Node, ...]:
         """The values of a list; a single value is a list of one, a variable's text is one of words."""
         node = self.node(key)
         if node is None or not self.given(key):
             return ()
         if isinstance(node, Text) and node.literal:
-            return node.words()
+            return node.words(between)
         return node.items if isinstance(node, Items) else (node,)
 
     def many(self, key: str, convert: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
@@ -221,7 +224,7 @@ class Fields:
         name = self.get(key, _file_name, "")
         if not name:
             return ""
-        path = self.reading.folder / Path(name).expanduser()
+        path = self.reading.folder / from_home(name)
         if must_exist:
             try:
                 with path.open("rb") as opened:
@@ -239,8 +242,18 @@ class Fields:
             return None
         if named is not None:
             line = self._secret_file(twin, read_secret, "one line of text")
+            self._remark_on_form(twin, line or "")
             return None if line is None else Secret(line)
+        if isinstance(node, Text) and node.literal:
+            self._remark_on_form(key, node.text)
         return None if node is None else self._written_secret(node, what)
+
+    def _remark_on_form(self, key: str, said: str) -> None:
+        """A file or a variable is taken as it is: what YAML or a shell would take away stays."""
+        if said != said.strip():
+            self.remark(key, "the secret begins or ends with a blank, which counts; remove it if it is not meant")
+        elif len(said) > 1 and said[0] == said[-1] and said[0] in "\"'":
+            self.remark(key, "the secret stands in quotation marks, which count; remove them if they are not meant")
 
     def secrets(self, key: str, what: str) -> list[tuple[str, Place, str, Secret]]:
         """All secrets of a list at `key`, or on the lines of the file that `key_file` names.
@@ -255,16 +268,19 @@ class Fields:
             return [
                 (twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()
             ]
-        found = [(node, self._written_secret(node, what)) for node in self.each(key)]
+        found = [(node, self._written_secret(node, what)) for node in self.each(key, r"\s+")]  # a URL may have commas
         return [(key, node.place, "", secret) for node, secret in found if secret is not None]
 
     def _secret_file(self, twin: str, read: Callable[[Path], T], what: str) -> T | None:
         name = self.get(twin, _file_name, "")
         if not name:
             return None
-        path = self.reading.folder / Path(name).expanduser()
+        path = self.reading.folder / from_home(name)
         try:
-            return read(path)
+            secret = read(path)
+            if others_may_read(path) and not path.is_relative_to(_ENGINE_S):
+                self.remark(twin, f"every user of this machine can read the secret; chmod 600 {path.name}")
+            return secret
         except Unreadable as bad:
             found = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
             self.mistake(twin, f"expected a readable file with {what}, found {found} ({bad})")

@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+from relay.other_user import as_other_user
+
 LARGEST_SECRET = 65536
 """Octets; enough for any token, and an end for /dev/zero."""
 
@@ -36,7 +38,8 @@ def _read(path: Path) -> str:
         with path.open("rb") as opened:
             octets = opened.read(LARGEST_SECRET + 1)
     except PermissionError:
-        raise Unreadable(f"not readable for user {os.geteuid()}, as whom the relay runs") from None
+        whose = as_other_user(path) or ", as whom the relay runs"
+        raise Unreadable(f"not readable for user {os.geteuid()}{whose}") from None
     except (OSError, ValueError) as bad:
         raise Unreadable(getattr(bad, "strerror", None) or "not a file name") from None
     if len(octets) > LARGEST_SECRET:
@@ -45,6 +48,16 @@ def _read(path: Path) -> str:
         return octets.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unreadable("not UTF-8 text") from None
+
+
+def from_home(name: str) -> Path:
+    """The path that is meant; `~` as a shell means it, which leaves the name of a user that is not there as it is."""
+    return Path(os.path.expanduser(name))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file, as far as we may look."""
+    return os.path.isfile(path)
 
 
 def others_may_read(path: Path) -> bool:

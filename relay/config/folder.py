@@ -1,9 +1,9 @@
 """An upstream that is a folder: where, and what becomes files there."""
 
 import os
-from pathlib import Path
 
 from relay.config.fields import Fields
+from relay.config.files import from_home
 from relay.config.scalars import Wrong, choice, listing, near
 from relay.upstream.file_names import FIELDS, fields_in, without_fields
 from relay.upstream.settings import Folder, Save
@@ -17,7 +17,7 @@ def read_folder(at: Fields) -> Folder | None:
             at.mistake("save", "expected folder beside it, found nothing")
         return None
     path = at.get("folder", _path, "")
-    return Folder(os.path.normpath(at.reading.folder / Path(path).expanduser()), save)
+    return Folder(os.path.normpath(at.reading.folder / from_home(path)), save)
 
 
 def _path(value: str) -> str:

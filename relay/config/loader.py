@@ -18,6 +18,7 @@ from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
 from relay.mail.device import Device
+from relay.other_user import as_other_user
 from relay.upstream.settings import DIRECT, DkimKey, Upstream
 
 FALLBACK_NAME = "relay.home.arpa"
@@ -43,7 +44,8 @@ class Loaded:
 def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
     """The file that the settings come from: --config, $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml.
 
-    A directory means config.yaml in it.  A file that was named need not exist (`load` says so); None: none is there.
+    A directory means config.yaml in it.  A file that was named need not exist (`load` says so).  None: none is there, or
+    the environment has a whole one, which comes before those that nobody named.
     """
     named = path_option or environ.get("RELAY_CONFIG")
     if named:
@@ -51,9 +53,14 @@ def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
         path = path / "config.yaml" if _is(stat.S_ISDIR, path) else path
         # An image may name its configuration directory for good, and still be told everything by variables.
         empty_directory = _is(stat.S_ISDIR, Path(named)) and not _is(bool, path, barred=True)
-        by_variables = not path_option and empty_directory and environment.said(environ)
+        whole = environ.get(environment.WHOLE)
+        by_variables = not path_option and empty_directory and (whole or environment.said(environ))
         return None if by_variables else path
-    return next((path for path in (Path("config.yaml"), _SYSTEM) if _is(stat.S_ISREG, path, barred=True)), None)
+    if environ.get(environment.WHOLE):
+        return None
+    places = (Path("config.yaml"), _SYSTEM)
+    seen = (path for barred in (False, True) for path in places if _is(stat.S_ISREG, path, barred=barred))
+    return next(seen, None)  # one that can be seen first: `sudo -u relay` may be called in a home that is closed to it
 
 
 def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> bool:
@@ -66,42 +73,78 @@ def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> boo
         return False
 
 
-def load(path: Path | None, environ: Mapping[str, str], *, machine_name: str | None = None, quick: bool = False) -> Loaded:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    machine_name: str | None = None,
+    quick: bool = False,
+    called: Path | None = None,
+) -> Loaded:
     """Reads the file, or without one the environment, and checks everything.  Never raises for what is in it.
 
     `quick`: without the checks that take a second, for verbs that only ask a relay which runs with these settings.
+    `called`: the name that the file will have, where it is a draft.
     """
     name = default_hostname(socket.gethostname() if machine_name is None else machine_name)
+    if path is None and (whole := environ.get(environment.WHOLE)):
+        exposed = "whoever may look at the relay's environment can read it here; better name a file with the secret"
+        return _from_text(os.fsencode(whole), environment.WHOLE, Reading(environ, _here(), quick=quick), name, exposed)
     if path is None:
-        return _from_environment(environ, name)
+        return _from_variables(environ, name, quick=quick)
     if _is(stat.S_ISDIR, path):
         path = path / "config.yaml"
     try:
         with path.open("rb") as opened:
             octets = opened.read(2_000_000)
     except (OSError, ValueError) as bad:
+        if re.search(r"[\n{]|: ", str(path)):  # never shown: there may be secrets in it
+            text = f"expected the name of a configuration file, found its text, it seems; that goes into {environment.WHOLE}"
+            return Loaded(None, (Mistake(Place(""), "", text),))
         reason = getattr(bad, "strerror", None) or "not a file name"
         if isinstance(bad, PermissionError):
-            reason = f"{reason}: the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
+            ours = f"the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
+            theirs = as_other_user(path)
+            reason = f"not readable for user {os.geteuid()}{theirs}" if theirs else f"{reason}: {ours}"
         return Loaded(None, (Mistake(Place(str(path), 1, 1), "", f"expected a readable file, found none ({reason})"),))
-    root, mistakes = parse(octets, str(path))
-    reading = Reading(environ, path.absolute().parent, mistakes=mistakes, quick=quick)
-    if root is None and mistakes:
-        return Loaded(None, tuple(sorted(mistakes, key=_order)))
-    for variable in environment.said(environ):
+    exposed = f"every user of this machine can read it here; chmod 600 {path.name}, or name a file with the secret"
+    reading = Reading(environ, path.absolute().parent, quick=quick)
+    return _from_text(octets, str(called or path), reading, name, exposed if others_may_read(path) else "")
+
+
+def _here() -> Path:
+    """The current directory, or the root where that has been removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
+
+
+def _from_text(octets: bytes, source: str, reading: Reading, name: str, exposed: str) -> Loaded:
+    """From the text of a file: `source` is its name, or that of the variable which has it.
+
+    `exposed` says who else can read a secret that stands in it, if anybody.
+    """
+    root, reading.mistakes = parse(octets, source)
+    if root is None and reading.mistakes:
+        return Loaded(None, tuple(sorted(reading.mistakes, key=_order)))
+    whole = [environment.WHOLE] if source != environment.WHOLE and reading.environ.get(environment.WHOLE) else []
+    for variable in (*environment.said(reading.environ), *whole):
         if os.fsencode(f"${{{variable}}}") not in octets:
-            reading.remark(Place(""), variable, f"not used, since the settings come from {path}")
+            reading.remark(Place(""), variable, f"not used, since the settings come from {source}")
     _remark_on_strange(reading, named_in=octets)
-    config = _read(root, reading, Place(str(path), 1, 1), name, str(path))
-    _remark_on_literal(reading, path)
+    config = _read(root, reading, Place(source, 1, 1), name, source)
+    if (secret := reading.literal_secret) and exposed:
+        reading.remark(secret.place, secret.path, exposed)
     return _loaded(config, reading)
 
 
-def _from_environment(environ: Mapping[str, str], name: str) -> Loaded:
+def _from_variables(environ: Mapping[str, str], name: str, *, quick: bool) -> Loaded:
     variables = environment.said(environ)
-    reading = Reading(environ, Path.cwd(), environment.paths(variables), list(environment.mistakes(environ)))
+    names, mistakes = environment.paths(variables), list(environment.mistakes(environ))
+    reading = Reading(environ, _here(), names, mistakes, quick=quick)
     _remark_on_strange(reading)
-    if "RELAY_PROVIDER" not in variables and "RELAY_HOST" not in variables:
+    if not environment.names_a_server(variables):
         reading.mistakes.append(environment.NOTHING)
         return _loaded(None, reading)
     table = environment.as_table(variables)
@@ -205,16 +248,10 @@ def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:
 def _remark_on_strange(reading: Reading, named_in: bytes = b"") -> None:
     """Variables that nobody reads; a file may name any in `${...}`, and misspelt ones are mistakes already."""
     mistaken = {mistake.path for mistake in reading.mistakes}
-    for variable in environment.strange(reading.environ):
+    for variable, meant in environment.strange(reading.environ):
         if variable not in mistaken and os.fsencode(variable) not in named_in:
-            reading.remark(Place(""), variable, "not read: no setting has this name")
-
-
-def _remark_on_literal(reading: Reading, path: Path) -> None:
-    secret = reading.literal_secret
-    if secret and others_may_read(path):
-        text = f"every user of this machine can read it here; chmod 600 {path.name}, or name a file with the secret"
-        reading.remark(secret.place, secret.path, text)
+            hint = f"; did you mean {meant}?" if meant else ""
+            reading.remark(Place(""), variable, f"not read: no setting has this name{hint}")
 
 
 def default_hostname(machine_name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from relay.config.config_values import Config
 from relay.config.located import segment
+from relay.inbound.admission import ListenAuth
 from relay.mail.address import Address
 from relay.mail.glob import matching
 from relay.outbound.routing import Route
@@ -57,6 +58,14 @@ def _takes(route: Route, address: Address) -> bool:
     return not route.to or matching(route.to, str(address)) is not None
 
 
+def _nobody(config: Config) -> list[str]:
+    """Conditions that ask for a login that no listener takes."""
+    known = {name for one in config.listeners if one.auth is ListenAuth.REQUIRED for name in one.users}
+    named = [(f"devices.{segment(device.name)}.user", device.user) for device in config.devices]
+    named += [(f"routes[{number}].user", route.user) for number, route in enumerate(config.routes)]
+    return [path for path, users in named if not known.issuperset(users)]
+
+
 REMARKS: tuple[Remark, ...] = (
     Remark(
         _unguarded,
@@ -64,6 +73,9 @@ REMARKS: tuple[Remark, ...] = (
         " add ?sslmode=verify-full&sslrootcert=FILE",
     ),
     Remark(_unsendable, "no upstream may send as this address (see sender_domains): mail goes as the upstream's own sender"),
+    Remark(
+        _nobody, "nobody can log in by a name that stands here: only names in `users` of a listener with `auth: required` count"
+    ),
     Remark(_unrouted, "no rule of routes takes mail for this address"),
 )
 

@@ -263,6 +263,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("to", "The address that gets the notices that cannot go to the sender.", otherwise="nobody but the sender"),
             _S("via", "Upstreams that notices to `to` go by first, such as `[phone]`.", otherwise="as the rules say"),
             _S("webhook", "A URL that gets a JSON POST."),
+            _S("webhook_file", "A file with that URL, where it is a secret."),
             _S("digest", "Failures within this time after the first are told in one notice.", "15m"),
         ),
     ),

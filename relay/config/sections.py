@@ -1,5 +1,6 @@
 """The sections of the settings, one function each, into the values that the stations define."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -182,11 +183,24 @@ def read_notices(
     with at.section("notices") as section:
         return NoticePolicy(
             to=section.get("to", hosts.mailbox, next(iter(everything_to), None)),
-            webhook=section.get("webhook", hosts.url("https", "http"), "", secret=True),
+            webhook=_webhook(section),
             digest=section.get("digest", duration(least=_NONE), default.digest),
             senders=not everything_to,
             via=section.many("via", known, ()),
         )
+
+
+def _webhook(at: Fields) -> str:
+    """The URL; its file is for one that has a key in it, or a topic that nobody is to guess."""
+    url = hosts.url("https", "http")
+    if not at.said("webhook_file"):
+        return at.get("webhook", url, "", secret=True)
+    try:
+        found = at.secret("webhook", "a URL")
+        return url(found.reveal()) if found else ""
+    except Wrong as wrong:
+        at.mistake("webhook_file", f"expected a file with {wrong.expected}, found ***")
+        return ""
 
 
 def read_repair(at: Fields) -> RepairPolicy:
@@ -245,7 +259,7 @@ def _spool_url(value: str) -> str:
     """A directory means spool.db in it, as for the settings themselves."""
     url = scalars.spool_url(value)
     file = SpoolSettings(url=url).file
-    return f"sqlite:{file / 'spool.db'}" if file and file.is_dir() else url
+    return f"sqlite:{file / 'spool.db'}" if file and os.path.isdir(file) else url
 
 
 def read_nameservers(at: Fields) -> tuple[str, ...]:

@@ -2,13 +2,16 @@
 
 import http.client
 import json
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 from relay.control import unix
 from relay.control.paths import control_socket
+from relay.other_user import as_other_user
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import BEGINNING
 
@@ -20,6 +23,14 @@ T = TypeVar("T")
 
 class Refused(Exception):
     """The desk refused what was asked; the text says why."""
+
+
+class NotForUs(Refused):
+    """The daemon takes no orders from this user."""
+
+    def __init__(self, place: str | Path) -> None:
+        whose = as_other_user(Path(place)) or "; call this as the relay's user"
+        super().__init__(f"{place}: not for this user{whose}")
 
 
 class QueueAccess(Protocol):
@@ -44,7 +55,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Running:
-    """The desk of a running daemon.  Raises OSError if none listens."""
+    """The desk of a running daemon.  Raises OSError if none listens, NotForUs if it does not listen to this user."""
 
     running = True
 
@@ -65,6 +76,8 @@ class Running:
             connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
             answer = connection.getresponse()
             return answer.status, answer.read()
+        except PermissionError as error:
+            raise NotForUs(error.filename or control_socket(self._settings)) from error
         except (http.client.HTTPException, BrokenPipeError) as error:
             raise OSError(f"the daemon gave no proper answer: {error!r}") from error
         finally:
@@ -175,12 +188,8 @@ def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> QueueAccess:
     running = Running(settings)
     try:
         running.relay()
-    except PermissionError as error:
-        raise Refused(
-            f"{error.filename or control_socket(settings)}: not for this user; call this as the relay's user"
-        ) from error
     except OSError:
-        if settings.file and not settings.file.exists():
+        if settings.file and not os.path.exists(settings.file):
             raise Refused(
                 f"there is no spool at {settings.file} yet, and no relay is running; start it with `relay run`"
             ) from None
@@ -188,4 +197,4 @@ def reach(settings: SpoolSettings, upstreams: frozenset[str]) -> QueueAccess:
     return running
 
 
-__all__ = ["Alone", "QueueAccess", "Refused", "Running", "SpoolBroken", "reach"]
+__all__ = ["Alone", "NotForUs", "QueueAccess", "Refused", "Running", "SpoolBroken", "reach"]

@@ -3,14 +3,19 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from relay.control.views import sound, stamp
 from relay.mail.device import Device, device_of
 from relay.mail.envelope import Origin
-from relay.spool.entry import Heard, TrailLine
+from relay.mail.reply import Fault
+from relay.outbound.storms import quiet_until
+from relay.spool.entry import Heard, Postponed, TrailLine
 
 _MOST = 20  # kinds of repairs and quirks that are shown
+DIGESTS = 10
+"""Of one device that are shown, the latest."""
 _NO_NAMES = frozenset({"localhost", "null", "yes", "no", "on", "off", "true", "false"})
 _OWN_WORDS = re.compile(r"<[^<>\s]{1,200}>|[^\s@]{1,80}@[^\s@]{1,80}|'[^']{0,200}'|\"[^\"]{0,200}\"|\d+")
 
@@ -42,21 +47,59 @@ def portrait(
     devices: Sequence[Device],
     mail: Sequence[Heard],
     lines: Iterable[tuple[Origin, TrailLine]],
-    expected: Expected,
+    status: Mapping[str, Any],
 ) -> Any:
-    """One device: what it said wrong, how often, and what was repaired in its latest mail.  `lines` may be of others, too."""
+    """One device: when it was seen, what it said wrong, how often, and what was repaired in its latest mail and merged.
+
+    `lines` may be of others, too; `status` is the relay's.
+    """
     quirks: Counter[str] = Counter()
     for one in mail:
         quirks.update(dict.fromkeys(one.origin.quirks, one.messages))
     repairs: Counter[str] = Counter()
-    merged = 0
+    merged, digests = 0, dict[str, dict[str, Any]]()
     for origin, line in lines:
         if device_of(devices, origin) == device:
             said = line.details.get("repairs")
             repairs.update(list(dict.fromkeys(map(kind_of, said))) if isinstance(said, list) else ())
-            merged += line.event == "merged"
-    silent = next((line for line in expected if line["name"] == device.name), None)
-    return sound({**_summary(device, mail, silent), "quirks": _counted(quirks), "repairs": _counted(repairs), "merged": merged})
+            if line.event == "merged":
+                merged += 1
+                digest, count = str(line.details.get("digest", "")), line.details.get("count", 0)
+                digests[digest] = {"id": digest, "at": stamp(line.at), "messages": count}
+    silent = next((line for line in status.get("expected", ()) if line["name"] == device.name), None)
+    summary = _summary(device, mail, silent)
+    times = [
+        one["last_seen"] for client in status.get("devices", ()) for one in client["known_as"] if one["name"] == device.name
+    ]
+    seen = max(map(datetime.fromisoformat, filter(None, [summary["last"], *times])), default=None)
+    return sound(
+        {
+            **summary,
+            "last_seen": stamp(seen) if seen else None,
+            "quirks": _counted(quirks),
+            "repairs": _counted(repairs),
+            "merged": merged,
+            "digests": sorted(digests.values(), key=lambda one: one["at"], reverse=True)[:DIGESTS],
+        }
+    )
+
+
+def postponed(device: Device, devices: Sequence[Device], kept: Iterable[Postponed], now: datetime) -> dict[str, Any]:
+    """Until when it is quiet now (None: it is not), how many messages wait for that, and the digests that are collected.
+
+    `kept` may be of others, too.
+    """
+    until = quiet_until(device.quiet, now) if device.quiet else None
+    waiting, digests = 0, dict[str, dict[str, Any]]()
+    for one in kept:
+        if device_of(devices, one.origin) != device:
+            continue
+        if one.fault is Fault.QUIET:
+            waiting += one.messages
+            continue
+        digest = digests.setdefault(one.storm, {"messages": 0, "due_at": stamp(one.due_at), "example": one.queue_id})
+        digest["messages"] += one.messages
+    return {"quiet_until": stamp(until) if until else None, "quiet_waiting": waiting, "collecting": list(digests.values())}
 
 
 def kind_of(note: str) -> str:

@@ -71,6 +71,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "certificate: {n} day left ({date})|certificate: {n} days left ({date})",
         "証明書：残り{n}日（{date}まで）",
     ),
+    "certificate_ended": ("certificate: ended on {date}", "証明書：{date}に期限切れ"),
+    "certificate_none": (
+        "The certificate for {name} cannot be used, so nothing can be sent there.",
+        "{name} 用の証明書を使用できないため、送信できません。",
+    ),
     "certificate_bad": (
         "The certificate of {name} in the files cannot be used; the old one is still shown.",
         "{name} の新しい証明書を使用できないため、以前の証明書を使い続けています。",
@@ -107,6 +112,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     "last_mail": ("Last mail", "最終メール"),
     "overdue": ("longer ago than expected", "予定より遅れています"),
     "merged_of_it": ("{n} of the latest in digests", "うち最近の{n}通はまとめて送信"),
+    "waits_now": ("Waits now", "待機中"),
+    "quiet_now": ("quiet hours until {when}", "静音時間中（{when}まで）"),
+    "wait_for_morning": (
+        "{n} message waits for the end of quiet hours|{n} messages wait for the end of quiet hours",
+        "{n}通が静音時間の終了待ち",
+    ),
+    "collecting": (
+        "{n} message waits for a digest, due by {when}|{n} messages wait for a digest, due by {when}",
+        "{n}通がダイジェスト待ち（遅くとも{when}）",
+    ),
+    "digests": ("Digests", "ダイジェスト"),
     "expected_every": ("expected every {every}", "{every}ごとに予定"),
     # one message
     "message": ("Message", "メッセージ"),

@@ -206,6 +206,11 @@ class Show:
     def days_left(self, stamp: str) -> int:
         return (datetime.fromisoformat(stamp) - self._now).days
 
+    def bad_certificate(self, one: Mapping[str, Any]) -> bool:
+        """Whether a listener's or an upstream's is not the one in the files, or has ended."""
+        expires = one.get("certificate_expires")
+        return bool(one.get("certificate_trouble")) or (expires is not None and self.days_left(expires) < 0)
+
     @staticmethod
     def digest_at(story: Mapping[str, Any], recipient: Mapping[str, Any]) -> str:
         """When the digest that it waits for is due at the latest: its trail has that, what is due now is another look."""

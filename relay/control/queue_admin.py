@@ -10,7 +10,7 @@ from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
 from relay.mail.envelope import Origin
 from relay.spool.contract import Spool
-from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, State, TrailLine
+from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, Postponed, State, TrailLine
 from relay.spool.orders import applies
 
 MOST_LISTED = 1_000_000
@@ -89,6 +89,10 @@ class QueueAdmin:
     async def made_of(self, clients: Collection[str]) -> list[tuple[Origin, TrailLine]]:
         """What was repaired in the latest mail of these clients, and what of it was merged."""
         return await self._spool.lines_of(clients, ("repaired", "merged"), LATEST) if clients else []
+
+    async def postponed(self, clients: Collection[str]) -> list[Postponed]:
+        """What waits on purpose of the mail of these clients."""
+        return await self._spool.postponed(clients) if clients else []
 
     async def message(self, named: str) -> dict[str, Any] | None:
         """The message whose id is, or alone begins with, `named`; None if there is none.  Raises BadOrder if several do."""

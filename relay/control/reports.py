@@ -31,6 +31,7 @@ def upstream_views(
         if own := certificates.get(str(line["name"])):
             expires = own.certificate.expires if own.certificate else None
             view |= {"certificate_expires": expires.isoformat() if expires else None, "certificate_trouble": own.trouble}
+            view["certificate_in_use"] = own.in_use
         built_in = known is not None and known.transport.by_domain
         view["used"] = not built_in or bool(line["sent_today"] or line["in_flight"] or line["resting_until"])
         views.append(view)
@@ -38,10 +39,16 @@ def upstream_views(
 
 
 def device_views(seen: Any, devices: Sequence[Device]) -> Any:
-    """Each client with the names that the settings give to what comes from there: one `name`, "" if none."""
-    return sound([{**one, "name": ", ".join(_names(one, devices))} for one in seen])
+    """Each client with the devices of the settings that it is: when each was seen, and a `name` for all."""
+    return sound([_seen(one, devices) for one in seen])
 
 
-def _names(seen: Mapping[str, Any], devices: Sequence[Device]) -> dict[str, None]:
-    origins = (Origin(seen["client"], helo, user=user) for helo in seen["helo"] or [""] for user in ["", *seen["users"]])
-    return dict.fromkeys(device.name for origin in origins if (device := device_of(devices, origin)))
+def _seen(client: Mapping[str, Any], devices: Sequence[Device]) -> dict[str, Any]:
+    last: dict[str, str] = {}
+    for origin in client["origins"]:
+        device = device_of(devices, Origin(client["client"], origin["helo"], user=origin["user"]))
+        if device:
+            last[device.name] = origin["at"]
+    known = [{"name": name, "last_seen": at} for name, at in last.items()]
+    view = {key: value for key, value in client.items() if key != "origins"}
+    return {**view, "name": ", ".join(last), "known_as": known}

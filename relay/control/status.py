@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from relay import __version__
-from relay.control.device_reports import mail_of, overview, portrait
+from relay.control.device_reports import mail_of, overview, portrait, postponed
 from relay.control.queue_admin import QueueAdmin
+from relay.control.timeline import digest_at, worst_state
+from relay.control.views import stamp
 from relay.mail.device import Device
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
@@ -48,8 +50,17 @@ class RelayStatus:
         if device is None:
             return None
         mail = mail_of(device, devices, await self.desk.heard())
-        lines = await self.desk.made_of({one.origin.client for one in mail})
-        return portrait(device, devices, mail, lines, (await self.status()).get("expected", ()))
+        clients = {one.origin.client for one in mail}
+        found: dict[str, Any] = portrait(device, devices, mail, await self.desk.made_of(clients), await self.status())
+        found |= postponed(device, devices, await self.desk.postponed(clients), self.now())
+        for one in found["collecting"]:
+            story = await self.desk.message(one["example"])
+            if story and (at := digest_at(story["trail"])):  # what is due before is another look
+                one["due_at"] = stamp(datetime.fromisoformat(at))
+        for one in found["digests"]:
+            story = await self.desk.message(one["id"])
+            one["state"] = worst_state(story["recipients"]) if story else ""
+        return found
 
     async def relay(self) -> dict[str, Any]:
         """What `/api/relay` answers."""

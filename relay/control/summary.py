@@ -56,8 +56,11 @@ def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:
 def _certificates(status: Mapping[str, Any]) -> list[Sentence]:
     listeners = [(with_port(one["host"], one["port"]), "#listeners", one) for one in status.get("listening", ())]
     upstreams = [(one["name"], "#upstreams", one) for one in status["upstreams"]]
-    bad = [(name, link) for name, link, one in (*listeners, *upstreams) if one.get("certificate_trouble")]
-    return [Sentence("certificate_bad", {"name": name}, link=link) for name, link in bad]
+    return [
+        Sentence("certificate_bad" if one.get("certificate_in_use", True) else "certificate_none", {"name": name}, link=link)
+        for name, link, one in (*listeners, *upstreams)
+        if one.get("certificate_trouble")
+    ]
 
 
 def _silent(status: Mapping[str, Any]) -> list[Sentence]:

@@ -28,11 +28,12 @@ from relay.mail.device import device_of
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 from relay.networks import with_port
+from relay.other_user import place_for
 from relay.outbound import routing
 from relay.outbound.in_hand import InHand
 from relay.sd_notify import notify
 from relay.spool import open_spool
-from relay.spool.contract import Spool, SpoolBroken, SpoolFull
+from relay.spool.contract import Spool, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.queue_id import new_queue_id
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ class Relay:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         life = loop.create_task(self._beat())
         try:
-            home = state_dir(self._config.spool)
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            home = _home(self._config.spool)
             self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
@@ -294,6 +294,17 @@ class Relay:
 
     def _subject(self) -> "Subject":
         return replace(subject_of(self._config, self._remarks), running=True)
+
+
+def _home(spool: SpoolSettings) -> Path:
+    """The folder for all that is kept, made if need be.  Raises StartFailed."""
+    home = state_dir(spool)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        setting = "spool.state_dir" if spool.state_dir or not spool.file else "spool.url"
+        raise StartFailed(f"{home}: {error.strerror or error}{place_for(home, error, setting)}") from error
+    return home
 
 
 def _outcome(*, reloaded: bool, mistakes: Iterable[str] = (), left: Iterable[NotApplied] = ()) -> dict[str, Any]:

@@ -20,7 +20,7 @@ def certificate_facts(subject: Subject) -> tuple[CertificateFacts, ...]:
 def _facts(subject: Subject) -> Iterator[CertificateFacts]:
     for listener in subject.listeners:
         cert, key = files_of(listener, subject.state_dir)
-        if listener.tls is not ListenTls.OFF and (listener.tls_cert or (cert.exists() and key.exists())):
+        if listener.tls is not ListenTls.OFF and (listener.tls_cert or (os.path.exists(cert) and os.path.exists(key))):
             yield from _examined(listener.name, cert, key, own=not listener.tls_cert)
     for upstream in subject.upstreams.values():
         if upstream.tls.client_cert:
@@ -29,7 +29,7 @@ def _facts(subject: Subject) -> Iterator[CertificateFacts]:
 
 
 def _examined(about: str, cert: Path, key: Path, *, own: bool) -> Iterator[CertificateFacts]:
-    if any(place.exists() and not os.access(place, os.R_OK) for place in (cert, key)):
+    if any(os.path.exists(place) and not os.access(place, os.R_OK) for place in (cert, key)):
         return  # the key is for the relay's user only
     trouble = load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), cert, key)
     yield CertificateFacts(about, str(cert), certificate_in(cert), trouble, own)

@@ -22,7 +22,7 @@ _NAMES = """
     block-list-refused block-list-unknown reverse-dns
     spool-away spool-version spool-schema spool-rights spool-leases spool-clock
     other-user resolver-invents split-dns upstream-slow graph-rights graph-mailbox
-    push-process push-url push-unreachable push-unexamined push-clear
+    push-process push-url push-trouble push-unclear push-unreachable push-unexamined push-clear
     folder-missing folder-unmounted folder-rights folder-full folder-io folder-lost
     certificate-unusable certificate-expired certificate-soon
     dkim-key dkim-exposed dkim-missing dkim-several dkim-revoked dkim-broken dkim-other-key dkim-testing

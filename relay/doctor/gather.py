@@ -195,7 +195,7 @@ async def _push(upstream: Upstream, world: World, tell: Tell) -> PushFacts:
     """What speaks to the push process is loaded only where there is such an upstream."""
     from relay.doctor.push_probe import push_facts
 
-    examine = partial(push_facts, upstream, world.patience)
+    examine = partial(push_facts, upstream, world.patience, 0.92 * world.whole)
     return await _in_time(upstream, world, tell, examine, lambda words: PushFacts(upstream, trouble=words))
 
 

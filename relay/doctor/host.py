@@ -54,7 +54,7 @@ _BANNER_DATE = re.compile(r"(?:\w{3}, ?)?\d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d (?:[
 
 def judge_host(here: HostFacts, upstreams: Iterable[UpstreamFacts], subject: Subject) -> list[Finding]:
     findings = [_clock(here, upstreams)]
-    findings += judge_spool(here.spool, here.database, subject.spool)
+    findings += judge_spool(here.spool, here.database, subject)
     findings += _container(here, subject)
     findings += [_listener(one, here.spool.owner if here.spool else "") for one in here.listeners]
     return findings + judge_certificates(here.certificates, here.now)
@@ -121,7 +121,7 @@ def _container(here: HostFacts, subject: Subject) -> list[Finding]:
         findings.append(warning("spool-no-volume", str(subject.state_dir), cause, cure, here.lost))
     for sentence in mask_warnings([one.listener for one in here.listeners], here.masks):
         cause = "Every device may look as if it came from the container's own network (NAT), so who sends cannot be told."
-        cure = "Use `network_mode: host`, or a macvlan network; or list the gateway in `listen.networks` on purpose."
+        cure = "Use `network_mode: host` or a macvlan network; or list the gateway in `listen.networks` (`RELAY_NETWORKS`)."
         findings.append(warning("nat", ", ".join(map(str, sorted(map(str, here.masks)))), cause, cure, sentence))
     if here.container and not findings:
         findings.append(fine("container", "container", "the spool is on a volume, and devices keep their addresses"))

@@ -41,7 +41,10 @@ class Facts:
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
     """All findings, in the order in which a person would look: here, the DNS, the upstreams, the domains, the line."""
-    findings = [*_configuration(subject), *judge_host(facts.host, facts.upstreams, subject), *_resolver(facts, subject)]
+    findings = [*_configuration(subject), *judge_host(facts.host, facts.upstreams, subject)]
+    resolver = _resolver(facts, subject)
+    only_domains = bool(facts.resolver) and bool(subject.nameservers)  # upstreams are looked up elsewhere, and matter more
+    findings += [] if only_domains else resolver
     wrong_clock = any(one.name == "clock" and one.grade is Grade.PROBLEM for one in findings)
     no_names = bool(facts.resolver) and not subject.nameservers  # the same resolver: one fault, one finding
     for one in facts.upstreams:
@@ -53,9 +56,11 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     findings += [finding for one in facts.mailboxes for finding in judge_mailbox(one)]
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
+    findings += resolver if only_domains else []
     direct = facts.uplink.ways if facts.uplink else ()
     findings += judge_domains(facts.domains, facts.ways, direct, subject)
-    findings += [] if facts.resolver else judge_dkim(facts.dkim)
+    blind = ("dkim-unknown", "dkim-missing") if facts.resolver else ()  # the same resolver again
+    findings += [one for one in judge_dkim(facts.dkim) if one.name not in blind]
     findings += unsigned(direct, subject.dkim)
     if facts.uplink:
         findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
@@ -87,6 +92,8 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
             "/etc/resolv.conf."
         )
     else:
-        cause = "DNS does not work on this machine. Upstreams named by host cannot be found, so their mail waits."
+        lost = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
+        by = ", ".join(lost) or "any upstream that is named by host"
+        cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
     return [problem("resolver", asked, cause, cure, facts.resolver)]

@@ -17,7 +17,7 @@ async def mailbox_facts(upstream: Upstream, token: Token, patience: float) -> Ma
     if isinstance(found, Answer):
         return MailboxFacts(upstream, token=found)
     rights = rights_of(found)
-    if not isinstance(upstream.transport, GraphMailbox) or (rights is not None and not rights & DRAFT):
+    if not isinstance(upstream.transport, GraphMailbox) or rights.lacks(DRAFT):
         return MailboxFacts(upstream, rights=rights)
 
     async def same(one: Upstream, _token: str) -> str | Answer:
@@ -27,13 +27,13 @@ async def mailbox_facts(upstream: Upstream, token: Token, patience: float) -> Ma
     brief = replace(upstream, timeout=min(upstream.timeout, timedelta(seconds=patience)))
     connections = Connections()
     api = GraphApi(brief, upstream.transport, access, connections, found)
-    failed = None
+    failed, denied = None, False
     try:
         await api.ask("GET", "/mailFolders/drafts?$select=id")
     except GraphRefused as refused:
-        # a token that does not tell its rights may well lack the one for this
-        denied = rights is None and refused.response is not None and refused.response.status == 403
+        # a token that does not name the right for this may well lack it
+        denied = not rights.has(DRAFT) and refused.response is not None and refused.response.status == 403
         failed = None if denied else refused.answer
     finally:
         connections.close()
-    return MailboxFacts(upstream, None, failed, rights, True, api.peer, api.tls)
+    return MailboxFacts(upstream, None, failed, rights, not denied, denied, api.peer, api.tls)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from relay.doctor.finding import Finding, counted, fine, problem, warning
+from relay.doctor.subject import Subject
 from relay.spool.contract import SpoolSettings
 
 _APART = 2.0  # seconds that two clocks may differ
@@ -53,10 +54,10 @@ class DatabaseFacts:
     waiting: int = 0
 
 
-def judge_spool(file: SpoolFacts | None, database: DatabaseFacts | None, settings: SpoolSettings) -> list[Finding]:
+def judge_spool(file: SpoolFacts | None, database: DatabaseFacts | None, subject: Subject) -> list[Finding]:
     """`file` is the spool, or beside a database its fallback."""
-    found = [judge_database(database, settings)] if database else []
-    return [*found, judge_file(file, settings)] if file else found
+    found = [judge_database(database, subject.spool)] if database else []
+    return [*found, judge_file(file, subject.spool, subject.command)] if file else found
 
 
 def judge_database(facts: DatabaseFacts, settings: SpoolSettings) -> Finding:
@@ -102,14 +103,16 @@ def judge_database(facts: DatabaseFacts, settings: SpoolSettings) -> Finding:
     return fine("spool", about, f"PostgreSQL {facts.server}, {_mb(facts.stored)} of mail; {seen}")
 
 
-def judge_file(spool: SpoolFacts, settings: SpoolSettings) -> Finding:
+def judge_file(spool: SpoolFacts, settings: SpoolSettings, command: str) -> Finding:
     about, setting = spool.path, "spool.fallback" if settings.fallback else "spool.url"
     if spool.alien:
         cure = f"Set `{setting}` to a file of its own, for example sqlite:/var/lib/relay/spool.db."
         return problem("spool-alien", about, f"The file is no spool: it is {spool.alien}.", cure)
     if spool.trouble and spool.owner:
         cause = f"The spool belongs to the user {spool.owner}, so whether it can be written is not seen by this one."
-        return warning("other-user", about, cause, f"Run the doctor as that user: sudo -u {spool.owner} ...", spool.trouble)
+        return warning(
+            "other-user", about, cause, f"Run the doctor as that user: `sudo -u {spool.owner} {command}`.", spool.trouble
+        )
     if spool.hangs:
         cause = "The disk that the spool is on does not answer, so no mail can be accepted."
         cure = "Check the disk, or the network share; the spool belongs on a disk of this machine."

@@ -1,13 +1,12 @@
 """Evidence about a spool in a file: can it be written, how much room is there, what is the file?  Nothing is left behind."""
 
 import os
-import pwd
 import tempfile
 import time
 from pathlib import Path
 
-from relay.container import in_container
 from relay.doctor.spool import SpoolFacts
+from relay.other_user import other_user
 from relay.spool.sqlite.schema import damage
 
 _SQLITE = b"SQLite format 3\0"
@@ -18,38 +17,23 @@ _EXAMINED = 4.0  # seconds at most for the inside of the file: the doctor has ot
 def file_facts(path: Path, root: Path = Path("/")) -> SpoolFacts:
     """Whether a spool can live there."""
     trouble, slow = _written(path.parent)
-    if not trouble and path.exists() and not os.access(path, os.R_OK | os.W_OK):
+    if not trouble and os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         trouble = f"{path} may not be read and written by this user"
-    owner = _other_owner(path.parent) if trouble and not in_container(root) else ""
+    owner = other_user(path.parent, root) if trouble else ""
     alien = _alien(path)
     harm = "" if trouble or alien else damage(path, _EXAMINED)
     return SpoolFacts(str(path), trouble, _free(path.parent), alien, slow, owner, damage=harm)
 
 
-def _other_owner(folder: Path) -> str:
-    """Whose folder it is, if of a user of its own: then that one is the relay's, and we only look in from outside."""
-    try:
-        uid = _existing(folder).stat().st_uid
-    except OSError:
-        return ""
-    if uid in (0, os.geteuid()):
-        return ""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
 def _existing(folder: Path) -> Path:
-    # os.path: what we may not look at counts as not there, where pathlib raises
-    return next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))  # noqa: PTH110
+    return next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))
 
 
 def _written(folder: Path) -> tuple[str, float]:
     """Writes a page durably, as the spool will; why that failed, and seconds it took."""
     there = _existing(folder)
     if there != folder:
-        fit = there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+        fit = os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
         return "" if fit else f"{folder} is missing, and this user may not make it in {there}", 0.0
     begun = time.monotonic()
     try:

@@ -16,6 +16,7 @@ class Subject:
     """What is to be examined: the stations' own settings, as the daemon would run with them.
 
     `remarks` are the configuration's own; `running`: we are the daemon, so what holds the listeners' ports is us.
+    `command` is what a person types to have it examined.
     """
 
     hostname: str
@@ -29,4 +30,5 @@ class Subject:
     source: str = ""
     remarks: tuple[str, ...] = ()
     running: bool = False
+    command: str = "relay doctor"
     dkim: tuple[DkimKey, ...] = ()

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 from relay.importers.maincf import MainCf
 from relay.importers.plan import Find, NothingToMove, Plan, RulePlan, Source
-from relay.importers.postfix_content import move_canonical, move_copies, move_header_checks
+from relay.importers.postfix_content import meant, move_canonical, move_copies, move_header_checks
 from relay.importers.postfix_ignored import NO_MATTER, NOT_KEPT, USUAL_RESTRICTIONS
 from relay.importers.postfix_local import move_aliases, move_local_domains
 from relay.importers.postfix_routes import ANYBODY, PostfixRecipients, Routing, rules
@@ -45,10 +45,13 @@ def move_postfix(main_cf: Source, find: Find, master: Source | None = None, *, c
     generic = Generic(main, find, plan, routing)
     routing.identify = generic.identify
     to_classes = routing.recipients()
-    move_copies(main, plan)
     move_canonical(main, find, plan)
     move_header_checks(main, find, plan)
     move_aliases(main, find, plan, everything_routed=_routes_all(to_classes))
+    move_copies(main, plan)
+    plan.everything_to = meant(plan.everything_to, plan)
+    if plan.everything_to and plan.aliases:
+        plan.warn(main_cf.name, f"aliases do not count where everything goes to {plan.everything_to}")
     if not _routes_all(to_classes):
         to_classes += move_local_domains(main, find, plan, {one.entry.key for one in to_classes if one.entry})
         to_classes += _relay_domains(main, routing, plan)

@@ -5,53 +5,70 @@ header_checks(5), canonical(5).  Pure.
 
 import re
 
-from relay.importers.maincf import MainCf, logical_lines
-from relay.importers.plan import Find, Plan, Source
+from relay.importers.maincf import MainCf
+from relay.importers.plan import Find, Plan
 from relay.importers.postfix_local import move_virtual
 from relay.importers.postfix_servers import as_address
-from relay.importers.tables import PATTERNS, read_tables, specs
+from relay.importers.tables import PATTERNS, read_tables, specs, unconditional_lines
+from relay.mail.device import OWN_FIELDS, is_prefix
 
 _ANYBODY = re.compile(r"[*?]+(@[*?]+)?")
 _ACTION = re.compile(r"[a-z]*[ \t]+(REPLACE|PREPEND)[ \t]+([^ \t].*)", re.IGNORECASE)
 _SUBJECT = re.compile(r"\^subject:(?:\\s[*+]|\[\[:space:\]\][*+]| [*+]?)?\((?:\.[*+])\)\$?", re.IGNORECASE)
 _IN_ALL = re.compile(r"\^(subject|from|date|message-id):(\.\*)?\$?", re.IGNORECASE)  # mail has each of them, once
+_FIELDS = {"subject", "from", "date", "message-id"}
+_EVERY = re.compile(r"\^?\(?(\.[*+]?)?\)?\$?")
 _MATCHED = ("$1", "${1}", "$(1)")
 _NEW_FIELD = re.compile(r"(X-[A-Za-z0-9-]{1,50}):\s*([^\s$][^$]*)")
+
+
+def meant(said: str, plan: Plan) -> str:
+    """The address that an alias leads to; the relay sends copies, and what is for everybody, to no alias."""
+    seen = set[str]()
+    while (key := said.lower()) not in seen and len(targets := plan.aliases.get(key, ())) == 1:
+        seen.add(key)
+        said = targets[0]
+    return said
 
 
 def move_copies(main: MainCf, plan: Plan) -> None:
     """always_bcc: a copy of everything."""
     if not main.said("always_bcc"):
         return
-    copy = as_address(main.get("always_bcc"))
+    where, said = main.where("always_bcc"), main.get("always_bcc")
+    copy = as_address(meant(said, plan))
     if not copy:
-        plan.drop(main.where("always_bcc"), f"always_bcc: {main.get('always_bcc')} is no full address; write it into `copy_to`")
+        plan.drop(where, f"always_bcc: {said or 'it'} is no full address; write it into `copy_to`")
         return
     plan.copy_to = copy
-    plan.say(main.where("always_bcc"), f"{copy} gets a copy of all mail (`copy_to` of each rule)")
+    plan.say(where, f"{copy} gets a copy of all mail (`copy_to` of each rule)")
 
 
 def move_canonical(main: MainCf, find: Find, plan: Plan) -> None:
     """recipient_canonical_maps: one address for everybody, or an alias."""
-    if not main.said("recipient_canonical_maps"):
+    setting = "recipient_canonical_maps"
+    if not main.said(setting):
         return
-    tables = read_tables(main, "recipient_canonical_maps", find, plan)
+    where, classes = main.where(setting), main.words("recipient_canonical_classes")
+    if classes and "envelope_recipient" not in classes:
+        plan.drop(where, f"{setting}: it is for the header alone, and the relay leaves the To field as it is")
+        return
+    tables = read_tables(main, setting, find, plan)
     for entry in (*tables.entries, *((tables.fixed,) if tables.fixed else ())):
         everybody = entry is tables.fixed or (entry.globs and all(_ANYBODY.fullmatch(glob) for glob in entry.globs))
-        if everybody and as_address(entry.value):
-            plan.everything_to = plan.everything_to or as_address(entry.value)
+        target = as_address(entry.value if "@" in entry.value else f"{entry.value}@{main.get('myorigin')}")
+        if everybody and target:
+            plan.everything_to = plan.everything_to or target
             plan.say(entry.where, f"all mail goes to {plan.everything_to} (recipients.everything_to)")
         else:
-            move_virtual(entry, main, plan, [], "recipient_canonical_maps")
-    where = main.where("recipient_canonical_maps")
-    plan.warn(where, "recipient_canonical_maps: the relay leaves the To field as it is")
-    if plan.everything_to and plan.aliases:
-        plan.warn(where, f"aliases do not count where everything goes to {plan.everything_to}")
+            move_virtual(entry, main, plan, setting)
+    plan.warn(where, f"{setting}: the relay leaves the To field as it is")
 
 
 def move_header_checks(main: MainCf, find: Find, plan: Plan) -> None:
     """Those that put a word before every Subject, or add a field to all mail."""
     for setting in ("header_checks", "smtp_header_checks"):
+        taken: set[str] = set()  # fields of which an earlier line decides: the first that matches does
         for spec in specs(main.get(setting)) if main.said(setting) else ():
             kind, _, path = spec.partition(":")
             source = find(path) if kind in PATTERNS else None
@@ -60,29 +77,48 @@ def move_header_checks(main: MainCf, find: Find, plan: Plan) -> None:
                 plan.drop(main.where(setting), f"{setting}: {text}")
                 continue
             plan.read += [source.name] if source.name not in plan.read else []
-            _checks(source, setting, plan)
+            for number, text in unconditional_lines(source, setting, plan):
+                _check(source.at(number), text.strip(), taken, setting, plan)
 
 
-def _checks(source: Source, setting: str, plan: Plan) -> None:
-    for number, text in logical_lines(source):
-        where, (expression, action, value) = source.at(number), _read(text.strip())
-        if action == "REPLACE" and _SUBJECT.fullmatch(expression) and (prefix := _prefix(expression, value)):
-            plan.subject_prefix = plan.subject_prefix or prefix
-            plan.say(where, f"every Subject begins with {prefix.strip()} (subject_prefix)")
-        elif action == "PREPEND" and _IN_ALL.fullmatch(expression) and (field := _NEW_FIELD.fullmatch(value)):
-            plan.header.setdefault(field[1], field[2].strip())
-            plan.say(where, f"all mail gets {field[1]}: {field[2].strip()} (header)")
-        else:
-            said = "only what puts a word before every Subject, or adds an X- field to all mail, is carried over"
-            plan.drop(where, f"{setting}: {said}")
+def _check(where: str, text: str, taken: set[str], setting: str, plan: Plan) -> None:
+    expression, action, value = _read(text)
+    field, new = _of_all(expression), _NEW_FIELD.fullmatch(value)
+    prefix = _prefix(expression, value) + plan.subject_prefix if action == "REPLACE" and _SUBJECT.fullmatch(expression) else ""
+    if field in taken:
+        plan.drop(where, f"{setting}: an earlier line of the table is for every {field}, so this one never counted")
+    elif prefix != plan.subject_prefix and is_prefix(prefix):
+        plan.subject_prefix = prefix
+        plan.say(where, f"every Subject begins with {prefix.strip()} (subject_prefix)")
+    elif action == "PREPEND" and field and new and value.isprintable() and _may_add(new[1], plan):
+        plan.header[new[1]] = new[2].strip()
+        plan.say(where, f"all mail gets {new[1]}: {new[2].strip()} (header)")
+    else:
+        said = "only what puts a word before every Subject, or adds an X- field to all mail, is carried over"
+        plan.drop(where, f"{setting}: {said}")
+    taken |= {field} if field else _FIELDS if _EVERY.fullmatch(expression) else set()
+
+
+def _of_all(expression: str) -> str:
+    """The field whose every line the expression matches; "" if there is none that all mail has."""
+    found = _IN_ALL.fullmatch(expression)
+    return found[1].lower() if found else "subject" if _SUBJECT.fullmatch(expression) else ""
+
+
+def _may_add(name: str, plan: Plan) -> bool:
+    return not OWN_FIELDS.fullmatch(name) and name.lower() not in map(str.lower, plan.header)
 
 
 def _read(text: str) -> tuple[str, str, str]:
-    """Expression, action and value of a line `/expression/flags ACTION value`; the action is "" if it is none of ours."""
+    """Expression, action and value of a line `/expression/flags ACTION value`; the action is "" if it is none of ours.
+
+    The expression is "" if the line is for what it does not match.
+    """
     expression, _, rest = text[1:].partition(text[:1])
     action = _ACTION.fullmatch(rest)
-    usable = action and not text[:1].isalnum() and not expression.endswith("\\")
-    return (expression, action[1].upper(), action[2]) if action and usable else ("", "", "")
+    if text[:1].isalnum() or text[:1] == "!" or expression.endswith("\\"):
+        return "", "", ""
+    return (expression, action[1].upper(), action[2]) if action else (expression, "", "")
 
 
 def _prefix(expression: str, value: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from relay.importers.maincf import MainCf
 from relay.importers.plan import Find, Plan, RulePlan
 from relay.importers.postfix_routes import PostfixRecipients
-from relay.importers.postfix_servers import as_address
+from relay.importers.postfix_servers import as_address, is_alias
 from relay.importers.tables import TableEntry, Tables, read_tables
 
 _DEEPEST = 10
@@ -15,16 +15,17 @@ _TOLD = ("root", "postmaster", "admin")
 
 def move_aliases(main: MainCf, find: Find, plan: Plan, *, everything_routed: bool) -> None:
     """virtual_alias_maps and, unless the transport table takes even local mail elsewhere, alias_maps."""
-    local = _names(main, "mydestination")
     for entry in read_tables(main, "virtual_alias_maps", find, plan).entries:
-        move_virtual(entry, main, plan, local, "virtual_alias_maps")
+        move_virtual(entry, main, plan, "virtual_alias_maps")
     if everything_routed or not main.said("alias_maps"):
         return
+    local = _names(main, "mydestination")
     tables = read_tables(main, "alias_maps", find, plan, colons=True)
     for entry in tables.entries:
         targets = _followed(entry.key, tables, set(local))
-        if targets:
-            for name in (entry.key, *(f"{entry.key}@{domain}" for domain in local)):
+        names = (entry.key, *(f"{entry.key}@{domain}" for domain in local))
+        if targets and all(map(is_alias, names)):
+            for name in names:
                 plan.aliases.setdefault(name, targets)
             plan.say(entry.where, f"{entry.key} means {', '.join(targets)}")
         elif re.search(r'[|/:"]', entry.value):
@@ -35,8 +36,11 @@ def move_aliases(main: MainCf, find: Find, plan: Plan, *, everything_routed: boo
         plan.say("", f"{told} is told when mail fails, as root was")
 
 
-def move_virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str], setting: str) -> None:
-    """One line of virtual_alias_maps, or of another table of that form, as an alias."""
+def move_virtual(entry: TableEntry, main: MainCf, plan: Plan, setting: str) -> None:
+    """One line of virtual_alias_maps, or of another table of that form, as an alias.
+
+    A bare name stands for that name at this machine's own domains: virtual(5), canonical(5).
+    """
     origin = main.get("myorigin")
     words = [word for word in re.split(r"[\s,]+", entry.value) if word]
     targets = tuple(as_address(word if "@" in word else f"{word}@{origin}") for word in words)
@@ -46,9 +50,13 @@ def move_virtual(entry: TableEntry, main: MainCf, plan: Plan, local: list[str], 
     elif entry.key.startswith("@"):
         names = (f"*{entry.key}",)
     elif "@" not in entry.key:
-        names = (entry.key, *(f"{entry.key}@{domain}" for domain in local))
-    if not names or not all(targets) or not targets:
+        own = dict.fromkeys([*_names(main, "myorigin"), *_names(main, "mydestination")])
+        names = (entry.key, *(f"{entry.key}@{domain}" for domain in own))
+    if not targets or not all(targets):
         plan.drop(entry.where, f"{setting}: {entry.key or 'this pattern'} does not lead to full addresses")
+        return
+    if not names or not all(map(is_alias, names)):
+        plan.drop(entry.where, f"{setting}: {entry.key or 'this pattern'} is no name, address or @domain as an alias has")
         return
     if len(words) == 1 and words[0].lower() == entry.key:
         return  # an address that means itself, as an exception to a wider pattern

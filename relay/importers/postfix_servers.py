@@ -67,6 +67,16 @@ def as_address(text: str) -> str:
     return text if found.qualified else ""
 
 
+def is_alias(name: str) -> bool:
+    """Whether it can stand in `recipients.aliases`: `root`, `a@b`, `*@b`."""
+    local, _, domain = name.rpartition("@")
+    try:
+        parse_address(f"x@{domain}" if local == "*" else name)
+    except BadAddress:
+        return False
+    return not (local == "*" and domain.startswith("["))
+
+
 class Servers:
     """Makes upstreams of next hops; what cannot be imported is noted in the plan once."""
 

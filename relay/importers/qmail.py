@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from relay.importers.plan import Hop, NothingToMove, Plan, RulePlan, ServerPlan, Source
-from relay.importers.postfix_servers import as_address, next_hop
+from relay.importers.postfix_servers import as_address, is_alias, next_hop
 from relay.mail.address import is_public
 from relay.secret import Secret
 
@@ -291,7 +291,7 @@ def _dot_qmail(source: Source, plan: Plan, local: list[str]) -> None:
     name = source.name.rpartition("/")[2].removeprefix(".qmail-").replace(":", ".")
     lines = [text for _, text in _lines(source)]
     targets = tuple(as_address(text.removeprefix("&")) for text in lines if text.startswith("&") or text[:1].isalnum())
-    if targets and all(targets) and name != "default":
+    if targets and all(targets) and name != "default" and is_alias(name):
         for one in (name, *(f"{name}@{domain}" for domain in local)):
             plan.aliases[one] = targets
         plan.say(source.at(1), f"{name} means {', '.join(targets)}")

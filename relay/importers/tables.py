@@ -112,17 +112,8 @@ def _inline(text: str, where: str) -> Iterator[TableEntry]:
 
 
 def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[TableEntry]:
-    conditional = 0
-    for number, text in logical_lines(source):
+    for number, text in unconditional_lines(source, setting, plan):
         where = source.at(number)
-        word = text.split(None, 1)[0].lower()
-        if word in ("if", "endif"):
-            conditional = max(0, conditional + (1 if word == "if" else -1))
-            if word == "if":
-                plan.drop(where, f"{setting}: if ... endif is not carried over; write the patterns in it one by one")
-            continue
-        if conditional:
-            continue
         match = re.match(r"(!?)([^\w\s])(.*?)(?<!\\)\2([a-zA-Z]*)\s+(\S.*)\Z", text, re.DOTALL)
         globs = expression_as_globs(match[3]) if match and not match[1] else ()
         if not match or not globs or re.search(r"\$[\d{(]", match[5]):
@@ -131,6 +122,22 @@ def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[TableEntry]:
         yield TableEntry("", match[5].strip(), where, globs)
 
 
+def unconditional_lines(source: Source, setting: str, plan: Plan) -> Iterator[tuple[int, str]]:
+    """The lines of a table of patterns that no `if` is around; of the others it is told."""
+    depth = 0
+    for number, text in logical_lines(source):
+        word = _CONDITION.match(text)
+        if word is None:
+            if not depth:
+                yield number, text
+        elif word[1].lower() == "endif":
+            depth = max(0, depth - 1)
+        else:
+            depth += 1
+            plan.drop(source.at(number), f"{setting}: if ... endif is not carried over; write the patterns in it one by one")
+
+
+_CONDITION = re.compile(r"\s*(if|endif)(?![A-Za-z0-9])", re.IGNORECASE)
 _TOKEN = re.compile(
     r"(?P<any>\.\*|\(\.\*\)|\[\^@\]\*|\(\[\^@\]\*\))|(?P<some>\.\+|\(\.\+\)|\[\^@\]\+|\(\[\^@\]\+\)|\\S\+)|(?P<choice>\((?:\?:)?[\w@\\.|-]+\))"
     r"|\[(?P<one>[.@_+-])\]|\\(?P<escaped>[^\w])|(?P<dot>\.)|(?P<char>[\w@%&'/ =~#!-])"

@@ -92,6 +92,9 @@ class Recipients:
     everything_to: tuple[Address, ...] = ()
 
 
+NETWORKS = "listen.networks (RELAY_NETWORKS)"
+"""What lets a device in, as replies name it: in a file, and in a compose file."""
+
 MAX_HOPS = 50
 """Received fields that a message may carry (RFC 5321 s6.3 asks for a large threshold)."""
 OWN_HOPS = 3
@@ -115,7 +118,7 @@ def admit_client(client: HostAddress, listener: Listener) -> Reply | None:
     """None if this address may submit here, else the reply at connect."""
     if any(client in network for network in listener.networks):
         return None
-    return Reply(554, "5.7.1", f"{client} may not submit here; to allow it, add its network to listen.networks")
+    return Reply(554, "5.7.1", f"{client} may not submit here; to allow it, add its network to {NETWORKS}")
 
 
 def admit_origin(client: HostAddress, user: str, listener: Listener, masks: Iterable[HostAddress] = ()) -> Reply | None:
@@ -128,7 +131,7 @@ def admit_origin(client: HostAddress, user: str, listener: Listener, masks: Iter
         return None if user else Reply(530, "5.7.0", "log in first (AUTH PLAIN or LOGIN)")
     if client not in masks or _on_purpose(client, listener):
         return None
-    cure = f"use network_mode: host, or list {client} in listen.networks on purpose"
+    cure = f"use network_mode: host, or list {client} in {NETWORKS} on purpose"
     return Reply(554, "5.7.1", f"{client} is the container's own network, any client may look like that: {cure}")
 
 
@@ -144,7 +147,7 @@ def mask_warnings(listeners: Iterable[Listener], masks: Iterable[HostAddress]) -
         sentences.append(
             f"the relay is behind the container's network: clients that seem to come from {addresses} cannot be told"
             f" apart (with some engines that is every client), so {', '.join(doubting)} takes no mail from there; the cure"
-            " is network_mode: host, or listing that address in listen.networks on purpose"
+            f" is network_mode: host, or listing that address in {NETWORKS} on purpose"
         )
     if shown and trusting:
         sentences.append(

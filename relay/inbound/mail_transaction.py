@@ -266,7 +266,7 @@ class MailTransaction(Connection):
     def _refused(self, reply: Reply, **fields: str) -> None:
         helo = self.session.host_name or ""
         quirks = [*self._quirks, *self.envelope.quirks]
-        device = self._state.devices.saw(self._client, self._state.now(), helo, quirks)
+        device = self._state.devices.saw(self._client, self._state.now(), helo, quirks, self._user)
         device.refused += 1
         device.last_refusal = str(reply)
         self._state.tell(self._client, reply, self.envelope.device)

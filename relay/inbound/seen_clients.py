@@ -7,18 +7,23 @@ from typing import Any
 
 _KNOWN = 1000
 _NAMES = 8
+_ORIGINS = 16
 _QUIRKS = 32
 
 
 @dataclass(slots=True)
 class SeenClient:
-    """One client address.  `helo`, `users` (who logged in) and `quirks` keep the order in which they were first seen."""
+    """One client address.  `helo`, `users` (who logged in) and `quirks` keep the order in which they were first seen.
+
+    `origins` has when each HELO name came last, and with which login; behind one address there may be several devices.
+    """
 
     client: str
     last_seen: datetime
     helo: dict[str, None] = field(default_factory=dict)
     users: dict[str, None] = field(default_factory=dict)
     quirks: dict[str, None] = field(default_factory=dict)
+    origins: dict[tuple[str, str], datetime] = field(default_factory=dict)
     messages: int = 0
     refused: int = 0
     last_refusal: str = ""
@@ -30,6 +35,7 @@ class SeenClient:
             "helo": list(self.helo),
             "users": list(self.users),
             "quirks": list(self.quirks),
+            "origins": [{"helo": helo, "user": user, "at": at.isoformat()} for (helo, user), at in self.origins.items()],
             "messages": self.messages,
             "refused": self.refused,
             "last_refusal": self.last_refusal,
@@ -49,6 +55,10 @@ class SeenClients:
         if len(self._clients) > _KNOWN:
             del self._clients[next(iter(self._clients))]
         device.last_seen = now
+        device.origins.pop((helo, user), None)
+        device.origins[helo, user] = now
+        if len(device.origins) > _ORIGINS:
+            del device.origins[next(iter(device.origins))]
         if helo:
             _remember(device.helo, [helo], _NAMES)
         if user:

@@ -20,8 +20,8 @@ from relay.mail.mime import (
     with_ascii_names,
     with_ascii_params,
     with_param,
+    with_plain_type,
     with_quotes,
-    with_semicolon,
 )
 from relay.mail.mime_walk import MOST_PARTS
 
@@ -138,7 +138,7 @@ def _with_charset(
 
     A Content-Type that cannot be read becomes text/plain, or application/octet-stream for encoded octets.
     """
-    fields = _with_semicolon(fields, notes)
+    fields = _with_plain_type(fields, notes)
     old = first(fields, "content-type")
     value = old.value if old else b""
     if old and not part.kind.kind:
@@ -166,11 +166,14 @@ def _with_charset(
     return _set(fields, "Content-Type", value)
 
 
-def _with_semicolon(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple[Field, ...]:
+def _with_plain_type(fields: tuple[Field, ...], notes: dict[str, None]) -> tuple[Field, ...]:
     found = first(fields, "content-type")
-    if found is None or (value := with_semicolon(found.value)) == found.value:
+    if found is None or (value := with_plain_type(found.value)) == found.value:
         return fields
-    notes["put the semicolon into Content-Type that the device left out"] = None
+    if value.count(b";") > found.value.count(b";"):
+        notes["put the semicolon into Content-Type that the device left out"] = None
+    else:
+        notes["took control and 8-bit octets out of Content-Type"] = None
     return _set(fields, "Content-Type", value)
 
 
@@ -222,7 +225,7 @@ def _plan_container(part: ScannedPart, seen: BodyScan, terms: Terms, notes: dict
         fields = _set(fields, "Content-Transfer-Encoding", wanted.encode())
         if terms.eight_bit_allowed:
             notes[f"set Content-Transfer-Encoding of a multipart to {wanted}: it cannot be {written}"] = None
-    fields = fields if sealed else _with_semicolon(fields, notes)
+    fields = fields if sealed else _with_plain_type(fields, notes)
     found = first(fields, "content-type")
     boundary = ascii_boundary(part.kind.boundary).decode("ascii")
     stands = found and any(form.encode() in found.raw for form in (boundary, quoted(boundary)))

@@ -2,6 +2,7 @@
 
 import re
 from binascii import a2b_base64
+from codecs import getincrementaldecoder
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from relay.mail.mime_walk import BETWEEN, Delimiter, PartHead, walk
 _SAMPLE = 32 * 1024
 _GLANCE = 1024  # octets of base64 data, enough to see whether it is base64
 _ESCAPE = b"\x1b$"
+CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _BASE64)
 _BASE64_OR_BLANK = _BASE64 + b" \t\r\n\0"
@@ -176,15 +178,26 @@ def wide_codec(octets: bytes, charset: str) -> str:
         return "utf-16"
     start = octets[:512]
     nul = start.count(0)
+    said = codec_of(charset)
+    if said.startswith(("utf-16", "utf-32")) and (nul or not is_utf8_text(start)):
+        return said
     if not nul:
         return ""
-    said = codec_of(charset)
-    if said.startswith(("utf-16", "utf-32")):
-        return said
     odd, even = start[1::2].count(0), start[::2].count(0)
     if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""
     return "utf-16le" if odd > even else "utf-16be"
+
+
+def is_utf8_text(octets: bytes) -> bool:
+    """Whether they are text in UTF-8; the last character may be cut.  UTF-16 has octets of control characters or others."""
+    if CONTROLS.search(octets):
+        return False
+    try:
+        getincrementaldecoder("utf-8")().decode(octets)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_lines(kind: ContentType) -> bool:

@@ -6,7 +6,7 @@ from binascii import a2b_base64
 from collections.abc import Sequence
 from quopri import decodestring
 
-from relay.mail.body_scan import ScannedPart
+from relay.mail.body_scan import CONTROLS, ScannedPart, is_utf8_text
 from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, vote
 from relay.mail.charset_names import codec_of, is_name, is_registered, readings, written
 
@@ -23,7 +23,6 @@ _DECLARATION = re.compile(rb"[ \t\r\n]*<\?xml[ \t\r\n][^>]{0,200}encoding[ \t\r\
 _SHEET = re.compile(rb"@charset \"([\w.:-]{1,40})\";")
 _META = re.compile(rb"<meta[^>]{0,300}[ \t\r\n\"';]charset[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']?[ \t]{0,9}([\w.:-]{1,40})", re.I)
 _BINARY = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"%PDF-", b"PK\x03\x04", b"\x1f\x8b", b"RIFF", b"II*", b"MM*", b"\x7fELF")
-_CONTROLS = re.compile(rb"[\x01-\x07\x0e-\x1a\x1c-\x1f]")
 
 
 def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback: Sequence[str] = ()) -> str:
@@ -108,7 +107,7 @@ def holds_text(part: ScannedPart) -> bool:
     if octets.isascii() and b"\0" not in octets and not part.nul:
         return True  # a form feed, a bell, the STX and ETX of a serial line: what is no text has other octets, too
     octets = octets.replace(b"\0", b"")
-    return len(_CONTROLS.findall(octets)) * 20 <= len(octets)
+    return len(CONTROLS.findall(octets)) * 20 <= len(octets)
 
 
 def sample_of(part: ScannedPart) -> bytes:
@@ -152,7 +151,7 @@ def _is_false(octets: bytes, said: str) -> bool:
     if codec == "utf-8":
         return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
     if codec.startswith(("utf-16", "utf-32")):
-        return bool(octets) and b"\0" not in octets and fits(octets, "utf-8")
+        return bool(octets) and b"\0" not in octets and is_utf8_text(octets)
     if octets.isascii():
         return False
     if codec.startswith(("utf-7", "hz", "iso2022_kr")):

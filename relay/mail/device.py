@@ -1,5 +1,6 @@
 """A device that the configuration names: how it is known, and what holds for its mail.  Pure."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import time, timedelta
@@ -8,6 +9,17 @@ from relay.mail.address import Address
 from relay.mail.envelope import Origin
 from relay.mail.glob import matching
 from relay.networks import Network, client_of
+
+OWN_FIELDS = re.compile(
+    r"(?i)(from|sender|to|cc|bcc|subject|date|message-id|received|return-path|mime-version|in-reply-to|references"
+    r"|content-.*|resent-.*|(x-google-)?dkim-.*|domainkey-.*|arc-.*|authentication-results|x-original-.*)"
+)
+"""Fields that are the message's own, or that the relay writes itself: no device adds them."""
+
+
+def is_prefix(text: str) -> bool:
+    """Whether every Subject of a device may begin with it."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= 100
 
 
 @dataclass(frozen=True, slots=True)

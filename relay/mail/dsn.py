@@ -63,7 +63,8 @@ _SUBJECT_READ = 2000  # octets of a subject that are decoded; a notice shows its
 class NotifiedMessage:
     """A message that a notice is about: its identity, its header fields, and the results for its recipients.
 
-    `about`: the message was itself a notice of this relay, about the messages with these queue ids.
+    `about`: the message was itself a notice of this relay, about the messages with these queue ids.  `merges`: it was a
+    digest of this relay, of so many messages of a device.
     """
 
     queue_id: str
@@ -73,6 +74,7 @@ class NotifiedMessage:
     client: str = ""
     fields: tuple[Field, ...] = field(default=(), repr=False)
     about: tuple[str, ...] = ()
+    merges: int = 0
 
     def value(self, name: str) -> bytes:
         return next((each.value for each in self.fields if each.name == name), b"")
@@ -181,6 +183,8 @@ def _message_text(message: NotifiedMessage) -> list[str]:
     if message.about:
         ids = f"{', '.join(message.about[:10])}{' and more' if len(message.about) > 10 else ''}"
         lines += wrapped(f"(a notice of this relay itself, about {ids}: what it tells has reached nobody yet)")
+    if message.merges:
+        lines += wrapped(f"(a digest of this relay, of {message.merges} messages of the device; each of them is kept, too)")
     for failed, says in ((True, "could not be delivered to:"), (False, "is late; it has not yet been delivered to:")):
         told = [each for each in message.told if each.failed is failed]
         if told:

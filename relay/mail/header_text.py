@@ -84,9 +84,10 @@ def _in_ascii(field: Field, case: RepairCase) -> Field:
     if field.name in _STRUCTURED:
         return Field(re.sub(rb"[^\t\r\n -~]+", b"?", field.raw))
     text = decode(field.value, case.charset)
-    if "=?" in text:
-        text = decode_words(text)
-    return Field.again(field.name, fold(field.label, encode_text(text)))
+    if "=?" not in text:
+        return Field.again(field.name, fold(field.label, encode_text(text)))
+    written = fold(field.label, encode_text(decode_words(text)))
+    return Field.again(field.name, mend_words(written))  # what stood behind a raw octet may be the beginning of a word
 
 
 def repair_false_label(fields: Fields, case: RepairCase) -> Change:

@@ -27,7 +27,7 @@ _MAILBOX = rf"(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+"
 _REGULAR_PHRASE = re.compile(rf"{_PHRASE}\Z")
 _REGULAR_MAILBOX = re.compile(rf"[ \t]*+{_MAILBOX}(?:,|\Z)")
 _REGULAR = re.compile(rf"[ \t]*+(?:{_MAILBOX}|{_PHRASE}[ \t]*+:[ \t]*+(?:{_MAILBOX}(?:,[ \t]*+{_MAILBOX})*)?;[ \t]*+)(?:,|\Z)")
-_LOCAL_LIMIT = 256
+_LOCAL_LIMIT = 256  # octets
 _UNFOLDABLE = 900
 _NAME_LIMIT = 300  # nobody reads a longer name, and a quoted string cannot be folded
 _WORD_LIMIT = 75  # of an encoded-word (RFC 2047 s2); a name with a longer word is written anew
@@ -47,7 +47,7 @@ _USUAL_ADDRESS = re.compile(
     rf"({_ATOM}{{1,64}}+(?:\.{_ATOM}{{1,64}}+)*)@([A-Za-z0-9](?:[A-Za-z0-9-]{{0,61}}[A-Za-z0-9])?(?:\.[A-Za-z0-9]{{1,63}}){{1,10}})\Z"
 )
 _LOCAL_PART = re.compile(rb'(?<![^\s<>()\[\]:;,@\\"])[^\s<>()\[\]:;,@\\"]++@')
-_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+_AS_LETTERS = bytes(range(128)) + b"x" * 128  # octet for octet: the length counts
 _NO_COLON = re.compile(rf"{_STRING}|<[^<>]*+>|\([^()]*+\)", re.DOTALL)
 
 
@@ -69,7 +69,7 @@ def is_regular(value: bytes, *, utf8: bool = False) -> bool:
     `utf8`: without groups, but addresses and names may be in UTF-8 (RFC 6532).
     """
     if utf8 and not value.isascii():
-        return _is_utf8(value) and count_regular(_NOT_ASCII.sub(b"x", value), groups=False) > 0
+        return _is_utf8(value) and count_regular(value.translate(_AS_LETTERS), groups=False) > 0
     return count_regular(value) > 0
 
 
@@ -98,7 +98,7 @@ def count_with_utf8(value: bytes) -> int:
     """As `count_regular`, but local parts may be in UTF-8 (RFC 6532); display names must use encoded-words."""
     if value.isascii() or not _is_utf8(value):
         return count_regular(value)
-    return count_regular(_LOCAL_PART.sub(lambda local: _NOT_ASCII.sub(b"x", local[0]), value))
+    return count_regular(_LOCAL_PART.sub(lambda local: local[0].translate(_AS_LETTERS), value))
 
 
 def has_group(value: bytes) -> bool:
@@ -236,7 +236,7 @@ def _address(text: str) -> Address | None:
         address = _in_ascii(understood(decode_words(bare) if bare.startswith("=?") else bare))
     except BadAddress:
         return None
-    return None if address is None or len(address.local) > _LOCAL_LIMIT else address
+    return None if address is None or len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT else address
 
 
 def _name(text: str) -> str:

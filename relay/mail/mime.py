@@ -11,6 +11,10 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]{1,120}"
 _KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})[ \t]*(?=;|\(|\Z)")
 _LOOSE_KIND = re.compile(rf"[ \t]*({_ATOM})/({_ATOM})")
 _NO_SEMICOLON = re.compile(rf"\A([ \t]*{_ATOM}/{_ATOM}+)(?:[ \t]*+,[ \t]*+|[ \t]++)([A-Za-z-]{{1,30}}+=)".encode("ascii"))
+_TYPE_END = re.compile(rb'[;="]')
+_RAW = bytes(range(128, 256))
+_CONTROLS = bytes((*range(9), 11, 12, *range(14, 27), *range(28, 32), 127))  # all but blanks, line ends and escape
+_RAW_BLANK = re.compile(rb"\xe3\x80\x80|\xc2\xa0|(?<![\x80-\xff])\xa0(?![\x80-\xff])")
 _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _COMMENTED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+[ \t]+\([^()]*\)\Z")  # a token and a comment
@@ -70,13 +74,17 @@ def content_type(fields: Iterable[Field]) -> ContentType:
     return read_content_type(found.value) if found else ContentType()
 
 
-def with_semicolon(value: bytes) -> bytes:
-    """The value with a semicolon after the type, where some devices write a comma or a blank."""
+def with_plain_type(value: bytes) -> bytes:
+    """The value without control octets, with a type in ASCII, and a semicolon after it, where some write a comma or a blank."""
+    value = value.translate(None, _CONTROLS)
+    said = b"" if value.isascii() else _TYPE_END.split(value, 1)[0]
+    if not said.isascii() and b"/" in said:
+        value = _RAW_BLANK.sub(b" ", said).translate(None, _RAW) + value[len(said) :]
     return _NO_SEMICOLON.sub(rb"\1; \2", value, count=1)
 
 
 def read_content_type(value: bytes) -> ContentType:
-    text = with_semicolon(value).decode("latin-1")
+    text = with_plain_type(value).decode("latin-1")
     match = _KIND.match(text) or _LOOSE_KIND.match(text)
     kind = f"{match[1]}/{match[2]}".lower() if match else ""
     return ContentType(kind, dict(_params(text)), said=True)
@@ -122,7 +130,14 @@ def transfer_encoding(fields: Iterable[Field]) -> str:
     found = first(fields, "content-transfer-encoding")
     if found is None:
         return ""
-    word = re.sub(rb"\([^()]*\)", b"", found.value).decode("latin-1").strip().strip("\"';,").lower()
+    word = (
+        re.sub(rb"\([^()]*\)", b"", found.value)
+        .translate(None, _CONTROLS + _RAW)
+        .decode("ascii")
+        .strip()
+        .strip("\"';,")
+        .lower()
+    )
     return _ENCODING_NAMES.get(word, word)
 
 

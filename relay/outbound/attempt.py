@@ -131,8 +131,7 @@ class Attempt:
         step = judged.step
         asked = [self.progress_of[each.address] for each in step.recipients]
         again = [progress for progress in asked if progress.own_name]
-        risked = [progress for progress in asked if progress.maybe_at not in ("", step.upstream.name)]
-        doubled = trail.doubled(risked, step, now)
+        doubled = trail.doubled(asked, step, judged.votes, now)
         for address, (answer, verdict) in judged.votes.items():
             progress = self.progress_of[address]
             progress.peers[step.upstream.name] = judged.conversation.peer

@@ -54,7 +54,7 @@ def notified_message(
     told_of = next((line.details["about"] for line in stored.trail if "about" in line.details), None)
     ids = tuple(told_of) if isinstance(told_of, list) else ()
     entry, sender = stored.entry, stored.entry.envelope.reverse_path
-    return NotifiedMessage(entry.queue_id, entry.accepted_at, sender, said, entry.origin.client, fields, ids)
+    return NotifiedMessage(entry.queue_id, entry.accepted_at, sender, said, entry.origin.client, fields, ids, entry.merges)
 
 
 def recipient_status(

@@ -93,6 +93,12 @@ class RateLimit:
             if slot is not None and slot in self._slots[name]:
                 self._slots[name].remove(slot)
 
+    def renew(self, now: datetime) -> None:
+        """The limits may be others now: whoever still waits gets another slot by them."""
+        for name, booked in self._booked.items():
+            self._slots[name] = [slot for slot in self._slots[name] if slot <= now]
+            self._booked[name] = {ticket: slot for ticket, slot in booked.items() if slot <= now}
+
     def _inherit(self, name: str, per_minute: int) -> None:
         number = min(self._inherited.pop(name, 0), per_minute)
         if self._begun is not None:

@@ -75,9 +75,8 @@ class Runner:
         self._claims: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
         self._make_due = MakeDue(spool, now, self._nudge.set)
-        self._settings = 0
+        self._settings, self._stopping = 0, False
         self._nudged: asyncio.Task[bool] | None = None
-        self._stopping = False
         self._loop: asyncio.Task[None] | None = None
         self.heartbeat = now()
 
@@ -376,6 +375,7 @@ class Runner:
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
         self._repair, self._hostname, self._devices, self._notices_via = repair, hostname, devices, notices_via
         self._daily.clear()
+        self._states.rate_limit.renew(self._now())
         self._tell(self._states.wake(None))
         self._settings += 1
         self._make_due.all()

@@ -89,16 +89,22 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
     return TrailLine(now, "advised", details={"upstream": name, "advice": list(sentences)})
 
 
-def doubled(recipients: Sequence[ChainProgress], step: Step, now: datetime) -> list[TrailLine]:
-    """Written before another upstream is called for a message that one may have taken already."""
+def doubled(asked: Sequence[ChainProgress], step: Step, answered: Votes, now: datetime) -> list[TrailLine]:
+    """Who may get it twice: one upstream may have taken the message, and another was asked, or the same one took it (again)."""
+    name = step.upstream.name
     groups: dict[tuple[str, str, str], list[ChainProgress]] = defaultdict(list)
-    for progress in recipients:
+    for progress in asked:
+        if not progress.maybe_at:
+            continue
+        vote = answered.get(progress.recipient.address)
+        if progress.maybe_at == name and not (vote and vote[1].fate is Fate.RELAYED):
+            continue
         since = progress.maybe_since.isoformat() if progress.maybe_since else ""
         groups[progress.maybe_at, since, progress.recipient.via].append(progress)
     lines = []
-    for (name, since, ordered), group in groups.items():
-        about: dict[str, Detail] = {"maybe_at": name, "since": since, "ordered": bool(ordered)}
-        lines.append(TrailLine(now, "warned", details={"to": _to(group), "upstream": step.upstream.name, **about}))
+    for (maybe, since, ordered), group in groups.items():
+        about: dict[str, Detail] = {"maybe_at": maybe, "since": since, "ordered": bool(ordered)}
+        lines.append(TrailLine(now, "warned", details={"to": _to(group), "upstream": name, **about}))
     return lines
 
 
@@ -299,11 +305,21 @@ def _accepted(details: Details) -> str:
     return f"a digest of {details.get('merges')} messages of the device {_text(details, 'device')}"
 
 
+def _with_digest(details: Details, end: str) -> str:
+    """How a message ends whose digest nobody got."""
+    end = "removed by order" if details.get("removed") else end
+    return f"{_people(details)}: its digest {_text(details, 'digest')} was {end}"
+
+
 def _failed(details: Details) -> str:
+    if "digest" in details:
+        return _with_digest(details, "refused for good")
     return f"{_people(details)}: refused for good: {_said(details)}"
 
 
 def _expired(details: Details) -> str:
+    if "digest" in details:
+        return _with_digest(details, "given up")
     times = details.get("attempts")
     tried = "without an attempt" if not times else f"after {times} attempt{'' if times == 1 else 's'}"
     maybe = _text(details, "maybe_at")
@@ -324,11 +340,11 @@ def _warned(details: Details) -> str:
         return f"{_text(details, 'notify')} is told that this message is late"
     if "dropped" in details:
         return "its content was dropped, since the spool got short of room: it cannot be sent by itself any more"
+    maybe, upstream = _text(details, "maybe_at"), _text(details, "upstream")
     why = "an operator ordered it" if details.get("ordered") else "it has waited for that long enough"
-    return (
-        f"{_text(details, 'maybe_at')} may have taken this message at {_clock(_text(details, 'since'))}; {why}, so it goes by"
-        f" {_text(details, 'upstream')} now, and {_people(details)} may get it twice"
-    )
+    then = "it was asked again" if maybe == upstream else f"{why}, so it goes by {upstream} now"
+    since = _clock(_text(details, "since"))
+    return f"{maybe} may have taken this message at {since}; {then}, and {_people(details)} may get it twice"
 
 
 _WORDS = {

@@ -15,6 +15,7 @@ from relay.spool.entry import (
     Heard,
     Order,
     PendingNotice,
+    Postponed,
     QueueLine,
     Settlement,
     State,
@@ -155,7 +156,8 @@ class RelayingSpool(Protocol):
     async def settle(self, claim: Claim, settlement: Settlement) -> None:
         """Stores what is certain: rows, trail, notices, counters in one transaction.  The lease stays.
 
-        Content goes when no recipient is queued, held or failed.  A full disk does not raise: the settlement is
+        Content goes when no recipient is queued, held or failed.  If the entry is a digest that is over, its messages end
+        like it: merged, failed or expired.  A full disk does not raise: the settlement is
         kept in memory and tried again until it is written, and no claim is handed out meanwhile.
         Raises LeaseLost if the entry was removed meanwhile.
         """
@@ -249,6 +251,9 @@ class ViewedSpool(HearingSpool, Protocol):
     async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
         """Trail lines of these events of the newest `limit` messages from these clients, each with its message's origin."""
 
+    async def postponed(self, clients: Collection[str]) -> list[Postponed]:
+        """What waits on purpose of the mail of these clients."""
+
     async def sent_today(self, day: str) -> Mapping[str, int]:
         """Messages each upstream took on that UTC day (`2026-11-22`)."""
 
@@ -299,7 +304,8 @@ class Spool(AcceptingSpool, RelayingSpool, MergingSpool, NotifyingSpool, Transfe
         """
 
     async def tidy(self, now: datetime) -> None:
-        """Removes what is older than `keep_history`, gives free pages back to the file system.
+        """Removes what was over before `keep_history`, gives free pages back to the file system.  Not the messages of a digest
+        that is not over.
 
         The content of merged messages goes earlier, the oldest first, where room gets short and their digest was relayed.
         """

@@ -71,7 +71,7 @@ class Recipient:
     next attempt may begin (meaningless once the state is over).  `lost`, `fault`: the words are the relay's own, not a
     server's (see Answer); `peer` is the server's `address:port`.  `maybe_at` is the upstream whose final reply was lost at
     `maybe_since`: it may have taken the message, so no other is asked for now ("" if there is none).  `merged_into` is the
-    queue id of the digest that the message is part of ("" if the state is not MERGED).
+    queue id of the digest that the message is part of ("" if it is part of none): it ends MERGED, or FAILED or EXPIRED with it.
     """
 
     address: Address
@@ -188,9 +188,10 @@ class Order:
     """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
 
     RETRY: queued recipients are due now; if by hand, the delays begin anew.  HOLD: queued -> held.  RELEASE: held, failed,
-    expired or (of named messages) merged -> queued, due now (by `via` if given).  REMOVE deletes the message with its
-    trail.  ACKNOWLEDGE: a person has seen a failure that nobody could be told of.  The trail shows orders that a person
-    gave (`by_hand`).
+    expired or (of named messages) merged -> queued, due now (by `via` if given); of all messages, not those that ended with
+    their digest.  REMOVE deletes the message with its trail; what an unsent digest stands for has failed then.
+    ACKNOWLEDGE: a person has seen a failure that nobody could be told of.  The trail shows orders that a person gave
+    (`by_hand`).
     """
 
     action: Action
@@ -261,6 +262,20 @@ class Heard(NamedTuple):
     origin: Origin
     messages: int
     last: datetime
+
+
+class Postponed(NamedTuple):
+    """Messages of one origin that wait on purpose: for the digest `storm`, or for the end of quiet hours ("" or a digest).
+
+    `fault` says for which; `queue_id` is one of them, `due_at` when the first of them is looked at again.
+    """
+
+    origin: Origin
+    storm: str
+    fault: Fault
+    messages: int
+    due_at: datetime
+    queue_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,19 @@ from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import POSTPONED as FAULTS
 from relay.mail.reply import Fault
-from relay.spool.entry import Content, Entry, Heard, NoticeKind, PendingNotice, QueueLine, Recipient, State, TrailLine
+from relay.spool.entry import (
+    ORDERED,
+    Content,
+    Entry,
+    Heard,
+    NoticeKind,
+    PendingNotice,
+    Postponed,
+    QueueLine,
+    Recipient,
+    State,
+    TrailLine,
+)
 
 BLOCK = 65_536
 """Octets in one content row."""
@@ -43,6 +55,12 @@ TOGETHER = (
 )
 """How many messages wait for the digest that this one waits for."""
 POSTPONED = f"fault IN ({', '.join(repr(one.value) for one in FAULTS)})"
+WAITING_ON_PURPOSE = (
+    "SELECT origin, storm, fault, count(DISTINCT message.id), min(recipient.due_at), min(queue_id) FROM {together}"  # noqa: S608
+    f" WHERE message.due_at IS NOT NULL AND storm <> '{ORDERED}' AND state = 'queued' AND {POSTPONED} AND client {{those}}"
+    " GROUP BY origin, storm, fault"
+)
+"""What a person did not order to go, of clients that `those` says; `together` joins each message with its recipients."""
 
 ADDED = {"lost": 0, "fault": "", "peer": "", "maybe_at": "", "maybe_since": None, "merged_into": ""}
 """The columns of a recipient that older versions do not have."""
@@ -230,6 +248,11 @@ def _fault(value: str) -> Fault | None:
 def row_heard(row: Sequence[Any]) -> Heard:
     """A row of an origin, its messages, and when the last was accepted."""
     return Heard(_origin(row[0]), row[1], moment(row[2]))
+
+
+def row_postponed(row: Sequence[Any]) -> Postponed:
+    """A row of WAITING_ON_PURPOSE."""
+    return Postponed(_origin(row[0]), row[1], Fault(row[2]), row[3], moment(row[4]), row[5])
 
 
 def row_told(row: Sequence[Any]) -> tuple[Origin, TrailLine]:

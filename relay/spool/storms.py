@@ -1,10 +1,12 @@
 """The values by which a spool keeps mail that a device repeats: what is remembered, what waits, what ends.  Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
-from relay.spool.entry import Entry, Settlement, State, TrailLine
+from relay.spool.entry import Detail, Entry, Recipient, Settlement, State, TrailLine
+from relay.spool.rows import plain
 
 MERGED_SHARE = 3
 """The content of merged messages may hold a third of what is free: it must not be why mail is refused."""
@@ -24,6 +26,13 @@ GIVES_WAY = (
     f" AND NOT EXISTS ({_NEEDED})"
 )
 """The condition for messages whose content may go: they are merged, and everybody has got the digest."""
+IN_OPEN_DIGEST = (
+    "EXISTS (SELECT 1 FROM recipient AS mine JOIN message AS digest ON digest.queue_id = mine.merged_into"
+    " WHERE mine.message = message.id AND mine.merged_into <> '' AND digest.over_at IS NULL)"
+)
+"""The condition for messages whose digest is not over: how they end is not known yet."""
+PART_STATES = frozenset({State.MERGED, State.FAILED, State.EXPIRED})
+"""The states of a recipient that is part of a digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +75,30 @@ class Merge:
     remember: Callable[[str], str]
 
 
+class Ended(NamedTuple):
+    """A digest is over for one recipient; `removed`: by order, before it was sent."""
+
+    key: str
+    address: str
+    state: State
+    removed: bool = False
+
+
+def ended(outcomes: Iterable[Recipient]) -> list[Ended]:
+    """Those outcomes of a digest that are its end."""
+    return [Ended(plain(one.address.key), str(one.address), one.state) for one in outcomes if one.state.over]
+
+
 def gave_way(now: datetime) -> TrailLine:
     """For the trail of a merged message whose content has gone before its time."""
     return TrailLine(now, "warned", details={"dropped": True, "state": State.MERGED.value})
+
+
+def end_of_part(digest: str, merges: int, one: Ended, now: datetime) -> tuple[State, TrailLine]:
+    """How a message ends for a recipient to whom its digest is over, and the line for its trail."""
+    state = State.MERGED if one.state is State.RELAYED else one.state
+    about: dict[str, Detail] = {"to": [one.address], "digest": digest, "count": merges, "removed": one.removed}
+    return state, TrailLine(now, state.value, details=about)
 
 
 class NotWaiting(Exception):

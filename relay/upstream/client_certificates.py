@@ -1,6 +1,6 @@
 """The certificates that we show to upstreams: read again when their files change, and how long they are good."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +13,14 @@ from relay.upstream.tls import context_for, trouble_with
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What is in the file now; `trouble` is why it is not used, "" if it is."""
+    """The one that is shown; `trouble` is why it is not the one in the file, "" if it is.
+
+    Without an older one that is still `in_use`, nothing can be sent to the upstream.
+    """
 
     certificate: Certificate | None
     trouble: str
+    in_use: bool
 
 
 class ClientCertificates:
@@ -31,21 +35,22 @@ class ClientCertificates:
 
         A certificate and its key may be written one after the other; so the first look with trouble is not told.
         """
-        before, self.seen = self.seen, await apart(partial(_look, [one for one in upstreams if one.tls.client_cert]))
+        before, self.seen = self.seen, await apart(partial(_look, [one for one in upstreams if one.tls.client_cert], self.seen))
         bad = {name for name, one in self.seen.items() if one.trouble}
         new = [name for name in sorted(bad - self._told) if name in before and before[name].trouble]
         self._told = (self._told & bad) | set(new)
         return new
 
 
-def _look(upstreams: list[Upstream]) -> dict[str, ClientCertificate]:
-    return {one.name: _seen(one) for one in upstreams}
+def _look(upstreams: list[Upstream], before: Mapping[str, ClientCertificate]) -> dict[str, ClientCertificate]:
+    return {one.name: _seen(one, before.get(one.name)) for one in upstreams}
 
 
-def _seen(upstream: Upstream) -> ClientCertificate:
+def _seen(upstream: Upstream, before: ClientCertificate | None) -> ClientCertificate:
     try:
         context_for(upstream.tls, again=True)
-        trouble = trouble_with(upstream.tls)
     except OSError as error:
-        trouble = str(error)
-    return ClientCertificate(certificate_in(upstream.tls.client_cert), trouble)
+        return ClientCertificate(None, str(error), in_use=False)
+    trouble = trouble_with(upstream.tls)
+    old = before.certificate if before and trouble else None
+    return ClientCertificate(old if trouble else certificate_in(upstream.tls.client_cert), trouble, in_use=True)

@@ -291,7 +291,7 @@ class _Opener:
             raise Failed(_no_tls(Fault.TLS_PIN, f"{self.upstream.smtp.host}: {problem}"))
 
     def _binding(self) -> bytes:
-        """What SCRAM can bind a login to (RFC 5929 s3); the library gives nothing for TLS 1.3 (RFC 9266)."""
+        """What SCRAM can bind a login to (RFC 5929 s3); the library gives nothing for TLS 1.3, see docs/decisions.md."""
         ssl_object = self.smtp.get_transport_info("ssl_object")
         if ssl_object is None or ssl_object.version() not in ("TLSv1.2", "TLSv1.1", "TLSv1"):
             return b""

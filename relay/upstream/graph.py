@@ -161,31 +161,51 @@ class _Sender:
         self.notes += found.notes
         message, size = found.message, self.outgoing.size + found.grown
         small, rights = request_size(size) <= LARGEST_REQUEST, rights_of(self.api.secret)
-        if small and (self.api.mailbox.save or not (rights and rights & DRAFT)):
-            if not self.api.mailbox.save:
-                why = "lacks Mail.ReadWrite" if rights else "does not show that it has Mail.ReadWrite"
-                self.notes.append(f"a copy stays in Sent Items, since the application {why}")
-            payload = mime(self.reader, size, lambda: message)
-            return relayed(await self.api.ask("POST", "/sendMail", payload, at_end=self._last, sending=True))
-        if rights is not None and not rights & DRAFT:
+        if small and self.api.mailbox.save:
+            return await self._whole(message, size)
+        if rights.lacks(DRAFT):
+            if small:
+                return await self._whole(message, size, "lacks Mail.ReadWrite")
             words = f"{size / 1e6:.1f} MB need the permission Mail.ReadWrite, which the application lacks; 3 MB go without"
             raise GraphRefused(Answer(Stage.MAIL, Reply(451, "4.7.1", words), fault=Fault.PERMISSION))
+        connections = self.api.connections
+        if small and connections.denied_drafts == self.api.secret:
+            return await self._whole(message, size, "seems to lack Mail.ReadWrite")
         parts = () if small else await self._parts(message, size)
         try:
             return relayed(await GraphDraft(self.api, self.reader, message, paths).send(parts, self._last))
         except GraphRefused as refused:
-            if refused.response and not self.at_end and code_of(refused.response) in _NO_DRAFTS and not small:
+            if not refused.response or self.at_end or code_of(refused.response) not in _NO_DRAFTS:
+                raise
+            if not small:
                 raise GraphRefused(replace(refused.answer, stage=Stage.MAIL, fault=Fault.PERMISSION)) from None
-            raise
+            if rights.has(DRAFT):
+                raise
+        # the token does not tell, and the answer does: sendMail shows whether it is only the draft that is denied
+        answer = await self._whole(message, size, "seems to lack Mail.ReadWrite")
+        connections.denied_drafts = self.api.secret
+        return answer
+
+    async def _whole(self, message: Message, size: int, lack: str = "") -> Answer:
+        """In one request, of which Graph always keeps a copy; `lack` is why the application cannot prevent that."""
+        payload = mime(self.reader, size, lambda: message)
+        answer = relayed(await self.api.ask("POST", "/sendMail", payload, at_end=self._last, sending=True))
+        if lack:
+            self.notes.append(f"a copy stays in Sent Items, since the application {lack}")
+        return answer
 
     async def _parts(self, message: Message, size: int) -> tuple[Attachment, ...]:
         """What goes by itself, since one request does not hold it.  Raises GraphRefused."""
         parts = taken_out(await self.reader.run(lambda: attachments_of(message)), size)
         name = self.api.upstream.name
         if parts is None:
-            raise GraphRefused(too_big(f"what cannot be taken apart, {name}", LARGEST_REQUEST // 4 * 3, size))
-        if largest := max((part.size for part in parts if part.size > LARGEST_ATTACHMENT), default=0):
-            raise GraphRefused(too_big(f"for one attachment, {name}", LARGEST_ATTACHMENT, largest))
+            most = LARGEST_REQUEST // 4 * 3 / 1e6
+            raise _too_large(
+                f"these {size / 1e6:.1f} MB cannot be taken apart, and {name} takes at most {most:.1f} MB in one piece"
+            )
+        if larger := [part for part in parts if part.size > LARGEST_ATTACHMENT]:
+            most, part = LARGEST_ATTACHMENT / 1e6, max(larger, key=lambda part: part.size)
+            raise _too_large(f"{part.name} has {part.size / 1e6:.1f} MB, and {name} takes attachments of at most {most:.1f} MB")
         if any(part.text for part in parts):
             self.notes.append("the text goes as an attachment, since it is too large for Graph")
         return parts
@@ -193,6 +213,11 @@ class _Sender:
     def _last(self) -> None:
         self.at_end = True
         self.outgoing.at_dot()
+
+
+def _too_large(words: str) -> GraphRefused:
+    """Found before anything was sent."""
+    return GraphRefused(Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG))
 
 
 _NO_DRAFTS = frozenset({"erroraccessdenied", "accessdenied", "authorization_requestdenied"})

@@ -6,9 +6,9 @@ A refused token is renewed once within a request.  Nothing of a token or of an u
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 from weakref import WeakValueDictionary
 
 from relay.mail.reply import Answer, Fault, Reply, Stage
@@ -72,12 +72,14 @@ class Access:
 class Connections:
     """The open connections to one server; kept ones are used again.
 
-    `turns` has a lock for each message that a draft is made of, by Message-ID and recipients.
+    `turns` has a lock for each message that a draft is made of, by Message-ID and recipients.  `denied_drafts` is a token
+    that does not tell all its rights and has shown that it may send, but make no draft.
     """
 
     def __init__(self) -> None:
         self._kept = IdlePool[HttpSession](_IDLE, HttpSession.close)
         self.turns: WeakValueDictionary[tuple[bytes, frozenset[str]], asyncio.Lock] = WeakValueDictionary()
+        self.denied_drafts = ""
 
     def take(self, origin: HttpOrigin) -> HttpSession | None:
         return self._kept.take(lambda session: session.alive, lambda session: session.origin == origin)
@@ -139,7 +141,7 @@ class GraphApi:
             if 200 <= response.status < 300:
                 self.access.opened(self.upstream.name)
                 return response
-            raise GraphRefused(self._without_secrets(refusal(response, sending=sending)), response)
+            raise GraphRefused(self._refusal(response, sending=sending), response)
 
     async def put(self, url: str, first: int, whole: int, octets: bytes) -> HttpResponse:
         """A range of an upload; its address is a secret of its own, and it gets no token.  Raises GraphRefused."""
@@ -155,7 +157,8 @@ class GraphApi:
         response = await self._exchange(origin, "PUT", target, headers, Payload.of("application/octet-stream", octets))
         if 200 <= response.status < 300:
             return response
-        answer = self._without_secrets(refusal(response, sending=False), parts.query, *parts.query.split("="))
+        values = (value for _, value in parse_qsl(parts.query))
+        answer = self._refusal(response, url, target, parts.path, parts.query, *values)
         if answer.stage is Stage.AUTH:  # no token was sent: the session is over, and the account has nothing to do with it
             raise GraphRefused(_ours(Fault.GARBAGE, f"the upload session takes no more: {answer.reply.text}"))
         raise GraphRefused(answer, response)
@@ -211,7 +214,7 @@ class GraphApi:
     async def _renew(self, response: HttpResponse) -> bool:
         """Whether there is a new token to try.  Raises GraphRefused where there is none."""
         if self.renewed:
-            answer = self._without_secrets(refusal(response, sending=False))
+            answer = self._refusal(response)
             raise GraphRefused(await self.access.refused(self.upstream, self.secret, answer), response)
         self.renewed = True
         found = await self.access.renewed(self.upstream, self.secret)
@@ -221,11 +224,14 @@ class GraphApi:
         self.secret = found
         return True
 
-    def _without_secrets(self, answer: Answer, *more: str) -> Answer:
-        text = unsaid(answer.reply.text, self.secret, *more)
-        return Answer(
-            answer.stage, Reply(answer.reply.code, answer.reply.status, text), answer.lost, answer.fault, answer.retry_after
-        )
+    def _refusal(self, response: HttpResponse, *more: str, sending: bool = False) -> Answer:
+        """What it means, without our secrets and `more`.  They go first: of a page that is cut off half a token could stay."""
+
+        def clean(text: str) -> str:
+            return unsaid(text, self.secret, *more)
+
+        body = clean(response.body.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        return refusal(replace(response, reason=clean(response.reason), body=body), sending=sending)
 
 
 _HEADERS = (("Accept", "application/json"), ("User-Agent", "relay"))

@@ -6,7 +6,7 @@ Sources: learn.microsoft.com "Microsoft Graph error responses and resource types
 TOKEN = "invalidauthenticationtoken authenticationerror unauthenticated unauthorized"  # noqa: S105 - names of errors
 DENIED = (
     "erroraccessdenied accessdenied forbidden authorization_requestdenied authorization_identitynotfound "
-    "errorimpersonateuserdenied"
+    "errorimpersonateuserdenied nopermissionsinaccesstoken"
 )
 MAILBOX = (
     "mailboxnotenabledforrestapi mailboxnotsupportedforrestapi errornonexistentmailbox errorinvaliduser "

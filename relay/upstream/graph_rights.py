@@ -5,6 +5,7 @@ Sources: learn.microsoft.com "National cloud deployments", "Microsoft Graph perm
 
 import base64
 import json
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from relay.upstream.settings import Grant
@@ -38,18 +39,36 @@ def token_url_for(url: str, tenant: str) -> str:
     return f"https://{host}/{tenant or 'organizations'}/oauth2/v2.0/token" if host else ""
 
 
-def rights_of(token: str) -> frozenset[str] | None:
-    """The permissions that an access token names; None if it does not tell (Microsoft promises no form)."""
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The permissions that an access token names.  `all`: it has no others.
+
+    What Exchange grants an application (RBAC for Applications) stands in no token, and some tokens name nothing.
+    """
+
+    named: frozenset[str] = frozenset()
+    all: bool = False
+
+    def has(self, wanted: frozenset[str]) -> bool:
+        return bool(self.named & wanted)
+
+    def lacks(self, wanted: frozenset[str]) -> bool:
+        """Whether that is certain."""
+        return self.all and not self.has(wanted)
+
+
+def rights_of(token: str) -> Rights:
+    """Microsoft promises no form of a token: one that cannot be read names nothing."""
     pieces = token.split(".")
     if len(pieces) != 3:
-        return None
+        return Rights()
     try:
         claims = json.loads(base64.urlsafe_b64decode(pieces[1] + "=" * (-len(pieces[1]) % 4)))
     except (ValueError, RecursionError):
-        return None
+        return Rights()
     if not isinstance(claims, dict):
-        return None
+        return Rights()
     scopes, roles = claims.get("scp"), claims.get("roles")
-    found = scopes.split() if isinstance(scopes, str) else []
-    found += [role for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
-    return frozenset(found) if "scp" in claims or "roles" in claims else None
+    if isinstance(scopes, str):
+        return Rights(frozenset(scopes.split()), all=True)
+    return Rights(frozenset(role for role in roles if isinstance(role, str)) if isinstance(roles, list) else frozenset())

@@ -52,8 +52,10 @@ def stored(url: str) -> dict[str, StoredEntry]:
     return {one.entry.queue_id: one for one in asyncio.run(read())}
 
 
-@pytest.mark.parametrize("backend", ["a file", "PostgreSQL"])
-@pytest.mark.parametrize("point", DIGEST_POINTS)
+@pytest.mark.parametrize(
+    ("point", "backend"),
+    [*((point, "PostgreSQL") for point in DIGEST_POINTS), ("weigh-inside", "a file"), ("digest-inside", "a file")],
+)
 def test_a_crash_neither_loses_nor_doubles_a_digest(
     point: str, backend: str, tmp_path: Path, ledger: Ledger, request: pytest.FixtureRequest
 ) -> None:
@@ -94,3 +96,48 @@ def test_a_crash_neither_loses_nor_doubles_a_digest(
     assert len(taken) == len(digests) + len(alone)
     assert len(digests) <= 2  # of those before the crash, and of those after it, if a second lay between
     ledger.enter(f"death at {point}, in {backend}", promised=len(promised), words=f"{len(digests)} digests of {len(counted)}")
+
+
+ON_ITS_WAY = {"send-prepared": 0, "send-answered": 1, "settle-inside": 2}
+"""How often its upstream has taken it by then."""
+
+
+def test_a_digest_on_its_way_is_the_only_one_however_often_the_relay_dies(
+    tmp_path: Path, ledger: Ledger, request: pytest.FixtureRequest
+) -> None:
+    """Once at each step, one after the other; it comes again where its answer was not stored, with its Message-ID.
+
+    In PostgreSQL; for a file tests/chaos/test_storm_steps.py plays these steps, and all before and after them.
+    """
+    url = request.getfixturevalue("postgres_server").database()
+    with sink(tmp_path / "sink") as upstream:
+        smarthost = {"host": "127.0.0.1", "port": upstream.port, "tls": "none", "sender": SENDER}
+        config = {
+            "upstreams": {"sink": smarthost},
+            "devices": {"camera": {"client": "127.0.0.1", "storm": {"same_within": "4s"}}},
+            "spool": {"url": url, "keep_free": "1MB", "state_dir": str(tmp_path / "state")},
+        }
+        relay = RelayProcess(tmp_path, config)
+        relay.start({"RELAY_DIE_AT": "digest-durable"})
+        promised = submit(relay.port)
+        assert len(promised) == MAILS
+        assert relay.death() == -signal.SIGKILL
+        for point, times in ON_ITS_WAY.items():
+            relay.start({"RELAY_DIE_AT": point})
+            assert relay.death() == -signal.SIGKILL, point
+            assert upstream.count() == 1 + times
+            assert check_postgres(url) == []
+        relay.start()
+        time.sleep(0.5)  # if it were sent again, it would be now
+        relay.stop()
+        taken = upstream.taken()
+    found = stored(url)
+    (digest,) = [name for name, one in found.items() if one.entry.merges]
+    assert set(found) == {*promised, digest}
+    ends = [(one.state, one.merged_into) for name in promised for one in found[name].recipients]
+    assert ends == [(State.RELAYED, ""), *[(State.MERGED, digest)] * (MAILS - 1)]
+    assert found[digest].entry.merges == MAILS - 1
+    assert [one.state for one in found[digest].recipients] == [State.RELAYED]
+    assert [one.header("Subject") for one in taken] == ["Motion 0", *["4 more: Motion 4"] * 3]
+    assert len({one.header("Message-ID") for one in taken}) == 2
+    ledger.enter("deaths while a digest is sent, in PostgreSQL", times=4, promised=MAILS, doubled=1, words="1 digest")

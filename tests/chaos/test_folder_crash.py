@@ -65,9 +65,13 @@ def test_a_death_leaves_whole_files_and_no_double(point: str, tmp_path: Path, le
     relay.start()
     try:
         eventually(lambda: not aftermath(relay.spool).queued, 30, relay.said)
+        [(queue_id, states)] = aftermath(relay.spool).states.items()
+        marks = [line["text"] for line in relay.show(queue_id)["trail"] if line["event"] == "warned"]
     finally:
         relay.stop()
-    [states] = aftermath(relay.spool).states.values()
+    # who takes files out of the folder meanwhile, as Paperless does, gets them twice
+    names = point in ("file-written", "file-named", "file-synced", "send-answered", "settle-inside")
+    assert ["scans may have taken this message" in mark for mark in marks] == [True] * names
     assert set(states.values()) == {"relayed"}
     assert {one.name: one.read_bytes() for one in folder.iterdir()} == WHOLE
     ledger.enter(f"death at {point}, into a folder", promised=1, lost=0, doubled=0, words=f"{len(left)} of 2 were there")
@@ -82,64 +86,103 @@ class _Inode:
 
 
 @dataclass
-class _Directory:
-    """Names as the running system has them, and as the disk has."""
+class _Disk:
+    """Paths below `root` as the running system has them, and as the disk has: files, and folders (None)."""
 
-    names: dict[str, _Inode] = field(default_factory=dict)
-    durable: dict[str, _Inode] = field(default_factory=dict)
+    root: str
+    names: dict[str, _Inode | None] = field(default_factory=dict)
+    durable: dict[str, _Inode | None] = field(default_factory=dict)
 
-    def follow(self, verb: str, text: str, folder: str) -> None:
-        name = Path(place).name if (place := _target(text)).startswith(f"{folder}/") else ""
+    def follow(self, verb: str, text: str) -> None:
+        place = _target(text)
         quoted = [octets.decode(errors="replace") for octets in power._octets(text)] if verb != "write" else []
         if verb == "openat" and "O_CREAT" in text:
             made = power._path(text.rpartition(" = ")[2].partition("<")[2].removesuffix(">"))
-            if made.startswith(f"{folder}/"):
-                self.names[Path(made).name] = _Inode()
-        elif verb == "write" and name:
-            self.names[name].written += power._octets(text)[0][: int(text.rpartition(" = ")[2])]
-        elif verb == "fsync" and name:
-            self.names[name].synced = self.names[name].written
-        elif verb == "fsync" and place == folder:
-            self.durable = dict(self.names)
-        elif verb == "renameat2" and place == folder:
-            self.names[quoted[-1]] = self.names.pop(quoted[0])
-        elif verb == "unlinkat" and place == folder:
-            self.names.pop(quoted[0], None)
+            if made.startswith(f"{self.root}/"):
+                self.names[made] = _Inode()
+        elif place != self.root and not place.startswith(f"{self.root}/"):
+            return
+        elif verb == "write" and (inode := self.names[place]):
+            inode.written += power._octets(text)[0][: int(text.rpartition(" = ")[2])]
+        elif verb == "fsync" and (inode := self.names.get(place)):
+            inode.synced = inode.written
+        elif verb == "fsync":
+            here = {path: inode for path, inode in self.names.items() if str(Path(path).parent) == place}
+            elsewhere = {path: inode for path, inode in self.durable.items() if str(Path(path).parent) != place}
+            self.durable = {**elsewhere, **here}
+        elif verb == "mkdirat":
+            self.names[f"{place}/{quoted[0]}"] = None
+        elif verb in ("renameat", "renameat2"):
+            self.names[f"{place}/{quoted[-1]}"] = self.names.pop(f"{place}/{quoted[0]}")
+        elif verb == "linkat":
+            self.names[f"{place}/{quoted[-1]}"] = self.names[f"{place}/{quoted[0]}"]
+        elif verb == "unlinkat":
+            self.names.pop(f"{place}/{quoted[0]}", None)
 
     def worst(self) -> Iterator[dict[str, bytes]]:
         """What the next start may find: names and octets that were synced, or names that got to the disk before their time."""
         for names in (self.durable, self.names):
-            yield {name: inode.synced for name, inode in names.items() if not name.startswith(".")}
+            yield {
+                Path(path).name: inode.synced
+                for path, inode in names.items()
+                if inode is not None and not Path(path).name.startswith(".") and self._reached(path, names)
+            }
+
+    def _reached(self, path: str, names: dict[str, _Inode | None]) -> bool:
+        above = str(Path(path).parent)
+        return above == self.root or (above in names and self._reached(above, names))
 
 
 def _target(text: str) -> str:
+    """What the call's first argument is: an open file, or the folder in which it does something."""
     found = power._FD.match(text)
     return power._path(found[2]) if found else ""
 
 
-def test_a_power_cut_at_any_moment_leaves_no_half_file(tmp_path: Path, ledger: Ledger) -> None:
-    """After every call that changes the folder: each name has a whole file; what was logged as relayed is all there."""
+DEVICES = {"hall scanner": {"client": "127.0.0.1"}}
+CALLS = f"{power.CALLS},linkat,unlinkat,mkdirat"
+NO_RENAME = ["-e", "inject=renameat2:error=EINVAL"]
+
+
+@pytest.mark.parametrize(
+    ("below", "save", "injected", "naming"),
+    [("", "attachments", [], "renameat2"), ("{device}/in", "both", NO_RENAME, "linkat")],
+    ids=["renamed", "linked in folders that are made"],
+)
+def test_a_power_cut_at_any_moment_leaves_no_half_file(
+    tmp_path: Path, ledger: Ledger, below: str, save: str, injected: list[str], naming: str
+) -> None:
+    """After every call that changes the folder: each name has a whole file; all are there before the spool has the fate."""
     tools.strace()
     relay, folder = a_relay(tmp_path)
+    scans = {"folder": f"{folder}/{below}".rstrip("/"), "save": save}
+    relay.configure({**relay.config, "upstreams": {"scans": scans}, "devices": DEVICES})
     log = tmp_path / "log"
-    relay.wrapper = [word.replace(power.CALLS, f"{power.CALLS},linkat,unlinkat") for word in power.wrapper(log)]
+    wrapper = [word.replace(power.CALLS, CALLS) for word in power.wrapper(log)]
+    relay.wrapper = [wrapper[0], *injected, *wrapper[1:]]
     relay.start()
     try:
         submit(relay.port)
         eventually(lambda: relay.events("relayed"), 60, relay.said)
     finally:
         relay.stop(60)
-    disk, moments, told = _Directory(), 0, False
+    whole = {one.name: one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+    assert {name: octets for name, octets in whole.items() if name != "Scan.eml"} == WHOLE
+    assert ("Scan.eml" in whole) == (save == "both")
+    disk, moments, told, verbs = _Disk(str(folder)), 0, False, set()
     for _, text, ended in power.calls(log):
         verb = text.partition("(")[0]
+        if verb == "pwrite64" and b"saved page 1.pdf" in power._octets(text)[0]:
+            told = True  # the fate is about to be on the disk
         if not ended or re.search(r" = -1\b", text):
             continue
-        disk.follow(verb, text, str(folder))
-        told = told or (verb in ("write", "sendto") and any(b'"event": "relayed"' in one for one in power._octets(text)[:1]))
+        disk.follow(verb, text)
+        verbs.add(verb)
         for there in disk.worst():
-            assert all(WHOLE[name] == octets for name, octets in there.items()), (text[:200], there.keys())
-            assert not told or set(there) == set(WHOLE)
+            assert all(whole[name] == octets for name, octets in there.items()), (text[:200], there.keys())
+        assert not told or next(disk.worst()) == whole
         moments += 1
     assert told
-    assert set(disk.durable) == set(WHOLE)
+    assert naming in verbs
+    assert ("mkdirat" in verbs) == bool(below)
     ledger.enter("power loss while files are written", times=moments, promised=1, lost=0)

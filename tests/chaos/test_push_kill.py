@@ -36,8 +36,12 @@ def test_killed_while_the_service_has_the_request(tmp_path: Path) -> None:
             relay.wait_for("relayed")
             assert len(ntfy.took()) == 1
             assert provider.count() == 0
-            (row,) = relay.show(queue_id)["recipients"]
+            story = relay.show(queue_id)
+            (row,) = story["recipients"]
             assert (row["state"], row["upstream"]) == ("relayed", "phone")
+            (mark,) = [line["text"] for line in story["trail"] if line["event"] == "warned"]
+            assert mark.startswith("phone may have taken this message at ")
+            assert mark.endswith("me@isp.example may get it twice")
             assert any("phone may have taken this message" in line for line in relay.lines)
         finally:
             relay.stop()

@@ -1,6 +1,6 @@
 """Secrets are shown nowhere, whatever fails and whoever asks: passwords, tokens, client secrets, the page's password.
 
-NAS (with a login of its own) ──> relay run ──> upstreams that refuse the login, one repeats it; one by OAuth
+NAS (with a login of its own) ──> relay run ──> upstreams of each kind, which refuse the login and repeat it
                                      └── log, trail, queue, API, page, metrics, doctor, explain, check, notices, core exceptions
 """
 
@@ -11,14 +11,19 @@ import json
 import os
 import smtplib
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from starlette.requests import Request
+
+from relay.cli.demo_graph import GraphCloud, GraphTrouble, _Refusal
 from tests.chaos.ledger import Ledger
 from tests.support.oauth import Stub, provider
+from tests.support.push_services import Ntfy, serving
 from tests.support.running import RelayProcess
 from tests.support.sink import sink
 from tests.support.upstream import ScriptedUpstream
@@ -27,6 +32,8 @@ from tests.support.webhook import pushes
 SENDER = "nas@isp.example"
 PASSWORD, DEVICE_PASSWORD = "corr3ct-Horse-b4ttery", "0ther-p4ss-Staple"
 CLIENT_SECRET, PAGE_PASSWORD, PUSH_PASSWORD = "cl13nt~Secret/value", "p4ge-Of-Glass", "t0pic-P4ssword"
+UPLOAD, TOPIC, PUSH_TOKEN = "upload-secret-2", "camera-alarms-x7", "tk_AgQdq7mVBoFD37zQVN29RhuMzNIz2"
+LARGE = b"--x\r\nContent-Type: application/pdf; name=a.pdf\r\n\r\n" + b"%b\r\n" % (b"x" * 76) * 42_000 + b"--x--\r\n"
 NAMES = ("taro", "taro@isp.example", "nas", "you")
 SETTINGS = (PASSWORD, DEVICE_PASSWORD, CLIENT_SECRET, PAGE_PASSWORD, PUSH_PASSWORD)
 PATHS = ("/", "/messages", "/messages/{id}", "/metrics", "/healthz", "/readyz", "/api/queue", "/api/queue/{id}", "/api/relay")
@@ -59,7 +66,8 @@ def failing_mail(relay: RelayProcess) -> str:
             line.login("taro", DEVICE_PASSWORD)  # what a device insists on saying is nobody's business either
         line.mail(SENDER)
         line.rcpt("b@far.example")
-        return line.data(b"Subject: hi\r\n\r\nx\r\n")[1].decode().split()[-1]
+        head = b"Subject: hi\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n"
+        return line.data(head + LARGE)[1].decode().split()[-1]  # so large that Graph wants it by an upload session
 
 
 def page(place: str, path: str, password: str = PAGE_PASSWORD) -> str:
@@ -84,6 +92,39 @@ def parrot(server: ScriptedUpstream) -> Callable[[str], str]:
     return refusal
 
 
+class Parrot(GraphCloud):
+    """Says again with what token somebody came."""
+
+    def _admit(self, request: Request) -> None:
+        raise _Refusal(403, "ErrorAccessDenied", f"not understood: {request.headers['authorization']}")
+
+
+@asynccontextmanager
+async def mailboxes() -> AsyncIterator[tuple[GraphCloud, GraphCloud]]:
+    """One that repeats tokens, one that repeats the address of an upload."""
+    both = Parrot(SENDER, secret=CLIENT_SECRET), GraphCloud(SENDER, secret=CLIENT_SECRET)
+    for one in both:
+        await one.start()
+    url = f"{both[1].url}/upload/session-2?authtoken={UPLOAD}"
+    both[1].trouble += [GraphTrouble("/upload/session-2", 403, "AccessDenied", f"not understood: {url} ({UPLOAD})")] * 9
+    try:
+        yield both
+    finally:
+        for one in both:
+            await one.stop()
+
+
+@contextmanager
+def phones() -> Iterator[Ntfy | None]:
+    """A push service that repeats topic and token; None without the library."""
+    if not find_spec("apprise"):
+        yield None
+        return
+    with serving(Ntfy(token=PUSH_TOKEN)) as ntfy:
+        ntfy.refuse(403, {"code": 40301, "error": f"not understood: {PUSH_TOKEN} at {TOPIC}"}, times=99)
+        yield ntfy
+
+
 def denied(stub: Stub, refresh_token: str) -> tuple[int, dict[str, str]]:
     """A token server that is as talkative."""
     words = f"unknown refresh token {refresh_token} of the client with the secret {CLIENT_SECRET}, see {stub.base}"
@@ -98,15 +139,20 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, ledger: Ledger) -> None
         ScriptedUpstream(users=users, require_auth=True) as wrong,
         ScriptedUpstream(users=users) as echo,
         ScriptedUpstream(users=users, mechanisms=["XOAUTH2"]) as modern,
+        mailboxes() as clouds,
     ):
         echo.script["AUTH"], modern.script["AUTH"] = parrot(echo), parrot(modern)
-        with provider() as stub, provider() as strict, sink(tmp_path / "sink") as good, pushes() as push:
+        with provider() as stub, provider() as strict, sink(tmp_path / "sink") as good, pushes() as push, phones() as ntfy:
             (tmp_path / "refresh").write_text(stub.consent())
             (tmp_path / "void").write_text(strict.consent())
             strict.trouble = [denied(strict, (tmp_path / "void").read_text())] * 9
             for name in ("refresh", "void"):
                 (tmp_path / name).chmod(0o600)
-            relay = RelayProcess(tmp_path, settings(tmp_path, wrong, echo, modern, stub, strict, good.port, push.url))
+            given = settings(tmp_path, wrong, echo, modern, stub, strict, good.port, push.url)
+            others = of_other_kinds(tmp_path, clouds, ntfy)
+            given["upstreams"] |= others
+            given["routes"][-1]["via"] += others
+            relay = RelayProcess(tmp_path, given)
             relay.config_file.chmod(0o644)
             await asyncio.to_thread(relay.start)
             try:
@@ -115,6 +161,9 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, ledger: Ledger) -> None
                 assert [auth for auth in (*wrong.auths, *echo.auths, *modern.auths) if auth[2] is False]
                 assert stub.asked("refresh_token")
                 assert strict.asked("refresh_token")
+                assert clouds[0].requests
+                assert ("PUT", "/upload") in clouds[1].requests
+                assert ntfy is None or ntfy.requests
                 asked = (asyncio.to_thread(relay.command, *words) for words in commands(queue_id))
                 for done in await asyncio.gather(*asked):
                     assert done.stdout, (done.args, done.stderr)
@@ -130,6 +179,7 @@ async def test_secrets_are_shown_nowhere(tmp_path: Path, ledger: Ledger) -> None
             notices = b"".join(one.octets for one in good.taken()).decode("latin-1")
             tokens = {*strict.refresh_tokens, *stub.refresh_tokens, *stub.access_tokens}
             tokens |= {(tmp_path / name).read_text() for name in ("refresh", "void")}
+            tokens |= {*clouds[0].tokens, *clouds[1].tokens, UPLOAD, PUSH_TOKEN, TOPIC}
             told = [json.dumps(body, ensure_ascii=False) for body in push.bodies]
     assert any(queue_id in one for one in said)
     assert "wrong" in notices
@@ -159,9 +209,23 @@ def commands(queue_id: str) -> list[tuple[str, ...]]:
         ("explain", *message),
         ("explain", *message, "--json"),
         ("health", "--json"),
+        ("oauth", "status", "--json"),
         ("doctor",),
         ("doctor", "--json"),
     ]
+
+
+def of_other_kinds(folder: Path, clouds: tuple[GraphCloud, GraphCloud], ntfy: Ntfy | None) -> dict[str, Any]:
+    """Upstreams that are no SMTP."""
+    oauth = {"client_id": "app", "client_secret": CLIENT_SECRET, "grant": "client-credentials", "tenant": "isp.example"}
+    graph = {"provider": "outlook", "api": "graph", "username": SENDER}
+    found: dict[str, Any] = {
+        name: {**graph, "url": cloud.url, "oauth": {**oauth, "token_url": cloud.token_url}}
+        for name, cloud in zip(("m365", "office"), clouds, strict=True)
+    }
+    if ntfy:
+        found["phone"] = {"push": f"ntfy://{PUSH_TOKEN}@127.0.0.1:{ntfy.port}/{TOPIC}"}
+    return {**found, "scans": {"folder": str(folder / "not-there")}}
 
 
 def settings(

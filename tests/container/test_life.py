@@ -12,11 +12,13 @@ import socket
 import sqlite3
 import subprocess
 import threading
+from email.message import EmailMessage
 
 import pytest
 
 from tests.support.containers import Container, built_image, folder_of, podman, volume
 from tests.support.peers import free_port
+from tests.support.push_services import JPEG, Ntfy, serving
 from tests.support.sink import sink
 from tests.support.waiting import eventually
 
@@ -242,6 +244,26 @@ def test_a_folder_of_somebody_else_is_named_with_its_cure(image, port, tmp_path)
     with Container(image, environment=settings(port, free_port()), mounts={str(folder): SPOOL}) as relay:
         assert relay.exit_code() == 1
         assert "writable for user 65532" in relay.said()
+
+
+def test_a_picture_goes_to_the_phone(image, spool, port, tmp_path) -> None:
+    """The image has the library and all that it needs; its process works under a read-only root."""
+    tmp_path.chmod(0o755)
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "cam@home.example", "me@example.jp", "Motion"
+    message.set_content("at the gate")
+    message.add_attachment(JPEG, maintype="image", subtype="jpeg", filename="snap.jpg")
+    with serving(Ntfy()) as ntfy:
+        phone = {"push": f"ntfy://127.0.0.1:{ntfy.port}/alarms"}
+        given = {"listen": [{"address": f"127.0.0.1:{port}"}], "hostname": "relay.test", "upstreams": {"phone": phone}}
+        (tmp_path / "config.yaml").write_text(json.dumps({**given, "log": {"format": "json"}}))
+        with Container(image, mounts={spool: SPOOL, str(tmp_path): "/etc/relay:ro"}) as relay:
+            relay.wait_for("started")
+            with smtplib.SMTP("127.0.0.1", port, timeout=20) as camera:
+                camera.send_message(message)
+            relay.wait_for("relayed")
+            assert relay.stop() == 0
+    assert [(one.title, one.files) for one in ntfy.pushed] == [("Motion", {"snap.jpg": JPEG})]
 
 
 def test_an_idle_relay_stops_at_once(image, spool, port) -> None:

@@ -15,17 +15,17 @@ from relay.spool.contract import LeaseLost, SpoolSettings
 from relay.spool.entry import ORDERED, PASSED, Action, Order, Settlement, State, TrailLine
 from relay.spool.move_spool import move
 from relay.spool.storms import Merge, Weighed
-from tests.support.spooled import HOUR, an_entry
-from tests.support.storming import Night
+from tests.support.spooled import HOUR, after, an_entry, settled
+from tests.support.storming import DEFERS, TAKES, Night
 
 M = timedelta(minutes=1)
 BATCH = "0123456789abcdef"
 
 
-async def waiting(spool, clock, name, *, due_at=None):
+async def waiting(spool, clock, name, *, due_at=None, to=("me@example.jp",)):
     """A message that waits for the digest BATCH."""
     line = TrailLine(clock(), "accepted", "", {"subject": f"Motion {name}"})
-    await spool.commit(an_entry(name * 14, clock(), content=f"Subject: {name}\r\n\r\n".encode()), (line,))
+    await spool.commit(an_entry(name * 14, clock(), content=f"Subject: {name}\r\n\r\n".encode(), to=to), (line,))
     claim = await spool.claim(clock())
     after = tuple(replace(one, due_at=due_at or clock() + HOUR, fault=Fault.DIGEST) for one in claim.recipients)
     weighed = await spool.weigh(claim, "cam", lambda memory, storm: Weighed(memory + name, BATCH, Settlement(after)))
@@ -34,8 +34,8 @@ async def waiting(spool, clock, name, *, due_at=None):
     return claim
 
 
-def merging(spool, clock, *names, digest="digest00000000", remember=lambda memory: memory + "!"):
-    entry = replace(an_entry(digest, clock(), content=b"Subject: 2 more\r\n\r\n"), merges=len(names))
+def merging(spool, clock, *names, digest="digest00000000", remember=lambda memory: memory + "!", to=("me@example.jp",)):
+    entry = replace(an_entry(digest, clock(), content=b"Subject: 2 more\r\n\r\n", to=to), merges=len(names))
     line = TrailLine(clock(), "merged", details={"digest": digest})
     return Merge(entry, (TrailLine(clock(), "accepted"),), "cam", BATCH, tuple(name * 14 for name in names), line, remember)
 
@@ -92,6 +92,30 @@ async def test_messages_end_with_their_digest(opened, clock):
         ("b" * 14, "digest00000000", 0),
     ]
     assert await spool.collected(BATCH) == []
+
+
+async def test_what_waits_of_some_clients_is_told(spool, clock):
+    """By digest and by reason; a message counts once, and what is held, merged or ordered to go does not wait on purpose."""
+    due = clock() + 2 * M
+    for name in "abcd":
+        await waiting(spool, clock, name, due_at=due if name == "b" else None)
+    await spool.commit(an_entry("e" * 14, clock(), to=("x@y.example", "z@y.example"), client="10.0.0.9"))
+    claim = await spool.claim(clock())
+    quiet = tuple(replace(one, due_at=clock() + HOUR, fault=Fault.QUIET) for one in claim.recipients)
+    await spool.settle(claim, Settlement(quiet))
+    await spool.release(claim)
+    await spool.commit(an_entry("f" * 14, clock(), client="10.0.0.9"))  # due now, on no purpose
+    await spool.order(Order(Action.HOLD, ("c" * 14,)), clock())
+    await spool.order(Order(Action.RETRY, ("d" * 14,)), clock())
+    usual = (await spool.entry("a" * 14)).entry.origin.client
+    [one] = await spool.postponed([usual, "10.1.1.1"])
+    assert (one.storm, one.fault, one.messages, one.due_at) == (BATCH, Fault.DIGEST, 2, due)
+    assert (one.origin.client, one.queue_id) == (usual, "a" * 14)
+    [other] = await spool.postponed(["10.0.0.9"])
+    assert (other.storm, other.fault, other.messages, other.queue_id) == ("", Fault.QUIET, 1, "e" * 14)
+    assert len(await spool.postponed([usual, "10.0.0.9"])) == 2
+    assert await spool.merge(merging(spool, clock, "a", "b"))
+    assert await spool.postponed([usual]) == await spool.postponed([]) == []
 
 
 async def test_messages_that_do_not_wait_any_more_are_not_merged(spool, clock):
@@ -168,8 +192,89 @@ async def test_merged_messages_are_kept_for_the_history(opened, clock):
     assert await spool.entry("a" * 14) is not None
     clock.advance(days=0.2)
     await spool.tidy(clock())
+    assert await spool.entry("a" * 14) is not None  # nobody has taken the digest yet
+    claim = await spool.claim(clock())
+    await spool.settle(claim, settled(claim.recipients, State.RELAYED))
+    await spool.release(claim)
+    await spool.tidy(clock())
     assert await spool.entry("a" * 14) is None
-    assert await spool.entry("digest00000000") is not None  # nobody has taken it yet
+    assert await spool.entry("digest00000000") is not None
+
+
+PEOPLE = ("me@isp.example", "you@isp.example")
+
+
+async def merged_in(opened, clock, *names, **settings):
+    """Messages that are merged into a digest for two people, and the claim of the digest."""
+    spool = await opened(**settings)
+    for name in names:
+        await waiting(spool, clock, name, to=PEOPLE)
+    assert await spool.merge(merging(spool, clock, *names, to=PEOPLE))
+    return spool, await spool.claim(clock())
+
+
+async def fates(spool, name):
+    return [(one.state, one.merged_into) for one in (await spool.entry(name * 14)).recipients]
+
+
+@pytest.mark.parametrize(("state", "said"), [(State.FAILED, "refused for good"), (State.EXPIRED, "given up")])
+async def test_messages_end_as_badly_as_their_digest(opened, clock, state, said):
+    """Merged only for whom the digest reached; their content stays, an order for all leaves them, one by one they can go."""
+    spool, claim = await merged_in(opened, clock, "a", "b")
+    clock.advance(hours=1)
+    mine, yours = claim.recipients
+    await spool.settle(claim, Settlement((after(mine, State.RELAYED), after(yours, state))))
+    await spool.release(claim)
+    spool = await opened()
+    for name in "ab":
+        assert await fates(spool, name) == [(State.MERGED, "digest00000000"), (state, "digest00000000")]
+        stored = await spool.entry(name * 14)
+        assert b"".join(stored.entry.content) == f"Subject: {name}\r\n\r\n".encode()
+        assert words(stored.trail[-1]) == f"you@isp.example: its digest digest00000000 was {said}"
+    tally = await spool.tally()
+    assert (tally.states[State.MERGED], tally.states[state], tally.unfinished) == (2, 3, 0)
+    assert await spool.order(Order(Action.RELEASE, None), clock()) == 1  # the digest
+    claim = await spool.claim(clock())
+    assert claim.entry.merges == 2 and await spool.claim(clock()) is None
+    assert await spool.order(Order(Action.RELEASE, ("a" * 14,)), clock()) == 1
+    await spool.settle(claim, settled(claim.recipients, State.RELAYED))
+    assert await fates(spool, "a") == [(State.QUEUED, "")] * 2  # it goes by itself, whatever becomes of the digest
+    assert await fates(spool, "b") == [(State.MERGED, "digest00000000")] * 2
+    assert (await spool.entry("b" * 14)).trail[-1].event == "merged"
+
+
+async def test_a_digest_that_fails_leaves_alone_what_was_released(opened, clock):
+    spool, claim = await merged_in(opened, clock, "a", "b")
+    await spool.order(Order(Action.RELEASE, ("a" * 14,)), clock())
+    await spool.settle(claim, settled(claim.recipients, State.FAILED))
+    assert await fates(spool, "a") == [(State.QUEUED, "")] * 2
+    assert await fates(spool, "b") == [(State.FAILED, "digest00000000")] * 2
+
+
+async def test_what_an_unsent_digest_stands_for_has_failed_when_it_is_removed(opened, clock):
+    """Those to whom it went have it; the rest is neither lost nor told as delivered."""
+    spool, claim = await merged_in(opened, clock, "a", "b")
+    await spool.settle(claim, Settlement((after(claim.recipients[0], State.RELAYED),)))
+    await spool.release(claim)
+    assert await spool.order(Order(Action.REMOVE, ("digest00000000",)), clock()) == 1
+    for name in "ab":
+        assert await fates(spool, name) == [(State.MERGED, "digest00000000"), (State.FAILED, "digest00000000")]
+        said = words((await spool.entry(name * 14)).trail[-1])
+        assert said == "you@isp.example: its digest digest00000000 was removed by order"
+    assert await spool.order(Order(Action.RELEASE, ("a" * 14,)), clock()) == 1
+
+
+async def test_the_history_of_a_message_begins_when_its_digest_is_over(opened, clock):
+    spool, claim = await merged_in(opened, clock, "a", keep_history=timedelta(days=2))
+    clock.advance(days=5)
+    await spool.settle(claim, settled(claim.recipients, State.EXPIRED))
+    await spool.release(claim)
+    clock.advance(days=1.9)
+    await spool.tidy(clock())
+    assert (await spool.pack("a" * 14)).kept
+    clock.advance(days=0.2)
+    await spool.tidy(clock())
+    assert await spool.entry("a" * 14) is None
 
 
 async def test_merged_messages_give_way_where_room_gets_short(spool, clock, cam, monkeypatch):
@@ -199,7 +304,7 @@ async def test_content_stays_until_everybody_has_the_digest(spool, clock, cam, m
     for number in range(5):
         await night.accept(f"Motion {number}")
     await night.work()
-    night.up = lambda: False
+    night.answer = lambda recipient: DEFERS
     await night.until(clock() + HOUR)
     digest = (await night.stored(night.accepted[1])).recipients[0].merged_into
     assert digest
@@ -209,7 +314,7 @@ async def test_content_stays_until_everybody_has_the_digest(spool, clock, cam, m
         await spool.tidy(clock())
         assert (await spool.pack(night.accepted[1])).kept
         await spool.order(Order(Action.HOLD, (digest,)), clock())
-    night.up = lambda: True
+    night.answer = lambda recipient: TAKES
     await spool.order(Order(Action.RELEASE, (digest,)), clock())
     await night.work()
     await spool.tidy(clock())

@@ -1,6 +1,7 @@
 """Two relays with one queue: what a device repeats becomes one digest, whoever decides."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -26,7 +27,7 @@ async def nights(postgres_server, tmp_path):
         await open_spool(SpoolSettings(url, keep_free=0, name=name), now=clock, home=tmp_path / name) for name in ("one", "two")
     ]
     first = Night(spools[0], clock, [CAM])
-    yield first, Night(spools[1], clock, [CAM], ids=first.ids, sent=first.sent, accepted=first.accepted)
+    yield first, replace(first, spool=spools[1])
     for spool in spools:
         await spool.close()
     assert check_invariants(url) == []

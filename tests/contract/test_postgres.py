@@ -211,10 +211,9 @@ async def test_a_minute_and_a_day_are_shared(relays, clock):
     for _, claim in claims:  # both may speak for it here: whose lease it is does not matter for the counting
         two._leases.add(one._leases.find(claim.lease))
 
-    async def turns(per_minute, per_day, upstream="isp"):
-        return [
-            await spool.turn(claim, upstream, per_minute=per_minute, per_day=per_day, now=clock()) for spool, claim in claims
-        ]
+    async def turns(per_minute, per_day, upstream="isp", first=0):
+        limits = {"per_minute": per_minute, "per_day": per_day, "now": clock()}
+        return [await spool.turn(claim, upstream, **limits) for spool, claim in claims[first:]]
 
     first = await turns(3, None)
     minute = timedelta(minutes=1)
@@ -223,6 +222,9 @@ async def test_a_minute_and_a_day_are_shared(relays, clock):
     second = await turns(3, None)
     assert second[3:6] == [None] * 3
     assert None not in second[:3] + second[6:]
+    clock.advance(hours=1)
+    await turns(2, None, "raised")
+    assert await turns(5, None, "raised", 2) == [None] * 3 + [clock() + minute] * 3, "a limit that was raised counts at once"
     clock.advance(hours=1)
     midnight = datetime(clock().year, clock().month, clock().day, tzinfo=UTC) + timedelta(days=1)
     assert await turns(None, 5, "daily") == [None] * 5 + [midnight] * 3

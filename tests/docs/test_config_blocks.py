@@ -88,6 +88,14 @@ def test_compose_files_say_what_the_relay_knows(block: Block, tmp_path: Path) ->
     assert any(f":{secret}:ro" in mount for mount in service["volumes"])
 
 
+@pytest.mark.parametrize("block", of("environment"))
+def test_a_whole_file_in_a_variable_passes_the_check(block: Block) -> None:
+    """As an engine hands it on: `$$` is `$`."""
+    environ = {name: value.replace("$$", "$") for name, value in yaml.safe_load(block.text)["environment"].items()}
+    loaded = load(None, environ, machine_name="nas")
+    assert (loaded.mistakes, loaded.remarks) == ((), ())
+
+
 def check_variables(variables: dict[str, str], folder: Path) -> None:
     (folder / "secret").write_text("x\n", encoding="utf-8")
     ours = {name: value for name, value in variables.items() if name != "TZ"}
@@ -134,7 +142,7 @@ def test_what_is_for_other_programs_is_yaml(block: Block) -> None:
 
 def test_every_block_has_a_kind() -> None:
     """A misspelt mark would take a block out of the tests."""
-    known = {"", "part", "compose", "kubernetes", "other"}
+    known = {"", "part", "compose", "kubernetes", "environment", "other"}
     assert [str(block) for block in BLOCKS if block.mark.partition(":")[0] not in known] == []
     assert len(of("")) > 25
     assert len(of("part")) > 15

@@ -30,7 +30,7 @@ def commands(text: str) -> Iterator[list[str]]:
     """The simple commands of a text, those of `#` comments and of other languages left out."""
     for line in text.replace("\\\n", " ").splitlines():
         bare = line.strip().removeprefix("$ ")
-        if not re.match(r"(sudo |cd .*&&|docker |kubectl |make |relay |\.venv/bin/python |RELAY_|git |echo )", bare):
+        if not re.match(r"(sudo |cd .*&&|docker |kubectl |make |relay |\.venv/bin/|RELAY_|git |echo )", bare):
             continue
         lexer = shlex.shlex(bare, posix=True, punctuation_chars=True)
         lexer.whitespace_split, lexer.commenters = True, "#"
@@ -50,7 +50,7 @@ def to_relay(command: list[str]) -> list[str] | None:
     called = re.match(
         r"(?:sudo (?:-u relay )?)?(?:[A-Z_]+=\S+ )*"
         r"(?:docker (?:compose )?(?:exec|run)(?: --rm)?(?: -\w+)* [\w.-]+ (?=relay|check|queue)|kubectl exec deploy/relay -- )?"
-        r"(?:relay|(?:/opt/relay/)?\.venv/bin/python -m relay|(?=(?:check|queue) ?))(?: |$)(.*)",
+        r"(?:relay|(?:/opt/relay/)?\.venv/bin/(?:python -m )?relay|(?=(?:check|queue) ?))(?: |$)(.*)",
         text,
     )
     inside = text.startswith(("docker", "sudo docker", "kubectl", "relay", ".venv", "sudo -u relay", "RELAY_"))
@@ -116,10 +116,10 @@ def test_shell_can_be_read(block: Block) -> None:
 
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
-    """A place in which `relay` and `.venv/bin/python -m relay` work, as in a clone."""
+    """A place in which `relay` and `.venv/bin/relay` work, as in a clone."""
     for name in ("bin", ".venv/bin"):
         (tmp_path / name).mkdir(parents=True)
-    for name, start in (("bin/relay", "-m relay"), (".venv/bin/python", "")):
+    for name, start in (("bin/relay", "-m relay"), (".venv/bin/relay", "-m relay")):
         (tmp_path / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {start} "$@"\n', encoding="utf-8")
         (tmp_path / name).chmod(0o755)
     return tmp_path

@@ -147,6 +147,16 @@ def test_send_names_the_way_out_of_a_failure(relay: RelayProcess) -> None:
     assert done.returncode == 1 and "--via NAME` sends it by another upstream" in done.stderr
 
 
+def test_send_tells_the_reply_of_a_relay_whose_disk_is_full(tmp_path: Path) -> None:
+    """The refusal of MAIL itself, not of the command after it."""
+    spool = {"url": f"sqlite:{tmp_path}/spool/spool.db", "keep_free": "900TB"}
+    with running(tmp_path, {"upstreams": {"isp": upstream_at(9)}, "spool": spool}) as full:
+        for words in ((), ("--json",)):
+            done = full.command("send", "--to", "a@b.example", *words)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr.startswith("relay send: the relay did not take the message: 452 4.3.1 ")
+
+
 def test_send_without_a_relay_names_the_cure(tmp_path: Path) -> None:
     """Nobody listens: the sentence says to start `relay run`."""
     done = RelayProcess(tmp_path, {"upstreams": {"isp": upstream_at(9)}}).command("send", "--to", "a@b.example")
@@ -324,6 +334,7 @@ def test_the_demo_shows_that_all_arrives() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("arrived as promised") == 4
     assert "NOT as promised" not in done.stdout
+    assert len(re.findall(r"(?m)^   [012]\d:[0-5]\d:\d\d  accepted  from 127\.0\.0\.1 ", done.stdout)) == 3
     assert "ディスク障害の警告" not in done.stderr
 
 

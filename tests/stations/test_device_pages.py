@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 import urllib.request
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,16 @@ from tests.stations.test_device_rules import ME, isp, queue_id, submit
 from tests.support.inprocess import ended, relay_at_home
 from tests.support.upstream import ScriptedUpstream
 
-RAW = b"From: root@pve\r\nSubject: \x83o\x83b\x83N\x83A\x83b\x83v\r\n\r\nno date, no id\r\n"
+RAW = b"From: root@pve\r\nSubject: \x83o\x83b\x83N\x83A\x83b\x83v\r\n\r\nno date,\nno id\r\n"
 
 
-async def asked(relay: Relay, path: str) -> str:
+async def asked(relay: Relay, path: str, language: str = "en") -> str:
     assert relay.web_address
     url = f"http://{relay.web_address[0]}:{relay.web_address[1]}{path}"
 
     def get() -> str:
-        with urllib.request.urlopen(url, timeout=20) as answer:
+        question = urllib.request.Request(url, headers={"Accept-Language": language})
+        with urllib.request.urlopen(question, timeout=20) as answer:  # noqa: S310 - our own page
             return str(answer.read().decode())
 
     return await asyncio.to_thread(get)
@@ -31,6 +34,23 @@ async def asked(relay: Relay, path: str) -> str:
 
 async def told(relay: Relay, path: str) -> Any:
     return json.loads(await asked(relay, path))
+
+
+def words(html: str) -> str:
+    """As people read it, but with each time as it is kept."""
+    html = re.sub(r'<time datetime="([^"]*)".*?</time>', r"\1", html)
+    return " ".join(unescape(re.sub(r"<[^>]*>", "", html)).split())
+
+
+def facts(html: str) -> dict[str, str]:
+    return {words(term): words(said) for term, said in re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html, re.DOTALL)}
+
+
+def rows(html: str, title: str) -> list[list[str]]:
+    """The table below this heading, without its own."""
+    found = re.search(rf"<h2[^>]*>{title}</h2>(.*?)</table>", html, re.DOTALL)
+    assert found, f"{title}: {html}"
+    return [[words(cell) for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row)] for row in found[1].split("<tr>")[2:]]
 
 
 async def test_devices_are_shown_by_their_names(tmp_path: Path) -> None:
@@ -61,14 +81,26 @@ async def test_devices_are_shown_by_their_names(tmp_path: Path) -> None:
             one = await told(relay, "/api/devices/known/Drucker%20%26%20Co")
             assert {"what": "added Date", "messages": 2} in [{**row, "what": row["what"][:10]} for row in one["repairs"]]
             html = await asked(relay, "/devices/Drucker%20%26%20Co")
-            assert "Drucker &amp; Co" in html
-            assert "added Date" in html
+            assert facts(html) == {
+                "Known by": "HELO BRN*",
+                "Device": "127.0.0.1 (BRN1)",
+                "Last mail": f"{one['last']} · expected every 26 h",
+                "Last seen": one["last_seen"],
+                "Messages": "2",
+            }
+            for title, key in (("Tolerated quirks", "quirks"), ("What was repaired", "repairs")):
+                assert rows(html, title) == [[row["what"], str(row["messages"])] for row in one[key]] != []
 
-            assert "10.9.9.9" in await asked(relay, "/devices/unheard/2")
+            assert facts(await asked(relay, "/devices/unheard/2")) == {
+                "Known by": "10.9.9.9",
+                "Last mail": "–",
+                "Last seen": "–",
+                "Messages": "0",
+            }
             html = await asked(relay, "/devices")
             assert '<a href="/devices/Drucker%20%26%20Co">' in html
             assert "127.0.0.9" in html
-            assert "Drucker &amp; Co" in await asked(relay, "/")
+            assert '<a href="/devices/Drucker%20%26%20Co">Drucker &amp; Co</a>' in await asked(relay, "/")
 
             suggested = yaml.safe_load("devices:\n" + "\n".join(one["suggestion"] for one in known["unknown"]))["devices"]
             assert {name: one["client"] for name, one in suggested.items()} == {

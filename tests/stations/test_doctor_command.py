@@ -5,15 +5,18 @@ import contextlib
 import json
 import os
 import pty
+import re
+import smtplib
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from relay.doctor.child_process import Stumbled, aside, examined
 from relay.doctor.daily import CheckUp
@@ -22,6 +25,7 @@ from relay.doctor.subject import Subject
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Login
+from tests.support.device import untrusting
 from tests.support.dns import FakeDNS
 from tests.support.doctor import Case
 from tests.support.peers import free_port
@@ -162,16 +166,30 @@ async def test_a_mistake_in_the_configuration_is_2(tmp_path: Path) -> None:
 
 
 async def test_beside_the_running_relay_its_port_is_its_own(tmp_path: Path, zone: Mapping[str, Any]) -> None:
-    """The listener is taken, by the relay: no finding."""
-    port = free_port()
+    """The listener is taken, by the relay: no finding.  How long its certificate is good is told; of one that cannot be used
+    that, and that the relay goes on with the old one, as it does."""
+    ports = [free_port(), free_port()]
+    issued = trustme.CA().issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=40, hours=1))
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
     async with FakeDNS(zone) as dns, ScriptedUpstream(users={"taro": "secret"}) as server:
         config = json.loads(written(tmp_path, server.port, dns.address).read_text())
-        config["listen"] = {"address": f"127.0.0.1:{port}"}
+        own, named = ({"address": f"127.0.0.1:{port}"} for port in ports)
+        config["listen"] = [own, {**named, "tls_cert": "cert.pem", "tls_key": "key.pem"}]
         with running(tmp_path, config) as relay:
+            status, out, _ = await doctor(relay.config_file)
+            assert status == 0
+            assert re.findall(r"ok +(\S+): the relay listens there", out) == [f"127.0.0.1:{port}" for port in ports]
+            found = dict(re.findall(r"ok +(\S+): certificate until \d{4}-\d\d-\d\d \((\d+) days\)", out))
+            assert found.keys() == {f"127.0.0.1:{port}" for port in ports}
+            assert found[f"127.0.0.1:{ports[1]}"] == "40" and int(found[f"127.0.0.1:{ports[0]}"]) > 3000
+            (tmp_path / "key.pem").write_text("half of a k")
             status, out, _ = await doctor(relay.config_file, "--json")
-    findings = json.loads(out)["findings"]
-    assert [one["cause"] for one in findings if one["name"] == "listener"] == ["the relay listens there"]
-    assert status == 0
+            [bad] = [one for one in json.loads(out)["findings"] if one["grade"] == "problem"]
+            assert (status, bad["name"], bad["about"]) == (1, "certificate-unusable", f"127.0.0.1:{ports[1]}")
+            relay.reload()
+            with smtplib.SMTP("127.0.0.1", ports[1], timeout=20) as device:
+                assert device.starttls(context=untrusting())[0] == 220
 
 
 async def test_the_check_up_keeps_what_needs_a_person(tmp_path: Path, zone: dict[str, Any]) -> None:

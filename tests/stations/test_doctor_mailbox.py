@@ -15,6 +15,7 @@ from relay.doctor.judge import judge
 from relay.doctor.subject import Subject
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Login, OAuth, Upstream
+from tests.support.oauth import jwt
 
 NAS = "nas@company.example"
 
@@ -55,20 +56,40 @@ async def test_no_token():
 
 
 @pytest.mark.parametrize(
-    ("rights", "grade", "word"),
+    ("scopes", "grade", "word"),
     [
-        (("User.Read",), Grade.PROBLEM, "Mail.Send"),
-        (("Mail.Send",), Grade.WARNING, "Mail.ReadWrite"),
+        ("User.Read", Grade.PROBLEM, "Mail.Send"),
+        ("User.Read Mail.Send", Grade.WARNING, "Mail.ReadWrite"),
     ],
 )
-async def test_a_permission_is_missing(rights, grade, word):
+async def test_a_person_s_consent_lacks_a_permission(scopes, grade, word):
     """It is read from the token, without a request."""
-    async with graph_cloud(NAS, rights=rights) as cloud:
-        finding = (await examined(cloud))[-1]
+    async with graph_cloud(NAS) as cloud:
+        finding = (await examined(cloud, token=jwt(scp=scopes)))[-1]
         assert (finding.name, finding.grade) == ("graph-rights", grade)
         assert word in finding.cause
-        assert rights[0] in " ".join(finding.evidence)
+        assert "User.Read" in " ".join(finding.evidence)
         assert cloud.requests == []
+
+
+@pytest.mark.parametrize(("roles", "word"), [("User.Read.All", "Mail.Send"), ("Mail.Send", "Mail.ReadWrite")])
+async def test_an_application_lacks_a_permission(roles, word):
+    """Its token names too little, and the mailbox may not be looked at."""
+    async with graph_cloud(NAS, rights=(roles,)) as cloud:
+        finding = (await examined(cloud))[-1]
+        assert (finding.name, finding.grade) == ("graph-rights", Grade.WARNING)
+        assert word in finding.cause
+        assert roles in " ".join(finding.evidence)
+
+
+async def test_what_exchange_grants_stands_in_no_token():
+    """RBAC for Applications: the mailbox may be looked at, so nothing is found."""
+    async with graph_cloud(NAS) as cloud:
+        token = jwt(roles=["User.Read.All"])
+        cloud.tokens.add(token)
+        [finding] = await examined(cloud, token=token)
+        assert (finding.name, finding.grade) == ("upstream", Grade.OK)
+        assert "the mailbox answers" in finding.cause
 
 
 async def test_a_mailbox_that_is_not_there():
@@ -95,6 +116,7 @@ async def test_a_token_that_does_not_tell_its_rights():
         cloud.trouble.append(GraphTrouble("/drafts", 403, "ErrorAccessDenied"))
         [finding] = await examined(cloud, token="opaque-token")
         assert finding.grade is Grade.OK
+        assert "was not asked" in finding.cause
 
 
 async def test_nobody_answers():

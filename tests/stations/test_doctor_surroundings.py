@@ -342,7 +342,7 @@ def test_a_folder_that_cannot_be_looked_into(place: Path) -> None:
         (ListenTls.IMPLICIT, b"220 relay.test ESMTP\r\n", True),
         (
             ListenTls.STARTTLS,
-            b"554 5.7.1 127.0.0.1 may not submit here; to allow it, add its network to listen.networks\r\n",
+            b"554 5.7.1 127.0.0.1 may not submit here; to allow it, add its network to listen.networks (RELAY_NETWORKS)\r\n",
             True,
         ),
         (ListenTls.STARTTLS, b"220 mail.host.example ESMTP Exim\r\n", False),

@@ -22,6 +22,7 @@ from relay.outbound.replies import Fate, judge
 from relay.upstream import file_writer
 from relay.upstream.settings import Folder, Save, Upstream
 from relay.upstream.transports import Means, Transports
+from tests.support import faults
 
 WHEN = datetime(2026, 11, 30, 12, 0, 5, tzinfo=UTC)
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
@@ -390,6 +391,32 @@ async def test_the_room_that_stays_free(tmp_path):
         assert sorted(files(place)) == ["a (2).pdf", "a (3).pdf", "a.pdf", "ballast"]
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+async def test_a_disk_that_is_partly_full(tmp_path, monkeypatch):
+    """Room for one file of two, or for no more names, or for the attachment but not for the message beside it: nothing
+    is left by half, the rest of the disk stays as it was, and all of it is saved once there is room."""
+    with faults.small_disk(tmp_path / "disk", "4m,nr_inodes=6") as place:
+        pages = [part(f"Content-Type: application/pdf; name={name}.pdf", os.urandom(1_200_000)) for name in "ab"]
+        both, one = multipart(*pages), multipart(pages[0])
+        (place / "ballast").write_bytes(b"x" * 2_500_000)
+        with monkeypatch.context() as patched:  # somebody else is quicker than our look
+            patched.setattr("relay.upstream.folder.room", lambda folder: None)
+            said = await answer(place, mail(both))
+        assert (said.fault, sorted(files(place))) == (Fault.FOLDER_FULL, ["ballast"])
+        said = await answer(place, mail(one), Save.BOTH)
+        assert (said.fault, sorted(files(place))) == (Fault.FOLDER_FULL, ["ballast"])
+        (place / "ballast").unlink()
+        names = [place / f"{number}.txt" for number in range(4)]
+        for name in names:
+            name.touch()
+        said = await answer(place / "{device}" / "{date}", mail(both))
+        assert (said.fault, list(place.rglob("*.p*"))) == (Fault.FOLDER_FULL, [])
+        for name in names:
+            name.unlink()
+        said = await answer(place / "{device}", mail(both))
+        assert judge(said).fate is Fate.RELAYED
+        assert sorted(files(place / "192.168.0.21")) == ["a.pdf", "b.pdf"]
 
 
 async def test_a_share_that_hangs_for_days_takes_no_more_threads(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ Transports ── sendMail, drafts, upload sessions ──> relay/cli/demo_graph
 import asyncio
 import base64
 import gc
+import itertools
 import os
 import socket
 from contextlib import asynccontextmanager
@@ -23,10 +24,12 @@ from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity
 from relay.outbound.replies import Blame, Fate, judge
 from relay.upstream.graph_api import Access, Connections, GraphApi, GraphRefused
+from relay.upstream.graph_message import LARGEST_ATTACHMENT
 from relay.upstream.http_session import HttpLost, HttpOrigin
 from relay.upstream.report import Report
 from relay.upstream.settings import Auth, Grant, GraphMailbox, Limits, Login, OAuth, Tls, TlsMode, Upstream
 from relay.upstream.transports import Means, Transports
+from tests.support.oauth import jwt
 from tests.support.sending import server_context
 
 NAS = "nas@company.example"
@@ -103,11 +106,11 @@ async def graph(**settings):
             await world.transports.close()
 
 
-async def answer_at(url):
+async def answer_at(url, given="a-token"):
     """What comes of a message to whatever is there."""
 
     async def token(_upstream):
-        return "a-token"
+        return given
 
     transports = Transports(Means("relay.test", token=token))
     [answer] = (await transports.submit(mailbox(url), letter("a@x.example"))).answers.values()
@@ -159,6 +162,33 @@ class TestSmall:
             report = await world.send(letter("a@x.example"), save=False)
             assert [sent.saved for sent in world.cloud.box] == [True]
             assert any("Mail.ReadWrite" in note for note in report.conversation.notes)
+
+    async def test_a_token_that_does_not_tell_its_rights(self):
+        """Personal accounts have such: a draft is tried, and a denial found out once for each token."""
+        async with graph() as world:
+            world.token = "opaque"
+            world.cloud.tokens.add("opaque")
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            world.cloud.rights = ("Mail.Send",)
+            notes = [(await world.send(letter("a@x.example"), save=False)).conversation.notes for _ in range(2)]
+            assert [sent.saved for sent in world.cloud.box] == [False, True, True]
+            assert all("Mail.ReadWrite" in note for [note] in notes)
+            assert [path for _, path in world.cloud.requests[-2:]] == ["/sendMail", "/sendMail"]
+            world.token = "opaque, and newer"
+            world.cloud.tokens.add(world.token)
+            world.cloud.rights += ("Mail.ReadWrite",)
+            await world.send(letter("a@x.example"), save=False)
+            assert not world.cloud.box[-1].saved
+
+    async def test_a_token_that_does_not_tell_its_rights_and_may_do_nothing(self):
+        """Then it is the account's fault, and nothing is remembered: the right may come at any time."""
+        async with graph(rights=()) as world:
+            world.token = "opaque"
+            world.cloud.tokens.add("opaque")
+            assert judge(await world.one(letter("a@x.example"), save=False)).rule.name == "graph-denied"
+            world.cloud.rights = ("Mail.Send", "Mail.ReadWrite")
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert [sent.saved for sent in world.cloud.box] == [False]
 
     async def test_a_cloud_that_does_not_take_the_order_to_leave_no_copy(self):
         """That is no reason not to send it."""
@@ -272,10 +302,10 @@ class TestEnvelope:
 class TestLarge:
     """What no request holds becomes a draft, and its attachments are uploaded."""
 
-    @pytest.mark.parametrize("save", [True, False])
-    async def test_a_scan_of_20_mb_by_an_upload_session(self, save):
+    @pytest.mark.parametrize(("size", "save"), [(4, True), (20, False)])
+    async def test_a_large_scan_by_an_upload_session(self, size, save):
         """It arrives octet for octet, under its name, with its text; the draft is gone."""
-        octets = os.urandom(20 * MB)
+        octets = os.urandom(size * MB)
         async with graph() as world:
             report = await world.send(scan(octets), save=save)
             [answer] = report.answers.values()
@@ -352,7 +382,28 @@ class TestLarge:
         async with graph() as world:
             answer = await world.one(letter("a@x.example", header=header, body=inner))
             assert answer.fault is Fault.TOO_BIG
+            assert answer.reply.text == "these 5.6 MB cannot be taken apart, and m365 takes at most 3.0 MB in one piece"
             assert judge(answer).try_next
+            assert world.cloud.requests == []
+
+    async def test_an_attachment_of_more_than_150_mb_is_refused_here(self):
+        """Which one, how large, and how much Graph takes: before anything is sent, and never held in memory."""
+        line = base64.b64encode(bytes(54)) + b"\r\n"
+        lines = LARGEST_ATTACHMENT // 54 + 20_000
+        kind = "MIME-Version: 1.0\r\nContent-Type: application/zip; name=backup.zip\r\nContent-Transfer-Encoding: base64\r\n"
+        small = letter("a@x.example", header=kind, body=b"")
+
+        class Content:
+            def __iter__(self):
+                yield from small.content
+                yield from itertools.repeat(line * 1000, lines // 1000)
+                yield line * (lines % 1000)
+
+        async with graph() as world:
+            answer = await world.one(replace(small, content=Content(), size=small.size + len(line) * lines))
+            assert answer.reply.text == "backup.zip has 151.1 MB, and m365 takes attachments of at most 150.0 MB"
+            verdict = judge(answer)
+            assert (answer.fault, verdict.fate, verdict.try_next, verdict.rests) == (Fault.TOO_BIG, Fate.FAILED, True, False)
             assert world.cloud.requests == []
 
     async def test_larger_than_the_limit_is_not_sent(self):
@@ -374,19 +425,38 @@ class TestLarge:
             assert "Mail.ReadWrite" in verdict.advice.remedy
             assert (await world.one(letter("a@x.example"))).reply.code == 250
 
+    async def test_what_exchange_grants_stands_in_no_token(self):
+        """RBAC for Applications, as the guide has it: the token names other rights only, and all goes as it should."""
+        async with graph() as world:
+            world.token = jwt(roles=["User.Read.All"])
+            world.cloud.tokens.add(world.token)
+            assert (await world.one(scan(bytes(4 * MB)), save=False)).reply.code == 250
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert [sent.saved for sent in world.cloud.box] == [False, False]
+
+    async def test_a_person_s_consent_is_known_to_lack_the_draft(self):
+        """Nothing is asked of Graph that it must deny."""
+        async with graph(rights=("Mail.Send",)) as world:
+            world.token = jwt(scp="Mail.Send")
+            world.cloud.tokens.add(world.token)
+            assert (await world.one(scan(bytes(4 * MB)))).fault is Fault.PERMISSION
+            assert world.cloud.requests == []
+            assert (await world.one(letter("a@x.example"), save=False)).reply.code == 250
+            assert world.cloud.requests == [("POST", "/sendMail")]
+
     async def test_a_failure_half_way_leaves_no_draft(self):
         """Nothing was sent, so the draft goes, and the next try begins anew."""
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", 503, "ErrorServerBusy"))
-            answer = await world.one(scan(bytes(9 * MB)))
+            answer = await world.one(scan(bytes(4 * MB)))
             assert (judge(answer).fate, world.cloud.box, world.cloud.drafts) == (Fate.DEFERRED, [], {})
-            assert (await world.one(scan(bytes(9 * MB)))).reply.code == 250
+            assert (await world.one(scan(bytes(4 * MB)))).reply.code == 250
             assert len(world.cloud.box) == 1
 
     async def test_a_draft_that_a_crash_left_is_removed(self):
         """Found by its Message-ID and recipients; other messages stay, and the same one to others, which is on its way."""
         async with graph() as world:
-            hung = asyncio.create_task(world.send(scan(bytes(9 * MB))))
+            hung = asyncio.create_task(world.send(scan(bytes(4 * MB))))
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", 0))
             async with asyncio.timeout(10):
                 while world.cloud.trouble:
@@ -399,7 +469,7 @@ class TestLarge:
             another = message_from_bytes(b"Message-ID: <other@nas>\r\nTo: a@x.example\r\n\r\n", policy=policy.SMTP)
             others = {"to others=": replace(mine, message=to_others), "another=": replace(mine, message=another)}
             world.cloud.drafts = {**left, **others}
-            report = await world.send(scan(bytes(9 * MB)))
+            report = await world.send(scan(bytes(4 * MB)))
             assert len(world.cloud.box) == 1
             assert list(world.cloud.drafts) == ["to others=", "another="]
             assert any("draft" in note for note in report.conversation.notes)
@@ -407,11 +477,11 @@ class TestLarge:
     async def test_the_same_message_twice_at_once(self):
         """A device that tries again too soon: the draft of the one is no remainder of a crash to the other."""
         async with graph() as world:
-            first = asyncio.create_task(world.one(scan(bytes(9 * MB))))
+            first = asyncio.create_task(world.one(scan(bytes(4 * MB))))
             async with asyncio.timeout(10):
                 while not world.cloud.uploads:
                     await asyncio.sleep(0.001)
-            second = await world.one(scan(bytes(9 * MB)))
+            second = await world.one(scan(bytes(4 * MB)))
             assert ((await first).reply.code, second.reply.code) == (250, 250)
             assert len(world.cloud.box) == 2
 
@@ -420,8 +490,22 @@ class TestLarge:
         """No token goes there; the next try makes a new session."""
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/upload/session-2", status, code))
-            verdict = judge(await world.one(scan(bytes(9 * MB))))
+            verdict = judge(await world.one(scan(bytes(4 * MB))))
             assert (verdict.fate, verdict.blame) == (Fate.DEFERRED, Blame.UPSTREAM)
+
+
+CURES = {
+    "graph-send-as": "'Send As'",
+    "graph-denied": "admin consent",
+    "graph-mailbox": "user principal name",
+    "graph-limit": "second upstream",
+    "graph-full": "Make room",
+    "graph-size": "limits: {message",
+    "graph-form": "another upstream",
+    "graph-recipient": "Correct the address",
+    "graph-throttled": "connections: 2",
+    "graph-away": "service health",
+}
 
 
 class TestRefusals:
@@ -445,16 +529,18 @@ class TestRefusals:
             (403, "ErrorAccountSuspend", "graph-limit", Fate.DEFERRED, Blame.QUOTA, True),
             (404, "OrganizationFromTenantGuidNotFound", "graph-mailbox", Fate.DEFERRED, Blame.LOGIN, True),
             (429, "ErrorExceededConnectionCount", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
+            (429, "MailboxConcurrency", "graph-throttled", Fate.DEFERRED, Blame.RATE, False),
         ],
     )
     async def test_an_error(self, status, code, rule, fate, blame, rests):
-        """The verdict, and Graph's own words in the answer."""
+        """The verdict, Graph's own words in the answer, and what a person is to do."""
         async with graph() as world:
             world.cloud.trouble.append(GraphTrouble("/sendMail", status, code, "Words of Microsoft."))
             answer = await world.one(letter("a@x.example"))
             verdict = judge(answer)
             assert (verdict.rule.name, verdict.fate, verdict.blame, verdict.rests) == (rule, fate, blame, rests)
             assert f"{code}: Words of Microsoft. (HTTP {status}" in answer.reply.text
+            assert CURES[rule] in verdict.advice.remedy
             assert world.cloud.box == []
 
     @pytest.mark.parametrize("status", [423, 429, 500, 503])
@@ -547,6 +633,33 @@ class TestTokens:
             world.cloud.trouble.append(GraphTrouble("/sendMail", 400, "BadRequest", f"Header: Bearer {world.token}"))
             answer = await world.one(letter("a@x.example"))
             assert world.token not in str(answer)
+
+    async def test_a_page_that_repeats_the_token_and_is_cut_off(self):
+        """No half of it is told either."""
+        token = "".join(f"{number:x}" for number in range(1000))
+
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            page = f"<html><p>{'x' * 200} {token}</html>".encode()
+            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page))
+            await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        answer = await answer_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", token)
+        server.close()
+        assert "xxx ***" in answer.reply.text
+        assert token[:8] not in str(answer)
+
+    async def test_an_upload_s_address_is_not_told(self):
+        """It is a secret by itself, and comes in several forms."""
+        async with graph() as world:
+            url = f"{world.cloud.url}/upload/session-2?authtoken=upload-secret-2"
+            words = f"{url} and upload-secret-2 of {url.partition('?')[2]}"
+            world.cloud.trouble.append(GraphTrouble("/upload/session-2", 400, "InvalidRange", words))
+            answer = await world.one(scan(bytes(5 * MB)))
+            assert "InvalidRange: *** and *** of ***" in answer.reply.text
+            assert "upload-secret" not in str(answer)
 
     async def test_no_token_at_all(self):
         """Nothing is asked of Graph."""

@@ -179,7 +179,7 @@ class TestWaiting:
 @pytest.mark.timeout(120)
 async def test_kill_9_in_the_middle_of_an_upload(tmp_path):
     """Nothing was sent, so nothing can be doubled; the draft that is left goes, and the scan arrives once."""
-    octets = os.urandom(9_000_000)
+    octets = os.urandom(4_000_000)
     pdf = base64.encodebytes(octets).replace(b"\n", b"\r\n")
     head = b"MIME-Version: 1.0\r\nContent-Type: application/pdf; name=scan.pdf\r\nContent-Transfer-Encoding: base64\r\n"
     async with graph_cloud(NAS) as cloud:

@@ -2,13 +2,16 @@
 
 import asyncio
 import base64
+import hashlib
 import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from relay import password_hash
 from relay.inbound import login_check
 from relay.inbound.admission import ListenAuth, ListenTls
 from relay.inbound.login_check import WAITING, LoginCheck, TooMany
@@ -63,7 +66,7 @@ async def test_login_goes_on_in_two_steps(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_the_time_tells_nothing() -> None:
     """An unknown name, a wrong password for a hash and one for a plain password take the same work."""
-    users = {"nas": hashed(b"geheim", DEAR), "cam": Secret("klar")}
+    users = {"nas": hashed(b"geheim", Cost(16384, 8, 1)), "cam": Secret("klar")}
     check, took = LoginCheck(), dict[str, float]()
     for name in ("nas", "cam", "nobody"):
         times = []
@@ -73,6 +76,58 @@ async def test_the_time_tells_nothing() -> None:
             times.append(time.process_time() - began)
         took[name] = statistics.median(times)
     assert max(took.values()) < 1.5 * min(took.values()), took
+
+
+async def test_every_wrong_login_is_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same computations, whoever is named and whatever is said: with hashes of several costs and plain ones beside them,
+    and after a right login, too; a right password of the dearer hash takes no more than a wrong one."""
+    done = list[tuple[int, int, int]]()
+    scrypt = hashlib.scrypt
+
+    def counted(password: bytes, *, n: int, r: int, p: int, **rest: Any) -> bytes:
+        done.append((n, r, p))
+        return scrypt(password, n=n, r=r, p=p, **rest)
+
+    other = Cost(2048, 4, 1)
+    users = {"nas": hashed(b"geheim"), "box": hashed(b"kiste", other), "tv": hashed(b"tv"), "cam": Secret("klar")}
+    monkeypatch.setattr(password_hash.hashlib, "scrypt", counted)
+    check = LoginCheck()
+
+    async def work(user: bytes, password: bytes, expected: str = "") -> list[tuple[int, int, int]]:
+        done.clear()
+        assert await check.user(Credentials(user, password), users, 0) == expected
+        return sorted(done)
+
+    usual = sorted((one.n, one.r, one.p) for one in (CHEAP, other))
+    wrong = (b"", b"wrong", b"x" * 100_000, b"\xff\0", b"\0 nobody", users["nas"].reveal().encode(), b"geheim ")
+    for user in (b"nas", b"box", b"cam", b"nobody", b"", b"\xffnas"):
+        for password in wrong:
+            assert await work(user, password) == usual, (user, password)
+    assert await work(b"cam", b"geheim") == await work(b"nas", b"klar") == await work(b"tv", b"geheim") == usual
+    assert await work(b"box", b"kiste", "box") == await work(b"nas", b"geheim", "nas") == usual
+    assert await work(b"nas", b"geheim", "nas") == await work(b"cam", b"klar", "cam") == []
+    assert await work(b"nas", b"wrong") == await work(b"nas", b"kiste") == await work(b"nobody", b"geheim") == usual
+
+
+async def test_an_unknown_name_hears_what_a_wrong_password_hears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same octets, by PLAIN and by LOGIN, time after time, until the relay hangs up."""
+    wrong = base64.b64encode(b"wrong") + b"\r\n"
+
+    async def heard(number: int, user: bytes) -> list[str]:
+        device, said = await relay.device(source=f"127.0.{number + 3}.1"), list[str]()
+        by_login = (b"AUTH LOGIN\r\n", base64.b64encode(user) + b"\r\n", wrong)
+        for line in (login(user, b"wrong"), *by_login, *[login(user, b"wrong")] * 5):
+            said.append(await device.ask(line))
+            if said[-1].startswith("421"):
+                break
+        return said
+
+    async with receiving(tmp_path, monkeypatch, HASHED) as relay:
+        names = (b"nas", b"cam", b"nobody", b"", b"\xff")
+        first, *others = await asyncio.gather(*(heard(number, name) for number, name in enumerate(names)))
+    assert [one[:4] for one in first[:4]] == ["535 ", "334 ", "334 ", "535 "]
+    assert first[-1].startswith("421")
+    assert others == [first] * 4
 
 
 async def test_a_right_password_is_computed_once() -> None:

@@ -23,23 +23,25 @@ from relay.control import tcp, unix
 from relay.control.on_demand_server import OnDemandServer
 from relay.control.server import Server
 from tests.support.loaded import loaded, telling
+from tests.support.push_services import NEEDS_APPRISE
 from tests.support.running import RelayProcess
 
 WEB = {"uvicorn", "starlette", "jinja2", "markupsafe", "h11", "click", "anyio", "prometheus_client", "html"}
 SELDOM = {
     *("dns", "publicsuffixlist", "psycopg", "psycopg_pool", "multiprocessing", "difflib"),
     *("urllib.request", "importlib.resources", "zipfile", "relay.control.i18n"),
-    *("relay.upstream.folder", "relay.upstream.file_writer", "relay.mail.file_parts"),
+    *("relay.upstream.folder", "relay.upstream.file_writer", "relay.mail.file_parts", "relay.mail.readable_body"),
+    *("apprise", "requests", "relay.upstream.push", "relay.upstream.graph", "relay.upstream.graph_api"),
     *("relay.control.server", "relay.control.pages", "relay.doctor.gather", "relay.doctor.judge", "relay.cli.init"),
 }
 
 
+ISP = {"host": "127.0.0.1", "port": 9, "sender": "a@isp.example"}
+
+
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[RelayProcess]:
-    config = {
-        "upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "sender": "a@isp.example"}},
-        "web": {"address": "127.0.0.1:0"},
-    }
+    config = {"upstreams": {"isp": ISP}, "web": {"address": "127.0.0.1:0"}}
     one = telling(RelayProcess(tmp_path, config), tmp_path)
     try:
         yield one.start()
@@ -78,6 +80,29 @@ def test_nobody_looks_and_nothing_is_loaded(relay: RelayProcess) -> None:
     assert get(relay, "/healthz")[0] == 200
     assert {"uvicorn", "jinja2"} <= loaded(relay)
     assert not {name for name in loaded(relay) if name.startswith("prometheus_client")}
+
+
+@NEEDS_APPRISE
+def test_what_is_no_smtp_is_loaded_when_it_is_used(tmp_path: Path) -> None:
+    """Upstreams that are a mailbox, a phone and a folder: until a message is due there, no code of theirs, no process."""
+    graph = {
+        "provider": "outlook",
+        "api": "graph",
+        "username": "nas@company.example",
+        "oauth": {"client_id": "c", "tenant": "t"},
+    }
+    upstreams = {"isp": ISP, "m365": graph, "phone": {"push": "ntfy://127.0.0.1:9/x"}, "scans": {"folder": str(tmp_path)}}
+    relay = telling(RelayProcess(tmp_path, {"upstreams": upstreams, "routes": [{"via": list(upstreams)}]}), tmp_path)
+    try:
+        relay.start()
+        used = loaded(relay) & SELDOM
+        children = Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()  # openssl makes a certificate
+        assert not any(b"push" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
+    finally:
+        if relay.running:
+            relay.stop()
+    # the URLs of the settings were looked at by a process, which has ended
+    assert used == {"relay.upstream.push"}
 
 
 def test_many_may_come_first_together(relay: RelayProcess) -> None:

@@ -142,6 +142,34 @@ def test_every_question_is_asked_again(tmp_path):
     assert written(tmp_path)["notices"] == {"to": "owner@example.jp"}
 
 
+def test_an_empty_password_is_asked_for_three_times(tmp_path):
+    """Whoever has none at hand gets back to the prompt, and reads how to say it otherwise; nothing is left behind."""
+    status, screen = converse(tmp_path, "gmail", "me@gmail.com", "n", "", "", "")
+    assert status == 2
+    assert screen.count("Password (it is not shown)") == 3
+    assert "a password is needed: --password-file FILE" in screen
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_remark_names_the_file_that_was_written(tmp_path, monkeypatch, capsys):
+    """Not the one in which it was tried: variables that do not count beside it, a password that all can read."""
+    from relay.cli.main import main
+
+    monkeypatch.setenv("RELAY_CONFIG_YAML", "upstreams: {}")
+    monkeypatch.setenv("RELAY_HOST", "other.example")
+    (tmp_path / "pw").write_text("geheim \n")
+    (tmp_path / "pw").chmod(0o644)
+    words = ["--host", "a.example", "--username", "a@b.example", "--password-file", str(tmp_path / "pw"), "--no-input"]
+    assert main([*command(tmp_path)[3:], *words]) == 0
+    said = capsys.readouterr().out
+    target = tmp_path / "config.yaml"
+    for name in ("RELAY_CONFIG_YAML", "RELAY_HOST"):
+        assert f"remark: {name}: not used, since the settings come from {target}\n" in said
+    assert "every user of this machine can read the secret; chmod 600 pw" in said
+    assert "begins or ends with a blank" in said
+    assert ".init-" not in said
+
+
 def test_a_server_of_ones_own_is_asked_for_port_and_tls(tmp_path):
     """Each is asked until it fits; a port in the place of the user name is doubted; the port is written as a number."""
     answers = ["generic", "smtp://mail", "mail.isp.example", "99999", "5587", "startls", "starttls", "5587", "taro@isp.example"]

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,22 @@ import pytest
 import trustme
 
 from relay.doctor.finding import Grade
-from relay.doctor.push import judge_push
+from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.push_probe import push_facts
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Stage
 from relay.outbound.replies import Blame, Fate, judge
 from relay.secret import Secret
+from relay.upstream.push import process
+from relay.upstream.push.check_calls import Proof
 from relay.upstream.push.transport import PushDelivery
 from relay.upstream.report import Report
 from relay.upstream.settings import PushService, Upstream
-from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, proxy, serving
+from tests.support.push_chats import Matrix
+from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, hiding, proxy, serving
+from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
+from tests.support.upstream import ScriptedUpstream
 
 pytestmark = NEEDS_APPRISE
 
@@ -189,7 +195,8 @@ def telegram(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Telegr
     """api.telegram.org by a proxy, with a certificate of our own authority."""
     ca = trustme.CA()
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    with serving(Telegram(), server_context(ca, "api.telegram.org")) as service, proxy(service.port) as (port, asked):
+    host = "api.telegram.org"
+    with serving(Telegram(), server_context(ca, host)) as service, proxy({host: service.port}) as (port, asked):
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
         yield service
@@ -273,6 +280,18 @@ async def test_those_that_took_it_do_not_get_it_again(delivery: PushDelivery, nt
     assert (len(ntfy.pushed), len(gotify.pushed)) == (2, 2)
 
 
+async def test_a_service_that_is_not_reached_by_http(delivery: PushDelivery) -> None:
+    """Another mail server, by SMTP: the picture goes along, and it is marked before anything can go out."""
+    marked = list[str]()
+    async with ScriptedUpstream() as server:
+        url = f"mailto://127.0.0.1:{server.port}?from=cam@home.example&to=me@isp.example&mode=insecure"
+        report = await delivery.submit(phone(url), mail(pictures=1, at_dot=lambda: marked.append("now")))
+        assert (said(report).reply.code, report.conversation.notes, marked) == (250, (), ["now"])
+        [message] = server.messages
+    [picture] = [one for one in message_from_bytes(message.content).walk() if one.get_filename() == "snap0.jpg"]
+    assert picture.get_payload(decode=True) == JPEG
+
+
 # the process
 
 
@@ -329,6 +348,42 @@ async def test_its_command_line_and_environment_hold_no_secret(
     limits = Path(f"/proc/{pid}/limits").read_text()
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
     assert re.search(r"^Max data size +629145600 ", limits, re.MULTILINE)
+
+
+def left_out_of_the_image() -> set[str]:
+    """The modules of Python's own library that packaging/make-rootfs.sh removes."""
+    [words] = re.findall(r"rm -rf site-packages (.*?)\n    find", (ROOT / "packaging/make-rootfs.sh").read_text(), re.DOTALL)
+    names = {word.rpartition("/")[2].removesuffix(".py") for word in words.replace("\\", " ").split()}
+    return {name for name in names if name.isidentifier()} - {"_test"}
+
+
+async def test_it_misses_nothing_in_the_image(ntfy: Ntfy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each URL of docs/push.md is understood, and a picture goes, without the parts of Python that are not there."""
+    hidden = left_out_of_the_image()
+    assert {"unittest", "pydoc", "tkinter"} <= hidden
+    monkeypatch.setattr(process, "_COMMAND", hiding(*hidden))
+    table = (ROOT / "docs/push.md").read_text(encoding="utf-8").partition("## URLs")[2].partition("## What arrives")[0]
+    urls = tuple(re.findall(r"`(\w+://[^`\s]{6,})`", table))
+    assert len(urls) >= 11
+    assert set(process.misunderstood(urls)) == {""}
+    process.misunderstood.cache_clear()
+    delivery = PushDelivery()
+    assert said(await delivery.submit(phone(at(ntfy)), mail(pictures=1))).reply.code == 250
+    await delivery.close()
+    assert ntfy.pushed[0].files == {"snap0.jpg": JPEG}
+
+
+async def test_a_kernel_without_files_in_memory(ntfy: Ntfy, delivery: PushDelivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An old NAS has none: a picture goes all the same; where the library wants a file of it, and fails, the text goes."""
+    monkeypatch.setattr(process, "_COMMAND", hiding(also="import os; del os.memfd_create"))
+    assert said(await delivery.submit(phone(at(ntfy)), mail(pictures=1))).reply.code == 250
+    assert ntfy.pushed[0].files == {"snap0.jpg": JPEG}
+    with serving(Matrix()) as matrix:
+        url = f"matrix://:{matrix.token}@127.0.0.1:{matrix.port}/%23alarms:127.0.0.1"
+        report = await delivery.submit(phone(url), mail(pictures=1))
+        assert "the library failed: FileNotFoundError" in said(report).reply.text
+        assert [(one.message[-5:], one.files) for one in matrix.pushed] == [("gate.", {})]
+        assert report.conversation.notes == ("a picture was left out for Matrix",)
 
 
 async def test_a_process_that_died_while_idle_is_replaced(delivery: PushDelivery, ntfy: Ntfy) -> None:
@@ -395,27 +450,69 @@ async def test_content_that_cannot_be_read(delivery: PushDelivery, ntfy: Ntfy) -
 # the doctor
 
 
-async def test_the_doctor_connects_and_sends_nothing(ntfy: Ntfy, gotify: Gotify, unused_tcp_port: int) -> None:
-    """TCP and TLS come about; where they do not, it says why; no part of a URL is in the findings."""
+def found(facts: PushFacts) -> list[tuple[Grade, str]]:
+    return [(one.grade, one.name) for one in judge_push(facts)]
+
+
+async def test_the_doctor_asks_and_sends_nothing(ntfy: Ntfy, gotify: Gotify, unused_tcp_port: int) -> None:
+    """TCP and TLS come about, and the service is asked about the login; no part of a URL is in the findings."""
     ca = trustme.CA()
-    with serving(Ntfy(), server_context(ca, "127.0.0.1")) as secure:
+    with serving(Ntfy(token="tk_right"), server_context(ca, "127.0.0.1")) as secure:
+        secret = f"127.0.0.1:{secure.port}/camera-alarms?verify=no"
         urls = (
             at(ntfy),
-            f"ntfys://127.0.0.1:{secure.port}/camera-alarms?verify=no",
+            at(gotify),
+            f"ntfys://tk_right@{secret}",
+            f"ntfys://tk_wrong@{secret}",
+            f"ntfys://{secret}",
+            f"gotify://127.0.0.1:{gotify.port}/AwrongKeyOf15.x",
             f"gotify://127.0.0.1:{unused_tcp_port}/AbCdEf12345.xyz",
+            f"json://127.0.0.1:{ntfy.port}/hook-x7",
         )
-        findings = judge_push(await push_facts(phone(*urls), 5.0))
-        assert [(one.grade, one.name) for one in findings] == [
+        facts = await push_facts(phone(*urls), 5.0, 30.0)
+        assert found(facts) == [
+            (Grade.WARNING, "push-clear"),
             (Grade.WARNING, "push-clear"),
             (Grade.OK, "push"),
+            (Grade.PROBLEM, "push-url"),
+            (Grade.WARNING, "push-unclear"),
+            (Grade.PROBLEM, "push-url"),
             (Grade.PROBLEM, "push-unreachable"),
+            (Grade.WARNING, "push-clear"),
         ]
-        assert "camera-alarms" not in str(findings)
+        assert [one.proved for one in facts.urls] == [
+            *(Proof.LOGIN, Proof.TARGET, Proof.LOGIN, *[Proof.NOTHING] * 5),
+        ]
+        for secret in ("camera-alarms", "tk_", "Awrong", "AbCdEf", "hook-x7", gotify.key):
+            assert secret not in str(judge_push(facts))
+        assert [service.pushed for service in (ntfy, gotify, secure)] == [[], [], []]
         assert (ntfy.requests, secure.requests) == (0, 0)
+    await gone()
+
+
+async def test_the_doctor_waits_no_longer_than_it_is_told(ntfy: Ntfy, gotify: Gotify) -> None:
+    """A service that trickles octets without end: it is named, and the next one is examined all the same."""
+    ntfy.hang = True
+    facts = await push_facts(phone(at(ntfy), at(gotify)), 1.0, 30.0)
+    assert found(facts) == [(Grade.PROBLEM, "push-unreachable"), (Grade.WARNING, "push-clear")]
+    facts = await push_facts(phone(at(gotify), at(ntfy), at(gotify)), 20.0, 4.0)
+    assert found(facts) == [(Grade.WARNING, "push-clear"), *[(Grade.WARNING, "push-unexamined")] * 2]
     await gone()
 
 
 async def test_the_doctor_does_not_send_where_it_cannot_look(tmp_path: Path) -> None:
     """A service that is not reached by HTTP would send: it is left alone."""
-    (finding,) = judge_push(await push_facts(phone("mailto://taro:secret@isp.example?smtp=127.0.0.1"), 2.0))
-    assert (finding.grade, finding.name) == (Grade.WARNING, "push-unexamined")
+    facts = await push_facts(phone("mailto://taro:secret@isp.example?smtp=127.0.0.1"), 2.0, 30.0)
+    assert found(facts) == [(Grade.WARNING, "push-unexamined")]
+
+
+async def test_the_doctor_asks_telegram_about_the_chat(telegram: Telegram) -> None:
+    """By getChat: a wrong token and a chat that the bot does not know are told apart from what works."""
+    wrong = f"tgram://123456789:{'B' * 35}/987654321"
+    urls = (chat(telegram), f"{chat(telegram)}/111222333", wrong, f"tgram://{telegram.token}/")
+    facts = await push_facts(phone(*urls), 5.0, 30.0)
+    assert [one.name for one in judge_push(facts)] == ["push", "push-url", "push-url", "push"]
+    assert [one.proved for one in facts.urls] == [Proof.TARGET, Proof.NOTHING, Proof.NOTHING, Proof.LOGIN]
+    assert {path.rpartition("/")[2] for path in telegram.looks} == {"getChat", "getMe"}
+    assert (telegram.pushed, telegram.requests) == ([], 0)
+    assert not {"111222333", "987654321", "BBBB", telegram.token} & set(re.findall(r"[\w:-]+", str(judge_push(facts))))

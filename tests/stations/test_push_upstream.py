@@ -167,15 +167,6 @@ def test_release_by_another_way(tmp_path: Path, ntfy: Ntfy) -> None:
         assert len(ntfy.took()) == 1
 
 
-def test_an_idle_relay_has_not_loaded_it(tmp_path: Path, ntfy: Ntfy) -> None:
-    """Neither the library nor its process, before the first message."""
-    with running(tmp_path, {"upstreams": {"phone": phone(tmp_path, ntfy)}}) as relay:
-        maps = Path(f"/proc/{relay.pid}/maps").read_text()
-        assert "apprise" not in maps
-        children = Path(f"/proc/{relay.pid}/task/{relay.pid}/children").read_text().split()  # openssl makes a certificate
-        assert not any(b"push" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children)
-
-
 def test_reload_takes_a_new_url(tmp_path: Path, ntfy: Ntfy) -> None:
     """The process that is kept gets the URLs with each message."""
     with serving(Gotify()) as gotify:

@@ -327,7 +327,7 @@ async def test_who_is_outside_the_networks_is_told_the_cure(tmp_path, monkeypatc
     async with receiving(tmp_path, monkeypatch, outside) as relay:
         device = await Device.connect(relay.address)
         assert await device.reply() == (
-            "554 5.7.1 127.0.0.1 may not submit here; to allow it, add its network to listen.networks"
+            "554 5.7.1 127.0.0.1 may not submit here; to allow it, add its network to listen.networks (RELAY_NETWORKS)"
         )
         assert await device.reply() == ""
 

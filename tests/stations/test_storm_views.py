@@ -5,6 +5,7 @@ camera -> relay run -> scripted upstream
 
 import asyncio
 import json
+import re
 import smtplib
 import urllib.request
 from collections.abc import AsyncIterator
@@ -13,10 +14,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.stations.test_control_api import DOCUMENT, promised
 from tests.support.running import RelayProcess, running
+from tests.support.shape import faults
 from tests.support.upstream import ScriptedUpstream
 
 OWNER = "me@far.example"
+SECOND = timedelta(seconds=1)
 
 
 @asynccontextmanager
@@ -57,6 +61,14 @@ def told(relay: RelayProcess, *words: str) -> str:
     return str(done.stdout)
 
 
+def camera(relay: RelayProcess) -> Any:
+    """What the API says of it, in the shape that it promises."""
+    device = json.loads(got(relay, "/api/devices/known/camera"))
+    promise = promised("/api/devices/known/{name}", "get", 200, "application/json")
+    assert list(faults(DOCUMENT, promise, device)) == []
+    return device
+
+
 async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     """While it waits: how many wait for the digest and until when.  After it: merged, with a link to the digest."""
     async with relaying(tmp_path, {"storm": {"same_within": "10s", "per_hour": 30}}) as (relay, isp):
@@ -68,6 +80,14 @@ async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) ->
         assert "waits for a digest of 3 messages so far" in page
         assert "ダイジェスト待ち" in await asyncio.to_thread(got, relay, f"/messages/{ids[2]}", "ja")
         assert "relay_postponed_recipients 3.0" in await asyncio.to_thread(got, relay, "/metrics")
+        device = await asyncio.to_thread(camera, relay)
+        (running,) = device["collecting"]
+        due = relay.events("postponed")[-1]["due_at"]
+        assert running["messages"] == 3 and datetime.fromisoformat(due) - datetime.fromisoformat(running["due_at"]) < SECOND
+        assert (device["quiet_until"], device["quiet_waiting"], device["digests"]) == (None, 0, [])
+        page = await asyncio.to_thread(got, relay, "/devices/camera")
+        assert re.search(r'<a href="/messages/\w+">3 messages wait for a digest, due by \d\d:\d\d</a>', page)
+        assert "3通がダイジェスト待ち" in await asyncio.to_thread(got, relay, "/devices/camera", "ja")
         await asyncio.to_thread(relay.wait_for, "merged", 3)
         assert len(await isp.arrived(2, timeout=30)) == 2
         listed = json.loads(await asyncio.to_thread(told, relay, "list", "--state", "merged", "--json"))["messages"]
@@ -78,6 +98,11 @@ async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) ->
         for path in (f"/messages/{ids[1]}", "/messages?state=merged"):
             assert f'<a href="/messages/{digest}">' in await asyncio.to_thread(got, relay, path)
         assert "A digest of 3 messages of the device" in await asyncio.to_thread(got, relay, f"/messages/{digest}")
+        device = await asyncio.to_thread(camera, relay)
+        assert device["collecting"] == [] and datetime.fromisoformat(device["last_seen"])
+        assert [(one["id"], one["messages"], one["state"]) for one in device["digests"]] == [(digest, 3, "relayed")]
+        page = await asyncio.to_thread(got, relay, "/devices/camera")
+        assert f'<a href="/messages/{digest}">' in page and "Digests" in page and "a digest, due by" not in page
         numbers = await asyncio.to_thread(got, relay, "/metrics")
         assert 'relay_recipients{state="merged"} 3.0' in numbers and 'relay_events_total{event="merged"} 3.0' in numbers
         await asyncio.to_thread(told, relay, "release", ids[3])
@@ -97,6 +122,12 @@ async def test_quiet_hours_are_shown(tmp_path: Path) -> None:
         assert f"quiet until {until} (device camera)" in await asyncio.to_thread(told, relay, "show", ids[0])
         assert f"quiet hours of the device, until {until}" in await asyncio.to_thread(got, relay, f"/messages/{ids[0]}")
         assert "1 waits for the end of quiet hours" in await asyncio.to_thread(got, relay, "/")
+        device = await asyncio.to_thread(camera, relay)
+        assert f"{datetime.fromisoformat(device['quiet_until']).astimezone():%H:%M}" == until and device["quiet_waiting"] == 1
+        page = await asyncio.to_thread(got, relay, "/devices/camera")
+        assert f"quiet hours until {until}" in page and "1 message waits for the end of quiet hours" in page
+        page = await asyncio.to_thread(got, relay, "/devices/camera", "ja")
+        assert f"静音時間中（{until}まで）" in page and "1通が静音時間の終了待ち" in page
         done = relay.command("explain", "--client", "127.0.0.1", "--from", "cam@isp.example", "--to", OWNER)
         assert f"quiet now, until {until}" in done.stdout, done.stdout + done.stderr
         await asyncio.to_thread(told, relay, "retry", ids[0])
@@ -112,8 +143,15 @@ async def test_a_digest_that_fails_is_told_like_any_message(tmp_path: Path) -> N
         return "550 5.1.1 no such user" if OWNER in argument and len(seen) > 1 else None
 
     async with relaying(tmp_path, {"storm": {"same_within": "1s"}}, RCPT=refuse_the_second) as (relay, isp):
-        await asyncio.to_thread(send, relay.port, *(f"Motion {number}" for number in range(3)))
+        ids = await asyncio.to_thread(send, relay.port, *(f"Motion {number}" for number in range(3)))
         await asyncio.to_thread(relay.wait_for, "failed")
         mails = await isp.arrived(2, timeout=30)
         assert mails[1].reverse_path == ""
         assert b"2 more: Motion 2" in mails[1].content
+        assert b"a digest of this relay, of 2 messages of the device" in b" ".join(mails[1].content.split())
+        shown = await asyncio.to_thread(told, relay, "show", ids[1])
+        digest = shown.partition("failed, with the digest ")[2].split()[0]
+        assert f"{OWNER}: its digest {digest} was refused for good" in shown
+        assert f'<a href="/messages/{digest}">' in await asyncio.to_thread(got, relay, f"/messages/{ids[1]}")
+        await asyncio.to_thread(told, relay, "release", ids[1])
+        await asyncio.to_thread(relay.wait_for, "failed", 2)  # by itself, and refused as well

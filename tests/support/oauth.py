@@ -7,6 +7,7 @@
 
 It rotates refresh tokens, and the old one is void at once (`rotate`).  `trouble` is a list of answers that are given
 instead of the usual ones, in order: (HTTP status, JSON object or text).  `/introspect` tells Dovecot whose a token is.
+`form` makes an access token of its number.
 """
 
 import base64
@@ -16,7 +17,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,12 @@ REVOKED_BY_MICROSOFT = {
 REVOKED_BY_GOOGLE = {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
 
 
+def jwt(**claims: Any) -> str:
+    """An access token in the form that Microsoft's have; its signature is none."""
+    pieces = (json.dumps({"typ": "JWT", "alg": "none"}), json.dumps(claims), "signature")
+    return ".".join(base64.urlsafe_b64encode(piece.encode()).rstrip(b"=").decode() for piece in pieces)
+
+
 @dataclass
 class Stub:
     """See the module.  `expires_in` is put into answers as it is; None leaves it out."""
@@ -43,6 +50,7 @@ class Stub:
     expires_in: Any = 3599
     rotate: bool = True
     extra: dict[str, Any] = field(default_factory=dict)
+    form: Callable[[int], str] = "access-{}".format
     trouble: list[tuple[int, Any]] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     """What the device flow answers before it grants."""
@@ -113,7 +121,7 @@ class Stub:
         return self.granted(new_refresh=False)  # client_credentials
 
     def granted(self, *, new_refresh: bool) -> tuple[int, Any]:
-        access = f"access-{next(self.numbers)}"
+        access = self.form(next(self.numbers))
         self.access_tokens[access] = self.user
         answer = {"token_type": "Bearer", "scope": "https://outlook.office.com/SMTP.Send", "access_token": access}
         if self.expires_in is not None:

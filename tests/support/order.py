@@ -23,6 +23,7 @@ SECONDS = {
     "chaos/test_secrets.py": 14,
     "chaos/test_spool_full_disk.py": 8,
     "chaos/test_spool_kill.py": 9,
+    "chaos/test_storm_steps.py": 12,
     "container/test_image.py": 40,
     "container/test_life.py": 60,
     "container/test_nat.py": 20,
@@ -49,6 +50,7 @@ SECONDS = {
     "stations/test_runner.py": 45,
     "stations/test_session_limits.py": 13,
     "stations/test_shared_relay.py": 15,
+    "stations/test_storm_nights.py": 9,
     "stations/test_web_strangers.py": 18,
 }
 """About how long a file takes, on two busy cores; what is not here takes less.  `pytest --durations=60` tells."""

@@ -7,8 +7,10 @@ Telegram: https://core.telegram.org/bots/api (sendMessage, sendPhoto, 429 with p
 
 import importlib.util
 import json
+import re
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,12 +22,31 @@ from email.policy import HTTP
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
 
 NEEDS_APPRISE = pytest.mark.skipif(importlib.util.find_spec("apprise") is None, reason="needs the library Apprise")
 """The library is never imported in a test's own process: it belongs into the push process."""
+
+HIDING = """
+import sys
+from importlib.machinery import PathFinder
+class Hiding(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {names} else PathFinder.find_spec(name, path, target)
+sys.meta_path = [Hiding if each is PathFinder else each for each in sys.meta_path]
+"""
+"""Lines for the beginning of a Python process that is not to find the modules `names`."""
+
+
+def hiding(*names: str, also: str = "") -> tuple[str, ...]:
+    """The command of a push process that does not find these modules, after it has done what `also` says."""
+    begin = HIDING.replace("{names}", repr(set(names))) + also
+    run = "import runpy; runpy.run_module('relay.upstream.push.child', run_name='__main__')"
+    return (sys.executable, "-P", "-c", f"{begin}\n{run}")
+
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffdb") + bytes(range(256)) * 40 + bytes.fromhex("ffd9")
 
@@ -43,13 +64,16 @@ class Pushed:
 
 @dataclass
 class Service:
-    """Answers each request; `pushed` has what was taken.  `fail` is answered instead, once for each entry.
+    """Answers each request; `pushed` has what was taken, `looks` the paths that were asked for with GET, which send nothing.
+
+    `fail` is answered instead, once for each entry.
 
     `hang`: the request is read and never answered.  `hold`: while it is set, answers wait.
     """
 
     fail: list[tuple[int, Mapping[str, Any], Mapping[str, str]]] = field(default_factory=list)
     pushed: list[Pushed] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
     requests: int = 0
     hang: bool = False
     delay: float = 0.0
@@ -70,15 +94,21 @@ class Service:
     def answer(self, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         raise NotImplementedError
 
+    def look(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+        """The answer to GET."""
+        return 404, {"error": "Not Found"}
+
 
 @dataclass
 class Ntfy(Service):
-    """`tokens` who may publish ("": anybody); `attachments` False: a server without `attachment-cache-dir`.
+    """`token` who may publish ("": anybody), `reads`: and may read; `attachments` False: a server without
+    `attachment-cache-dir`.
 
     A text of more than 4,096 octets becomes an attachment; JSON of more than twice as much is refused.
     """
 
     token: str = ""
+    reads: bool = True
     attachments: bool = True
     largest: int = 15_000_000
 
@@ -102,6 +132,16 @@ class Ntfy(Service):
             pushed = Pushed(path, query.get("title", ""), query.get("message", ""), {query["filename"]: body}, path.strip("/"))
         self.pushed.append(pushed)
         return 200, {"id": f"id{len(self.pushed)}", "time": int(time.time()), "event": "message", "topic": pushed.to}
+
+    def look(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+        said = headers.get("Authorization")
+        if said and said != f"Bearer {self.token}":
+            return _ntfy_error(40101, "unauthorized")
+        if path == "/v1/health":
+            return 200, {"healthy": True}
+        if not re.fullmatch(r"/[-_A-Za-z0-9]{1,64}/auth", path):
+            return _ntfy_error(40401, "page not found")
+        return (200, {"success": True}) if self.reads and (said or not self.token) else _ntfy_error(40301, "forbidden")
 
 
 def _ntfy_error(code: int, words: str) -> tuple[int, dict[str, Any]]:
@@ -131,7 +171,7 @@ class Telegram(Service):
     def answer(self, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         if not path.startswith(f"/bot{self.token}/"):
             return 401, {"ok": False, "error_code": 401, "description": "Unauthorized"}
-        said, files = _form(headers, body)
+        said, files = form_of(headers, body)
         if str(said.get("chat_id")) not in self.chats:
             return 400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
         method = path.rpartition("/")[2]
@@ -141,11 +181,22 @@ class Telegram(Service):
         self.pushed.append(Pushed(path.replace(self.token, "TOKEN"), "", text, files, str(said["chat_id"])))
         return 200, {"ok": True, "result": {"message_id": len(self.pushed)}}
 
+    def look(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[int, Any]:
+        if not path.startswith(f"/bot{self.token}/"):
+            return 401, {"ok": False, "error_code": 401, "description": "Unauthorized"}
+        if path.endswith("/getMe"):
+            return 200, {"ok": True, "result": {"id": 123456789, "is_bot": True, "first_name": "alarms"}}
+        if path.endswith("/getChat") and query.get("chat_id") in self.chats:
+            return 200, {"ok": True, "result": {"id": query["chat_id"], "type": "private"}}
+        return 400, {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
 
-def _form(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+
+def form_of(headers: Mapping[str, str], body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     kind = headers.get("Content-Type", "")
     if kind.startswith("application/json"):
         return json.loads(body), {}
+    if kind.startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(body.decode())), {}
     whole = BytesParser(EmailMessage, policy=HTTP).parsebytes(f"Content-Type: {kind}\r\n\r\n".encode() + body)
     said, files = {}, {}
     for part in whole.iter_parts():
@@ -181,11 +232,23 @@ def serving(service: Service, context: ssl.SSLContext | None = None) -> Iterator
                 status, answer, headers = service.fail.pop(0)
             else:
                 status, answer = service.answer(parts.path, query, self.headers, body)
-            octets = json.dumps(answer).encode()
+            self.say(status, answer, headers)
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            service.looks.append(parts.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            if service.hang:
+                while not done.wait(0.1):  # octet for octet, so that no time-out between two of them helps
+                    self.wfile.write(b"H")
+            self.say(*service.look(parts.path, query, self.headers), {})
+
+        def say(self, status: int, answer: Any, headers: Mapping[str, str]) -> None:
+            octets = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
             self.send_header("Content-Length", str(len(octets)))
             self.end_headers()
             self.wfile.write(octets)
@@ -221,8 +284,8 @@ def serving(service: Service, context: ssl.SSLContext | None = None) -> Iterator
 
 
 @contextmanager
-def proxy(port: int) -> Iterator[tuple[int, list[str]]]:
-    """An HTTP proxy that leads each CONNECT to `port` here: its own port, and where people wanted to go."""
+def proxy(ports: Mapping[str, int]) -> Iterator[tuple[int, list[str]]]:
+    """An HTTP proxy that leads each CONNECT to a host to its port here: its own port, and where people wanted to go."""
     asked: list[str] = []
     listener = socket.create_server(("127.0.0.1", 0))
     stopped = threading.Event()
@@ -243,7 +306,7 @@ def proxy(port: int) -> Iterator[tuple[int, list[str]]]:
                     return
                 head += octets
             asked.append(head.split()[1].decode())
-            with socket.create_connection(("127.0.0.1", port)) as server:
+            with socket.create_connection(("127.0.0.1", ports[asked[-1].partition(":")[0]])) as server:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 back = threading.Thread(target=pump, args=(server, client), daemon=True)
                 back.start()

@@ -65,13 +65,14 @@ class Transaction:
 
 @dataclass
 class Connection:
-    """One connection: commands as they came (secrets too: it is a test), and how it ended."""
+    """One connection: commands as they came (secrets too: it is a test), the client's certificate (DER), and how it ended."""
 
     number: int
     commands: list[str] = field(default_factory=list)
     tls: str = ""
     user: str = ""
     helo: str = ""
+    certificate: bytes = b""
     ended: bool = False
 
 
@@ -142,6 +143,10 @@ class ScriptedUpstream:
         """Stops listening and ends every connection."""
         if self._server:
             self._server.close()
+        await self.hang_up()
+
+    async def hang_up(self) -> None:
+        """Ends every connection; new ones are taken."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -201,7 +206,7 @@ class _Dialog:
         self.user = ""
         self.encrypted = server.implicit
         if self.encrypted:
-            connection.tls = writer.get_extra_info("ssl_object").version()
+            self.covered(writer)
 
     async def run(self) -> None:
         if not await self.step("CONNECT", "", f"220 {self.server.name} ESMTP"):
@@ -292,7 +297,11 @@ class _Dialog:
         await self.writer.start_tls(self.server.tls)
         self.encrypted = True
         self.transaction = None
-        self.connection.tls = self.writer.get_extra_info("ssl_object").version()
+        self.covered(self.writer)
+
+    def covered(self, writer: asyncio.StreamWriter) -> None:
+        session = writer.get_extra_info("ssl_object")
+        self.connection.tls, self.connection.certificate = session.version(), session.getpeercert(binary_form=True) or b""
 
     async def do_AUTH(self, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")

@@ -25,8 +25,8 @@ class Clock:
 class Ids:
     """Queue ids in order: `test0000000001`, `test0000000002`, ..."""
 
-    def __init__(self) -> None:
-        self.given = 0
+    def __init__(self, given: int = 0) -> None:
+        self.given = given
 
     def __call__(self, now: datetime) -> str:
         self.given += 1

@@ -227,7 +227,7 @@ def test_an_address_that_anybody_may_have_proves_nothing(listener, user, code):
     assert (reply.code if reply else 0) == code
     if code == 554:
         assert "network_mode: host" in reply.text
-        assert "172.17.0.1" in reply.text
+        assert "list 172.17.0.1 in listen.networks (RELAY_NETWORKS) on purpose" in reply.text
 
 
 def test_others_are_not_concerned():
@@ -243,7 +243,7 @@ def test_the_start_says_whom_the_containers_network_shuts_out_or_lets_in():
     known = Listener(port=27, networks=PRIVATE, auth=ListenAuth.REQUIRED)
     first, second = mask_warnings([doubting, trusting, known], {GATEWAY})
     assert "0.0.0.0:25 takes no mail from there" in first
-    assert "network_mode: host" in first
+    assert "network_mode: host" in first and "RELAY_NETWORKS" in first
     assert "on purpose" in second
     assert mask_warnings([known], {GATEWAY}) == []
     assert mask_warnings([doubting, trusting], ()) == []

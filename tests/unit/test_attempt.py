@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.mail.address import Address, parse_address
+from relay.mail.device import Device
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
@@ -281,6 +282,19 @@ def test_a_remembered_refusal_goes_right_at_once():
     """The second message of that sender goes in the account's own name without asking first."""
     trial = attempt(claim("x@y.example"), "a", refused_senders=frozenset({("a", "nas@lan.example")}))
     assert run(trial, {"a*": OK}) == ["a*"]
+
+
+def test_the_refusal_of_a_device_s_own_sender_is_remembered_for_that_device():
+    """Another one that writes the same reverse-path is not concerned."""
+    first, second = (Device(name, sender=parse_address(f"{name}@a.example")) for name in ("pve1", "pve2"))
+    trial = attempt(claim("x@y.example"), "a", device=first)
+    assert run(trial, {"a": SENDERHOSTS, "a*": OK}) == ["a", "a*"]
+    refused = settled(trial)[0].refused_sender
+    assert refused == ("a", "pve1@a.example")
+    for device, called in ((first, "a*"), (second, "a"), (None, "a")):
+        assert run(attempt(claim("x@y.example"), "a", device=device, refused_senders=frozenset({refused})), {called: OK}) == [
+            called
+        ]
 
 
 def test_rewrite_never_means_never():

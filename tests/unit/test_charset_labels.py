@@ -209,6 +209,8 @@ def test_an_encoding_that_is_not_there_is_not_said(octets: bytes, encoding: byte
         (b"image/; name=a.png", b"\x89PNG\r\n\x1a\n\0\0", "application/octet-stream; name=a.png"),
         (b"application/octet-stream", b"a\rb\nc\r\n", "application/octet-stream"),
         (b"text/plain; charset=utf-16", "門\nok\n".encode("utf-16"), "text/plain; charset=utf-16"),
+        (b"text/plain; charset=utf-16le", "Сначала".encode("utf-16-le"), "text/plain; charset=utf-16le"),
+        (b"text/plain; charset=utf-16be", "告警正常".encode("utf-16-be"), "text/plain; charset=utf-16be"),
         (b"text/plain", "Door: open\n".encode("utf-16-le"), "text/plain; charset=utf-16le"),
     ],
 )

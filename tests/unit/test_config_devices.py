@@ -124,6 +124,9 @@ def test_rules_name_devices_and_users(tmp_path: Path) -> None:
     ]
 
 
+LOGIN = 'listen: [{address: "127.0.0.1:25"}, {address: "127.0.0.1:26", auth: required, users: {nas: a, cam: b}}]'
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
@@ -134,11 +137,16 @@ def test_rules_name_devices_and_users(tmp_path: Path) -> None:
         ("devices: {nas: {helo: x, to: a@isp.example}}\nroutes: [{to: '*@isp.example', via: isp}]", ""),
         ("recipients: {everything_to: a@far.example}\nroutes: [{to: '*@isp.example', via: isp}]", "recipients.everything_to"),
         ("routes: [{to: '*@isp.example', via: isp, copy_to: a@far.example}]", "routes[0].copy_to"),
+        ("devices: {nas: {user: nas}}", "devices.nas.user"),
+        ("routes: [{user: nas, via: isp}, {via: isp}]", "routes[0].user"),
+        (f"{LOGIN}\ndevices: {{nas: {{user: [nas, tv]}}}}", "devices.nas.user"),
+        (f"{LOGIN}\ndevices: {{nas: {{user: [nas, cam]}}}}\nroutes: [{{user: cam, via: isp}}, {{via: isp}}]", ""),
     ],
 )
 def test_what_can_have_no_effect_is_remarked_on(tmp_path: Path, text: str, path: str) -> None:
-    """A sender that no account may use; an address that no rule takes."""
-    remarks = [one for one in loaded(tmp_path, text).remarks if "no upstream may send" in one or "no rule of routes" in one]
+    """A sender that no account may use; an address that no rule takes; a login that no listener takes."""
+    words = ("no upstream may send", "no rule of routes", "nobody can log in")
+    remarks = [one for one in loaded(tmp_path, text).remarks if any(word in one for word in words)]
     assert [path in one for one in remarks] == [True] * bool(path)
 
 

@@ -98,7 +98,11 @@ ENVIRONMENTS = [
     {"RELAY_HOST": "x", "RELAY_WEB_PASSWORD_FILE": SECRET},
     {"RELAY_HOST": "x", "RELAY_WEB_PASSWROD": SECRET},
     {"RELAY_HOST": "x", "RELAY_NOTICES_WEBHOOK": f"ntfy.sh/{SECRET}"},
+    {"RELAY_HOST": "x", "RELAY_NOTICES_WEBHOOK_FILE": SECRET},
     {"RELAY_HOST": "x", "RELAY_SPOOL_PASSWORD": SECRET},
+    {"RELAY_HOST": "x", "RELAY_UPSTREAM_OAUTH_CLIENT_SECRET": SECRET, "RELAY_UPSTREAM_OAUTH_CLIENT_SECRET_FILE": SECRET},
+    {"RELAY_UPSTREAM_PUSH": f"nothing://x/{SECRET} ntfy//{SECRET}"},
+    {"RELAY_UPSTREAM_PUSH_FILE": SECRET},
     {"RELAY_HOST": "x", "RELAY_SPOOL_FALLBACK": f"postgresql://u:{SECRET}@h/db"},
     {"RELAY_HOST": "x", "RELAY_SPOOL_URL": f"pg://u:{SECRET}@h", "RELAY_SPOOL": f"pg://u:{SECRET}@h"},
 ]
@@ -112,6 +116,14 @@ def test_no_mistake_shows_a_secret(source: str, tmp_path: Path) -> None:
     assert loaded.mistakes
     told = "\n".join(map(str, (*loaded.mistakes, *loaded.remarks)))
     assert SECRET[1:] not in told
+
+
+@pytest.mark.parametrize("source", CASES)
+def test_no_mistake_in_a_whole_file_of_the_environment_shows_a_secret(source: str) -> None:
+    """The same text in RELAY_CONFIG_YAML."""
+    loaded = load(None, {"RELAY_CONFIG_YAML": source.replace("ISP", ISP).replace("SECRET", SECRET)})
+    assert loaded.mistakes
+    assert SECRET[1:] not in "\n".join(map(str, (*loaded.mistakes, *loaded.remarks)))
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
@@ -137,3 +149,51 @@ def test_what_is_no_secret_is_still_shown(tmp_path: Path) -> None:
     told = "\n".join(map(str, load(tmp_path / "config.yaml", {}).mistakes))
     for shown in ("isp.hots", "'smtp://mail.example'", "'587a'"):
         assert shown in told
+
+
+BLANK = "the secret begins or ends with a blank, which counts; remove it if it is not meant"
+QUOTED = "the secret stands in quotation marks, which count; remove them if they are not meant"
+
+
+@pytest.mark.parametrize(
+    ("held", "mode", "told"),
+    [
+        (SECRET, 0o600, []),
+        (f"{SECRET}\r\n", 0o640, []),
+        (f"a {SECRET}'", 0o600, []),
+        ('"', 0o600, []),
+        (f"{SECRET} \n", 0o600, [BLANK]),
+        (f"\t{SECRET}\n", 0o600, [BLANK]),
+        (f'"{SECRET}"\n', 0o600, [QUOTED]),
+        (f"'{SECRET}'", 0o600, [QUOTED]),
+        (SECRET, 0o644, ["every user of this machine can read the secret; chmod 600 isp.secret"]),
+        (f"{SECRET} ", 0o604, ["every user of this machine can read the secret; chmod 600 isp.secret", BLANK]),
+    ],
+)
+def test_a_secret_s_file_that_may_not_be_as_meant_is_remarked_on(held: str, mode: int, told: list[str], tmp_path: Path) -> None:
+    """It is used as it is: what counts in it is told, not changed; and who else can read it."""
+    file = tmp_path / "isp.secret"
+    file.write_text(held, encoding="utf-8")
+    file.chmod(mode)
+    (tmp_path / "config.yaml").write_text(f"upstreams: {{isp: {{{ISP}, password_file: isp.secret}}}}")
+    loaded = load(tmp_path / "config.yaml", {})
+    assert loaded.config
+    password = loaded.config.upstreams["isp"].login.password
+    assert password
+    assert password.reveal() == held.rstrip("\r\n")
+    assert [remark.partition("password_file: ")[2] for remark in loaded.remarks] == told
+    environ = {"RELAY_HOST": "a.example", "RELAY_USERNAME": "a@b.c"}
+    by_variable = load(None, {**environ, "RELAY_PASSWORD": held.rstrip("\r\n")}).remarks
+    assert [remark.partition("RELAY_PASSWORD: ")[2] for remark in by_variable] == [
+        one for one in told if one in (BLANK, QUOTED)
+    ]
+
+
+def test_what_an_engine_shows_to_its_container_is_for_the_relay_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swarm and Kubernetes give secrets a mode that all may read, and nobody else is there."""
+    file = tmp_path / "isp"
+    file.write_text(SECRET, encoding="utf-8")
+    file.chmod(0o444)
+    monkeypatch.setattr("relay.config.fields._ENGINE_S", tmp_path)
+    environ = {"RELAY_HOST": "a.example", "RELAY_USERNAME": "a@b.c", "RELAY_PASSWORD_FILE": str(file)}
+    assert load(None, environ).remarks == ()

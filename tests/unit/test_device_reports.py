@@ -5,10 +5,13 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.control.device_reports import kind_of, mail_of, overview, portrait, shown
-from relay.mail.device import Device
+from relay.control.device_reports import DIGESTS, kind_of, mail_of, overview, portrait, postponed, shown
+from relay.control.reports import device_views
+from relay.inbound.seen_clients import SeenClients
+from relay.mail.device import Device, Quiet
 from relay.mail.envelope import Origin
-from relay.spool.entry import Heard, TrailLine
+from relay.mail.reply import Fault
+from relay.spool.entry import Heard, Postponed, TrailLine
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 NAS = Device("nas", client=(ip_network("10.0.0.2"),), expect_every=timedelta(hours=26))
@@ -57,13 +60,79 @@ def test_what_was_mended_is_counted() -> None:
     ]
     mail = mail_of(NAS, (NAS, NET), HEARD)
     assert mail == HEARD[:2]
-    told = portrait(NAS, (NAS, NET), mail, lines, ())
+    told = portrait(NAS, (NAS, NET), mail, lines, {})
     assert told["quirks"] == [{"what": "bare LF", "messages": 3}]
     assert told["repairs"] == [
         {"what": "added Date", "messages": 2},
         {"what": "Message-ID ... was used before", "messages": 2},
     ]
     assert (told["merged"], told["silent"], told["every_seconds"]) == (1, False, None)
+    assert told["last_seen"] == told["last"] == "2026-11-22T10:00:00Z"
+
+
+def test_the_digests_of_a_device_are_told() -> None:
+    """Each once, with the messages that it stands for, the last first; another device's are none of it."""
+    lines = [
+        (
+            Origin(f"10.0.0.{device}", "nas"),
+            TrailLine(NOW + number * timedelta(hours=1), "merged", details={"digest": f"digest{device}{number}", "count": 7}),
+        )
+        for number in (0, 0, 1)
+        for device in (2, 9)
+    ]
+    told = portrait(NAS, (NAS, NET), [], lines, {})
+    assert told["merged"] == 3
+    assert told["digests"] == [
+        {"id": "digest21", "at": "2026-11-22T11:00:00Z", "messages": 7},
+        {"id": "digest20", "at": "2026-11-22T10:00:00Z", "messages": 7},
+    ]
+    many = [(lines[0][0], TrailLine(NOW, "merged", details={"digest": str(number)})) for number in range(100)]
+    assert len(portrait(NAS, (NAS, NET), [], many, {})["digests"]) == DIGESTS
+
+
+def test_what_waits_is_told_of_its_device_alone() -> None:
+    """Counts of all its origins together, for each digest; quiet hours are told though nothing waits for their end."""
+    nas, other = Origin("10.0.0.2", "nas"), Origin("10.0.0.9", "cam")
+    later = NOW + timedelta(hours=1)
+    kept = [
+        Postponed(nas, "a", Fault.DIGEST, 3, later, "first"),
+        Postponed(Origin("10.0.0.2", "nas2"), "a", Fault.DIGEST, 2, later, "second"),
+        Postponed(nas, "b", Fault.DIGEST, 1, later, "third"),
+        Postponed(nas, "b", Fault.QUIET, 4, later, "fourth"),
+        Postponed(nas, "", Fault.QUIET, 5, later, "fifth"),
+        Postponed(other, "a", Fault.DIGEST, 100, later, "sixth"),
+    ]
+    told = postponed(NAS, (NAS, NET), kept, NOW)
+    assert (told["quiet_until"], told["quiet_waiting"]) == (None, 9)
+    assert told["collecting"] == [
+        {"messages": 5, "due_at": "2026-11-22T11:00:00Z", "example": "first"},
+        {"messages": 1, "due_at": "2026-11-22T11:00:00Z", "example": "third"},
+    ]
+    begin, end = (NOW + hours * timedelta(hours=1) for hours in (-1, 2))
+    asleep = Device("nas", quiet=Quiet(((begin.astimezone().time(), end.astimezone().time()),)))
+    told = postponed(asleep, (asleep,), [], NOW)
+    assert told == {"quiet_until": "2026-11-22T12:00:00Z", "quiet_waiting": 0, "collecting": []}
+
+
+def test_when_a_device_was_seen_is_its_own() -> None:
+    """Several behind one address are told apart by HELO and login; who spoke without mail was seen, too."""
+    seen, minute = SeenClients(), timedelta(minutes=1)
+    lan, cam = Device("lan", client=(ip_network("10.0.0.0/24"),), user=("nas",)), Device("cam", helo=("cam*",))
+    devices = (cam, lan, NAS)
+    for number, (helo, user) in enumerate([("cam1", ""), ("cam2", ""), ("nas", ""), ("nas", "nas"), ("cam1", ""), ("x", "")]):
+        seen.saw("10.0.0.7", NOW + number * minute, helo, (), user)
+    seen.saw("10.0.0.2", NOW - minute, "nas")
+    nas, client = device_views(seen.as_json(), devices)
+    assert client["name"] == "cam, lan"
+    assert [(one["name"], one["last_seen"][14:16]) for one in client["known_as"]] == [("cam", "04"), ("lan", "03")]
+    status = {"devices": [client, nas]}
+    assert portrait(cam, devices, [], [], status)["last_seen"] == "2026-11-22T10:04:00Z"
+    assert portrait(NAS, devices, HEARD[:2], [], status)["last_seen"] == "2026-11-22T10:00:00Z"  # its mail was later
+    assert portrait(NAS, devices, HEARD[:1], [], status)["last_seen"] == "2026-11-22T09:59:00Z"
+    assert portrait(Device("tv", helo=("tv",)), devices, [], [], status)["last_seen"] is None
+    for number in range(100):
+        seen.saw("10.0.0.7", NOW, f"name{number}")
+    assert len(seen.as_json()[0]["origins"]) < 20
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def test_a_person_reads_what_happened_why_and_what_to_do() -> None:
         assert words in text
 
 
+def test_of_a_digest_it_says_how_many_messages_are_kept() -> None:
+    _, _, parts = composed(replace(LETTER, merges=37))
+    text = " ".join(parts[0].get_content().split())
+    assert "(a digest of this relay, of 37 messages of the device; each of them is kept, too)" in text
+
+
 def test_a_program_reads_the_facts() -> None:
     """message/delivery-status as RFC 3464 wants it, field by field."""
     _, _, parts = composed(LETTER)

@@ -5,12 +5,14 @@ import os
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from relay.config import Config, find, load
-from relay.config.environment import LONG, SHORT
+from relay.config.environment import LONG, SHORT, WHOLE
 from relay.config.loader import default_hostname
+from relay.config.schema import SECTIONS
 from relay.mail.address import Address
 from relay.upstream.settings import TlsMode
 
@@ -58,14 +60,14 @@ SETTINGS = {
                "tls_cert": "FILE", "tls_key": "FILE", "plain_login": "true", "legacy_tls": "true"},
     "recipients": {"default_domain": "isp.example", "everything_to": ["me@isp.example", "you@isp.example"]},
     "retry": {"delays": ["5m", "1h"], "give_up_after": "2d", "warn_after": "1h", "rest": ["2m", "4m"], "rest_login": "20m"},
-    "notices": {"to": "me@isp.example", "via": "upstream", "webhook": "https://ntfy.example/topic", "digest": "10m"},
+    "notices": {"to": "boss@isp.example", "via": "upstream", "webhook": "https://ntfy.example/topic", "digest": "10m"},
     "repair": {"date_skew": "1d", "fallback_charset": ["utf-8", "cp932"], "hide_client": "true"},
     "spool": {"url": "postgresql://relay@localhost/relay", "password": " a, b ", "fallback": "sqlite:/srv/fallback.db",
               "lease": "30s", "name": "cellar", "max_size": "10GB", "max_message": "20MB", "keep_free": "100MB",
               "keep_history": "7d", "state_dir": "/srv/state"},
     "dns": {"nameservers": ["192.168.0.1", "192.168.0.2:5353"]},
     "mx": {"private": "true"},
-    "dkim": {"domain": "own.example", "selector": "cellar", "key_file": "/srv/dkim.pem", "via": ["upstream", "mx"],
+    "dkim": {"domain": "own.example", "selector": "cellar", "key_file": "/srv/dkim.pem", "via": "mx",
              "algorithm": "ed25519"},
     "limits": {"connections": "50", "per_client": "5", "recipients": "200", "messages_per_minute": "30", "share": "20%",
                "idle": "2m"},
@@ -76,38 +78,85 @@ SETTINGS = {
 """Each setting that has a variable, none at its default, as a file would say it."""
 
 
-def variables() -> dict[str, str]:
+UPSTREAMS = {
+    "smtp": {
+        "host": "mail.isp.example", "port": "2465", "tls": "starttls", "ca_file": "FILE", "fingerprint": "ab" * 32,
+        "verify": "false", "tls_min": "1.3", "client_cert": "FILE", "client_key": "FILE", "auth": "login",
+        "username": "taro@isp.example", "password": " a, b ", "sender": "nas@isp.example",
+        "sender_domains": ["isp.example", "other.example"], "rewrite": "always", "rewrite_from": "false", "timeout": "30s",
+        "limits": {"connections": "2", "per_minute": "50", "per_day": "400", "message": "20MB", "recipients": "9"},
+    },
+    "old": {"host": "mail.isp.example", "sender": "nas@isp.example", "legacy_tls": "true"},
+    "provider": {"provider": "gmail", "username": "taro@gmail.com", "password": "x"},
+    "pop": {"host": "mail.isp.example", "sender": "nas@isp.example", "username": "taro", "password": "x", "auth": "pop",
+            "pop": {"host": "pop.isp.example", "port": "1995", "tls": "implicit", "window": "5m"}},
+    "oauth": {"host": "mail.isp.example", "username": "taro@isp.example",
+              "oauth": {"client_id": "x", "client_secret": "s3cret", "tenant": "isp.example", "provider": "google",
+                        "refresh_token_file": "/srv/token", "token_url": "https://isp.example/token",
+                        "device_url": "https://isp.example/device", "auth_url": "https://isp.example/auth", "scope": "mail"}},
+    "graph": {"provider": "outlook", "api": "graph", "url": "https://graph.microsoft.us", "save_to_sent": "true",
+              "username": "nas@company.example",
+              "oauth": {"client_id": "x", "tenant": "company.example", "grant": "client-credentials",
+                        "certificate_file": "FILE"}},
+    "push": {"push": ["ntfys://ntfy.example/one?a=b,c", "ntfys://ntfy.example/two"], "title": "{device}",
+             "attachments": "false"},
+    "folder": {"folder": "/srv/scans", "save": "both"},
+}  # fmt: skip
+"""Upstreams of every kind; together they say every key of an upstream."""
+
+
+def variables(said: Any, prefix: str = "RELAY") -> dict[str, str]:
     """The same by variables."""
-    found: dict[str, str] = {}
-    for section, keys in SETTINGS.items():
-        for key, value in (keys if isinstance(keys, dict) else {"": keys}).items():
-            name = f"RELAY_{section}_{key}".upper().rstrip("_")
-            found[name] = value if isinstance(value, str) else ", ".join(value)
-    return found
+    if isinstance(said, dict):
+        return {name: text for key, value in said.items() for name, text in variables(value, f"{prefix}_{key}".upper()).items()}
+    between = " " if prefix.endswith("_PUSH") else ", "
+    return {prefix: said if isinstance(said, str) else between.join(said)}
 
 
 def sound(path: Path | None, environ: dict[str, str]) -> Config:
-    loaded = load(path, environ, machine_name="nas")
+    loaded = load(path, environ, machine_name="nas", quick=True)
     assert loaded.mistakes == ()
     assert loaded.config
     return replace(loaded.config, source="")
 
 
-def test_each_variable_says_what_the_setting_says_in_a_file(tmp_path: Path) -> None:
-    """Of every section, single values, lists, and secrets by file."""
-    secret = tmp_path / "s"
-    upstream = {"upstreams": {"upstream": {"host": "mail.isp.example", "sender": "nas@isp.example"}}}
-    path = tmp_path / "config.yaml"
-    path.write_text(json.dumps(upstream | SETTINGS).replace("FILE", str(path)), encoding="utf-8")
-    environ = {name: value.replace("FILE", str(path)) for name, value in variables().items()}
-    twins = {f"{name}_FILE" for name in environ if name.endswith("_PASSWORD")}
-    assert set(environ) | twins == set(LONG)
-    environ |= {"RELAY_HOST": "mail.isp.example", "RELAY_SENDER": "nas@isp.example"}
+def only(name: str) -> str:
+    """What an upstream is called that variables tell of."""
+    return {"provider": "gmail", "graph": "outlook"}.get(name, "upstream")
+
+
+@pytest.mark.parametrize("kind", UPSTREAMS)
+def test_each_variable_says_what_the_setting_says_in_a_file(kind: str, tmp_path: Path) -> None:
+    """Of every section, single values, lists, and secrets by file; the whole file in one variable says the same too."""
+    path, secret = tmp_path / "config.yaml", tmp_path / "s"
+    settings = {**SETTINGS, "notices": {**SETTINGS["notices"], "via": only(kind)}}
+    text = json.dumps({"upstreams": {only(kind): UPSTREAMS[kind]}} | settings).replace("FILE", str(path))
+    path.write_text(text, encoding="utf-8")
+    environ = {**variables(settings), **variables(UPSTREAMS[kind], "RELAY_UPSTREAM")}
+    environ = {name: value.replace("FILE", str(path)) for name, value in environ.items()}
     expected = sound(path, {})
     assert sound(None, environ) == expected
-    for twin in twins:
-        secret.write_text(environ[twin.removesuffix("_FILE")], encoding="utf-8")
-        assert sound(None, {**environ, twin.removesuffix("_FILE"): "", twin: str(secret)}) == expected
+    assert sound(None, {WHOLE: text}) == expected
+    for name, value in environ.items():
+        without = load(None, {**environ, name: ""}, machine_name="nas", quick=True)
+        assert replace(without.config, source="") != expected if without.config else without.mistakes, name
+        if f"{name}_FILE" in LONG:
+            secret.write_text(value.replace(" ntfys:", "\nntfys:"), encoding="utf-8")
+            assert sound(None, {**environ, name: "", f"{name}_FILE": str(secret)}) == expected
+
+
+def test_every_setting_has_a_variable() -> None:
+    """All that the reference describes, but for rules and for names of one's own."""
+    played = variables(SETTINGS).keys() | {name for one in UPSTREAMS.values() for name in variables(one, "RELAY_UPSTREAM")}
+    twins = {f"{name}_FILE" for name in played} & set(LONG)
+    assert {name.rpartition("_")[2] for name in played - {"RELAY_UPSTREAM_PUSH"} if f"{name}_FILE" in twins} == {
+        "PASSWORD", "SECRET", "WEBHOOK",
+    }  # fmt: skip
+    assert played | twins == set(LONG)
+    described = {".".join(filter(None, (section.path, one.key))) for section in SECTIONS for one in section.settings}
+    rest = {path for path in described - set(LONG.values()) if not path.startswith(("routes.", "devices."))}
+    assert rest == {"listen.users", "recipients.aliases"}
+    assert set(SHORT.values()) < set(LONG.values())
 
 
 @pytest.mark.parametrize("name", [*LONG, *SHORT])
@@ -137,15 +186,15 @@ def test_what_is_missing_beside_a_variable_is_a_variable() -> None:
 
 
 @pytest.mark.parametrize("short", SHORT)
-def test_two_names_of_one_setting_are_a_mistake(short: str) -> None:
+def test_two_names_of_one_setting_are_a_mistake(short: str, tmp_path: Path) -> None:
     """Which of them counted would be a guess."""
-    long = "_".join(("relay", *SHORT[short])).upper()
-    assert said({"RELAY_HOST": "a.example", short: FULL[short], long: FULL[short]}) == [
-        f"{long}: expected {short} or {long}, found both"
-    ]
-    assert sound(None, {"RELAY_HOST": "a.example", long: FULL[short]}) == sound(
-        None, {"RELAY_HOST": "a.example", short: FULL[short]}
-    )
+    (tmp_path / "s").write_text("hunter2\n", encoding="utf-8")
+    long = next(name for name, path in LONG.items() if path == SHORT[short])
+    full = {**FULL, "RELAY_PROVIDER": "generic", "RELAY_PASSWORD_FILE": str(tmp_path / "s")}
+    value = full[short]
+    del full["RELAY_PASSWORD" if short == "RELAY_PASSWORD_FILE" else "RELAY_PASSWORD_FILE"], full[short]
+    assert said({**full, short: value, long: value}) == [f"{long}: expected {short} or {long}, found both"]
+    assert sound(None, {**full, long: value}) == sound(None, {**full, short: value})
 
 
 @pytest.mark.parametrize("name", ["RELAY_NETWORKS", "RELAY_PASSWORD", "RELAY_LISTEN", "RELAY_LISTEN_TLS"])
@@ -167,6 +216,7 @@ def test_a_password_from_the_environment_is_taken_as_it_is() -> None:
 def test_four_settings_are_enough(tmp_path: Path) -> None:
     """A provider, an account, its secret's file and who is told."""
     (tmp_path / "s").write_text("abcd efgh\n", encoding="utf-8")
+    (tmp_path / "s").chmod(0o600)
     environ = {"RELAY_PROVIDER": "Gmail", "RELAY_USERNAME": "me@gmail.com", "RELAY_NOTICES_TO": "me@gmail.com"}
     loaded = load(None, environ | {"RELAY_PASSWORD_FILE": str(tmp_path / "s")})
     assert loaded.config
@@ -340,7 +390,7 @@ def test_a_variable_that_nobody_reads_is_named() -> None:
     loaded = load(None, FULL | links | {"RELAY_FOO": "1", "RELAYS": "1"}, machine_name="nas")
     assert loaded.mistakes == ()
     assert [remark for remark in loaded.remarks if "not read" in remark] == ["RELAY_FOO: not read: no setting has this name"]
-    assert load(None, FULL | {"RELAY_HOSTT": "x"}, machine_name="nas").remarks == ()
+    assert load(None, FULL | {"RELAY_HOSTT": "x", "RELAY_PASSWORD": "x"}, machine_name="nas").remarks == ()
 
 
 def test_a_file_may_name_any_variable(tmp_path: Path) -> None:
@@ -355,3 +405,23 @@ def test_a_file_may_name_any_variable(tmp_path: Path) -> None:
     assert [remark for remark in loaded.remarks if "not used" in remark] == [
         f"RELAY_HOST: not used, since the settings come from {path}"
     ]
+
+
+def test_a_home_that_is_nobody_s_is_no_reason_to_crash(tmp_path: Path) -> None:
+    """`~taro` where there is no such user stays what it is, as in a shell."""
+    environ = {"RELAY_HOST": "a.example", "RELAY_USERNAME": "a@b.example", "RELAY_PASSWORD_FILE": "~nobody-of-that-name/secret"}
+    (told,) = said(environ)
+    assert told.startswith("RELAY_PASSWORD_FILE: expected a readable file with one line of text")
+    (told,) = said(
+        {"RELAY_HOST": "a.example", "RELAY_SENDER": "a@b.example", "RELAY_UPSTREAM_CA_FILE": "~nobody-of-that-name/ca"}
+    )
+    assert told.startswith("RELAY_UPSTREAM_CA_FILE: expected a readable file")
+    assert said({"RELAY_UPSTREAM_FOLDER": "~nobody-of-that-name/scans"}) == []
+
+
+def test_a_directory_that_has_been_removed_is_no_reason_to_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relay is asked from where a folder was deleted meanwhile."""
+    monkeypatch.setattr("pathlib.Path.cwd", lambda: (_ for _ in ()).throw(FileNotFoundError(2, "No such file or directory")))
+    assert sound(None, {"RELAY_HOST": "a.example", "RELAY_SENDER": "a@b.example"})
+    text = "upstreams: {isp: {host: a.example, sender: a@b.example}}"
+    assert sound(None, {WHOLE: text})

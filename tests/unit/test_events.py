@@ -1,11 +1,16 @@
 """What happened is counted and logged by one call."""
 
+import contextlib
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -100,11 +105,46 @@ def test_no_control_character_reaches_the_log_raw(log_format):
     program = f"from relay import events\n{code}"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=30, check=True)
     (line,) = done.stdout.decode().splitlines()
-    bare = re.sub(r"\x1b\[\d*m", "", line) if log_format == "console" else line  # structlog's own colours
-    assert bare.isprintable(), bare
+    assert line.isprintable(), line
     assert "障害" in line
     if log_format == "json":
         assert json.loads(line)["helo"] == HOSTILE
+
+
+def on_a_terminal(code: str, **environ: str) -> str:
+    """What a person sees."""
+    ours, theirs = pty.openpty()
+    program = f"from relay import events\nevents.configure()\n{code}"
+    environ = {**os.environ, "TZ": "Asia/Tokyo", **environ}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=theirs, timeout=30, check=True, env=environ)
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # EIO: the other side has closed
+        while octets := os.read(ours, 10_000):
+            seen += octets
+    os.close(ours)
+    return seen.decode()
+
+
+def test_on_a_terminal_a_line_is_time_event_and_text():
+    """Local time; with the queue id or the client; what has no text by its fields.  In colour, if that is wanted."""
+    code = (
+        "events.note('relayed', queue_id='01abc', recipient='a@b.example', said='', quirks=['x', 'y'], upstream='isp')\n"
+        "events.note('refused', '452 4.3.1 the spool is full', client='192.168.0.9', code='452 4.3.1', listener=':25')\n"
+        "events.note('failed', 'nobody took it')"
+    )
+    plain = on_a_terminal(code, NO_COLOR="1").splitlines()
+    stamps, rest = {line[:19] for line in plain}, [line[19:] for line in plain]
+    now = datetime.now(ZoneInfo("Asia/Tokyo")).replace(tzinfo=None)
+    assert all(abs(datetime.fromisoformat(one) - now) < timedelta(minutes=1) for one in stamps)
+    assert rest == [
+        "  relayed    01abc  recipient a@b.example; quirks x, y; upstream isp",
+        "  refused    192.168.0.9  452 4.3.1 the spool is full",
+        "  failed     nobody took it",
+    ]
+    coloured = on_a_terminal(code, NO_COLOR="").splitlines()
+    assert re.findall(r"\x1b\[\d+m", "\n".join(coloured)) == ["\x1b[33m", "\x1b[0m", "\x1b[31m", "\x1b[0m"]
+    assert [re.sub(r"\x1b\[\d+m", "", line)[19:] for line in coloured] == rest
 
 
 def test_what_one_address_does_again_is_told_once_with_a_count():

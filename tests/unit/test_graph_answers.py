@@ -8,7 +8,7 @@ from relay.mail.reply import Fault, Stage
 from relay.outbound.replies import judge
 from relay.upstream import graph_codes
 from relay.upstream.graph_answers import addressees, identity, refusal, relayed, retry_after
-from relay.upstream.graph_rights import rights_of, scope_for, token_url_for
+from relay.upstream.graph_rights import Rights, rights_of, scope_for, token_url_for
 from relay.upstream.http_session import HttpOrigin, HttpResponse
 from relay.upstream.settings import Grant
 
@@ -144,16 +144,18 @@ class TestRights:
     @pytest.mark.parametrize(
         ("claims", "rights"),
         [
-            ('{"scp": "Mail.Send Mail.ReadWrite"}', {"Mail.Send", "Mail.ReadWrite"}),
-            ('{"roles": ["Mail.Send"]}', {"Mail.Send"}),
-            ('{"roles": []}', set()),
-            ('{"sub": "x"}', None),
-            ("[]", None),
-            ("{", None),
+            ('{"scp": "Mail.Send Mail.ReadWrite"}', Rights(frozenset({"Mail.Send", "Mail.ReadWrite"}), all=True)),
+            ('{"scp": ""}', Rights(all=True)),
+            ('{"roles": ["Mail.Send", 5]}', Rights(frozenset({"Mail.Send"}))),
+            ('{"roles": []}', Rights()),
+            ('{"roles": "Mail.Send"}', Rights()),
+            ('{"sub": "x"}', Rights()),
+            ("[]", Rights()),
+            ("{", Rights()),
         ],
     )
     def test_tokens(self, claims, rights):
-        """None where it cannot be seen."""
+        """A person's consent is the whole; an application may have more by Exchange than its token names."""
         import base64
 
         token = "h." + base64.urlsafe_b64encode(claims.encode()).rstrip(b"=").decode() + ".s"
@@ -162,7 +164,7 @@ class TestRights:
     @pytest.mark.parametrize("token", ["", "opaque", "a.b", "a.é.c", "a.!!!!.c"])
     def test_opaque_tokens(self, token):
         """Microsoft promises no form."""
-        assert rights_of(token) is None
+        assert rights_of(token) == Rights()
 
 
 class TestOrigins:

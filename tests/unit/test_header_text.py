@@ -46,6 +46,13 @@ def test_the_note_names_the_first_fields_only() -> None:
     assert re.findall(r"X-\d+", note) == [f"X-{number}" for number in range(8)]
 
 
+def test_a_word_that_was_open_behind_escapes_is_closed_at_once() -> None:
+    """Once the escape sequences are read, what is left is a word whose end was cut off; reading it again changes nothing."""
+    once = octets(repaired(with_field(b"Comments: \x1b$B<+F0\x1b(B =?utf-8?q?Ger=C3=A4t\x1b(B")).message)
+    assert decode_words(values(once, "comments")[0].decode()) == "自動Gerät"
+    assert without_trace(repaired(once).message) == once
+
+
 @pytest.mark.parametrize("name", ["In-Reply-To", "References", "Received", "Auto-Submitted", "Resent-Message-ID"])
 def test_where_no_encoded_word_may_stand_foreign_octets_are_question_marks(name: str) -> None:
     """RFC 2047 s5: tokens, ids and dates have no other rescue."""

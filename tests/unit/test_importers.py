@@ -167,6 +167,37 @@ def test_nothing_is_written_over_unasked(tmp_path: Path, capsys: pytest.CaptureF
     assert "Next: " in told
 
 
+@pytest.mark.parametrize("name", ["postfix-home", "qmail-home", "docker-env", "docker-compose"])
+def test_who_is_told_of_failures_is_asked_where_the_files_do_not_say_it(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal by a question, else by an option; left open, it is named among what to look at."""
+    system, file = MOVED[name]
+    words = ["import", system, str(SETS / name / file), "--force", "--output", str(tmp_path)]
+
+    def notices() -> str:
+        settings = config.load(tmp_path / "config.yaml", {}).config
+        assert settings
+        return str(settings.notices.to or "")
+
+    assert main([*words, "--notices-to", "me@isp.example"]) == 0
+    assert notices() == "me@isp.example"
+    assert main([*words, "--notices-to", "me"]) == 2
+    assert "--notices-to: expected an address" in capsys.readouterr().err
+    assert main(words) == 0
+    told = capsys.readouterr().out
+    known = name == "postfix-home"
+    assert (notices() == "taro@isp.example", "nobody is told when mail fails" in told) == (known, not known)
+    answers = ["nobody", "boss@isp.example"]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _question: answers.pop(0))
+    assert main(words) == 0
+    assert (notices(), len(answers)) == (("taro@isp.example", 2) if known else ("boss@isp.example", 0))
+    answers[:] = [""]
+    assert main(words) == 0
+    assert notices() == ("taro@isp.example" if known else "")
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
@@ -253,7 +284,7 @@ def test_what_postfix_does_to_all_mail_comes_along(tmp_path: Path, capsys: pytes
         "main.cf": "relayhost = [mail.isp.example]:587\nmynetworks = 10.0.0.0/8\nalways_bcc = archive@office.example\n"
         "recipient_canonical_maps = regexp:/x/canonical\nheader_checks = pcre:/x/header_checks\n",
         "canonical": "/^root@/ it@office.example\n/./ me@office.example\n",
-        "header_checks": "/^Subject:(.*)$/ REPLACE Subject: [nas]$1\n/^Subject:/ PREPEND X-Location: cellar\n"
+        "header_checks": "/^Subject:(.*)$/ REPLACE Subject: [nas]$1\n/^From:/ PREPEND X-Location: cellar\n"
         "/^Received:/ IGNORE\n/^Subject: spam/ REPLACE Subject: [spam] $1\n",
     }
     for name, text in texts.items():

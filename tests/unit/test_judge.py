@@ -153,12 +153,24 @@ def test_the_spool(spool: SpoolFacts, name: str, grade: str) -> None:
     assert names(Facts(replace(HERE, spool=spool))) == [(name, grade)]
 
 
-@pytest.mark.parametrize(("nameservers", "expected"), [((), ["resolver"]), (("192.0.2.1",), ["resolver", "upstream-name"])])
+@pytest.mark.parametrize(("nameservers", "expected"), [((), ["resolver"]), (("192.0.2.1",), ["upstream-name", "resolver"])])
 def test_a_dead_system_resolver_is_one_fault(nameservers: tuple[str, ...], expected: list[str]) -> None:
     """Where upstreams are looked up by the same resolver, their names are not blamed too."""
     unknown = UpstreamFacts(ISP, name_trouble="the name mail.isp.example cannot be looked up")
     facts = Facts(HERE, resolver="no answer", upstreams=(unknown,))
-    assert [name for name, _ in names(facts, replace(SUBJECT, nameservers=nameservers))] == expected
+    subject = replace(SUBJECT, nameservers=nameservers)
+    assert [name for name, _ in names(facts, subject)] == expected
+    assert "mail.isp.example" in found(facts, subject)[0].cause  # a person wants mail to leave; SPF comes later
+
+
+def test_a_dead_resolver_speaks_of_the_upstreams_first() -> None:
+    """By name and host, all of them; where none is, of the kind."""
+    named = replace(ISP, name="gmail", transport=SmtpServer("smtp.gmail.example"))
+    both = tuple(UpstreamFacts(one, name_trouble="no answer") for one in (ISP, named))
+    (told,) = found(Facts(HERE, resolver="no answer", upstreams=both))
+    assert told.cause.startswith("Mail by isp (mail.isp.example), gmail (smtp.gmail.example) waits")
+    (told,) = found(Facts(HERE, resolver="no answer"))
+    assert told.cause.startswith("Mail by any upstream that is named by host waits")
 
 
 def test_a_conversation_that_takes_too_long() -> None:

@@ -79,6 +79,7 @@ def test_where_no_group_may_stand_it_does_not_count() -> None:
         ("太郎@b.jp,", False, 0),
         ("Team: 太郎@b.jp;", False, 1),
         ("太郎\u0085@b.jp", False, 0),
+        ("NAS <" + "太" * 299 + "@b.jp>", False, 0),  # its octets do not fit into a line
     ],
 )
 def test_with_smtputf8_addresses_may_be_in_utf_8(value: str, plain: bool, local: int) -> None:

@@ -15,8 +15,8 @@ from relay.mail.mime import (
     transfer_encoding,
     with_ascii_params,
     with_param,
+    with_plain_type,
     with_quotes,
-    with_semicolon,
 )
 
 
@@ -94,6 +94,7 @@ def test_only_a_multipart_has_a_boundary(value: bytes, boundary: bytes) -> None:
         (b"8 Bit", "8bit"),
         (b"UTF-8", "8bit"),
         (b"b64", "base64"),
+        (b"bas\x01e64\xa0", "base64"),
         (b"QP", "quoted-printable"),
         (b"Quoted_Printable,", "quoted-printable"),
         (b"none", "7bit"),
@@ -121,11 +122,16 @@ def test_no_transfer_encoding_is_none() -> None:
         (b"text/plain; charset=utf-8, x=y", b"text/plain; charset=utf-8, x=y"),
         (b"text/plain", b"text/plain"),
         (b"text plain charset=x", b"text plain charset=x"),
+        (b"multipart/m\x80ixed boundary=b", b"multipart/mixed; boundary=b"),
+        (b"text/plain\xc2\xa0charset=x", b"text/plain; charset=x"),
+        (b"te\xe3\x81\x82xt/plain; name=\xe3\x81\x82", b"text/plain; name=\xe3\x81\x82"),
+        (b"\x93\x8c.pdf", b"\x93\x8c.pdf"),
+        (b"text/plain;\x01 char\x0bset=x", b"text/plain; charset=x"),
     ],
 )
 def test_a_semicolon_that_was_left_out_is_put_in(value: bytes, mended: bytes) -> None:
-    """Behind the type, and nowhere else."""
-    assert with_semicolon(value) == mended
+    """Behind the type, and nowhere else; the type itself is ASCII."""
+    assert with_plain_type(value) == mended
 
 
 @pytest.mark.parametrize(

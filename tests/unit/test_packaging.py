@@ -34,6 +34,24 @@ def test_only_what_the_image_needs_goes_to_the_builder():
     assert all((ROOT / name).exists() for name in wanted)
 
 
+def pins(name):
+    """Package and version of each line of a lock file, every one of them with hashes."""
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z0-9-]+)==(\S+).*\n    --hash=sha256:", text, re.MULTILINE)
+    assert len(found) == len(re.findall(r"^[a-z0-9-]+==", text, re.MULTILINE))
+    return dict(found)
+
+
+def test_push_services_are_in_the_image():
+    """By default it is built with Apprise and what that needs, beside all that the relay needs; so is the one for a pair."""
+    [default] = re.findall(r"^ARG REQUIREMENTS=requirements/(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert default == "push.txt"
+    for name in ("push.txt", "postgres.txt"):
+        assert pins(name).items() > pins("runtime.txt").items(), name
+        assert pins(name).keys() > {"apprise", "requests", "certifi", "urllib3"}, name
+    assert "apprise" not in pins("runtime.txt")
+
+
 def test_image_and_compose_file_agree():
     """The same user, volume and health check in both."""
     user = re.search(r"^USER (\S+)$", DOCKERFILE, re.MULTILINE)[1]

@@ -1,7 +1,11 @@
 """The project's own papers agree with each other, and nothing in them belongs to one machine."""
 
+import os
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -100,6 +104,23 @@ def test_readme_names_only_make_targets_that_exist() -> None:
     assert {"demo", "test"} <= named <= targets
 
 
+@pytest.mark.parametrize("readme", ["README.md", "README.ja.md"])
+def test_the_first_screen_has_what_a_newcomer_looks_for(readme: str) -> None:
+    """Where it comes from, the appliance, then the demo; and a picture, all before the first heading."""
+    screen = (ROOT / readme).read_text(encoding="utf-8").partition("\n## ")[0]
+    places = [
+        screen.index(word) for word in ("git clone ", "docker compose up -d", "make demo", "make test", "status-page.png")
+    ]
+    assert places == sorted(places)
+
+
+def test_no_page_puts_a_password_into_the_shell_s_history() -> None:
+    """What is typed after `echo` stays in a file for years."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("*.yaml"), *(ROOT / "docs").rglob("*.md"), ROOT / "packaging" / "README.md"]
+    said = [f"{page.name}: {line}" for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    assert [line for line in said if re.search(r"(echo|printf) .*(pass|secret|パスワード).*>", line, re.IGNORECASE)] == []
+
+
 def test_readme_names_only_commands_that_exist() -> None:
     """Every `relay VERB` of the README is a verb of the command line."""
     from relay.cli.main import make_parser
@@ -154,3 +175,32 @@ def test_the_files_that_come_first_are_there():
     assert [name for name in order.SECONDS if not (order.TESTS / name).exists()] == []
     assert order.turn(order.TESTS / "chaos/test_drain.py") < order.turn(order.TESTS / "peers/test_oauth_dovecot.py")
     assert order.turn(order.TESTS / "peers/test_oauth_dovecot.py") < order.turn(order.TESTS / "unit/test_project.py")
+
+
+def test_make_gives_a_clone_the_command_relay(tmp_path: Path) -> None:
+    """Offline, in a folder with a blank in its name; it may be linked elsewhere, and takes nothing from where it is called."""
+    clone, elsewhere = tmp_path / "a clone", tmp_path / "elsewhere"
+    for folder in (clone / ".venv" / "bin", clone / "requirements", clone / "packaging", elsewhere):
+        folder.mkdir(parents=True)
+    for name in ("Makefile", "packaging/relay", "requirements/runtime.txt"):
+        shutil.copy(ROOT / name, clone / name)
+    (clone / "relay").symlink_to(ROOT / "relay")
+    (clone / ".venv" / "runtime").touch()
+    python = clone / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    subprocess.run(["make", ".venv/runtime"], cwd=clone, check=True, capture_output=True)
+    (elsewhere / "relay").symlink_to(clone / ".venv" / "bin" / "relay")
+    (elsewhere / "yaml.py").write_text("raise SystemExit('a file of the folder was loaded')\n", encoding="utf-8")
+    environ = {
+        **os.environ,
+        "PATH": f"{elsewhere}:{os.environ['PATH']}",
+        "RELAY_HOST": "a.example",
+        "RELAY_SENDER": "a@b.example",
+    }
+    for place, command in ((clone, ".venv/bin/relay"), (elsewhere, "relay")):
+        done = subprocess.run([command, "check"], cwd=place, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        words = [command, "init", "--config", str(tmp_path / place.name), "--no-input", "--host", "a.example", "--no-doctor"]
+        done = subprocess.run(words, cwd=place, env=environ, capture_output=True, text=True, check=False)
+        assert f"Start it: {command} run --config" in done.stdout

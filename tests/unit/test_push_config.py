@@ -91,16 +91,6 @@ def test_mistakes(tmp_path: Path, text: str, said: str) -> None:
     assert any(said in one for one in found), found
 
 
-def test_without_the_library_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for an upstream, with the very words to type."""
-    import importlib.util
-
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "apprise" else find(name, *more))
-    (one,) = mistakes(tmp_path, f"upstreams: {{phone: {{push: '{NTFY}'}}}}")
-    assert "pip install 'lan-mail-relay[push]'" in one
-
-
 def test_notices_may_go_by_it(tmp_path: Path) -> None:
     """`notices.via` names upstreams."""
     text = f"upstreams: {{phone: {{push: '{NTFY}'}}, isp: {{host: a.example, rewrite: never}}}}\n"

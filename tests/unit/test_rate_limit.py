@@ -53,6 +53,25 @@ def test_a_slot_that_is_not_needed_is_given_back():
     assert pace.when("isp", limits, NOW, "b") == first
 
 
+def test_other_limits_give_other_slots():
+    """More a minute, fewer, any number: what waits gets a time by the new limits, and what went in this minute still counts."""
+    pace, limits = RateLimit(), Limits(per_minute=2)
+    for ticket in "xy":
+        _send(pace, limits, NOW, ticket)
+    waiting = ["a", "b", "c"]
+
+    def turns(limits, now=NOW):
+        pace.renew(now)
+        return [pace.when("isp", limits, now, ticket) for ticket in waiting]
+
+    assert turns(limits) == [NOW + m * 60 * S for m in (1, 1, 2)]
+    assert turns(Limits(per_minute=4)) == [None] * 3
+    _send(pace, Limits(per_minute=4), NOW, waiting.pop(0))
+    assert turns(Limits(per_minute=1)) == [NOW + m * 60 * S for m in (1, 2)]
+    assert turns(Limits(per_minute=2)) == [NOW + 60 * S] * 2
+    assert turns(Limits(), NOW + 30 * S) == [None] * 2
+
+
 def test_the_day_ends_at_midnight_utc_and_survives_a_restart():
     """Five hundred a day, 499 of them known from the spool: one more goes, the next waits until tomorrow."""
     pace, limits = RateLimit(), Limits(per_day=500)

@@ -374,6 +374,8 @@ def test_logins_of_devices(listen: str, remark: str) -> None:
     """Hashed and plain, in the file or beside it; what means less than a person may think is remarked on."""
     Path("hash").write_text(HASH + "\n")
     Path("plain").write_text("geheim\n")
+    for name in ("hash", "plain"):
+        Path(name).chmod(0o600)
     config, remarks = read(f"{BASE}listen: {{{listen}}}\n")
     assert len(remarks) == bool(remark)
     assert remark in "".join(remarks)

@@ -76,3 +76,6 @@ def test_a_certificate_that_cannot_be_used_wants_a_look() -> None:
     found = glance(status({**UP, "certificate_trouble": "y"}, listening=listening), tally(), 1, [])
     assert found.level == "look"
     assert [(one.values["name"], one.link) for one in found.sentences[:2]] == [("[::]:25", "#listeners"), ("isp", "#upstreams")]
+    assert said(found)[:2] == ["certificate_bad", "certificate_bad"]
+    none = {**UP, "certificate_trouble": "y", "certificate_in_use": False}
+    assert said(glance(status(none), tally(), 1, []))[0] == "certificate_none"

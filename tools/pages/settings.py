@@ -13,7 +13,8 @@ Every setting, what it takes, and what holds without it. This page is made from 
 code says when a value is missing (`make pages`); tests hold it to what the code reads.
 
 The file is `config.yaml`: the one that `--config` or `RELAY_CONFIG` names, else the one in the current directory, else
-`/etc/relay/config.yaml`. The smallest that works:
+`/etc/relay/config.yaml`. All of it can be said by [environment variables](#without-a-file) instead; the tables name the
+variable of each setting. The smallest file that works:
 
 ```yaml
 upstreams:
@@ -33,7 +34,8 @@ How values are written:
 - Where several values are possible, one may stand without the brackets of a list.
 - `${NAME}` in a value takes an environment variable; it is a mistake if there is none. `$${` stands for `${` itself.
 - **Secrets** may stand in a file of their own: `password_file`, `client_secret_file`, and `nas_file` under `users`. The file is
-  read as it is, without its last line end. File names count from the folder of `config.yaml`.
+  read as it is, without its last line end; blanks or quotation marks around the secret count, and are remarked on, as is a file
+  that every user of the machine can read. File names count from the folder of `config.yaml`.
 - YAML's surprises are switched off: `no`, `on`, `22:22` and `0123` stay what you typed until the setting gives them a type.
   Anchors, aliases and tags are mistakes; so is a key said twice.
 """
@@ -41,16 +43,46 @@ How values are written:
 VARIABLES = """
 ## Without a file
 
-One upstream can be told by environment variables alone, as in `compose.yaml`. They count only where no file is found.
+The same can be said by environment variables, as in `compose.yaml`, in one of two ways. `relay check` names the variable
+where it names the line of a file else.
 
-Each setting of the sections %s is `RELAY_<SECTION>_<KEY>`:
-`RELAY_LISTEN_TLS`, `RELAY_RECIPIENTS_EVERYTHING_TO`, `RELAY_WEB_PASSWORD_FILE`. Several values stand with blanks or commas
-between them. With several addresses the other settings of `listen` are those of every listener. A file is needed for what
-has names of your own or is a list of rules (`users`, `aliases`, `routes`, `devices`, a second upstream), and for
-more of an upstream than this:
+**A variable for each setting**: one upstream and every single value of the tables above.
 
-| variable | is |
-| --- | --- |
+- `RELAY_<SECTION>_<KEY>`, such as `RELAY_LISTEN_TLS` or `RELAY_RETRY_GIVE_UP_AFTER`; for the upstream `RELAY_UPSTREAM_<KEY>`,
+  such as `RELAY_UPSTREAM_REWRITE` or `RELAY_UPSTREAM_LIMITS_PER_DAY`. The most common have short names:
+  %s.
+- Each secret can come from a file: `RELAY_PASSWORD_FILE`, `RELAY_WEB_PASSWORD_FILE`, `RELAY_NOTICES_WEBHOOK_FILE` ...
+- Several values stand with blanks or commas between them; notification URLs with blanks only. With several addresses the
+  other settings of `listen` are those of every listener. Values are taken as they are: `${NAME}` means nothing there.
+- The upstream is called `upstream`, or as its provider: `gmail`.
+- An empty variable counts as not set.
+
+**A whole file in one variable**, `RELAY_CONFIG_YAML`: for rules, and for what has names of your own (several upstreams,
+`users`, `aliases`, `routes`, `devices`). It has all that a file has, `${NAME}` too; file names count from the current
+directory, and mistakes have line and column. In a compose file `$` is written `$$`:
+
+<!-- environment -->
+```yaml
+environment:
+  ISP_PASSWORD: "..."
+  RELAY_CONFIG_YAML: |
+    upstreams:
+      isp: {host: mail.isp.example, username: taro@isp.example, password: "$${ISP_PASSWORD}"}
+      cellar: {folder: /srv/scans}
+    routes:
+      - {to: "scan@*", via: [cellar, isp]}
+      - {via: [isp]}
+    listen: {address: "0.0.0.0:2525"}
+```
+
+A secret that stands in it is remarked on at each start, since `docker inspect` shows it: `password_file`, or a secret of the
+orchestrator, is better. Linux takes up to 128 kB.
+
+**Which of them counts**: the file that `--config` or `RELAY_CONFIG` names, if there is one; else `RELAY_CONFIG_YAML`; else
+`config.yaml` in the current directory or in `/etc/relay`; else the single variables. They are not mixed: a variable beside a
+file or beside `RELAY_CONFIG_YAML` is not used, and the log and `relay check` say so of each. A variable that looks like one of
+ours and is none is told with the name that may be meant. As variables stay what they were while a program runs, a reload
+reads only the secrets' files again.
 """
 
 ISP = "host: mail.isp.example, sender: taro@isp.example"
@@ -100,7 +132,13 @@ def expected(section: Section, setting: Setting) -> str:
 
 def _row(section: Section, setting: Setting) -> str:
     default = setting.otherwise or (f"`{setting.default}`" if setting.default else "")
-    return f"| `{setting.key}` | {expected(section, setting)} | {default or 'none'} | {setting.text} |\n"
+    variable = _VARIABLES.get(".".join(filter(None, (section.path, setting.key))))
+    said_by = f"`{variable}`" if variable else f"in `{environment.WHOLE}`"
+    return f"| `{setting.key}` | {said_by} | {expected(section, setting)} | {default or 'none'} | {setting.text} |\n"
+
+
+_VARIABLES = {path: name for names in (environment.LONG, environment.SHORT) for name, path in names.items()}
+"""By the path of a setting the variable that says it, the short one if there is one."""
 
 
 PARTS = {
@@ -122,18 +160,10 @@ def _section(section: Section) -> str:
     heading = f"\n## {name}\n\n" if name else "\n## Top level\n\n"
     part = PARTS.get(section.path, f"{section.path}: %s\n") % section.example
     example = f"\n\n<!-- part -->\n```yaml\n{part}```" if section.example else ""
-    table = "\n\n| setting | takes | without it | what it is for |\n| --- | --- | --- | --- |\n"
+    table = "\n\n| setting | variable | takes | without it | what it is for |\n| --- | --- | --- | --- | --- |\n"
     return heading + section.text + example + table + "".join(_row(section, setting) for setting in section.settings)
-
-
-def _variables() -> str:
-    rows = [f"| `{name}` | `{key}` of the upstream |" for name, key in environment.UPSTREAM.items()]
-    rows += [f"| `{name}` | `{'.'.join(setting)}` |" for name, setting in environment.SHORT.items()]
-    rows += ["| `RELAY_HOSTNAME` | `hostname` |"]
-    sections = ", ".join(dict.fromkeys(f"`{section}`" for section, _ in environment.LONG.values() if section))
-    return VARIABLES % sections + "\n".join(rows) + "\n"
 
 
 def page() -> str:
     """The whole page."""
-    return HEAD + "".join(map(_section, SECTIONS)) + _variables()
+    return HEAD + "".join(map(_section, SECTIONS)) + VARIABLES % ", ".join(f"`{name}`" for name in environment.SHORT)

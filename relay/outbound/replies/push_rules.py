@@ -14,8 +14,8 @@ PUSH: tuple[Rule, ...] = (
         Blame.LOGIN,
         Fault.PUSH_ACCOUNT,
         "The push service refuses the token, or does not know the topic, chat or channel of the notification URL.",
-        "Make a new token at the service, or correct the URL in `push` or `push_file`; `relay doctor` examines it. A bot must "
-        "have been written to, or invited, by whom it is to write to.",
+        "Make a new token at the service, or correct the URL in `push` or `push_file`; `relay doctor` asks the service about "
+        "it, where that can be asked. A bot must have been written to, or invited, by whom it is to write to.",
     ),
     _rule(
         "push-rate",

@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
+from relay.other_user import place_for
 from relay.spool.contract import SpoolBroken, SpoolSettings
 from relay.spool.entry import TrailLine
 from relay.spool.postgres.connections import PostgresConnections, hopeless, translate, words
@@ -105,8 +106,8 @@ class Node:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(home / "relay.id", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            who = f"is the directory there, and writable for user {os.geteuid()}?"
-            raise SpoolBroken(f"{home}: {error.strerror or error} ({who})") from error
+            cure = place_for(home, error, "spool.state_dir")
+            raise SpoolBroken(f"{home}: {error.strerror or error}{cure}") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

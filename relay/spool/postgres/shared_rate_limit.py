@@ -60,15 +60,18 @@ def _slot(db: Connection, upstream: str, ticket: str, per_minute: int, now: int)
         "DELETE FROM turn WHERE upstream = %s AND (at <= %s OR at > %s)", (upstream, now - _MINUTE, now + 1440 * _MINUTE)
     )
     promised = db.execute("SELECT number, at FROM turn WHERE upstream = %s AND ticket = %s", (upstream, ticket)).fetchone()
-    if promised is not None:
-        if promised[1] > now:
-            return int(promised[1])
-        db.execute("UPDATE turn SET at = %s, ticket = '' WHERE number = %s", (now, promised[0]))
-        return None
+    number, own = promised or (None, None)
     full = db.execute(
-        "SELECT at FROM turn WHERE upstream = %s ORDER BY at DESC, number DESC OFFSET %s LIMIT 1", (upstream, per_minute - 1)
+        "SELECT at FROM turn WHERE upstream = %s AND (%s::bigint IS NULL OR (at, number) < (%s, %s))"
+        " ORDER BY at DESC, number DESC OFFSET %s LIMIT 1",
+        (upstream, own, own, number, per_minute - 1),
     ).fetchone()
     at = now if full is None else max(now, int(full[0]) + _MINUTE)
+    if own is not None:
+        at = min(at, max(now, int(own)))  # earlier than was promised, if `per_minute` has been raised since
     goes = at <= now
-    db.execute("INSERT INTO turn (upstream, at, ticket) VALUES (%s, %s, %s)", (upstream, at, "" if goes else ticket))
+    if number is None:
+        db.execute("INSERT INTO turn (upstream, at, ticket) VALUES (%s, %s, %s)", (upstream, at, "" if goes else ticket))
+    else:
+        db.execute("UPDATE turn SET at = %s, ticket = %s WHERE number = %s", (at, "" if goes else ticket, number))
     return None if goes else at

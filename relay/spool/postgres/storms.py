@@ -3,7 +3,7 @@
 The device's row is locked first, so that several relays decide one after the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,12 +11,12 @@ from psycopg import Connection
 
 from relay import crash_points
 from relay.spool.contract import LeaseLost
-from relay.spool.entry import Claim, Settlement, State, TrailLine
+from relay.spool.entry import Claim, Postponed, Settlement, State, TrailLine
 from relay.spool.postgres import read, write
 from relay.spool.postgres.commit import PostgresCommit
 from relay.spool.postgres.leases import SharedLease, SharedLeases
 from relay.spool.postgres.rows import TRAIL_WITH, trail_json
-from relay.spool.rows import FIRST_LINE, first_line, micros, moment, plain
+from relay.spool.rows import FIRST_LINE, WAITING_ON_PURPOSE, first_line, micros, moment, plain, row_postponed
 from relay.spool.storms import (
     DROPPED_AT_ONCE,
     GIVES_WAY,
@@ -69,6 +69,11 @@ def collected(db: Connection, storm: str) -> list[Collected]:
         (storm,),
     )
     return [Collected(queue_id, moment(at), first_line(said or "")[0]) for queue_id, at, said in rows]
+
+
+def postponed(db: Connection, clients: Collection[str]) -> list[Postponed]:
+    query = WAITING_ON_PURPOSE.format(together="message JOIN recipient ON message = message.id", those="= ANY(%s)")
+    return [row_postponed(row) for row in db.execute(query, ([plain(client) for client in clients],))]
 
 
 def merge(db: Connection, what: Merge, now: datetime) -> None:
@@ -151,6 +156,9 @@ class PostgresStorms:
 
     async def collected(self, storm: str) -> list[Collected]:
         return await self._run(lambda db: collected(db, storm))
+
+    async def postponed(self, clients: Collection[str]) -> list[Postponed]:
+        return await self._run(lambda db: postponed(db, clients))
 
     async def merge(self, what: Merge) -> bool:
         """Ends messages and queues their digest; False if one of them does not wait for it.

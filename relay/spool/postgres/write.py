@@ -7,6 +7,7 @@ from typing import Any
 from psycopg import Connection, errors
 
 from relay import crash_points
+from relay.mail.address import Address
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import ORDERED, Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
 from relay.spool.orders import applies, at_any_hour, told_of
@@ -14,6 +15,7 @@ from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
+from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
@@ -104,7 +106,7 @@ def settle(
     """
     with db.transaction():
         found = db.execute(
-            "SELECT lease, settled, settled_by, kept FROM message WHERE id = %s FOR UPDATE", (lease.message,)
+            "SELECT lease, settled, settled_by, kept, merges, queue_id FROM message WHERE id = %s FOR UPDATE", (lease.message,)
         ).fetchone()
         if found is None:
             raise LeaseLost("the message was removed meanwhile")
@@ -112,6 +114,8 @@ def settle(
             return not found[3]  # an earlier try was cut off after it had been written
         ours = found[0] == lease.number or (found[0] is None and found[2] <= lease.number)
         if ours:
+            if found[4]:
+                _end_parts(db, found[5], found[4], ended(settlement.outcomes), now)
             dropped = _settled(db, lease, settlement, step, now)
         elif settlement.sent or any(one.code for one in settlement.outcomes):
             db.execute(TRAIL_OF, (lease.message, trail_json((uncertain, *settlement.trail))))
@@ -163,16 +167,42 @@ def _store_outcome(db: Connection, lease: SharedLease, outcome: Recipient) -> An
         # Held by order while it was being tried: what was learned is kept, and it stays held.
         # Released via another upstream meanwhile: that newer order stands.  Merged meanwhile: its digest goes, not it.
         "UPDATE recipient SET"
-        " state = CASE WHEN state = 'merged' AND %(state)s IN ('queued', 'held') THEN 'merged'"
+        " state = CASE WHEN merged_into <> '' AND %(state)s IN ('queued', 'held') THEN state"
         " WHEN state = 'held' AND %(state)s = 'queued' THEN 'held' ELSE %(state)s END,"
         " attempts = %(attempts)s, due_at = %(due_at)s, upstream = %(upstream)s, stage = %(stage)s, code = %(code)s,"
         " status = %(status)s, said = %(said)s, via = CASE WHEN via = %(claimed_via)s THEN %(via)s ELSE via END,"
         " lost = %(lost)s, fault = %(fault)s, peer = %(peer)s, maybe_at = %(maybe_at)s, maybe_since = %(maybe_since)s,"
-        " merged_into = CASE WHEN state = 'merged' AND %(state)s IN ('queued', 'held') THEN merged_into"
-        " ELSE %(merged_into)s END"
+        " merged_into = CASE WHEN %(state)s IN ('queued', 'held') THEN merged_into ELSE %(merged_into)s END"
         " WHERE message = %(message)s AND key = %(key)s",
         {**row, "message": lease.message, "claimed_via": plain(lease.vias.get(outcome.address.key, outcome.via))},
     )
+
+
+def _end_parts(db: Connection, digest: str, merges: int, ends: Iterable[Ended], now: datetime) -> None:
+    """The messages of a digest end as it does: merged where it was relayed, else failed or given up like it."""
+    for one in ends:
+        state, line = end_of_part(digest, merges, one, now)
+        changed = db.execute(
+            "UPDATE recipient SET state = %s, due_at = %s WHERE merged_into = %s AND key = %s AND state = ANY(%s)"
+            " RETURNING message",
+            (state.value, micros(now), digest, one.key, [each.value for each in PART_STATES - {state}]),
+        ).fetchall()
+        parts = [message for (message,) in changed]
+        if parts:
+            told = {"messages": parts, "trail": trail_json((line,))}
+            db.execute(TRAIL_WITH.format(source="unnest(%(messages)s::bigint[]) AS chosen(id)"), told)
+            db.execute("UPDATE message SET over_at = %s WHERE id = ANY(%s) AND over_at IS NOT NULL", (micros(now), parts))
+
+
+def _end_parts_of(db: Connection, messages: list[int], now: datetime) -> None:
+    """The messages of a digest that is removed before everybody got it have failed."""
+    digests = db.execute(
+        "SELECT queue_id, merges, key, local, domain FROM message JOIN recipient ON recipient.message = message.id"
+        " WHERE message.id = ANY(%s) AND merges > 0 AND state IN ('queued', 'held')",
+        (messages,),
+    ).fetchall()
+    for digest, merges, key, local, domain in digests:
+        _end_parts(db, digest, merges, (Ended(key, str(Address(local, domain)), State.FAILED, removed=True),), now)
 
 
 def add_notice(db: Connection, notice: PendingNotice) -> None:
@@ -206,16 +236,22 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
     ids = [plain(one) for one in order.queue_ids or ()]
     with db.transaction():
         chosen = db.execute(
-            f"SELECT id, lease FROM message WHERE id IN (SELECT message FROM recipient WHERE state = ANY(%(states)s)) {wanted}"  # noqa: S608
-            " ORDER BY id FOR UPDATE",
+            "SELECT id, lease FROM message WHERE id IN"  # noqa: S608 - our own words
+            f" (SELECT message FROM recipient WHERE state = ANY(%(states)s){_no_part(order)}) {wanted} ORDER BY id FOR UPDATE",
             {"states": states, "ids": ids},
         ).fetchall()
         messages = [message for message, _ in chosen]
         if order.action is Action.REMOVE:
+            _end_parts_of(db, messages, now)
             _remove(db, messages)
         elif messages:
             _change(db, order, messages, states, now)
     return chosen
+
+
+def _no_part(order: Order) -> str:
+    """A release of all is not for those whose digest failed."""
+    return " AND merged_into = ''" if order.action is Action.RELEASE and order.queue_ids is None else ""
 
 
 def _change(db: Connection, order: Order, messages: list[int], states: list[str], now: datetime) -> None:
@@ -233,7 +269,7 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
     with together(db):
         if change:
             db.execute(
-                f"UPDATE recipient SET {change} WHERE message = ANY(%(messages)s) AND state = ANY(%(states)s)",  # noqa: S608
+                f"UPDATE recipient SET {change} WHERE message = ANY(%(messages)s) AND state = ANY(%(states)s){_no_part(order)}",  # noqa: S608
                 {"now": micros(now), "via": via, "messages": messages, "states": states},
             )
         if order.action in (Action.RELEASE, Action.ACKNOWLEDGE):
@@ -283,14 +319,16 @@ def strike_off(db: Connection, told: tuple[int, ...], trail: tuple[TrailLine, ..
 def forget_old(db: Connection, now: datetime, keep_history: timedelta, limit: int) -> list[int]:
     """Removes up to `limit` messages that were over before `keep_history`, and outworn counters; the ids removed.
 
-    A message that somebody has still to be told of, or to acknowledge, stays, and so does one with a lease.
+    A message that somebody has still to be told of, or to acknowledge, stays, and so does one with a lease, or whose digest
+    is not over.
     """
     with db.transaction():
         gone = [
             message
             for (message,) in db.execute(
-                "SELECT id FROM message WHERE over_at < %s AND owner IS NULL AND attention = 0"
+                "SELECT id FROM message WHERE over_at < %s AND owner IS NULL AND attention = 0"  # noqa: S608
                 " AND NOT EXISTS (SELECT 1 FROM notice WHERE notice.queue_id = message.queue_id)"
+                f" AND NOT {IN_OPEN_DIGEST}"
                 " ORDER BY over_at LIMIT %s FOR UPDATE SKIP LOCKED",
                 (micros(now - keep_history), limit),
             ).fetchall()

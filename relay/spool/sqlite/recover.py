@@ -5,6 +5,7 @@ SQLite says where everything is) taken from a new spool, since tables lie at the
 """
 
 import hashlib
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from relay.other_user import as_other_user
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import Recipient, State, StoredEntry
 from relay.spool.rows import ADDED, BLOCK, MESSAGE_ADDED, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
@@ -47,8 +49,12 @@ def save(spool: Path, directory: Path) -> list[RecoveredMessage]:
 
     Raises SpoolBroken if a relay runs on the spool, or nothing at all can be made of the file; OSError.
     """
-    if not spool.exists():
-        raise SpoolBroken(f"{spool}: there is no such spool")
+    try:
+        spool.stat()
+    except PermissionError as error:
+        raise SpoolBroken(f"{spool}: {error.strerror}{as_other_user(spool)}") from error
+    except OSError as error:
+        raise SpoolBroken(f"{spool}: there is no such spool") from error
     lock = Lock(spool)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +76,7 @@ def _opened(spool: Path, scratch: Path) -> sqlite3.Connection:
     for attempt, (log, made) in enumerate(variants):
         copy = scratch / f"{attempt}.db"
         _copy(spool, copy)
-        if log and (old := Path(f"{spool}-wal")).exists():
+        if log and os.path.exists(old := Path(f"{spool}-wal")):
             _copy(old, Path(f"{copy}-wal"))
         if made:
             _give_first_pages(copy, scratch / f"new-{attempt}.db", *made)

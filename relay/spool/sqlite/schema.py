@@ -72,10 +72,10 @@ def damage(path: Path, seconds: float) -> str:
 
     Only reads.
     """
-    if not path.exists() or Path(f"{path}-journal").exists() or _in_use(path):
+    if not os.path.exists(path) or os.path.exists(f"{path}-journal") or _in_use(path):
         return ""
     end = time.monotonic() + seconds
-    alone = "" if Path(f"{path}-wal").exists() else "&immutable=1"  # without a log there is no need to make files for one
+    alone = "" if os.path.exists(f"{path}-wal") else "&immutable=1"  # without a log there is no need to make files for one
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro{alone}", uri=True, timeout=0)) as db:
             db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
@@ -127,7 +127,7 @@ def _make_file(path: Path) -> None:
 
 
 def _look_before_touching(path: Path) -> None:
-    if Path(f"{path}-journal").exists():
+    if os.path.exists(f"{path}-journal"):
         with closing(connect(path)) as db:  # the power failed while the file was made: a reader could not roll that back
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     with closing(reader(path)) as db:

@@ -1,14 +1,14 @@
 """Mail that a device repeats, in SQLite: what is remembered of the device, and the end of messages in a digest."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import TypeVar
 
 from relay import crash_points
 from relay.spool.contract import LeaseLost
-from relay.spool.entry import Claim, Settlement, State
-from relay.spool.rows import FIRST_LINE, first_line, micros, moment, plain, trail_row
+from relay.spool.entry import Claim, Postponed, Settlement, State
+from relay.spool.rows import FIRST_LINE, WAITING_ON_PURPOSE, first_line, micros, moment, plain, row_postponed, trail_row
 from relay.spool.sqlite import write
 from relay.spool.sqlite.commit import SqliteCommit
 from relay.spool.sqlite.leases import LocalLeases
@@ -65,6 +65,13 @@ def collected(db: sqlite3.Connection, storm: str) -> list[Collected]:
         (storm,),
     )
     return [Collected(queue_id, moment(at), first_line(said or "")[0]) for queue_id, at, said in rows.fetchall()]
+
+
+def postponed(db: sqlite3.Connection, clients: Collection[str]) -> list[Postponed]:
+    query = WAITING_ON_PURPOSE.format(
+        together="message CROSS JOIN recipient ON message = message.id", those=f"IN ({', '.join('?' * len(clients))})"
+    )
+    return [row_postponed(row) for row in db.execute(query, tuple(map(plain, clients))).fetchall()]
 
 
 def merge(db: sqlite3.Connection, what: Merge, now: datetime) -> None:
@@ -148,6 +155,9 @@ class SqliteStorms:
 
     async def collected(self, storm: str) -> list[Collected]:
         return await self._read(lambda db: collected(db, storm))
+
+    async def postponed(self, clients: Collection[str]) -> list[Postponed]:
+        return await self._read(lambda db: postponed(db, clients))
 
     async def merge(self, what: Merge) -> bool:
         """Ends messages and queues their digest; False if one of them does not wait for it.  Raises SpoolFull, SpoolBroken."""

@@ -7,11 +7,13 @@ from functools import lru_cache
 from itertools import islice
 
 from relay import crash_points
+from relay.mail.address import Address
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import ORDERED, Action, Entry, Order, Recipient, Settlement, State, TrailLine
 from relay.spool.orders import applies, at_any_hour, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 from relay.spool.sqlite.read import with_one_in
+from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
@@ -126,7 +128,7 @@ def settle(
     Whether nobody wants the content any more, and when the message is due again.  `vias` are the orders the recipients
     were claimed with.  Raises LeaseLost if the message was removed, ValueError for a recipient that it does not have.
     """
-    found = db.execute("SELECT settled, kept, due_at FROM message WHERE id = ?", (message,)).fetchone()
+    found = db.execute("SELECT settled, kept, due_at, merges, queue_id FROM message WHERE id = ?", (message,)).fetchone()
     if found is None:
         raise LeaseLost("the message was removed meanwhile")
     if found[0] >= step:
@@ -138,6 +140,8 @@ def settle(
     for notice in settlement.notices:
         _insert(db, "notice", notice_row(notice))
     _count(db, settlement, now)
+    if found[3]:
+        _end_parts(db, found[4], found[3], ended(settlement.outcomes), now)
     kept, due_at = _conclude(db, message, settlement, step, now)
     if settlement.outcomes:
         crash_points.passed("settle-inside")
@@ -157,12 +161,12 @@ def _store_outcome(
     changed = db.execute(
         # Held by order while it was being tried: what was learned is kept, and it stays held.
         # Released via another upstream meanwhile: that newer order stands.  Merged meanwhile: its digest goes, not it.
-        "UPDATE recipient SET state = CASE WHEN state = 'merged' AND :state IN ('queued', 'held') THEN 'merged'"
+        "UPDATE recipient SET state = CASE WHEN merged_into <> '' AND :state IN ('queued', 'held') THEN state"
         " WHEN state = 'held' AND :state = 'queued' THEN 'held' ELSE :state END,"
         " attempts = :attempts, due_at = :due_at, upstream = :upstream, stage = :stage, code = :code,"
         " status = :status, said = :said, via = CASE WHEN via = :claimed_via THEN :via ELSE via END, lost = :lost,"
         " fault = :fault, peer = :peer, maybe_at = :maybe_at, maybe_since = :maybe_since,"
-        " merged_into = CASE WHEN state = 'merged' AND :state IN ('queued', 'held') THEN merged_into ELSE :merged_into END"
+        " merged_into = CASE WHEN :state IN ('queued', 'held') THEN merged_into ELSE :merged_into END"
         " WHERE message = :message AND key = :key AND seq = coalesce(:place, seq)",
         {
             **row,
@@ -173,6 +177,21 @@ def _store_outcome(
     )
     if changed.rowcount != 1:
         raise ValueError(f"the message has no recipient {outcome.address}")
+
+
+def _end_parts(db: sqlite3.Connection, digest: str, merges: int, ends: Iterable[Ended], now: datetime) -> None:
+    """The messages of a digest end as it does: merged where it was relayed, else failed or given up like it."""
+    for one in ends:
+        state, line = end_of_part(digest, merges, one, now)
+        for before in PART_STATES - {state}:  # each named, or SQLite does not see that it may use recipient_fate
+            changed = db.execute(
+                "UPDATE recipient SET state = ?, due_at = ? WHERE merged_into = ? AND key = ?"  # noqa: S608 - our own words
+                f" AND state = '{before.value}' RETURNING message",
+                (state.value, micros(now), digest, one.key),
+            ).fetchall()
+            for (message,) in changed:
+                add_trail(db, message, (line,))
+                db.execute("UPDATE message SET over_at = ? WHERE id = ? AND over_at IS NOT NULL", (micros(now), message))
 
 
 def _count(db: sqlite3.Connection, settlement: Settlement, now: datetime) -> None:
@@ -221,6 +240,7 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
     _choose(db, order)
     chosen = [message for (message,) in db.execute("SELECT id FROM chosen ORDER BY id").fetchall()]
     if order.action is Action.REMOVE:
+        _end_parts_of_chosen(db, now)
         _remove_chosen(db)
         return chosen
     if order.action is Action.ACKNOWLEDGE:
@@ -234,7 +254,6 @@ def carry_out(db: sqlite3.Connection, order: Order, now: datetime) -> list[int]:
 
 
 def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
-    states = ", ".join(f"'{state.value}'" for state in applies(order))
     if order.action is Action.HOLD:
         change = "state = 'held'"
     else:
@@ -242,7 +261,7 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
             change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     db.execute(
-        f"UPDATE recipient SET {change} WHERE message IN (SELECT id FROM chosen) AND state IN ({states})",  # noqa: S608
+        f"UPDATE recipient SET {change} WHERE message IN (SELECT id FROM chosen) AND {_whom(order)}",  # noqa: S608
         {"now": micros(now), "via": plain(order.via) if order.action is Action.RELEASE else ""},
     )
     if order.action is Action.RELEASE:
@@ -251,17 +270,36 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
         db.execute("UPDATE message SET storm = ? WHERE id IN (SELECT id FROM chosen)", (ORDERED,))
 
 
+def _whom(order: Order) -> str:
+    """The condition for the recipients that it is for; a release of all is not for those whose digest failed."""
+    states = ", ".join(f"'{state.value}'" for state in applies(order))
+    all_of_them = order.action is Action.RELEASE and order.queue_ids is None
+    return f"state IN ({states})" + (" AND merged_into = ''" if all_of_them else "")
+
+
 def _choose(db: sqlite3.Connection, order: Order) -> None:
     wanted = "attention = 1" if order.action is Action.ACKNOWLEDGE else with_one_in(frozenset(applies(order)))
     wanted += " AND kept" if order.action is Action.RELEASE else ""
     db.execute("DELETE FROM chosen")
     if order.queue_ids is None:
+        if order.action is Action.RELEASE:
+            wanted += f" AND EXISTS (SELECT 1 FROM recipient WHERE message = id AND {_whom(order)})"  # noqa: S608
         db.execute(f"INSERT INTO chosen SELECT id FROM message WHERE {wanted}")  # noqa: S608
     else:
         db.executemany(
             f"INSERT OR IGNORE INTO chosen SELECT id FROM message WHERE queue_id = ? AND {wanted}",  # noqa: S608
             [(plain(queue_id),) for queue_id in order.queue_ids],
         )
+
+
+def _end_parts_of_chosen(db: sqlite3.Connection, now: datetime) -> None:
+    """The messages of a digest that is removed before everybody got it have failed."""
+    digests = db.execute(
+        "SELECT queue_id, merges, key, local, domain FROM chosen CROSS JOIN message ON message.id = chosen.id"
+        " CROSS JOIN recipient ON recipient.message = message.id WHERE merges > 0 AND state IN ('queued', 'held')"
+    ).fetchall()
+    for digest, merges, key, local, domain in digests:
+        _end_parts(db, digest, merges, (Ended(key, str(Address(local, domain)), State.FAILED, removed=True),), now)
 
 
 def _remove_chosen(db: sqlite3.Connection) -> None:
@@ -293,13 +331,16 @@ def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[Tr
 def forget_old(db: sqlite3.Connection, now: datetime, keep_history: timedelta, spared: Iterable[int], limit: int) -> list[int]:
     """Removes up to `limit` messages that were over before `keep_history`, and outworn counters; the ids removed.
 
-    A message somebody has still to be told of, or to acknowledge, stays, and so do `spared` ones.
+    A message somebody has still to be told of, or to acknowledge, stays, and so do `spared` ones and those whose digest is
+    not over.
     """
     db.execute("DELETE FROM chosen")
     db.execute(
         # by message_age; what is over was accepted before, unless a wrong clock said that it comes from the future
-        "INSERT INTO chosen SELECT id FROM message m WHERE (accepted_at < :before OR accepted_at > :now) AND over_at < :before"
-        " AND attention = 0 AND NOT EXISTS (SELECT 1 FROM notice WHERE queue_id = m.queue_id) LIMIT :limit",
+        "INSERT INTO chosen SELECT id FROM message"  # noqa: S608 - our own words
+        " WHERE (accepted_at < :before OR accepted_at > :now) AND over_at < :before"
+        " AND attention = 0 AND NOT EXISTS (SELECT 1 FROM notice WHERE notice.queue_id = message.queue_id)"
+        f" AND NOT {IN_OPEN_DIGEST} LIMIT :limit",
         {"before": micros(now - keep_history), "now": micros(now), "limit": limit},
     )
     db.executemany("DELETE FROM chosen WHERE id = ?", [(message,) for message in spared])

@@ -101,7 +101,7 @@ class TokenStore:
         token = kept.refresh_token.reveal()
         if self._seed_file and token and given != token:
             with suppress(OSError):  # a mounted secret is read-only; `seed` says that it is the old one
-                like = self._seed_file if self._seed_file.exists() else self._seed_file.parent
+                like = self._seed_file if os.path.exists(self._seed_file) else self._seed_file.parent
                 _replace(self._seed_file, like, f"{token}\n".encode())
 
     def _make_room(self) -> None:

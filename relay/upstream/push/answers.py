@@ -36,7 +36,8 @@ def answer_of(outcome: Outcome, urls: Sequence[str]) -> Answer:
     http = f"HTTP {outcome.status}" if outcome.status else ""
     text = f"{name}: {', '.join(filter(None, (http, said)))}".rstrip(": ")
     if outcome.taken:
-        return Answer(Stage.CONTENT, Reply(250, "2.0.0", f"{name} took it ({http or 'no HTTP'})"))
+        but = f"; {redacted(readable(outcome.said), urls)}" if outcome.said else ""
+        return Answer(Stage.CONTENT, Reply(250, "2.0.0", f"{name} took it ({http or 'no HTTP'}){but}"))
     if outcome.fault:
         return _unanswered(outcome, name, said)
     if outcome.blocked or outcome.status in _ACCOUNT or 300 <= outcome.status < 400:

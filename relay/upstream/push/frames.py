@@ -18,7 +18,8 @@ END = HEAD.pack(0)
 class PushJob:
     """What the push process is to do with a message: `urls` with their numbers, `timeout` for one answer in seconds.
 
-    `title` as in the settings; `pictures`: they go along.  `examine`: it connects only, and sends nothing.
+    `title` as in the settings; `pictures`: they go along.  `examine`: nothing is sent; a service that has a harmless call is
+    asked whether it knows the account, others are connected to.
     """
 
     urls: Sequence[tuple[int, str]]
@@ -40,6 +41,7 @@ class Outcome:
     about it, `words` the library's lines, `blocked`: the service says that the account or the target is wrong, whatever
     the status.  `fault` is the value of a `Fault`: why there was no answer; `sent`: the request may have gone out all the
     same.  `cut`: characters that the text was cut to (0: not cut); `left` pictures that the service did not take.
+    Of one that was examined: `proved` is the value of a `Proof`; `unclear`: its answer shows neither.
     """
 
     taken: bool
@@ -56,6 +58,8 @@ class Outcome:
     cut: int = 0
     left: int = 0
     others: int = 0
+    proved: str = ""
+    unclear: bool = False
 
     def as_value(self) -> dict[str, Any]:
         return asdict(self)

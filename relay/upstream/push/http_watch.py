@@ -9,6 +9,7 @@ import importlib
 import json
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.mail.reply import Fault
+from relay.upstream.push.check_calls import CheckCall, LibraryRequest, Proof, check_call
 
 _MOST_SAID = 500
+_MOST_CALLS = 10  # to one service; a URL may name several targets
 _REFUSED = {
     errno.ECONNREFUSED: Fault.REFUSED,
     **dict.fromkeys((errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL), Fault.UNREACHABLE),
@@ -59,11 +62,30 @@ class Watch:
     """Whether the request under way has its connection."""
     accepted: int = 0
     """How many requests were answered by 2xx."""
+    octets: int = 0
+    """How much went out in their bodies."""
+    events: int = 0
+    """How many of them were an event of Matrix."""
+    word: tuple[bytes, ...] = ()
+    """A word of the text in each form in which a body may have it."""
+    text_taken: bool = False
+    taken: int = 0
+    """How many octets were in the bodies that were answered by 2xx."""
     bad: dict[str, Any] = field(default_factory=dict)
     """What is known of the last request that failed, in the fields of `Outcome`."""
     status: int = 0
     peer: str = ""
     tls: str = ""
+
+    def going(self, request: Any) -> Any:
+        """The request that goes out when the library sends this one."""
+        length = request.headers.get("Content-Length", "")
+        self.octets += int(length) if length.isdigit() else sys.maxsize  # a stream, whose end nobody knows
+        if request.method == "PUT" and "/send/m.room." in request.url:
+            # Matrix keeps one event for each transaction, and the library gives picture and text the same one
+            self.events += 1
+            request.url = f"{request.url}-{self.events}"
+        return request
 
     def opened(self, sock: Any) -> None:
         self.connected = True
@@ -85,6 +107,10 @@ class Watch:
         no = data.get("ok") is False
         if self.status < 300 and not no:
             self.accepted += 1
+            body = response.request.body or b""
+            octets = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else b""
+            self.taken += len(octets)
+            self.text_taken = self.text_taken or any(form in octets for form in self.word)
             return
         said = _said(data) or (response.text[:_MOST_SAID] if "text/plain" in response.headers.get("Content-Type", "") else "")
         rated = word in _RATES
@@ -101,6 +127,55 @@ class Watch:
         self.bad = {"fault": _fault(error).value, "sent": self.connected}
 
 
+@dataclass(slots=True)
+class Examination(Watch):
+    """A service that is asked whether it knows the account: of the library's requests none goes out as it is.
+
+    `unclear`: it answered in a way that shows nothing.
+    """
+
+    service: str = ""
+    call: CheckCall | None = None
+    calls: int = 0
+    proved: Proof = Proof.NOTHING
+    unclear: bool = False
+
+    def going(self, request: Any) -> Any:
+        body = request.body or b""
+        octets = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else b""
+        self.call = check_call(self.service, LibraryRequest(request.method, request.url, octets))
+        if self.call is None:
+            if self.asked:
+                raise Stopped
+            return request  # which is stopped when it has its connection
+        self.asked = True
+        self.calls += 1
+        if self.calls > _MOST_CALLS:
+            raise Stopped
+        wanted = request.copy()
+        for name in ("Content-Length", "Content-Type"):
+            wanted.headers.pop(name, None)
+        wanted.method, wanted.url = self.call.method, self.call.url
+        if self.call.kind:
+            wanted.headers["Content-Type"] = self.call.kind
+        wanted.prepare_body(self.call.body or None, None)
+        return wanted
+
+    def answered(self, response: Any) -> None:
+        before = self.accepted
+        Watch.answered(self, response)
+        call = self.call
+        if call is None:
+            raise Stopped
+        if self.accepted > before or self.status in call.good:
+            self.bad, self.proved = {}, call.proves
+        elif call.optional:
+            self.bad = {}
+        else:
+            self.unclear = self.status in call.unclear
+            raise Stopped
+
+
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
     """All requests of this process are told to `watch` meanwhile."""
@@ -112,7 +187,7 @@ def watching(watch: Watch) -> Iterator[None]:
     def watched(session: Any, request: Any, **options: Any) -> Any:
         watch.connected = False
         try:
-            response = send(session, request, **options)
+            response = send(session, watch.going(request), **options)
         except Exception as error:
             watch.failed(error)
             raise
