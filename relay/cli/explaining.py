@@ -200,10 +200,19 @@ def _recipient(
         if sample.content and isinstance(upstream.transport, GraphMailbox):
             beside = [one for one, way in chosen_for.items() if way.via == chosen.via]
             changes += addressed(prepared.outgoing.content, beside).notes
+        changes += _signatures(prepared, upstream) if upstream.dkim else []
         ways.append({"upstream": name, "as": sender, "changes": changes})
         if sample.content and not notes:
             notes, diff = prepared.notes, difference(sample.content, prepared.outgoing.content)
     return _line(address, chosen, refusal, ways), notes, diff
+
+
+def _signatures(prepared: Prepared, upstream: Upstream) -> list[str]:
+    """Whose key would sign it there."""
+    from relay.mail.dkim import signable
+    from relay.outbound.signing import in_words, keys_for
+
+    return [in_words(key) for key in keys_for(signable(prepared.outgoing.content), upstream.dkim)]
 
 
 def _line(address: Address, chosen: Chosen, refusal: Reply | None, ways: list[dict[str, Any]]) -> dict[str, Any]:

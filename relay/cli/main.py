@@ -69,6 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
     _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
     _verb(verbs, "run", "run the relay in the foreground")
     _verb(verbs, "reload", "have the running relay read its configuration and certificates again", json=True)
+    dkim = _verb(verbs, "dkim", "print the DKIM record to publish for a domain; makes its key if there is none", json=True)
+    dkim.add_argument("domain", nargs="?", default="", metavar="DOMAIN", help="of an entry in `dkim` (default: all of them)")
     hashing = _verb(verbs, "hash", "make the hash of a device's password, for `listen.users`", json=True, config=False)
     hashing.epilog = "The password is asked for twice and not shown; it may come on standard input instead."
     doctor = _verb(verbs, "doctor", "examine this machine and the upstreams: what is wrong, why, and what to do", json=True)

@@ -11,7 +11,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import DIRECT_UPSTREAM, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, DkimKey, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Config:
     nameservers: tuple[str, ...] = ()
     trusted_nameservers: tuple[str, ...] = ()
     direct: Upstream = DIRECT_UPSTREAM
+    dkim: tuple[DkimKey, ...] = ()
     limits: ClientLimits = field(default_factory=ClientLimits)
     web: WebSettings = field(default_factory=WebSettings)
     devices: tuple[Device, ...] = ()

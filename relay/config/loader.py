@@ -5,7 +5,7 @@ import re
 import socket
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay.config import environment, sections, web
@@ -19,7 +19,7 @@ from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
 from relay.mail.device import Device
 from relay.other_user import as_other_user
-from relay.upstream.settings import DIRECT, Upstream
+from relay.upstream.settings import DIRECT, DkimKey, Upstream
 
 FALLBACK_NAME = "relay.home.arpa"
 """Our name where the machine has none that means anything: dotted, so that upstreams take it, and in the domain that
@@ -168,23 +168,27 @@ def _read(root: Node | None, reading: Reading, start: Place, name: str, source: 
     """Every section, whatever is wrong with the others."""
     with reading.fields(root, "", start) as at:
         upstreams, readable = _upstreams(at)
+        spool, direct = sections.read_spool(at), sections.read_direct(at)
         listeners = sections.read_listeners(at)
         recipients = sections.read_recipients(at)
         nameservers, trusted = sections.read_nameservers(at)
         notices = sections.read_notices(at, tuple(upstreams), recipients.everything_to, readable=readable)
+        routes = read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at), notices.via))
+        keys = _dkim(at, upstreams, spool.home, {name for route in routes for name in route.via}, readable=readable)
         return Config(
             hostname=sections.read_hostname(at, name),
-            upstreams=upstreams,
+            upstreams={name: _signing(one, keys) for name, one in upstreams.items()},
             listeners=listeners,
-            routes=read_routes(at, Known(tuple(upstreams), listeners, readable, _named(at), notices.via)),
+            routes=routes,
             recipients=recipients,
             retry=sections.read_retry(at),
             notices=notices,
             repair=sections.read_repair(at),
-            spool=sections.read_spool(at),
+            spool=spool,
             nameservers=nameservers,
             trusted_nameservers=trusted,
-            direct=sections.read_direct(at),
+            direct=_signing(direct, keys),
+            dkim=keys,
             limits=sections.read_limits(at),
             web=web.read_web(at),
             devices=_devices(at),
@@ -199,6 +203,21 @@ def _devices(at: Fields) -> tuple[Device, ...]:
     from relay.config.devices import read_devices
 
     return read_devices(at)
+
+
+def _dkim(at: Fields, upstreams: Mapping[str, Upstream], home: Path, used: set[str], *, readable: bool) -> tuple[DkimKey, ...]:
+    """`used` are the upstreams that rules name."""
+    if not at.said("dkim"):
+        return ()
+    from relay.config.dkim import read_dkim
+
+    return read_dkim(at, upstreams, home, used, readable=readable)
+
+
+def _signing(upstream: Upstream, keys: tuple[DkimKey, ...]) -> Upstream:
+    """The upstream with the keys of what goes there."""
+    own = tuple(key for key in keys if upstream.name in key.via)
+    return replace(upstream, dkim=own) if own else upstream
 
 
 def _named(at: Fields) -> tuple[str, ...]:

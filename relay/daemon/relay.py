@@ -325,6 +325,7 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
         nameservers=config.nameservers,
         trusted_nameservers=config.trusted_nameservers,
         notices_to=config.notices.to,
+        dkim=config.dkim,
         source=config.source,
         remarks=tuple(remarks),
     )

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from socket import gethostname, socket
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from relay.control.queue_admin import QueueAdmin
 from relay.control.reports import device_views, upstream_views
 from relay.control.status import RelayStatus
 from relay.daemon.web_page import WebPage
+from relay.detached import apart
 from relay.doctor.child_process import aside
 from relay.doctor.daily import CheckUp
 from relay.doctor.subject import Subject
@@ -121,6 +122,7 @@ class Services:
         )
         self.page = WebPage(self._load_page, self._rules)
         self._client_certificates = ClientCertificates()
+        self._unusable_keys: dict[str, str] = {}
 
     async def work(self, control: socket, page: socket | None, ready: Callable[[], None], stopping: asyncio.Event) -> None:
         """Everything runs side by side until `stopping`; the stop order is: listeners, runner, notices, control."""
@@ -222,9 +224,23 @@ class Services:
             try:
                 await self._parts.inbound.look_at_certificates()
                 await self.client_certificates()
+                await self._look_at_dkim_keys()
             except Exception as error:  # mail must go on
                 events.note("broken", f"the certificates could not be looked at: {error!r}", same="certificates")
             await asyncio.sleep(CERTIFICATES_EVERY.total_seconds())
+
+    async def _look_at_dkim_keys(self) -> None:
+        """Makes those that are not there, before the first message waits for one, and tells of those that cannot be used."""
+        keys, told = self._config.dkim, self._unusable_keys
+        if not keys:
+            return
+        from relay.outbound.dkim_keys import troubles
+
+        self._unusable_keys = await apart(partial(troubles, keys))
+        for file, text in self._unusable_keys.items():
+            if told.get(file) != text:
+                events.note("warned", text)
+                self.notifier.alarm(f"{text[0].upper()}{text[1:]}.", f"DKIM key {file}")
 
     async def client_certificates(self) -> dict[str, str]:
         """Looks at the certificates that are shown to upstreams.  Which upstream's cannot be used, and why."""

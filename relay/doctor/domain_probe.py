@@ -45,11 +45,13 @@ def direct(subject: Subject) -> bool:
 def direct_domains(subject: Subject) -> tuple[str, ...]:
     """The domains whose names mail may bear that goes by `mx`, where no sender is rewritten.
 
-    A route that takes any sender takes those of the upstreams' domains too: no others are known.
+    A route that takes any sender takes those of the domains that are signed there, and those of the upstreams' domains:
+    no others are known.
     """
     routes = [route for route in subject.routes if DIRECT_UPSTREAM.name in route.via]
     found = {glob.rpartition("@")[2].lower(): None for route in routes for glob in route.sender}
     if any(not route.sender for route in routes):
+        found |= {key.domain: None for key in subject.dkim if DIRECT_UPSTREAM.name in key.via}
         found |= dict.fromkeys(name for one in subject.upstreams.values() for name in sender_domains(one, subject))
     return tuple(domain for domain in found if is_public(domain) and not set(domain) & set("*?"))
 

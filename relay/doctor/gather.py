@@ -13,6 +13,7 @@ from relay.container import look_around, lost_with_container
 from relay.detached import apart
 from relay.doctor import domain_probe, uplink_probe
 from relay.doctor.certificate_probe import certificate_facts
+from relay.doctor.dkim import DkimFacts
 from relay.doctor.domain import DomainFacts, SendingPath
 from relay.doctor.domain_probe import direct_domains, sender_domains
 from relay.doctor.folder import FolderFacts
@@ -78,8 +79,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     smtp = _of_kind(subject, SmtpServer)
     examined = {one.name: asyncio.create_task(_smtp(one, asking, world, tell)) for one in smtp}
     try:
-        here, folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
-            gather_host(subject, world),
+        (here, dkim), folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
+            asyncio.gather(gather_host(subject, world), _dkim(subject, look, world)),
             asyncio.gather(*(_folder(one, world, tell) for one in _of_kind(subject, Folder))),
             asyncio.gather(*(_push(one, world, tell) for one in _of_kind(subject, PushService))),
             asyncio.gather(*examined.values()),
@@ -94,18 +95,28 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
     known = Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
-    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=tuple(mailboxes))
+    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=tuple(mailboxes), dkim=dkim)
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
     """What may be looked at daily without troubling anybody: this machine and the DNS, no upstream."""
     look = DnsLookup(subject.nameservers, patience=world.dns_patience)
     try:
-        here, dns = await asyncio.gather(gather_host(subject, world), _published(subject, look, world, _silent, {}))
+        asked = _published(subject, look, world, _silent, {})
+        here, dkim, dns = await asyncio.gather(gather_host(subject, world), _dkim(subject, look, world), asked)
     finally:
         await look.close()
     consents = await _consents(subject, world)
-    return Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents)
+    return Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents, dkim=dkim)
+
+
+async def _dkim(subject: Subject, look: DnsLookup, world: World) -> tuple[DkimFacts, ...]:
+    """What reads keys is loaded only where there are some."""
+    if not subject.dkim:
+        return ()
+    from relay.doctor.dkim_probe import dkim_facts
+
+    return tuple(await asyncio.gather(*(dkim_facts(key, look, world.whole) for key in subject.dkim)))
 
 
 async def _consents(subject: Subject, world: World) -> tuple[dict[str, Any], ...]:

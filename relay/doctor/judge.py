@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.doctor.consent_age import judge_consents
+from relay.doctor.dkim import DkimFacts, aligned_by_dkim, judge_dkim, unsigned, with_dkim
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
@@ -35,6 +36,7 @@ class Facts:
     folders: tuple[FolderFacts, ...] = ()
     pushes: tuple[PushFacts, ...] = ()
     mailboxes: tuple[MailboxFacts, ...] = ()
+    dkim: tuple[DkimFacts, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -55,10 +57,14 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += resolver if only_domains else []
-    findings += judge_domains(facts.domains, facts.ways, facts.uplink.ways if facts.uplink else (), subject)
+    direct = facts.uplink.ways if facts.uplink else ()
+    findings += judge_domains(facts.domains, facts.ways, direct, subject)
+    blind = ("dkim-unknown", "dkim-missing") if facts.resolver else ()  # the same resolver again
+    findings += [one for one in judge_dkim(facts.dkim) if one.name not in blind]
+    findings += unsigned(direct, subject.dkim)
     if facts.uplink:
         findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
-    return findings
+    return list(with_dkim(findings, aligned_by_dkim(facts.dkim)))
 
 
 def _configuration(subject: Subject) -> list[Finding]:

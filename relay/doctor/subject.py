@@ -8,7 +8,7 @@ from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.outbound.routing import Route
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Upstream
+from relay.upstream.settings import DkimKey, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,4 @@ class Subject:
     remarks: tuple[str, ...] = ()
     running: bool = False
     command: str = "relay doctor"
+    dkim: tuple[DkimKey, ...] = ()

@@ -81,7 +81,7 @@ def move_docker_postfix(source: Source, find: Find) -> Plan:
     if any(re.match(r"DKIM_|OPENDKIM_|RSPAMD_", name) for name in values):
         plan.drop(
             source.name,
-            "DKIM_*: the relay signs nothing; the upstream signs for its own domain, or yours if you set it up there",
+            "DKIM_*: write `dkim` with domain, selector, the key's file, and in `via` the upstreams on whose way it is signed",
         )
     plan.log_format = "json" if values.get("LOG_FORMAT", "").lower() == "json" else ""
     return plan

@@ -2,8 +2,8 @@
 
 NOT_KEPT = {
     "content_filter": "mail is passed through no other program",
-    "smtpd_milters": "the relay has no milters; signing by DKIM is left to the upstream",
-    "non_smtpd_milters": "the relay has no milters; signing by DKIM is left to the upstream",
+    "smtpd_milters": "the relay has no milters; it signs by DKIM where `dkim` names the domain",
+    "non_smtpd_milters": "the relay has no milters; it signs by DKIM where `dkim` names the domain",
     "mime_header_checks": "header lines are not matched against patterns",
     "nested_header_checks": "header lines are not matched against patterns",
     "body_checks": "what a message says is not looked at",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 BLOCK = RUN = 64 * 1024
 
 _ENDS = re.compile(rb"\r+\n?|\n")
+_ANY_LINE_END = re.compile(rb"\r\n|\r|\n")
 _HEADER_BY_LF = re.compile(rb"\n(?:\r*\n|[!-9;-~]+[ \t]*:)")
 """A blank line or a field after an LF."""
 
@@ -94,6 +95,20 @@ def crlf(block: bytes) -> bytes:
     if b"\r\r" in block:
         return _ENDS.sub(_end, block)
     return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def on_the_wire(content: Iterable[bytes]) -> Iterator[bytes]:
+    """The same octets with CRLF for every CR and every LF that stands alone; no block ends inside a line end."""
+    held = b""
+    for raw in content:
+        block = held + raw
+        held = b"\r" if block.endswith(b"\r") else b""
+        if held:
+            block = block[:-1]
+        if block:
+            yield block if only_crlf(block) else _ANY_LINE_END.sub(b"\r\n", block)
+    if held:
+        yield b"\r\n"
 
 
 def _end(match: re.Match[bytes]) -> bytes:

@@ -124,6 +124,7 @@ class Fault(Enum):
     TOO_BIG = "too-big"
     SMTPUTF8 = "smtputf8"
     ADDRESS = "address"  # it cannot be written in a command
+    DKIM = "dkim"  # the message is to be signed, and the key cannot be used
     FOLDER_MISSING = "folder-missing"
     FOLDER_RIGHTS = "folder-rights"  # it may not be written, or the file system is read-only
     FOLDER_FULL = "folder-full"

@@ -14,16 +14,22 @@ from relay.mail.repair import RepairContext, repair, sealed_names
 from relay.mail.rewrite import rewrite
 from relay.spool.contract import ContentDamaged
 from relay.spool.entry import Claim, Entry, Recipient
+from relay.upstream.report import Report
 from relay.upstream.settings import Upstream
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to send, and what was changed for it, in plain words; `said` is its reverse-path and its header section."""
+    """What to send, and what was changed for it, in plain words; `said` is its reverse-path and its header section.
+
+    `signed` tells of signatures that were made for it.  `refused`: it cannot be sent there as it must be.
+    """
 
     outgoing: Outgoing
     notes: tuple[str, ...] = ()
     said: tuple[Address | None, bytes] = (None, b"")
+    signed: tuple[str, ...] = ()
+    refused: Report | None = None
 
 
 class _Stored:

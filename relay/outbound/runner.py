@@ -64,8 +64,7 @@ class Runner:
     ) -> None:
         self._spool, self._transports, self._now, self._postponing = spool, transports, now, postponing
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
-        self._repair, self._hostname, self._devices = repair, hostname, devices
-        self._notices_via = notices_via
+        self._repair, self._hostname, self._devices, self._notices_via = repair, hostname, devices, notices_via
         self._on_settled, self._notify_whom, self._alarm = on_settled, notify_whom, alarm
         self._in_hand = in_hand or InHand()
         self._states = UpstreamStates(transports.proven)
@@ -76,9 +75,8 @@ class Runner:
         self._claims: set[asyncio.Task[None]] = set()
         self._nudge = asyncio.Event()
         self._make_due = MakeDue(spool, now, self._nudge.set)
-        self._settings = 0
+        self._settings, self._stopping = 0, False
         self._nudged: asyncio.Task[bool] | None = None
-        self._stopping = False
         self._loop: asyncio.Task[None] | None = None
         self.heartbeat = now()
 
@@ -240,9 +238,9 @@ class Runner:
                         with mark.at(Doing.PREPARING):
                             prepared = await self._prepared(attempt, step, eight_bit, mark)
                         crash_points.passed("send-prepared")
-                        report = await self._transports.submit(step.upstream, prepared.outgoing)
+                        report = prepared.refused or await self._transports.submit(step.upstream, prepared.outgoing)
                         crash_points.passed("send-answered")
-                    judged = Judged.of(step, report)
+                    judged = Judged.of(step, report.noting(prepared.signed))
             finally:
                 news = self._states.end(number, step, judged, self._retry, self._now())
             with mark.at(Doing.STORING):
@@ -280,7 +278,11 @@ class Runner:
         if mark:
             how = partial(how, at_dot=partial(mark.sent_to, step.upstream.name), reading=mark.reading)
         work = partial(how, attempt.claim, step.recipients, step.upstream, own_name=step.own_name, eight_bit=eight_bit)
-        return await asyncio.to_thread(work) if attempt.claim.entry.size > _IN_THREAD else work()
+        if not step.upstream.dkim:
+            return await asyncio.to_thread(work) if attempt.claim.entry.size > _IN_THREAD else work()
+        from relay.outbound.signing import prepared_and_signed
+
+        return await asyncio.to_thread(prepared_and_signed, work, step.upstream.dkim)
 
     async def _said_own_name(self, attempt: Attempt, judged: Judged, prepared: Prepared) -> bool:
         """Whether the refused message was already in the account's own name."""
@@ -370,8 +372,7 @@ class Runner:
     ) -> None:
         """Takes new settings; every rest ends, and all that waits is tried under the new rules."""
         self._routes, self._upstreams, self._retry = routes, dict(upstreams), retry
-        self._repair, self._hostname, self._devices = repair, hostname, devices
-        self._notices_via = notices_via
+        self._repair, self._hostname, self._devices, self._notices_via = repair, hostname, devices, notices_via
         self._daily.clear()
         self._states.rate_limit.renew(self._now())
         self._tell(self._states.wake(None))

@@ -78,6 +78,12 @@ class SpoolSettings:
         return _file_of(self.fallback)
 
     @property
+    def home(self) -> Path:
+        """Where all else is kept: `state_dir`, else beside the spool's file."""
+        file = self.file or self.fallback_file
+        return Path(self.state_dir) if self.state_dir else file.parent if file else Path("/var/lib/relay")
+
+    @property
     def shown(self) -> str:
         """The URL as logs may show it: without its password."""
         return re.sub(r"(?i)(://[^/\s:@]*:)[^/\s@]*(?=@)|([?&](?:ssl)?password=)[^&]*", r"\1\2***", self.url)

@@ -1,7 +1,7 @@
 """The result of one transaction with an upstream.  Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from relay.mail.address import Address
@@ -72,6 +72,12 @@ class Report:
     conversation: Conversation = Conversation()
     left: tuple[Address, ...] = ()
     unsuited: bool = False
+
+    def noting(self, notes: tuple[str, ...]) -> "Report":
+        """The same with more notes on what was done for the message."""
+        if not notes:
+            return self
+        return replace(self, conversation=replace(self.conversation, notes=(*notes, *self.conversation.notes)))
 
 
 def too_big(name: str, limit: int, size: int) -> Answer:

@@ -166,6 +166,24 @@ class MxHosts(_NoAccount):
     place: ClassVar[str] = "MX"
 
 
+class DkimAlgorithm(Enum):
+    """What kind of key is made; one that is there is used whatever it is."""
+
+    RSA = "rsa"
+    ED25519 = "ed25519"
+
+
+@dataclass(frozen=True, slots=True)
+class DkimKey:
+    """Mail from this domain is signed with this key (RFC 6376) where it leaves by an upstream in `via`."""
+
+    domain: str
+    selector: str
+    key_file: str
+    via: tuple[str, ...] = (DIRECT,)
+    algorithm: DkimAlgorithm = DkimAlgorithm.RSA
+
+
 class Save(Enum):
     """What of a message becomes files: its attachments, the message itself, or both."""
 
@@ -243,7 +261,10 @@ K = TypeVar("K", SmtpServer, MxHosts, GraphMailbox, Folder, PushService)
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where we hand mail to.  `timeout` is for one reply; the final one after the content gets ten times that."""
+    """Where we hand mail to.  `timeout` is for one reply; the final one after the content gets ten times that.
+
+    `dkim` are the keys that sign what goes there.
+    """
 
     name: str
     transport: Transport
@@ -251,6 +272,7 @@ class Upstream:
     limits: Limits = field(default_factory=Limits)
     timeout: timedelta = timedelta(seconds=60)
     provider: str = "generic"
+    dkim: tuple[DkimKey, ...] = ()
 
     def key(self, recipient: Address) -> str:
         """The name that rests and connections are kept under: one for each domain, where each has servers of its own."""

@@ -33,10 +33,12 @@ from relay.outbound.routing import Route
 from relay.secret import Secret
 from relay.spool.contract import SpoolSettings
 from relay.upstream.settings import Login, SmtpServer, Tls, Upstream
+from tests.support.dkim import key_for, published, quoted
 from tests.support.dns import FakeDNS
 from tests.support.upstream import ScriptedUpstream
 
 NOW = datetime.now(UTC)
+KEY = key_for("direct.jp")
 PUBLIC = "93.184.216.34"
 LIST = "34.216.184.93.zen.spamhaus.org"
 TEST_ENTRY = "2.0.0.127.zen.spamhaus.org"  # RFC 5782 s5
@@ -69,7 +71,7 @@ class Case:
         self.ca_file = folder / "ca.pem"
         self.ca.cert_pem.write_to_path(str(self.ca_file))
         self.certificate = self.ca.issue_cert("127.0.0.1")
-        self.zone = deepcopy(ZONE)
+        self.zone = deepcopy(ZONE) | {name: {"TXT": [quoted(text)]} for name, text in published(KEY).items()}
         self.failing: set[str] = set()
         self.refused: set[str] = set()
         self.inventing = ""
@@ -98,6 +100,7 @@ class Case:
             state_dir=folder / "spool",
             notices_to=Address("me", "example.jp"),
             source="config.yaml",
+            dkim=(KEY,),
         )
         self.root = folder / "root"
         self.root.mkdir()

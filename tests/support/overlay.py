@@ -37,6 +37,7 @@ LAYERS: Mapping[str, Sequence[str]] = {
         "libio-socket-ssl-perl",
         "msmtp",
     ),
+    "postfix-rspamd": ("postfix", "rspamd"),
     "exim": ("exim4-base", "exim4-config", "exim4-daemon-light"),
     "opensmtpd": ("opensmtpd",),
     "programs": (
@@ -212,8 +213,11 @@ class Inside:
 
 
 @contextmanager
-def instance(name: str, script: str, files: Mapping[str, str | bytes]) -> Iterator[Inside]:
-    """Runs a script in a fresh overlay of a layer, with files laid into /srv/peer; skips where that cannot be."""
+def instance(name: str, script: str, files: Mapping[str, str | bytes], before: Sequence[str] = ()) -> Iterator[Inside]:
+    """Runs a script in a fresh overlay of a layer, with files laid into /srv/peer; skips where that cannot be.
+
+    `before` are words before the command, such as those that enter a network namespace.
+    """
     try:
         built = layer(name)
     except PeerUnavailable as reason:
@@ -229,7 +233,7 @@ def instance(name: str, script: str, files: Mapping[str, str | bytes]) -> Iterat
         (share / file).write_bytes(content if isinstance(content, bytes) else content.encode())
     log = directory / "log"
     with open(log, "wb") as out:
-        process = subprocess.Popen(_enter(directory), stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen([*before, *_enter(directory)], stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         yield Inside(share, process, log)
     finally:

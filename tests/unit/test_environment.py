@@ -67,6 +67,8 @@ SETTINGS = {
               "keep_history": "7d", "state_dir": "/srv/state"},
     "dns": {"nameservers": ["192.168.0.1", "192.168.0.2:5353"], "trusted": ["192.168.0.1", "192.168.0.2"]},
     "mx": {"tls": "verified", "private": "true", "connections": "3", "per_minute": "60"},
+    "dkim": {"domain": "own.example", "selector": "cellar", "key_file": "/srv/dkim.pem", "via": "upstream",
+             "algorithm": "ed25519"},
     "limits": {"connections": "50", "per_client": "5", "recipients": "200", "messages_per_minute": "30", "share": "20%",
                "idle": "2m"},
     "web": {"address": "0.0.0.0:8025", "password": "hunter2", "hosts": ["relay.example", "nas.example"],
@@ -127,7 +129,10 @@ def only(name: str) -> str:
 def test_each_variable_says_what_the_setting_says_in_a_file(kind: str, tmp_path: Path) -> None:
     """Of every section, single values, lists, and secrets by file; the whole file in one variable says the same too."""
     path, secret = tmp_path / "config.yaml", tmp_path / "s"
-    settings = {**SETTINGS, "notices": {**SETTINGS["notices"], "via": only(kind)}}
+    settings = {**SETTINGS, "notices": {**SETTINGS["notices"], "via": only(kind)}, "dkim": {**SETTINGS["dkim"]}}
+    settings["dkim"]["via"] = only(kind)
+    if kind in ("graph", "push", "folder"):  # what does not go by SMTP is not signed
+        del settings["dkim"]["via"]
     text = json.dumps({"upstreams": {only(kind): UPSTREAMS[kind]}} | settings).replace("FILE", str(path))
     path.write_text(text, encoding="utf-8")
     environ = {**variables(settings), **variables(UPSTREAMS[kind], "RELAY_UPSTREAM")}

@@ -263,3 +263,16 @@ def test_the_next_attempt_is_after_the_quiet_hours(tmp_path: Path) -> None:
     assert "more of the same within 90 s becomes a digest" in told["follows"]
     assert "one message is expected every 26 h" in told["follows"]
     assert f"quiet now, until {end:%H:%M}" in told["follows"]
+
+
+def test_it_tells_who_signs(tmp_path: Path) -> None:
+    """By the upstreams that get it signed, and only where From is in that domain; no key is made for an answer."""
+    file = tmp_path / "config.yaml"
+    file.write_text(SETTINGS + "dkim: [{domain: own.example, key_file: none.pem}, {domain: a.example, via: [isp]}]\n")
+    loaded = config.load(file, {})
+    assert loaded.config, loaded.mistakes
+    sample = Sample("127.0.0.1", parse_address("nas@own.example"), (parse_address("x@direct.example"),))
+    ways = {way["upstream"]: way["changes"] for way in explain(loaded.config, sample, NOW)["recipients"][0]["sent"]}
+    assert ways["mx"][-1] == "signed as own.example (DKIM, selector relay)"
+    assert ways["isp"][-1] == "signed as a.example (DKIM, selector relay)"
+    assert not (tmp_path / "none.pem").exists()

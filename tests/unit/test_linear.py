@@ -22,6 +22,8 @@ from relay.inbound.dialect import mail_argument, rcpt_argument, read_command
 from relay.inbound.end_of_data import ContentDecoder, LineEnd
 from relay.mail import charset, dates, encoded_words, header_reader, line_ends, mailboxes, mime
 from relay.mail.address import BadAddress, parse_address, parse_path
+from relay.mail.dkim import signable
+from relay.mail.dkim_record import read as read_dkim_record
 from relay.mail.message import Message
 from relay.mail.policy import RepairPolicy
 from relay.mail.recode import seven_bit
@@ -208,6 +210,12 @@ def _letter(text: str) -> None:
         pass
 
 
+def _signable(before: str, text: str) -> None:
+    found = signable(_blocks(_octets(before + text)))
+    assert found.authors is not None
+    assert found.signers is not None
+
+
 def _tolerant(function: Callable[[str], object]) -> Callable[[str], None]:
     def run(text: str) -> None:
         with contextlib.suppress(BadAddress):
@@ -260,6 +268,10 @@ PARSERS: dict[str, Callable[[str], object]] = {
     "content after CR": _content(LineEnd.CR),
     "a letter": _letter,
     "a letter's body": lambda text: _letter("Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" + text),
+    "whose mail is signed": lambda text: _signable("From: x\r\n", text),
+    "who has signed": lambda text: _signable("DKIM-Signature: d=x; ", text),
+    "a body to sign": lambda text: _signable("From: x\r\n\r\n", text),
+    "a DKIM record": read_dkim_record,
     "a part": lambda text: _letter("Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + text),
 }
 

@@ -95,6 +95,7 @@ FRAMES = {
     "upstreams.*.pop": f"upstreams: {{isp: {{{ISP}, {POP}}}}}\n",
     "upstreams.*.oauth": f"upstreams: {{isp: {{{ISP}, {OAUTH}}}}}\n",
     "routes": f"upstreams: {{isp: {{{ISP}}}}}\nroutes: [{{via: [isp], %s}}]\n",
+    "dkim": f"upstreams: {{isp: {{{ISP}}}}}\ndkim: {{domain: own.example, %s}}\n",
     "devices.*": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, expect_every: 26h, %s}}}}\n",
     "devices.*.limits": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, limits: {{%s}}}}}}\n",
     "devices.*.storm": f"upstreams: {{isp: {{{ISP}}}}}\ndevices: {{nas: {{client: 192.168.0.20, storm: {{%s}}}}}}\n",

@@ -231,6 +231,14 @@ FAULTS: tuple[Rule, ...] = (
         remedy="Use a plain address if there is one, or put an upstream with SMTPUTF8 into the route.",
     ),
     _fault(
+        "dkim-key",
+        Blame.UPSTREAM,
+        Fault.DKIM,
+        cause="Mail from this domain is to be signed (DKIM), and its key cannot be made or used. It does not go unsigned.",
+        remedy="The words in the reply say what is wrong. `relay dkim` with the domain tries the same. Without its entry in "
+        "`dkim` the mail goes unsigned.",
+    ),
+    _fault(
         "folder-missing",
         Blame.UPSTREAM,
         Fault.FOLDER_MISSING,

@@ -49,7 +49,7 @@ AUTHENTICITY: tuple[Rule, ...] = (
         "The sender's domain does not say (by SPF, DKIM and DMARC, in the DNS) that this upstream may send its mail.",
         "The easiest: set `rewrite: always` for this upstream, and `sender` to the address that you log in with. If that is "
         "refused, or the sender has to stay: run `relay doctor`, and give the line that it prints to whoever looks after the "
-        "domain.",
+        "domain. Mail that goes by `mx` needs a signature too (`dkim`).",
         stages=TRANSACTION,
         unless=r"\bptr\b",
     ),

@@ -1,0 +1,80 @@
+"""Which domains' mail is signed (DKIM), with which key, on the way to which upstreams."""
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from relay.config import hosts
+from relay.config.fields import Fields, show
+from relay.config.scalars import Convert, Wrong, choice, listing, near
+from relay.mail.address import BadAddress, parse_address, with_a_labels
+from relay.upstream.settings import DIRECT, DkimAlgorithm, DkimKey, SmtpServer, Upstream
+
+_SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
+
+
+def read_dkim(
+    at: Fields, upstreams: Mapping[str, Upstream], home: Path, used: Collection[str], *, readable: bool
+) -> tuple[DkimKey, ...]:
+    """`dkim` is one mapping or a list of them.  Keys that no file is named for are kept in `home`.
+
+    `used` are the upstreams that rules name: the others get no mail to sign.  Not `readable`: the upstreams could not be
+    read, so that no name can be called wrong.
+    """
+    found: list[DkimKey] = []
+    for node in at.each("dkim"):
+        with at.reading.fields(node, node.path, node.place) as one:
+            key = _key(one, _via(upstreams, readable=readable), home)
+            same = any((key.domain, key.selector) == (other.domain, other.selector) for other in found)
+            if same and key.domain and key.selector:
+                one.mistake("selector", f"expected another selector for each key of a domain, found {show(key.selector)} again")
+            if key.via and used and not any(name in used for name in key.via):
+                text = f"no rule uses {listing(key.via)}, so nothing is signed; name in via the upstreams that mail goes by"
+                one.remark("via" if one.said("via") else "domain", text)
+            found.append(key)
+    return tuple(found)
+
+
+def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
+    if not at.said("domain"):
+        at.mistake("domain", "expected the domain of your senders, such as own.example, found nothing")
+    domain = at.get("domain", _domain, "")
+    selector = at.get("selector", _selector, "") if at.said("selector") else "relay"
+    file = at.file("key_file", must_exist=False)
+    if file and os.path.lexists(file):
+        at.file("key_file")  # one that is there must be readable
+    return DkimKey(
+        domain,
+        selector,
+        file or str(home / f"dkim-{selector}.{domain}.pem"),
+        at.many("via", via, (DIRECT,)),
+        at.get("algorithm", choice(DkimAlgorithm), DkimAlgorithm.RSA),
+    )
+
+
+def _domain(value: str) -> str:
+    try:
+        return with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
+    except (UnicodeError, BadAddress):
+        raise Wrong("a domain such as own.example") from None
+
+
+def _selector(value: str) -> str:
+    if not _SELECTOR.fullmatch(value.strip()):
+        raise Wrong("a name for the key in the DNS, such as relay")
+    return value.strip().lower()
+
+
+def _via(upstreams: Mapping[str, Upstream], *, readable: bool) -> Convert[str]:
+    """Only what goes by SMTP keeps the octets that were signed."""
+    names = [DIRECT, *(name for name, one in upstreams.items() if isinstance(one.transport, SmtpServer))]
+
+    def convert(value: str) -> str:
+        if value in names or not readable:
+            return value
+        if value in upstreams:
+            raise Wrong("an upstream that gets mail by SMTP", f"{value} changes what was signed, or sends nothing on")
+        raise Wrong("the name of an upstream", near(value, names) or f"there are {listing(names)}")
+
+    return convert
