@@ -7,7 +7,6 @@ tests/docs/test_settings_page.py holds it against what the code really reads: na
 from relay.config.described import Section, Setting
 from relay.config.schema_devices import DEVICES
 from relay.config.schema_direct import DIRECT_DELIVERY
-from relay.config.schema_dkim import DKIM
 
 _S = Setting
 
@@ -318,7 +317,6 @@ SECTIONS: tuple[Section, ...] = (
         ),
     ),
     *DIRECT_DELIVERY,
-    DKIM,
     Section(
         "limits",
         "{per_client: 10}",

@@ -1,4 +1,4 @@
-"""What each setting of DNS look-ups and of direct delivery is for, in words: a part of schema.py.  Pure."""
+"""What each setting of DNS look-ups, of direct delivery and of DKIM is for, in words: a part of schema.py.  Pure."""
 
 from relay.config.described import Section, Setting
 
@@ -37,6 +37,27 @@ DIRECT_DELIVERY: tuple[Section, ...] = (
             ),
             _S("connections", "Open sessions to the hosts of one domain.", "2"),
             _S("per_minute", "Messages to one domain in a minute, or `none`.", "30"),
+        ),
+    ),
+    Section(
+        "dkim",
+        "{domain: own.example}",
+        "Mail from a domain of your own is signed, so that receivers see that it is yours "
+        "([how to](without-provider.md)). One mapping, or a list of them.",
+        (
+            _S("domain", "The domain in the From of what is signed. Required."),
+            _S("selector", "The key's name in the DNS. Each key of a domain needs its own.", "relay"),
+            _S(
+                "key_file",
+                "The private key (PEM). It is made if it is not there, and only the relay's user can read it.",
+                otherwise="`dkim-SELECTOR.DOMAIN.pem` in `spool.state_dir`",
+            ),
+            _S("via", "The upstreams on whose way it is signed: `mx`, or such as are reached by SMTP.", "[mx]"),
+            _S(
+                "algorithm",
+                "The kind of key that is made: `rsa` (2048 bits) or `ed25519`, which not all receivers know.",
+                "rsa",
+            ),
         ),
     ),
 )
