@@ -178,7 +178,11 @@ def test_a_bare_name_in_from_is_one_of_ours_if_the_envelope_has_none(path: Addre
         (["Content-Transfer-Encoding: foo", "Content-Transfer-Encoding: 8BIT"], "content-transfer-encoding", ["8BIT"]),
         (["Content-Type: garbage", "Content-Type: TEXT/HTML (x)"], "content-type", ["TEXT/HTML (x)"]),
         (["Content-Transfer-Encoding: foo", "Content-Transfer-Encoding: 7bit"], "content-transfer-encoding", ["7bit"]),
-        (["Content-Transfer-Encoding: foo", "Content-Transfer-Encoding: Base64"], "content-transfer-encoding", ["Base64"]),
+        (
+            ["Content-Transfer-Encoding: foo", "Content-Transfer-Encoding: Quoted-Printable"],
+            "content-transfer-encoding",
+            ["Quoted-Printable"],
+        ),
         (["Bcc: a@b.jp", "Resent-Bcc: a@b.jp", "Return-Path: <a@b.jp>"], "bcc", []),
         (["Comments: a", "Comments: b"], "comments", ["a", "b"]),
     ],
