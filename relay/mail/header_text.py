@@ -128,11 +128,9 @@ def folded(field: Field) -> Field:
     """The field with no line over 998 octets; itself if it has none."""
     if len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw):
         return field
-    text = re.sub(rb"[\r\n]+", b"", field.value).decode("utf-8", "replace")
-    label = field.label
-    lines = fold(label, _loosened(field.name, text))
-    if not _LONG.search(lines):
+    if not _LONG.search(lines := _at_blanks(field)):
         return Field(lines)
+    label, text = field.label, _on_one_line(field)
     if field.name in _SIGNATURES:
         return Field(_hard_fold(label, text))
     if field.name in _STRUCTURED:
@@ -145,6 +143,19 @@ def folded(field: Field) -> Field:
             kept.insert(0, "application/octet-stream" if data else "text/plain")
         return Field(fold(label, "; ".join(kept) or "text/plain"))
     return Field(fold(label, encode_word(text)))
+
+
+def can_be_folded(field: Field) -> bool:
+    """Whether blanks allow lines of at most 998 octets; else the field cannot be sent without a change of its words."""
+    return len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw) or not _LONG.search(_at_blanks(field))
+
+
+def _at_blanks(field: Field) -> bytes:
+    return fold(field.label, _loosened(field.name, _on_one_line(field)))
+
+
+def _on_one_line(field: Field) -> str:
+    return re.sub(rb"[\r\n]+", b"", field.value).decode("utf-8", "replace")
 
 
 def _loosened(name: str, text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from relay.mail.body import examine, mend, terms_for
 from relay.mail.header_reader import read_header
 from relay.mail.header_text import (
+    can_be_folded,
     repair_blank_folds,
     repair_controls,
     repair_false_label,
@@ -87,11 +88,15 @@ def _apply(repairs: Iterable[Repair], fields: Fields, case: RepairCase, notes: t
 
 
 def sealed_names(fields: Fields) -> frozenset[str]:
-    """The names of the fields that DKIM signatures cover (RFC 6376 s3.5, h=); empty if there is no signature."""
+    """The names of the fields that DKIM signatures cover (RFC 6376 s3.5, h=); empty if there is no signature.
+
+    Without those that cannot be sent as they are: there the signature is lost already.
+    """
     names: set[str] = set()
     for field in fields:
         if field.name == "dkim-signature":
             names.add(field.name)
             match = _SIGNED.search(re.sub(rb"\s+", b"", field.value))
             names.update(match[1].decode("ascii", "replace").lower().split(":") if match else ())
-    return frozenset(names)
+    lost = {field.name for field in fields if field.name in names and not can_be_folded(field)}
+    return frozenset(names - lost | names & {"dkim-signature"})

@@ -9,7 +9,7 @@ from relay.mail.address import Address
 from relay.mail.dates import write_date
 from relay.mail.envelope import Origin
 from relay.mail.message import Field
-from tests.support.letters import HOST, ID, NAS, NOW, RIGHT, about, octets, read, repaired, without_trace
+from tests.support.letters import HOST, ID, NAS, NOW, RIGHT, about, assert_sendable, octets, read, repaired, without_trace
 
 LINES = RIGHT.splitlines(keepends=True)
 
@@ -193,6 +193,17 @@ def test_fields_of_addresses_and_fields_that_stand_once(fields: list[str], name:
     assert [field.value.decode() for field in once.message.all(name)] == left
     assert (once.notes != ()) is ([f"{name}: {each}".lower() for each in left] != [each.lower() for each in fields])
     assert without_trace(repaired(octets(once.message)).message) == octets(once.message)
+
+
+@pytest.mark.parametrize("name", ["From", "To", "Cc", "Reply-To", "Sender", "Subject", "Message-ID"])
+def test_a_sealed_field_that_no_line_can_hold_is_written_like_others(name: str) -> None:
+    """Its signature is lost in any case; what is written then is right, and stays."""
+    word = "x" * 1010
+    said = f"<{word}@b.jp>" if name == "Message-ID" else word if name == "Subject" else f"{word} <nas@nas.example.test>"
+    once = repaired(letter(SEALED.format(name.lower()), f"{name}: {said}", without=name))
+    assert_sendable(octets(once.message))
+    again = repaired(octets(once.message))
+    assert (without_trace(again.message), again.notes) == (octets(once.message), ())
 
 
 def test_blind_recipients_stay_blind_and_what_is_sealed_stays() -> None:
