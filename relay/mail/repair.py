@@ -98,5 +98,7 @@ def sealed_names(fields: Fields) -> frozenset[str]:
             names.add(field.name)
             match = _SIGNED.search(re.sub(rb"\s+", b"", field.value))
             names.update(match[1].decode("ascii", "replace").lower().split(":") if match else ())
+    if not names:
+        return frozenset()
     lost = {field.name for field in fields if field.name in names and not can_be_folded(field)}
     return frozenset(names - lost | names & {"dkim-signature"})
