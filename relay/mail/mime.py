@@ -14,6 +14,7 @@ _NO_SEMICOLON = re.compile(rf"\A([ \t]*{_ATOM}/{_ATOM}+)(?:[ \t]*+,[ \t]*+|[ \t]
 _TYPE_END = re.compile(rb'[;="]')
 _RAW = bytes(range(128, 256))
 _CONTROLS = bytes((*range(9), 11, 12, *range(14, 27), *range(28, 32), 127))  # all but blanks, line ends and escape
+_BOUNDARY = re.compile(rb'(?<=[;\s])boundary[ \t]*=[ \t]*(?:"[^"]*|[^;\s]*)', re.IGNORECASE)
 _RAW_BLANK = re.compile(rb"\xe3\x80\x80|\xc2\xa0|(?<![\x80-\xff])\xa0(?![\x80-\xff])")
 _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
@@ -75,8 +76,15 @@ def content_type(fields: Iterable[Field]) -> ContentType:
 
 
 def with_plain_type(value: bytes) -> bytes:
-    """The value without control octets, with a type in ASCII, and a semicolon after it, where some write a comma or a blank."""
-    value = value.translate(None, _CONTROLS)
+    """The value without control octets, with a type in ASCII, and a semicolon after it, where some write a comma or a blank.
+
+    A boundary keeps its control octets: the lines between the parts have them, too.
+    """
+    clean = value.translate(None, _CONTROLS)
+    if clean != value and (found := _BOUNDARY.search(value)):
+        start, end = found.span()
+        clean = value[:start].translate(None, _CONTROLS) + found[0] + value[end:].translate(None, _CONTROLS)
+    value = clean
     said = b"" if value.isascii() else _TYPE_END.split(value, 1)[0]
     if not said.isascii() and b"/" in said:
         value = _RAW_BLANK.sub(b" ", said).translate(None, _RAW) + value[len(said) :]

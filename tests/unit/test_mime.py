@@ -127,6 +127,8 @@ def test_no_transfer_encoding_is_none() -> None:
         (b"te\xe3\x81\x82xt/plain; name=\xe3\x81\x82", b"text/plain; name=\xe3\x81\x82"),
         (b"\x93\x8c.pdf", b"\x93\x8c.pdf"),
         (b"text/plain;\x01 char\x0bset=x", b"text/plain; charset=x"),
+        (b'mult\x01ipart/mixed; Boundary="a;\x01b"; x=\x01y', b'multipart/mixed; Boundary="a;\x01b"; x=y'),
+        (b"multipart/mixed boundary=a\x7fb;\x01x=y", b"multipart/mixed; boundary=a\x7fb;x=y"),
     ],
 )
 def test_a_semicolon_that_was_left_out_is_put_in(value: bytes, mended: bytes) -> None:
