@@ -36,6 +36,7 @@ _ACCOUNTS = frozenset(
     )
 )
 _RATES = frozenset({"ratelimited", "rate_limited", "M_LIMIT_EXCEEDED"})
+_PASSING = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 # Telegram has one number, 400, for whatever it cannot do
 _TARGETS = (
     "chat not found",
@@ -113,9 +114,8 @@ class Watch:
             self.text_taken = self.text_taken or any(form in octets for form in self.word)
             return
         said = _said(data) or (response.text[:_MOST_SAID] if "text/plain" in response.headers.get("Content-Type", "") else "")
-        rated = word in _RATES
         self.bad = {
-            "status": 429 if rated else self.status,
+            "status": 429 if word in _RATES else 503 if word in _PASSING else self.status,
             "retry_after": _retry_after(response.headers.get("Retry-After", ""), data),
             "said": said[:_MOST_SAID],
             "blocked": word in _ACCOUNTS
