@@ -15,7 +15,8 @@ _TYPE_END = re.compile(rb'[;="]')
 _RAW = bytes(range(128, 256))
 _CONTROLS = bytes((*range(9), 11, 12, *range(14, 27), *range(28, 32), 127))  # all but blanks, line ends and escape
 _BOUNDARY = re.compile(rb'(?<=[;\s])boundary[ \t]*=[ \t]*(?:"[^"]*|[^;\s]*)', re.IGNORECASE)
-_RAW_BLANK = re.compile(rb"\xe3\x80\x80|\xc2\xa0|(?<![\x80-\xff])\xa0(?![\x80-\xff])")
+_RAW_GAP = re.compile(rb"([ \t]*[^ \t]+?)(?:\xe3\x80\x80|\xc2\xa0|(?<![\x80-\xff])\xa0(?![\x80-\xff]))[ \t]*([A-Za-z-]{1,30})")
+"""A blank of another script between the type and the name of a parameter, from the beginning to the end."""
 _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _COMMENTED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+[ \t]+\([^()]*\)\Z")  # a token and a comment
@@ -87,7 +88,9 @@ def with_plain_type(value: bytes) -> bytes:
     value = clean
     said = b"" if value.isascii() else _TYPE_END.split(value, 1)[0]
     if not said.isascii() and b"/" in said:
-        value = _RAW_BLANK.sub(b" ", said).translate(None, _RAW) + value[len(said) :]
+        rest = value[len(said) :]
+        parted = _RAW_GAP.fullmatch(said) if rest[:1] == b"=" else None
+        value = (parted[1] + b" " + parted[2] if parted else said).translate(None, _RAW) + rest
     return _NO_SEMICOLON.sub(rb"\1; \2", value, count=1)
 
 
