@@ -296,7 +296,7 @@ def _end_parts_of_chosen(db: sqlite3.Connection, now: datetime) -> None:
     """The messages of a digest that is removed before everybody got it have failed."""
     digests = db.execute(
         "SELECT queue_id, merges, key, local, domain FROM chosen CROSS JOIN message ON message.id = chosen.id"
-        " JOIN recipient ON message = message.id WHERE merges > 0 AND state IN ('queued', 'held')"
+        " CROSS JOIN recipient ON message = message.id WHERE merges > 0 AND state IN ('queued', 'held')"
     ).fetchall()
     for digest, merges, key, local, domain in digests:
         _end_parts(db, digest, merges, (Ended(key, str(Address(local, domain)), State.FAILED, removed=True),), now)
