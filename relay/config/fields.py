@@ -193,13 +193,13 @@ class Fields:
     def flag(self, key: str, default: bool) -> bool:
         return self.get(key, flag, default)
 
-    def each(self, key: str, between: str = r"[\s,]+") -> tuple[Node, ...]:
+    def each(self, key: str, *, commas: bool = True) -> tuple[Node, ...]:
         """The values of a list; a single value is a list of one, a variable's text is one of words."""
         node = self.node(key)
         if node is None or not self.given(key):
             return ()
         if isinstance(node, Text) and node.literal:
-            return node.words(between)
+            return node.words(commas=commas)
         return node.items if isinstance(node, Items) else (node,)
 
     def many(self, key: str, convert: Callable[[str], T], default: tuple[T, ...]) -> tuple[T, ...]:
@@ -268,7 +268,7 @@ class Fields:
             return [
                 (twin, self.place_of(twin), f" in line {number} of the file", Secret(line)) for number, line in lines.items()
             ]
-        found = [(node, self._written_secret(node, what)) for node in self.each(key, r"\s+")]  # a URL may have commas
+        found = [(node, self._written_secret(node, what)) for node in self.each(key, commas=False)]  # a URL may have commas
         return [(key, node.place, "", secret) for node, secret in found if secret is not None]
 
     def _secret_file(self, twin: str, read: Callable[[Path], T], what: str) -> T | None:

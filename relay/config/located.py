@@ -73,9 +73,9 @@ class Text:
         """A key without a value, or YAML's words for that."""
         return self.plain and self.text in ("", "~", "null", "Null", "NULL")
 
-    def words(self, between: str = r"[\s,]+") -> tuple["Text", ...]:
+    def words(self, *, commas: bool = True) -> tuple["Text", ...]:
         """`a, b` and `a b` are two values, where a list has to be one text."""
-        return tuple(replace(self, text=word) for word in re.split(between, self.text) if word)
+        return tuple(replace(self, text=word) for word in (self.text.replace(",", " ") if commas else self.text).split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,12 @@ from relay.mail.device import OWN_FIELDS, is_prefix
 
 _ANYBODY = re.compile(r"[*?]+(@[*?]+)?")
 _ACTION = re.compile(r"[a-z]*[ \t]+(REPLACE|PREPEND)[ \t]+([^ \t].*)", re.IGNORECASE)
+_LINE = re.compile(r"(!?)\s*([^A-Za-z0-9\s!])((?:\\.|(?!\2)[^\\])*)\2(.*)", re.DOTALL)
 _SUBJECT = re.compile(r"\^subject:(?:\\s[*+]|\[\[:space:\]\][*+]| [*+]?)?\((?:\.[*+])\)\$?", re.IGNORECASE)
 _IN_ALL = re.compile(r"\^(subject|from|date|message-id):(\.\*)?\$?", re.IGNORECASE)  # mail has each of them, once
 _FIELDS = {"subject", "from", "date", "message-id"}
 _EVERY = re.compile(r"\^?\(?(\.[*+]?)?\)?\$?")
+_NOTHING = "(?!)"
 _MATCHED = ("$1", "${1}", "$(1)")
 _NEW_FIELD = re.compile(r"(X-[A-Za-z0-9-]{1,50}):\s*([^\s$][^$]*)")
 
@@ -82,8 +84,8 @@ def move_header_checks(main: MainCf, find: Find, plan: Plan) -> None:
 
 
 def _check(where: str, text: str, taken: set[str], setting: str, plan: Plan) -> None:
-    expression, action, value = _read(text)
-    field, new = _of_all(expression), _NEW_FIELD.fullmatch(value)
+    negated, expression, action, value = _read(text)
+    field, new = "" if negated else _of_all(expression), _NEW_FIELD.fullmatch(value)
     prefix = _prefix(expression, value) + plan.subject_prefix if action == "REPLACE" and _SUBJECT.fullmatch(expression) else ""
     if field in taken:
         plan.drop(where, f"{setting}: an earlier line of the table is for every {field}, so this one never counted")
@@ -96,7 +98,14 @@ def _check(where: str, text: str, taken: set[str], setting: str, plan: Plan) -> 
     else:
         said = "only what puts a word before every Subject, or adds an X- field to all mail, is carried over"
         plan.drop(where, f"{setting}: {said}")
-    taken |= {field} if field else _FIELDS if _EVERY.fullmatch(expression) else set()
+    taken |= _decided(expression, negated=negated)
+
+
+def _decided(expression: str, *, negated: bool) -> set[str]:
+    """The fields that all mail has of which nothing behind the line is asked any more."""
+    field = _of_all(expression)
+    matched = {field} if field else _FIELDS if _EVERY.fullmatch(expression) else set()
+    return _FIELDS - matched if negated else matched
 
 
 def _of_all(expression: str) -> str:
@@ -109,16 +118,16 @@ def _may_add(name: str, plan: Plan) -> bool:
     return not OWN_FIELDS.fullmatch(name) and name.lower() not in map(str.lower, plan.header)
 
 
-def _read(text: str) -> tuple[str, str, str]:
-    """Expression, action and value of a line `/expression/flags ACTION value`; the action is "" if it is none of ours.
+def _read(text: str) -> tuple[bool, str, str, str]:
+    """A line `/expression/flags ACTION value`: whether it is for what does not match, then these three.
 
-    The expression is "" if the line is for what it does not match.
+    The action is "" if it is none of ours.
     """
-    expression, _, rest = text[1:].partition(text[:1])
-    action = _ACTION.fullmatch(rest)
-    if text[:1].isalnum() or text[:1] == "!" or expression.endswith("\\"):
-        return "", "", ""
-    return (expression, action[1].upper(), action[2]) if action else (expression, "", "")
+    line = _LINE.fullmatch(text)
+    if line is None:
+        return False, _NOTHING, "", ""
+    action = None if line[1] else _ACTION.fullmatch(line[4])
+    return bool(line[1]), line[3], action[1].upper() if action else "", action[2] if action else ""
 
 
 def _prefix(expression: str, value: str) -> str:

@@ -14,7 +14,9 @@ _NO_SEMICOLON = re.compile(rf"\A([ \t]*{_ATOM}/{_ATOM}+)(?:[ \t]*+,[ \t]*+|[ \t]
 _TYPE_END = re.compile(rb'[;="]')
 _RAW = bytes(range(128, 256))
 _CONTROLS = bytes((*range(9), 11, 12, *range(14, 27), *range(28, 32), 127))  # all but blanks, line ends and escape
-_RAW_BLANK = re.compile(rb"\xe3\x80\x80|\xc2\xa0|(?<![\x80-\xff])\xa0(?![\x80-\xff])")
+_BOUNDARY = re.compile(rb'(?<=[;\s])boundary[ \t]*=[ \t]*(?:"[^"]*|[^;\s]*)', re.IGNORECASE)
+_RAW_GAP = re.compile(rb"([ \t]*[^ \t]+?)(?:\xe3\x80\x80|\xc2\xa0|(?<![\x80-\xff])\xa0(?![\x80-\xff]))[ \t]*([A-Za-z-]{1,30})")
+"""A blank of another script between the type and the name of a parameter, from the beginning to the end."""
 _PARAM = re.compile(r';[ \t\r\n]*([^=;\s"]+)[ \t]*=[ \t\r\n]*("[^"\\]*+(?:\\.[^"\\]*+)*"?|[^;]*)')
 _BARE = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+\Z")
 _COMMENTED = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`{|}~-]+[ \t]+\([^()]*\)\Z")  # a token and a comment
@@ -75,11 +77,20 @@ def content_type(fields: Iterable[Field]) -> ContentType:
 
 
 def with_plain_type(value: bytes) -> bytes:
-    """The value without control octets, with a type in ASCII, and a semicolon after it, where some write a comma or a blank."""
-    value = value.translate(None, _CONTROLS)
-    said = b"" if value.isascii() else _TYPE_END.split(value, 1)[0]
-    if not said.isascii() and b"/" in said:
-        value = _RAW_BLANK.sub(b" ", said).translate(None, _RAW) + value[len(said) :]
+    """The value without control octets, with a type in ASCII, and a semicolon after it, where some write a comma or a blank.
+
+    A boundary keeps its control octets: the lines between the parts have them, too.
+    """
+    clean = value.translate(None, _CONTROLS)
+    if clean != value and (found := _BOUNDARY.search(value)):
+        start, end = found.span()
+        clean = value[:start].translate(None, _CONTROLS) + found[0] + value[end:].translate(None, _CONTROLS)
+    value = clean
+    said = b"" if value.isascii() and b"\x1b" not in value else _TYPE_END.split(value, 1)[0]
+    if (not said.isascii() or b"\x1b" in said) and b"/" in said:
+        rest = value[len(said) :]
+        parted = _RAW_GAP.fullmatch(said) if rest[:1] == b"=" else None
+        value = (parted[1] + b" " + parted[2] if parted else said).translate(None, _RAW + b"\x1b") + rest
     return _NO_SEMICOLON.sub(rb"\1; \2", value, count=1)
 
 
@@ -100,12 +111,12 @@ def _params(text: str) -> Iterable[tuple[str, str]]:
 
 
 def _named(written: str) -> str:
-    """A parameter's name in lower case, without 8-bit octets, which no reader understands."""
+    """A parameter's name in lower case, without 8-bit and control octets, which no reader understands."""
     return _ascii(written).lower()
 
 
 def _ascii(written: str) -> str:
-    return written if written.isascii() else "".join(char for char in written if char.isascii())
+    return written if written.isascii() and written.isprintable() else re.sub(r"[^!-~]", "", written)
 
 
 def with_ascii_names(value: bytes) -> bytes:

@@ -153,6 +153,7 @@ class Answer:
 
     `lost`: the connection ended there, and the reply is ours (4.4.x).  `fault`: what we found; None if a mail server answered.
     `retry_after`: for how many seconds the server wants nothing more from this account; None if it does not say.
+    `known`: all of the message was there from an earlier try, and this one added nothing.
     """
 
     stage: Stage
@@ -160,6 +161,7 @@ class Answer:
     lost: bool = False
     fault: Fault | None = None
     retry_after: float | None = None
+    known: bool = False
 
     def __str__(self) -> str:
         return f"{self.stage.value}: {self.reply}"

@@ -94,14 +94,17 @@ def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
 
 
 def doubled(asked: Sequence[ChainProgress], step: Step, answered: Votes, now: datetime) -> list[TrailLine]:
-    """Who may get it twice: one upstream may have taken the message, and another was asked, or the same one took it (again)."""
+    """Who may get it twice: one upstream may have taken the message, and another was asked, or the same one took it (again).
+
+    Not if that one knew the message again: then it has it once.
+    """
     name = step.upstream.name
     groups: dict[tuple[str, str, str], list[ChainProgress]] = defaultdict(list)
     for progress in asked:
         if not progress.maybe_at:
             continue
         vote = answered.get(progress.recipient.address)
-        if progress.maybe_at == name and not (vote and vote[1].fate is Fate.RELAYED):
+        if progress.maybe_at == name and not (vote and vote[1].fate is Fate.RELAYED and not vote[0].known):
             continue
         since = progress.maybe_since.isoformat() if progress.maybe_since else ""
         groups[progress.maybe_at, since, progress.recipient.via].append(progress)

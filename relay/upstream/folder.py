@@ -253,4 +253,5 @@ def _in_utf8(text: Iterable[str]) -> Iterator[bytes]:
 def _taken(saved: list[WrittenFile]) -> Answer:
     shown = [f"{one.name} ({one.size} octets{', was there already' if one.there else ''})" for one in saved[:_SHOWN]]
     more = [f"{len(saved) - _SHOWN} more"] if len(saved) > _SHOWN else []
-    return Answer(Stage.CONTENT, Reply(250, "2.0.0", f"saved {', '.join([*shown, *more])}"))
+    known = all(one.there for one in saved)
+    return Answer(Stage.CONTENT, Reply(250, "2.0.0", f"saved {', '.join([*shown, *more])}"), known=known)

@@ -69,9 +69,9 @@ def test_a_death_leaves_whole_files_and_no_double(point: str, tmp_path: Path, le
         marks = [line["text"] for line in relay.show(queue_id)["trail"] if line["event"] == "warned"]
     finally:
         relay.stop()
-    # who takes files out of the folder meanwhile, as Paperless does, gets them twice
-    names = point in ("file-written", "file-named", "file-synced", "send-answered", "settle-inside")
-    assert ["scans may have taken this message" in mark for mark in marks] == [True] * names
+    # who takes files out of the folder meanwhile, as Paperless does, may get them twice; what is all there still, nobody does
+    unsure = point in ("file-written", "file-named")
+    assert ["scans may have taken this message" in mark for mark in marks] == [True] * unsure
     assert set(states.values()) == {"relayed"}
     assert {one.name: one.read_bytes() for one in folder.iterdir()} == WHOLE
     ledger.enter(f"death at {point}, into a folder", promised=1, lost=0, doubled=0, words=f"{len(left)} of 2 were there")

@@ -286,6 +286,24 @@ async def test_a_failing_medium_is_used_again_when_it_is_back(spool, path, clock
     await spool.commit(an_entry("c" * 14, clock()))
 
 
+@pytest.mark.parametrize("action", [Action.HOLD, Action.RETRY, Action.RELEASE, Action.REMOVE])
+async def test_an_order_for_one_message_does_not_read_the_others(spool, clock, action):
+    """Devices wait meanwhile: counted in steps of SQLite, of which reading each other recipient would take several."""
+    await spool.commit(an_entry(A, clock(), to=[f"u{number}@x.example" for number in range(5000)]))
+    await spool.commit(an_entry(B, clock()))
+    counted: list[int] = []
+
+    def work(db: sqlite3.Connection) -> None:
+        db.set_progress_handler(lambda: counted.append(100), 100)
+        try:
+            write.carry_out(db, Order(action, (B,)), clock())
+        finally:
+            db.set_progress_handler(None, 0)
+
+    await spool._writer.write(work)
+    assert sum(counted) < 2500
+
+
 async def test_ten_thousand_messages_are_listed_and_claimed_at_once(spool, clock):
     """A long queue costs neither the person who looks nor the runner; in processor time, whatever else the machine does."""
     await asyncio.gather(*(spool.commit(an_entry(f"m{n:013d}", clock(), to=("a@x.jp", "b@x.jp"))) for n in range(10_000)))

@@ -112,10 +112,15 @@ async def test_no_file_is_replaced(tmp_path):
 
 
 async def test_the_same_message_again_writes_nothing_twice(tmp_path):
-    """As after a crash before the fate was stored: the files are known again, twins within the message too."""
+    """As after a crash before the fate was stored: the files are known again, twins within the message too.
+
+    Where one of them is gone, which somebody may have taken, the message is not known as a whole.
+    """
     twins = multipart(*[part("Content-Type: image/png; name=page.png", b"\x89PNG")] * 2)
-    for _ in range(3):
-        said = await answer(tmp_path, mail(twins))
+    assert [(await answer(tmp_path, mail(twins))).known for _ in range(3)] == [False, True, True]
+    (tmp_path / "page.png").unlink()
+    assert not (await answer(tmp_path, mail(twins))).known
+    said = await answer(tmp_path, mail(twins))
     assert files(tmp_path) == {"page.png": b"\x89PNG", "page (2).png": b"\x89PNG"}
     assert said.reply.text.count("was there already") == 2
 

@@ -138,10 +138,14 @@ async def test_slack(delivery: PushDelivery, internet: dict[type[Service], Slack
     assert await story.refused(*wrong) == {Fault.PUSH_ACCOUNT}
     proved = [Proof.NOTHING, Proof.LOGIN, Proof.NOTHING, "push-url", Proof.LOGIN]
     assert await story.proved(hook, f"{bot}/%23alarms", *wrong) == proved
-    service.files = False
-    [one] = await story.sent(f"{bot}/%23alarms", "門で動きがありました", pictures=1)  # else it would come with each try
-    assert (one.message, story.notes) == ("門で動きがありました", ("a picture was left out for Slack",))
-    assert "missing_scope" in story.reply
+    for word in ("missing_scope", "file_uploads_disabled", "storage_limit_reached"):
+        service.no_files = word
+        [one] = await story.sent(f"{bot}/%23alarms", "門で動きがありました", pictures=1)  # else it would come with each try
+        assert (one.message, story.notes) == ("門で動きがありました", ("a picture was left out for Slack",))
+        assert word in story.reply
+    service.no_files = "internal_error"  # which passes
+    answer = said(await delivery.submit(phone(f"{bot}/%23alarms"), mail(pictures=1)))
+    assert (answer.fault, answer.reply.code) == (Fault.PUSH_TROUBLE, 421)
     service.refuse(429, {"ok": False, "error": "ratelimited"}, Retry_After="30")
     answer = said(await delivery.submit(phone(f"{bot}/%23alarms"), mail()))
     assert (answer.fault, answer.retry_after) == (Fault.PUSH_RATE, 30)

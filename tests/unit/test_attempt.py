@@ -183,6 +183,23 @@ def test_after_long_enough_another_may_take_it_and_the_trail_says_so():
     ]
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_the_same_one_that_takes_it_again_may_double_it_unless_it_knew_it(known):
+    """A folder that finds all of its files again has them once; nobody gets them twice."""
+    trial = after_a_lost_reply()
+    run(trial, {"b": replace(OK, known=known)})
+    told = [words(line) for line in settled(trial)[0].trail if line.event == "warned"]
+    again = "b may have taken this message at 2026-11-22 03:00:00 UTC; it was asked again, and x@y.example may get it twice"
+    assert told == [again] * (not known)
+
+
+def test_another_that_knows_it_has_it_beside_the_one_that_may_have_taken_it():
+    """What one upstream knows says nothing of the other."""
+    trial = after_a_lost_reply(timedelta(hours=4), LATER)
+    run(trial, {"b": LATER, "a": replace(OK, known=True)})
+    assert [line.details["maybe_at"] for line in settled(trial)[0].trail if line.event == "warned"] == ["b"]
+
+
 def test_who_loses_its_reply_again_and_again_comes_last():
     """A server that takes each copy and never says so must not get another one before somebody else is asked."""
     assert run(after_a_lost_reply(timedelta(hours=4), LOST_AT_END), {"a": LATER, "c": OK}) == ["a", "c"]

@@ -113,11 +113,17 @@ def test_a_boundary_that_readers_disagree_about_is_quoted() -> None:
     assert b'boundary="a:b c"' in octets(result.message)
 
 
-def test_a_boundary_of_foreign_octets_is_spelled_in_ascii_everywhere() -> None:
+@pytest.mark.parametrize("octet", [b"\xe9", b"\x01", b"\x0b", b"\x7f"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_boundary_of_foreign_octets_is_spelled_in_ascii_everywhere(octet: bytes, deep: bool) -> None:
     """In the field and on every line, and it is the same text that is parted there."""
-    content = mixed(b"\r\none", b"\r\ntwo", boundary=b"b\xe9", close=b"--b\xe9--\r\n")
+    boundary = b"b" + octet + b"d"
+    content = mixed(b"\r\none", b"\r\ntwo", boundary=boundary, close=b"--" + boundary + b"--\r\n")
+    content = mixed(content.removeprefix(MIME)) if deep else content
     assert [part.get_content().strip() for part in leaves(content)] == ["one", "two"]
-    assert octets(repaired(content).message).isascii()
+    message = repaired(content).message
+    assert not any(part.defects for part in read(message).walk())
+    assert octets(message).isascii() and octet not in octets(message)
 
 
 @pytest.mark.parametrize(

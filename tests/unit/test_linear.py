@@ -45,7 +45,6 @@ MADE_WHEN_RUN = {
     *("relay.doctor.spf_parse", "relay.inbound.admission", "relay.inbound.dialect", "relay.mail.body_plan", "relay.mail.reply"),
     *("relay.importers.docker_postfix", "relay.config.upstreams", "relay.mail.glob", "relay.outbound.replies.verdict"),
     *("relay.recording.case", "relay.recording.masking", "relay.cli.advise", "relay.upstream.push.redact"),
-    *("relay.config.located",),
 }
 """Modules with an expression around a value that is escaped or is one of ours; each was read by a person."""
 

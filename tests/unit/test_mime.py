@@ -124,9 +124,18 @@ def test_no_transfer_encoding_is_none() -> None:
         (b"text plain charset=x", b"text plain charset=x"),
         (b"multipart/m\x80ixed boundary=b", b"multipart/mixed; boundary=b"),
         (b"text/plain\xc2\xa0charset=x", b"text/plain; charset=x"),
+        (b"text/plain,\xe3\x80\x80 charset=x", b"text/plain; charset=x"),
+        (b"text/plain \xa0charset=x", b"text/plain; charset=x"),
+        (b"text/plain c\xc2\xa0harset=x", b"text/plain; charset=x"),
+        (b"text/pl\xc2\xa0ain; charset=x", b"text/plain; charset=x"),
+        (b"text/p\xe3\x80\x80lain charset=x", b"text/plain; charset=x"),
+        (b"\xc2\xa0text/plain\xa0", b"text/plain"),
         (b"te\xe3\x81\x82xt/plain; name=\xe3\x81\x82", b"text/plain; name=\xe3\x81\x82"),
         (b"\x93\x8c.pdf", b"\x93\x8c.pdf"),
+        (b"te\x1b$Bxt/plain; charset=x", b"te$Bxt/plain; charset=x"),
         (b"text/plain;\x01 char\x0bset=x", b"text/plain; charset=x"),
+        (b'mult\x01ipart/mixed; Boundary="a;\x01b"; x=\x01y', b'multipart/mixed; Boundary="a;\x01b"; x=y'),
+        (b"multipart/mixed boundary=a\x7fb;\x01x=y", b"multipart/mixed; boundary=a\x7fb;x=y"),
     ],
 )
 def test_a_semicolon_that_was_left_out_is_put_in(value: bytes, mended: bytes) -> None:

@@ -146,6 +146,18 @@ def test_a_copy_of_everything_to_an_odd_address(tmp_path: Path, said: str, copy:
         ("/^Subject:/ WARN\n/^Subject: (.*)$/ REPLACE Subject: [a] $1\n", "", "", {}, ["checks:1", "checks:2"]),
         ("/^/ DUNNO\n/^From:/ PREPEND X-A: b\n", "", "", {}, ["checks:1", "checks:2"]),
         ("/^Received:/ IGNORE\n/^From:/ PREPEND X-A: b\n", "", "", {"X-A": "b"}, ["checks:1"]),
+        # a delimiter that is escaped ends nothing, and what cannot be read decides nothing
+        (
+            "/^X-Path: a\\/b/ IGNORE\nnonsense\n/^Never\n/^From:/ PREPEND X-A: b/c\n"
+            "|^Subject: (.*)$| REPLACE Subject: [a/b] $1\n",
+            "",
+            "[a/b] ",
+            {"X-A": "b/c"},
+            ["checks:1", "checks:2", "checks:3"],
+        ),
+        # all but what the expression says
+        ("!/^From:/ DUNNO\n/^Date:/ PREPEND X-A: b\n/^From:/ PREPEND X-C: d\n", "", "", {"X-C": "d"}, ["checks:1", "checks:2"]),
+        ("!/^/ DUNNO\n/^Date:/ PREPEND X-A: b\n", "", "", {"X-A": "b"}, ["checks:1"]),
         # not for all mail
         (
             "if /cam/\n/^Subject: (.*)$/ REPLACE Subject: [a] $1\nIf!/x/\n/^From:/ PREPEND X-A: b\nendif\nendif\n"

@@ -36,6 +36,7 @@ _ACCOUNTS = frozenset(
     )
 )
 _RATES = frozenset({"ratelimited", "rate_limited", "M_LIMIT_EXCEEDED"})
+_PASSING = frozenset({"internal_error", "fatal_error", "service_unavailable", "request_timeout"})
 # Telegram has one number, 400, for whatever it cannot do
 _TARGETS = (
     "chat not found",
@@ -79,8 +80,9 @@ class Watch:
 
     def going(self, request: Any) -> Any:
         """The request that goes out when the library sends this one."""
-        length = request.headers.get("Content-Length", "")
-        self.octets += int(length) if length.isdigit() else sys.maxsize  # a stream, whose end nobody knows
+        if request.body is not None:
+            length = request.headers.get("Content-Length", "")
+            self.octets += int(length) if length.isdigit() else sys.maxsize  # a stream, whose end nobody knows
         if request.method == "PUT" and "/send/m.room." in request.url:
             # Matrix keeps one event for each transaction, and the library gives picture and text the same one
             self.events += 1
@@ -107,15 +109,13 @@ class Watch:
         no = data.get("ok") is False
         if self.status < 300 and not no:
             self.accepted += 1
-            body = response.request.body or b""
-            octets = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else b""
+            octets = _octets(response.request)
             self.taken += len(octets)
             self.text_taken = self.text_taken or any(form in octets for form in self.word)
             return
         said = _said(data) or (response.text[:_MOST_SAID] if "text/plain" in response.headers.get("Content-Type", "") else "")
-        rated = word in _RATES
         self.bad = {
-            "status": 429 if rated else self.status,
+            "status": 429 if word in _RATES else 503 if word in _PASSING else self.status,
             "retry_after": _retry_after(response.headers.get("Retry-After", ""), data),
             "said": said[:_MOST_SAID],
             "blocked": word in _ACCOUNTS
@@ -141,9 +141,7 @@ class Examination(Watch):
     unclear: bool = False
 
     def going(self, request: Any) -> Any:
-        body = request.body or b""
-        octets = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else b""
-        self.call = check_call(self.service, LibraryRequest(request.method, request.url, octets))
+        self.call = check_call(self.service, LibraryRequest(request.method, request.url, _octets(request)))
         if self.call is None:
             if self.asked:
                 raise Stopped
@@ -210,6 +208,12 @@ def watching(watch: Watch) -> Iterator[None]:
         sessions.send = send
         for kind, connect in zip(kinds, connects, strict=True):
             kind.connect = connect
+
+
+def _octets(request: Any) -> bytes:
+    """The body; b"" of a stream, which can be read once only."""
+    body = request.body
+    return body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else b""
 
 
 def _as_json(response: Any) -> dict[str, Any]:

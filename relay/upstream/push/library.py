@@ -61,7 +61,9 @@ def send(url: str, title: str, message: Readable, timeout: float, ask: Callable[
     found = _one(service, url, watch, title, message.text, pictures)
     if not found.taken and pictures and not found.fault:
         refused = f"pictures were refused: HTTP {found.status} {found.said}".rstrip()
-        if watch.text_taken and len(service) == 1 and (found.blocked or found.status in _CONTENT):
+        # some refuse by 200 and a word
+        for_good = found.blocked or found.status in _CONTENT or found.status < 300
+        if watch.text_taken and len(service) == 1 and for_good:
             # the text went first: it would come again at every try
             found = Outcome(True, status=found.status, said=refused, cut=found.cut, left=_not_taken(pictures, watch.taken))
         elif found.status in _CONTENT and not found.blocked:
