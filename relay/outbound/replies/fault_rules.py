@@ -101,8 +101,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.UPSTREAM,
         Fault.REFUSED,
         cause="Nothing listens on that port of the server.",
-        remedy="Check `host` and `port`: 587 with `tls: starttls`, or 465 with `tls: implicit`. With `api: graph` check the `url`, "
-        "with `push` host and port in its URL.",
+        remedy="Check `host` and `port`: 587 with `tls: starttls`, or 465 with `tls: implicit`. With `api: graph` check "
+        "the `url`, with `push` host and port in its URL.",
     ),
     _fault(
         "no-mechanism",
