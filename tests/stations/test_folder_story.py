@@ -110,7 +110,7 @@ def test_explain_tells_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings(tmp_path / "none")))
     assert main(["explain", "--config", str(file), "--from", SENDER, "--to", SCANS, "--client", "192.168.0.21"]) == 0
-    assert "scans" in capsys.readouterr().out
+    assert f"  by scans ({tmp_path / 'none'}" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
 
 
