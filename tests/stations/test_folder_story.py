@@ -122,7 +122,12 @@ def test_explain_tells_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
         ({"folder": "scans/{device}/.."}, "without .."),
         ({"folder": ""}, "expected a folder"),
         ({"folder": "scans", "save": "all"}, "expected attachments, message or both"),
-        ({"folder": "scans", "host": "mail.isp.example"}, "no such setting"),
+        (
+            {"folder": "scans", "host": "mail.isp.example"},
+            "upstreams.scans.host: expected a mail server or a mailbox beside host, found folder",
+        ),
+        ({"folder": "scans", "hots": "mail.isp.example"}, "no such setting"),
+        ({"folder": "scans", "push": "json://localhost"}, "upstreams.scans.push: expected push or folder"),
         ({"host": "mail.isp.example", "save": "both"}, "expected folder beside it"),
     ],
 )
