@@ -132,7 +132,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.LOGIN,
         Fault.TOKEN_DENIED,
         cause="The provider hands out no access token any more; its own words and their cure are in the refusal.",
-        remedy="Do what they say; then run `relay oauth login` with the upstream's name. The mail is kept meanwhile.",
+        remedy="Do what they say; then run `relay oauth login` with the upstream's name, or with `grant: client-credentials` "
+        "`relay queue retry --all`. The mail is kept meanwhile.",
     ),
     _fault(
         "oauth-server",
