@@ -101,6 +101,20 @@ def test_what_belongs_to_another_kind_of_upstream_is_no_unknown_word(tmp_path: P
             assert not any("no such setting" in one for one in found), found
 
 
+def test_that_notices_become_files_is_remarked_on(tmp_path: Path) -> None:
+    """They count as delivered then; a push service and a mail server are no matter for a remark."""
+    file = tmp_path / "config.yaml"
+    said = []
+    for via in ("[isp]", "[isp, scans]"):
+        file.write_text(
+            "upstreams: {isp: {host: mail.isp.example, sender: me@isp.example}, scans: {folder: /srv/scans}}\n"
+            f"routes: [{{via: [scans, isp]}}]\nnotices: {{to: me@isp.example, via: {via}}}\n"
+        )
+        said.append([one for one in load(file, {}).remarks if "notices.via" in one])
+    assert said[0] == []
+    assert len(said[1]) == 1 and "a notice that becomes a file" in said[1][0]
+
+
 def test_notices_may_go_by_it(tmp_path: Path) -> None:
     """`notices.via` names upstreams."""
     text = f"upstreams: {{phone: {{push: '{NTFY}'}}, isp: {{host: a.example, rewrite: never}}}}\n"
