@@ -1,7 +1,6 @@
 """`relay check`: every mistake in the configuration, with its place."""
 
 import argparse
-from collections.abc import Sized
 
 from relay.cli.common import load_config, print_json, tell_mistakes
 from relay.cli.main import FINE, USAGE
@@ -13,7 +12,7 @@ def call(asked: argparse.Namespace) -> int:
         print_json({"mistakes": [str(one) for one in loaded.mistakes], "remarks": list(loaded.remarks)})
     elif loaded.config is not None:
         where = loaded.config.source or "the environment"
-        print(f"{where}: fine ({_count(loaded.config.upstreams, 'upstream')}, {_count(loaded.config.routes, 'route')})")
+        print(f"{where}: fine ({loaded.config.extent})")
         for remark in loaded.remarks:
             print(f"remark: {remark}")
     if loaded.config is None:
@@ -21,7 +20,3 @@ def call(asked: argparse.Namespace) -> int:
             tell_mistakes(loaded)
         return USAGE
     return FINE
-
-
-def _count(things: Sized, what: str) -> str:
-    return f"{len(things)} {what}" if len(things) == 1 else f"{len(things)} {what}s"

@@ -2,20 +2,27 @@
 
 import argparse
 import asyncio
-import socket
 import tempfile
 import time
 from pathlib import Path
 
-from relay.cli.common import complain, harmless
+from relay.cli.common import complain
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
-from relay.cli.demo_play import DemoDevice, demo_relay, parsed, played, said_of, until_started, verdict
+from relay.cli.demo_play import (
+    DemoDevice,
+    demo_relay,
+    listening,
+    networks,
+    parsed,
+    played,
+    said_of,
+    shown,
+    stay,
+    until_started,
+    verdict,
+)
 from relay.cli.main import FINE, PROBLEM
-from relay.cli.queue import story
 from relay.daemon import Relay, StartFailed
-from relay.networks import in_lan
-
-LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
 
 CONFIG = """\
 hostname: relay.home.example
@@ -87,7 +94,7 @@ def call(asked: argparse.Namespace) -> int:
         if asked.graph:
             from relay.cli.demo_mailbox import show
 
-            return asyncio.run(show())
+            return asyncio.run(show(asked.keep))
         return asyncio.run(_demo(asked.keep))
     except StartFailed as error:
         complain(f"relay demo: {error}")
@@ -102,7 +109,7 @@ async def _demo(keep: bool) -> int:
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
         for isp in isps.values():
             await isp.start()
-        relay = _relay(Path(folder), isps, "0.0.0.0:0" if keep else "127.0.0.1:0")
+        relay = _relay(Path(folder), isps, keep)
         running = asyncio.create_task(relay.run())
         try:
             await until_started(relay, running)
@@ -110,7 +117,7 @@ async def _demo(keep: bool) -> int:
             arrived = [await _show(device, relay, port, isps) for device in (NAS, PRINTER, UPS)]
             print(verdict(arrived))
             if keep:
-                await _stay(relay, running, port, isps)
+                await stay(relay, running, "ISP", lambda: [one.content for isp in isps.values() for one in isp.box])
             return FINE if all(arrived) else PROBLEM
         finally:
             relay.stop()
@@ -119,10 +126,10 @@ async def _demo(keep: bool) -> int:
             await asyncio.gather(running, return_exceptions=True)
 
 
-def _relay(folder: Path, isps: dict[str, Isp], listen: str) -> Relay:
+def _relay(folder: Path, isps: dict[str, Isp], keep: bool) -> Relay:
     ports = {name: isp.port for name, isp in isps.items()}
-    networks = ", ".join(f'"{one}"' for one in ("private", *_own_network()))
-    return demo_relay(folder, CONFIG.format(listen=listen, networks=networks, ca=CERTIFICATE, folder=folder, **ports))
+    config = CONFIG.format(listen=listening(keep), networks=networks(), ca=CERTIFICATE, folder=folder, **ports)
+    return demo_relay(folder, config)
 
 
 async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
@@ -154,46 +161,5 @@ def _wrong(device: DemoDevice, box: list[Delivery]) -> list[str]:
 
 
 def _before_and_after(before: bytes, after: bytes) -> str:
-    asked = _shown(before.removesuffix(b".\n"))  # without the dot that ended it
-    return f"   before (octets over 127 as \\x..):\n{asked}\n\n   after:\n{_shown(after)}\n"
-
-
-def _shown(octets: bytes) -> str:
-    text = octets.decode("ascii", "backslashreplace").replace("\r", "")
-    return "\n".join(f"   │ {harmless(line)}" for line in text.rstrip("\n").split("\n"))
-
-
-def _arrived(queue_id: str, isps: dict[str, Isp]) -> list[bytes]:
-    """What the ISPs have of this message, by the id in the Received field that we added."""
-    letters = [one.content for isp in isps.values() for one in isp.box]
-    return [letter for letter in letters if f" id {queue_id}".encode() in letter.partition(b"\r\n\r\n")[0]]
-
-
-async def _stay(relay: Relay, running: "asyncio.Task[None]", port: int, isps: dict[str, Isp]) -> None:
-    seen: set[str] = {one["id"] for one in (await relay.desk.queue(None))["messages"]}
-    print(f"\nThe relay stays up: point a device at {_lan_address()}, port {port} (no TLS, no login needed; Ctrl-C ends).")
-    print("Its mail ends in the demo's ISP, never outside.")
-    while not running.done():
-        for one in (await relay.desk.queue(None))["messages"]:
-            if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
-                seen.add(one["id"])
-                print("\n".join(["", *story(await relay.desk.message(one["id"]) or {"trail": []})]))
-                for letter in _arrived(one["id"], isps):
-                    print(f"\n   as it arrived (octets over 127 as \\x..):\n{_shown(letter[:LONGEST_SHOWN])}")
-        await asyncio.sleep(0.5)
-
-
-def _own_network() -> tuple[str, ...]:
-    """This machine's own address, where it is a public one: who tries the demo from here must not be turned away."""
-    address = _lan_address()
-    return () if in_lan(address) else (address,)
-
-
-def _lan_address() -> str:
-    """Our address on the LAN as the kernel would choose it; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.168.255.255", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"
+    asked = shown(before.removesuffix(b".\n"))  # without the dot that ended it
+    return f"   before (octets over 127 as \\x..):\n{asked}\n\n   after:\n{shown(after)}\n"

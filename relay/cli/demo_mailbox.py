@@ -2,13 +2,23 @@
 
 import asyncio
 import base64
-import contextlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from relay.cli.demo_graph import GraphCloud, GraphDelivery, GraphTrouble, graph_cloud
-from relay.cli.demo_play import DemoDevice, demo_relay, parsed, played, said_of, until_started, verdict
+from relay.cli.demo_play import (
+    DemoDevice,
+    demo_relay,
+    listening,
+    networks,
+    parsed,
+    played,
+    said_of,
+    stay,
+    until_started,
+    verdict,
+)
 from relay.cli.main import FINE, PROBLEM
 from relay.daemon import Relay
 
@@ -16,7 +26,7 @@ MAILBOX = "nas@company.example"
 
 CONFIG = """\
 hostname: relay.home.example
-listen: {{address: "127.0.0.1:0", networks: [private]}}
+listen: {{address: "{listen}", networks: [{networks}]}}
 recipients: {{default_domain: company.example}}
 upstreams:
   m365:
@@ -27,6 +37,16 @@ retry: {{delays: [1s], rest: [1s]}}
 spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
 log: {{format: json, level: error}}
 """
+
+YOUR_OWN = """
+   upstreams:
+     m365:
+       provider: outlook
+       api: graph
+       url: {url}
+       username: {mailbox}
+       oauth: {{client_id: demo, client_secret: {secret}, grant: client-credentials, tenant: company.example,
+               token_url: "{tokens}"}}"""
 
 SCAN = bytes(range(256)) * 31_250
 """8 MB: more than one request holds."""
@@ -89,21 +109,24 @@ STORY = (
 )
 
 
-async def show() -> int:
-    """The whole demo; its exit status."""
+async def show(keep: bool) -> int:
+    """The whole demo; its exit status.  `keep`: it stays up afterwards, for a device and a relay of your own."""
     async with graph_cloud(MAILBOX) as cloud:
         with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
-            config = CONFIG.format(url=cloud.url, tokens=cloud.token_url, mailbox=MAILBOX, secret=cloud.secret, folder=folder)
+            mailbox = {"url": cloud.url, "tokens": cloud.token_url, "mailbox": MAILBOX, "secret": cloud.secret}
+            config = CONFIG.format(listen=listening(keep), networks=networks(), folder=folder, **mailbox)
             relay = demo_relay(Path(folder), config)
             running = asyncio.create_task(relay.run())
             try:
                 await until_started(relay, running)
                 arrived = [await _shown(one, relay, cloud) for one in STORY]
+                print(verdict(arrived))
+                if keep:
+                    print(f"\nThe mailbox is for a relay of your own on this machine, too:\n{YOUR_OWN.format(**mailbox)}")
+                    await stay(relay, running, "mailbox", lambda: [one.content for one in cloud.box])
             finally:
                 relay.stop()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await running
-    print(verdict(arrived))
+                await asyncio.gather(running, return_exceptions=True)
     return FINE if all(arrived) else PROBLEM
 
 

@@ -5,17 +5,22 @@ import contextlib
 import email
 import email.policy
 import re
+import socket
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from relay.cli.common import harmless
+from relay.cli.queue import story
 from relay.config import load
 from relay.daemon import Relay, StartFailed
+from relay.networks import in_lan
 
 PATIENCE = 20.0  # seconds until every message must have arrived
+LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
 
 
 @dataclass(frozen=True)
@@ -108,3 +113,55 @@ async def _followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]
         if message is None and time.monotonic() - began > PATIENCE:
             return {"trail": []}
         await asyncio.sleep(0.02)
+
+
+async def stay(relay: Relay, running: "asyncio.Task[None]", end: str, arrived: Callable[[], Iterable[bytes]]) -> None:
+    """Waits for devices of your own, and shows the way of their mail and how it arrived at its `end`; until Ctrl-C."""
+    seen: set[str] = {one["id"] for one in (await relay.desk.queue(None))["messages"]}
+    port = relay.inbound.bound[0][1]
+    print(f"\nThe relay stays up: point a device at {_lan_address()}, port {port} (no TLS, no login needed; Ctrl-C ends).")
+    print(f"Its mail ends in the demo's {end}, never outside.", flush=True)
+    while not running.done():
+        for one in (await relay.desk.queue(None))["messages"]:
+            if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
+                seen.add(one["id"])
+                print("\n".join(["", *story(await relay.desk.message(one["id"]) or {"trail": []})]))
+                for letter in _with_id(one["id"], arrived()):
+                    print(f"\n   as it arrived (octets over 127 as \\x..):\n{shown(letter[:LONGEST_SHOWN])}", flush=True)
+        await asyncio.sleep(0.5)
+
+
+def _with_id(queue_id: str, letters: Iterable[bytes]) -> list[bytes]:
+    """Those of this message, by the id in the Received field that we added."""
+    return [letter for letter in letters if f" id {queue_id}".encode() in letter.partition(b"\r\n\r\n")[0]]
+
+
+def shown(octets: bytes) -> str:
+    text = octets.decode("ascii", "backslashreplace").replace("\r", "")
+    return "\n".join(f"   │ {harmless(line)}" for line in text.rstrip("\n").split("\n"))
+
+
+def listening(keep: bool) -> str:
+    """Where the demo's relay listens: for devices in the LAN only if it stays up."""
+    return "0.0.0.0:0" if keep else "127.0.0.1:0"
+
+
+def networks() -> str:
+    """Who may submit."""
+    return ", ".join(f'"{one}"' for one in ("private", *_own_network()))
+
+
+def _own_network() -> tuple[str, ...]:
+    """This machine's own address, where it is a public one: who tries the demo from here must not be turned away."""
+    address = _lan_address()
+    return () if in_lan(address) else (address,)
+
+
+def _lan_address() -> str:
+    """Our address on the LAN as the kernel would choose it; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.168.255.255", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

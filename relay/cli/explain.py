@@ -34,7 +34,7 @@ def call(asked: argparse.Namespace) -> int:
     if asked.json:
         print_json(told)
     else:
-        print("\n".join([*_lines(told, asked.client), *_later(told, config)]))
+        print("\n".join([*_lines(told, asked.client, asked.user), *_later(told, config)]))
     return FINE if told["admitted"] else PROBLEM
 
 
@@ -75,11 +75,14 @@ def _unread(name: str, error: OSError) -> str:
     return f"{name} cannot be read: {error.strerror or error}"
 
 
-def _lines(told: dict[str, Any], client: str) -> list[str]:
-    lines = [f"{client} comes in by {told['listener']}: {'admitted' if told['admitted'] else 'refused: ' + told['why']}"]
+def _lines(told: dict[str, Any], client: str, user: str) -> list[str]:
+    refused = _client_refused(told)
+    lines = [f"{client} comes in by {told['listener']}: {'refused: ' + told['why'] if refused else 'admitted'}"]
+    if user and not told["user"]:
+        lines.append(f"no listener that takes this client checks the login {user}, so it does not count")
     lines += [f"it is {told['device']}", *(f"  {one}" for one in told["follows"])] if told["device"] else []
     for one in told["recipients"]:
-        lines += ["", f"{'a copy ' if one['copy'] else ''}to {one['address']}", *_way(one, refused=_client_refused(told))]
+        lines += ["", f"{'a copy ' if one['copy'] else ''}to {one['address']}", *_way(one, refused=refused)]
     if told["diff"]:
         lines += ["", "what is changed (␊ a bare LF, ␍ a bare CR, \\x.. an octet over 127):", "", told["diff"]]
     return lines
@@ -95,7 +98,7 @@ def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
     lines += [f"  {rest['upstream']} is paused until {rest['until']}: {rest['why']}" for rest in one["resting"]]
     lines += [] if refused else [f"  {_next(one['next_attempt'])}"]
     for way in one["sent"]:
-        lines.append(f"  by {way['upstream']} as {way['as']}")
+        lines.append(f"  by {way['upstream']} " + (f"({way['place']})" if way["place"] else f"as {way['as']}"))
         lines += [f"    {change}" for change in way["changes"]]
     return lines
 

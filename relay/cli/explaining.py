@@ -9,7 +9,16 @@ from typing import Any
 
 from relay.config.config_values import Config
 from relay.control.views import stamp
-from relay.inbound.admission import admit_client, admit_hops, admit_size, client_address, header_facts
+from relay.inbound.admission import (
+    ListenAuth,
+    Listener,
+    admit_client,
+    admit_hops,
+    admit_origin,
+    admit_size,
+    client_address,
+    header_facts,
+)
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
 from relay.mail.device import Device, Quiet, device_of
@@ -21,8 +30,9 @@ from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, copies, may_route
 from relay.outbound.storms import excepted, quiet_until
 from relay.spool.entry import Claim, Entry, Recipient, State
+from relay.upstream.file_names import place_for
 from relay.upstream.graph_message import addressed
-from relay.upstream.settings import GraphMailbox, Upstream
+from relay.upstream.settings import Folder, GraphMailbox, PushService, Upstream
 
 SHOWN_LINES = 400  # of a difference; the rest is counted
 
@@ -47,8 +57,9 @@ Standings = Mapping[str, Mapping[str, Any]]
 
 
 def explain(config: Config, sample: Sample, now: datetime, standings: Standings | None = None) -> dict[str, Any]:
-    """Stable keys: admitted, why, listener, device, follows, repairs, recipients [{address, rule, why, via, ...}], diff.
+    """Stable keys: admitted, why, listener, user, device, follows, repairs, recipients [{address, rule, why, via, ...}], diff.
 
+    `user` is who logged in, "" if nobody did or nobody checks it.
     `device` is whose mail it is ("" if nobody knows), `follows` what holds for it beside what each recipient shows.
 
     `standings` None: no relay runs, so nobody can tell who rests; `next_attempt` is then null.
@@ -56,6 +67,7 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
     origin, refusal = _entrance(config, sample)
     device = device_of(config.devices, origin)
     told: dict[str, Any] = {"admitted": refusal is None, "why": str(refusal or ""), "listener": origin.listener}
+    told["user"] = origin.user
     told |= {"device": device.name if device else "", "follows": _follows(device, now) if device else []}
     content_refusal = _content_refusal(config, sample, device)
     if refusal is None and content_refusal:
@@ -87,15 +99,25 @@ def explain(config: Config, sample: Sample, now: datetime, standings: Standings 
 
 
 def _entrance(config: Config, sample: Sample) -> tuple[Origin, Reply | None]:
-    """By which listener this client would come in; the first one's refusal if by none."""
+    """By which listener this client would come in; the first one's refusal if by none.
+
+    A login counts only where it is checked.  So the listeners that check this one are asked first.
+    """
     refusal: Reply | None = None
-    origin = Origin(sample.client, sample.helo or "explain", config.listeners[0].name, user=sample.user)
-    for listener in config.listeners:
-        said = admit_client(client_address(sample.client), listener)
+    client = client_address(sample.client)
+    origin = Origin(sample.client, sample.helo or "explain")
+    for listener in sorted(config.listeners, key=lambda one: not _checks(one, sample.user)):
+        user = sample.user if _checks(listener, sample.user) else ""
+        said = admit_client(client, listener) or admit_origin(client, user, listener)
         if said is None:
-            return replace(origin, listener=listener.name), None
+            return replace(origin, listener=listener.name, user=user), None
+        origin = origin if refusal else replace(origin, listener=listener.name)
         refusal = refusal or said
     return origin, refusal
+
+
+def _checks(listener: Listener, user: str) -> bool:
+    return listener.auth is ListenAuth.REQUIRED and user in listener.users
 
 
 def span(length: timedelta) -> str:
@@ -109,6 +131,7 @@ def _follows(device: Device, now: datetime) -> list[str]:
     """What holds for a device's mail as a whole, in words."""
     limits, storm, quiet = device.limits, device.storm, device.quiet
     said = [
+        (", ".join(map(str, device.to)), "all its mail goes to {}"),
         (limits.messages_per_minute, "at most {} messages a minute"),
         (limits.per_day, "at most {} messages a day"),
         (limits.message, "at most {} octets in a message"),
@@ -192,18 +215,18 @@ def _recipient(
     for name in chosen.via:
         upstream = config.all_upstreams.get(name)
         if upstream is None:
-            ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "changes": []})
+            ways.append({"upstream": name, "as": str(sample.reverse_path or "<>"), "place": "", "changes": []})
             continue
         prepared = _prepared(config, sample, origin, device, address, upstream, now)
         sender = str(prepared.outgoing.reverse_path or "<>")
-        changes = list(prepared.notes)
+        changes, content = list(prepared.notes), prepared.outgoing.content
         if sample.content and isinstance(upstream.transport, GraphMailbox):
-            beside = [one for one, way in chosen_for.items() if way.via == chosen.via]
-            changes += addressed(prepared.outgoing.content, beside).notes
+            named = addressed(content, [one for one, way in chosen_for.items() if way.via == chosen.via])
+            changes, content = [*changes, *named.notes], named.message
         changes += _signatures(prepared, upstream) if upstream.dkim else []
-        ways.append({"upstream": name, "as": sender, "changes": changes})
+        ways.append({"upstream": name, "as": sender, "place": _place(upstream, prepared), "changes": changes})
         if sample.content and not notes:
-            notes, diff = prepared.notes, difference(sample.content, prepared.outgoing.content)
+            notes, diff = prepared.notes, difference(sample.content, content)
     return _line(address, chosen, refusal, ways), notes, diff
 
 
@@ -213,6 +236,13 @@ def _signatures(prepared: Prepared, upstream: Upstream) -> list[str]:
     from relay.outbound.signing import in_words, keys_for
 
     return [in_words(key) for key in keys_for(signable(prepared.outgoing.content), upstream.dkim)]
+
+
+def _place(upstream: Upstream, prepared: Prepared) -> str:
+    """Where it goes, if that is no mail server, which asks for a sender."""
+    if isinstance(upstream.transport, Folder):
+        return place_for(upstream.transport.path, prepared.outgoing)
+    return upstream.transport.place if isinstance(upstream.transport, PushService) else ""
 
 
 def _line(address: Address, chosen: Chosen, refusal: Reply | None, ways: list[dict[str, Any]]) -> dict[str, Any]:

@@ -22,10 +22,10 @@ def call(asked: argparse.Namespace) -> int:
     try:
         password = _asked() if sys.stdin is not None and sys.stdin.isatty() else _read()
     except _Unfit as why:
-        complain(why)
+        complain(f"relay hash: {why}")
         return USAGE
     except EOFError:
-        complain("expected a password, found the end of the input")
+        complain("relay hash: expected a password, found the end of the input")
         return USAGE
     if password is None:
         complain(f"The two were different {_TIMES} times; nothing was made.")

@@ -278,7 +278,12 @@ def _init(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         "--client-id", default="", metavar="ID", help="your application's id: log in by OAuth, without a password"
     )
     init.add_argument("--tenant", default="", help="the tenant of your application (Microsoft)")
-    init.add_argument("--client-secret-file", default="", metavar="FILE", help="its secret, if it has one (Google)")
+    init.add_argument(
+        "--client-secret-file",
+        default="",
+        metavar="FILE",
+        help="its secret: Google's, or for Microsoft the application's own right",
+    )
     init.add_argument("--notices-to", default="", metavar="ADDRESS", help="who is told when mail fails")
     init.add_argument("--listen", default="", metavar="ADDRESS", help="where devices connect (default: 0.0.0.0:25)")
     init.add_argument(

@@ -118,7 +118,7 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], mes
     if recipient["upstream"] and not pause:
         parts.append(f"by {recipient['upstream']}")
     said = last_said(recipient, datetime.now(UTC))
-    if said and not (pause and recipient["fault"] == "rests"):  # that is the pause, in other words
+    if said and not (pause and (recipient["fault"] == "rests" or pause.endswith(said))):  # that is the pause, in other words
         parts.append(f"{recipient['code']} {recipient['status']} {said}".replace("  ", " ") if recipient["quoted"] else said)
     if recipient["maybe_at"]:
         parts.append(f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {recipient['maybe_since']}")

@@ -68,3 +68,9 @@ class Config:
     def all_upstreams(self) -> dict[str, Upstream]:
         """What a route may name."""
         return {self.direct.name: self.direct, **self.upstreams}
+
+    @property
+    def extent(self) -> str:
+        """`1 upstream, 2 routes`."""
+        counts = ((len(self.upstreams), "upstream"), (len(self.routes), "route"))
+        return ", ".join(f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts)

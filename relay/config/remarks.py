@@ -13,7 +13,7 @@ from relay.inbound.admission import ListenAuth
 from relay.mail.address import Address
 from relay.mail.glob import matching
 from relay.outbound.routing import Route
-from relay.upstream.settings import DIRECT
+from relay.upstream.settings import DIRECT, Folder
 
 _LOCAL = re.compile(r"postgres(ql)?://([^/@]*@)?(/|localhost\b|127\.|\[::1\])")
 
@@ -66,6 +66,12 @@ def _nobody(config: Config) -> list[str]:
     return [path for path, users in named if not known.issuperset(users)]
 
 
+def _unread(config: Config) -> list[str]:
+    """Whether notices are to become files first."""
+    folders = {name for name, one in config.upstreams.items() if isinstance(one.transport, Folder)}
+    return ["notices.via"] if folders.intersection(config.notices.via) else []
+
+
 REMARKS: tuple[Remark, ...] = (
     Remark(
         _unguarded,
@@ -77,6 +83,7 @@ REMARKS: tuple[Remark, ...] = (
         _nobody, "nobody can log in by a name that stands here: only names in `users` of a listener with `auth: required` count"
     ),
     Remark(_unrouted, "no rule of routes takes mail for this address"),
+    Remark(_unread, "a notice that becomes a file counts as delivered, whether or not somebody reads it"),
 )
 
 

@@ -104,7 +104,7 @@ SECTIONS: tuple[Section, ...] = (
             ),
             _S("api", "`graph`: Microsoft Graph instead of SMTP, for Microsoft 365 ([how to](microsoft-365.md)).", "smtp"),
             _S("url", "With `api: graph`: another cloud, such as `https://graph.microsoft.us`.", otherwise="the public one"),
-            _S("save_to_sent", "With `api: graph`: `true` leaves a copy in Sent Items.", otherwise="none stays"),
+            _S("save_to_sent", "With `api: graph`: `true` leaves a copy in Sent Items.", otherwise="`false`"),
             _S("host", "The server's name or address.", otherwise="the provider's"),
             _S("port", "Its port.", "587", "the provider's; with `tls: implicit` 465, else 587"),
             _S(

@@ -22,6 +22,11 @@ _TLS_PORTS = frozenset({443, 465, 994, 2465, 8465})
 _PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 587}
 
 _SMTP_ONLY = ("host", "port", "tls", "auth", "password", "password_file", "pop", "client_cert", "client_key", "legacy_tls")
+_TLS = ("ca_file", "fingerprint", "verify", "tls_min")
+_SENDER = ("username", "oauth", "sender", "sender_domains", "rewrite", "rewrite_from")
+_ACCOUNT = frozenset({"provider", "api", "url", "save_to_sent", *_SMTP_ONLY, *_TLS, *_SENDER})
+_PUSH = ("push", "push_file", "title", "attachments")
+"""Which settings belong to which kind of upstream; `limits` and `timeout` to all of them."""
 
 
 class Api(Enum):
@@ -46,11 +51,13 @@ def read_upstream(name: str, at: Fields) -> Upstream:
         from relay.config.folder import read_folder
 
         if folder := read_folder(at):
+            _no_account(at, "folder")
             return Upstream(name, folder, limits=_limits(at, Limits()), timeout=timeout)
-    if any(map(at.said, ("push", "push_file", "title", "attachments"))):
+    if any(map(at.said, _PUSH)):
         from relay.config.push import PUSH_LIMITS, read_push
 
         if push := read_push(at):
+            _no_account(at, "push")
             return Upstream(name, push, limits=_limits(at, PUSH_LIMITS), timeout=timeout)
     preset = _preset(at)
     if at.get("api", choice(Api), Api.SMTP) is Api.GRAPH:
@@ -74,6 +81,15 @@ def read_upstream(name: str, at: Fields) -> Upstream:
         timeout=timeout,
         provider=preset.key if preset else GENERIC,
     )
+
+
+def _no_account(at: Fields, kind: str) -> None:
+    """What belongs to another kind of upstream is a mistake here, and no unknown word."""
+    for key in at.strangers:
+        if key in _ACCOUNT:
+            at.mistake(key, f"expected a mail server or a mailbox beside {key}, found {kind}")
+        elif key in _PUSH:
+            at.mistake(key, f"expected push or {kind}, each as an upstream of its own; found both")
 
 
 def _graph(name: str, at: Fields, preset: Preset | None, timeout: timedelta) -> Upstream:

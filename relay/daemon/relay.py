@@ -205,7 +205,7 @@ class Relay:
         listening = [with_port(host, port) for host, port in self.inbound.bound]
         events.note(
             "started",
-            f"listening on {', '.join(listening)}; {len(config.upstreams)} upstreams, {len(config.routes)} routes",
+            f"listening on {', '.join(listening)}; {config.extent}",
             version=__version__,
             listening=listening,
             web=with_port(*self.web_address) if self.web_address else "",
@@ -254,7 +254,7 @@ class Relay:
             for sentence in (*map(str, left), *loaded.remarks, *mask_warnings(self._config.listeners, self._masks)):
                 events.note("warned", sentence)
             config = self._config
-            events.note("reloaded", f"{len(config.upstreams)} upstreams, {len(config.routes)} routes", config=config.source)
+            events.note("reloaded", config.extent, config=config.source)
             return _outcome(reloaded=True, left=left)
 
     async def _apply(self, new: Config, services: "Services") -> list[NotApplied]:

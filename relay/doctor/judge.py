@@ -70,7 +70,7 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
 def _configuration(subject: Subject) -> list[Finding]:
     where = subject.source or "the environment"
     cure = "Change the setting that is named, or leave it if it is meant so."
-    remarks = [warning("configuration", where, remark, cure) for remark in subject.remarks]
+    remarks = [warning("configuration", where, remark.removeprefix(f"{where}:"), cure) for remark in subject.remarks]
     counts = f"{counted(len(subject.upstreams), 'upstream')}, {counted(len(subject.routes), 'route')}"
     return remarks or [fine("configuration", where, counts)]
 

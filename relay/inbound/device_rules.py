@@ -57,7 +57,7 @@ class DeviceThrottle:
         limits, name = device.limits, f"devices.{device.name}.limits"
         if limits.per_day is not None and self._sent.get(device.name, 0) >= limits.per_day:
             return OverDeviceLimit(
-                450, "4.7.1", f"more than {limits.per_day} messages today; try again tomorrow ({name}.per_day)"
+                450, "4.7.1", f"the limit of {limits.per_day} a day is reached; try again tomorrow ({name}.per_day)"
             )
         per_minute = limits.messages_per_minute
         if per_minute is not None and self._minute.admit(device.name, now, per_minute):

@@ -140,12 +140,12 @@ class Attempt:
         fresh = tuple(note for note in notes if note not in self._noted)
         self._noted.update(fresh)
         if fresh and (self._first or step.own_name):
-            self.trail.append(trail.repaired(fresh, step, self._began))
+            self.trail.append(trail.repaired(fresh, step, self._began if self._opening else now))
         self._open()
         if again:
             self.trail.append(trail.own_name(step, now))
         self.trail += doubled
-        self.trail += trail.tried(step, judged.votes, judged.conversation, now)
+        self.trail += trail.tried(step, judged.votes, judged.conversation, now, asked)
 
     @staticmethod
     def _doubt(progress: ChainProgress, step: Step, verdict: Verdict, now: datetime) -> None:

@@ -46,17 +46,22 @@ def repaired(notes: Sequence[str], step: Step, now: datetime) -> TrailLine:
     return TrailLine(now, "repaired", details=details)
 
 
-def tried(step: Step, answered: Votes, conversation: Conversation, now: datetime) -> list[TrailLine]:
-    """What the upstream answered; one line for each different answer."""
+def tried(
+    step: Step, answered: Votes, conversation: Conversation, now: datetime, asked: Sequence[ChainProgress] = ()
+) -> list[TrailLine]:
+    """What the upstream answered; one line for each different answer.  Who took it says why others of the chain did not."""
+    passed = list(dict.fromkeys(pause.why for one in asked for pause in one.pauses.values()))
     if len(answered) == 1:  # most messages have one recipient, and a hash of all that an answer holds is dear
-        return [_tried(step, vote, [str(address)], conversation, now) for address, vote in answered.items()]
+        return [_tried(step, vote, [str(address)], conversation, now, passed) for address, vote in answered.items()]
     groups: dict[tuple[Answer, Verdict], list[str]] = defaultdict(list)
     for address, vote in answered.items():
         groups[vote].append(str(address))
-    return [_tried(step, vote, group, conversation, now) for vote, group in groups.items()]
+    return [_tried(step, vote, group, conversation, now, passed) for vote, group in groups.items()]
 
 
-def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation: Conversation, now: datetime) -> TrailLine:
+def _tried(
+    step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation: Conversation, now: datetime, passed: list[str]
+) -> TrailLine:
     answer, verdict = vote
     details: dict[str, Detail] = {
         "upstream": step.upstream.name,
@@ -80,6 +85,8 @@ def _tried(step: Step, vote: tuple[Answer, Verdict], to: list[str], conversation
         details["tls_fault"] = conversation.tls_fault.value if conversation.tls_fault else ""
     if conversation.notes:
         details["notes"] = list(conversation.notes)
+    if passed and verdict.fate is Fate.RELAYED:
+        details["passed_over"] = passed
     return TrailLine(now, "relayed" if verdict.fate is Fate.RELAYED else "tried", details=details)
 
 
@@ -273,7 +280,7 @@ def _who(details: Details) -> str:
 
 
 def _notes(details: Details) -> str:
-    notes = "; ".join((*_tls_notes(details), *_list(details, "notes")))
+    notes = "; ".join((*_tls_notes(details), *_list(details, "notes"), *_list(details, "passed_over")))
     return f" [{notes}]" if notes else ""
 
 

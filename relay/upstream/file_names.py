@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+from relay.mail.outgoing import Outgoing
+
 LONGEST = 255
 """Octets of UTF-8 that one name may have (NAME_MAX)."""
 
@@ -129,6 +131,24 @@ def parts_of(path: str) -> tuple[str, tuple[str, ...]]:
     names = [name for name in path.split("/") if name not in ("", ".")]
     place = next((at for at, name in enumerate(names) if "{" in name), len(names))
     return "/" + "/".join(names[:place]), tuple(names[place:])
+
+
+def folder_for(path: str, outgoing: Outgoing) -> tuple[str, tuple[str, ...]]:
+    """The part of a path that must be there, and the names of the folders below it for this message."""
+    values = {
+        "device": outgoing.device,
+        "from": str(outgoing.reverse_path or ""),
+        "client": outgoing.origin.client,
+        "date": f"{outgoing.accepted_at.astimezone():%Y-%m-%d}",
+    }
+    fixed, below = parts_of(path)
+    return fixed, tuple(filled(name, values) for name in below)
+
+
+def place_for(path: str, outgoing: Outgoing) -> str:
+    """Where the files of this message go."""
+    fixed, below = folder_for(path, outgoing)
+    return "/".join([fixed.rstrip("/"), *below])
 
 
 def _cleaned(text: str) -> str:

@@ -17,7 +17,7 @@ from relay.mail.file_parts import FilePart, file_parts
 from relay.mail.message import Message
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.upstream.file_names import extension_for, file_name, filled, parts_of, titled
+from relay.upstream.file_names import extension_for, file_name, folder_for, place_for, titled
 from relay.upstream.file_writer import Abandoned, FileWriter, FolderFailed, WrittenFile, enter, failing, room, sweep
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Folder, Save, Upstream
@@ -89,17 +89,9 @@ class _Job:
 
     def __init__(self, folder: Folder, outgoing: Outgoing, swept: dict[str, float]) -> None:
         self._save_what, self._outgoing, self._swept = folder.save, outgoing, swept
-        local, sender = outgoing.accepted_at.astimezone(), outgoing.reverse_path
-        self._when = f"{local:%Y-%m-%d %H-%M-%S}"
-        values = {
-            "device": outgoing.device,
-            "from": str(sender) if sender else "",
-            "client": outgoing.origin.client,
-            "date": f"{local:%Y-%m-%d}",
-        }
-        self.fixed, below = parts_of(folder.path)
-        self._below = [filled(name, values) for name in below]
-        self.place = "/".join([self.fixed.rstrip("/"), *self._below])
+        self._when = f"{outgoing.accepted_at.astimezone():%Y-%m-%d %H-%M-%S}"
+        self.fixed, self._below = folder_for(folder.path, outgoing)
+        self.place = place_for(folder.path, outgoing)
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._naming = self._partly = False
 

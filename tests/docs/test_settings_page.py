@@ -53,6 +53,12 @@ def test_the_default_is_what_holds_without_the_setting(section: Section, setting
     assert read(section, f"{setting.key}: {setting.default}", tmp_path) == read(section, "", tmp_path)
 
 
+@pytest.mark.parametrize(("section", "setting"), EVERY, ids=lambda part: getattr(part, "key", None) or part.path)
+def test_the_page_tells_what_a_setting_takes_and_not_what_it_stands_beside(section: Section, setting: Setting) -> None:
+    """`save_to_sent` takes true or false; without `api: graph` it would be a mistake of another kind."""
+    assert "beside" not in expected(section, setting)
+
+
 def read(section: Section, said: str, folder) -> Config:  # type: ignore[no-untyped-def]
     path = folder / "config.yaml"
     path.write_text(framed(section, said), encoding="utf-8")

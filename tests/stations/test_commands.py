@@ -355,9 +355,10 @@ def test_the_queue_command_stays_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_demo_that_stays_shows_how_a_letter_of_ones_own_arrived() -> None:
-    """`relay demo --keep` names its port; what is sent there is followed, and shown as the ISP has it."""
-    line = [sys.executable, "-u", "-m", "relay", "demo", "--keep"]
+@pytest.mark.parametrize(("words", "domain"), [((), "isp.example"), (("--graph",), "company.example")])
+def test_the_demo_that_stays_shows_how_a_letter_of_ones_own_arrived(words: tuple[str, ...], domain: str) -> None:
+    """`relay demo --keep` names its port; what is sent there is followed, and shown as the ISP or the mailbox has it."""
+    line = [sys.executable, "-u", "-m", "relay", "demo", *words, "--keep"]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
         try:
             assert demo.stdout is not None
@@ -366,7 +367,7 @@ def test_the_demo_that_stays_shows_how_a_letter_of_ones_own_arrived() -> None:
             )
             with smtplib.SMTP("127.0.0.1", port, timeout=20) as device:
                 letter = b"From: own@nas.local\r\nSubject: my own\r\n\r\n\x1b[2Jhello\r\n"
-                device.sendmail("own@nas.local", ["taro@isp.example"], letter)
+                device.sendmail("own@nas.local", [f"taro@{domain}"], letter)
             seen = "".join(itertools.takewhile(lambda said: "hello" not in said, demo.stdout))
         finally:
             demo.terminate()

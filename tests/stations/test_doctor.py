@@ -363,6 +363,13 @@ async def test_what_is_no_problem_yet_is_a_warning(case: Case, break_it: Break, 
     assert words in " ".join([found.cause, found.cure, *found.evidence])
 
 
+async def test_a_remark_names_its_file_once(case: Case) -> None:
+    """The file stands before the finding, the line and the column in it."""
+    subject(source="/etc/relay/config.yaml", remarks=("/etc/relay/config.yaml:7:16: routes: odd", "RELAY_HOST: not used"))(case)
+    told = [(one.about, one.cause) for one in await case.examined() if one.name == "configuration"]
+    assert told == [("/etc/relay/config.yaml", "7:16: routes: odd"), ("/etc/relay/config.yaml", "RELAY_HOST: not used")]
+
+
 async def test_container_with_volume_and_addresses_is_fine(case: Case) -> None:
     """A container that keeps spool and addresses gives no finding."""
     case.in_container(volume=True, gateway=False)

@@ -110,7 +110,7 @@ def test_explain_tells_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings(tmp_path / "none")))
     assert main(["explain", "--config", str(file), "--from", SENDER, "--to", SCANS, "--client", "192.168.0.21"]) == 0
-    assert "scans" in capsys.readouterr().out
+    assert f"  by scans ({tmp_path / 'none'}" in capsys.readouterr().out
     assert not (tmp_path / "none").exists()
 
 
@@ -122,7 +122,12 @@ def test_explain_tells_of_the_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
         ({"folder": "scans/{device}/.."}, "without .."),
         ({"folder": ""}, "expected a folder"),
         ({"folder": "scans", "save": "all"}, "expected attachments, message or both"),
-        ({"folder": "scans", "host": "mail.isp.example"}, "no such setting"),
+        (
+            {"folder": "scans", "host": "mail.isp.example"},
+            "upstreams.scans.host: expected a mail server or a mailbox beside host, found folder",
+        ),
+        ({"folder": "scans", "hots": "mail.isp.example"}, "no such setting"),
+        ({"folder": "scans", "push": "json://localhost"}, "upstreams.scans.push: expected push or folder"),
         ({"host": "mail.isp.example", "save": "both"}, "expected folder beside it"),
     ],
 )

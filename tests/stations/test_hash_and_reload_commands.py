@@ -40,7 +40,7 @@ def test_no_password(given: bytes) -> None:
     """Exit 2, in words, without what was given."""
     done = hashing(given=given)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr.startswith(b"expected a password")
+    assert done.stderr.startswith(b"relay hash: expected a password")
     assert b"xxx" not in done.stderr
 
 

@@ -404,10 +404,34 @@ def test_who_finds_everybody_at_rest_is_told_why_once():
 
 
 def test_a_resting_upstream_is_skipped():
-    """The first rests, so the second takes the mail."""
+    """The first rests, so the second takes the mail; the trail says why it was not the first."""
     trial = attempt(claim("x@y.example"), "a", "b")
     step = trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests") if name == "a" else None)
     assert step.upstream.name == "b"
+    answer(trial, step, OK)
+    line = settled(trial)[0].trail[-1]
+    assert words(line) == "b (192.0.2.1:587) took it for x@y.example in 0.2 s: 250 2.0.0 taken [a rests]"
+
+
+def test_who_was_called_after_its_rest_is_not_said_to_rest():
+    """It rested when the message came, and took it in the end."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    step = trial.next_step(lambda name, recipient: Pause(NOW + M, "a rests") if name == "a" else None)
+    answer(trial, step, REFUSED)
+    answer(trial, trial.next_step(awake), OK)
+    assert words(settled(trial)[0].trail[-1]).endswith("250 2.0.0 taken")
+
+
+def test_the_times_of_the_trail_go_forward():
+    """What is repaired for the second upstream is noted after the first one's answer."""
+    trial = attempt(claim("x@y.example"), "a", "b")
+    for minutes, said in enumerate((REFUSED, OK), 1):
+        step = trial.next_step(awake)
+        report = Report({each.address: said for each in step.recipients}, Conversation())
+        trial.record(Judged.of(step, report), NOW + minutes * M, notes=(f"note for {step.upstream.name}",))
+    trail = settled(trial)[0].trail
+    assert [line.event for line in trail] == ["repaired", "routed", "tried", "repaired", "relayed"]
+    assert [line.at for line in trail] == sorted(line.at for line in trail)
 
 
 def test_a_pause_that_does_not_divert_waits():

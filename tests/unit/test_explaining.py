@@ -142,6 +142,9 @@ def test_a_file_that_is_missing_is_told_plainly(tmp_path, capsys):
 
 
 DEVICES = """
+listen:
+  - {address: "127.0.0.1:2525"}
+  - {address: "127.0.0.1:2587", networks: [127.0.0.0/8], auth: required, users: {p: secret}}
 devices:
   printer:
     helo: "BRN*"
@@ -195,7 +198,13 @@ def test_it_tells_whose_mail_it_is_and_what_follows(tmp_path: Path) -> None:
     assert (copy["address"], copy["copy"], copy["via"]) == ("archive@b.example", True, ["isp"])
     assert original["sent"][0]["as"] == "printer@a.example"
     assert "From shows the name Printer (devices.printer.name)" in original["sent"][0]["changes"]
+    assert (told["listener"], told["user"]) == ("127.0.0.1:2587", "p")
     assert device_told(tmp_path, "you@a.example", user="")["device"] == ""
+    nobody_checks = [
+        device_told(tmp_path, "you@a.example", user="q"),
+        device_told(tmp_path, "you@a.example", client="10.0.0.1"),
+    ]
+    assert [(one["listener"], one["user"], one["device"]) for one in nobody_checks] == [("127.0.0.1:2525", "", "")] * 2
     assert device_told(tmp_path, "you@a.example", user="")["recipients"][0]["via"] == ["other"]
 
 
@@ -213,6 +222,7 @@ def test_it_tells_where_the_mail_of_a_device_goes(tmp_path: Path) -> None:
     """To whom it is meant, whoever was addressed."""
     told = device_told(tmp_path, "nobody", helo="", user="", client="10.0.0.9")
     assert [(one["address"], one["copy"]) for one in told["recipients"]] == [("me@a.example", False)]
+    assert told["follows"] == ["all its mail goes to me@a.example"]
 
 
 def test_the_command_takes_helo_and_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,6 +233,27 @@ def test_the_command_takes_helo_and_user(tmp_path: Path, capsys: pytest.CaptureF
     told = capsys.readouterr().out
     assert "it is printer\n  at most 200 messages a day\n" in told
     assert "a copy to archive@b.example\n" in told
+
+
+def test_who_has_to_log_in_and_does_not_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As at MAIL; and a login that nobody checks is said to count for nothing."""
+    file = tmp_path / "config.yaml"
+    file.write_text(SETTINGS + "listen: {address: '127.0.0.1:2525', auth: required, users: {p: secret}}\n")
+    words = ["explain", "--config", str(file), "--from", "nas@lan.local", "--to", "you@a.example"]
+    assert [main([*words, *more]) for more in ([], ["--user", "p"], ["--user", "q"])] == [1, 0, 1]
+    told = capsys.readouterr().out
+    assert told.count("127.0.0.1 comes in by 127.0.0.1:2525: refused: 530 5.7.0 log in first") == 2
+    assert told.count("checks the login q, so it does not count") == 1
+
+
+def test_one_recipient_that_is_refused_does_not_refuse_the_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit status tells of it, the first line does not."""
+    device_told(tmp_path, "you@a.example")
+    words = ["--from", "nas@lan.local", "--to", "you@a.example", "--to", "you@far.example", "--helo", "BRN1", "--user", "p"]
+    assert main(["explain", "--config", str(tmp_path / "devices.yaml"), *words]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("127.0.0.1 comes in by 127.0.0.1:2587: admitted\n")
+    assert "to you@far.example\n  refused: 550 5.7.1 printer may not send to you@far.example" in told
 
 
 def test_what_graph_makes_of_the_header_is_told(tmp_path: Path):
@@ -243,6 +274,19 @@ def test_what_graph_makes_of_the_header_is_told(tmp_path: Path):
         "added c@far.example as Bcc: Graph sends only to those that are named",
     ]
     assert changes == [graph, [], graph]
+    assert {"-To: a@far.example, b@isp.example", "+To: a@far.example", "+Bcc: c@far.example"} <= set(found["diff"].splitlines())
+
+
+def test_a_folder_and_a_push_service_have_a_place_and_no_sender(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder as it would be for this message, of a push service its kind alone."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        f"upstreams:\n  scans: {{folder: '{tmp_path}/{{device}}/{{from}}'}}\n  phone: {{push: 'jsons://secret.example/token'}}\n"
+        "routes: [{via: [scans, phone]}]\ndevices: {scanner: {client: 127.0.0.1}}\n"
+    )
+    assert main(["explain", "--config", str(file), "--from", "a/b@c.example", "--to", "you@a.example"]) == 0
+    told = capsys.readouterr().out
+    assert f"  by scans ({tmp_path}/scanner/a-b@c.example)\n  by phone (jsons)\n" in told
 
 
 def test_the_next_attempt_is_after_the_quiet_hours(tmp_path: Path) -> None:

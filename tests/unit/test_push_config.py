@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay.config import Loaded, load
+from relay.config.schema import SECTIONS
 from relay.upstream.settings import PushService
 from tests.support.push_services import NEEDS_APPRISE
 
@@ -80,7 +81,7 @@ def test_an_item_of_a_list(tmp_path: Path) -> None:
         ("push_file: empty", "(empty)"),
         (f"push: '{NTFY}', push_file: x", "expected push or push_file, found both"),
         (f"push: '{NTFY}', title: '{{topic}}'", "expected a title with no other names than {device}, {subject}, {sender}"),
-        (f"push: '{NTFY}', host: mail.isp.example", "no such setting"),
+        (f"push: '{NTFY}', host: mail.isp.example", "expected a mail server or a mailbox beside host, found push"),
         (f"push: '{NTFY}', attachments: some", "expected true or false"),
     ],
 )
@@ -89,6 +90,29 @@ def test_mistakes(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "empty").write_text("\n# nothing\n", encoding="utf-8")
     found = mistakes(tmp_path, f"upstreams: {{phone: {{{text}}}}}")
     assert any(said in one for one in found), found
+
+
+@pytest.mark.parametrize("kind", ["push: 'json://localhost'", "folder: /srv/scans"])
+def test_what_belongs_to_another_kind_of_upstream_is_no_unknown_word(tmp_path: Path, kind: str) -> None:
+    """Each setting that the page names is known beside it: as its own, or as one that needs another kind."""
+    for setting in next(section for section in SECTIONS if section.path == "upstreams.*").settings:
+        if setting.key not in kind:
+            found = mistakes(tmp_path, f"upstreams: {{phone: {{{kind}, {setting.key}: x}}}}")
+            assert not any("no such setting" in one for one in found), found
+
+
+def test_that_notices_become_files_is_remarked_on(tmp_path: Path) -> None:
+    """They count as delivered then; a push service and a mail server are no matter for a remark."""
+    file = tmp_path / "config.yaml"
+    said = []
+    for via in ("[isp]", "[isp, scans]"):
+        file.write_text(
+            "upstreams: {isp: {host: mail.isp.example, sender: me@isp.example}, scans: {folder: /srv/scans}}\n"
+            f"routes: [{{via: [scans, isp]}}]\nnotices: {{to: me@isp.example, via: {via}}}\n"
+        )
+        said.append([one for one in load(file, {}).remarks if "notices.via" in one])
+    assert said[0] == []
+    assert len(said[1]) == 1 and "a notice that becomes a file" in said[1][0]
 
 
 def test_notices_may_go_by_it(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_another_trouble_is_told_in_its_own_words() -> None:
     """A pause for another reason names that; one that ends on another day names the day."""
     down = Desk(login_refused=False, why="connect: 451 4.4.1 connection refused", resting_until="2020-01-02T03:04:00+00:00")
     assert "waiting; isp is paused until 2020-01-02 03:04: connect: 451 4.4.1 connection refused, tried" in listed(down)
+    said = listed(down, code=451, status="4.4.1", said="connection refused")
+    assert said.count("connection refused") == 1 and said.endswith("next 2026-11-22T09:21:00Z")
 
 
 def test_a_pause_that_is_over_is_not_shown_while_the_message_is_being_sent() -> None:

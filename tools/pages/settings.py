@@ -103,6 +103,13 @@ FRAMES = {
 }
 """A configuration around one setting, by the path of its section."""
 
+BESIDE = {
+    **dict.fromkeys(("url", "save_to_sent"), "api: graph, username: me@company.example, oauth: {client_id: x}, "),
+    **dict.fromkeys(("title", "attachments"), "push: ntfys://ntfy.example/topic, "),
+    "save": "folder: /srv/scans, ",
+}
+"""What a setting of an upstream stands beside, where without that it is a mistake."""
+
 
 def framed(section: Section, said: str) -> str:
     """A whole configuration in which that section says this."""
@@ -120,7 +127,8 @@ def reading(source: str) -> list[str]:
 
 def expected(section: Section, setting: Setting) -> str:
     """What `relay check` asks for where the value is missing."""
-    for mistake in reading(framed(section, f"{setting.key}: null")):
+    beside = BESIDE.get(setting.key, "") if section.path == "upstreams.*" else ""
+    for mistake in reading(framed(section, f"{beside}{setting.key}: null")):
         match = re.search(rf"(?:^|\.){setting.key}: expected (.*?)(?:, or a list of such)?, found ", mistake)
         if match:
             several = ", or a list of such" in mistake

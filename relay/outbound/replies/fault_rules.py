@@ -42,8 +42,8 @@ FAULTS: tuple[Rule, ...] = (
         Fault.TLS_PIN,
         Fault.TLS_FILE,
         cause="The server's certificate cannot be verified, so the password was not sent to it.",
-        remedy="If it is your own server, name its authority in `ca_file` or its certificate in `fingerprint`; else ask the "
-        "provider.",
+        remedy="If it is your own server, name its authority in `ca_file` or its certificate in `fingerprint` (with `push` "
+        "the authority in the variable SSL_CERT_FILE); else ask the provider.",
     ),
     _fault(
         "tls-mode",
@@ -123,14 +123,15 @@ FAULTS: tuple[Rule, ...] = (
         Fault.NO_HOST,
         Fault.NULL_MX,
         cause="The name of the server does not exist, or has no address.",
-        remedy="Check `host` for a misspelling.",
+        remedy="Check `host` for a misspelling; with `api: graph` the `url`, with `push` the host in its URL.",
     ),
     _fault(
         "closed-port",
         Blame.UPSTREAM,
         Fault.REFUSED,
         cause="Nothing listens on that port of the server.",
-        remedy="Check `host` and `port`: 587 with `tls: starttls`, or 465 with `tls: implicit`.",
+        remedy="Check `host` and `port`: 587 with `tls: starttls`, or 465 with `tls: implicit`. With `api: graph` check "
+        "the `url`, with `push` host and port in its URL.",
     ),
     _fault(
         "no-mechanism",
@@ -160,7 +161,8 @@ FAULTS: tuple[Rule, ...] = (
         Blame.LOGIN,
         Fault.TOKEN_DENIED,
         cause="The provider hands out no access token any more; its own words and their cure are in the refusal.",
-        remedy="Do what they say; then run `relay oauth login` with the upstream's name. The mail is kept meanwhile.",
+        remedy="Do what they say; then run `relay oauth login` with the upstream's name, or with `grant: client-credentials` "
+        "`relay queue retry --all`. The mail is kept meanwhile.",
     ),
     _fault(
         "oauth-server",
