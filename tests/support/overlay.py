@@ -54,6 +54,7 @@ LAYERS: Mapping[str, Sequence[str]] = {
         "libpython3-stdlib",
     ),
     "nodemailer": ("nodejs",),
+    "debian": ("lintian", "openssl", "python3", "systemd"),
 }
 
 AFTERWARDS: Mapping[str, str] = {
