@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Starts a command of the relay with the options of Home Assistant's app, as the relay's user.
 
-addon run | addon health | addon queue list ...      config.yaml in /config comes first; then the options are not read
+python3 addon.py run | health | queue list ...      config.yaml in /config comes first; then the options are not read
 """
 
 import json

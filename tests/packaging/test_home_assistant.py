@@ -27,6 +27,7 @@ KEYS = {
     **dict.fromkeys(("arch", "map"), list),
     "timeout": int,
 }
+START = '"python3", "/usr/local/lib/addon.py"'  # the image has neither a shell nor env
 ELEMENT = re.compile(r"(bool|email|url|port|str|password|int|float|list\([a-z|]+\))\??")
 REQUIRED = {"name", "version", "slug", "description", "arch"}
 
@@ -152,8 +153,8 @@ def test_the_folder_has_all_that_its_dockerfile_copies(tmp_path: Path) -> None:
     for words in re.findall(r"^COPY (?!--from)((?:--\S+ )*)(.*) \S+$", dockerfile, re.MULTILINE):
         assert all((folder / name).exists() for name in words[1].split()), words
     last = dockerfile.rpartition("FROM scratch")[2]
-    for instruction, value in (("USER", "0:0"), ("ENTRYPOINT", '["addon"]'), ("CMD", '["run"]')):
+    for instruction, value in (("USER", "0:0"), ("ENTRYPOINT", f"[{START}]"), ("CMD", '["run"]')):
         assert re.findall(rf"^{instruction} (.*)$", last, re.MULTILINE)[-1] == value
-    assert re.findall(r"HEALTHCHECK .* CMD (.*)", last)[-1] == '["addon", "health"]'
+    assert re.findall(r"HEALTHCHECK .* CMD (.*)", last)[-1] == f'[{START}, "health"]'
     assert {"config.yaml", "DOCS.md", "icon.png", "translations"} <= {path.name for path in folder.iterdir()}
     assert not list(folder.rglob("__pycache__"))
