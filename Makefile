@@ -24,7 +24,7 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint wheels \
+.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb dist sbom wheels \
   schemathesis bench bench-smoke audit release
 
 help:
@@ -44,6 +44,8 @@ help:
 	@echo "make check   lint, formatting, types"
 	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
+	@echo "make deb     build the Debian package into build/, for every architecture (packaging/README.md)"
+	@echo "make dist, make sbom    wheel and sdist; the bill of materials (CycloneDX), STATUS=/var/lib/dpkg/status.d for an image's"
 	@echo "make image-lint, make wheels    check Dockerfile and compose.yaml; that ARM installs without a compiler"
 	@echo "make schemathesis   install what plays docs/openapi.yaml against the relay in make test (skipped without)"
 	@echo "make audit   ask whether a package that the relay needs has a known weakness; make release: all before a release"
@@ -124,6 +126,17 @@ image-lint: .venv/image
 	COMPOSE_PROJECT_NAME=relay $(BIN)/docker-compose -f compose.yaml config --quiet
 	COMPOSE_PROJECT_NAME=relay $(BIN)/docker-compose -f compose.pair.yaml config --quiet
 	sh -n packaging/make-rootfs.sh
+
+deb: .venv/runtime
+	packaging/make-deb.sh $(BIN)/python build
+
+# Wheel and sdist, as the package index takes them.
+dist: .venv/development
+	$(BIN)/python -m hatchling build -d build/dist
+
+sbom: .venv/runtime
+	@mkdir -p build
+	$(BIN)/python packaging/sbom.py requirements/push.txt $(STATUS) > build/relay.cdx.json
 
 wheels: .venv/runtime
 	$(BIN)/python tools/check_wheels.py

@@ -56,6 +56,7 @@ LAYERS: Mapping[str, Sequence[str]] = {
     ),
     "nodemailer": ("nodejs",),
     "unbound": ("unbound", "ldnsutils"),
+    "debian": ("lintian", "openssl", "python3", "systemd"),
 }
 
 AFTERWARDS: Mapping[str, str] = {
