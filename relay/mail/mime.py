@@ -86,12 +86,31 @@ def with_plain_type(value: bytes) -> bytes:
         start, end = found.span()
         clean = value[:start].translate(None, _CONTROLS) + found[0] + value[end:].translate(None, _CONTROLS)
     value = clean
-    said = b"" if value.isascii() and b"\x1b" not in value else _TYPE_END.split(value, 1)[0]
-    if (not said.isascii() or b"\x1b" in said) and b"/" in said:
+    if b"\x1b" in value:
+        value = _with_escapes_in_values(value)
+    said = b"" if value.isascii() else _TYPE_END.split(value, 1)[0]
+    if not said.isascii() and b"/" in said:
         rest = value[len(said) :]
         parted = _RAW_GAP.fullmatch(said) if rest[:1] == b"=" else None
-        value = (parted[1] + b" " + parted[2] if parted else said).translate(None, _RAW + b"\x1b") + rest
+        value = (parted[1] + b" " + parted[2] if parted else said).translate(None, _RAW) + rest
     return _NO_SEMICOLON.sub(rb"\1; \2", value, count=1)
+
+
+def _with_escapes_in_values(value: bytes) -> bytes:
+    """The value with escape sequences only where text in another charset begins, in a parameter's value.
+
+    Text that never ends, with a parameter behind its beginning, is none.
+    """
+    text, out, place = value.decode("latin-1"), "", 0
+    begin = text.rfind("\x1b$")
+    if begin > text.rfind("\x1b(") and _PARAM.search(text, begin):
+        return value.replace(b"\x1b", b"")
+    for parameter in _PARAM.finditer(text):
+        out += text[place : parameter.start(2)].replace("\x1b", "")
+        place = parameter.start(2)
+        if "\x1b" in parameter[2]:  # a quotation mark may be half of a character: where the value ends is not known yet
+            return (out + text[place:]).encode("latin-1")
+    return (out + text[place:].replace("\x1b", "")).encode("latin-1")
 
 
 def read_content_type(value: bytes) -> ContentType:
@@ -111,12 +130,12 @@ def _params(text: str) -> Iterable[tuple[str, str]]:
 
 
 def _named(written: str) -> str:
-    """A parameter's name in lower case, without 8-bit and control octets, which no reader understands."""
+    """A parameter's name in lower case, without 8-bit octets, which no reader understands."""
     return _ascii(written).lower()
 
 
 def _ascii(written: str) -> str:
-    return written if written.isascii() and written.isprintable() else re.sub(r"[^!-~]", "", written)
+    return written if written.isascii() else "".join(char for char in written if char.isascii())
 
 
 def with_ascii_names(value: bytes) -> bytes:
