@@ -13,6 +13,7 @@ _ALT_NAMES = b"\x55\x1d\x11"  # OID 2.5.29.17, subjectAltName
 _COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"  # OIDs 2.5.4.3, 2.5.4.10
 _OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
 _BMP_STRING = 0x1E
+_LONG_TAG, _NO_LENGTH = 0x1F, 0x80  # X.690 s8.1.2.4, s8.1.3.6: no certificate has either
 _WRITTEN_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
 _LONGEST_HOST = 253  # characters of a domain name
 _LONGEST_NAME = 64  # characters; RFC 5280 appendix A.1, ub-common-name
@@ -77,10 +78,15 @@ def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Of each element its place, and how many octets its header and its contents have."""
+    """Of each element its place, and how many octets its header and its contents have.
+
+    What is BER but no DER is refused: OpenSSL reads it, and must not see another key than we do.
+    """
     place = 0
     while place < len(data):
         header, length = 2, data[place + 1]
+        if data[place] & _LONG_TAG == _LONG_TAG or length == _NO_LENGTH:
+            raise ValueError("a tag of several octets, or no length")
         if length & 0x80:
             header += length & 0x7F
             length = int.from_bytes(data[place + 2 : place + header])

@@ -44,6 +44,26 @@ def test_the_public_key(certificate):
     assert public_key(b"\x30\x03\x30\x01\x00") == b""
 
 
+def in_der(tag: int, *parts: bytes) -> bytes:
+    content = b"".join(parts)
+    return bytes([tag, 0x82]) + len(content).to_bytes(2) + content
+
+
+@pytest.mark.parametrize("form", ["no length", "long tag"])
+def test_a_key_where_openssl_sees_none(form):
+    """OpenSSL takes the field behind the serial number for an algorithm; a reader of DER would see the named key in it."""
+    named, number, oid = spki(LEAF), b"\x02\x01\x00", bytes.fromhex("06082a8648ce3d040302")
+    algorithm = {
+        "no length": b"\x30\x80" + oid + b"\x30\x80" + number + named + bytes(4),
+        # for a reader of short tags: 3f, with 16 octets
+        "long tag": b"\x3f\x10" + bytes([24 + len(named)]) + oid + bytes([0x30, 12 + len(named)]) + 4 * number + named,
+    }[form]
+    signed = in_der(0x30, b"\xa0\x03\x02\x01\x02", number, algorithm, 3 * in_der(0x30), spki(INTERMEDIATE))
+    certificate = in_der(0x30, signed, in_der(0x30, oid), b"\x03\x01\x00")
+    assert public_key(certificate) == b""
+    assert not names_server([record(3, 1, 1, LEAF)], certificate)
+
+
 @pytest.mark.parametrize("selector", [0, 1])
 @pytest.mark.parametrize("matching", [0, 1, 2])
 def test_the_servers_own_certificate(selector, matching):
