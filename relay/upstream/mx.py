@@ -204,9 +204,9 @@ class _Delivery:
         if not isinstance(trust, ByTlsa):
             return await self.visit(self.upstream, outgoing, _Visit(server, candidates, trust, opportunistic=False))
         stranger = self.known(demand.name)
-        trust.anchors = stranger.anchors
+        recalled = trust.recall(stranger.anchors)
         report = await self.visit(self.upstream, outgoing, _Visit(server, candidates, trust, opportunistic=False))
-        if stranger.anchors and _at_tls(report):
+        if recalled and _at_tls(report):
             trust.anchors = ()  # its authority may be another one by now
             report = await self.visit(self.upstream, outgoing, _Visit(server, candidates, trust, opportunistic=False))
         stranger.anchors = trust.anchors

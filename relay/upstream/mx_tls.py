@@ -50,8 +50,14 @@ class ByTlsa:
     named, a second one must be verified up to that; `anchors` are what was found, or is known from an earlier message.
     """
 
-    def __init__(self, records: Sequence[Tlsa], names: Sequence[str], known: tuple[bytes, ...] = ()) -> None:
-        self._records, self._names, self.anchors = records, names, known
+    def __init__(self, records: Sequence[Tlsa], names: Sequence[str]) -> None:
+        self._records, self._names = records, names
+        self.anchors: tuple[bytes, ...] = ()
+
+    def recall(self, known: tuple[bytes, ...]) -> bool:
+        """Takes over anchors of an earlier message that the records of today still name; whether there are any."""
+        self.anchors = anchors(self._records, (b"", *known)) if known else ()
+        return bool(self.anchors)
 
     def context(self) -> ssl.SSLContext:
         if not self.anchors:

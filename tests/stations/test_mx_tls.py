@@ -429,6 +429,20 @@ async def test_what_is_known_of_an_authority_is_used_again(trusted):
             assert (only(report).fault, told(report)[1]) == (Fault.DANE, False)
 
 
+async def test_an_authority_that_the_dns_names_no_more_is_forgotten(trusted):
+    """Its records went because it is not to be trusted any more: that it was yesterday does not count."""
+    context, chain = chained(trustme.CA(), HOST)
+    async with ScriptedUpstream(tls=context) as server:
+        records = zone(tlsa=[tlsa(2, 1, 1, chain[1])], port=server.port)
+        async with sending(server, trusted, records=records, signed=signed(server.port)) as send:
+            assert told(await send()) == (TlsPolicy.DANE, True, None)
+            _, other = chained(trustme.CA(), HOST)
+            send.dns.zone[f"_{server.port}._tcp.{HOST}"] = {"TLSA": [tlsa(2, 1, 1, other[1])]}
+            report = await send()
+    assert (only(report).fault, told(report)) == (Fault.DANE, (TlsPolicy.DANE, False, Fault.TLS_PIN))
+    assert len(server.messages) == 1
+
+
 def test_who_does_not_send_by_mx_has_none_of_it(tmp_path):
     """From its start over a message that is relayed by an ISP: nothing of `mx`, of the DNS or of policies is loaded."""
     ours = {"mx", "mx_tls", "mx_order", "mta_sts", "mta_sts_cache", "dane", "dns", "http_session"}
