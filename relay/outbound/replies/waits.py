@@ -14,7 +14,8 @@ _SECONDS = {
 _UNIT = "|".join(sorted(_SECONDS, key=len, reverse=True))
 _PART = rf"([0-9]{{1,5}}) ?-?({_UNIT})(?![a-z0-9])"
 _SPAN = re.compile(rf"(?<![0-9a-z.:/-]){_PART}(?:,? (?:and |und |et |y |e )?{_PART})?(?P<past> ago)?")
-_CLOCK = re.compile(r"(?<![0-9.:/-])([0-9]{1,2}):([0-5][0-9]):([0-5][0-9])(?![0-9:])")
+_CLOCK = re.compile(r"\b(?:in|for|wait|another|remaining|left):? ([0-9]{1,2}):([0-5][0-9]):([0-5][0-9])(?![0-9:])")
+"""As milter-greylist says it.  Without such a word before it, it is the time of day."""
 _LONGEST = timedelta(hours=4)
 
 
