@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from relay.upstream.tls import context_for
 _WHOLE = 20.0  # seconds for a fetch, from the DNS to the last octet: mail waits for it
 _PAUSE = 300.0  # seconds after a failure in which the same is not tried again (RFC 8461 s3.3)
 _MOST = 1000  # domains of which something is remembered
-_LARGEST_FILE = 4_000_000
+_LARGEST_FILE = 4_000_000  # octets; a long policy has 64 KiB, and what is not read whole is not read at all
 
 Fetch = Callable[[str, bool], Awaitable[StsPolicy]]
 """Gets the policy of a domain from its web server, which may be in the LAN if the second value says so.  Raises NoPolicy."""
@@ -120,14 +120,19 @@ class StsPolicies:
         known[domain] = one
         if len(known) > _MOST:
             del known[min(known, key=lambda each: known[each].fetched)]
+        while len(_written(known)) > _LARGEST_FILE:
+            del known[max(known, key=lambda each: sum(map(len, known[each].policy.mx)))]
         if self._file is None:
             return
         try:
             async with self._writing:
-                octets = json.dumps({name: each.as_json() for name, each in known.items()}, indent=1).encode()
-                await apart(partial(replace_file, self._file, self._file.parent, octets))
+                await apart(partial(replace_file, self._file, self._file.parent, _written(known)))
         except OSError as error:
             events.note("warned", f"{self._file} cannot be written: {error}; a restart forgets MTA-STS policies")
+
+
+def _written(known: Mapping[str, KnownPolicy]) -> bytes:
+    return json.dumps({name: each.as_json() for name, each in known.items()}, indent=1).encode()
 
 
 def _read(file: Path) -> dict[str, KnownPolicy]:

@@ -11,7 +11,7 @@ import trustme
 
 from relay.upstream import mta_sts_cache
 from relay.upstream.dns import Resolver
-from relay.upstream.mta_sts import LARGEST, StsMode
+from relay.upstream.mta_sts import LARGEST, StsMode, StsPolicy
 from relay.upstream.mta_sts_cache import NoPolicy, PolicyFetch, StsPolicies
 from relay.upstream.settings import Tls
 from tests.support.dns import FakeDNS
@@ -171,6 +171,30 @@ async def test_thousands_of_domains_are_not_remembered(authority, place, monkeyp
         for number in range(9):
             await known.of(f"d{number}.example", private=True)
         assert list(known._known) == ["d6.example", "d7.example", "d8.example"]
+
+
+async def test_long_policies_push_no_others_out_of_the_file(authority, place, tmp_path, monkeypatch):
+    """What is written can be read again: else a stranger's long policies would take away all that is known."""
+    server, dns, clock = place
+    file, most = tmp_path / "mta-sts.json", 20_000
+    monkeypatch.setattr(mta_sts_cache, "_LARGEST_FILE", most)
+
+    async def fetch(domain, private):
+        clock.at += timedelta(seconds=1)
+        hosts = [f"{number:0200}.{domain}" for number in range(1 if domain == names[0] else 20)]
+        return StsPolicy(StsMode.ENFORCE, tuple(hosts), 86_400)
+
+    names = [f"d{number}.example" for number in range(9)]
+    dns.zone = {f"_mta-sts.{name}": {"TXT": ['"v=STSv1; id=1"']} for name in names}
+    async with policies(authority, server, dns, clock, file) as known:
+        known._fetch = fetch
+        for name in names:
+            await known.of(name, private=True)
+    assert file.stat().st_size <= most
+    dns.zone = {}
+    async with policies(authority, server, dns, clock, file) as known:
+        held = [name for name in names if await known.of(name, private=True)]
+    assert held[0] == names[0] and 3 <= len(held) <= 5
 
 
 def dripping(talk):
