@@ -93,17 +93,6 @@ class Resolver:
         except ValueError:
             return False  # the URL of DNS over HTTPS, which only the system's settings can have
 
-    def may_validate(self) -> bool:
-        """Whether any of the servers is one whose word on DNSSEC counts.  Raises NoAnswer if there is none at all."""
-        import dns.nameserver
-        import dns.resolver
-
-        try:
-            servers = self._ready().nameservers
-        except dns.resolver.NoResolverConfiguration:
-            raise NoAnswer("no nameserver is configured; set dns.nameservers") from None
-        return any(self._believes(one if isinstance(one, str) else one.answer_nameserver()) for one in servers)
-
     async def mx(self, domain: str) -> tuple[list[tuple[int, str]], bool]:
         """(preference, host) as published, "" for the root (null MX, RFC 7505); and whether that is validated.
 
