@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -48,6 +49,7 @@ class StsPolicies:
         self._known: dict[str, KnownPolicy] | None = None
         self._paused: dict[tuple[str, str], float] = {}
         self._looking: dict[str, asyncio.Task[StsPolicy | None]] = {}
+        self._waiting = Counter[str]()
         self._writing = asyncio.Lock()
 
     async def of(self, domain: str, *, private: bool) -> StsPolicy | None:
@@ -60,10 +62,16 @@ class StsPolicies:
         if task is None:
             task = self._looking[name] = asyncio.create_task(self._look(name, private))
             task.add_done_callback(lambda _: self._looking.pop(name, None))
-        return await asyncio.shield(task)
+        self._waiting[name] += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            self._waiting[name] -= 1
+            self._waiting += Counter()  # without those that are zero
 
     async def close(self) -> None:
-        tasks = list(self._looking.values())
+        """Ends look-ups that nobody waits for; after a reload, mail that is under way goes on with its own."""
+        tasks = [task for name, task in self._looking.items() if not self._waiting[name]]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

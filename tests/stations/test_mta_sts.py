@@ -173,6 +173,35 @@ async def test_thousands_of_domains_are_not_remembered(authority, place, monkeyp
         assert list(known._known) == ["d6.example", "d7.example", "d8.example"]
 
 
+async def test_a_reload_ends_no_look_up_that_mail_waits_for(authority, place):
+    """Else the attempt would end in the middle; a look-up whose mail has gone is ended."""
+    server, dns, clock = place
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fetch(domain, private):
+        begun.set()
+        await go_on.wait()
+        return StsPolicy(StsMode.ENFORCE, ("mail.there.example",), 86_400)
+
+    async with policies(authority, server, dns, clock) as known:
+        known._fetch = fetch
+        stays, leaves = (asyncio.create_task(known.of("there.example", private=True)) for _ in range(2))
+        await begun.wait()
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        await known.close()
+        go_on.set()
+        assert (await stays).mode is StsMode.ENFORCE
+        begun.clear(), go_on.clear()
+        clock.at += 2 * DAY
+        leaves = asyncio.create_task(known.of("there.example", private=True))
+        await begun.wait()
+        leaves.cancel()
+        await asyncio.wait([leaves])
+        await known.close()
+        assert not known._looking and not known._waiting
+
+
 async def test_long_policies_push_no_others_out_of_the_file(authority, place, tmp_path, monkeypatch):
     """What is written can be read again: else a stranger's long policies would take away all that is known."""
     server, dns, clock = place
