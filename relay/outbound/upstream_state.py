@@ -245,7 +245,7 @@ class UpstreamStates:
         told = judged.conversation if judged else Conversation()
         if (told.max_size or told.eight_bit is not None) and not step.upstream.transport.by_domain:
             self._told[step.upstream.name] = (told, now)
-        return list(self._learn(step, votes, queue_id, schedule, began, now))
+        return list(self._learn(step, votes, queue_id, schedule, began, now, reached=bool(told.peer)))
 
     def _learn(
         self,
@@ -255,6 +255,8 @@ class UpstreamStates:
         schedule: RetrySchedule,
         began: datetime,
         now: datetime,
+        *,
+        reached: bool,
     ) -> Iterator[WentToRest | Resumed]:
         for key in _keys(step):
             said = [vote for address, vote in votes.items() if step.upstream.key(address) == key]
@@ -270,9 +272,11 @@ class UpstreamStates:
                 if trouble:
                     yield WentToRest(key, trouble, bad, verdict)
                 continue
-            if any(not answer.stage.before(Stage.MAIL) for answer, _ in said):
+            # an answer of our own before anybody was called, as where a key for DKIM cannot be used, proves nothing
+            heard = [answer for answer, _ in said if reached or not answer.fault]
+            if any(not answer.stage.before(Stage.MAIL) for answer in heard):
                 self._proven.add(key)
-            if any(not answer.lost for answer, _ in said) and (known := self.rests.success(key)):
+            if any(not answer.lost for answer in heard) and (known := self.rests.success(key)):
                 if known.alone and known.by != queue_id:
                     self._own_doing.add((key, known.by))  # another message was taken: that one itself was the cause
                 yield Resumed(key, self._unpark(key))

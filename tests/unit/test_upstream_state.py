@@ -25,12 +25,12 @@ REFUSED = Answer(Stage.CONNECT, Reply(421, "4.4.1", "connection refused"), lost=
 LOGIN = Answer(Stage.AUTH, Reply(535, "5.7.8", "authentication failed"))
 
 
-def talk(standing, upstream, said, now=NOW, queue_id="q1"):
+def talk(standing, upstream, said, now=NOW, queue_id="q1", peer="192.0.2.1:25"):
     """One conversation from begin to end; what it taught."""
     step = Step(upstream, tuple(Recipient(path, State.QUEUED, 0, now) for path in said))
     number = standing.begin(step, queue_id, now)
     assert standing.may_send(number, step, now)
-    return standing.end(number, step, Judged.of(step, Report(said, Conversation(max_size=1000))), PLAN, now)
+    return standing.end(number, step, Judged.of(step, Report(said, Conversation(peer, max_size=1000))), PLAN, now)
 
 
 def test_trouble_before_mail_rests_and_success_wakes_those_who_waited():
@@ -65,6 +65,24 @@ def test_after_a_rest_one_goes_ahead():
     step = Step(ISP, (Recipient(X, State.QUEUED, 0, later),))
     standing.begin(step, "q1", later)
     assert "tried by another message" in standing.pause(ISP, X, "q2", later).why
+
+
+@pytest.mark.parametrize(
+    ("upstream", "own"),
+    [
+        (ISP, Answer(Stage.MAIL, Reply(451, "4.3.5", "dkim.key cannot be read"), fault=Fault.DKIM)),
+        (MX, Answer(Stage.RCPT, Reply(451, "4.4.3", "the DNS failed"), fault=Fault.DNS)),
+    ],
+)
+def test_what_we_say_before_anybody_is_called_proves_nothing(upstream, own):
+    """It ends no rest, and lets nobody past the one that goes ahead: the password is as wrong as before."""
+    standing = UpstreamStates(proven := set())
+    [first] = talk(standing, upstream, {X: LOGIN})
+    assert talk(standing, upstream, {X: own}, NOW + 15 * M, "q2", peer="") == []
+    assert not proven
+    [second] = talk(standing, upstream, {X: LOGIN}, NOW + 16 * M)
+    assert (first.trouble.failures, second.trouble.failures) == (1, 2)
+    assert talk(standing, upstream, {X: OK}, NOW + 60 * M) == [Resumed(upstream.key(X), ("q1",))]
 
 
 def test_who_waited_for_a_connection_does_not_talk_to_one_that_rests_now():
