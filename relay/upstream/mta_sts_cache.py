@@ -67,7 +67,8 @@ class StsPolicies:
             return await asyncio.shield(task)
         finally:
             self._waiting[name] -= 1
-            self._waiting += Counter()  # without those that are zero
+            if not self._waiting[name]:
+                del self._waiting[name]
 
     async def close(self) -> None:
         """Ends look-ups that nobody waits for; after a reload, mail that is under way goes on with its own."""
