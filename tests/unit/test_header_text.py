@@ -191,3 +191,11 @@ def test_who_wrote_it_is_told_by_the_envelope(path: Address | None, author: str)
     """Where the header does not say; a name without a domain is one of ours."""
     content = RIGHT.replace(b"From: NAS Status <nas@nas.example.test>\r\n", b"") + b"\r\nx\r\n"
     assert [box.addr_spec for box in read(repaired(content, about(path)).message)["From"].addresses] == [author]
+
+
+def test_a_boundary_outlives_the_junk_behind_it() -> None:
+    """What no line can hold goes; the boundary before it stays, else the parts could not be told apart."""
+    kind = b'multipart/mixed; boundary="=-p"' + b"x" * LONG
+    once = octets(repaired(RIGHT + b"Content-Type: " + kind + b"\r\n\r\n--=-p\r\n\r\nyes\r\n--=-p--\r\n").message)
+    assert read(repaired(once).message).get_payload(0).get_payload() == "yes"
+    assert without_trace(repaired(once).message) == once
