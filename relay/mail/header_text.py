@@ -6,7 +6,7 @@ from collections.abc import Callable
 from relay.mail.charset import decode
 from relay.mail.encoded_words import LINE_LIMIT, decode_words, encode_text, encode_word, fold, mend_words, word_octets
 from relay.mail.message import Field
-from relay.mail.mime import without_junk
+from relay.mail.mime import split_params
 from relay.mail.repair_context import Change, Fields, RepairCase
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
@@ -137,8 +137,8 @@ def folded(field: Field) -> Field:
     if field.name in _STRUCTURED:
         return Field(fold(label, " ".join(word for word in text.split() if len(word) < 900)))
     if field.name.startswith("content-"):
-        pieces = text.split(";")
-        kept = [piece.strip() for piece in map(without_junk, pieces) if len(piece) < 900]
+        pieces = split_params(text)
+        kept = [piece.strip() for piece in pieces if len(piece) < 900]
         if len(pieces[0]) >= 900 and field.name == "content-type":
             data = "/" in pieces[0][:250] and not text.lower().startswith("text/")
             kept.insert(0, "application/octet-stream" if data else "text/plain")

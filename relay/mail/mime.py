@@ -148,10 +148,9 @@ def _ascii_name(parameter: re.Match[str]) -> str:
     return parameter[0].replace(parameter[1], name, 1) if name else parameter[0]
 
 
-def without_junk(piece: str) -> str:
-    """One parameter without what stands behind its closing quotation mark; anything else as it is."""
-    parameter = _PARAM.match(f";{piece}")
-    return parameter[0][1:] if parameter else piece
+def split_params(text: str) -> list[str]:
+    """What stands before the first semicolon, and each parameter, without junk behind its closing quotation mark."""
+    return [text.partition(";")[0], *(parameter[0][1:] for parameter in _PARAM.finditer(text))]
 
 
 def _unquoted(value: str) -> str:

@@ -129,10 +129,17 @@ class Resolver:
             resolver = dns.asyncresolver.Resolver(configure=not self._nameservers)
             if self._nameservers:
                 resolver.nameservers = [_nameserver(text) for text in self._nameservers]
+            # One that says "bogus" must be the last word: another, asked after it, would only not say that it is signed.
+            believed = [one for one in resolver.nameservers if self._believes(_address_of(one))]
+            resolver.nameservers = believed or resolver.nameservers
             resolver.cache = dns.resolver.LRUCache(1000)
             resolver.flags = dns.flags.RD | dns.flags.AD  # else a resolver need not tell what it has validated
             self._resolver = resolver
         return self._resolver
+
+
+def _address_of(nameserver: "str | dns.nameserver.Nameserver") -> str:
+    return nameserver if isinstance(nameserver, str) else nameserver.answer_nameserver()
 
 
 def _nameserver(text: str) -> "dns.nameserver.Nameserver":

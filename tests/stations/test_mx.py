@@ -279,6 +279,17 @@ async def test_the_resolver_never_raises_anything_else():
             await resolver.ask("slow.example", "A")
 
 
+async def test_what_a_believed_nameserver_calls_bogus_no_other_answers():
+    """Else DANE would be lost by the server that comes next; without one that is believed, all are asked in turn."""
+    zone = {"there.example": {"TLSA": ["3 1 1 " + "ab" * 32]}}
+    async with FakeDNS(zone, failing=["there.example"]) as validating, FakeDNS(zone, host="127.0.0.11") as other:
+        with pytest.raises(NoAnswer):
+            await Resolver([validating.address, other.address]).look("there.example", "TLSA")
+        assert other.asked == []
+        found = await Resolver([other.address]).look("there.example", "TLSA")
+        assert (len(found.rdata), found.secure) == (1, False)
+
+
 async def test_addresses_of_both_families():
     """AAAA and A are both there, IPv6 first; one failing type does not hide the other."""
     async with FakeDNS({"m.example": {"A": ["192.0.2.1"], "AAAA": ["2001:db8::1"]}}) as dns:

@@ -199,3 +199,11 @@ def test_a_boundary_outlives_the_junk_behind_it() -> None:
     once = octets(repaired(RIGHT + b"Content-Type: " + kind + b"\r\n\r\n--=-p\r\n\r\nyes\r\n--=-p--\r\n").message)
     assert read(repaired(once).message).get_payload(0).get_payload() == "yes"
     assert without_trace(repaired(once).message) == once
+
+
+def test_a_long_name_with_a_parameter_inside_leaves_as_one() -> None:
+    """A semicolon inside quotation marks parts nothing."""
+    said = b'application/pdf; name="' + b"x" * LONG + b'; filename=\\"a.pdf\\""; x=y'
+    once = octets(repaired(RIGHT + b"Content-Type: " + said + b"\r\n\r\nyes\r\n").message)
+    assert b"\r\nContent-Type: application/pdf; x=y\r\n" in once
+    assert without_trace(repaired(once).message) == once
