@@ -21,7 +21,8 @@ from relay.doctor.upstream import UpstreamFacts, judge_upstream
 class Facts:
     """Everything that is known.  `resolver` is why the DNS knows no real name, "" if it does; `consents` as in consent_age.
 
-    `invented` is what the resolver said of a name that does not exist, "" if it said so.
+    `invented` is what the resolver said of a name that does not exist, "" if it said so.  `direct` are the user's own
+    domains whose mail goes by `mx`.
     """
 
     host: HostFacts
@@ -37,6 +38,7 @@ class Facts:
     pushes: tuple[PushFacts, ...] = ()
     mailboxes: tuple[MailboxFacts, ...] = ()
     dkim: tuple[DkimFacts, ...] = ()
+    direct: tuple[str, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -59,11 +61,12 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     findings += resolver if only_domains else []
     direct = facts.uplink.ways if facts.uplink else ()
     findings += judge_domains(facts.domains, facts.ways, direct, subject)
-    blind = ("dkim-unknown", "dkim-missing") if facts.resolver else ()  # the same resolver again
+    blind = ("dkim-unknown", "dkim-missing", "dane") if facts.resolver else ()  # the same resolver again
     findings += [one for one in judge_dkim(facts.dkim) if one.name not in blind]
-    findings += unsigned(direct, subject.dkim)
+    findings += unsigned(facts.direct, subject.dkim)
     if facts.uplink:
-        findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
+        seen = judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
+        findings += [one for one in seen if one.name not in blind]
     return list(with_dkim(findings, aligned_by_dkim(facts.dkim)))
 
 
@@ -96,4 +99,5 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         by = ", ".join(lost) or "any upstream that is named by host"
         cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
-    return [problem("resolver", asked, cause, cure, facts.resolver)]
+    unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()
+    return [problem("resolver", asked, cause, cure, facts.resolver, *unseen)]
