@@ -174,6 +174,11 @@ def test_a_dead_resolver_speaks_of_the_upstreams_first() -> None:
     (told,) = found(Facts(HERE, resolver="no answer"))
     assert told.cause.startswith("Mail by any upstream that is named by host waits")
     assert told.evidence == ("no answer",)
+    straight = replace(SUBJECT, routes=(Route(via=("mx", "isp")),))
+    (told,) = found(Facts(HERE, resolver="no answer", upstreams=both), straight)
+    assert told.cause.startswith("Mail by isp (mail.isp.example), gmail (smtp.gmail.example), mx waits")
+    (told,) = found(Facts(HERE, resolver="no answer"), replace(straight, nameservers=("192.0.2.1",)))
+    assert "mail by mx cannot be delivered" in told.cause
 
 
 def test_a_dead_resolver_says_that_no_record_was_looked_at() -> None:
