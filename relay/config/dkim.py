@@ -90,9 +90,12 @@ def _in_ascii(name: str) -> str:
 
 def _domain(value: str) -> str:
     try:
-        return with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
+        found = with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
     except (UnicodeError, BadAddress):
-        raise Wrong("a domain such as own.example") from None
+        found = ""
+    if "." not in found or found.rpartition(".")[2].isdigit():  # nobody outside can look up a bare name, or an address
+        raise Wrong("a domain such as own.example")
+    return found
 
 
 def _selector(value: str) -> str:

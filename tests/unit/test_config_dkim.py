@@ -63,3 +63,11 @@ def test_a_key_whose_folder_is_not_there(tmp_path: Path) -> None:
     for folder, remarked in ((tmp_path, False), (tmp_path / "none", True)):
         said = remarks(f"{BASE}dkim: {{domain: isp.example, via: [isp], key_file: '{folder}/own.pem'}}\n")
         assert (f"dkim.key_file: there is no folder {folder}" in said) == remarked, said
+
+
+@pytest.mark.parametrize("domain", ["own", "192.0.2.1", "'[192.0.2.1]'", "'[2001:db8::1]'"])
+def test_a_domain_that_nobody_outside_can_look_up(domain: str) -> None:
+    """It has no place for a record."""
+    Path("config.yaml").write_text(f"{BASE}dkim: {{domain: {domain}, via: [isp]}}\n", encoding="utf-8")
+    (said,) = map(str, load(Path("config.yaml"), {}, machine_name="nas").mistakes)
+    assert "dkim.domain: expected a domain such as" in said
