@@ -2,10 +2,13 @@
 
 import argparse
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.other_user import as_other_user
 
 if TYPE_CHECKING:
     from relay.upstream.settings import DkimKey
@@ -22,16 +25,25 @@ def call(asked: argparse.Namespace) -> int:
         return USAGE
     from relay.outbound.dkim_keys import KeyUnusable
 
+    _make_home(config.spool.home)
     try:
         found = [_described(key) for key in keys]
     except KeyUnusable as error:
-        complain(f"relay dkim: {error}")
+        ours = os.access(config.spool.home, os.R_OK | os.W_OK | os.X_OK)
+        complain(f"relay dkim: {error}{'' if ours else as_other_user(config.spool.home)}")
         return PROBLEM
     if asked.json:
         print_json({"keys": found})
     else:
         print("\n\n".join(map(_in_words, found)))
     return FINE
+
+
+def _make_home(home: Path) -> None:
+    """The spool's folder, as the relay makes it when it starts.  Root's own would be closed to the relay's user."""
+    if os.geteuid():
+        with suppress(OSError):
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _written(domain: str) -> str:
@@ -44,9 +56,9 @@ def _written(domain: str) -> str:
 
 def _described(key: "DkimKey") -> dict[str, Any]:
     from relay.mail.dkim_record import name_of, strings, zone_line
-    from relay.outbound.dkim_keys import ready
+    from relay.outbound.dkim_keys import is_there, ready
 
-    there = os.path.lexists(key.key_file)
+    there = is_there(Path(key.key_file))
     public, name = ready(key), name_of(key.domain, key.selector)
     return {
         "domain": key.domain,

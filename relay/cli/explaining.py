@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 from relay.config.config_values import Config
@@ -32,7 +33,7 @@ from relay.outbound.storms import excepted, quiet_until
 from relay.spool.entry import Claim, Entry, Recipient, State
 from relay.upstream.file_names import place_for
 from relay.upstream.graph_message import addressed
-from relay.upstream.settings import Folder, GraphMailbox, PushService, Upstream
+from relay.upstream.settings import DkimKey, Folder, GraphMailbox, PushService, Upstream
 
 SHOWN_LINES = 400  # of a difference; the rest is counted
 
@@ -233,9 +234,22 @@ def _recipient(
 def _signatures(prepared: Prepared, upstream: Upstream) -> list[str]:
     """Whose key would sign it there."""
     from relay.mail.dkim import signable
-    from relay.outbound.signing import in_words, keys_for
+    from relay.outbound.signing import keys_for
 
-    return [in_words(key) for key in keys_for(signable(prepared.outgoing.content), upstream.dkim)]
+    return [_signature(key) for key in keys_for(signable(prepared.outgoing.content), upstream.dkim)]
+
+
+def _signature(key: DkimKey) -> str:
+    """Makes no key: that is for the relay, or `relay dkim`."""
+    from relay.outbound.dkim_keys import KeyUnusable, is_there, public_half
+    from relay.outbound.signing import in_words
+
+    try:
+        if is_there(Path(key.key_file)):
+            public_half(Path(key.key_file))
+    except KeyUnusable as error:
+        return f"cannot be signed as {key.domain} (DKIM, selector {key.selector}), so it does not go by this upstream: {error}"
+    return in_words(key)
 
 
 def _place(upstream: Upstream, prepared: Prepared) -> str:

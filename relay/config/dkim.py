@@ -9,6 +9,7 @@ from relay.config import hosts
 from relay.config.fields import Fields, show
 from relay.config.scalars import Convert, Wrong, choice, listing, near
 from relay.mail.address import BadAddress, parse_address, with_a_labels
+from relay.mail.rewrite import Identity, Rewrite
 from relay.upstream.settings import DIRECT, DkimAlgorithm, DkimKey, SmtpServer, Upstream
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
@@ -32,6 +33,11 @@ def read_dkim(
             if key.via and used and not any(name in used for name in key.via):
                 text = f"no rule uses {listing(key.via)}, so nothing is signed; name in via the upstreams that mail goes by"
                 one.remark("via" if one.said("via") else "domain", text)
+            for name in key.via:
+                account = upstreams[name].identity if name in upstreams else Identity()
+                if _never_from(key.domain, account):
+                    text = f"{name} sends as {account.sender} only, so nothing from {key.domain} is signed there"
+                    one.remark("via", f"{text}; add {key.domain} to its sender_domains if the account may send so")
             found.append(key)
     return tuple(found)
 
@@ -42,8 +48,8 @@ def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
     domain = at.get("domain", _domain, "")
     selector = at.get("selector", _selector, "") if at.said("selector") else "relay"
     file = at.file("key_file", must_exist=False)
-    if file and os.path.lexists(file):
-        at.file("key_file")  # one that is there must be readable
+    if file:
+        _look_at(at, file)
     return DkimKey(
         domain,
         selector,
@@ -53,11 +59,43 @@ def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
     )
 
 
+def _look_at(at: Fields, file: str) -> None:
+    """A key that is there must be readable; one that is not is made, in a folder that must be there."""
+    try:
+        os.lstat(file)
+    except FileNotFoundError:
+        if not (folder := Path(file).parent).is_dir():
+            at.remark("key_file", f"there is no folder {folder}, so no key can be made there")
+        return
+    except OSError:
+        pass  # said below, with the reason
+    at.file("key_file")
+
+
+def _never_from(domain: str, identity: Identity) -> bool:
+    """Whether no message from a domain keeps that From on the way by an upstream, since its account is another one."""
+    if identity.sender is None or identity.rewrite is Rewrite.NEVER or not identity.rewrite_from:
+        return False
+    may_stay = identity.domains if identity.rewrite is not Rewrite.ALWAYS else frozenset()
+    return all(domain != _in_ascii(one) for one in (identity.sender.domain, *may_stay))
+
+
+def _in_ascii(name: str) -> str:
+    """A domain that was read already, as the DNS has it."""
+    try:
+        return with_a_labels(parse_address(f"x@{name}")).domain.lower()
+    except (UnicodeError, BadAddress):
+        return name.lower()
+
+
 def _domain(value: str) -> str:
     try:
-        return with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
+        found = with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
     except (UnicodeError, BadAddress):
-        raise Wrong("a domain such as own.example") from None
+        found = ""
+    if "." not in found or found.rpartition(".")[2].isdigit():  # nobody outside can look up a bare name, or an address
+        raise Wrong("a domain such as own.example")
+    return found
 
 
 def _selector(value: str) -> str:

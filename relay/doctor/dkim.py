@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from relay.doctor.domain import SendingPath
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
 from relay.mail.dkim_record import PublicKey, Record, name_of, read, zone_line
 from relay.upstream.settings import DIRECT_UPSTREAM, DkimKey
@@ -68,10 +67,10 @@ def with_dkim(findings: Iterable[Finding], saved: Collection[tuple[str, str]]) -
             yield one
 
 
-def unsigned(ways: Iterable[SendingPath], keys: Iterable[DkimKey]) -> Iterator[Finding]:
-    """Domains whose mail goes straight to MX without a signature.  `ways` are those of mail that we deliver ourselves."""
+def unsigned(domains: Iterable[str], keys: Iterable[DkimKey]) -> Iterator[Finding]:
+    """Which of the domains whose mail goes straight to MX nobody signs for."""
     signed = {key.domain for key in keys if DIRECT_UPSTREAM.name in key.via}
-    for domain in dict.fromkeys(way.domain for way in ways if not way.theirs):
+    for domain in domains:
         if domain not in signed:
             cause = (
                 "Mail from the domain that goes by `mx` is not signed (DKIM): Gmail and others file it as spam, or refuse it."
@@ -87,7 +86,8 @@ def _judged(facts: DkimFacts) -> Iterator[Finding]:
         yield warning("dkim-exposed", about, cause, f"chmod 600 {key.key_file}")
     if facts.unusable:
         cause = "The key cannot be used, so mail from the domain waits, or takes the next upstream of its route."
-        yield problem("dkim-key", about, cause, "Do what the words say; the relay tries again by itself.", facts.unusable)
+        cure = "Put a private key there (PEM, no passphrase) that the relay's user can read; the relay tries again by itself."
+        yield problem("dkim-key", about, cause, cure, facts.unusable)
     elif not facts.public:
         cause = "There is no key yet; it is made when the relay starts, and receivers need its record before they get mail."
         yield warning("dkim-key", about, cause, f"Run `relay dkim {key.domain}` and publish what it prints.")

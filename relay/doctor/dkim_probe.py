@@ -1,14 +1,13 @@
 """Evidence about DKIM: the keys in their files, and the records in the DNS."""
 
 import asyncio
-import os
 import stat
 from pathlib import Path
 
 from relay.doctor.dkim import DkimFacts
 from relay.doctor.spf_check import Lookup, LookupFailed
 from relay.mail.dkim_record import name_of
-from relay.outbound.dkim_keys import KeyUnusable, public_half
+from relay.outbound.dkim_keys import KeyUnusable, is_there, public_half
 from relay.upstream.settings import DkimKey
 
 
@@ -29,7 +28,7 @@ async def dkim_facts(key: DkimKey, look: Lookup, seconds: float) -> DkimFacts:
 
 def _key(key: DkimKey) -> DkimFacts:
     path = Path(key.key_file)
-    if not os.path.lexists(path):
+    if not is_there(path):
         return DkimFacts(key)
     try:
         public = public_half(path)

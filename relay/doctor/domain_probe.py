@@ -56,6 +56,11 @@ def direct_domains(subject: Subject) -> tuple[str, ...]:
     return tuple(domain for domain in found if is_public(domain) and not set(domain) & set("*?"))
 
 
+def own_direct_domains(subject: Subject) -> tuple[str, ...]:
+    """Those of them whose DNS is the user's, as far as their names tell."""
+    return tuple(name for name in direct_domains(subject) if not _of_a_service(name))
+
+
 async def domain(name: str, look: DnsLookup) -> DomainFacts:
     """What a domain publishes about its mail."""
     try:

@@ -15,7 +15,7 @@ from relay.doctor import domain_probe, uplink_probe
 from relay.doctor.certificate_probe import certificate_facts
 from relay.doctor.dkim import DkimFacts
 from relay.doctor.domain import DomainFacts, SendingPath
-from relay.doctor.domain_probe import direct_domains, sender_domains
+from relay.doctor.domain_probe import direct_domains, own_direct_domains, sender_domains
 from relay.doctor.folder import FolderFacts
 from relay.doctor.folder_probe import folder_facts, hanging
 from relay.doctor.host import HostFacts
@@ -95,7 +95,8 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
     consents = await _consents(subject, world)
     took = time.monotonic() - begun
     known = Facts(here, dns.trouble, dns.invented, tuple(upstreams), dns.domains, dns.ways, seen, took, consents)
-    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=tuple(mailboxes), dkim=dkim)
+    known = replace(known, dkim=dkim, direct=own_direct_domains(subject))
+    return replace(known, folders=tuple(folders), pushes=tuple(pushes), mailboxes=tuple(mailboxes))
 
 
 async def gather_cheaply(subject: Subject, world: World) -> Facts:
@@ -107,7 +108,8 @@ async def gather_cheaply(subject: Subject, world: World) -> Facts:
     finally:
         await look.close()
     consents = await _consents(subject, world)
-    return Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents, dkim=dkim)
+    own = own_direct_domains(subject)
+    return Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents, dkim=dkim, direct=own)
 
 
 async def _dkim(subject: Subject, look: DnsLookup, world: World) -> tuple[DkimFacts, ...]:

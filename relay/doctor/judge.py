@@ -15,13 +15,15 @@ from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
 from relay.doctor.upstream import UpstreamFacts, judge_upstream
+from relay.upstream.settings import DIRECT_UPSTREAM
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that is known.  `resolver` is why the DNS knows no real name, "" if it does; `consents` as in consent_age.
 
-    `invented` is what the resolver said of a name that does not exist, "" if it said so.
+    `invented` is what the resolver said of a name that does not exist, "" if it said so.  `direct` are the user's own
+    domains whose mail goes by `mx`.
     """
 
     host: HostFacts
@@ -37,6 +39,7 @@ class Facts:
     pushes: tuple[PushFacts, ...] = ()
     mailboxes: tuple[MailboxFacts, ...] = ()
     dkim: tuple[DkimFacts, ...] = ()
+    direct: tuple[str, ...] = ()
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -59,11 +62,12 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     findings += resolver if only_domains else []
     direct = facts.uplink.ways if facts.uplink else ()
     findings += judge_domains(facts.domains, facts.ways, direct, subject)
-    blind = ("dkim-unknown", "dkim-missing") if facts.resolver else ()  # the same resolver again
+    blind = ("dkim-unknown", "dkim-missing", "dane") if facts.resolver else ()  # the same resolver again
     findings += [one for one in judge_dkim(facts.dkim) if one.name not in blind]
-    findings += unsigned(direct, subject.dkim)
+    findings += unsigned(facts.direct, subject.dkim)
     if facts.uplink:
-        findings += judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
+        seen = judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
+        findings += [one for one in seen if one.name not in blind]
     return list(with_dkim(findings, aligned_by_dkim(facts.dkim)))
 
 
@@ -85,15 +89,18 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         ]
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
+    mx = [DIRECT_UPSTREAM.name] if any(DIRECT_UPSTREAM.name in route.via for route in subject.routes) else []
     if subject.nameservers:
-        cause = "DNS does not work at these nameservers, so SPF, DMARC and MX records cannot be looked up."
+        lost = "mail by mx cannot be delivered, and " if mx else ""
+        cause = f"DNS does not work at these nameservers, so {lost}SPF, DMARC and MX records cannot be looked up."
         cure = (
             "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or remove it to use "
             "/etc/resolv.conf."
         )
     else:
-        lost = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
-        by = ", ".join(lost) or "any upstream that is named by host"
+        named = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
+        by = ", ".join(named + mx) or "any upstream that is named by host"
         cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
-    return [problem("resolver", asked, cause, cure, facts.resolver)]
+    unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()
+    return [problem("resolver", asked, cause, cure, facts.resolver, *unseen)]

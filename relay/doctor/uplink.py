@@ -56,7 +56,7 @@ def judge_uplink(
     findings = [_port_25(line, upstreams, subject)]
     if not line.public:
         cause = "Our public address could not be found out, so SPF, block lists and reverse DNS were not looked at for it."
-        cure = "Run the doctor again; or look the address up in the router and at check.spamhaus.org."
+        cure = "Run the doctor again; or look the address up in the router or the provider's panel, and at check.spamhaus.org."
         findings.append(warning("public-address", _MX, cause, cure, *([line.trouble] if line.trouble else [])))
     findings += [_listing(one, subject) for one in line.listings]
     findings += [_reverse(address, line) for address in line.public if address in line.reverse or not line.trouble]
@@ -72,8 +72,11 @@ def _dane(line: UplinkFacts, subject: Subject) -> list[Finding]:
     if not subject.trusted_nameservers:
         return []
     asked = ", ".join(subject.trusted_nameservers)
-    cause = f"The nameserver that `dns.trusted` names ({asked}) does not say that it validates DNSSEC, so DANE is not used."
-    cure = "Switch validation on there (unbound and BIND do it as they come), or remove `dns: {trusted: [...]}`."
+    cause = f"No nameserver that `dns.trusted` names ({asked}) is asked and says that it validates DNSSEC, so DANE is not used."
+    cure = (
+        "Name it in `dns: {nameservers: [...]}` or /etc/resolv.conf, and switch validation on there (unbound and BIND do it as "
+        "they come); or remove `dns: {trusted: [...]}`."
+    )
     return [warning("dane", _MX, cause, cure)]
 
 

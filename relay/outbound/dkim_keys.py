@@ -33,9 +33,25 @@ class KeyUnusable(Exception):
 def ready(key: DkimKey) -> PublicKey:
     """The public half of a key; makes the key where its file is not there.  Blocks.  Raises KeyUnusable."""
     path = Path(key.key_file)
-    if not os.path.lexists(path):
+    if not is_there(path):
         _make(path, key.algorithm)
     return public_half(path)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file, or may be one: in a folder that is closed to us nobody can tell."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _why(error: OSError) -> str:
+    who = f" (as user {os.geteuid()})" if isinstance(error, PermissionError) else ""
+    return f"{error.strerror or error}{who}"
 
 
 def public_half(path: Path) -> PublicKey:
@@ -45,8 +61,7 @@ def public_half(path: Path) -> PublicKey:
         with path.open("rb"):
             pass
     except OSError as error:
-        who = f" (the relay runs as user {os.geteuid()})" if isinstance(error, PermissionError) else ""
-        raise KeyUnusable(f"{path} cannot be read: {error.strerror or error}{who}") from None
+        raise KeyUnusable(f"{path} cannot be read: {_why(error)}") from None
     return _public_half(path, (seen.st_ino, seen.st_size, seen.st_mtime_ns))
 
 
@@ -96,8 +111,11 @@ def _make(path: Path, algorithm: DkimAlgorithm) -> None:
             _synced(new)
             _placed(new, path)
             _synced(path.parent)
+    except FileNotFoundError:
+        cure = "start the relay, which makes that of its spool, or make it for the relay's user"
+        raise KeyUnusable(f"{path} cannot be made: there is no folder {path.parent}; {cure}") from None
     except OSError as error:
-        raise KeyUnusable(f"{path} cannot be made: {error.strerror or error}") from None
+        raise KeyUnusable(f"{path} cannot be made: {_why(error)}") from None
 
 
 def _placed(new: Path, path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from relay.cli.dkim import _make_home
 from relay.outbound import dkim_keys
-from relay.outbound.dkim_keys import KeyUnusable, public_half, ready, sign, troubles
+from relay.outbound.dkim_keys import KeyUnusable, is_there, public_half, ready, sign, troubles
 from relay.upstream.settings import DkimAlgorithm, DkimKey
 
 
@@ -98,9 +99,34 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, kind: str, words: str) -> N
     assert not path.is_file() or path.read_bytes()
 
 
+def test_relay_dkim_makes_the_spool_s_folder_but_not_as_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be called before the first start; a folder of root's own would be closed to the relay's user."""
+    for user, folder in ((1000, tmp_path / "a" / "spool"), (0, tmp_path / "b" / "spool")):
+        monkeypatch.setattr(os, "geteuid", lambda user=user: user)
+        _make_home(folder)
+        assert folder.exists() == bool(user)
+    assert stat.S_IMODE((tmp_path / "a" / "spool").stat().st_mode) == 0o700
+
+
+def test_a_key_in_a_folder_that_is_closed_may_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user than the relay's must not be told that there is no key yet."""
+
+    def closed(_: Path) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    assert not is_there(tmp_path / "k")
+    monkeypatch.setattr(Path, "lstat", closed)
+    monkeypatch.setattr(Path, "stat", closed)
+    assert is_there(tmp_path / "k")
+    with pytest.raises(KeyUnusable, match=rf"cannot be read: Permission denied \(as user {os.geteuid()}\)"):
+        ready(key(tmp_path / "k"))
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
 def test_no_folder_and_no_openssl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key cannot be made in a folder that is not there, nor without the program."""
-    with pytest.raises(KeyUnusable, match="cannot be made: No such file"):
+    with pytest.raises(KeyUnusable, match=f"cannot be made: there is no folder {tmp_path / 'none'}; start the relay"):
         ready(key(tmp_path / "none" / "k"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(KeyUnusable, match="program `openssl` is needed"):

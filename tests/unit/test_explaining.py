@@ -320,3 +320,6 @@ def test_it_tells_who_signs(tmp_path: Path) -> None:
     assert ways["mx"][-1] == "signed as own.example (DKIM, selector relay)"
     assert ways["isp"][-1] == "signed as a.example (DKIM, selector relay)"
     assert not (tmp_path / "none.pem").exists()
+    (tmp_path / "none.pem").write_text("junk")
+    (first, *_) = explain(loaded.config, sample, NOW)["recipients"][0]["sent"]
+    assert first["changes"][-1].startswith("cannot be signed as own.example (DKIM, selector relay), so it does not go by this")

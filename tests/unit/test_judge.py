@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.doctor.dkim import DkimFacts
 from relay.doctor.dmarc import Dmarc
 from relay.doctor.domain import DomainFacts, SendingPath
 from relay.doctor.domain_probe import sender_domains
@@ -24,13 +25,14 @@ from relay.doctor.upstream import PortFacts, PortState, ProbeDialog, UpstreamFac
 from relay.doctor.upstream_probe import unfinished
 from relay.inbound.admission import Listener
 from relay.mail.address import Address
+from relay.mail.dkim_record import PublicKey
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.mail.rewrite import Identity, Rewrite
 from relay.networks import in_lan
 from relay.outbound.replies import RULES
 from relay.outbound.routing import Route
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import Auth, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
+from relay.upstream.settings import Auth, DkimKey, Login, Pop, SmtpServer, Tls, TlsMode, Upstream
 from tests.support.sending import on_server
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -171,6 +173,28 @@ def test_a_dead_resolver_speaks_of_the_upstreams_first() -> None:
     assert told.cause.startswith("Mail by isp (mail.isp.example), gmail (smtp.gmail.example) waits")
     (told,) = found(Facts(HERE, resolver="no answer"))
     assert told.cause.startswith("Mail by any upstream that is named by host waits")
+    assert told.evidence == ("no answer",)
+    straight = replace(SUBJECT, routes=(Route(via=("mx", "isp")),))
+    (told,) = found(Facts(HERE, resolver="no answer", upstreams=both), straight)
+    assert told.cause.startswith("Mail by isp (mail.isp.example), gmail (smtp.gmail.example), mx waits")
+    (told,) = found(Facts(HERE, resolver="no answer"), replace(straight, nameservers=("192.0.2.1",)))
+    assert "mail by mx cannot be delivered" in told.cause
+
+
+def test_a_dead_resolver_says_that_no_record_was_looked_at() -> None:
+    """A key is there and nothing is said of its record: that must not look as if all were well."""
+    key = DkimKey("own.example", "relay", "own.pem")
+    facts = DkimFacts(key, PublicKey("rsa", 2048, (), b""), trouble="no answer")
+    (told,) = found(Facts(HERE, resolver="no answer", dkim=(facts,)), replace(SUBJECT, dkim=(key,)))
+    assert (told.name, "DKIM" in told.evidence[-1]) == ("resolver", True)
+
+
+def test_mail_that_nobody_signs_is_told_without_the_dns() -> None:
+    """What the settings say needs no answer from anybody."""
+    facts = Facts(HERE, direct=("own.example", "second.example"))
+    key = DkimKey("own.example", "relay", "own.pem")
+    told = found(facts, replace(SUBJECT, dkim=(key, DkimKey("second.example", "relay", "x", via=("isp",)))))
+    assert [(one.name, one.about) for one in told] == [("dkim-none", "second.example")]
 
 
 def test_a_conversation_that_takes_too_long() -> None:
@@ -374,6 +398,7 @@ def test_a_trusted_nameserver_that_does_not_validate() -> None:
     direct = replace(SUBJECT, routes=(Route(via=("mx",)),))
     trusting = replace(direct, trusted_nameservers=("192.168.0.1",))
     assert names(Facts(HERE, uplink=line()), trusting) == [("dane", "warning")]
+    assert "dane" not in dict(names(Facts(HERE, resolver="no answer", uplink=line()), trusting))  # the same resolver again
     assert names(Facts(HERE, uplink=line(dnssec=True)), trusting) == []
     fine = [one.cause for one in judge(Facts(HERE, uplink=line(dnssec=True)), direct) if one.name == "dane"]
     assert fine == ["the nameserver validates DNSSEC, so certificates named by the DNS (DANE) are demanded"]

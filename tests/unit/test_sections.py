@@ -381,12 +381,3 @@ def test_logins_of_devices(listen: str, remark: str) -> None:
     assert remark in "".join(remarks)
     assert "geheim" not in "".join(remarks)
     assert all(secret.reveal() in (HASH, "geheim") for secret in config.listeners[0].users.values())
-
-
-def test_a_key_that_signs_nothing_is_remarked_on() -> None:
-    """The usual mistake: all mail goes by the provider, and `via` was left at `mx`."""
-    for keys, used in (("{domain: own.example}", "mx"), ("{domain: own.example, via: [mx]}", "mx")):
-        _, remarks = read(BASE + f"dkim: {keys}\n")
-        assert any(f"no rule uses {used}, so nothing is signed" in remark for remark in remarks), remarks
-    _, remarks = read(BASE + "dkim: {domain: own.example, via: [mx, isp]}\n")
-    assert not any("signed" in remark for remark in remarks)

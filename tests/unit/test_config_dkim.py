@@ -1,0 +1,73 @@
+"""Keys of DKIM that sign less than a person may think are remarked on."""
+
+from pathlib import Path
+
+import pytest
+
+from relay.config import load
+
+BASE = "upstreams: {isp: {host: mail.isp.example, sender: taro@isp.example}}\n"
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages name the file as it was given."""
+    monkeypatch.chdir(tmp_path)
+
+
+def remarks(source: str) -> str:
+    """All that is remarked on in settings without a mistake."""
+    Path("config.yaml").write_text(source, encoding="utf-8")
+    loaded = load(Path("config.yaml"), {}, machine_name="nas")
+    assert loaded.mistakes == ()
+    return "\n".join(loaded.remarks)
+
+
+def test_a_key_whose_upstreams_no_rule_uses() -> None:
+    """The usual mistake: all mail goes by the provider, and `via` was left at `mx`."""
+    for keys in ("{domain: own.example}", "{domain: own.example, via: [mx]}"):
+        assert "no rule uses mx, so nothing is signed" in remarks(f"{BASE}dkim: {keys}\n")
+    assert "signed" not in remarks(f"{BASE}routes: [{{via: [mx, isp]}}]\ndkim: {{domain: own.example}}\n")
+
+
+@pytest.mark.parametrize(
+    ("account", "domain", "remarked"),
+    [
+        ("", "own.example", True),
+        ("", "isp.example", False),
+        ("", "sub.isp.example", True),
+        (", sender_domains: [own.example]", "own.example", False),
+        (", sender_domains: [日本.example]", "日本.example", False),
+        (", sender_domains: [日本.example]", "xn--wgv71a.example", False),
+        (", sender_domains: [own.example], rewrite: always", "own.example", True),
+        (", rewrite: never", "own.example", False),
+        (", rewrite_from: false", "own.example", False),
+    ],
+)
+def test_a_key_whose_domain_no_from_keeps(account: str, domain: str, *, remarked: bool) -> None:
+    """The account's own address stands in the From then, and there is nothing of the key's domain to sign."""
+    isp = f"upstreams: {{isp: {{host: mail.isp.example, sender: taro@isp.example{account}}}}}\n"
+    said = remarks(f"{isp}dkim: {{domain: {domain}, via: [isp]}}\n")
+    assert ("dkim.via: isp sends as taro@isp.example only" in said) == remarked, said
+
+
+@pytest.mark.parametrize("sender", ["root@nas", "root@[192.0.2.1]"])
+def test_a_sender_without_a_domain(sender: str) -> None:
+    """It is no key's."""
+    isp = f"upstreams: {{isp: {{host: a.example, sender: '{sender}'}}}}\n"
+    assert f"isp sends as {sender} only" in remarks(f"{isp}dkim: {{domain: own.example, via: [isp]}}\n")
+
+
+def test_a_key_whose_folder_is_not_there(tmp_path: Path) -> None:
+    """It would be made at the start, and cannot be."""
+    for folder, remarked in ((tmp_path, False), (tmp_path / "none", True)):
+        said = remarks(f"{BASE}dkim: {{domain: isp.example, via: [isp], key_file: '{folder}/own.pem'}}\n")
+        assert (f"dkim.key_file: there is no folder {folder}" in said) == remarked, said
+
+
+@pytest.mark.parametrize("domain", ["own", "192.0.2.1", "'[192.0.2.1]'", "'[2001:db8::1]'"])
+def test_a_domain_that_nobody_outside_can_look_up(domain: str) -> None:
+    """It has no place for a record."""
+    Path("config.yaml").write_text(f"{BASE}dkim: {{domain: {domain}, via: [isp]}}\n", encoding="utf-8")
+    (said,) = map(str, load(Path("config.yaml"), {}, machine_name="nas").mistakes)
+    assert "dkim.domain: expected a domain such as" in said
