@@ -39,6 +39,7 @@ _TOKEN = re.compile(
     rf'{_ENCODED}|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<(?:[^<>,;"]|"[^"\\]*+(?:\\.[^"\\]*+)*")*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL
 )
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
+_OPEN_WORD = re.compile(r"=\?[!->@-~]{1,60}\?[BbQq]\?")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
 _STRING = r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*"'  # one that is never closed is looked for once: all marks behind it are escaped
 _QUOTED_STRING = re.compile(_STRING)
@@ -236,7 +237,9 @@ def _address(text: str) -> Address | None:
         address = _in_ascii(understood(decode_words(bare) if bare.startswith("=?") else bare))
     except BadAddress:
         return None
-    return None if address is None or len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT else address
+    if address is None or len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT:
+        return None
+    return None if _OPEN_WORD.match(address.local) else address  # what is left of a name, and would be read as one again
 
 
 def _name(text: str) -> str:

@@ -249,3 +249,9 @@ def test_a_long_name_in_encoded_words_is_folded_between_them() -> None:
     assert max(len(line) for line in lines if "xxx" not in line) <= 76
     assert lines[-2:] == [f" {'x' * 80}@b.jp,", " c@d.jp"]
     assert re.sub(r"\r\n(?= )", "", field) == f"To: {name} <a@b.jp>, {'x' * 80}@b.jp, c@d.jp\r\n"
+
+
+@pytest.mark.parametrize("text", ["=?iso-8859-1?B?LcO4jtTO@vm", "<=?utf-8?q?nas@vm>", "NAS <=?utf-8?q?nas@vm>"])
+def test_the_beginning_of_a_name_in_code_is_no_address(text: str) -> None:
+    """Written as an address it would be read, and mended, as a name."""
+    assert [one.address for one in read_mailboxes(text) if one.address] == []
