@@ -139,7 +139,7 @@ def _enter(seen: BodyScan, event: PartHead) -> None:
 
 def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
     if not part.size and part.kind.text and (is_identity(part.encoding) or part.encoding == "base64"):
-        part.wide = wide_codec(block, part.kind.charset)
+        part.wide = wide_codec(block, part.kind.charset, coded=part.encoding == "base64")
     clean = crlf(block) if seen.bare_ends and not part.wide else block
     if clean is not block or (part.wide and seen.bare_ends):
         part.bare_ends = True
@@ -170,8 +170,11 @@ def is_identity(encoding: str) -> bool:
     return encoding not in ("base64", "quoted-printable", "uuencode", "uue") and not encoding.startswith("x-")
 
 
-def wide_codec(octets: bytes, charset: str) -> str:
-    """UTF-16 or UTF-32 if the text is in one, by its byte order mark or its NULs; else ""."""
+def wide_codec(octets: bytes, charset: str, *, coded: bool = False) -> str:
+    """UTF-16 or UTF-32 if the text is in one, by its byte order mark or its NULs; else "".
+
+    `coded`: it is said to be base64, where other octets are damage.
+    """
     if octets[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
         return "utf-32"
     if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -179,7 +182,7 @@ def wide_codec(octets: bytes, charset: str) -> str:
     start = octets[:512]
     nul = start.count(0)
     said = codec_of(charset)
-    if said.startswith(("utf-16", "utf-32")) and (nul or not is_utf8_text(start)):
+    if said.startswith(("utf-16", "utf-32")) and (nul or not (coded or is_utf8_text(start))):
         return said
     if not nul:
         return ""

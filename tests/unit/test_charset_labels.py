@@ -221,6 +221,13 @@ def test_octets_that_are_no_lines_arrive_octet_for_octet(kind: bytes, octets: by
     assert str(sent["Content-Type"]).replace('"', "") == said
 
 
+def test_a_damaged_octet_in_base64_makes_no_utf16_of_the_code() -> None:
+    """What is labelled UTF-16 is what the base64 holds."""
+    code = b"\x01\r\n" + base64.encodebytes("Vše v pořádku\n".encode("utf-16-le")).replace(b"\n", b"\r\n")
+    sent = read(repaired(letter(b"text/plain; charset=utf-16le", code, b"base64")).message)
+    assert sent.get_payload(decode=True).decode("utf-16-le") == "Vše v pořádku\n"
+
+
 def test_a_part_without_a_type_is_not_made_text() -> None:
     """An attached image says nothing of itself: its octets tell that it is none."""
     image = base64.encodebytes(b"\x89PNG\r\n\x1a\n\0\0\xff\xfe").replace(b"\n", b"\r\n")
