@@ -36,11 +36,13 @@ def as_other_user(path: Path) -> str:
 
 def place_for(folder: Path, error: OSError, setting: str) -> str:
     """What to do about a folder that could not be made or used, to follow that; `setting` could name another one."""
+    us = os.geteuid()
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return f"; is the directory there, and writable for user {us}? `{setting}` can name another place"
     if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ""
     if theirs := as_other_user(folder) if os.path.exists(folder) else "":
         return theirs
-    us = os.geteuid()
     if in_container():
         return f"; mount a volume there that is writable for user {us}, or set `{setting}` to another place"
     return f"; make it: sudo install -d -m 700 -o {us} {quote(str(folder))}, or set `{setting}` to a place of your own"

@@ -64,7 +64,7 @@ def _look_at(at: Fields, file: str) -> None:
     try:
         os.lstat(file)
     except FileNotFoundError:
-        if not (folder := Path(file).parent).is_dir():
+        if not os.path.isdir(folder := Path(file).parent):
             at.remark("key_file", f"there is no folder {folder}, so no key can be made there")
         return
     except OSError:

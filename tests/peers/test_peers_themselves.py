@@ -78,10 +78,10 @@ def test_opensmtpd_takes_mail_from_its_own_network(opensmtpd_upstream: Peer, beh
 
 
 def test_a_missing_peer_is_a_skip_here_and_a_failure_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a peer cannot run the reason is told; RELAY_REQUIRE_PEERS makes it a failure."""
-    monkeypatch.delenv("RELAY_REQUIRE_PEERS", raising=False)
+    """Where a peer cannot run the reason is told; REQUIRE_PEERS makes it a failure."""
+    monkeypatch.delenv("REQUIRE_PEERS", raising=False)
     with pytest.raises(pytest.skip.Exception, match="only root"):
         unavailable("only root can mount an overlay")
-    monkeypatch.setenv("RELAY_REQUIRE_PEERS", "1")
+    monkeypatch.setenv("REQUIRE_PEERS", "1")
     with pytest.raises(pytest.fail.Exception, match="only root"):
         unavailable("only root can mount an overlay")

@@ -222,10 +222,10 @@ async def test_the_phone_fails_and_its_notice_goes_by_mail(tmp_path: Path) -> No
                 await asyncio.sleep(1.1)  # the digest of what was told
                 await ended(relay, await send(relay, "root@nas.local", "nobody@far.example", letter("backup 2")), "failed")
                 async with asyncio.timeout(20), isp.changed:
-                    await isp.changed.wait_for(lambda: isp.messages)
+                    await isp.changed.wait_for(lambda: any(b"backup 2" in one.content for one in isp.messages))
     assert [one.title for one in ntfy.pushed] == ["Not delivered: backup 1 (to nobody@far.example)"]
-    assert [one.forward_paths for one in isp.messages] == [["admin@isp.example"]]
-    assert b"backup 2" in isp.messages[0].content
+    assert all(one.forward_paths == ["admin@isp.example"] for one in isp.messages)
+    assert any(b"backup 2" in one.content for one in isp.messages)  # that the phone fails may have been told before
 
 
 def subject(tmp_path: Path, *upstreams: Upstream) -> Subject:

@@ -37,8 +37,8 @@ def why_not() -> str:
         return "BUILD names no script that builds an image without a registry"
     if os.geteuid() != 0:
         return "building an image needs root"
-    if not shutil.which("podman") and os.environ.get("RELAY_REQUIRE_PEERS") != "1":
-        return "podman is not installed (RELAY_REQUIRE_PEERS=1 installs it)"
+    if not shutil.which("podman") and os.environ.get("REQUIRE_PEERS") != "1":
+        return "podman is not installed (REQUIRE_PEERS=1 installs it)"
     return ""
 
 

@@ -4,7 +4,7 @@
     instance   an overlay with a copy of the layer, in its own mount and PID namespace: all gone with one process
 
 Without root, unshare, overlays or apt a test that asks for one is skipped with the reason; with
-RELAY_REQUIRE_PEERS=1 (as CI sets it) it fails instead.
+REQUIRE_PEERS=1 (as CI sets it) it fails instead.
 """
 
 import fcntl
@@ -101,7 +101,7 @@ _no_use: dict[str, str] = {}
 
 def unavailable(reason: str) -> None:
     """Ends the test: skipped with the reason, or failed where real peers are required."""
-    if os.environ.get("RELAY_REQUIRE_PEERS"):
+    if os.environ.get("REQUIRE_PEERS"):
         pytest.fail(f"a real peer is required here: {reason}")
     pytest.skip(f"no real peer: {reason}")
 

@@ -1,6 +1,6 @@
 """A PostgreSQL server of the tests' own: made in a directory of its own, on a UNIX socket and a free loopback port.
 
-    server = PostgresServer.start(directory)          skips where there is none, unless RELAY_REQUIRE_PEERS is set
+    server = PostgresServer.start(directory)          skips where there is none, unless REQUIRE_PEERS is set
     url = server.database()                           an empty one for each test
     server.stop(); server.go_on()                     away, and back on the same port
 
@@ -81,7 +81,7 @@ class PostgresServer:
         """A fresh server; skips the test where PostgreSQL is not installed."""
         where = binaries()
         if where is None:
-            if os.environ.get("RELAY_REQUIRE_PEERS"):
+            if os.environ.get("REQUIRE_PEERS"):
                 pytest.fail("PostgreSQL is not installed (apt-get install postgresql)")
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
         directory = Path(tempfile.mkdtemp(prefix="relay-postgres-"))

@@ -9,8 +9,8 @@ import pytest
 
 def missing(what: str) -> None:
     reason = f"{what} is not installed"
-    if os.environ.get("RELAY_REQUIRE_PEERS") == "1":
-        pytest.fail(f"{reason}, and RELAY_REQUIRE_PEERS forbids to skip")
+    if os.environ.get("REQUIRE_PEERS") == "1":
+        pytest.fail(f"{reason}, and REQUIRE_PEERS forbids to skip")
     pytest.skip(reason)
 
 
