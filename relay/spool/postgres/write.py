@@ -231,13 +231,14 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
     """Carries out an operator's order; the messages that it applied to, each with its lease if it has one."""
     states = [state.value for state in applies(order)]
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
-    wanted += " AND attention = 1" if order.action is Action.ACKNOWLEDGE else ""
     wanted += " AND kept = 1" if order.action is Action.RELEASE else ""
     ids = [plain(one) for one in order.queue_ids or ()]
+    those = f"id IN (SELECT message FROM recipient WHERE state = ANY(%(states)s){_no_part(order)})"  # noqa: S608 - our own words
+    if order.action is Action.ACKNOWLEDGE:
+        those = "attention = 1"  # whatever became of it since
     with db.transaction():
         chosen = db.execute(
-            "SELECT id, lease FROM message WHERE id IN"  # noqa: S608 - our own words
-            f" (SELECT message FROM recipient WHERE state = ANY(%(states)s){_no_part(order)}) {wanted} ORDER BY id FOR UPDATE",
+            f"SELECT id, lease FROM message WHERE {those} {wanted} ORDER BY id FOR UPDATE",  # noqa: S608 - our own words
             {"states": states, "ids": ids},
         ).fetchall()
         messages = [message for message, _ in chosen]
