@@ -72,12 +72,12 @@ class RateLimit:
         if booked is None or booked > now:
             insort(self._slots[key or name], now)
 
-    def put_off(self, name: str, ticket: str, until: datetime, now: datetime) -> None:
+    def put_off(self, key: str, ticket: str, until: datetime, now: datetime) -> None:
         """Another relay of this spool was first at this upstream: the message that had begun waits until `until`."""
-        went = [slot for slot in self._slots[name] if slot <= now]
+        went = [slot for slot in self._slots[key] if slot <= now]
         if went:
-            self._slots[name].remove(went[-1])
-        self._booked[name][ticket] = until
+            self._slots[key].remove(went[-1])
+        self._booked[key][ticket] = until
 
     def learn(self, now: datetime, sent: Mapping[str, int]) -> None:
         """What all relays together have sent today."""

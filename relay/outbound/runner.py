@@ -262,7 +262,7 @@ class Runner:
         except SpoolAway:
             until = now + timedelta(seconds=_AWAY)
         if until is not None:
-            self._states.rate_limit.put_off(step.upstream.name, claim.entry.queue_id, until, now)
+            self._states.rate_limit.put_off(step.key, claim.entry.queue_id, until, now)
         return until is None
 
     def _try_to(self, tell: Callable[..., None], *about: object) -> None:

@@ -17,6 +17,7 @@ from relay.outbound.retry import RetrySchedule
 from relay.outbound.routing import Route
 from relay.outbound.runner import Runner
 from relay.secret import Secret
+from relay.spool.contract import SpoolAway
 from relay.spool.entry import Action, Order, Settlement, State
 from relay.upstream.report import Report
 from relay.upstream.settings import DIRECT, DIRECT_UPSTREAM, Auth, Limits, Login
@@ -140,6 +141,30 @@ async def test_a_silent_domain_does_not_block_direct_mail(tmp_path):
             while any([not (await world.spool.entry(each)).recipients[0].said for each in stuck]):
                 await asyncio.sleep(0.02)
     assert len(calls) == DIRECT_UPSTREAM.limits.connections
+
+
+@pytest.mark.parametrize("per_minute", [None, 30])
+async def test_direct_mail_waits_for_a_database_that_is_away(tmp_path, per_minute):
+    """The turn among several relays is asked for again after a second, not without end at once."""
+    direct = replace(DIRECT_UPSTREAM, limits=replace(DIRECT_UPSTREAM.limits, per_minute=per_minute))
+    asked = 0
+
+    async def away_at_first(*_, **__):
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise SpoolAway("the database is away")
+
+    async with running(tmp_path, [Route(via=(DIRECT,))], [direct], submit=taking()) as world:
+        world.spool.turn = away_at_first
+        queue_id = await world.accept("a@there.example")
+        async with asyncio.timeout(10):
+            while not asked:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        assert asked == 1
+        await world.until(queue_id, State.RELAYED)
+    assert asked == 2
 
 
 async def test_a_door_is_open_when_the_first_is_in(tmp_path):

@@ -121,6 +121,11 @@ def test_who_is_put_off_gives_its_minute_back_and_has_a_time_of_its_own():
     assert pace.when("isp", limits, NOW, "a") == pace.when("isp", limits, NOW + 39 * S, "a") == NOW + 40 * S
     _send(pace, limits, NOW, "b")
     _send(pace, limits, NOW + 60 * S, "a")
+    by_domain = RateLimit()
+    by_domain.begin("mx", limits, NOW, "a", "mx there.example")
+    by_domain.put_off("mx there.example", "a", NOW + 40 * S, NOW)
+    assert by_domain.when("mx", limits, NOW, "a", "mx there.example") == NOW + 40 * S
+    assert by_domain.when("mx", limits, NOW, "b", "mx there.example") is None
     free = RateLimit()
     free.put_off("isp", "a", NOW + 40 * S, NOW)
     assert free.when("isp", Limits(), NOW, "a") == NOW + 40 * S
