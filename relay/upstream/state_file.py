@@ -1,15 +1,25 @@
 """A file beside the spool, replaced whole: either the old or the new one is there, whatever happens."""
 
 import os
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
+
+_writing = defaultdict[Path, Lock](Lock)
 
 
 def replace_file(path: Path, like: Path, octets: bytes) -> None:
     """On disk when it returns, mode 0600, with the owner of `like`.  Blocks; raises OSError.
 
-    The new one is written beside it under a name that is always the same, so that no crash leaves a heap of secrets.
+    The new one is written beside it under a name that is always the same, so that no crash leaves a heap of secrets.  So
+    two threads must not write it at once: the one would put in place what the other has begun.
     """
+    with _writing[path]:
+        _replace(path, like, octets)
+
+
+def _replace(path: Path, like: Path, octets: bytes) -> None:
     new = path.with_name(f".{path.name}.new")
     with suppress(FileNotFoundError):
         new.unlink()
