@@ -5,6 +5,8 @@ from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relay.der import Element, elements
+
 _TAG = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*=(.*)\Z", re.DOTALL)
 _RSA = bytes.fromhex("2a864886f70d010101")
 _ED25519 = bytes.fromhex("2b6570")
@@ -60,12 +62,12 @@ def public_key(der: bytes) -> PublicKey:
     first = _parts(outer)
     if not first:
         raise NoKey("it is empty")
-    if first[0][0] == 0x02:
+    if first[0].tag == 0x02:
         return _rsa(outer, der)
-    if len(first) != 2 or first[0][0] != 0x30 or first[1][0] != 0x03:
+    if [one.tag for one in first] != [0x30, 0x03]:
         raise NoKey("it is no public key")
-    kind = _parts(first[0][1])[0][1] if first[0][1] else b""
-    bits = first[1][1][1:]
+    algorithm, bits = _parts(first[0].contents), first[1].contents[1:]
+    kind = algorithm[0].contents if algorithm else b""
     if kind == _RSA:
         return _rsa(_inside(bits, 0x30), der)
     if kind == _ED25519:
@@ -81,7 +83,7 @@ def ed25519(octets: bytes) -> PublicKey:
 
 
 def _rsa(sequence: bytes, der: bytes) -> PublicKey:
-    numbers = tuple(octets.lstrip(b"\0") for tag, octets in _parts(sequence) if tag == 0x02)
+    numbers = tuple(one.contents.lstrip(b"\0") for one in _parts(sequence) if one.tag == 0x02)
     if len(numbers) != 2 or not all(numbers):
         raise NoKey("it is no RSA public key")
     return PublicKey("rsa", int.from_bytes(numbers[0], "big").bit_length(), numbers, der)
@@ -89,26 +91,17 @@ def _rsa(sequence: bytes, der: bytes) -> PublicKey:
 
 def _inside(der: bytes, tag: int) -> bytes:
     parts = _parts(der)
-    if len(parts) != 1 or parts[0][0] != tag:
+    if len(parts) != 1 or parts[0].tag != tag:
         raise NoKey("it is cut off or has something behind it")
-    return parts[0][1]
+    return parts[0].contents
 
 
-def _parts(der: bytes) -> list[tuple[int, bytes]]:
-    """The tags and contents of DER values that stand one after another.  Raises NoKey."""
-    found, place = list[tuple[int, bytes]](), 0
-    while place < len(der):
-        if place + 2 > len(der):
-            raise NoKey("it is cut off")
-        tag, length, place = der[place], der[place + 1], place + 2
-        if length & 0x80:
-            wide = length & 0x7F
-            length, place = int.from_bytes(der[place : place + wide], "big"), place + wide
-        if place + length > len(der):
-            raise NoKey("it is cut off")
-        found.append((tag, der[place : place + length]))
-        place += length
-    return found
+def _parts(der: bytes) -> list[Element]:
+    """Raises NoKey."""
+    try:
+        return list(elements(der))
+    except ValueError as error:
+        raise NoKey(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

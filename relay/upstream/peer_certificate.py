@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from relay.der import elements
+
 _ALT_NAMES = b"\x55\x1d\x11"  # OID 2.5.29.17, subjectAltName
 _COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"  # OIDs 2.5.4.3, 2.5.4.10
 _OID, _UTC_TIME, _VERSION, _EXTENSIONS, _DNS_NAME = 0x06, 0x17, 0xA0, 0xA3, 0x82
 _BMP_STRING = 0x1E
-_LONG_TAG, _NO_LENGTH = 0x1F, 0x80  # X.690 s8.1.2.4, s8.1.3.6: no certificate has either
 _WRITTEN_TIME = re.compile(r"(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z")
 _LONGEST_HOST = 253  # characters of a domain name
 _LONGEST_NAME = 64  # characters; RFC 5280 appendix A.1, ub-common-name
@@ -54,46 +55,17 @@ def examine(der: bytes) -> Certificate:
 def public_key(der: bytes) -> bytes:
     """SubjectPublicKeyInfo of a certificate, in DER as it stands there; b"" where it cannot be found."""
     try:
-        [(_, certificate)] = _items(der)
-        _, signed = next(_items(certificate))
-        tags = [tag for tag, _ in _items(signed)]
+        [certificate] = elements(der)
+        fields = list(elements(next(elements(certificate.contents)).contents))
         # serial, algorithm, issuer, validity and subject come before it
-        return _whole(signed, 6 if tags[0] == _VERSION else 5)
+        return fields[6 if fields[0].tag == _VERSION else 5].whole
     except (ValueError, IndexError, StopIteration):
         return b""
 
 
-def _whole(data: bytes, number: int) -> bytes:
-    """One element with its tag and length.  Raises IndexError if there are fewer."""
-    sizes = [0]
-    for place, header, length in _elements(data):
-        sizes.append(place + header + length)
-    return data[sizes[number] : sizes[number + 1]]
-
-
 def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Tag and contents of each element.  Raises ValueError or IndexError on what is no DER."""
-    for place, header, length in _elements(data):
-        yield data[place], data[place + header : place + header + length]
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Of each element its place, and how many octets its header and its contents have.
-
-    What is BER but no DER is refused: OpenSSL reads it, and must not see another key than we do.
-    """
-    place = 0
-    while place < len(data):
-        header, length = 2, data[place + 1]
-        if data[place] & _LONG_TAG == _LONG_TAG or length == _NO_LENGTH:
-            raise ValueError("a tag of several octets, or no length")
-        if length & 0x80:
-            header += length & 0x7F
-            length = int.from_bytes(data[place + 2 : place + header])
-        if place + header + length > len(data):
-            raise ValueError("an element reaches beyond its frame")
-        yield place, header, length
-        place += header + length
+    """Tag and contents of each element.  Raises ValueError on what is no DER."""
+    return ((one.tag, one.contents) for one in elements(data))
 
 
 def _time(kind: int, value: bytes) -> datetime:

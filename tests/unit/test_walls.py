@@ -25,6 +25,7 @@ FLOORS = {
     "printable": 0,
     "yaml_text": 0,
     "networks": 0,
+    "der": 0,
     "repeats": 0,
     "log_writer": 0,
     "mail": 1,
