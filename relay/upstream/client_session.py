@@ -22,6 +22,7 @@ from relay.upstream.authenticate import Dialog, Refused, Token, as_said, no_toke
 from relay.upstream.connect import Endpoint, Failed, lost_at, places, reach
 from relay.upstream.learned_limits import Learned
 from relay.upstream.peer_certificate import Certificate, examine
+from relay.upstream.report import tls_fault
 from relay.upstream.settings import Auth, Tls, TlsMode, Upstream
 from relay.upstream.smtp_wire import SmtpWire, garbage
 
@@ -295,7 +296,7 @@ class _Opener:
     def _check_pin(self) -> None:
         ssl_object = self.smtp.get_transport_info("ssl_object")
         if self.trust and (distrust := self.trust.problem(ssl_object)):
-            failed = Failed(_no_tls(distrust.fault, f"{self.upstream.smtp.host}: {distrust.words}"))
+            failed = Failed(_no_tls(distrust.fault, f"{self.upstream.smtp.host}: {tls_fault(distrust.fault)}"))
             failed.again = distrust.again
             raise failed
         if problem := tls.pin_problem(self.upstream.smtp.tls, ssl_object.getpeercert(binary_form=True)):

@@ -75,10 +75,9 @@ class ByTlsa:
             return None
         if self.anchors:
             right = fits(_names(ssl_object), self._names)
-            return None if right else Distrust(Fault.TLS_NAME, tls_fault(Fault.TLS_NAME))
+            return None if right else Distrust(Fault.TLS_NAME)
         self.anchors = anchors(self._records, chain)
-        fault = Fault.TLS_TRUST if self.anchors else Fault.TLS_PIN
-        return Distrust(fault, tls_fault(fault), again=bool(self.anchors))
+        return Distrust(Fault.TLS_TRUST, again=True) if self.anchors else Distrust(Fault.TLS_PIN)
 
 
 def _names(ssl_object: ssl.SSLObject) -> list[str]:

@@ -19,7 +19,7 @@ class TlsPolicy(Enum):
     DANE_TLS = "dane-tls"  # no TLSA record can be used: TLS with any certificate
 
 
-TLS_FAULTS: Mapping[Fault, str] = {
+_TLS_FAULTS: Mapping[Fault, str] = {
     Fault.NO_STARTTLS: "it offers no STARTTLS",
     Fault.TLS_NAME: "its certificate is for another name",
     Fault.TLS_EXPIRED: "its certificate, or an authority's, has expired",
@@ -35,7 +35,7 @@ TLS_FAULTS: Mapping[Fault, str] = {
 
 
 def tls_fault(fault: Fault | None) -> str:
-    return TLS_FAULTS.get(fault, "its TLS handshake failed") if fault else "its TLS handshake failed"
+    return _TLS_FAULTS.get(fault or Fault.TLS, "its TLS handshake failed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ class Distrust:
     """Why a certificate is not trusted; `again`: in a fresh session it may be, as more is known by now."""
 
     fault: Fault
-    words: str
     again: bool = False
 
 
