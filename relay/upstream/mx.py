@@ -150,7 +150,7 @@ class _Delivery:
             found = await self._to_host(host.name, rules, outgoing)
             if isinstance(found, Barred):
                 barred += found.addresses
-                hosts = better_than(hosts, host) if leads_back(found.addresses, is_ours) else hosts
+                hosts = better_than(hosts, host) if found.is_us else hosts
                 continue
             report = found
             silent = not report.conversation.peer and loop.time() - called >= _ALL_DIALS
@@ -175,9 +175,11 @@ class _Delivery:
         if not found.addresses:
             return _all(outgoing, Reply(451, "4.4.4", f"the mail host {host} has no address"), Fault.NO_HOST)
         mx = self.upstream.of_kind(MxHosts)
-        candidates = endpoints(allowed(found.addresses, private=mx.private, ours=is_ours), mx.port)
-        if not candidates or (not mx.private and leads_back(found.addresses, is_ours)):
-            return Barred(found.addresses)
+        ours = {address for address in found.addresses if is_ours(address)}.__contains__
+        candidates = endpoints(allowed(found.addresses, private=mx.private, ours=ours), mx.port)
+        is_us = leads_back(found.addresses, ours)
+        if not candidates or (is_us and not mx.private):
+            return Barred(found.addresses, is_us)
         return await self._by_demand(host, rules, found, candidates, outgoing)
 
     async def _by_demand(
@@ -200,15 +202,15 @@ class _Delivery:
 
     async def _secured(self, demand: Demand, candidates: Sequence[Endpoint], outgoing: Outgoing) -> Report:
         """With the certificate that is demanded, or not at all."""
-        server, trust = _server(demand.name, candidates), demand.trust
+        trust, visit = demand.trust, _Visit(_server(demand.name, candidates), candidates, demand.trust, opportunistic=False)
         if not isinstance(trust, ByTlsa):
-            return await self.visit(self.upstream, outgoing, _Visit(server, candidates, trust, opportunistic=False))
+            return await self.visit(self.upstream, outgoing, visit)
         stranger = self.known(demand.name)
         recalled = trust.recall(stranger.anchors)
-        report = await self.visit(self.upstream, outgoing, _Visit(server, candidates, trust, opportunistic=False))
+        report = await self.visit(self.upstream, outgoing, visit)
         if recalled and _at_tls(report):
             trust.anchors = ()  # its authority may be another one by now
-            report = await self.visit(self.upstream, outgoing, _Visit(server, candidates, trust, opportunistic=False))
+            report = await self.visit(self.upstream, outgoing, visit)
         stranger.anchors = trust.anchors
         return report
 
@@ -225,9 +227,10 @@ class _Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """A mail host without an address that we may go to."""
+    """A mail host without an address that we may go to; `is_us`: it is this relay, as the Internet sees it."""
 
     addresses: list[str]
+    is_us: bool
 
 
 def _server(name: str, candidates: Sequence[Endpoint]) -> SmtpServer:
