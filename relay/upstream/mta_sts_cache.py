@@ -34,7 +34,7 @@ class NoPolicy(Exception):
 
 
 class StsPolicies:
-    """`file`: where policies are kept ; without one a restart forgets them."""
+    """`file`: where policies are kept; without one a restart forgets them."""
 
     def __init__(
         self,
@@ -129,13 +129,13 @@ class StsPolicies:
         known[domain] = one
         if len(known) > _MOST:
             del known[min(known, key=lambda each: known[each].fetched)]
-        while len(_written(known)) > _LARGEST_FILE:
+        while len(octets := _written(known)) > _LARGEST_FILE:
             del known[max(known, key=lambda each: sum(map(len, known[each].policy.mx)))]
         if self._file is None:
             return
         try:
             async with self._writing:
-                await apart(partial(replace_file, self._file, self._file.parent, _written(known)))
+                await apart(partial(replace_file, self._file, self._file.parent, octets))
         except OSError as error:
             events.note("warned", f"{self._file} cannot be written: {error}; a restart forgets MTA-STS policies")
 

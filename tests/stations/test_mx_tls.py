@@ -1,6 +1,6 @@
 """TLS with mail hosts: what DANE, MTA-STS and the configuration demand is had, or nothing is sent.
 
-The DNS is a stand-in that says of `signed` names that it has validated them; tests/peers/test_mx_dane.py has a real one.
+The DNS is a stand-in that says of `signed` names that it has validated them; tests/peers/test_mx_secured.py has a real one.
 """
 
 import contextlib
