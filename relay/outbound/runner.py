@@ -273,12 +273,12 @@ class Runner:
             events.note("broken", f"could not tell: {error}", error=type(error).__name__)
 
     async def _prepared(self, attempt: Attempt, step: Step, eight_bit: bool = True, mark: Mark | None = None) -> Prepared:
-        """`mark` shows while content is read, and from the final dot on that this upstream has all of it."""
+        """`mark` shows while content is read, and at the final dot who has it.  Without one nothing is sent, nor signed."""
         how = partial(prepare, hostname=self._hostname, policy=self._repair, device=attempt.device)
         if mark:
             how = partial(how, at_dot=partial(mark.sent_to, step.upstream.name), reading=mark.reading)
         work = partial(how, attempt.claim, step.recipients, step.upstream, own_name=step.own_name, eight_bit=eight_bit)
-        if not step.upstream.dkim:
+        if not (mark and step.upstream.dkim):
             return await asyncio.to_thread(work) if attempt.claim.entry.size > _IN_THREAD else work()
         from relay.outbound.signing import prepared_and_signed
 
