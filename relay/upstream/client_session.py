@@ -196,7 +196,7 @@ class _Opener:
             self.smtp.tls_context = await self._context()
         await self._connect(sock)
         if encrypted:
-            self._check_pin()
+            self._check_certificate()
         await self._hello(may_fall_back=not encrypted)
         if self.upstream.smtp.tls.mode is TlsMode.STARTTLS and (not opportunistic or self.smtp.supports_extension("starttls")):
             await self._starttls()
@@ -290,10 +290,10 @@ class _Opener:
             raise Failed(self._untrusted(ConnectionResetError())) from None
         except (ssl.SSLError, OSError) as error:
             raise Failed(self._untrusted(error)) from error
-        self._check_pin()
+        self._check_certificate()
         await self._said_at(Stage.HELLO, self.smtp.ehlo())  # what was announced in clear is void, RFC 3207 s4.2
 
-    def _check_pin(self) -> None:
+    def _check_certificate(self) -> None:
         ssl_object = self.smtp.get_transport_info("ssl_object")
         if self.trust and (distrust := self.trust.problem(ssl_object)):
             failed = Failed(_no_tls(distrust.fault, f"{self.upstream.smtp.host}: {tls_fault(distrust.fault)}"))
