@@ -18,7 +18,6 @@ from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
 from relay.mail.device import Device
-from relay.other_user import as_other_user
 from relay.upstream.settings import DIRECT, DkimKey, Upstream
 
 FALLBACK_NAME = "relay.home.arpa"
@@ -103,6 +102,8 @@ def load(
             return Loaded(None, (Mistake(Place(""), "", text),))
         reason = getattr(bad, "strerror", None) or "not a file name"
         if isinstance(bad, PermissionError):
+            from relay.other_user import as_other_user
+
             ours = f"the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
             theirs = as_other_user(path)
             reason = f"not readable for user {os.geteuid()}{theirs}" if theirs else f"{reason}: {ours}"

@@ -28,7 +28,6 @@ from relay.mail.device import device_of
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 from relay.networks import with_port
-from relay.other_user import place_for
 from relay.outbound import routing
 from relay.outbound.in_hand import InHand
 from relay.sd_notify import notify
@@ -302,6 +301,8 @@ def _home(spool: SpoolSettings) -> Path:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
+        from relay.other_user import place_for
+
         setting = "spool.state_dir" if spool.state_dir or not spool.file else "spool.url"
         raise StartFailed(f"{home}: {error.strerror or error}{place_for(home, error, setting)}") from error
     return home
