@@ -251,8 +251,9 @@ def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:
 def _remark_on_strange(reading: Reading, named_in: bytes = b"") -> None:
     """Variables that nobody reads; a file may name any in `${...}`, and misspelt ones are mistakes already."""
     mistaken = {mistake.path for mistake in reading.mistakes}
-    for variable, meant in environment.strange(reading.environ):
+    for variable in environment.strange(reading.environ):
         if variable not in mistaken and os.fsencode(variable) not in named_in:
+            meant = environment.meant(variable)
             hint = f"; did you mean {meant}?" if meant else ""
             reading.remark(Place(""), variable, f"not read: no setting has this name{hint}")
 
