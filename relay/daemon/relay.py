@@ -17,7 +17,7 @@ from relay.config import Loaded
 from relay.config.config_values import Config
 from relay.container import look_around, lost_with_container
 from relay.control import tcp, unix
-from relay.control.paths import control_socket, state_dir
+from relay.control.paths import control_socket
 from relay.daemon.watchdog import BEAT, Watchdog
 from relay.detached import apart
 from relay.inbound.admission import Recipients, mask_warnings
@@ -146,7 +146,7 @@ class Relay:
             may_route=self._may_route,
             now=utcnow,
             new_queue_id=new_queue_id,
-            state_dir=state_dir(config.spool),
+            state_dir=config.spool.home,
             masks=self._masks,
             alarm=self._alarm,
         )
@@ -224,7 +224,7 @@ class Relay:
         sentences = mask_warnings(self._config.listeners, self._masks)
         spool = self._config.spool
         in_a_file = spool.file or spool.fallback_file
-        if in_a_file and (lost := lost_with_container(state_dir(spool))):
+        if in_a_file and (lost := lost_with_container(spool.home)):
             sentences.append(f"Queued mail will be lost when the container is recreated. {lost}; mount a named volume there")
         return sentences
 
@@ -297,7 +297,7 @@ class Relay:
 
 def _home(spool: SpoolSettings) -> Path:
     """The folder for all that is kept, made if need be.  Raises StartFailed."""
-    home = state_dir(spool)
+    home = spool.home
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -322,7 +322,7 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
         listeners=config.listeners,
         routes=config.routes,
         spool=config.spool,
-        state_dir=state_dir(config.spool),
+        state_dir=config.spool.home,
         nameservers=config.nameservers,
         trusted_nameservers=config.trusted_nameservers,
         notices_to=config.notices.to,
