@@ -78,7 +78,7 @@ def configure(log_format: str = "auto", level: str = "info") -> None:
     import structlog
 
     console = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
-    in_colour = console and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     close()
     _writer = LogWriter(_stdout(), _tell_lost, _tell_repeats)
     structlog.configure(

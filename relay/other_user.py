@@ -10,14 +10,18 @@ from shlex import quote
 from relay.container import in_container
 
 
+def nearest(path: Path) -> Path:
+    """The path, or what can be seen of the way to it."""
+    return next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
+
+
 def other_user(path: Path, root: Path = Path("/")) -> str:
     """The user whom the file or folder is for, or what can be seen of the way to it; "" if that is us, root or not known.
 
     Not in a container, which knows no users by name.
     """
-    seen = next(one for one in (path, *path.absolute().parents) if os.path.exists(one))
     try:
-        stat = seen.stat()
+        stat = nearest(path).stat()
         # root:relay with mode 0750 is how a service's settings are kept.
         found = pwd.getpwuid(stat.st_uid) if stat.st_uid else pwd.getpwnam(grp.getgrgid(stat.st_gid).gr_name)
         name, uid = found.pw_name, found.pw_uid

@@ -2,27 +2,13 @@
 
 import argparse
 import asyncio
-import tempfile
 import time
-from pathlib import Path
 
 from relay.cli.common import complain
 from relay.cli.demo_isp import CERTIFICATE, Delivery, Isp
-from relay.cli.demo_play import (
-    DemoDevice,
-    demo_relay,
-    listening,
-    networks,
-    parsed,
-    played,
-    said_of,
-    shown,
-    stay,
-    until_started,
-    verdict,
-)
+from relay.cli.demo_play import Demo, DemoDevice, demonstrating, parsed, said_of, shown, verdict
 from relay.cli.main import FINE, PROBLEM
-from relay.daemon import Relay, StartFailed
+from relay.daemon import StartFailed
 
 CONFIG = """\
 hostname: relay.home.example
@@ -106,36 +92,25 @@ async def _demo(keep: bool) -> int:
         "isp": Isp("mail.isp.example", "taro", "demo-only", frozenset({"isp.example"})),
         "office": Isp("smtp.office.example", "scanner@office.example", "demo-only", frozenset({"office.example"})),
     }
-    with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
-        for isp in isps.values():
-            await isp.start()
-        relay = _relay(Path(folder), isps, keep)
-        running = asyncio.create_task(relay.run())
-        try:
-            await until_started(relay, running)
-            port = relay.inbound.bound[0][1]
-            arrived = [await _show(device, relay, port, isps) for device in (NAS, PRINTER, UPS)]
+    for isp in isps.values():
+        await isp.start()
+    ports = {name: isp.port for name, isp in isps.items()}
+    try:
+        async with demonstrating(CONFIG, keep=keep, ca=CERTIFICATE, **ports) as demo:
+            arrived = [await _show(device, demo, isps) for device in (NAS, PRINTER, UPS)]
             print(verdict(arrived))
             if keep:
-                await stay(relay, running, "ISP", lambda: [one.content for isp in isps.values() for one in isp.box])
-            return FINE if all(arrived) else PROBLEM
-        finally:
-            relay.stop()
-            for isp in isps.values():
-                await isp.stop()
-            await asyncio.gather(running, return_exceptions=True)
+                await demo.stay("ISP", lambda: [one.content for isp in isps.values() for one in isp.box])
+    finally:
+        for isp in isps.values():
+            await isp.stop()
+    return FINE if all(arrived) else PROBLEM
 
 
-def _relay(folder: Path, isps: dict[str, Isp], keep: bool) -> Relay:
-    ports = {name: isp.port for name, isp in isps.items()}
-    config = CONFIG.format(listen=listening(keep), networks=networks(), ca=CERTIFICATE, folder=folder, **ports)
-    return demo_relay(folder, config)
-
-
-async def _show(device: DemoDevice, relay: Relay, port: int, isps: dict[str, Isp]) -> bool:
+async def _show(device: DemoDevice, demo: Demo, isps: dict[str, Isp]) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
     began = time.monotonic()
-    await played(device, relay, port)
+    await demo.play(device)
     box = isps[device.arrives_at].box
     print(f"   from the first octet to the upstream's 250: {(time.monotonic() - began) * 1000:.0f} ms")
     wrong = _wrong(device, box)

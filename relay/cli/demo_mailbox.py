@@ -1,26 +1,11 @@
 """`relay demo --graph`: the main job by Microsoft Graph, with a mailbox on loopback instead of Microsoft's cloud."""
 
-import asyncio
 import base64
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from relay.cli.demo_graph import GraphCloud, GraphDelivery, GraphTrouble, graph_cloud
-from relay.cli.demo_play import (
-    DemoDevice,
-    demo_relay,
-    listening,
-    networks,
-    parsed,
-    played,
-    said_of,
-    stay,
-    until_started,
-    verdict,
-)
+from relay.cli.demo_play import Demo, DemoDevice, demonstrating, parsed, said_of, verdict
 from relay.cli.main import FINE, PROBLEM
-from relay.daemon import Relay
 
 MAILBOX = "nas@company.example"
 
@@ -112,29 +97,21 @@ STORY = (
 async def show(keep: bool) -> int:
     """The whole demo; its exit status.  `keep`: it stays up afterwards, for a device and a relay of your own."""
     async with graph_cloud(MAILBOX) as cloud:
-        with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
-            mailbox = {"url": cloud.url, "tokens": cloud.token_url, "mailbox": MAILBOX, "secret": cloud.secret}
-            config = CONFIG.format(listen=listening(keep), networks=networks(), folder=folder, **mailbox)
-            relay = demo_relay(Path(folder), config)
-            running = asyncio.create_task(relay.run())
-            try:
-                await until_started(relay, running)
-                arrived = [await _shown(one, relay, cloud) for one in STORY]
-                print(verdict(arrived))
-                if keep:
-                    print(f"\nThe mailbox is for a relay of your own on this machine, too:\n{YOUR_OWN.format(**mailbox)}")
-                    await stay(relay, running, "mailbox", lambda: [one.content for one in cloud.box])
-            finally:
-                relay.stop()
-                await asyncio.gather(running, return_exceptions=True)
+        mailbox = {"url": cloud.url, "tokens": cloud.token_url, "mailbox": MAILBOX, "secret": cloud.secret}
+        async with demonstrating(CONFIG, keep=keep, **mailbox) as demo:
+            arrived = [await _shown(one, demo, cloud) for one in STORY]
+            print(verdict(arrived))
+            if keep:
+                print(f"\nThe mailbox is for a relay of your own on this machine, too:\n{YOUR_OWN.format(**mailbox)}")
+                await demo.stay("mailbox", lambda: [one.content for one in cloud.box])
     return FINE if all(arrived) else PROBLEM
 
 
-async def _shown(one: Shown, relay: Relay, cloud: GraphCloud) -> bool:
+async def _shown(one: Shown, demo: Demo, cloud: GraphCloud) -> bool:
     """Plays one device, follows its message and prints the way; whether it arrived as promised."""
     cloud.trouble += one.trouble
     cloud.requests.clear()
-    await played(one.device, relay, relay.inbound.bound[0][1])
+    await demo.play(one.device)
     asked = ", ".join(f"{method} {path}" for method, path in cloud.requests)
     print(f"   what Graph was asked: {asked}")
     wrong = _wrong(one, cloud.box)

@@ -6,8 +6,9 @@ import email
 import email.policy
 import re
 import socket
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -36,8 +37,63 @@ class DemoDevice:
     subject: str
 
 
-def demo_relay(folder: Path, config: str) -> Relay:
-    """The relay with this configuration, which is kept in the folder."""
+@dataclass(frozen=True)
+class Demo:
+    """A relay that runs for a demo."""
+
+    relay: Relay
+    running: "asyncio.Task[None]"
+
+    @property
+    def port(self) -> int:
+        return self.relay.inbound.bound[0][1]
+
+    async def play(self, device: DemoDevice) -> None:
+        """Plays one device, follows its message and prints the way."""
+        print(f"━━ {device.name}\n   {device.oddities}\n")
+        began = time.monotonic()
+        queue_id, said = await _play(device, self.port)
+        print(f"   the device heard: {said}")
+        for line in (await _followed(self.relay, queue_id, began))["trail"]:
+            at = datetime.fromisoformat(line["at"]).astimezone()
+            print(harmless(f"   {at:%H:%M:%S}  {line['event']:<9} {line['text']}"))
+
+    async def stay(self, end: str, arrived: Callable[[], Iterable[bytes]]) -> None:
+        """Waits for devices of your own, and shows the way of their mail and how it arrived at its `end`; until Ctrl-C."""
+        desk = self.relay.desk
+        seen: set[str] = {one["id"] for one in (await desk.queue(None))["messages"]}
+        place = f"{_lan_address()}, port {self.port}"
+        print(f"\nThe relay stays up: point a device at {place} (no TLS, no login needed; Ctrl-C ends).")
+        print(f"Its mail ends in the demo's {end}, never outside.", flush=True)
+        while not self.running.done():
+            for one in (await desk.queue(None))["messages"]:
+                if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
+                    seen.add(one["id"])
+                    print("\n".join(["", *story(await desk.message(one["id"]) or {"trail": []})]))
+                    for letter in _with_id(one["id"], arrived()):
+                        print(f"\n   as it arrived (octets over 127 as \\x..):\n{shown(letter[:LONGEST_SHOWN])}", flush=True)
+            await asyncio.sleep(0.5)
+
+
+@contextlib.asynccontextmanager
+async def demonstrating(config: str, *, keep: bool, **about: object) -> AsyncIterator[Demo]:
+    """A relay with this configuration, until the demo ends.  `keep`: it is there for devices in the LAN.
+
+    `about` is what the configuration has to name beside folder, address and networks.  Raises StartFailed.
+    """
+    with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
+        listen = "0.0.0.0:0" if keep else "127.0.0.1:0"
+        relay = _relay(Path(folder), config.format(listen=listen, networks=_networks(), folder=folder, **about))
+        running = asyncio.create_task(relay.run())
+        try:
+            await _until_started(relay, running)
+            yield Demo(relay, running)
+        finally:
+            relay.stop()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+def _relay(folder: Path, config: str) -> Relay:
     path = folder / "config.yaml"
     path.write_text(config)
     path.chmod(0o600)
@@ -47,23 +103,13 @@ def demo_relay(folder: Path, config: str) -> Relay:
     return Relay(loaded.config)
 
 
-async def until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
+async def _until_started(relay: Relay, running: "asyncio.Task[None]") -> None:
     waiting = asyncio.create_task(relay.started.wait())
     await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if running.done():
         running.result()
         raise StartFailed("the relay ended before it began")
-
-
-async def played(device: DemoDevice, relay: Relay, port: int) -> None:
-    """Plays one device, follows its message and prints the way."""
-    print(f"━━ {device.name}\n   {device.oddities}\n")
-    began = time.monotonic()
-    queue_id, said = await _play(device, port)
-    print(f"   the device heard: {said}")
-    for line in (await _followed(relay, queue_id, began))["trail"]:
-        print(harmless(f"   {datetime.fromisoformat(line['at']).astimezone():%H:%M:%S}  {line['event']:<9} {line['text']}"))
 
 
 def said_of(wrong: list[str]) -> str:
@@ -115,22 +161,6 @@ async def _followed(relay: Relay, queue_id: str, began: float) -> dict[str, Any]
         await asyncio.sleep(0.02)
 
 
-async def stay(relay: Relay, running: "asyncio.Task[None]", end: str, arrived: Callable[[], Iterable[bytes]]) -> None:
-    """Waits for devices of your own, and shows the way of their mail and how it arrived at its `end`; until Ctrl-C."""
-    seen: set[str] = {one["id"] for one in (await relay.desk.queue(None))["messages"]}
-    port = relay.inbound.bound[0][1]
-    print(f"\nThe relay stays up: point a device at {_lan_address()}, port {port} (no TLS, no login needed; Ctrl-C ends).")
-    print(f"Its mail ends in the demo's {end}, never outside.", flush=True)
-    while not running.done():
-        for one in (await relay.desk.queue(None))["messages"]:
-            if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
-                seen.add(one["id"])
-                print("\n".join(["", *story(await relay.desk.message(one["id"]) or {"trail": []})]))
-                for letter in _with_id(one["id"], arrived()):
-                    print(f"\n   as it arrived (octets over 127 as \\x..):\n{shown(letter[:LONGEST_SHOWN])}", flush=True)
-        await asyncio.sleep(0.5)
-
-
 def _with_id(queue_id: str, letters: Iterable[bytes]) -> list[bytes]:
     """Those of this message, by the id in the Received field that we added."""
     return [letter for letter in letters if f" id {queue_id}".encode() in letter.partition(b"\r\n\r\n")[0]]
@@ -141,20 +171,10 @@ def shown(octets: bytes) -> str:
     return "\n".join(f"   │ {harmless(line)}" for line in text.rstrip("\n").split("\n"))
 
 
-def listening(keep: bool) -> str:
-    """Where the demo's relay listens: for devices in the LAN only if it stays up."""
-    return "0.0.0.0:0" if keep else "127.0.0.1:0"
-
-
-def networks() -> str:
-    """Who may submit."""
-    return ", ".join(f'"{one}"' for one in ("private", *_own_network()))
-
-
-def _own_network() -> tuple[str, ...]:
-    """This machine's own address, where it is a public one: who tries the demo from here must not be turned away."""
+def _networks() -> str:
+    """Who may submit: the LAN, and this machine where its own address is a public one."""
     address = _lan_address()
-    return () if in_lan(address) else (address,)
+    return '"private"' if in_lan(address) else f'"private", "{address}"'
 
 
 def _lan_address() -> str:

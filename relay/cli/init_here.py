@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from relay.inbound.admission import Listener
+from relay.other_user import nearest
 
 OWN_PORT = 2525
 """Where devices connect if the usual port is kept for root."""
@@ -43,5 +44,4 @@ def listen() -> str:
 def spool(folder: Path) -> str:
     """The file beside the configuration, if the usual place is not ours to write; else ""."""
     usual = Path("/var/lib/relay")
-    there = next(path for path in (usual, *usual.parents) if os.path.exists(path))
-    return "" if os.access(there, os.W_OK | os.X_OK) else str(folder / "spool" / "spool.db")
+    return "" if os.access(nearest(usual), os.W_OK | os.X_OK) else str(folder / "spool" / "spool.db")

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 
 from relay.config import Config
-from relay.control.paths import state_dir
 from relay.mail.address import Address
 from relay.mail.outgoing import Outgoing
 from relay.outbound.replies import judge
@@ -25,7 +24,7 @@ def try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]
 
 async def _try_out(config: Config, upstream: Upstream, recipient: Address) -> list[str]:
     now = datetime.now(UTC)
-    tokens = Tokens(state_dir(config.spool), lambda: datetime.now(UTC), safe=open_safe(config.spool))
+    tokens = Tokens(config.spool.home, lambda: datetime.now(UTC), safe=open_safe(config.spool))
     transports = Transports(Means(config.hostname, config.nameservers, tokens.get, tokens.refused, tokens.renewed))
     sender, queue_id = upstream.identity.sender or recipient, new_queue_id(now)
     content = (

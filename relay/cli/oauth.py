@@ -13,7 +13,6 @@ from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import Config
 from relay.control.client import Refused, Running
-from relay.control.paths import state_dir
 from relay.spool import open_safe
 from relay.upstream.oauth.authorities import authority_for
 from relay.upstream.oauth.consent import (
@@ -41,7 +40,7 @@ def call(asked: argparse.Namespace) -> int:
 
 def _status(config: Config, asked: argparse.Namespace) -> int:
     """Age and end of every consent; a problem if one needs a person."""
-    found = Tokens(state_dir(config.spool), _now, safe=open_safe(config.spool)).standings(config.upstreams.values())
+    found = Tokens(config.spool.home, _now, safe=open_safe(config.spool)).standings(config.upstreams.values())
     if asked.json:
         print_json({"oauth": found})
     for one in () if asked.json else found:
@@ -64,7 +63,7 @@ def _login(config: Config, asked: argparse.Namespace) -> int:
     try:
         granted = _consent(upstream, upstream.login.oauth, asked)
         if granted is not None:
-            kept = account_of(upstream, state_dir(config.spool), _now, safe=open_safe(config.spool)).consented(granted)
+            kept = account_of(upstream, config.spool.home, _now, safe=open_safe(config.spool)).consented(granted)
             until = f" until {kept.ends_at:%Y-%m-%d %H:%M} UTC" if kept.ends_at else ""
             print(f"{upstream.name} may send as {upstream.login.username}{until}; the token is kept in {_kept_in(config)}")
         elif trouble := _application_token(config, upstream):
@@ -77,12 +76,12 @@ def _login(config: Config, asked: argparse.Namespace) -> int:
 
 
 def _kept_in(config: Config) -> str:
-    return config.spool.shown if open_safe(config.spool) else str(state_dir(config.spool))
+    return config.spool.shown if open_safe(config.spool) else str(config.spool.home)
 
 
 def _application_token(config: Config, upstream: Upstream) -> str:
     """Asks once with the application's own right; why it has none."""
-    found = account_of(upstream, state_dir(config.spool), _now, safe=open_safe(config.spool)).renew()
+    found = account_of(upstream, config.spool.home, _now, safe=open_safe(config.spool)).renew()
     if isinstance(found, NoToken):
         return found.words
     print(f"{upstream.name} needs no login by a person: the application got its token by itself.")

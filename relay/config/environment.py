@@ -94,7 +94,7 @@ def mistakes(environ: Mapping[str, str]) -> Iterator[Mistake]:
         if name in ONLY_WHOLE:
             yield Mistake(_PLACE, name, f"expected {ONLY_WHOLE[name]} in a file or in {WHOLE}, found a variable of its own")
         elif (name.endswith("_NAME") or not _OF_LINKS.match(name)) and (name in _A_FILE or _nearest(name, 0.85)):
-            yield Mistake(_PLACE, name, f"no such setting; did you mean {_meant(name)}?")
+            yield Mistake(_PLACE, name, f"no such setting; did you mean {meant(name)}?")
 
 
 _A_FILE = dict.fromkeys(("RELAY_CONFIG_FILE", "RELAY_CONFIG_PATH", "RELAY_CONFIG_DIR", f"{WHOLE}_FILE"), "RELAY_CONFIG")
@@ -112,15 +112,13 @@ def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
             yield name
 
 
-def strange(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The same with the name that may have been meant, or ""; without those that links explain."""
-    for name in _unknown(environ):
-        if not _OF_LINKS.match(name):
-            yield name, _meant(name)
+def strange(environ: Mapping[str, str]) -> list[str]:
+    """The same without those that links explain."""
+    return [name for name in _unknown(environ) if not _OF_LINKS.match(name)]
 
 
-def _meant(name: str) -> str:
-    """RELAY_API, RELAY_SENDER_ADDRESS and RELAY_SMTP_HOST are names that people expect."""
+def meant(name: str) -> str:
+    """The name that may have been meant, or "": RELAY_API, RELAY_SENDER_ADDRESS, RELAY_SMTP_HOST are what people expect."""
     own, shorter = name.replace("RELAY_", "RELAY_UPSTREAM_", 1), name.rpartition("_")[0]
     if name in ONLY_WHOLE:
         return WHOLE

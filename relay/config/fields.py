@@ -103,7 +103,7 @@ def _expected_of(convert: Callable[[str], object]) -> str:
     return "a value"
 
 
-_ENGINE_S = Path("/run/secrets")
+_ENGINE_SECRETS = Path("/run/secrets")
 """Where container engines show secrets, readable for all who are in the container: nobody else is."""
 
 _SECRET_WORDS = ("password", "passwd", "secret", "token")
@@ -278,7 +278,7 @@ class Fields:
         path = self.reading.folder / from_home(name)
         try:
             secret = read(path)
-            if others_may_read(path) and not path.is_relative_to(_ENGINE_S):
+            if others_may_read(path) and not path.is_relative_to(_ENGINE_SECRETS):
                 self.remark(twin, f"every user of this machine can read the secret; chmod 600 {path.name}")
             return secret
         except Unreadable as bad:

@@ -4,8 +4,6 @@ import os
 import stat
 from pathlib import Path
 
-from relay.other_user import as_other_user
-
 LARGEST_SECRET = 65536
 """Octets; enough for any token, and an end for /dev/zero."""
 
@@ -38,6 +36,8 @@ def _read(path: Path) -> str:
         with path.open("rb") as opened:
             octets = opened.read(LARGEST_SECRET + 1)
     except PermissionError:
+        from relay.other_user import as_other_user
+
         whose = as_other_user(path) or ", as whom the relay runs"
         raise Unreadable(f"not readable for user {os.geteuid()}{whose}") from None
     except (OSError, ValueError) as bad:

@@ -18,7 +18,6 @@ from relay.config.routes import Known, read_routes
 from relay.config.upstreams import read_upstream
 from relay.mail.address import is_public
 from relay.mail.device import Device
-from relay.other_user import as_other_user
 from relay.upstream.settings import DIRECT, DkimKey, Upstream
 
 FALLBACK_NAME = "relay.home.arpa"
@@ -103,6 +102,8 @@ def load(
             return Loaded(None, (Mistake(Place(""), "", text),))
         reason = getattr(bad, "strerror", None) or "not a file name"
         if isinstance(bad, PermissionError):
+            from relay.other_user import as_other_user
+
             ours = f"the relay runs as user {os.geteuid()}, who must be able to read it and to enter its directory"
             theirs = as_other_user(path)
             reason = f"not readable for user {os.geteuid()}{theirs}" if theirs else f"{reason}: {ours}"
@@ -250,8 +251,9 @@ def _upstreams(at: Fields) -> tuple[dict[str, Upstream], bool]:
 def _remark_on_strange(reading: Reading, named_in: bytes = b"") -> None:
     """Variables that nobody reads; a file may name any in `${...}`, and misspelt ones are mistakes already."""
     mistaken = {mistake.path for mistake in reading.mistakes}
-    for variable, meant in environment.strange(reading.environ):
+    for variable in environment.strange(reading.environ):
         if variable not in mistaken and os.fsencode(variable) not in named_in:
+            meant = environment.meant(variable)
             hint = f"; did you mean {meant}?" if meant else ""
             reading.remark(Place(""), variable, f"not read: no setting has this name{hint}")
 

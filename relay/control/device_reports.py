@@ -62,7 +62,7 @@ def portrait(
         if device_of(devices, origin) == device:
             said = line.details.get("repairs")
             repairs.update(list(dict.fromkeys(map(kind_of, said))) if isinstance(said, list) else ())
-            if line.event == "merged":
+            if line.event == "merged" and "removed" not in line.details:  # that is the later end of a digest which had failed
                 merged += 1
                 digest, count = str(line.details.get("digest", "")), line.details.get("count", 0)
                 digests[digest] = {"id": digest, "at": stamp(line.at), "messages": count}

@@ -8,7 +8,6 @@ from typing import Any
 from relay import __version__
 from relay.control.device_reports import mail_of, overview, portrait, postponed
 from relay.control.queue_admin import QueueAdmin
-from relay.control.timeline import digest_at, worst_state
 from relay.control.views import stamp
 from relay.mail.device import Device
 
@@ -49,6 +48,8 @@ class RelayStatus:
         device = next((one for one in devices if one.name == name), None)
         if device is None:
             return None
+        from relay.control.timeline import digest_at, worst_state
+
         mail = mail_of(device, devices, await self.desk.heard())
         clients = {one.origin.client for one in mail}
         found: dict[str, Any] = portrait(device, devices, mail, await self.desk.made_of(clients), await self.status())

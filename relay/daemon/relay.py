@@ -17,7 +17,7 @@ from relay.config import Loaded
 from relay.config.config_values import Config
 from relay.container import look_around, lost_with_container
 from relay.control import tcp, unix
-from relay.control.paths import control_socket, state_dir
+from relay.control.paths import control_socket
 from relay.daemon.watchdog import BEAT, Watchdog
 from relay.detached import apart
 from relay.inbound.admission import Recipients, mask_warnings
@@ -28,7 +28,6 @@ from relay.mail.device import device_of
 from relay.mail.envelope import Origin
 from relay.mail.reply import Reply
 from relay.networks import with_port
-from relay.other_user import place_for
 from relay.outbound import routing
 from relay.outbound.in_hand import InHand
 from relay.sd_notify import notify
@@ -147,7 +146,7 @@ class Relay:
             may_route=self._may_route,
             now=utcnow,
             new_queue_id=new_queue_id,
-            state_dir=state_dir(config.spool),
+            state_dir=config.spool.home,
             masks=self._masks,
             alarm=self._alarm,
         )
@@ -225,7 +224,7 @@ class Relay:
         sentences = mask_warnings(self._config.listeners, self._masks)
         spool = self._config.spool
         in_a_file = spool.file or spool.fallback_file
-        if in_a_file and (lost := lost_with_container(state_dir(spool))):
+        if in_a_file and (lost := lost_with_container(spool.home)):
             sentences.append(f"Queued mail will be lost when the container is recreated. {lost}; mount a named volume there")
         return sentences
 
@@ -298,10 +297,12 @@ class Relay:
 
 def _home(spool: SpoolSettings) -> Path:
     """The folder for all that is kept, made if need be.  Raises StartFailed."""
-    home = state_dir(spool)
+    home = spool.home
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
+        from relay.other_user import place_for
+
         setting = "spool.state_dir" if spool.state_dir or not spool.file else "spool.url"
         raise StartFailed(f"{home}: {error.strerror or error}{place_for(home, error, setting)}") from error
     return home
@@ -321,7 +322,7 @@ def subject_of(config: Config, remarks: Sequence[str] = (), only: Sequence[str] 
         listeners=config.listeners,
         routes=config.routes,
         spool=config.spool,
-        state_dir=state_dir(config.spool),
+        state_dir=config.spool.home,
         nameservers=config.nameservers,
         trusted_nameservers=config.trusted_nameservers,
         notices_to=config.notices.to,

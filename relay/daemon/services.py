@@ -14,7 +14,6 @@ from relay import events
 from relay.config.config_values import Config, WebSettings
 from relay.control.missing_devices import MissingDevices
 from relay.control.on_demand_server import OnDemandServer
-from relay.control.paths import state_dir
 from relay.control.queue_admin import QueueAdmin
 from relay.control.reports import device_views, upstream_views
 from relay.control.status import RelayStatus
@@ -82,7 +81,7 @@ class Services:
             lambda upstream, token, answer: self._tokens.refused(upstream, token, answer),  # noqa: PLW0108
             lambda upstream, token: self._tokens.renewed(upstream, token),  # noqa: PLW0108
             trusted=config.trusted_nameservers,
-            state=state_dir(config.spool),
+            state=config.spool.home,
         )
         self._transports = Transports(means)
         self.notifier = Notifier(
@@ -256,7 +255,7 @@ class Services:
         from relay.upstream.oauth.session_tokens import Tokens
 
         spool = self._config.spool
-        return Tokens(state_dir(spool), self._parts.now, safe=open_safe(spool))
+        return Tokens(spool.home, self._parts.now, safe=open_safe(spool))
 
     def _oauth_accounts(self) -> list[Upstream]:
         return [upstream for upstream in self._config.upstreams.values() if upstream.login.oauth is not None]
@@ -290,5 +289,5 @@ class Services:
             "expected": self._silence.lines(),
             "connections": inbound.connections,
             "spool_away": self._spool.absent,
-            "free": shutil.disk_usage(state_dir(config.spool)).free,
+            "free": shutil.disk_usage(config.spool.home).free,
         }

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from relay.doctor.spool import SpoolFacts
-from relay.other_user import other_user
+from relay.other_user import nearest, other_user
 from relay.spool.sqlite.schema import damage
 
 _SQLITE = b"SQLite format 3\0"
@@ -25,13 +25,9 @@ def file_facts(path: Path, root: Path = Path("/")) -> SpoolFacts:
     return SpoolFacts(str(path), trouble, _free(path.parent), alien, slow, owner, damage=harm)
 
 
-def _existing(folder: Path) -> Path:
-    return next(one for one in (folder, *folder.absolute().parents) if os.path.exists(one))
-
-
 def _written(folder: Path) -> tuple[str, float]:
     """Writes a page durably, as the spool will; why that failed, and seconds it took."""
-    there = _existing(folder)
+    there = nearest(folder)
     if there != folder:
         fit = os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
         return "" if fit else f"{folder} is missing, and this user may not make it in {there}", 0.0
@@ -48,7 +44,7 @@ def _written(folder: Path) -> tuple[str, float]:
 
 def _free(folder: Path) -> int:
     try:
-        seen = os.statvfs(_existing(folder))
+        seen = os.statvfs(nearest(folder))
     except OSError:
         return -1
     return seen.f_bavail * seen.f_frsize

@@ -9,17 +9,15 @@ from relay.importers.maincf import MainCf
 from relay.importers.plan import Find, Plan
 from relay.importers.postfix_local import move_virtual
 from relay.importers.postfix_servers import as_address
-from relay.importers.tables import PATTERNS, read_tables, specs, unconditional_lines
+from relay.importers.tables import PATTERNS, pattern_line, read_tables, specs, unconditional_lines
 from relay.mail.device import OWN_FIELDS, is_prefix
 
 _ANYBODY = re.compile(r"[*?]+(@[*?]+)?")
-_ACTION = re.compile(r"[a-z]*[ \t]+(REPLACE|PREPEND)[ \t]+([^ \t].*)", re.IGNORECASE)
-_LINE = re.compile(r"(!?)\s*([^A-Za-z0-9\s!])((?:\\.|(?!\2)[^\\])*)\2(.*)", re.DOTALL)
+_ACTION = re.compile(r"(REPLACE|PREPEND)[ \t]+([^ \t].*)", re.IGNORECASE)
 _SUBJECT = re.compile(r"\^subject:(?:\\s[*+]|\[\[:space:\]\][*+]| [*+]?)?\((?:\.[*+])\)\$?", re.IGNORECASE)
 _IN_ALL = re.compile(r"\^(subject|from|date|message-id):(\.\*)?\$?", re.IGNORECASE)  # mail has each of them, once
 _FIELDS = {"subject", "from", "date", "message-id"}
 _EVERY = re.compile(r"\^?\(?(\.[*+]?)?\)?\$?")
-_NOTHING = "(?!)"
 _MATCHED = ("$1", "${1}", "$(1)")
 _NEW_FIELD = re.compile(r"(X-[A-Za-z0-9-]{1,50}):\s*([^\s$][^$]*)")
 
@@ -80,11 +78,13 @@ def move_header_checks(main: MainCf, find: Find, plan: Plan) -> None:
                 continue
             plan.read += [source.name] if source.name not in plan.read else []
             for number, text in unconditional_lines(source, setting, plan):
-                _check(source.at(number), text.strip(), taken, setting, plan)
+                _check(source.at(number), text, taken, setting, plan)
 
 
 def _check(where: str, text: str, taken: set[str], setting: str, plan: Plan) -> None:
-    negated, expression, action, value = _read(text)
+    negated, expression, result = pattern_line(text)
+    found = None if negated else _ACTION.fullmatch(result)
+    action, value = (found[1].upper(), found[2]) if found else ("", "")
     field, new = "" if negated else _of_all(expression), _NEW_FIELD.fullmatch(value)
     prefix = _prefix(expression, value) + plan.subject_prefix if action == "REPLACE" and _SUBJECT.fullmatch(expression) else ""
     if field in taken:
@@ -116,18 +116,6 @@ def _of_all(expression: str) -> str:
 
 def _may_add(name: str, plan: Plan) -> bool:
     return not OWN_FIELDS.fullmatch(name) and name.lower() not in map(str.lower, plan.header)
-
-
-def _read(text: str) -> tuple[bool, str, str, str]:
-    """A line `/expression/flags ACTION value`: whether it is for what does not match, then these three.
-
-    The action is "" if it is none of ours.
-    """
-    line = _LINE.fullmatch(text)
-    if line is None:
-        return False, _NOTHING, "", ""
-    action = None if line[1] else _ACTION.fullmatch(line[4])
-    return bool(line[1]), line[3], action[1].upper() if action else "", action[2] if action else ""
 
 
 def _prefix(expression: str, value: str) -> str:

@@ -114,12 +114,21 @@ def _inline(text: str, where: str) -> Iterator[TableEntry]:
 def _patterns(source: Source, setting: str, plan: Plan) -> Iterator[TableEntry]:
     for number, text in unconditional_lines(source, setting, plan):
         where = source.at(number)
-        match = re.match(r"(!?)([^\w\s])(.*?)(?<!\\)\2([a-zA-Z]*)\s+(\S.*)\Z", text, re.DOTALL)
-        globs = expression_as_globs(match[3]) if match and not match[1] else ()
-        if not match or not globs or re.search(r"\$[\d{(]", match[5]):
+        negated, expression, result = pattern_line(text)
+        globs = () if negated or not result else expression_as_globs(expression)
+        if not globs or re.search(r"\$[\d{(]", result):
             plan.drop(where, f"{setting}: this pattern says more than a glob can; write a rule for what it is meant for")
             continue
-        yield TableEntry("", match[5].strip(), where, globs)
+        yield TableEntry("", result, where, globs)
+
+
+def pattern_line(text: str) -> tuple[bool, str, str]:
+    """A line `/expression/flags result`: whether it is for what does not match, then expression and result.
+
+    What is no such line has an expression that nothing matches.
+    """
+    line = _LINE.fullmatch(text.strip())
+    return (bool(line[1]), line[3], line[4] or "") if line else (False, "(?!)", "")
 
 
 def unconditional_lines(source: Source, setting: str, plan: Plan) -> Iterator[tuple[int, str]]:
@@ -137,6 +146,7 @@ def unconditional_lines(source: Source, setting: str, plan: Plan) -> Iterator[tu
             plan.drop(source.at(number), f"{setting}: if ... endif is not carried over; write the patterns in it one by one")
 
 
+_LINE = re.compile(r"(!?)\s*([^A-Za-z0-9\s!])((?:\\.|(?!\2)[^\\])*)\2(?:[A-Za-z]*\s+(\S.*)|.*)", re.DOTALL)
 _CONDITION = re.compile(r"\s*(if|endif)(?![A-Za-z0-9])", re.IGNORECASE)
 _TOKEN = re.compile(
     r"(?P<any>\.\*|\(\.\*\)|\[\^@\]\*|\(\[\^@\]\*\))|(?P<some>\.\+|\(\.\+\)|\[\^@\]\+|\(\[\^@\]\+\)|\\S\+)|(?P<choice>\((?:\?:)?[\w@\\.|-]+\))"

@@ -13,6 +13,7 @@ from typing import Any
 from relay import events
 from relay.inbound.admission import HostAddress, Listener, ListenTls
 from relay.inbound.listener_tls import ListenerTls, look_again
+from relay.inbound.server_certificate import NoCertificate
 from relay.inbound.server_session import ServerSession
 from relay.inbound.server_state import MayRoute, ServerPolicy, ServerState
 from relay.spool.contract import AcceptingSpool
@@ -24,7 +25,7 @@ _TURNS = 4
 
 
 class CannotListen(OSError):
-    """A listener cannot be opened.  The text names its address and the cure."""
+    """A listener cannot be opened.  The text names the cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,10 @@ class Inbound:
         self._state.state_dir.mkdir(parents=True, exist_ok=True)
         try:
             for listener in self._wanted:
-                self._open.append(await self._opened(listener))
+                try:
+                    self._open.append(await self._opened(listener))
+                except (CannotListen, NoCertificate) as error:
+                    raise CannotListen(f"cannot listen on {listener.name}: {error}") from error
             for opened in self._open:
                 await self._serve(opened)
         except BaseException:
@@ -261,9 +265,10 @@ class Inbound:
             until = f", good until {one.expires:%Y-%m-%d}" if one.expires else ""
             events.note("reloaded", f"{one.listener.name} shows another certificate{until}", listener=one.listener.name)
         for one in bad:
-            events.note("warned", f"{one.trouble}; the old certificate is still used", listener=one.listener.name)
+            name = one.listener.name
+            events.note("warned", f"{name}: {one.trouble}; the old certificate is still used", listener=name)
             if state.alerts.begins(_cause(one), state.now()):
-                state.alarm(f"{one.trouble}. The old certificate is still used{_until(one)}.", _cause(one))
+                state.alarm(f"{name}: {one.trouble}. The old certificate is still used{_until(one)}.", _cause(one))
         state.alerts.ended(*(_cause(opened.tls) for opened in self._open if not opened.tls.trouble))
 
     def devices(self) -> list[dict[str, Any]]:
@@ -319,7 +324,7 @@ def _bind(listener: Listener) -> socket.socket:
         else:
             bound = socket.create_server((host, listener.port), backlog=_BACKLOG)
     except OSError as error:
-        raise CannotListen(f"cannot listen on {listener.name}: {_cure(error, listener)}") from error
+        raise CannotListen(_cure(error, listener)) from error
     # Accepted connections inherit it.  asyncio sets it only on sockets made with the protocol named; else 40 ms a message.
     bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return bound

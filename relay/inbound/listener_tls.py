@@ -115,7 +115,7 @@ class ListenerTls:
             self._not_read = str(error)
             return False
         if _over(certificate, now) and not _over(self.certificate, now):
-            self._not_read = f"{self.listener.name}: the certificate in {self.files[0]} has expired"
+            self._not_read = f"the certificate in {self.files[0]} has expired"
             return False
         self._context, self._read, self._not_read = context, found, ""
         different = certificate != self.certificate
@@ -134,7 +134,7 @@ class ListenerTls:
                     await renew(self.listener, self._state_dir, self._hostname)
             self._not_renewed = ""
         except OSError as error:
-            self._not_renewed = f"{self.listener.name}: the relay's own certificate ends soon and cannot be made anew: {error}"
+            self._not_renewed = f"the relay's own certificate ends soon and cannot be made anew: {error}"
 
 
 def _over(certificate: Certificate | None, now: datetime) -> bool:

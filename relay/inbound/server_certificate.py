@@ -78,7 +78,7 @@ def load(listener: Listener, state_dir: Path) -> ssl.SSLContext:
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
 
     if reason := load_pair(context, cert, key):
-        raise NoCertificate(f"{listener.name}: {cert} with {key} cannot be used for TLS: {reason}")
+        raise NoCertificate(f"{cert} with {key} cannot be used for TLS: {reason}")
     return context
 
 

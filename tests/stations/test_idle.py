@@ -30,6 +30,7 @@ WEB = {"uvicorn", "starlette", "jinja2", "markupsafe", "h11", "click", "anyio", 
 SELDOM = {
     *("dns", "publicsuffixlist", "psycopg", "psycopg_pool", "multiprocessing", "difflib"),
     *("urllib.request", "importlib.resources", "zipfile", "relay.control.i18n"),
+    *("relay.control.timeline", "relay.other_user"),
     *("relay.upstream.mx", "relay.upstream.mx_tls", "relay.upstream.mx_order", "relay.upstream.dns"),
     *("relay.upstream.mta_sts", "relay.upstream.mta_sts_cache", "relay.upstream.dane", "relay.upstream.http_session"),
     *("relay.upstream.folder", "relay.upstream.file_writer", "relay.mail.file_parts", "relay.mail.readable_body"),

@@ -131,9 +131,10 @@ async def test_what_cannot_be_used_keeps_the_old_one(tmp_path: Path, monkeypatch
         assert [cause for _, cause in told] == [f"certificate of {at(tls).name}"]
         assert "The old certificate is still used (until " in told[0][0]
         [status] = relay.inbound.listening()
-        assert status["certificate_trouble"]
         left = await relay.reload(at(tls))
         assert [one.setting for one in left] == [f"tls_cert of {at(tls).name}"]
+        assert status["certificate_trouble"] == left[0].reason and at(tls).name not in left[0].reason  # it stands before that
+        assert told[0][0].startswith(f"{at(tls).name}: {left[0].reason}.")
         pair(tls)
         await relay.inbound.look_at_certificates()
         assert await shown(relay) == der(tls) != before

@@ -135,7 +135,7 @@ async def test_a_certificate_that_cannot_be_used_keeps_the_listener_as_it_was(
     async with receiving(tmp_path, monkeypatch, one) as relay:
         [left] = await relay.reload(strict)
         assert left.setting == f"listen {one.name}"
-        assert "cannot be used for TLS" in left.reason
+        assert "cannot be used for TLS" in left.reason and one.name not in left.reason
         assert relay.inbound.listeners == (one,)
         assert (await (await at(one)).submit(b"x\r\n")).startswith("250")
 

@@ -97,7 +97,8 @@ async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) ->
         assert "a digest of 3 messages" in await asyncio.to_thread(told, relay, "show", digest)
         for path in (f"/messages/{ids[1]}", "/messages?state=merged"):
             assert f'<a href="/messages/{digest}">' in await asyncio.to_thread(got, relay, path)
-        assert "A digest of 3 messages of the device" in await asyncio.to_thread(got, relay, f"/messages/{digest}")
+        page = await asyncio.to_thread(got, relay, f"/messages/{digest}")
+        assert "A digest of 3 messages of the device" in page and '<a href="/messages?state=merged">' in page
         device = await asyncio.to_thread(camera, relay)
         assert device["collecting"] == [] and datetime.fromisoformat(device["last_seen"])
         assert [(one["id"], one["messages"], one["state"]) for one in device["digests"]] == [(digest, 3, "relayed")]
@@ -153,5 +154,6 @@ async def test_a_digest_that_fails_is_told_like_any_message(tmp_path: Path) -> N
         digest = shown.partition("failed, with the digest ")[2].split()[0]
         assert f"{OWNER}: its digest {digest} was refused for good" in shown
         assert f'<a href="/messages/{digest}">' in await asyncio.to_thread(got, relay, f"/messages/{ids[1]}")
+        assert '<a href="/messages?state=failed">' in await asyncio.to_thread(got, relay, f"/messages/{digest}")
         await asyncio.to_thread(told, relay, "release", ids[1])
         await asyncio.to_thread(relay.wait_for, "failed", 2)  # by itself, and refused as well

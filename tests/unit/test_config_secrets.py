@@ -194,6 +194,6 @@ def test_what_an_engine_shows_to_its_container_is_for_the_relay_alone(tmp_path: 
     file = tmp_path / "isp"
     file.write_text(SECRET, encoding="utf-8")
     file.chmod(0o444)
-    monkeypatch.setattr("relay.config.fields._ENGINE_S", tmp_path)
+    monkeypatch.setattr("relay.config.fields._ENGINE_SECRETS", tmp_path)
     environ = {"RELAY_HOST": "a.example", "RELAY_USERNAME": "a@b.c", "RELAY_PASSWORD_FILE": str(file)}
     assert load(None, environ).remarks == ()

@@ -8,10 +8,13 @@ import pytest
 from relay.control.device_reports import DIGESTS, kind_of, mail_of, overview, portrait, postponed, shown
 from relay.control.reports import device_views
 from relay.inbound.seen_clients import SeenClients
+from relay.mail.address import Address
 from relay.mail.device import Device, Quiet
 from relay.mail.envelope import Origin
 from relay.mail.reply import Fault
-from relay.spool.entry import Heard, Postponed, TrailLine
+from relay.outbound.trail import merged
+from relay.spool.entry import Heard, Postponed, Recipient, State, TrailLine
+from relay.spool.storms import Ended, end_of_part
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 NAS = Device("nas", client=(ip_network("10.0.0.2"),), expect_every=timedelta(hours=26))
@@ -88,6 +91,15 @@ def test_the_digests_of_a_device_are_told() -> None:
     ]
     many = [(lines[0][0], TrailLine(NOW, "merged", details={"digest": str(number)})) for number in range(100)]
     assert len(portrait(NAS, (NAS, NET), [], many, {})["digests"]) == DIGESTS
+
+
+def test_a_message_is_in_its_digest_once() -> None:
+    """Also where the digest failed first, for one recipient or both, and was relayed after all: each end has a line."""
+    to = [Recipient(Address(name, "far.example"), State.QUEUED, 0, NOW) for name in ("a", "b")]
+    later = [end_of_part("digest", 2, Ended("", str(one.address), State.RELAYED), NOW + timedelta(hours=1))[1] for one in to]
+    lines = [merged(to, "digest", 2, NOW), *later]
+    told = portrait(NAS, (NAS,), [], [(Origin("10.0.0.2", "nas"), line) for line in lines * 2], {})
+    assert (told["merged"], told["digests"]) == (2, [{"id": "digest", "at": "2026-11-22T10:00:00Z", "messages": 2}])
 
 
 def test_what_waits_is_told_of_its_device_alone() -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from relay.other_user import place_for
 from relay.spool.contract import SpoolBroken, SpoolFull
 
 _COUNTED_EVERY = 0.1  # seconds
@@ -69,6 +68,8 @@ class Lock:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
+            from relay.other_user import place_for
+
             cure = place_for(path.parent, error, "spool.url")
             raise SpoolBroken(f"{path}: {error.strerror or error}{cure}") from error
         try:
