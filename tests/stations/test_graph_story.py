@@ -19,7 +19,7 @@ from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.oauth import jwt, provider
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 BOSS = "boss@company.example"
 
@@ -30,10 +30,7 @@ def delegated(number):
 
 
 async def waits_for(relay, queue_id, words):
-    async with asyncio.timeout(15):
-        while words not in trail_of(await told(relay, queue_id)):
-            await asyncio.sleep(0.03)
-    story = await told(relay, queue_id)
+    story = await until(lambda: told(relay, queue_id), lambda story: words in trail_of(story))
     assert [row["state"] for row in story["recipients"]] == ["queued"]
 
 
@@ -84,9 +81,7 @@ async def test_four_at_a_time(tmp_path, connections):
             await ended(relay, await send(relay, NAS, "taro@example.jp", LETTER), "relayed")
             cloud.answering.clear()
             mail = [await send(relay, NAS, f"user{number}@example.jp", LETTER) for number in range(9)]
-            async with asyncio.timeout(15):
-                while len(cloud.requests) < 1 + min(connections, 5):
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(cloud.requests) >= 1 + min(connections, 5))
             await asyncio.sleep(0.3)
             assert (cloud.most_at_once > 4) == (connections > 4)
             cloud.answering.set()

@@ -34,6 +34,7 @@ from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Servi
 from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
 from tests.support.upstream import ScriptedUpstream
+from tests.support.waiting import until
 
 pytestmark = NEEDS_APPRISE
 
@@ -315,10 +316,8 @@ async def asked(service: Ntfy) -> None:
             await asyncio.sleep(0.005)
 
 
-async def gone(seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while children():
-            await asyncio.sleep(0.05)
+async def gone() -> None:
+    await until(lambda: not children(), seconds=10)
 
 
 async def test_it_is_started_when_needed_and_ends_when_idle(ntfy: Ntfy) -> None:
