@@ -5,7 +5,6 @@ device ──> relay ──> relay/cli/demo_graph.py, ScriptedUpstream;  person 
 
 import asyncio
 import json
-import smtplib
 import urllib.request
 from email import message_from_bytes, policy
 
@@ -104,13 +103,6 @@ def numbers(relay):
     return {one.name.removeprefix("relay_upstream_"): one.value for one in found}
 
 
-def submit(relay, sender, to):
-    with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=30) as line:
-        line.mail(sender)
-        line.rcpt(to)
-        return line.data(LETTER)[1].decode().split()[-1]
-
-
 @pytest.mark.timeout(60)
 async def test_orders_notices_limits_and_numbers(tmp_path):
     """A notice goes by Graph, and so does what is released by it; limits hold, and trouble shows on page and monitor."""
@@ -122,7 +114,7 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
         relay = RelayProcess(tmp_path, {**given, "web": {"address": "127.0.0.1:0"}})
 
         def story():
-            failed = submit(relay, "root@nas.local", "gone@example.jp")
+            failed = relay.submit("root@nas.local", "gone@example.jp", LETTER)
             eventually(lambda: cloud.box)
             done = relay.command("queue", "release", failed, "--via", "m365")
             assert done.returncode == 0, done.stderr
@@ -133,8 +125,8 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
             assert told["token_expiry_timestamp_seconds"] > 0
             assert "202 Accepted" in page(relay, f"/messages/{failed}")
 
-            submit(relay, NAS, BOSS)
-            last = submit(relay, NAS, BOSS)
+            relay.submit(NAS, BOSS, LETTER)
+            last = relay.submit(NAS, BOSS, LETTER)
             relay.wait_for("relayed", 3)
             (row,) = json.loads(page(relay, f"/api/queue/{last}"))["recipients"]
             assert (row["state"], row["attempts"]) == ("queued", 0)

@@ -6,7 +6,6 @@ device ──> relay ──> ntfy on loopback, or a folder ──> the ISP
 import asyncio
 import json
 import signal
-import smtplib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -162,18 +161,15 @@ async def test_a_message_that_stopped_the_relay_twice_is_held_and_can_be_release
 def killed_twice(relay: RelayProcess, *names: str) -> str:
     """A message that kills it, for a recipient at each upstream; its queue id, once it is held."""
     relay.start()
-    with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=20) as line:
-        line.mail(NAS)
-        for name in names:
-            line.rcpt(f"{name}@isp.example")
-        said = line.data(letter("first").replace(b"Subject:", b"X-Deadly: memory\r\nSubject:"))
+    content = letter("first").replace(b"Subject:", b"X-Deadly: memory\r\nSubject:")
+    queue_id = relay.submit(NAS, [f"{name}@isp.example" for name in names], content)
     assert relay.death() == -signal.SIGKILL
     relay.start()
     assert relay.death() == -signal.SIGKILL
     relay.module = "relay"
     relay.start()
     relay.wait_for("held")
-    return said[1].decode().split()[-1]
+    return queue_id
 
 
 async def test_a_full_disk_keeps_the_mail_until_there_is_room(tmp_path: Path) -> None:
