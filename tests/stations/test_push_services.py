@@ -30,7 +30,7 @@ from relay.upstream.push.transport import PushDelivery
 from relay.upstream.report import Report
 from relay.upstream.settings import PushService, Upstream
 from tests.support.push_chats import Matrix
-from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, hiding, proxy, serving
+from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, children, hiding, proxy, serving
 from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
 from tests.support.upstream import ScriptedUpstream
@@ -294,19 +294,6 @@ async def test_a_service_that_is_not_reached_by_http(delivery: PushDelivery) -> 
 
 
 # the process
-
-
-def children() -> list[int]:
-    """The push processes of this one."""
-    found: list[int] = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and b"relay.upstream.push.child" in (folder / "cmdline").read_bytes():
-                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-                found += [int(folder.name)] if int(parent) == os.getpid() else []
-        except OSError:
-            continue
-    return found
 
 
 async def asked(service: Ntfy) -> None:
