@@ -209,7 +209,7 @@ async def cost(tmp_path, devices, helo: str) -> tuple[int, int]:
             await until(over)
 
         await relayed(await accept(spool, clock, helo))  # what is done once is done
-        await asyncio.sleep(0.1)
+        await until(lambda: not spool._leases.messages())
         before = spool.syncs
         done = asyncio.Event()
         queue_id = ""
@@ -227,7 +227,7 @@ async def cost(tmp_path, devices, helo: str) -> tuple[int, int]:
             await done.wait()
         finally:
             sys.setprofile(None)
-        await asyncio.sleep(0.1)
+        await until(lambda: not spool._leases.messages())
         return counted, spool.syncs - before
 
 
