@@ -5,7 +5,6 @@ device ──> relay ──> relay/cli/demo_graph.py, ScriptedUpstream;  person 
 
 import asyncio
 import json
-import urllib.request
 from email import message_from_bytes, policy
 
 import pytest
@@ -91,14 +90,9 @@ async def test_four_at_a_time(tmp_path, connections):
         assert len({sent.recipients for sent in cloud.box}) == 10
 
 
-def page(relay, path):
-    with urllib.request.urlopen(f"http://{relay.events('started')[-1]['web']}{path}", timeout=20) as answer:
-        return answer.read().decode()
-
-
 def numbers(relay):
     """What a monitor gets of the mailbox."""
-    families = text_string_to_metric_families(page(relay, "/metrics"))
+    families = text_string_to_metric_families(relay.page("/metrics"))
     found = [one for family in families for one in family.samples if one.labels == {"upstream": "m365"}]
     return {one.name.removeprefix("relay_upstream_"): one.value for one in found}
 
@@ -123,14 +117,14 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
             told = numbers(relay)
             assert (told["up"], told["login_ok"], told["sent_today"], told["in_flight"]) == (1, 1, 2, 0)
             assert told["token_expiry_timestamp_seconds"] > 0
-            assert "202 Accepted" in page(relay, f"/messages/{failed}")
+            assert "202 Accepted" in relay.page(f"/messages/{failed}")
 
             relay.submit(NAS, BOSS, LETTER)
             last = relay.submit(NAS, BOSS, LETTER)
             relay.wait_for("relayed", 3)
-            (row,) = json.loads(page(relay, f"/api/queue/{last}"))["recipients"]
+            (row,) = json.loads(relay.page(f"/api/queue/{last}"))["recipients"]
             assert (row["state"], row["attempts"]) == ("queued", 0)
-            assert "m365" in page(relay, "/")
+            assert "m365" in relay.page("/")
             given["upstreams"]["m365"]["limits"] = {"per_minute": "none"}
             cloud.trouble.append(GraphTrouble("drafts/messages", 403, "ErrorAccessDenied", "Access is denied."))
             relay.configure({**relay.config, **given})
@@ -138,7 +132,7 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
             relay.wait_for("rested")
             told = numbers(relay)
             assert (told["up"], told["login_ok"]) == (0, 0)
-            shown = page(relay, "/") + page(relay, f"/messages/{last}")
+            shown = relay.page("/") + relay.page(f"/messages/{last}")
             assert "ErrorAccessDenied: Access is denied." in shown
             assert "admin consent" in shown
             eventually(lambda: any(sent.recipients == (BOSS,) for sent in cloud.box[3:]))

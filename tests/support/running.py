@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,13 @@ class RelayProcess:
         done = self.command("queue", "show", queue_id, "--json")
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
+
+    def page(self, path: str, language: str = "en") -> str:
+        """What the web page answers there.  Raises HTTPError."""
+        url = f"http://{self.events('started')[-1]['web']}{path}"
+        asked = urllib.request.Request(url, headers={"Accept-Language": language})
+        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - our own page
+            return str(answer.read().decode())
 
     def said(self) -> str:
         """The last lines that it printed, for a failing test's message."""
