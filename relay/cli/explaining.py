@@ -31,7 +31,7 @@ from relay.outbound.prepare import Prepared, prepare
 from relay.outbound.routing import Chosen, chain_for, copies, may_route
 from relay.outbound.storms import excepted, quiet_until
 from relay.spool.entry import Claim, Entry, Recipient, State
-from relay.upstream.file_names import place_for
+from relay.upstream.file_names import folder_for, joined
 from relay.upstream.graph_message import addressed
 from relay.upstream.settings import DkimKey, Folder, GraphMailbox, PushService, Upstream
 
@@ -255,7 +255,7 @@ def _signature(key: DkimKey) -> str:
 def _place(upstream: Upstream, prepared: Prepared) -> str:
     """Where it goes, if that is no mail server, which asks for a sender."""
     if isinstance(upstream.transport, Folder):
-        return place_for(upstream.transport.path, prepared.outgoing)
+        return joined(*folder_for(upstream.transport.path, prepared.outgoing))
     return upstream.transport.place if isinstance(upstream.transport, PushService) else ""
 
 

@@ -19,7 +19,7 @@ from relay.upstream.settings import PushService, Upstream
 async def push_facts(upstream: Upstream, patience: float, whole: float) -> PushFacts:
     """Each URL; `patience` in seconds for one of them, `whole` for all."""
     urls = [url.reveal() for url in upstream.of_kind(PushService).urls]
-    found: dict[int, UrlFacts] = {}
+    found: list[UrlFacts] = []  # in order
     process: PushProcess | None = None
     try:
         with suppress(TimeoutError):
@@ -27,15 +27,15 @@ async def push_facts(upstream: Upstream, patience: float, whole: float) -> PushF
                 process = await PushProcess.start()
                 job = PushJob(list(enumerate(urls)), patience, examine=True)
                 async for number, one in process.send(job, _nothing(), lambda *_: False):
-                    found[number] = _facts(number, one, urls)
+                    found.append(_facts(number, one, urls))
     except ProcessLost as lost:
         return PushFacts(upstream, trouble=str(lost))
     finally:
         if process is not None:
             process.kill()
             await process.end()
-    late = (UrlFacts(number, examined=False, late=whole) for number in range(len(urls)) if number not in found)
-    return PushFacts(upstream, tuple(sorted((*found.values(), *late), key=lambda one: one.number)))
+    late = (UrlFacts(number, examined=False, late=whole) for number in range(len(found), len(urls)))
+    return PushFacts(upstream, (*found, *late))
 
 
 async def _nothing() -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ from relay.outbound.replies import Blame, Fate, Verdict, judge
 from relay.outbound.retry import RetrySchedule, spread
 from relay.outbound.routing import Chosen
 from relay.spool.entry import Claim, NoticeKind, PendingNotice, Recipient, Settlement, State, TrailLine, outcome
-from relay.upstream.report import Conversation
+from relay.upstream.report import Conversation, too_big
 from relay.upstream.settings import Upstream
 
 
@@ -213,8 +213,7 @@ class Attempt:
             known = [limit for limit in (upstream.limits.message, sizes.get(name)) if limit]
             if not known or size <= min(known):
                 continue
-            words = f"{name} takes at most {min(known) / 1e6:.1f} MB, this message has {size / 1e6:.1f} MB"
-            answer = Answer(Stage.MAIL, Reply(552, "5.3.4", words), fault=Fault.TOO_BIG)
+            answer = too_big(name, min(known), size)
             concerned = [
                 progress
                 for progress in self.progress_of.values()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from relay.spool.entry import Detail, Entry, Recipient, Settlement, State, TrailLine
+from relay.spool.entry import Action, Detail, Entry, Order, Recipient, Settlement, State, TrailLine
 from relay.spool.rows import plain
 
 MERGED_SHARE = 3
@@ -87,6 +87,11 @@ class Ended(NamedTuple):
 def ended(outcomes: Iterable[Recipient]) -> list[Ended]:
     """Those outcomes of a digest that are its end."""
     return [Ended(plain(one.address.key), str(one.address), one.state) for one in outcomes if one.state.over]
+
+
+def no_parts(order: Order) -> str:
+    """To follow the states that an order is for: a release of all leaves alone those whose digest failed."""
+    return " AND merged_into = ''" if order.action is Action.RELEASE and order.queue_ids is None else ""
 
 
 def gave_way(now: datetime) -> TrailLine:

@@ -145,9 +145,8 @@ def folder_for(path: str, outgoing: Outgoing) -> tuple[str, tuple[str, ...]]:
     return fixed, tuple(filled(name, values) for name in below)
 
 
-def place_for(path: str, outgoing: Outgoing) -> str:
-    """Where the files of this message go."""
-    fixed, below = folder_for(path, outgoing)
+def joined(fixed: str, below: Iterable[str]) -> str:
+    """The whole path of a folder."""
     return "/".join([fixed.rstrip("/"), *below])
 
 

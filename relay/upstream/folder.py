@@ -17,7 +17,7 @@ from relay.mail.file_parts import FilePart, file_parts
 from relay.mail.message import Message
 from relay.mail.outgoing import Outgoing
 from relay.mail.reply import Answer, Fault, Reply, Stage
-from relay.upstream.file_names import extension_for, file_name, folder_for, place_for, titled
+from relay.upstream.file_names import extension_for, file_name, folder_for, joined, titled
 from relay.upstream.file_writer import Abandoned, FileWriter, FolderFailed, WrittenFile, enter, failing, room, sweep
 from relay.upstream.report import Conversation, Report
 from relay.upstream.settings import Folder, Save, Upstream
@@ -91,7 +91,7 @@ class _Job:
         self._save_what, self._outgoing, self._swept = folder.save, outgoing, swept
         self._when = f"{outgoing.accepted_at.astimezone():%Y-%m-%d %H-%M-%S}"
         self.fixed, self._below = folder_for(folder.path, outgoing)
-        self.place = place_for(folder.path, outgoing)
+        self.place = joined(self.fixed, self._below)
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._naming = self._partly = False
 

@@ -5,7 +5,6 @@ device ──> relay run (killed, started) ──> relay/cli/demo_graph.py, whic
 """
 
 import asyncio
-import smtplib
 from email import message_from_bytes
 from pathlib import Path
 
@@ -16,13 +15,6 @@ from tests.stations.test_graph_relay import LETTER, NAS, settings
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
 from tests.support.waiting import eventually
-
-
-def submit(relay: RelayProcess) -> str:
-    with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=30) as line:
-        line.mail(NAS)
-        line.rcpt("taro@example.jp")
-        return line.data(LETTER)[1].decode().split()[-1]
 
 
 @pytest.mark.parametrize("sent", [True, False])
@@ -36,7 +28,7 @@ async def test_killed_while_graph_has_the_request(tmp_path: Path, sent: bool) ->
         cloud.trouble.append(GraphTrouble("/send", 0, late=sent))
 
         def lives() -> None:
-            queue_id = submit(relay)
+            queue_id = relay.submit(NAS, "taro@example.jp", LETTER)
             eventually(lambda: cloud.box if sent else cloud.drafts and not cloud.trouble)
             relay.kill9()
             assert (len(cloud.box), len(cloud.drafts)) == ((1, 0) if sent else (0, 1))

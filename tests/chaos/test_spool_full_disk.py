@@ -16,6 +16,7 @@ from relay.spool.contract import SpoolFull, SpoolSettings
 from relay.spool.entry import Settlement, State
 from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE
 from relay.spool.sqlite.invariants import check_invariants
+from tests.support.faults import small_disk
 from tests.support.spooled import after, an_entry, settled
 from tests.support.world import Clock, Ids
 
@@ -23,13 +24,8 @@ from tests.support.world import Clock, Ids
 @pytest.fixture
 def disk(tmp_path):
     """A file system of 16 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", place], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip("a tmpfs cannot be mounted here (needs root)")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with small_disk(tmp_path / "disk", "16m") as place:
+        yield place
 
 
 @pytest.fixture

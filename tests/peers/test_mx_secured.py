@@ -24,6 +24,7 @@ from tests.support.peers import USER, Papers, Peer, free_port
 from tests.support.policy_server import PolicyServer, policy
 from tests.support.sending import server_context
 from tests.support.signed_dns import unbound
+from tests.support.waiting import until
 
 POLICY_HOST = "127.0.0.31"
 DOMAINS = (
@@ -105,16 +106,15 @@ def settings(nameserver: str, **mx: Any) -> dict[str, Any]:
 
 async def tried(relay: Any, queue_id: str) -> dict[str, Any]:
     """The story, once it was tried."""
-    async with asyncio.timeout(30):
-        while True:
-            story = await told(relay, queue_id)
-            if any(line["event"] in ("tried", "relayed") for line in story["trail"]):
-                return story
-            await asyncio.sleep(0.05)
+    return await until(lambda: told(relay, queue_id), lambda story: any(map(_of_attempt, story["trail"])))
+
+
+def _of_attempt(line: dict[str, Any]) -> bool:
+    return line["event"] in ("tried", "relayed")
 
 
 def facts(story: dict[str, Any]) -> tuple[Any, ...]:
-    (line,) = [line for line in story["trail"] if line["event"] in ("tried", "relayed")]
+    (line,) = filter(_of_attempt, story["trail"])
     return line["event"], line["tls_policy"], line["tls_verified"], line["tls_fault"]
 
 
@@ -124,8 +124,15 @@ async def go(place: tuple[str, int, Peer], directory: Path, domain: str, **mx: A
     subject = f"to-{domain}-{len(mx)}-{directory.name}"
     async with relay_at_home(directory, settings(nameserver, **mx)) as relay:
         story = await tried(relay, await send(relay, USER, f"me@{domain}", letter(subject)))
-    await asyncio.sleep(0.5)
-    return story, any(f"Subject: {subject}\n".encode() in one.octets for one in peer.delivered())
+
+    def arrived() -> bool:
+        return any(f"Subject: {subject}\n".encode() in one.octets for one in peer.delivered())
+
+    if facts(story)[0] == "relayed":
+        await until(arrived)
+    else:
+        await asyncio.sleep(0.5)  # if Postfix had it all the same, it would be there by then
+    return story, arrived()
 
 
 @pytest.fixture(autouse=True)

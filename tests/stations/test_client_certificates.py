@@ -3,10 +3,8 @@
 device -> relay -> upstream that takes nobody without a certificate
 """
 
-import asyncio
 import re
 import ssl
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from tests.stations.test_device_rules import ME, isp, queue_id, submit
 from tests.stations.test_submission_tls_policy import wanting
 from tests.support.inprocess import ended, relay_at_home
 from tests.support.upstream import ScriptedUpstream
+from tests.support.waiting import until
 
 CA = trustme.CA()
 
@@ -38,12 +37,6 @@ async def card(relay: Relay, language: str = "en") -> str:
     found = re.search(r'<li class="card upstream">\s*<h3>.{0,400}<bdi>isp</bdi>.*?</li>', html, re.DOTALL)
     assert found, html
     return found[0]
-
-
-async def until(look: Callable[[], Awaitable[str]], wanted: Callable[[str], bool]) -> None:
-    async with asyncio.timeout(15):
-        while not wanted(await look()):
-            await asyncio.sleep(0.05)
 
 
 async def test_a_client_certificate_is_renewed_broken_and_mended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

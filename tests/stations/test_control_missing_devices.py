@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -139,5 +138,4 @@ def test_a_quiet_device_is_pushed_to_people(tmp_path: Path, pushes: tuple[str, l
     }
     with running(tmp_path, config) as relay:
         eventually(lambda: any("nas (127.0.0.1) has sent no mail" in json.dumps(one) for one in taken), 30, relay.said)
-        with urllib.request.urlopen(f"http://{relay.events('started')[-1]['web']}/", timeout=20) as page:
-            assert "nas last sent mail 3 h ago, longer ago than expected." in page.read().decode()
+        assert "nas last sent mail 3 h ago, longer ago than expected." in relay.page("/")

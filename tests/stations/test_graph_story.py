@@ -5,8 +5,6 @@ device ──> relay ──> relay/cli/demo_graph.py, ScriptedUpstream;  person 
 
 import asyncio
 import json
-import smtplib
-import urllib.request
 from email import message_from_bytes, policy
 
 import pytest
@@ -19,7 +17,7 @@ from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.oauth import jwt, provider
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until
 
 BOSS = "boss@company.example"
 
@@ -30,10 +28,7 @@ def delegated(number):
 
 
 async def waits_for(relay, queue_id, words):
-    async with asyncio.timeout(15):
-        while words not in trail_of(await told(relay, queue_id)):
-            await asyncio.sleep(0.03)
-    story = await told(relay, queue_id)
+    story = await until(lambda: told(relay, queue_id), lambda story: words in trail_of(story))
     assert [row["state"] for row in story["recipients"]] == ["queued"]
 
 
@@ -84,9 +79,7 @@ async def test_four_at_a_time(tmp_path, connections):
             await ended(relay, await send(relay, NAS, "taro@example.jp", LETTER), "relayed")
             cloud.answering.clear()
             mail = [await send(relay, NAS, f"user{number}@example.jp", LETTER) for number in range(9)]
-            async with asyncio.timeout(15):
-                while len(cloud.requests) < 1 + min(connections, 5):
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(cloud.requests) >= 1 + min(connections, 5))
             await asyncio.sleep(0.3)
             assert (cloud.most_at_once > 4) == (connections > 4)
             cloud.answering.set()
@@ -97,23 +90,11 @@ async def test_four_at_a_time(tmp_path, connections):
         assert len({sent.recipients for sent in cloud.box}) == 10
 
 
-def page(relay, path):
-    with urllib.request.urlopen(f"http://{relay.events('started')[-1]['web']}{path}", timeout=20) as answer:
-        return answer.read().decode()
-
-
 def numbers(relay):
     """What a monitor gets of the mailbox."""
-    families = text_string_to_metric_families(page(relay, "/metrics"))
+    families = text_string_to_metric_families(relay.page("/metrics"))
     found = [one for family in families for one in family.samples if one.labels == {"upstream": "m365"}]
     return {one.name.removeprefix("relay_upstream_"): one.value for one in found}
-
-
-def submit(relay, sender, to):
-    with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=30) as line:
-        line.mail(sender)
-        line.rcpt(to)
-        return line.data(LETTER)[1].decode().split()[-1]
 
 
 @pytest.mark.timeout(60)
@@ -127,7 +108,7 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
         relay = RelayProcess(tmp_path, {**given, "web": {"address": "127.0.0.1:0"}})
 
         def story():
-            failed = submit(relay, "root@nas.local", "gone@example.jp")
+            failed = relay.submit("root@nas.local", "gone@example.jp", LETTER)
             eventually(lambda: cloud.box)
             done = relay.command("queue", "release", failed, "--via", "m365")
             assert done.returncode == 0, done.stderr
@@ -136,14 +117,14 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
             told = numbers(relay)
             assert (told["up"], told["login_ok"], told["sent_today"], told["in_flight"]) == (1, 1, 2, 0)
             assert told["token_expiry_timestamp_seconds"] > 0
-            assert "202 Accepted" in page(relay, f"/messages/{failed}")
+            assert "202 Accepted" in relay.page(f"/messages/{failed}")
 
-            submit(relay, NAS, BOSS)
-            last = submit(relay, NAS, BOSS)
+            relay.submit(NAS, BOSS, LETTER)
+            last = relay.submit(NAS, BOSS, LETTER)
             relay.wait_for("relayed", 3)
-            (row,) = json.loads(page(relay, f"/api/queue/{last}"))["recipients"]
+            (row,) = json.loads(relay.page(f"/api/queue/{last}"))["recipients"]
             assert (row["state"], row["attempts"]) == ("queued", 0)
-            assert "m365" in page(relay, "/")
+            assert "m365" in relay.page("/")
             given["upstreams"]["m365"]["limits"] = {"per_minute": "none"}
             cloud.trouble.append(GraphTrouble("drafts/messages", 403, "ErrorAccessDenied", "Access is denied."))
             relay.configure({**relay.config, **given})
@@ -151,7 +132,7 @@ async def test_orders_notices_limits_and_numbers(tmp_path):
             relay.wait_for("rested")
             told = numbers(relay)
             assert (told["up"], told["login_ok"]) == (0, 0)
-            shown = page(relay, "/") + page(relay, f"/messages/{last}")
+            shown = relay.page("/") + relay.page(f"/messages/{last}")
             assert "ErrorAccessDenied: Access is denied." in shown
             assert "admin consent" in shown
             eventually(lambda: any(sent.recipients == (BOSS,) for sent in cloud.box[3:]))

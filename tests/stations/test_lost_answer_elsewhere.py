@@ -3,10 +3,9 @@
 device ──> relay ──> Microsoft Graph, a push service, or a folder ──> (never before the time) the ISP
 """
 
-import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from tests.stations.test_graph_relay import settings as by_graph
 from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.push_services import NEEDS_APPRISE, Ntfy, serving
 from tests.support.upstream import ScriptedUpstream
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -139,12 +139,6 @@ def settings(one: First, isp: ScriptedUpstream, warn_after: str) -> dict[str, An
         "routes": [{"via": ["first", "isp"]}],
         "retry": {"delays": ["1s"], "rest": ["1s"], "rest_login": "1s", "warn_after": warn_after},
     }
-
-
-async def until(true: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not await true():
-            await asyncio.sleep(0.03)
 
 
 async def row_of(relay: Relay, queue_id: str) -> dict[str, Any]:

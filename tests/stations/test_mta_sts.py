@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import time
-from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
@@ -17,21 +16,7 @@ from relay.upstream.settings import Tls
 from tests.support.dns import FakeDNS
 from tests.support.policy_server import PolicyServer, policy
 from tests.support.sending import server_context
-
-DAY = timedelta(days=1)
-
-
-class Clock:
-    """A wall clock and a monotonic one that go together."""
-
-    def __init__(self):
-        self.at = datetime(2026, 11, 30, 12, tzinfo=UTC)
-
-    def now(self):
-        return self.at
-
-    def monotonic(self):
-        return self.at.timestamp()
+from tests.support.world import Clock
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +37,7 @@ def zone(record="v=STSv1; id=1;"):
 async def policies(authority, server, dns, clock, file=None):
     found = Resolver([dns.address], patience=0.5)
     found._ready().cache = None
-    made = StsPolicies(found, file, PolicyFetch(found, port=server.port, tls=authority[1]), clock.now, clock.monotonic)
+    made = StsPolicies(found, file, PolicyFetch(found, port=server.port, tls=authority[1]), clock, lambda: clock().timestamp())
     try:
         yield made
     finally:
@@ -113,9 +98,9 @@ async def test_a_record_that_is_dropped_drops_no_policy(authority, place, troubl
             getattr(dns, trouble).add("_mta-sts.there.example")
         server.answers.clear()
         for _ in range(6):
-            clock.at += DAY
+            clock.advance(days=1)
             assert (await known.of("there.example", private=True)).mode is StsMode.ENFORCE
-        clock.at += DAY
+        clock.advance(days=1)
         assert await known.of("there.example", private=True) is None, "its time is over"
 
 
@@ -126,7 +111,7 @@ async def test_a_policy_in_use_does_not_run_out(authority, place):
         await known.of("there.example", private=True)
         dns.zone = zone("")
         for _ in range(20):
-            clock.at += DAY
+            clock.advance(days=1)
             assert (await known.of("there.example", private=True)).mode is StsMode.ENFORCE
     assert len(server.asked) == 21
 
@@ -162,7 +147,7 @@ async def test_thousands_of_domains_are_not_remembered(authority, place, monkeyp
     monkeypatch.setattr(mta_sts_cache, "_MOST", 3)
 
     async def fetch(domain, private):
-        clock.at += timedelta(seconds=1)
+        clock.advance(seconds=1)
         return await PolicyFetch(known._resolver, port=server.port, tls=authority[1])("there.example", private)
 
     dns.zone = {**zone(), **{f"_mta-sts.d{number}.example": {"TXT": ['"v=STSv1; id=1"']} for number in range(9)}}
@@ -193,7 +178,7 @@ async def test_a_reload_ends_no_look_up_that_mail_waits_for(authority, place):
         go_on.set()
         assert (await stays).mode is StsMode.ENFORCE
         begun.clear(), go_on.clear()
-        clock.at += 2 * DAY
+        clock.advance(days=2)
         leaves = asyncio.create_task(known.of("there.example", private=True))
         await begun.wait()
         leaves.cancel()
@@ -209,7 +194,7 @@ async def test_long_policies_push_no_others_out_of_the_file(authority, place, tm
     monkeypatch.setattr(mta_sts_cache, "_LARGEST_FILE", most)
 
     async def fetch(domain, private):
-        clock.at += timedelta(seconds=1)
+        clock.advance(seconds=1)
         hosts = [f"{number:0200}.{domain}" for number in range(1 if domain == names[0] else 20)]
         return StsPolicy(StsMode.ENFORCE, tuple(hosts), 86_400)
 
@@ -271,7 +256,7 @@ async def test_what_is_no_policy(authority, place, monkeypatch, answer, why):
         for _ in range(3):
             assert await known.of("there.example", private=True) is None
         assert len(server.asked) == 2
-        clock.at += timedelta(minutes=6)
+        clock.advance(minutes=6)
         server.answers["mta-sts.there.example"] = policy()
         assert (await known.of("there.example", private=True)).mode is StsMode.ENFORCE
 

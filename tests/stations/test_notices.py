@@ -7,7 +7,7 @@ spool (pending failures) ──► Notifier ──► spool (one notice, queued 
 import asyncio
 import email
 import email.policy
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +29,7 @@ from relay.spool.contract import Spool, SpoolSettings
 from relay.spool.entry import Action, Entry, NoticeKind, Order, PendingNotice, Settlement, State, TrailLine
 from tests.support.push import Push
 from tests.support.spooled import after, an_entry
+from tests.support.waiting import until
 from tests.support.world import Clock, Ids
 
 BOSS = Address("boss", "example.jp")
@@ -104,12 +105,6 @@ async def queued_notices(spool: Spool) -> list[tuple[Entry, email.message.EmailM
             octets = b"".join(stored.entry.content)
             found.append((stored.entry, email.message_from_bytes(octets, policy=email.policy.default)))
     return found
-
-
-async def until(true: Callable[[], Any], seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_failure_becomes_one_notice_in_the_queue(spool: Spool, clock: Clock, ids: Ids) -> None:

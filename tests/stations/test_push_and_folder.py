@@ -6,7 +6,6 @@ device ──> relay ──> ntfy on loopback, or a folder ──> the ISP
 import asyncio
 import json
 import signal
-import smtplib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from tests.support.inprocess import ended, relay_at_home, send, told
 from tests.support.push_services import NEEDS_APPRISE, Ntfy, serving
 from tests.support.running import RelayProcess
 from tests.support.upstream import ScriptedUpstream
+from tests.support.waiting import until
 
 pytestmark = NEEDS_APPRISE
 
@@ -117,16 +117,12 @@ async def test_trouble_rests_and_what_waits_goes_after_it(tmp_path: Path, kind: 
     kind.fail()
     async with relay_at_home(tmp_path, settings(kind)) as relay:
         first = await send(relay, NAS, ME, letter("first"))
-        async with asyncio.timeout(20):
-            while not (line := await line_of(relay, kind))["resting_until"]:
-                await asyncio.sleep(0.02)
+        line = await until(lambda: line_of(relay, kind), lambda line: line["resting_until"])
         assert line["failures"] == 1
         assert line["why"]
         tries = kind.ntfy.requests
         second = await send(relay, NAS, ME, letter("second"))
-        async with asyncio.timeout(20):
-            while "is paused until" not in json.dumps((await told(relay, second))["trail"]):
-                await asyncio.sleep(0.02)
+        await until(lambda: told(relay, second), lambda story: "is paused until" in json.dumps(story["trail"]))
         assert kind.ntfy.requests == tries
         kind.mend()
         for queue_id in (first, second):
@@ -165,18 +161,15 @@ async def test_a_message_that_stopped_the_relay_twice_is_held_and_can_be_release
 def killed_twice(relay: RelayProcess, *names: str) -> str:
     """A message that kills it, for a recipient at each upstream; its queue id, once it is held."""
     relay.start()
-    with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=20) as line:
-        line.mail(NAS)
-        for name in names:
-            line.rcpt(f"{name}@isp.example")
-        said = line.data(letter("first").replace(b"Subject:", b"X-Deadly: memory\r\nSubject:"))
+    content = letter("first").replace(b"Subject:", b"X-Deadly: memory\r\nSubject:")
+    queue_id = relay.submit(NAS, [f"{name}@isp.example" for name in names], content)
     assert relay.death() == -signal.SIGKILL
     relay.start()
     assert relay.death() == -signal.SIGKILL
     relay.module = "relay"
     relay.start()
     relay.wait_for("held")
-    return said[1].decode().split()[-1]
+    return queue_id
 
 
 async def test_a_full_disk_keeps_the_mail_until_there_is_room(tmp_path: Path) -> None:
@@ -185,15 +178,12 @@ async def test_a_full_disk_keeps_the_mail_until_there_is_room(tmp_path: Path) ->
         kind = Kind("scans", {"folder": str(disk / "{date}")}, ntfy, disk)
         async with relay_at_home(tmp_path, settings(kind)) as relay:
             ids = [await send(relay, NAS, ME, letter(f"scan {number}", 1_500_000)) for number in range(3)]
-            async with asyncio.timeout(20):
-                while (await line_of(relay, kind))["sent_today"] < 2 or not (await line_of(relay, kind))["resting_until"]:
-                    await asyncio.sleep(0.02)
+            await until(lambda: line_of(relay, kind), lambda line: line["sent_today"] == 2 and line["resting_until"])
             stories = [await told(relay, queue_id) for queue_id in ids]
             states = [story["recipients"][0]["state"] for story in stories]
             assert sorted(states) == ["queued", "relayed", "relayed"]
             left = ids[states.index("queued")]
-            while not (waits := await told(relay, left))["recipients"][0]["said"]:
-                await asyncio.sleep(0.02)
+            waits = await until(lambda: told(relay, left), lambda story: story["recipients"][0]["said"])
             assert (waits["recipients"][0]["code"], waits["recipients"][0]["fault"]) == (451, "folder-full")
             assert "Make room" in json.dumps(waits["trail"])
             saved = list(disk.rglob("*.txt"))
@@ -215,11 +205,8 @@ async def test_the_phone_fails_and_its_notice_goes_by_mail(tmp_path: Path) -> No
             given["notices"] = {"to": "admin@isp.example", "via": ["phone", "isp"], "digest": "1s"}
             async with relay_at_home(tmp_path, given) as relay:
                 await ended(relay, await send(relay, "root@nas.local", "nobody@far.example", letter("backup 1")), "failed")
-                async with asyncio.timeout(20):
-                    while not ntfy.pushed:
-                        await asyncio.sleep(0.02)
+                await until(lambda: ntfy.pushed)
                 ntfy.refuse(503, times=1000)
-                await asyncio.sleep(1.1)  # the digest of what was told
                 await ended(relay, await send(relay, "root@nas.local", "nobody@far.example", letter("backup 2")), "failed")
                 async with asyncio.timeout(20), isp.changed:
                     await isp.changed.wait_for(lambda: any(b"backup 2" in one.content for one in isp.messages))

@@ -30,10 +30,11 @@ from relay.upstream.push.transport import PushDelivery
 from relay.upstream.report import Report
 from relay.upstream.settings import PushService, Upstream
 from tests.support.push_chats import Matrix
-from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, hiding, proxy, serving
+from tests.support.push_services import JPEG, NEEDS_APPRISE, Gotify, Ntfy, Service, Telegram, children, hiding, proxy, serving
 from tests.support.running import ROOT
 from tests.support.sending import letter, server_context
 from tests.support.upstream import ScriptedUpstream
+from tests.support.waiting import until
 
 pytestmark = NEEDS_APPRISE
 
@@ -295,19 +296,6 @@ async def test_a_service_that_is_not_reached_by_http(delivery: PushDelivery) -> 
 # the process
 
 
-def children() -> list[int]:
-    """The push processes of this one."""
-    found: list[int] = []
-    for folder in Path("/proc").iterdir():
-        try:
-            if folder.name.isdigit() and b"relay.upstream.push.child" in (folder / "cmdline").read_bytes():
-                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-                found += [int(folder.name)] if int(parent) == os.getpid() else []
-        except OSError:
-            continue
-    return found
-
-
 async def asked(service: Ntfy) -> None:
     """Until the service has a request."""
     async with asyncio.timeout(20):
@@ -315,10 +303,8 @@ async def asked(service: Ntfy) -> None:
             await asyncio.sleep(0.005)
 
 
-async def gone(seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while children():
-            await asyncio.sleep(0.05)
+async def gone() -> None:
+    await until(lambda: not children(), seconds=10)
 
 
 async def test_it_is_started_when_needed_and_ends_when_idle(ntfy: Ntfy) -> None:

@@ -4,7 +4,6 @@ camera ──> relay run ──> push process ──> ntfy, Gotify on loopback
                     └──> an ISP that takes everything
 """
 
-import smtplib
 import urllib.request
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -46,10 +45,7 @@ def snap(relay: RelayProcess, to: str = "me@isp.example", subject: str = "Motion
     message["From"], message["To"], message["Subject"] = "cam@home.example", to, subject
     message.set_content("<p>Camera <b>gate</b>: motion.</p><p>2026-11-30 08:00</p>", subtype="html")
     message.add_attachment(JPEG, maintype="image", subtype="jpeg", filename="snap.jpg")
-    with smtplib.SMTP("127.0.0.1", relay.port, "camera", timeout=20) as line:
-        line.mail("cam@home.example")
-        line.rcpt(to)
-        return line.data(message.as_bytes())[1].decode().split()[-1]
+    return relay.submit("cam@home.example", to, message.as_bytes(), "camera")
 
 
 def test_a_camera_s_jpeg_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
@@ -134,10 +130,8 @@ def test_a_failure_is_told_on_the_phone(tmp_path: Path, ntfy: Ntfy) -> None:
             "notices": {"to": "me@isp.example", "via": ["phone"], "digest": "1s"},
         }
         with running(tmp_path, config) as relay:
-            with smtplib.SMTP("127.0.0.1", relay.port, "nas", timeout=20) as line:
-                line.mail("root@nas.local")
-                line.rcpt("nobody@far.example")
-                line.data(b"From: root@nas.local\r\nSubject: backup failed\r\n\r\nx\r\n")
+            letter = b"From: root@nas.local\r\nSubject: backup failed\r\n\r\nx\r\n"
+            relay.submit("root@nas.local", "nobody@far.example", letter)
             relay.wait_for("failed")
             (pushed,) = ntfy.took()
             assert pushed.title.startswith("Not delivered: backup failed")

@@ -27,6 +27,7 @@ from relay.spool.entry import Entry, Recipient, State, TrailLine
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.report import Conversation, Report
 from tests.support.sending import transports_by, upstream_at
+from tests.support.waiting import until
 from tests.support.world import Clock
 
 CONTENT = b"From: cam@lan.example\r\nTo: me@isp.example\r\nSubject: Motion 1\r\n\r\nframe\r\n"
@@ -79,12 +80,6 @@ async def accept(spool, clock, helo: str, subject: str = "Motion 1") -> str:
     entry = Entry(new_queue_id(now), now, Origin("192.168.0.7", helo), where, len(content), (content,))
     await spool.commit(entry, (TrailLine(now, "accepted", "", {"subject": subject}),))
     return entry.queue_id
-
-
-async def until(condition, seconds: float = 15) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 async def test_a_storm_in_the_runner(tmp_path: Path) -> None:
@@ -214,7 +209,7 @@ async def cost(tmp_path, devices, helo: str) -> tuple[int, int]:
             await until(over)
 
         await relayed(await accept(spool, clock, helo))  # what is done once is done
-        await asyncio.sleep(0.1)
+        await until(lambda: not spool._leases.messages())
         before = spool.syncs
         done = asyncio.Event()
         queue_id = ""
@@ -232,7 +227,7 @@ async def cost(tmp_path, devices, helo: str) -> tuple[int, int]:
             await done.wait()
         finally:
             sys.setprofile(None)
-        await asyncio.sleep(0.1)
+        await until(lambda: not spool._leases.messages())
         return counted, spool.syncs - before
 
 

@@ -34,17 +34,18 @@ class FakeDNS:
         inventing: str = "",
         signed: Collection[str] = (),
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.zone = {name.lower().rstrip("."): records for name, records in zone.items()}
         self.failing, self.silent, self.refused = set(failing), set(silent), set(refused)
-        self.inventing, self.signed, self._host = inventing, set(signed), host
+        self.inventing, self.signed, self._place = inventing, set(signed), (host, port)
         self.asked: list[tuple[str, str]] = []
         self.address = ""
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Speaker(self), local_addr=(self._host, 0))
-        self.address = f"{self._host}:{self._transport.get_extra_info('sockname')[1]}"
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: _Speaker(self), local_addr=self._place)
+        self.address = f"{self._place[0]}:{self._transport.get_extra_info('sockname')[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -12,6 +12,7 @@ from relay import config
 from relay.daemon import Relay
 from tests.support.device import Device
 from tests.support.running import defaults
+from tests.support.waiting import until
 
 
 @asynccontextmanager
@@ -63,9 +64,8 @@ async def told(relay: Relay, queue_id: str) -> dict[str, Any]:
 
 async def ended(relay: Relay, queue_id: str, *states: str, seconds: float = 20) -> dict[str, Any]:
     """The same, once every recipient is in one of `states`."""
-    async with asyncio.timeout(seconds):
-        while True:
-            story = await told(relay, queue_id)
-            if all(recipient["state"] in states for recipient in story["recipients"]):
-                return story
-            await asyncio.sleep(0.03)
+
+    def over(story: dict[str, Any]) -> bool:
+        return all(recipient["state"] in states for recipient in story["recipients"])
+
+    return await until(lambda: told(relay, queue_id), over, seconds)

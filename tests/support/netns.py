@@ -13,12 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.dns import FakeDNS, Zone, _Speaker
+from tests.support.dns import FakeDNS, Zone
 from tests.support.overlay import unavailable
 from tests.support.waiting import eventually
 
@@ -96,11 +96,10 @@ def wait_until_answering(net: Internet, host: str, port: int, said: Sequence[str
     eventually(lambda: net.answers(host, port), 60, lambda: f"nothing answers on {host}:{port}\n" + "\n".join(said))
 
 
-async def _serve(address: str, zone: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
-    names = FakeDNS(zone)
-    await asyncio.get_running_loop().create_datagram_endpoint(lambda: _Speaker(names), local_addr=(address, 53))
-    print("ready", flush=True)
-    await asyncio.Event().wait()
+async def _serve(address: str, zone: Zone) -> None:
+    async with FakeDNS(zone, host=address, port=53):
+        print("ready", flush=True)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 
 from relay.spool.postgres.schema import prepare
+from tests.support import tools
 from tests.support.peers import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -81,9 +81,7 @@ class PostgresServer:
         """A fresh server; skips the test where PostgreSQL is not installed."""
         where = binaries()
         if where is None:
-            if os.environ.get("REQUIRE_PEERS"):
-                pytest.fail("PostgreSQL is not installed (apt-get install postgresql)")
-            pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+            tools.missing("PostgreSQL (package postgresql)")
         directory = Path(tempfile.mkdtemp(prefix="relay-postgres-"))
         server = cls(directory, where)
         atexit.register(server.end)

@@ -1,7 +1,7 @@
 """The real `relay run` as a process of its own: started, watched, stopped, killed.
 
     with running(tmp_path, {"upstreams": {...}, "routes": [...]}) as relay:
-        smtplib.SMTP("127.0.0.1", relay.port) ...
+        relay.submit("nas@isp.example", "b@far.example", b"Subject: hello\r\n\r\nhello\r\n")
         relay.wait_for("relayed")
 
 Whatever the configuration leaves out gets what a test wants: loopback listener on a free port, a spool of its own,
@@ -11,11 +11,13 @@ JSON log, short retry delays.
 import json
 import os
 import signal
+import smtplib
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,16 @@ class RelayProcess:
         line = [sys.executable, "-m", "relay", *words, "--config", str(self.config_file)]
         return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
 
+    def submit(self, sender: str, to: str | Sequence[str], content: bytes, helo: str = "nas") -> str:
+        """Hands a message in as a device does; the queue id that it was promised under."""
+        with smtplib.SMTP("127.0.0.1", self.port, helo, timeout=30) as line:
+            line.mail(sender)
+            for one in [to] if isinstance(to, str) else to:
+                line.rcpt(one)
+            code, said = line.data(content)
+        assert code == 250, said
+        return said.decode().split()[-1]
+
     def queue(self, *words: str) -> list[dict[str, Any]]:
         """What `relay queue list --json` says: the waiting messages (`--all`: finished ones too)."""
         done = self.command("queue", "list", "--json", *words)
@@ -159,6 +171,13 @@ class RelayProcess:
         done = self.command("queue", "show", queue_id, "--json")
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
+
+    def page(self, path: str, language: str = "en") -> str:
+        """What the web page answers there.  Raises HTTPError."""
+        url = f"http://{self.events('started')[-1]['web']}{path}"
+        asked = urllib.request.Request(url, headers={"Accept-Language": language})
+        with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - our own page
+            return str(answer.read().decode())
 
     def said(self) -> str:
         """The last lines that it printed, for a failing test's message."""

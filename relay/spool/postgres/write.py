@@ -15,7 +15,7 @@ from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
-from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended
+from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended, no_parts
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
@@ -233,7 +233,7 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
     wanted += " AND kept = 1" if order.action is Action.RELEASE else ""
     ids = [plain(one) for one in order.queue_ids or ()]
-    those = f"id IN (SELECT message FROM recipient WHERE state = ANY(%(states)s){_no_part(order)})"  # noqa: S608 - our own words
+    those = f"id IN (SELECT message FROM recipient WHERE state = ANY(%(states)s){no_parts(order)})"  # noqa: S608 - our own words
     if order.action is Action.ACKNOWLEDGE:
         those = "attention = 1"  # whatever became of it since
     with db.transaction():
@@ -248,11 +248,6 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
         elif messages:
             _change(db, order, messages, states, now)
     return chosen
-
-
-def _no_part(order: Order) -> str:
-    """A release of all is not for those whose digest failed."""
-    return " AND merged_into = ''" if order.action is Action.RELEASE and order.queue_ids is None else ""
 
 
 def _change(db: Connection, order: Order, messages: list[int], states: list[str], now: datetime) -> None:
@@ -270,7 +265,7 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
     with together(db):
         if change:
             db.execute(
-                f"UPDATE recipient SET {change} WHERE message = ANY(%(messages)s) AND state = ANY(%(states)s){_no_part(order)}",  # noqa: S608
+                f"UPDATE recipient SET {change} WHERE message = ANY(%(messages)s) AND state = ANY(%(states)s){no_parts(order)}",  # noqa: S608
                 {"now": micros(now), "via": via, "messages": messages, "states": states},
             )
         if order.action in (Action.RELEASE, Action.ACKNOWLEDGE):

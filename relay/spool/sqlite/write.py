@@ -13,7 +13,7 @@ from relay.spool.entry import ORDERED, Action, Entry, Order, Recipient, Settleme
 from relay.spool.orders import applies, at_any_hour, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
 from relay.spool.sqlite.read import with_one_in
-from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended
+from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended, no_parts
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
 _SENT_KEPT = timedelta(days=40)
@@ -271,10 +271,9 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
 
 
 def _whom(order: Order) -> str:
-    """The condition for the recipients that it is for; a release of all is not for those whose digest failed."""
+    """The condition for the recipients that it is for."""
     states = ", ".join(f"'{state.value}'" for state in applies(order))
-    all_of_them = order.action is Action.RELEASE and order.queue_ids is None
-    return f"state IN ({states})" + (" AND merged_into = ''" if all_of_them else "")
+    return f"state IN ({states}){no_parts(order)}"
 
 
 def _choose(db: sqlite3.Connection, order: Order) -> None:

@@ -61,8 +61,6 @@ class Watch:
     asked: bool = False
     connected: bool = False
     """Whether the request under way has its connection."""
-    accepted: int = 0
-    """How many requests were answered by 2xx."""
     octets: int = 0
     """How much went out in their bodies."""
     events: int = 0
@@ -108,7 +106,6 @@ class Watch:
         word = next((data[key] for key in ("error", "errcode") if isinstance(data.get(key), str)), "")
         no = data.get("ok") is False
         if self.status < 300 and not no:
-            self.accepted += 1
             octets = _octets(response.request)
             self.taken += len(octets)
             self.text_taken = self.text_taken or any(form in octets for form in self.word)
@@ -160,12 +157,12 @@ class Examination(Watch):
         return wanted
 
     def answered(self, response: Any) -> None:
-        before = self.accepted
+        self.bad = {}
         Watch.answered(self, response)
         call = self.call
         if call is None:
             raise Stopped
-        if self.accepted > before or self.status in call.good:
+        if not self.bad or self.status in call.good:
             self.bad, self.proved = {}, call.proves
         elif call.optional:
             self.bad = {}
