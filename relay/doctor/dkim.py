@@ -1,10 +1,10 @@
 """DKIM: whether the record in the DNS is the one of the key, and what receivers make of it.  RFC 6376 s3.6, RFC 8301.  Pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.mail.dkim_record import PublicKey, Record, name_of, read, zone_line
+from relay.doctor.finding import Finding, fine, problem, warning
+from relay.mail.dkim_record import PublicKey, name_of, read, zone_line
 from relay.upstream.settings import DIRECT_UPSTREAM, DkimKey
 
 _SHORT = 2048
@@ -25,18 +25,12 @@ class DkimFacts:
     trouble: str = ""
 
     @property
-    def read(self) -> tuple[Record, ...]:
-        return tuple(map(read, self.records))
-
-    @property
     def passes(self) -> bool:
         """Whether receivers can check what it signs."""
-        found = self.read
-        return (
-            len(found) == 1
-            and not found[0].testing
-            and bool(self.public and found[0].key and found[0].key.same_as(self.public))
-        )
+        if self.public is None or len(self.records) != 1:
+            return False
+        found = read(self.records[0])
+        return bool(found.key and found.key.same_as(self.public) and not found.testing)
 
 
 def judge_dkim(facts: Sequence[DkimFacts]) -> list[Finding]:
@@ -53,18 +47,6 @@ def judge_dkim(facts: Sequence[DkimFacts]) -> list[Finding]:
 def aligned_by_dkim(facts: Iterable[DkimFacts]) -> frozenset[tuple[str, str]]:
     """(domain, upstream) of mail that passes DMARC whatever SPF says: it is signed in the domain of its From."""
     return frozenset((one.key.domain, name) for one in facts if one.passes for name in one.key.via)
-
-
-def with_dkim(findings: Iterable[Finding], saved: Collection[tuple[str, str]]) -> Iterator[Finding]:
-    """Findings on SPF, which are no problem where DKIM makes up for it; some receivers look at SPF all the same."""
-    by_both = {f"{domain} by {upstream}": domain for domain, upstream in saved}
-    for one in findings:
-        if one.about in by_both and one.name.startswith("spf-"):
-            seen = f"the mail is signed by DKIM as {by_both[one.about]}, so it is aligned and passes DMARC all the same"
-            one = replace(one, evidence=(*one.evidence, seen))  # noqa: PLW2901
-            yield replace(one, grade=Grade.WARNING) if one.grade is Grade.PROBLEM else one
-        else:
-            yield one
 
 
 def unsigned(domains: Iterable[str], keys: Iterable[DkimKey]) -> Iterator[Finding]:

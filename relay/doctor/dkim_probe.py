@@ -2,6 +2,7 @@
 
 import asyncio
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 from relay.doctor.dkim import DkimFacts
@@ -18,12 +19,11 @@ async def dkim_facts(key: DkimKey, look: Lookup, seconds: float) -> DkimFacts:
         return here
     try:
         async with asyncio.timeout(seconds):
-            records = await look(name_of(key.domain, key.selector), "TXT")
+            return replace(here, records=tuple(await look(name_of(key.domain, key.selector), "TXT")))
     except LookupFailed as failed:
-        return DkimFacts(key, here.public, exposed=here.exposed, trouble=str(failed))
+        return replace(here, trouble=str(failed))
     except TimeoutError:
-        return DkimFacts(key, here.public, exposed=here.exposed, trouble=f"no answer within {seconds:g} seconds")
-    return DkimFacts(key, here.public, exposed=here.exposed, records=tuple(records))
+        return replace(here, trouble=f"no answer within {seconds:g} seconds")
 
 
 def _key(key: DkimKey) -> DkimFacts:

@@ -1,7 +1,7 @@
 """A sender's domain: what it publishes, and what that means - SPF by each upstream, DMARC, whether answers come back.  Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
@@ -35,7 +35,8 @@ class DomainFacts:
 class SendingPath:
     """Mail in the name of `domain` delivered by `upstream`: what SPF says to it, and the record that would do.
 
-    `theirs`: the domain belongs to the provider (or another one), so its DNS is not the user's to change.
+    `theirs`: the domain belongs to the provider (or another one), so its DNS is not the user's to change.  `signed`: a DKIM
+    signature of the domain that receivers can check is on it.
     """
 
     domain: str
@@ -44,6 +45,7 @@ class SendingPath:
     outcome: SpfResult
     proposal: Proposal = field(default_factory=Proposal)
     theirs: str = ""
+    signed: bool = False
 
 
 def judge_domains(
@@ -66,7 +68,16 @@ def judge_domains(
 def judge_ways(domains: Iterable[DomainFacts], ways: Iterable[SendingPath], upstreams: Mapping[str, Upstream]) -> list[Finding]:
     """SPF for each domain by each upstream; domains of which the DNS tells nothing have another finding."""
     sound = {one.domain: one for one in domains if one.exists and not one.trouble}
-    return [_spf(way, sound[way.domain], upstreams[way.upstream]) for way in ways if way.domain in sound]
+    judged = [(_spf(way, sound[way.domain], upstreams[way.upstream]), way) for way in ways if way.domain in sound]
+    return [_beside_dkim(found, way) if way.signed else found for found, way in judged]
+
+
+def _beside_dkim(found: Finding, way: SendingPath) -> Finding:
+    """SPF is no problem where DKIM makes up for it; some receivers look at SPF all the same."""
+    if found.grade is Grade.OK:
+        return found
+    seen = f"the mail is signed by DKIM as {way.domain}, so it is aligned and passes DMARC all the same"
+    return replace(found, grade=Grade.WARNING, evidence=(*found.evidence, seen))
 
 
 def _split(found: list[Finding], facts: DomainFacts, subject: Subject) -> list[Finding]:

@@ -1,11 +1,11 @@
 """From facts to findings: each fault under its own name, with its cause and its cure, and nothing said twice.  Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.doctor.consent_age import judge_consents
-from relay.doctor.dkim import DkimFacts, aligned_by_dkim, judge_dkim, unsigned, with_dkim
+from relay.doctor.dkim import DkimFacts, aligned_by_dkim, judge_dkim, unsigned
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
@@ -60,15 +60,20 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += resolver if only_domains else []
-    direct = facts.uplink.ways if facts.uplink else ()
-    findings += judge_domains(facts.domains, facts.ways, direct, subject)
+    line = replace(facts.uplink, ways=_signed(facts.uplink.ways, facts)) if facts.uplink else None
+    findings += judge_domains(facts.domains, _signed(facts.ways, facts), line.ways if line else (), subject)
     blind = ("dkim-unknown", "dkim-missing", "dane") if facts.resolver else ()  # the same resolver again
     findings += [one for one in judge_dkim(facts.dkim) if one.name not in blind]
     findings += unsigned(facts.direct, subject.dkim)
-    if facts.uplink:
-        seen = judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
+    if line:
+        seen = judge_uplink(line, facts.domains, facts.upstreams, subject)
         findings += [one for one in seen if one.name not in blind]
-    return list(with_dkim(findings, aligned_by_dkim(facts.dkim)))
+    return findings
+
+
+def _signed(ways: Iterable[SendingPath], facts: Facts) -> tuple[SendingPath, ...]:
+    aligned = aligned_by_dkim(facts.dkim)
+    return tuple(replace(way, signed=(way.domain, way.upstream) in aligned) for way in ways)
 
 
 def _configuration(subject: Subject) -> list[Finding]:
