@@ -9,6 +9,7 @@ from relay.doctor.sending_hosts import Evidence, SendingHosts
 from relay.doctor.spf_check import FAIL, NONE, PASS, PERMERROR, TEMPERROR, SpfResult, is_name
 from relay.doctor.spf_propose import Proposal
 from relay.doctor.subject import Subject
+from relay.mail.dkim_record import zone_line
 from relay.mail.rewrite import Rewrite
 from relay.networks import in_lan
 from relay.upstream.providers import preset_for
@@ -165,7 +166,7 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
     if own and result == NONE:
         cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
         tell = warning
-    return tell(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
+    return tell(name, about, cause, cure, *evidence, *way.proposal.changes, publish=zone_line(way.domain, way.proposal.record))
 
 
 def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tuple[str, ...], *, own: bool) -> Finding:
@@ -189,13 +190,6 @@ def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tup
     )
     cure = f"{ask} If it is not in the record yet, put it before the `all` there."
     return warning("spf-unverifiable", about, cause, cure, *evidence)
-
-
-def _published(way: SendingPath) -> str:
-    """As a zone file has it; a string holds 255 octets at most, the parts are joined without a blank (RFC 7208 s3.3)."""
-    record = way.proposal.record
-    parts = [record[place : place + 250] for place in range(0, len(record), 250)]
-    return f"{way.domain}. TXT " + " ".join(f'"{part}"' for part in parts)
 
 
 def _cause(way: SendingPath) -> tuple[str, str]:
