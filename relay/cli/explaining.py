@@ -1,11 +1,10 @@
-"""What would happen to a message: admission, repairs, rule, chain, rewriting.  Sends nothing.  Pure."""
+"""What would happen to a message: admission, repairs, rule, chain, rewriting.  Sends nothing."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 from relay.config.config_values import Config
@@ -241,14 +240,13 @@ def _signatures(prepared: Prepared, upstream: Upstream) -> list[str]:
 
 def _signature(key: DkimKey) -> str:
     """Makes no key: that is for the relay, or `relay dkim`."""
-    from relay.outbound.dkim_keys import KeyUnusable, is_there, public_half
+    from relay.outbound.dkim_keys import KeyUnusable, existing
     from relay.outbound.signing import in_words
 
     try:
-        if is_there(Path(key.key_file)):
-            public_half(Path(key.key_file))
+        existing(key)
     except KeyUnusable as error:
-        return f"cannot be signed as {key.domain} (DKIM, selector {key.selector}), so it does not go by this upstream: {error}"
+        return f"cannot be {in_words(key)}, so it does not go by this upstream: {error}"
     return in_words(key)
 
 
