@@ -14,13 +14,12 @@ _SHORT = 2048
 class DkimFacts:
     """One key and what the DNS has for it: `records` are its TXT records, `trouble` why they are not known.
 
-    `public` None: there is no key yet, or it cannot be used (`unusable`).  `exposed`: other users may read its file.
+    `public` None: there is no key yet, or it cannot be used (`unusable`).
     """
 
     key: DkimKey
     public: PublicKey | None = None
     unusable: str = ""
-    exposed: bool = False
     records: tuple[str, ...] = ()
     trouble: str = ""
 
@@ -63,9 +62,6 @@ def unsigned(domains: Iterable[str], keys: Iterable[DkimKey]) -> Iterator[Findin
 
 def _judged(facts: DkimFacts) -> Iterator[Finding]:
     key, about = facts.key, name_of(facts.key.domain, facts.key.selector)
-    if facts.exposed:
-        cause = f"Other users of this machine can read the private key {key.key_file}, and sign mail as {key.domain}."
-        yield warning("dkim-exposed", about, cause, f"chmod 600 {key.key_file}")
     if facts.unusable:
         cause = "The key cannot be used, so mail from the domain waits, or takes the next upstream of its route."
         cure = "Put a private key there (PEM, no passphrase) that the relay's user can read; the relay tries again by itself."

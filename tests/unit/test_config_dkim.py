@@ -65,6 +65,28 @@ def test_a_key_whose_folder_is_not_there(tmp_path: Path) -> None:
         assert (f"dkim.key_file: there is no folder {folder}" in said) == remarked, said
 
 
+@pytest.mark.parametrize(("mode", "remarked"), [(0o600, False), (0o640, False), (0o644, True), (0o604, True)])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_key_that_every_user_can_read(tmp_path: Path, mode: int, *, remarked: bool, named: bool) -> None:
+    """Who reads it can sign mail as the domain; it does not matter whether its place is said."""
+    name = "own.key" if named else "dkim-relay.isp.example.pem"
+    (tmp_path / name).touch()
+    (tmp_path / name).chmod(mode)
+    said = remarks(
+        f"{BASE}spool: {{state_dir: '{tmp_path}'}}\ndkim: {{domain: isp.example, via: [isp]{', key_file: own.key' * named}}}\n"
+    )
+    place = "key_file" if named else "domain"
+    assert (f"dkim.{place}: every user of this machine can read the secret; chmod 600 {name}" in said) == remarked, said
+
+
+def test_a_key_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
+    """One that is there is not made anew."""
+    (tmp_path / "own.key").mkdir()
+    Path("config.yaml").write_text(f"{BASE}dkim: {{domain: isp.example, via: [isp], key_file: own.key}}\n", encoding="utf-8")
+    (mistake,) = map(str, load(Path("config.yaml"), {}, machine_name="nas").mistakes)
+    assert "dkim.key_file: expected a readable file, found 'own.key' (Is a directory)" in mistake
+
+
 @pytest.mark.parametrize("domain", ["own", "192.0.2.1", "'[192.0.2.1]'", "'[2001:db8::1]'"])
 def test_a_domain_that_nobody_outside_can_look_up(domain: str) -> None:
     """It has no place for a record."""
