@@ -15,7 +15,6 @@ from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
 from relay.doctor.upstream import UpstreamFacts, judge_upstream
-from relay.upstream.settings import DIRECT_UPSTREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +93,8 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         ]
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
-    mx = [DIRECT_UPSTREAM.name] if any(DIRECT_UPSTREAM.name in route.via for route in subject.routes) else []
     if subject.nameservers:
-        lost = "mail by mx cannot be delivered, and " if mx else ""
+        lost = "mail by mx cannot be delivered, and " if subject.uses_mx else ""
         cause = f"DNS does not work at these nameservers, so {lost}SPF, DMARC and MX records cannot be looked up."
         cure = (
             "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or remove it to use "
@@ -104,7 +102,7 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         )
     else:
         named = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
-        by = ", ".join(named + mx) or "any upstream that is named by host"
+        by = ", ".join(named + ["mx"] * subject.uses_mx) or "any upstream that is named by host"
         cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
     unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()
