@@ -9,16 +9,7 @@ from typing import Any
 
 from relay.config.config_values import Config
 from relay.control.views import stamp
-from relay.inbound.admission import (
-    ListenAuth,
-    Listener,
-    admit_client,
-    admit_hops,
-    admit_origin,
-    admit_size,
-    client_address,
-    header_facts,
-)
+from relay.inbound.admission import admit_client, admit_hops, admit_origin, admit_size, client_address, header_facts
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
 from relay.mail.device import Device, Quiet, device_of
@@ -106,18 +97,14 @@ def _entrance(config: Config, sample: Sample) -> tuple[Origin, Reply | None]:
     refusal: Reply | None = None
     client = client_address(sample.client)
     origin = Origin(sample.client, sample.helo or "explain")
-    for listener in sorted(config.listeners, key=lambda one: not _checks(one, sample.user)):
-        user = sample.user if _checks(listener, sample.user) else ""
+    for listener in sorted(config.listeners, key=lambda one: sample.user not in one.users):
+        user = sample.user if sample.user in listener.users else ""  # only those that check logins have users
         said = admit_client(client, listener) or admit_origin(client, user, listener)
         if said is None:
             return replace(origin, listener=listener.name, user=user), None
         origin = origin if refusal else replace(origin, listener=listener.name)
         refusal = refusal or said
     return origin, refusal
-
-
-def _checks(listener: Listener, user: str) -> bool:
-    return listener.auth is ListenAuth.REQUIRED and user in listener.users
 
 
 def span(length: timedelta) -> str:
