@@ -1,9 +1,11 @@
 """Keys of DKIM that sign less than a person may think are remarked on."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from relay.cli.main import main
 from relay.config import load
 
 BASE = "upstreams: {isp: {host: mail.isp.example, sender: taro@isp.example}}\n"
@@ -49,6 +51,16 @@ def test_a_key_whose_domain_no_from_keeps(account: str, domain: str, *, remarked
     isp = f"upstreams: {{isp: {{host: mail.isp.example, sender: taro@isp.example{account}}}}}\n"
     said = remarks(f"{isp}dkim: {{domain: {domain}, via: [isp]}}\n")
     assert ("dkim.via: isp sends as taro@isp.example only" in said) == remarked, said
+
+
+@pytest.mark.parametrize("written", ["straße.example", "Straße.Example.", "xn--strae-oqa.example"])
+def test_relay_dkim_knows_a_domain_as_people_write_it(written: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With A-labels or without, as in the settings."""
+    key = "dkim: {domain: straße.example, algorithm: ed25519, key_file: own.pem, via: [isp]}"
+    Path("config.yaml").write_text(f"{BASE}spool: {{state_dir: '{tmp_path}'}}\n{key}\n", encoding="utf-8")
+    assert main(["dkim", written, "--json", "--config", "config.yaml"]) == 0
+    [found] = json.loads(capsys.readouterr().out)["keys"]
+    assert found["name"] == "relay._domainkey.xn--strae-oqa.example"
 
 
 @pytest.mark.parametrize("sender", ["root@nas", "root@[192.0.2.1]"])
