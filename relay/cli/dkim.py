@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from relay.cli.common import complain, configured, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
+from relay.config.dkim import in_ascii
 from relay.other_user import as_other_user
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def call(asked: argparse.Namespace) -> int:
     config = configured(asked)
-    domain = asked.domain.strip().rstrip(".").lower()
-    keys = [key for key in config.dkim if not domain or domain in (key.domain, _written(key.domain))]
+    domain = in_ascii(asked.domain.strip().rstrip("."))
+    keys = [key for key in config.dkim if not domain or domain == key.domain]
     if not keys:
         known = ", ".join(dict.fromkeys(key.domain for key in config.dkim))
         what = f"no entry of `dkim` is for {domain}; there are: {known}" if known else f"there is no `dkim` in {config.source}"
@@ -44,14 +45,6 @@ def _make_home(home: Path) -> None:
     if os.geteuid():
         with suppress(OSError):
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _written(domain: str) -> str:
-    """With A-labels as people write them."""
-    try:
-        return domain.encode("ascii").decode("idna")
-    except UnicodeError:
-        return domain
 
 
 def _described(key: "DkimKey") -> dict[str, Any]:

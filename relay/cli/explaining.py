@@ -1,25 +1,15 @@
-"""What would happen to a message: admission, repairs, rule, chain, rewriting.  Sends nothing.  Pure."""
+"""What would happen to a message: admission, repairs, rule, chain, rewriting.  Sends nothing."""
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 from typing import Any
 
 from relay.config.config_values import Config
 from relay.control.views import stamp
-from relay.inbound.admission import (
-    ListenAuth,
-    Listener,
-    admit_client,
-    admit_hops,
-    admit_origin,
-    admit_size,
-    client_address,
-    header_facts,
-)
+from relay.inbound.admission import admit_client, admit_hops, admit_origin, admit_size, client_address, header_facts
 from relay.inbound.device_rules import admit_device_size, recipients_of
 from relay.mail.address import Address
 from relay.mail.device import Device, Quiet, device_of
@@ -107,18 +97,14 @@ def _entrance(config: Config, sample: Sample) -> tuple[Origin, Reply | None]:
     refusal: Reply | None = None
     client = client_address(sample.client)
     origin = Origin(sample.client, sample.helo or "explain")
-    for listener in sorted(config.listeners, key=lambda one: not _checks(one, sample.user)):
-        user = sample.user if _checks(listener, sample.user) else ""
+    for listener in sorted(config.listeners, key=lambda one: sample.user not in one.users):
+        user = sample.user if sample.user in listener.users else ""  # only those that check logins have users
         said = admit_client(client, listener) or admit_origin(client, user, listener)
         if said is None:
             return replace(origin, listener=listener.name, user=user), None
         origin = origin if refusal else replace(origin, listener=listener.name)
         refusal = refusal or said
     return origin, refusal
-
-
-def _checks(listener: Listener, user: str) -> bool:
-    return listener.auth is ListenAuth.REQUIRED and user in listener.users
 
 
 def span(length: timedelta) -> str:
@@ -241,14 +227,13 @@ def _signatures(prepared: Prepared, upstream: Upstream) -> list[str]:
 
 def _signature(key: DkimKey) -> str:
     """Makes no key: that is for the relay, or `relay dkim`."""
-    from relay.outbound.dkim_keys import KeyUnusable, is_there, public_half
+    from relay.outbound.dkim_keys import KeyUnusable, existing
     from relay.outbound.signing import in_words
 
     try:
-        if is_there(Path(key.key_file)):
-            public_half(Path(key.key_file))
+        existing(key)
     except KeyUnusable as error:
-        return f"cannot be signed as {key.domain} (DKIM, selector {key.selector}), so it does not go by this upstream: {error}"
+        return f"cannot be {in_words(key)}, so it does not go by this upstream: {error}"
     return in_words(key)
 
 

@@ -10,6 +10,7 @@ from relay.config.fields import Fields, show
 from relay.config.scalars import Convert, Wrong, choice, listing, near
 from relay.mail.address import BadAddress, parse_address, with_a_labels
 from relay.mail.rewrite import Identity, Rewrite
+from relay.outbound.dkim_keys import is_there
 from relay.upstream.settings import DIRECT, DkimAlgorithm, DkimKey, SmtpServer, Upstream
 
 _SELECTOR = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*")
@@ -47,29 +48,20 @@ def _key(at: Fields, via: Convert[str], home: Path) -> DkimKey:
         at.mistake("domain", "expected the domain of your senders, such as own.example, found nothing")
     domain = at.get("domain", _domain, "")
     selector = at.get("selector", _selector, "") if at.said("selector") else "relay"
-    file = at.file("key_file", must_exist=False)
-    if file:
-        _look_at(at, file)
+    said = at.file("key_file", must_exist=False)
+    file = Path(said) if said else home / f"dkim-{selector}.{domain}.pem"
+    if said and is_there(file):
+        at.file("key_file")  # one that cannot be read is a mistake
+    elif said and not os.path.isdir(file.parent):
+        at.remark("key_file", f"there is no folder {file.parent}, so no key can be made there")
+    at.remark_if_exposed("key_file" if said else "domain", file)
     return DkimKey(
         domain,
         selector,
-        file or str(home / f"dkim-{selector}.{domain}.pem"),
+        str(file),
         at.many("via", via, (DIRECT,)),
         at.get("algorithm", choice(DkimAlgorithm), DkimAlgorithm.RSA),
     )
-
-
-def _look_at(at: Fields, file: str) -> None:
-    """A key that is there must be readable; one that is not is made, in a folder that must be there."""
-    try:
-        os.lstat(file)
-    except FileNotFoundError:
-        if not os.path.isdir(folder := Path(file).parent):
-            at.remark("key_file", f"there is no folder {folder}, so no key can be made there")
-        return
-    except OSError:
-        pass  # said below, with the reason
-    at.file("key_file")
 
 
 def _never_from(domain: str, identity: Identity) -> bool:
@@ -77,11 +69,11 @@ def _never_from(domain: str, identity: Identity) -> bool:
     if identity.sender is None or identity.rewrite is Rewrite.NEVER or not identity.rewrite_from:
         return False
     may_stay = identity.domains if identity.rewrite is not Rewrite.ALWAYS else frozenset()
-    return all(domain != _in_ascii(one) for one in (identity.sender.domain, *may_stay))
+    return all(domain != in_ascii(one) for one in (identity.sender.domain, *may_stay))
 
 
-def _in_ascii(name: str) -> str:
-    """A domain that was read already, as the DNS has it."""
+def in_ascii(name: str) -> str:
+    """A domain as the DNS has it, in lower case; what it cannot have stays."""
     try:
         return with_a_labels(parse_address(f"x@{name}")).domain.lower()
     except (UnicodeError, BadAddress):
@@ -89,11 +81,9 @@ def _in_ascii(name: str) -> str:
 
 
 def _domain(value: str) -> str:
-    try:
-        found = with_a_labels(parse_address(f"x@{hosts.domain(value)}")).domain.lower()
-    except (UnicodeError, BadAddress):
-        found = ""
-    if "." not in found or found.rpartition(".")[2].isdigit():  # nobody outside can look up a bare name, or an address
+    found = in_ascii(hosts.domain(value))
+    # nobody outside can look up a bare name, or an address
+    if not found.isascii() or "." not in found or found.rpartition(".")[2].isdigit():
         raise Wrong("a domain such as own.example")
     return found
 

@@ -278,13 +278,17 @@ class Fields:
         path = self.reading.folder / from_home(name)
         try:
             secret = read(path)
-            if others_may_read(path) and not path.is_relative_to(_ENGINE_SECRETS):
-                self.remark(twin, f"every user of this machine can read the secret; chmod 600 {path.name}")
+            self.remark_if_exposed(twin, path)
             return secret
         except Unreadable as bad:
             found = show(name) if os.path.lexists(path) else "***"  # what is no file may be the secret itself
             self.mistake(twin, f"expected a readable file with {what}, found {found} ({bad})")
             return None
+
+    def remark_if_exposed(self, key: str, path: Path) -> None:
+        """On a file with a secret that everybody may read."""
+        if others_may_read(path) and not path.is_relative_to(_ENGINE_SECRETS):
+            self.remark(key, f"every user of this machine can read the secret; chmod 600 {path.name}")
 
     def _written_secret(self, node: Node, what: str) -> Secret | None:
         def convert(text: str) -> Secret:

@@ -1,10 +1,10 @@
 """DKIM: whether the record in the DNS is the one of the key, and what receivers make of it.  RFC 6376 s3.6, RFC 8301.  Pure."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from relay.doctor.finding import Finding, Grade, fine, problem, warning
-from relay.mail.dkim_record import PublicKey, Record, name_of, read, zone_line
+from relay.doctor.finding import Finding, fine, problem, warning
+from relay.mail.dkim_record import PublicKey, name_of, read, zone_line
 from relay.upstream.settings import DIRECT_UPSTREAM, DkimKey
 
 _SHORT = 2048
@@ -14,29 +14,22 @@ _SHORT = 2048
 class DkimFacts:
     """One key and what the DNS has for it: `records` are its TXT records, `trouble` why they are not known.
 
-    `public` None: there is no key yet, or it cannot be used (`unusable`).  `exposed`: other users may read its file.
+    `public` None: there is no key yet, or it cannot be used (`unusable`).
     """
 
     key: DkimKey
     public: PublicKey | None = None
     unusable: str = ""
-    exposed: bool = False
     records: tuple[str, ...] = ()
     trouble: str = ""
 
     @property
-    def read(self) -> tuple[Record, ...]:
-        return tuple(map(read, self.records))
-
-    @property
     def passes(self) -> bool:
         """Whether receivers can check what it signs."""
-        found = self.read
-        return (
-            len(found) == 1
-            and not found[0].testing
-            and bool(self.public and found[0].key and found[0].key.same_as(self.public))
-        )
+        if self.public is None or len(self.records) != 1:
+            return False
+        found = read(self.records[0])
+        return bool(found.key and found.key.same_as(self.public) and not found.testing)
 
 
 def judge_dkim(facts: Sequence[DkimFacts]) -> list[Finding]:
@@ -55,18 +48,6 @@ def aligned_by_dkim(facts: Iterable[DkimFacts]) -> frozenset[tuple[str, str]]:
     return frozenset((one.key.domain, name) for one in facts if one.passes for name in one.key.via)
 
 
-def with_dkim(findings: Iterable[Finding], saved: Collection[tuple[str, str]]) -> Iterator[Finding]:
-    """Findings on SPF, which are no problem where DKIM makes up for it; some receivers look at SPF all the same."""
-    by_both = {f"{domain} by {upstream}": domain for domain, upstream in saved}
-    for one in findings:
-        if one.about in by_both and one.name.startswith("spf-"):
-            seen = f"the mail is signed by DKIM as {by_both[one.about]}, so it is aligned and passes DMARC all the same"
-            one = replace(one, evidence=(*one.evidence, seen))  # noqa: PLW2901
-            yield replace(one, grade=Grade.WARNING) if one.grade is Grade.PROBLEM else one
-        else:
-            yield one
-
-
 def unsigned(domains: Iterable[str], keys: Iterable[DkimKey]) -> Iterator[Finding]:
     """Which of the domains whose mail goes straight to MX nobody signs for."""
     signed = {key.domain for key in keys if DIRECT_UPSTREAM.name in key.via}
@@ -81,9 +62,6 @@ def unsigned(domains: Iterable[str], keys: Iterable[DkimKey]) -> Iterator[Findin
 
 def _judged(facts: DkimFacts) -> Iterator[Finding]:
     key, about = facts.key, name_of(facts.key.domain, facts.key.selector)
-    if facts.exposed:
-        cause = f"Other users of this machine can read the private key {key.key_file}, and sign mail as {key.domain}."
-        yield warning("dkim-exposed", about, cause, f"chmod 600 {key.key_file}")
     if facts.unusable:
         cause = "The key cannot be used, so mail from the domain waits, or takes the next upstream of its route."
         cure = "Put a private key there (PEM, no passphrase) that the relay's user can read; the relay tries again by itself."

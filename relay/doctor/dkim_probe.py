@@ -1,13 +1,12 @@
 """Evidence about DKIM: the keys in their files, and the records in the DNS."""
 
 import asyncio
-import stat
-from pathlib import Path
+from dataclasses import replace
 
 from relay.doctor.dkim import DkimFacts
 from relay.doctor.spf_check import Lookup, LookupFailed
 from relay.mail.dkim_record import name_of
-from relay.outbound.dkim_keys import KeyUnusable, is_there, public_half
+from relay.outbound.dkim_keys import KeyUnusable, existing
 from relay.upstream.settings import DkimKey
 
 
@@ -18,20 +17,15 @@ async def dkim_facts(key: DkimKey, look: Lookup, seconds: float) -> DkimFacts:
         return here
     try:
         async with asyncio.timeout(seconds):
-            records = await look(name_of(key.domain, key.selector), "TXT")
+            return replace(here, records=tuple(await look(name_of(key.domain, key.selector), "TXT")))
     except LookupFailed as failed:
-        return DkimFacts(key, here.public, exposed=here.exposed, trouble=str(failed))
+        return replace(here, trouble=str(failed))
     except TimeoutError:
-        return DkimFacts(key, here.public, exposed=here.exposed, trouble=f"no answer within {seconds:g} seconds")
-    return DkimFacts(key, here.public, exposed=here.exposed, records=tuple(records))
+        return replace(here, trouble=f"no answer within {seconds:g} seconds")
 
 
 def _key(key: DkimKey) -> DkimFacts:
-    path = Path(key.key_file)
-    if not is_there(path):
-        return DkimFacts(key)
     try:
-        public = public_half(path)
-        return DkimFacts(key, public, exposed=bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)))
-    except (KeyUnusable, OSError) as error:
+        return DkimFacts(key, existing(key))
+    except KeyUnusable as error:
         return DkimFacts(key, unusable=str(error))

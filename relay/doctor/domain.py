@@ -1,7 +1,7 @@
 """A sender's domain: what it publishes, and what that means - SPF by each upstream, DMARC, whether answers come back.  Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.doctor.dmarc import Dmarc, aligned
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
@@ -9,6 +9,7 @@ from relay.doctor.sending_hosts import Evidence, SendingHosts
 from relay.doctor.spf_check import FAIL, NONE, PASS, PERMERROR, TEMPERROR, SpfResult, is_name
 from relay.doctor.spf_propose import Proposal
 from relay.doctor.subject import Subject
+from relay.mail.dkim_record import zone_line
 from relay.mail.rewrite import Rewrite
 from relay.networks import in_lan
 from relay.upstream.providers import preset_for
@@ -35,7 +36,8 @@ class DomainFacts:
 class SendingPath:
     """Mail in the name of `domain` delivered by `upstream`: what SPF says to it, and the record that would do.
 
-    `theirs`: the domain belongs to the provider (or another one), so its DNS is not the user's to change.
+    `theirs`: the domain belongs to the provider (or another one), so its DNS is not the user's to change.  `signed`: a DKIM
+    signature of the domain that receivers can check is on it.
     """
 
     domain: str
@@ -44,6 +46,7 @@ class SendingPath:
     outcome: SpfResult
     proposal: Proposal = field(default_factory=Proposal)
     theirs: str = ""
+    signed: bool = False
 
 
 def judge_domains(
@@ -66,7 +69,16 @@ def judge_domains(
 def judge_ways(domains: Iterable[DomainFacts], ways: Iterable[SendingPath], upstreams: Mapping[str, Upstream]) -> list[Finding]:
     """SPF for each domain by each upstream; domains of which the DNS tells nothing have another finding."""
     sound = {one.domain: one for one in domains if one.exists and not one.trouble}
-    return [_spf(way, sound[way.domain], upstreams[way.upstream]) for way in ways if way.domain in sound]
+    judged = [(_spf(way, sound[way.domain], upstreams[way.upstream]), way) for way in ways if way.domain in sound]
+    return [_beside_dkim(found, way) if way.signed else found for found, way in judged]
+
+
+def _beside_dkim(found: Finding, way: SendingPath) -> Finding:
+    """SPF is no problem where DKIM makes up for it; some receivers look at SPF all the same."""
+    if found.grade is Grade.OK:
+        return found
+    seen = f"the mail is signed by DKIM as {way.domain}, so it is aligned and passes DMARC all the same"
+    return replace(found, grade=Grade.WARNING, evidence=(*found.evidence, seen))
 
 
 def _split(found: list[Finding], facts: DomainFacts, subject: Subject) -> list[Finding]:
@@ -154,7 +166,7 @@ def _spf(way: SendingPath, domain: DomainFacts, upstream: Upstream) -> Finding:
     if own and result == NONE:
         cure = f"If {way.domain} is yours, publish this TXT record; if it is your provider's, nothing can be done here."
         tell = warning
-    return tell(name, about, cause, cure, *evidence, *way.proposal.changes, publish=_published(way))
+    return tell(name, about, cause, cure, *evidence, *way.proposal.changes, publish=zone_line(way.domain, way.proposal.record))
 
 
 def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tuple[str, ...], *, own: bool) -> Finding:
@@ -178,13 +190,6 @@ def _to_be_asked(way: SendingPath, about: str, upstream: Upstream, evidence: tup
     )
     cure = f"{ask} If it is not in the record yet, put it before the `all` there."
     return warning("spf-unverifiable", about, cause, cure, *evidence)
-
-
-def _published(way: SendingPath) -> str:
-    """As a zone file has it; a string holds 255 octets at most, the parts are joined without a blank (RFC 7208 s3.3)."""
-    record = way.proposal.record
-    parts = [record[place : place + 250] for place in range(0, len(record), 250)]
-    return f"{way.domain}. TXT " + " ".join(f'"{part}"' for part in parts)
 
 
 def _cause(way: SendingPath) -> tuple[str, str]:

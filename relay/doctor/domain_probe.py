@@ -37,11 +37,6 @@ def sender_domains(upstream: Upstream, subject: Subject) -> tuple[str, ...]:
     return tuple(domain for domain in found if is_public(domain) and not set(domain) & set("*?"))
 
 
-def direct(subject: Subject) -> bool:
-    """Whether a route delivers straight to the recipients' mail hosts."""
-    return any(DIRECT_UPSTREAM.name in route.via for route in subject.routes)
-
-
 def direct_domains(subject: Subject) -> tuple[str, ...]:
     """The domains whose names mail may bear that goes by `mx`, where no sender is rewritten.
 

@@ -25,7 +25,7 @@ _NAMES = """
     push-process push-url push-trouble push-unclear push-unreachable push-unexamined push-clear
     folder-missing folder-unmounted folder-rights folder-full folder-io folder-lost
     certificate-unusable certificate-expired certificate-soon
-    dkim-key dkim-exposed dkim-missing dkim-several dkim-revoked dkim-broken dkim-other-key dkim-testing
+    dkim-key dkim-missing dkim-several dkim-revoked dkim-broken dkim-other-key dkim-testing
     dkim-short dkim-ed25519 dkim-none dkim-unknown
 """
 NAMES = frozenset(_NAMES.split())

@@ -87,7 +87,7 @@ async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
             asyncio.gather(*(_mailbox(one, world, tell) for one in _of_kind(subject, GraphMailbox))),
             _published(subject, look, world, tell, examined),
         )
-        seen = await _line(subject, upstreams, asking, look, world, tell) if domain_probe.direct(subject) else None
+        seen = await _line(subject, upstreams, asking, look, world, tell) if subject.uses_mx else None
     finally:
         for task in examined.values():
             task.cancel()  # of no effect but when we ourselves are ended early
@@ -238,7 +238,7 @@ async def _published(subject: Subject, look: DnsLookup, world: World, tell: Tell
     """Whether real names can be resolved, the domains, and SPF for each of them by each upstream."""
     accounts = [one for one in subject.upstreams.values() if one.transport.has_account and one.transport.host]
     wanted = [(name, one) for one in accounts for name in sender_domains(one, subject)]
-    if not wanted and not domain_probe.direct(subject) and not subject.nameservers:
+    if not wanted and not subject.uses_mx and not subject.nameservers:
         return _Published()
     tell("asking the DNS")
     end = time.monotonic() + world.whole

@@ -1,11 +1,11 @@
 """From facts to findings: each fault under its own name, with its cause and its cure, and nothing said twice.  Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay.doctor.consent_age import judge_consents
-from relay.doctor.dkim import DkimFacts, aligned_by_dkim, judge_dkim, unsigned, with_dkim
+from relay.doctor.dkim import DkimFacts, aligned_by_dkim, judge_dkim, unsigned
 from relay.doctor.domain import DomainFacts, SendingPath, judge_domains
 from relay.doctor.finding import Finding, Grade, counted, fine, problem, warning
 from relay.doctor.folder import FolderFacts, judge_folder
@@ -15,7 +15,6 @@ from relay.doctor.push import PushFacts, judge_push
 from relay.doctor.subject import Subject
 from relay.doctor.uplink import UplinkFacts, judge_uplink
 from relay.doctor.upstream import UpstreamFacts, judge_upstream
-from relay.upstream.settings import DIRECT_UPSTREAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +59,20 @@ def judge(facts: Facts, subject: Subject) -> list[Finding]:
     told = frozenset(one.about for one in findings if one.name == "login-oauth")
     findings += judge_consents(facts.consents, told=told)
     findings += resolver if only_domains else []
-    direct = facts.uplink.ways if facts.uplink else ()
-    findings += judge_domains(facts.domains, facts.ways, direct, subject)
+    line = replace(facts.uplink, ways=_signed(facts.uplink.ways, facts)) if facts.uplink else None
+    findings += judge_domains(facts.domains, _signed(facts.ways, facts), line.ways if line else (), subject)
     blind = ("dkim-unknown", "dkim-missing", "dane") if facts.resolver else ()  # the same resolver again
     findings += [one for one in judge_dkim(facts.dkim) if one.name not in blind]
     findings += unsigned(facts.direct, subject.dkim)
-    if facts.uplink:
-        seen = judge_uplink(facts.uplink, facts.domains, facts.upstreams, subject)
+    if line:
+        seen = judge_uplink(line, facts.domains, facts.upstreams, subject)
         findings += [one for one in seen if one.name not in blind]
-    return list(with_dkim(findings, aligned_by_dkim(facts.dkim)))
+    return findings
+
+
+def _signed(ways: Iterable[SendingPath], facts: Facts) -> tuple[SendingPath, ...]:
+    aligned = aligned_by_dkim(facts.dkim)
+    return tuple(replace(way, signed=(way.domain, way.upstream) in aligned) for way in ways)
 
 
 def _configuration(subject: Subject) -> list[Finding]:
@@ -89,9 +93,8 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         ]
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
-    mx = [DIRECT_UPSTREAM.name] if any(DIRECT_UPSTREAM.name in route.via for route in subject.routes) else []
     if subject.nameservers:
-        lost = "mail by mx cannot be delivered, and " if mx else ""
+        lost = "mail by mx cannot be delivered, and " if subject.uses_mx else ""
         cause = f"DNS does not work at these nameservers, so {lost}SPF, DMARC and MX records cannot be looked up."
         cure = (
             "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or remove it to use "
@@ -99,7 +102,7 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         )
     else:
         named = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
-        by = ", ".join(named + mx) or "any upstream that is named by host"
+        by = ", ".join(named + ["mx"] * subject.uses_mx) or "any upstream that is named by host"
         cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
     unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()

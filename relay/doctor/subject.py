@@ -8,7 +8,7 @@ from relay.inbound.admission import Listener
 from relay.mail.address import Address
 from relay.outbound.routing import Route
 from relay.spool.contract import SpoolSettings
-from relay.upstream.settings import DkimKey, Upstream
+from relay.upstream.settings import DIRECT_UPSTREAM, DkimKey, Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,8 @@ class Subject:
     running: bool = False
     command: str = "relay doctor"
     dkim: tuple[DkimKey, ...] = ()
+
+    @property
+    def uses_mx(self) -> bool:
+        """Whether a route delivers straight to the recipients' mail hosts."""
+        return any(DIRECT_UPSTREAM.name in route.via for route in self.routes)

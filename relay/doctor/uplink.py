@@ -1,7 +1,7 @@
 """The Internet line: what strangers' mail hosts see of it, and what that means; only where a route uses `mx`.  Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.doctor.domain import DomainFacts, SendingPath, judge_ways
 from relay.doctor.finding import Finding, Grade, fine, problem, warning
@@ -63,7 +63,7 @@ def judge_uplink(
     findings += _dane(line, subject)
     outside_view = [one for one in domains if not one.inside]  # the others were judged with their domain
     findings += judge_ways(outside_view, line.ways, {_MX: DIRECT_UPSTREAM})
-    return findings if alone else [_milder(one) for one in findings]
+    return findings if alone else [replace(one, grade=Grade.WARNING) if one.grade is Grade.PROBLEM else one for one in findings]
 
 
 def _dane(line: UplinkFacts, subject: Subject) -> list[Finding]:
@@ -78,12 +78,6 @@ def _dane(line: UplinkFacts, subject: Subject) -> list[Finding]:
         "they come); or remove `dns: {trusted: [...]}`."
     )
     return [warning("dane", _MX, cause, cure)]
-
-
-def _milder(finding: Finding) -> Finding:
-    if finding.grade is not Grade.PROBLEM:
-        return finding
-    return warning(finding.name, finding.about, finding.cause, finding.cure, *finding.evidence, publish=finding.publish)
 
 
 def _instead(subject: Subject) -> str:

@@ -127,8 +127,17 @@ def pattern_line(text: str) -> tuple[bool, str, str]:
 
     What is no such line has an expression that nothing matches.
     """
-    line = _LINE.fullmatch(text.strip())
-    return (bool(line[1]), line[3], line[4] or "") if line else (False, "(?!)", "")
+    text = text.strip()
+    begin = _PATTERN_BEGINS.match(text)
+    if begin is None:
+        return False, "(?!)", ""
+    end = start = begin.end()
+    while end < len(text) and text[end] != begin[2]:
+        end += 2 if text[end] == "\\" else 1
+    if end >= len(text):
+        return False, "(?!)", ""
+    result = re.match(r"[A-Za-z]*\s+(\S.*)", text[end + 1 :], re.DOTALL)
+    return bool(begin[1]), text[start:end], result[1] if result else ""
 
 
 def unconditional_lines(source: Source, setting: str, plan: Plan) -> Iterator[tuple[int, str]]:
@@ -146,7 +155,7 @@ def unconditional_lines(source: Source, setting: str, plan: Plan) -> Iterator[tu
             plan.drop(source.at(number), f"{setting}: if ... endif is not carried over; write the patterns in it one by one")
 
 
-_LINE = re.compile(r"(!?)\s*([^A-Za-z0-9\s!])((?:\\.|(?!\2)[^\\])*)\2(?:[A-Za-z]*\s+(\S.*)|.*)", re.DOTALL)
+_PATTERN_BEGINS = re.compile(r"(!?)\s*([^A-Za-z0-9\s!])")
 _CONDITION = re.compile(r"\s*(if|endif)(?![A-Za-z0-9])", re.IGNORECASE)
 _TOKEN = re.compile(
     r"(?P<any>\.\*|\(\.\*\)|\[\^@\]\*|\(\[\^@\]\*\))|(?P<some>\.\+|\(\.\+\)|\[\^@\]\+|\(\[\^@\]\+\)|\\S\+)|(?P<choice>\((?:\?:)?[\w@\\.|-]+\))"

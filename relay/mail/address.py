@@ -85,7 +85,10 @@ def with_a_labels(address: Address) -> Address:
     if address.domain.isascii():
         return address
     labels = [_a_label(label) for label in _DOTS.sub(".", address.domain).split(".")]
-    return Address(address.local, ".".join(labels).rstrip("."))
+    try:
+        return Address(address.local, _domain(".".join(labels)))
+    except BadAddress as error:  # IDNA makes blanks, brackets and colons of some signs, which would end the address
+        raise UnicodeError(str(error)) from None
 
 
 def _a_label(label: str) -> str:

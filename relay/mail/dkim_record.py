@@ -42,9 +42,9 @@ def name_of(domain: str, selector: str) -> str:
     return f"{selector}._domainkey.{domain}"
 
 
-def strings(record: str, most: int = _STRING) -> list[str]:
+def strings(record: str) -> list[str]:
     """The record as strings of a TXT record; readers join them without a blank."""
-    return [record[place : place + most] for place in range(0, len(record), most)]
+    return [record[place : place + _STRING] for place in range(0, len(record), _STRING)]
 
 
 def zone_line(name: str, record: str) -> str:

@@ -127,9 +127,9 @@ def repair_long_lines(fields: Fields, case: RepairCase) -> Change:
 
 def folded(field: Field) -> Field:
     """The field with no line over 998 octets; itself if it has none."""
-    if len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw):
+    if not _has_long_line(field.raw):
         return field
-    if not _LONG.search(lines := _at_blanks(field)):
+    if not _has_long_line(lines := _at_blanks(field)):
         return Field(lines)
     label, text = field.label, _on_one_line(field)
     if field.name in _SIGNATURES:
@@ -148,7 +148,11 @@ def folded(field: Field) -> Field:
 
 def can_be_folded(field: Field) -> bool:
     """Whether blanks allow lines of at most 998 octets; else the field cannot be sent without a change of its words."""
-    return len(field.raw) <= LINE_LIMIT or not _LONG.search(field.raw) or not _LONG.search(_at_blanks(field))
+    return not (_has_long_line(field.raw) and _has_long_line(_at_blanks(field)))
+
+
+def _has_long_line(raw: bytes) -> bool:
+    return len(raw) > LINE_LIMIT and _LONG.search(raw) is not None
 
 
 def _at_blanks(field: Field) -> bytes:

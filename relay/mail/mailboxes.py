@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from relay.mail.address import Address, BadAddress, parse_address, understood, with_a_labels
+from relay.mail.address import Address, BadAddress, understood, with_a_labels
 from relay.mail.encoded_words import decode_words, encode_word, hides_controls, is_encoded
 
 # The patterns do not backtrack: alternatives begin with different characters, and repeats end where their class ends.
@@ -234,10 +234,10 @@ def _address(text: str) -> Address | None:
     if bare.startswith("@") and ":" in bare:
         bare = bare.partition(":")[2]
     try:
-        address = _in_ascii(understood(decode_words(bare) if bare.startswith("=?") else bare))
-    except BadAddress:
+        address = with_a_labels(understood(decode_words(bare) if bare.startswith("=?") else bare))
+    except (UnicodeError, BadAddress):
         return None
-    if address is None or len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT:
+    if len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT:
         return None
     return None if _OPEN_WORD.match(address.local) else address  # what is left of a name, and would be read as one again
 
@@ -276,15 +276,6 @@ def write_name(name: str, *, bare: bool = True) -> str:
     if bare and _PLAIN_NAME.match(name):
         return name
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _in_ascii(address: Address) -> Address | None:
-    """The address with a domain of A-labels (RFC 5891); None if there can be no such domain."""
-    try:
-        domain = with_a_labels(address).domain
-        return Address(address.local, parse_address(f"x@{domain}").domain if domain else "")  # IDNA may map signs to blanks
-    except (UnicodeError, BadAddress):
-        return None
 
 
 def fold_list(name: str, mailboxes: Iterable[str], width: int = 76) -> bytes:

@@ -101,16 +101,13 @@ def _with_escapes_in_values(value: bytes) -> bytes:
 
     Text that never ends, with a parameter behind its beginning, is none.
     """
-    text, out, place = value.decode("latin-1"), "", 0
+    text = value.decode("latin-1")
     begin = text.rfind("\x1b$")
     if begin > text.rfind("\x1b(") and _PARAM.search(text, begin):
         return value.replace(b"\x1b", b"")
-    for parameter in _PARAM.finditer(text):
-        out += text[place : parameter.start(2)].replace("\x1b", "")
-        place = parameter.start(2)
-        if "\x1b" in parameter[2]:  # a quotation mark may be half of a character: where the value ends is not known yet
-            return (out + text[place:]).encode("latin-1")
-    return (out + text[place:].replace("\x1b", "")).encode("latin-1")
+    # from the first on: a quotation mark may be half of a character, so where that value ends is not known yet
+    kept = next((found.start(2) for found in _PARAM.finditer(text) if "\x1b" in found[2]), len(text))
+    return value[:kept].replace(b"\x1b", b"") + value[kept:]
 
 
 def read_content_type(value: bytes) -> ContentType:

@@ -14,6 +14,7 @@ from pathlib import Path
 from relay.detached import environment
 from relay.mail.dkim_record import NoKey, PublicKey, public_key
 from relay.upstream.settings import DkimAlgorithm, DkimKey
+from relay.upstream.state_file import belongs_like, sync
 
 _PATIENCE = 20.0
 _MAKING = 60.0
@@ -36,6 +37,12 @@ def ready(key: DkimKey) -> PublicKey:
     if not is_there(path):
         _make(path, key.algorithm)
     return public_half(path)
+
+
+def existing(key: DkimKey) -> PublicKey | None:
+    """The same, but it makes none: None if there is no key yet."""
+    path = Path(key.key_file)
+    return public_half(path) if is_there(path) else None
 
 
 def is_there(path: Path) -> bool:
@@ -107,10 +114,11 @@ def _make(path: Path, algorithm: DkimAlgorithm) -> None:
             new = Path(folder, "key.pem")
             _openssl(path, "genpkey", *_MAKE[algorithm], "-out", str(new), seconds=_MAKING)
             new.chmod(0o600)
-            _like_its_folder(path.parent, new)
-            _synced(new)
+            with new.open("rb") as opened:
+                belongs_like(path.parent, opened.fileno())
+            sync(new)  # a key that was published and is gone after a power cut would make every signature wrong
             _placed(new, path)
-            _synced(path.parent)
+            sync(path.parent)
     except FileNotFoundError:
         cure = "start the relay, which makes that of its spool, or make it for the relay's user"
         raise KeyUnusable(f"{path} cannot be made: there is no folder {path.parent}; {cure}") from None
@@ -128,25 +136,9 @@ def _placed(new: Path, path: Path) -> None:
         with suppress(FileExistsError):
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(handle, "wb") as opened:
+                belongs_like(path.parent, handle)
                 opened.write(new.read_bytes())
-            _synced(path)
-
-
-def _like_its_folder(folder: Path, new: Path) -> None:
-    """What root makes on a person's behalf (`sudo relay dkim`) must be readable for the daemon's user."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        with suppress(OSError):
-            os.chown(new, owner.st_uid, owner.st_gid)
-
-
-def _synced(path: Path) -> None:
-    """A key that was published and is gone after a power cut would make every signature wrong."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+            sync(path)
 
 
 def _openssl(path: Path, *words: str, hand_on: tuple[int, ...] = (), seconds: float = _PATIENCE) -> bytes:

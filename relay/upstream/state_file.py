@@ -35,11 +35,16 @@ def _replace(path: Path, like: Path, octets: bytes) -> None:
         with suppress(OSError):
             new.unlink()
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """What was written to the file or folder is on disk when it returns.  Blocks; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def belongs_like(other: Path, handle: int) -> None:

@@ -135,9 +135,11 @@ def test_a_digest_on_its_way_is_the_only_one_however_often_the_relay_dies(
     (digest,) = [name for name, one in found.items() if one.entry.merges]
     assert set(found) == {*promised, digest}
     ends = [(one.state, one.merged_into) for name in promised for one in found[name].recipients]
-    assert ends == [(State.RELAYED, ""), *[(State.MERGED, digest)] * (MAILS - 1)]
+    alone = ends.index((State.RELAYED, ""))  # of messages that come at once, any may be weighed first
+    assert [*ends[:alone], *ends[alone + 1 :]] == [(State.MERGED, digest)] * (MAILS - 1)
     assert found[digest].entry.merges == MAILS - 1
     assert [one.state for one in found[digest].recipients] == [State.RELAYED]
-    assert [one.header("Subject") for one in taken] == ["Motion 0", *["4 more: Motion 4"] * 3]
+    last = max({*range(MAILS)} - {alone})
+    assert [one.header("Subject") for one in taken] == [f"Motion {alone}", *[f"4 more: Motion {last}"] * 3]
     assert len({one.header("Message-ID") for one in taken}) == 2
     ledger.enter("deaths while a digest is sent, in PostgreSQL", times=4, promised=MAILS, doubled=1, words="1 digest")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.mail.address import Address, BadAddress, is_public, parse_address, parse_path
+from relay.mail.address import Address, BadAddress, is_public, parse_address, parse_path, with_a_labels
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,29 @@ def test_what_an_address_can_be_used_for(address, qualified, plain, public):
 def test_lan_names_are_told_from_public_ones(domain, public):
     """Nobody beyond the LAN could answer to nas.local."""
     assert is_public(domain) is public
+
+
+@pytest.mark.parametrize(
+    ("domain", "labels"),
+    [
+        ("例え.jp", "xn--r8jz45g.jp"),
+        ("例え。jp。", "xn--r8jz45g.jp"),
+        ("straße.example", "xn--strae-oqa.example"),
+        ("a．example", "a.example"),
+        ("a＞\u3000NOTIFY＝NEVER.example", None),
+        ("a＠b.example", None),
+        ("a：25.example", None),
+        ("a⑴.example", None),
+        ("a\u2003b.example", None),
+        ("。", None),
+        ("例え" * 30 + ".jp", None),
+    ],
+)
+def test_a_domain_in_a_labels_is_a_domain(domain, labels):
+    """IDNA makes ASCII of signs that look like it: none of them ends the address, and with it the command that it stands in."""
+    address = parse_address(f"x@{domain}")
+    if labels is None:
+        with pytest.raises(UnicodeError):
+            with_a_labels(address)
+    else:
+        assert with_a_labels(address) == Address("x", labels)

@@ -42,7 +42,10 @@ def test_where_there_are_no_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr(dkim_keys.os, "link", no_links)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65534, 65534)
     made = ready(key(tmp_path / "k"))
+    assert (tmp_path / "k").stat().st_uid == tmp_path.stat().st_uid  # `sudo relay dkim`: it is for the relay's user
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
     assert public_half(tmp_path / "k") == made
 

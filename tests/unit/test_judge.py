@@ -315,6 +315,38 @@ def test_spf_that_cannot_be_told() -> None:
     assert names(with_way("temperror")) == [("spf-unknown", "warning")]
 
 
+SIGNING = PublicKey("ed25519", 256, (b"x" * 32,), b"x" * 32)
+
+
+@pytest.mark.parametrize(
+    ("key", "record", "grade"),
+    [
+        (DkimKey("example.jp", "relay", "k.pem", via=("isp",)), SIGNING.record, "warning"),
+        (DkimKey("example.jp", "relay", "k.pem"), SIGNING.record, "problem"),
+        (DkimKey("other.jp", "relay", "k.pem", via=("isp",)), SIGNING.record, "problem"),
+        (DkimKey("example.jp", "relay", "k.pem", via=("isp",)), SIGNING.record + "; t=y", "problem"),
+        (DkimKey("example.jp", "relay", "k.pem", via=("isp",)), "v=DKIM1; p=", "problem"),
+    ],
+)
+def test_spf_is_no_problem_where_dkim_makes_up_for_it(key: DkimKey, record: str, grade: str) -> None:
+    """The same domain, the same way, and a record by which receivers can check the signature."""
+    signed = DkimFacts(key, SIGNING, records=(record,))
+    facts = replace(with_way("fail", theirs="its owner"), dkim=(signed,))
+    [spf] = [one for one in found(facts) if one.name == "spf-foreign"]
+    assert spf.grade.value == grade
+    assert ("signed by DKIM as example.jp" in spf.evidence[-1]) == (grade == "warning")
+
+
+def test_dkim_makes_up_for_spf_on_the_way_to_mx_too() -> None:
+    """Those ways are among the facts of the line."""
+    way = SendingPath("example.jp", "mx", OUTGOING, SpfResult("fail", "because"), theirs="its owner")
+    facts = replace(with_way("pass"), ways=(), uplink=replace(line(), ways=(way,)))
+    straight = replace(SUBJECT, routes=(Route(via=("mx",)),))
+    signed = DkimFacts(DkimKey("example.jp", "relay", "k.pem"), SIGNING, records=(SIGNING.record,))
+    assert ("spf-foreign", "problem") in names(facts, straight)
+    assert ("spf-foreign", "warning") in names(replace(facts, dkim=(signed,)), straight)
+
+
 def test_an_upstream_whose_addresses_nobody_knows() -> None:
     """Nothing is claimed; the provider has to be asked."""
     assert names(with_way("pass", outgoing=SendingHosts("a:x.example"))) == [("spf-unverifiable", "warning")]
