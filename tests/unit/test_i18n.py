@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.control.i18n import TEXTS, Texts, language_of
+from relay.control.i18n import Texts, language_of
+from relay.control.texts import TEXTS
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 TEMPLATES = sorted((Path(__file__).parents[2] / "relay" / "control" / "templates").glob("*.html"))
