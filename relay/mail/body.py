@@ -96,7 +96,8 @@ def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, 
     raw = [field for field in fields if not field.raw.isascii()]
     if fits(b"".join([field.raw for field in raw]), "utf-8"):
         raw = []  # UTF-8 needs no vote
-    pieces = ballots(_undeclared(examined, raw))
+    texts = [part.kind.charset for part in examined.seen.parts.values() if part.kind.text]
+    pieces = ballots(_undeclared(examined, raw), said="utf-8" in map(codec_of, texts))
     named = (name for name in _declared(examined, fields) if all(fits(piece, name) for piece in pieces))
     charset = (next(named, "") if pieces else "") or elect(pieces, fallback)
     return Terms(charset=charset, raw=tuple([field.value for field in raw[:BALLOTS]]), fallback=fallback, signed=signed)

@@ -27,6 +27,8 @@ _SEGMENT = re.compile(rb"\x1b(\$[@B]|\([BJI])([^\x1b]*)")
 _WOUND = re.compile("\ufffd+")
 _TORN = re.compile(rb"([\xc2-\xf4][\x80-\xbf]{0,2})[ \t]+(?=[\x80-\xbf])")
 """A UTF-8 character that a fold cut in two."""
+_CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
+"""A UTF-8 character without its end, at the end."""
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
 
@@ -46,7 +48,7 @@ def _decode(octets: bytes, charset: str) -> str:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    if damaged_utf8(octets):
+    if damaged_utf8(octets, said=charset == "utf-8"):
         return _TORN.sub(rb"\1", octets).decode("utf-8", "replace")
     text = read(octets, charset)
     return octets.decode("cp1252" if fits(octets, "cp1252") else "latin-1") if text is None else text
@@ -57,14 +59,17 @@ def damaged_utf8(octets: bytes, *, said: bool = False) -> bool:
     looks like that by chance.  `said`: it is labelled UTF-8, so less proof is needed.
     """
     start = len(_ASCII.match(octets)[0])  # type: ignore[index]
+    if said and not (rest := _CUT.sub(b"", octets)).isascii() and fits(rest, "utf-8"):
+        return True
     # the first words are enough to exclude most text in other charsets
     return all(_mostly_utf8(octets[start : start + size], 1 if size < 1024 else 2 if said else 4) for size in (96, 1024))
 
 
 def _mostly_utf8(octets: bytes, most: int) -> bool:
+    octets, torn = _TORN.subn(rb"\1", octets)
     text = octets.decode("utf-8", "ignore")
     good = len(text.encode()) - len(text)  # 1 for a character of two octets, 2 for one of three
-    return good > 0 and most * len(_WOUND.findall(octets.decode("utf-8", "replace"))) <= good
+    return good > 0 and most * (torn + len(_WOUND.findall(octets.decode("utf-8", "replace")))) <= good
 
 
 def _from_jis(match: re.Match[bytes]) -> bytes:
@@ -85,9 +90,9 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
     return elect(ballots(pieces), fallback)
 
 
-def ballots(pieces: Iterable[bytes]) -> list[bytes]:
-    """The pieces that vote: all but ASCII and UTF-8, also damaged UTF-8."""
-    foreign = (piece for piece in pieces if not piece.isascii() and not fits(piece, "utf-8") and not damaged_utf8(piece))
+def ballots(pieces: Iterable[bytes], *, said: bool = False) -> list[bytes]:
+    """The pieces that vote: all but ASCII and UTF-8, also damaged UTF-8.  `said`: the message names UTF-8 for its text."""
+    foreign = (one for one in pieces if not one.isascii() and not fits(one, "utf-8") and not damaged_utf8(one, said=said))
     return list(islice(foreign, BALLOTS))
 
 

@@ -19,7 +19,7 @@ _QUOTED = rf'"{_PLAIN}(?:(?:=(?!\?)|\\[ -~]){_PLAIN})*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
 _WORD = rf"(?:{_WHOLE}|(?!{_WHOLE})[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
-_ADDR = rf"(?:{_ATOM}++(?:\.{_ATOM}++)*|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*|\[[0-9A-Za-z:.-]++\])"
+_ADDR = rf"(?:{_ATOM}++(?:\.{_ATOM}++)*|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*(?<!')|\[[0-9A-Za-z:.-]++\])"
 _COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?"
 _PHRASE = rf"{_WORD}(?:[ \t]++{_WORD})*"
 _MAILBOX = rf"(?:(?:{_PHRASE}[ \t]*+)?<{_ADDR}>|{_ADDR}){_COMMENT}[ \t]*+"

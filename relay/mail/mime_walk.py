@@ -21,7 +21,7 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r+\n?|\n|\Z)")
 _AFTER = re.compile(rb"(--)?[ \t]*(?:\r+\n?|\n|\Z)")
 _END = re.compile(rb"\r?\n\Z|\r\Z")
 _FIELD = re.compile(rb"[!-9;-~]{1,120}[ \t]*:")
-_MORE_FIELDS = re.compile(rb"(?:[^\r\n]{1,200}\r?\n){0,2}?content-[a-z-]{2,30}[ \t]*:", re.IGNORECASE)
+_MORE_FIELDS = re.compile(rb"(?:(?!--)[^\r\n]{1,200}\r?\n){0,2}?content-[a-z-]{2,30}[ \t]*:", re.IGNORECASE)
 _MENDS = 5  # torn lines of one head that are put together
 
 

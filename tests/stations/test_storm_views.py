@@ -71,7 +71,7 @@ def camera(relay: RelayProcess) -> Any:
 
 async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     """While it waits: how many wait for the digest and until when.  After it: merged, with a link to the digest."""
-    async with relaying(tmp_path, {"storm": {"same_within": "10s", "per_hour": 30}}) as (relay, isp):
+    async with relaying(tmp_path, {"storm": {"same_within": "20s", "per_hour": 30}}) as (relay, isp):
         ids = await asyncio.to_thread(send, relay.port, *(f"Motion {number}" for number in range(4)))
         await asyncio.to_thread(relay.wait_for, "postponed", 3)
         line = await asyncio.to_thread(told, relay, "show", ids[2])
@@ -88,7 +88,7 @@ async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) ->
         page = await asyncio.to_thread(got, relay, "/devices/camera")
         assert re.search(r'<a href="/messages/\w+">3 messages wait for a digest, due by \d\d:\d\d</a>', page)
         assert "3通がダイジェスト待ち" in await asyncio.to_thread(got, relay, "/devices/camera", "ja")
-        await asyncio.to_thread(relay.wait_for, "merged", 3)
+        await asyncio.to_thread(relay.wait_for, "merged", 3, seconds=40)
         assert len(await isp.arrived(2, timeout=30)) == 2
         listed = json.loads(await asyncio.to_thread(told, relay, "list", "--state", "merged", "--json"))["messages"]
         assert [one["id"] for one in listed] == ids[1:]

@@ -8,17 +8,19 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.support.running import RelayProcess
+if TYPE_CHECKING:  # what it imports would be told as loaded by the relay
+    from tests.support.running import RelayProcess
 
 
-def telling(relay: RelayProcess, directory: Path) -> RelayProcess:
+def telling(relay: "RelayProcess", directory: Path) -> "RelayProcess":
     """This relay, not started yet, will tell what it has loaded."""
     relay.wrapper = [sys.executable, "-m", "tests.support.loaded", str(directory / "loaded")]
     return relay
 
 
-def loaded(relay: RelayProcess) -> set[str]:
+def loaded(relay: "RelayProcess") -> set[str]:
     """The modules that it has now."""
     file = Path(relay.wrapper[-1])
     file.unlink(missing_ok=True)

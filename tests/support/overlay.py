@@ -75,7 +75,8 @@ mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/run"
 mkdir -p "$root/srv/peer" "$root/run/lock"
 mount --bind "$1/share" "$root/srv/peer"
-exec chroot "$root" sh "$2"
+chroot "$root" sh "$2"  # not by exec: a server that takes another user is no longer killed with its parent
+exit $?
 """
 
 _INSTALL = r"""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.mail.charset import decode, vote
+from relay.mail.charset import ballots, decode, elect, vote
 
 FALLBACK = ("utf-8", "cp932", "euc-jp", "latin-1")
 JAPANESE = [
@@ -138,3 +138,14 @@ def test_damaged_utf8_is_utf8(text: str, wound: str) -> None:
     }[wound]
     read = decode(damaged, vote([damaged], FALLBACK))
     assert read == text if wound == "fold" else text[:3] == read[:3] and read.count("\ufffd") in (1, 2)
+
+
+def test_a_label_lends_proof_to_short_utf8_that_is_damaged() -> None:
+    """Too short to be told from half-width kana by itself; a fold inside a character is no damage that remains."""
+    cut = "Grüße".encode()[:-2]
+    assert decode(cut, elect(ballots([cut], said=True), FALLBACK)) == "Grü\ufffd"
+    assert decode(cut, elect(ballots([cut]), FALLBACK)) == "Grﾃｼﾃ"
+    latin = "Café".encode("latin-1")
+    assert decode(latin, elect(ballots([latin], said=True), FALLBACK)) == "Café"
+    octets = "カメラ".encode()
+    assert decode(octets[:4] + b" " + octets[4:], "utf-8") == "カメラ"

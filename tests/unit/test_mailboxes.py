@@ -54,6 +54,8 @@ def seen(text: str) -> list[tuple[str, str]]:
         (b"a@b.jp, " * 400 + b"c@d.jp", 401),
         (b"x" * 901 + b"@b.jp", 0),
         (b"a@b.jp, " + b"x" * 890 + b"@b.jp", 2),
+        (b"'a@b.jp'", 0),
+        (b"o'brien@b.jp, 'x y' <e@f.jp>", 2),
     ],
 )
 def test_a_regular_list_is_counted(value: bytes, count: int) -> None:

@@ -43,6 +43,12 @@ def test_a_part_without_text_needs_no_empty_line():
     assert b"--b\r\n\r\nhello\r\n" in octets(repaired(MIXED + b"\r\n--b\r\nhello\r\n--b--\r\n").message)
 
 
+def test_fields_of_the_next_part_make_no_field_of_text():
+    """A line without an empty line before it is text, though the next part begins right behind it."""
+    parts = b"--b\r\nContent-Type: text/plain\r\nhello\r\n--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--\r\n"
+    assert b"text/plain\r\n\r\nhello\r\n--b\r\n" in octets(repaired(MIXED + b"\r\n" + parts).message)
+
+
 def test_the_first_boundary_may_follow_the_header_at_once():
     """No field is made of it, nor of what stands behind it."""
     letter = read(repaired(MIXED + b"--b\r\nContent-Type: text/html\r\n\r\n<p>x\r\n--b--\r\n").message)
