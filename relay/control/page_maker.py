@@ -89,6 +89,10 @@ class Show:
         self._t, self._now, self._zone = t, now, zone
         self.way_of, self.worst, self.repairs = timeline.way_of, timeline.worst_state, timeline.repairs_of
 
+    def heading(self, story: Mapping[str, Any]) -> str:
+        """What a message is called."""
+        return str(story["subject"] or self._t("notice_title" if story["notice"] else "no_subject"))
+
     def ago(self, stamp: str) -> str:
         return self._t.ago(datetime.fromisoformat(stamp), self._now)
 

@@ -210,7 +210,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "open_it": ("Send again, remove, details", "再送・削除・詳細"),
     "retry_all": ("Try everything now", "すべて今すぐ再試行"),
-    "choose": ("Choose message {id}", "{id} を選択"),
+    "choose": ("Choose {subject}", "{subject} を選択"),
     "chosen": ("With the chosen messages:", "選択したメッセージを:"),
     "done_retry": ("{n} message will be tried now.|{n} messages will be tried now.", "{n}通を再試行します。"),
     "done_hold": ("{n} message is held.|{n} messages are held.", "{n}通を保留しました。"),
