@@ -20,7 +20,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relay.control import sessions
+from relay.control import rendering, sessions
 from relay.control.guesses import Guesses
 from relay.control.sessions import Sessions
 from relay.networks import group_of
@@ -33,6 +33,7 @@ LOGIN, LOGOUT = "/login", "/logout"
 _FOR_LONG = 400 * 86400  # seconds; the key of the seal lives as long as the process, and no longer
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_FOR_PROGRAMS = ("/api/", "/metrics", "/readyz")
 _LONGEST_WAY_BACK = 500
 _LAN_DOMAINS = ("local", "lan", "internal", "home.arpa")
 
@@ -179,9 +180,9 @@ class Guard:
                 scope[KNOWN] = "password"
             return refusal
         if self._rules.password:
-            if scope["path"] == LOGIN or scope["path"].startswith("/static/"):
+            if _open_to_strangers(scope):
                 return None
-            if "text/html" in headers.get("accept", ""):  # a person; programs ask for anything, or for JSON
+            if _is_person(scope["path"], headers):
                 return RedirectResponse(_way_in(scope), 303)
         return _refuse(401, "A password is needed.", {"www-authenticate": 'Basic realm="relay", charset="UTF-8"'})
 
@@ -273,6 +274,19 @@ def _said_by_basic(given: str) -> bytes | None:
         return base64.b64decode(coded.strip(), validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
         return None
+
+
+def _open_to_strangers(scope: Scope) -> bool:
+    """The log-in page, and what it is drawn with."""
+    path, method = scope["path"], scope["method"]
+    if path == LOGIN:
+        return method in ("GET", "HEAD", "POST")
+    return method in _SAFE[:2] and path.startswith("/static/") and path.removeprefix("/static/") in rendering.KINDS
+
+
+def _is_person(path: str, headers: Headers) -> bool:
+    """Programs ask for anything, or for JSON; some monitors say that they are browsers."""
+    return "text/html" in headers.get("accept", "") and not path.startswith(_FOR_PROGRAMS)
 
 
 def _way_in(scope: Scope) -> str:

@@ -35,7 +35,7 @@ class _LogInPages:
         try:
             said = await self._maker.form(request, _LONGEST_FORM)
         except (TooLong, ValueError):
-            return await self._maker.page(request, "error.html", 413, key="bad_order")
+            return await self._form(request, "/", "log_in_again", 413)
         except StaleForm:
             return await self._form(request, "/", "log_in_again", 403)
         after, password = _wanted(first_of(said, "next")), first_of(said, "password")

@@ -125,6 +125,12 @@ def test_programs_keep_http_basic(locked: Remembering) -> None:
     assert (code, headers["www-authenticate"].partition(" ")[0]) == (401, "Basic")
 
 
+def test_what_is_for_programs_is_no_page_for_persons(locked: Remembering) -> None:
+    """A monitor that says it were a browser is not led to a page that answers 200."""
+    for path in ("/readyz", "/metrics", "/api/queue"):
+        assert locked.ask("GET", path, Accept=HTML)[0] == 401
+
+
 def test_a_wrong_password_is_told_in_the_form(person: Person) -> None:
     """No session begins; where the person wanted to go is kept; an empty one is no guess."""
     for password, words in (("wrong", "This is not the password."), ("", "Type the password first."), ("\ud800", "not the password")):
@@ -240,9 +246,11 @@ def test_strangers_see_the_form_and_nothing_else(locked: Remembering) -> None:
     assert not re.search(r"relay \d|/messages|/metrics|/devices", html)
     for path in re.findall(r'(?:href|src)="(/static/[^"]+)"', html):
         assert locked.code("GET", path) == 200
-    for path in ("/static/../api.py", "/static/%2e%2e/%2e%2e/api.py", "/static/x", "/login/../messages", "/loginx", "/static/../messages"):
+    for path in ("/static/../api.py", "/static/%2e%2e/%2e%2e/api.py", "/static/x", "/static/", "/login/../messages", "/login/", "/loginx", "/static/../messages"):
         assert locked.code("GET", path) in (401, 404, 307)
     assert locked.code("GET", "/messages/") == 401
+    for method, path in (("PUT", "/login"), ("DELETE", "/login"), ("POST", "/static/page.css"), ("OPTIONS", "/static/page.css")):
+        assert locked.code(method, path) == 401
 
 
 def test_a_long_form_is_cut_off(person: Person) -> None:

@@ -95,7 +95,7 @@ async def test_nobodys_words_become_markup(tmp_path: Path) -> None:
         }
         async with relay_at_home(tmp_path, settings) as relay:
             letter = f"From: <root@pve>\r\nSubject: {EVIL}\r\n\r\nx\r\n".encode()
-            said = await submit(relay, f'"{EVIL}"@far.example' if False else "evil@far.example", helo=EVIL.replace(" ", "/"), content=letter)
+            said = await submit(relay, "evil@far.example", helo=EVIL.replace(" ", "/"), content=letter)
             name = queue_id(said)
             await ended(relay, name, "failed")
             for path in ("/", "/messages", f"/messages/{name}", "/devices", "/devices/nas%20%3Cimg%20src%3Dx%20onerror%3D%22alert%281%29%22%3E"):

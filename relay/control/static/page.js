@@ -20,8 +20,7 @@
     getSelection().addRange(range);
     return document.execCommand("copy");
   };
-  const unhide = (part) => part.querySelectorAll("[data-copy]").forEach((one) => { one.hidden = false; });
-  unhide(document);
+  document.documentElement.classList.add("scripted");
   addEventListener("click", async (event) => {
     const button = event.target.closest?.("[data-copy]"), node = button && document.getElementById(button.dataset.copy);
     if (!node) return;
@@ -95,7 +94,6 @@
         part.shape = wanted;
         const open = [...part.querySelectorAll("details[open]")].map((one) => one.id), focus = focused(part);
         part.replaceChildren(...next.childNodes);
-        unhide(part);
         part.className = next.className;
         for (const id of open) document.getElementById(id)?.setAttribute("open", "");
         if (focus) part.querySelector(focus)?.focus({preventScroll: true});

@@ -44,11 +44,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "copy_what": ("Copy {what}", "{what}をコピー"),
     "copied": ("Copied", "コピーしました"),
     "begin_then": (
-        "Then let the device send a test message. It appears on this page by itself.",
+        "Then let the device send a test message. It will appear on this page.",
         "続いてデバイスからテストメールを送ると、このページに表示されます。",
-    ),
-    "begin_then_reload": (
-        "Then let the device send a test message, and refresh this page.",
-        "続いてデバイスからテストメールを送り、このページを再読み込みしてください。",
     ),
 }
