@@ -17,6 +17,7 @@ from relay.cli.common import harmless
 from relay.cli.queue import story
 from relay.config import load
 from relay.control.tcp import lan_address
+from relay.control.views import retold
 from relay.daemon import Relay, StartFailed
 from relay.networks import in_lan, with_port
 
@@ -56,7 +57,7 @@ class Demo:
         print(f"   the device heard: {said}")
         for line in (await _followed(self.relay, queue_id, began))["trail"]:
             at = datetime.fromisoformat(line["at"]).astimezone()
-            print(harmless(f"   {at:%H:%M:%S}  {line['event']:<9} {line['text']}"))
+            print(harmless(f"   {at:%H:%M:%S}  {line['event']:<9} {retold(line, None)}"))
 
     async def stay(self, end: str, arrived: Callable[[], Iterable[bytes]]) -> None:
         """Waits for devices of your own, and shows the way of their mail and how it arrived at its `end`; until Ctrl-C."""

@@ -64,7 +64,7 @@ def _login(config: Config, asked: argparse.Namespace) -> int:
         granted = _consent(upstream, upstream.login.oauth, asked)
         if granted is not None:
             kept = account_of(upstream, config.spool.home, _now, safe=open_safe(config.spool)).consented(granted)
-            until = f" until {kept.ends_at:%Y-%m-%d %H:%M} UTC" if kept.ends_at else ""
+            until = f" until {local_time(kept.ends_at.isoformat())}" if kept.ends_at else ""
             print(f"{upstream.name} may send as {upstream.login.username}{until}; the token is kept in {_kept_in(config)}")
         elif trouble := _application_token(config, upstream):
             raise NoConsent(trouble)

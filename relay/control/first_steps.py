@@ -23,7 +23,7 @@ class DevicePlace:
 
 
 def place_for_devices(listening: Sequence[Mapping[str, Any]], asked: str, lan: str, container: bool) -> DevicePlace | None:
-    """`asked`: the host name or address by which the viewer came here; `lan`: what this machine takes for its own address in the LAN.
+    """`asked`: the host name or address by which the viewer came here; `lan`: this machine's own address in the LAN.
 
     A container knows the viewer's way in only; what it takes for its own address exists inside alone.  None without listeners.
     """

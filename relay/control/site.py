@@ -33,6 +33,7 @@ def make_site(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRule
             return await api_unavailable(request, error)
         return await pages.unavailable(request)
 
-    routes = [*page_routes(pages), *log_in_routes(check, PageMaker(hostname, watch.now)), *api_routes(watch), metrics_route(watch)]
+    log_in = log_in_routes(check, PageMaker(hostname, watch.now))
+    routes = [*page_routes(pages), *log_in, *api_routes(watch), metrics_route(watch)]
     site = Starlette(routes=routes, exception_handlers={HTTPException: missing, SpoolBroken: unavailable})
     return Guard(site, rules, check=check)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from relay.networks import with_port
@@ -24,7 +25,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """`level`: well, untried (nothing is wrong, but nothing was sent either), look (somebody should), trouble (no mail is taken)."""
+    """`level`: well, untried (nothing wrong is known, nothing was sent either), look (somebody should), trouble (no mail is taken)."""
 
     level: str
     sentences: tuple[Sentence, ...]
@@ -41,7 +42,8 @@ def glance(
     """`relayed_day`: what went out in the last 24 hours.  `tried`: an upstream was asked at least once."""
     wrong = [*_unheard(tally), *_upstreams(status), *_certificates(status), *_silent(status), *_failed(tally)]
     wrong += _findings(findings)
-    trouble = [Sentence("", words=str(why)) for why in status["why"]]
+    reasons = zip_longest(status["why"], status.get("trouble", ()), fillvalue="")
+    trouble = [Sentence(f"trouble_{name}" if name else "", {"why": why}, words=str(why)) for why, name in reasons]
     level = "trouble" if trouble else "look" if wrong else "well" if tried else "untried"
     return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
 

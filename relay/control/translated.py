@@ -1,4 +1,4 @@
-"""Advice and findings in Japanese: found by the name of the rule or finding, which is a field; the English where there is none."""
+"""Advice and findings in Japanese, found by the name of the rule or finding; in English as they are."""
 
 from collections.abc import Mapping
 from functools import cache

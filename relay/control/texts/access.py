@@ -22,6 +22,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     # time
     "zone_of": ("Times are those of {zone} ({offset}).", "時刻は {zone}（{offset}）です。"),
     "zone_here": ("Times are those of the relay's machine ({offset}).", "時刻はリレーが動いている機器のもの（{offset}）です。"),
+    # no mail is taken
+    "trouble_spool_full": ("{why}", "スプールに空きがなく、メールを受け付けられません（デバイスには452を返します）。{why}"),
+    "trouble_spool_away": ("{why}", "スプールのデータベースに接続できません（デバイスには451を返します）。{why}"),
+    "trouble_runner_silent": ("{why}", "送信処理が3分間動いていません。{why}"),
     # nothing to show yet
     "untried": ("No sent mail is on record yet.", "送信の記録はまだありません。"),
     "begin": ("Point a device here", "デバイスの設定"),
@@ -30,7 +34,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "デバイスのメール設定で、SMTPサーバーに次を入力します。暗号化とログインは不要です。",
     ),
     "begin_type_strict": (
-        "In the device's mail settings, type this as its SMTP server. Encryption or a login is set for this listener: see below.",
+        "In the device's mail settings, type this as its SMTP server. Encryption or a login is set for this listener, which is shown below.",
         "デバイスのメール設定で、SMTPサーバーに次を入力します。この受付口には暗号化またはログインの設定があります。",
     ),
     "server_address": ("Server (address)", "サーバー（アドレス）"),
