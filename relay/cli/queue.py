@@ -122,7 +122,9 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], mes
     if said and not (pause and (recipient["fault"] == "rests" or pause.endswith(said))):  # that is the pause, in other words
         parts.append(f"{recipient['code']} {recipient['status']} {said}".replace("  ", " ") if recipient["quoted"] else said)
     if recipient["maybe_at"]:
-        parts.append(f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {local_time(recipient['maybe_since'])}")
+        parts.append(
+            f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {local_time(recipient['maybe_since'])}"
+        )
     if has_it and waits:
         parts.append(has_it)
     return ", ".join(parts)

@@ -25,7 +25,7 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """`level`: well, untried (nothing wrong is known, nothing was sent either), look (somebody should), trouble (no mail is taken)."""
+    """`level`: well, untried (nothing is wrong, nothing was sent), look (somebody should), trouble (no mail is taken)."""
 
     level: str
     sentences: tuple[Sentence, ...]

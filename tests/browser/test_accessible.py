@@ -49,11 +49,16 @@ def violations(browser: Browser) -> list[str]:
     browser.run(axe() + ";window.axe = axe;")
     found: dict[str, Any] = browser.run_async(
         "const done = arguments[arguments.length - 1];"
-        "axe.run(document, {runOnly: arguments[0], resultTypes: ['violations']}).then(done, (e) => done({violations: [], error: `${e}`}));",
+        "axe.run(document, {runOnly: arguments[0], resultTypes: ['violations']})"
+        ".then(done, (e) => done({violations: [], error: `${e}`}));",
         TAGS,
     )
     assert "error" not in found, found["error"]
-    said = [f"{one['id']}: {node['html'][:150]} ({node['failureSummary'][:200]})" for one in found["violations"] for node in one["nodes"]]
+    said = [
+        f"{one['id']}: {node['html'][:150]} ({node['failureSummary'][:200]})"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
     return [*said, *(f"target-size: {one}" for one in browser.run(SMALL_TARGETS))]
 
 

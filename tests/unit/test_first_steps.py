@@ -43,7 +43,9 @@ def test_a_container_knows_the_viewers_way_only(asked: str, address: str) -> Non
 
 def test_a_listener_on_one_address_is_reached_there() -> None:
     """Whatever way the viewer came; a relay for this machine alone says so."""
-    assert place_for_devices([on("192.168.0.10", 25)], "10.8.0.1", "10.8.0.1", False) == DevicePlace("192.168.0.10", 25, True, False)
+    assert place_for_devices([on("192.168.0.10", 25)], "10.8.0.1", "10.8.0.1", False) == DevicePlace(
+        "192.168.0.10", 25, True, False
+    )
     assert place_for_devices([on("127.0.0.1", 25)], "10.8.0.1", "10.8.0.1", False) == DevicePlace("127.0.0.1", 25, True, False)
 
 

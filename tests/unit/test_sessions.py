@@ -81,7 +81,9 @@ def test_there_are_never_more_than_a_hundred(sessions: Sessions) -> None:
     assert [sessions.holds(name, "secret") for name in (first, second, newest)] == [True, False, True]
 
 
-@pytest.mark.parametrize("path", ["/", "/messages", "/messages?state=failed&skip=25", "/devices/B%C3%BCro", "/messages/..", "/a:b@c"])
+@pytest.mark.parametrize(
+    "path", ["/", "/messages", "/messages?state=failed&skip=25", "/devices/B%C3%BCro", "/messages/..", "/a:b@c"]
+)
 def test_own_paths(path: str) -> None:
     """Where a log-in may lead."""
     assert is_own_path(path)

@@ -39,7 +39,11 @@ def test_every_finding_has_its_line_in_japanese() -> None:
     """And there is none for a finding that does not exist."""
     table = translated._table("findings_ja.tsv")
     assert set(table) == NAMES
-    assert all(len(texts) == 1 and re.search("[ぁ-ん]", texts[0]) and text.count("`") % 2 == 0 for texts in table.values() for text in texts)
+    assert all(
+        len(texts) == 1 and re.search("[ぁ-ん]", texts[0]) and text.count("`") % 2 == 0
+        for texts in table.values()
+        for text in texts
+    )
     assert translated.finding("clock", "ja") == table["clock"]
     assert translated.finding("clock", "en") == translated.finding("nonsense", "ja") == ()
 

@@ -25,7 +25,19 @@ def test_zones_by_their_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Asia", "Nowhere/There", "../../etc/passwd", "/etc/localtime", "Asia/../Asia/Tokyo", "a" * 200, "Asia/Tokyo\n", "é", "a/b/c/d"]
+    "name",
+    [
+        "",
+        "Asia",
+        "Nowhere/There",
+        "../../etc/passwd",
+        "/etc/localtime",
+        "Asia/../Asia/Tokyo",
+        "a" * 200,
+        "Asia/Tokyo\n",
+        "é",
+        "a/b/c/d",
+    ],
 )
 def test_what_is_no_zone(name: str) -> None:
     """A cookie is anybody's words: no path is made of it, and nothing breaks."""
@@ -33,7 +45,8 @@ def test_what_is_no_zone(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "offset"), [("Asia/Tokyo", "UTC+09:00"), ("UTC", "UTC+00:00"), ("America/St_Johns", "UTC-03:30"), ("Asia/Kolkata", "UTC+05:30")]
+    ("zone", "offset"),
+    [("Asia/Tokyo", "UTC+09:00"), ("UTC", "UTC+00:00"), ("America/St_Johns", "UTC-03:30"), ("Asia/Kolkata", "UTC+05:30")],
 )
 def test_how_far_it_is_from_utc(zone: str, offset: str) -> None:
     """In hours and minutes, west as east."""

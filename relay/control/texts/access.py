@@ -34,7 +34,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "デバイスのメール設定で、SMTPサーバーに次を入力します。暗号化とログインは不要です。",
     ),
     "begin_type_strict": (
-        "In the device's mail settings, type this as its SMTP server. Encryption or a login is set for this listener, which is shown below.",
+        "In the device's mail settings, type this as its SMTP server. It wants encryption or a login, as shown below.",
         "デバイスのメール設定で、SMTPサーバーに次を入力します。この受付口には暗号化またはログインの設定があります。",
     ),
     "server_address": ("Server (address)", "サーバー（アドレス）"),
