@@ -102,7 +102,7 @@ def test_quiet_hours_and_storms_say_why_a_message_waits() -> None:
 def test_a_merged_message_names_its_digest() -> None:
     over = {"state": "merged", "attempts": 0, "code": 0, "said": "", "upstream": "", "merged_into": "d7"}
     assert listed(Desk(), **over) == "to me@far.example: merged, into the digest d7"
-    message = {"id": "d7", "accepted_at": "", "size": 1, "sender": "<>", "merges": 36, "recipients": []}
+    message = {"id": "d7", "accepted_at": "2026-11-22T09:00:00Z", "size": 1, "sender": "<>", "merges": 36, "recipients": []}
     assert "a digest of 36 messages" in _lines(message, {}, {})[0]
 
 
