@@ -19,6 +19,8 @@ from tests.support.browser import Browser, chromium
 from tests.support.running import running
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
+FORMS = ((1280, False), (360, True))
+"""Width in CSS pixels, and whether it is dark."""
 PAGES = ("/", "/messages", "/messages/ID", "/messages?state=failed", "/devices", "/devices/nas", "/nowhere")
 
 SMALL_TARGETS = """
@@ -68,21 +70,22 @@ def reader(request: pytest.FixtureRequest) -> Iterator[Browser]:
         yield one
 
 
+@pytest.mark.timeout(400)
 def test_every_page_in_every_form(scene: Scene, reader: Browser) -> None:
-    """Wide and on a phone, in the light and in the dark, in English and Japanese."""
+    """Wide in the light, and on a phone in the dark; in English and Japanese."""
     queue_id = submit(scene.relay, "hanako@far.example", "Mains failed, on battery", helo="nas")
     submit(scene.relay, "taro@isp.example", "Backup done", helo="nas")
     scene.relay.wait_for("failed")
     scene.relay.wait_for("relayed")
     wrong = []
     for path in PAGES:
-        for width, dark in ((1280, False), (1280, True), (360, False), (360, True)):
+        for width, dark in FORMS:
             reader.sized(width, 900, dark=dark)
             reader.open(scene.page + path.replace("ID", queue_id))
             assert reader.run("return document.documentElement.lang") == reader.language
             wrong += [f"{path} at {width}{' dark' if dark else ''}: {one}" for one in violations(reader)]
             assert reader.run("return document.documentElement.scrollWidth") <= width, path
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_opened_details_too(scene: Scene, reader: Browser) -> None:
@@ -102,7 +105,7 @@ def test_the_log_in_and_the_first_steps(tmp_path: Path, reader: Browser) -> None
     config = {"upstreams": {"isp": upstream}, "web": {"address": "127.0.0.1:0", "password": "right"}}
     with running(tmp_path, config) as relay:
         page = f"http://{relay.events('started')[-1]['web']}"
-        for width, dark in ((1280, False), (1280, True), (360, False), (360, True)):
+        for width, dark in FORMS:
             reader.sized(width, 900, dark=dark)
             reader.open(f"{page}/login")
             assert violations(reader) == []

@@ -182,6 +182,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "|{n} recipients wait on purpose, for the end of quiet hours or for a digest.",
         "うち宛先{n}件は、静音時間の終了またはダイジェストを待っています。",
     ),
+    "by_state": ("Recipients by state", "状態ごとの宛先数"),
     "any": ("all", "すべて"),
     # stations
     "station_relay": ("relay", "リレー"),
