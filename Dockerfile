@@ -34,7 +34,7 @@ ENV PATH=/usr/local/bin:/usr/bin \
 USER 65532:65532
 # Queue, certificate and tokens.  Give the volume a name: one without is left behind with its container.
 VOLUME ["/var/lib/relay"]
-EXPOSE 25 2525
+EXPOSE 25 2525 8025
 STOPSIGNAL SIGTERM
 # Rarely: on a small board every check costs a second of a core.  Slow ones are no sign of illness there.
 HEALTHCHECK --interval=3m --timeout=20s --start-period=60s --retries=3 CMD ["relay", "health"]

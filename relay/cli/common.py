@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,11 @@ def complain(*sentences: object) -> None:
 def harmless(text: str) -> str:
     """Text from mail or servers as a terminal may show it: no control character can move the cursor or colour a lie."""
     return "\t".join(printable(part) for part in text.split("\t"))
+
+
+def local_time(stamp: str) -> str:
+    """The time of this machine, or of TZ: `2026-11-22 19:20:30 JST`."""
+    return f"{datetime.fromisoformat(stamp).astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
 def in_words(error: Exception) -> str:

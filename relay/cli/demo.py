@@ -24,6 +24,7 @@ routes:
   - {{to: "*@office.example", via: [office]}}
   - {{via: [isp]}}
 spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
+web: {{address: "{web}"}}
 log: {{format: json, level: error}}
 """
 

@@ -20,6 +20,7 @@ upstreams:
              token_url: "{tokens}"}}}}
 retry: {{delays: [1s], rest: [1s]}}
 spool: {{url: "sqlite:{folder}/spool.db", keep_free: 0}}
+web: {{address: "{web}"}}
 log: {{format: json, level: error}}
 """
 

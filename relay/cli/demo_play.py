@@ -5,7 +5,6 @@ import contextlib
 import email
 import email.policy
 import re
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -17,8 +16,10 @@ from typing import Any
 from relay.cli.common import harmless
 from relay.cli.queue import story
 from relay.config import load
+from relay.control.tcp import lan_address
+from relay.control.views import retold
 from relay.daemon import Relay, StartFailed
-from relay.networks import in_lan
+from relay.networks import in_lan, with_port
 
 PATIENCE = 20.0  # seconds until every message must have arrived
 LONGEST_SHOWN = 4000  # octets of a letter from a device of your own
@@ -56,15 +57,18 @@ class Demo:
         print(f"   the device heard: {said}")
         for line in (await _followed(self.relay, queue_id, began))["trail"]:
             at = datetime.fromisoformat(line["at"]).astimezone()
-            print(harmless(f"   {at:%H:%M:%S}  {line['event']:<9} {line['text']}"))
+            print(harmless(f"   {at:%H:%M:%S}  {line['event']:<9} {retold(line, None)}"))
 
     async def stay(self, end: str, arrived: Callable[[], Iterable[bytes]]) -> None:
         """Waits for devices of your own, and shows the way of their mail and how it arrived at its `end`; until Ctrl-C."""
         desk = self.relay.desk
         seen: set[str] = {one["id"] for one in (await desk.queue(None))["messages"]}
-        place = f"{_lan_address()}, port {self.port}"
+        place = f"{lan_address()}, port {self.port}"
         print(f"\nThe relay stays up: point a device at {place} (no TLS, no login needed; Ctrl-C ends).")
-        print(f"Its mail ends in the demo's {end}, never outside.", flush=True)
+        print(f"Its mail ends in the demo's {end}, never outside.")
+        if web := self.relay.web_address:
+            print(f"The page, on this machine only: http://{with_port(*web)}/")
+        print(end="", flush=True)
         while not self.running.done():
             for one in (await desk.queue(None))["messages"]:
                 if one["id"] not in seen and all(row["state"] != "queued" for row in one["recipients"]):
@@ -82,8 +86,8 @@ async def demonstrating(config: str, *, keep: bool, **about: object) -> AsyncIte
     `about` is what the configuration has to name beside folder, address and networks.  Raises StartFailed.
     """
     with tempfile.TemporaryDirectory(prefix="relay-demo-") as folder:
-        listen = "0.0.0.0:0" if keep else "127.0.0.1:0"
-        relay = _relay(Path(folder), config.format(listen=listen, networks=_networks(), folder=folder, **about))
+        listen, web = ("0.0.0.0:0", "127.0.0.1:0") if keep else ("127.0.0.1:0", "off")
+        relay = _relay(Path(folder), config.format(listen=listen, web=web, networks=_networks(), folder=folder, **about))
         running = asyncio.create_task(relay.run())
         try:
             await _until_started(relay, running)
@@ -173,15 +177,5 @@ def shown(octets: bytes) -> str:
 
 def _networks() -> str:
     """Who may submit: the LAN, and this machine where its own address is a public one."""
-    address = _lan_address()
+    address = lan_address()
     return '"private"' if in_lan(address) else f'"private", "{address}"'
-
-
-def _lan_address() -> str:
-    """Our address on the LAN as the kernel would choose it; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.168.255.255", 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return "127.0.0.1"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay.cli.common import complain, configured, print_json
+from relay.cli.common import complain, configured, local_time, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
     if one["discard"]:
         return [f"  {one['why']}: deleted"]
     lines = [f"  {one['why']}: by {', then '.join(one['via'])}"]
-    lines += [f"  {rest['upstream']} is paused until {rest['until']}: {rest['why']}" for rest in one["resting"]]
+    lines += [f"  {rest['upstream']} is paused until {local_time(rest['until'])}: {rest['why']}" for rest in one["resting"]]
     lines += [] if refused else [f"  {_next(one['next_attempt'])}"]
     for way in one["sent"]:
         lines.append(f"  by {way['upstream']} " + (f"({way['place']})" if way["place"] else f"as {way['as']}"))
@@ -106,4 +106,4 @@ def _way(one: dict[str, Any], *, refused: bool) -> list[str]:
 def _next(attempt: dict[str, str] | None) -> str:
     if attempt is None:
         return "no relay is running, so it is not known which upstreams are paused"
-    return f"the next attempt would be at {attempt['at']}, by {attempt['by']}"
+    return f"the next attempt would be at {local_time(attempt['at'])}, by {attempt['by']}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from relay.cli.common import complain, configured, print_json
+from relay.cli.common import complain, configured, local_time, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import Config
 from relay.control.client import Refused, Running
@@ -45,8 +45,8 @@ def _status(config: Config, asked: argparse.Namespace) -> int:
         print_json({"oauth": found})
     for one in () if asked.json else found:
         none = "no consent" if one["warnings"] else "needs no consent"
-        age = f"consent {_days(one['age'])} old, renewed {one['refreshed_at']}" if one["age"] is not None else none
-        print(f"{one['upstream']}: {age}" + (f", ends {one['ends_at']}" if one["ends_at"] else ""))
+        age = f"consent {_days(one['age'])} old, renewed {local_time(one['refreshed_at'])}" if one["age"] is not None else none
+        print(f"{one['upstream']}: {age}" + (f", ends {local_time(one['ends_at'])}" if one["ends_at"] else ""))
         for warning in one["warnings"]:
             print(f"  {warning}")
     if not found and not asked.json:
@@ -64,7 +64,7 @@ def _login(config: Config, asked: argparse.Namespace) -> int:
         granted = _consent(upstream, upstream.login.oauth, asked)
         if granted is not None:
             kept = account_of(upstream, config.spool.home, _now, safe=open_safe(config.spool)).consented(granted)
-            until = f" until {kept.ends_at:%Y-%m-%d %H:%M} UTC" if kept.ends_at else ""
+            until = f" until {local_time(kept.ends_at.isoformat())}" if kept.ends_at else ""
             print(f"{upstream.name} may send as {upstream.login.username}{until}; the token is kept in {_kept_in(config)}")
         elif trouble := _application_token(config, upstream):
             raise NoConsent(trouble)

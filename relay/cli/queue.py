@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from relay.cli.common import complain, configured_or_running, harmless, in_words, print_json
+from relay.cli.common import complain, configured_or_running, harmless, in_words, local_time, print_json
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.control.client import QueueAccess, Refused, SpoolBroken, reach
 
@@ -71,7 +71,8 @@ def _holder(relay: Mapping[str, Any], lease: timedelta) -> str:
     if relay["alive"]:
         return f"{relay['name']} has it"
     until = stamp(datetime.fromisoformat(relay["seen_at"]) + lease)
-    return f"{relay['name']} has it, no sign of life since {relay['seen_at']}; another relay may take it over from {until}"
+    since, then = local_time(relay["seen_at"]), local_time(until)
+    return f"{relay['name']} has it, no sign of life since {since}; another relay may take it over from {then}"
 
 
 def _paused(desk: QueueAccess) -> dict[str, str]:
@@ -94,7 +95,7 @@ def _clock(stamp: str) -> str:
 
 
 def _lines(message: dict[str, Any], holders: Mapping[str, str], paused: Mapping[str, str]) -> list[str]:
-    head = f"{message['id']}  {message['accepted_at']}  {_size(message['size']):>8}  from {message['sender']}"
+    head = f"{message['id']}  {local_time(message['accepted_at'])}  {_size(message['size']):>8}  from {message['sender']}"
     head += f" ({message['device']})" if message.get("device") else ""
     head += f'  "{message["subject"]}"' if message.get("subject") else ""
     head += f"  a digest of {message['merges']} messages" if message.get("merges") else ""
@@ -112,7 +113,7 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], mes
     parts = [f"to {recipient['address']}: {'waiting' if waits else recipient['state']}{f'; {pause}' if pause else ''}"]
     if waits and recipient["attempts"]:
         times = "once" if recipient["attempts"] == 1 else f"{recipient['attempts']} times"
-        parts.append(f"tried {times}, next {recipient['due_at']}")
+        parts.append(f"tried {times}, next {local_time(recipient['due_at'])}")
     if recipient.get("merged_into"):
         parts.append(f"{'into' if recipient['state'] == 'merged' else 'with'} the digest {recipient['merged_into']}")
     if recipient["upstream"] and not pause:
@@ -121,7 +122,9 @@ def _fate(recipient: dict[str, Any], has_it: str, paused: Mapping[str, str], mes
     if said and not (pause and (recipient["fault"] == "rests" or pause.endswith(said))):  # that is the pause, in other words
         parts.append(f"{recipient['code']} {recipient['status']} {said}".replace("  ", " ") if recipient["quoted"] else said)
     if recipient["maybe_at"]:
-        parts.append(f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {recipient['maybe_since']}")
+        parts.append(
+            f"perhaps taken by {recipient['maybe_at']}: its final reply was lost at {local_time(recipient['maybe_since'])}"
+        )
     if has_it and waits:
         parts.append(has_it)
     return ", ".join(parts)
@@ -162,7 +165,9 @@ def _show(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int
 
 def story(message: dict[str, Any]) -> list[str]:
     """The trail in lines for people."""
-    return [harmless(f"{line['at']}  {line['event']:<9} {line['text']}") for line in message["trail"]]
+    from relay.control.views import retold
+
+    return [harmless(f"{local_time(line['at'])}  {line['event']:<9} {retold(line, None)}") for line in message["trail"]]
 
 
 def _order(desk: QueueAccess, asked: argparse.Namespace) -> int:
@@ -176,7 +181,7 @@ def _order(desk: QueueAccess, asked: argparse.Namespace) -> int:
         for unknown in done["unknown"]:
             complain(f"relay: no message has the id {unknown}")
         for risk in done.get("risks", ()):
-            when = f" at {risk['maybe_since']}" if risk["maybe_since"] else ""
+            when = f" at {local_time(risk['maybe_since'])}" if risk["maybe_since"] else ""
             complain(f"relay: {risk['id']}: {risk['maybe_at']} may have taken it{when}; whoever gets it may get it twice")
         rest = "" if desk.running or asked.act != "retry" else " (no relay is running: it begins when one starts)"
         applied = int(done["applied"])

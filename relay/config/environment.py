@@ -27,6 +27,7 @@ SHORT = {
     "RELAY_NETWORKS": "listen.networks",
     "RELAY_LISTEN": "listen.address",
     "RELAY_SPOOL": "spool.url",
+    "RELAY_WEB": "web.address",
 }
 
 

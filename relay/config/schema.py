@@ -340,7 +340,7 @@ SECTIONS: tuple[Section, ...] = (
         "The status page, metrics and API ([how to](watching.md)).",
         (
             _S("address", "Where it answers. Any address that is not loopback needs a password or `user_header`.", '"off"'),
-            _S("password", "For HTTP Basic, with any user name. Better in a file."),
+            _S("password", "For the log-in page, and for HTTP Basic with any user name. Better in a file."),
             _S("password_file", "A file with that password."),
             _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name."),
             _S("user_header", "A reverse proxy does the login and names the user in this header."),

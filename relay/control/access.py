@@ -1,4 +1,4 @@
-"""Who may look at the page over TCP, and what their browser is told: Host, password, Origin, headers.
+"""Who may look at the page over TCP, and what their browser is told: Host, password or session, Origin, headers.
 
 The UNIX socket has none of this: the file's mode decides there.
 """
@@ -13,23 +13,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from relay.control import rendering, sessions
 from relay.control.guesses import Guesses
+from relay.control.sessions import Sessions
 from relay.networks import group_of
 
 FORM_COOKIE = "relay_form"
 KNOWN_COOKIE = "relay_known"
 KNOWN = "relay.known"
-"""Key of the ASGI scope: the request came with the password, or a proxy vouched for it."""
+"""Key of the ASGI scope: what vouches for the request: "password", "session" or "proxy"."""
+LOGIN, LOGOUT = "/login", "/logout"
 _FOR_LONG = 400 * 86400  # seconds; the key of the seal lives as long as the process, and no longer
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_FOR_PROGRAMS = ("/api/", "/metrics", "/readyz")
+_LONGEST_WAY_BACK = 500
 _LAN_DOMAINS = ("local", "lan", "internal", "home.arpa")
 
 HEADERS = {
@@ -65,12 +70,72 @@ class AccessRules:
             setattr(self, each.name, getattr(other, each.name))
 
 
-class Guard:
-    """ASGI middleware.  `clock` counts seconds, for the limit on wrong passwords."""
+class PasswordCheck:
+    """The password, said by HTTP Basic or on the log-in page: both have the same tries.  `clock` counts seconds."""
 
-    def __init__(self, app: ASGIApp, rules: AccessRules, clock: Callable[[], float] = time.monotonic) -> None:
-        self._app, self._rules = app, rules
-        self._guesses, self._seal = Guesses(clock), FormSeal()
+    def __init__(self, rules: AccessRules, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rules, self._guesses, self._seal = rules, Guesses(clock), FormSeal()
+        self.sessions = Sessions(clock)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is a password to log in with."""
+        return bool(self._rules.password)
+
+    async def refusal(self, scope: Scope, said: bytes | None) -> Response | None:
+        """None if this is the password.  A password that cannot be read is a wrong one."""
+        headers = Headers(scope=scope)
+        # a browser that has shown the right password has tries of its own: whoever guesses cannot use them up
+        guesser = self.known_browser(headers) or group_of(_client(scope))
+        if wait := await self._guesses.turn(guesser):
+            return _refuse(429, "Too many wrong passwords; wait a little.", {"retry-after": str(wait)})
+        wanted = self._rules.password.encode("utf-8", "surrogateescape")
+        if wanted and said is not None and hmac.compare_digest(said, wanted):
+            return None
+        self._guesses.wrong(guesser)
+        return _refuse(401, "A password is needed.", {"www-authenticate": 'Basic realm="relay", charset="UTF-8"'})
+
+    def known_browser(self, headers: Headers) -> str:
+        """The name in the cookie, if the cookie is one of ours; else ""."""
+        name, _, seal = cookie_parser(headers.get("cookie", "")).get(KNOWN_COOKIE, "").partition(".")
+        return name if self._seal.fits(name, seal) else ""
+
+    def mark_of_known(self) -> str:
+        """The Set-Cookie by which a browser is known again."""
+        name = FormSeal.new_cookie()
+        return f"{KNOWN_COOKIE}={name}.{self._seal.token(name)}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
+
+    def in_session(self, headers: Headers) -> bool:
+        return self.wanted and self.sessions.holds(session_of(headers), self._rules.password)
+
+    def begin_session(self, headers: Headers) -> str:
+        """The Set-Cookie of a new session; one that the browser had ends."""
+        self.sessions.end(session_of(headers))
+        name = self.sessions.begin(self._rules.password)
+        return f"{sessions.COOKIE}={name}; Path=/; Max-Age={int(sessions.LONGEST)}; HttpOnly; SameSite=Strict"
+
+    def end_session(self, headers: Headers) -> str:
+        """The Set-Cookie that makes the browser forget it."""
+        self.sessions.end(session_of(headers))
+        return f"{sessions.COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+
+
+def session_of(headers: Headers) -> str:
+    """The session that the browser says it has; "" if none."""
+    return cookie_parser(headers.get("cookie", "")).get(sessions.COOKIE, "")
+
+
+class Guard:
+    """ASGI middleware.  `clock` counts seconds, for the limit on wrong passwords; `check` is made if none is given."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: AccessRules,
+        clock: Callable[[], float] = time.monotonic,
+        check: PasswordCheck | None = None,
+    ) -> None:
+        self._app, self._rules, self._check = app, rules, check or PasswordCheck(rules, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         dress = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
@@ -82,15 +147,15 @@ class Guard:
             await send(message)
 
         refusal = await self._refusal(scope) if scope["type"] == "http" else None
-        if scope.get(KNOWN) == "password" and not self._known_browser(Headers(scope=scope)):
-            dress.append((b"set-cookie", self._cookie().encode()))
+        if scope.get(KNOWN) == "password" and not self._check.known_browser(Headers(scope=scope)):
+            dress.append((b"set-cookie", self._check.mark_of_known().encode()))
         await (refusal or self._app)(scope, receive, dressed)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if scope["path"] == "/healthz" and scope["method"] in _SAFE:
             return None
-        return self._misled(headers) or await self._unknown(scope, headers) or self._foreign(scope["method"], headers)
+        return self._misled(headers) or self._foreign(scope["method"], headers) or await self._unknown(scope, headers)
 
     def _misled(self, headers: Headers) -> Response | None:
         """DNS rebinding: a foreign name that points at us makes a browser think that a foreign page is ours."""
@@ -100,32 +165,26 @@ class Guard:
         return _refuse(400, "This is not a name of this relay. Use its address, or add the name to web.hosts.")
 
     async def _unknown(self, scope: Scope, headers: Headers) -> Response | None:
-        client = _client(scope)
         if not self._rules.password and not self._rules.user_header:
             return None
-        if self._named_by_proxy(client, headers):
+        if self._named_by_proxy(_client(scope), headers):
             scope[KNOWN] = "proxy"
+            return None
+        if self._check.in_session(headers):
+            scope[KNOWN] = "session"
             return None
         given = headers.get("authorization")
         if given is not None and self._rules.password:
-            # a browser that has shown the right password has tries of its own: whoever guesses cannot use them up
-            guesser = self._known_browser(headers) or group_of(client)
-            if wait := await self._guesses.turn(guesser):
-                return _refuse(429, "Too many wrong passwords; wait a little.", {"retry-after": str(wait)})
-            if _password_fits(given, self._rules.password):
+            refusal = await self._check.refusal(scope, _said_by_basic(given))
+            if refusal is None:
                 scope[KNOWN] = "password"
+            return refusal
+        if self._rules.password:
+            if _open_to_strangers(scope):
                 return None
-            self._guesses.wrong(guesser)
+            if _is_person(scope["path"], headers):
+                return RedirectResponse(_way_in(scope), 303)
         return _refuse(401, "A password is needed.", {"www-authenticate": 'Basic realm="relay", charset="UTF-8"'})
-
-    def _known_browser(self, headers: Headers) -> str:
-        """The name in the cookie, if the cookie is one of ours; else ""."""
-        name, _, seal = cookie_parser(headers.get("cookie", "")).get(KNOWN_COOKIE, "").partition(".")
-        return name if self._seal.fits(name, seal) else ""
-
-    def _cookie(self) -> str:
-        name = FormSeal.new_cookie()
-        return f"{KNOWN_COOKIE}={name}.{self._seal.token(name)}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
 
     def _named_by_proxy(self, client: str, headers: Headers) -> bool:
         if not self._rules.user_header or not headers.get(self._rules.user_header, "").strip():
@@ -206,16 +265,44 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _password_fits(given: str, password: str) -> bool:
+def _said_by_basic(given: str) -> bytes | None:
+    """The password in an Authorization header; None where none can be read."""
     scheme, _, coded = given.partition(" ")
     if scheme.lower() != "basic":
-        return False
+        return None
     try:
-        said = base64.b64decode(coded.strip(), validate=True).partition(b":")[2]
+        return base64.b64decode(coded.strip(), validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
-        return False
-    wanted = password.encode("utf-8", "surrogateescape")
-    return hmac.compare_digest(said, wanted)
+        return None
+
+
+def _open_to_strangers(scope: Scope) -> bool:
+    """The log-in page, and what it is drawn with."""
+    path, method = scope["path"], scope["method"]
+    if path == LOGIN:
+        return method in ("GET", "HEAD", "POST")
+    return method in _SAFE[:2] and path.startswith("/static/") and path.removeprefix("/static/") in rendering.KINDS
+
+
+def _is_person(path: str, headers: Headers) -> bool:
+    """Programs ask for anything, or for JSON; some monitors say that they are browsers."""
+    return "text/html" in headers.get("accept", "") and not path.startswith(_FOR_PROGRAMS)
+
+
+def _way_in(scope: Scope) -> str:
+    """The log-in page, which leads to what was asked for; an order is not repeated after it."""
+    asked = quote(scope["path"], safe="/")
+    if query := scope.get("query_string", b"").decode("latin-1"):
+        asked += f"?{query}"
+    if scope["method"] not in _SAFE or not is_own_path(asked) or asked == "/":
+        return LOGIN
+    return f"{LOGIN}?next={quote(asked, safe='/')}"
+
+
+def is_own_path(path: str) -> bool:
+    """Whether a browser that is led there stays on this page; not `//evil.example`, and nothing that browsers leave out."""
+    plain = path.isascii() and path.isprintable() and not set(path) & set(" \\")
+    return plain and path.startswith("/") and not path.startswith("//") and len(path) <= _LONGEST_WAY_BACK
 
 
 def _client(scope: Scope) -> str:

@@ -37,12 +37,12 @@ class TooLong(Exception):
     """The request's body is longer than an order may be."""
 
 
-async def body_of(request: Request) -> bytes:
-    """The body, never more than MAX_ORDER octets, whatever Content-Length said.  Raises TooLong."""
+async def body_of(request: Request, most: int = MAX_ORDER) -> bytes:
+    """The body, never more than `most` octets, whatever Content-Length said.  Raises TooLong."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
-        if len(body) > MAX_ORDER:
+        if len(body) > most:
             raise TooLong
     return bytes(body)
 

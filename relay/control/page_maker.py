@@ -1,8 +1,8 @@
 """What all pages have in common: the frame, the language, the form's seal, and values as people read them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,35 +10,41 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from relay import __version__
-from relay.control import rendering, timeline
-from relay.control.access import FORM_COOKIE, FormSeal
-from relay.control.api import body_of
+from relay.control import rendering, timeline, translated
+from relay.control.access import FORM_COOKIE, KNOWN, FormSeal, session_of
+from relay.control.api import MAX_ORDER, body_of
 from relay.control.i18n import Texts, language_of
 from relay.control.summary import Sentence
 from relay.control.texts import TEXTS
+from relay.control.views import retold
+from relay.control.zones import offset_of, viewers_zone
 from relay.networks import with_port
+
+_SEAL = FormSeal()
+"""One for all pages: the form that logs out stands on each of them."""
 
 
 class StaleForm(Exception):
-    """The form came with a seal that is not this browser's, or from before a restart."""
+    """The form came with a seal that is not this browser's or this session's, or from before a restart."""
 
 
 class PageMaker:
     """Makes a page of a template, and reads what its forms send.  `now` gives the time of the relay."""
 
     def __init__(self, hostname: Callable[[], str], now: Callable[[], datetime]) -> None:
-        self._hostname, self._now, self._seal = hostname, now, FormSeal()
+        self._hostname, self._now = hostname, now
 
     async def page(self, request: Request, template: str, code: int = 200, **values: Any) -> Response:
         cookie, t = request.cookies.get(FORM_COOKIE), Texts(language_of(request.headers.get("accept-language", "")))
-        fresh = cookie or self._seal.new_cookie()
+        fresh = cookie or FormSeal.new_cookie()
         values |= {
             "t": t,
-            "show": Show(t, self._now()),
+            "show": Show(t, self._now(), viewers_zone(request)),
             "path": request.url.path,
             "hostname": self._hostname(),
             "version": __version__,
-            "form": self._seal.token(fresh),
+            "form": _SEAL.token(_sealed(request, fresh)),
+            "in_session": request.scope.get(KNOWN) == "session",
             "done": self._done(request, t),
         }
         html = await asyncio.to_thread(rendering.printed, template, values)  # a device that is talking must not wait for a page
@@ -49,10 +55,11 @@ class PageMaker:
             answer.set_cookie(FORM_COOKIE, fresh, path="/", httponly=True, samesite="strict")
         return answer
 
-    async def form(self, request: Request) -> dict[str, list[str]]:
+    async def form(self, request: Request, most: int = MAX_ORDER) -> dict[str, list[str]]:
         """What a form of ours says.  Raises TooLong, ValueError for too many fields, and StaleForm."""
-        asked = parse_qs((await body_of(request)).decode("utf-8", "replace"), max_num_fields=1000)
-        if not self._seal.fits(request.cookies.get(FORM_COOKIE), first_of(asked, "form")):
+        asked = parse_qs((await body_of(request, most)).decode("utf-8", "replace"), max_num_fields=1000)
+        cookie = request.cookies.get(FORM_COOKIE)
+        if not cookie or not _SEAL.fits(_sealed(request, cookie), first_of(asked, "form")):
             raise StaleForm
         return asked
 
@@ -65,33 +72,63 @@ class PageMaker:
         return t(f"done_{done}", n=int(number)) + risk
 
 
+def _sealed(request: Request, cookie: str) -> str:
+    """What the seal of a form is made over.  The session too: a stranger can have a form of the log-in page, and its cookie."""
+    return f"{cookie} {session_of(request.headers)}" if request.scope.get(KNOWN) == "session" else cookie
+
+
 def first_of(asked: Mapping[str, list[str]], name: str) -> str:
     """The first value of a form's field; "" if it has none."""
     return asked.get(name, [""])[0]
 
 
 class Show:
-    """Values as people read them, in the language of `t` and the zone of this machine."""
+    """Values as people read them, in the language of `t` and in `zone`; None is that of this machine."""
 
-    def __init__(self, t: Texts, now: datetime) -> None:
-        self._t, self._now = t, now
-        self.way_of, self.worst, self.advice, self.repairs = (
-            timeline.way_of,
-            timeline.worst_state,
-            timeline.advice_of,
-            timeline.repairs_of,
-        )
+    def __init__(self, t: Texts, now: datetime, zone: tzinfo | None = None) -> None:
+        self._t, self._now, self._zone = t, now, zone
+        self.way_of, self.worst, self.repairs = timeline.way_of, timeline.worst_state, timeline.repairs_of
+
+    def heading(self, story: Mapping[str, Any]) -> str:
+        """What a message is called."""
+        return str(story["subject"] or self._t("notice_title" if story["notice"] else "no_subject"))
 
     def ago(self, stamp: str) -> str:
         return self._t.ago(datetime.fromisoformat(stamp), self._now)
 
-    @staticmethod
-    def clock(stamp: str) -> str:
-        return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    def clock(self, stamp: str) -> str:
+        return f"{datetime.fromisoformat(stamp).astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
 
-    @staticmethod
-    def hour(stamp: str) -> str:
-        return datetime.fromisoformat(stamp).astimezone().strftime("%H:%M:%S")
+    def hour(self, stamp: str) -> str:
+        return f"{datetime.fromisoformat(stamp).astimezone(self._zone):%H:%M:%S}"
+
+    @property
+    def zone(self) -> str:
+        """A sentence that says whose time it is."""
+        offset = offset_of(self._now.astimezone(self._zone))
+        return self._t("zone_of", zone=self._zone, offset=offset) if self._zone else self._t("zone_here", offset=offset)
+
+    @property
+    def minutes_east(self) -> int:
+        """Of Greenwich."""
+        return int((self._now.astimezone(self._zone).utcoffset() or timedelta()) / timedelta(minutes=1))
+
+    def advice(self, trail: Sequence[Mapping[str, Any]]) -> str:
+        """What is to be done now; "" for nothing."""
+        line = timeline.advice_of(trail)
+        return self.advised(line) if line else ""
+
+    def advised(self, line: Mapping[str, Any]) -> str:
+        """A line of the trail that advises, in words."""
+        return translated.advice(line, self._t.language)
+
+    def finding(self, name: str) -> tuple[str, ...]:
+        """A finding of this name in general, in the language of the page; empty where its own words are enough."""
+        return translated.finding(name, self._t.language)
+
+    def told(self, line: Mapping[str, Any]) -> str:
+        """A line of the trail in words."""
+        return retold(line, self._zone)
 
     @staticmethod
     def place(host: str, port: int) -> str:

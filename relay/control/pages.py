@@ -8,12 +8,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from relay.control import graph, rendering, timeline
+from relay.container import look_around
+from relay.control import graph, rendering, tcp, timeline
 from relay.control.api import TooLong
+from relay.control.first_steps import place_for_devices
 from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
-from relay.control.summary import glance
+from relay.control.summary import glance, was_tried
+from relay.control.zones import viewers_zone
 from relay.spool.entry import State
 
 LATEST = 12
@@ -43,15 +46,17 @@ class Pages:
         status, tally = await self._watch.status(), await self._desk.tally()
         hours, findings = (await self._desk.history())["hours"], self._watch.findings()
         relayed_day = sum(hour["relayed"] for hour in hours[-24:])
+        stories = await self._desk.stories(None, LATEST)
         return await self._maker.page(
             request,
             "home.html",
             status=status,
             tally=tally,
             relayed_day=relayed_day,
-            glance=glance(status, tally, relayed_day, findings),
-            graph=graph.draw(hours, None),
-            stories=await self._desk.stories(None, LATEST),
+            glance=glance(status, tally, relayed_day, findings, tried=was_tried(tally, hours)),
+            begin=None if stories else place_for_devices(status.get("listening", ()), *_whereabouts(request)),
+            graph=graph.draw(hours, viewers_zone(request)),
+            stories=stories,
             findings=findings,
         )
 
@@ -139,6 +144,11 @@ class Pages:
         if isinstance(error, HTTPException) and error.headers:
             answer.headers.update(error.headers)
         return answer
+
+
+def _whereabouts(request: Request) -> tuple[str, str, bool]:
+    """By which name the viewer came here, our address in the LAN, and whether that is one of a container's network."""
+    return request.url.hostname or "", tcp.lan_address(), bool(look_around().masks)
 
 
 async def _static(request: Request) -> Response:

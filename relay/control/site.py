@@ -8,10 +8,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from relay.control.access import AccessRules, Guard
+from relay.control.access import AccessRules, Guard, PasswordCheck
 from relay.control.api import api_routes, unknown
 from relay.control.api import unavailable as api_unavailable
+from relay.control.log_in_pages import log_in_routes
 from relay.control.metrics import metrics_route
+from relay.control.page_maker import PageMaker
 from relay.control.pages import Pages, page_routes
 from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolBroken
@@ -19,6 +21,7 @@ from relay.spool.contract import SpoolBroken
 
 def make_site(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRules) -> ASGIApp:
     pages = Pages(watch, hostname)
+    check = PasswordCheck(rules)
 
     async def missing(request: Request, error: Exception) -> Response:
         if request.url.path.startswith("/api/"):
@@ -30,5 +33,7 @@ def make_site(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRule
             return await api_unavailable(request, error)
         return await pages.unavailable(request)
 
-    routes = [*page_routes(pages), *api_routes(watch), metrics_route(watch)]
-    return Guard(Starlette(routes=routes, exception_handlers={HTTPException: missing, SpoolBroken: unavailable}), rules)
+    log_in = log_in_routes(check, PageMaker(hostname, watch.now))
+    routes = [*page_routes(pages), *log_in, *api_routes(watch), metrics_route(watch)]
+    site = Starlette(routes=routes, exception_handlers={HTTPException: missing, SpoolBroken: unavailable})
+    return Guard(site, rules, check=check)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from relay.networks import with_port
@@ -24,21 +25,35 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """`level`: well, look (somebody should), trouble (mail is not taken)."""
+    """`level`: well, untried (nothing is wrong, nothing was sent), look (somebody should), trouble (no mail is taken)."""
 
     level: str
     sentences: tuple[Sentence, ...]
 
 
 def glance(
-    status: Mapping[str, Any], tally: Mapping[str, Any], relayed_day: int, findings: Sequence[Mapping[str, Any]]
+    status: Mapping[str, Any],
+    tally: Mapping[str, Any],
+    relayed_day: int,
+    findings: Sequence[Mapping[str, Any]],
+    *,
+    tried: bool = True,
 ) -> Glance:
-    """`relayed_day`: what went out in the last 24 hours."""
+    """`relayed_day`: what went out in the last 24 hours.  `tried`: an upstream was asked at least once."""
     wrong = [*_unheard(tally), *_upstreams(status), *_certificates(status), *_silent(status), *_failed(tally)]
     wrong += _findings(findings)
-    trouble = [Sentence("", words=str(why)) for why in status["why"]]
-    level = "trouble" if trouble else "look" if wrong else "well"
+    reasons = zip_longest(status["why"], status.get("trouble", ()), fillvalue="")
+    trouble = [Sentence(f"trouble_{name}" if name else "", {"why": why}, words=str(why)) for why, name in reasons]
+    level = "trouble" if trouble else "look" if wrong else "well" if tried else "untried"
     return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
+
+
+def was_tried(tally: Mapping[str, Any], hours: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether anything is known that was sent, or that an upstream did not take: before, nobody knows whether all is well."""
+    ends = ("relayed", "failed", "expired", "merged")
+    return any(tally["recipients"].get(state) for state in ends) or any(
+        hour["relayed"] or hour["deferred"] or hour["failed"] for hour in hours
+    )
 
 
 def _upstreams(status: Mapping[str, Any]) -> list[Sentence]:

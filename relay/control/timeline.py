@@ -43,10 +43,10 @@ def repairs_of(trail: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(one for line in trail if line["event"] == "repaired" for one in line["repairs"]))
 
 
-def advice_of(trail: Sequence[Mapping[str, Any]]) -> str:
-    """The last advice, unless everything went well after it."""
+def advice_of(trail: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The last line that advises, unless everything went well after it."""
     last = [line for line in trail if line["event"] in ("advised", "relayed")]
-    return str(last[-1]["text"]) if last and last[-1]["event"] == "advised" else ""
+    return last[-1] if last and last[-1]["event"] == "advised" else None
 
 
 def last_said(recipient: Mapping[str, Any], now: datetime) -> str:

@@ -1,7 +1,8 @@
 """What people and programs see of the spool: stored values as JSON with stable keys.  Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -135,6 +136,19 @@ def trail_view(line: TrailLine) -> dict[str, Any]:
     if "subject" in details:
         details["subject"] = subject_text(str(details["subject"]))
     return {"at": stamp(line.at), "event": line.event, "text": words(line), **details}
+
+
+def retold(line: Mapping[str, Any], zone: tzinfo | None) -> str:
+    """The text of a line as `trail_view` gives it, with the times of this zone; None is that of this machine."""
+    told = str(line["text"])
+    times = {name: line[name] for name in ("due_at", "since") if line.get(name)}
+    if not times:
+        return told
+    again = TrailLine(datetime.fromisoformat(line["at"]), line["event"], details=line)
+    if sound(words(again)) != told:  # an older relay's own text
+        return told
+    there = {name: datetime.fromisoformat(at).astimezone(zone).isoformat() for name, at in times.items()}
+    return str(sound(words(replace(again, details={**line, **there}))))
 
 
 def subject_text(subject: str) -> str:

@@ -271,17 +271,18 @@ class Services:
 
     async def status(self) -> dict[str, Any]:
         """The state of the relay, for health checks and the page."""
-        why = []
+        why: dict[str, str] = {}
         if self._spool.room() <= 0:
-            why.append("the spool is full: less than spool.keep_free is free on its disk; devices are told 452")
+            why["spool_full"] = "the spool is full: less than spool.keep_free is free on its disk; devices are told 452"
         if self._spool.away:
-            why.append(f"the spool's database cannot be reached; devices are told 451: {self._spool.away}")
+            why["spool_away"] = f"the spool's database cannot be reached; devices are told 451: {self._spool.away}"
         if self._parts.now() - self.runner.heartbeat > HEARTBEAT_STALE:
-            why.append("the queue runner has not shown a sign of life for 3 minutes")
+            why["runner_silent"] = "the queue runner has not shown a sign of life for 3 minutes"
         inbound, config, accounts = self._parts.inbound, self._config, self._oauth_accounts()
         return {
             "ready": not why,
-            "why": why,
+            "why": list(why.values()),
+            "trouble": list(why),
             "listening": inbound.listening(),
             "upstreams": upstream_views(self.runner.upstreams_now(), config.all_upstreams, self._client_certificates.seen),
             "oauth": await asyncio.to_thread(self._tokens.standings, accounts) if accounts else [],

@@ -282,6 +282,7 @@ class Inbound:
                 "host": opened.bound[0],
                 "port": opened.bound[1],
                 "tls": opened.listener.tls.value,
+                "auth": opened.listener.auth.value,
                 "certificate_expires": opened.tls.expires.isoformat() if opened.tls.expires else None,
                 "certificate_trouble": opened.tls.trouble,
             }

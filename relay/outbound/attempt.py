@@ -232,9 +232,9 @@ class Attempt:
     def retries_in_own_name(self, address: Address) -> bool:
         return bool(self.progress_of[address].own_name)
 
-    def advised(self, sentences: Sequence[str], step: Step, now: datetime) -> None:
+    def advised(self, sentences: Sequence[str], step: Step, now: datetime, verdict: Verdict | None = None) -> None:
         """Adds advice to the trail, after the answer that it is about."""
-        (self._opening or self.trail).append(trail.advised(sentences, step.upstream.name, now))
+        (self._opening or self.trail).append(trail.advised(sentences, step.upstream.name, now, verdict))
 
     def internal_error(self, words: str, *, hold: bool = False) -> None:
         """A bug ended this attempt: recipients without a certain answer are deferred, or held for a person to look at."""

@@ -338,7 +338,7 @@ class Runner:
             sentences = verdict.advice.with_link
             if sentences not in told and (recipient.said != answer.reply.text or step.own_name):
                 told.add(sentences)
-                attempt.advised(sentences, step, self._now())
+                attempt.advised(sentences, step, self._now(), verdict)
             if once_a_day(verdict, step) and not attempt.retries_in_own_name(recipient.address):
                 text = urgent(step.upstream.name, answer, verdict, attempt.claim.entry, step)
                 self._daily.tell((step.upstream.name, verdict.blame.value), text)

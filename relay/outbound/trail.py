@@ -96,8 +96,12 @@ def own_name(step: Step, now: datetime) -> TrailLine:
     return TrailLine(now, "tried", details={"upstream": step.upstream.name, "own_name": True, "account": account})
 
 
-def advised(sentences: Sequence[str], name: str, now: datetime) -> TrailLine:
-    return TrailLine(now, "advised", details={"upstream": name, "advice": list(sentences)})
+def advised(sentences: Sequence[str], name: str, now: datetime, verdict: Verdict | None = None) -> TrailLine:
+    """The sentences are those of the verdict: who shows them in another language finds them by its rule and its fate."""
+    details: dict[str, Detail] = {"upstream": name, "advice": list(sentences)}
+    if verdict is not None:
+        details |= {"name": verdict.rule.name, "fate": verdict.fate.value}
+    return TrailLine(now, "advised", details=details)
 
 
 def doubled(asked: Sequence[ChainProgress], step: Step, answered: Votes, now: datetime) -> list[TrailLine]:
@@ -317,7 +321,8 @@ def _deferred(details: Details) -> str:
 
 
 def _clock(stamp: str) -> str:
-    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S} UTC" if stamp else "?"
+    """In the zone of the stamp."""
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M:%S %Z}" if stamp else "?"
 
 
 def _postponed(details: Details) -> str:

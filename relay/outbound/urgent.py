@@ -61,7 +61,7 @@ def explain(attempt: Attempt, now: datetime) -> None:
     """Adds advice to the trail on the answers that kept upstreams from being called."""
     while attempt.decided:
         step, verdict = attempt.decided.pop(0)
-        attempt.advised(verdict.advice.with_link, step, now)
+        attempt.advised(verdict.advice.with_link, step, now, verdict)
 
 
 def once_a_day(verdict: Verdict, step: Step) -> bool:

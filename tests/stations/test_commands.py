@@ -10,6 +10,7 @@ import re
 import smtplib
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -365,6 +366,9 @@ def test_the_demo_that_stays_shows_how_a_letter_of_ones_own_arrived(words: tuple
             port = next(
                 int(found[1]) for said in demo.stdout if (found := re.search(r"point a device at .*, port (\d+)", said))
             )
+            page = next(found[0] for said in demo.stdout if (found := re.search(r"http://127\.0\.0\.1:\d+/", said)))
+            with urllib.request.urlopen(page, timeout=20) as answer:  # noqa: S310 - our own page
+                assert "All is well." in answer.read().decode()
             with smtplib.SMTP("127.0.0.1", port, timeout=20) as device:
                 letter = b"From: own@nas.local\r\nSubject: my own\r\n\r\n\x1b[2Jhello\r\n"
                 device.sendmail("own@nas.local", [f"taro@{domain}"], letter)

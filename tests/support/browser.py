@@ -44,11 +44,22 @@ _FLAGS = (
 class Browser:
     """One window.  Raises AssertionError when what a person would look for does not show within `PATIENCE` seconds."""
 
-    def __init__(self, driver: Chrome) -> None:
+    def __init__(self, driver: Chrome, *, scripts: bool = True, language: str = "en") -> None:
         self._driver = driver
+        self.scripts, self.language = scripts, language
+        """Whether pages may run theirs, and what the person reads."""
 
     def open(self, url: str) -> None:
         self._driver.get(url)
+
+    @property
+    def url(self) -> str:
+        """Where it is now."""
+        return self._driver.current_url
+
+    def in_zone(self, name: str) -> None:
+        """Whoever looks lives there."""
+        self._driver.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": name})
 
     @property
     def title(self) -> str:
@@ -81,6 +92,10 @@ class Browser:
 
     def run(self, script: str, *arguments: object) -> Any:
         return self._driver.execute_script(script, *arguments)
+
+    def run_async(self, script: str, *arguments: object) -> Any:
+        """The same for a script that calls its last argument with the result."""
+        return self._driver.execute_async_script(script, *arguments)
 
     def log(self) -> list[str]:
         """What the browser complained of since the last call."""
@@ -127,7 +142,7 @@ def chromium(*, javascript: bool = True, languages: str = "en") -> Iterator[Brow
             options.add_argument(flag)
         window = Chrome(options=options, service=ChromeService(executable_path=driver))
         try:
-            yield Browser(window)
+            yield Browser(window, scripts=javascript, language=languages.partition(",")[0])
         finally:
             with contextlib.suppress(OSError, WebDriverException):
                 window.quit()

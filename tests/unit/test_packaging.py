@@ -85,7 +85,24 @@ def test_four_settings_are_enough(tmp_path):
     assert loaded.mistakes == ()
     assert {f"{one.host}:{one.port}" for one in loaded.config.listeners} == {"0.0.0.0:2525"}
     assert SERVICE["environment"]["RELAY_PASSWORD_FILE"] == "/run/secrets/password"
+    assert list(COMPOSE["secrets"]) == ["password"]
     assert set(re.findall(r"\bRELAY_[A-Z_]+", COMPOSE_TEXT)) <= set(NAMES)
+
+
+def test_the_page_is_on_behind_a_password():
+    """On port 8025; without a password of the person's own choice the relay does not start, and says what to set."""
+    from relay.config import load
+
+    assert "8025:8025" in SERVICE["ports"]
+    environment = {**SERVICE["environment"], "RELAY_PASSWORD": "x", "RELAY_PASSWORD_FILE": ""}
+    assert environment["RELAY_WEB"] == "0.0.0.0:8025"
+    assert environment["RELAY_WEB_PASSWORD"] == "${RELAY_WEB_PASSWORD:-}", "compose fills it in; it is empty if nobody did"
+    (mistake,) = load(None, {**environment, "RELAY_WEB_PASSWORD": ""}, machine_name="0123456789ab").mistakes
+    assert "RELAY_WEB_PASSWORD or RELAY_WEB_PASSWORD_FILE" in str(mistake)
+    loaded = load(None, {**environment, "RELAY_WEB_PASSWORD": "chosen"}, machine_name="0123456789ab")
+    assert loaded.config.web.password.reveal() == "chosen"
+    for variant in ("# RELAY_WEB_PASSWORD_FILE: /run/secrets/web", "# - web", "# web:"):
+        assert variant in COMPOSE_TEXT
 
 
 @pytest.mark.parametrize(
@@ -97,7 +114,7 @@ def test_the_variants_are_there(variant):
     line = next(line for line in COMPOSE_TEXT.splitlines() if line.strip() == f"# {variant}")
     uncommented = COMPOSE_TEXT.replace(line, line.replace("# ", "", 1))
     if "network_mode" in variant:
-        uncommented = uncommented.replace('    ports:\n      - "2525:2525"\n', "")
+        uncommented = uncommented.replace('    ports:\n      - "2525:2525"\n', "").replace('      - "8025:8025"', "#")
     assert isinstance(yaml.safe_load(uncommented)["services"]["relay"], dict)
     assert yaml.safe_load(uncommented) != COMPOSE
 

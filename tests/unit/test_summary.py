@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from relay.control.summary import glance
+from relay.control.summary import glance, was_tried
 
 UP = {"name": "isp", "resting_until": None, "login_refused": False}
 REST = {"name": "isp", "resting_until": "2026-11-22T10:20:30Z", "login_refused": False}
@@ -30,6 +30,21 @@ def test_waiting_alone_is_no_trouble() -> None:
     """Mail that waits while its upstream is fine needs nobody."""
     found = glance(status(), tally(3, queued=3), 0, [])
     assert (found.level, said(found)) == ("well", ["quiet", "some_wait"])
+
+
+def test_nothing_is_well_before_anything_was_tried() -> None:
+    """A fresh relay says that it has sent nothing; trouble and causes come before that."""
+    assert glance(status(), tally(), 0, [], tried=False).level == "untried"
+    assert glance(status(REST), tally(), 0, [], tried=False).level == "look"
+    assert glance({**status(), "why": ["the spool is full"]}, tally(), 0, [], tried=False).level == "trouble"
+
+
+def test_what_counts_as_tried() -> None:
+    """An answer of an upstream that is known, in the spool or in the last seven days; what only waits is none."""
+    calm = {"relayed": 0, "deferred": 0, "failed": 0}
+    assert not was_tried(tally(2, queued=2, held=1), [calm, calm])
+    assert all(was_tried(tally(**{state: 1}), [calm]) for state in ("relayed", "failed", "expired", "merged"))
+    assert all(was_tried(tally(), [calm, {**calm, kind: 1}]) for kind in calm)
 
 
 def test_a_resting_upstream_wants_a_look() -> None:

@@ -2,7 +2,42 @@
 "use strict";
 (() => {
   const every = 3000, slow = 15000;
+
+  // The page shows the time of whoever looks: the server learns the zone by a cookie.
+  const zone = encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone || "");
+  const told = () => document.cookie.split("; ").includes(`relay_zone=${zone}`);
+  if (zone && !told()) {
+    document.cookie = `relay_zone=${zone}; Path=/; Max-Age=31536000; SameSite=Strict`;
+    const elsewhere = -new Date().getTimezoneOffset() !== Number(document.documentElement.dataset.east);
+    if (elsewhere && told() && document.querySelector("time")) location.replace(location.href.split("#")[0]);
+  }
+
+  // Beside what is to be typed elsewhere.  Over plain HTTP browsers have no navigator.clipboard.
+  const selected = (node) => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    return document.execCommand("copy");
+  };
+  document.documentElement.classList.add("scripted");
+  addEventListener("click", async (event) => {
+    const button = event.target.closest?.("[data-copy]"), node = button && document.getElementById(button.dataset.copy);
+    if (!node) return;
+    let done = false;
+    try { await navigator.clipboard.writeText(node.textContent.trim()); done = true; } catch { done = selected(node); }
+    if (done) button.textContent = button.dataset.copied;
+  });
+
+  // A link in a mail leads to the log-in page even who is logged in: browsers keep the cookie back on the way from elsewhere.
+  const login = document.getElementById("login");
+  if (login) {
+    fetch(login.dataset.next, {headers: {accept: "text/html"}, cache: "no-store"}).then((answer) => {
+      if (answer.ok && new URL(answer.url).pathname !== "/login") location.replace(login.dataset.next);
+    }).catch(() => {});
+  }
   const live = document.getElementById("live");
+  if (!live) return;
   const url = new URL(location.href);
   if (url.searchParams.has("done")) {  // what was said once is not said again after a reload
     url.searchParams.delete("done");
@@ -69,8 +104,11 @@
   const ask = async () => {
     if (!document.hidden) {
       try {
-        const answer = await fetch(url, {credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(10000)});
+        const answer = await fetch(url, {
+          credentials: "same-origin", cache: "no-store", headers: {accept: "text/html"}, signal: AbortSignal.timeout(10000),
+        });
         if (!answer.ok) throw new Error(answer.status);
+        if (answer.redirected && new URL(answer.url).pathname === "/login") return location.replace(answer.url);
         put(new DOMParser().parseFromString(await answer.text(), "text/html"));
         fails = 0;
       } catch {

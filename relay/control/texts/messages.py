@@ -15,12 +15,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "trouble": ("The relay is in trouble.", "リレーに問題が起きています。"),
     "quiet": ("Nothing was sent in the last 24 hours.", "過去24時間に送信はありません。"),
     "relayed_day": (
-        "{n} message went out in the last 24 hours.|{n} messages went out in the last 24 hours.",
-        "過去24時間に{n}通を送信しました。",
+        "{n} delivery went out in the last 24 hours.|{n} deliveries went out in the last 24 hours.",
+        "過去24時間に{n}件を配信しました。",
     ),
     "none_waits": ("Nothing is waiting.", "待機中のメッセージはありません。"),
     "some_wait": ("{n} message waits.|{n} messages wait.", "{n}通が待機中です。"),
-    "some_held": ("{n} recipient is held by hand.|{n} recipients are held by hand.", "{n}件が手動で保留中です。"),
+    "some_held": ("{n} recipient is held by hand.|{n} recipients are held by hand.", "宛先{n}件が手動で保留中です。"),
     "some_failed": (
         "{n} recipient did not get their message.|{n} recipients did not get their message.",
         "{n}件の宛先に届きませんでした。",
@@ -40,16 +40,20 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "findings_bad": ("The doctor found {n} problem.|The doctor found {n} problems.", "診断で{n}件の問題が見つかりました。"),
     # numbers
-    "relayed_24h": ("sent, 24 hours", "送信（24時間）"),
-    "waiting": ("waiting", "待機中"),
+    "relayed_24h": ("deliveries, 24 hours", "配信件数（24時間）"),
+    "waiting": ("messages waiting", "待機中のメッセージ"),
     "oldest": ("oldest waiting", "最も古い待機"),
-    "failed_kept": ("failed, kept", "失敗（保管中）"),
+    "failed_kept": ("recipients failed, kept", "失敗した宛先（保管中）"),
     "room": ("room for mail", "空き容量"),
     # parts
     "week": ("The last seven days", "過去7日間"),
+    "week_counts": (
+        "Deliveries: one for each message and upstream, however many recipients it has there.",
+        "件数は配信の数です（メッセージと送信先サーバーの組ごとに1件、宛先の数にはよりません）。",
+    ),
     "week_words": (
-        "{relayed} sent, {deferred} delayed, {failed} failed",
-        "送信 {relayed}、遅延 {deferred}、失敗 {failed}",
+        "{relayed} deliveries, {deferred} delayed, {failed} failed",
+        "配信 {relayed}、遅延 {deferred}、失敗 {failed}",
     ),
     "deferred": ("delayed", "遅延"),
     "day": ("Day", "日"),
@@ -174,9 +178,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "digest_parts": ("Merged messages", "まとめたメッセージ"),
     "in_digest": ("It is part of a digest:", "まとめ先:"),
     "some_postponed": (
-        "{n} waits for the end of quiet hours or for a digest|{n} wait for the end of quiet hours or for a digest",
-        "うち{n}件は静音時間またはダイジェスト待ちです",
+        "{n} recipient waits on purpose, for the end of quiet hours or for a digest."
+        "|{n} recipients wait on purpose, for the end of quiet hours or for a digest.",
+        "うち宛先{n}件は、静音時間の終了またはダイジェストを待っています。",
     ),
+    "by_state": ("Recipients by state", "状態ごとの宛先数"),
     "any": ("all", "すべて"),
     # stations
     "station_relay": ("relay", "リレー"),
@@ -205,7 +211,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "open_it": ("Send again, remove, details", "再送・削除・詳細"),
     "retry_all": ("Try everything now", "すべて今すぐ再試行"),
-    "choose": ("Choose message {id}", "{id} を選択"),
+    "choose": ("Choose {subject}", "{subject} を選択"),
     "chosen": ("With the chosen messages:", "選択したメッセージを:"),
     "done_retry": ("{n} message will be tried now.|{n} messages will be tried now.", "{n}通を再試行します。"),
     "done_hold": ("{n} message is held.|{n} messages are held.", "{n}通を保留しました。"),

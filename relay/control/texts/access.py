@@ -1,0 +1,54 @@
+"""Words of the log-in page, of the frame around all pages, and of a relay that has nothing to show yet."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "log_in": ("Log in", "ログイン"),
+    "log_out": ("Log out", "ログアウト"),
+    "logged_out": ("You are logged out.", "ログアウトしました。"),
+    "password": ("Password", "パスワード"),
+    "password_where": (
+        "It is the password of this page, as the relay's configuration says: web.password_file or RELAY_WEB_PASSWORD.",
+        "このページ用のパスワードです。リレーの設定（web.password_file または RELAY_WEB_PASSWORD）で決めたものです。",
+    ),
+    "no_password": ("Type the password first.", "パスワードを入力してください。"),
+    "password_wrong": ("This is not the password.", "パスワードが違います。"),
+    "too_many_tries": (
+        "Too many wrong passwords came from here. Wait ten seconds, then try again.",
+        "誤ったパスワードが続いています。10秒ほど待ってから、もう一度お試しください。",
+    ),
+    "log_in_again": (
+        "This form was too old, or cookies are off. Please type the password again.",
+        "フォームの有効期限が切れたか、Cookieが無効です。もう一度パスワードを入力してください。",
+    ),
+    # time
+    "zone_of": ("Times are those of {zone} ({offset}).", "時刻は {zone}（{offset}）です。"),
+    "zone_here": ("Times are those of the relay's machine ({offset}).", "時刻はリレーが動いている機器のもの（{offset}）です。"),
+    # no mail is taken
+    "trouble_spool_full": ("{why}", "スプールに空きがなく、メールを受け付けられません（デバイスには452を返します）。{why}"),
+    "trouble_spool_away": ("{why}", "スプールのデータベースに接続できません（デバイスには451を返します）。{why}"),
+    "trouble_runner_silent": ("{why}", "送信処理が3分間動いていません。{why}"),
+    # nothing to show yet
+    "untried": ("No sent mail is on record yet.", "送信の記録はまだありません。"),
+    "begin": ("Point a device here", "デバイスの設定"),
+    "begin_type": (
+        "In the device's mail settings, type this as its SMTP server. No encryption and no login are needed.",
+        "デバイスのメール設定で、SMTPサーバーに次を入力します。暗号化とログインは不要です。",
+    ),
+    "begin_type_strict": (
+        "In the device's mail settings, type this as its SMTP server. It wants encryption or a login, as shown below.",
+        "デバイスのメール設定で、SMTPサーバーに次を入力します。この受付口には暗号化またはログインの設定があります。",
+    ),
+    "server_address": ("Server (address)", "サーバー（アドレス）"),
+    "server_port": ("Port", "ポート"),
+    "this_machine": ("the address of this machine", "この機器のアドレス"),
+    "port_inside": (
+        "This is the port inside the container; the device needs the one that it is published as.",
+        "これはコンテナ内のポートです。デバイスには、外部に公開しているポートを入力してください。",
+    ),
+    "copy": ("Copy", "コピー"),
+    "copy_what": ("Copy {what}", "{what}をコピー"),
+    "copied": ("Copied", "コピーしました"),
+    "begin_then": (
+        "Then let the device send a test message. It will appear on this page.",
+        "続いてデバイスからテストメールを送ると、このページに表示されます。",
+    ),
+}
