@@ -11,6 +11,8 @@ from starlette.types import ASGIApp
 from relay.control.access import AccessRules, Guard
 from relay.control.api import api_routes, unknown
 from relay.control.api import unavailable as api_unavailable
+from relay.control.care_api import care_routes
+from relay.control.care_pages import care_page_routes
 from relay.control.metrics import metrics_route
 from relay.control.pages import Pages, page_routes
 from relay.control.status import RelayStatus
@@ -31,4 +33,5 @@ def make_site(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRule
         return await pages.unavailable(request)
 
     routes = [*page_routes(pages), *api_routes(watch), metrics_route(watch)]
+    routes += [*care_page_routes(watch, hostname), *care_routes(watch, trusted=False)]
     return Guard(Starlette(routes=routes, exception_handlers={HTTPException: missing, SpoolBroken: unavailable}), rules)

@@ -118,10 +118,11 @@ def test_every_answer_has_the_promised_shape(ask: Ask, path: str) -> None:
 
 def test_the_document_tells_of_every_route() -> None:
     """A route that the document does not know would be a secret."""
-    from relay.control import api
+    from relay.control import api, care_api
     from relay.control.status import RelayStatus
 
-    routes = {route.path for route in api.api_routes(RelayStatus(None, None, None))}  # type: ignore[arg-type]
+    watch = RelayStatus(None, None, None)  # type: ignore[arg-type]
+    routes = {route.path for route in (*api.api_routes(watch), *care_api.care_routes(watch, trusted=False))}
     assert routes | {"/metrics", "/api/messages"} == set(DOCUMENT["paths"])
 
 
