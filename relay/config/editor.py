@@ -19,7 +19,7 @@ from relay.detached import environment
 if TYPE_CHECKING:
     from relay.config.config_values import Config
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 """Seconds for one request; the library of a push service may need some to look at its URLs."""
 
 MOST_WAITING = 4
@@ -39,18 +39,19 @@ class Editor:
     def __init__(self, config: "Callable[[], Config]", reload: Reload) -> None:
         self._config, self._reload = config, reload
         self._turn, self._waiting = asyncio.Lock(), 0
-        self._seen: tuple[object, float, dict[str, Any]] | None = None
+        self._seen: tuple[Config, object, float, dict[str, Any]] | None = None
+        self._taking_over: asyncio.Task[dict[str, Any]] | None = None
         self.last: dict[str, Any] | None = None
         """What came of the last draft that was saved."""
 
     async def look(self) -> dict[str, Any]:
         """See editor_process.py.  Raises Busy."""
         running = self._config()
-        state = (id(running), _state(running.source))
-        if self._seen and self._seen[0] == state and time.monotonic() - self._seen[1] < _FRESH:
-            return self._seen[2]
+        state = _state(running.source)
+        if self._seen and self._seen[0] is running and self._seen[1] == state and time.monotonic() - self._seen[2] < _FRESH:
+            return self._seen[3]
         found = await self._asked("look")
-        self._seen = (state, time.monotonic(), found)
+        self._seen = (running, state, time.monotonic(), found)
         return found
 
     async def check(self, text: str) -> dict[str, Any]:
@@ -61,11 +62,14 @@ class Editor:
         """{"saved", "refused", "mistakes", ...}; if it was saved, with what the reload says.  Raises Busy."""
         said = await self._asked("save", text, stamp)
         self._seen = None
-        if said["saved"]:
-            outcome = await asyncio.shield(self._reload())
-            said = {**said, "reload": outcome}
-            self.last = said
-        return said
+        if not said["saved"]:
+            return said
+        self._taking_over = asyncio.create_task(self._taken_over(said))
+        return await asyncio.shield(self._taking_over)  # it may move the page that this came over
+
+    async def _taken_over(self, said: dict[str, Any]) -> dict[str, Any]:
+        self.last = {**said, "reload": await self._reload()}
+        return self.last
 
     async def _asked(self, work: str, text: str = "", stamp: str = "") -> dict[str, Any]:
         if self._waiting >= MOST_WAITING:

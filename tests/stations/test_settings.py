@@ -50,33 +50,28 @@ routes:
   - {{via: [isp, spare, m365]}}
 notices: {{to: me@isp.example, webhook: "{webhook}"}}
 retry: {{delays: [1h], rest: [1h]}}
-spool: {{url: "sqlite:spool/spool.db", keep_free: 1MB}}
+spool: {{url: "sqlite:{folder}/spool/spool.db", keep_free: 1MB}}
 web: {{address: "127.0.0.1:0", password: "{page}"}}
 log: {{format: json}}
 """
 
 
-class Settings(RelayProcess):
-    """A relay whose file is written as people write it."""
-
-    def configure(self, config: Any) -> None:
-        self.config_file.write_text(self.text if hasattr(self, "text") else TEXT.format(**SECRETS), encoding="utf-8")
-        self.config_file.chmod(0o640)
-
-
 @pytest.fixture
-def relay(tmp_path: Path) -> Iterator[Settings]:
+def relay(tmp_path: Path) -> Iterator[RelayProcess]:
+    """Its file is written as people write it."""
     (tmp_path / "tv.secret").write_text(SECRETS["file"] + "\n")
-    one = Settings(tmp_path, {"spool": {"url": f"sqlite:{tmp_path}/spool/spool.db"}})
+    one = RelayProcess(tmp_path, {})
+    one.config_file.write_text(TEXT.format(**SECRETS, folder=tmp_path), encoding="utf-8")
+    one.config_file.chmod(0o640)
     try:
-        yield one.start({"SPARE": SECRETS["variable"]})  # type: ignore[misc]
+        yield one.start({"SPARE": SECRETS["variable"]})
     finally:
         if one.running:
             one.stop()
 
 
 @pytest.fixture
-def forms(relay: Settings) -> Forms:
+def forms(relay: RelayProcess) -> Forms:
     return Forms(relay, PASSWORD)
 
 
@@ -91,7 +86,7 @@ def rows(forms: Forms) -> dict[tuple[str, str], dict[str, Any]]:
     return {(row["section"], row["key"]): row for row in forms.api("GET", "/api/settings")[1]["settings"]}
 
 
-def test_what_is_in_force_is_told_with_its_line_and_no_secret(forms: Forms, relay: Settings) -> None:
+def test_what_is_in_force_is_told_with_its_line_and_no_secret(forms: Forms, relay: RelayProcess) -> None:
     """File and line, the variable, the default; all of it in force."""
     found = forms.api("GET", "/api/settings")[1]
     assert (found["read_only"], found["waiting"], found["mistakes"]) == ("", [], [])
@@ -105,7 +100,7 @@ def test_what_is_in_force_is_told_with_its_line_and_no_secret(forms: Forms, rela
     assert "非表示" in Forms(relay, PASSWORD, "ja").page("/settings")
 
 
-def test_a_setting_is_mended_saved_and_in_force(forms: Forms, relay: Settings, tmp_path: Path) -> None:
+def test_a_setting_is_mended_saved_and_in_force(forms: Forms, relay: RelayProcess, tmp_path: Path) -> None:
     """Mode stays, the old file stays beside, secrets and comments are as they were, and the relay has read it."""
     before = relay.config_file.read_text()
     text, stamp = edited(forms, "port: 9", "port: 10")
@@ -122,7 +117,7 @@ def test_a_setting_is_mended_saved_and_in_force(forms: Forms, relay: Settings, t
     assert said["kept_as"] in forms.page("/settings")
 
 
-def test_the_form_saves_too_and_leads_back(forms: Forms, relay: Settings) -> None:
+def test_the_form_saves_too_and_leads_back(forms: Forms, relay: RelayProcess) -> None:
     """Without JavaScript: check shows the mistakes with the draft as typed; save leads to a page that can be reloaded."""
     text, stamp = edited(forms, "port: 9", "prt: 9 <b>")
     code, _, html = forms.submit("/settings", text=text.replace("\n", "\r\n"), stamp=stamp, act="check")
@@ -142,10 +137,10 @@ def test_what_cannot_be_taken_over_now_is_named(forms: Forms) -> None:
     assert said["saved"] and said["reload"]["not_applied"][0]["setting"] == "spool.state_dir"
     assert forms.api("GET", "/api/settings")[1]["waiting"] == ["spool"]
     html = forms.page("/settings")
-    assert "spool.state_dir" in html and "waits" not in html.split("settings_")[0][:0]
+    assert "spool.state_dir" in html and "Not applied:" in html
 
 
-def test_a_file_that_was_changed_meanwhile_is_not_overwritten(forms: Forms, relay: Settings) -> None:
+def test_a_file_that_was_changed_meanwhile_is_not_overwritten(forms: Forms, relay: RelayProcess) -> None:
     """The other's edit stays, and the page says so; the file says something else than what is in force."""
     text, stamp = edited(forms, "port: 9", "port: 10")
     other = relay.config_file.read_text().replace("hostname: relay.test", "hostname: other.test")
@@ -176,7 +171,7 @@ def test_a_secret_cannot_be_moved_to_where_it_shows(forms: Forms, before: str, a
     assert not any("hunter2" in answer for answer in forms.answers)
 
 
-def test_no_secret_is_in_any_answer_or_line(forms: Forms, relay: Settings) -> None:
+def test_no_secret_is_in_any_answer_or_line(forms: Forms, relay: RelayProcess) -> None:
     """Every page and every answer, drafts good and bad, a save: none of the secrets of file, file beside and variable."""
     for path in ("/", "/settings", "/doctor", "/test", "/sign-in", "/messages", "/devices"):
         forms.page(path)
@@ -202,9 +197,8 @@ def test_no_secret_is_in_any_answer_or_line(forms: Forms, relay: Settings) -> No
         assert not any(secret in line for line in relay.lines), name
 
 
-def test_hostile_drafts_cost_little(forms: Forms, relay: Settings) -> None:
-    """A bomb of aliases, a thousand levels, a pipe without an end, too much, no text: each is a mistake, mail goes on."""
-    os.mkfifo(relay.config_file.with_name("endless"))
+def test_hostile_drafts_cost_little(forms: Forms) -> None:
+    """A bomb of aliases, thousands of levels, too much, what is no text: each is a mistake, and no draft costs more."""
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"b{n}: &b{n} [*a,*a,*a,*a,*a,*a,*a,*a]\n" for n in range(200))
     for draft in (bomb, "[" * 5000, "x: " * 3000, "hostname: relay.test\0", "\ud800", "a" * 250_000):
         code, said = forms.api("POST", "/api/settings/check", {"text": draft})
@@ -214,7 +208,7 @@ def test_hostile_drafts_cost_little(forms: Forms, relay: Settings) -> None:
     assert forms.api("POST", "/api/settings/check", {"text": "[" * 100})[1]["mistakes"]
 
 
-def test_a_draft_s_pipe_holds_up_nobody(forms: Forms, relay: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draft_s_pipe_holds_up_nobody(forms: Forms, relay: RelayProcess) -> None:
     """What never ends is ended, and told as being away; the next draft is checked."""
     os.mkfifo(relay.config_file.with_name("endless"))
     code, _ = forms.api("POST", "/api/settings/check", {"text": "web: {password_file: endless, address: 127.0.0.1:0}\n"})
@@ -222,7 +216,7 @@ def test_a_draft_s_pipe_holds_up_nobody(forms: Forms, relay: Settings, monkeypat
     assert forms.api("POST", "/api/settings/check", {"text": "x: y\n"})[0] == 200
 
 
-def test_the_client_names_no_file(forms: Forms, relay: Settings) -> None:
+def test_the_client_names_no_file(forms: Forms, relay: RelayProcess) -> None:
     """Whatever else is in the order, the relay's own file is meant."""
     text, stamp = edited(forms, "port: 9", "port: 12")
     order = {"text": text, "stamp": stamp, "path": "/tmp/evil", "source": "../evil", "file": "/etc/passwd"}
@@ -247,7 +241,8 @@ def test_without_a_password_it_can_be_looked_at_only(tmp_path: Path) -> None:
         assert forms.ask("POST", "/settings", b"x=y", Content_Type="application/x-www-form-urlencoded")[0] == 403
         unix = Running(SpoolSettings(f"sqlite:{relay.spool}"))
         code, found = unix.ask("GET", "/api/settings")
-        assert json.loads(found["text"])["upstreams"]["isp"]["port"] == "9" if isinstance(found["text"], str) else False
+        assert (code, json.loads(found["text"])["upstreams"]["isp"]["port"]) == (200, 9)
+        assert unix.ask("POST", "/api/settings/check", {"text": found["text"]})[1]["mistakes"] == []
 
 
 @pytest.mark.parametrize(
@@ -274,7 +269,7 @@ def test_what_comes_from_the_environment_is_read_only(tmp_path: Path, environmen
     one = RelayProcess(tmp_path, {})
     one.config_file.unlink()
     one.config_file = tmp_path / "empty"
-    one.wrapper = ["env", "-u", "RELAY_CONFIG", "sh", "-c", 'shift; set -- "$@"; exec "$1" -m relay run', "sh"]
+    one.wrapper = ["sh", "-c", 'exec "$1" -m relay run', "sh"]  # no --config
     try:
         one.start({**environment})
         forms = Forms(one, "page-hunter2")
