@@ -45,11 +45,12 @@ Exists = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A piece of the text that is not shown; `value` is what YAML makes of it, None of a comment."""
+    """A piece of the text that is not shown; `kind` is value, key or comment, `value` what YAML makes of it."""
 
     start: int
     end: int
-    value: str | None = None
+    kind: str
+    value: str = ""
 
 
 class Misplaced(ValueError):
@@ -98,11 +99,11 @@ def spans(text: str, exists: Exists) -> list[Span]:
     found: list[Span] = []
     before = 0
     hidden_last = False
-    for start, end, value, hide in _scalars(text, exists):
-        found += _comments(text, before, start, after_secret=hidden_last)
-        if hide and end > start:
-            found.append(Span(start, end, value))
-        before, hidden_last = max(before, end), hide
+    for span, hide in _scalars(text, exists):
+        found += _comments(text, before, span.start, after_secret=hidden_last)
+        if hide and span.end > span.start:
+            found.append(span)
+        before, hidden_last = max(before, span.end), hide
     return [*found, *_comments(text, before, len(text), after_secret=hidden_last)]
 
 
@@ -114,8 +115,8 @@ class _Frame:
     span: tuple[int, int] = (0, 0)
 
 
-def _scalars(text: str, exists: Exists) -> Iterator[tuple[int, int, str, bool]]:
-    """Every key and value: where it stands, what it says, whether it is hidden.  A key waits for its value."""
+def _scalars(text: str, exists: Exists) -> Iterator[tuple[Span, bool]]:
+    """Every key and value, and whether it is hidden.  A key waits for its value."""
     open_: list[_Frame] = []
     loader = yaml.SafeLoader(text)
     try:
@@ -131,12 +132,12 @@ def _scalars(text: str, exists: Exists) -> Iterator[tuple[int, int, str, bool]]:
                     continue
                 nothing = event.style is None and event.value in ("", "~", "null", "Null", "NULL")
                 if frame and frame.key is not None:
-                    yield (*frame.span, frame.key, _odd_key(frame, alone=nothing and end == start))
+                    yield Span(*frame.span, "key", frame.key), _odd_key(frame, alone=nothing and end == start)
                     frame.key = None
-                yield start, end, event.value, not nothing and is_secret(path, event.value, exists)
+                yield Span(start, end, "value", event.value), not nothing and is_secret(path, event.value, exists)
             elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
                 if frame and frame.key is not None:
-                    yield (*frame.span, frame.key, _odd_key(frame))
+                    yield Span(*frame.span, "key", frame.key), _odd_key(frame)
                 open_.append(_Frame(path, isinstance(event, yaml.MappingStartEvent)))
             elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
                 open_.pop()
@@ -148,23 +149,24 @@ def _scalars(text: str, exists: Exists) -> Iterator[tuple[int, int, str, bool]]:
 
 def _odd_key(frame: _Frame, *, alone: bool = False) -> bool:
     """Whether a key may be a secret that stands in the wrong place: `{nas, secret}`, `password hunter2`."""
-    key = frame.key or ""
-    where = general((*frame.path, key))
-    if where in _SETTINGS or any(section.path == where or section.path.startswith(f"{where}.") for section in SECTIONS):
+    key, around = frame.key or "", general(frame.path)
+    where, own_names = general((*frame.path, key)), around in _FREE
+    known = where in _SETTINGS or any(one.path == where or one.path.startswith(f"{where}.") for one in SECTIONS)
+    if known and not own_names:
         return False
-    if alone or _below_secret(general(frame.path)) and general(frame.path) != "listen.users":
+    if alone or (_below_secret(around) and not own_names):
         return True
-    return ":" in key if general(frame.path) in _FREE else without_secret(key) != key
+    return ":" in key if own_names else without_secret(key) != key
 
 
 def _comments(text: str, start: int, end: int, *, after_secret: bool) -> Iterator[Span]:
     """`after_secret`: a secret stands before; what follows it on its line may be a part of it."""
     gap = text[start:end]
     for match in _COMMENT.finditer(gap):
-        same_line = after_secret and not _LINE_END.search(gap, 0, match.start())
+        same_line = after_secret and not gap[: match.start()].strip(" \t")
         begin = 1 if same_line else _shown_until(match[0])
         if 0 <= begin < len(match[0]):
-            yield Span(start + match.start() + begin, start + match.end())
+            yield Span(start + match.start() + begin, start + match.end(), "comment")
 
 
 def _shown_until(comment: str) -> int:
@@ -184,7 +186,7 @@ def masked(text: str, exists: Exists) -> tuple[str, list[Span]]:
         pieces += [text[before : span.start], f"(hidden-{number})"]
         # a block scalar ends with its line, which the placeholder must not swallow
         tail = text[span.start : span.end]
-        pieces.append(tail[len(tail.rstrip("\r\n")) :][-2:] if span.value is not None else "")
+        pieces.append(tail[len(tail.rstrip("\r\n")) :][-2:])
         before = span.end
     return "".join([*pieces, text[before:]]), found
 
@@ -225,7 +227,7 @@ def restored(draft: str, source: str, kept: Sequence[Span], exists: Exists) -> R
             continue  # typed anew; a placeholder with more beside it is found below
         number = int(match[1])
         old = kept[number - 1] if 0 < number <= len(kept) else None
-        if old is None or (old.value is None) != (span.value is None):
+        if old is None or old.kind != span.kind:
             raise Misplaced(match.start())
         places.append((match.start(), match.end(), _written(source, old)))
     _nowhere_else(draft, [start for start, *_ in places])
@@ -265,7 +267,7 @@ _SAFE = re.compile(r"[A-Za-z0-9_./+=~^-]+|\"[ -!#-\[\]-~]*\"|'[ -&(-~]*'")
 def _written(source: str, old: Span) -> str:
     """On one line, and right in any place; a plain value is put in quotes where its signs may mean something there."""
     raw = source[old.start : old.end]
-    if old.value is None or _SAFE.fullmatch(raw):
+    if old.kind == "comment" or _SAFE.fullmatch(raw):
         return raw
     in_quotes = json.dumps(old.value, ensure_ascii=False)
     return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in in_quotes)

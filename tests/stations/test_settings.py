@@ -155,11 +155,11 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(forms: Forms, rela
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        ("hostname: relay.test", "hostname: (hidden-3)"),
-        ("# Our relay.", "# (hidden-3) "),
-        ("via: [isp, spare, m365]", "via: [isp], reject: (hidden-3)"),
-        ("tls: none", "tls: (hidden-3)"),
-        ("password: (hidden-3)", "password: [(hidden-3)]\n    folder: (hidden-3)"),
+        ("hostname: relay.test", "hostname: (hidden-2)"),
+        ("# Our relay.", "# (hidden-2) "),
+        ("via: [isp, spare, m365]", "via: [isp], reject: (hidden-2)"),
+        ("tls: none", "tls: (hidden-2)"),
+        ("password: (hidden-2)", "password: [(hidden-2)]\n    folder: (hidden-2)"),
     ],
 )
 def test_a_secret_cannot_be_moved_to_where_it_shows(forms: Forms, before: str, after: str) -> None:
@@ -178,8 +178,8 @@ def test_no_secret_is_in_any_answer_or_line(forms: Forms, relay: RelayProcess) -
     for path in ("/api/settings", "/api/doctor", "/api/oauth", "/api/relay", "/api/findings", "/api/upstreams"):
         forms.api("GET", path)
     text, stamp = edited(forms, "port: 9", "port: 10")
-    drafts = [text, text[: len(text) // 2], text.replace("(hidden-", "hidden-"), text.replace(": (hidden-3)", "(hidden-3)")]
-    drafts += [text.replace("password: (hidden-3)", word) for word in ("password (hidden-3)", "pasword: (hidden-3)", "password: !(hidden-3)")]
+    drafts = [text, text[: len(text) // 2], text.replace("(hidden-", "hidden-"), text.replace(": (hidden-2)", "(hidden-2)")]
+    drafts += [text.replace("password: (hidden-2)", word) for word in ("password (hidden-2)", "pasword: (hidden-2)", "password: !(hidden-2)")]
     for draft in drafts:
         forms.api("POST", "/api/settings/check", {"text": draft})
         forms.submit("/settings", text=draft, stamp=stamp, act="check")
