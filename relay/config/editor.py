@@ -109,7 +109,7 @@ class Editor:
 def _state(source: str) -> object:
     """What changes when the file does."""
     try:
-        there = os.stat(source)
+        there = Path(source).stat()
     except OSError:
         return None
     return there.st_ino, there.st_size, there.st_mtime_ns, there.st_mode

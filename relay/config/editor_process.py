@@ -21,7 +21,7 @@ from relay.config import environment
 from relay.config.config_values import Config
 from relay.config.files import from_home
 from relay.config.hidden import Misplaced, Restored, masked, place_at, restored, spans
-from relay.config.loader import Loaded, load, load_text
+from relay.config.loader import load, load_text
 from relay.config.located import LARGEST, Mistake, Place, parse
 from relay.config.origins import origins
 from relay.config.replacing import Changed, hindrance, replace

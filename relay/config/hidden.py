@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -71,9 +72,11 @@ def is_secret(path: Sequence[str], value: str, exists: Exists, *, literal: bool 
     """Whether a value at this path must not be shown.  `literal`: `${NAME}` in it means nothing."""
     if not literal and _REFERENCE.fullmatch(value.strip()):
         return False
+    if PLACEHOLDER.fullmatch(value):
+        return True
     where = general(path)
     setting = _SETTINGS.get(where)
-    if setting and setting.names_secret or (where.startswith("listen.users.") and path[-1].endswith("_file")):
+    if (setting and setting.names_secret) or (where.startswith("listen.users.") and path[-1].endswith("_file")):
         return not exists(value)
     if _below_secret(where):
         return True
@@ -126,7 +129,7 @@ def _scalars(text: str, exists: Exists) -> Iterator[tuple[Span, bool]]:
             is_key = frame is not None and frame.is_table and frame.key is None
             path = frame.path + ((frame.key,) if frame.key is not None else ()) if frame else ()
             if isinstance(event, yaml.ScalarEvent):
-                start, end = event.start_mark.index, event.end_mark.index
+                start, end = _index(event.start_mark), _index(event.end_mark)
                 if is_key and frame:
                     frame.key, frame.span = event.value, (start, end)
                     continue
@@ -145,6 +148,10 @@ def _scalars(text: str, exists: Exists) -> Iterator[tuple[Span, bool]]:
                     open_[-1].key = None
     finally:
         loader.dispose()
+
+
+def _index(mark: Any) -> int:
+    return int(mark.index) if mark else 0
 
 
 def _odd_key(frame: _Frame, *, alone: bool = False) -> bool:
@@ -221,7 +228,7 @@ def restored(draft: str, source: str, kept: Sequence[Span], exists: Exists) -> R
     Raises Misplaced.
     """
     places: list[tuple[int, int, str]] = []
-    for span in spans(draft, lambda name: exists(name) and not PLACEHOLDER.fullmatch(name)):
+    for span in spans(draft, exists):
         match = PLACEHOLDER.fullmatch(draft, span.start, span.end)
         if match is None:
             continue  # typed anew; a placeholder with more beside it is found below

@@ -18,7 +18,9 @@ def origins(root: Node | None, exists: Exists) -> list[dict[str, Any]]:
 
     {"section", "key", "value", "secret", "from": file | environment | default, "line", "variables", "otherwise"}
     """
-    return [row for section in SECTIONS for keys, table in _tables(root, section) for row in _rows(section, keys, table, exists)]
+    return [
+        row for section in SECTIONS for keys, table in _tables(root, section) for row in _rows(section, keys, table, exists)
+    ]
 
 
 def _tables(root: Node | None, section: Section) -> Iterator[tuple[tuple[str, ...], Table | None]]:

@@ -109,5 +109,5 @@ def _copy(real: Path, old: Path) -> None:
 def _tidy(real: Path) -> None:
     kept = re.compile(re.escape(real.name) + r"\.[0-9]{8}T[0-9]{6}Z(-[0-9]{1,2})?")
     with suppress(OSError):
-        for name in sorted(name for name in os.listdir(real.parent) if kept.fullmatch(name))[:-KEPT]:
-            (real.parent / name).unlink()
+        for old in sorted(one for one in real.parent.iterdir() if kept.fullmatch(one.name))[:-KEPT]:
+            old.unlink()

@@ -154,7 +154,11 @@ SECTIONS: tuple[Section, ...] = (
                 "The From field too; the original stays in Reply-To and in the display name.",
                 "true",
             ),
-            _S("push", "Instead of a server: notification URLs, one or a list ([how to](push.md)). They are secrets.", secret=True),
+            _S(
+                "push",
+                "Instead of a server: notification URLs, one or a list ([how to](push.md)). They are secrets.",
+                secret=True,
+            ),
             _S("push_file", "A file with them, one on each line.", names_secret=True),
             _S("title", "With `push`: the title, with `{device}`, `{subject}`, `{sender}` in it.", otherwise="`{subject}`"),
             _S("attachments", "With `push`: `false` leaves pictures out.", otherwise="`true`"),

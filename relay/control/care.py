@@ -126,9 +126,7 @@ class Care:
             account = accounts[one["upstream"]]
             oauth = account.login.oauth
             needed = oauth is not None and oauth.grant.value != "client-credentials"
-            found.append(
-                {**one, "username": account.login.username, "needed": needed, "login": self.logins.standing(account)}
-            )
+            found.append({**one, "username": account.login.username, "needed": needed, "login": self.logins.standing(account)})
         return found
 
     async def settings(self, *, may_edit: bool) -> dict[str, Any]:

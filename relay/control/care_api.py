@@ -15,7 +15,7 @@ from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolFull
 from relay.upstream.oauth.logins import NotByConsent
 
-NO_PASSWORD = "settings can be changed only where the page asks for a password: set web.password_file"
+NOT_HERE = "settings can be changed only where the page asks for a password: set web.password_file"
 _BUSY = {"retry-after": "5"}
 
 Work = Callable[[Care, dict[str, Any], Request], Awaitable[Response]]
@@ -41,7 +41,7 @@ def care_routes(watch: RelayStatus, *, trusted: bool) -> list[Route]:
             if not isinstance(asked, dict):
                 return wrong("an order is an object")
             if editing and not trusted and not may_edit(request):
-                return wrong(NO_PASSWORD, 403)
+                return wrong(NOT_HERE, 403)
             return await work(care(), asked, request)
 
         return Route(path, order, methods=["POST"])

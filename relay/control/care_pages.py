@@ -72,7 +72,9 @@ class CarePages:
 
     # --- test
 
-    async def test(self, request: Request, *, code: int = 200, fault: str = "", to: str | None = None, via: str = "") -> Response:
+    async def test(
+        self, request: Request, *, code: int = 200, fault: str = "", to: str | None = None, via: str = ""
+    ) -> Response:
         tests, names = self._care.tests, self._watch.desk.upstreams
         meant = tests.usual if to is None else to
         via = via if via in names else request.query_params.get("via", "")

@@ -275,9 +275,7 @@ class Services:
 
         parts = self._parts
         look_again = self._check_up.look_again
-        return CareTaker(
-            CareParts(parts.config, self.desk, parts.now, parts.subject, self._tokens, parts.reload, look_again)
-        )
+        return CareTaker(CareParts(parts.config, self.desk, parts.now, parts.subject, self._tokens, parts.reload, look_again))
 
     def _oauth_accounts(self) -> list[Upstream]:
         return [upstream for upstream in self._config.upstreams.values() if upstream.login.oauth is not None]

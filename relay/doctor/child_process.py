@@ -55,9 +55,8 @@ async def whole(subject: Subject, hear: Callable[[dict[str, Any]], None], patien
     Raises Stumbled, OSError, TimeoutError, ValueError.
     """
     async with _child("whole") as process, asyncio.timeout(patience):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
+        if process.stdin is None or process.stdout is None or process.stderr is None:  # for mypy: all three are pipes
+            raise Stumbled
         complaint = asyncio.create_task(process.stderr.read())  # else a talkative one would wait for a reader
         try:
             with suppress(ConnectionError):  # it died early: its last word tells why

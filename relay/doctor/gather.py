@@ -100,20 +100,20 @@ class _SoFar:
             self._seen(self._facts)
 
 
-async def gather(subject: Subject, world: World, tell: Tell = _silent, seen: Seen | None = None) -> Facts:
-    """All facts.  `tell` hears in a few words what is being looked at, as it happens; `seen` gets what is known so far."""
-    begun, sofar = time.monotonic(), _SoFar(seen)
+async def gather(subject: Subject, world: World, tell: Tell = _silent, sofar: Seen | None = None) -> Facts:
+    """All facts.  `tell` hears in a few words what is being looked at, as it happens; `sofar` gets what is known by then."""
+    begun, noting = time.monotonic(), _SoFar(sofar)
     look = DnsLookup(subject.nameservers, trusted=subject.trusted_nameservers, patience=world.dns_patience)
     asking = UpstreamProbe(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
     smtp = _of_kind(subject, SmtpServer)
-    examined = {one.name: asyncio.create_task(sofar.part("upstreams", _smtp(one, asking, world, tell))) for one in smtp}
+    examined = {one.name: asyncio.create_task(noting.part("upstreams", _smtp(one, asking, world, tell))) for one in smtp}
     try:
         (here, dkim), folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
-            asyncio.gather(sofar.host(gather_host(subject, world)), _dkim(subject, look, world)),
-            asyncio.gather(*(sofar.part("folders", _folder(one, world, tell)) for one in _of_kind(subject, Folder))),
-            asyncio.gather(*(sofar.part("pushes", _push(one, world, tell)) for one in _of_kind(subject, PushService))),
+            asyncio.gather(noting.host(gather_host(subject, world)), _dkim(subject, look, world)),
+            asyncio.gather(*(noting.part("folders", _folder(one, world, tell)) for one in _of_kind(subject, Folder))),
+            asyncio.gather(*(noting.part("pushes", _push(one, world, tell)) for one in _of_kind(subject, PushService))),
             asyncio.gather(*examined.values()),
-            asyncio.gather(*(sofar.part("mailboxes", _mailbox(one, world, tell)) for one in _of_kind(subject, GraphMailbox))),
+            asyncio.gather(*(noting.part("mailboxes", _mailbox(one, world, tell)) for one in _of_kind(subject, GraphMailbox))),
             _published(subject, look, world, tell, examined),
         )
         seen = await _line(subject, upstreams, asking, look, world, tell) if subject.uses_mx else None

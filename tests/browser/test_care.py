@@ -128,4 +128,6 @@ def test_it_is_to_be_used_on_a_phone_by_keyboard_and_in_japanese(ward: Ward, scr
             ".filter((one) => !one.labels.length).map((one) => one.outerHTML)"
         )
         assert unnamed == [], path
-        assert scripted.run("return [...document.querySelectorAll('button')].filter((one) => !one.textContent.trim()).length") == 0
+        assert (
+            scripted.run("return [...document.querySelectorAll('button')].filter((one) => !one.textContent.trim()).length") == 0
+        )

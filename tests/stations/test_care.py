@@ -40,7 +40,11 @@ def world(tmp_path: Path) -> Iterator[tuple[Forms, Sink, Stub, RelayProcess]]:
                 "isp": {**common, "port": taking.port, "sender": "taro@isp.example"},
                 "m365": {**common, "port": graph, "username": stub.user, "oauth": oauth},
             },
-            "routes": [{"to": "*@spam.example", "reject": "not from here"}, {"to": "*@office.example", "via": ["m365"]}, {"via": ["isp"]}],
+            "routes": [
+                {"to": "*@spam.example", "reject": "not from here"},
+                {"to": "*@office.example", "via": ["m365"]},
+                {"via": ["isp"]},
+            ],
             "recipients": {"aliases": {"me@home.example": "you@far.example"}},
             "notices": {"to": "admin@isp.example"},
             "retry": {"delays": ["1h"], "rest": ["1h"], "rest_login": "1h"},
@@ -119,7 +123,9 @@ def test_a_stop_does_not_wait_for_an_examination(tmp_path: Path) -> None:
 
 def test_nothing_of_it_is_loaded_before_it_is_wanted(tmp_path: Path) -> None:
     """Neither the examination nor what follows a consent nor the editor."""
-    one = telling(RelayProcess(tmp_path, {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "sender": "a@isp.example"}}}), tmp_path)
+    one = telling(
+        RelayProcess(tmp_path, {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "sender": "a@isp.example"}}}), tmp_path
+    )
     try:
         one.start()
         early = {"relay.daemon.care", "relay.doctor.on_demand", "relay.config.editor", "relay.config.editor_process"}
@@ -245,7 +251,12 @@ def test_a_code_that_nobody_types_expires(world: World) -> None:
 def test_an_address_that_is_no_address_is_no_link(world: World) -> None:
     """A token server's words do not become a script."""
     forms, _, stub, _ = world
-    evil = {"user_code": '"><script>alert(1)</script>', "device_code": "d", "verification_uri": "javascript:alert(1)", "interval": 60}
+    evil = {
+        "user_code": '"><script>alert(1)</script>',
+        "device_code": "d",
+        "verification_uri": "javascript:alert(1)",
+        "interval": 60,
+    }
     stub.trouble = [(200, evil)]
     forms.api("POST", "/api/oauth", {"upstream": "m365"})
     eventually(lambda: sign_in(forms)["login"]["state"] == "waiting", 20)

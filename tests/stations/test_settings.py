@@ -179,7 +179,10 @@ def test_no_secret_is_in_any_answer_or_line(forms: Forms, relay: RelayProcess) -
         forms.api("GET", path)
     text, stamp = edited(forms, "port: 9", "port: 10")
     drafts = [text, text[: len(text) // 2], text.replace("(hidden-", "hidden-"), text.replace(": (hidden-2)", "(hidden-2)")]
-    drafts += [text.replace("password: (hidden-2)", word) for word in ("password (hidden-2)", "pasword: (hidden-2)", "password: !(hidden-2)")]
+    drafts += [
+        text.replace("password: (hidden-2)", word)
+        for word in ("password (hidden-2)", "pasword: (hidden-2)", "password: !(hidden-2)")
+    ]
     for draft in drafts:
         forms.api("POST", "/api/settings/check", {"text": draft})
         forms.submit("/settings", text=draft, stamp=stamp, act="check")
@@ -261,7 +264,11 @@ def test_what_comes_from_the_environment_is_read_only(tmp_path: Path, environmen
     """With the reason, and the variable that each setting has."""
     spool = f"{tmp_path}/spool/spool.db"
     if reason == "variables":
-        environment = environment | {"RELAY_LISTEN": "127.0.0.1:0", "RELAY_WEB_ADDRESS": "127.0.0.1:0", "RELAY_LOG_FORMAT": "json"}
+        environment = environment | {
+            "RELAY_LISTEN": "127.0.0.1:0",
+            "RELAY_WEB_ADDRESS": "127.0.0.1:0",
+            "RELAY_LOG_FORMAT": "json",
+        }
         environment |= {"RELAY_SPOOL": spool, "RELAY_WEB_PASSWORD": "page-hunter2", "RELAY_SPOOL_KEEP_FREE": "1MB"}
     else:
         environment = {name: value.replace("SPOOL", spool) for name, value in environment.items()}

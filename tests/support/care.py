@@ -1,8 +1,8 @@
 """A browser without a window for the page's forms, and an account whose consent has ended.
 
-    page = Forms(relay, PASSWORD)
-    page.submit("/doctor")                     as a person presses the button: cookie, seal and all
-    page.api("GET", "/api/doctor")
+page = Forms(relay, PASSWORD)
+page.submit("/doctor")                     as a person presses the button: cookie, seal and all
+page.api("GET", "/api/doctor")
 """
 
 import asyncio
@@ -104,8 +104,12 @@ def served(server: ScriptedUpstream) -> Iterator[int]:
 def ended_consent(folder: Path, upstream: str, user: str) -> None:
     """What is kept of a consent that ended long ago; its token is worth nothing any more."""
     kept = {
-        **{"refresh_token": "refresh-void-token", "access_token": "access-void-token", "client_id": "app", "username": user},
-        **{"seed": "", "granted_at": PAST, "refreshed_at": PAST, "ends_at": PAST, "access_until": PAST},
+        "refresh_token": "refresh-void-token",
+        "access_token": "access-void-token",
+        "client_id": "app",
+        "username": user,
+        "seed": "",
+        **dict.fromkeys(("granted_at", "refreshed_at", "ends_at", "access_until"), PAST),
     }
     (folder / "oauth").mkdir(parents=True, exist_ok=True)
     (folder / "oauth" / f"{upstream}.json").write_text(json.dumps(kept))

@@ -226,5 +226,9 @@ def test_what_the_environment_says_is_told_with_its_variable() -> None:
     isp = Table(place, "upstreams.isp", {"host": host, "password": password})
     root = Table(place, "", {"upstreams": Table(place, "upstreams", {"isp": isp})})
     rows = {row["key"]: row for row in origins(root, exists) if row["section"] == "upstreams.isp"}
-    assert (rows["host"]["value"], rows["host"]["from"], rows["host"]["variables"]) == ("a.example", "environment", ["RELAY_HOST"])
+    assert (rows["host"]["value"], rows["host"]["from"], rows["host"]["variables"]) == (
+        "a.example",
+        "environment",
+        ["RELAY_HOST"],
+    )
     assert (rows["password"]["value"], rows["password"]["secret"]) == (None, True)

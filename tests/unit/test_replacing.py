@@ -25,7 +25,12 @@ def test_the_new_one_has_mode_and_owner_and_the_old_one_stays(file: Path) -> Non
     name = replace(file, b"new", b"old", NOW)
     assert name == "config.yaml.20261130T191500Z"
     after = file.stat()
-    assert (file.read_bytes(), after.st_mode, after.st_uid, after.st_gid) == (b"new", before.st_mode, before.st_uid, before.st_gid)
+    assert (file.read_bytes(), after.st_mode, after.st_uid, after.st_gid) == (
+        b"new",
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
     assert (file.with_name(name).read_bytes(), file.with_name(name).stat().st_mode) == (b"old", before.st_mode)
     assert sorted(os.listdir(file.parent)) == ["config.yaml", name]
     assert replace(file, b"newer", b"new", NOW) == f"{name}-2"
