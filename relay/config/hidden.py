@@ -93,7 +93,7 @@ def _below_secret(where: str) -> bool:
 def _has_query(setting: Setting | None, value: str) -> bool:
     """Addresses of services often have a token there; that of a database has its particulars."""
     if setting and setting.holds_login:
-        return "password" in value.lower()
+        return "password=" in value.lower()
     return _QUERY.search(value) is not None
 
 

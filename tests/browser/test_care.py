@@ -12,11 +12,10 @@ import pytest
 
 from tests.browser.conftest import PICTURES
 from tests.support.browser import Browser
-from tests.support.care import Newest, ended_consent, served
+from tests.support.care import by_token, ended_consent, served
 from tests.support.oauth import Stub, provider
 from tests.support.running import RelayProcess, running
 from tests.support.sink import Sink, sink
-from tests.support.upstream import ScriptedUpstream
 
 PASSWORD = "page-pa55word"
 
@@ -33,7 +32,7 @@ class Ward:
 def ward(tmp_path: Path) -> Iterator[Ward]:
     with ExitStack() as stack:
         isp, stub = stack.enter_context(sink(tmp_path / "isp")), stack.enter_context(provider())
-        m365 = stack.enter_context(served(ScriptedUpstream(users=Newest(stub), mechanisms=("XOAUTH2",), require_auth=True)))
+        m365 = stack.enter_context(served(by_token(stub)))
         common = {"host": "127.0.0.1", "tls": "none"}
         oauth = {"provider": "microsoft", "client_id": "app", **stub.urls}
         config = {

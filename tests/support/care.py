@@ -79,6 +79,13 @@ class Newest(dict[str, str]):
         return next(reversed(self.stub.access_tokens), "nothing") if user == self.stub.user else default
 
 
+def by_token(stub: Stub) -> ScriptedUpstream:
+    """Logs in by XOAUTH2 alone."""
+    server = ScriptedUpstream(mechanisms=("XOAUTH2",), require_auth=True)
+    server.users = Newest(stub)
+    return server
+
+
 @contextmanager
 def served(server: ScriptedUpstream) -> Iterator[int]:
     """The server in a thread of its own; its port."""
