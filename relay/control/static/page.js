@@ -138,7 +138,7 @@
     asking?.abort();
     asking = new AbortController();
     try {
-      const answer = await fetch(form.dataset.check, {
+      const answer = await fetch(new URL(form.dataset.check, location.origin), {
         method: "POST", credentials: "same-origin", headers: {"Content-Type": "application/json"},
         body: JSON.stringify({text: text.value}), signal: asking.signal,
       });
