@@ -13,6 +13,7 @@ from relay.upstream.state_file import sync
 KEPT = 20
 """Old files that stay; with a twenty-first the oldest goes."""
 
+_STAMPED = re.compile(r"\.[0-9]{8}T[0-9]{6}Z(-[0-9]{1,2})?")
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -107,7 +108,7 @@ def _copy(real: Path, old: Path) -> None:
 
 
 def _tidy(real: Path) -> None:
-    kept = re.compile(re.escape(real.name) + r"\.[0-9]{8}T[0-9]{6}Z(-[0-9]{1,2})?")
     with suppress(OSError):
-        for old in sorted(one for one in real.parent.iterdir() if kept.fullmatch(one.name))[:-KEPT]:
+        beside = (one for one in real.parent.iterdir() if one.name.startswith(real.name))
+        for old in sorted(one for one in beside if _STAMPED.fullmatch(one.name, len(real.name)))[:-KEPT]:
             old.unlink()

@@ -26,14 +26,14 @@ _LONGEST_ADDRESS = 1000
 SUBJECT = "A test from the relay"
 
 
-class Examination(Protocol):
+class Examiner(Protocol):
     """relay/doctor/on_demand.py."""
 
     def start(self) -> bool: ...
     def standing(self) -> dict[str, Any]: ...
 
 
-class Editor(Protocol):
+class SettingsText(Protocol):
     """relay/config/editor.py."""
 
     last: dict[str, Any] | None
@@ -43,12 +43,12 @@ class Editor(Protocol):
     async def save(self, text: str, stamp: str) -> dict[str, Any]: ...
 
 
-class TooMany(Exception):
+class TooManyTests(Exception):
     """No more tests in this minute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
+class TodaysRouting:
     """Who is meant by an address, whether a rule takes it, and who gets notices: of today's configuration."""
 
     recipients: Recipients
@@ -60,7 +60,7 @@ class Routing:
 class Tests:
     """Sends test messages, a few a minute: a page is no way to send mail."""
 
-    def __init__(self, desk: QueueAdmin, now: Callable[[], datetime], routing: Callable[[], Routing]) -> None:
+    def __init__(self, desk: QueueAdmin, now: Callable[[], datetime], routing: Callable[[], TodaysRouting]) -> None:
         self._desk, self._now, self._routing, self._throttle = desk, now, routing, Throttle()
 
     @property
@@ -69,7 +69,7 @@ class Tests:
         return str(self._routing().notices_to or "")
 
     async def send(self, to: str, via: str = "") -> str:
-        """The queue id.  Raises BadOrder, TooMany, SpoolFull, SpoolBroken."""
+        """The queue id.  Raises BadOrder, TooManyTests, SpoolFull, SpoolBroken."""
         routing, now = self._routing(), self._now()
         if via and via not in self._desk.upstreams:
             raise BadOrder(f"no upstream is named {via[:80]!r}; there are {', '.join(self._desk.upstreams)}")
@@ -80,7 +80,7 @@ class Tests:
         sender = routing.notices_to or recipient
         recipients = (recipient,) if via else _by_rules(recipient, sender, routing)
         if self._throttle.admit("page", now, TESTS_A_MINUTE):
-            raise TooMany
+            raise TooManyTests
         self._throttle.count("page", now)
         envelope = Envelope(sender, recipients)
         entry, line = handed_in(envelope, via, _letter(sender, recipient, routing.hostname), now, new_queue_id)
@@ -89,7 +89,7 @@ class Tests:
         return entry.queue_id
 
 
-def _by_rules(recipient: Address, sender: Address, routing: Routing) -> tuple[Address, ...]:
+def _by_rules(recipient: Address, sender: Address, routing: TodaysRouting) -> tuple[Address, ...]:
     """Who gets it, as if a device on this machine had sent it.  Raises BadOrder with the reply that it would get."""
     meant = recipients_of(recipient, None, routing.recipients)
     if isinstance(meant, Reply):
@@ -111,10 +111,10 @@ def _letter(sender: Address, recipient: Address, hostname: str) -> bytes:
 class Care:
     """`accounts` are the upstreams that log in by OAuth, `consents` how old and good each consent is."""
 
-    examination: Examination
+    examination: Examiner
     tests: Tests
     logins: Logins
-    editor: Editor
+    editor: SettingsText
     accounts: Callable[[], Mapping[str, Upstream]]
     consents: Callable[[], Awaitable[list[dict[str, Any]]]]
 

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from relay.control.access import KNOWN
 from relay.control.api import Json, posted, wrong
-from relay.control.care import Care, TooMany
+from relay.control.care import Care, TooManyTests
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolFull
@@ -88,7 +88,7 @@ async def _test(care: Care, asked: dict[str, Any], _: Request) -> Response:
         return Json({"id": await care.tests.send(to, via)})
     except BadOrder as error:
         return wrong(str(error))
-    except TooMany:
+    except TooManyTests:
         return wrong("too many tests within a minute", 429)
     except SpoolFull:
         return wrong("the spool is full", 503)

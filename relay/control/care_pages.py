@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from relay.control.api import TooLong
-from relay.control.care import Care, TooMany
+from relay.control.care import Care, TooManyTests
 from relay.control.care_api import may_edit
 from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.control.queue_admin import BadOrder
@@ -86,7 +86,7 @@ class CarePages:
             queue_id = await self._care.tests.send(to, via)
         except BadOrder as error:
             return await self.test(request, code=400, fault=str(error), to=to, via=via)
-        except TooMany:
+        except TooManyTests:
             return await self.test(request, code=429, fault="too_many", to=to, via=via)
         except SpoolFull:
             return await self.test(request, code=503, fault="spool_full", to=to, via=via)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from relay.config.config_values import Config
 from relay.config.editor import Editor
-from relay.control.care import Care, Routing, Tests
+from relay.control.care import Care, Tests, TodaysRouting
 from relay.control.queue_admin import QueueAdmin
-from relay.doctor.on_demand import Examination
+from relay.doctor.on_demand import AskedExamination
 from relay.doctor.subject import Subject
 from relay.outbound import routing
 from relay.upstream.oauth.logins import Logins
@@ -38,7 +38,7 @@ class CareTaker:
 
     def __init__(self, parts: CareParts) -> None:
         self._parts = parts
-        self._examination = Examination(parts.subject, parts.now, parts.look_again)
+        self._examination = AskedExamination(parts.subject, parts.now, parts.look_again)
         self._logins = Logins(parts.tokens, parts.now, lambda: parts.desk.order("retry", None))
         self.care = Care(
             self._examination,
@@ -49,10 +49,9 @@ class CareTaker:
             self._consents,
         )
 
-    def _routing(self) -> Routing:
+    def _routing(self) -> TodaysRouting:
         config = self._parts.config()
-
-        return Routing(
+        return TodaysRouting(
             config.recipients,
             lambda sender, recipient, origin: routing.may_route(config.routes, sender, recipient, origin),
             config.notices.to,

@@ -15,7 +15,7 @@ Examine = Callable[[Subject, Callable[[dict[str, Any]], None]], Awaitable[None]]
 """Examines, and tells of each piece of news: {"progress": words} or {"findings": all that is known so far}."""
 
 
-class Examination:
+class AskedExamination:
     """`subject` gives what is to be examined, afresh each time; `ended` is called after each run."""
 
     def __init__(
