@@ -18,7 +18,8 @@ from relay.upstream.oauth.logins import NotByConsent
 NOT_HERE = "settings can be changed only where the page asks for a password: set web.password_file"
 _BUSY = {"retry-after": "5"}
 
-Work = Callable[[Care, dict[str, Any], Request], Awaitable[Response]]
+Work = Callable[[Care, dict[str, Any]], Awaitable[Response]]
+Look = Callable[[Care, Request], Awaitable[Response]]
 
 
 def may_edit(request: Request) -> bool:
@@ -34,39 +35,32 @@ def care_routes(watch: RelayStatus, *, trusted: bool) -> list[Route]:
             raise RuntimeError("this relay has no daemon around it")
         return watch.care()
 
-    def post(path: str, work: Work, *, editing: bool = False) -> Route:
-        async def order(request: Request) -> Response:
-            if isinstance(asked := await posted(request), Response):
-                return asked
-            if not isinstance(asked, dict):
-                return wrong("an order is an object")
-            if editing and not trusted and not may_edit(request):
-                return wrong(NOT_HERE, 403)
-            return await work(care(), asked, request)
-
-        return Route(path, order, methods=["POST"])
-
-    def get(path: str, look: Callable[[Care, Request], Awaitable[Response]]) -> Route:
-        async def answer(request: Request) -> Response:
-            return await look(care(), request)
-
-        return Route(path, answer)
-
     async def settings(care: Care, request: Request) -> Response:
         try:
             return Json(await care.settings(may_edit=trusted or may_edit(request)))
         except Exception as error:
             return _busy(error)
 
+    def route(path: str, work: Work, look: Look | None = None, *, editing: bool = False) -> Route:
+        async def answer(request: Request) -> Response:
+            if request.method != "POST" and look is not None:
+                return await look(care(), request)
+            if isinstance(asked := await posted(request), Response):
+                return asked
+            if not isinstance(asked, dict):
+                return wrong("an order is an object")
+            if editing and not trusted and not may_edit(request):
+                return wrong(NOT_HERE, 403)
+            return await work(care(), asked)
+
+        return Route(path, answer, methods=["GET", "POST"] if look else ["POST"])
+
     return [
-        get("/api/doctor", _examination),
-        post("/api/doctor", _examine),
-        post("/api/tests", _test),
-        get("/api/oauth", _sign_ins),
-        post("/api/oauth", _sign_in),
-        get("/api/settings", settings),
-        post("/api/settings", _save, editing=True),
-        post("/api/settings/check", _check, editing=True),
+        route("/api/doctor", _examine, _examination),
+        route("/api/tests", _test),
+        route("/api/oauth", _sign_in, _sign_ins),
+        route("/api/settings", _save, settings, editing=True),
+        route("/api/settings/check", _check, editing=True),
     ]
 
 
@@ -74,20 +68,20 @@ async def _examination(care: Care, _: Request) -> Response:
     return Json(care.examination.standing())
 
 
-async def _examine(care: Care, _asked: dict[str, Any], _: Request) -> Response:
+async def _examine(care: Care, _asked: dict[str, Any]) -> Response:
     """Begins one, or joins the one that is under way."""
     care.examination.start()
     return Json(care.examination.standing())
 
 
-async def _test(care: Care, asked: dict[str, Any], _: Request) -> Response:
+async def _test(care: Care, asked: dict[str, Any]) -> Response:
     to, via = asked.get("to", ""), asked.get("via") or ""
     if not isinstance(to, str) or not isinstance(via, str):
         return wrong('a test is an object: {"to": ..., "via": ...}')
     try:
         return Json({"id": await care.tests.send(to, via)})
     except BadOrder as error:
-        return wrong(str(error))
+        return wrong(str(error), 409)
     except TooManyTests:
         return wrong("too many tests within a minute", 429)
     except SpoolFull:
@@ -98,7 +92,7 @@ async def _sign_ins(care: Care, _: Request) -> Response:
     return Json({"oauth": await care.sign_ins()})
 
 
-async def _sign_in(care: Care, asked: dict[str, Any], _: Request) -> Response:
+async def _sign_in(care: Care, asked: dict[str, Any]) -> Response:
     name, pasted, paste = asked.get("upstream"), asked.get("pasted"), asked.get("paste", False)
     if not isinstance(name, str) or not isinstance(pasted, str | None) or not isinstance(paste, bool):
         return wrong('a sign-in is an object: {"upstream": ..., "paste": false} or {"upstream": ..., "pasted": ...}')
@@ -115,7 +109,7 @@ async def _sign_in(care: Care, asked: dict[str, Any], _: Request) -> Response:
     return Json({"oauth": await care.sign_ins()})
 
 
-async def _check(care: Care, asked: dict[str, Any], _: Request) -> Response:
+async def _check(care: Care, asked: dict[str, Any]) -> Response:
     if not isinstance(text := asked.get("text"), str):
         return wrong('a draft is an object: {"text": ...}')
     try:
@@ -124,7 +118,7 @@ async def _check(care: Care, asked: dict[str, Any], _: Request) -> Response:
         return _busy(error)
 
 
-async def _save(care: Care, asked: dict[str, Any], _: Request) -> Response:
+async def _save(care: Care, asked: dict[str, Any]) -> Response:
     text, stamp = asked.get("text"), asked.get("stamp")
     if not isinstance(text, str) or not isinstance(stamp, str):
         return wrong('a draft is an object: {"text": ..., "stamp": ...}')

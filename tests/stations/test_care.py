@@ -171,7 +171,7 @@ def test_a_test_that_cannot_be_sent_says_why(world: World, to: str, via: str, sa
     """On the page too, with what was typed still there, as text; nothing is stored."""
     forms, _, _, relay = world
     code, said = forms.api("POST", "/api/tests", {"to": to, "via": via})
-    assert code == 400 and says in said["error"]
+    assert code == 409 and says in said["error"]
     code, _, html = forms.submit("/test", to=to, via=via)
     assert code == 400
     assert "<script>alert" not in html

@@ -260,6 +260,7 @@ def test_octets_that_never_were_text_do_no_harm(ask: Ask, relay: RelayProcess) -
     ask("POST", "/api/orders", {"action": "remove", "ids": [found["id"]]})
 
 
+@pytest.mark.timeout(330)
 def test_schemathesis_finds_no_lie(relay: RelayProcess, tmp_path: Path) -> None:
     """Hundreds of generated requests, good and bad: every answer is one that the document promises."""
     program = ROOT / ".venv-schemathesis" / "bin" / "schemathesis"
@@ -269,5 +270,5 @@ def test_schemathesis_finds_no_lie(relay: RelayProcess, tmp_path: Path) -> None:
     place = relay.events("started")[-1]["web"]
     line = [str(found), "run", str(ROOT / "docs" / "openapi.yaml"), "--url", f"http://{place}", "--max-examples", "30"]
     line += ["--exclude-checks", "unsupported_method,missing_required_header", "--seed", "1", "--no-color"]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
