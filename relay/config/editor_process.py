@@ -29,6 +29,9 @@ from relay.config.replacing import Changed, hindrance, replace
 LARGEST_DRAFT = 200_000
 """Octets of a text that can be edited here."""
 
+MOST_TOLD = 200
+"""Mistakes; who has more begins at the top."""
+
 _SECTION_OF = {"listeners": "listen", "nameservers": "dns", "trusted_nameservers": "dns", "direct": "mx"}
 
 
@@ -142,7 +145,7 @@ def _told(mistakes: "tuple[Mistake, ...] | list[Mistake]", meant: Restored | Non
             "path": one.path,
             "text": one.text,
         }
-        for one in mistakes
+        for one in mistakes[:MOST_TOLD]
     ]
 
 

@@ -10,7 +10,8 @@ A placeholder stands for its value where a secret may stand, and nowhere else: n
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,24 +203,33 @@ def masked(text: str, exists: Exists) -> tuple[str, list[Span]]:
 class Restored:
     """`text` has every value again, on the same lines as the draft.
 
-    `shifts`: line and column of each placeholder in the draft, and how much longer its value is.
+    `shifts`: of each line the columns of its placeholders in the draft, and how much longer their values are.
     """
 
     text: str
-    shifts: tuple[tuple[int, int, int], ...]
+    shifts: Mapping[int, Sequence[tuple[int, int]]]
 
     def column(self, line: int, column: int) -> int:
         """The column in the draft of what stands here in `text`."""
-        for at, begin, more in self.shifts:
-            if at == line and column > begin:
+        for begin, more in self.shifts.get(line, ()):
+            if column > begin:
                 column = max(begin, column - more)
         return column
 
 
 def place_at(text: str, offset: int) -> tuple[int, int]:
     """Line and column of an offset, counted from 1."""
-    ends = [match.end() for match in _LINE_END.finditer(text, 0, offset)]
-    return len(ends) + 1, offset - (ends[-1] if ends else 0) + 1
+    return _place(_lines(text), offset)
+
+
+def _lines(text: str) -> list[int]:
+    """Where each line begins."""
+    return [0, *(match.end() for match in _LINE_END.finditer(text))]
+
+
+def _place(lines: Sequence[int], offset: int) -> tuple[int, int]:
+    number = bisect_right(lines, offset)
+    return number, offset - lines[number - 1] + 1
 
 
 def restored(draft: str, source: str, kept: Sequence[Span], exists: Exists) -> Restored:
@@ -237,21 +247,24 @@ def restored(draft: str, source: str, kept: Sequence[Span], exists: Exists) -> R
         if old is None or old.kind != span.kind:
             raise Misplaced(match.start())
         places.append((match.start(), match.end(), _written(source, old)))
-    _nowhere_else(draft, [start for start, *_ in places])
-    pieces, shifts, standing, before, length = [], [], [], 0, 0
+    _nowhere_else(draft, {start for start, *_ in places})
+    lines = _lines(draft)
+    shifts: dict[int, list[tuple[int, int]]] = {}
+    pieces, standing, before, length = [], [], 0, 0
     for start, end, value in places:
         pieces += [draft[before:start], value]
         length += start - before
         standing.append((length, length + len(value)))
         length += len(value)
-        shifts.append((*place_at(draft, start), len(value) - (end - start)))
+        line, column = _place(lines, start)
+        shifts.setdefault(line, []).append((column, len(value) - (end - start)))
         before = end
     text = "".join([*pieces, draft[before:]])
     _all_hidden(text, standing, exists, [start for start, *_ in places])
-    return Restored(text, tuple(shifts))
+    return Restored(text, shifts)
 
 
-def _nowhere_else(draft: str, known: Sequence[int]) -> None:
+def _nowhere_else(draft: str, known: set[int]) -> None:
     for match in PLACEHOLDER.finditer(draft):
         if match.start() not in known:
             raise Misplaced(match.start())
@@ -263,8 +276,10 @@ def _all_hidden(text: str, standing: Iterable[tuple[int, int]], exists: Exists, 
         hidden = spans(text, exists)
     except yaml.YAMLError:
         raise Misplaced(places[0]) from None
+    starts = [span.start for span in hidden]
     for (start, end), place in zip(standing, places, strict=True):
-        if not any(span.start <= start and end <= span.end for span in hidden):
+        number = bisect_right(starts, start)
+        if number == 0 or hidden[number - 1].end < end:
             raise Misplaced(place)
 
 
