@@ -98,7 +98,7 @@
     } catch {
       if (!document.execCommand("copy")) return;
     }
-    button.textContent = button.dataset.done;
+    button.textContent = button.dataset.copied;
   });
 })();
 
