@@ -38,6 +38,7 @@ EVENTS = frozenset(
         "released",
         "removed",
         "acknowledged",
+        "consented",
         "rested",
         "woke",
         "warned",

@@ -4,18 +4,17 @@ import argparse
 import asyncio
 import os
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from relay.cli.common import complain, load_config, print_json
 from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config.environment import WHOLE
+from relay.detached import AbandonableThreads
 
 if TYPE_CHECKING:
     from relay.config import Loaded
@@ -53,34 +52,13 @@ def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Fi
     from relay.upstream.oauth.session_tokens import Tokens
 
     async def examine() -> tuple[list["Finding"], float]:
-        asyncio.get_running_loop().set_default_executor(_Abandonable())
+        asyncio.get_running_loop().set_default_executor(AbandonableThreads())
         world = World()
         tokens = Tokens(subject.state_dir, utcnow, patience=world.patience, safe=open_safe(subject.spool))
         facts = await gather(subject, replace(world, token=tokens.get, consents=tokens.standings), tell)
         return judge(facts, subject), facts.took
 
     return asyncio.run(examine())
-
-
-class _Abandonable(ThreadPoolExecutor):
-    """Threads that nobody waits for: the system's resolver cannot be interrupted, and may take half a minute to give up."""
-
-    def submit(self, work: Callable[..., Any], /, *words: Any, **named: Any) -> "Future[Any]":
-        future: Future[Any] = Future()
-
-        def run() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(work(*words, **named))
-            except BaseException as error:
-                future.set_exception(error)
-
-        threading.Thread(target=run, daemon=True).start()
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Leaves the threads to end with the process."""
 
 
 def _progress(asked: argparse.Namespace) -> Callable[[str], None]:

@@ -313,11 +313,11 @@ class Fields:
         for key in self.strangers:
             hint = near(key, self.asked)
             text = f"no such setting; {hint}" if hint else f"no such setting; there are {', '.join(sorted(self.asked))}"
-            path = self.path_of(_without_secret(key)) if hint or self.given(key) else self.path
+            path = self.path_of(without_secret(key)) if hint or self.given(key) else self.path
             self.reading.mistake(self.table.keys[key], path, text)
 
 
-def _without_secret(key: str) -> str:
+def without_secret(key: str) -> str:
     """A key that is none of ours; where a colon was forgotten, what follows the name may be the secret itself."""
     name = re.match(r"\w*", key)[0]  # type: ignore[index]
     for word in _SECRET_WORDS:

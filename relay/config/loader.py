@@ -113,6 +113,12 @@ def load(
     return _from_text(octets, str(called or path), reading, name, exposed if others_may_read(path) else "")
 
 
+def load_text(text: str, path: Path, environ: Mapping[str, str]) -> Loaded:
+    """The same for what a file is to have in it: a draft of it, which nobody can read yet."""
+    name = default_hostname(socket.gethostname())
+    return _from_text(text.encode("utf-8", "surrogatepass"), str(path), Reading(environ, path.absolute().parent), name, "")
+
+
 def _here() -> Path:
     """The current directory, or the root where that has been removed."""
     try:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from relay.control import rendering
 from relay.control.access import KNOWN, AccessRules
 from relay.control.api import make_api
+from relay.control.care_api import care_routes
 from relay.control.metrics import metrics_route
 from relay.control.site import make_site
 from relay.control.status import RelayStatus
@@ -163,7 +164,7 @@ class Server:
 
 def api_server(watch: RelayStatus, sock: socket.socket) -> Server:
     """What answers on the UNIX socket."""
-    return Server(make_api(watch, [metrics_route(watch), submit_route(watch)]), sock)
+    return Server(make_api(watch, [metrics_route(watch), submit_route(watch), *care_routes(watch, trusted=True)]), sock)
 
 
 def page_server(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRules, sock: socket.socket) -> Server:

@@ -11,6 +11,8 @@ from starlette.types import ASGIApp
 from relay.control.access import AccessRules, Guard, PasswordCheck
 from relay.control.api import api_routes, unknown
 from relay.control.api import unavailable as api_unavailable
+from relay.control.care_api import care_routes
+from relay.control.care_pages import care_page_routes
 from relay.control.log_in_pages import log_in_routes
 from relay.control.metrics import metrics_route
 from relay.control.page_maker import PageMaker
@@ -35,5 +37,6 @@ def make_site(watch: RelayStatus, hostname: Callable[[], str], rules: AccessRule
 
     log_in = log_in_routes(check, PageMaker(hostname, watch.now))
     routes = [*page_routes(pages), *log_in, *api_routes(watch), metrics_route(watch)]
+    routes += [*care_page_routes(watch, hostname), *care_routes(watch, trusted=False)]
     site = Starlette(routes=routes, exception_handlers={HTTPException: missing, SpoolBroken: unavailable})
     return Guard(site, rules, check=check)

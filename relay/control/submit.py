@@ -1,6 +1,5 @@
 """A message that a person hands in for one upstream, whatever the routes say.  On the UNIX socket alone."""
 
-import hashlib
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
@@ -11,13 +10,12 @@ from starlette.routing import Route
 
 from relay import events
 from relay.control.api import Json, posted, wrong
+from relay.control.handing_in import address_of, handed_in
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
-from relay.inbound.admission import header_facts
-from relay.mail.address import Address, BadAddress, parse_address
-from relay.mail.envelope import Envelope, Origin
+from relay.mail.envelope import Envelope
 from relay.spool.contract import SpoolFull
-from relay.spool.entry import Detail, Entry, TrailLine
+from relay.spool.entry import Entry, TrailLine
 from relay.spool.queue_id import new_queue_id
 
 
@@ -47,29 +45,7 @@ def _read(
         raise BadOrder('a message is an object: {"from": ..., "to": ..., "via": ..., "content": ...}')
     if asked["via"] not in upstreams:
         raise BadOrder(f"no upstream is named {asked['via']!r}; there are {', '.join(upstreams)}")
-    at, content = now(), asked["content"].encode("utf-8", "replace")
-    sender = _address("from", asked["from"]) if asked["from"] else None
-    facts = header_facts(content, "")
-    entry = Entry(
-        queue_id=new_id(at),
-        accepted_at=at,
-        origin=Origin(client="127.0.0.1", helo="localhost", protocol="HTTP"),
-        envelope=Envelope(sender, (_address("to", asked["to"]),)),
-        size=len(content),
-        content=(content,),
-        message_id=facts.message_id,
-        digest=hashlib.sha256(content).hexdigest(),
-        via=asked["via"],
-    )
-    details: dict[str, Detail] = {"size": entry.size, "subject": facts.subject}
-    return entry, TrailLine(at, "accepted", f"handed in on this machine, {entry.size} octets", details)
-
-
-def _address(key: str, text: str) -> Address:
-    try:
-        found = parse_address(text)
-    except BadAddress as error:
-        raise BadOrder(f"{key}: {error}") from None
-    if not found.qualified:
-        raise BadOrder(f"{key}: {text} has no domain")
-    return found
+    content = asked["content"].encode("utf-8", "replace")
+    sender = address_of("from", asked["from"]) if asked["from"] else None
+    envelope = Envelope(sender, (address_of("to", asked["to"]),))
+    return handed_in(envelope, asked["via"], content, now(), new_id)

@@ -168,7 +168,16 @@ class Relay:
 
         return Services(
             self._config,
-            RelayParts(self._spool, self.inbound, utcnow, self._subject, self._try_again, self._in_hand, self.reload),
+            RelayParts(
+                self._spool,
+                self.inbound,
+                utcnow,
+                self._subject,
+                self._try_again,
+                self._in_hand,
+                self.reload,
+                lambda: self._config,
+            ),
         )
 
     def _alarm(self, text: str, cause: str) -> None:

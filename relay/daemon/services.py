@@ -43,6 +43,7 @@ from relay.upstream.transports import Means, Transports
 if TYPE_CHECKING:
     from relay.control.access import AccessRules
     from relay.control.server import Server
+    from relay.daemon.care import CareTaker
     from relay.upstream.oauth.session_tokens import Tokens
 
 TIDY_EVERY = timedelta(hours=1)
@@ -57,7 +58,7 @@ class RelayParts:
     """What the services get from the relay: spool, listeners, clock; `subject` for the doctor.
 
     `try_again` is called after an order by hand made mail due (True: all mail).  `in_hand` marks messages in hand.
-    `reload` reads the configuration again and says what came of it.
+    `reload` reads the configuration again and says what came of it; `config` is all that is in force.
     """
 
     spool: Spool
@@ -67,6 +68,7 @@ class RelayParts:
     try_again: Callable[[bool], None]
     in_hand: InHand
     reload: Callable[[], Awaitable[dict[str, Any]]]
+    config: Callable[[], Config]
 
 
 class Services:
@@ -117,7 +119,13 @@ class Services:
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
         self._watch = RelayStatus(
-            self.desk, self.status, parts.now, self._check_up.findings, parts.reload, lambda: self._config.devices
+            self.desk,
+            self.status,
+            parts.now,
+            self._check_up.findings,
+            parts.reload,
+            lambda: self._config.devices,
+            lambda: self._care_taker.care,
         )
         self.page = WebPage(self._load_page, self._rules)
         self._client_certificates = ClientCertificates()
@@ -144,6 +152,8 @@ class Services:
                 for task in (*work[1:3], *aside):
                     task.cancel()
         finally:
+            if "_care_taker" in vars(self):
+                await self._care_taker.close()
             await self._transports.close()
             if "_tokens" in vars(self):
                 await self._tokens.close()
@@ -172,6 +182,7 @@ class Services:
         return api_server(self._watch, control)
 
     def _load_page(self, settings: WebSettings, page: socket) -> "tuple[Server, AccessRules]":
+        import relay.daemon.care  # noqa: F401 - here, in a thread: nobody waits for it later
         from relay.control.server import page_server
 
         rules = self._rules(settings)
@@ -256,6 +267,15 @@ class Services:
 
         spool = self._config.spool
         return Tokens(spool.home, self._parts.now, safe=open_safe(spool))
+
+    @cached_property
+    def _care_taker(self) -> "CareTaker":
+        """Loaded when somebody asks for a test, an examination, a login or the settings."""
+        from relay.daemon.care import CareParts, CareTaker
+
+        parts = self._parts
+        look_again = self._check_up.look_again
+        return CareTaker(CareParts(parts.config, self.desk, parts.now, parts.subject, self._tokens, parts.reload, look_again))
 
     def _oauth_accounts(self) -> list[Upstream]:
         return [upstream for upstream in self._config.upstreams.values() if upstream.login.oauth is not None]

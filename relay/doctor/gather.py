@@ -71,20 +71,49 @@ def _silent(_: str) -> None:
     """Tells nobody."""
 
 
-async def gather(subject: Subject, world: World, tell: Tell = _silent) -> Facts:
-    """All facts.  `tell` hears in a few words what is being looked at, as it happens."""
-    begun = time.monotonic()
+Seen = Callable[[Facts], None]
+
+
+class _SoFar:
+    """What is known while the examination goes on; `seen` is told each time that an upstream's facts come."""
+
+    def __init__(self, seen: Seen | None) -> None:
+        self._seen, self._facts = seen, Facts(HostFacts(datetime.fromtimestamp(0, UTC)))
+        self._here = False
+
+    async def host(self, work: Awaitable[HostFacts]) -> HostFacts:
+        found = await work
+        self._here, self._facts = True, replace(self._facts, host=found)
+        self._tell()
+        return found
+
+    async def part(self, kind: str, work: Awaitable[T]) -> T:
+        """`kind` is the field of Facts that this is one of."""
+        found = await work
+        more: dict[str, Any] = {kind: (*getattr(self._facts, kind), found)}
+        self._facts = replace(self._facts, **more)
+        self._tell()
+        return found
+
+    def _tell(self) -> None:
+        if self._seen and self._here:
+            self._seen(self._facts)
+
+
+async def gather(subject: Subject, world: World, tell: Tell = _silent, sofar: Seen | None = None) -> Facts:
+    """All facts.  `tell` hears in a few words what is being looked at, as it happens; `sofar` gets what is known by then."""
+    begun, noting = time.monotonic(), _SoFar(sofar)
     look = DnsLookup(subject.nameservers, trusted=subject.trusted_nameservers, patience=world.dns_patience)
     asking = UpstreamProbe(subject.hostname, world.patience, world.token, world.ports, begun + 0.92 * world.whole)
     smtp = _of_kind(subject, SmtpServer)
-    examined = {one.name: asyncio.create_task(_smtp(one, asking, world, tell)) for one in smtp}
+    examined = {one.name: asyncio.create_task(noting.part("upstreams", _smtp(one, asking, world, tell))) for one in smtp}
     try:
         (here, dkim), folders, pushes, upstreams, mailboxes, dns = await asyncio.gather(
-            asyncio.gather(gather_host(subject, world), _dkim(subject, look, world)),
-            asyncio.gather(*(_folder(one, world, tell) for one in _of_kind(subject, Folder))),
-            asyncio.gather(*(_push(one, world, tell) for one in _of_kind(subject, PushService))),
+            asyncio.gather(noting.host(gather_host(subject, world)), _dkim(subject, look, world)),
+            asyncio.gather(*(noting.part("folders", _folder(one, world, tell)) for one in _of_kind(subject, Folder))),
+            asyncio.gather(*(noting.part("pushes", _push(one, world, tell)) for one in _of_kind(subject, PushService))),
             asyncio.gather(*examined.values()),
-            asyncio.gather(*(_mailbox(one, world, tell) for one in _of_kind(subject, GraphMailbox))),
+            asyncio.gather(*(noting.part("mailboxes", _mailbox(one, world, tell)) for one in _of_kind(subject, GraphMailbox))),
             _published(subject, look, world, tell, examined),
         )
         seen = await _line(subject, upstreams, asking, look, world, tell) if subject.uses_mx else None

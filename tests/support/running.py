@@ -16,7 +16,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,6 +173,8 @@ class RelayProcess:
 
     def page(self, path: str, language: str = "en") -> str:
         """What the web page answers there.  Raises HTTPError."""
+        import urllib.request  # here: test_idle.py asks what a relay has loaded beside this module
+
         url = f"http://{self.events('started')[-1]['web']}{path}"
         asked = urllib.request.Request(url, headers={"Accept-Language": language})
         with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - our own page

@@ -39,7 +39,7 @@ USED = {
     },
     "aiosmtplib": {"relay.upstream.client_session"},
     "dns": {"relay.upstream.dns"},
-    "yaml": {"relay.config.located", "relay.importers.docker_postfix"},
+    "yaml": {"relay.config.hidden", "relay.config.located", "relay.importers.docker_postfix"},
     "structlog": {"relay.events"},
 }
 """The files that import each of them."""

@@ -122,3 +122,70 @@
   say(true);
   setTimeout(ask, every);
 })();
+
+// The draft of the settings is checked while it is typed; a mistake leads to its line.
+(() => {
+  const form = document.querySelector("form[data-check]");
+  if (!form) return;
+  const text = form.querySelector("textarea"), said = document.getElementById("said"), pause = 700;
+  let timer = 0, asking = null;
+
+  const make = (name, words, kind) => {
+    const one = document.createElement(name);
+    if (kind) one.className = kind;
+    one.textContent = words;
+    return one;
+  };
+
+  const mistake = (one) => {
+    const item = document.createElement("li"), link = make("a", form.dataset.at.replace("%l", one.line).replace("%c", one.column));
+    link.href = "#text";
+    link.dataset.line = one.line;
+    link.dataset.column = one.column;
+    item.append(link, ": ");
+    if (one.path) item.append(make("code", one.path), ": ");
+    item.append(one.text);
+    return item;
+  };
+
+  const list = (kind, items) => {
+    const all = document.createElement("ul");
+    all.className = kind;
+    all.append(...items);
+    return all;
+  };
+
+  const check = async () => {
+    asking?.abort();
+    asking = new AbortController();
+    try {
+      const answer = await fetch(new URL(form.dataset.check, location.origin), {
+        method: "POST", credentials: "same-origin", headers: {"Content-Type": "application/json"},
+        body: JSON.stringify({text: text.value}), signal: asking.signal,
+      });
+      if (!answer.ok) throw new Error(answer.status);
+      const {mistakes, remarks} = await answer.json();
+      const parts = [mistakes.length ? list("mistakes", mistakes.map(mistake)) : make("p", form.dataset.fine, "fine")];
+      if (remarks.length) parts.push(list("remarks", remarks.map((words) => make("li", words))));
+      said.replaceChildren(...parts);
+    } catch (error) {
+      if (error.name !== "AbortError") said.replaceChildren(make("p", form.dataset.away, "fine"));
+    }
+  };
+
+  text.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(check, pause);
+  });
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-line]");
+    if (!link) return;
+    event.preventDefault();
+    const lines = text.value.split("\n"), line = Math.min(Math.max(link.dataset.line, 1), lines.length);
+    const start = lines.slice(0, line - 1).join("\n").length + (line > 1 ? 1 : 0);
+    const at = start + Math.min(Math.max(link.dataset.column - 1, 0), lines[line - 1].length);
+    text.focus();
+    text.setSelectionRange(at, start + lines[line - 1].length);
+  });
+})();

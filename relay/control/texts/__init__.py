@@ -1,8 +1,9 @@
 """The page's words by subject: each key has them in English and in Japanese."""
 
-from relay.control.texts import access, messages
+from relay.control.texts import access, care, messages
 
 TEXTS: dict[str, tuple[str, str]] = {
     **access.TEXTS,
     **messages.TEXTS,
+    **care.TEXTS,
 }

@@ -15,7 +15,7 @@ from relay import events
 from relay.detached import apart
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.oauth.expiry import idle, standing, warnings_on
-from relay.upstream.oauth.http import PATIENCE
+from relay.upstream.oauth.http import PATIENCE, Granted
 from relay.upstream.oauth.token_store import SharedTokens, StoreBroken, TokenStore
 from relay.upstream.oauth.tokens import NoToken, TokenAccount
 from relay.upstream.settings import Upstream
@@ -88,6 +88,13 @@ class Tokens:
                 return _answer(found)
             keeper.token, keeper.uses = found.reveal(), 1
         return keeper.token
+
+    async def consented(self, upstream: Upstream, granted: Granted) -> None:
+        """Keeps what a person's consent brought; the next session logs in with it.  Raises StoreBroken."""
+        keeper = self._keeper(upstream)
+        async with keeper.lock:
+            await apart(partial(keeper.account.consented, granted))
+            keeper.token, keeper.uses, keeper.hopeless = "", 0, ""
 
     async def look_after(self, upstreams: Iterable[Upstream]) -> list[tuple[str, str]]:
         """Uses refresh tokens that have been idle, so that they do not expire; (upstream, warning) for the owner."""

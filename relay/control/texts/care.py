@@ -1,0 +1,165 @@
+"""Words of doctor, test, sign-in and settings."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "care": ("Maintenance", "保守"),
+    # doctor
+    "doctor": ("Doctor", "診断"),
+    "doctor_intro": (
+        "Looks at this machine, the DNS and every upstream: connects, logs in, sends nothing. It takes half a minute at most.",
+        "この機器、DNS、すべての送信先サーバーを調べます。接続とログインだけを行い、メールは送りません。最大30秒ほどかかります。",
+    ),
+    "examine": ("Examine now", "今すぐ診断"),
+    "examining": ("Being examined", "診断中"),
+    "examined_at": ("Examined", "診断日時:"),
+    "examined_well": ("No problem was found.", "問題は見つかりませんでした。"),
+    "found_problems": ("{n} problem|{n} problems", "問題{n}件"),
+    "found_warnings": ("{n} warning|{n} warnings", "警告{n}件"),
+    "found_fine": ("{n} check without a fault|{n} checks without a fault", "正常{n}件"),
+    "daily_findings": ("Found by the daily check-up", "毎日の点検で見つかったこと"),
+    "not_examined": ("Nobody has asked for an examination since the start.", "起動後、診断はまだ行われていません。"),
+    "cause": ("Cause", "原因"),
+    "cure": ("What to do", "対処"),
+    "seen": ("Seen", "確認した内容"),
+    "to_publish": ("DNS record to publish", "公開するDNSレコード"),
+    "read_more": ("More in the documentation:", "詳しい説明（文書）:"),
+    # test
+    "test": ("Send a test", "テスト送信"),
+    "test_intro": (
+        "Sends a short message and follows it to its end on the next page.",
+        "短いメールを送信し、次のページで最後まで経過を確認できます。",
+    ),
+    "test_to": ("To", "宛先"),
+    "test_via": ("By", "送信先サーバー"),
+    "test_send": ("Send the test", "テストを送信"),
+    "too_many": ("Too many tests within a minute. Wait a little.", "テストが多すぎます。少し待ってください。"),
+    "spool_full": ("The spool is full.", "スプールがいっぱいです。"),
+    # sign-in
+    "sign_in": ("Sign-in (OAuth)", "サインイン（OAuth）"),
+    "sign_in_intro": (
+        "Upstreams that want a person's consent instead of a password. It counts at once; mail that waits is tried again.",
+        "パスワードの代わりに本人の同意が必要な送信先です。新しい同意はすぐに有効になり、待機中のメールを再試行します。",
+    ),
+    "no_sign_in": ("No upstream logs in by OAuth.", "OAuthでログインする送信先はありません。"),
+    "account": ("Account", "アカウント"),
+    "consent_age": ("Consent given", "同意した日時"),
+    "consent_ends": ("Consent ends", "同意の期限"),
+    "consent_ended": ("The consent has ended.", "同意の期限が切れました。"),
+    "consent_none": ("There is no consent yet.", "まだ同意がありません。"),
+    "consent_renewed": ("Last renewed", "最終更新"),
+    "consent_needless": (
+        "The application logs in by its own right; nobody's consent is needed.",
+        "アプリ自身の権限でログインするため、同意は不要です。",
+    ),
+    "sign_in_now": ("Sign in again", "もう一度サインイン"),
+    "sign_in_first": ("Sign in", "サインイン"),
+    "sign_in_browser": ("Sign in by an address instead", "アドレスを使ってサインイン"),
+    "login_starting": ("The provider is being asked.", "プロバイダーに問い合わせています。"),
+    "login_open": (
+        "Open this address on any device, and log in as {name}:",
+        "どの端末でもよいので次のアドレスを開き、{name} としてログインしてください:",
+    ),
+    "login_type": ("Type this code there:", "そこで次のコードを入力してください:"),
+    "login_until": ("It is valid until {when}.", "有効期限: {when}"),
+    "login_paste_how": (
+        "After the consent the browser ends at a page that does not open. Copy the address of that page, and paste it here.",
+        "同意すると、ブラウザーは開けないページで終わります。そのページのアドレスをコピーして、ここに貼り付けてください。",
+    ),
+    "login_paste": ("Address that the browser ended at", "ブラウザーの最後のアドレス"),
+    "login_finish": ("Finish", "完了"),
+    "login_granted": ("The consent is here, and in force.", "同意を受け取りました。すでに有効です。"),
+    "login_refused": ("There is no consent. The provider says:", "同意は得られませんでした。プロバイダーの応答:"),
+    "login_expired": (
+        "Nobody gave the consent in time. Start again.",
+        "時間内に同意がありませんでした。もう一度始めてください。",
+    ),
+    # settings
+    "settings": ("Settings", "設定"),
+    "settings_from": ("The settings come from {source}.", "設定の読み込み元: {source}"),
+    "from_variables": ("the environment's variables", "環境変数"),
+    "settings_in_force": ("All of it is in force.", "すべて有効です。"),
+    "settings_waiting": (
+        "The file says something else than what is in force: {names}. A reload takes it over; some settings of `spool` wait"
+        " for the next start.",
+        "ファイルの内容と現在有効な設定が異なります: {names}。再読み込みで反映されます（`spool` の一部は次の起動時）。",
+    ),
+    "settings_mistaken": (
+        "The file has mistakes. The relay goes on with its old settings.",
+        "ファイルに誤りがあります。リレーは以前の設定のまま動いています。",
+    ),
+    "settings_away": (
+        "The settings cannot be looked at now. Try again in a moment.",
+        "今は設定を表示できません。少し待ってからもう一度お試しください。",
+    ),
+    "edit_settings": ("Edit", "編集"),
+    "edit_how": (
+        "`(hidden-1)` stands for a secret that is kept. Leave it where it is, or type a new value in its place. Saving keeps"
+        " the old file beside the new one.",
+        "`(hidden-1)` は表示されない秘密の値です。そのままにすると値は保持され、書き換えると新しい値になります。"
+        "保存すると以前のファイルも残ります。",
+    ),
+    "settings_text": ("Text of the file", "ファイルの内容"),
+    "check": ("Check", "確認"),
+    "save_reload": ("Save and reload", "保存して反映"),
+    "check_fine": ("No mistakes.", "誤りはありません。"),
+    "check_away": ("It could not be checked now.", "今は確認できません。"),
+    "mistakes": ("Mistakes", "誤り"),
+    "remarks": ("Remarks", "注意"),
+    "at_line": ("line {line}, column {column}", "{line}行目 {column}桁"),
+    "refused_changed": (
+        "Nothing was saved: the file was changed meanwhile. Copy what you typed, and open this page again.",
+        "保存していません。編集中にファイルが変更されました。入力内容を控えてから、このページを開き直してください。",
+    ),
+    "refused_mistakes": ("Nothing was saved: there are mistakes.", "保存していません。誤りがあります。"),
+    "refused_busy": (
+        "Nothing was saved: it could not be checked now. Try again in a moment.",
+        "保存していません。今は確認できません。少し待ってからもう一度お試しください。",
+    ),
+    "refused_disk": ("Nothing was saved: {words}.", "保存できませんでした: {words}"),
+    "refused_other": (
+        "Nothing was saved: the file cannot be written any more.",
+        "保存していません。ファイルに書き込めなくなりました。",
+    ),
+    "saved": ("Saved. The old file is kept as {name}.", "保存しました。以前のファイルは {name} として残っています。"),
+    "saved_in_force": ("The new settings are in force.", "新しい設定は有効です。"),
+    "saved_not_reloaded": ("The relay goes on with its old settings:", "リレーは以前の設定のまま動いています:"),
+    "saved_but": ("Not applied:", "反映されなかった設定:"),
+    "read_only": ("These settings cannot be edited here.", "この設定はここでは編集できません。"),
+    "ro_variables": (
+        "They come from environment variables. Change them where the relay is started, such as in compose.yaml.",
+        "環境変数から読み込まれています。compose.yaml など、リレーを起動する場所で変更してください。",
+    ),
+    "ro_whole": (
+        "They come from the variable RELAY_CONFIG_YAML. Change it where the relay is started.",
+        "変数 RELAY_CONFIG_YAML から読み込まれています。リレーを起動する場所で変更してください。",
+    ),
+    "ro_password": (
+        "The page asks for no password, and settings decide where mail and passwords go. Set `web.password_file` to edit them.",
+        "このページにはパスワードがありません。設定はメールやパスワードの送り先を決めるため、"
+        "編集するには `web.password_file` を設定してください。",
+    ),
+    "ro_unreadable": ("The file cannot be read.", "ファイルを読み取れません。"),
+    "ro_special": ("It is no regular file.", "通常のファイルではありません。"),
+    "ro_mounted": (
+        "The file is mounted by itself, so nothing can take its place. Mount its folder instead.",
+        "ファイルが単独でマウントされているため、置き換えられません。代わりにフォルダーをマウントしてください。",
+    ),
+    "ro_owner": (
+        "The file belongs to another user than the one the relay runs as.",
+        "ファイルの所有者がリレーの実行ユーザーと異なります。",
+    ),
+    "ro_mode": ("The file is write-protected.", "ファイルは書き込み禁止です。"),
+    "ro_folder": ("The relay may not write into the file's folder.", "ファイルのフォルダーに書き込む権限がありません。"),
+    "ro_form": (
+        "The file is no sound YAML, so its secrets cannot be told from the rest. Correct the mistakes in the file itself.",
+        "ファイルがYAMLとして正しくないため、秘密の値を見分けられません。誤りをファイルで直接修正してください。",
+    ),
+    "ro_large": ("The file is too large to be edited here.", "ファイルが大きすぎるため、ここでは編集できません。"),
+    "setting": ("Setting", "設定項目"),
+    "value": ("Value", "値"),
+    "comes_from": ("Comes from", "由来"),
+    "hidden_value": ("hidden", "非表示"),
+    "origin_line": ("line {n}", "{n}行目"),
+    "origin_default": ("default", "既定値"),
+    "defaults": ("{n} default|{n} defaults", "既定値{n}件"),
+    "top_level": ("General", "全般"),
+}

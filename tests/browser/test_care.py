@@ -1,0 +1,132 @@
+"""A person mends what ails the relay, in real Chromium, with JavaScript and without it.
+
+browser ──> relay run ──> m365 (its consent has ended), isp (its port is wrong)
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import PICTURES
+from tests.support.browser import Browser
+from tests.support.care import by_token, ended_consent, served
+from tests.support.oauth import Stub, provider
+from tests.support.running import RelayProcess, running
+from tests.support.sink import Sink, sink
+from tests.support.waiting import eventually
+
+PASSWORD = "page-pa55word"
+
+
+@dataclass
+class Ward:
+    relay: RelayProcess
+    page: str
+    isp: Sink
+    stub: Stub
+
+
+@pytest.fixture
+def ward(tmp_path: Path) -> Iterator[Ward]:
+    with ExitStack() as stack:
+        isp, stub = stack.enter_context(sink(tmp_path / "isp")), stack.enter_context(provider())
+        m365 = stack.enter_context(served(by_token(stub)))
+        common = {"host": "127.0.0.1", "tls": "none"}
+        oauth = {"provider": "microsoft", "client_id": "app", **stub.urls}
+        config = {
+            "hostname": "relay.home.example",
+            "upstreams": {
+                "isp": {**common, "port": 9, "username": "taro@isp.example", "password": "hunter2", "auth": "none"},
+                "m365": {**common, "port": m365, "username": stub.user, "oauth": oauth},
+            },
+            "routes": [{"to": "*@office.example", "via": ["m365"]}, {"via": ["isp"]}],
+            "notices": {"to": "me@isp.example"},
+            "retry": {"delays": ["1h"], "rest": ["1h"], "rest_login": "1h"},
+            "dns": {"nameservers": ["127.0.0.1:9"]},
+            "web": {"address": "127.0.0.1:0", "password": PASSWORD},
+        }
+        (tmp_path / "spool").mkdir()
+        ended_consent(tmp_path / "spool", "m365", stub.user)
+        relay = stack.enter_context(running(tmp_path, config))
+        yield Ward(relay, f"http://me:{PASSWORD}@{relay.events('started')[-1]['web']}", isp, stub)
+
+
+def refresh(browser: Browser) -> None:
+    """Without JavaScript a person follows the link; with it the page follows by itself."""
+    if browser.all("#live a"):
+        browser.click("#live a")
+
+
+def until_shown(browser: Browser, text: str, css: str) -> None:
+    def look() -> bool:
+        refresh(browser)
+        return any(text in one.text for one in browser.all(css))
+
+    browser.until(look, f"{text!r} does not show in {css}")
+
+
+def test_an_ended_consent_is_renewed(ward: Ward, browser: Browser) -> None:
+    """Mail waits, the doctor says why, the person signs in by the code, and it is sent."""
+    ward.relay.submit("taro@isp.example", "boss@office.example", b"Subject: A scan\r\n\r\nx\r\n")
+    ward.relay.wait_for("deferred")
+    browser.open(ward.page)
+    browser.click("nav a", "Maintenance")
+    browser.click("button", "Examine now")
+    until_shown(browser, "consent", "#examination .findings")
+    browser.click(".states a", "Sign-in")
+    browser.shows("The consent has ended.", "#account-m365")
+    ward.stub.pending = ["authorization_pending"] * 3
+    browser.click("#account-m365 button.main", "Sign in again")
+    until_shown(browser, "GTHDDWXPL", "#account-m365")
+    browser.picture(PICTURES / "sign-in.png")
+    until_shown(browser, "The consent is here, and in force.", "#account-m365")
+    ward.relay.wait_for("relayed")
+    browser.open(f"{ward.page}/messages")
+    browser.shows("A scan")
+    assert not [line for line in browser.log() if "Content Security Policy" in line]
+
+
+def test_a_setting_is_mended(ward: Ward, browser: Browser) -> None:
+    """A test does not arrive; the port is wrong in the file; it is mended with a mistake on the way, and the test arrives."""
+    browser.open(f"{ward.page}/test")
+    browser.click("button", "Send the test")
+    browser.shows("A test from the relay", "h1")
+    ward.relay.wait_for("deferred")
+    browser.open(f"{ward.page}/settings")
+    area = browser.find("textarea")
+    text = str(area.get_attribute("value"))
+    assert "hunter2" not in text and "(hidden-1)" in text
+    for wrong in ("65536", str(ward.isp.port)):
+        fresh = browser.find("textarea")
+        fresh.clear()
+        fresh.send_keys(text.replace('"port": 9', f'"port": {wrong}', 1))
+        if browser.all("#live a"):
+            browser.click("button", "Check")
+        browser.shows("a port from 1 to 65535" if wrong == "65536" else "No mistakes.", "#said")
+    browser.picture(PICTURES / "settings.png")
+    browser.click("button.main", "Save and reload")
+    browser.shows("The new settings are in force.", ".done")
+    assert '"password": "hunter2"' in ward.relay.config_file.read_text()
+    browser.open(f"{ward.page}/test")
+    browser.click("button", "Send the test")
+    eventually(lambda: "A test from the relay" in [one.header("Subject") for one in ward.isp.taken()])
+
+
+def test_it_is_to_be_used_on_a_phone_by_keyboard_and_in_japanese(ward: Ward, scripted: Browser) -> None:
+    """360 points wide, nothing sticks out; every field has a label, every button a name."""
+    scripted.sized(360, 740)
+    for path in ("/doctor", "/test", "/sign-in", "/settings"):
+        scripted.open(ward.page + path)
+        scripted.shows("relay.home.example")
+        assert scripted.run("return document.documentElement.scrollWidth") <= 360, path
+        unnamed = scripted.run(
+            "return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
+            ".filter((one) => !one.labels.length).map((one) => one.outerHTML)"
+        )
+        assert unnamed == [], path
+        assert (
+            scripted.run("return [...document.querySelectorAll('button')].filter((one) => !one.textContent.trim()).length") == 0
+        )
