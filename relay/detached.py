@@ -8,8 +8,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -42,3 +42,24 @@ async def apart(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="apart", daemon=True).start()
     return await asyncio.wrap_future(answer)
+
+
+class AbandonableThreads(ThreadPoolExecutor):
+    """Threads that nobody waits for: the system's resolver cannot be interrupted, and may take half a minute to give up."""
+
+    def submit(self, work: Callable[..., Any], /, *words: Any, **named: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(work(*words, **named))
+            except BaseException as error:
+                future.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leaves the threads to end with the process."""

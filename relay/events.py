@@ -41,6 +41,7 @@ EVENTS = frozenset(
         "rested",
         "woke",
         "warned",
+        "opened",
         "started",
         "stopped",
         "reloaded",

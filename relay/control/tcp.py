@@ -1,4 +1,4 @@
-"""The page's listening socket: bound before anything that serves it is loaded."""
+"""The page's listening socket: bound before anything that serves it is loaded.  And what address this machine has."""
 
 import socket
 
@@ -15,3 +15,13 @@ def listen(address: str) -> socket.socket:
         sock = socket.create_server((host, port), backlog=64)
     sock.setblocking(False)
     return sock
+
+
+def lan_address() -> str:
+    """Our address in the LAN as the kernel would choose it; nothing is sent.  Loopback where there is no network."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.168.255.255", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"

@@ -28,6 +28,7 @@ FULL = {
     "RELAY_NOTICES_TO": "me@example.jp",
     "RELAY_LISTEN": "127.0.0.1:2525 [::1]:2525",
     "RELAY_SPOOL": "sqlite:/srv/spool.db",
+    "RELAY_WEB": "127.0.0.1:8025",
     "RELAY_RECIPIENTS_EVERYTHING_TO": "me@example.jp",
 }
 
@@ -49,7 +50,7 @@ def test_everything_that_the_environment_can_say() -> None:
     assert [listener.name for listener in config.listeners] == ["127.0.0.1:2525", "[::1]:2525"]
     assert all(ip_network("192.168.7.0/24") in listener.networks for listener in config.listeners)
     assert (config.hostname, config.notices.to, config.source) == ("relay.home.example", Address("me", "example.jp"), "")
-    assert config.spool.url == "sqlite:/srv/spool.db"
+    assert (config.spool.url, config.web.address) == ("sqlite:/srv/spool.db", "127.0.0.1:8025")
     assert config.recipients.everything_to == (Address("me", "example.jp"),)
     assert config.routes[0].via == (upstream.name,)
 
