@@ -193,7 +193,6 @@ class SetupPages:
             "setup_try.html",
             flow=flow,
             config=flow.loaded.config,
-            remarks=flow.loaded.remarks,
             findings=[one for one in (look.findings or [] if look else []) if one.grade is not Grade.OK],
             fine=sum(one.grade is Grade.OK for one in (look.findings or [] if look else [])),
             refresh=bool(under_way or waits),

@@ -3,7 +3,6 @@
 browser ──> relay run --setup ──> ScriptedUpstream (AUTH), then a device's message
 """
 
-import base64
 import smtplib
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import PICTURES
 from tests.support.browser import Browser, chromium
-from tests.support.setting_up import Person, SetupProcess, in_a_thread, setting_up
+from tests.support.setting_up import SetupProcess, in_a_thread, setting_up
 from tests.support.upstream import ScriptedUpstream
 from tests.support.waiting import eventually
 
@@ -31,6 +30,11 @@ def relay(tmp_path: Path) -> Iterator[SetupProcess]:
 def isp() -> Iterator[ScriptedUpstream]:
     with in_a_thread(ScriptedUpstream(users={USER: SECRET}, require_auth=True)) as server:
         yield server
+
+
+def complaints(browser: Browser) -> list[str]:
+    """Without Chromium's hint that a form with two passwords could be two forms."""
+    return [line for line in browser.log() if "[DOM]" not in line]
 
 
 class Newcomer:
@@ -73,6 +77,7 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     assert len(isp.messages) == 1
     browser.shows("fine.", "#doctor")
     assert relay.files() == {"state/setup.json"}
+    browser.log_in(PAGE)
     one.clicks_on("button", "Write the settings and start")
     started = relay.wait_for("started")
     port = int(started["listening"][0].rpartition(":")[2])
@@ -83,10 +88,10 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     assert one.clicks <= 7
     print(f"newcomer: {one.clicks} clicks, {one.fields} fields, {took:.1f} s")
 
-    person = Person(str(started["web"]))
-    assert person.ask("GET", "/", headers={"Authorization": "Basic " + base64.b64encode(f"x:{PAGE}".encode()).decode()}) == 200
-    assert "backup done" in person.text
-    assert [line for line in browser.log() if "401" not in line] == []
+    assert started["web"] == relay.place
+    browser.open(f"http://{relay.place}/")
+    browser.shows("backup done")
+    assert complaints(browser) == []
 
 
 def test_it_is_done_by_keyboard(relay: SetupProcess) -> None:
@@ -146,4 +151,4 @@ def test_on_a_small_screen(relay: SetupProcess, isp: ScriptedUpstream, dark: boo
         browser.find("#finish-title")
         browser.until(lambda: browser.all("#doctor button"), "the doctor does not end")
         look("try")
-        assert browser.log() == []
+        assert complaints(browser) == []
