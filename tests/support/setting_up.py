@@ -121,8 +121,9 @@ class SetupProcess:
         return subprocess.run(line, cwd=self.folder, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
 
     def files(self) -> set[str]:
-        """What lies in its folder."""
-        return {str(file.relative_to(self.folder)) for file in self.folder.rglob("*") if file.is_file()}
+        """What lies in its folder; not what the doctor writes for a moment to see whether the disk can be written."""
+        found = (file for file in self.folder.rglob("*") if not file.name.startswith(".doctor-") and file.is_file())
+        return {str(file.relative_to(self.folder)) for file in found}
 
 
 @contextmanager
