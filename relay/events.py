@@ -42,6 +42,7 @@ EVENTS = frozenset(
         "rested",
         "woke",
         "warned",
+        "opened",
         "started",
         "stopped",
         "reloaded",

@@ -22,7 +22,7 @@ def settings(options: Mapping[str, object]) -> dict[str, str]:
 def environment() -> dict[str, str]:
     if (OWN / "config.yaml").exists():
         return {**os.environ, "RELAY_CONFIG": str(OWN)}
-    return {**os.environ, **settings(json.loads((DATA / "options.json").read_text(encoding="utf-8")))}
+    return {**os.environ, "RELAY_SETUP": "yes", **settings(json.loads((DATA / "options.json").read_text(encoding="utf-8")))}
 
 
 def main(words: list[str]) -> None:

@@ -68,7 +68,10 @@ def tell_mistakes(loaded: "Loaded") -> None:
 
     complain(*loaded.mistakes)
     if loaded.mistakes == (NOTHING,):
-        complain("`relay init` asks a few questions and writes one. `relay demo` shows the relay at work without one.")
+        complain(
+            "`relay init` asks a few questions and writes one; `relay run --setup` asks in the browser."
+            " `relay demo` shows the relay at work without one."
+        )
 
 
 def configured(asked: argparse.Namespace) -> "Config":

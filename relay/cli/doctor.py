@@ -1,7 +1,6 @@
 """`relay doctor`: what is wrong, why, and what to do; progress while it looks, findings at the end."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -11,15 +10,13 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from relay.cli.common import complain, load_config, print_json
-from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config.environment import WHOLE
-from relay.detached import AbandonableThreads
+from relay.setup.here import called
 
 if TYPE_CHECKING:
     from relay.config import Loaded
     from relay.doctor.finding import Finding
-    from relay.doctor.subject import Subject
 
 
 def call(asked: argparse.Namespace) -> int:
@@ -32,9 +29,11 @@ def call(asked: argparse.Namespace) -> int:
         complain(f"relay doctor: no upstream is named {', '.join(unknown)}; there are: {known}")
         return USAGE
     from relay.daemon import subject_of
+    from relay.doctor.examination import examined
+    from relay.spool import open_safe
 
     subject = replace(subject_of(loaded.config, loaded.remarks, asked.upstream), command=_command(loaded.config.source))
-    findings, took = _examined(subject, _progress(asked))
+    findings, took = examined(subject, open_safe(subject.spool), _progress(asked))
     return _told(findings, asked, took)
 
 
@@ -42,23 +41,6 @@ def _command(source: str) -> str:
     """This command as another user would type it, to whom our environment is not handed on."""
     file = Path(source).absolute() if source not in ("", WHOLE, "/etc/relay/config.yaml") else None
     return f"{called()} doctor" + (f" --config {quote(str(file))}" if file else "")
-
-
-def _examined(subject: "Subject", tell: Callable[[str], None]) -> tuple[list["Finding"], float]:
-    from relay.daemon import utcnow
-    from relay.doctor.gather import World, gather
-    from relay.doctor.judge import judge
-    from relay.spool import open_safe
-    from relay.upstream.oauth.session_tokens import Tokens
-
-    async def examine() -> tuple[list["Finding"], float]:
-        asyncio.get_running_loop().set_default_executor(AbandonableThreads())
-        world = World()
-        tokens = Tokens(subject.state_dir, utcnow, patience=world.patience, safe=open_safe(subject.spool))
-        facts = await gather(subject, replace(world, token=tokens.get, consents=tokens.standings), tell)
-        return judge(facts, subject), facts.took
-
-    return asyncio.run(examine())
 
 
 def _progress(asked: argparse.Namespace) -> Callable[[str], None]:

@@ -12,8 +12,6 @@ from shlex import quote
 
 from relay import config
 from relay.cli.common import complain, harmless, keep_private, print_json
-from relay.cli.init_answers import mailbox
-from relay.cli.init_here import called
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config.files import from_home
 from relay.importers.device_users import is_users_file, read_users
@@ -24,6 +22,8 @@ from relay.importers.qmail import move_qmail
 from relay.importers.writing import Written, written
 from relay.password_hash import hash_of, is_hash
 from relay.secret import Secret
+from relay.setup.answers import mailbox
+from relay.setup.here import called
 
 LARGEST = 4_000_000
 """Octets of one file; a transport table of a large site has a hundred thousand lines."""

@@ -13,14 +13,14 @@ from pathlib import Path
 from shlex import quote
 
 from relay import config
-from relay.cli import init_answers as answers
-from relay.cli import init_here as here
-from relay.cli.common import complain, keep_private
-from relay.cli.init_answers import Fits
-from relay.cli.init_draft import Draft, as_yaml
+from relay.cli.common import complain
 from relay.cli.main import FINE, PROBLEM, USAGE
 from relay.config import Config, Loaded
 from relay.mail.address import BadAddress, parse_address
+from relay.setup import answers, here
+from relay.setup.answers import Fits
+from relay.setup.draft import Draft, as_yaml
+from relay.setup.files import keep
 from relay.upstream.providers import GENERIC, NAMES
 from relay.upstream.settings import TlsMode
 
@@ -257,9 +257,8 @@ class Dialogue:
         return Draft(**{**vars(self.draft), "client_secret_file": anchored})
 
     def _keep(self) -> None:
-        if self.password:
-            keep_private(self.target.parent / self.draft.password_file, f"{self.password}\n")
-        keep_private(self.target, as_yaml(self.draft))
+        secrets = {self.draft.password_file: self.password} if self.password else {}
+        keep(self.target, as_yaml(self.draft), secrets)
 
     # what comes next
 
@@ -297,7 +296,7 @@ class Dialogue:
         return main([*words, "--config", str(self.target)])
 
     def _test_mail(self, settings: Config, to: str) -> int:
-        from relay.cli.init_trial import try_out
+        from relay.setup.trial import try_out
 
         try:
             recipient = parse_address(to)

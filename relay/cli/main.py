@@ -67,7 +67,10 @@ def make_parser() -> argparse.ArgumentParser:
     _init(verbs)
     _import(verbs)
     _verb(verbs, "check", "read the configuration and print every mistake in it", json=True)
-    _verb(verbs, "run", "run the relay in the foreground")
+    run = _verb(verbs, "run", "run the relay in the foreground")
+    run.add_argument(
+        "--setup", action="store_true", help="where there is no configuration, ask for one in the browser (RELAY_SETUP=yes)"
+    )
     _verb(verbs, "reload", "have the running relay read its configuration and certificates again", json=True)
     dkim = _verb(verbs, "dkim", "print the DKIM record to publish for a domain; makes its key if there is none", json=True)
     dkim.add_argument("domain", nargs="?", default="", metavar="DOMAIN", help="of an entry in `dkim` (default: all of them)")
@@ -103,7 +106,7 @@ def _verb(
             "--config",
             metavar="PATH",
             help="file, or directory with config.yaml (default: $RELAY_CONFIG, the text in $RELAY_CONFIG_YAML, ./config.yaml,"
-            " /etc/relay/config.yaml)",
+            " /etc/relay/config.yaml, /var/lib/relay/config.yaml)",
         )
     if json:
         parser.add_argument("--json", action="store_true", help="print one JSON document")

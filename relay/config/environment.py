@@ -7,13 +7,18 @@ RELAY_CONFIG_YAML is a whole file instead.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text
 from relay.config.schema import EXAMPLES, SECTIONS
+from relay.spool.contract import SpoolSettings
 from relay.upstream.providers import preset_for
 
 WHOLE = "RELAY_CONFIG_YAML"
 """The text of a configuration file."""
+
+SETUP = "RELAY_SETUP"
+"""`yes`: where there is no configuration, the page asks for one."""
 
 SHORT = {
     "RELAY_PROVIDER": "upstreams.*.provider",
@@ -68,6 +73,13 @@ def said(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in NAMES if environ.get(name) and not _is_link(name, environ[name])}
 
 
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """The state directory by the variables: where set-up in the browser leaves a configuration that has no other place."""
+    by_path = {_SETTINGS[name]: value for name, value in said(environ).items()}
+    url = by_path.get("spool.url") or SpoolSettings().url
+    return SpoolSettings(url=url, state_dir=by_path.get("spool.state_dir", "")).home
+
+
 def names_a_server(variables: Mapping[str, str]) -> bool:
     """Whether they say where mail goes."""
     return any(_SETTINGS[name] in _SERVERS for name in variables)
@@ -108,7 +120,7 @@ _OF_LINKS = re.compile(r"RELAY_(\w+_)?(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP)|EN
 def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
     """Variables with our prefix that no setting has; others may share it (RELAY_PORT_25_TCP)."""
     for name in sorted(environ):
-        known = name in _SETTINGS or name in ("RELAY_CONFIG", WHOLE) or _is_port_of_link(environ[name])
+        known = name in _SETTINGS or name in ("RELAY_CONFIG", WHOLE, SETUP) or _is_port_of_link(environ[name])
         if name.startswith("RELAY_") and not known:
             yield name
 
@@ -133,7 +145,7 @@ def _nearest(name: str, cutoff: float, prefix: str = "") -> str:
     """The name of ours that is most like it, the prefix that all have left aside."""
     from difflib import get_close_matches  # here: who makes no mistake does not wait for it
 
-    names = [one.removeprefix(prefix) for one in (*NAMES, "RELAY_CONFIG", WHOLE)]
+    names = [one.removeprefix(prefix) for one in (*NAMES, "RELAY_CONFIG", WHOLE, SETUP)]
     return "".join(f"{prefix}{one}" for one in get_close_matches(name.removeprefix(prefix), names, n=1, cutoff=cutoff))
 
 

@@ -41,11 +41,13 @@ class Loaded:
 
 
 def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file that the settings come from: --config, $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml.
+    """The file that the settings come from: --config, $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml, and the one
+    that set-up in the browser left in the state directory.
 
     A directory means config.yaml in it.  A file that was named need not exist (`load` says so).  None: none is there, or
     the environment has a whole one, which comes before those that nobody named.
     """
+    left = environment.state_dir(environ) / "config.yaml"
     named = path_option or environ.get("RELAY_CONFIG")
     if named:
         path = Path(named)
@@ -53,13 +55,34 @@ def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
         # An image may name its configuration directory for good, and still be told everything by variables.
         empty_directory = _is(stat.S_ISDIR, Path(named)) and not _is(bool, path, barred=True)
         whole = environ.get(environment.WHOLE)
-        by_variables = not path_option and empty_directory and (whole or environment.said(environ))
-        return None if by_variables else path
+        if path_option or not empty_directory:
+            return path
+        if not whole and _is(stat.S_ISREG, left):
+            return left
+        return None if whole or environment.said(environ) else path
     if environ.get(environment.WHOLE):
         return None
-    places = (Path("config.yaml"), _SYSTEM)
-    seen = (path for barred in (False, True) for path in places if _is(stat.S_ISREG, path, barred=barred))
+    places = (Path("config.yaml"), _SYSTEM, left)
+    by_variables = environment.names_a_server(environment.said(environ))  # then what cannot be seen is not guessed to be there
+    closed = places[:2] if by_variables else places
+    seen = (
+        path for barred, some in ((False, places), (True, closed)) for path in some if _is(stat.S_ISREG, path, barred=barred)
+    )
     return next(seen, None)  # one that can be seen first: `sudo -u relay` may be called in a home that is closed to it
+
+
+def missing(path_option: str | None, environ: Mapping[str, str]) -> bool:
+    """Whether there is no configuration at all; one that is broken, or closed to us, is there."""
+    path = find(path_option, environ)
+    if path is None:
+        return not environ.get(environment.WHOLE) and not environment.names_a_server(environment.said(environ))
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return _is(stat.S_ISDIR, path)
 
 
 def _is(kind: Callable[[int], bool], path: Path, *, barred: bool = False) -> bool:

@@ -156,6 +156,9 @@ class Server:
         finally:
             if self._server.guest is not None:  # stopped before its turn came
                 self._server.guest.close()
+            for one in tuple(self._server.server_state.connections):  # came while it stopped; nobody would answer there
+                if isinstance(one, _Bounded):
+                    one.transport.abort()
 
     def stop(self) -> None:
         self._server.should_exit = True

@@ -53,7 +53,10 @@ utcnow: Callable[[], datetime] = partial(datetime.now, UTC)
 
 
 class Relay:
-    """One running relay.  `reload` reads the configuration again, for SIGHUP.  A process of its own has a `watchdog`."""
+    """One running relay.  `reload` reads the configuration again, for SIGHUP.  A process of its own has a `watchdog`.
+
+    `page` is a socket that listens on web.address already: that of set-up, where people wait for an answer.
+    """
 
     def __init__(
         self,
@@ -62,8 +65,9 @@ class Relay:
         reload: Callable[[], Loaded] | None = None,
         remarks: Sequence[str] = (),
         watchdog: Watchdog | None = None,
+        page: socket.socket | None = None,
     ) -> None:
-        self._watchdog, self._in_hand = watchdog, InHand()
+        self._watchdog, self._in_hand, self._page = watchdog, InHand(), page
         self._config, self._read_again, self._remarks = config, reload, remarks
         self._masks = look_around().masks
         self._stopping = asyncio.Event()
@@ -194,8 +198,8 @@ class Relay:
 
     def _page_socket(self) -> socket.socket | None:
         address = self._config.web.address
-        if not address:
-            return None
+        if not address or self._page:
+            return self._page
         try:
             return tcp.listen(address)
         except OSError as error:

@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 import relay
+from relay.config import missing
 from relay.config.environment import NAMES
+from relay.setup.place import wanted
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "packaging" / "home-assistant"
@@ -47,7 +49,14 @@ def addon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 def filled(**given: object) -> dict[str, object]:
-    return {**CONFIG["options"], "username": "taro@gmail.com", "password": "pass word", "notices_to": "taro@gmail.com", **given}
+    return {
+        **CONFIG["options"],
+        "provider": "gmail",
+        "username": "taro@gmail.com",
+        "password": "pass word",
+        "notices_to": "taro@gmail.com",
+        **given,
+    }
 
 
 def check(told: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -92,16 +101,18 @@ def test_its_icon_is_a_square() -> None:
 
 
 def test_the_four_options_are_enough(addon: ModuleType, tmp_path: Path) -> None:
-    """Filled in, the relay accepts them; as they come, it names what is missing."""
+    """Filled in, the relay accepts them; as they come, it names what is missing, and may be set up in the browser."""
     (addon.DATA / "options.json").write_text(json.dumps(filled()))
     told = {**addon.environment(), "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}
     assert told["RELAY_PASSWORD"] == "pass word"
     done = check(told, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     (addon.DATA / "options.json").write_text(json.dumps(CONFIG["options"]))
-    done = check(addon.environment(), tmp_path)
+    empty = addon.environment()
+    done = check(empty, tmp_path)
     assert done.returncode == 2
     assert "RELAY_" in done.stdout + done.stderr
+    assert wanted(False, empty) and missing(None, {**empty, "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"})
 
 
 def test_every_option_at_once(addon: ModuleType, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from relay.config import load
-from relay.config.environment import NAMES
+from relay.config import load, missing
+from relay.config.environment import NAMES, SETUP
+from relay.setup.place import wanted
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ET.parse(ROOT / "packaging" / "unraid.xml").getroot()
@@ -23,11 +24,12 @@ def test_unraid_can_read_it() -> None:
 
 
 def test_it_is_a_relay_with_four_answers(tmp_path: Path) -> None:
-    """The variables that it sets, the account filled in and the password's file there."""
+    """As it comes, it is set up in the browser; or the account is filled in and the password's file there."""
     variables = {one.get("Target"): one.text or "" for one in TEMPLATE.iter("Config") if one.get("Type") == "Variable"}
-    assert variables.keys() <= set(NAMES)
+    assert variables.keys() <= {*NAMES, SETUP}
     (tmp_path / "password").write_text("secret\n")
-    filled = {**variables, "RELAY_USERNAME": "taro@gmail.com", "RELAY_NOTICES_TO": "taro@gmail.com"}
+    assert wanted(False, variables) and missing(None, {**variables, "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"})
+    filled = {**variables, "RELAY_PROVIDER": "gmail", "RELAY_USERNAME": "taro@gmail.com", "RELAY_NOTICES_TO": "taro@gmail.com"}
     loaded = load(None, {**filled, "RELAY_PASSWORD_FILE": str(tmp_path / "password")})
     assert loaded.mistakes == ()
 

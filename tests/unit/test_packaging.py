@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import relay
-from relay.config.environment import NAMES
+from relay.config.environment import NAMES, SETUP
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def test_four_settings_are_enough(tmp_path):
     assert {f"{one.host}:{one.port}" for one in loaded.config.listeners} == {"0.0.0.0:2525"}
     assert SERVICE["environment"]["RELAY_PASSWORD_FILE"] == "/run/secrets/password"
     assert list(COMPOSE["secrets"]) == ["password"]
-    assert set(re.findall(r"\bRELAY_[A-Z_]+", COMPOSE_TEXT)) <= set(NAMES)
+    assert set(re.findall(r"\bRELAY_[A-Z_]+", COMPOSE_TEXT)) <= {*NAMES, SETUP}
 
 
 def test_the_page_is_on_behind_a_password():

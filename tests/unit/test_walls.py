@@ -1,7 +1,7 @@
 """The walls of the house: who may import whom, which files touch the world, how long a file may be.
 
     secret | container  <  mail | events | sd_notify | other_user  <  spool | upstream  <  inbound | outbound | importers
-            <  config | control | doctor | recording  <  daemon  <  cli
+            <  config | control | doctor | recording  <  daemon | setup  <  cli
 
 A file imports from its own folder and from lower floors, never from a neighbour on its floor and never from above.
 """
@@ -46,6 +46,7 @@ FLOORS = {
     "doctor": 4,
     "recording": 4,
     "daemon": 5,
+    "setup": 5,
     "cli": 6,
     "__main__": 7,
 }
@@ -141,9 +142,9 @@ def test_nobody_imports_from_above_or_from_a_neighbour() -> None:
 
 
 def test_no_config_travels() -> None:
-    """Stations get their own values; only config itself and the door know that there is a Config."""
+    """Stations get their own values; only config itself, set-up and the door know that there is a Config."""
     reaching = {m for m, wanted in graph().items() if any(room(other) == "config" for other in ours(wanted))}
-    assert {room(module) for module in reaching} <= {"config", "daemon", "cli"}
+    assert {room(module) for module in reaching} <= {"config", "daemon", "setup", "cli"}
 
 
 def test_only_configurations_know_the_name_of_an_upstream() -> None:

@@ -13,8 +13,9 @@ Every setting, what it takes, and what holds without it. This page is made from 
 code says when a value is missing (`make pages`); tests hold it to what the code reads.
 
 The file is `config.yaml`: the one that `--config` or `RELAY_CONFIG` names, else the one in the current directory, else
-`/etc/relay/config.yaml`. All of it can be said by [environment variables](#without-a-file) instead; the tables name the
-variable of each setting. The smallest file that works:
+`/etc/relay/config.yaml`, else the one that [set-up in the browser](first-start.md) left in the state directory. All of it can
+be said by [environment variables](#without-a-file) instead; the tables name the variable of each setting. The smallest file
+that works:
 
 ```yaml
 upstreams:

@@ -1,9 +1,10 @@
 """The page's words by subject: each key has them in English and in Japanese."""
 
-from relay.control.texts import access, care, messages
+from relay.control.texts import access, care, messages, setup
 
 TEXTS: dict[str, tuple[str, str]] = {
     **access.TEXTS,
     **messages.TEXTS,
     **care.TEXTS,
+    **setup.TEXTS,
 }

@@ -71,9 +71,13 @@ class TokenAccount:
         now = self._now()
         fresh = StoredToken(Secret(""), self.oauth.client_id, self.upstream.login.username, granted_at=now, refreshed_at=now)
         kept = _merged(fresh, granted, now)
+        self.take_over(kept)
+        return kept
+
+    def take_over(self, kept: StoredToken) -> None:
+        """Keeps what was known elsewhere.  Raises StoreBroken."""
         with self._store.locked():
             self._store.save(kept)
-        return kept
 
     def _locked(self, work: Callable[[StoredToken | None], Secret | NoToken]) -> Secret | NoToken:
         try:

@@ -1,4 +1,4 @@
-"""What this machine lets its user have, for `relay init`: the name of the command, port 25, the usual place of the spool."""
+"""What this machine lets its user have: the name of the command, port 25, the usual place of the spool."""
 
 import os
 import shlex

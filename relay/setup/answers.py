@@ -1,4 +1,4 @@
-"""Which answers to the questions of `relay init` fit, and what is said of those that do not.  Pure."""
+"""Which answers fit, and what is said of those that do not.  Pure."""
 
 import re
 from collections.abc import Callable

@@ -1,0 +1,88 @@
+"""Set-up in the browser from start to end: the page alone on its socket, no listener, nothing written before the end."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from relay import events
+from relay.container import in_container
+from relay.control import tcp
+from relay.control.access import own_names
+from relay.control.server import Server
+from relay.networks import with_port
+from relay.setup.code import OneTimeCode, open_code
+from relay.setup.flow import SetupFlow, SubjectOf
+from relay.setup.pages import SetupPages
+from relay.setup.place import CannotSetUp, SetupPlace
+
+
+def set_up(place: SetupPlace, subject_of: SubjectOf, environ: Mapping[str, str]) -> socket.socket | None:
+    """The page's socket, still listening, once everything is written; None if an order to stop came first.
+
+    Blocks.  Raises CannotSetUp.
+    """
+    log = place.base.log
+    events.configure(log.format, log.level)
+    address = place.base.web.address
+    try:
+        sock = tcp.listen(address)
+    except OSError as error:
+        raise CannotSetUp(f"{address}: the page of set-up cannot answer there: {error.strerror or error}") from error
+    try:
+        code = open_code(place.state_dir, with_port(*sock.getsockname()[:2]), datetime.now(UTC))
+        finished = asyncio.run(_served(SetupFlow(place, subject_of, environ), code, sock))
+    except OSError as error:
+        sock.close()
+        raise CannotSetUp(f"{place.state_dir}: {error.strerror or error}") from error
+    if finished:
+        code.void()
+        return sock
+    sock.close()
+    return None
+
+
+async def _served(flow: SetupFlow, code: OneTimeCode, sock: socket.socket) -> bool:
+    """Whether everything was written."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    pages = SetupPages(flow, code, stopping.set)
+    names = own_names(flow.place.base.hostname, socket.gethostname())
+    hosts = frozenset(name.lower() for name in flow.place.base.web.hosts)
+    # a copy: uvicorn closes what it serves, and who comes meanwhile waits for the relay
+    server = Server(pages.application(names | hosts), sock.dup())
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        loop.add_signal_handler(number, stopping.set)
+    serving = loop.create_task(server.serve())
+    over = loop.call_later((code.until - datetime.now(UTC)).total_seconds(), _end, pages, code)
+    _tell(code, sock)
+    try:
+        await asyncio.wait({serving, loop.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        over.cancel()
+        server.stop()
+        flow.close()
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+        await serving
+    return flow.finished
+
+
+def _tell(code: OneTimeCode, sock: socket.socket) -> None:
+    host, port = sock.getsockname()[:2]
+    everywhere, inside = host in ("0.0.0.0", "::"), in_container()  # noqa: S104
+    # a container knows only the address that it has in its own network
+    seen = "ADDRESS" if everywhere and inside else with_port(tcp.lan_address() if everywhere else host, port).rpartition(":")[0]
+    place = f"http://{seen}:{port}/{' (ADDRESS: that of this machine)' if seen == 'ADDRESS' else ''}"
+    until = code.until.astimezone().strftime("%H:%M")
+    text = f"nothing is configured yet: open {place} in a browser and type the one-time code {code.text} (until {until})"
+    events.note("opened", text, web=with_port(host, port), code=code.text, until=code.until.isoformat(timespec="seconds"))
+
+
+def _end(pages: SetupPages, code: OneTimeCode) -> None:
+    pages.end()
+    code.void()
+    events.note("warned", "the time for set-up is over, and nothing was written; start the relay again for a new code")

@@ -1,0 +1,135 @@
+"""Where set-up writes, whether there is a configuration, and the one-time code."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from relay.config import find, missing
+from relay.setup.code import HOUR, open_code, page_in
+from relay.setup.place import CannotSetUp, find_place, wanted
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("relay.config.loader._SYSTEM", tmp_path / "none.yaml")
+    return tmp_path
+
+
+def at(folder: Path, **more: str) -> dict[str, str]:
+    return {"RELAY_SPOOL": f"sqlite:{folder}/state/spool.db", **more}
+
+
+def test_the_state_directory_is_looked_at_last(folder: Path) -> None:
+    """What set-up left there is found by every command, after all other places."""
+    left = folder / "state" / "config.yaml"
+    assert missing(None, at(folder)) is True
+    left.parent.mkdir()
+    left.touch()
+    assert find(None, at(folder)) == left
+    assert find(None, {"RELAY_SPOOL_STATE_DIR": str(left.parent)}) == left
+    assert missing(None, at(folder)) is False
+    (folder / "etc").mkdir()
+    assert find(None, at(folder, RELAY_CONFIG=str(folder / "etc"))) == left, "a directory without a file"
+    assert find(str(folder / "etc"), at(folder)) == folder / "etc" / "config.yaml"
+    assert find(None, at(folder, RELAY_CONFIG_YAML="{}")) is None
+    (folder / "config.yaml").touch()
+    assert find(None, at(folder)) == Path("config.yaml")
+
+
+@pytest.mark.parametrize(
+    "environ", [{"RELAY_HOST": "a"}, {"RELAY_PROVIDER": "gmail"}, {"RELAY_CONFIG_YAML": "x"}, {"RELAY_UPSTREAM_FOLDER": "/x"}]
+)
+def test_variables_are_a_configuration(folder: Path, environ: dict[str, str]) -> None:
+    """If they say where mail goes."""
+    assert missing(None, {**at(folder), **environ}) is False
+    assert missing(None, at(folder, RELAY_LISTEN="0.0.0.0:2525", RELAY_USERNAME="taro")) is True
+
+
+def test_a_named_file_that_is_not_there_is_missing(folder: Path) -> None:
+    """One that is there is not, whatever is in it."""
+    assert missing("other.yaml", {}) is True
+    assert missing(None, {"RELAY_CONFIG": str(folder)}) is True
+    (folder / "other.yaml").write_text("{{{")
+    assert missing("other.yaml", {}) is False
+    assert missing("other.yaml/below", {}) is True
+
+
+def test_what_the_environment_says_is_referred_to(folder: Path) -> None:
+    """By name; lists and relative files as they are; a server's own settings are asked for."""
+    environ = at(
+        folder, RELAY_LISTEN="0.0.0.0:2525", RELAY_NETWORKS="private 172.18.0.1", RELAY_WEB_PASSWORD_FILE="pw",
+        RELAY_USERNAME="taro", RELAY_NOTICES_TO="me@isp.example",
+    )  # fmt: skip
+    (folder / "pw").write_text("geheim\n")
+    place = find_place(None, environ)
+    assert place.references == {
+        "listen.address": '"${RELAY_LISTEN}"',
+        "listen.networks": '["private", "172.18.0.1"]',
+        "web.password_file": f'"{folder}/pw"',
+        "notices.to": '"${RELAY_NOTICES_TO}"',
+        "spool.url": '"${RELAY_SPOOL}"',
+    }
+    assert (place.target, place.listen, place.spool, place.own_password) == (folder / "state" / "config.yaml", "", "", True)
+    assert (place.base.web.address, str(place.base.notices.to)) == ("0.0.0.0:8025", "me@isp.example")
+
+
+def test_several_addresses_for_devices(folder: Path) -> None:
+    """A file has one entry for each, so they are written out."""
+    place = find_place(None, at(folder, RELAY_LISTEN="127.0.0.1:2525 [::1]:2525"))
+    assert (place.listen, "listen.address" in place.references) == ("127.0.0.1:2525 [::1]:2525", False)
+
+
+def test_a_mistake_in_the_environment_is_told_before_anybody_types(folder: Path) -> None:
+    with pytest.raises(CannotSetUp, match="RELAY_LISTEN"):
+        find_place(None, at(folder, RELAY_LISTEN="nowhere"))
+    with pytest.raises(CannotSetUp, match="RELAY_WEB switches it off"):
+        find_place(None, at(folder, RELAY_WEB="off"))
+    assert not (folder / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"), [("yes", True), ("TRUE", True), ("1", True), ("on", True), ("no", False), ("", False)]
+)
+def test_who_asks_for_set_up(said: str, asked: bool) -> None:
+    assert wanted(False, {"RELAY_SETUP": said}) is asked
+    assert wanted(True, {"RELAY_SETUP": said}) is True
+
+
+def test_another_word_is_no_answer() -> None:
+    with pytest.raises(CannotSetUp, match="RELAY_SETUP: expected yes or no, found 'perhaps'"):
+        wanted(False, {"RELAY_SETUP": "perhaps"})
+
+
+def test_a_code_is_asked_for_again_within_its_hour(tmp_path: Path) -> None:
+    """By a second start; after the hour, or when it is void, there is a new one.  Its file is for the owner only."""
+    first = open_code(tmp_path, "127.0.0.1:8025", NOW)
+    assert first.file.stat().st_mode & 0o777 == 0o600
+    assert open_code(tmp_path, "127.0.0.1:8025", NOW + HOUR / 2).text == first.text
+    assert page_in(tmp_path) == "127.0.0.1:8025"
+    later = open_code(tmp_path, "127.0.0.1:8025", NOW + 2 * HOUR)
+    assert later.text != first.text
+    later.void()
+    assert page_in(tmp_path) == ""
+    assert open_code(tmp_path, "x:1", NOW).text not in (first.text, later.text)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"code": "", "until": "2026-11-30T12:30:00+00:00"}', "\0", '{"code": 1}'])
+def test_a_file_that_is_no_code_is_replaced(tmp_path: Path, text: str) -> None:
+    """Nor is a code good for longer than an hour because somebody set the clock."""
+    (tmp_path / "setup.json").write_text(text)
+    code = open_code(tmp_path, "x:1", NOW)
+    assert len(code.text) == 24
+    assert open_code(tmp_path, "x:1", NOW - timedelta(days=2)).text != code.text
+
+
+def test_what_fits(tmp_path: Path) -> None:
+    """Capitals, dashes, blanks and letters that look alike do not matter; everything else does."""
+    code = open_code(tmp_path, "x:1", NOW)
+    for said in (code.text, code.text.lower(), code.text.replace("-", " "), f" {code.text}\n", code.text.replace("0", "o")):
+        assert code.fits(said)
+    for said in ("", code.text[:-1], code.text + "1", "0" * 20, "\ud800", code.text * 20):
+        assert not code.fits(said)
