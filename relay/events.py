@@ -38,6 +38,7 @@ EVENTS = frozenset(
         "released",
         "removed",
         "acknowledged",
+        "looked",
         "rested",
         "woke",
         "warned",

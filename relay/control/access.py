@@ -27,6 +27,8 @@ FORM_COOKIE = "relay_form"
 KNOWN_COOKIE = "relay_known"
 KNOWN = "relay.known"
 """Key of the ASGI scope: the request came with the password, or a proxy vouched for it."""
+WHO = "relay.who"
+"""Key of the ASGI scope: the name that a proxy gave to who has logged in."""
 _FOR_LONG = 400 * 86400  # seconds; the key of the seal lives as long as the process, and no longer
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -104,7 +106,7 @@ class Guard:
         if not self._rules.password and not self._rules.user_header:
             return None
         if self._named_by_proxy(client, headers):
-            scope[KNOWN] = "proxy"
+            scope[KNOWN], scope[WHO] = "proxy", headers[self._rules.user_header].strip()[:100]
             return None
         given = headers.get("authorization")
         if given is not None and self._rules.password:

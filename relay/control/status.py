@@ -3,13 +3,16 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay import __version__
 from relay.control.device_reports import mail_of, overview, portrait, postponed
 from relay.control.queue_admin import QueueAdmin
 from relay.control.views import stamp
 from relay.mail.device import Device
+
+if TYPE_CHECKING:
+    from relay.control.content_reader import AsSent
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 """How the relay is: {"ready": bool, "why": [...], "listening": [...], "upstreams": [...], "devices": [...], ...}."""
@@ -29,7 +32,7 @@ async def nothing_to_reload() -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class RelayStatus:
     """The desk, how the relay is, and the hour.  `findings` is empty until a doctor reports here; `devices` are those of
-    today's configuration."""
+    today's configuration.  `content` says whether people may look into messages, `as_sent` how one is sent."""
 
     desk: QueueAdmin
     status: Status
@@ -37,6 +40,8 @@ class RelayStatus:
     findings: Findings = list
     reload: Reload = nothing_to_reload
     devices: Callable[[], tuple[Device, ...]] = tuple
+    content: Callable[[], bool] = bool
+    as_sent: "AsSent | None" = None
 
     async def known_devices(self) -> Any:
         """All devices, and the clients that no device is known by."""

@@ -40,10 +40,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "findings_bad": ("The doctor found {n} problem.|The doctor found {n} problems.", "診断で{n}件の問題が見つかりました。"),
     # numbers
-    "relayed_24h": ("sent, 24 hours", "送信（24時間）"),
-    "waiting": ("waiting", "待機中"),
+    "relayed_24h": ("messages sent, 24 hours", "送信したメッセージ（24時間）"),
+    "waiting": ("messages waiting", "待機中のメッセージ"),
     "oldest": ("oldest waiting", "最も古い待機"),
-    "failed_kept": ("failed, kept", "失敗（保管中）"),
+    "failed_kept": ("recipients failed, kept", "失敗した宛先（保管中）"),
     "room": ("room for mail", "空き容量"),
     # parts
     "week": ("The last seven days", "過去7日間"),
