@@ -180,7 +180,7 @@ def cost_of_imports() -> float:
 def search(url: str, count: int) -> bool:
     """Whether each search is quick enough in a history of so many messages."""
     kept = True
-    asyncio.run(searched.fill(url, count))
+    searched.fill(url, count)
     with tempfile.TemporaryDirectory() as name:
         spool = {"url": url, "keep_free": "1MB", "keep_history": "3650d"}
         with running(Path(name), {**config(9, web=True), "spool": spool}) as relay:

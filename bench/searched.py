@@ -1,14 +1,19 @@
 """A spool with a long history to search in: most of it delivered, some failed, held and waiting; of both kinds of spool."""
 
 import asyncio
-import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
+
 from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
-from relay.spool.entry import TrailLine
+from relay.spool.entry import Entry, TrailLine
+from relay.spool.postgres.write import add_entry as add_to_database
+from relay.spool.sqlite import schema
+from relay.spool.sqlite.connections import connect
+from relay.spool.sqlite.write import add_entry as add_to_file
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import an_entry
 
@@ -40,22 +45,37 @@ _WORDS = ("Report {}", "Backup of disk {} done", "=?utf-8?B?5YGc6Zu744GX44G+44GX
 _DEVICES = ("Cellar NAS", "Printer, hallway", "", "Camera")
 
 
-async def fill(url: str, count: int) -> None:
-    """So many messages, accepted, one a minute; what became of most is said afterwards, as `over` does."""
+def fill(url: str, count: int) -> None:
+    """So many messages, accepted, one a minute, in one transaction: only reading is measured."""
     now = datetime.now(UTC)
-    spool = await open_spool(SpoolSettings(url, keep_free=0), now=lambda: datetime.now(UTC))
+    entries = (_message(number, now - timedelta(minutes=count - number)) for number in range(count))
+    if url.startswith("sqlite:"):
+        path = Path(url.removeprefix("sqlite:"))
+        schema.prepare(path)
+        with closing(connect(path)) as db:
+            db.execute("BEGIN")
+            for number, (entry, line) in enumerate(entries, 1):
+                add_to_file(db, number, entry, (line,))
+            for statement in (*_OVER, "COMMIT"):
+                db.execute(statement)
+        return
+    asyncio.run(_made(url))
+    with psycopg.connect(url) as server, server.transaction():
+        for entry, line in entries:
+            add_to_database(server, entry, (line,), ())
+    for statement in (*_OVER, "VACUUM ANALYZE"):
+        PostgresServer.ask(url, statement)
 
-    async def put(number: int) -> None:
-        at = now - timedelta(minutes=count - number)
-        device = _DEVICES[number % 4]
-        details = {"subject": _WORDS[number % 4].format(number), "helo": "nas", **({"device": device} if device else {})}
-        entry = an_entry(f"bench{number:08d}", at, to=(f"user{number}@example.jp",), client=f"192.168.0.{number % 200}")
-        await spool.commit(entry, (TrailLine(at, "accepted", "from a NAS", details),))
 
-    for start in range(0, count, 1000):
-        await asyncio.gather(*(put(number) for number in range(start, min(start + 1000, count))))
-    await spool.close()
-    _over(url)
+async def _made(url: str) -> None:
+    await (await open_spool(SpoolSettings(url, keep_free=0), now=lambda: datetime.now(UTC))).close()
+
+
+def _message(number: int, at: datetime) -> tuple[Entry, TrailLine]:
+    device = _DEVICES[number % 4]
+    details = {"subject": _WORDS[number % 4].format(number), "helo": "nas", **({"device": device} if device else {})}
+    entry = an_entry(f"bench{number:08d}", at, to=(f"user{number}@example.jp",), client=f"192.168.0.{number % 200}")
+    return entry, TrailLine(at, "accepted", "from a NAS", details)
 
 
 _OVER = (
@@ -65,19 +85,6 @@ _OVER = (
     " code = CASE WHEN message % 100 = 3 THEN 550 ELSE 250 END, status = '2.0.0',"
     " said = CASE WHEN message % 100 = 3 THEN '<b@example.jp>: no such user here' ELSE 'Ok: queued as 4cQz5y1Xk2z9x' END"
     " WHERE message <= (SELECT max(id) - 100 FROM message)",
-    "UPDATE message SET due_at = NULL, kept = CASE WHEN id % 1000 = 7 OR id % 100 = 3 THEN 1 ELSE 0 END,"
-    " over_at = CASE WHEN id % 1000 = 7 THEN NULL ELSE accepted_at + 1000000 END"
+    "UPDATE message SET due_at = NULL, kept = 0, over_at = CASE WHEN id % 1000 = 7 THEN NULL ELSE accepted_at + 1000000 END"
     " WHERE id <= (SELECT max(id) - 100 FROM message)",
-    "DELETE FROM content WHERE message IN (SELECT id FROM message WHERE kept = 0)",
 )
-
-
-def _over(url: str) -> None:
-    if not url.startswith("sqlite:"):
-        for statement in (*_OVER, "ANALYZE"):
-            PostgresServer.ask(url, statement)
-        return
-    with closing(sqlite3.connect(Path(url.removeprefix("sqlite:")))) as db:
-        for statement in _OVER:
-            db.execute(statement)
-        db.commit()

@@ -155,7 +155,7 @@ def _search(watch: RelayStatus) -> Endpoint:
             return wrong(f"limit is up to {PAGE}; older_than or newer_than is what an answer before had as older or newer")
         page = await watch.desk.found(asked, max(limit, 1), **places)
         found = {"messages": page.messages, "newer": page.newer and str(page.newer), "older": page.older and str(page.older)}
-        return Json({**found, **({"count": await watch.desk.matching(asked)} if "count" in said else {})})
+        return Json({**found, **({"count": await watch.desk.counted(asked)} if "count" in said else {})})
 
     return search
 

@@ -84,11 +84,17 @@ class QueueAdmin:
         page = await asyncio.to_thread(page_of, lines, limit, beyond, back=back, view=list_view)
         return page if page.newer or not back else await self.found(asked, limit)  # the newest page is a whole one
 
-    async def matching(self, asked: "Asked", action: str | None = None, via: str = "") -> int:
-        """How many messages match; with an action, how many of them it is for.  Raises BadOrder."""
-        states = self._meant_by(self._understood(action, [], via), asked) if action is not None else None
-        search = replace(asked.search, attention=True) if action == Action.ACKNOWLEDGE.value else asked.search
-        return await self._spool.counted(asked.states, search, states)
+    async def matching(self, asked: "Asked", action: str, via: str = "") -> tuple[int, int]:
+        """How many messages match, and how many of them the order is for.  Raises BadOrder."""
+        order = self._understood(action, [], via)
+        matching, fitting = await self._spool.counted(asked.states, asked.search, self._meant_by(order, asked))
+        if order.action is Action.ACKNOWLEDGE:
+            _, fitting = await self._spool.counted(asked.states, self._searched(order, asked), self._meant_by(order, asked))
+        return matching, fitting
+
+    async def counted(self, asked: "Asked") -> int:
+        """How many messages match."""
+        return (await self._spool.counted(asked.states, asked.search))[0]
 
     async def order_matching(self, action: str, asked: "Asked", via: str = "") -> dict[str, Any]:
         """Carries an order out for what matches now; {"applied": ..., "more": whether there are more than MOST_MATCHED, ...}.
@@ -97,7 +103,7 @@ class QueueAdmin:
         """
         order = self._understood(action, [], via)
         states = self._meant_by(order, asked)
-        search = replace(asked.search, attention=True) if order.action is Action.ACKNOWLEDGE else asked.search
+        search = self._searched(order, asked)
         applied, chosen, more, behind, risks = 0, 0, False, None, list[dict[str, Any]]()
         while lines := await self._spool.listed(asked.states, PAGE, search=search, after=behind):
             behind = lines[-1]
@@ -117,6 +123,10 @@ class QueueAdmin:
         if applied and order.action in (Action.RETRY, Action.RELEASE):
             self._wake(False)
         return {"applied": applied, "unknown": [], "more": more, **({"risks": risks} if risks else {})}
+
+    @staticmethod
+    def _searched(order: Order, asked: "Asked") -> Search:
+        return replace(asked.search, attention=True) if order.action is Action.ACKNOWLEDGE else asked.search
 
     @staticmethod
     def _meant_by(order: Order, asked: "Asked") -> frozenset[State]:

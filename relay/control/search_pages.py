@@ -1,5 +1,6 @@
 """The list of messages: a search, pages by key, and orders for all that match."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -44,7 +45,7 @@ class SearchPages:
         except BadSearch as error:
             asked, mistake = Asked(), error.name
         places = {name: place for name in _ALL_PLACES if (place := Place.read(said.get(name, "")))}
-        page = await self._desk.found(asked, PER_PAGE, **places)
+        page, tally = await asyncio.gather(self._desk.found(asked, PER_PAGE, **places), self._desk.tally())
         return await self._maker.page(
             request,
             "messages.html",
@@ -59,7 +60,7 @@ class SearchPages:
             states=[state.value for state in State],
             state=asked.states_said[0] if len(asked.states_said) == 1 else "",
             attention=ATTENTION,
-            tally=await self._desk.tally(),
+            tally=tally,
             upstreams=self._desk.upstreams,
         )
 
@@ -69,7 +70,7 @@ class SearchPages:
         action, via = said.get("action", ""), said.get("via", "") if said.get("action") == Action.RELEASE.value else ""
         try:
             asked = understood(said.multi_items())
-            matching, fitting = await self._desk.matching(asked), await self._desk.matching(asked, action, via)
+            matching, fitting = await self._desk.matching(asked, action, via)
         except (BadOrder, BadSearch):
             return await self._maker.page(request, "error.html", 400, key="bad_order")
         return await self._maker.page(

@@ -245,8 +245,10 @@ class ViewedSpool(HearingSpool, Protocol):
         Only those that `search` asks for.  Oldest first, or newest first, beginning behind `after`, with `skip` more left out.
         """
 
-    async def counted(self, states: frozenset[State] | None, search: Search, among: frozenset[State] | None = None) -> int:
-        """How many messages `listed` would find; only those with a recipient in one of the states `among`, too."""
+    async def counted(
+        self, states: frozenset[State] | None, search: Search, among: frozenset[State] = frozenset()
+    ) -> tuple[int, int]:
+        """How many messages `listed` would find, and how many of them have a recipient in one of the states `among`."""
 
     async def tell(self, queue_id: str, line: TrailLine) -> bool:
         """Adds a line to the trail of a message; False if it is gone."""

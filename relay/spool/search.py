@@ -1,5 +1,6 @@
 """What a person looks for among the messages, the words that each is found by, and the conditions in SQL.  Pure."""
 
+import re
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,7 @@ MOST_WORDS = 8
 """Words of one search; the others are not looked for."""
 LONGEST_WORD = 200
 _PEOPLE = 200  # characters of addresses that a message is found by without looking at its recipients
+_CODE = re.compile(r"[2-5](?:\d\d|\.\d{1,3}\.\d{1,3})\Z", re.ASCII)
 _CUT = "\n"
 """Ends what was cut."""
 
@@ -107,15 +109,16 @@ def sought_before(column: str, sender: str | None, recipients: str | None, line:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a database says it: the function that finds a text in another, a value that is given beside the query, and the id
-    where it is to be compared row by row, since going through the ids instead would need a sorting afterwards."""
+    """How a database says it: the function that finds a text in another, a value that is given beside the query, LIKE that is
+    blind to case, and the id where it is compared row by row: going through the ids instead would need sorting afterwards."""
 
     find: str
     mark: str
+    like: str
     id: str = "id"
 
 
-SQLITE, POSTGRES = Dialect("instr", ":{}", "+id"), Dialect("strpos", "%({})s")
+SQLITE, POSTGRES = Dialect("instr", ":{}", "LIKE", "+id"), Dialect("strpos", "%({})s", "ILIKE")
 
 
 @dataclass(slots=True)
@@ -153,11 +156,21 @@ def conditions(search: Search, dialect: Dialect) -> Conditions:
             anywhere.append(f"id IN (SELECT id FROM message WHERE queue_id >= {first} AND queue_id < {behind})")  # noqa: S608
         found.terms.append(f"({' OR '.join(anywhere)})")
     if search.attention:
-        found.terms.append("attention = 1")
-    for word in _split(search.said):
-        heard = found.holds("lower(code || ' ' || status || ' ' || said)", f"lower({found.value(plain(word))})")
+        found.terms.append(f"{dialect.id} IN (SELECT id FROM message WHERE attention = 1)")  # noqa: S608
+    if heard := " AND ".join(_heard(found, word) for word in _split(search.said)):
         found.terms.append(f"{dialect.id} IN (SELECT message FROM recipient WHERE {heard})")  # noqa: S608 - our own words
     return found
+
+
+def _heard(found: Conditions, word: str) -> str:
+    """In the text of the last answer, or one of its codes.  Case does not matter to the database either."""
+    escaped = plain(word).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    pattern = found.value(f"%{escaped}%")
+    said = f"said {found.dialect.like} {pattern} ESCAPE '\\'"
+    if not _CODE.match(word):
+        return said
+    code = f"status = {found.value(word)}" if "." in word else f"code = {found.value(int(word))}"
+    return f"({said} OR {code})"
 
 
 def _of_people(found: Conditions, mark: str) -> str:

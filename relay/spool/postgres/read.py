@@ -125,12 +125,14 @@ def queue_lines(
     return [row_line(row) for row in rows]
 
 
-def counted(db: Connection, states: frozenset[State] | None, search: Search, also: frozenset[State] | None) -> int:
-    """Messages that are searched for, with a recipient in one of `states`, and one in one of `also`."""
+def counted(db: Connection, states: frozenset[State] | None, search: Search, also: frozenset[State]) -> tuple[int, int]:
+    """Messages that are searched for, with a recipient in one of `states`; and those of them with one in one of `also`."""
     found = conditions(search, POSTGRES)
-    found.terms += [among(one) for one in (states, also) if one is not None]
-    row = db.execute(f"SELECT count(*) FROM message WHERE {' AND '.join(found.terms) or 'true'}", found.values)  # noqa: S608
-    return int((row.fetchone() or (0,))[0])
+    found.terms += [] if states is None else [among(states)]
+    fitting = f"count(*) FILTER (WHERE {among(also)})" if also else "0"
+    query = f"SELECT count(*), {fitting} FROM message WHERE {' AND '.join(found.terms) or 'true'}"  # noqa: S608 - our own words
+    row = db.execute(query, found.values).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[str, ...]]:

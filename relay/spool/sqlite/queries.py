@@ -60,8 +60,10 @@ class SqliteQueries:
             lambda db: read.queue_lines(db, states, limit, search=search, after=after, skip=skip, newest=newest)
         )
 
-    async def counted(self, states: frozenset[State] | None, search: Search, among: frozenset[State] | None = None) -> int:
-        """How many messages a list would have."""
+    async def counted(
+        self, states: frozenset[State] | None, search: Search, among: frozenset[State] = frozenset()
+    ) -> tuple[int, int]:
+        """How many messages a list would have, and how many of them have a recipient in one of the states `among`."""
         return await self._read(lambda db: read.counted(db, states, search, among))
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:

@@ -156,12 +156,14 @@ def queue_lines(
     return [row_line(row) for row in db.execute(query, {**window, **found.values}).fetchall()]
 
 
-def counted(db: sqlite3.Connection, states: frozenset[State] | None, search: Search, also: frozenset[State] | None) -> int:
-    """Messages that are searched for, with a recipient in one of `states`, and one in one of `also`."""
+def counted(db: sqlite3.Connection, states: frozenset[State] | None, search: Search, also: frozenset[State]) -> tuple[int, int]:
+    """Messages that are searched for, with a recipient in one of `states`; and those of them with one in one of `also`."""
     found = conditions(search, SQLITE)
-    found.terms += [_sought_in(one) for one in (states, also) if one is not None]
-    rows = db.execute(f"SELECT count(*) FROM message WHERE {' AND '.join(found.terms) or 'true'}", found.values)  # noqa: S608
-    return int(rows.fetchall()[0][0])
+    found.terms += [] if states is None else [_sought_in(states)]
+    fitting = f"count(*) FILTER (WHERE {_sought_in(also)})" if also else "0"
+    query = f"SELECT count(*), {fitting} FROM message WHERE {' AND '.join(found.terms) or 'true'}"  # noqa: S608 - our own words
+    ((matching, some),) = db.execute(query, found.values).fetchall()
+    return matching, some
 
 
 def _sought_in(states: frozenset[State]) -> str:
