@@ -21,7 +21,7 @@ from relay.control.queue_admin import MOST_LISTED, PAGE, BadOrder, listing
 from relay.control.searching import Asked, BadSearch, said_by, understood
 from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolBroken
-from relay.spool.search import Place
+from relay.spool.search import PageKey
 
 MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
 _FOUND = 50  # messages of one answer to a search
@@ -146,7 +146,7 @@ _NO_CONTENT = {
 def _search(watch: RelayStatus) -> Endpoint:
     async def search(request: Request) -> Response:
         said = request.query_params
-        places = {name: Place.read(said[name]) for name in ("older_than", "newer_than") if name in said}
+        places = {name: PageKey.read(said[name]) for name in ("older_than", "newer_than") if name in said}
         try:
             asked, limit = understood(said.multi_items()), _number(said.get("limit"), _FOUND)
         except ValueError as error:

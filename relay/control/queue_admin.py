@@ -13,7 +13,7 @@ from relay.mail.envelope import Origin
 from relay.spool.contract import Spool
 from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, Postponed, State, TrailLine, TransferItem
 from relay.spool.orders import APPLIES, applies
-from relay.spool.search import EVERYTHING, Place, Search
+from relay.spool.search import EVERYTHING, PageKey, Search
 
 if TYPE_CHECKING:
     from relay.control.searching import Asked, FoundPage
@@ -73,7 +73,7 @@ class QueueAdmin:
         return [story_view(one) for one in reversed(stored)]
 
     async def found(
-        self, asked: "Asked", limit: int, *, older_than: Place | None = None, newer_than: Place | None = None
+        self, asked: "Asked", limit: int, *, older_than: PageKey | None = None, newer_than: PageKey | None = None
     ) -> "FoundPage":
         """The newest that match, or those next to a place."""
         from relay.control.searching import page_of  # here: not before somebody looks

@@ -14,7 +14,7 @@ from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.control.queue_admin import MOST_MATCHED, BadOrder, QueueAdmin
 from relay.control.searching import ATTENTION, MOMENTS, TEXTS, Asked, BadSearch, understood
 from relay.spool.entry import Action, State
-from relay.spool.search import Place
+from relay.spool.search import PageKey
 
 PER_PAGE = 50
 _MORE = ("address", "subject", "device", "said", *MOMENTS)
@@ -44,7 +44,7 @@ class SearchPages:
             asked = understood(said.multi_items())
         except BadSearch as error:
             asked, mistake = Asked(), error.name
-        places = {name: place for name in _ALL_PLACES if (place := Place.read(said.get(name, "")))}
+        places = {name: place for name in _ALL_PLACES if (place := PageKey.read(said.get(name, "")))}
         page, tally = await asyncio.gather(self._desk.found(asked, PER_PAGE, **places), self._desk.tally())
         return await self._maker.page(
             request,

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from relay.spool.entry import State
-from relay.spool.search import EVERYTHING, Place, Search
+from relay.spool.search import EVERYTHING, PageKey, Search
 
 TEXTS = {"q": "anything", "address": "address", "subject": "subject", "device": "device", "said": "said"}
 """Names of what is asked for, and the fields of Search that they are."""
@@ -113,11 +113,11 @@ class FoundPage:
     """Messages, the newest first, and where to go on: older ones are behind `older`, newer ones before `newer` (None: none)."""
 
     messages: list[dict[str, Any]]
-    newer: Place | None = None
-    older: Place | None = None
+    newer: PageKey | None = None
+    older: PageKey | None = None
 
 
-def page_of(lines: Sequence[Any], limit: int, beyond: Place | None, *, back: bool, view: Callable[[Any], Any]) -> FoundPage:
+def page_of(lines: Sequence[Any], limit: int, beyond: PageKey | None, *, back: bool, view: Callable[[Any], Any]) -> FoundPage:
     """The page of the lines of up to `limit` + 1 messages, read from `beyond` on; `back`: the oldest of them came first."""
     numbers = list(dict.fromkeys(line.message for line in lines))
     more = len(numbers) > limit
@@ -127,6 +127,6 @@ def page_of(lines: Sequence[Any], limit: int, beyond: Place | None, *, back: boo
     if back:
         messages.reverse()
         first, last = last, first
-    newer = Place(first.accepted_at, first.message) if first and (more if back else beyond is not None) else None
-    older = Place(last.accepted_at, last.message) if last and (more or back) else None
+    newer = PageKey(first.accepted_at, first.message) if first and (more if back else beyond is not None) else None
+    older = PageKey(last.accepted_at, last.message) if last and (more or back) else None
     return FoundPage(messages, newer, older)

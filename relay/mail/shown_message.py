@@ -29,7 +29,7 @@ _CID = re.compile(r"""\bcid:([^"'\s<>()]{1,200})""", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
+class AttachedFile:
     """`name` is what the sender calls it, "" if nothing: never a file's name as it is; `size` in octets, decoded."""
 
     name: str
@@ -49,7 +49,7 @@ class ShownMessage:
     text: str
     text_cut: bool
     html: bool
-    attachments: tuple[Attachment, ...]
+    attachments: tuple[AttachedFile, ...]
     attachments_left: int
     whole: bool
 
@@ -106,7 +106,7 @@ def shown_message(content: Iterable[bytes], size: int) -> ShownMessage:
         text=best_text(texts),
         text_cut=bool(cut),
         html=any(one.about.kind == "text/html" for one in texts),
-        attachments=tuple(Attachment(_line(one.about.name), one.about.kind, one.size) for one in files),
+        attachments=tuple(AttachedFile(_line(one.about.name), one.about.kind, one.size) for one in files),
         attachments_left=left,
         whole=size <= MOST_READ,
     )

@@ -24,7 +24,7 @@ from relay.spool.entry import (
     TrailLine,
     TransferItem,
 )
-from relay.spool.search import EVERYTHING, Place, Search
+from relay.spool.search import EVERYTHING, PageKey, Search
 from relay.spool.storms import Collected, Merge, Weigh, Weighed
 
 
@@ -236,7 +236,7 @@ class ViewedSpool(HearingSpool, Protocol):
         limit: int,
         *,
         search: Search = EVERYTHING,
-        after: Place | QueueLine | None = None,
+        after: PageKey | QueueLine | None = None,
         skip: int = 0,
         newest: bool = False,
     ) -> list[QueueLine]:

@@ -45,7 +45,7 @@ class Search:
 EVERYTHING = Search()
 
 
-class Place(NamedTuple):
+class PageKey(NamedTuple):
     """Where a message stands among all others: the key of a page.  As text: `1764499200000000-7`."""
 
     accepted_at: datetime
@@ -55,7 +55,7 @@ class Place(NamedTuple):
         return f"{micros(self.accepted_at)}-{self.message}"
 
     @classmethod
-    def read(cls, text: str) -> "Place | None":
+    def read(cls, text: str) -> "PageKey | None":
         at, mark, message = text.partition("-")
         if not (mark and _is_number(at) and _is_number(message)):
             return None

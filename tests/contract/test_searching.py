@@ -9,7 +9,7 @@ from relay.control.queue_admin import BadOrder, QueueAdmin
 from relay.control.searching import understood
 from relay.spool.contract import Spool
 from relay.spool.entry import Action, Order, QueueLine, Settlement, State, TrailLine
-from relay.spool.search import Place, Search
+from relay.spool.search import PageKey, Search
 from tests.support.spooled import after, an_entry
 from tests.support.world import Clock
 
@@ -123,7 +123,7 @@ async def test_pages_go_on_behind_a_place(five: Spool) -> None:
     """Whatever was removed meanwhile: a place needs no message to be there."""
     first = await five.listed(None, 2, newest=True)
     assert numbers(first) == [4, 3]
-    place = Place.read(str(Place(first[-1].accepted_at, first[-1].message)))
+    place = PageKey.read(str(PageKey(first[-1].accepted_at, first[-1].message)))
     assert place == (first[-1].accepted_at, first[-1].message)
     await five.order(Order(Action.REMOVE, (first[-1].queue_id,)), first[-1].accepted_at)
     assert numbers(await five.listed(None, 2, after=place, newest=True)) == [2, 1]

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from relay.spool.entry import TrailLine
-from relay.spool.search import POSTGRES, SQLITE, Place, Search, conditions, folded, sought, sought_before, words
+from relay.spool.search import POSTGRES, SQLITE, PageKey, Search, conditions, folded, sought, sought_before, words
 from tests.support.spooled import an_entry
 
 NOW = datetime(2026, 11, 22, 3, 4, 5, 678901, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_a_message_of_an_older_version_is_found_by_the_same() -> None:
 @pytest.mark.parametrize("text", ["", "1", "1-", "-1", "1-2-3", "x-1", "1-x", "٣-1", "9" * 19 + "-1", f"{'9' * 18}-1", "1 -1"])
 def test_what_is_no_place(text: str) -> None:
     """A key that somebody made up leads nowhere, and breaks nothing."""
-    assert Place.read(text) is None
+    assert PageKey.read(text) is None
 
 
 def test_words_of_strangers_are_values_only() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from relay.control.searching import BadSearch, page_of, said_by, understood
 from relay.spool.entry import QueueLine, State
-from relay.spool.search import Place, Search
+from relay.spool.search import PageKey, Search
 
 NOW = datetime(2026, 11, 22, 3, tzinfo=UTC)
 
@@ -89,15 +89,15 @@ def view(rows: list[QueueLine]) -> list[dict[str, object]]:
     [
         (lines(9, 8), None, False, ([9, 8], None, None)),
         (lines(9, 8, 7), None, False, ([9, 8], None, 8)),
-        (lines(5, 4), Place(NOW, 6), False, ([5, 4], 5, None)),
-        (lines(5, 4, 3), Place(NOW, 6), False, ([5, 4], 5, 4)),
-        (lines(7, 8), Place(NOW, 6), True, ([8, 7], None, 7)),
-        (lines(7, 8, 9), Place(NOW, 6), True, ([8, 7], 8, 7)),
+        (lines(5, 4), PageKey(NOW, 6), False, ([5, 4], 5, None)),
+        (lines(5, 4, 3), PageKey(NOW, 6), False, ([5, 4], 5, 4)),
+        (lines(7, 8), PageKey(NOW, 6), True, ([8, 7], None, 7)),
+        (lines(7, 8, 9), PageKey(NOW, 6), True, ([8, 7], 8, 7)),
         ([], None, False, ([], None, None)),
     ],
 )
 def test_a_page_knows_where_to_go_on(
-    rows: list[QueueLine], beyond: Place | None, back: bool, found: tuple[object, ...]
+    rows: list[QueueLine], beyond: PageKey | None, back: bool, found: tuple[object, ...]
 ) -> None:
     """Newest first from either side, with the places of its ends where there is more."""
     page = page_of(rows, 2, beyond, back=back, view=view)

@@ -10,7 +10,7 @@ from relay.mail.envelope import Origin
 from relay.spool.entry import Heard, PendingNotice, QueueLine, State, StoredEntry, TrailLine
 from relay.spool.postgres import read
 from relay.spool.postgres.connections import PostgresConnections
-from relay.spool.search import EVERYTHING, Place, Search
+from relay.spool.search import EVERYTHING, PageKey, Search
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Queries:
         limit: int,
         *,
         search: Search = EVERYTHING,
-        after: Place | QueueLine | None = None,
+        after: PageKey | QueueLine | None = None,
         skip: int = 0,
         newest: bool = False,
     ) -> list[QueueLine]:

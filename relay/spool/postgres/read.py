@@ -27,7 +27,7 @@ from relay.spool.rows import (
     row_told,
     row_trail,
 )
-from relay.spool.search import POSTGRES, Place, Search, among, conditions
+from relay.spool.search import POSTGRES, PageKey, Search, among, conditions
 
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
 _COLUMNS = f"{MESSAGE_COLUMNS}, (SELECT name FROM peer WHERE peer.id = owner), attention"  # noqa: S608 - our own column names
@@ -97,7 +97,7 @@ def queue_lines(
     limit: int,
     *,
     search: Search,
-    after: Place | QueueLine | None = None,
+    after: PageKey | QueueLine | None = None,
     skip: int = 0,
     newest: bool = False,
 ) -> list[QueueLine]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from relay.mail.envelope import Origin
 from relay.spool.entry import Content, Heard, PendingNotice, QueueLine, State, StoredEntry, TrailLine
-from relay.spool.search import EVERYTHING, Place, Search
+from relay.spool.search import EVERYTHING, PageKey, Search
 from relay.spool.sqlite import read
 from relay.spool.sqlite.connections import reader, translated
 
@@ -51,7 +51,7 @@ class SqliteQueries:
         limit: int,
         *,
         search: Search = EVERYTHING,
-        after: Place | QueueLine | None = None,
+        after: PageKey | QueueLine | None = None,
         skip: int = 0,
         newest: bool = False,
     ) -> list[QueueLine]:

@@ -27,7 +27,7 @@ from relay.spool.rows import (
     row_told,
     row_trail,
 )
-from relay.spool.search import SQLITE, Place, Search, among, conditions
+from relay.spool.search import SQLITE, PageKey, Search, among, conditions
 
 _FEW = 500
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
@@ -134,7 +134,7 @@ def queue_lines(
     limit: int,
     *,
     search: Search,
-    after: Place | QueueLine | None = None,
+    after: PageKey | QueueLine | None = None,
     skip: int = 0,
     newest: bool = False,
 ) -> list[QueueLine]:
