@@ -43,6 +43,7 @@ class Search:
 
 
 EVERYTHING = Search()
+EVERY_STATE = frozenset(State)
 
 
 class PageKey(NamedTuple):
@@ -91,6 +92,8 @@ def _sought(sender: str, recipients: Collection[str], told: tuple[str, str, str]
         people = people[:_PEOPLE] + _CUT
     subject, device, helo = told
     found = {"people": people, "about": _read(subject), "source": f"{device} {helo[:100]} {client}"}
+    if "".join(found.values()).isascii():
+        return {name: text.lower() for name, text in found.items()}
     return {name: plain(folded(text)) for name, text in found.items()}
 
 

@@ -27,7 +27,7 @@ from relay.spool.rows import (
     row_told,
     row_trail,
 )
-from relay.spool.search import SQLITE, PageKey, Search, among, conditions
+from relay.spool.search import EVERY_STATE, SQLITE, PageKey, Search, among, conditions
 
 _FEW = 500
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
@@ -160,7 +160,7 @@ def counted(db: sqlite3.Connection, states: frozenset[State] | None, search: Sea
     """Messages that are searched for, with a recipient in one of `states`; and those of them with one in one of `also`."""
     found = conditions(search, SQLITE)
     found.terms += [] if states is None else [_sought_in(states)]
-    fitting = f"count(*) FILTER (WHERE {_sought_in(also)})" if also else "0"
+    fitting = "count(*)" if also == EVERY_STATE else f"count(*) FILTER (WHERE {_sought_in(also)})" if also else "0"
     query = f"SELECT count(*), {fitting} FROM message WHERE {' AND '.join(found.terms) or 'true'}"  # noqa: S608 - our own words
     ((matching, some),) = db.execute(query, found.values).fetchall()
     return matching, some
