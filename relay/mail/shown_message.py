@@ -23,8 +23,12 @@ MOST_PICTURES = 5_000_000
 
 _MOST_TEXTS = 20
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp", "image/bmp"})
-_ACTING = re.compile(r"<(/?)(?=(?:meta|link|base)\b)", re.IGNORECASE)
-"""Tags by which a page goes elsewhere or asks for names, where no policy of the page's own forbids it."""
+_ACTING = re.compile(
+    r"<(/?)(?=(?:meta|link|base|a|area|form|i?frame|frameset|object|embed|applet|video|audio|source|track|portal)\b)",
+    re.IGNORECASE,
+)
+"""Tags that lead elsewhere: a browser looks names up and connects for some of them, whatever the policy of the page is."""
+_SCRIPT = re.compile(r"<(/?)script\b", re.IGNORECASE)
 _CID = re.compile(r"""\bcid:([^"'\s<>()]{1,200})""", re.IGNORECASE)
 
 
@@ -156,7 +160,8 @@ def shown_html(content: Iterable[bytes]) -> str | None:
     if not texts:
         return None
     source = "\n<hr>\n".join(text_of_part(one) for one in texts)
-    return _CID.sub(_Pictures(pictures), _ACTING.sub(r"<\1x-", source))
+    inert = _SCRIPT.sub(r"<\1template", _ACTING.sub(r"<\1x-", source))
+    return _CID.sub(_Pictures(pictures), inert)
 
 
 class _Pictures:
