@@ -1,10 +1,11 @@
-"""What watching costs: a page with 10,000 queued messages, accepting beside it, and memory.
+"""What watching costs: a page with 10,000 queued messages, accepting beside it, memory, and a search in 100,000.
 
     python bench/page.py            prints the figures; ends with 1 if a promise is not kept
+    python bench/page.py --search   the search alone, with the spool in a file and in PostgreSQL
 
 Promises: `/`, `/messages` and the last page of the list answer in under 200 ms, the first look after the start too;
 what the first look loads needs under 9 MB, and nothing before it; accepting is no more than a fifth slower while three
-pages are open.
+pages are open; each search in 100,000 messages, and the count of what matches, answers within 100 ms (median).
 """
 
 import argparse
@@ -24,13 +25,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import searched
 from relay.spool import open_spool
 from relay.spool.contract import SpoolSettings
 from relay.spool.entry import TrailLine
+from tests.support.postgres import PostgresServer, binaries
 from tests.support.running import RelayProcess, running
 from tests.support.spooled import an_entry
 
 QUEUED = 10_000
+SEARCHED = 100_000
+LIMIT_SEARCH_MS = 100.0
 LIMIT_MS = 200.0
 LIMIT_MB = 9.0  # with what an idle relay has no use for any more, such as urllib and zipfile
 LIMIT_RATIO = 1.2
@@ -172,11 +177,49 @@ def cost_of_imports() -> float:
     return measured(core + more) - measured(core)
 
 
-def main() -> int:
-    argparse.ArgumentParser(
-        prog="python bench/page.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+def search(url: str, count: int) -> bool:
+    """Whether each search is quick enough in a history of so many messages."""
     kept = True
+    searched.fill(url, count)
+    with tempfile.TemporaryDirectory() as name:
+        spool = {"url": url, "keep_free": "1MB", "keep_history": "3650d"}
+        with running(Path(name), {**config(9, web=True), "spool": spool}) as relay:
+            settled(relay.pid)
+            paths = [f"{place}?{one}" for one in searched.SEARCHES for place in ("/messages", "/messages/matching")]
+            paths = [f"{path}&action=hold" if "matching" in path else path for path in paths]
+            half = f"{int((time.time() - count * 30) * 1e6)}-{count // 2}"
+            for path in ("/", *paths, f"/messages?older_than={half}", f"/messages?newer_than={half}", "/api/search?q=report"):
+                first, times = get(relay, path), [get(relay, path) for _ in range(7)]
+                median = statistics.median(times)
+                good = median < LIMIT_SEARCH_MS
+                kept &= good
+                print(f"{path:78} first {first:6.1f} ms, median {median:6.1f} ms{'' if good else '   TOO SLOW'}")
+    return kept
+
+
+def searches(count: int) -> bool:
+    kept = True
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"{count} messages in a file")
+        kept &= search(f"sqlite:{folder}/spool.db", count)
+    if binaries() is None:
+        print("no PostgreSQL here: not measured with it")
+        return kept
+    server = PostgresServer.start()
+    print(f"{count} messages in PostgreSQL")
+    return search(server.database(), count) and kept
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python bench/page.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--search", action="store_true", help="measure the search only")
+    parser.add_argument("--searched", type=int, default=SEARCHED, help="messages to search in")
+    asked = parser.parse_args()
+    if asked.search:
+        return 0 if searches(asked.searched) else 1
+    kept = searches(asked.searched)
     cost = cost_of_imports()
     kept &= cost < LIMIT_MB
     print(f"loaded by the first look: {cost:.1f} MB (promise: {LIMIT_MB:g})")
@@ -189,7 +232,7 @@ def main() -> int:
             for path in (
                 "/",
                 "/messages",
-                f"/messages?skip={QUEUED - 50}",
+                f"/messages?newer_than={int((time.time() - QUEUED) * 1e6)}-1",
                 "/messages?state=queued",
                 "/api/queue?limit=50",
                 "/metrics",

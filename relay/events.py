@@ -39,6 +39,7 @@ EVENTS = frozenset(
         "removed",
         "acknowledged",
         "consented",
+        "looked",
         "rested",
         "woke",
         "warned",

@@ -170,6 +170,9 @@ def _queue(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     listing = act("list", "the messages that wait, oldest first")
     listing.add_argument("--all", action="store_true", help="finished ones too, while history is kept")
     listing.add_argument("--state", action="append", choices=["queued", "held", "relayed", "failed", "expired", "merged"])
+    listing.add_argument(
+        "--search", metavar="WORDS", default="", help="only those with these words in address, subject or device; in any state"
+    )
     listing.add_argument("--attention", action="store_true", help="only failures that nobody could be told of")
     act("show", "one message with its trail").add_argument(
         "id", metavar="ID", help="as `relay queue list` prints it; the beginning is enough"

@@ -35,8 +35,8 @@ def call(asked: argparse.Namespace) -> int:
 
 
 def _list(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int:
-    states = () if asked.all else ("failed", "expired") if asked.attention else tuple(asked.state or WAITING)
-    octets = desk.queue(states)
+    states = ("failed", "expired") if asked.attention else tuple(asked.state or (() if asked.search else WAITING))
+    octets = desk.queue(() if asked.all else states, asked.search)
     if asked.json and len(octets) > READABLE and not asked.attention:
         print(octets.decode())  # as it came: reading it, to write it again, would take as long as making it did
         return FINE
@@ -46,7 +46,12 @@ def _list(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int
     if asked.json:
         print_json(found)
     elif not found["messages"]:
-        print(_NONE.get("all" if asked.all else "attention" if asked.attention else "", "The queue is empty."))
+        print(
+            _NONE.get(
+                "all" if asked.all else "attention" if asked.attention else "search" if asked.search else "",
+                "The queue is empty.",
+            )
+        )
     else:
         holders, paused = _holders(desk, found["messages"], lease), _paused(desk)
         for message in found["messages"]:
@@ -54,7 +59,7 @@ def _list(desk: QueueAccess, asked: argparse.Namespace, lease: timedelta) -> int
     return FINE
 
 
-_NONE = {"all": "No message is known.", "attention": "Nothing needs attention."}
+_NONE = {"search": "No message matches.", "all": "No message is known.", "attention": "Nothing needs attention."}
 
 
 def _holders(desk: QueueAccess, messages: Sequence[Mapping[str, Any]], lease: timedelta) -> dict[str, str]:

@@ -19,6 +19,7 @@ class WebSettings:
     """The status page: `address` "" is off; without `password` or `user_header` it must be loopback.
 
     `hosts` are names of ours beside `hostname`.  `user_header` is how a reverse proxy within `proxies` says who logged in.
+    `content`: it may show what messages say.
     """
 
     address: str = ""
@@ -26,6 +27,7 @@ class WebSettings:
     hosts: tuple[str, ...] = ()
     user_header: str = ""
     proxies: tuple[Network, ...] = ()
+    content: bool = True
 
 
 @dataclass(frozen=True, slots=True)

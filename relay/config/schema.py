@@ -365,6 +365,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name."),
             _S("user_header", "A reverse proxy does the login and names the user in this header."),
             _S("proxies", "Addresses or networks from which `user_header` is believed."),
+            _S("content", "Whether the page and the API show what a message says; each look is in its trail.", "true"),
         ),
     ),
     *DEVICES,

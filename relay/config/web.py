@@ -19,6 +19,7 @@ def read_web(at: Fields) -> WebSettings:
             hosts=section.many("hosts", hosts.own_name, ()),
             user_header=section.get("user_header", _header, ""),
             proxies=section.many("proxies", hosts.network, ()),
+            content=section.flag("content", True),
         )
         _check_web(section, found)
     return found

@@ -29,6 +29,8 @@ FORM_COOKIE = "relay_form"
 KNOWN_COOKIE = "relay_known"
 KNOWN = "relay.known"
 """Key of the ASGI scope: what vouches for the request: "password", "session" or "proxy"."""
+WHO = "relay.who"
+"""Key of the ASGI scope: the name that a proxy gave to who has logged in."""
 LOGIN, LOGOUT = "/login", "/logout"
 _FOR_LONG = 400 * 86400  # seconds; the key of the seal lives as long as the process, and no longer
 
@@ -168,7 +170,7 @@ class Guard:
         if not self._rules.password and not self._rules.user_header:
             return None
         if self._named_by_proxy(_client(scope), headers):
-            scope[KNOWN] = "proxy"
+            scope[KNOWN], scope[WHO] = "proxy", headers[self._rules.user_header].strip()[:100]
             return None
         if self._check.in_session(headers):
             scope[KNOWN] = "session"

@@ -15,13 +15,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from relay import __version__
-from relay.control.queue_admin import MOST_LISTED, BadOrder, listing
+from relay.control.content_answers import content_view, eml
+from relay.control.content_reader import ContentReader, Looker, NoContent
+from relay.control.queue_admin import MOST_LISTED, PAGE, BadOrder, listing
+from relay.control.searching import Asked, BadSearch, said_by, understood
 from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolBroken
-from relay.spool.entry import State
+from relay.spool.search import PageKey
 
 MAX_ORDER = 1_000_000  # octets of one order: 40,000 queue ids
-_STATES = ", ".join(state.value for state in State)
+_FOUND = 50  # messages of one answer to a search
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -53,9 +56,13 @@ def make_api(watch: RelayStatus, more: Sequence[Route] = ()) -> Starlette:
 
 
 def api_routes(watch: RelayStatus) -> list[Route]:
+    reader = ContentReader(watch.desk, watch.now, watch.content)
     return [
         Route("/api/queue", _queue(watch)),
         Route("/api/queue/{queue_id}", _message(watch)),
+        Route("/api/queue/{queue_id}/content", _content(reader, "content")),
+        Route("/api/queue/{queue_id}/eml", _content(reader, "eml")),
+        Route("/api/search", _search(watch)),
         Route("/api/orders", _orders(watch), methods=["POST"]),
         Route("/api/reload", _reload(watch), methods=["POST"]),
         Route("/api/relay", _relay(watch)),
@@ -73,13 +80,15 @@ def api_routes(watch: RelayStatus) -> list[Route]:
 
 def _queue(watch: RelayStatus) -> Endpoint:
     async def queue(request: Request) -> Response:
-        asked = request.query_params
+        said = request.query_params
         try:
-            states = frozenset(State(word) for word in asked.getlist("state")) or None
-            limit, skip = _number(asked.get("limit"), MOST_LISTED), _number(asked.get("skip"), 0)
+            asked = understood(said.multi_items())
+            limit, skip = _number(said.get("limit"), MOST_LISTED), _number(said.get("skip"), 0)
+        except BadSearch as error:
+            return wrong(str(error))
         except ValueError:
-            return wrong(f"state is one of {_STATES}; limit and skip are from 0 to {MOST_LISTED}")
-        pieces = listing(watch.desk, states, limit, skip)
+            return wrong(f"limit and skip are from 0 to {MOST_LISTED}")
+        pieces = listing(watch.desk, asked.states, limit, skip, asked.search)
         first = await anext(pieces)  # a spool that cannot be read is told of by the status, before the list begins
         return StreamingResponse(_joined(first, pieces), media_type="application/json")
 
@@ -109,6 +118,46 @@ def _message(watch: RelayStatus) -> Endpoint:
         return Json(story) if story else wrong("no message has this id", 404)
 
     return message
+
+
+def _content(reader: ContentReader, what: str) -> Endpoint:
+    async def content(request: Request) -> Response:
+        how = "file" if what == "eml" else "api"
+        try:
+            item = await reader.item(request.path_params["queue_id"], Looker.of(request.scope), how)
+            return eml(item) if what == "eml" else Json(content_view(item, await reader.shown(item)))
+        except NoContent as error:
+            return wrong(_NO_CONTENT[error.why], error.code)
+        except BadOrder as error:
+            return wrong(str(error))
+
+    return content
+
+
+_NO_CONTENT = {
+    "off": "web.content is false: what messages say is not shown",
+    "gone": "no message has this id",
+    "dropped": "the content of this message is not kept any more",
+    "damaged": "the stored content of this message is damaged",
+    "busy": "too many look into messages now; try again in a moment",
+}
+
+
+def _search(watch: RelayStatus) -> Endpoint:
+    async def search(request: Request) -> Response:
+        said = request.query_params
+        places = {name: PageKey.read(said[name]) for name in ("older_than", "newer_than") if name in said}
+        try:
+            asked, limit = understood(said.multi_items()), _number(said.get("limit"), _FOUND)
+        except ValueError as error:
+            return wrong(str(error))
+        if limit > PAGE or None in places.values() or len(places) > 1:
+            return wrong(f"limit is up to {PAGE}; older_than or newer_than is what an answer before had as older or newer")
+        page = await watch.desk.found(asked, max(limit, 1), **places)
+        found = {"messages": page.messages, "newer": page.newer and str(page.newer), "older": page.older and str(page.older)}
+        return Json({**found, **({"count": await watch.desk.counted(asked)} if "count" in said else {})})
+
+    return search
 
 
 def _known_devices(watch: RelayStatus) -> Endpoint:
@@ -146,7 +195,10 @@ def _orders(watch: RelayStatus) -> Endpoint:
         if isinstance(asked := await posted(request), Response):
             return asked
         try:
-            return Json(await watch.desk.order(*_order(asked)))
+            action, ids, via, search = _order(asked)
+            if search is not None:
+                return Json(await watch.desk.order_matching(action, search, via))
+            return Json(await watch.desk.order(action, ids, via))
         except ValueError as error:
             return wrong(str(error))
 
@@ -164,16 +216,18 @@ def _reload(watch: RelayStatus) -> Endpoint:
     return reload
 
 
-def _order(asked: Any) -> tuple[str, list[str] | None, str]:
-    """Action, ids (None: all) and upstream.  Raises BadOrder."""
+def _order(asked: Any) -> tuple[str, list[str] | None, str, Asked | None]:
+    """Action, ids (None: all), upstream, and what is searched for instead of ids.  Raises BadOrder, BadSearch."""
     if not isinstance(asked, dict):
         raise BadOrder('an order is an object: {"action": ..., "ids": [...], "via": ...}')
-    ids, via = asked.get("ids"), asked.get("via")
+    ids, via, search = asked.get("ids"), asked.get("via"), asked.get("search")
+    if search is not None and (ids is not None or not isinstance(search, dict)):
+        raise BadOrder("search is an object, instead of ids")
     if ids is not None and not (isinstance(ids, list) and all(isinstance(one, str) for one in ids)):
         raise BadOrder("ids is a list of queue ids, or null for all")
     if not isinstance(via, str | None) or not isinstance(asked.get("action"), str):
         raise BadOrder("action and via are words")
-    return asked["action"], ids, via or ""
+    return asked["action"], ids, via or "", None if search is None else understood(said_by(search))
 
 
 def _relay(watch: RelayStatus) -> Endpoint:

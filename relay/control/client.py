@@ -38,7 +38,7 @@ class QueueAccess(Protocol):
 
     running: bool
 
-    def queue(self, states: tuple[str, ...]) -> bytes: ...
+    def queue(self, states: tuple[str, ...], search: str = "") -> bytes: ...
     def message(self, queue_id: str) -> dict[str, Any] | None: ...
     def tally(self) -> dict[str, Any]: ...
     def upstreams(self) -> list[dict[str, Any]]: ...
@@ -93,8 +93,9 @@ class Running:
         """How each upstream stands with the daemon."""
         return list(self.relay()["upstreams"])
 
-    def queue(self, states: tuple[str, ...]) -> bytes:
-        code, answer = self._asked("GET", "/api/queue?" + urlencode([("state", one) for one in states]))
+    def queue(self, states: tuple[str, ...], search: str = "") -> bytes:
+        asked = [*(("state", one) for one in states), *([("q", search)] if search else [])]
+        code, answer = self._asked("GET", f"/api/queue?{urlencode(asked)}")
         if code != 200:
             self._fine(code, json.loads(answer))
         return answer
@@ -132,14 +133,15 @@ class Alone:
     def __init__(self, settings: SpoolSettings, upstreams: frozenset[str]) -> None:
         self._settings, self._upstreams = settings, upstreams
 
-    def queue(self, states: tuple[str, ...]) -> bytes:
+    def queue(self, states: tuple[str, ...], search: str = "") -> bytes:
         from relay.control.queue_admin import listing
         from relay.spool.entry import State
+        from relay.spool.search import Search
 
         wanted = frozenset(State(word) for word in states) or None
 
         async def whole(desk: "QueueAdmin") -> bytes:
-            return b"".join([piece async for piece in listing(desk, wanted)])
+            return b"".join([piece async for piece in listing(desk, wanted, search=Search(search))])
 
         return self._at_the_desk(whole)
 

@@ -17,17 +17,14 @@ from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.control.summary import glance, was_tried
 from relay.control.zones import viewers_zone
-from relay.spool.entry import State
 
 LATEST = 12
-PER_PAGE = 25
-_BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[a-z0-9=&]{0,60})?)?\Z")
+_BACK = re.compile(r"/(?:messages(?:/[0-9A-Za-z]{8,32})?(?:\?[A-Za-z0-9=&%+._~-]{0,2000})?)?\Z")
 
 
 def page_routes(pages: "Pages") -> list[Route]:
     return [
         Route("/", pages.home),
-        Route("/messages", pages.messages),
         Route("/messages/{queue_id}", pages.message),
         Route("/devices", pages.devices),
         Route("/devices/{name:path}", pages.device),
@@ -40,14 +37,14 @@ class Pages:
     """One method for each page; all are complete without JavaScript."""
 
     def __init__(self, watch: RelayStatus, hostname: Callable[[], str]) -> None:
-        self._watch, self._desk, self._maker = watch, watch.desk, PageMaker(hostname, watch.now)
+        self._watch, self._desk, self.maker = watch, watch.desk, PageMaker(hostname, watch.now)
 
     async def home(self, request: Request) -> Response:
         status, tally = await self._watch.status(), await self._desk.tally()
         hours, findings = (await self._desk.history())["hours"], self._watch.findings()
         relayed_day = sum(hour["relayed"] for hour in hours[-24:])
         stories = await self._desk.stories(None, LATEST)
-        return await self._maker.page(
+        return await self.maker.page(
             request,
             "home.html",
             status=status,
@@ -60,60 +57,41 @@ class Pages:
             findings=findings,
         )
 
-    async def messages(self, request: Request) -> Response:
-        wanted, skip = request.query_params.get("state", ""), request.query_params.get("skip", "0")
-        known = {state.value for state in State}
-        states = frozenset({State(wanted)}) if wanted in known else None
-        first = min(int(skip), 10**9) if skip.isascii() and skip.isdigit() and len(skip) < 12 else 0
-        unheard = wanted == "attention"
-        found = await (self._desk.unheard() if unheard else self._desk.stories(states, PER_PAGE + 1, first))
-        return await self._maker.page(
-            request,
-            "messages.html",
-            stories=found if unheard else found[:PER_PAGE],
-            more=len(found) > PER_PAGE and not unheard,
-            skip=first,
-            per_page=PER_PAGE,
-            state=wanted if states or unheard else "",
-            states=[state.value for state in State],
-            tally=await self._desk.tally(),
-            upstreams=self._desk.upstreams,
-        )
-
     async def message(self, request: Request) -> Response:
         try:
             story = await self._desk.message(request.path_params["queue_id"])
         except BadOrder:  # the beginning of several ids
             story = None
         if story is None:
-            return await self._maker.page(request, "error.html", 404, key="gone")
+            return await self.maker.page(request, "error.html", 404, key="gone")
         states = {recipient["state"] for recipient in story["recipients"]}
-        return await self._maker.page(
+        return await self.maker.page(
             request,
             "message.html",
             story=story,
             states=states,
             repairs=timeline.repairs_of(story["trail"]),
+            kept=self._watch.content() and bool(states - {"relayed"}),
             upstreams=self._desk.upstreams,
         )
 
     async def devices(self, request: Request) -> Response:
-        return await self._maker.page(request, "devices.html", **await self._watch.known_devices())
+        return await self.maker.page(request, "devices.html", **await self._watch.known_devices())
 
     async def device(self, request: Request) -> Response:
         found = await self._watch.device(request.path_params["name"])
         if found is None:
-            return await self._maker.page(request, "error.html", 404, key="not_found")
-        return await self._maker.page(request, "device.html", device=found)
+            return await self.maker.page(request, "error.html", 404, key="not_found")
+        return await self.maker.page(request, "device.html", device=found)
 
     async def order(self, request: Request) -> Response:
         """Carries an order out, then sends the browser back to where it was: reloading orders nothing twice."""
         try:
-            asked = await self._maker.form(request)
+            asked = await self.maker.form(request)
         except (TooLong, ValueError):
-            return await self._maker.page(request, "error.html", 413, key="bad_order")
+            return await self.maker.page(request, "error.html", 413, key="bad_order")
         except StaleForm:
-            return await self._maker.page(request, "error.html", 403, key="stale_form")
+            return await self.maker.page(request, "error.html", 403, key="stale_form")
         action, ids = first_of(asked, "action"), asked.get("id", [])
         everything = not ids and first_of(asked, "all") == "yes" and action == "retry"
         if not ids and not everything:
@@ -123,7 +101,7 @@ class Pages:
                 action, None if everything else ids, first_of(asked, "via") if action == "release" else ""
             )
         except BadOrder:
-            return await self._maker.page(request, "error.html", 400, key="bad_order")
+            return await self.maker.page(request, "error.html", 400, key="bad_order")
         return self._back(asked, action if done["applied"] else "none", done["applied"], risk="risks" in done)
 
     @staticmethod
@@ -136,11 +114,11 @@ class Pages:
 
     async def unavailable(self, request: Request) -> Response:
         """The spool cannot be read."""
-        return await self._maker.page(request, "error.html", 503, key="spool_away")
+        return await self.maker.page(request, "error.html", 503, key="spool_away")
 
     async def missing(self, request: Request, error: Exception) -> Response:
         code = error.status_code if isinstance(error, HTTPException) else 500
-        answer = await self._maker.page(request, "error.html", code, key="not_found" if code == 404 else "bad_order")
+        answer = await self.maker.page(request, "error.html", code, key="not_found" if code == 404 else "bad_order")
         if isinstance(error, HTTPException) and error.headers:
             answer.headers.update(error.headers)
         return answer

@@ -3,19 +3,26 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from relay import events
 from relay.control.views import history_view, list_view, sound, story_view, tally_view
 from relay.mail.envelope import Origin
 from relay.spool.contract import Spool
-from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, Postponed, State, TrailLine
-from relay.spool.orders import applies
+from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, Postponed, State, TrailLine, TransferItem
+from relay.spool.orders import APPLIES, applies
+from relay.spool.search import EVERYTHING, PageKey, Search
+
+if TYPE_CHECKING:
+    from relay.control.searching import Asked, FoundPage
 
 MOST_LISTED = 1_000_000
 PAGE = 500
 """Messages that are looked up together for a list."""
+MOST_MATCHED = 10_000
+"""Messages that one order for all that match is for; what is left over takes another order."""
 HOUR = timedelta(hours=1)
 HISTORY = timedelta(days=7)
 HISTORY_FRESH = timedelta(minutes=1)
@@ -48,12 +55,12 @@ class QueueAdmin:
         return {"messages": [message async for page in self.pages(states, limit, skip) for message in page]}
 
     async def pages(
-        self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0
+        self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0, search: Search = EVERYTHING
     ) -> AsyncIterator[list[dict[str, Any]]]:
         """The same in pieces, so that no length of the queue costs memory.  A message that ends meanwhile may be left out."""
         behind = None
         while limit > 0:
-            lines = await self._spool.listed(states, min(limit, PAGE), after=behind, skip=skip)
+            lines = await self._spool.listed(states, min(limit, PAGE), search=search, after=behind, skip=skip)
             if not lines:
                 return
             page = await asyncio.to_thread(list_view, lines)  # even a piece takes longer than a device should wait
@@ -64,6 +71,69 @@ class QueueAdmin:
         """Messages with their trails, the newest first."""
         stored = await self._spool.entries(states, limit, newest=True, skip=skip, trail=True)
         return [story_view(one) for one in reversed(stored)]
+
+    async def found(
+        self, asked: "Asked", limit: int, *, older_than: PageKey | None = None, newer_than: PageKey | None = None
+    ) -> "FoundPage":
+        """The newest that match, or those next to a place."""
+        from relay.control.searching import page_of  # here: not before somebody looks
+
+        back = newer_than is not None and older_than is None
+        beyond = newer_than if back else older_than
+        lines = await self._spool.listed(asked.states, limit + 1, search=asked.search, after=beyond, newest=not back)
+        page = await asyncio.to_thread(page_of, lines, limit, beyond, back=back, view=list_view)
+        return page if page.newer or not back else await self.found(asked, limit)  # the newest page is a whole one
+
+    async def matching(self, asked: "Asked", action: str, via: str = "") -> tuple[int, int]:
+        """How many messages match, and how many of them the order is for.  Raises BadOrder."""
+        order = self._understood(action, [], via)
+        matching, fitting = await self._spool.counted(asked.states, asked.search, self._meant_by(order, asked))
+        if order.action is Action.ACKNOWLEDGE:
+            _, fitting = await self._spool.counted(asked.states, self._searched(order, asked), self._meant_by(order, asked))
+        return matching, fitting
+
+    async def counted(self, asked: "Asked") -> int:
+        """How many messages match."""
+        return (await self._spool.counted(asked.states, asked.search))[0]
+
+    async def order_matching(self, action: str, asked: "Asked", via: str = "") -> dict[str, Any]:
+        """Carries an order out for what matches now; {"applied": ..., "more": whether there are more than MOST_MATCHED, ...}.
+
+        Some hundred messages at a time, so that a device that is talking never waits long.
+        """
+        order = self._understood(action, [], via)
+        states = self._meant_by(order, asked)
+        search = self._searched(order, asked)
+        applied, chosen, more, behind, risks = 0, 0, False, None, list[dict[str, Any]]()
+        while lines := await self._spool.listed(asked.states, PAGE, search=search, after=behind):
+            behind = lines[-1]
+            messages = await asyncio.to_thread(list_view, lines)
+            fitting = {
+                one["id"]: _risk(one, states)
+                for one in messages
+                if any(State(each["state"]) in states for each in one["recipients"])
+            }
+            some = dict(list(fitting.items())[: MOST_MATCHED - chosen])
+            done = await self._spool.order(replace(order, queue_ids=tuple(some)), self._now()) if some else 0
+            self._note(order, some if done else ())
+            risks += [one for one in some.values() if order.via and one["maybe_at"] not in ("", order.via)]
+            applied, chosen = applied + done, chosen + len(some)
+            if more := len(some) < len(fitting):
+                break
+        if applied and order.action in (Action.RETRY, Action.RELEASE):
+            self._wake(False)
+        return {"applied": applied, "unknown": [], "more": more, **({"risks": risks} if risks else {})}
+
+    @staticmethod
+    def _searched(order: Order, asked: "Asked") -> Search:
+        return replace(asked.search, attention=True) if order.action is Action.ACKNOWLEDGE else asked.search
+
+    @staticmethod
+    def _meant_by(order: Order, asked: "Asked") -> frozenset[State]:
+        """The states of recipients that it is for: merged ones only if nothing else was searched for."""
+        states = {*APPLIES[order.action], *((State.QUEUED,) if order.via else ())}
+        merged = order.action is Action.RELEASE and asked.states == frozenset({State.MERGED})
+        return frozenset({*states, *((State.MERGED,) if merged else ())})
 
     async def unheard(self, limit: int = 1000) -> list[dict[str, Any]]:
         """Failed messages that nobody could be told of and nobody has acknowledged, the newest first."""
@@ -99,6 +169,15 @@ class QueueAdmin:
         queue_id = (await self._meant([named]))[named]
         stored = await self._spool.entry(queue_id) if queue_id else None
         return story_view(stored) if stored else None
+
+    async def packed(self, named: str) -> TransferItem | None:
+        """All that is known of it, with its content; None if there is none.  Raises BadOrder if several do."""
+        queue_id = (await self._meant([named]))[named]
+        return await self._spool.pack(queue_id) if queue_id else None
+
+    async def tell(self, queue_id: str, line: TrailLine) -> None:
+        """Adds a line to its trail.  Raises SpoolFull, SpoolBroken."""
+        await self._spool.tell(queue_id, line)
 
     async def _meant(self, named: Sequence[str]) -> dict[str, str]:
         """The id that each means, "" if none.  Raises BadOrder where several begin so."""
@@ -183,11 +262,15 @@ _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 async def listing(
-    desk: QueueAdmin, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0
+    desk: QueueAdmin,
+    states: frozenset[State] | None,
+    limit: int = MOST_LISTED,
+    skip: int = 0,
+    search: Search = EVERYTHING,
 ) -> AsyncIterator[bytes]:
     """The list as one JSON document, piece by piece."""
     before = '{"messages":['
-    async for page in desk.pages(states, limit, skip):
+    async for page in desk.pages(states, limit, skip, search):
         written = await asyncio.to_thread(_to_json, page)
         yield (before + written[1:-1]).encode("utf-8", "replace")
         before = ","

@@ -13,6 +13,7 @@ from relay.mail.device import Device
 
 if TYPE_CHECKING:
     from relay.control.care import Care
+    from relay.control.content_reader import AsSent
 
 Status = Callable[[], Awaitable[dict[str, Any]]]
 """How the relay is: {"ready": bool, "why": [...], "listening": [...], "upstreams": [...], "devices": [...], ...}."""
@@ -32,7 +33,8 @@ async def nothing_to_reload() -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class RelayStatus:
     """The desk, how the relay is, and the hour.  `findings` is empty until a doctor reports here; `devices` are those of
-    today's configuration.  `care` is loaded by who first asks for it."""
+    today's configuration.  `care` is loaded by who first asks for it.  `content` says whether people may look into
+    messages, `as_sent` how one is sent."""
 
     desk: QueueAdmin
     status: Status
@@ -41,6 +43,8 @@ class RelayStatus:
     reload: Reload = nothing_to_reload
     devices: Callable[[], tuple[Device, ...]] = tuple
     care: "Callable[[], Care] | None" = None
+    content: Callable[[], bool] = bool
+    as_sent: "AsSent | None" = None
 
     async def known_devices(self) -> Any:
         """All devices, and the clients that no device is known by."""

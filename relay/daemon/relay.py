@@ -289,6 +289,7 @@ class Relay:
             left.append(NotApplied("web", f"the page cannot answer on {new.web.address}: {trouble}"))
         else:
             self._config = replace(self._config, web=new.web)
+            services.show_content = new.web.content
         unusable = await services.client_certificates()
         return left + [NotApplied(f"upstreams.{name}.client_cert", why) for name, why in unusable.items()]
 

@@ -30,11 +30,13 @@ from relay.outbound import routing
 from relay.outbound.in_hand import InHand
 from relay.outbound.notifier import Notifier
 from relay.outbound.postponing import Postponing
+from relay.outbound.prepare import Prepared, device_for, prepare
 from relay.outbound.replies import Advice, judge
 from relay.outbound.runner import Runner
 from relay.sd_notify import notify, watchdog_every
 from relay.spool import open_safe
 from relay.spool.contract import Spool, SpoolBroken, SpoolFull
+from relay.spool.entry import Claim, TransferItem
 from relay.spool.queue_id import new_queue_id
 from relay.upstream.client_certificates import ClientCertificates
 from relay.upstream.settings import Upstream
@@ -72,7 +74,7 @@ class RelayParts:
 
 
 class Services:
-    """The services, made for one configuration; `reload` takes another one."""
+    """The services, made for one configuration; `reload` takes another one.  `show_content`: people may look into messages."""
 
     def __init__(self, config: Config, parts: RelayParts) -> None:
         self._config, self._parts, self._spool = config, parts, parts.spool
@@ -118,6 +120,7 @@ class Services:
         self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
         self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
+        self.show_content = config.web.content
         self._watch = RelayStatus(
             self.desk,
             self.status,
@@ -126,6 +129,8 @@ class Services:
             parts.reload,
             lambda: self._config.devices,
             lambda: self._care_taker.care,
+            lambda: self.show_content,
+            self._as_sent,
         )
         self.page = WebPage(self._load_page, self._rules)
         self._client_certificates = ClientCertificates()
@@ -197,6 +202,23 @@ class Services:
             user_header=settings.user_header,
             proxies=settings.proxies,
         )
+
+    def _as_sent(self, item: TransferItem) -> tuple[str, Prepared]:
+        """A message as it goes to the upstream that it was tried with last, by today's configuration."""
+        config, entry, recipients = self._config, item.stored.entry, item.stored.recipients
+        tried = [one.upstream for one in recipients if one.upstream in config.all_upstreams]
+        name = tried[-1] if tried else next(iter(config.upstreams or config.all_upstreams))
+        lines = [line.details for line in item.stored.trail if line.event == "repaired"]
+        prepared = prepare(
+            Claim(entry, recipients, 0, repeated_id=item.repeated),
+            recipients,
+            config.all_upstreams[name],
+            hostname=config.hostname,
+            policy=config.repair,
+            own_name=any(one.get("own_name") and one.get("upstream") == name for one in lines),
+            device=device_for(entry, config.devices),
+        )
+        return name, prepared
 
     def _names(self) -> frozenset[str]:
         return frozenset(self._config.all_upstreams)

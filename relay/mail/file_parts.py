@@ -32,7 +32,7 @@ class FilePart:
     """A part that is no container.  `name` is what the sender calls it ("" if nothing), not yet safe as a file name.
 
     `kind` is its content type in lower case.  `attached`: a file; else a text that is to be read with the message.
-    `inline`: it may be shown with the message, also if it is a file.
+    `inline`: it may be shown with the message, also if it is a file.  `content_id`: by which HTML shows it (RFC 2392).
     """
 
     kind: str
@@ -40,6 +40,7 @@ class FilePart:
     attached: bool
     charset: str = ""
     inline: bool = True
+    content_id: str = ""
 
 
 def file_parts(message: Message, fallback: Sequence[str] = RepairPolicy().fallback_charset) -> Iterator[FilePart | bytes]:
@@ -137,7 +138,9 @@ class _Reader:
         name = name_said(head.fields, kind, self.fallback)
         inline = not (head.rest or (disposition and disposition.value.lower().startswith(b"attachment")))
         attached = not inline or bool(name) or kind.kind not in _BODIES
-        return FilePart(kind.kind, name, attached, kind.charset, inline)
+        cid = first(head.fields, "content-id")
+        content_id = cid.value.decode("latin-1").strip("<> ") if cid else ""
+        return FilePart(kind.kind, name, attached, kind.charset, inline, content_id)
 
 
 def name_said(fields: Sequence[Field], kind: ContentType, fallback: Sequence[str] = RepairPolicy().fallback_charset) -> str:

@@ -54,7 +54,7 @@ class Readable:
 
 
 @dataclass(slots=True)
-class _Part:
+class KeptPart:
     about: FilePart
     picture: str
     kept: bytearray = field(default_factory=bytearray)
@@ -67,12 +67,12 @@ def readable_of(content: Iterable[bytes], *, pictures: bool = True, whole: bool 
     `pictures`: whether they are wanted.  `whole`: False if the content ends too early.
     """
     message = Message.parse(content)
-    texts, named, images = list[_Part](), list[_Part](), list[_Part]()
+    texts, named, images = list[KeptPart](), list[KeptPart](), list[KeptPart]()
     others, room = 0, MOST_OCTETS if pictures else 0
-    part: _Part | None = None
+    part: KeptPart | None = None
     for event in file_parts(message):
         if isinstance(event, FilePart):
-            part = _Part(event, _picture_kind(event))
+            part = KeptPart(event, _picture_kind(event))
             others += event.attached and not part.picture
             group = images if part.picture else named if event.attached else texts
             if len(group) < _MOST_PARTS and (group is not named or (event.inline and event.kind.startswith("text/"))):
@@ -86,8 +86,8 @@ def readable_of(content: Iterable[bytes], *, pictures: bool = True, whole: bool 
             part.kept += event[: MOST_TEXT - sum(len(one.kept) for one in group)]
     if not whole and part is not None:
         part.full = True
-    text = _best(texts)
-    if not text and (text := _best(named)):  # some devices give the one text that there is a file's name
+    text = best_text(texts)
+    if not text and (text := best_text(named)):  # some devices give the one text that there is a file's name
         others -= len(named)
     found = [_picture(one) for one in images if not one.full]
     return Readable(
@@ -111,7 +111,7 @@ def _ending(name: str) -> str:
     return name.rpartition(".")[2].lower() if "." in name else ""
 
 
-def _take(part: _Part, octets: bytes, room: int) -> int:
+def _take(part: KeptPart, octets: bytes, room: int) -> int:
     """Keeps of a picture what there is room for; the room that is left."""
     if part.full:
         return room
@@ -123,7 +123,7 @@ def _take(part: _Part, octets: bytes, room: int) -> int:
     return room - len(octets)
 
 
-def _picture(part: _Part) -> Picture:
+def _picture(part: KeptPart) -> Picture:
     name = part.about.name.replace("\\", "/").rpartition("/")[2]
     name = "".join(char for char in name if char.isprintable())[-100:] or "picture"
     if _ending(name) not in _ENDINGS:
@@ -131,15 +131,17 @@ def _picture(part: _Part) -> Picture:
     return Picture(name, part.picture, bytes(part.kept))
 
 
-def _best(parts: list[_Part]) -> str:
+def best_text(parts: list[KeptPart]) -> str:
     """The plain text; the HTML where there is none, or where it only says that there is HTML."""
-    plain = "\n\n".join(text for part in parts if part.about.kind != "text/html" and (text := _text(part)))
+    plain = "\n\n".join(text for part in parts if part.about.kind != "text/html" and (text := text_of_part(part)))
     if plain and not (len(plain) < _LONGEST_STUB and _STUB.search(plain)):
         return plain
-    return "\n\n".join(text for part in parts if part.about.kind == "text/html" and (text := text_of(_text(part)))) or plain
+    return (
+        "\n\n".join(text for part in parts if part.about.kind == "text/html" and (text := text_of(text_of_part(part)))) or plain
+    )
 
 
-def _text(part: _Part) -> str:
+def text_of_part(part: KeptPart) -> str:
     octets, said = bytes(part.kept), part.about.charset
     kind = ContentType(part.about.kind, {"charset": said})
     about = ScannedPart(1, (), kind, "", size=len(octets), sample=octets[:_SAMPLE])

@@ -24,6 +24,7 @@ from relay.spool.entry import (
     TrailLine,
     TransferItem,
 )
+from relay.spool.search import EVERYTHING, PageKey, Search
 from relay.spool.storms import Collected, Merge, Weigh, Weighed
 
 
@@ -230,12 +231,27 @@ class ViewedSpool(HearingSpool, Protocol):
         """
 
     async def listed(
-        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+        self,
+        states: frozenset[State] | None,
+        limit: int,
+        *,
+        search: Search = EVERYTHING,
+        after: PageKey | QueueLine | None = None,
+        skip: int = 0,
+        newest: bool = False,
     ) -> list[QueueLine]:
         """A row for each recipient of the next `limit` messages with at least one recipient in one of `states` (None: any).
 
-        Oldest first, beginning after the message of the row `after`, with `skip` more left out.
+        Only those that `search` asks for.  Oldest first, or newest first, beginning behind `after`, with `skip` more left out.
         """
+
+    async def counted(
+        self, states: frozenset[State] | None, search: Search, among: frozenset[State] = frozenset()
+    ) -> tuple[int, int]:
+        """How many messages `listed` would find, and how many of them have a recipient in one of the states `among`."""
+
+    async def tell(self, queue_id: str, line: TrailLine) -> bool:
+        """Adds a line to the trail of a message; False if it is gone."""
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
         """Queue ids by what they begin with: one if there is only one or it says just that, at most two otherwise."""

@@ -221,7 +221,7 @@ class QueueLine(NamedTuple):
 
     `message` is the spool's own number; the sender's parts are None for the null reverse-path; `state` is a State's value;
     `relay` is the relay that has a claim on the message, where several share the spool; `subject` as the device wrote it;
-    `device` is its name in the configuration, "" if it had none.
+    `device` is its name in the configuration, "" if it had none; `helo` what it calls itself.
     """
 
     message: int
@@ -254,6 +254,7 @@ class QueueLine(NamedTuple):
     merges: int = 0
     subject: str = ""
     device: str = ""
+    helo: str = ""
 
 
 class Heard(NamedTuple):

@@ -272,12 +272,12 @@ def row_line(row: Sequence[Any]) -> QueueLine:
 
 
 @lru_cache(maxsize=256)
-def first_line(said: str) -> tuple[str, str]:
-    """The Subject and the device's name in the first line of a trail."""
+def first_line(said: str) -> tuple[str, str, str]:
+    """The Subject, the device's name, and what it calls itself, in the first line of a trail."""
     if '"subject"' not in said:
-        return "", ""
+        return "", "", ""
     details = json.loads(said)[1]
-    return str(details.get("subject", "")), str(details.get("device", ""))
+    return str(details.get("subject", "")), str(details.get("device", "")), str(details.get("helo", ""))
 
 
 def trail_row(line: TrailLine) -> tuple[int, str, str]:

@@ -87,6 +87,15 @@ class Browser:
 
         self.until(clicked, f"no {css} with {text!r} to click")
 
+    @contextmanager
+    def inside(self, css: str) -> Iterator[None]:
+        """Looks into a frame."""
+        self._driver.switch_to.frame(self.find(css))
+        try:
+            yield
+        finally:
+            self._driver.switch_to.default_content()
+
     def press(self, *keys: str) -> None:
         """Keys, to whatever has the focus."""
         ActionChains(self._driver).send_keys(*keys).perform()

@@ -73,7 +73,7 @@ SETTINGS = {
     "limits": {"connections": "50", "per_client": "5", "recipients": "200", "messages_per_minute": "30", "share": "20%",
                "idle": "2m"},
     "web": {"address": "0.0.0.0:8025", "password": "hunter2", "hosts": ["relay.example", "nas.example"],
-            "user_header": "Remote-User", "proxies": ["192.168.0.3", "192.168.0.4"]},
+            "user_header": "Remote-User", "proxies": ["192.168.0.3", "192.168.0.4"], "content": "false"},
     "log": {"format": "json", "level": "debug"},
 }  # fmt: skip
 """Each setting that has a variable, none at its default, as a file would say it."""

@@ -39,7 +39,7 @@ SETTINGS = {
     "mx": "tls private connections per_minute",
     "dkim": "domain selector key_file via algorithm",
     "limits": "connections per_client recipients messages_per_minute share idle",
-    "web": "address password_file hosts user_header proxies",
+    "web": "address password_file hosts user_header proxies content",
     "devices": ("client user helo name sender subject_prefix header to copy_to may_send_to limits storm quiet expect_every"),
     "limits of a device": "messages_per_minute per_day message",
     "storm": "same_within per_hour",

@@ -36,7 +36,7 @@ class Seen(list):
 class Shelf:
     """A spool of five messages that can only be listed."""
 
-    async def listed(self, states, limit, *, after=None, skip=0):
+    async def listed(self, states, limit, *, search, after=None, skip=0):
         behind = (after.message + 1 if after else 0) + skip
 
         return Seen(line(number) for number in range(behind, min(behind + limit, 5)))

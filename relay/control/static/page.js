@@ -44,6 +44,7 @@
     url.searchParams.delete("n");
     history.replaceState(null, "", url);
   }
+  if (!document.querySelector("[data-live]")) return;  // nothing on this page changes by itself
   let fails = 0;
 
   let pressed = false;

@@ -40,7 +40,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "findings_bad": ("The doctor found {n} problem.|The doctor found {n} problems.", "診断で{n}件の問題が見つかりました。"),
     # numbers
-    "relayed_24h": ("deliveries, 24 hours", "配信件数（24時間）"),
+    "relayed_24h": ("messages sent, 24 hours", "送信したメッセージ（24時間）"),
     "waiting": ("messages waiting", "待機中のメッセージ"),
     "oldest": ("oldest waiting", "最も古い待機"),
     "failed_kept": ("recipients failed, kept", "失敗した宛先（保管中）"),

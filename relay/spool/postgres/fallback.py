@@ -83,6 +83,13 @@ class PostgresWithFallback(PostgresSpool):
         except SpoolAway:
             return await self._here.entry(queue_id)
 
+    async def tell(self, queue_id: str, line: TrailLine) -> bool:
+        """Of either."""
+        try:
+            return await super().tell(queue_id, line) or await self._here.tell(queue_id, line)
+        except SpoolAway:
+            return await self._here.tell(queue_id, line)
+
     async def close(self) -> None:
         """Closes both; what is here stays here until the next start."""
         if not self._closed and hasattr(self, "_mover"):

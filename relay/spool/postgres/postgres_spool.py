@@ -263,6 +263,10 @@ class PostgresSpool(Queries, PostgresStorms, PostgresTransfer, WaitsForWork):
         self._told()
         return len(chosen)
 
+    async def tell(self, queue_id: str, line: TrailLine) -> bool:
+        """Adds a line to the trail of a message; False if it is gone."""
+        return await self._run(lambda db: write.tell(db, queue_id, line), again=False)
+
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
         """Moves the acceptance time of waiting messages that a wrong clock dated."""
         await self._give_back_ready()

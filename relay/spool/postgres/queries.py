@@ -10,6 +10,7 @@ from relay.mail.envelope import Origin
 from relay.spool.entry import Heard, PendingNotice, QueueLine, State, StoredEntry, TrailLine
 from relay.spool.postgres import read
 from relay.spool.postgres.connections import PostgresConnections
+from relay.spool.search import EVERYTHING, PageKey, Search
 
 T = TypeVar("T")
 
@@ -36,10 +37,25 @@ class Queries:
         return await self._run(lambda db: read.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
 
     async def listed(
-        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+        self,
+        states: frozenset[State] | None,
+        limit: int,
+        *,
+        search: Search = EVERYTHING,
+        after: PageKey | QueueLine | None = None,
+        skip: int = 0,
+        newest: bool = False,
     ) -> list[QueueLine]:
-        """A row for each recipient of the next `limit` messages after that of `after`, oldest first."""
-        return await self._run(lambda db: read.queue_lines(db, states, limit, after=after, skip=skip))
+        """A row for each recipient of the next `limit` messages after that of `after`."""
+        return await self._run(
+            lambda db: read.queue_lines(db, states, limit, search=search, after=after, skip=skip, newest=newest)
+        )
+
+    async def counted(
+        self, states: frozenset[State] | None, search: Search, among: frozenset[State] = frozenset()
+    ) -> tuple[int, int]:
+        """How many messages a list would have, and how many of them have a recipient in one of the states `among`."""
+        return await self._run(lambda db: read.counted(db, states, search, among))
 
     async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
         """Queue ids by what they begin with, two at most for each."""

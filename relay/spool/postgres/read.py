@@ -27,6 +27,7 @@ from relay.spool.rows import (
     row_told,
     row_trail,
 )
+from relay.spool.search import EVERY_STATE, POSTGRES, PageKey, Search, among, conditions
 
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
 _COLUMNS = f"{MESSAGE_COLUMNS}, (SELECT name FROM peer WHERE peer.id = owner), attention"  # noqa: S608 - our own column names
@@ -91,27 +92,52 @@ def _chosen(states: frozenset[State] | None) -> str:
 
 
 def queue_lines(
-    db: Connection, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+    db: Connection,
+    states: frozenset[State] | None,
+    limit: int,
+    *,
+    search: Search,
+    after: PageKey | QueueLine | None = None,
+    skip: int = 0,
+    newest: bool = False,
 ) -> list[QueueLine]:
     """One query of the columns that a list shows, however many messages."""
-    chosen = _chosen(states) or "WHERE true"
-    behind = "AND (accepted_at, id) > (%(at)s, %(behind)s)" if after else ""
+    found, order, beyond = conditions(search, POSTGRES), *(("DESC", "<") if newest else ("ASC", ">"))
+    if after:
+        found.terms.append(f"(accepted_at, id) {beyond} (%(at)s, %(behind)s)")
     rows = db.execute(
         f"WITH chosen AS (SELECT {LISTED}, owner, attention, merges"  # noqa: S608
-        f" FROM message {chosen} {behind} ORDER BY accepted_at, id LIMIT %(limit)s OFFSET %(skip)s)"
+        f" FROM message {_chosen(states) or 'WHERE true'} {''.join(f' AND {term}' for term in found.terms)}"
+        f" ORDER BY accepted_at {order}, id {order} LIMIT %(limit)s OFFSET %(skip)s)"
         f" SELECT {LISTED}, {RECIPIENT_COLUMNS},"
         f" coalesce((SELECT name FROM peer WHERE peer.id = owner), ''), attention, merges, {FIRST_LINE}"
         " FROM chosen JOIN recipient ON recipient.message = chosen.id"
-        " ORDER BY chosen.accepted_at, chosen.id, seq",
+        f" ORDER BY chosen.accepted_at {order}, chosen.id {order}, seq",
         {
             "limit": limit,
             "skip": skip,
             "at": micros(after.accepted_at) if after else 0,
             "behind": after.message if after else 0,
             "states": [state.value for state in states or ()],
+            **found.values,
         },
     )
     return [row_line(row) for row in rows]
+
+
+def counted(db: Connection, states: frozenset[State] | None, search: Search, also: frozenset[State]) -> tuple[int, int]:
+    """Messages that are searched for, with a recipient in one of `states`; and those of them with one in one of `also`."""
+    found = conditions(search, POSTGRES)
+    found.terms += [] if states is None else [among(states)]
+
+    def count(terms: list[str]) -> int:
+        row = db.execute(f"SELECT count(*) FROM message WHERE {' AND '.join(terms) or 'true'}", found.values).fetchone()  # noqa: S608
+        return int(row[0]) if row else 0
+
+    matching = count(found.terms)
+    if not matching or also == EVERY_STATE:
+        return matching, matching
+    return matching, count([*found.terms, among(also)]) if also else 0  # a join: within the first count it would go row by row
 
 
 def beginning(db: Connection, beginnings: Collection[str]) -> dict[str, tuple[str, ...]]:

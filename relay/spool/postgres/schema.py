@@ -1,14 +1,19 @@
 """The tables in PostgreSQL: made and brought up to date by the first relay that comes, one at a time."""
 
 from collections import defaultdict
+from contextlib import closing
 from importlib.resources import files
 
 from psycopg import Connection, errors
 
 from relay.spool.contract import SpoolBroken
+from relay.spool.search import sought_before
 
-MIGRATIONS = ("schema-1.sql", "schema-2.sql", "schema-3.sql")
+MIGRATIONS = ("schema-1.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
+
+_SEARCHED = 4  # the version whose columns older messages get filled
+_SOUGHT = ("people", "about", "source")
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 RIGHTS = {
@@ -62,6 +67,8 @@ def _bring_up_to_date(db: Connection) -> None:
                 db.execute("INSERT INTO spool_version VALUES (0)")
             for script in MIGRATIONS[version:]:
                 db.execute(files("relay.spool.postgres").joinpath(script).read_bytes())
+            if 0 < version < _SEARCHED:
+                _fill(db)
             if version < len(MIGRATIONS):
                 db.execute("UPDATE spool_version SET version = %s", (len(MIGRATIONS),))
     except errors.InsufficientPrivilege as error:
@@ -76,6 +83,24 @@ def _bring_up_to_date(db: Connection) -> None:
         ) from error
     finally:
         db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def _fill(db: Connection) -> None:
+    """What older messages are found by: their subjects are decoded here."""
+    found = db.execute(
+        "SELECT id, reverse_local || '@' || reverse_domain,"
+        " (SELECT string_agg(local || '@' || domain, ' ' ORDER BY seq) FROM recipient WHERE recipient.message = message.id),"
+        " (SELECT said FROM trail WHERE trail.message = message.id ORDER BY number LIMIT 1), client FROM message"
+    )
+    while some := found.fetchmany(1000):
+        rows = [(message, *(sought_before(name, *about) for name in _SOUGHT)) for message, *about in some]
+        with closing(db.cursor()) as cursor:
+            cursor.execute(
+                "UPDATE message SET people = given.people, about = given.about, source = given.source"
+                " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS given(id, people, about, source)"
+                " WHERE message.id = given.id",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
 
 
 def version_of(db: Connection) -> int:

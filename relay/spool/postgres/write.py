@@ -15,6 +15,7 @@ from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
+from relay.spool.search import sought
 from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended, no_parts
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
@@ -51,7 +52,7 @@ def add_entry(db: Connection, entry: Entry, trail: tuple[TrailLine, ...], conten
     """
     at, paths = entry.accepted_at, entry.envelope.forward_paths
     queued = distinct(Recipient(address, State.QUEUED, 0, at, via=entry.via) for address in paths)
-    row = clean(entry_row(entry))
+    row = clean({**entry_row(entry), **sought(entry, trail)})
     keys = [plain(one.address.key) for one in queued]
     return add_row(db, row, _REPEATED, {"keys": keys, "looked_at": _REPEATS_LOOKED_AT}, queued, trail, content)
 
@@ -292,6 +293,13 @@ def _remove(db: Connection, messages: list[int]) -> None:
         (messages,),
     )
     db.execute("DELETE FROM message WHERE id = ANY(%s)", (messages,))
+
+
+def tell(db: Connection, queue_id: str, line: TrailLine) -> bool:
+    """Adds a line to the trail of a message; False if it is gone."""
+    source = "(SELECT id FROM message WHERE queue_id = %(queue_id)s) AS about"
+    told = db.execute(TRAIL_WITH.format(source=source), {"queue_id": plain(queue_id), "trail": trail_json((line,))})
+    return told.rowcount > 0
 
 
 def strike_off(db: Connection, told: tuple[int, ...], trail: tuple[TrailLine, ...], *, attention: bool = False) -> None:

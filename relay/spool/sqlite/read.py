@@ -27,6 +27,7 @@ from relay.spool.rows import (
     row_told,
     row_trail,
 )
+from relay.spool.search import EVERY_STATE, SQLITE, PageKey, Search, among, conditions
 
 _FEW = 500
 _UNFINISHED = frozenset({State.QUEUED, State.HELD})
@@ -128,20 +129,51 @@ def stored_entries(
 
 
 def queue_lines(
-    db: sqlite3.Connection, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
+    db: sqlite3.Connection,
+    states: frozenset[State] | None,
+    limit: int,
+    *,
+    search: Search,
+    after: PageKey | QueueLine | None = None,
+    skip: int = 0,
+    newest: bool = False,
 ) -> list[QueueLine]:
     """One query of the columns that a list shows, however many messages; no value is built that a list has no use for."""
-    chosen = [] if states is None else [_met_with(states, further=after is not None)]
-    chosen += ["(accepted_at, id) > (:at, :behind)"] if after else []
+    found, order, beyond = conditions(search, SQLITE), *(("DESC", "<") if newest else ("ASC", ">"))
+    if after:
+        found.terms.insert(0, f"(accepted_at, id) {beyond} (:at, :behind)")
+    if states is not None:
+        found.terms.append(_sought_in(states) if search or newest else _met_with(states, further=after is not None))
     query = (
         f"WITH chosen AS (SELECT {LISTED}, attention, merges"  # noqa: S608
-        f" FROM message WHERE {' AND '.join(chosen) or 'true'} ORDER BY accepted_at, id LIMIT :limit OFFSET :skip)"
+        f" FROM message WHERE {' AND '.join(found.terms) or 'true'}"
+        f" ORDER BY accepted_at {order}, id {order} LIMIT :limit OFFSET :skip)"
         f" SELECT {LISTED}, {RECIPIENT_COLUMNS}, '', attention, merges, {FIRST_LINE} FROM chosen"
         " JOIN recipient ON recipient.message = chosen.id"
-        " ORDER BY chosen.accepted_at, chosen.id, seq"
+        f" ORDER BY chosen.accepted_at {order}, chosen.id {order}, seq"
     )
     window = {"limit": limit, "skip": skip, "at": micros(after.accepted_at) if after else 0, "behind": after and after.message}
-    return [row_line(row) for row in db.execute(query, window).fetchall()]
+    return [row_line(row) for row in db.execute(query, {**window, **found.values}).fetchall()]
+
+
+def counted(db: sqlite3.Connection, states: frozenset[State] | None, search: Search, also: frozenset[State]) -> tuple[int, int]:
+    """Messages that are searched for, with a recipient in one of `states`; and those of them with one in one of `also`."""
+    found = conditions(search, SQLITE)
+    found.terms += [] if states is None else [_sought_in(states)]
+    fitting = "count(*)" if also == EVERY_STATE else f"count(*) FILTER (WHERE {_sought_in(also)})" if also else "0"
+    query = f"SELECT count(*), {fitting} FROM message WHERE {' AND '.join(found.terms) or 'true'}"  # noqa: S608 - our own words
+    ((matching, some),) = db.execute(query, found.values).fetchall()
+    return matching, some
+
+
+def _sought_in(states: frozenset[State]) -> str:
+    """The condition where a few of many messages may be meant: what is unusual or waits is found by an index of its own."""
+    if states <= _UNUSUAL:
+        return f"+{with_one_in(states)}"  # row by row, in the order of message_age
+    if states <= _UNFINISHED:
+        held = f" UNION ALL {_OF_STATE.format(State.HELD.value)}" if State.HELD in states else ""
+        return f"+id IN (SELECT id FROM message WHERE due_at IS NOT NULL{held})"  # noqa: S608
+    return among(states)
 
 
 def beginning(db: sqlite3.Connection, beginnings: Collection[str]) -> dict[str, tuple[str, ...]]:
@@ -164,29 +196,27 @@ _ONLY_HELD = (
 _OLDEST = f"(SELECT min(accepted_at) FROM (SELECT * FROM ({_QUEUED}) UNION ALL SELECT * FROM ({_ONLY_HELD})))"  # noqa: S608
 
 
+_OF_STATE = "SELECT message FROM recipient WHERE state = '{}'"
+
+
 def _met_with(states: frozenset[State], *, further: bool = False) -> str:
     """The condition for a page: it is found by walking along the messages until it is full, from the first that can be meant.
 
     Unless it is a `further` page, and so begins behind that anyway.
     """
     if not states <= _UNFINISHED:
-        return _one_in(states)
+        return among(states)
     chosen = [] if further else [f"accepted_at >= {_OLDEST}"]
-    chosen += ["over_at IS NULL"] if states == _UNFINISHED else ["over_at IS NULL", _one_in(states)]
+    chosen += ["over_at IS NULL"] if states == _UNFINISHED else ["over_at IS NULL", among(states)]
     return " AND ".join(chosen)
 
 
 def with_one_in(states: frozenset[State]) -> str:
     """The condition for all messages with a recipient in one of these states."""
     if states <= _UNUSUAL:  # each named as recipient_fate names it, or SQLite does not see that it may use that
-        some = (f"SELECT message FROM recipient WHERE state = '{state.value}'" for state in State if state in states)  # noqa: S608
+        some = (_OF_STATE.format(state.value) for state in State if state in states)
         return f"id IN ({' UNION ALL '.join(some)})"
     return "due_at IS NOT NULL" if states == {State.QUEUED} else _met_with(states)
-
-
-def _one_in(states: frozenset[State]) -> str:
-    among = ", ".join(repr(state.value) for state in State if state in states)
-    return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({among}))"  # noqa: S608
 
 
 def counts(db: sqlite3.Connection) -> tuple[Mapping[State, int], int, datetime | None, int, int, int]:

@@ -22,6 +22,8 @@ from relay.spool.sqlite.schema import MIGRATIONS, PAGE, prepare
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
 _MADE = (
+    (PAGE, 5),
+    (4096, 5),
     (PAGE, 4),
     (4096, 4),
     (PAGE, 3),

@@ -10,11 +10,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from relay.spool.contract import SpoolBroken
+from relay.spool.search import sought_before
 from relay.spool.sqlite.connections import DAMAGED, connect, damaged, reader, translated
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from another program's database
-MIGRATIONS = ("schema.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql")
+MIGRATIONS = ("schema.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql", "schema-5.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 PAGE = 1024
 """Octets of a page in a new file: each one that a transaction touches is written whole.  An older file keeps its 4096."""
@@ -144,6 +145,7 @@ def _look_before_touching(path: Path) -> None:
 
 
 def _migrate(db: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    db.create_function("sought_before", 5, sought_before, deterministic=True)
     version, page = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "page_size"))
     for number, script in list(enumerate(migrations, 1))[version:]:
         sql = Path(__file__).with_name(script).read_text("utf-8")

@@ -2,29 +2,23 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from relay import events
-from relay.mail.envelope import Origin
 from relay.spool.contract import LeaseLost, SpoolBroken, SpoolFull, SpoolSettings
 from relay.spool.entry import (
     Action,
     Claim,
     Content,
     Entry,
-    Heard,
     Order,
-    PendingNotice,
-    QueueLine,
     Recipient,
     Settlement,
-    State,
-    StoredEntry,
     Tally,
     TrailLine,
 )
@@ -32,25 +26,24 @@ from relay.spool.rows import as_stored, row_entry
 from relay.spool.sqlite import read, wal, write
 from relay.spool.sqlite.claim_ahead import TOGETHER, ClaimAhead
 from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE, SqliteCommit
-from relay.spool.sqlite.connections import Lock, Room, reader, translated
+from relay.spool.sqlite.connections import Lock, Room
 from relay.spool.sqlite.content import ContentCache, SqliteContent
 from relay.spool.sqlite.jobs import Job, is_quick
 from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.leftovers import Leftovers
+from relay.spool.sqlite.queries import SqliteQueries
 from relay.spool.sqlite.schema import prepare
 from relay.spool.sqlite.storms import SqliteStorms
 from relay.spool.sqlite.transfer import SqliteTransfer
 from relay.spool.sqlite.writer import Writer
 from relay.spool.waiting import WaitsForWork, split_trail
 
-T = TypeVar("T")
-
 _VACUUM_PAGES = 2000
 _FORGET_AT_ONCE = 500
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
-class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
+class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
     """`relay.spool.contract.Spool` on SQLite.  Made by `open`; one event loop, one process.
 
     An order to HOLD reaches recipients that are being tried, too: the result of the attempt is stored, and they stay
@@ -274,6 +267,10 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
 
         return len(await self._writer.write(lambda db: write.carry_out(db, order, now), after=after, wakes=True))
 
+    async def tell(self, queue_id: str, line: TrailLine) -> bool:
+        """Adds a line to the trail of a message; False if it is gone."""
+        return await self._writer.write(lambda db: write.tell(db, queue_id, line))
+
     async def rebase(self, since: datetime, until: datetime, by: timedelta) -> int:
         """Moves the acceptance time of waiting messages that a wrong clock dated."""
         return await self._writer.write(lambda db: write.rebase(db, since, until, by), wakes=True)
@@ -325,56 +322,13 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
 
     # -- looking --------------------------------------------------------------------------------------------------
 
-    async def entries(
-        self,
-        states: frozenset[State] | None = None,
-        limit: int = 1000,
-        *,
-        newest: bool = False,
-        skip: int = 0,
-        trail: bool = False,
-    ) -> list[StoredEntry]:
-        """Oldest first; of more than `limit` the oldest ones, or with `newest` the newest."""
-        return await self._read(lambda db: read.stored_entries(db, states, limit, newest=newest, skip=skip, trail=trail))
-
-    async def listed(
-        self, states: frozenset[State] | None, limit: int, *, after: QueueLine | None = None, skip: int = 0
-    ) -> list[QueueLine]:
-        """A row for each recipient of the next `limit` messages after that of `after`, oldest first."""
-        return await self._read(lambda db: read.queue_lines(db, states, limit, after=after, skip=skip))
-
-    async def beginning(self, beginnings: Collection[str]) -> Mapping[str, tuple[str, ...]]:
-        """Queue ids by what they begin with, two at most for each."""
-        return await self._read(lambda db: read.beginning(db, beginnings))
-
-    async def entry(self, queue_id: str) -> StoredEntry | None:
-        return await self._read(lambda db: read.stored_entry(db, queue_id, self._content))
-
     async def tally(self) -> Tally:
         states, unfinished, oldest, size, attention, postponed = await self._read(read.counts)
         return Tally(states, unfinished, oldest, self.room(), size, attention=attention, postponed=postponed)
 
-    async def history(self, since: datetime, step: timedelta) -> Mapping[tuple[datetime, str], int]:
-        return await self._read(lambda db: read.history(db, since, step))
-
-    async def heard(self, since: datetime) -> list[Heard]:
-        return await self._read(lambda db: read.heard(db, since))
-
-    async def lines_of(self, clients: Collection[str], events: Collection[str], limit: int) -> list[tuple[Origin, TrailLine]]:
-        return await self._read(lambda db: read.lines_of(db, clients, events, limit))
-
-    async def kept_by_client(self) -> Mapping[str, int]:
-        return await self._read(read.kept_by_client)
-
-    async def sent_today(self, day: str) -> Mapping[str, int]:
-        return await self._read(lambda db: read.sent_on(db, day))
-
     async def refused_senders(self) -> frozenset[tuple[str, str]]:
         since = self._now() - write.REFUSED_SENDER_KEPT
         return await self._read(lambda db: read.refused_senders(db, since))
-
-    async def pending_notices(self) -> list[PendingNotice]:
-        return await self._read(read.pending_notices)
 
     def room(self) -> int:
         return self._committer.left()
@@ -383,14 +337,6 @@ class SqliteSpool(SqliteStorms, SqliteTransfer, WaitsForWork):
 
     def _content(self, message: int, size: int) -> Content:
         return SqliteContent(self._path, message, size, self._cache)
-
-    async def _read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        def ask() -> T:
-            with translated(self._path), closing(reader(self._path)) as db:
-                db.execute("BEGIN")  # one picture for all queries of the question
-                return question(db)
-
-        return await asyncio.to_thread(ask)
 
     def _told(self, wake: bool, news: list[str]) -> None:
         if wake:

@@ -12,6 +12,7 @@ from relay.spool.contract import LeaseLost
 from relay.spool.entry import ORDERED, Action, Entry, Order, Recipient, Settlement, State, TrailLine
 from relay.spool.orders import applies, at_any_hour, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
+from relay.spool.search import sought
 from relay.spool.sqlite.read import with_one_in
 from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended, no_parts
 
@@ -53,8 +54,7 @@ def add_entry(
 
     Raises ValueError for a queue id used before.
     """
-    row = entry_row(entry)
-    row["id"] = message
+    row = {**entry_row(entry), **sought(entry, trail), "id": message}
     at, paths = entry.accepted_at, entry.envelope.forward_paths
     queued = [Recipient(address, State.QUEUED, 0, at, via=entry.via) for address in paths]
     distinct = {recipient.address.key: recipient for recipient in reversed(queued)}  # the first spelling wins
@@ -309,6 +309,14 @@ def _remove_chosen(db: sqlite3.Connection) -> None:
     )
     db.execute("DELETE FROM content WHERE message IN (SELECT id FROM chosen)")
     db.execute("DELETE FROM message WHERE id IN (SELECT id FROM chosen)")
+
+
+def tell(db: sqlite3.Connection, queue_id: str, line: TrailLine) -> bool:
+    """Adds a line to the trail of a message; False if it is gone."""
+    found = db.execute("SELECT id FROM message WHERE queue_id = ?", (plain(queue_id),)).fetchall()
+    for (message,) in found:
+        add_trail(db, message, (line,))
+    return bool(found)
 
 
 def strike_off(db: sqlite3.Connection, told: tuple[int, ...], trail: Iterable[TrailLine], *, attention: bool = False) -> None:
