@@ -24,7 +24,7 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb dist sbom wheels \
+.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb completion catalogues dist sbom wheels \
   schemathesis bench bench-smoke audit release
 
 help:
@@ -45,8 +45,9 @@ help:
 	@echo "make run     run the relay in the foreground with ./config.yaml (CONFIG=PATH for another)"
 	@echo "make image   build the container image   IMAGE=relay:latest; image-arm: for arm64 and armv7, under emulation"
 	@echo "make deb     build the Debian package into build/, for every architecture (packaging/README.md)"
+	@echo "make completion, make catalogues    completion for bash, zsh and fish; what TrueNAS, CasaOS, Runtipi and Helm take"
 	@echo "make dist, make sbom    wheel and sdist; the bill of materials (CycloneDX), STATUS=/var/lib/dpkg/status.d for an image's"
-	@echo "make image-lint, make wheels    check Dockerfile and compose.yaml; that ARM installs without a compiler"
+	@echo "make image-lint, make wheels    check Dockerfile, compose.yaml, chart, catalogues; that ARM installs without a compiler"
 	@echo "make schemathesis   install what plays docs/openapi.yaml against the relay in make test (skipped without)"
 	@echo "make audit   ask whether a package that the relay needs has a known weakness; make release: all before a release"
 	@echo "make docs    build the site from docs/ into build/site, links and anchors checked"
@@ -121,14 +122,26 @@ image-arm:
 	$(BUILD) $(IMAGE)-arm64 $(if $(findstring build-image,$(BUILD)),-a arm64,--platform linux/arm64) .
 	$(BUILD) $(IMAGE)-armv7 $(if $(findstring build-image,$(BUILD)),-a arm,--platform linux/arm/v7) .
 
-image-lint: .venv/image
+image-lint: .venv/image .venv/development
+	$(BIN)/actionlint
 	$(BIN)/hadolint Dockerfile
 	COMPOSE_PROJECT_NAME=relay $(BIN)/docker-compose -f compose.yaml config --quiet
 	COMPOSE_PROJECT_NAME=relay $(BIN)/docker-compose -f compose.pair.yaml config --quiet
 	sh -n packaging/make-rootfs.sh
+	REQUIRE_CHECKERS=1 $(BIN)/python -m pytest -q tests/packaging/test_helm.py tests/packaging/test_catalogues.py
 
-deb: .venv/runtime
+deb: .venv/development
 	packaging/make-deb.sh $(BIN)/python build
+
+# For bash, zsh and fish, under the folder's usr/share.
+completion: .venv/development
+	$(BIN)/python packaging/completion.py build/completion
+
+# What the catalogues of apps take; the chart for Helm, too.  They pull IMAGE_NAME:VERSION.
+IMAGE_NAME ?= relay
+PROJECT_URL ?= https://lan-mail-relay.invalid
+catalogues:
+	packaging/make-catalogues.sh $(IMAGE_NAME) $(PROJECT_URL) build/catalogues
 
 # Wheel and sdist, as the package index takes them.
 dist: .venv/development
@@ -205,7 +218,7 @@ lock:
 	$(COMPILE) pyproject.toml --group dev -o requirements/development.txt
 	$(COMPILE) pyproject.toml --extra push -o requirements/push.txt
 	$(COMPILE) pyproject.toml --extra postgres --extra push -o requirements/postgres.txt
-	$(COMPILE) --group image -o requirements/image.txt
+	$(COMPILE) -c requirements/development.txt --group image -o requirements/image.txt
 	$(COMPILE) --group api -o requirements/api.txt
 	$(COMPILE) --group docs -o requirements/docs.txt
 	$(COMPILE) --group audit -o requirements/audit.txt

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the Debian package: the relay and the Python packages of its lock file under /usr/lib/relay, for every architecture.
-#   make-deb.sh PYTHON FOLDER      PYTHON has pip; FOLDER gets lan-mail-relay_VERSION_all.deb, whose path is printed
+#   make-deb.sh PYTHON FOLDER      PYTHON has pip and shtab; FOLDER gets lan-mail-relay_VERSION_all.deb, whose path is printed
 # The same commit makes the same octets.
 set -eu
 umask 022
@@ -50,6 +50,7 @@ cp packaging/relay.sysusers "$root/usr/lib/sysusers.d/lan-mail-relay.conf"
 
 # --- documents ---
 "$python" packaging/manual.py "$version" "$SOURCE_DATE_EPOCH" | gzip -9n >"$root/usr/share/man/man8/relay.8.gz"
+"$python" packaging/completion.py "$root"
 cp config.example.yaml "$doc/examples/"
 gzip -9n <CHANGELOG.md >"$doc/CHANGELOG.md.gz"
 printf 'lan-mail-relay (%s) unstable; urgency=medium\n\n  * CHANGELOG.md.gz tells what is new.\n\n -- %s  %s\n' "$version" \

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-BUILD_SECONDS = 300
+BUILD_SECONDS = 900
 
 LAYERS: Mapping[str, Sequence[str]] = {
     "postfix": (
@@ -57,11 +57,19 @@ LAYERS: Mapping[str, Sequence[str]] = {
     "nodemailer": ("nodejs",),
     "unbound": ("unbound", "ldnsutils"),
     "debian": ("lintian", "openssl", "python3", "systemd"),
+    "pipx": ("pipx", "python3-venv"),
+    "machine": ("qemu-system-x86", "debootstrap", "cpio"),
+    "shells": ("bash-completion", "fish", "zsh"),
 }
 
 AFTERWARDS: Mapping[str, str] = {
     "nodemailer": "command -v npm >/dev/null || $apt install --no-install-recommends npm\n"
     "mkdir -p /opt/nodemailer && cd /opt/nodemailer\nnpm install --no-audit --no-fund nodemailer@6\n",
+    "machine": "debootstrap --variant=minbase --include=systemd-sysv,python3,openssl bookworm /opt/machine >/dev/null\n"
+    "rm -rf /opt/machine/var/cache/apt/archives /opt/machine/var/lib/apt/lists\n"
+    "kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/^ *Depends: //p')\n"
+    "cd /opt && apt-get -q download $kernel\n"
+    "dpkg-deb --fsys-tarfile linux-image-*.deb | tar -x --wildcards './boot/vmlinuz-*'\nrm linux-image-*.deb\n",
 }
 """Shell lines that go on where the packages of a layer are installed."""
 

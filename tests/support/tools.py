@@ -1,8 +1,11 @@
-"""Debian's tools that break things for us; where they are missing the test is skipped, in CI it fails."""
+"""Debian's tools that break things for us, and other people's checkers; without them a test is skipped, in CI it fails."""
 
+import importlib
 import os
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 import pytest
@@ -42,3 +45,24 @@ def promtool() -> str:
     if not found:
         missing("promtool (package prometheus)")
     return str(found)
+
+
+def _no_checker(name: str) -> NoReturn:
+    reason = f"{name} is not here: `make image-lint` brings it"
+    if os.environ.get("REQUIRE_CHECKERS"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def checker(name: str) -> str:
+    """The path of a program that requirements/image.txt brings."""
+    found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return found or _no_checker(name)
+
+
+def checking_module(name: str) -> ModuleType:
+    """A module that requirements/image.txt brings."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        _no_checker(name)
