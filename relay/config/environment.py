@@ -80,6 +80,14 @@ def state_dir(environ: Mapping[str, str]) -> Path:
     return SpoolSettings(url=url, state_dir=by_path.get("spool.state_dir", "")).home
 
 
+def page_without_password(environ: Mapping[str, str], variables: Mapping[str, str]) -> str:
+    """RELAY_WEB, or its long name, where its password is passed on empty, as compose.yaml does if nobody chose one; else ""."""
+    if environ.get("RELAY_WEB_PASSWORD") != "" or {"RELAY_WEB_PASSWORD_FILE", "RELAY_WEB_USER_HEADER"} & variables.keys():
+        return ""
+    addresses = {name: variables[name] for name in ("RELAY_WEB", "RELAY_WEB_ADDRESS") if name in variables}
+    return next((name for name, value in addresses.items() if not value.startswith(("127.", "[::1]", "localhost"))), "")
+
+
 def names_a_server(variables: Mapping[str, str]) -> bool:
     """Whether they say where mail goes."""
     return any(_SETTINGS[name] in _SERVERS for name in variables)

@@ -171,8 +171,12 @@ def _from_text(octets: bytes, source: str, reading: Reading, name: str, exposed:
 
 def _from_variables(environ: Mapping[str, str], name: str, *, quick: bool) -> Loaded:
     variables = environment.said(environ)
+    shut = environment.page_without_password(environ, variables)
+    variables = {name: value for name, value in variables.items() if name != shut}
     names, mistakes = environment.paths(variables), list(environment.mistakes(environ))
     reading = Reading(environ, _here(), names, mistakes, quick=quick)
+    if shut:
+        reading.remark(Place(""), shut, "there is no page, since RELAY_WEB_PASSWORD is empty; choose a password of its own")
     _remark_on_strange(reading)
     if not environment.names_a_server(variables):
         reading.mistakes.append(environment.NOTHING)

@@ -169,6 +169,23 @@ def test_a_mistake_in_a_setting_names_its_variable(name: str) -> None:
     assert any(one.startswith(f"{name}: expected ") for one in said({"RELAY_HOST": "mail.isp.example", name: "\n"}))
 
 
+@pytest.mark.parametrize(
+    ("more", "address"),
+    [
+        ({"RELAY_WEB": "0.0.0.0:8025"}, ""),
+        ({"RELAY_WEB_ADDRESS": "[::]:8025"}, ""),
+        ({"RELAY_WEB": "127.0.0.1:8025"}, "127.0.0.1:8025"),
+    ],
+)
+def test_a_page_whose_password_is_passed_on_empty_is_off(more: dict[str, str], address: str) -> None:
+    """Compose files pass variables on that nobody has set; the relay works, and says why it has no page."""
+    loaded = load(None, {"RELAY_HOST": "mail.isp.example", "RELAY_SENDER": "a@isp.example", "RELAY_WEB_PASSWORD": "", **more})
+    assert loaded.mistakes == ()
+    assert loaded.config is not None
+    assert loaded.config.web.address == address
+    assert any("RELAY_WEB_PASSWORD is empty" in str(remark) for remark in loaded.remarks) is (not address)
+
+
 def test_what_is_missing_beside_a_variable_is_a_variable() -> None:
     """Where there is none, the setting is named."""
 
