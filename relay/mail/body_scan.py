@@ -103,6 +103,7 @@ def scan_body(
             part.encoding == "quoted-printable" and not looks_quoted(part.sample)
         ):
             part.encoding = ""
+            part.wide = part.wide or (wide_codec(part.sample, part.kind.charset) if part.kind.text else "")
     if encoding == "base64" and not first.encoding and top.kind == "message/rfc822":
         return scan_body(fields, top, body, sealed=sealed, plain=True)
     seen.eight_bit = between.eight_bit or any(part.eight_bit for part in seen.parts.values())
@@ -182,7 +183,7 @@ def wide_codec(octets: bytes, charset: str, *, coded: bool = False) -> str:
     start = octets[:512]
     nul = start.count(0)
     said = codec_of(charset)
-    if said.startswith(("utf-16", "utf-32")) and (nul or not (coded or is_utf8_text(start))):
+    if said.startswith(("utf-16", "utf-32")) and (nul or not (coded or is_never_wide(start))):
         return said
     if not nul:
         return ""
@@ -190,6 +191,11 @@ def wide_codec(octets: bytes, charset: str, *, coded: bool = False) -> str:
     if nul < 4 or nul * 3 < len(start) or min(odd, even) * 20 > nul:
         return ""
     return "utf-16le" if odd > even else "utf-16be"
+
+
+def is_never_wide(octets: bytes) -> bool:
+    """Whether the text cannot be in UTF-16 or UTF-32: there a line end has NULs, and all is odd that ASCII text has."""
+    return b"\0" not in octets and (b"\r\n" in octets[:-2] or is_utf8_text(octets))
 
 
 def is_utf8_text(octets: bytes) -> bool:

@@ -48,7 +48,7 @@ def _decode(octets: bytes, charset: str) -> str:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    if damaged_utf8(octets, said=charset == "utf-8"):
+    if damaged_utf8(octets) or (charset == "utf-8" and is_cut_utf8(octets)):
         return _TORN.sub(rb"\1", octets).decode("utf-8", "replace")
     text = read(octets, charset)
     return octets.decode("cp1252" if fits(octets, "cp1252") else "latin-1") if text is None else text
@@ -59,10 +59,14 @@ def damaged_utf8(octets: bytes, *, said: bool = False) -> bool:
     looks like that by chance.  `said`: it is labelled UTF-8, so less proof is needed.
     """
     start = len(_ASCII.match(octets)[0])  # type: ignore[index]
-    if said and not (rest := _CUT.sub(b"", octets)).isascii() and fits(rest, "utf-8"):
-        return True
     # the first words are enough to exclude most text in other charsets
     return all(_mostly_utf8(octets[start : start + size], 1 if size < 1024 else 2 if said else 4) for size in (96, 1024))
+
+
+def is_cut_utf8(octets: bytes) -> bool:
+    """Whether it is UTF-8 that ends inside a character: proof enough where the message says UTF-8 of its text."""
+    rest = _CUT.sub(b"", octets)
+    return not rest.isascii() and fits(rest, "utf-8")
 
 
 def _mostly_utf8(octets: bytes, most: int) -> bool:
@@ -92,8 +96,11 @@ def vote(pieces: Iterable[bytes], fallback: Sequence[str]) -> str:
 
 def ballots(pieces: Iterable[bytes], *, said: bool = False) -> list[bytes]:
     """The pieces that vote: all but ASCII and UTF-8, also damaged UTF-8.  `said`: the message names UTF-8 for its text."""
-    foreign = (one for one in pieces if not one.isascii() and not fits(one, "utf-8") and not damaged_utf8(one, said=said))
-    return list(islice(foreign, BALLOTS))
+
+    def is_foreign(octets: bytes) -> bool:
+        return not fits(octets, "utf-8") and not damaged_utf8(octets) and not (said and is_cut_utf8(octets))
+
+    return list(islice((one for one in pieces if not one.isascii() and is_foreign(one)), BALLOTS))
 
 
 def elect(ballots: Sequence[bytes], fallback: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from binascii import a2b_base64
 from collections.abc import Sequence
 from quopri import decodestring
 
-from relay.mail.body_scan import CONTROLS, ScannedPart, is_utf8_text
+from relay.mail.body_scan import CONTROLS, ScannedPart, is_never_wide
 from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, vote
 from relay.mail.charset_names import codec_of, is_name, is_registered, readings, written
 
@@ -151,7 +151,7 @@ def _is_false(octets: bytes, said: str) -> bool:
     if codec == "utf-8":
         return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
     if codec.startswith(("utf-16", "utf-32")):
-        return bool(octets) and b"\0" not in octets and is_utf8_text(octets)
+        return bool(octets) and is_never_wide(octets)
     if octets.isascii():
         return False
     if codec.startswith(("utf-7", "hz", "iso2022_kr")):

@@ -8,7 +8,7 @@ import pytest
 from relay.mail.body_scan import ScannedPart, scan_body
 from relay.mail.charset_names import is_registered
 from relay.mail.mime import read_content_type
-from tests.support.letters import RIGHT, octets, read, repaired, text_of
+from tests.support.letters import RIGHT, octets, read, repaired, text_of, without_trace
 
 MIME = RIGHT + b"MIME-Version: 1.0\r\n"
 TEXT = "バックアップ先のディスク容量が不足しています。至急確認してください。\n"
@@ -302,3 +302,14 @@ def test_a_label_stands_before_a_name_whose_quotation_mark_is_never_closed() -> 
     first = octets(repaired(content).message)
     assert read([first]).get_content_charset() == "utf-8"
     assert repaired(first).notes == ()
+
+
+@pytest.mark.parametrize("encoding", [b"base64", b"8bit"])
+@pytest.mark.parametrize("text", ["zażółć", "zażółć\r\ngęślą"])
+def test_what_is_said_to_be_utf_16_is_judged_alike_when_it_comes_again(encoding: bytes, text: str) -> None:
+    """Text in one octet each, with that label, whatever it is said to be encoded in."""
+    head = MIME + b"Content-Type: text/plain; charset=utf-16\r\nContent-Transfer-Encoding: " + encoding
+    once = repaired(head + b"\r\n\r\n" + text.encode("cp1250") + b"\r\n").message
+    again = repaired(octets(once))
+    assert again.notes == ()
+    assert without_trace(again.message) == octets(once)
