@@ -125,6 +125,6 @@ def test_messages_are_named_by_their_subjects(scene: Scene, scripted: Browser) -
     submit(scene.relay, "hanako@far.example", "Mains failed, on battery")
     scene.relay.wait_for("failed")
     scripted.open(f"{scene.page}/messages?state=failed")
-    names = [one.accessible_name for one in scripted.all("article, article a, article input")]
+    names = [one.accessible_name for one in scripted.all(".row a, .row input")]
     assert names
     assert all("Mains failed, on battery" in name for name in names), names

@@ -116,7 +116,8 @@ def test_casaos_makes_a_relay() -> None:
     assert [listener.name for listener in config.listeners] == ["0.0.0.0:2525"]
     assert config.web.address == "0.0.0.0:8025"
     loaded = load(None, {name: value for name, value in service["environment"].items() if name != "TZ"}, machine_name="nas")
-    assert "RELAY_WEB_PASSWORD" in " ".join(map(str, loaded.mistakes))
+    assert "RELAY_PASSWORD" in " ".join(map(str, loaded.mistakes))
+    assert "RELAY_WEB_PASSWORD" in " ".join(map(str, loaded.remarks))
 
 
 def test_runtipi_has_its_fields() -> None:
