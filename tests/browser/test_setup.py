@@ -77,7 +77,6 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     assert len(isp.messages) == 1
     browser.shows("fine.", "#doctor")
     assert relay.files() == {"state/setup.json"}
-    browser.log_in(PAGE)
     one.clicks_on("button", "Write the settings and start")
     started = relay.wait_for("started")
     port = int(started["listening"][0].rpartition(":")[2])
@@ -90,6 +89,7 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
 
     assert started["web"] == relay.place
     browser.open(f"http://{relay.place}/")
+    browser.log_in(PAGE)
     browser.shows("backup done")
     assert complaints(browser) == []
 

@@ -8,7 +8,6 @@
 Selenium looks for none and downloads none.
 """
 
-import base64
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from selenium.common.exceptions import TimeoutException, WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
@@ -101,10 +101,9 @@ class Browser:
         ActionChains(self._driver).send_keys(*keys).perform()
 
     def log_in(self, password: str) -> None:
-        """From now on with this password, as after HTTP Basic's dialogue, which no driver can type into."""
-        said = base64.b64encode(f"me:{password}".encode()).decode()
-        self._driver.execute_cdp_cmd("Network.enable", {})
-        self._driver.execute_cdp_cmd("Network.setExtraHTTPHeaders", {"headers": {"Authorization": f"Basic {said}"}})
+        """Where the log-in page shows, with this password."""
+        self.find("#password").send_keys(password, Keys.ENTER)
+        self.until(lambda: not self.all("#login"), "still the log-in page")
 
     def run(self, script: str, *arguments: object) -> Any:
         return self._driver.execute_script(script, *arguments)
