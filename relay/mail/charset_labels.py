@@ -17,6 +17,7 @@ NOTHING = frozenset(
 
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
+_CUT_ESCAPE = re.compile(rb"\x1b[$(]?(?:\r\n)?\Z")
 _ALONE = re.compile(rb"[\x00-\x3f]")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _DECLARATION = re.compile(rb"[ \t\r\n]*<\?xml[ \t\r\n][^>]{0,200}encoding[ \t\r\n]{0,9}=[ \t\r\n]{0,9}[\"']([\w.:-]{1,40})")
@@ -63,7 +64,7 @@ def _missing(part: ScannedPart, octets: bytes, voted: str) -> str:
 
 
 def _is_escaped(octets: bytes) -> bool:
-    return ESCAPED.search(octets) is not None and fits(octets, "iso2022_jp_ext")
+    return ESCAPED.search(octets) is not None and fits(_CUT_ESCAPE.sub(b"", octets), "iso2022_jp_ext")
 
 
 def _label(octets: bytes, codec: str) -> str:

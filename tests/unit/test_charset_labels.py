@@ -313,3 +313,12 @@ def test_what_is_said_to_be_utf_16_is_judged_alike_when_it_comes_again(encoding:
     again = repaired(octets(once))
     assert again.notes == ()
     assert without_trace(again.message) == octets(once)
+
+
+@pytest.mark.parametrize("cut", [b"\x1b", b"\x1b(", b"\x1b$"])
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+def test_iso_2022_jp_that_ends_inside_an_escape_is_iso_2022_jp(cut: bytes, end: bytes) -> None:
+    """With a line end behind it and without."""
+    assert b"charset=ISO-2022-JP" in octets(
+        repaired(RIGHT + b"\r\n" + "容量不足".encode("iso2022_jp")[:-3] + cut + end).message
+    )
