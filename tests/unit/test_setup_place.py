@@ -1,5 +1,6 @@
 """Where set-up writes, whether there is a configuration, and the one-time code."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,6 +39,57 @@ def test_the_state_directory_is_looked_at_last(folder: Path) -> None:
     assert find(None, at(folder, RELAY_CONFIG_YAML="{}")) is None
     (folder / "config.yaml").touch()
     assert find(None, at(folder)) == Path("config.yaml")
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"RELAY_SPOOL": "{}/data/spool.db"},
+        {"RELAY_SPOOL": "sqlite:{}/data"},
+        {"RELAY_SPOOL": "sqlite://{}/data/spool.db"},
+        {"RELAY_SPOOL": " sqlite:data/spool.db "},
+        {"RELAY_SPOOL_STATE_DIR": "~/data"},
+        {"RELAY_SPOOL_STATE_DIR": "data"},
+        {"RELAY_SPOOL": "postgresql://relay@db/relay", "RELAY_SPOOL_FALLBACK": "sqlite:{}/data/spool.db"},
+    ],
+)
+def test_set_up_writes_where_every_command_looks(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
+) -> None:
+    """However the variables spell the place."""
+    monkeypatch.setenv("HOME", str(folder))
+    (folder / "data").mkdir()
+    environ = {name: value.format(folder) for name, value in environ.items()}
+    place = find_place(None, environ)
+    assert place.target == folder / "data" / "config.yaml"
+    place.target.touch()
+    found = find(None, environ)
+    assert found is not None
+    assert found.samefile(place.target)
+
+
+def test_variables_that_name_a_server_come_before_what_set_up_left(folder: Path) -> None:
+    left = folder / "state" / "config.yaml"
+    left.parent.mkdir()
+    left.touch()
+    (folder / "etc").mkdir()
+    assert find(None, at(folder, RELAY_HOST="mail.isp.example")) is None
+    assert find(None, at(folder, RELAY_HOST="mail.isp.example", RELAY_CONFIG=str(folder / "etc"))) is None
+    assert find(None, at(folder, RELAY_NETWORKS="private")) == left
+
+
+def test_a_state_directory_of_another_user_is_no_configuration(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is closed for us may be any relay's, or nobody's."""
+    state, stat = folder / "state", Path.stat
+
+    def closed(path: Path, **more: bool) -> os.stat_result:
+        if path.parent == state:
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    assert find(None, at(folder)) is None
+    assert missing(None, at(folder)) is True
 
 
 @pytest.mark.parametrize(
