@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from relay.config import find, missing
+from relay.config import find, load, missing
+from relay.config.environment import LONG
+from relay.config.fields import Fields
+from relay.config.loader import load_text
+from relay.config.located import Node
+from relay.config.schema import SECTIONS
 from relay.setup.code import HOUR, open_code, page_in
+from relay.setup.draft import Draft, as_yaml
 from relay.setup.place import CannotSetUp, find_place, wanted
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -133,6 +139,69 @@ def test_several_addresses_for_devices(folder: Path) -> None:
     """A file has one entry for each, so they are written out."""
     place = find_place(None, at(folder, RELAY_LISTEN="127.0.0.1:2525 [::1]:2525"))
     assert (place.listen, "listen.address" in place.references) == ("127.0.0.1:2525 [::1]:2525", False)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value", "written"),
+    [
+        ("spool.url", "RELAY_SPOOL", "sqlite:{}/my pool/spool.db", '"${{RELAY_SPOOL}}"'),
+        ("spool.url", "RELAY_SPOOL", "postgresql://u:pw@h1,h2/db", '"${{RELAY_SPOOL}}"'),
+        ("spool.max_message", "RELAY_SPOOL_MAX_MESSAGE", "25 MB", '"${{RELAY_SPOOL_MAX_MESSAGE}}"'),
+        ("listen.networks", "RELAY_NETWORKS", "private,", '["private"]'),
+        ("listen.networks", "RELAY_NETWORKS", "private", '"${{RELAY_NETWORKS}}"'),
+        ("retry.delays", "RELAY_RETRY_DELAYS", "1m, 5m", '["1m", "5m"]'),
+        ("spool.state_dir", "RELAY_SPOOL_STATE_DIR", "my state", '"{}/my state"'),
+        ("spool.state_dir", "RELAY_SPOOL_STATE_DIR", "~/x", '"${{RELAY_SPOOL_STATE_DIR}}"'),
+    ],
+)
+def test_only_lists_become_lists(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, path: str, name: str, value: str, written: str
+) -> None:
+    """And the file that has them passes the check with the same values."""
+    monkeypatch.setenv("HOME", str(folder))
+    environ = {**at(folder), name: value.format(folder)}
+    if "postgresql" in value:
+        environ["RELAY_SPOOL_STATE_DIR"] = str(folder / "state")
+    place = find_place(None, environ)
+    assert place.references[path] == written.format(folder)
+    text = as_yaml(Draft(host="mail.isp.example", web="off"), place.references)
+    loaded = load_text(text, place.target, environ)
+    assert loaded.config, loaded.mistakes
+    assert (loaded.config.spool, loaded.config.retry) == (place.base.spool, place.base.retry)
+    assert loaded.config.listeners == place.base.listeners
+
+
+def test_one_address_for_devices_with_a_comma(folder: Path) -> None:
+    place = find_place(None, at(folder, RELAY_LISTEN="0.0.0.0:2525,"))
+    assert (place.listen, "listen.address" in place.references) == ("0.0.0.0:2525", False)
+
+
+def test_the_settings_that_are_lists_are_described_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each variable that is read as words, and no other."""
+    read, each = set[str](), Fields.each
+
+    def noted(self: Fields, key: str, *, commas: bool = True) -> tuple[Node, ...]:
+        read.add(self.word(key))
+        return each(self, key, commas=commas)
+
+    monkeypatch.setattr(Fields, "each", noted)
+    described = {path: name for name, path in LONG.items()}
+    lists = {
+        described[path]
+        for section in SECTIONS
+        for one in section.settings
+        if one.several and (path := ".".join(filter(None, (section.path, one.key)))) in described
+    }
+    load(
+        None,
+        {
+            **dict.fromkeys(lists - {"RELAY_UPSTREAM_PUSH"}, "x y"),
+            "RELAY_DKIM_DOMAIN": "a.example",
+            "RELAY_HOST": "mail.isp.example",
+        },
+    )
+    load(None, {"RELAY_UPSTREAM_PUSH": "ntfy://x y"})
+    assert read & set(described.values()) == lists
 
 
 def test_a_mistake_in_the_environment_is_told_before_anybody_types(folder: Path) -> None:
