@@ -23,8 +23,7 @@ def set_up(place: SetupPlace, subject_of: SubjectOf, environ: Mapping[str, str])
 
     Blocks.  Raises CannotSetUp.
     """
-    log = place.base.log
-    events.configure(log.format, log.level)
+    events.configure(place.base.log.format)  # at the level `info`: who cannot see the code cannot set up anything
     address = place.base.web.address
     try:
         sock = tcp.listen(address)
