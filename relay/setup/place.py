@@ -26,6 +26,10 @@ class CannotSetUp(Exception):
     """There can be no set-up; the text says why and what to do."""
 
 
+class SetupBroken(Exception):
+    """The page of set-up ended by itself; the text says so."""
+
+
 @dataclass(frozen=True, slots=True)
 class SetupPlace:
     """`target` is the configuration's file, `state_dir` where all else is kept.
@@ -59,6 +63,11 @@ def find_place(path_option: str | None, environ: Mapping[str, str]) -> SetupPlac
     own = {path: name for path, name in environment.paths(said).items() if name in said and not path.startswith("upstreams.")}
     base = _base(environ, own)
     target, state_dir = _target(path_option, environ, base.spool.home)
+    if os.path.lexists(target) and not target.is_file():
+        what = "a link to a file that is not there" if target.is_symlink() and not target.exists() else "no file"
+        raise CannotSetUp(
+            f"{target}: the settings cannot be written there, since it is {what}; remove it, or name another file"
+        )
     spool = ""
     if not _writable(base.spool.home) and not {"spool.url", "spool.state_dir"} & set(own):
         spool = here.spool(target.parent)
