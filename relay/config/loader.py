@@ -42,7 +42,7 @@ class Loaded:
 
 def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
     """The file that the settings come from: --config, $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml, and the one
-    that set-up in the browser left in the state directory.
+    that set-up in the browser left in the state directory, unless variables name a server.
 
     A directory means config.yaml in it.  A file that was named need not exist (`load` says so).  None: none is there, or
     the environment has a whole one, which comes before those that nobody named.
