@@ -19,7 +19,7 @@ def keep(target: Path, text: str, secrets: Mapping[str, str], check: Callable[[]
     with ExitStack() as undo:
         for name, secret in secrets.items():
             file, octets = folder / name, f"{secret}\n".encode("utf-8", "surrogateescape")
-            if not (file.is_file() and file.read_bytes() == octets):
+            if not (os.path.isfile(file) and file.read_bytes() == octets):
                 undo.callback(_put_back, file, _set_aside(file))
             replace_file(file, folder, octets)
         check()

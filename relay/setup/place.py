@@ -63,8 +63,8 @@ def find_place(path_option: str | None, environ: Mapping[str, str]) -> SetupPlac
     own = {path: name for path, name in environment.paths(said).items() if name in said and not path.startswith("upstreams.")}
     base = _base(environ, own)
     target, state_dir = _target(path_option, environ, base.spool.home)
-    if os.path.lexists(target) and not target.is_file():
-        what = "a link to a file that is not there" if target.is_symlink() and not target.exists() else "no file"
+    if os.path.lexists(target) and not os.path.isfile(target):
+        what = "a link to a file that is not there" if not os.path.exists(target) else "no file"
         raise CannotSetUp(
             f"{target}: the settings cannot be written there, since it is {what}; remove it, or name another file"
         )
