@@ -42,10 +42,9 @@ def _set_up_waits(asked: argparse.Namespace) -> str:
     """Where the page of set-up is, if the relay waits there for a configuration; "" if it does not."""
     if not config.missing(asked.config, os.environ):
         return ""
-    from relay.config.environment import state_dir
     from relay.setup.code import page_in
 
-    return page_in(state_dir(os.environ))
+    return page_in(config.state_dir(os.environ))
 
 
 def _no_page(place: str) -> str:

@@ -24,7 +24,7 @@ def call(asked: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(FINE))
     loaded, page = load_config(asked), None
     if loaded.config is None and (asked.setup or os.environ.get("RELAY_SETUP")) and config.missing(asked.config, os.environ):
-        from relay.setup.place import CannotSetUp, wanted
+        from relay.setup.place import CannotSetUp, SetupBroken, wanted
 
         try:
             if wanted(asked.setup, os.environ):
@@ -32,9 +32,9 @@ def call(asked: argparse.Namespace) -> int:
                 if page is None:
                     return FINE
                 loaded = load_config(asked)
-        except CannotSetUp as error:
+        except (CannotSetUp, SetupBroken) as error:
             complain(f"relay: {error}")
-            return USAGE
+            return PROBLEM if isinstance(error, SetupBroken) else USAGE
     if loaded.config is None:
         tell_mistakes(loaded)
         return USAGE
@@ -59,7 +59,7 @@ def _bounded() -> None:
 
 
 def _set_up(asked: argparse.Namespace) -> "socket.socket | None":
-    """The page's socket once a configuration is written; None if an order to stop came first.  Raises CannotSetUp."""
+    """The page's socket once a configuration is written; None if an order to stop came.  Raises CannotSetUp, SetupBroken."""
     from relay.setup.place import find_place
 
     place = find_place(asked.config, os.environ)

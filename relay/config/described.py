@@ -8,7 +8,7 @@ class Setting:
     """One key.  `default` is YAML that says the same as leaving it out; where that depends, `otherwise` tells in words.
 
     `secret`: its value is never shown.  `holds_login`: it is not if it has a password in it.  `names_secret`: it is the name
-    of a file with a secret, and what is no file may be the secret itself.
+    of a file with a secret, and what is no file may be the secret itself.  `several`: a list; in a variable, words.
     """
 
     key: str
@@ -18,6 +18,7 @@ class Setting:
     secret: bool = False
     holds_login: bool = False
     names_secret: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,9 @@ RELAY_CONFIG_YAML is a whole file instead.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text
 from relay.config.schema import EXAMPLES, SECTIONS
-from relay.spool.contract import SpoolSettings
 from relay.upstream.providers import preset_for
 
 WHOLE = "RELAY_CONFIG_YAML"
@@ -73,11 +71,10 @@ def said(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in NAMES if environ.get(name) and not _is_link(name, environ[name])}
 
 
-def state_dir(environ: Mapping[str, str]) -> Path:
-    """The state directory by the variables: where set-up in the browser leaves a configuration that has no other place."""
-    by_path = {_SETTINGS[name]: value for name, value in said(environ).items()}
-    url = by_path.get("spool.url") or SpoolSettings().url
-    return SpoolSettings(url=url, state_dir=by_path.get("spool.state_dir", "")).home
+def of_state_dir(environ: Mapping[str, str]) -> Table:
+    """What a file would say of the state directory's place for these variables."""
+    places = ("spool.url", "spool.fallback", "spool.state_dir")
+    return as_table({name: value for name, value in said(environ).items() if _SETTINGS[name] in places})
 
 
 def page_without_password(environ: Mapping[str, str], variables: Mapping[str, str]) -> str:

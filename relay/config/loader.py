@@ -42,12 +42,14 @@ class Loaded:
 
 def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
     """The file that the settings come from: --config, $RELAY_CONFIG, ./config.yaml, /etc/relay/config.yaml, and the one
-    that set-up in the browser left in the state directory.
+    that set-up in the browser left in the state directory, unless variables name a server.
 
     A directory means config.yaml in it.  A file that was named need not exist (`load` says so).  None: none is there, or
     the environment has a whole one, which comes before those that nobody named.
     """
-    left = environment.state_dir(environ) / "config.yaml"
+    by_variables = environment.names_a_server(environment.said(environ))
+    # variables that say where mail goes come before what set-up left
+    left = None if by_variables else state_dir(environ) / "config.yaml"
     named = path_option or environ.get("RELAY_CONFIG")
     if named:
         path = Path(named)
@@ -57,18 +59,24 @@ def find(path_option: str | None, environ: Mapping[str, str]) -> Path | None:
         whole = environ.get(environment.WHOLE)
         if path_option or not empty_directory:
             return path
-        if not whole and _is(stat.S_ISREG, left):
+        if not whole and left and _is(stat.S_ISREG, left):
             return left
         return None if whole or environment.said(environ) else path
     if environ.get(environment.WHOLE):
         return None
-    places = (Path("config.yaml"), _SYSTEM, left)
-    by_variables = environment.names_a_server(environment.said(environ))  # then what cannot be seen is not guessed to be there
-    closed = places[:2] if by_variables else places
-    seen = (
-        path for barred, some in ((False, places), (True, closed)) for path in some if _is(stat.S_ISREG, path, barred=barred)
-    )
+    usual = (Path("config.yaml"), _SYSTEM)
+    # what cannot be seen is guessed to be there, but not beside variables, and not in a state directory that is another user's
+    looks = [(False, usual), (False, (left,) if left else ()), (True, () if by_variables else usual)]
+    seen = (path for barred, some in looks for path in some if _is(stat.S_ISREG, path, barred=barred))
     return next(seen, None)  # one that can be seen first: `sudo -u relay` may be called in a home that is closed to it
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """The state directory by the variables, as the settings read them, or its usual place: where set-up in the browser leaves
+    a configuration that has no other place.
+    """
+    with Reading(environ, _here(), quick=True).fields(environment.of_state_dir(environ), "", Place("")) as at:
+        return sections.read_spool(at).home
 
 
 def missing(path_option: str | None, environ: Mapping[str, str]) -> bool:

@@ -38,6 +38,7 @@ SECTIONS: tuple[Section, ...] = (
                 "Who may submit: networks, single addresses, or `private` (loopback, 10/8, 172.16/12, 192.168/16, fc00::/7 and "
                 "link-local). Public networks wider than /8 (IPv6: /32) are a mistake, since that would be an open relay.",
                 "[private]",
+                several=True,
             ),
             _S(
                 "tls",
@@ -90,6 +91,7 @@ SECTIONS: tuple[Section, ...] = (
                 "All mail goes here, whatever it is addressed to; the To field stays. One address or a list. Notices go to"
                 " `notices.to`, else here, and never to the sender.",
                 otherwise="mail goes to whom it is addressed",
+                several=True,
             ),
         ),
     ),
@@ -143,21 +145,18 @@ SECTIONS: tuple[Section, ...] = (
                 "The address that this account may send as.",
                 otherwise="`username`, if it is an address; needed where the provider wants a verified one",
             ),
-            _S("sender_domains", "Senders that may stay as they are.", otherwise="the domain of `sender`"),
+            _S("sender_domains", "Senders that may stay as they are.", otherwise="the domain of `sender`", several=True),
             _S(
                 "rewrite",
                 "`foreign`: senders outside `sender_domains` become `sender`; `always`: all of them; `never`: none.",
                 "foreign",
             ),
-            _S(
-                "rewrite_from",
-                "The From field too; the original stays in Reply-To and in the display name.",
-                "true",
-            ),
+            _S("rewrite_from", "The From field too; the original stays in Reply-To and in the display name.", "true"),
             _S(
                 "push",
                 "Instead of a server: notification URLs, one or a list ([how to](push.md)). They are secrets.",
                 secret=True,
+                several=True,
             ),
             _S("push_file", "A file with them, one on each line.", names_secret=True),
             _S("title", "With `push`: the title, with `{device}`, `{subject}`, `{sender}` in it.", otherwise="`{subject}`"),
@@ -254,19 +253,21 @@ SECTIONS: tuple[Section, ...] = (
         "{delays: [5m, 1h]}",
         "What happens when an upstream or a recipient's server does not take mail now.",
         (
-            _S("delays", "Between the attempts for a message; the last one repeats.", "[1m, 5m, 15m, 30m, 1h, 2h, 4h]"),
+            _S(
+                "delays",
+                "Between the attempts for a message; the last one repeats.",
+                "[1m, 5m, 15m, 30m, 1h, 2h, 4h]",
+                several=True,
+            ),
             _S("give_up_after", "The age at which a message is given up. A notice tells of it.", "5d"),
             _S("warn_after", "The age at which one notice says that the message is delayed.", "4h"),
             _S(
                 "rest",
                 "How long an upstream in trouble is paused, longer each time.",
                 "[1m, 2m, 4m, 8m, 15m, 30m, 1h]",
+                several=True,
             ),
-            _S(
-                "rest_login",
-                "The same after a refused login, so that the account is not locked; it doubles.",
-                "15m",
-            ),
+            _S("rest_login", "The same after a refused login, so that the account is not locked; it doubles.", "15m"),
         ),
     ),
     Section(
@@ -275,7 +276,12 @@ SECTIONS: tuple[Section, ...] = (
         "Who is told when mail fails.",
         (
             _S("to", "The address that gets the notices that cannot go to the sender.", otherwise="nobody but the sender"),
-            _S("via", "Upstreams that notices to `to` go by first, such as `[phone]`.", otherwise="as the rules say"),
+            _S(
+                "via",
+                "Upstreams that notices to `to` go by first, such as `[phone]`.",
+                otherwise="as the rules say",
+                several=True,
+            ),
             _S("webhook", "A URL that gets a JSON POST.", secret=True),
             _S("webhook_file", "A file with that URL, where it is a secret.", names_secret=True),
             _S("digest", "Failures within this time after the first are told in one notice.", "15m"),
@@ -291,6 +297,7 @@ SECTIONS: tuple[Section, ...] = (
                 "fallback_charset",
                 "The guesses for raw 8-bit text, the first one first; `auto`: all that are known. [By country](charsets.md).",
                 "[utf-8, cp932, euc-jp, latin-1]",
+                several=True,
             ),
             _S("hide_client", "`true`: the Received field does not tell the device's address.", "false"),
         ),
@@ -362,9 +369,9 @@ SECTIONS: tuple[Section, ...] = (
             _S("address", "Where it answers. Any address that is not loopback needs a password or `user_header`.", '"off"'),
             _S("password", "For the log-in page, and for HTTP Basic with any user name. Better in a file.", secret=True),
             _S("password_file", "A file with that password.", names_secret=True),
-            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name."),
+            _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name.", several=True),
             _S("user_header", "A reverse proxy does the login and names the user in this header."),
-            _S("proxies", "Addresses or networks from which `user_header` is believed."),
+            _S("proxies", "Addresses or networks from which `user_header` is believed.", several=True),
             _S("content", "Whether the page and the API show what a message says; each look is in its trail.", "true"),
         ),
     ),

@@ -10,11 +10,12 @@ DIRECT_DELIVERY: tuple[Section, ...] = (
         "{nameservers: [192.168.0.1]}",
         "For MX, SPF and block list look-ups. Upstream hosts go through the system's own resolver.",
         (
-            _S("nameservers", "Addresses, with `:port` if it is not 53.", otherwise="the system's"),
+            _S("nameservers", "Addresses, with `:port` if it is not 53.", otherwise="the system's", several=True),
             _S(
                 "trusted",
                 "Addresses of nameservers that validate DNSSEC, where nobody can change the answer on the way here. Those on"
                 " this machine (loopback) count without it. `mx` uses DANE where they say that an answer is validated.",
+                several=True,
             ),
         ),
     ),
@@ -52,7 +53,7 @@ DIRECT_DELIVERY: tuple[Section, ...] = (
                 "The private key (PEM). It is made if it is not there, and only the relay's user can read it.",
                 otherwise="`dkim-SELECTOR.DOMAIN.pem` in `spool.state_dir`",
             ),
-            _S("via", "The upstreams on whose way it is signed: `mx`, or such as are reached by SMTP.", "[mx]"),
+            _S("via", "The upstreams on whose way it is signed: `mx`, or such as are reached by SMTP.", "[mx]", several=True),
             _S(
                 "algorithm",
                 "The kind of key that is made: `rsa` (2048 bits) or `ed25519`, which not all receivers know.",

@@ -6,7 +6,6 @@ nothing was finished, so that a start that was broken off does not make the pers
 
 import hmac
 import json
-import os
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from pathlib import Path
 
 from relay.upstream.state_file import replace_file
 
-HOUR = timedelta(seconds=float(os.environ.get("RELAY_TEST_SETUP_SECONDS", "3600")))
-"""How long set-up is open after a start.  Tests cannot wait for an hour; nothing else sets this variable."""
+HOUR = timedelta(hours=1)
+"""How long a code is good; another start within it does not make it longer."""
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: none is mistaken for another one
 _MEANT = str.maketrans("OIL", "011")
@@ -43,8 +42,7 @@ class OneTimeCode:
 def open_code(state_dir: Path, web: str, now: datetime) -> OneTimeCode:
     """The code of a start before, if that is not over, else a new one.  `web` is where the page is.  Raises OSError."""
     file = state_dir / "setup.json"
-    text = _kept(file, now) or "-".join("".join(secrets.choice(_LETTERS) for _ in range(_EACH)) for _ in range(_GROUPS))
-    until = now + HOUR
+    text, until = _kept(file, now) or (_new(), now + HOUR)
     known = {"code": text, "until": until.isoformat(timespec="seconds"), "web": web}
     replace_file(file, state_dir, json.dumps(known).encode())
     return OneTimeCode(text, file, until)
@@ -56,13 +54,18 @@ def page_in(state_dir: Path) -> str:
     return str(found.get("web", ""))
 
 
-def _kept(file: Path, now: datetime) -> str:
+def _new() -> str:
+    return "-".join("".join(secrets.choice(_LETTERS) for _ in range(_EACH)) for _ in range(_GROUPS))
+
+
+def _kept(file: Path, now: datetime) -> tuple[str, datetime] | None:
+    """The code of a start before and its end; None if it is over, or none."""
     found = _read(file)
     with suppress(KeyError, TypeError, ValueError):
-        text = str(found["code"])
-        good = len(_plain(text)) == _GROUPS * _EACH and now < datetime.fromisoformat(found["until"]) <= now + HOUR
-        return text if good else ""
-    return ""
+        text, until = str(found["code"]), datetime.fromisoformat(found["until"])
+        if len(_plain(text)) == _GROUPS * _EACH and now < until <= now + HOUR:
+            return text, until
+    return None
 
 
 def _read(file: Path) -> dict[str, str]:

@@ -4,14 +4,15 @@ All of it is in memory until then.  One flow for the whole process: whoever has 
 """
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
-from relay import config
 from relay.config import Config, Loaded
 from relay.config.loader import load_text
 from relay.detached import apart
@@ -28,8 +29,10 @@ from relay.setup.form import TypedSecrets, Wrongs
 from relay.setup.place import SetupPlace
 from relay.setup.trial import send_test
 from relay.spool import open_safe
+from relay.spool.contract import SpoolBroken
 from relay.upstream.oauth.http import Granted
 from relay.upstream.oauth.session_tokens import Tokens, account_of
+from relay.upstream.oauth.token_store import StoreBroken
 from relay.upstream.settings import Grant, Upstream
 
 PATIENCE = 45.0
@@ -116,7 +119,8 @@ class SetupFlow:
         self.examination: DraftExamination | None = None
         self.test: TrialMail | None = None
         self.finished = False
-        self._safe, self._writing = TokensInMemory(), asyncio.Lock()
+        self._safe = TokensInMemory()
+        self._writing: asyncio.Task[str] | None = None
 
     @property
     def upstream(self) -> Upstream | None:
@@ -180,17 +184,21 @@ class SetupFlow:
         if self.consent and not self.consent.granted:
             await self.consent.paste(address)
 
+    @property
+    def writing(self) -> asyncio.Task[str] | None:
+        """What writes the settings at the moment."""
+        return self._writing if self._writing and not self._writing.done() else None
+
     async def finish(self) -> str:
-        """Writes everything; "", or why it could not be."""
-        async with self._writing:
-            if self.finished or self.loaded is None:
-                return "" if self.finished else "there is nothing to write yet"
-            trouble = await asyncio.shield(apart(self._written))
-            self.finished = not trouble
-            return trouble
+        """Writes everything; "", or why it could not be.  Who gives up waiting for it does not stop it."""
+        if self.finished or self.loaded is None:
+            return "" if self.finished else "there is nothing to write yet"
+        if not self.writing:
+            self._writing = asyncio.create_task(self._write())
+        return await asyncio.shield(self._writing) if self._writing else ""
 
     def close(self) -> None:
-        """Ends what is under way, and forgets it."""
+        """Ends what is under way, and forgets it; what is being written has all that it needs."""
         self._forget()
         self.secrets, self.made_password = TypedSecrets(), ""
 
@@ -244,32 +252,52 @@ class SetupFlow:
     def _whole_secrets(self) -> TypedSecrets:
         return replace(self.secrets, web_password=self.secrets.web_password or self.made_password)
 
-    def _written(self) -> str:
-        """In a thread: tokens, secrets, and the configuration last."""
-        target, draft = self.place.target, self._whole_draft()
-        text = as_yaml(draft, self._references(), by=_BY)
-        try:
-            if target.exists():
-                return f"{target} is there already; start the relay again"
-            self._hand_over_tokens()
-            keep(target, text, self._whole_secrets().of(draft))
-            loaded = config.load(target, self._environ)
-            if loaded.config is None:
-                target.unlink()
-                return "\n".join(map(str, loaded.mistakes))
-        except OSError as error:
-            return f"{getattr(error, 'filename', None) or target}: {error.strerror or error}"
-        return ""
+    async def _write(self) -> str:
+        draft = self._whole_draft()
+        text, typed = as_yaml(draft, self._references(), by=_BY), self._whole_secrets().of(draft)
+        hand_over = self._tokens_to_keep()
+        trouble = await apart(partial(_written, self.place.target, text, typed, self._environ, hand_over))
+        self.finished = not trouble
+        return trouble
 
-    def _hand_over_tokens(self) -> None:
-        """From memory to where the relay keeps them.  Raises OSError."""
-        upstream = self.upstream
-        if upstream is None or upstream.login.oauth is None or self.loaded is None or self.loaded.config is None:
-            return
-        kept = account_of(upstream, self.place.state_dir, _now, safe=self._safe).kept()
-        if kept:
-            spool = self.loaded.config.spool
-            account_of(upstream, spool.home, _now, safe=open_safe(spool)).take_over(kept)
+    def _tokens_to_keep(self) -> Callable[[], None]:
+        """What brings them from memory to where the relay keeps them.  It blocks, and raises OSError and SpoolBroken."""
+        upstream, settings = self.upstream, self.loaded.config if self.loaded else None
+        if upstream is None or settings is None or upstream.login.oauth is None:
+            return lambda: None
+        account, spool = account_of(upstream, self.place.state_dir, _now, safe=self._safe), settings.spool
+
+        def hand_over() -> None:
+            if kept := account.kept():
+                account_of(upstream, spool.home, _now, safe=open_safe(spool)).take_over(kept)
+
+        return hand_over
+
+
+class _Mistaken(Exception):
+    """What was to be written would not pass the check."""
+
+
+def _written(
+    target: Path, text: str, typed: Mapping[str, str], environ: Mapping[str, str], hand_over: Callable[[], None]
+) -> str:
+    """Secrets, tokens, and the configuration last; "", or why it could not be, and then no secret stays.  Blocks."""
+
+    def check() -> None:
+        loaded = load_text(text, target, environ)
+        if loaded.config is None:
+            raise _Mistaken("\n".join(map(str, loaded.mistakes)))
+        hand_over()
+
+    if os.path.lexists(target):
+        return f"{target} is there already; start the relay again"
+    try:
+        keep(target, text, typed, check)
+    except (_Mistaken, SpoolBroken, StoreBroken) as error:
+        return str(error)
+    except OSError as error:
+        return f"{error.filename or target}: {error.strerror or error}"
+    return ""
 
 
 _now = partial(datetime.now, UTC)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from relay import events
 from relay.control import rendering
 from relay.control.access import KNOWN, AccessRules, Guard
-from relay.control.api import TooLong
+from relay.control.api import MAX_ORDER, TooLong
 from relay.control.guesses import Guesses
 from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.doctor.finding import Grade
@@ -28,6 +28,7 @@ from relay.setup.flow import SetupFlow
 from relay.upstream.provider_rows import PRESETS
 
 COOKIE = "relay_setup"
+_LONGEST_CODE = 8000  # octets of the form, since anybody may send it
 
 Handler = Callable[[Request], Awaitable[Response]]
 Said = Mapping[str, str]
@@ -90,9 +91,9 @@ class SetupPages:
 
         return self._page(answer)
 
-    async def _said(self, request: Request) -> Said | Response:
+    async def _said(self, request: Request, most: int = MAX_ORDER) -> Said | Response:
         try:
-            asked = await self._maker.form(request)
+            asked = await self._maker.form(request, most)
         except (TooLong, ValueError):
             return await self._message(request, "bad_order", 413)
         except StaleForm:
@@ -117,23 +118,27 @@ class SetupPages:
         return await self._server_page(request, {})
 
     async def _try_code(self, request: Request) -> Response:
-        said = await self._said(request)
+        said = await self._said(request, _LONGEST_CODE)
         if isinstance(said, Response):
             return said
         client = request.client.host.removeprefix("::ffff:") if request.client else ""
+        # nobody guesses 100 random bits; so the right code never waits for those who send wrong ones from the same address
+        if self.ended or not self._code.fits(said.get("code", "")):
+            return await self._wrong_code(request, client)
+        events.note("opened", "set-up goes on, with the right code", client=client)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(COOKIE, self._known, path="/", httponly=True, samesite="strict")
+        return answer
+
+    async def _wrong_code(self, request: Request, client: str) -> Response:
         group = group_of(client)
         if wait := await self._guesses.turn(group):
             answer = await self._message(request, "setup_too_many", 429, n=wait)
             answer.headers["retry-after"] = str(wait)
             return answer
-        if self.ended or not self._code.fits(said.get("code", "")):
-            self._guesses.wrong(group)
-            events.note("refused", "a wrong code for set-up", client=client, code=403)
-            return await self._maker.page(request, "setup_code.html", 403, wrong=True)
-        events.note("opened", "set-up goes on, with the right code", client=client)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(COOKIE, self._known, path="/", httponly=True, samesite="strict")
-        return answer
+        self._guesses.wrong(group)
+        events.note("refused", "a wrong code for set-up", client=client, code=403)
+        return await self._maker.page(request, "setup_code.html", 403, wrong=True)
 
     async def _server_page(self, request: Request, wrong: form.Wrongs, said: Said | None = None) -> Response:
         draft = self._flow.draft

@@ -9,6 +9,8 @@ from pathlib import Path
 from relay import config
 from relay.config import environment, scalars
 from relay.config.config_values import Config
+from relay.config.files import from_home
+from relay.config.schema import SECTIONS
 from relay.other_user import nearest, place_for
 from relay.setup import here
 from relay.yaml_text import listed, quoted
@@ -16,11 +18,16 @@ from relay.yaml_text import listed, quoted
 PAGE = "0.0.0.0:8025"
 """Where the page of set-up answers, if RELAY_WEB names no other address."""
 
-_FILES = ("_file", "_cert", "_key")
+_FILES = ("_file", "_cert", "_key", "_dir")
+_LISTS = {f"{section.path}.{one.key}" for section in SECTIONS for one in section.settings if one.several}
 
 
 class CannotSetUp(Exception):
     """There can be no set-up; the text says why and what to do."""
+
+
+class SetupBroken(Exception):
+    """The page of set-up ended by itself; the text says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,11 @@ def find_place(path_option: str | None, environ: Mapping[str, str]) -> SetupPlac
     own = {path: name for path, name in environment.paths(said).items() if name in said and not path.startswith("upstreams.")}
     base = _base(environ, own)
     target, state_dir = _target(path_option, environ, base.spool.home)
+    if os.path.lexists(target) and not os.path.isfile(target):
+        what = "a link to a file that is not there" if not os.path.exists(target) else "no file"
+        raise CannotSetUp(
+            f"{target}: the settings cannot be written there, since it is {what}; remove it, or name another file"
+        )
     spool = ""
     if not _writable(base.spool.home) and not {"spool.url", "spool.state_dir"} & set(own):
         spool = here.spool(target.parent)
@@ -65,9 +77,10 @@ def find_place(path_option: str | None, environ: Mapping[str, str]) -> SetupPlac
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CannotSetUp(f"{folder}: {error.strerror or error}{place_for(folder, error, 'RELAY_SPOOL')}") from error
-    references = {path: _reference(name, said[name]) for path, name in own.items()}
+    references = {path: _reference(path, name, said[name]) for path, name in own.items()}
     listen = "" if "listen.address" in own else here.listen()
-    if len(words := said.get(own.get("listen.address", ""), "").replace(",", " ").split()) > 1:
+    addresses = said.get(own.get("listen.address", ""), "")
+    if (words := addresses.replace(",", " ").split()) and words != [addresses]:
         listen = " ".join(words)
         del references["listen.address"]
     own_password = bool({"web.password", "web.password_file"} & set(own))
@@ -121,9 +134,9 @@ def _writable(folder: Path) -> bool:
     return os.access(nearest(folder), os.W_OK | os.X_OK)
 
 
-def _reference(name: str, value: str) -> str:
+def _reference(path: str, name: str, value: str) -> str:
     """`${NAME}`, so that a change of the variable counts later, too; lists and relative file names as they are now."""
-    if name.endswith(tuple(one.upper() for one in _FILES)) and not Path(value).is_absolute():
-        return quoted(str(Path(value).absolute()))
+    if path.endswith(_FILES) and not from_home(value.strip()).is_absolute():
+        return quoted(str(Path(value.strip()).absolute()))
     words = value.replace(",", " ").split()
-    return listed(words) if len(words) > 1 and not name.endswith("PASSWORD") else f'"${{{name}}}"'
+    return listed(words) if path in _LISTS and words != [value] else f'"${{{name}}}"'

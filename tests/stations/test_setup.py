@@ -15,12 +15,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import yaml
 
 from relay.control.access import HEADERS
+from relay.setup.code import HOUR, open_code
 from tests.support.oauth import Stub, provider
 from tests.support.setting_up import Person, SetupProcess, in_a_thread, setting_up
 from tests.support.upstream import ScriptedUpstream
@@ -195,7 +197,11 @@ def test_codes_cannot_be_guessed(relay: SetupProcess) -> None:
         codes = list(many.map(guess, range(6)))
     assert codes.count(429) >= 2, codes
     assert time.monotonic() - begun >= 2
+    begun = time.monotonic()
     assert "By which provider" in stranger.send("/code", code=relay.code)
+    assert time.monotonic() - begun < 2, "whoever has the code waits for nobody's guesses"
+    assert "By which provider" not in stranger.send("/code", code="x" * 9000)
+    assert stranger.code == 413
 
 
 def test_foreign_pages_cannot_use_it(relay: SetupProcess) -> None:
@@ -215,9 +221,16 @@ def test_foreign_pages_cannot_use_it(relay: SetupProcess) -> None:
 
 
 def test_the_hour_ends(tmp_path: Path) -> None:
-    """Then everything that was typed is forgotten, the log and the page say so, and a new start has a new code."""
-    relay = SetupProcess(tmp_path, RELAY_TEST_SETUP_SECONDS="3")
+    """Then everything that was typed is forgotten, the log and the page say so, and a new start has a new code.
+
+    The log has the code and the end whatever its level is.
+    """
+    relay = SetupProcess(tmp_path, RELAY_LOG_LEVEL="error")
+    begun_long_ago = open_code(tmp_path, "127.0.0.1:1", datetime.now(UTC) - HOUR + timedelta(seconds=8))
+    relay.state.mkdir()
+    begun_long_ago.file.rename(relay.state / "setup.json")
     relay.start()
+    assert relay.code == begun_long_ago.text
     first, person = relay.code, Person(relay.place)
     person.send("/code", code=first)
     person.send("/server", host="mail.isp.example")
@@ -228,7 +241,6 @@ def test_the_hour_ends(tmp_path: Path) -> None:
     assert "The time for the set-up is over." in person.send("/code", code=first)
     assert relay.files() == set()
     assert relay.stop() == 0
-    relay.environ.pop("RELAY_TEST_SETUP_SECONDS")
     relay.start()
     assert relay.code != first
     assert relay.stop() == 0
