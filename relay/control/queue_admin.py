@@ -46,6 +46,10 @@ class QueueAdmin:
         self._history_at = datetime.min.replace(tzinfo=UTC)
 
     @property
+    def now(self) -> datetime:
+        return self._now()
+
+    @property
     def upstreams(self) -> list[str]:
         """Names that a release may go by."""
         return sorted(self._known())
@@ -94,19 +98,30 @@ class QueueAdmin:
         """How many messages match."""
         return (await self._spool.counted(asked.states, asked.search))[0]
 
-    async def order_matching(self, action: str, asked: "Asked", via: str = "") -> dict[str, Any]:
+    def at_once(self, fitting: int, action: str, via: str) -> int:
+        """For how many of so many one order is.  What fits again after it has no bound: the next order would be for the same."""
+        again = action == Action.RETRY.value or (action == Action.RELEASE.value and bool(via))
+        return fitting if again else min(fitting, MOST_MATCHED)
+
+    async def order_matching(
+        self, action: str, asked: "Asked", via: str = "", asked_at: datetime | None = None
+    ) -> dict[str, Any]:
         """Carries an order out for what matches now; {"applied": ..., "more": whether there are more than MOST_MATCHED, ...}.
 
-        Some hundred messages at a time, so that a device that is talking never waits long.
+        Some hundred messages at a time, so that a device that is talking never waits long.  Of what was accepted after
+        `asked_at` (None: now) nothing is removed.
         """
         order = self._for_found(action, asked, via)
         states, search = frozenset(applies(order)), replace(asked.search, fits=order)
+        if order.action is Action.REMOVE:
+            end = (asked_at or self._now()) + timedelta(microseconds=1)
+            search = replace(search, until=min(end, asked.search.until or end))
         applied, chosen, more, behind, risks = 0, 0, False, None, list[dict[str, Any]]()
         while lines := await self._spool.listed(asked.states, PAGE, search=search, after=behind):
             behind = lines[-1]
             messages = await asyncio.to_thread(list_view, lines)
             fitting = {one["id"]: _risk(one, states) for one in messages}
-            some = dict(list(fitting.items())[: MOST_MATCHED - chosen])
+            some = dict(list(fitting.items())[: self.at_once(chosen + len(fitting), action, via) - chosen])
             done = await self._spool.order(replace(order, queue_ids=tuple(some)), self._now()) if some else 0
             self._note(order, some if done else ())
             risks += [one for one in some.values() if order.via and one["maybe_at"] not in ("", order.via)]

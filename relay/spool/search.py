@@ -14,7 +14,7 @@ from relay.spool.rows import first_line, micros, moment, plain
 from relay.spool.storms import no_parts
 
 MOST_WORDS = 8
-"""Words of one search; the others are not looked for."""
+"""Words of one search; control/searching.py refuses more."""
 LONGEST_WORD = 200
 _PEOPLE = 200  # characters of addresses that a message is found by without looking at its recipients
 _CODE = re.compile(r"[2-5](?:\d\d|\.\d{1,3}\.\d{1,3})\Z", re.ASCII)

@@ -232,7 +232,12 @@ async def test_what_waits_and_was_not_searched_for_is_left_alone(spool: Spool, c
     """A message that still waits for another recipient is not removed, and its queued recipients keep their upstream."""
     desk = QueueAdmin(spool, clock, lambda: frozenset({"isp"}), lambda _: None)
     for number, states in enumerate(
-        ((State.RELAYED, State.QUEUED), (State.RELAYED, State.HELD), (State.RELAYED, State.FAILED), (State.FAILED, State.QUEUED))
+        (
+            (State.RELAYED, State.QUEUED),
+            (State.RELAYED, State.HELD),
+            (State.RELAYED, State.FAILED),
+            (State.FAILED, State.QUEUED),
+        )
     ):
         await spool.commit(an_entry(f"mail000000000{number}", clock(), to=("anna@example.jp", "bob@example.jp")), ())
         claim = await spool.claim(clock())
@@ -251,3 +256,27 @@ async def test_what_waits_and_was_not_searched_for_is_left_alone(spool: Spool, c
     stored = await spool.entry("mail0000000003")
     assert stored is not None
     assert [(one.state, one.via) for one in stored.recipients] == [(State.QUEUED, "isp"), (State.QUEUED, "")]
+
+
+async def test_nothing_that_came_after_the_question_is_removed(five: Spool, clock: Clock) -> None:
+    """From the page: after the person saw how many there are; by the API: after the order began."""
+    desk = QueueAdmin(five, clock, lambda: frozenset(), lambda _: None)
+    asked_at = clock()
+    clock.advance(seconds=1)
+    await five.commit(an_entry("late0000000000", clock()), ())
+    assert (await desk.order_matching("remove", understood([]), "", asked_at))["applied"] == 5
+    assert await states_of(five, "late0000000000") == [State.QUEUED]
+    clock.advance(hours=-1)  # as if it came while the order is carried out
+    assert (await desk.order_matching("remove", understood([])))["applied"] == 0
+    clock.advance(hours=2)
+    assert (await desk.order_matching("remove", understood([])))["applied"] == 1
+
+
+async def test_what_fits_again_has_no_bound(five: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next order would be for the same messages, and those behind them would never have their turn."""
+    desk = QueueAdmin(five, clock, lambda: frozenset({"isp"}), lambda _: None)
+    monkeypatch.setattr(queue_admin, "MOST_MATCHED", 2)
+    monkeypatch.setattr(queue_admin, "PAGE", 2)
+    assert await desk.order_matching("retry", understood([])) == {"applied": 3, "unknown": [], "more": False}
+    assert await desk.order_matching("release", understood([]), "isp") == {"applied": 5, "unknown": [], "more": False}
+    assert [desk.at_once(9, action, via) for action, via in (("retry", ""), ("release", "isp"), ("release", ""))] == [9, 9, 2]
