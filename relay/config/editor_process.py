@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -19,6 +20,7 @@ from typing import Any
 
 from relay.config import environment
 from relay.config.config_values import Config
+from relay.config.editor import PATIENCE
 from relay.config.files import from_home
 from relay.config.hidden import Misplaced, Restored, Span, masked, place_at, restored, spans
 from relay.config.loader import load, load_text
@@ -31,6 +33,9 @@ LARGEST_DRAFT = 200_000
 
 MOST_TOLD = 200
 """Mistakes; who has more begins at the top."""
+
+_ALONE = int(PATIENCE) + 10
+"""Seconds after which the process ends by itself: a relay that died cannot end it."""
 
 _HIDDEN = "expected something else, found a hidden value: `relay check` on the relay's machine says what is wrong with it"
 
@@ -186,6 +191,7 @@ def _stamp(octets: bytes, kept: list[Span]) -> str:
 
 
 def main() -> None:
+    signal.alarm(_ALONE)
     answers, sys.stdout = sys.stdout, sys.stderr
     os.nice(10)  # devices and their mail go first
     said = json.dumps(answer(pickle.loads(sys.stdin.buffer.read())))  # noqa: S301 - from the relay itself

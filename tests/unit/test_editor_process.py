@@ -1,6 +1,9 @@
 """The configuration on the page: what a save is refused for, and that no hidden value is told."""
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -70,3 +73,11 @@ def test_the_rest_of_a_mistake_is_told() -> None:
     assert meant.shows("found Zebra, 77")
     assert not meant.shows("expected a number", 1)
     assert not meant.shows("expected a number, found 'zebra'", 2)
+
+
+@pytest.mark.parametrize("module", ["relay.config.editor_process", "relay.doctor.child_process"])
+def test_a_child_whose_relay_died_ends_by_itself(module: str) -> None:
+    """Whatever it waits for; here for the rest of what it is asked."""
+    words = f"import {module} as child; child._ALONE = 1; child.main()"
+    with subprocess.Popen([sys.executable, "-c", words], stdin=subprocess.PIPE) as process:
+        assert process.wait(timeout=30) == -signal.SIGALRM
