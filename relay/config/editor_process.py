@@ -20,7 +20,6 @@ from typing import Any
 
 from relay.config import environment
 from relay.config.config_values import Config
-from relay.config.editor import PATIENCE
 from relay.config.files import from_home
 from relay.config.hidden import Misplaced, Restored, Span, masked, place_at, restored, spans
 from relay.config.loader import load, load_text
@@ -34,8 +33,8 @@ LARGEST_DRAFT = 200_000
 MOST_TOLD = 200
 """Mistakes; who has more begins at the top."""
 
-_ALONE = int(PATIENCE) + 10
-"""Seconds after which the process ends by itself: a relay that died cannot end it."""
+_ALONE = 30
+"""Seconds after which the process ends by itself: a relay that died cannot end it.  More than editor.PATIENCE."""
 
 _HIDDEN = "expected something else, found a hidden value: `relay check` on the relay's machine says what is wrong with it"
 

@@ -105,7 +105,8 @@ class PasswordCheck:
     def mark_of_known(self) -> str:
         """The Set-Cookie by which a browser is known again."""
         name = FormSeal.new_cookie()
-        return f"{KNOWN_COOKIE}={name}.{self._seal.token(self._sealed(name))}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
+        seal = self._seal.token(self._sealed(name))
+        return f"{KNOWN_COOKIE}={name}.{seal}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
 
     def _sealed(self, name: str) -> str:
         """Who knew an older password is known no more."""

@@ -90,7 +90,7 @@ def ended(outcomes: Iterable[Recipient]) -> list[Ended]:
 
 
 def no_parts(order: Order) -> str:
-    """To follow the states that an order is for: a release of all, or of what was found, leaves alone those whose digest failed."""
+    """To follow the states that an order is for: a release of all or of what was found spares what is part of a digest."""
     return " AND merged_into = ''" if order.action is Action.RELEASE and not order.of_named else ""
 
 

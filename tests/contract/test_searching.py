@@ -214,7 +214,7 @@ async def test_what_was_merged_is_not_sent_beside_its_digest(spool: Spool, clock
 
 async def test_a_retry_of_what_was_found_keeps_quiet_hours(spool: Spool, clock: Clock) -> None:
     """Only messages that a person named go at any hour."""
-    desk = QueueAdmin(spool, clock, lambda: frozenset(), lambda _: None)
+    desk = QueueAdmin(spool, clock, frozenset, lambda _: None)
     await spool.commit(an_entry("mail0000000000", clock()), ())
     assert (await desk.order_matching("retry", understood([])))["applied"] == 1
     claim = await spool.claim(clock())
@@ -260,7 +260,7 @@ async def test_what_waits_and_was_not_searched_for_is_left_alone(spool: Spool, c
 
 async def test_nothing_that_came_after_the_question_is_removed(five: Spool, clock: Clock) -> None:
     """From the page: after the person saw how many there are; by the API: after the order began."""
-    desk = QueueAdmin(five, clock, lambda: frozenset(), lambda _: None)
+    desk = QueueAdmin(five, clock, frozenset, lambda _: None)
     asked_at = clock()
     clock.advance(seconds=1)
     await five.commit(an_entry("late0000000000", clock()), ())

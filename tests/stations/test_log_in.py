@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
-
 from starlette.requests import Request
 
 from relay.control import page_maker
