@@ -82,7 +82,7 @@ def _look(asked: Request) -> dict[str, Any]:
         reason = "large"
     if not reason:
         text, kept = masked(octets.decode("utf-8-sig"), exists)
-        return {**told, "settings": rows, "text": text, "stamp": _stamp(octets, kept), "read_only": None}
+        return {**told, "settings": rows, "text": text, "stamp": _stamp(octets, kept), "read_only": reason}
     return {**told, "settings": rows, "text": None, "stamp": "", "read_only": reason}
 
 

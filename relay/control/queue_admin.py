@@ -99,7 +99,7 @@ class QueueAdmin:
         return (await self._spool.counted(asked.states, asked.search))[0]
 
     def at_once(self, fitting: int, action: str, via: str) -> int:
-        """For how many of so many one order is.  Without bound where they fit again after it: the next would be for the same."""
+        """For how many of so many one order is.  No bound where they fit again after it: the next would be for the same."""
         again = action == Action.RETRY.value or (action == Action.RELEASE.value and bool(via))
         return fitting if again else min(fitting, MOST_MATCHED)
 
