@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -20,7 +21,7 @@ from typing import Any
 from relay.config import environment
 from relay.config.config_values import Config
 from relay.config.files import from_home
-from relay.config.hidden import Misplaced, Restored, masked, place_at, restored, spans
+from relay.config.hidden import Misplaced, Restored, Span, masked, place_at, restored, spans
 from relay.config.loader import load, load_text
 from relay.config.located import LARGEST, Mistake, Place, parse
 from relay.config.origins import origins
@@ -31,6 +32,11 @@ LARGEST_DRAFT = 200_000
 
 MOST_TOLD = 200
 """Mistakes; who has more begins at the top."""
+
+_ALONE = 30
+"""Seconds after which the process ends by itself: a relay that died cannot end it.  More than editor.PATIENCE."""
+
+_HIDDEN = "expected something else, found a hidden value: `relay check` on the relay's machine says what is wrong with it"
 
 _SECTION_OF = {"listeners": "listen", "nameservers": "dns", "trusted_nameservers": "dns", "direct": "mx"}
 
@@ -69,14 +75,15 @@ def _look(asked: Request) -> dict[str, Any]:
     exists = _Exists(path.absolute().parent if path else Path.cwd())
     node, mistakes = parse(octets, source)
     rows = origins(node, exists) if loaded.config else []  # with a mistake in it, it is not what is in force
-    text, reason = None, "whole" if path is None else hindrance(path)
+    reason = "whole" if path is None else hindrance(path)
     if not reason and mistakes:
         reason = "form"
     if not reason and len(octets) > LARGEST_DRAFT:
         reason = "large"
     if not reason:
-        text = masked(octets.decode("utf-8-sig"), exists)[0]
-    return {**told, "settings": rows, "text": text, "stamp": _stamp(octets) if text is not None else "", "read_only": reason}
+        text, kept = masked(octets.decode("utf-8-sig"), exists)
+        return {**told, "settings": rows, "text": text, "stamp": _stamp(octets, kept), "read_only": reason}
+    return {**told, "settings": rows, "text": None, "stamp": "", "read_only": reason}
 
 
 def _octets(path: Path) -> bytes:
@@ -109,10 +116,19 @@ class _Exists:
 
 def _check(asked: Request) -> dict[str, Any]:
     """{"mistakes", "remarks"} of the draft."""
-    return _checked(asked, _octets(Path(asked.running.source)))[1]
+    path = Path(asked.running.source)
+    return _checked(asked, *_hidden(path, _octets(path)))[1]
 
 
-def _checked(asked: Request, before: bytes) -> tuple[str, dict[str, Any]]:
+def _hidden(path: Path, octets: bytes) -> tuple[str, list[Span]]:
+    """The text and what is hidden of it; neither where it has a mistake of form."""
+    if parse(octets, str(path))[1]:
+        return "", []
+    source = octets.decode("utf-8-sig")
+    return source, spans(source, _Exists(path.absolute().parent))
+
+
+def _checked(asked: Request, source: str, kept: list[Span]) -> tuple[str, dict[str, Any]]:
     """The text that is meant, and what `relay check` says of it; "" where it cannot be told what is meant."""
     path, draft = Path(asked.running.source), asked.text.replace("\r\n", "\n")
     octets = draft.encode("utf-8", "surrogatepass")
@@ -121,16 +137,13 @@ def _checked(asked: Request, before: bytes) -> tuple[str, dict[str, Any]]:
     mistakes = parse(octets, str(path))[1]
     if mistakes:
         return "", {"mistakes": _told(mistakes), "remarks": []}
-    exists = _Exists(path.absolute().parent)
-    source, faults = "", parse(before, str(path))[1]
-    if not faults:
-        source = before.decode("utf-8-sig")
     try:
-        meant = restored(draft, source, spans(source, exists), exists)
+        meant = restored(draft, source, kept, _Exists(path.absolute().parent))
     except Misplaced as wrong:
         return "", _only(Mistake(Place(str(path), *place_at(draft, wrong.at)), "", str(wrong)))
     loaded = load_text(meant.text, path, asked.environ)
-    return meant.text, {"mistakes": _told(loaded.mistakes, meant), "remarks": list(loaded.remarks)}
+    remarks = [_HIDDEN if meant.shows(one) else one for one in loaded.remarks]
+    return meant.text, {"mistakes": _told(loaded.mistakes, meant), "remarks": remarks}
 
 
 def _only(mistake: Mistake) -> dict[str, Any]:
@@ -143,7 +156,7 @@ def _told(mistakes: "tuple[Mistake, ...] | list[Mistake]", meant: Restored | Non
             "line": one.place.line,
             "column": meant.column(one.place.line, one.place.column) if meant else one.place.column,
             "path": one.path,
-            "text": one.text,
+            "text": _HIDDEN if meant and meant.shows(one.text, one.place.line) else one.text,
         }
         for one in mistakes[:MOST_TOLD]
     ]
@@ -154,9 +167,10 @@ def _save(asked: Request) -> dict[str, Any]:
     if reason := hindrance(path):
         return {"saved": False, "refused": reason, "mistakes": [], "remarks": []}
     before = _octets(path)
-    if _stamp(before) != asked.stamp:
+    source, kept = _hidden(path, before)
+    if _stamp(before, kept) != asked.stamp:
         return {"saved": False, "refused": "changed", "mistakes": [], "remarks": []}
-    text, told = _checked(asked, before)
+    text, told = _checked(asked, source, kept)
     if not text or told["mistakes"]:
         return {"saved": False, "refused": "mistakes", **told}
     if b"\r\n" in before:
@@ -170,11 +184,13 @@ def _save(asked: Request) -> dict[str, Any]:
     return {"saved": True, "refused": "", "kept_as": kept_as, **told}
 
 
-def _stamp(octets: bytes) -> str:
-    return hashlib.sha256(octets).hexdigest()
+def _stamp(octets: bytes, kept: list[Span]) -> str:
+    """Of the text and of what its placeholders stand for: that depends on which files are there, too."""
+    return hashlib.sha256(octets + repr([(one.start, one.end) for one in kept]).encode()).hexdigest()
 
 
 def main() -> None:
+    signal.alarm(_ALONE)
     answers, sys.stdout = sys.stdout, sys.stderr
     os.nice(10)  # devices and their mail go first
     said = json.dumps(answer(pickle.loads(sys.stdin.buffer.read())))  # noqa: S301 - from the relay itself

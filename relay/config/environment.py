@@ -8,8 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from relay.config import hosts
 from relay.config.located import Broken, Items, Mistake, Node, Place, Table, Text
+from relay.config.scalars import Wrong
 from relay.config.schema import EXAMPLES, SECTIONS
+from relay.config.web import web_address
+from relay.networks import without_port
 from relay.upstream.providers import preset_for
 
 WHOLE = "RELAY_CONFIG_YAML"
@@ -82,7 +86,16 @@ def page_without_password(environ: Mapping[str, str], variables: Mapping[str, st
     if environ.get("RELAY_WEB_PASSWORD") != "" or {"RELAY_WEB_PASSWORD_FILE", "RELAY_WEB_USER_HEADER"} & variables.keys():
         return ""
     addresses = {name: variables[name] for name in ("RELAY_WEB", "RELAY_WEB_ADDRESS") if name in variables}
-    return next((name for name, value in addresses.items() if not value.startswith(("127.", "[::1]", "localhost"))), "")
+    return next((name for name, value in addresses.items() if _is_open(value)), "")
+
+
+def _is_open(value: str) -> bool:
+    """Whether this is an address of the page that others reach; what is no address is told of where it is read."""
+    try:
+        address = web_address(value)
+        return bool(address) and not hosts.is_loopback(without_port(address))
+    except (Wrong, ValueError):
+        return False
 
 
 def names_a_server(variables: Mapping[str, str]) -> bool:

@@ -203,11 +203,20 @@ def masked(text: str, exists: Exists) -> tuple[str, list[Span]]:
 class Restored:
     """`text` has every value again, on the same lines as the draft.
 
-    `shifts`: of each line the columns of its placeholders in the draft, and how much longer their values are.
+    `shifts`: of each line the columns of its placeholders in the draft, and how much longer their values are; `values` are
+    these values.
     """
 
     text: str
     shifts: Mapping[int, Sequence[tuple[int, int]]]
+    values: Mapping[int, Sequence[str]]
+
+    def shows(self, text: str, line: int = 0) -> bool:
+        """Whether a text has a hidden value in it: a part of one of this line, or a whole one of any (0)."""
+        told = text.casefold()
+        if line:
+            return any(part in told for value in self.values.get(line, ()) for part in _parts(value.casefold()))
+        return any(value.casefold() in told for some in self.values.values() for value in some)
 
     def column(self, line: int, column: int) -> int:
         """The column in the draft of what stands here in `text`."""
@@ -215,6 +224,11 @@ class Restored:
             if column > begin:
                 column = max(begin, column - more)
         return column
+
+
+def _parts(value: str) -> Sequence[str]:
+    """What would be known of it where it is told in pieces, or with other quotes."""
+    return re.findall(r"\w{3,}", value) or [value]
 
 
 def place_at(text: str, offset: int) -> tuple[int, int]:
@@ -238,6 +252,7 @@ def restored(draft: str, source: str, kept: Sequence[Span], exists: Exists) -> R
     Raises Misplaced.
     """
     places: list[tuple[int, int, str]] = []
+    standing_for: list[str] = []
     for span in spans(draft, exists):
         match = PLACEHOLDER.fullmatch(draft, span.start, span.end)
         if match is None:
@@ -247,21 +262,24 @@ def restored(draft: str, source: str, kept: Sequence[Span], exists: Exists) -> R
         if old is None or old.kind != span.kind:
             raise Misplaced(match.start())
         places.append((match.start(), match.end(), _written(source, old)))
+        standing_for.append(old.value or source[old.start : old.end])
     _nowhere_else(draft, {start for start, *_ in places})
     lines = _lines(draft)
     shifts: dict[int, list[tuple[int, int]]] = {}
+    values: dict[int, list[str]] = {}
     pieces, standing, before, length = [], [], 0, 0
-    for start, end, value in places:
+    for (start, end, value), hidden in zip(places, standing_for, strict=True):
         pieces += [draft[before:start], value]
         length += start - before
         standing.append((length, length + len(value)))
         length += len(value)
         line, column = _place(lines, start)
         shifts.setdefault(line, []).append((column, len(value) - (end - start)))
+        values.setdefault(line, []).append(hidden)
         before = end
     text = "".join([*pieces, draft[before:]])
     _all_hidden(text, standing, exists, [start for start, *_ in places])
-    return Restored(text, shifts)
+    return Restored(text, shifts, values)
 
 
 def _nowhere_else(draft: str, known: set[int]) -> None:

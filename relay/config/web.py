@@ -14,7 +14,7 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{1,60}")
 def read_web(at: Fields) -> WebSettings:
     with at.section("web") as section:
         found = WebSettings(
-            address=section.get("address", _web_address, ""),
+            address=section.get("address", web_address, ""),
             password=section.secret("password"),
             hosts=section.many("hosts", hosts.own_name, ()),
             user_header=section.get("user_header", _header, ""),
@@ -38,7 +38,8 @@ def _check_web(section: Fields, found: WebSettings) -> None:
         section.remark("password", "web.address is not set: there is no page to protect")
 
 
-def _web_address(value: str) -> str:
+def web_address(value: str) -> str:
+    """`host:port`; "" for `off`.  Raises Wrong."""
     return "" if value.lower() == "off" else hosts.written(hosts.socket_address(8025)(value))
 
 

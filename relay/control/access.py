@@ -100,12 +100,17 @@ class PasswordCheck:
     def known_browser(self, headers: Headers) -> str:
         """The name in the cookie, if the cookie is one of ours; else ""."""
         name, _, seal = cookie_parser(headers.get("cookie", "")).get(KNOWN_COOKIE, "").partition(".")
-        return name if self._seal.fits(name, seal) else ""
+        return name if name and self._seal.fits(self._sealed(name), seal) else ""
 
     def mark_of_known(self) -> str:
         """The Set-Cookie by which a browser is known again."""
         name = FormSeal.new_cookie()
-        return f"{KNOWN_COOKIE}={name}.{self._seal.token(name)}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
+        seal = self._seal.token(self._sealed(name))
+        return f"{KNOWN_COOKIE}={name}.{seal}; Path=/; Max-Age={_FOR_LONG}; HttpOnly; SameSite=Strict"
+
+    def _sealed(self, name: str) -> str:
+        """Who knew an older password is known no more."""
+        return f"{name} {self._rules.password}"
 
     def in_session(self, headers: Headers) -> bool:
         return self.wanted and self.sessions.holds(session_of(headers), self._rules.password)

@@ -73,8 +73,10 @@ class PageMaker:
 
 
 def _sealed(request: Request, cookie: str) -> str:
-    """What the seal of a form is made over.  The session too: a stranger can have a form of the log-in page, and its cookie."""
-    return f"{cookie} {session_of(request.headers)}" if request.scope.get(KNOWN) == "session" else cookie
+    """What the seal of a form is made over.  What vouches for it too: a stranger can have a form of the log-in page, and its
+    cookie."""
+    known = request.scope.get(KNOWN)
+    return cookie if known is None else f"{cookie} {known} {session_of(request.headers) if known == 'session' else ''}"
 
 
 def first_of(asked: Mapping[str, list[str]], name: str) -> str:

@@ -12,7 +12,7 @@ from relay.control.views import history_view, list_view, sound, story_view, tall
 from relay.mail.envelope import Origin
 from relay.spool.contract import Spool
 from relay.spool.entry import BEGINNING, Action, Entry, Heard, Order, Postponed, State, TrailLine, TransferItem
-from relay.spool.orders import APPLIES, applies
+from relay.spool.orders import applies
 from relay.spool.search import EVERYTHING, PageKey, Search
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class QueueAdmin:
         self._spool, self._now, self._known, self._wake = spool, now, known, wake
         self._history: dict[str, Any] | None = None
         self._history_at = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def now(self) -> datetime:
+        return self._now()
 
     @property
     def upstreams(self) -> list[str]:
@@ -86,34 +90,38 @@ class QueueAdmin:
 
     async def matching(self, asked: "Asked", action: str, via: str = "") -> tuple[int, int]:
         """How many messages match, and how many of them the order is for.  Raises BadOrder."""
-        order = self._understood(action, [], via)
-        matching, fitting = await self._spool.counted(asked.states, asked.search, self._meant_by(order, asked))
-        if order.action is Action.ACKNOWLEDGE:
-            _, fitting = await self._spool.counted(asked.states, self._searched(order, asked), self._meant_by(order, asked))
-        return matching, fitting
+        order = self._for_found(action, asked, via)
+        fitting, _ = await self._spool.counted(asked.states, replace(asked.search, fits=order))
+        return await self.counted(asked), fitting
 
     async def counted(self, asked: "Asked") -> int:
         """How many messages match."""
         return (await self._spool.counted(asked.states, asked.search))[0]
 
-    async def order_matching(self, action: str, asked: "Asked", via: str = "") -> dict[str, Any]:
+    def at_once(self, fitting: int, action: str, via: str) -> int:
+        """For how many of so many one order is.  No bound where they fit again after it: the next would be for the same."""
+        again = action == Action.RETRY.value or (action == Action.RELEASE.value and bool(via))
+        return fitting if again else min(fitting, MOST_MATCHED)
+
+    async def order_matching(
+        self, action: str, asked: "Asked", via: str = "", asked_at: datetime | None = None
+    ) -> dict[str, Any]:
         """Carries an order out for what matches now; {"applied": ..., "more": whether there are more than MOST_MATCHED, ...}.
 
-        Some hundred messages at a time, so that a device that is talking never waits long.
+        Some hundred messages at a time, so that a device that is talking never waits long.  Of what was accepted after
+        `asked_at` (None: now) nothing is removed.
         """
-        order = self._understood(action, [], via)
-        states = self._meant_by(order, asked)
-        search = self._searched(order, asked)
+        order = self._for_found(action, asked, via)
+        states, search = frozenset(applies(order)), replace(asked.search, fits=order)
+        if order.action is Action.REMOVE:
+            end = (asked_at or self._now()) + timedelta(microseconds=1)
+            search = replace(search, until=min(end, asked.search.until or end))
         applied, chosen, more, behind, risks = 0, 0, False, None, list[dict[str, Any]]()
         while lines := await self._spool.listed(asked.states, PAGE, search=search, after=behind):
             behind = lines[-1]
             messages = await asyncio.to_thread(list_view, lines)
-            fitting = {
-                one["id"]: _risk(one, states)
-                for one in messages
-                if any(State(each["state"]) in states for each in one["recipients"])
-            }
-            some = dict(list(fitting.items())[: MOST_MATCHED - chosen])
+            fitting = {one["id"]: _risk(one, states) for one in messages}
+            some = dict(list(fitting.items())[: self.at_once(chosen + len(fitting), action, via) - chosen])
             done = await self._spool.order(replace(order, queue_ids=tuple(some)), self._now()) if some else 0
             self._note(order, some if done else ())
             risks += [one for one in some.values() if order.via and one["maybe_at"] not in ("", order.via)]
@@ -124,16 +132,12 @@ class QueueAdmin:
             self._wake(False)
         return {"applied": applied, "unknown": [], "more": more, **({"risks": risks} if risks else {})}
 
-    @staticmethod
-    def _searched(order: Order, asked: "Asked") -> Search:
-        return replace(asked.search, attention=True) if order.action is Action.ACKNOWLEDGE else asked.search
-
-    @staticmethod
-    def _meant_by(order: Order, asked: "Asked") -> frozenset[State]:
-        """The states of recipients that it is for: merged ones only if nothing else was searched for."""
-        states = {*APPLIES[order.action], *((State.QUEUED,) if order.via else ())}
+    def _for_found(self, action: str, asked: "Asked", via: str) -> Order:
+        """The order, still without ids; for merged messages only if nothing else was searched for.  Raises BadOrder."""
+        order = self._understood(action, [], via)
         merged = order.action is Action.RELEASE and asked.states == frozenset({State.MERGED})
-        return frozenset({*states, *((State.MERGED,) if merged else ())})
+        sought = asked.states or frozenset() if asked.states_said else None
+        return replace(order, named=merged, sought=sought)
 
     async def unheard(self, limit: int = 1000) -> list[dict[str, Any]]:
         """Failed messages that nobody could be told of and nobody has acknowledged, the newest first."""

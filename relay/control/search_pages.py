@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,8 +12,9 @@ from starlette.routing import Route
 
 from relay.control.api import TooLong
 from relay.control.page_maker import PageMaker, StaleForm, first_of
-from relay.control.queue_admin import MOST_MATCHED, BadOrder, QueueAdmin
+from relay.control.queue_admin import BadOrder, QueueAdmin
 from relay.control.searching import ATTENTION, MOMENTS, TEXTS, Asked, BadSearch, understood
+from relay.control.zones import viewers_zone
 from relay.spool.entry import Action, State
 from relay.spool.search import PageKey
 
@@ -41,7 +43,7 @@ class SearchPages:
         said = request.query_params
         mistake = ""
         try:
-            asked = understood(said.multi_items())
+            asked = understood(said.multi_items(), viewers_zone(request))
         except BadSearch as error:
             asked, mistake = Asked(), error.name
         places = {name: place for name in _ALL_PLACES if (place := PageKey.read(said.get(name, "")))}
@@ -69,7 +71,7 @@ class SearchPages:
         said = request.query_params
         action, via = said.get("action", ""), said.get("via", "") if said.get("action") == Action.RELEASE.value else ""
         try:
-            asked = understood(said.multi_items())
+            asked, asked_at = understood(said.multi_items(), viewers_zone(request)), self._desk.now
             matching, fitting = await self._desk.matching(asked, action, via)
         except (BadOrder, BadSearch):
             return await self._maker.page(request, "error.html", 400, key="bad_order")
@@ -81,8 +83,9 @@ class SearchPages:
             action=action,
             via=via,
             matching=matching,
-            fitting=min(fitting, MOST_MATCHED),
-            left=max(fitting - MOST_MATCHED, 0),
+            fitting=(at_once := self._desk.at_once(fitting, action, via)),
+            left=fitting - at_once,
+            asked_at=asked_at.isoformat(),
         )
 
     async def order(self, request: Request) -> Response:
@@ -95,9 +98,11 @@ class SearchPages:
             return await self._maker.page(request, "error.html", 403, key="stale_form")
         action, via = first_of(form, "action"), first_of(form, "via")
         try:
-            asked = understood((name, value) for name, values in form.items() for value in values)
-            done = await self._desk.order_matching(action, asked, via)
-        except (BadOrder, BadSearch):
+            pairs = ((name, value) for name, values in form.items() for value in values)
+            asked, said = understood(pairs, viewers_zone(request)), first_of(form, "asked_at")
+            asked_at = datetime.fromisoformat(said).astimezone(UTC) if said else None
+            done = await self._desk.order_matching(action, asked, via, asked_at)
+        except (ValueError, OverflowError):  # BadOrder and BadSearch are such
             return await self._maker.page(request, "error.html", 400, key="bad_order")
         told: Mapping[str, Any] = {"done": action if done["applied"] else "none", "n": done["applied"]}
         risk = {"risk": 1} if "risks" in done else {}

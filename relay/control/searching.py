@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from urllib.parse import urlencode
 
 from relay.spool.entry import State
-from relay.spool.search import EVERYTHING, PageKey, Search
+from relay.spool.search import EVERYTHING, MOST_WORDS, PageKey, Search
 
 TEXTS = {"q": "anything", "address": "address", "subject": "subject", "device": "device", "said": "said"}
 """Names of what is asked for, and the fields of Search that they are."""
@@ -58,17 +58,25 @@ class Asked:
         return urlencode([*kept, *([("state", state)] if state else [])])
 
 
-def understood(pairs: Iterable[tuple[str, str]]) -> Asked:
-    """Raises BadSearch for a state or an hour that there is none; what has other names is passed over."""
+def understood(pairs: Iterable[tuple[str, str]], zone: tzinfo | None = None) -> Asked:
+    """Days and times without an offset are those of `zone`, None: of this machine.  What has other names is passed over.
+
+    Raises BadSearch for a state or an hour that there is none, and for more than can be searched for: a word left out would
+    match more than was asked for.
+    """
     states: set[State] = set()
     texts: dict[str, str] = {}
     moments: dict[str, datetime] = {}
     said: list[tuple[str, str]] = []
     attention = False
     for name, raw in pairs:
-        value = " ".join(raw.split())[:_LONGEST]
-        if not value or (name, value) in said or name in texts or name in moments:
+        value = " ".join(raw.split())
+        if not value or (name, value) in said or name not in (*TEXTS, *MOMENTS, "state"):
             continue
+        if name in texts or name in moments:
+            raise BadSearch(name, "said once")
+        if len(value) > _LONGEST or value.count(" ") >= MOST_WORDS:
+            raise BadSearch(name, f"a text of at most {MOST_WORDS} words and {_LONGEST} characters")
         if name == "state":
             if value == ATTENTION:
                 attention = True
@@ -78,32 +86,42 @@ def understood(pairs: Iterable[tuple[str, str]]) -> Asked:
                 raise BadSearch("state", f"one of {', '.join(_STATES)}, {ATTENTION}")
         elif name in TEXTS:
             texts[name] = value
-        elif name in MOMENTS:
-            moments[name] = _moment(name, value)
         else:
-            continue
+            moments[name] = _moment(name, value, zone)
         said.append((name, value))
     search = Search(**{TEXTS[name]: value for name, value in texts.items()}, **moments, attention=attention)  # type: ignore[arg-type]
     return Asked(frozenset(states) or None, search, tuple(said))
 
 
-def _moment(name: str, value: str) -> datetime:
-    """`2026-11-22` is that whole day; without an offset it is the time of this machine."""
+def _moment(name: str, value: str, zone: tzinfo | None) -> datetime:
+    """`2026-11-22` is that whole day, of 23 hours or 25 where the clocks change."""
     try:
-        moment = datetime.fromisoformat(value).astimezone()
-        day = len(value) == len("2026-11-22") and name == "until"
-        return moment + timedelta(days=1) if day else moment
+        moment = datetime.fromisoformat(value)
+        if name == "until" and _is_day(value):
+            moment += timedelta(days=1)
+        return (moment.replace(tzinfo=zone) if zone and moment.tzinfo is None else moment).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         raise BadSearch(name, "a day such as 2026-11-22, or a time such as 2026-11-22T18:30+01:00") from None
 
 
+def _is_day(value: str) -> bool:
+    try:
+        return bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
 def said_by(asked: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The pairs of a JSON object: each value a text, `state` also a list of them.  Raises BadSearch."""
+    """The pairs of a JSON object: each value a text, `state` also a list of them.  Raises BadSearch, for empty ones too."""
     pairs: list[tuple[str, str]] = []
+    if not asked:
+        raise BadSearch("search", "an object that says what for; for all messages leave it out")
     for name, value in asked.items():
         values: Sequence[Any] = value if isinstance(value, list) and name == "state" else [value]
         if name not in (*TEXTS, *MOMENTS, "state") or not all(isinstance(one, str) for one in values):
             raise BadSearch("search", f"an object of texts: {', '.join((*TEXTS, *MOMENTS))} and state")
+        if not values or not all(one.strip() for one in values):
+            raise BadSearch(name, "not empty: leave it out where nothing is asked for")
         pairs += [(name, one) for one in values]
     return pairs
 

@@ -45,6 +45,10 @@ _SPOOL_LIMITS = ("max_message", "keep_free", "keep_history", "max_size")
 """What a reload changes of the spool; its place and its password are for a start."""
 
 
+_LONGEST_START = 1800
+"""Seconds that the service manager is told to wait for."""
+
+
 class StartFailed(Exception):
     """The relay could not start; the text says why and what to do."""
 
@@ -100,6 +104,7 @@ class Relay:
         life = loop.create_task(self._beat())
         try:
             home = _home(self._config.spool)
+            notify(f"EXTEND_TIMEOUT_USEC={_LONGEST_START * 1_000_000}")  # bringing a large spool up to date takes minutes
             self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error

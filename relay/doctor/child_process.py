@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import pickle
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +29,9 @@ PATIENCE = 60.0
 
 WHOLE_PATIENCE = 120.0
 """The same for the whole examination, which takes 20 seconds where hosts do not answer."""
+
+_ALONE = int(WHOLE_PATIENCE) + 10
+"""Seconds after which the process ends by itself: a relay that died cannot end it."""
 
 _NICE = 10  # devices and their mail go first
 _LONGEST_LINE = 4_000_000  # octets of all findings
@@ -98,6 +102,7 @@ def _last_word(complaint: bytes) -> str:
 
 def main() -> None:
     """The other end: reads a Subject, writes the findings, ends without waiting for a resolver that hangs."""
+    signal.alarm(_ALONE)
     findings, sys.stdout = sys.stdout, sys.stderr  # whatever else is printed is no finding
     subject: Subject = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the relay itself
     from relay.doctor.gather import World

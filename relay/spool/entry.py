@@ -192,12 +192,22 @@ class Order:
     their digest.  REMOVE deletes the message with its trail; what an unsent digest stands for has failed then.
     ACKNOWLEDGE: a person has seen a failure that nobody could be told of.  The trail shows orders that a person gave
     (`by_hand`).
+
+    `named` False: a search found them, so what is left out of an order for all is left out.  `sought` are the states that
+    were searched for (None: any): what waits in another one is neither removed nor released by `via`.
     """
 
     action: Action
     queue_ids: tuple[str, ...] | None = None
     via: str = ""
     by_hand: bool = True
+    named: bool = True
+    sought: frozenset[State] | None = None
+
+    @property
+    def of_named(self) -> bool:
+        """Whether a person named each message."""
+        return self.named and self.queue_ids is not None
 
 
 @dataclass(frozen=True, slots=True)

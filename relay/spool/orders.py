@@ -24,18 +24,26 @@ _TOLD = {
 def applies(order: Order) -> tuple[State, ...]:
     """The states of recipients that this order is for.
 
-    A named message that waits may be released to another upstream; one that was merged only if it is named, since an order
-    for all would let a storm loose.
+    A message that waits may be released to another upstream if it is named or searched for; one that was merged only if it is
+    named, since an order for all would let a storm loose.
     """
     states = APPLIES[order.action]
     if order.action is not Action.RELEASE or order.queue_ids is None:
         return states
-    return (*states, State.MERGED, *((State.QUEUED,) if order.via else ()))
+    waiting = order.via and (order.sought is None or State.QUEUED in order.sought)
+    return (*states, *((State.MERGED,) if order.named else ()), *((State.QUEUED,) if waiting else ()))
+
+
+def spared(order: Order) -> frozenset[State]:
+    """A message with a recipient in one of these states is not removed: nobody searched for what still waits."""
+    if order.action is not Action.REMOVE or order.sought is None:
+        return frozenset()
+    return frozenset({State.QUEUED, State.HELD}) - order.sought
 
 
 def at_any_hour(order: Order) -> bool:
     """Whether the messages go by themselves from now on, whatever the manners of their device: a person named them."""
-    return order.by_hand and order.queue_ids is not None and order.action in (Action.RETRY, Action.RELEASE)
+    return order.by_hand and order.of_named and order.action in (Action.RETRY, Action.RELEASE)
 
 
 def told_of(order: Order, now: datetime) -> TrailLine:

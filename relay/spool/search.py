@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from relay.spool.entry import BEGINNING, Entry, State, TrailLine
+from relay.spool.entry import BEGINNING, Action, Entry, Order, State, TrailLine
+from relay.spool.orders import applies, spared
 from relay.spool.rows import first_line, micros, moment, plain
+from relay.spool.storms import no_parts
 
 MOST_WORDS = 8
-"""Words of one search; the others are not looked for."""
+"""Words of one search; control/searching.py refuses more."""
 LONGEST_WORD = 200
 _PEOPLE = 200  # characters of addresses that a message is found by without looking at its recipients
 _CODE = re.compile(r"[2-5](?:\d\d|\.\d{1,3}\.\d{1,3})\Z", re.ASCII)
@@ -26,7 +28,7 @@ class Search:
 
     `anything` is in an address, in the subject, in the device's name or address, or begins the queue id; `address` in the
     sender or a recipient; `said` in the last answer about a recipient.  Accepted from `since`, and before `until`.
-    `attention`: only failures that nobody could be told of and nobody has acknowledged.
+    `attention`: only failures that nobody could be told of and nobody has acknowledged.  `fits`: only what this order is for.
     """
 
     anything: str = ""
@@ -37,6 +39,7 @@ class Search:
     since: datetime | None = None
     until: datetime | None = None
     attention: bool = False
+    fits: Order | None = None
 
     def __bool__(self) -> bool:
         return any(getattr(self, each.name) for each in fields(self))
@@ -160,6 +163,8 @@ def conditions(search: Search, dialect: Dialect) -> Conditions:
         found.terms.append(f"({' OR '.join(anywhere)})")
     if search.attention:
         found.terms.append(f"{dialect.id} IN (SELECT id FROM message WHERE attention = 1)")  # noqa: S608
+    if search.fits:
+        found.terms += fitting(search.fits)
     if heard := " AND ".join(_heard(found, word) for word in _split(search.said)):
         found.terms.append(f"{dialect.id} IN (SELECT message FROM recipient WHERE {heard})")  # noqa: S608 - our own words
     return found
@@ -196,3 +201,15 @@ def among(states: frozenset[State]) -> str:
     """The condition for messages with a recipient in one of these states."""
     some = ", ".join(repr(state.value) for state in State if state in states)
     return f"EXISTS (SELECT 1 FROM recipient WHERE recipient.message = message.id AND state IN ({some}))"  # noqa: S608
+
+
+def fitting(order: Order) -> list[str]:
+    """The conditions for messages that an order for what was found is for."""
+    terms = [f"NOT {among(waits)}"] if (waits := spared(order)) else []
+    if order.action is Action.ACKNOWLEDGE:
+        return ["attention = 1"]
+    if order.action is Action.RELEASE:
+        terms.append("kept = 1")
+    if order.action is not Action.REMOVE:
+        terms.append(among(frozenset(applies(order)))[:-1] + f"{no_parts(order)})")
+    return terms

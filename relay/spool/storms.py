@@ -90,8 +90,8 @@ def ended(outcomes: Iterable[Recipient]) -> list[Ended]:
 
 
 def no_parts(order: Order) -> str:
-    """To follow the states that an order is for: a release of all leaves alone those whose digest failed."""
-    return " AND merged_into = ''" if order.action is Action.RELEASE and order.queue_ids is None else ""
+    """To follow the states that an order is for: a release of all or of what was found spares what is part of a digest."""
+    return " AND merged_into = ''" if order.action is Action.RELEASE and not order.of_named else ""
 
 
 def gave_way(now: datetime) -> TrailLine:

@@ -11,9 +11,10 @@ import pytest
 from relay.secret import Secret
 from relay.spool import open_spool
 from relay.spool.contract import SpoolBroken, SpoolSettings
-from relay.spool.entry import Action, Order, State
+from relay.spool.entry import Action, Order, State, TrailLine
 from relay.spool.postgres import schema
 from relay.spool.postgres.schema import MIGRATIONS, RIGHTS
+from relay.spool.search import Search
 from tests.support.postgres import PostgresServer
 from tests.support.spooled import an_entry, settled
 
@@ -172,6 +173,41 @@ async def test_older_tables_are_brought_up_to_date(url, clock, tmp_path, monkeyp
         await spool.close()
     assert PostgresServer.ask(url, "SELECT version FROM spool_version") == [(len(MIGRATIONS) + 1,)]
     assert PostgresServer.ask(url, "SELECT extra FROM message") == [(7,)]
+
+
+async def test_tables_in_use_are_left_as_they_are(url, clock, tmp_path, monkeypatch):
+    """Whoever uses them would have to wait behind us: the start ends with words, and nothing was touched."""
+    spool = await open_spool(SpoolSettings(url, keep_free=0), now=clock)
+    await spool.close()
+    script = tmp_path / "postgres-next.sql"
+    script.write_text("ALTER TABLE message ADD extra INTEGER NOT NULL DEFAULT 7;")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, str(script)))
+    monkeypatch.setattr(schema, "_PATIENCE", 1)
+    import psycopg
+
+    with psycopg.connect(url) as reader:
+        reader.execute("SELECT count(*) FROM message")
+        with pytest.raises(SpoolBroken, match="in use for 1 seconds"):
+            await open_spool(SpoolSettings(url), now=clock)
+    assert PostgresServer.ask(url, "SELECT version FROM spool_version") == [(len(MIGRATIONS),)]
+
+
+async def test_what_an_older_relay_stored_is_found_after_the_next_start(url, clock, tmp_path, monkeypatch):
+    """In batches; also what it stored after the tables were brought up to date."""
+    monkeypatch.setattr(schema, "_FILLED_AT_ONCE", 2)
+    spool = await open_spool(SpoolSettings(url, keep_free=0), now=clock)
+    for number in range(5):
+        line = TrailLine(clock(), "accepted", "", {"subject": f"Motion {number}", "device": "cam", "helo": "nas"})
+        await spool.commit(an_entry(f"mail000000000{number}", clock()), (line,))
+    await spool.close()
+    before = PostgresServer.ask(url, "SELECT people, about, source FROM message ORDER BY id")
+    PostgresServer.ask(url, "UPDATE message SET people = '', about = '', source = '' WHERE queue_id <> 'mail0000000002'")
+    spool = await open_spool(SpoolSettings(url, keep_free=0), now=clock, home=tmp_path / "home")
+    try:
+        assert await spool.counted(None, Search(subject="motion", device="cam", address="me@example.jp")) == (5, 0)
+    finally:
+        await spool.close()
+    assert PostgresServer.ask(url, "SELECT people, about, source FROM message ORDER BY id") == before
 
 
 async def test_the_server_proves_who_it_is(postgres_server, clock, tmp_path):

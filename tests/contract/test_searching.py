@@ -1,5 +1,6 @@
 """What a person searches for among the messages of a spool: every spool finds the same, page by page, and counts it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,7 @@ from relay.control import queue_admin
 from relay.control.queue_admin import BadOrder, QueueAdmin
 from relay.control.searching import understood
 from relay.spool.contract import Spool
-from relay.spool.entry import Action, Order, QueueLine, Settlement, State, TrailLine
+from relay.spool.entry import ORDERED, Action, Order, QueueLine, Settlement, State, TrailLine
 from relay.spool.search import PageKey, Search
 from tests.support.spooled import after, an_entry
 from tests.support.world import Clock
@@ -170,3 +171,112 @@ async def test_an_order_is_for_those_it_fits(five: Spool, clock: Clock) -> None:
     for action, via in (("explode", ""), ("release", "nobody"), ("hold", "isp")):
         with pytest.raises(BadOrder):
             await desk.order_matching(action, everything, via)
+
+
+async def end(spool: Spool, clock: Clock, *states: State) -> None:
+    """The next message's recipients are settled so; merged ones in a digest."""
+    claim = await spool.claim(clock())
+    assert claim is not None
+    outcomes = [after(one, state) for one, state in zip(claim.recipients, states, strict=True)]
+    parts = [replace(one, merged_into="digest00000000" if one.state is State.MERGED else "") for one in outcomes]
+    await spool.settle(claim, Settlement(outcomes=tuple(parts)))
+    await spool.release(claim)
+
+
+async def states_of(spool: Spool, queue_id: str) -> list[State]:
+    stored = await spool.entry(queue_id)
+    return [one.state for one in stored.recipients] if stored else []
+
+
+async def test_what_was_merged_is_not_sent_beside_its_digest(spool: Spool, clock: Clock) -> None:
+    """A release of what was found leaves alone who gets it, or was to get it, in a digest; the count says the same."""
+    desk = QueueAdmin(spool, clock, lambda: frozenset({"isp"}), lambda _: None)
+    to = ("anna@example.jp", "bob@example.jp")
+    await spool.commit(an_entry("mixed000000000", clock(), to=to), ())
+    await end(spool, clock, State.MERGED, State.FAILED)
+    await spool.commit(an_entry("part0000000000", clock()), ())
+    claim = await spool.claim(clock())
+    assert claim is not None
+    part = replace(after(claim.recipients[0], State.FAILED), merged_into="digest00000000")
+    await spool.settle(claim, Settlement(outcomes=(part,)))
+    await spool.release(claim)
+    failed = understood([("state", "failed")])
+    for via in ("", "isp"):
+        assert await desk.matching(failed, "release", via) == (2, 1)
+    assert (await desk.order_matching("release", failed))["applied"] == 1
+    assert await states_of(spool, "mixed000000000") == [State.MERGED, State.QUEUED]
+    assert await states_of(spool, "part0000000000") == [State.FAILED]
+    merged = understood([("state", "merged")])
+    assert await desk.matching(merged, "release") == (1, 1)
+    assert (await desk.order_matching("release", merged))["applied"] == 1  # asked for on purpose
+    assert await states_of(spool, "mixed000000000") == [State.QUEUED, State.QUEUED]
+
+
+async def test_a_retry_of_what_was_found_keeps_quiet_hours(spool: Spool, clock: Clock) -> None:
+    """Only messages that a person named go at any hour."""
+    desk = QueueAdmin(spool, clock, frozenset, lambda _: None)
+    await spool.commit(an_entry("mail0000000000", clock()), ())
+    assert (await desk.order_matching("retry", understood([])))["applied"] == 1
+    claim = await spool.claim(clock())
+    assert claim is not None
+    assert claim.storm == ""
+    await spool.release(claim)
+    await desk.order("retry", ["mail0000000000"])
+    claim = await spool.claim(clock())
+    assert claim is not None
+    assert claim.storm == ORDERED
+    await spool.release(claim)
+
+
+async def test_what_waits_and_was_not_searched_for_is_left_alone(spool: Spool, clock: Clock) -> None:
+    """A message that still waits for another recipient is not removed, and its queued recipients keep their upstream."""
+    desk = QueueAdmin(spool, clock, lambda: frozenset({"isp"}), lambda _: None)
+    for number, states in enumerate(
+        (
+            (State.RELAYED, State.QUEUED),
+            (State.RELAYED, State.HELD),
+            (State.RELAYED, State.FAILED),
+            (State.FAILED, State.QUEUED),
+        )
+    ):
+        await spool.commit(an_entry(f"mail000000000{number}", clock(), to=("anna@example.jp", "bob@example.jp")), ())
+        claim = await spool.claim(clock())
+        assert claim is not None
+        later = clock() + timedelta(hours=1)
+        outcomes = [after(one, state, due_at=later) for one, state in zip(claim.recipients, states, strict=True)]
+        await spool.settle(claim, Settlement(outcomes=tuple(outcomes)))
+        await spool.release(claim)
+    relayed = understood([("state", "relayed")])
+    assert await desk.matching(relayed, "remove") == (3, 1)
+    assert (await desk.order_matching("remove", relayed))["applied"] == 1
+    assert await states_of(spool, "mail0000000002") == []
+    assert await desk.matching(understood([("state", "relayed"), ("state", "held")]), "remove") == (2, 1)
+    assert await desk.matching(understood([]), "remove") == (3, 3)
+    assert (await desk.order_matching("release", understood([("state", "failed")]), "isp"))["applied"] == 1
+    stored = await spool.entry("mail0000000003")
+    assert stored is not None
+    assert [(one.state, one.via) for one in stored.recipients] == [(State.QUEUED, "isp"), (State.QUEUED, "")]
+
+
+async def test_nothing_that_came_after_the_question_is_removed(five: Spool, clock: Clock) -> None:
+    """From the page: after the person saw how many there are; by the API: after the order began."""
+    desk = QueueAdmin(five, clock, frozenset, lambda _: None)
+    asked_at = clock()
+    clock.advance(seconds=1)
+    await five.commit(an_entry("late0000000000", clock()), ())
+    assert (await desk.order_matching("remove", understood([]), "", asked_at))["applied"] == 5
+    assert await states_of(five, "late0000000000") == [State.QUEUED]
+    clock.advance(hours=-1)  # as if it came while the order is carried out
+    assert (await desk.order_matching("remove", understood([])))["applied"] == 0
+    clock.advance(hours=2)
+    assert (await desk.order_matching("remove", understood([])))["applied"] == 1
+
+
+async def test_what_fits_again_has_no_bound(five: Spool, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next order would be for the same messages, and those behind them would never have their turn."""
+    desk = QueueAdmin(five, clock, lambda: frozenset({"isp"}), lambda _: None)
+    monkeypatch.setattr(queue_admin, "MOST_MATCHED", 2)
+    monkeypatch.setattr(queue_admin, "PAGE", 2)
+    assert await desk.order_matching("retry", understood([])) == {"applied": 3, "unknown": [], "more": False}
+    assert await desk.order_matching("release", understood([]), "isp") == {"applied": 5, "unknown": [], "more": False}
+    assert [desk.at_once(9, action, via) for action, via in (("retry", ""), ("release", "isp"), ("release", ""))] == [9, 9, 2]

@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 
 import pytest
+from starlette.requests import Request
 
-from relay.control.access import AccessRules, Guard, PasswordCheck
+from relay.control import page_maker
+from relay.control.access import KNOWN, AccessRules, Guard, PasswordCheck
 from relay.control.guesses import TRIES
 from tests.stations.test_control_access import PASSWORD, Page, answer_of, basic, fine, settings
 from tests.support.running import running
@@ -372,6 +374,43 @@ async def test_a_session_never_waits_for_a_guesser(pause: float) -> None:
     assert (code, took < pause) == (200, True)
     codes = [code for code, _ in await asyncio.gather(*guessing)]
     assert set(codes) == {401, 429}
+
+
+def test_a_browser_is_known_by_this_password_only() -> None:
+    """Who knew the one before has no tries of their own any more, and nobody without a name has."""
+    from starlette.datastructures import Headers
+
+    rules = AccessRules(password="old")
+    check = PasswordCheck(rules)
+    known = Headers({"cookie": check.mark_of_known().partition(";")[0]})
+    assert check.known_browser(known)
+    rules.become(AccessRules(password="new"))
+    assert not check.known_browser(known)
+    assert not check.known_browser(Headers({"cookie": "relay_known=."}))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fits"),
+    [
+        (("", "a"), ("", "b"), True),
+        (("session", "a"), ("session", "a"), True),
+        (("session", "a"), ("session", "b"), False),
+        (("", "a"), ("session", "a"), False),
+        (("", ""), ("password", ""), False),
+        (("", ""), ("proxy", ""), False),
+        (("password", ""), ("proxy", ""), False),
+    ],
+)
+def test_a_form_is_sealed_for_what_vouched_for_it(before: tuple[str, str], now: tuple[str, str], fits: bool) -> None:
+    """A form that a stranger got is no order of who has logged in, in whichever way."""
+
+    def sealed(vouched: str, session: str) -> str:
+        headers = [(b"cookie", f"relay_session={session}".encode())] if session else []
+        return page_maker._sealed(
+            Request({"type": "http", "headers": headers, **({KNOWN: vouched} if vouched else {})}), "cookie"
+        )
+
+    assert (sealed(*before) == sealed(*now)) is fits
 
 
 async def test_no_password_that_is_not_set_opens(pause: float) -> None:

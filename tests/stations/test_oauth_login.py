@@ -276,6 +276,8 @@ class TestPasting:
         ("pasted", "said"),
         [
             ("", "nothing was pasted"),
+            ("http://[", "this is no address"),
+            ("http://[?code=4/x&state=STATE", "this is no address"),
             ("http://localhost:1234/?code=4/abc&state=other", "another login"),
             ("http://localhost:1234/?state=STATE", "no code"),
             (

@@ -23,9 +23,10 @@ def manager(tmp_path):
 
 
 def test_ready_alive_stopping(manager, tmp_path):
-    """READY only once the port answers, WATCHDOG again and again, STOPPING at SIGTERM."""
+    """Time to start in; READY only once the port answers, WATCHDOG again and again, STOPPING at SIGTERM."""
     words = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
     with running(tmp_path, UPSTREAM, words) as relay:
+        assert manager.recv(100) == b"EXTEND_TIMEOUT_USEC=1800000000"  # a large spool may have to be brought up to date first
         heard = [manager.recv(100) for _ in range(4)]
         assert heard.count(b"READY=1") == 1
         assert heard.count(b"WATCHDOG=1") == 3
@@ -41,6 +42,7 @@ def test_a_watchdog_that_waits_for_somebody_else_hears_nothing(manager, tmp_path
     """Variables that were inherited from another service are not ours."""
     words = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000", "WATCHDOG_PID": str(os.getpid())}
     with running(tmp_path, UPSTREAM, words) as relay:
+        assert manager.recv(100).startswith(b"EXTEND_TIMEOUT_USEC=")
         assert manager.recv(100) == b"READY=1"
         assert relay.stop() == 0
         assert manager.recv(100) == b"STOPPING=1"

@@ -175,6 +175,7 @@ def test_a_mistake_in_a_setting_names_its_variable(name: str) -> None:
         ({"RELAY_WEB": "0.0.0.0:8025"}, ""),
         ({"RELAY_WEB_ADDRESS": "[::]:8025"}, ""),
         ({"RELAY_WEB": "127.0.0.1:8025"}, "127.0.0.1:8025"),
+        ({"RELAY_WEB": "[0:0::1]:8025"}, "[::1]:8025"),
     ],
 )
 def test_a_page_whose_password_is_passed_on_empty_is_off(more: dict[str, str], address: str) -> None:
@@ -184,6 +185,18 @@ def test_a_page_whose_password_is_passed_on_empty_is_off(more: dict[str, str], a
     assert loaded.config is not None
     assert loaded.config.web.address == address
     assert any("RELAY_WEB_PASSWORD is empty" in str(remark) for remark in loaded.remarks) is (not address)
+
+
+def test_a_page_that_is_off_needs_no_password() -> None:
+    """Nothing is remarked on, since nobody asked for one; what is no address is a mistake like any other."""
+    environ = {"RELAY_HOST": "mail.isp.example", "RELAY_SENDER": "a@isp.example", "RELAY_WEB_PASSWORD": ""}
+    loaded = load(None, {**environ, "RELAY_WEB": "off"})
+    assert loaded.config is not None
+    assert loaded.config.web.address == ""
+    assert not any("RELAY_WEB_PASSWORD is empty" in str(remark) for remark in loaded.remarks)
+    assert [str(one).partition(":")[0] for one in load(None, {**environ, "RELAY_WEB": "127.nowhere:8025"}).mistakes] == [
+        "RELAY_WEB"
+    ]
 
 
 def test_what_is_missing_beside_a_variable_is_a_variable() -> None:

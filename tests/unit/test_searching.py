@@ -1,6 +1,7 @@
 """A search as an address, a form and a program say it, and its pages."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -63,9 +64,48 @@ def test_what_cannot_be_understood(name: str, value: str) -> None:
         assert value[:4] in ("0001", "9999")
 
 
-@pytest.mark.parametrize("asked", [{"what": "x"}, {"q": 1}, {"state": [1]}, {"q": ["a"]}, {"q": None}])
+@pytest.mark.parametrize(
+    "pairs",
+    [[("q", "a " * 9)], [("subject", "x" * 201)], [("q", "a"), ("q", "b")], [("since", "2026-11-22"), ("since", "2026-11-23")]],
+)
+def test_more_than_can_be_searched_for_is_refused(pairs: list[tuple[str, str]]) -> None:
+    """What is left out of a search would match more, and an order would be for that."""
+    with pytest.raises(BadSearch):
+        understood(pairs)
+    assert understood([("q", "a " * 8)]).search.anything == "a a a a a a a a"
+    assert len(understood([("q", "x" * 200)]).search.anything) == 200
+
+
+def test_a_day_is_that_of_who_asks() -> None:
+    """It has 23 hours or 25 where the clocks change; an offset that is said counts more than the zone."""
+    berlin = ZoneInfo("Europe/Berlin")
+    for day, since, hours in (
+        ("2026-03-29", datetime(2026, 3, 28, 23, tzinfo=UTC), 23),
+        ("2026-10-25", datetime(2026, 10, 24, 22, tzinfo=UTC), 25),
+        ("2026-11-22", datetime(2026, 11, 21, 23, tzinfo=UTC), 24),
+    ):
+        search = understood([("since", day), ("until", day)], berlin).search
+        assert (search.since, search.until) == (since, since + timedelta(hours=hours))
+    assert understood([("since", "2026-11-22T01:00+02:00")], berlin).search.since == datetime(2026, 11, 21, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"what": "x"},
+        {"q": 1},
+        {"state": [1]},
+        {"q": ["a"]},
+        {"q": None},
+        {},
+        {"q": ""},
+        {"q": " "},
+        {"state": []},
+        {"state": ["failed", ""]},
+    ],
+)
 def test_a_program_says_texts(asked: dict[str, object]) -> None:
-    """Other values are refused."""
+    """Other values are refused, and empty ones: they would match everything."""
     with pytest.raises(BadSearch):
         said_by(asked)
     assert said_by({"state": ["failed", "held"], "q": "x"}) == [("state", "failed"), ("state", "held"), ("q", "x")]

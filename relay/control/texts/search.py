@@ -12,8 +12,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "search_since": ("Accepted from", "受付日（開始）"),
     "search_until": ("Accepted until", "受付日（終了）"),
     "search_wrong": (
-        "This cannot be searched for, so all messages are shown. A day is written as 2026-11-22.",
-        "この条件では検索できないため、すべて表示しています。日付は 2026-11-22 の形で入力してください。",
+        "This cannot be searched for, so all messages are shown. A day is written as 2026-11-22; a text has at most 8 words"
+        " and 200 characters.",
+        "この条件では検索できないため、すべて表示しています。"
+        "日付は 2026-11-22 の形で、語句は8語・200文字以内で入力してください。",
     ),
     "search_by_state": ("Recipients by state:", "宛先の数（状態別）:"),
     "attention_count": ("messages that need attention", "要対応のメッセージ"),
@@ -30,6 +32,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "left_over": (
         "{n} more are left over; give the order again for them",
         "残り{n}通は、もう一度同じ操作をしてください",
+    ),
+    "matched_again_removed": (
+        "What matches is looked up again when you confirm. Messages that came after this page was opened are not removed.",
+        "確定した時点でもう一度検索します。このページを開いたあとに届いたメッセージは削除されません。",
     ),
     "matched_again": (
         "What matches is looked up again when you confirm: messages that came or changed meanwhile count as they are then.",

@@ -21,7 +21,7 @@ from relay.spool.postgres.connections import PostgresConnections, hopeless, tran
 from relay.spool.postgres.leases import SharedLeases, free_unheard, renew, take_over
 from relay.spool.postgres.notify_listener import ListenerCallbacks, PostgresListener, tell_all
 from relay.spool.postgres.read import in_use
-from relay.spool.postgres.schema import prepare
+from relay.spool.postgres.schema import fill, prepare
 from relay.spool.sqlite.content import ContentCache
 
 _LEFT = "uncertain: {name} had it under way when its lease ended; if the upstream had taken it by then, it arrives twice"
@@ -88,7 +88,7 @@ class Node:
                 self._start(None)
             raise away from error
         try:
-            self._prepare(db)
+            self._prepare(db, starting=True)
         except psycopg.Error as error:
             db.close()
             raise translate(error) from error
@@ -124,8 +124,10 @@ class Node:
         self._watching = True
         self._watch.start(db)
 
-    def _prepare(self, db: Connection) -> None:
+    def _prepare(self, db: Connection, *, starting: bool = False) -> None:
         prepare(db)
+        if starting and self._home is not None:
+            fill(db)  # before we are entered: who is must show signs of life
         self._prepared = True
         if self._home is not None:
             self._enter(db)

@@ -1,7 +1,6 @@
 """The tables in PostgreSQL: made and brought up to date by the first relay that comes, one at a time."""
 
 from collections import defaultdict
-from contextlib import closing
 from importlib.resources import files
 
 from psycopg import Connection, errors
@@ -12,7 +11,9 @@ from relay.spool.search import sought_before
 MIGRATIONS = ("schema-1.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 
-_SEARCHED = 4  # the version whose columns older messages get filled
+_PATIENCE = 10
+"""Seconds for a lock on a table: whoever uses it after us waits as long as we do, and so does the mail of other relays."""
+_FILLED_AT_ONCE = 500  # messages
 _SOUGHT = ("people", "about", "source")
 
 _ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -61,20 +62,24 @@ def _bring_up_to_date(db: Connection) -> None:
     db.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     try:
         with db.transaction():  # begun after the lock: it sees what another relay has just made
+            db.execute(f"SET LOCAL lock_timeout = '{_PATIENCE}s'")
             version = version_of(db)
             if version == 0:
                 db.execute("CREATE TABLE spool_version (version INTEGER NOT NULL)")
                 db.execute("INSERT INTO spool_version VALUES (0)")
             for script in MIGRATIONS[version:]:
                 db.execute(files("relay.spool.postgres").joinpath(script).read_bytes())
-            if 0 < version < _SEARCHED:
-                _fill(db)
             if version < len(MIGRATIONS):
                 db.execute("UPDATE spool_version SET version = %s", (len(MIGRATIONS),))
     except errors.InsufficientPrivilege as error:
         raise SpoolBroken(
             f"the spool's tables in {_place(db)} cannot be made or changed by this role: {error.diag.message_primary}."
             " Run `relay spool prepare URL` once as the role that owns them"
+        ) from error
+    except errors.LockNotAvailable as error:
+        raise SpoolBroken(
+            f"the spool's tables in {_place(db)} were in use for {_PATIENCE} seconds, so they could not be brought up to date;"
+            " nothing was touched. Start the relay again, or stop what uses them"
         ) from error
     except errors.DuplicateTable as error:
         raise SpoolBroken(
@@ -85,17 +90,23 @@ def _bring_up_to_date(db: Connection) -> None:
         db.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
-def _fill(db: Connection) -> None:
-    """What older messages are found by: their subjects are decoded here."""
-    found = db.execute(
+def fill(db: Connection) -> None:
+    """What messages of older versions are found by: their subjects are decoded here.
+
+    At each start, since a relay of an older version may go on beside newer ones; each batch is committed, so that nobody waits.
+    """
+    behind = 0
+    while found := db.execute(
         "SELECT id, reverse_local || '@' || reverse_domain,"
         " (SELECT string_agg(local || '@' || domain, ' ' ORDER BY seq) FROM recipient WHERE recipient.message = message.id),"
-        " (SELECT said FROM trail WHERE trail.message = message.id ORDER BY number LIMIT 1), client FROM message"
-    )
-    while some := found.fetchmany(1000):
-        rows = [(message, *(sought_before(name, *about) for name in _SOUGHT)) for message, *about in some]
-        with closing(db.cursor()) as cursor:
-            cursor.execute(
+        " (SELECT said FROM trail WHERE trail.message = message.id ORDER BY number LIMIT 1), client"
+        " FROM message WHERE source = '' AND id > %s ORDER BY id LIMIT %s",  # who knows the columns fills `source` always
+        (behind, _FILLED_AT_ONCE),
+    ).fetchall():
+        behind = found[-1][0]
+        rows = [(message, *(sought_before(name, *about) for name in _SOUGHT)) for message, *about in found]
+        with db.transaction():
+            db.execute(
                 "UPDATE message SET people = given.people, about = given.about, source = given.source"
                 " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS given(id, people, about, source)"
                 " WHERE message.id = given.id",

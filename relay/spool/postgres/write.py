@@ -10,12 +10,12 @@ from relay import crash_points
 from relay.mail.address import Address
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import ORDERED, Action, Entry, Order, PendingNotice, Recipient, Settlement, State, TrailLine
-from relay.spool.orders import applies, at_any_hour, told_of
+from relay.spool.orders import applies, at_any_hour, spared, told_of
 from relay.spool.postgres.connections import together
 from relay.spool.postgres.leases import SharedLease
 from relay.spool.postgres.rows import RECIPIENTS_OF, TRAIL_OF, TRAIL_WITH, clean, recipients_json, trail_json
 from relay.spool.rows import entry_row, micros, notice_row, plain, recipient_row
-from relay.spool.search import sought
+from relay.spool.search import among, sought
 from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended, no_parts
 
 REFUSED_SENDER_KEPT = timedelta(days=30)
@@ -233,6 +233,7 @@ def carry_out(db: Connection, order: Order, now: datetime) -> list[tuple[int, in
     states = [state.value for state in applies(order)]
     wanted = "" if order.queue_ids is None else "AND queue_id = ANY(%(ids)s)"
     wanted += " AND kept = 1" if order.action is Action.RELEASE else ""
+    wanted += f" AND NOT {among(waits)}" if (waits := spared(order)) else ""
     ids = [plain(one) for one in order.queue_ids or ()]
     those = f"id IN (SELECT message FROM recipient WHERE state = ANY(%(states)s){no_parts(order)})"  # noqa: S608 - our own words
     if order.action is Action.ACKNOWLEDGE:

@@ -10,9 +10,9 @@ from relay import crash_points
 from relay.mail.address import Address
 from relay.spool.contract import LeaseLost
 from relay.spool.entry import ORDERED, Action, Entry, Order, Recipient, Settlement, State, TrailLine
-from relay.spool.orders import applies, at_any_hour, told_of
+from relay.spool.orders import applies, at_any_hour, spared, told_of
 from relay.spool.rows import entry_row, micros, moment, notice_row, packed, plain, recipient_row, trail_row
-from relay.spool.search import sought
+from relay.spool.search import among, sought
 from relay.spool.sqlite.read import with_one_in
 from relay.spool.storms import IN_OPEN_DIGEST, PART_STATES, Ended, end_of_part, ended, no_parts
 
@@ -279,10 +279,11 @@ def _whom(order: Order) -> str:
 def _choose(db: sqlite3.Connection, order: Order) -> None:
     wanted = "attention = 1" if order.action is Action.ACKNOWLEDGE else with_one_in(frozenset(applies(order)))
     wanted += " AND kept" if order.action is Action.RELEASE else ""
+    wanted += f" AND NOT {among(waits)}" if (waits := spared(order)) else ""
+    if order.action is Action.RELEASE and not order.of_named:
+        wanted += f" AND EXISTS (SELECT 1 FROM recipient WHERE message = message.id AND {_whom(order)})"  # noqa: S608
     db.execute("DELETE FROM chosen")
     if order.queue_ids is None:
-        if order.action is Action.RELEASE:
-            wanted += f" AND EXISTS (SELECT 1 FROM recipient WHERE message = id AND {_whom(order)})"  # noqa: S608
         db.execute(f"INSERT INTO chosen SELECT id FROM message WHERE {wanted}")  # noqa: S608
     else:
         db.executemany(

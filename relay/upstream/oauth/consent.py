@@ -138,8 +138,11 @@ def _code_in(flow: CodeFlow, authority: Authority, pasted: str) -> str:
         raise NoConsent("nothing was pasted")
     if "=" not in pasted and "/" not in pasted.removeprefix("4/"):  # Google's codes begin with 4/
         return pasted
-    split = urlsplit(pasted)
-    found = parse_qs(split.query or split.fragment or pasted.lstrip("?"))
+    try:
+        split = urlsplit(pasted)
+        found = parse_qs(split.query or split.fragment or pasted.lstrip("?"))
+    except ValueError:  # brackets that do not close
+        raise NoConsent("this is no address: paste the whole one that the browser ended at") from None
     if error := found.get("error", [""])[0]:
         raise NoConsent(
             _explained(authority, Denied(error, _printable(found.get("error_description", [""])[0]), passing=False))

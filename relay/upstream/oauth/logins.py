@@ -125,6 +125,8 @@ class Logins:
             await self._keep(upstream, login, await apart(partial(finish_code_flow, login.flow, pasted[:LONGEST_PASTED])))
         except (NoConsent, StoreBroken) as error:
             self._end(login, "refused", str(error))
+        except Exception as error:
+            self._broken(upstream, login, error)
 
     def _ask_for_address(self, upstream: Upstream, oauth: OAuth, login: _Login) -> None:
         try:
@@ -154,15 +156,19 @@ class Logins:
         except (NoConsent, StoreBroken, _Over) as error:
             late = login.until is not None and self._now() >= login.until
             self._end(login, "expired" if late else "refused", str(error))
-        except Exception as error:  # whatever a provider does, the page tells it and mail goes on
-            events.note("broken", f"the login of {upstream.name} could not be followed: {error!r}")
-            self._end(login, "refused", type(error).__name__)
+        except Exception as error:
+            self._broken(upstream, login, error)
 
     async def _keep(self, upstream: Upstream, login: _Login, granted: Granted) -> None:
         await self._tokens.consented(upstream, granted)
         self._end(login, "granted")
         events.note("consented", "a person has consented by the page", upstream=upstream.name)
         await self._wake()
+
+    def _broken(self, upstream: Upstream, login: _Login, error: Exception) -> None:
+        """Whatever a provider does, the page tells it and mail goes on."""
+        events.note("broken", f"the login of {upstream.name} could not be followed: {error!r}")
+        self._end(login, "refused", type(error).__name__)
 
     @staticmethod
     def _end(login: _Login, state: str, words: str = "") -> None:
