@@ -18,7 +18,7 @@ class Element:
 def elements(data: bytes) -> Iterator[Element]:
     """Raises ValueError, which says what is wrong.
 
-    What is BER but no DER is refused: OpenSSL reads it, and must not see another key than we do.
+    BER without a length is refused: OpenSSL reads it, and must not see another key than we do.
     """
     start = 0
     while start < len(data):

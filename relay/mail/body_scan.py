@@ -194,11 +194,11 @@ def wide_codec(octets: bytes, charset: str, *, coded: bool = False) -> str:
 
 
 def is_never_wide(octets: bytes) -> bool:
-    """Whether the text cannot be in UTF-16 or UTF-32: there a line end has NULs, and all is odd that ASCII text has."""
-    return b"\0" not in octets and (b"\r\n" in octets[:-2] or is_utf8_text(octets))
+    """Whether the text cannot be in UTF-16 or UTF-32: its line ends have no NULs, or it is text in UTF-8."""
+    return b"\0" not in octets and (b"\r\n" in octets[:-2] or _is_utf8_text(octets))
 
 
-def is_utf8_text(octets: bytes) -> bool:
+def _is_utf8_text(octets: bytes) -> bool:
     """Whether they are text in UTF-8; the last character may be cut.  UTF-16 has octets of control characters or others."""
     if CONTROLS.search(octets):
         return False
