@@ -22,7 +22,8 @@ from relay.spool.entry import ORDERED, PASSED
 LONGEST = timedelta(hours=4)
 """From one digest to the next, however long the storm."""
 LATER = timedelta(minutes=1)
-"""One of the collected messages is due with the digest and makes it; the others are due later, in case that one is gone."""
+"""One of the collected messages is due with the digest and makes it; the others are due later, in case that one is gone,
+or came too late for it: by this, or by `same_within` if that is less."""
 
 _USUAL = timedelta(minutes=10)  # where only a ceiling is set
 _DAY = timedelta(hours=25)  # the one on which the clock is put back
@@ -257,7 +258,7 @@ def _collected(memory: Memory, name: str, case: Case, rule: Storm, now: datetime
 
 def _waits(memory: Memory, name: str, group: Group, case: Case, rule: Storm) -> Decision:
     assert group.due is not None  # noqa: S101 - for the type checker
-    look = group.due + LATER
+    look = group.due + min(LATER, rule.same_within or LATER)
     if group.maker == case.queue_id:
         look = min(group.due, _calm(group, rule))
     return Decision(Course.WAITS, memory, name, look, group.due, group.count)

@@ -7,12 +7,15 @@ import asyncio
 import json
 import re
 import smtplib
+import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.stations.test_control_api import DOCUMENT, promised
 from tests.support.running import RelayProcess, running
@@ -110,6 +113,17 @@ async def test_a_storm_is_shown_from_its_beginning_to_its_end(tmp_path: Path) ->
         assert b"Subject: Motion 3" in (await isp.arrived(3, timeout=30))[2].content
 
 
+@pytest.fixture
+def midday(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A zone in which it is about noon, so that no hour of the test is another day's."""
+    monkeypatch.setenv("TZ", f"TEST{datetime.now(UTC).hour - 12:+d}")  # POSIX: what is added to local time to get UTC
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("midday")
 async def test_quiet_hours_are_shown(tmp_path: Path) -> None:
     """On the page, in the list and by `explain`; what must not wait goes at once."""
     now = datetime.now(UTC).astimezone()
