@@ -88,8 +88,8 @@ def test_no_path_of_the_building_machine_is_in_it(files: dict[str, bytes]) -> No
 def test_the_shell_offers_commands_options_values_and_files(shell: str, files: dict[str, bytes]) -> None:
     """Each as a person would press Tab for it."""
     lines = "\n".join(f"echo '=== {line}'; timeout 30 {shell} /srv/peer/ask '{line}' 2>&1" for line, _ in ASKED)
-    # fish completes only commands that it can run
-    script = f"cp -R /srv/peer/usr /; cp /bin/true /usr/bin/relay; cd /srv/peer; export TERM=dumb LC_ALL=C.UTF-8 HOME=/root\n{lines}\n"
+    there = "cp -R /srv/peer/usr /; cp /bin/true /usr/bin/relay"  # fish completes only commands that it can run
+    script = f"{there}; cd /srv/peer; export TERM=dumb LC_ALL=C.UTF-8 HOME=/root\n{lines}\n"
     inside = {**files, "ask": SHELLS[shell], "somewhere.yaml": ""}
     said = run_inside("shells", ["sh", "-c", script.replace("'", '"')], inside, seconds=200)
     answers = dict(part.split("\n", 1) for part in said.split("=== ")[1:])
