@@ -12,6 +12,13 @@ from pathlib import Path
 DATA = Path("/var/lib/relay")
 OWN = Path("/config")
 USER = 65532
+PAGE = {
+    "RELAY_SETUP": "yes",
+    "RELAY_WEB_ADDRESS": "0.0.0.0:8025",
+    "RELAY_WEB_USER_HEADER": "X-Remote-User-Id",
+    "RELAY_WEB_PROXIES": "172.30.32.2",
+}
+"""The page is Home Assistant's: its Supervisor, which has this address everywhere, names who has logged in."""
 
 
 def settings(options: Mapping[str, object]) -> dict[str, str]:
@@ -22,7 +29,7 @@ def settings(options: Mapping[str, object]) -> dict[str, str]:
 def environment() -> dict[str, str]:
     if (OWN / "config.yaml").exists():
         return {**os.environ, "RELAY_CONFIG": str(OWN)}
-    return {**os.environ, "RELAY_SETUP": "yes", **settings(json.loads((DATA / "options.json").read_text(encoding="utf-8")))}
+    return {**os.environ, **PAGE, **settings(json.loads((DATA / "options.json").read_text(encoding="utf-8")))}
 
 
 def main(words: list[str]) -> None:

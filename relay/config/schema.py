@@ -371,7 +371,7 @@ SECTIONS: tuple[Section, ...] = (
             _S("password_file", "A file with that password.", names_secret=True),
             _S("hosts", "Names it is reached by, beside its addresses, `hostname` and the machine's name.", several=True),
             _S("user_header", "A reverse proxy does the login and names the user in this header."),
-            _S("proxies", "Addresses or networks from which `user_header` is believed.", several=True),
+            _S("proxies", "Where `user_header` is believed from, and the proxy's path.", several=True),
             _S("content", "Whether the page and the API show what a message says; each look is in its trail.", "true"),
         ),
     ),

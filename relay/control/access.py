@@ -20,7 +20,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from relay.control import rendering, sessions
+from relay.control import path_prefix, rendering, sessions
 from relay.control.guesses import Guesses
 from relay.control.sessions import Sessions
 from relay.networks import group_of
@@ -58,7 +58,8 @@ HEADERS = {
 class AccessRules:
     """`password` "" asks for none.  `names` are host names of ours.  The guard reads them at each request.
 
-    `user_header` is the header by which a reverse proxy at an address within `proxies` names who has logged in.
+    `user_header` is the header by which a reverse proxy at an address within `proxies` names who has logged in; such a
+    proxy may also have the page below a path of its own.
     """
 
     password: str = field(default="", repr=False)
@@ -145,7 +146,9 @@ class Guard:
         self._app, self._rules, self._check = app, rules, check or PasswordCheck(rules, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        prefix = self._prefix(scope) if scope["type"] == "http" else ""
         dress = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+        send = path_prefix.below(prefix, send) if prefix else send
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -162,7 +165,11 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["path"] == "/healthz" and scope["method"] in _SAFE:
             return None
-        return self._misled(headers) or self._foreign(scope["method"], headers) or await self._unknown(scope, headers)
+        misled = None if self._prefix(scope) else self._misled(headers)  # a proxy with a path answers to names of its own
+        return misled or self._foreign(scope["method"], headers) or await self._unknown(scope, headers)
+
+    def _prefix(self, scope: Scope) -> str:
+        return path_prefix.prefix_of(Headers(scope=scope)) if self._is_proxy(_client(scope)) else ""
 
     def _misled(self, headers: Headers) -> Response | None:
         """DNS rebinding: a foreign name that points at us makes a browser think that a foreign page is ours."""
@@ -194,7 +201,11 @@ class Guard:
         return _refuse(401, "A password is needed.", {"www-authenticate": 'Basic realm="relay", charset="UTF-8"'})
 
     def _named_by_proxy(self, client: str, headers: Headers) -> bool:
-        if not self._rules.user_header or not headers.get(self._rules.user_header, "").strip():
+        named = bool(self._rules.user_header) and bool(headers.get(self._rules.user_header, "").strip())
+        return named and self._is_proxy(client)
+
+    def _is_proxy(self, client: str) -> bool:
+        if not self._rules.proxies:
             return False
         try:
             address = ipaddress.ip_address(client)

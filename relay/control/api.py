@@ -151,7 +151,7 @@ def _search(watch: RelayStatus) -> Endpoint:
             asked, limit = understood(said.multi_items()), _number(said.get("limit"), _FOUND)
         except ValueError as error:
             return wrong(str(error))
-        if limit > PAGE or None in places.values() or len(places) > 1:
+        if limit > PAGE or None in places.values():
             return wrong(f"limit is up to {PAGE}; older_than or newer_than is what an answer before had as older or newer")
         page = await watch.desk.found(asked, max(limit, 1), **places)
         found = {"messages": page.messages, "newer": page.newer and str(page.newer), "older": page.older and str(page.older)}

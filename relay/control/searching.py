@@ -97,11 +97,14 @@ def _moment(name: str, value: str, zone: tzinfo | None) -> datetime:
     """`2026-11-22` is that whole day, of 23 hours or 25 where the clocks change."""
     try:
         moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise BadSearch(name, "a day such as 2026-11-22, or a time such as 2026-11-22T18:30+01:00") from None
+    try:
         if name == "until" and _is_day(value):
             moment += timedelta(days=1)
         return (moment.replace(tzinfo=zone) if zone and moment.tzinfo is None else moment).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        raise BadSearch(name, "a day such as 2026-11-22, or a time such as 2026-11-22T18:30+01:00") from None
+    except (ValueError, OverflowError, OSError):  # in the year 1 or 9999: before all messages, or after them
+        return moment.replace(tzinfo=UTC)
 
 
 def _is_day(value: str) -> bool:

@@ -59,7 +59,8 @@ class SetupPages:
             Route("/static/{name}", _static),
             Route("/healthz", _healthz),
         ]
-        return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _elsewhere}), AccessRules(names=names))
+        rules = AccessRules(names=names, proxies=self._flow.place.base.web.proxies)
+        return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _elsewhere}), rules)
 
     def end(self) -> None:
         """The hour is over: what was typed is forgotten, and nothing is taken any more."""

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import relay
-from relay.config import missing
+from relay.config import load, missing
 from relay.config.environment import NAMES
 from relay.setup.place import wanted
 
@@ -23,11 +23,11 @@ CONFIG = yaml.safe_load((APP / "config.yaml").read_text(encoding="utf-8"))
 
 # What supervisor/addons/validate.py takes of these; it drops keys that it does not know.
 KEYS = {
-    **dict.fromkeys(("name", "version", "slug", "description", "startup", "boot", "backup", "webui"), str),
-    **dict.fromkeys(("init", "host_network"), bool),
+    **dict.fromkeys(("name", "version", "slug", "description", "startup", "boot", "backup", "panel_icon", "panel_title"), str),
+    **dict.fromkeys(("init", "host_network", "ingress"), bool),
     **dict.fromkeys(("options", "schema"), dict),
     **dict.fromkeys(("arch", "map"), list),
-    "timeout": int,
+    **dict.fromkeys(("timeout", "ingress_port"), int),
 }
 START = '"python3", "/usr/local/lib/addon.py"'  # the image has neither a shell nor env
 ELEMENT = re.compile(r"(bool|email|url|port|str|password|int|float|list\([a-z|]+\))\??")
@@ -75,7 +75,8 @@ def test_the_supervisor_takes_it() -> None:
     assert CONFIG["startup"] in ("initialize", "system", "services", "application", "once")
     assert CONFIG["backup"] == "cold"
     assert 45 <= CONFIG["timeout"] <= 300
-    assert re.match(r"https?://\[HOST\]:\[PORT:\d+\]", CONFIG["webui"])
+    assert CONFIG["ingress"]
+    assert re.fullmatch(r"mdi:[a-z-]+", CONFIG["panel_icon"])
     assert {one["type"]: one["path"] for one in CONFIG["map"]} == {"data": "/var/lib/relay", "addon_config": "/config"}
     assert all(one["read_only"] is False for one in CONFIG["map"])
     for name, kind in CONFIG["schema"].items():
@@ -119,12 +120,21 @@ def test_every_option_at_once(addon: ModuleType, tmp_path: Path) -> None:
     """One of each kind, as the form would store it."""
     given = filled(
         provider="", host="mail.isp.example", port=587, tls="starttls", sender="nas@isp.example", networks="192.168.0.0/24",
-        recipients_everything_to="me@isp.example", web_address="127.0.0.1:8025", web_password="another one",
+        recipients_everything_to="me@isp.example", web_password="another one",
     )  # fmt: skip
     assert given.keys() == CONFIG["schema"].keys()
     (addon.DATA / "options.json").write_text(json.dumps(given))
     done = check({**addon.environment(), "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_page_is_where_ingress_looks_for_it(addon: ModuleType, tmp_path: Path) -> None:
+    """Without a password, since the Supervisor names who has logged in; nobody else is believed."""
+    (addon.DATA / "options.json").write_text(json.dumps(filled()))
+    told = {**addon.environment(), "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}
+    web = load(None, told).config.web
+    assert (web.address, web.user_header, web.password) == (f"0.0.0.0:{CONFIG['ingress_port']}", "X-Remote-User-Id", None)
+    assert [str(one) for one in web.proxies] == ["172.30.32.2/32"]
 
 
 def test_a_file_of_ones_own_takes_the_place_of_the_options(addon: ModuleType, tmp_path: Path) -> None:

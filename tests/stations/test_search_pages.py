@@ -211,6 +211,8 @@ def test_the_api_searches_and_orders(page: Page) -> None:
     assert seen == [f"Report {number:03}" for number in range(110, -10, -10)]
     back = api(page, "GET", f"/api/search?address=anna&limit=5&newer_than={found['newer']}")[1]
     assert [one["subject"] for one in back["messages"]] == seen[5:10]
+    both = api(page, "GET", f"/api/search?address=anna&limit=5&newer_than={found['newer']}&older_than={back['older']}")[1]
+    assert [one["subject"] for one in both["messages"]] == seen[10:]
     code, done = api(page, "POST", "/api/orders", {"action": "hold", "search": {"subject": "report 119", "state": ["queued"]}})
     assert (code, done) == (200, {"applied": 1, "unknown": [], "more": False})
     code, done = api(page, "POST", "/api/orders", {"action": "release", "search": {"state": "held"}})
@@ -225,7 +227,6 @@ def test_the_api_searches_and_orders(page: Page) -> None:
         "/api/search?limit=501",
         "/api/search?limit=x",
         "/api/search?older_than=1",
-        "/api/search?older_than=1-1&newer_than=1-1",
     ],
 )
 def test_the_api_says_what_it_does_not_understand(page: Page, path: str) -> None:

@@ -33,7 +33,7 @@
   const login = document.getElementById("login");
   if (login) {
     fetch(login.dataset.next, {headers: {accept: "text/html"}, cache: "no-store"}).then((answer) => {
-      if (answer.ok && new URL(answer.url).pathname !== "/login") location.replace(login.dataset.next);
+      if (answer.ok && !new URL(answer.url).pathname.endsWith("/login")) location.replace(login.dataset.next);
     }).catch(() => {});
   }
   const live = document.getElementById("live");
@@ -109,7 +109,7 @@
           credentials: "same-origin", cache: "no-store", headers: {accept: "text/html"}, signal: AbortSignal.timeout(10000),
         });
         if (!answer.ok) throw new Error(answer.status);
-        if (answer.redirected && new URL(answer.url).pathname === "/login") return location.replace(answer.url);
+        if (answer.redirected && new URL(answer.url).pathname.endsWith("/login")) return location.replace(answer.url);
         put(new DOMParser().parseFromString(await answer.text(), "text/html"));
         fails = 0;
       } catch {
