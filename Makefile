@@ -24,7 +24,7 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test test-newer chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb completion catalogues dist sbom wheels \
+.PHONY: help demo run test test-newer pictures chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb completion catalogues dist sbom wheels \
   schemathesis bench bench-smoke audit release
 
 help:
@@ -52,6 +52,7 @@ help:
 	@echo "make audit   ask whether a package that the relay needs has a known weakness; make release: all before a release"
 	@echo "make docs    build the site from docs/ into build/site, links and anchors checked"
 	@echo "make pages   write anew the pages of docs/ that are made from the code (settings, providers, advice)"
+	@echo "make pictures    take the pictures in README.md and docs/ anew"
 	@echo "make lock    write requirements/*.txt anew from pyproject.toml (needs uv)"
 	@echo "make clean   remove .venv and what the tools left behind"
 
@@ -116,6 +117,12 @@ check: .venv/development
 
 image:
 	$(BUILD) $(IMAGE) .
+
+# The pictures in README and docs, as the browser's tests take them.
+pictures: .venv/development
+	$(BIN)/python -m pytest -q tests/browser -k "pictures or small_screen"
+	cp build/screenshots/desktop.png docs/status-page.png
+	cp build/screenshots/setup-en-light-server.png docs/set-up.png
 
 # Four to five minutes each on two cores.  Not in CI.
 image-arm:

@@ -3,9 +3,9 @@
     python bench/page.py            prints the figures; ends with 1 if a promise is not kept
     python bench/page.py --search   the search alone, with the spool in a file and in PostgreSQL
 
-Promises: `/`, `/messages` and the last page of the list answer in under 200 ms, the first look after the start too;
-what the first look loads needs under 9 MB, and nothing before it; accepting is no more than a fifth slower while three
-pages are open; each search in 100,000 messages, and the count of what matches, answers within 100 ms (median).
+Promises: the first look after the start takes under 200 ms, each later one, of `/`, `/messages` or the last page of the
+list, under 50 (median); what the first look loads needs under 9 MB, and nothing before it; accepting is less than a tenth
+slower while ten pages are open; each search in 100,000 messages, and the count of what matches, answers within 100 ms (median).
 """
 
 import argparse
@@ -36,9 +36,10 @@ from tests.support.spooled import an_entry
 QUEUED = 10_000
 SEARCHED = 100_000
 LIMIT_SEARCH_MS = 100.0
-LIMIT_MS = 200.0
+LIMIT_FIRST_MS, LIMIT_MS = 200.0, 50.0
 LIMIT_MB = 9.0  # with what an idle relay has no use for any more, such as urllib and zipfile
-LIMIT_RATIO = 1.2
+LIMIT_RATIO = 1.1
+WATCHERS, ASKS = 10, 3.0  # open pages, and after how many seconds each asks anew
 ROUNDS = 15
 ROUND_SECONDS = 3.0
 PACE = 0.04  # seconds between two messages: a busy LAN, not a flood
@@ -93,11 +94,11 @@ def accept(device: smtplib.SMTP) -> list[float]:
 
 @contextmanager
 def live_pages(relay: RelayProcess) -> Iterator[None]:
-    """Three open pages: each asks every three seconds."""
+    """Open pages, each of which asks now and then; their turns are spread."""
     over = threading.Event()
 
     def look() -> None:
-        while not over.wait(1.0):
+        while not over.wait(ASKS / WATCHERS):
             get(relay, "/")
 
     viewer = threading.Thread(target=look)
@@ -128,7 +129,7 @@ def beside_pages(relay: RelayProcess) -> float:
     for words, found in (("median", middle), ("95th percentile", late)):
         print(
             f"accepting, {words} of {ROUNDS} rounds in turn: {found['alone']:.2f} ms alone, {found['watched']:.2f} ms with "
-            f"three live pages: ratio {found['watched'] / found['alone']:.2f} (alone against alone: "
+            f"{WATCHERS} live pages: ratio {found['watched'] / found['alone']:.2f} (alone against alone: "
             f"{found['control'] / found['alone']:.2f})"
         )
     return middle["watched"] / statistics.mean((middle["alone"], middle["control"]))
@@ -238,7 +239,7 @@ def main() -> int:
                 "/metrics",
             ):
                 first = get(relay, path)
-                kept &= first < LIMIT_MS
+                kept &= first < LIMIT_FIRST_MS
                 times = [get(relay, path) for _ in range(15)]
                 median = statistics.median(times)
                 kept &= median < LIMIT_MS
