@@ -48,7 +48,7 @@ def test_every_relay_of_the_queue_is_shown(relay):
     assert [(one["name"], one["alive"], one["holds"]) for one in told] == [("office-a", True, 0), ("office-b", False, 0)]
 
 
-def test_a_list_says_which_relay_has_a_message(relay):
+def test_a_list_says_which_relay_has_a_message(relay, monkeypatch):
     """One that lives; and one that died, with the time from which another may take over what it had."""
     url = relay.config["spool"]["url"]
     submit(relay, "there@far.example")
@@ -64,9 +64,8 @@ def test_a_list_says_which_relay_has_a_message(relay):
     assert listed.rstrip().endswith("office-b has it")
     PostgresServer.ask(url, "UPDATE peer SET seen_at = '2026-01-02 03:04:05+00' WHERE name = 'office-b'")
     (message,) = relay.queue()
-    told = (
-        "office-b has it, no sign of life since 2026-01-02T03:04:05Z; another relay may take it over from 2026-01-02T03:05:05Z"
-    )
+    told = "office-b has it, no sign of life since 2026-01-02 03:04:05 UTC; another relay may take it over from 2026-01-02 03:05:05"
+    monkeypatch.setenv("TZ", "UTC")
     for words in (("list",), ("show", message["id"])):
         assert told in relay.command("queue", *words).stdout
 

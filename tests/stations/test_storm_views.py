@@ -136,7 +136,9 @@ async def test_quiet_hours_are_shown(tmp_path: Path) -> None:
         assert f"waiting; quiet until {until}" in await asyncio.to_thread(told, relay, "list")
         assert f"quiet until {until} (device camera)" in await asyncio.to_thread(told, relay, "show", ids[0])
         assert f"quiet hours of the device, until {until}" in await asyncio.to_thread(got, relay, f"/messages/{ids[0]}")
-        assert "1 waits for the end of quiet hours" in await asyncio.to_thread(got, relay, "/")
+        assert "1 recipient waits on purpose, for the end of quiet hours or for a digest." in await asyncio.to_thread(
+            got, relay, "/"
+        )
         device = await asyncio.to_thread(camera, relay)
         assert f"{datetime.fromisoformat(device['quiet_until']).astimezone():%H:%M}" == until and device["quiet_waiting"] == 1
         page = await asyncio.to_thread(got, relay, "/devices/camera")
