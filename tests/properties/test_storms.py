@@ -7,7 +7,7 @@ from datetime import time, timedelta
 from itertools import chain
 from zoneinfo import ZoneInfo
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from relay.mail.address import Address
@@ -124,7 +124,19 @@ lives = st.builds(
 )
 
 
+REMOVED_AFTER_ITS_END = Life(
+    Device("cam", helo=("cam",), storm=Storm(None, 1)),
+    1,
+    [
+        (("upstream", ME, "defers"), ("arrive", "Motion 1", 3, (ME,)), ("pass", 30_000)),
+        (("order", Action.REMOVE, True, 0),),
+    ],
+    "defers",
+)
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(life=REMOVED_AFTER_ITS_END)
 @given(life=lives)
 def test_every_message_has_exactly_one_end(life: Life) -> None:
     """Relayed, failed, expired or discarded by itself, or with its digest, and merged only if that was relayed.
