@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +36,9 @@ class BadOrder(ValueError):
     """The order makes no sense; the text says why."""
 
 
+_QUICK, _SHARE = 0.015, 20  # seconds; what takes longer to count is counted anew after so many times as long
+
+
 class QueueAdmin:
     """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it."""
 
@@ -44,6 +48,8 @@ class QueueAdmin:
         self._spool, self._now, self._known, self._wake = spool, now, known, wake
         self._history: dict[str, Any] | None = None
         self._history_at = datetime.min.replace(tzinfo=UTC)
+        self._tally: dict[str, Any] | None = None
+        self._tally_until = 0.0
 
     @property
     def now(self) -> datetime:
@@ -123,6 +129,7 @@ class QueueAdmin:
             fitting = {one["id"]: _risk(one, states) for one in messages}
             some = dict(list(fitting.items())[: self.at_once(chosen + len(fitting), action, via) - chosen])
             done = await self._spool.order(replace(order, queue_ids=tuple(some)), self._now()) if some else 0
+            self._tally = None
             self._note(order, some if done else ())
             risks += [one for one in some.values() if order.via and one["maybe_at"] not in ("", order.via)]
             applied, chosen = applied + done, chosen + len(some)
@@ -191,7 +198,13 @@ class QueueAdmin:
         return {one: next(iter(found.get(one, ())), "") for one in named}
 
     async def tally(self) -> dict[str, Any]:
-        return tally_view(await self._spool.tally())
+        """The counts of now; of a long queue those of up to five seconds ago, so that pages that watch cost it little."""
+        began = time.monotonic()
+        if self._tally is None or began >= self._tally_until:
+            found = tally_view(await self._spool.tally())
+            took = time.monotonic() - began
+            self._tally, self._tally_until = found, began + (min(_SHARE * took, 5.0) if took > _QUICK else 0.0)
+        return self._tally
 
     async def submit(self, entry: Entry, line: TrailLine) -> None:
         """Takes a message of a person's.  Raises SpoolFull, SpoolBroken."""
@@ -215,6 +228,7 @@ class QueueAdmin:
         fitting = await self._fitting(order) if order.queue_ids is not None or order.action is not Action.RETRY else {}
         unchanged = [one for one in order.queue_ids or () if one not in fitting]
         applied = await self._spool.order(order, self._now())
+        self._tally = None
         self._note(order, fitting if applied else ())
         if applied and order.action in (Action.RETRY, Action.RELEASE):
             self._wake(order.queue_ids is None)
