@@ -60,7 +60,8 @@ class ScannedPart:
 class BodyScan:
     """The parts by number (0 is the message itself), the octets between them, and what is wrong with delimiters.
 
-    `nul`: some text has a NUL.  `base64`: the whole body was said to be; it was read so, even if it turned out to be none.
+    `nul`: some text has a NUL, or some base64 or quoted-printable.  `base64`: the whole body was said to be; it was read so,
+    even if it turned out to be none.
     """
 
     parts: dict[int, ScannedPart]
@@ -146,7 +147,7 @@ def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
         part.bare_ends = True
     if not part.wide and b"\0" in clean:
         part.nul = True
-        seen.nul = seen.nul or part.kind.text
+        seen.nul = seen.nul or part.kind.text or part.encoding in ("base64", "quoted-printable")
         clean = clean.replace(b"\0", b"")
     part.size += len(clean)
     if not part.eight_bit and not clean.isascii():

@@ -201,6 +201,19 @@ def test_nul_octets_go_from_text():
     assert text_of(repaired(RIGHT + b"\r\nvolt\0age\0\r\n").message) == "voltage\n"
 
 
+@pytest.mark.parametrize("kind", [b"application/pdf", b"text/plain"])
+@pytest.mark.parametrize(("encoding", "coded"), [(b"base64", b"\0JVBE\0RjE=\0"), (b"quoted-printable", b"=\00025PD=46\0001")])
+def test_nul_octets_go_from_what_is_encoded(kind, encoding, coded):
+    """Also from a file: they are none of it, and no server takes them.  A file without encoding keeps its own."""
+    coded_part = b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + coded
+    raw_part = b"Content-Type: image/jpeg\r\nContent-Transfer-Encoding: binary\r\n\r\n\xff\0\n"
+    for content in (MIME + coded_part, mixed(coded_part, raw_part)):
+        message = repaired(content).message
+        assert_sendable(octets(message))
+        assert leaves(message)[0].get_payload(decode=True).rstrip() == b"%PDF1"
+        assert all(part.get_payload(decode=True).rstrip(b"\r\n") == b"\xff\0" for part in leaves(message)[1:])
+
+
 def test_a_body_is_never_held_whole():
     """Whatever its size, no more than a few blocks of it are in memory."""
     import tracemalloc
