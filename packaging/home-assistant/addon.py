@@ -17,6 +17,7 @@ PAGE = {
     "RELAY_WEB_ADDRESS": "0.0.0.0:8025",
     "RELAY_WEB_USER_HEADER": "X-Remote-User-Id",
     "RELAY_WEB_PROXIES": "172.30.32.2",
+    "RELAY_WEB_HOSTS": "homeassistant.local",
 }
 """The page is Home Assistant's: its Supervisor, which has this address everywhere, names who has logged in."""
 

@@ -165,8 +165,7 @@ class Guard:
         headers = Headers(scope=scope)
         if scope["path"] == "/healthz" and scope["method"] in _SAFE:
             return None
-        misled = None if self._prefix(scope) else self._misled(headers)  # a proxy with a path answers to names of its own
-        return misled or self._foreign(scope["method"], headers) or await self._unknown(scope, headers)
+        return self._misled(headers) or self._foreign(scope["method"], headers) or await self._unknown(scope, headers)
 
     def _prefix(self, scope: Scope) -> str:
         return path_prefix.prefix_of(Headers(scope=scope)) if self._is_proxy(_client(scope)) else ""

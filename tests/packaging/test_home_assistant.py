@@ -120,7 +120,7 @@ def test_every_option_at_once(addon: ModuleType, tmp_path: Path) -> None:
     """One of each kind, as the form would store it."""
     given = filled(
         provider="", host="mail.isp.example", port=587, tls="starttls", sender="nas@isp.example", networks="192.168.0.0/24",
-        recipients_everything_to="me@isp.example", web_password="another one",
+        recipients_everything_to="me@isp.example", web_hosts="ha.home.example, homeassistant.local", web_password="another one",
     )  # fmt: skip
     assert given.keys() == CONFIG["schema"].keys()
     (addon.DATA / "options.json").write_text(json.dumps(given))

@@ -422,6 +422,16 @@ async def test_a_proxy_is_believed_only_where_it_was_named() -> None:
     assert await answer_of(guard, "172.16.0.3", remote_user="taro") == 401
 
 
+async def test_a_proxys_path_is_no_reason_to_believe_a_foreign_name() -> None:
+    """A script of a page whose name leads here could send that header itself."""
+    import ipaddress
+
+    rules = AccessRules(user_header="Remote-User", proxies=(ipaddress.ip_network("127.0.0.1/32"),))
+    said = {"remote_user": "taro", "x_ingress_path": "/a"}
+    assert await answer_of(Guard(fine, rules), "127.0.0.1", **said) == 200
+    assert await answer_of(Guard(fine, rules), "127.0.0.1", host="evil.example:8025", **said) == 400
+
+
 def test_a_seal_fits_its_cookie_only() -> None:
     """Neither an empty cookie nor another process's seal is taken."""
     seal = FormSeal()

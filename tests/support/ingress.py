@@ -2,7 +2,8 @@
 
 browser ── / ──▶ a page with a frame          browser ── /api/hassio_ingress/TOKEN/doctor ──▶ relay: /doctor
 
-As supervisor/api/ingress.py does it: Host, cookies and Origin pass, the user is named, redirects are not followed.
+As supervisor/api/ingress.py does it: Host, cookies and Origin pass, the user is named, redirects are not followed; Core sets a
+Referrer-Policy of its own (homeassistant/components/http/headers.py).
 """
 
 import http.client
@@ -33,8 +34,9 @@ def ingress(page: str) -> Iterator[str]:
             try:
                 asked.request(self.command, self.path.removeprefix(PREFIX), body or None, passed)
                 got = asked.getresponse()
-                drop = ("content-length", "transfer-encoding", "connection")
+                drop = ("content-length", "transfer-encoding", "connection", "referrer-policy", "x-frame-options")
                 kept = [pair for pair in got.getheaders() if pair[0].lower() not in drop]
+                kept += [("Referrer-Policy", "no-referrer"), ("X-Frame-Options", "SAMEORIGIN")]
                 return self.answer(got.status, kept, got.read())
             finally:
                 asked.close()
