@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from relay import events
 from relay.control.handing_in import BY_HAND, address_of, handed_in
@@ -18,8 +18,10 @@ from relay.mail.address import Address
 from relay.mail.envelope import Envelope, Origin
 from relay.mail.reply import Reply
 from relay.spool.queue_id import new_queue_id
-from relay.upstream.oauth.logins import Logins
 from relay.upstream.settings import Upstream
+
+if TYPE_CHECKING:
+    from relay.upstream.oauth.logins import Logins
 
 TESTS_A_MINUTE = 10
 _LONGEST_ADDRESS = 1000
@@ -113,7 +115,7 @@ class Care:
 
     examination: Examiner
     tests: Tests
-    logins: Logins
+    logins: "Logins"
     editor: SettingsText
     accounts: Callable[[], Mapping[str, Upstream]]
     consents: Callable[[], Awaitable[list[dict[str, Any]]]]

@@ -13,7 +13,7 @@ from relay.control.care import Care, TooManyTests
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolFull
-from relay.upstream.oauth.logins import NotByConsent
+from relay.upstream.settings import NotByConsent
 
 NOT_HERE = "settings can be changed only where the page asks for a password: set web.password_file"
 _BUSY = {"retry-after": "5"}
@@ -30,10 +30,10 @@ def may_edit(request: Request) -> bool:
 def care_routes(watch: RelayStatus, *, trusted: bool) -> list[Route]:
     """`trusted`: on the UNIX socket, where whoever may open it may do anything."""
 
-    def care() -> Care:
+    async def care() -> Care:
         if watch.care is None:
             raise RuntimeError("this relay has no daemon around it")
-        return watch.care()
+        return await watch.care()
 
     async def settings(care: Care, request: Request) -> Response:
         try:
@@ -44,14 +44,14 @@ def care_routes(watch: RelayStatus, *, trusted: bool) -> list[Route]:
     def route(path: str, work: Work, look: Look | None = None, *, editing: bool = False) -> Route:
         async def answer(request: Request) -> Response:
             if request.method != "POST" and look is not None:
-                return await look(care(), request)
+                return await look(await care(), request)
             if isinstance(asked := await posted(request), Response):
                 return asked
             if not isinstance(asked, dict):
                 return wrong("an order is an object")
             if editing and not trusted and not may_edit(request):
                 return wrong(NOT_HERE, 403)
-            return await work(care(), asked)
+            return await work(await care(), asked)
 
         return Route(path, answer, methods=["GET", "POST"] if look else ["POST"])
 

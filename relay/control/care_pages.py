@@ -16,7 +16,7 @@ from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
 from relay.spool.contract import SpoolFull
-from relay.upstream.oauth.logins import NotByConsent
+from relay.upstream.settings import NotByConsent
 
 Form = dict[str, list[str]]
 
@@ -44,11 +44,10 @@ class CarePages:
     def __init__(self, watch: RelayStatus, hostname: Callable[[], str]) -> None:
         self._watch, self._maker = watch, PageMaker(hostname, watch.now)
 
-    @property
-    def _care(self) -> Care:
+    async def _care(self) -> Care:
         if self._watch.care is None:
             raise RuntimeError("this relay has no daemon around it")
-        return self._watch.care()
+        return await self._watch.care()
 
     async def posted(self, request: Request, act: Callable[[Request, Form], Awaitable[Response]]) -> Response:
         """What the form orders, if it is one of ours."""
@@ -63,11 +62,11 @@ class CarePages:
     # --- doctor
 
     async def doctor(self, request: Request) -> Response:
-        run = self._care.examination.standing()
+        run = (await self._care()).examination.standing()
         return await self._maker.page(request, "doctor.html", run=run, daily=self._watch.findings())
 
     async def examine(self, _request: Request, _asked: Form) -> Response:
-        self._care.examination.start()
+        (await self._care()).examination.start()
         return RedirectResponse("/doctor", 303)
 
     # --- test
@@ -75,15 +74,16 @@ class CarePages:
     async def test(
         self, request: Request, *, code: int = 200, fault: str = "", to: str | None = None, via: str = ""
     ) -> Response:
-        tests, names = self._care.tests, self._watch.desk.upstreams
+        tests, names = (await self._care()).tests, self._watch.desk.upstreams
         meant = tests.usual if to is None else to
         via = via if via in names else request.query_params.get("via", "")
         return await self._maker.page(request, "test.html", code, to=meant, via=via, upstreams=names, fault=fault)
 
     async def send_test(self, request: Request, asked: Form) -> Response:
         to, via = first_of(asked, "to"), first_of(asked, "via")
+        tests = (await self._care()).tests
         try:
-            queue_id = await self._care.tests.send(to, via)
+            queue_id = await tests.send(to, via)
         except BadOrder as error:
             return await self.test(request, code=400, fault=str(error), to=to, via=via)
         except TooManyTests:
@@ -95,17 +95,18 @@ class CarePages:
     # --- sign-in
 
     async def sign_in(self, request: Request) -> Response:
-        return await self._maker.page(request, "sign_in.html", accounts=await self._care.sign_ins())
+        return await self._maker.page(request, "sign_in.html", accounts=await (await self._care()).sign_ins())
 
     async def start_sign_in(self, request: Request, asked: Form) -> Response:
-        account, how = self._care.accounts().get(first_of(asked, "upstream")), first_of(asked, "how")
+        care = await self._care()
+        account, how = care.accounts().get(first_of(asked, "upstream")), first_of(asked, "how")
         try:
             if account is None:
                 raise NotByConsent
             if how == "finish":
-                await self._care.logins.finish(account, first_of(asked, "pasted"))
+                await care.logins.finish(account, first_of(asked, "pasted"))
             else:
-                self._care.logins.start(account, paste=how == "paste")
+                care.logins.start(account, paste=how == "paste")
         except NotByConsent:
             return await self._maker.page(request, "error.html", 409, key="bad_order")
         return RedirectResponse(f"/sign-in#account-{quote(account.name)}", 303)
@@ -120,7 +121,7 @@ class CarePages:
         if not may_edit(request):
             return await self._maker.page(request, "error.html", 403, key="bad_order")
         draft = {"text": first_of(asked, "text"), "stamp": first_of(asked, "stamp")}
-        editor = self._care.editor
+        editor = (await self._care()).editor
         try:
             if first_of(asked, "act") == "save":
                 said = await editor.save(draft["text"], draft["stamp"])
@@ -133,7 +134,7 @@ class CarePages:
 
     async def _settings(self, request: Request, draft: dict[str, Any] | None, code: int = 200) -> Response:
         """`draft`: what was typed, and what is said of it."""
-        care = self._care
+        care = await self._care()
         try:
             found = await care.settings(may_edit=may_edit(request))
         except Exception:

@@ -1,16 +1,18 @@
 """The content of a message as HTTP answers: the file to download, the frame for its HTML, JSON."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from relay.control.content_reader import ContentReader
 from relay.control.views import sound, subject_of
-from relay.mail.shown_message import ShownMessage
 from relay.spool.entry import TransferItem
 from relay.upstream.file_names import titled
+
+if TYPE_CHECKING:
+    from relay.mail.shown_message import ShownMessage
 
 FRAME_POLICY = (
     "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
@@ -45,7 +47,7 @@ def frame(html: str) -> Response:
     return HTMLResponse((_BEGINS + html).encode("utf-8", "replace"), headers=headers)
 
 
-def content_view(item: TransferItem, shown: ShownMessage) -> Any:
+def content_view(item: TransferItem, shown: "ShownMessage") -> Any:
     """What the API says."""
     view = asdict(shown)
     view["fields"] = [{"name": name, "text": text} for name, text in shown.fields]

@@ -1,30 +1,27 @@
-"""Looks at the content of a message that is kept: one after the other, beside the event loop, and told in its trail."""
+"""Looks at the content of a message that is kept: one after the other, beside the event loop, and told in its trail.
+
+What reads content is loaded by the first look, in its thread: the first guest of the page does not wait for it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from relay import events
 from relay.control.access import WHO
 from relay.control.queue_admin import QueueAdmin
 from relay.detached import apart
 from relay.mail.message import Message
-from relay.mail.shown_message import (
-    FieldPair,
-    FirstOctets,
-    ShownMessage,
-    shown_html,
-    shown_message,
-    side_by_side,
-    written,
-)
 from relay.networks import group_of
 from relay.outbound.prepare import Prepared
 from relay.spool.contract import ContentDamaged, LeaseLost, SpoolBroken, SpoolFull
 from relay.spool.entry import Detail, TrailLine, TransferItem
+
+if TYPE_CHECKING:
+    from relay.mail.shown_message import FieldPair, ShownMessage
 
 T = TypeVar("T")
 
@@ -73,7 +70,7 @@ class BeforeAndAfter:
     """A message as it came and as it goes to one upstream; `before` and `after` begin its bodies."""
 
     upstream: str
-    fields: tuple[FieldPair, ...]
+    fields: "tuple[FieldPair, ...]"
     before: str
     after: str
     notes: tuple[str, ...]
@@ -129,25 +126,39 @@ class ContentReader:
             del self._told[key]
             raise
 
-    async def shown(self, item: TransferItem) -> ShownMessage:
-        entry = item.stored.entry
-        return await self._read(lambda: shown_message(entry.content, entry.size))
+    async def shown(self, item: TransferItem) -> "ShownMessage":
+        def read() -> "ShownMessage":
+            from relay.mail.shown_message import shown_message
+
+            return shown_message(item.stored.entry.content, item.stored.entry.size)
+
+        return await self._read(read)
 
     async def html(self, item: TransferItem) -> str | None:
-        return await self._read(lambda: shown_html(item.stored.entry.content))
+        def read() -> str | None:
+            from relay.mail.shown_message import shown_html
+
+            return shown_html(item.stored.entry.content)
+
+        return await self._read(read)
 
     async def before_and_after(self, item: TransferItem) -> BeforeAndAfter | None:
         """None where nothing is known of how it is sent."""
         return await self._read(lambda: self._compared(item))
 
     def _compared(self, item: TransferItem) -> BeforeAndAfter | None:
+        from relay.mail.shown_message import FirstOctets, side_by_side, written
+
+        def excerpt(message: Message) -> str:
+            return written(b"".join(FirstOctets(message.body, EXCERPT)), EXCERPT)
+
         found = self._as_sent(item) if self._as_sent else None
         if found is None:
             return None
         upstream, prepared = found
         came, goes = Message.parse(item.stored.entry.content), Message.parse(prepared.outgoing.content)
         fields = tuple(side_by_side(came.fields, goes.fields))
-        return BeforeAndAfter(upstream, fields, _excerpt(came), _excerpt(goes), prepared.notes)
+        return BeforeAndAfter(upstream, fields, excerpt(came), excerpt(goes), prepared.notes)
 
     async def _read(self, work: Callable[[], T]) -> T:
         """In a thread, one at a time: a large message takes seconds.  Raises NoContent."""
@@ -178,7 +189,3 @@ class ContentReader:
                 yield block
         except (LeaseLost, SpoolBroken) as error:
             raise ConnectionAbortedError(str(error)) from error
-
-
-def _excerpt(message: Message) -> str:
-    return written(b"".join(FirstOctets(message.body, EXCERPT)), EXCERPT)

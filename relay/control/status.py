@@ -42,7 +42,7 @@ class RelayStatus:
     findings: Findings = list
     reload: Reload = nothing_to_reload
     devices: Callable[[], tuple[Device, ...]] = tuple
-    care: "Callable[[], Care] | None" = None
+    care: "Callable[[], Awaitable[Care]] | None" = None
     content: Callable[[], bool] = bool
     as_sent: "AsSent | None" = None
 

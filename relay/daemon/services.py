@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from importlib import import_module
 from socket import gethostname, socket
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ from relay.upstream.transports import Means, Transports
 
 if TYPE_CHECKING:
     from relay.control.access import AccessRules
+    from relay.control.care import Care
     from relay.control.server import Server
     from relay.daemon.care import CareTaker
     from relay.upstream.oauth.session_tokens import Tokens
@@ -128,7 +130,7 @@ class Services:
             self._check_up.findings,
             parts.reload,
             lambda: self._config.devices,
-            lambda: self._care_taker.care,
+            self._care,
             lambda: self.show_content,
             self._as_sent,
         )
@@ -187,7 +189,6 @@ class Services:
         return api_server(self._watch, control)
 
     def _load_page(self, settings: WebSettings, page: socket) -> "tuple[Server, AccessRules]":
-        import relay.daemon.care  # noqa: F401 - here, in a thread: nobody waits for it later
         from relay.control.server import page_server
 
         rules = self._rules(settings)
@@ -289,6 +290,11 @@ class Services:
 
         spool = self._config.spool
         return Tokens(spool.home, self._parts.now, safe=open_safe(spool))
+
+    async def _care(self) -> "Care":
+        """Loaded in a thread: reception does not wait for it."""
+        await asyncio.to_thread(import_module, "relay.daemon.care")
+        return self._care_taker.care
 
     @cached_property
     def _care_taker(self) -> "CareTaker":

@@ -75,6 +75,10 @@ class Grant(Enum):
     CLIENT_CREDENTIALS = "client-credentials"
 
 
+class NotByConsent(ValueError):
+    """This upstream needs no consent of a person, or nothing waits for what was pasted."""
+
+
 @dataclass(frozen=True, slots=True)
 class OAuth:
     """OAuth 2.0 for XOAUTH2 and OAUTHBEARER: whose application, and where the refresh token is kept.

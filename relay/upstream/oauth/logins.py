@@ -30,7 +30,7 @@ from relay.upstream.oauth.consent import (
 from relay.upstream.oauth.http import Granted
 from relay.upstream.oauth.session_tokens import Tokens
 from relay.upstream.oauth.token_store import StoreBroken
-from relay.upstream.settings import Grant, OAuth, Upstream
+from relay.upstream.settings import Grant, NotByConsent, OAuth, Upstream
 
 LONGEST = 1800
 """Seconds that one may wait, whatever the provider says."""
@@ -38,10 +38,6 @@ LONGEST = 1800
 LONGEST_PASTED = 8000
 _REDIRECT = "http://localhost"
 """Where the browser ends: nobody answers there, and the person copies the address."""
-
-
-class NotByConsent(ValueError):
-    """This upstream needs no consent of a person, or nothing waits for what was pasted."""
 
 
 @dataclass
