@@ -11,8 +11,9 @@ from starlette.types import Message, Send
 
 _NAMES = ("x-ingress-path", "x-forwarded-prefix")  # Home Assistant's Supervisor; Traefik's StripPrefix
 _PREFIX = re.compile(r"(/[A-Za-z0-9_][A-Za-z0-9_.~-]{0,127}){1,6}")
-# Only templates can have such a thing: in what comes from mail, quotation marks are escaped.
-_LINK = re.compile(rb'( (?:href|src|action|formaction|data-check|data-next)="|; url=)/(?!/)')
+# Only templates can have such a thing: in what comes from mail, quotation marks are escaped, but in the frame with its HTML.
+_LINK = re.compile(rb'( (?:href|src|action|formaction|data-check|data-next)="| content="\d{1,3}; url=)/(?!/)')
+_FRAMED = "sandbox"
 # Such a proxy shows the page in a frame of its own page, which has the same origin.
 _CHANGED = {
     b"set-cookie": (b"Path=/;", b"Path=%b/;"),
@@ -28,7 +29,8 @@ def prefix_of(headers: Headers) -> str:
 
 
 def below(prefix: str, send: Send) -> Send:
-    """`send` for an answer whose links begin at the root.  An HTML page is kept until it is whole."""
+    """`send` for an answer whose links begin at the root.  An HTML page is kept until it is whole; what a stranger wrote
+    (its policy begins with "sandbox") is left as it is."""
     began: Message = {}
     body = bytearray()
 
@@ -42,7 +44,8 @@ def below(prefix: str, send: Send) -> Send:
             if headers.get("location", "").startswith("/"):
                 headers["location"] = prefix + headers["location"]
             message["headers"] = [(name, changed(name, value)) for name, value in headers.raw]
-            if headers.get("content-type", "").startswith("text/html"):
+            ours = not headers.get("content-security-policy", "").startswith(_FRAMED)
+            if ours and headers.get("content-type", "").startswith("text/html"):
                 began.update(message)
                 return
         elif began:

@@ -24,9 +24,12 @@ from relay.networks import group_of
 REQUEST = 15.0
 """Seconds in which a whole request must come, header and body; the time between two requests of a connection, too."""
 ANSWER = 60.0
-"""Seconds in which a client must have taken the whole answer."""
+"""Seconds in which a client must have taken the whole answer, or for a large one, so much that it earns more of them."""
+EARNED = 10.0
+"""Seconds for each buffer (48 KB or more) that was taken: a large file comes over a slow line, too."""
 MOST_CONNECTIONS = 40
 MOST_PER_CLIENT = 12  # a browser opens six
+MOST_PER_PROXY = 30  # a proxy that vouches for people opens six for each
 
 # uvicorn is pinned to one version: the classes below use insides of it that it may change in any other.
 # tests/unit/test_pinned.py tells whether a new version still has them.
@@ -82,6 +85,11 @@ class _Bounded(H11Protocol):
         if self.answering and not before:
             self._set_deadline(ANSWER)
 
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.answering and self._timer:
+            self._set_deadline(min(ANSWER, self._timer.when() - self.loop.time() + EARNED))
+
     def on_response_complete(self) -> None:
         self.fresh = True
         self._set_deadline(REQUEST)  # what is left of a body that was refused early has no more time than a request
@@ -102,6 +110,11 @@ class _Bounded(H11Protocol):
         """Whether the last request came with the right password."""
         return self.cycle is not None and KNOWN in self.cycle.scope
 
+    @property
+    def vouched(self) -> bool:
+        """Whether a proxy vouched for who sent the last request."""
+        return self.cycle is not None and self.cycle.scope.get(KNOWN) == "proxy"
+
     def _set_deadline(self, seconds: float) -> None:
         if self._timer:
             self._timer.cancel()
@@ -116,9 +129,9 @@ def _one_too_many(crowd: list[_Bounded], newest: _Bounded) -> _Bounded | None:
     A connection with the password goes last, a request that is complete before that, and among equals the oldest.
     Strangers who fill all places therefore lose them to the next who comes: to the owner of the password, too.
     """
-    groups = Counter(one.group for one in crowd)
-    if groups[newest.group] > MOST_PER_CLIENT:
-        crowd = [one for one in crowd if one.group == newest.group]
+    neighbours = [one for one in crowd if one.group == newest.group]
+    if len(neighbours) > (MOST_PER_PROXY if any(one.vouched for one in neighbours) else MOST_PER_CLIENT):
+        crowd = neighbours
     elif len(crowd) <= MOST_CONNECTIONS:
         return None
     unknown = Counter(one.group for one in crowd if not one.known)

@@ -6,6 +6,7 @@ scripted clients ──HTTP──▶ relay.control.server.Server ──▶ Guard
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 
 from relay.control import server, tcp
 from relay.control.access import AccessRules, Guard
-from relay.control.server import MOST_CONNECTIONS, MOST_PER_CLIENT, Server
+from relay.control.server import MOST_CONNECTIONS, MOST_PER_CLIENT, MOST_PER_PROXY, Server
 
 PASSWORD = base64.b64encode(b"me:right").decode()
 HEAD = f"Host: 127.0.0.1\r\nAuthorization: Basic {PASSWORD}\r\n"
@@ -22,25 +23,33 @@ OWNER = f"GET / HTTP/1.1\r\n{HEAD}\r\n".encode()
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """Answers after the whole body; /large with more than any buffer holds."""
+    """Answers after the whole body; /large with more than any buffer holds, /file the same in blocks."""
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(400 if scope["path"] == "/file" else 0):
+        await send({"type": "http.response.body", "body": b"x" * 50_000, "more_body": True})
     body = b"x" * 50_000_000 if scope["path"] == "/large" else b"yes"
     await send({"type": "http.response.body", "body": body})
+
+
+@contextlib.asynccontextmanager
+async def serving(rules: AccessRules) -> AsyncIterator[tuple[str, int]]:
+    sock = tcp.listen("127.0.0.1:0")
+    address = sock.getsockname()
+    one = Server(Guard(page, rules), sock)
+    task = asyncio.create_task(one.serve())
+    yield address
+    one.stop()
+    await task
 
 
 @pytest.fixture
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
     monkeypatch.setattr(server, "REQUEST", 1.0)
     monkeypatch.setattr(server, "ANSWER", 1.5)
-    sock = tcp.listen("127.0.0.1:0")
-    address = sock.getsockname()
-    one = Server(Guard(page, AccessRules(password="right")), sock)
-    task = asyncio.create_task(one.serve())
-    yield address
-    one.stop()
-    await task
+    async with serving(AccessRules(password="right")) as address:
+        yield address
 
 
 class Client:
@@ -116,6 +125,22 @@ async def test_an_answer_that_nobody_takes_is_given_up(place: tuple[str, int]) -
     client.close()
 
 
+async def test_a_file_may_take_longer_over_a_slow_line(place: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes it at a fair pace has it whole, however long that takes."""
+    monkeypatch.setattr(server, "EARNED", 0.3)
+    began = asyncio.get_running_loop().time()
+    client = await Client.connect(place, "127.0.0.2")
+    client.writer.write(OWNER.replace(b"GET / ", b"GET /file "))
+    await client.reader.readuntil(b"\r\n\r\n")
+    taken = 0
+    while block := await client.reader.read(100_000):
+        taken += len(block)
+        await asyncio.sleep(0.02)
+    assert taken > 20_000_000
+    assert asyncio.get_running_loop().time() - began > 2 * server.ANSWER
+    client.close()
+
+
 async def test_a_slow_request_within_the_deadline_is_answered(place: tuple[str, int]) -> None:
     """A second request has a deadline of its own, which begins with its first octet."""
     client = await Client.connect(place, "127.0.0.2")
@@ -161,6 +186,21 @@ async def test_a_connection_with_the_password_outlives_strangers(place: tuple[st
     assert sum(not one.cut for one in crowd) == MOST_PER_CLIENT - 1
     for one in (owner, *crowd):
         one.close()
+
+
+async def test_people_behind_a_proxy_have_more_places() -> None:
+    """Home Assistant opens six for each of them, from one address; strangers there have no more than elsewhere."""
+    ask = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nRemote-User: hana\r\n\r\n"
+    rules = AccessRules(password="right", user_header="Remote-User", proxies=(ipaddress.ip_network("127.0.0.3"),))
+    async with serving(rules) as place:
+        crowd = [await Client.connect(place, "127.0.0.3") for _ in range(MOST_PER_CLIENT)]
+        assert b"200" in await crowd[0].said(ask)
+        crowd += [await Client.connect(place, "127.0.0.3") for _ in range(MOST_PER_PROXY)]
+        await asyncio.sleep(0.05)
+        assert sum(not one.cut for one in crowd) == MOST_PER_PROXY
+        assert not crowd[0].cut
+        for one in crowd:
+            one.close()
 
 
 async def test_on_the_unix_socket_nobody_is_hurried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
+from relay.control.content_answers import FRAME_POLICY
 from relay.control.path_prefix import below, prefix_of
 
 
@@ -53,9 +54,9 @@ async def test_links_of_a_page_get_it_wherever_the_page_is_cut() -> None:
         b'<img src="/static/icon.svg"><i data-next="/x" data-check="/api/check"></i>'
         b'<meta http-equiv="refresh" content="3; url=/try"><a href="https://docs.example/a">y</a>'
         b'<a href="//evil.example/">z</a><a href="?page=2">2</a><input name="next" value="/doctor">'
-        b"<p>Subject: href=&#34;/messages&#34;</p>"
+        b"<p>Subject: href=&#34;/messages&#34; a; url=/b</p>"
     )
-    whole = page.replace(b'="/', b'="/ha/token/').replace(b"url=/", b"url=/ha/token/")
+    whole = page.replace(b'="/', b'="/ha/token/').replace(b"3; url=/", b"3; url=/ha/token/")
     whole = whole.replace(b'"/ha/token//evil', b'"//evil').replace(b'value="/ha/token/', b'value="/')
     for cut in (len(page), 9, 60):
         headers, body = await sent("text/html; charset=utf-8", page[:cut], page[cut:])
@@ -77,6 +78,14 @@ async def test_the_proxys_own_page_may_frame_it() -> None:
     headers, _ = await sent("text/html", b"x", content_security_policy=policy, x_frame_options="DENY")
     assert headers["content-security-policy"] == policy.replace("frame-ancestors 'none'", "frame-ancestors 'self'")
     assert headers["x-frame-options"] == "SAMEORIGIN"
+
+
+async def test_what_a_stranger_wrote_stays_as_it_is() -> None:
+    """The HTML of a mail in its frame: an address below the root of the page would lead to our pages."""
+    html = b'<a href="/messages">x</a> <img src="/x">'
+    headers, body = await sent("text/html", html, content_security_policy=FRAME_POLICY)
+    assert (body, headers["content-length"]) == (html, str(len(html)))
+    assert headers["content-security-policy"] == FRAME_POLICY
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/css", "text/javascript", "message/rfc822"])

@@ -25,6 +25,7 @@ def test_what_we_override_is_there_with_its_arguments():
             "main_loop",
             "connection_made",
             "data_received",
+            "resume_writing",
             "on_response_complete",
             "connection_lost",
         ):
