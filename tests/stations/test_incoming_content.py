@@ -180,7 +180,7 @@ def test_a_hundred_uploads_at_once_cost_little_memory(tmp_path, tls):
         everybody = asyncio.Barrier(100)
         return await asyncio.gather(*(upload(port, number, everybody) for number in range(100)))
 
-    nobody = {"host": "127.0.0.1", "port": 9, "tls": "none"}
+    nobody = {"host": "127.0.0.1", "port": 9, "tls": "none", "limits": {"connections": 1}}
     with running(tmp_path, {"upstreams": {"isp": nobody}}) as relay:
         replies = asyncio.run(uploads(relay.port))
         assert [reply[:3] for reply in replies] == ["250"] * 100
