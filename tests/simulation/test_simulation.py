@@ -39,13 +39,13 @@ def _played(seeds, name="", days=4):
         words, capture_output=True, text=True, timeout=240, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 def test_some_worlds_keep_every_promise():
-    """Six that are always the same, and two that nobody has seen: the seed of a failure is printed."""
+    """Four that are always the same, and one that nobody has seen: the seed of a failure is printed."""
     new = int(time.time()) % 1_000_000 + 1000
-    for seed, _, broken in _played([3, 6, 7, 12, 15, 19, new, new + 1]):
+    for seed, _, broken in _played([3, 6, 7, 12, new]):
         assert not broken, f"python -m tests.simulation --first {seed} --seeds 1\n" + "\n".join(broken[:5])
 
 

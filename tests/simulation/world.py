@@ -7,8 +7,10 @@ import logging
 import os
 import shutil
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -194,7 +196,9 @@ class Household:
         kernel.run(last + 7300)
         self._held()
         self.pace(60)
-        kernel.run(last + CALM)
+        while kernel.now < last + CALM and not (kernel.now > last + 15_000 and self._settled()):
+            kernel.run(min(kernel.now + DAY / 4, last + CALM))
+        kernel.run(kernel.now + 7300)  # what is kept for a while is gone now: sessions, content, marks
         self._look()
 
     def _happen(self, event: Event) -> None:
@@ -286,6 +290,12 @@ class Household:
 
         self._aside(release)
 
+    def _settled(self) -> bool:
+        """Whether nothing waits any more, and no notice."""
+        with closing(sqlite3.connect(self.directory / "spool" / "spool.db")) as db:
+            waiting = db.execute("SELECT count(*) FROM message WHERE over_at IS NULL").fetchone()[0]
+            return not waiting and not db.execute("SELECT count(*) FROM notice").fetchone()[0]
+
     def _aside(self, work: Callable[[SimLoop], Any]) -> None:
         loop = self.loop
         if loop and not loop.dead:
@@ -319,6 +329,8 @@ class Household:
         sys.unraisablehook = lambda _: None
         logging.disable()
         try:
+            for task in [task for loop in self.loops for task in loop.tasks]:
+                _buried(task)
             self.__dict__.pop("relay", None), self.__dict__.pop("task", None), self.__dict__.pop("_reading", None)
             self.loops, self.loop, self.network = [], None, Network(self.kernel)
             self.kernel.forget()
@@ -327,6 +339,17 @@ class Household:
             sys.unraisablehook = said
             logging.disable(logging.NOTSET)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _buried(task: "asyncio.Task[Any]") -> None:
+    """Runs what is left of a dead task: a `finally` of its own may wait for more than once."""
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    for _ in range(20):
+        try:
+            task.get_coro().close()  # type: ignore[union-attr]
+        except BaseException:  # noqa: S112 - nobody is there any more
+            continue
+        return
 
 
 _known: dict[tuple[int, str], Any] = {}
