@@ -152,11 +152,11 @@ def _refusals(world: Household) -> tuple[dict[tuple[str, str], list[float]], dic
 
 def told(world: Household) -> Iterator[str]:
     """Every failure of a device's mail comes to a person, or needs attention; and one failure makes one notice."""
-    heard: dict[str, list[str]] = defaultdict(list)
-    for _, _, to, named, subject in world.record.notices:
+    heard: dict[str, set[str]] = defaultdict(set)
+    for _, _, notice, named, subject in world.record.notices:
         if subject.startswith("Not delivered"):
             for queue_id in named:
-                heard[queue_id].append(to)
+                heard[queue_id].add(notice)
     for promise, story in _told(world):
         failures = sum(line["event"] in BAD for line in story["trail"])
         notices = {line["notice"] for line in story["trail"] if line["event"] == "noticed" and line.get("notice")}
@@ -167,8 +167,9 @@ def told(world: Household) -> Iterator[str]:
             continue  # a null reverse-path: nobody may be told
         if not heard[promise.queue_id] and not story["attention"] and not _in_sight(world, notices):
             yield f"{promise.queue_id} failed, and nobody heard of it"
-        if len(notices) - delays > failures * len(story["recipients"]):
-            yield f"{promise.queue_id} failed {failures} times and has {len(notices) - delays} notices"
+        most = failures * len(story["recipients"]) + delays
+        if (came := max(len(notices), len(heard[promise.queue_id]))) > most:
+            yield f"{promise.queue_id} failed {failures} times and has {came} notices"
     for queue_id, story in world.stories.items():
         if story.get("notice") and any(one["state"] not in OVER for one in story["recipients"]):
             yield f"the notice {queue_id} has not ended"

@@ -64,25 +64,31 @@ def _settled_late(real: Any) -> Any:
 
 
 def _forgotten_settlement(real: Any) -> Any:
-    """Each relayed message whose id ends in a digit is left as it was."""
+    """Once for each relayed message whose id ends in a digit."""
 
     async def settle(self: Any, claim: Any, settlement: Any) -> None:
-        if not (settlement.sent and claim.entry.queue_id[-1].isdigit()):
+        known = self.__dict__.setdefault("_forgot", set())
+        if not settlement.sent or claim.entry.queue_id in known or not claim.entry.queue_id[-1].isdigit():
             await real(self, claim, settlement)
+        known.add(claim.entry.queue_id)
 
     return settle
 
 
 def _dropped(real: Any) -> Any:
     async def notify(self: Any, notice: Any, told: Any, trail: Any = (), *, attention: bool = False) -> None:
-        await real(self, None if notice is not None and told and len(told) > 1 else notice, told, trail, attention=attention)
+        some = notice is not None and told and notice.queue_id[-1].isdigit()
+        await real(self, None if some else notice, told, trail, attention=attention)
 
     return notify
 
 
 def _told_again(real: Any) -> Any:
     async def notify(self: Any, notice: Any, told: Any, trail: Any = (), *, attention: bool = False) -> None:
-        await real(self, notice, told[1:], trail, attention=attention)
+        known = self.__dict__.setdefault("_told_once", set())
+        again = tuple(number for number in told if number in known)
+        known.update(told)
+        await real(self, notice, again if notice is not None else told, trail, attention=attention)
 
     return notify
 
@@ -138,7 +144,7 @@ MUTATIONS: dict[str, Change] = {
     "settlement forgotten now and then": (SqliteSpool, "settle", _forgotten_settlement),
     "rest forgotten": (UpstreamRests, "resting_until", lambda real: lambda self, name, now: None),
     "lease lost": (LocalLeases, "messages", lambda real: lambda self: set()),
-    "bundled notice dropped": (SqliteSpool, "notify", _dropped),
+    "notice dropped now and then": (SqliteSpool, "notify", _dropped),
     "notice told twice": (SqliteSpool, "notify", _told_again),
     "day's quota off by one": (RateLimit, "when", _one_more("per_day")),
     "minute's limit off by one": (RateLimit, "when", _one_more("per_minute")),

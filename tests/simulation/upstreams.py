@@ -58,7 +58,7 @@ class Record:
     contacts: list[tuple[float, str, str, str, int]] = field(default_factory=list)
     takes: list[Take] = field(default_factory=list)
     notices: list[tuple[float, str, str, frozenset[str], str]] = field(default_factory=list)
-    """(time, upstream, to, queue ids named, subject)"""
+    """(time, upstream, Message-ID, queue ids named, subject)"""
 
 
 class Upstream:
@@ -239,7 +239,7 @@ class Session(asyncio.Protocol):
             notice = email.message_from_bytes(content, policy=email.policy.default)
             words = next((part.get_content() for part in notice.walk() if part.get_content_type() == "text/plain"), "")
             named = frozenset(_ABOUT.findall(words))
-            record.notices.append((kernel.now, self.up.name, self.recipients[0], named, str(notice["subject"])))
+            record.notices.append((kernel.now, self.up.name, message_id, named, str(notice["subject"])))
 
     def do_rset(self, _: bytes) -> None:
         self.sender, self.recipients = "", []
