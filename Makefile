@@ -24,7 +24,7 @@ COVERED = tests/unit tests/properties tests/contract tests/corpus tests/stations
 UNTIMED = not costs_little and not expensive and not long_queue_drains
 UNSERVED = $(if $(wildcard /usr/lib/postgresql/*/bin/initdb),,--omit='relay/spool/postgres*')
 
-.PHONY: help demo run test test-newer pictures chaos hostile stress fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb completion catalogues dist sbom wheels \
+.PHONY: help demo run test test-newer pictures chaos hostile stress simulate fuzz coverage mutants check docs pages lock clean image image-arm image-lint deb completion catalogues dist sbom wheels \
   schemathesis bench bench-smoke audit release
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo "             ARGS='tests/chaos/test_kill.py' for one file, ARGS='-k power' for some of all"
 	@echo "make hostile every kind of hostile neighbour at a running relay, and a table   ARGS='--only CR' for some of them"
 	@echo "make stress  odd clients, odd upstreams, orders, reloads, kill -9 at random for MINUTES=30, on both spools; every promise counted"
+	@echo "make simulate    the whole relay in worlds of virtual time, SEEDS=100 of them; ARGS='--first 7 --seeds 1' plays one again and shortens it"
 	@echo "make coverage    how much of reception, spool and forwarding the tests reach; fails under 95 % (about 15 minutes)"
 	@echo "make mutants     change the code of mail/ and of the decisions: does a test notice?  SAMPLE=500 SEED=7: of some (all: two hours)"
 	@echo "make bench   our relay beside Postfix, in rounds that take turns   ARGS='--scenario b --rounds 5' (bench/README.md)"
@@ -88,6 +89,10 @@ hostile: .venv/development
 MINUTES ?= 30
 stress: .venv/development
 	$(BIN)/python -m tests.hostile.stress --minutes $(MINUTES) $(ARGS)
+
+SEEDS ?= 100
+simulate: .venv/development
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
 coverage: .venv/development
 	$(BIN)/python -m coverage erase

@@ -70,8 +70,9 @@ class Relay:
         remarks: Sequence[str] = (),
         watchdog: Watchdog | None = None,
         page: socket.socket | None = None,
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
-        self._watchdog, self._in_hand, self._page = watchdog, InHand(), page
+        self._watchdog, self._in_hand, self._page, self._now = watchdog, InHand(), page, now
         self._config, self._read_again, self._remarks = config, reload, remarks
         self._masks = look_around().masks
         self._stopping = asyncio.Event()
@@ -105,7 +106,7 @@ class Relay:
         try:
             home = _home(self._config.spool)
             notify(f"EXTEND_TIMEOUT_USEC={_LONGEST_START * 1_000_000}")  # bringing a large spool up to date takes minutes
-            self._spool = await open_spool(self._config.spool, now=utcnow, home=home)
+            self._spool = await open_spool(self._config.spool, now=self._now, home=home)
         except (SpoolBroken, SpoolFull, OSError) as error:
             raise StartFailed(str(error)) from error
         self._count_deaths(home)
@@ -153,7 +154,7 @@ class Relay:
             config.listeners,
             spool=self._spool,
             may_route=self._may_route,
-            now=utcnow,
+            now=self._now,
             new_queue_id=new_queue_id,
             state_dir=config.spool.home,
             masks=self._masks,
@@ -180,7 +181,7 @@ class Relay:
             RelayParts(
                 self._spool,
                 self.inbound,
-                utcnow,
+                self._now,
                 self._subject,
                 self._try_again,
                 self._in_hand,

@@ -55,7 +55,7 @@ class Attempt:
         self.device = device
         self._said_as = trail.sender_text((device and device.sender) or self._sender)
         self._first = all(recipient.attempts == 0 for recipient in claim.recipients)
-        self._noted, self._explained = set[str](), set[str]()
+        self._noted, self._explained, self._ended = set[str](), set[str](), set[Address]()
         self._warned, self._hold = claim.warned, False
         self.trail: list[TrailLine] = []
         self._opening: list[TrailLine] = []  # written after the repairs, which are known only when an upstream is to be called
@@ -260,7 +260,8 @@ class Attempt:
     @property
     def waits(self) -> bool:
         """Whether some recipient is deferred because an upstream in its chain rests."""
-        return any(progress.over and (progress.why_not or progress.troubled) for progress in self.progress_of.values())
+        deferred = [one for one in self.progress_of.values() if one.over and one.recipient.address not in self._ended]
+        return any(progress.why_not or progress.troubled for progress in deferred)
 
     def settle(
         self, schedule: RetrySchedule, now: datetime, *, age: timedelta | None = None, notify: Address | None = None
@@ -276,6 +277,7 @@ class Attempt:
         outcomes = [self._outcome(progress, _Terms(schedule, now, age)) for progress in fresh]
         for progress in fresh:
             progress.settled = True
+        self._ended.update(each.address for each in outcomes if each.state is not State.QUEUED)
         self.trail += trail.ended(list(zip(outcomes, fresh, strict=True)), now)
         notices = [_notice(self.claim, each, notify, now) for each in outcomes if each.state in _BAD and notify]
         ours = self.claim.entry.notice  # nobody is told of its delay, only of its failure

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, time, timedelta
 from relay.upstream.settings import Limits
 
 _MINUTE = timedelta(minutes=1)
+_LATE = timedelta(seconds=10)
+"""A slot that is not used until then is void."""
 
 
 def day_of(now: datetime) -> str:
@@ -50,10 +52,12 @@ class RateLimit:
             return _tomorrow(now)
         key = key or name
         promised = self._booked[key].get(ticket)
-        if promised is not None:
+        if promised is not None and promised >= now - _LATE:
             return promised if promised > now else None
         if limits.per_minute is None:
             return None
+        if promised is not None:  # it was tried elsewhere meanwhile: others count on the minute in which it would have gone
+            self._give_back(key, ticket)
         if key == name:  # else it is not known to whom today's went
             self._inherit(name, limits.per_minute)
         slot = self._next_slot(key, limits.per_minute, now)
@@ -93,10 +97,13 @@ class RateLimit:
 
     def forget(self, ticket: str) -> None:
         """Gives back the slots of a message that does not need them any more."""
-        for name, booked in self._booked.items():
-            slot = booked.pop(ticket, None)
-            if slot is not None and slot in self._slots[name]:
-                self._slots[name].remove(slot)
+        for name in self._booked:
+            self._give_back(name, ticket)
+
+    def _give_back(self, key: str, ticket: str) -> None:
+        slot = self._booked[key].pop(ticket, None)
+        if slot is not None and slot in self._slots[key]:
+            self._slots[key].remove(slot)
 
     def tidy(self, now: datetime) -> None:
         """Forgets minutes that are over: direct delivery meets many domains once."""

@@ -66,9 +66,9 @@ class MxDelivery:
         resolver: Resolver,
         policies: StsPolicies | None = None,
         authorities: Tls | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] | None = None,
     ) -> None:
-        self._hostname, self._resolver, self._monotonic = greeting_name(hostname), resolver, monotonic
+        self._hostname, self._resolver, self._monotonic = greeting_name(hostname), resolver, monotonic or time.monotonic
         self._policies = policies or StsPolicies(resolver)
         self._authorities = authorities or Tls()
         self._strangers: dict[str, _Stranger] = {}

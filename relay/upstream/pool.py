@@ -34,7 +34,7 @@ class Pools:
         self,
         *,
         hostname: str,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] | None = None,
         token: Token = no_token,
         refused: Refused = as_said,
         idle: float = _IDLE,
@@ -42,7 +42,7 @@ class Pools:
         opened: Callable[[str], None] = lambda name: None,
     ) -> None:
         self._hostname = greeting_name(hostname)
-        self._monotonic = monotonic
+        self._monotonic = monotonic or time.monotonic
         self._token, self._refused = token, refused
         self._idle, self._opened = idle, opened
         self._messages = messages

@@ -328,3 +328,13 @@ def test_an_urgent_notice_says_what_was_refused(answer, what):
     text = urgent("a", answer, judge(answer), trial.claim.entry, trial.next_step(awake))
     assert text.startswith(what)
     assert "1 message waits. It is q1234567890 from nas@lan.example to x@y.example." in text
+
+
+def test_what_is_given_up_waits_for_no_upstream():
+    """An upstream is in trouble: who will be tried again waits for it, who was given up does not."""
+    away = Answer(Stage.CONNECT, Reply(421, "4.4.1", "cannot connect"), lost=True, fault=Fault.REFUSED)
+    for accepted, state, waits in ((NOW, State.QUEUED, True), (NOW - timedelta(days=6), State.EXPIRED, False)):
+        trial = attempt(claim("x@y.example", accepted=accepted, attempts=20), "a")
+        run(trial, {"a": away})
+        assert trial.settle(PLAN, NOW).outcomes[0].state is state
+        assert trial.waits is waits

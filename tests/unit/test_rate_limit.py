@@ -130,3 +130,14 @@ def test_who_is_put_off_gives_its_minute_back_and_has_a_time_of_its_own():
     free.put_off("isp", "a", NOW + 40 * S, NOW)
     assert free.when("isp", Limits(), NOW, "a") == NOW + 40 * S
     assert free.when("isp", Limits(), NOW + 40 * S, "a") is None
+
+
+def test_a_slot_used_late_is_no_slot():
+    """Who had a slot, was tried elsewhere meanwhile and comes back late takes a place of this minute, not of that one."""
+    pace, limits = RateLimit(), Limits(per_minute=2)
+    for ticket in "xy":
+        _send(pace, limits, NOW, ticket)
+    assert pace.when("isp", limits, NOW, "late") == NOW + 60 * S
+    _send(pace, limits, NOW + 118 * S, "a")
+    _send(pace, limits, NOW + 120 * S, "b")
+    assert pace.when("isp", limits, NOW + 121 * S, "late") == NOW + 178 * S
