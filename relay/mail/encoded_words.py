@@ -16,6 +16,7 @@ LINE_LIMIT = 998
 _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
+_IN_PHRASE = re.compile(r"=\?[!#-'*+0-9A-Z^_`a-z{}~-]{1,40}\?(?:[bB]\?[A-Za-z0-9+/=]*|[qQ]\?[A-Za-z0-9!*+/=_-]*)\?=")
 _TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
 _CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
@@ -144,9 +145,10 @@ def named_charsets(raw: bytes) -> list[str]:
 
 
 def is_encoded(text: str) -> bool:
-    """Whether the text consists of encoded-words only; they must not be encoded again."""
+    """Whether the text is encoded-words only, as a phrase may have them (RFC 2047 s5); they must not be encoded again."""
     words = text.split()
-    return bool(words) and all(_ENCODED.fullmatch(word) and len(word) <= _LONGEST for word in words)
+    sound = bool(words) and all(_IN_PHRASE.fullmatch(word) and len(word) <= _LONGEST for word in words)
+    return sound and not hides_controls(text)
 
 
 def _decoded(run: list[re.Match[str]]) -> str:

@@ -132,8 +132,9 @@ def each_mailbox(text: str) -> Iterator[Mailbox]:
     if text.count("(") > _DEPTH:
         text = text.replace("(", " ").replace(")", " ")
     for words, comment, angle, separator in _entries(text):
-        if angle is None and "@" not in words:
-            waiting += words + separator
+        if angle is None and ("@" not in words or (separator == ";" and _is_empty_group(words))):
+            if waiting or words.strip():
+                waiting += words + separator
             if not words.strip() and comment:
                 waiting += comment
             if not separator or separator == ";":
@@ -184,7 +185,7 @@ def _entry(text: str, place: int) -> tuple[str, str, str | None, str, int]:
         elif piece[0] == "<" and (angle is None or "@" in piece):
             angle = piece.strip("<> \t")
         else:
-            words.append(piece if piece[0] == '"' else piece.replace(">", " ").replace("<", " "))
+            words.append(piece if piece[0] in '"=' else piece.replace(">", " ").replace("<", " "))
     return "".join(words), "".join(comment), angle, "", len(text)
 
 
@@ -202,8 +203,15 @@ def _is_phrase(text: str) -> bool:
     return len(text) <= _NAME_LIMIT and (len(text) <= _WORD_LIMIT or max(map(len, text.split())) <= _WORD_LIMIT)
 
 
+def _is_empty_group(words: str) -> bool:
+    """Whether it is `name:` as it stands before a group's semicolon; marks and encoded-words in it may hold any sign."""
+    name, colon, after = words.rpartition(":")
+    return bool(colon) and not after.strip(" \t") and _REGULAR_PHRASE.match(name.strip(" \t")) is not None
+
+
 def _named_only(text: str, comment: str) -> Iterator[Mailbox]:
-    name = _name(text.rstrip(",; \t"))
+    bare = text.rstrip(",; \t")
+    name = _name(bare[:-1] if bare[-1:] == ":" and _is_empty_group(bare) else bare)
     if not name:
         return
     if comment and re.fullmatch(r"[^\s@]+", name):
@@ -239,7 +247,9 @@ def _address(text: str) -> Address | None:
         return None
     if len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT:
         return None
-    return None if _OPEN_WORD.match(address.local) else address  # what is left of a name, and would be read as one again
+    if "=?" in address.local and (address.quoted or _OPEN_WORD.match(address.local)):
+        return None  # what is left of a name, and would be read as one again
+    return address
 
 
 def _name(text: str) -> str:
@@ -247,9 +257,11 @@ def _name(text: str) -> str:
     bare = text.strip()
     if _PLAIN_TEXT.match(bare):
         return " ".join(bare.split())[:_NAME_LIMIT]
+    whole = _QUOTED_STRING.fullmatch(bare)
     if len(bare) > 1 and bare[0] == bare[-1] == '"':
         bare = re.sub(r"\\(.)", r"\1", bare[1:-1])
-    bare = bare.replace('"', "") if bare.count('"') % 2 or bare.startswith('"') else bare
+    if not whole and (bare.count('"') % 2 or bare.startswith('"')):
+        bare = bare.replace('"', "")
     text = decode_words(bare)
     if not text.isprintable():
         text = "".join(char for char in text if char.isprintable() or char == " ")
