@@ -83,9 +83,10 @@ def decode_words(text: str) -> str:
 
 
 def mend_words(raw: bytes) -> bytes:
-    """Repairs encoded-words in a field that have folds, blanks or raw octets inside, or whose end is missing."""
-    raw = _CUT.sub(_closed, _TORN.sub(_mended, raw), count=1)
-    return _SPLIT.sub(_joined, raw) if raw.count(b"?=") > 1 else raw
+    """Repairs encoded-words in a field's value that have folds, blanks or raw octets inside, or whose end is missing."""
+    name, colon, value = raw.partition(b":")
+    value = _CUT.sub(_closed, _TORN.sub(_mended, value), count=1)
+    return name + colon + (_SPLIT.sub(_joined, value) if value.count(b"?=") > 1 else value)
 
 
 def _closed(match: re.Match[bytes]) -> bytes:

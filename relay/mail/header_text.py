@@ -104,15 +104,16 @@ def repair_false_label(fields: Fields, case: RepairCase) -> Change:
 
 def _relabelled(field: Field) -> Field:
     octets = b""
-    for match in _ENCODED.finditer(field.raw):
+    name, colon, value = field.raw.partition(b":")
+    for match in _ENCODED.finditer(value):
         octets += word_octets(match[1].decode("ascii"), match[2].decode("ascii")) or b""
-    if len(_MULTIBYTE.findall(octets)) < 2 and b"=?us-ascii?" not in field.raw.lower():
+    if len(_MULTIBYTE.findall(octets)) < 2 and b"=?us-ascii?" not in value.lower():
         return field
     try:
         octets.decode("utf-8")
     except UnicodeDecodeError:
         return field
-    return field if octets.isascii() else Field(_ENCODED.sub(rb"=?utf-8?\1?\2?=", field.raw))
+    return field if octets.isascii() else Field.again(field.name, name + colon + _ENCODED.sub(rb"=?utf-8?\1?\2?=", value))
 
 
 def repair_long_lines(fields: Fields, case: RepairCase) -> Change:
