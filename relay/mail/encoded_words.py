@@ -6,7 +6,7 @@ from binascii import a2b_base64, b2a_base64
 from itertools import groupby
 from quopri import decodestring
 
-from relay.mail.charset import decode, fits, vote
+from relay.mail.charset import decode, is_utf8, vote
 from relay.mail.charset_names import is_registered, read, readings
 from relay.mail.policy import RepairPolicy
 
@@ -17,7 +17,9 @@ _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
 _IN_PHRASE = re.compile(r"=\?[!#-'*+0-9A-Z^_`a-z{}~-]{1,40}\?(?:[bB]\?[A-Za-z0-9+/=]*|[qQ]\?[A-Za-z0-9!*+/=_-]*)\?=")
-_TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
+_BEGIN = rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?"
+_WORD = re.compile(_BEGIN + rb"[^?]{0,2000}\?=")
+_TORN = re.compile(_BEGIN + rb"(?=[^?]{0,2000}\?=)([!->@-~]*+[^!-~][^?]*)\?=")
 _CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
 _SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
@@ -108,10 +110,13 @@ def _joined(match: re.Match[bytes]) -> bytes:
     words = list(_ENCODED.finditer(match[0].decode("ascii")))
     charsets = {word[1].lower() for word in words}
     encodings = {word[2].lower() for word in words}
-    if len(charsets) > 1 or len(encodings) > 1 or all(_text_of(word[1], word_octets(word[2], word[3])) for word in words):
+    if len(charsets) > 1 or len(encodings) > 1:
         return match[0]
     [charset], [encoding] = charsets, encodings
-    together = b"".join(word_octets(word[2], word[3]) or b"" for word in words)
+    pieces = [word_octets(encoding, word[3]) or b"" for word in words]
+    if all(pieces) and (is_utf8(b"\n".join(pieces)) if charset == "utf-8" else all(_text_of(charset, one) for one in pieces)):
+        return match[0]
+    together = b"".join(pieces)
     text = _text_of(charset, together) or _text_of(charset, word_octets(encoding, "".join(word[3] for word in words)))
     return _folded_word(text) if text else match[0]
 
@@ -122,7 +127,7 @@ def _folded_word(text: str) -> bytes:
 
 def _mended(match: re.Match[bytes]) -> bytes:
     charset, language, encoding, coded = match[1], match[2] or b"", match[3], match[4]
-    if not _TORN_IN.search(coded) or not is_registered(charset.decode("ascii")):
+    if not is_registered(charset.decode("ascii")):
         return match[0]
     if b"\n" in coded:
         coded = b"".join([line.strip(b" \t\r") for line in coded.split(b"\n")])
@@ -142,7 +147,7 @@ def _mended(match: re.Match[bytes]) -> bytes:
 
 def named_charsets(raw: bytes) -> list[str]:
     """The charsets in the encoded-words of a field."""
-    return [match[1].decode("ascii") for match in _TORN.finditer(raw)]
+    return [match[1].decode("ascii") for match in _WORD.finditer(raw)]
 
 
 def is_encoded(text: str) -> bool:
@@ -195,7 +200,7 @@ def subject_text(octets: bytes) -> str:
 def kept_subject(subject: str) -> str:
     """The same for one as it is kept at acceptance: cut, octets that are not ASCII as lone surrogates."""
     octets = subject.encode("utf-8", "surrogateescape")
-    while len(octets) > _SUBJECT_CUT and octets[-1] > 0x7F and not fits(octets, "utf-8"):
+    while len(octets) > _SUBJECT_CUT and octets[-1] > 0x7F and not is_utf8(octets):
         octets = octets[:-1]  # it was cut in the middle of a character
     return subject_text(octets)
 

@@ -169,13 +169,14 @@ class _Reader:
                 self.take()
                 return True
             elif bare[:1] not in (b" ", b"\t"):
-                if self.units and _OPEN_WORD.search(self.units[-1][-2]) and (rest := self.word_rest()):
+                before = self.units[-1][-2] if self.units else b""
+                if b"=?" in before and _OPEN_WORD.search(before) and (rest := self.word_rest()):
                     for line in rest:
                         self.take()
                         self.units[-1] += [b" ", line, b"\r\n"]
                     self._note("put together a header line that was cut inside an encoded-word")
                     continue
-                if self.place >= known_until or self._is_delimiter(bare):
+                if self.place >= known_until or (bare[:2] == b"--" and self._is_delimiter(bare)):
                     return False
                 self.remove_run(known_until)
             elif bare.strip(b" \t"):
@@ -223,12 +224,12 @@ class _Reader:
             self._note("removed the blank between a field name and its colon")
             bare = mended
         self.units.append([bare, b"\r\n"])
-        if bare[:12].lower() == b"content-type":
+        if bare[:1] in b"Cc" and bare[:12].lower() == b"content-type":
             self.typed = self.units[-1]
 
     def _is_delimiter(self, bare: bytes) -> bool:
         """Whether this line is the body's first boundary, without an empty line before it."""
-        if not bare.startswith(b"--") or not self.typed:
+        if not self.typed:
             return False
         if self.boundary[0] != len(self.typed):
             self.boundary = len(self.typed), content_type([Field(b"".join(self.typed))]).boundary

@@ -18,7 +18,8 @@ _PLAIN = r'[^"\\=\x00-\x08\x0a-\x1f\x7f]*+'
 _QUOTED = rf'"{_PLAIN}(?:(?:=(?!\?)|\\[ -~]){_PLAIN})*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
-_WORD = rf"(?:{_WHOLE}|(?!{_WHOLE})[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
+_SIGNS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
+_WORD = rf"(?:(?!=){_SIGNS}++|{_QUOTED}|{_WHOLE}|(?!{_WHOLE}){_SIGNS}++)"
 _ADDR = rf"(?:{_ATOM}++(?:\.{_ATOM}++)*|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*(?<!')|\[[0-9A-Za-z:.-]++\])"
 _COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?"
 _PHRASE = rf"{_WORD}(?:[ \t]++{_WORD})*"
@@ -41,6 +42,7 @@ _TOKEN = re.compile(
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
 _OPEN_WORD = re.compile(r"=\?[!->@-~]{1,60}\?[BbQq]\?")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
+_MARKS = re.compile('"{5,}')  # of them only the first, the last and whether they are even counts
 _STRING = r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*"'  # one that is never closed is looked for once: all marks behind it are escaped
 _QUOTED_STRING = re.compile(_STRING)
 _ADDRESS_WORD = re.compile(rf'({_STRING}|(?<![^\s"<>()\[\]:;,@\\])[^\s"<>()\[\]:;,@\\]++)@([^\s"<>();,@\\]+)')
@@ -128,7 +130,7 @@ def read_mailboxes(text: str) -> list[Mailbox]:
 def each_mailbox(text: str) -> Iterator[Mailbox]:
     """As `read_mailboxes`, one by one."""
     waiting = ""
-    text = _RUN.sub(r"\1", text) if '"' not in text else text
+    text = _MARKS.sub(lambda run: '"""' if len(run[0]) % 2 else '""""', text) if '"' in text else _RUN.sub(r"\1", text)
     if text.count("(") > _DEPTH:
         text = text.replace("(", " ").replace(")", " ")
     for words, comment, angle, separator in _entries(text):
@@ -281,7 +283,7 @@ def write_mailbox(mailbox: Mailbox) -> str:
 
 def write_name(name: str, *, bare: bool = True) -> str:
     """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5); unless `bare`, plain words are quoted too."""
-    if is_encoded(name):
+    if "=?" in name and is_encoded(name):
         return name  # in a charset that we cannot read, but a mail reader may
     if not name.isascii() or "=?" in name:
         return encode_word(name)
