@@ -74,7 +74,7 @@ def decode_words(text: str) -> str:
     end = 0
     for match in _ENCODED.finditer(text):
         between = text[end : match.start()]
-        if run and between.strip(" \t\r\n"):
+        if run and between != " " and between.strip(" \t\r\n"):
             out.append(_decoded(run))
             run = []
         if not run:
@@ -113,10 +113,10 @@ def _joined(match: re.Match[bytes]) -> bytes:
     if len(charsets) > 1 or len(encodings) > 1:
         return match[0]
     [charset], [encoding] = charsets, encodings
-    pieces = [word_octets(encoding, word[3]) or b"" for word in words]
-    if all(pieces) and (is_utf8(b"\n".join(pieces)) if charset == "utf-8" else all(_text_of(charset, one) for one in pieces)):
+    pieces = [word_octets(encoding, word[3]) for word in words]
+    if (all(pieces) and _in_utf8(pieces, charsets)) or all(_text_of(charset, one) for one in pieces):
         return match[0]
-    together = b"".join(pieces)
+    together = b"".join(one or b"" for one in pieces)
     text = _text_of(charset, together) or _text_of(charset, word_octets(encoding, "".join(word[3] for word in words)))
     return _folded_word(text) if text else match[0]
 
@@ -159,20 +159,31 @@ def is_encoded(text: str) -> bool:
 
 def _decoded(run: list[re.Match[str]]) -> str:
     """The text of encoded-words in a row."""
-    texts = [_text_of(word[1], word_octets(word[2], word[3])) for word in run]
+    octets = [word_octets(word[2], word[3]) for word in run]
+    if len(run) > 1 and (together := _in_utf8(octets, {word[1] for word in run})):
+        return together.decode()
+    texts = [_text_of(word[1], one) for word, one in zip(run, octets, strict=True)]
     if all(text is not None for text in texts):
         return "".join(text or "" for text in texts)
     said = ""
     for charset, group in groupby(run, lambda word: word[1].lower()):
         words = list(group)
-        together = _text_of(charset, b"".join(word_octets(word[2], word[3]) or b"" for word in words))
-        if len(words) > 1 and together is not None:
-            said += together
+        whole = _text_of(charset, b"".join(word_octets(word[2], word[3]) or b"" for word in words))
+        if len(words) > 1 and whole is not None:
+            said += whole
             continue
         for word in words:
             text = _text_of(word[1], word_octets(word[2], word[3]))
             said += f" {word[0]} " if text is None else text
     return said.strip(" ")
+
+
+def _in_utf8(octets: list[bytes | None], charsets: set[str]) -> bytes:
+    """The octets of encoded-words in a row, if each of them is right UTF-8; else b""."""
+    if charsets not in ({"utf-8"}, {"UTF-8"}):
+        return b""
+    known = [one for one in octets if one is not None]
+    return b"".join(known) if len(known) == len(octets) and is_utf8(b"\n".join(known)) else b""
 
 
 def _text_of(charset: str, octets: bytes | None) -> str | None:
@@ -209,7 +220,7 @@ def word_octets(encoding: str, coded: str) -> bytes | None:
     """The octets of an encoded-word (`encoding` is B or Q); None if they cannot be decoded."""
     try:
         if encoding in "bB":
-            return a2b_base64(coded + "=" * (-len(coded) % 4))
+            return a2b_base64(coded + "=" * (-len(coded) % 4) if len(coded) % 4 else coded)
         return decodestring(coded.replace("_", " ").encode("ascii"), header=True)
     except (Base64Error, ValueError):
         return None

@@ -74,7 +74,8 @@ def repair_raw_text(fields: Fields, case: RepairCase) -> Change:
     names: dict[str, None] = {}
     mended: list[Field] = []
     for field in fields:
-        if not field.raw.translate(None, _PLAIN) or (case.about.envelope.utf8 and _is_utf8_address(field)):
+        raw = field.raw
+        if (raw.isascii() and not raw.translate(None, _PLAIN)) or (case.about.envelope.utf8 and _is_utf8_address(field)):
             mended.append(field)
             continue
         label = field.label
