@@ -226,7 +226,9 @@ def looks_base64(octets: bytes, *, text: bool = False) -> bool:
     if text and _WORD.fullmatch(octets) and not _is_plain(octets):
         return False
     letters = len(octets.translate(None, _NOT_BASE64))
-    strange = len(octets.translate(None, _BASE64_OR_BLANK)) + len(_INNER_BLANK.findall(octets))
+    strange = len(octets.translate(None, _BASE64_OR_BLANK))
+    if b" " in octets or b"\t" in octets:
+        strange += len(_INNER_BLANK.findall(octets))
     return strange * 12 <= letters
 
 
