@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from relay.mail.body_plan import CODED, PartPlan, Recode, Terms, plan_body
 from relay.mail.body_scan import BodyScan, ScannedPart, scan_body
-from relay.mail.charset import BALLOTS, ballots, elect, fits
+from relay.mail.charset import BALLOTS, ballots, elect, fits, is_utf8
 from relay.mail.charset_labels import NOTHING, inner_charset, is_doubtful, sample_of
 from relay.mail.charset_names import codec_of
 from relay.mail.encoded_words import named_charsets
@@ -94,7 +94,7 @@ def terms_for(examined: Examined, fields: Fields, fallback: tuple[str, ...], *, 
     A charset that the message names for other text is taken if it fits; else all these texts vote together.
     """
     raw = [field for field in fields if not field.raw.isascii()]
-    if fits(b"".join([field.raw for field in raw]), "utf-8"):
+    if len(raw) > 1 and is_utf8(b"".join([field.raw for field in raw])):
         raw = []  # UTF-8 needs no vote
     texts = [part.kind.charset for part in examined.seen.parts.values() if part.kind.text]
     pieces = ballots(_undeclared(examined, raw), said="utf-8" in map(codec_of, texts))

@@ -140,14 +140,15 @@ def _enter(seen: BodyScan, event: PartHead) -> None:
 
 
 def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
-    if not part.size and part.kind.text and (is_identity(part.encoding) or part.encoding == "base64"):
+    text = part.kind.text
+    if text and not part.size and (is_identity(part.encoding) or part.encoding == "base64"):
         part.wide = wide_codec(block, part.kind.charset, coded=part.encoding == "base64")
     clean = crlf(block) if seen.bare_ends and not part.wide else block
     if clean is not block or (part.wide and seen.bare_ends):
         part.bare_ends = True
     if not part.wide and b"\0" in clean:
         part.nul = True
-        seen.nul = seen.nul or part.kind.text or part.encoding in ("base64", "quoted-printable")
+        seen.nul = seen.nul or text or part.encoding in ("base64", "quoted-printable")
         clean = clean.replace(b"\0", b"")
     part.size += len(clean)
     if not part.eight_bit and not clean.isascii():
@@ -156,7 +157,7 @@ def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
         part.escapes = True
     if not part.long_lines and len(clean) > LINE_LIMIT:
         part.long_lines = _has_long_line(clean)
-    limit = _SAMPLE if part.kind.text else _GLANCE if part.encoding == "base64" else 0
+    limit = _SAMPLE if text else _GLANCE if part.encoding == "base64" else 0
     if len(part.sample) < limit:
         part.sample += clean[: limit - len(part.sample)]
 
@@ -183,6 +184,8 @@ def wide_codec(octets: bytes, charset: str, *, coded: bool = False) -> str:
         return "utf-16"
     start = octets[:512]
     nul = start.count(0)
+    if not nul and not charset:
+        return ""
     said = codec_of(charset)
     if said.startswith(("utf-16", "utf-32")) and (nul or not (coded or is_never_wide(start))):
         return said
@@ -223,7 +226,9 @@ def looks_base64(octets: bytes, *, text: bool = False) -> bool:
     if text and _WORD.fullmatch(octets) and not _is_plain(octets):
         return False
     letters = len(octets.translate(None, _NOT_BASE64))
-    strange = len(octets.translate(None, _BASE64_OR_BLANK)) + len(_INNER_BLANK.findall(octets))
+    strange = len(octets.translate(None, _BASE64_OR_BLANK))
+    if b" " in octets or b"\t" in octets:
+        strange += len(_INNER_BLANK.findall(octets))
     return strange * 12 <= letters
 
 

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import islice
 
 from relay.mail.charset_likelihood import LIKELY, bits
@@ -27,6 +28,7 @@ _SEGMENT = re.compile(rb"\x1b(\$[@B]|\([BJI])([^\x1b]*)")
 _WOUND = re.compile("\ufffd+")
 _TORN = re.compile(rb"([\xc2-\xf4][\x80-\xbf]{0,2})[ \t]+(?=[\x80-\xbf])")
 """A UTF-8 character that a fold cut in two."""
+_NO_BEGIN = bytes({*range(256)} - {*range(0xC2, 0xF5)})  # octets that do not begin a UTF-8 character of several
 _CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
 """A UTF-8 character without its end, at the end."""
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
@@ -55,25 +57,30 @@ def _decode(octets: bytes, charset: str) -> str:
 
 
 def damaged_utf8(octets: bytes, *, said: bool = False) -> bool:
-    """Whether it is UTF-8 with a few characters cut or damaged.  Of short subjects in other charsets, one in a thousand
-    looks like that by chance.  `said`: it is labelled UTF-8, so less proof is needed.
+    """Whether it is UTF-8, though not right: with a few characters cut or damaged.  Of short subjects in other charsets,
+    one in a thousand looks like that by chance.  `said`: it is labelled UTF-8, so less proof is needed.
     """
+    most = 2 if said else 4
+    if len(octets) <= 1024 and 3 * len(octets.translate(None, _NO_BEGIN)) < most:
+        return False  # too few characters, even if only one is damaged
     start = len(_ASCII.match(octets)[0])  # type: ignore[index]
-    # the first words are enough to exclude most text in other charsets
-    return all(_mostly_utf8(octets[start : start + size], 1 if size < 1024 else 2 if said else 4) for size in (96, 1024))
+    if not _mostly_utf8(octets[start : start + 96], 1):
+        return False  # the first words are enough to exclude most text in other charsets
+    return _mostly_utf8(octets[start : start + 1024], most)
 
 
 def is_cut_utf8(octets: bytes) -> bool:
     """Whether it is UTF-8 that ends inside a character: proof enough where the message says UTF-8 of its text."""
     rest = _CUT.sub(b"", octets)
-    return not rest.isascii() and fits(rest, "utf-8")
+    return not rest.isascii() and is_utf8(rest)
 
 
 def _mostly_utf8(octets: bytes, most: int) -> bool:
-    octets, torn = _TORN.subn(rb"\1", octets)
-    text = octets.decode("utf-8", "ignore")
-    good = len(text.encode()) - len(text)  # 1 for a character of two octets, 2 for one of three
-    return good > 0 and most * (torn + len(_WOUND.findall(octets.decode("utf-8", "replace")))) <= good
+    octets, torn = _TORN.subn(rb"\1", octets) if b" " in octets or b"\t" in octets else (octets, 0)
+    text = octets.decode("utf-8", "replace")
+    wounds = text.count("\ufffd") - octets.count(b"\xef\xbf\xbd")
+    good = len(text.encode()) - len(text) - 2 * wounds  # 1 for a character of two octets, 2 for one of three
+    return good > 0 and most * (torn + len(_WOUND.findall(text))) <= good
 
 
 def _from_jis(match: re.Match[bytes]) -> bytes:
@@ -98,7 +105,7 @@ def ballots(pieces: Iterable[bytes], *, said: bool = False) -> list[bytes]:
     """The pieces that vote: all but ASCII and UTF-8, also damaged UTF-8.  `said`: the message names UTF-8 for its text."""
 
     def is_foreign(octets: bytes) -> bool:
-        return not fits(octets, "utf-8") and not damaged_utf8(octets) and not (said and is_cut_utf8(octets))
+        return not is_utf8(octets) and not damaged_utf8(octets) and not (said and is_cut_utf8(octets))
 
     return list(islice((one for one in pieces if not one.isascii() and is_foreign(one)), BALLOTS))
 
@@ -107,18 +114,18 @@ def elect(ballots: Sequence[bytes], fallback: Sequence[str]) -> str:
     """As `vote`, for pieces from `ballots`."""
     if not ballots:
         return "utf-8"
-    names = _candidates(fallback)
-    votes = {name: sum(fits(piece, name) for piece in ballots) for name in names}
+    names = _candidates(tuple(fallback))
+    # Latin-1 fits whatever it is
+    votes = {name: len(ballots) if name == "iso8859-1" else sum([fits(piece, name) for piece in ballots]) for name in names}
+    most = max(votes.values())
     sample = _sample(ballots)
-    able = [name for name in votes if votes[name] == max(votes.values())]
-    if not able:
-        return "cp1252"
+    able = [name for name in votes if votes[name] == most]
     if "euc_jp" in able and _EUC_KANA.fullmatch(sample):
         return "euc_jp"
     best, least = able[0], math.inf
     for name in able if len(able) > 1 else ():
         codec = "cp1252" if name == "iso8859-1" else readings(name)[0]
-        cost = bits(sample.decode(codec, "replace").rstrip("\ufffd"), codec, least)[0] + names[name]
+        cost = bits(sample.decode(codec, "replace").rstrip("\ufffd"), codec, least - names[name])[0] + names[name]
         if cost < least:
             best, least = name, cost
     return "cp1252" if best == "iso8859-1" and _C1.search(sample) else best
@@ -139,7 +146,8 @@ def _sample(ballots: Iterable[bytes]) -> bytes:
     return b"\n".join(taken)
 
 
-def _candidates(fallback: Sequence[str]) -> dict[str, float]:
+@lru_cache(16)
+def _candidates(fallback: tuple[str, ...]) -> dict[str, float]:
     """The codecs to try, each with the bits by which it must be more likely; western Europe's comes last."""
     names: dict[str, float] = {}
     for place, charset in enumerate(fallback):
@@ -150,6 +158,15 @@ def _candidates(fallback: Sequence[str]) -> dict[str, float]:
     if "iso8859-1" not in names:
         names.setdefault("cp1252", _STEP * len(fallback))
     return names
+
+
+def is_utf8(octets: bytes) -> bool:
+    """Whether the octets are right UTF-8, which ASCII is, too."""
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def fits(octets: bytes, name: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from quopri import decodestring
 
 from relay.mail.body_scan import CONTROLS, ScannedPart, is_never_wide
-from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, vote
+from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, is_utf8, vote
 from relay.mail.charset_names import codec_of, is_name, is_registered, readings, written
 
 NOTHING = frozenset(
@@ -40,7 +40,7 @@ def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback
         return _missing(part, octets, voted)
     if not _is_false(octets, said):
         return ""
-    if fits(octets, "utf-8"):
+    if is_utf8(octets):
         return "utf-8" if not octets.isascii() else "ISO-2022-JP" if _is_escaped(octets) else "us-ascii"
     for pieces in ([octets], [octets, *raw]):
         guess = vote(pieces, (*fallback, "cp1252"))
@@ -58,7 +58,7 @@ def _missing(part: ScannedPart, octets: bytes, voted: str) -> str:
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if (inner := inner_charset(octets)) and fits(octets, inner):
         return inner
-    if fits(octets, "utf-8") or damaged_utf8(octets):
+    if is_utf8(octets) or damaged_utf8(octets):
         return "utf-8"
     return _label(octets, voted if fits(octets, voted) else "cp1252")
 
@@ -81,6 +81,8 @@ def inner_charset(octets: bytes) -> str:
     if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     start = octets.removeprefix(b"\xef\xbb\xbf")[:1024]
+    if b"<" not in start and b"@" not in start[:1]:
+        return ""
     match = _DECLARATION.match(start) or _SHEET.match(start) or _META.search(start)
     name = match[1].decode("ascii", "replace") if match else ""
     return name if codec_of(name) and not codec_of(name).startswith(("utf-16", "utf-32")) else ""
@@ -138,7 +140,7 @@ def _whole_characters(octets: bytes) -> bytes:
         if place > len(octets) // 2:
             return octets[: place + 1]
     ends = (octets[: len(octets) - cut] for cut in range(4))
-    return next((end for end in ends if fits(end, "utf-8")), octets)
+    return next((end for end in ends if is_utf8(end)), octets)
 
 
 def _last_alone(octets: bytes) -> int:
@@ -150,13 +152,13 @@ def _is_false(octets: bytes, said: str) -> bool:
     """Whether the octets prove a registered label wrong: they are surely UTF-8, or cannot be text in that charset."""
     codec = codec_of(said)
     if codec == "utf-8":
-        return not fits(octets, "utf-8") and not damaged_utf8(octets, said=True)
+        return not is_utf8(octets) and not damaged_utf8(octets, said=True)
     if codec.startswith(("utf-16", "utf-32")):
         return bool(octets) and is_never_wide(octets)
     if octets.isascii():
         return False
     if codec.startswith(("utf-7", "hz", "iso2022_kr")):
-        return fits(octets, "utf-8")
+        return is_utf8(octets)
     if not codec or not fits(octets, said):
         return _is_surely_utf8(octets, said) or (bool(codec) and _is_mostly_wrong(octets, readings(said)[0]))
     if _is_surely_utf8(octets, said):
@@ -169,7 +171,7 @@ def _is_false(octets: bytes, said: str) -> bool:
 
 def _is_surely_utf8(octets: bytes, said: str) -> bool:
     """Whether it is UTF-8, too much of it for chance, and less likely text in the charset of its label."""
-    if not fits(octets, "utf-8") or (len(_WIDE.findall(octets)) < 2 and len(_MULTIBYTE.findall(octets)) < 3):
+    if not is_utf8(octets) or (len(_WIDE.findall(octets)) < 2 and len(_MULTIBYTE.findall(octets)) < 3):
         return False
     return not readings(said) or effort(octets, "utf-8")[0] < effort(octets, said)[0]
 

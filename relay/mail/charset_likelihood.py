@@ -3,6 +3,7 @@
 tools/letters.py counted the pairs in the message catalogs of free software.  Pure.
 """
 
+import math
 import re
 import unicodedata
 from functools import cache, lru_cache
@@ -94,13 +95,39 @@ def letter(char: str) -> str:
     return char.lower()[0] if char.isalpha() or unicodedata.category(char)[0] == "M" else " "
 
 
-def bits(text: str, codec: str, most: float = 1e9) -> tuple[float, int]:
-    """The bits of a text that was decoded by that codec, and its number of letters.  Counting stops above `most`."""
-    language = _CHARACTERS.get(codec)
-    return _of_characters(text, language) if language else _of_alphabet(text, most)
+class _Floor(dict[str, int]):
+    """What a character that is not ASCII takes at least in text of an alphabet, whatever is beside it; found once for each."""
+
+    def __missing__(self, char: str) -> int:
+        bits = self[char] = _floor(char)
+        return bits
 
 
-def _of_alphabet(text: str, most: float) -> tuple[float, int]:
+def _floor(char: str) -> int:
+    if char in _SIGNS:
+        return 4
+    if char >= _EAST:
+        return _IDEOGRAPH
+    if (now := letter(char)) == " ":
+        return _NONSENSE
+    return min([_UNUSUAL, *(cost for pair, cost in _least(_LATIN).items() if pair[1] == now)]) if now < "\u0250" else 0
+
+
+_FLOORS = _Floor()
+
+
+def bits(text: str, codec: str, most: float = math.inf) -> tuple[float, int]:
+    """The bits of a text that was decoded by that codec (infinite if more than `most`), and its number of letters."""
+    if language := _CHARACTERS.get(codec):
+        return _of_characters(text, language)
+    foreign = "".join(_RUN.findall(text))
+    if most < math.inf and sum(map(_FLOORS.__getitem__, foreign)) > most:
+        return math.inf, len(foreign)
+    cost = _of_alphabet(text, most)
+    return math.inf if cost > most else cost, len(foreign)
+
+
+def _of_alphabet(text: str, most: float) -> float:
     pairs: list[str] = []
     letters = ""
     fixed = 0
@@ -128,14 +155,13 @@ def _of_alphabet(text: str, most: float) -> tuple[float, int]:
         if before != " ":
             pairs.append(before + letter(after))
         if fixed > most:
-            return fixed, 1
-    counted = sum(map(len, _RUN.findall(text)))
+            return fixed
     languages = next((names for end, names in _SCRIPTS if max(letters, default="") < end), ())
     if not languages or not pairs:
-        return fixed + _FOREIGN * len(pairs), counted
+        return fixed + _FOREIGN * len(pairs)
     if len(languages) > 1 and fixed + sum(map(_least(languages).get, pairs, repeat(_UNUSUAL))) > most:
-        return most + 1, counted
-    return fixed + min([_table(language).bits(pairs, letters) for language in languages]), counted
+        return math.inf
+    return fixed + min([_table(language).bits(pairs, letters) for language in languages])
 
 
 def _sign(char: str, before: str, after: str) -> int:

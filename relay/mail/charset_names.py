@@ -129,6 +129,7 @@ def is_registered(charset: str) -> bool:
     return bool(codec_of(charset) or _WITHOUT_CODEC.fullmatch(re.sub(r"[^a-z0-9]", "", charset.lower())))
 
 
+@lru_cache(256)
 def readings(charset: str) -> tuple[str, ...]:
     """The codecs for text under that name, the most likely first; empty if there is none."""
     codec = codec_of(charset)

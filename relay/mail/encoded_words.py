@@ -6,7 +6,7 @@ from binascii import a2b_base64, b2a_base64
 from itertools import groupby
 from quopri import decodestring
 
-from relay.mail.charset import decode, fits, vote
+from relay.mail.charset import decode, is_utf8, vote
 from relay.mail.charset_names import is_registered, read, readings
 from relay.mail.policy import RepairPolicy
 
@@ -16,7 +16,10 @@ LINE_LIMIT = 998
 _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
 _ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
-_TORN = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?([^?]{0,2000})\?=")
+_IN_PHRASE = re.compile(r"=\?[!#-'*+0-9A-Z^_`a-z{}~-]{1,40}\?(?:[bB]\?[A-Za-z0-9+/=]*|[qQ]\?[A-Za-z0-9!*+/=_-]*)\?=")
+_BEGIN = rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?"
+_WORD = re.compile(_BEGIN + rb"[^?]{0,2000}\?=")
+_TORN = re.compile(_BEGIN + rb"(?=[^?]{0,2000}\?=)([!->@-~]*+[^!-~][^?]*)\?=")
 _CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
 _SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
@@ -71,7 +74,7 @@ def decode_words(text: str) -> str:
     end = 0
     for match in _ENCODED.finditer(text):
         between = text[end : match.start()]
-        if run and between.strip(" \t\r\n"):
+        if run and between != " " and between.strip(" \t\r\n"):
             out.append(_decoded(run))
             run = []
         if not run:
@@ -82,9 +85,10 @@ def decode_words(text: str) -> str:
 
 
 def mend_words(raw: bytes) -> bytes:
-    """Repairs encoded-words in a field that have folds, blanks or raw octets inside, or whose end is missing."""
-    raw = _CUT.sub(_closed, _TORN.sub(_mended, raw), count=1)
-    return _SPLIT.sub(_joined, raw) if raw.count(b"?=") > 1 else raw
+    """Repairs encoded-words in a field's value that have folds, blanks or raw octets inside, or whose end is missing."""
+    name, colon, value = raw.partition(b":")
+    value = _CUT.sub(_closed, _TORN.sub(_mended, value), count=1)
+    return name + colon + (_SPLIT.sub(_joined, value) if value.count(b"?=") > 1 else value)
 
 
 def _closed(match: re.Match[bytes]) -> bytes:
@@ -106,10 +110,13 @@ def _joined(match: re.Match[bytes]) -> bytes:
     words = list(_ENCODED.finditer(match[0].decode("ascii")))
     charsets = {word[1].lower() for word in words}
     encodings = {word[2].lower() for word in words}
-    if len(charsets) > 1 or len(encodings) > 1 or all(_text_of(word[1], word_octets(word[2], word[3])) for word in words):
+    if len(charsets) > 1 or len(encodings) > 1:
         return match[0]
     [charset], [encoding] = charsets, encodings
-    together = b"".join(word_octets(word[2], word[3]) or b"" for word in words)
+    pieces = [word_octets(encoding, word[3]) for word in words]
+    if (all(pieces) and _in_utf8(pieces, charsets)) or all(_text_of(charset, one) for one in pieces):
+        return match[0]
+    together = b"".join(one or b"" for one in pieces)
     text = _text_of(charset, together) or _text_of(charset, word_octets(encoding, "".join(word[3] for word in words)))
     return _folded_word(text) if text else match[0]
 
@@ -120,7 +127,7 @@ def _folded_word(text: str) -> bytes:
 
 def _mended(match: re.Match[bytes]) -> bytes:
     charset, language, encoding, coded = match[1], match[2] or b"", match[3], match[4]
-    if not _TORN_IN.search(coded) or not is_registered(charset.decode("ascii")):
+    if not is_registered(charset.decode("ascii")):
         return match[0]
     if b"\n" in coded:
         coded = b"".join([line.strip(b" \t\r") for line in coded.split(b"\n")])
@@ -140,31 +147,43 @@ def _mended(match: re.Match[bytes]) -> bytes:
 
 def named_charsets(raw: bytes) -> list[str]:
     """The charsets in the encoded-words of a field."""
-    return [match[1].decode("ascii") for match in _TORN.finditer(raw)]
+    return [match[1].decode("ascii") for match in _WORD.finditer(raw)]
 
 
 def is_encoded(text: str) -> bool:
-    """Whether the text consists of encoded-words only; they must not be encoded again."""
+    """Whether the text is encoded-words only, as a phrase may have them (RFC 2047 s5); they must not be encoded again."""
     words = text.split()
-    return bool(words) and all(_ENCODED.fullmatch(word) and len(word) <= _LONGEST for word in words)
+    sound = bool(words) and all(_IN_PHRASE.fullmatch(word) and len(word) <= _LONGEST for word in words)
+    return sound and not hides_controls(text)
 
 
 def _decoded(run: list[re.Match[str]]) -> str:
     """The text of encoded-words in a row."""
-    texts = [_text_of(word[1], word_octets(word[2], word[3])) for word in run]
+    octets = [word_octets(word[2], word[3]) for word in run]
+    if len(run) > 1 and (together := _in_utf8(octets, {word[1] for word in run})):
+        return together.decode()
+    texts = [_text_of(word[1], one) for word, one in zip(run, octets, strict=True)]
     if all(text is not None for text in texts):
         return "".join(text or "" for text in texts)
     said = ""
     for charset, group in groupby(run, lambda word: word[1].lower()):
         words = list(group)
-        together = _text_of(charset, b"".join(word_octets(word[2], word[3]) or b"" for word in words))
-        if len(words) > 1 and together is not None:
-            said += together
+        whole = _text_of(charset, b"".join(word_octets(word[2], word[3]) or b"" for word in words))
+        if len(words) > 1 and whole is not None:
+            said += whole
             continue
         for word in words:
             text = _text_of(word[1], word_octets(word[2], word[3]))
             said += f" {word[0]} " if text is None else text
     return said.strip(" ")
+
+
+def _in_utf8(octets: list[bytes | None], charsets: set[str]) -> bytes:
+    """The octets of encoded-words in a row, if each of them is right UTF-8; else b""."""
+    if charsets not in ({"utf-8"}, {"UTF-8"}):
+        return b""
+    known = [one for one in octets if one is not None]
+    return b"".join(known) if len(known) == len(octets) and is_utf8(b"\n".join(known)) else b""
 
 
 def _text_of(charset: str, octets: bytes | None) -> str | None:
@@ -192,7 +211,7 @@ def subject_text(octets: bytes) -> str:
 def kept_subject(subject: str) -> str:
     """The same for one as it is kept at acceptance: cut, octets that are not ASCII as lone surrogates."""
     octets = subject.encode("utf-8", "surrogateescape")
-    while len(octets) > _SUBJECT_CUT and octets[-1] > 0x7F and not fits(octets, "utf-8"):
+    while len(octets) > _SUBJECT_CUT and octets[-1] > 0x7F and not is_utf8(octets):
         octets = octets[:-1]  # it was cut in the middle of a character
     return subject_text(octets)
 
@@ -201,7 +220,7 @@ def word_octets(encoding: str, coded: str) -> bytes | None:
     """The octets of an encoded-word (`encoding` is B or Q); None if they cannot be decoded."""
     try:
         if encoding in "bB":
-            return a2b_base64(coded + "=" * (-len(coded) % 4))
+            return a2b_base64(coded + "=" * (-len(coded) % 4) if len(coded) % 4 else coded)
         return decodestring(coded.replace("_", " ").encode("ascii"), header=True)
     except (Base64Error, ValueError):
         return None

@@ -68,10 +68,9 @@ def read_header(content: Iterable[bytes]) -> HeaderSection:
     if len(raw) > HEADER_LIMIT and lines and not lines[-1].endswith(b"\n"):
         lines.pop()
     sizes = list(map(len, lines))
-    if b"\0" in raw:
-        cleaned = [line.replace(b"\0", b"") for line in lines]
-        return _Reader(cleaned, sizes, start, notes).read()
-    return _Reader(lines, sizes, start, notes).read()
+    if cleaned := b"\0" in raw:
+        lines = [line.replace(b"\0", b"") for line in lines]
+    return _Reader(lines, sizes, start, notes, cleaned=cleaned).read()
 
 
 def _first_octets(content: Iterable[bytes]) -> bytes:
@@ -104,9 +103,10 @@ _WORD_END = re.compile(rb"[!->@-~]{0,998}\?=(?:[ \t]|\Z)")
 class _Reader:
     """Reads the lines of a header section once."""
 
-    def __init__(self, lines: list[bytes], sizes: list[int], start: int, notes: list[str]) -> None:
+    def __init__(self, lines: list[bytes], sizes: list[int], start: int, notes: list[str], *, cleaned: bool) -> None:
         self.lines = lines
         self.sizes = sizes  # as they came: NULs that were removed count as part of the header
+        self.cleaned = cleaned  # whether there were any
         self.place = 0
         self.length = start
         self.notes = notes
@@ -134,7 +134,7 @@ class _Reader:
         line = self.lines[self.place]
         self.length += self.sizes[self.place]
         self.place += 1
-        if self.sizes[self.place - 1] != len(line):
+        if self.cleaned and self.sizes[self.place - 1] != len(line):
             self._note("removed NUL octets from the header")
         return line
 
@@ -169,13 +169,14 @@ class _Reader:
                 self.take()
                 return True
             elif bare[:1] not in (b" ", b"\t"):
-                if self.units and _OPEN_WORD.search(self.units[-1][-2]) and (rest := self.word_rest()):
+                before = self.units[-1][-2] if self.units else b""
+                if b"=?" in before and _OPEN_WORD.search(before) and (rest := self.word_rest()):
                     for line in rest:
                         self.take()
                         self.units[-1] += [b" ", line, b"\r\n"]
                     self._note("put together a header line that was cut inside an encoded-word")
                     continue
-                if self.place >= known_until or self._is_delimiter(bare):
+                if self.place >= known_until or (bare[:2] == b"--" and self._is_delimiter(bare)):
                     return False
                 self.remove_run(known_until)
             elif bare.strip(b" \t"):
@@ -212,7 +213,7 @@ class _Reader:
         self.place = end
         size = sum(self.sizes[first:end])
         self.length += size
-        if size != sum(map(len, lines[first:end])):
+        if self.cleaned and size != sum(map(len, lines[first:end])):
             self._note("removed NUL octets from the header")
         self.remove(lines[first:end])
 
@@ -223,12 +224,12 @@ class _Reader:
             self._note("removed the blank between a field name and its colon")
             bare = mended
         self.units.append([bare, b"\r\n"])
-        if bare[:12].lower() == b"content-type":
+        if bare[:1] in b"Cc" and bare[:12].lower() == b"content-type":
             self.typed = self.units[-1]
 
     def _is_delimiter(self, bare: bytes) -> bool:
         """Whether this line is the body's first boundary, without an empty line before it."""
-        if not bare.startswith(b"--") or not self.typed:
+        if not self.typed:
             return False
         if self.boundary[0] != len(self.typed):
             self.boundary = len(self.typed), content_type([Field(b"".join(self.typed))]).boundary

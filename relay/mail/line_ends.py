@@ -121,7 +121,7 @@ def header_text(octets: bytes) -> bytes:
 
     A CR within a field's text must not begin another field.
     """
-    if only_crlf(octets) or b"\r" not in octets:
+    if b"\r" not in octets or only_crlf(octets):
         return octets
     before, _, after = octets.partition(b"\n")
     if b"\r\r" in before.rstrip(b"\r") and not _HEADER_BY_LF.search(b"\n" + after):

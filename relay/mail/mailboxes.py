@@ -18,7 +18,8 @@ _PLAIN = r'[^"\\=\x00-\x08\x0a-\x1f\x7f]*+'
 _QUOTED = rf'"{_PLAIN}(?:(?:=(?!\?)|\\[ -~]){_PLAIN})*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
-_WORD = rf"(?:{_WHOLE}|(?!{_WHOLE})[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]++|{_QUOTED})"
+_SIGNS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
+_WORD = rf"(?:(?!=){_SIGNS}++|{_QUOTED}|{_WHOLE}|(?!{_WHOLE}){_SIGNS}++)"
 _ADDR = rf"(?:{_ATOM}++(?:\.{_ATOM}++)*|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*(?<!')|\[[0-9A-Za-z:.-]++\])"
 _COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?"
 _PHRASE = rf"{_WORD}(?:[ \t]++{_WORD})*"
@@ -36,11 +37,14 @@ _PLAIN_NAME = re.compile(rf"{_ATOM}+(?: {_ATOM}+)*\Z")
 _PLAIN_TEXT = re.compile(r"[ !#-<>-\[\]-~]*+\Z")
 
 _TOKEN = re.compile(
-    rf'{_ENCODED}|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<(?:[^<>,;"]|"[^"\\]*+(?:\\.[^"\\]*+)*")*>?|[,;]|\(|[^"<,;(=]+|.', re.DOTALL
+    rf'(?:{_ENCODED}[ \t]*+)+|"[^"\\]*+(?:\\.[^"\\]*+)*"?|<(?:[^<>,;"]|"[^"\\]*+(?:\\.[^"\\]*+)*")*>?'
+    r'|[,;]|\(|[^"<,;(=]+|.',
+    re.DOTALL,
 )
 _USUAL = re.compile(r'([^"<>,;(=]*+)(?:<([^<>,;"()]*+)>[ \t]*+)?([,;]|\Z)')
 _OPEN_WORD = re.compile(r"=\?[!->@-~]{1,60}\?[BbQq]\?")
 _RUN = re.compile(r'([<>"()@])\1{3,}')
+_MARKS = re.compile('"{5,}')  # of them only the first, the last and whether they are even counts
 _STRING = r'(?<!\\)"[^"\\]*+(?:\\.[^"\\]*+)*"'  # one that is never closed is looked for once: all marks behind it are escaped
 _QUOTED_STRING = re.compile(_STRING)
 _ADDRESS_WORD = re.compile(rf'({_STRING}|(?<![^\s"<>()\[\]:;,@\\])[^\s"<>()\[\]:;,@\\]++)@([^\s"<>();,@\\]+)')
@@ -128,12 +132,13 @@ def read_mailboxes(text: str) -> list[Mailbox]:
 def each_mailbox(text: str) -> Iterator[Mailbox]:
     """As `read_mailboxes`, one by one."""
     waiting = ""
-    text = _RUN.sub(r"\1", text) if '"' not in text else text
+    text = _MARKS.sub(lambda run: '"""' if len(run[0]) % 2 else '""""', text) if '"' in text else _RUN.sub(r"\1", text)
     if text.count("(") > _DEPTH:
         text = text.replace("(", " ").replace(")", " ")
     for words, comment, angle, separator in _entries(text):
-        if angle is None and "@" not in words:
-            waiting += words + separator
+        if angle is None and ("@" not in words or (separator == ";" and _is_empty_group(words))):
+            if waiting or words.strip():
+                waiting += words + separator
             if not words.strip() and comment:
                 waiting += comment
             if not separator or separator == ";":
@@ -184,7 +189,7 @@ def _entry(text: str, place: int) -> tuple[str, str, str | None, str, int]:
         elif piece[0] == "<" and (angle is None or "@" in piece):
             angle = piece.strip("<> \t")
         else:
-            words.append(piece if piece[0] == '"' else piece.replace(">", " ").replace("<", " "))
+            words.append(piece if piece[0] in '"=' else piece.replace(">", " ").replace("<", " "))
     return "".join(words), "".join(comment), angle, "", len(text)
 
 
@@ -202,8 +207,15 @@ def _is_phrase(text: str) -> bool:
     return len(text) <= _NAME_LIMIT and (len(text) <= _WORD_LIMIT or max(map(len, text.split())) <= _WORD_LIMIT)
 
 
+def _is_empty_group(words: str) -> bool:
+    """Whether it is `name:` as it stands before a group's semicolon; marks and encoded-words in it may hold any sign."""
+    name, colon, after = words.rpartition(":")
+    return bool(colon) and not after.strip(" \t") and _REGULAR_PHRASE.match(name.strip(" \t")) is not None
+
+
 def _named_only(text: str, comment: str) -> Iterator[Mailbox]:
-    name = _name(text.rstrip(",; \t"))
+    bare = text.rstrip(",; \t")
+    name = _name(bare[:-1] if bare[-1:] == ":" and _is_empty_group(bare) else bare)
     if not name:
         return
     if comment and re.fullmatch(r"[^\s@]+", name):
@@ -239,7 +251,9 @@ def _address(text: str) -> Address | None:
         return None
     if len(address.local.encode("utf-8", "replace")) > _LOCAL_LIMIT:
         return None
-    return None if _OPEN_WORD.match(address.local) else address  # what is left of a name, and would be read as one again
+    if "=?" in address.local and (address.quoted or _OPEN_WORD.match(address.local)):
+        return None  # what is left of a name, and would be read as one again
+    return address
 
 
 def _name(text: str) -> str:
@@ -247,9 +261,11 @@ def _name(text: str) -> str:
     bare = text.strip()
     if _PLAIN_TEXT.match(bare):
         return " ".join(bare.split())[:_NAME_LIMIT]
+    whole = _QUOTED_STRING.fullmatch(bare)
     if len(bare) > 1 and bare[0] == bare[-1] == '"':
         bare = re.sub(r"\\(.)", r"\1", bare[1:-1])
-    bare = bare.replace('"', "") if bare.count('"') % 2 or bare.startswith('"') else bare
+    if not whole and (bare.count('"') % 2 or bare.startswith('"')):
+        bare = bare.replace('"', "")
     text = decode_words(bare)
     if not text.isprintable():
         text = "".join(char for char in text if char.isprintable() or char == " ")
@@ -269,7 +285,7 @@ def write_mailbox(mailbox: Mailbox) -> str:
 
 def write_name(name: str, *, bare: bool = True) -> str:
     """A display name as a phrase (RFC 5322 s3.2.5, RFC 2047 s5); unless `bare`, plain words are quoted too."""
-    if is_encoded(name):
+    if "=?" in name and is_encoded(name):
         return name  # in a charset that we cannot read, but a mail reader may
     if not name.isascii() or "=?" in name:
         return encode_word(name)

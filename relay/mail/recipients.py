@@ -9,6 +9,7 @@ from relay.mail.mailboxes import (
     count_regular,
     count_with_utf8,
     fold_list,
+    has_group,
     read_mailboxes,
     with_commas,
     write_mailbox,
@@ -95,12 +96,17 @@ def repair_singletons(fields: Fields, case: RepairCase) -> Change:
     for name in doubled:
         same = [field for field in fields if field.name == name]
         if name in _MERGED:
-            value = b", ".join(said for field in same if (said := field.value.strip(b" \t,;")))
+            value = b", ".join(said for field in same if (said := _without_ends(field.value)))
             new = Field.of(same[0].label, value)
         else:
             new = next((field for field in same if field.value and _meant(field)), same[0])
         fields = replaced(fields, new)
     return fields, (f"made one of several: {', '.join(doubled)}",)
+
+
+def _without_ends(value: bytes) -> bytes:
+    """A list without separators at its ends; a semicolon that closes a group stays."""
+    return value.lstrip(b" \t,;").rstrip(b" \t," if has_group(value) else b" \t,;")
 
 
 def _meant(field: Field) -> bool:

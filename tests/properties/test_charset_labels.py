@@ -1,11 +1,14 @@
 """Labels: one that is right is untouched, one judgement counts for every upstream, and a second repair changes nothing."""
 
+import math
 import quopri
 from base64 import encodebytes
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relay.mail.charset import AUTO
+from relay.mail.charset_likelihood import bits
 from relay.mail.charset_names import codec_of, is_registered
 from relay.mail.recode import seven_bit
 from tests.corpus.reading import leaves
@@ -125,3 +128,16 @@ def test_one_judgement_is_made_and_only_once(label: str, subject: bytes, body: b
     again = repaired(wide)
     assert without_trace(again.message) == wide
     assert again.notes == ()
+
+
+TWO_OCTETS = ("cp932", "euc_jp", "gb18030", "big5", "cp949")
+ODD_TEXTS = st.lists(st.sampled_from([*"aZ é°±²’ßÄŽ‹ƒжЖשกđ温ｱ\x81\ufffd[|"]) | st.characters(codec="utf-8"), max_size=24).map(
+    "".join
+)
+
+
+@given(ODD_TEXTS, st.sampled_from(AUTO), st.floats(0, 400))
+def test_who_counts_only_so_far_counts_the_same(text, codec, most):
+    """The bits of a text are the same as without a limit, or they are more than it."""
+    exact = bits(text, codec)
+    assert bits(text, codec, most) == (exact if exact[0] <= most or codec in TWO_OCTETS else (math.inf, exact[1]))

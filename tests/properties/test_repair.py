@@ -5,7 +5,7 @@ import email.policy
 import hashlib
 from base64 import b64encode
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.letters import RIGHT, about, assert_sendable, octets, read, repaired, without_trace
@@ -86,6 +86,8 @@ def test_any_octets_become_a_sendable_letter(content):
 
 @settings(max_examples=300, deadline=None)
 @given(CONTENT)
+@example(b"DKIM-Signature:\n=?utf?q?!!!:\n\x00")
+@example(b"To:=?!?q?=00@?=\rTo:!")
 def test_repair_is_done_once(content):
     """A repaired letter that comes again gets a Received field and nothing else."""
     once = octets(repaired(content).message)

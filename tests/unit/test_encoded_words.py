@@ -181,8 +181,10 @@ def test_torn_words_become_whole(raw: bytes, said: str) -> None:
     "raw", [b"=?utf-8?Q?ok?= a b", b"=?klingon?Q?a b?=", b"=?utf-8?B?44GC?= =?utf-8?B?44GE?=", b"what =? is?="]
 )
 def test_what_is_no_torn_word_stays(raw: bytes) -> None:
-    """Whole words, and what looks a little like one."""
-    assert mend_words(raw) == raw
+    """Whole words, and what looks a little like one; the name of a field is none, whatever it looks like."""
+    assert mend_words(b"Subject: " + raw) == b"Subject: " + raw
+    assert mend_words(b"=?utf-8?q?a: " + raw) == b"=?utf-8?q?a: " + raw
+    assert mend_words(b"=?utf-8?q?!!!:\r\n") == b"=?utf-8?q?!!!:\r\n"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,13 @@ def test_raw_text_beside_encoded_words_becomes_one_text() -> None:
     assert value.endswith(b" high")
 
 
+def test_a_name_that_looks_like_a_word_keeps_its_label() -> None:
+    """Only in the text behind the colon there are encoded-words."""
+    field = b"=?us-ascii?q?=E6=B8=A9?=: =?us-ascii?q?=E6=B8=A9?=\r\n"
+    mended = repaired(RIGHT + field + b"\r\nx\r\n").message.fields[-1]
+    assert mended.raw == b"=?us-ascii?q?=E6=B8=A9?=: =?utf-8?q?=E6=B8=A9?=\r\n"
+
+
 @pytest.mark.parametrize(("text", "relabelled"), [("温", False), ("温度", True), ("温度が", True), ("éü", False)])
 @pytest.mark.parametrize("encoding", ["B", "Q"])
 def test_one_letter_is_no_proof_of_a_false_label(text: str, relabelled: bool, encoding: str) -> None:
