@@ -15,7 +15,7 @@ from relay.spool.sqlite.connections import DAMAGED, connect, damaged, reader, tr
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from another program's database
-MIGRATIONS = ("schema.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql", "schema-5.sql")
+MIGRATIONS = ("schema.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql", "schema-5.sql", "schema-6.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 PAGE = 1024
 """Octets of a page in a new file: each one that a transaction touches is written whole.  An older file keeps its 4096."""
