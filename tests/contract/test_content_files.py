@@ -1,5 +1,6 @@
 """Large content in files beside the database: where it is, what becomes of it, and what is said when it is not there."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -189,3 +190,9 @@ async def test_words_that_are_no_utf_8_do_not_end_the_rescue(path, clock, tmp_pa
     )
     saved = save(path, tmp_path / "out")
     assert [(tmp_path / "out" / one.file).read_bytes() for one in saved] == [b"saved"]
+
+
+async def test_the_first_large_ones_may_come_together(spool, path, clock):
+    """Each finds the folder missing; it is made once, and none is refused."""
+    await asyncio.gather(*(spool.commit(an_entry(f"m{n:013d}", clock(), content=LARGE)) for n in range(20)))
+    assert len(names(path)) == 20

@@ -64,11 +64,28 @@ def pieces(file: Path, size: int) -> Iterator[bytes]:
             yield block
 
 
+class _Folder:
+    """The folder, made when the first file is; its own name is durable before anything in it counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._sure = False
+
+    def make(self) -> None:
+        with self._lock:
+            if not (self._sure and self.path.is_dir()):
+                self.path.mkdir(mode=0o700, exist_ok=True)
+                _sync_folder(self.path.parent)
+                self._sure = True
+
+
 class ContentFile:
     """The content of one message while it is written.  The methods block, and may be called by any thread."""
 
-    def __init__(self, spool: Path, message: int) -> None:
-        self._named = place_of(spool, message)
+    def __init__(self, folder: _Folder, message: int) -> None:
+        self._folder = folder
+        self._named = folder.path / f"{message}{_NAMED}"
         self._begun = self._named.with_suffix(_BEGUN)
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
@@ -96,7 +113,7 @@ class ContentFile:
             self._close()
             self._begun.rename(self._named)
             crash_points.passed("content-named")
-            _sync_folder(self._named.parent)
+            _sync_folder(self._folder.path)
             crash_points.passed("content-synced")
 
     def close(self) -> None:
@@ -119,12 +136,8 @@ class ContentFile:
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            try:
-                self._file = open(self._begun, "wb", opener=_private)  # noqa: SIM115 - as long as the message
-            except FileNotFoundError:
-                self._begun.parent.mkdir(mode=0o700)
-                _sync_folder(self._begun.parent.parent)
-                self._file = open(self._begun, "wb", opener=_private)  # noqa: SIM115
+            self._folder.make()
+            self._file = open(self._begun, "wb", opener=_private)  # noqa: SIM115 - as long as the message
         return self._file
 
     def _close(self) -> None:
@@ -152,6 +165,7 @@ class ContentFiles:
     def __init__(self, spool: Path, changed: Callable[[], None]) -> None:
         self.spool = spool
         self._changed = changed
+        self._folder = _Folder(folder_of(spool))
         self._sizes: dict[int, int] = {}
         self._arriving: dict[int, ContentFile] = {}
         self._going: set[int] = set()
@@ -165,7 +179,7 @@ class ContentFiles:
         return sum(list(self._sizes.values())) + sum(file.octets for file in list(self._arriving.values()))
 
     def begin(self, message: int) -> ContentFile:
-        file = self._arriving[message] = ContentFile(self.spool, message)
+        file = self._arriving[message] = ContentFile(self._folder, message)
         return file
 
     def keep(self, message: int, size: int) -> None:
