@@ -196,3 +196,17 @@ async def test_the_first_large_ones_may_come_together(spool, path, clock):
     """Each finds the folder missing; it is made once, and none is refused."""
     await asyncio.gather(*(spool.commit(an_entry(f"m{n:013d}", clock(), content=LARGE)) for n in range(20)))
     assert len(names(path)) == 20
+
+
+async def test_what_comes_after_the_end_is_refused(path, clock):
+    """A device that still sends while the relay stops; what came of its message is swept."""
+    spool = await opened(path, clock)
+    arriving = spool.arrive()
+    await arriving.add([LARGE])
+    await spool.close()
+    with pytest.raises(SpoolBroken, match="closed"):
+        await arriving.add([LARGE])
+    arriving.drop()
+    assert names(path) == ["1.part"]
+    await (await opened(path, clock)).close()
+    assert names(path) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from relay import crash_points
+from relay.spool.contract import SpoolBroken
 
 T = TypeVar("T")
 
@@ -215,7 +216,7 @@ class ContentFiles:
 
         By the thread of the writer: no commit may be on its way meanwhile.
         """
-        names = unknown(self.spool, ())
+        names, removed = unknown(self.spool, ()), 0
         spared, known = arriving(), {}  # after the names: who is not among them has a row by now, or never will
         for name in names:
             place = folder_of(self.spool) / name
@@ -225,14 +226,22 @@ class ContentFiles:
                 known[message] = place.stat().st_size
             else:
                 place.unlink(missing_ok=True)
-        if names:
+                removed += 1
+        if removed:
             _sync_folder(folder_of(self.spool))  # a number may be used again only when its file is gone for good
         self._sizes.update(known)
         self._changed()
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returned, in a thread of its own: a slow disk must not hold up what else is read or written."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """What `work` returned, in a thread of its own: a slow disk must not hold up what else is read or written.
+
+        Raises SpoolBroken once closed.
+        """
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        except RuntimeError as error:
+            raise SpoolBroken(f"{self.spool}: the spool is closed") from error
+        return await future
 
     def close(self) -> None:
         """Blocks until what is on its way is done."""
