@@ -33,9 +33,18 @@ DIGEST_POINTS = (
 )
 """Those that only mail of a device with a storm rule comes to."""
 
+CONTENT_POINTS = (
+    "content-written",  # all of it is synced, under the name of a file that is not finished
+    "content-named",  # it has its name; nothing is certain yet
+    "content-synced",  # it has it for good; the row that knows of it is not written
+    "content-over",  # the row says that nobody wants it, the file is still there
+)
+"""Those that only large content comes to."""
+
 _DIE_AT = os.environ.get("RELAY_DIE_AT", "")
-if _DIE_AT and _DIE_AT not in POINTS + DIGEST_POINTS:
-    raise ValueError(f"RELAY_DIE_AT={_DIE_AT}: there is no such point; there are {', '.join(POINTS + DIGEST_POINTS)}")
+_ALL = POINTS + DIGEST_POINTS + CONTENT_POINTS
+if _DIE_AT and _DIE_AT not in _ALL:
+    raise ValueError(f"RELAY_DIE_AT={_DIE_AT}: there is no such point; there are {', '.join(_ALL)}")
 
 
 def passed(point: str) -> None:

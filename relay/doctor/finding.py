@@ -8,7 +8,7 @@ from typing import Any
 PAGE = "docs/findings.md"
 
 _NAMES = """
-    configuration clock spool-not-writable spool-alien spool-damaged spool-full spool-tight
+    configuration clock spool-not-writable spool-alien spool-damaged spool-content spool-full spool-tight
     spool-slow spool-no-volume port-taken port-forbidden listen-address listener
     nat check-up resolver upstream-name upstream-port op25b
     upstream-down upstream-unreachable upstream-mute upstream-refuses address-refused upstream-hello

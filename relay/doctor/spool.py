@@ -7,6 +7,7 @@ from relay.doctor.subject import Subject
 from relay.spool.contract import SpoolSettings
 
 _APART = 2.0  # seconds that two clocks may differ
+_NAMED = 5  # messages or files in one finding
 _SLOW = 1.0  # seconds for one durable page: a device waits for that at each mail
 
 
@@ -15,7 +16,8 @@ class SpoolFacts:
     """`trouble` why nothing can be written there; `free` octets (-1: unknown); `alien`: what the file is, if no spool.
 
     `owner`: the user whose directory it is, "" unless that is somebody else than we are, and not root; `hangs`: no answer.
-    `damage`: what is amiss in the file, as a start would find it.
+    `damage`: what is amiss in the file, as a start would find it.  `content_lost`: queue ids of messages whose file of content
+    is missing or has another length; `content_unknown`: names in that folder that no message knows.
     """
 
     path: str
@@ -26,6 +28,8 @@ class SpoolFacts:
     owner: str = ""
     hangs: bool = False
     damage: str = ""
+    content_lost: tuple[str, ...] = ()
+    content_unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,8 @@ def judge_file(spool: SpoolFacts, settings: SpoolSettings, command: str) -> Find
             " start again with an empty spool; then check the disk."
         )
         return problem("spool-damaged", about, cause, cure, spool.damage)
+    if spool.content_lost or spool.content_unknown:
+        return _judge_content(spool)
     free = _mb(spool.free)
     if 0 <= spool.free <= settings.keep_free:
         cause = (
@@ -142,6 +148,21 @@ def judge_file(spool: SpoolFacts, settings: SpoolSettings, command: str) -> Find
         cause = f"The disk is slow: {spool.slow:.1f} seconds to write one page; a device waits that long for each message."
         return warning("spool-slow", about, cause, "Put the spool on a faster disk; a worn SD card is the usual reason.")
     return fine("spool", about, f"writable, {free} free")
+
+
+def _judge_content(spool: SpoolFacts) -> Finding:
+    folder = f"{spool.path}-content"
+    if spool.content_lost:
+        cause = f"The content of {counted(len(spool.content_lost), 'message')} is missing in {folder}, or cut short."
+        cure = "Put the files back if you have them. What has none is held when its turn comes: `relay queue remove ID`."
+        return problem("spool-content", spool.path, cause, cure, _some(spool.content_lost))
+    cause = f"{counted(len(spool.content_unknown), 'file')} in {folder}: no message knows of that."
+    cure = "A crash leaves such files; the next start removes those named like `7.eml` or `7.part`. Others are not the relay's."
+    return warning("spool-content", spool.path, cause, cure, _some(spool.content_unknown))
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _mb(octets: int) -> str:

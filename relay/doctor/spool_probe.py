@@ -7,7 +7,7 @@ from pathlib import Path
 
 from relay.doctor.spool import SpoolFacts
 from relay.other_user import nearest, other_user
-from relay.spool.sqlite.schema import damage
+from relay.spool.sqlite.schema import content_amiss, damage
 
 _SQLITE = b"SQLite format 3\0"
 _OURS = 0x72656C79  # application_id in the header of every spool, octets 68 to 71
@@ -22,7 +22,10 @@ def file_facts(path: Path, root: Path = Path("/")) -> SpoolFacts:
     owner = other_user(path.parent, root) if trouble else ""
     alien = _alien(path)
     harm = "" if trouble or alien else damage(path, _EXAMINED)
-    return SpoolFacts(str(path), trouble, _free(path.parent), alien, slow, owner, damage=harm)
+    lost, strange = ((), ()) if trouble or alien or harm else content_amiss(path, _EXAMINED)
+    return SpoolFacts(
+        str(path), trouble, _free(path.parent), alien, slow, owner, damage=harm, content_lost=lost, content_unknown=strange
+    )
 
 
 def _written(folder: Path) -> tuple[str, float]:

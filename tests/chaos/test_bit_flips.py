@@ -29,8 +29,10 @@ def noise(octets: int) -> str:
     return "\r\n".join(CHANCE.randbytes(37).hex() for _ in range(octets // 76)) + "\r\n"
 
 
-BODIES = {"tiny": "x\r\n", "log": "one line of a log\r\n" * 400, "noise": noise(20_000), "scan": noise(400_000)}
-FLIPS = [(kind, where) for kind in BODIES for where in ("first", "middle", "last")] + [("scan", "gap"), ("scan", "end")]
+BODIES = {"tiny": "x\r\n", "log": "one line of a log\r\n" * 400, "noise": noise(20_000), "photo": noise(200_000)}
+BODIES["scan"] = noise(400_000)  # in the file's spool a file of its own
+FLIPS = [(kind, where) for kind in BODIES for where in ("first", "middle", "last")]
+FLIPS += [(kind, where) for kind in ("photo", "scan") for where in ("gap", "end")]
 
 
 def flipped(octets: bytes, where: str) -> bytes:
@@ -46,11 +48,23 @@ def flip_in_file(spool: Path, queue_id: str, where: str) -> None:
             "SELECT rowid, data FROM content WHERE message = (SELECT id FROM message WHERE queue_id = ?) ORDER BY seq",
             (queue_id,),
         ).fetchall()
+        if not rows:
+            (message,) = db.execute("SELECT id FROM message WHERE queue_id = ?", (queue_id,)).fetchone()
+            flip_in_content(Path(f"{spool}-content") / f"{message}.eml", where)
+            return
         if where in ("gap", "end"):
             db.execute("DELETE FROM content WHERE rowid = ?", (rows[-1 if where == "end" else 1][0],))
             return
         row, data = rows[{"first": 0, "middle": len(rows) // 2, "last": -1}[where]]
         db.execute("UPDATE content SET data = ? WHERE rowid = ?", (flipped(data, where), row))
+
+
+def flip_in_content(file: Path, where: str) -> None:
+    octets = file.read_bytes()
+    if where == "end":
+        file.unlink()
+    else:
+        file.write_bytes(octets[:4096] + octets[8192:] if where == "gap" else flipped(octets, where))
 
 
 def flip_in_rows(url: str, queue_id: str, where: str) -> None:
@@ -70,7 +84,7 @@ def flip_in_rows(url: str, queue_id: str, where: str) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("backend", ["file", "postgres"])
 def test_no_message_is_relayed_altered(tmp_path: Path, backend: str, request: pytest.FixtureRequest, ledger: Ledger) -> None:
-    """Fourteen flips, in short and long, packed and plain content, and rows that are gone: each is held, none goes out."""
+    """Nineteen flips, in short and long, packed and plain content, rows or files that are gone: each is held, none goes out."""
     url = request.getfixturevalue("postgres_server").database() if backend == "postgres" else ""
     port = free_port()
     smarthost = {"host": "127.0.0.1", "port": port, "tls": "none", "sender": "nas@isp.example"}

@@ -4,12 +4,13 @@ device -> relay run, recorded by strace -> sink          each sync: lay out what
 """
 
 import asyncio
+import hashlib
 import shutil
 import smtplib
 from datetime import UTC, datetime
 from pathlib import Path
 
-from relay.spool.contract import SpoolSettings
+from relay.spool.contract import ContentDamaged, SpoolSettings
 from relay.spool.entry import State
 from relay.spool.sqlite.invariants import check_invariants
 from relay.spool.sqlite.sqlite_spool import SqliteSpool
@@ -21,7 +22,7 @@ from tests.support.sink import sink
 from tests.support.waiting import eventually
 
 SENDER = "nas@isp.example"
-ROUNDS, LARGE = 12 if FULL else 1, 1_500_000  # large enough to be stored in slices while it comes
+ROUNDS, LARGE = 12 if FULL else 1, 1_500_000  # large enough to be in a file
 
 
 def submit(port: int, octets: int, *recipients: str) -> None:
@@ -52,8 +53,13 @@ async def examine(directory: Path, loss: power.Loss) -> tuple[set[str], list[str
         for queue_id, one in stored.items():
             if any(recipient.state is not State.RELAYED for recipient in one.recipients):
                 entry = (await spool.entry(queue_id)).entry
-                if sum(map(len, entry.content)) != entry.size:
-                    wrong.append(f"{queue_id} is not whole")
+                try:
+                    content = b"".join(entry.content)
+                except ContentDamaged as damage:
+                    wrong.append(f"{queue_id}: {damage}")
+                else:
+                    if len(content) != entry.size or (entry.digest and hashlib.sha256(content).hexdigest() != entry.digest):
+                        wrong.append(f"{queue_id} is not whole")
     finally:
         await spool.close()
     return set(loss.promised) - set(stored), wrong + check_invariants(directory / "spool.db")

@@ -145,3 +145,22 @@ async def test_a_full_spool_can_be_opened_again(disk, clock):
     assert sorted(await relay_all(spool, clock)) == accepted
     await spool.close()
     assert check_invariants(disk / "spool.db") == []
+
+
+async def test_a_disk_that_gets_full_within_a_large_message_keeps_nothing_of_it(disk, clock):
+    """Somebody else takes the room while it comes in: it is refused, its file goes, and what was accepted stays."""
+    spool = await open_spool(SpoolSettings(f"sqlite:{disk}/spool.db", keep_free=0), now=clock)
+    await spool.commit(an_entry("a" * 14, clock(), content=os.urandom(400_000)))
+    arriving = spool.arrive()
+    await arriving.add([os.urandom(500_000)])
+    take_all_that_is_left(disk / "ballast")
+    arriving._left = lambda: 10**9  # as it was told a moment ago
+    with pytest.raises(SpoolFull, match="is full"):
+        await arriving.add([os.urandom(3_000_000)])
+    arriving.drop()
+    (disk / "ballast").unlink()
+    await spool.commit(an_entry("b" * 14, clock()))
+    assert sorted(one.name for one in (disk / "spool.db-content").iterdir()) == ["1.eml"]
+    assert await relay_all(spool, clock) == ["a" * 14, "b" * 14]
+    await spool.close()
+    assert check_invariants(disk / "spool.db") == []

@@ -18,7 +18,7 @@ from relay.spool.sqlite.schema import PAGE, prepare
 from tests.support.spooled import an_entry, settled
 
 BLOCK = 4096  # octets that a disk loses at least
-SMALL, LARGE, RELAYED = 30, 4, 5
+SMALL, LARGE, IN_FILES, RELAYED = 30, 5, 2, 5
 
 
 def content_of(name: str, octets: int) -> bytes:
@@ -31,9 +31,9 @@ async def damaged(request, tmp_path, clock, ids) -> tuple[Path, dict[str, bytes]
     path, contents = tmp_path / "spool.db", {}
     prepare(path, request.param)
     spool = await open_spool(SpoolSettings(f"sqlite:{path}", keep_free=0), now=clock)
-    for number in range(SMALL + LARGE):
+    for octets in [3000] * SMALL + [240_000] * LARGE + [300_000] * IN_FILES:
         queue_id = ids(clock.advance(seconds=1))
-        contents[queue_id] = content_of(queue_id, 3000 if number < SMALL else 300_000)
+        contents[queue_id] = content_of(queue_id, octets)
         await spool.commit(an_entry(queue_id, clock(), content=contents[queue_id]))
     for _ in range(RELAYED):
         claim = await spool.claim(clock())

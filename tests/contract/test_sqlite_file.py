@@ -223,8 +223,9 @@ async def test_what_waits_for_its_removal_is_bounded(path, clock, ample):
         over = (await spool.tally()).states[State.RELAYED]
         most = max(most, len(await waiting(spool)) - (count + 1 - over))
     assert 0 < most <= MESSAGES
-    assert await waiting(spool) == []  # the large one took the rest with it
+    assert len(await waiting(spool)) <= MESSAGES
     await spool.close()
+    assert list(path.with_name("spool.db-content").iterdir()) == []
 
 
 async def test_content_left_by_a_crash_is_neither_exported_nor_kept(path, clock, tmp_path):

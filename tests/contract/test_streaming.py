@@ -28,6 +28,11 @@ def rows(tmp_path):
         return db.execute("SELECT count(*) FROM content").fetchone()[0]
 
 
+def files(tmp_path):
+    folder = tmp_path / "spool.db-content"
+    return sorted(one.name for one in folder.iterdir()) if folder.exists() else []
+
+
 def entry(queue_id, clock, arriving, size):
     return replace(an_entry(queue_id, clock(), content=b"", size=size), content=arriving)
 
@@ -43,7 +48,7 @@ async def come_in(spool, content, step=100_000):
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1_048_576, 1_048_577, len(CONTENT)])
 @pytest.mark.parametrize("step", [7_001, 65_536, 524_288, 3_000_000])
 async def test_it_is_the_content_of_its_entry(spool, clock, tmp_path, size, step):
-    """However the pieces are cut: octet for octet, in rows without a gap."""
+    """However the pieces are cut: octet for octet, in rows without a gap or in a file."""
     arriving = await come_in(spool, CONTENT[:size], step)
     await spool.commit(entry("a" * 14, clock, arriving, size))
     assert b"".join((await spool.claim(clock())).entry.content) == CONTENT[:size]
@@ -69,7 +74,8 @@ async def test_without_an_entry_nothing_stays(spool, clock, tmp_path):
     arriving.drop()
     await arriving.add([CONTENT])
     await spool.commit(entry("b" * 14, clock, other, len(CONTENT)))
-    assert rows(tmp_path) == -(-len(CONTENT) // 65_536)
+    assert rows(tmp_path) == 0
+    assert len(files(tmp_path)) == 1
     assert b"".join((await spool.entry("b" * 14)).entry.content) == CONTENT
 
 
@@ -81,7 +87,7 @@ async def test_what_is_dropped_while_it_is_written_goes_too(spool, clock, tmp_pa
     arriving.drop()
     await writing
     await spool.commit(an_entry("b" * 14, clock()))
-    assert rows(tmp_path) == 1
+    assert (rows(tmp_path), files(tmp_path)) == (1, [])
     assert spool._committer.arriving == frozenset()
 
 
@@ -102,7 +108,7 @@ async def test_a_wrong_size_is_refused_and_leaves_nothing(spool, clock, tmp_path
     with pytest.raises(ValueError, match="size"):
         await spool.commit(entry("a" * 14, clock, arriving, size))
     await spool.commit(an_entry("b" * 14, clock()))
-    assert rows(tmp_path) == 1
+    assert (rows(tmp_path), files(tmp_path)) == (1, [])
 
 
 async def test_a_queue_id_that_is_taken_leaves_nothing(spool, clock, tmp_path):
@@ -112,7 +118,7 @@ async def test_a_queue_id_that_is_taken_leaves_nothing(spool, clock, tmp_path):
     with pytest.raises(ValueError, match="taken"):
         await spool.commit(entry("a" * 14, clock, arriving, len(CONTENT)))
     await spool.commit(an_entry("b" * 14, clock()))
-    assert rows(tmp_path) == 2
+    assert (rows(tmp_path), files(tmp_path)) == (2, [])
 
 
 async def test_the_reserve_is_not_for_what_comes_in(tmp_path, clock):
@@ -123,7 +129,7 @@ async def test_the_reserve_is_not_for_what_comes_in(tmp_path, clock):
         await arriving.add([CONTENT])
     arriving.drop()
     await spool.close()
-    assert rows(tmp_path) == 0
+    assert (rows(tmp_path), files(tmp_path)) == (0, [])
 
 
 async def test_a_commit_that_is_cancelled_is_there_or_is_not(spool, clock, tmp_path):
@@ -160,6 +166,6 @@ async def test_a_crash_leaves_nothing_behind(tmp_path, clock):
     spool = await open_spool(settings, now=clock)
     await come_in(spool, CONTENT)
     await spool.close()
-    assert rows(tmp_path) > 0
+    assert files(tmp_path)
     await (await open_spool(settings, now=clock)).close()
-    assert rows(tmp_path) == 0
+    assert files(tmp_path) == []

@@ -5,7 +5,8 @@
     for loss in losses(trace.log, directory of the files): loss.promised, loss.lay(somewhere)
 
 Strict: octets survive only if their file was synced after them, a name only if its directory was.  Beside that state each
-loss has torn ones, in which some of the unsynced writes arrived, out of order and perhaps by half.
+loss has torn ones, in which some of the unsynced writes arrived, out of order and perhaps by half; and some of the names that
+came, went or changed since their directory was synced, each for itself.
 """
 
 import random
@@ -15,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 CALLS = (
-    "openat,pwrite64,pwritev,pwritev2,write,sendto,sendmsg,fsync,fdatasync,ftruncate,fallocate,unlink,rename,renameat,renameat2"
+    "openat,pwrite64,pwritev,pwritev2,write,writev,sendto,sendmsg,fsync,fdatasync,ftruncate,fallocate,unlink,unlinkat,rename,"
+    "renameat,renameat2,mkdir,mkdirat"
 )
 _LINE = re.compile(r"^(\d+) +(.*)$")
 _RESUMED = re.compile(r"^<\.\.\. \w+ resumed>(.*)$")
@@ -36,6 +38,15 @@ def wrapper(log: Path) -> list[str]:
 class _File:
     durable: bytearray = field(default_factory=bytearray)
     pending: list[tuple[int, bytes | None]] = field(default_factory=list)  # (offset, octets), or (length, None): truncated
+    end: int = 0  # of what was written one after the other
+
+    def truncate(self) -> None:
+        self.pending.append((0, None))
+        self.end = 0
+
+    def append(self, octets: bytes) -> None:
+        self.pending.append((self.end, octets))
+        self.end += len(octets)
 
     def sync(self, count: int) -> None:
         for change in self.pending[:count]:
@@ -65,29 +76,51 @@ class Loss:
     def lay(self, directory: Path) -> None:
         directory.mkdir(parents=True)
         for name, octets in self.files.items():
+            (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_bytes(octets)
 
 
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
 class _Disk:
-    """The files directly in one directory; `named` are those whose names are durable."""
+    """The files in one directory and in the folders of content below it; `named` are those whose names are durable."""
 
     def __init__(self, directory: Path, dice: random.Random) -> None:
         self.directory, self.dice = str(directory), dice
         self.files: dict[str, _File] = {}
         self.named: dict[str, _File] = {}
+        self.unsure: set[str] = set()
+        """Folders whose own names are not durable yet, so that nothing in them is."""
 
     def name_of(self, path: str) -> str:
         """Its name if it is one of ours and survives at all: shared memory is made anew, the lock holds nothing."""
-        folder, _, name = path.rpartition("/")
-        return name if folder == self.directory and not name.endswith(("-shm", ".lock", ".sock")) else ""
+        name = path.removeprefix(f"{self.directory}/")
+        inside = name != path and (_folder(name) == "" or _folder(name).endswith("-content"))
+        return name if inside and not name.endswith(("-shm", ".lock", ".sock")) else ""
+
+    def sync_names(self, path: str, files: dict[str, _File]) -> None:
+        """The names of one directory are as they were when its sync began."""
+        below = path.removeprefix(self.directory).lstrip("/")
+        if path != self.directory and not self.name_of(path):
+            return
+        self.named = {name: file for name, file in self.named.items() if _folder(name) != below}
+        self.named |= {name: file for name, file in files.items() if _folder(name) == below}
+        if not below:
+            self.unsure.clear()
 
     def snapshot(self) -> dict[str, bytes]:
-        return {name: bytes(file.durable) for name, file in self.named.items()}
+        return {name: bytes(file.durable) for name, file in self.named.items() if _folder(name) not in self.unsure}
 
     def torn(self) -> dict[str, bytes]:
-        """Some of what was written since the last sync got to the disk, in part even by half."""
+        """Some of what was written since the last sync got to the disk, in part even by half; and some of the names."""
         found = {}
-        for name, file in {**self.named, **self.files}.items():
+        gone = {folder for folder in sorted(self.unsure) if self.dice.random() < 0.5}
+        for name in sorted({*self.named, *self.files}):
+            file = self.dice.choice((self.named, self.files)).get(name)
+            if file is None or _folder(name) in gone:
+                continue
             octets = bytearray(file.durable)
             for place, data in file.pending:
                 if self.dice.random() < 0.5:
@@ -125,14 +158,14 @@ def losses(log: Path, directory: Path, *, seed: int = 1, torn: int = 1) -> Itera
     disk = _Disk(directory, random.Random(seed))
     promised: set[str] = set()
     relayed: set[str] = set()
-    began: dict[str, int] = {}
+    began: dict[str, tuple[int, dict[str, _File]]] = {}
     last: dict[str, bytes] = {}
     for process, text, ended in calls(log):
         verb = text.partition("(")[0]
         if verb in ("fsync", "fdatasync"):
             name = _target(text, disk)
             if not ended:
-                began[process] = len(disk.files[name].pending) if name else 0
+                began[process] = len(disk.files[name].pending) if name in disk.files else 0, dict(disk.files)
                 continue
             before = began.pop(process, None)
             if not text.endswith(" = 0"):
@@ -156,12 +189,12 @@ def _path(text: str) -> str:
     return bytes.fromhex("".join(_HEX.findall(text))).decode().removesuffix(" (deleted)") if "\\x" in text else text
 
 
-def _sync(text: str, name: str, disk: _Disk, before: int | None) -> None:
-    if name:
+def _sync(text: str, name: str, disk: _Disk, before: tuple[int, dict[str, _File]] | None) -> None:
+    if name in disk.files:
         file = disk.files[name]
-        file.sync(len(file.pending) if before is None else before)
-    elif (found := _FD.match(text)) and _path(found[2]) == disk.directory:
-        disk.named = dict(disk.files)
+        file.sync(len(file.pending) if before is None else before[0])
+    elif found := _FD.match(text):
+        disk.sync_names(_path(found[2]), dict(disk.files) if before is None else before[1])
 
 
 def _follow(verb: str, text: str, disk: _Disk, promised: set[str], relayed: set[str]) -> None:
@@ -172,13 +205,23 @@ def _follow(verb: str, text: str, disk: _Disk, promised: set[str], relayed: set[
         name = disk.name_of(_path(result.partition("<")[2].removesuffix(">")))
         if name and "O_CREAT" in text:
             disk.files.setdefault(name, _File())
+            if "O_TRUNC" in text:
+                disk.files[name].truncate()
     elif verb == "unlink":
         disk.files.pop(disk.name_of(_octets(text)[0].decode()), None)
+    elif verb == "rename":
+        old, new = (disk.name_of(octets.decode()) for octets in _octets(text))
+        if old in disk.files and new:
+            disk.files[new] = disk.files.pop(old)
+    elif verb == "mkdir":
+        disk.unsure.add(disk.name_of(_octets(text)[0].decode()))
     elif verb in ("pwrite64", "ftruncate"):
         if name := _target(text, disk):
             numbers = re.findall(r", (\d+)", text.rpartition(")")[0])
             data = _octets(text)[0][: int(result)] if verb == "pwrite64" else None
             disk.files[name].pending.append((int(numbers[-1]), data))
+    elif verb == "write" and (name := _target(text, disk)):
+        disk.files[name].append(_octets(text)[0][: int(result)])
     elif verb in ("write", "sendto"):
         _listen(text, promised, relayed)
     elif _target(text, disk):

@@ -146,6 +146,8 @@ def test_a_port_that_we_have_ourselves_is_fine() -> None:
         (SpoolFacts("x", trouble="read-only"), "spool-not-writable", "problem"),
         (SpoolFacts("x", alien="no database"), "spool-alien", "problem"),
         (SpoolFacts("x", free=10**12, damage="Page 7: never used"), "spool-damaged", "problem"),
+        (SpoolFacts("x", free=10**12, content_lost=("a" * 14,)), "spool-content", "problem"),
+        (SpoolFacts("x", free=10**12, content_unknown=("7.eml",)), "spool-content", "warning"),
         (SpoolFacts("x", trouble="no answer", hangs=True), "spool-not-writable", "problem"),
         (SpoolFacts("x", trouble="permission denied", owner="relay"), "other-user", "warning"),
     ],

@@ -12,15 +12,16 @@ from relay.spool.rows import blocks
 from relay.spool.sqlite import write
 from relay.spool.sqlite.connections import Room
 from relay.spool.sqlite.content import SMALL, ContentCache
+from relay.spool.sqlite.content_files import ContentFiles
 from relay.spool.sqlite.jobs import is_quick
 from relay.spool.sqlite.leftovers import Leftovers
-from relay.spool.sqlite.streaming import SqliteStreaming, take_back
+from relay.spool.sqlite.streaming import SqliteStreaming
 from relay.spool.sqlite.writer import Writer
 
 ENOUGH_TO_SETTLE = 2_000_000
 """Octets of the reserve that nothing but settlements may use: what was sent must also be remembered."""
 
-_SLICE = 16  # blocks of large content in one transaction: others wait for 1 MiB, not for 50
+_AT_ONCE = 16  # blocks of large content that are read together
 
 Stored = Callable[[int, Entry, tuple[Recipient, ...], bool], None]
 Also = Callable[[sqlite3.Connection], None]
@@ -35,8 +36,16 @@ class SqliteCommit:
     """
 
     def __init__(
-        self, writer: Writer, room: Room, cache: ContentCache, leftovers: Leftovers, last: int, stored: Stored
+        self,
+        writer: Writer,
+        room: Room,
+        cache: ContentCache,
+        leftovers: Leftovers,
+        files: ContentFiles,
+        last: int,
+        stored: Stored,
     ) -> None:
+        self._files = files
         self._leftovers = leftovers
         self._stored = stored
         self._writer = writer
@@ -56,7 +65,7 @@ class SqliteCommit:
 
     def arrive(self) -> SqliteStreaming:
         """For large content that comes in while it is stored."""
-        return SqliteStreaming(self._writer, next(self._ids), self._arriving, self.left)
+        return SqliteStreaming(self._writer, self._files, next(self._ids), self._arriving, self.left)
 
     def number(self) -> int:
         """An id for a message that comes without content."""
@@ -66,26 +75,28 @@ class SqliteCommit:
         """Durable when it returns.  Raises SpoolFull, SpoolBroken; ValueError for an entry that contradicts itself."""
         if not entry.envelope.forward_paths:
             raise ValueError(f"{entry.queue_id} has no recipient")
-        arrived = entry.content if isinstance(entry.content, SqliteStreaming) else None
-        message = arrived.message if arrived else next(self._ids)
-        stored = arrived.stored if arrived else 0
-        self._check_room(entry, stored)
-        self._arriving[message] = entry.size - stored
-        try:
-            if arrived:
-                await self._store_arrived(arrived, entry, trail, also)
-            elif entry.size <= SMALL:
+        arriving = entry.content if isinstance(entry.content, SqliteStreaming) else None
+        self._check_room(entry, arriving.stored if arriving else 0)
+        if arriving.small if arriving else entry.size <= SMALL:
+            message = arriving.message if arriving else next(self._ids)
+            self._arriving[message] = entry.size
+            try:
                 await self._store_small(message, entry, trail, also)
-            else:
-                await self._store_large(message, entry, trail, also)
+            finally:
+                self._arriving.pop(message, None)
+            if arriving:
+                arriving.kept()
+            return
+        arrived = arriving or self.arrive()
+        arrived.expect(entry.size)
+        try:
+            if not arriving:
+                await _read_into(arrived, entry)
+            _check_size(entry, arrived.size)
+            await self._store_arrived(arrived, entry, trail, also)
         except BaseException:
-            if arrived:
-                arrived.drop()
-            elif entry.size > SMALL:
-                take_back(self._writer, message)
+            arrived.drop()
             raise
-        finally:
-            self._arriving.pop(message, None)
 
     async def _store_small(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
         content = tuple(blocks(entry.content))
@@ -107,36 +118,15 @@ class SqliteCommit:
     async def _store_arrived(
         self, arrived: SqliteStreaming, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None
     ) -> None:
-        """What came in slices was written as it came: now the rest of it, and the message itself."""
-        _check_size(entry, arrived.size)
-        write_rest = arrived.rest()
+        await arrived.finish()
 
-        def work(db: sqlite3.Connection) -> tuple[tuple[Recipient, ...], bool]:
-            write_rest(db)
-            return _add(db, arrived.message, entry, trail, also)
+        def after(added: tuple[tuple[Recipient, ...], bool]) -> None:
+            self._files.keep(arrived.message, entry.size)
+            self._stored(arrived.message, entry, *added)
 
-        await self._writer.write(work, after=lambda added: self._stored(arrived.message, entry, *added))
+        quick = is_quick(0, len(entry.envelope.forward_paths))
+        await self._writer.write(lambda db: _add(db, arrived.message, entry, trail, also), after=after, quick=quick)
         arrived.kept()
-
-    async def _store_large(self, message: int, entry: Entry, trail: tuple[TrailLine, ...], also: Also | None) -> None:
-        """In slices, each a job among others; the message itself only when all of its content is there."""
-        source, seq, octets = blocks(entry.content), 0, 0
-        while piece := await asyncio.to_thread(lambda: tuple(itertools.islice(source, _SLICE))):
-            octets += sum(map(len, piece))
-            if octets > entry.size:
-                break
-
-            def work(db: sqlite3.Connection, first: int = seq, piece: tuple[bytes, ...] = piece) -> None:
-                write.add_content(db, message, first, piece)
-
-            await self._writer.write(work)
-            seq += len(piece)
-            self._arriving[message] = entry.size - octets
-        _check_size(entry, octets)
-        await self._writer.write(
-            lambda db: _add(db, message, entry, trail, also),
-            after=lambda added: self._stored(message, entry, *added),
-        )
 
     def _check_room(self, entry: Entry, stored: int) -> None:
         # a message of our own may use the reserve: it is small, and a failure must be told
@@ -154,6 +144,12 @@ def _add(
         added = (), False  # it may have changed them
     crash_points.passed("notice-inside" if entry.notice else "digest-inside" if entry.merges else "accept-inside")
     return added
+
+
+async def _read_into(arrived: SqliteStreaming, entry: Entry) -> None:
+    source = blocks(entry.content)
+    while arrived.size <= entry.size and (some := await asyncio.to_thread(lambda: list(itertools.islice(source, _AT_ONCE)))):
+        await arrived.add(some)
 
 
 def _check_size(entry: Entry, octets: int) -> None:

@@ -1,5 +1,6 @@
 """The lock of the spool's file, connections to it, its log, its room, and what its errors mean."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -43,11 +44,15 @@ def damaged(path: Path, what: str) -> SpoolBroken:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """Turns what SQLite raises inside into SpoolFull or SpoolBroken."""
+    """Turns what SQLite or a file beside it raises inside into SpoolFull or SpoolBroken."""
     try:
         yield
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise SpoolFull(f"the disk of {path} is full") from error
+        raise SpoolBroken(f"{error.filename or path}: {error.strerror or error}") from error
 
 
 def free_octets(path: Path) -> int:
@@ -131,17 +136,6 @@ def writer(path: Path) -> sqlite3.Connection:
     return db
 
 
-@contextmanager
-def small_cache(db: sqlite3.Connection) -> Iterator[None]:
-    """For writing large content, whose pages are not read again: they would fill the whole cache."""
-    (usual,) = db.execute("PRAGMA cache_size").fetchone()
-    db.execute("PRAGMA cache_size = -1024")
-    try:
-        yield
-    finally:
-        db.execute(f"PRAGMA cache_size = {usual}")
-
-
 def reader(path: Path) -> sqlite3.Connection:
     """A connection that can only read; may be closed by another thread than the one that opened it."""
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
@@ -213,4 +207,9 @@ class Room:
     def changed(self, free_pages: int) -> None:
         """Something was written: ask the file system again, too."""
         self.free_pages = free_pages
-        self._asked_at, self._told_at = float("-inf"), time.monotonic()
+        self._told_at = time.monotonic()
+        self.ask_again()
+
+    def ask_again(self) -> None:
+        """A file came or went.  Any thread."""
+        self._asked_at = float("-inf")

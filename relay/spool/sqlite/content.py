@@ -1,17 +1,19 @@
-"""Stored content: read in blocks each time it is iterated, from any thread; small content is remembered for a while."""
+"""Stored content: rows or a file, read in blocks each time it is iterated, from any thread; small content is remembered."""
 
+import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from relay.spool.contract import ContentDamaged, LeaseLost
+from relay.spool.contract import ContentDamaged, LeaseLost, SpoolBroken
 from relay.spool.rows import unpacked
 from relay.spool.sqlite.connections import reader, translated
+from relay.spool.sqlite.content_files import ContentFiles, pieces, place_of
 
 SMALL = 262_144
-"""Octets up to which content goes into the group commit at once and may be remembered."""
+"""Octets up to which content goes into the group commit at once and may be remembered; what is larger is in a file."""
 
 _AT_ONCE = 2
 _ROWS = (
@@ -58,9 +60,10 @@ def _size(blocks: tuple[bytes, ...]) -> int:
 class SqliteContent:
     """The octets of one message.  Iterating raises LeaseLost when they are gone, ContentDamaged, SpoolBroken."""
 
-    __slots__ = ("_cache", "_message", "_path", "_size")
+    __slots__ = ("_cache", "_files", "_message", "_path", "_size")
 
-    def __init__(self, path: Path, message: int, size: int, cache: ContentCache) -> None:
+    def __init__(self, path: Path, message: int, size: int, cache: ContentCache, files: ContentFiles) -> None:
+        self._files = files
         self._path = path
         self._message = message
         self._size = size
@@ -68,7 +71,26 @@ class SqliteContent:
 
     def __iter__(self) -> Iterator[bytes]:
         remembered = self._cache.find(self._message)
-        return self._stored() if remembered is None else iter(remembered)
+        if remembered is not None:
+            return iter(remembered)
+        return self._in_file() if self._message in self._files else self._stored()
+
+    def _in_file(self) -> Iterator[bytes]:
+        place, known = place_of(self._path, self._message), self._message in self._files
+        try:
+            with translated(place):
+                for block in pieces(place, self._size):
+                    if known and self._message not in self._files:  # an open file can still be read, but it was removed
+                        raise LeaseLost("the content of this message is not kept any more")
+                    yield block
+        except ValueError as error:
+            raise ContentDamaged(f"the stored content is damaged: {error}") from error
+        except SpoolBroken as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                with translated(self._path), closing(reader(self._path)) as db:
+                    self._check_kept(db)
+                raise ContentDamaged(f"the stored content is damaged: {place} is missing") from error
+            raise
 
     def _stored(self) -> Iterator[bytes]:
         left, seq = self._size, 0
@@ -79,16 +101,23 @@ class SqliteContent:
                 wanted = {"message": self._message, "first": seq, "end": seq + _AT_ONCE}
                 found = db.execute(_ROWS, wanted).fetchall()
                 if not found:
-                    # never just end: half a message would be relayed as a whole one
-                    if db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():
-                        raise ContentDamaged(f"the stored content is damaged: {left} octets are missing")
-                    raise LeaseLost("the content of this message is not kept any more")
+                    self._check_kept(db)
+                    break
                 block = b"".join([self._inflated(data) if deflated else data for data, deflated in found])
                 del found
                 left -= len(block)
                 seq += _AT_ONCE
                 yield block
                 del block  # before there is another
+        # never just end: half a message would be relayed as a whole one
+        if left > 0 and seq:
+            raise ContentDamaged(f"the stored content is damaged: {left} octets are missing")
+        if left > 0:
+            yield from self._in_file()
+
+    def _check_kept(self, db: sqlite3.Connection) -> None:
+        if not db.execute("SELECT 1 FROM message WHERE id = ? AND kept", (self._message,)).fetchone():
+            raise LeaseLost("the content of this message is not kept any more")
 
     def _inflated(self, data: bytes) -> bytes:
         try:

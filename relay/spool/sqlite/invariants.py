@@ -5,6 +5,7 @@ from pathlib import Path
 
 from relay.spool.rows import unpacked
 from relay.spool.sqlite.connections import reader, translated
+from relay.spool.sqlite.content_files import sizes, unknown
 
 _BROKEN_IF_FOUND = {
     "1: a message without recipients": (
@@ -26,12 +27,17 @@ _BROKEN_IF_FOUND = {
         " ELSE EXISTS (SELECT 1 FROM recipient WHERE message = id AND state NOT IN ('relayed', 'merged')) END"
     ),
     "4: content is not whole": (
-        "SELECT queue_id FROM message WHERE kept AND (size, (size + 65535) / 65536, (size + 65535) / 65536 - 1) IS NOT"
+        "SELECT queue_id FROM message WHERE kept AND in_file(id) IS NOT size"
+        " AND (size, (size + 65535) / 65536, (size + 65535) / 65536 - 1) IS NOT"
         " (SELECT coalesce(sum(octets(data, packed)), 0), count(*), coalesce(max(seq), -1)"
         " FROM content WHERE message = message.id)"
     ),
+    "4: content is in rows and in a file": (
+        "SELECT queue_id FROM message WHERE in_file(id) IS NOT NULL AND id IN (SELECT message FROM content)"
+    ),
     "4: content was to be gone": (
-        "SELECT queue_id FROM message WHERE NOT kept AND EXISTS (SELECT 1 FROM content WHERE message = message.id)"
+        "SELECT queue_id FROM message WHERE NOT kept"
+        " AND (in_file(id) IS NOT NULL OR EXISTS (SELECT 1 FROM content WHERE message = message.id))"
     ),
     "5: content without its message": "SELECT DISTINCT message FROM content WHERE message NOT IN (SELECT id FROM message)",
 }
@@ -52,12 +58,16 @@ def check_invariants(path: Path | str) -> list[str]:
     """
     place = Path(path)
     with translated(place), closing(reader(place)) as db:
+        files = sizes(place)
+        db.create_function("in_file", 1, files.get)
         db.create_function("octets", 2, _octets, deterministic=True)
         wrong = [
             f"{sentence}: {found}"
             for sentence, search in _BROKEN_IF_FOUND.items()
             for (found,) in db.execute(search).fetchall()
         ]
+        messages = [message for (message,) in db.execute("SELECT id FROM message").fetchall()]
+        wrong += [f"5: a file without its message: {name}" for name in unknown(place, messages)]
         for pragma in ("integrity_check", "foreign_key_check"):
             wrong += [f"{pragma}: {row}" for row in db.execute(f"PRAGMA {pragma}").fetchall() if row != ("ok",)]
     return wrong

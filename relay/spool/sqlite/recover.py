@@ -18,6 +18,7 @@ from relay.spool.contract import SpoolBroken
 from relay.spool.entry import Recipient, State, StoredEntry
 from relay.spool.rows import ADDED, BLOCK, MESSAGE_ADDED, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
 from relay.spool.sqlite.connections import Lock
+from relay.spool.sqlite.content_files import place_of, sizes
 from relay.spool.sqlite.schema import MIGRATIONS, PAGE, prepare
 
 _BLOCK = 4096  # octets read at once: what the disk will not give is lost by as much
@@ -64,7 +65,8 @@ def save(spool: Path, directory: Path) -> list[RecoveredMessage]:
             tempfile.TemporaryDirectory(dir=directory, prefix=".copy-") as scratch,
             closing(_opened(spool, Path(scratch))) as db,
         ):
-            return [_save_one(db, message, directory) for message in _messages(db)]
+            files = sizes(spool)
+            return [_save_one(db, message, spool, directory) for message in _messages(db, files)]
     finally:
         lock.let_go()
 
@@ -102,7 +104,7 @@ def _opened(spool: Path, scratch: Path) -> sqlite3.Connection:
 
 
 def _recognised(db: sqlite3.Connection) -> bool:
-    with suppress(sqlite3.Error):
+    with suppress(sqlite3.Error, UnicodeDecodeError):
         found = db.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('message', 'content')").fetchone()
         return bool(found == (2,))
     return False
@@ -145,9 +147,9 @@ def _led_to(first: bytes | bytearray) -> list[int]:
 # -- what is in it ----------------------------------------------------------------------------------------------------------
 
 
-def _messages(db: sqlite3.Connection) -> list[int]:
+def _messages(db: sqlite3.Connection, files: Iterable[int] = ()) -> list[int]:
     """The ids of all messages, and of content whose message cannot be read."""
-    found: set[int] = set()
+    found = set(files)
     for table, column in (("message", "id"), ("content", "message")):
         for direction in ("ASC", "DESC"):  # from both ends, up to where it breaks
             for order in (f"NOT INDEXED ORDER BY {table}.id", f"ORDER BY {column}"):
@@ -167,10 +169,10 @@ def _walked(db: sqlite3.Connection, query: str, *values: int) -> list[int]:
     return rows
 
 
-def _save_one(db: sqlite3.Connection, message: int, directory: Path) -> RecoveredMessage:
+def _save_one(db: sqlite3.Connection, message: int, spool: Path, directory: Path) -> RecoveredMessage:
     stored, amiss = _described(db, message)
     name = stored.entry.queue_id if stored else f"unknown-{message}"
-    octets = b"" if _done(stored) else b"".join(_blocks(db, message))
+    octets = b"" if _done(stored) else b"".join(_blocks(db, message)) or _in_file(spool, message)
     if not octets and not _content_wanted(stored):
         return RecoveredMessage(name, stored, "", amiss)
     if stored and stored.entry.digest and hashlib.sha256(octets).hexdigest() != stored.entry.digest:
@@ -215,6 +217,12 @@ def _done(stored: StoredEntry | None) -> bool:
 
 def _content_wanted(stored: StoredEntry | None) -> bool:
     return stored is None or not stored.recipients or any(not one.state.over for one in stored.recipients)
+
+
+def _in_file(spool: Path, message: int) -> bytes:
+    with suppress(OSError):
+        return place_of(spool, message).read_bytes()
+    return b""
 
 
 def _blocks(db: sqlite3.Connection, message: int) -> Iterator[bytes]:

@@ -4,18 +4,19 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 from relay.spool.contract import SpoolBroken
 from relay.spool.search import sought_before
 from relay.spool.sqlite.connections import DAMAGED, connect, damaged, reader, translated
+from relay.spool.sqlite.content_files import folder_of, sizes, unknown
 
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 APPLICATION_ID = 0x72656C79  # "rely": `file` and we ourselves tell a spool from another program's database
-MIGRATIONS = ("schema.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql", "schema-5.sql")
+MIGRATIONS = ("schema.sql", "schema-2.sql", "schema-3.sql", "schema-4.sql", "schema-5.sql", "schema-6.sql")
 """The script that makes version 1 from nothing, then one for each later version; never changed once released."""
 PAGE = 1024
 """Octets of a page in a new file: each one that a transaction touches is written whole.  An older file keeps its 4096."""
@@ -37,6 +38,11 @@ def prepare(path: Path, page: int = PAGE, migrations: Sequence[str] = MIGRATIONS
         _make_file(path)
         if path.stat().st_size:
             _look_before_touching(path)
+        elif files := sizes(path):
+            raise SpoolBroken(
+                f"{path} is missing or empty, but {len(files)} messages in {folder_of(path)} belong to it. Put the database"
+                " back, or move the folder out of the way; nothing was touched"
+            )
         with closing(connect(path)) as db:
             for pragma in (f"page_size = {page}", "auto_vacuum = INCREMENTAL"):
                 db.execute(f"PRAGMA {pragma}")  # only obeyed before the first write to the file
@@ -73,17 +79,49 @@ def damage(path: Path, seconds: float) -> str:
 
     Only reads.
     """
-    if not os.path.exists(path) or os.path.exists(f"{path}-journal") or _in_use(path):
+    if not _at_rest(path):
         return ""
-    end = time.monotonic() + seconds
-    alone = "" if os.path.exists(f"{path}-wal") else "&immutable=1"  # without a log there is no need to make files for one
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro{alone}", uri=True, timeout=0)) as db:
-            db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+        with _looked_into(path, seconds) as db:
             found = _amiss(db, path) if db.execute("PRAGMA user_version").fetchone()[0] else ""
     except sqlite3.Error as error:
         found = str(error) if getattr(error, "sqlite_errorname", "") in DAMAGED else ""
     return "" if found and _in_use(path) else found  # by a relay that started meanwhile: what was read is worth nothing
+
+
+def content_amiss(path: Path, seconds: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Queue ids of messages whose file of content is missing or cut, and names of files that no message knows.
+
+    None of either where a relay uses the spool, the database cannot be read, or that takes too long.  Only reads.
+    """
+    if not _at_rest(path):
+        return (), ()
+    try:
+        with _looked_into(path, seconds) as db:
+            rows = db.execute(
+                "SELECT id, queue_id, size FROM message WHERE kept AND size > 0"
+                " AND NOT EXISTS (SELECT 1 FROM content WHERE content.message = message.id) ORDER BY id"
+            ).fetchall()
+        files = sizes(path)
+        strange = unknown(path, [message for message, *_ in rows])
+    except (sqlite3.Error, OSError):
+        return (), ()
+    lost = tuple(queue_id for message, queue_id, size in rows if files.get(message) != size)
+    return ((), ()) if _in_use(path) else (lost, tuple(strange))
+
+
+def _at_rest(path: Path) -> bool:
+    return os.path.exists(path) and not os.path.exists(f"{path}-journal") and not _in_use(path)
+
+
+@contextmanager
+def _looked_into(path: Path, seconds: float) -> Iterator[sqlite3.Connection]:
+    """A connection that writes nothing, and breaks off after so many seconds.  Raises sqlite3.Error."""
+    end = time.monotonic() + seconds
+    alone = "" if os.path.exists(f"{path}-wal") else "&immutable=1"  # without a log there is no need to make files for one
+    with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro{alone}", uri=True, timeout=0)) as db:
+        db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+        yield db
 
 
 def waiting(path: Path) -> int:

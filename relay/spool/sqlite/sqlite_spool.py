@@ -26,8 +26,9 @@ from relay.spool.rows import as_stored, row_entry
 from relay.spool.sqlite import read, wal, write
 from relay.spool.sqlite.claim_ahead import TOGETHER, ClaimAhead
 from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE, SqliteCommit
-from relay.spool.sqlite.connections import Lock, Room
+from relay.spool.sqlite.connections import Lock, Room, translated
 from relay.spool.sqlite.content import ContentCache, SqliteContent
+from relay.spool.sqlite.content_files import ContentFiles
 from relay.spool.sqlite.jobs import Job, is_quick
 from relay.spool.sqlite.leases import LocalLeases
 from relay.spool.sqlite.leftovers import Leftovers
@@ -58,6 +59,7 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
         self._room = Room(path, settings.keep_free)
         self._writer = Writer(path, self._room, self._told)
         self._cache = ContentCache()
+        self._files = ContentFiles(path, self._room.ask_again)
         self._leftovers = Leftovers(self._room, lambda: self._writer.syncs)
         self._leases = LocalLeases()
         self._ahead = ClaimAhead()
@@ -84,8 +86,9 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
     async def _start(self) -> None:
         self._writer.start()
         last = await self._writer.look(read.last_message)
-        self._committer = SqliteCommit(self._writer, self._room, self._cache, self._leftovers, last, self._stored)
-        await self._writer.write(lambda db: write.sweep(db, self._committer.arriving), owed=True)
+        self._committer = SqliteCommit(self._writer, self._room, self._cache, self._leftovers, self._files, last, self._stored)
+        await self._writer.write(write.sweep, owed=True)
+        await self._writer.look(self._sweep_files)
         wal.lay_out(self._writer, self._path)
 
     @property
@@ -214,21 +217,24 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
         step, now = lease.step, self._now()
 
         message, size = lease.message, claim.entry.size
+        in_file = message in self._files
 
         def work(db: sqlite3.Connection) -> tuple[bool, datetime | None, tuple[int, ...]]:
             done, due_at = write.settle(db, message, settlement, step=step, vias=lease.vias, now=now)
-            return done, due_at, self._leftovers.remove(db, (message,)) if done and self._leftovers.enough(size) else ()
+            drop = done and not in_file and self._leftovers.enough(size)
+            return done, due_at, self._leftovers.remove(db, (message,)) if drop else ()
 
         def after(stored: tuple[bool, datetime | None, tuple[int, ...]]) -> None:
             done, lease.due_at, removed = stored
             self._leftovers.forgotten(removed)
             if done:
                 self._cache.forget(message)
-                if not removed:
+                self._files.remove((message,))
+                if not (removed or in_file):
                     self._leftovers.add(message, size)
                     self._leftovers.keep_few(self._writer)
 
-        quick = is_quick(size, len(claim.recipients))
+        quick = is_quick(0 if in_file else size, len(claim.recipients))
         await self._writer.write(work, after=after, owed=True, settles=True, quick=quick)
 
     async def release(self, claim: Claim) -> None:
@@ -278,6 +284,7 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
     def _forget(self, messages: list[int]) -> None:
         for message in messages:
             self._cache.forget(message)
+        self._files.remove(messages)
         self._leases.take_away(messages)
 
     def adjust(self, settings: SpoolSettings) -> None:
@@ -295,10 +302,15 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
             pass
         await self._drop_merged(now)
         await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
-        await self._writer.write(lambda db: write.sweep(db, self._committer.arriving))
+        await self._writer.write(write.sweep)
+        await self._writer.look(self._sweep_files)
         while await self._writer.look(self._give_back_pages):
             pass  # in slices, so that a commit never waits long
         await self._writer.look(lambda db: wal.bring_home(db, self._path))
+
+    def _sweep_files(self, db: sqlite3.Connection) -> None:
+        with translated(self._path):
+            self._files.sweep(db, lambda: self._committer.arriving)
 
     def _give_back_pages(self, db: sqlite3.Connection) -> bool:
         """One slice of vacuum; whether there is more to do."""
@@ -314,6 +326,7 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
             with suppress(SpoolBroken, SpoolFull):  # else the next start sweeps
                 await self._writer.write(self._leftovers.remove, after=self._leftovers.forgotten)
         unwritten = await self._writer.close()
+        await asyncio.to_thread(self._files.close)
         if unwritten:
             events.note("broken", f"{unwritten} settlements could not be written; those messages may be sent again")
         if self._lock is not None:
@@ -324,7 +337,9 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
 
     async def tally(self) -> Tally:
         states, unfinished, oldest, size, attention, postponed = await self._read(read.counts)
-        return Tally(states, unfinished, oldest, self.room(), size, attention=attention, postponed=postponed)
+        return Tally(
+            states, unfinished, oldest, self.room(), size + self._files.octets, attention=attention, postponed=postponed
+        )
 
     async def refused_senders(self) -> frozenset[tuple[str, str]]:
         since = self._now() - write.REFUSED_SENDER_KEPT
@@ -336,7 +351,7 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
     # -- reading the file -----------------------------------------------------------------------------------------
 
     def _content(self, message: int, size: int) -> Content:
-        return SqliteContent(self._path, message, size, self._cache)
+        return SqliteContent(self._path, message, size, self._cache, self._files)
 
     def _told(self, wake: bool, news: list[str]) -> None:
         if wake:

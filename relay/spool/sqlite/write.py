@@ -41,12 +41,6 @@ def drop_content(db: sqlite3.Connection, messages: Sequence[int]) -> None:
     db.execute(f"DELETE FROM content WHERE message IN ({', '.join('?' * len(messages))})", messages)  # noqa: S608
 
 
-def drop_unclaimed(db: sqlite3.Connection, message: int) -> None:
-    """Drops content unless there is a message that it belongs to."""
-    orphaned = "DELETE FROM content WHERE message = ? AND NOT EXISTS (SELECT 1 FROM message WHERE id = ?)"
-    db.execute(orphaned, (message, message))
-
-
 def add_entry(
     db: sqlite3.Connection, message: int, entry: Entry, trail: tuple[TrailLine, ...]
 ) -> tuple[tuple[Recipient, ...], bool]:
@@ -372,12 +366,10 @@ def rebase(db: sqlite3.Connection, since: datetime, until: datetime, by: timedel
     ).rowcount
 
 
-def sweep(db: sqlite3.Connection, arriving: Iterable[int]) -> None:
-    """Removes content that nobody wants, or that belongs to no message, except of those `arriving` (invariants 4 and 5)."""
-    spared = frozenset(arriving)
+def sweep(db: sqlite3.Connection) -> None:
+    """Removes content rows that nobody wants, or that belong to no message (invariants 4 and 5)."""
     lost = db.execute(
         "SELECT DISTINCT message FROM content WHERE NOT EXISTS (SELECT 1 FROM message WHERE id = content.message AND kept)"
     ).fetchall()
     for (message,) in lost:
-        if message not in spared:
-            drop_content(db, (message,))
+        drop_content(db, (message,))
