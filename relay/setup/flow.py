@@ -118,7 +118,7 @@ class SetupFlow:
         self.consent: SetupConsent | None = None
         self.examination: DraftExamination | None = None
         self.test: TrialMail | None = None
-        self.finished = False
+        self.written: Config | None = None
         self._safe = TokensInMemory()
         self._writing: asyncio.Task[str] | None = None
 
@@ -126,6 +126,10 @@ class SetupFlow:
     def upstream(self) -> Upstream | None:
         """The one that was answered for, once the configuration passes the check."""
         return self.loaded.config.upstreams[self.draft.name] if self.loaded and self.loaded.config else None
+
+    @property
+    def finished(self) -> bool:
+        return self.written is not None
 
     @property
     def signed_in(self) -> bool:
@@ -191,10 +195,11 @@ class SetupFlow:
 
     async def finish(self) -> str:
         """Writes everything; "", or why it could not be.  Who gives up waiting for it does not stop it."""
-        if self.finished or self.loaded is None:
+        config = self.loaded.config if self.loaded else None
+        if self.finished or config is None:
             return "" if self.finished else "there is nothing to write yet"
         if not self.writing:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = asyncio.create_task(self._write(config))
         return await asyncio.shield(self._writing) if self._writing else ""
 
     def close(self) -> None:
@@ -252,12 +257,12 @@ class SetupFlow:
     def _whole_secrets(self) -> TypedSecrets:
         return replace(self.secrets, web_password=self.secrets.web_password or self.made_password)
 
-    async def _write(self) -> str:
+    async def _write(self, config: Config) -> str:
         draft = self._whole_draft()
         text, typed = as_yaml(draft, self._references(), by=_BY), self._whole_secrets().of(draft)
         hand_over = self._tokens_to_keep()
         trouble = await apart(partial(_written, self.place.target, text, typed, self._environ, hand_over))
-        self.finished = not trouble
+        self.written = None if trouble else config
         return trouble
 
     def _tokens_to_keep(self) -> Callable[[], None]:

@@ -78,6 +78,10 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     browser.shows("fine.", "#doctor")
     assert relay.files() == {"state/setup.json"}
     one.clicks_on("button", "Write the settings and start")
+    browser.shows("Saved. The relay is starting", "h1")
+    browser.shows("127.0.0.1", "#begin-address")
+    browser.find("#password")  # by itself; nobody clicks
+    assert browser.title.startswith("Log in")
     started = relay.wait_for("started")
     port = int(started["listening"][0].rpartition(":")[2])
     with smtplib.SMTP("127.0.0.1", port, "nas", timeout=30) as device:
@@ -88,7 +92,6 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     print(f"newcomer: {one.clicks} clicks, {one.fields} fields, {took:.1f} s")
 
     assert started["web"] == relay.place
-    browser.open(f"http://{relay.place}/")
     browser.log_in(PAGE)
     browser.shows("backup done")
     assert complaints(browser) == []

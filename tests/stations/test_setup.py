@@ -88,7 +88,8 @@ def test_from_nothing_to_a_delivered_message(relay: SetupProcess, isp: ScriptedU
     assert relay.events("started") == []
 
     pid, web = relay.process.pid, relay.place
-    person.send("/finish")
+    assert "Saved. The relay is starting" in person.send("/finish")
+    assert "Log in" in person.until("Log in", "/")
     started = relay.wait_for("started")
     assert (started["pid"], started["web"]) == (pid, web)
     config, secrets = relay.state / "config.yaml", [relay.state / "isp.secret", relay.state / "web.secret"]
@@ -107,6 +108,14 @@ def test_from_nothing_to_a_delivered_message(relay: SetupProcess, isp: ScriptedU
     assert relay.command("health").returncode == 0
     assert SECRET not in relay.said()
     assert PAGE not in relay.said()
+
+
+def test_where_devices_connect_is_an_address_to_type(tmp_path: Path, isp: ScriptedUpstream) -> None:
+    """Not what the listener says of itself."""
+    with setting_up(tmp_path, RELAY_LISTEN="0.0.0.0:0") as relay:
+        finish = answered(relay, isp).page.partition('id="finish-title"')[2]
+    assert "Devices connect to" in finish
+    assert "0.0.0.0" not in finish
 
 
 def test_what_the_environment_says_goes_into_the_file_by_name(relay: SetupProcess, isp: ScriptedUpstream) -> None:

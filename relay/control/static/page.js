@@ -36,6 +36,15 @@
       if (answer.ok && !new URL(answer.url).pathname.endsWith("/login")) location.replace(login.dataset.next);
     }).catch(() => {});
   }
+  // Set-up has ended, and the relay starts in its place: whoever asks waits until it is there.
+  const written = document.getElementById("written");
+  if (written) {
+    const next = written.dataset.next, pause = 4000;
+    history.replaceState(null, "", next);  // a reload must not send the form again
+    const go = () => fetch(next, {headers: {accept: "text/html"}, cache: "no-store"})
+      .then(() => location.replace(next)).catch(() => setTimeout(go, pause));
+    setTimeout(go, pause);
+  }
   const live = document.getElementById("live");
   if (!live) return;
   const url = new URL(location.href);

@@ -179,5 +179,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "setup_devices": ("Devices connect to", "機器の接続先"),
     "setup_finish_now": ("Write the settings and start", "設定を保存して開始する"),
+    "setup_written": ("Saved. The relay is starting …", "保存しました。リレーを起動しています…"),
+    "setup_written_then": (
+        "In a moment this page leads to the log-in by itself. If it still does not after a minute, the relay's log says why.",
+        "まもなくログイン画面に自動的に移ります。1分待っても移らない場合は、リレーのログで原因をご確認ください。",
+    ),
+    "setup_to_log_in": ("Go to the log-in now", "今すぐログイン画面へ"),
     "setup_not_written": ("The settings could not be written: {trouble}", "設定を保存できませんでした：{trouble}"),
 }
