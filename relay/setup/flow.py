@@ -16,10 +16,10 @@ from pathlib import Path
 from relay.config import Config, Loaded
 from relay.config.loader import load_text
 from relay.detached import apart
-from relay.doctor.finding import Finding
+from relay.doctor.finding import Finding, Grade
 from relay.doctor.subject import Subject
 from relay.mail.address import Address, parse_address
-from relay.mail.reply import Answer
+from relay.mail.reply import Answer, Stage
 from relay.outbound.replies import judge
 from relay.setup import answers, form
 from relay.setup.consent import SetupConsent, TokensInMemory
@@ -39,6 +39,12 @@ PATIENCE = 45.0
 """Seconds for the whole examination, and for a test mail."""
 
 _BY = "set-up in the browser"
+
+_SERVERS_FAULTS = frozenset(
+    {"upstream-name", "upstream-port", "upstream-down", "upstream-unreachable", "upstream-mute", "op25b"}
+    | {"tls", "tls-mode", "tls-not-offered", "tls-name"}
+)
+"""Findings that another name, port or encryption may cure."""
 
 SubjectOf = Callable[[Config, tuple[str, ...]], Subject]
 
@@ -135,6 +141,14 @@ class SetupFlow:
     def signed_in(self) -> bool:
         """Whether no person has to sign in (any more)."""
         return self.consent is None or self.consent.granted
+
+    @property
+    def server_at_fault(self) -> bool:
+        """Whether the test mail or the doctor did not get as far as the login."""
+        sent, look = self.test.answer if self.test else None, self.examination
+        stopped = sent is not None and not sent.reply.positive and sent.stage.before(Stage.AUTH)
+        found = look.findings or [] if look else []
+        return stopped or any(one.grade is Grade.PROBLEM and one.name in _SERVERS_FAULTS for one in found)
 
     def choose(self, said: Mapping[str, str]) -> Wrongs:
         """The provider, or the server's name."""

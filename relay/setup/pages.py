@@ -123,7 +123,7 @@ class SetupPages:
 
     async def _start(self, request: Request) -> Response:
         if not self._knows(request):
-            return await self._maker.page(request, "setup_code.html", wrong=False)
+            return await self._maker.page(request, "setup_code.html", wrong=False, typed="")
         return await self._server_page(request, {})
 
     async def _try_code(self, request: Request) -> Response:
@@ -133,13 +133,13 @@ class SetupPages:
         client = request.client.host.removeprefix("::ffff:") if request.client else ""
         # nobody guesses 100 random bits; so the right code never waits for those who send wrong ones from the same address
         if self.ended or not self._code.fits(said.get("code", "")):
-            return await self._wrong_code(request, client)
+            return await self._wrong_code(request, client, said.get("code", ""))
         events.note("opened", "set-up goes on, with the right code", client=client)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(COOKIE, self._known, path="/", httponly=True, samesite="strict")
         return answer
 
-    async def _wrong_code(self, request: Request, client: str) -> Response:
+    async def _wrong_code(self, request: Request, client: str, typed: str) -> Response:
         group = group_of(client)
         if wait := await self._guesses.turn(group):
             answer = await self._message(request, "setup_too_many", 429, n=wait)
@@ -147,7 +147,7 @@ class SetupPages:
             return answer
         self._guesses.wrong(group)
         events.note("refused", "a wrong code for set-up", client=client, code=403)
-        return await self._maker.page(request, "setup_code.html", 403, wrong=True)
+        return await self._maker.page(request, "setup_code.html", 403, wrong=True, typed=typed[:200])
 
     async def _server_page(self, request: Request, wrong: form.Wrongs, said: Said | None = None) -> Response:
         draft = self._flow.draft
@@ -187,6 +187,7 @@ class SetupPages:
             other=other,
             shortest=form.SHORTEST,
             modes=form.tls_modes(),
+            server_open=flow.server_at_fault or bool({"host", "port", "tls"} & wrong.keys()),
         )
 
     async def _answers(self, request: Request, said: Said) -> Response:

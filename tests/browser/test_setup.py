@@ -67,6 +67,14 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     browser.shows("Your account", "h1")
     for name, text in {"username": USER, "password": SECRET, "notices_to": USER, "web_password": PAGE}.items():
         one.types(name, text)
+    if browser.scripts:
+        typed = browser.find("#password")
+        for kind in ("text", "password"):
+            browser.click("[data-show=password]", "Show")
+            assert typed.get_attribute("type") == kind
+        assert typed.get_attribute("value") == SECRET
+    else:
+        assert not browser.find("[data-show=password]").is_displayed()
     one.clicks_on("#server-part summary")  # a provider of the list needs neither port nor TLS
     one.types("port", str(isp.port))
     browser.click("#tls option", "none")

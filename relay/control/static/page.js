@@ -21,6 +21,13 @@
     return document.execCommand("copy");
   };
   document.documentElement.classList.add("scripted");
+  addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-show]"), field = button && document.getElementById(button.dataset.show);
+    if (!field) return;
+    const hidden = field.type === "password";
+    field.type = hidden ? "text" : "password";
+    button.setAttribute("aria-pressed", hidden);
+  });
   addEventListener("click", async (event) => {
     const button = event.target.closest?.("[data-copy]"), node = button && document.getElementById(button.dataset.copy);
     if (!node) return;
