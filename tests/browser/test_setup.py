@@ -162,4 +162,8 @@ def test_on_a_small_screen(relay: SetupProcess, isp: ScriptedUpstream, dark: boo
         browser.find("#finish-title")
         browser.until(lambda: browser.all("#doctor button"), "the doctor does not end")
         look("try")
+        browser.click("button", "設定を保存して開始する" if language == "ja" else "Write the settings and start")
+        browser.find("#written")
+        look("written")
+        browser.find("#login")
         assert complaints(browser) == []
