@@ -29,7 +29,7 @@ def page_routes(pages: "Pages") -> list[Route]:
         Route("/devices", pages.devices),
         Route("/devices/{name:path}", pages.device),
         Route("/orders", pages.order, methods=["POST"]),
-        Route("/static/{name}", _static),
+        Route("/static/{name}", static),
     ]
 
 
@@ -51,7 +51,7 @@ class Pages:
             tally=tally,
             relayed_day=relayed_day,
             glance=glance(status, tally, relayed_day, findings, tried=was_tried(tally, hours)),
-            begin=None if stories else place_for_devices(status.get("listening", ()), *_whereabouts(request)),
+            begin=None if stories else place_for_devices(status.get("listening", ()), *whereabouts(request)),
             graph=graph.draw(hours, viewers_zone(request)),
             stories=stories,
             findings=findings,
@@ -124,12 +124,12 @@ class Pages:
         return answer
 
 
-def _whereabouts(request: Request) -> tuple[str, str, bool]:
+def whereabouts(request: Request) -> tuple[str, str, bool]:
     """By which name the viewer came here, our address in the LAN, and whether that is one of a container's network."""
     return request.url.hostname or "", tcp.lan_address(), bool(look_around().masks)
 
 
-async def _static(request: Request) -> Response:
+async def static(request: Request) -> Response:
     """Three files by name, so no path can lead anywhere else."""
     name = request.path_params["name"]
     if name not in rendering.KINDS:

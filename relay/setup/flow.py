@@ -16,10 +16,10 @@ from pathlib import Path
 from relay.config import Config, Loaded
 from relay.config.loader import load_text
 from relay.detached import apart
-from relay.doctor.finding import Finding
+from relay.doctor.finding import Finding, Grade
 from relay.doctor.subject import Subject
 from relay.mail.address import Address, parse_address
-from relay.mail.reply import Answer
+from relay.mail.reply import Answer, Stage
 from relay.outbound.replies import judge
 from relay.setup import answers, form
 from relay.setup.consent import SetupConsent, TokensInMemory
@@ -39,6 +39,12 @@ PATIENCE = 45.0
 """Seconds for the whole examination, and for a test mail."""
 
 _BY = "set-up in the browser"
+
+_SERVERS_FAULTS = frozenset(
+    {"upstream-name", "upstream-port", "upstream-down", "upstream-unreachable", "upstream-mute", "op25b"}
+    | {"tls", "tls-mode", "tls-not-offered", "tls-name"}
+)
+"""Findings that another name, port or encryption may cure."""
 
 SubjectOf = Callable[[Config, tuple[str, ...]], Subject]
 
@@ -118,7 +124,7 @@ class SetupFlow:
         self.consent: SetupConsent | None = None
         self.examination: DraftExamination | None = None
         self.test: TrialMail | None = None
-        self.finished = False
+        self.written: Config | None = None
         self._safe = TokensInMemory()
         self._writing: asyncio.Task[str] | None = None
 
@@ -128,9 +134,21 @@ class SetupFlow:
         return self.loaded.config.upstreams[self.draft.name] if self.loaded and self.loaded.config else None
 
     @property
+    def finished(self) -> bool:
+        return self.written is not None
+
+    @property
     def signed_in(self) -> bool:
         """Whether no person has to sign in (any more)."""
         return self.consent is None or self.consent.granted
+
+    @property
+    def server_at_fault(self) -> bool:
+        """Whether the test mail or the doctor did not get as far as the login."""
+        sent, look = self.test.answer if self.test else None, self.examination
+        stopped = sent is not None and not sent.reply.positive and sent.stage.before(Stage.AUTH)
+        found = look.findings or [] if look else []
+        return stopped or any(one.grade is Grade.PROBLEM and one.name in _SERVERS_FAULTS for one in found)
 
     def choose(self, said: Mapping[str, str]) -> Wrongs:
         """The provider, or the server's name."""
@@ -191,10 +209,11 @@ class SetupFlow:
 
     async def finish(self) -> str:
         """Writes everything; "", or why it could not be.  Who gives up waiting for it does not stop it."""
-        if self.finished or self.loaded is None:
+        config = self.loaded.config if self.loaded else None
+        if self.finished or config is None:
             return "" if self.finished else "there is nothing to write yet"
         if not self.writing:
-            self._writing = asyncio.create_task(self._write())
+            self._writing = asyncio.create_task(self._write(config))
         return await asyncio.shield(self._writing) if self._writing else ""
 
     def close(self) -> None:
@@ -252,12 +271,12 @@ class SetupFlow:
     def _whole_secrets(self) -> TypedSecrets:
         return replace(self.secrets, web_password=self.secrets.web_password or self.made_password)
 
-    async def _write(self) -> str:
+    async def _write(self, config: Config) -> str:
         draft = self._whole_draft()
         text, typed = as_yaml(draft, self._references(), by=_BY), self._whole_secrets().of(draft)
         hand_over = self._tokens_to_keep()
         trouble = await apart(partial(_written, self.place.target, text, typed, self._environ, hand_over))
-        self.finished = not trouble
+        self.written = None if trouble else config
         return trouble
 
     def _tokens_to_keep(self) -> Callable[[], None]:

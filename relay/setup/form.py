@@ -1,8 +1,10 @@
 """What set-up asks for by provider, and a draft of what was typed, or what is wrong with it.  Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from relay.config import hosts
 from relay.setup import answers
 from relay.setup.draft import INLINE, Draft
 from relay.upstream.provider import Preset, SenderRule, UserForm
@@ -16,6 +18,11 @@ EMPTY = "empty"
 """What is wrong with a field that must have something in it."""
 
 SHORT = "short"
+
+DOTLESS = "dotless"
+"""A server's name that is more likely a provider's; who says it again means it."""
+
+_WITH_PORT = re.compile(r"([^\s,;:、，：]+)[\s,;:、，：]+(?:(?:port|ポート(?:番号)?)[\s:：=]*)?([0-9]{1,5})", re.IGNORECASE)
 
 _BOUND = 4096  # characters of one field
 
@@ -39,7 +46,7 @@ class TypedSecrets:
 
 
 Wrongs = dict[str, str]
-"""By field what is wrong with it: EMPTY, SHORT, or words."""
+"""By field what is wrong with it: EMPTY, SHORT, DOTLESS, or words."""
 
 
 def wants(preset: Preset) -> tuple[str, ...]:
@@ -85,11 +92,13 @@ def fields_of(draft: Draft, *, own_password: bool) -> frozenset[str]:
 
 def server(draft: Draft, said: Mapping[str, str]) -> tuple[Draft, Wrongs]:
     """The first page: a provider of the list, or any server by its name."""
-    host, name = _text(said, "host"), _text(said, "provider")
+    (host, port), name = _place(_text(said, "host")), _text(said, "provider")
     if preset_for(host):  # who types `gmail.com` means Gmail
-        name, host = host, ""
-    if host and (wrong := answers.host(host)):
+        name, host, port = host, "", ""
+    if host and (wrong := answers.host(host) or (port and answers.port(port))):
         return draft, {"host": wrong}
+    if host and host not in (draft.host, _text(said, "sure")) and _is_dotless(host):
+        return draft, {"host": DOTLESS}
     if name and (wrong := answers.provider(name)):
         return draft, {"provider": wrong}
     preset = preset_for(name)
@@ -97,9 +106,9 @@ def server(draft: Draft, said: Mapping[str, str]) -> tuple[Draft, Wrongs]:
         return replace(draft, provider=name), {"host": EMPTY} if name else {"provider": EMPTY}
     key = preset.key if preset else GENERIC
     if key == draft.provider and host == draft.host:
-        return draft, {}
+        return replace(draft, port=port or draft.port), {}
     kept = Draft(listen=draft.listen, spool=draft.spool, web=draft.web, notices_to=draft.notices_to)
-    return replace(kept, provider=key, host=host, web_password_file=draft.web_password_file), {}
+    return replace(kept, provider=key, host=host, port=port, web_password_file=draft.web_password_file), {}
 
 
 def account(
@@ -109,14 +118,15 @@ def account(
     asked, preset, wrong = fields_of(draft, own_password=own_password), draft.preset, Wrongs()
     token_only = preset is not None and not preset.password
     oauth = token_only or ("sign_in" in asked and bool(said.get("sign_in")))
+    host, port = _place(_text(said, "host"))
     new = replace(
         draft,
         oauth=oauth,
         username=_text(said, "username") or (preset.fixed_user if preset else ""),
         sender=_text(said, "sender") if "sender" in asked else "",
         notices_to=_text(said, "notices_to"),
-        host=_text(said, "host") if "host" in said else draft.host,
-        port=_text(said, "port"),
+        host=host if "host" in said else draft.host,
+        port=port or _text(said, "port"),
         tls=_text(said, "tls"),
         api="graph" if oauth and "graph" in asked and said.get("graph") else "",
         client_id=_text(said, "client_id") if oauth else "",
@@ -141,6 +151,8 @@ def account(
     for key, fits in {**checks, "notices_to": answers.mailbox}.items():
         if getattr(new, key) and (words := fits(getattr(new, key))):
             wrong[key] = words
+    if new.host not in ("", draft.host) and "host" not in wrong and _is_dotless(new.host):
+        wrong["host"] = DOTLESS
     wrong |= dict.fromkeys(_lacking(new, typed, asked), EMPTY)
     if typed.web_password and len(typed.web_password) < SHORTEST:
         wrong["web_password"] = SHORT
@@ -174,6 +186,18 @@ def field_of(path: str) -> str:
 
 def tls_modes() -> list[str]:
     return [mode.value for mode in TlsMode]
+
+
+def _place(said: str) -> tuple[str, str]:
+    """A server's name, and the port that stands behind it, if any: `mail.example.jp:587`, `mail.example.jp, port 587`."""
+    found = _WITH_PORT.fullmatch(said)
+    return (found[1], found[2]) if found and answers.host(said) else (said, "")
+
+
+def _is_dotless(host: str) -> bool:
+    """Of a host that fits: whether it is a bare name, as no provider's server has."""
+    name = hosts.host(host).lower()
+    return name != "localhost" and not set(name) & set(".:")
 
 
 def _text(said: Mapping[str, str], key: str) -> str:

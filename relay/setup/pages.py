@@ -1,4 +1,8 @@
-"""The pages of set-up in the browser: the code, the provider, the account, and the page on which it is tried and finished."""
+"""The pages of set-up in the browser: the code, the provider, the account, the page on which it is tried and finished.
+
+Once the settings are written, each request is answered by one page alone, which leads to the relay's log-in: a browser may
+still have a connection to us while the relay starts on the same port.
+"""
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,11 +19,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from relay import events
-from relay.control import rendering
+from relay.config import Config
 from relay.control.access import KNOWN, AccessRules, Guard
 from relay.control.api import MAX_ORDER, TooLong
+from relay.control.first_steps import DevicePlace, place_for_devices
 from relay.control.guesses import Guesses
 from relay.control.page_maker import PageMaker, StaleForm, first_of
+from relay.control.pages import static, whereabouts
 from relay.doctor.finding import Grade
 from relay.networks import group_of
 from relay.setup import form
@@ -56,11 +62,11 @@ class SetupPages:
             Route("/examine", self._form(self._examine), methods=["POST"]),
             Route("/test", self._form(self._test), methods=["POST"]),
             Route("/finish", self._form(self._finish), methods=["POST"]),
-            Route("/static/{name}", _static),
+            Route("/static/{name}", static),
             Route("/healthz", _healthz),
         ]
         rules = AccessRules(names=names, proxies=self._flow.place.base.web.proxies)
-        return Guard(Starlette(routes=routes, exception_handlers={HTTPException: _elsewhere}), rules)
+        return Guard(Starlette(routes=routes, exception_handlers={HTTPException: self._elsewhere}), rules)
 
     def end(self) -> None:
         """The hour is over: what was typed is forgotten, and nothing is taken any more."""
@@ -70,9 +76,11 @@ class SetupPages:
     # who may see what
 
     def _open(self, handler: Handler) -> Handler:
-        """For everybody, until the hour is over."""
+        """For everybody, until all is written or the hour is over."""
 
         async def answer(request: Request) -> Response:
+            if self._flow.written:
+                return await self._written(request)
             return await self._message(request, "setup_over", 410) if self.ended else await handler(request)
 
         return answer
@@ -115,7 +123,7 @@ class SetupPages:
 
     async def _start(self, request: Request) -> Response:
         if not self._knows(request):
-            return await self._maker.page(request, "setup_code.html", wrong=False)
+            return await self._maker.page(request, "setup_code.html", wrong=False, typed="")
         return await self._server_page(request, {})
 
     async def _try_code(self, request: Request) -> Response:
@@ -125,13 +133,13 @@ class SetupPages:
         client = request.client.host.removeprefix("::ffff:") if request.client else ""
         # nobody guesses 100 random bits; so the right code never waits for those who send wrong ones from the same address
         if self.ended or not self._code.fits(said.get("code", "")):
-            return await self._wrong_code(request, client)
+            return await self._wrong_code(request, client, said.get("code", ""))
         events.note("opened", "set-up goes on, with the right code", client=client)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(COOKIE, self._known, path="/", httponly=True, samesite="strict")
         return answer
 
-    async def _wrong_code(self, request: Request, client: str) -> Response:
+    async def _wrong_code(self, request: Request, client: str, typed: str) -> Response:
         group = group_of(client)
         if wait := await self._guesses.turn(group):
             answer = await self._message(request, "setup_too_many", 429, n=wait)
@@ -139,7 +147,7 @@ class SetupPages:
             return answer
         self._guesses.wrong(group)
         events.note("refused", "a wrong code for set-up", client=client, code=403)
-        return await self._maker.page(request, "setup_code.html", 403, wrong=True)
+        return await self._maker.page(request, "setup_code.html", 403, wrong=True, typed=typed[:200])
 
     async def _server_page(self, request: Request, wrong: form.Wrongs, said: Said | None = None) -> Response:
         draft = self._flow.draft
@@ -179,6 +187,7 @@ class SetupPages:
             other=other,
             shortest=form.SHORTEST,
             modes=form.tls_modes(),
+            server_open=flow.server_at_fault or bool({"host", "port", "tls"} & wrong.keys()),
         )
 
     async def _answers(self, request: Request, said: Said) -> Response:
@@ -198,7 +207,7 @@ class SetupPages:
             request,
             "setup_try.html",
             flow=flow,
-            config=flow.loaded.config,
+            devices=_place_for_devices(request, flow.loaded.config),
             findings=[one for one in (look.findings or [] if look else []) if one.grade is not Grade.OK],
             fine=sum(one.grade is Grade.OK for one in (look.findings or [] if look else [])),
             refresh=bool(under_way or waits),
@@ -220,26 +229,37 @@ class SetupPages:
         return RedirectResponse("/try#test", 303)
 
     async def _finish(self, request: Request, _said: Said) -> Response:
-        """Writes the configuration; the next page is the relay's own, as soon as it runs."""
+        """Writes the configuration.  The answer is no redirect: that would come back to us, as a rule, not to the relay."""
         if trouble := await self._flow.finish():
             return await self._message(request, "setup_not_written", 500, trouble=trouble)
-        answer = RedirectResponse("/", 303, {"connection": "close"}, background=BackgroundTask(self._finished))
+        answer = await self._written(request)
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        answer.background = BackgroundTask(self._end_now)
         return answer
 
+    async def _end_now(self) -> None:
+        """No plain function: that would be called in a thread, and the loop would not hear of it."""
+        self._finished()
 
-async def _static(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in rendering.KINDS:
-        raise HTTPException(404)
-    return Response(rendering.file(name), media_type=rendering.KINDS[name])
+    async def _written(self, request: Request) -> Response:
+        config = self._flow.written
+        devices = _place_for_devices(request, config) if config else None
+        answer = await self._maker.page(request, "setup_written.html", devices=devices)
+        answer.headers["connection"] = "close"  # the next request is to reach the relay
+        return answer
+
+    async def _elsewhere(self, request: Request, error: Exception) -> Response:
+        """Whoever looks for another page is sent to the first one; what is no page says so."""
+        if self._flow.written:
+            return await self._written(request)
+        code = error.status_code if isinstance(error, HTTPException) else 500
+        return RedirectResponse("/", 303) if code == 404 else Response(status_code=code)
+
+
+def _place_for_devices(request: Request, config: Config) -> DevicePlace | None:
+    listening = [{"host": one.host, "port": one.port, "tls": one.tls.value, "auth": one.auth.value} for one in config.listeners]
+    return place_for_devices(listening, *whereabouts(request))
 
 
 async def _healthz(_: Request) -> Response:
     return JSONResponse({"ok": True})
-
-
-async def _elsewhere(_: Request, error: Exception) -> Response:
-    """Whoever looks for another page is sent to the first one; what is no page says so."""
-    code = error.status_code if isinstance(error, HTTPException) else 500
-    return RedirectResponse("/", 303) if code == 404 else Response(status_code=code)

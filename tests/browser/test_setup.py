@@ -67,6 +67,14 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     browser.shows("Your account", "h1")
     for name, text in {"username": USER, "password": SECRET, "notices_to": USER, "web_password": PAGE}.items():
         one.types(name, text)
+    if browser.scripts:
+        typed = browser.find("#password")
+        for kind in ("text", "password"):
+            browser.click("[data-show=password]", "Show")
+            assert typed.get_attribute("type") == kind
+        assert typed.get_attribute("value") == SECRET
+    else:
+        assert not browser.find("[data-show=password]").is_displayed()
     one.clicks_on("#server-part summary")  # a provider of the list needs neither port nor TLS
     one.types("port", str(isp.port))
     browser.click("#tls option", "none")
@@ -78,6 +86,10 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     browser.shows("fine.", "#doctor")
     assert relay.files() == {"state/setup.json"}
     one.clicks_on("button", "Write the settings and start")
+    browser.shows("Saved. The relay is starting", "h1")
+    browser.shows("127.0.0.1", "#begin-address")
+    browser.find("#password")  # by itself; nobody clicks
+    assert browser.title.startswith("Log in")
     started = relay.wait_for("started")
     port = int(started["listening"][0].rpartition(":")[2])
     with smtplib.SMTP("127.0.0.1", port, "nas", timeout=30) as device:
@@ -88,7 +100,6 @@ def test_a_newcomer_gets_to_the_first_delivered_message(relay: SetupProcess, isp
     print(f"newcomer: {one.clicks} clicks, {one.fields} fields, {took:.1f} s")
 
     assert started["web"] == relay.place
-    browser.open(f"http://{relay.place}/")
     browser.log_in(PAGE)
     browser.shows("backup done")
     assert complaints(browser) == []
@@ -151,4 +162,8 @@ def test_on_a_small_screen(relay: SetupProcess, isp: ScriptedUpstream, dark: boo
         browser.find("#finish-title")
         browser.until(lambda: browser.all("#doctor button"), "the doctor does not end")
         look("try")
+        browser.click("button", "設定を保存して開始する" if language == "ja" else "Write the settings and start")
+        browser.find("#written")
+        look("written")
+        browser.find("#login")
         assert complaints(browser) == []

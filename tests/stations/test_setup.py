@@ -88,7 +88,8 @@ def test_from_nothing_to_a_delivered_message(relay: SetupProcess, isp: ScriptedU
     assert relay.events("started") == []
 
     pid, web = relay.process.pid, relay.place
-    person.send("/finish")
+    assert "Saved. The relay is starting" in person.send("/finish")
+    assert "Log in" in person.until("Log in", "/")
     started = relay.wait_for("started")
     assert (started["pid"], started["web"]) == (pid, web)
     config, secrets = relay.state / "config.yaml", [relay.state / "isp.secret", relay.state / "web.secret"]
@@ -107,6 +108,14 @@ def test_from_nothing_to_a_delivered_message(relay: SetupProcess, isp: ScriptedU
     assert relay.command("health").returncode == 0
     assert SECRET not in relay.said()
     assert PAGE not in relay.said()
+
+
+def test_where_devices_connect_is_an_address_to_type(tmp_path: Path, isp: ScriptedUpstream) -> None:
+    """Not what the listener says of itself."""
+    with setting_up(tmp_path, RELAY_LISTEN="0.0.0.0:0") as relay:
+        finish = answered(relay, isp).page.partition('id="finish-title"')[2]
+    assert "Devices connect to" in finish
+    assert "0.0.0.0" not in finish
 
 
 def test_what_the_environment_says_goes_into_the_file_by_name(relay: SetupProcess, isp: ScriptedUpstream) -> None:
@@ -171,11 +180,12 @@ def test_strangers_see_nothing(relay: SetupProcess) -> None:
         assert "Is this relay yours?" in stranger.look(path) or stranger.code == 405, path
     for path in ("/server", "/account", "/test", "/finish", "/examine", "/sign-in"):
         assert "Is this relay yours?" in stranger.send(path, host="mail.isp.example"), path
-    assert "This is not the code" in stranger.send("/code", code="0000-0000-0000-0000-0000")
+    assert "This is not the code" in stranger.send("/code", code='0000-"><b>-0000')
+    assert 'value="0000-&#34;&gt;&lt;b&gt;-0000"' in stranger.page, "what was typed stays, to be corrected"
     assert stranger.code == 403
     stranger.cookies["relay_setup"] = "x" * 32
     assert "Is this relay yours?" in stranger.look("/account")
-    assert "code" not in str(relay.events("refused")[-1].get("text", "")).replace("a wrong code", "")
+    assert "code" not in str(relay.wait_for("refused").get("text", "")).replace("a wrong code", "")
     assert stranger.ask("GET", "/healthz") == 200
 
 
@@ -216,7 +226,7 @@ def test_foreign_pages_cannot_use_it(relay: SetupProcess) -> None:
     assert {name: person.headers[name] for name in HEADERS} == HEADERS
     assert "mail.evil.example" not in person.look("/account")
     person.send("/server", host="<script>alert(1)</script>")
-    assert "<script" not in person.page
+    assert [one.partition("?")[0] for one in re.findall("<script[^>]*", person.page)] == ['<script src="/static/page.js']
     assert "&lt;script&gt;" in person.page
 
 
@@ -336,11 +346,41 @@ def test_a_refusal_is_explained(relay: SetupProcess, isp: ScriptedUpstream) -> N
     assert "has taken" in person.until("has taken")
 
 
+def test_the_server_is_shown_where_it_is_at_fault(relay: SetupProcess, isp: ScriptedUpstream) -> None:
+    """Its name, port and encryption are unfolded where the mail did not get as far as the login, and only there."""
+    folded, unfolded = '<details class="choice" id="server-part">', '<details class="choice" id="server-part" open>'
+    person = answered(relay, isp, password="wrong wrong")
+    person.send("/test", to=USER)
+    person.until("has not taken")
+    person.until("Look again")
+    person.look("/account")
+    assert folded in person.page
+    person.send("/account", **account(isp, port="1"))
+    person.send("/test", to=USER)
+    person.until("has not taken")
+    assert 'href="/account#server-part"' in person.page
+    person.look("/account")
+    assert unfolded in person.page
+
+
+def test_a_bare_name_is_asked_about(relay: SetupProcess) -> None:
+    """The second time it counts; a name with its port is taken apart."""
+    person = Person(relay.place)
+    person.send("/code", code=relay.code)
+    assert "A mail server's name has dots" in person.send("/server", host="Kita-Net")
+    sure = re.search(r'name="sure" value="([^"]*)"', person.page)
+    assert sure
+    assert "Your account: Kita-Net" in person.send("/server", host="Kita-Net", sure=sure[1])
+    assert "Your account: mail.isp.example" in person.send("/server", host="mail.isp.example, port 2465")
+    assert 'value="2465"' in person.page
+
+
 def test_a_password_for_the_page_is_made_and_shown(relay: SetupProcess, isp: ScriptedUpstream) -> None:
     """Nobody needs to think of one; it is on the last page, in no log, and it fits."""
     person = answered(relay, isp, web_password="")
     made = re.search(r'<code class="big">([0-9a-f-]{19})</code>', person.page)
     assert made
+    assert f'<code id="made-password">{made[1]}</code>' in person.page.partition('id="finish-title"')[2], "and where it ends"
     person.send("/finish")
     relay.wait_for("started")
     assert person.ask("GET", "/", headers=basic(made[1])) == 200

@@ -1,7 +1,9 @@
 """The end of set-up: what is written, what is left when it fails, and orders to stop while it is written."""
 
 import asyncio
+import itertools
 import os
+import re
 import signal
 import socket
 import threading
@@ -11,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from relay.control.server import Server
 from relay.setup import flow as flows
 from relay.setup import serve
 from relay.setup.code import open_code
 from relay.setup.files import keep
 from relay.setup.flow import SetupFlow
+from relay.setup.pages import SetupPages
 from relay.setup.place import CannotSetUp, SetupBroken, find_place
 from relay.spool.contract import SpoolBroken
 from relay.upstream.oauth.token_store import StoreBroken
+from tests.support.setting_up import Person
 
 ACCOUNT = {
     "username": "taro@isp.example",
@@ -147,6 +152,43 @@ def test_what_is_being_written_is_left_alone(environ: dict[str, str], monkeypatc
         assert (found["isp.secret"], found["web.secret"]) == ("hunter2\n", "correct horse\n")
 
     asyncio.run(finish())
+
+
+def test_all_that_is_asked_after_the_end_is_answered_by_one_page(environ: dict[str, str], sock: socket.socket) -> None:
+    """A browser keeps connections to us for its next request.  The end is told in the loop's thread, which would sleep on."""
+    told, place = list[int](), "{}:{}".format(*sock.getsockname())
+
+    def play(code: str) -> None:
+        person, other = Person(place), Person(place)
+        assert "By which provider" in person.send("/code", code=code)
+        other.look()
+        person.look("/try")
+        seal = re.findall(r'name="form" value="(\w+)"', person.page)[0]
+        for one, action in ((person, "/finish"), (person, "/finish"), (person, "/server"), (person, "/test"), (other, "/code")):
+            one.ask("POST", action, f"form={seal}")
+            assert (one.code, "Saved. The relay is starting" in one.text) == (200, True), action
+            assert one.headers["connection"] == "close"
+        for one, path in itertools.product((person, other), ("/", "/account", "/try", "/finish", "/nowhere")):
+            assert "Saved. The relay is starting" in one.look(path), path
+            assert '<meta http-equiv="refresh" content="5; url=/">' in one.page
+            assert 'name="form"' not in one.page
+        assert "127.0.0.1" in person.text
+        assert [person.ask("GET", path) for path in ("/healthz", "/static/page.css")] == [200, 200]
+
+    async def served() -> None:
+        flow = answered(environ)
+        code = open_code(flow.place.state_dir, "x:1", datetime.now(UTC))
+        pages = SetupPages(flow, code, lambda: told.append(threading.get_ident()))
+        server = Server(pages.application(frozenset()), sock)
+        serving = asyncio.create_task(server.serve())
+        try:
+            await asyncio.to_thread(play, code.text)
+        finally:
+            server.stop()
+            await serving
+
+    asyncio.run(served())
+    assert told == [threading.get_ident()]
 
 
 class QuietServer:

@@ -7,7 +7,7 @@ import pytest
 from relay.config.loader import load_text
 from relay.control.texts import TEXTS
 from relay.setup.draft import Draft, as_yaml
-from relay.setup.form import EMPTY, SHORT, TypedSecrets, account, field_of, fields_of, server, wants
+from relay.setup.form import DOTLESS, EMPTY, SHORT, TypedSecrets, account, field_of, fields_of, server, wants
 from relay.upstream.provider import Preset, UserForm
 from relay.upstream.providers import PRESETS
 
@@ -65,6 +65,12 @@ def test_what_is_wanted() -> None:
         ({"host": "not a host"}, {"host": ""}),
         ({"host": "mail.isp.example"}, {}),
         ({"host": " gmail.com "}, {}),
+        ({"host": "Kita-Net"}, {"host": DOTLESS}),
+        ({"host": "Kita-Net", "sure": "Kita-Net"}, {}),
+        ({"host": "mailer", "sure": "Kita-Net"}, {"host": DOTLESS}),
+        ({"host": "localhost"}, {}),
+        ({"host": "::1"}, {}),
+        ({"host": "mail.isp.example:70000"}, {"host": "expected a port"}),
     ],
 )
 def test_the_server(said: dict[str, str], wrong: dict[str, str]) -> None:
@@ -72,6 +78,40 @@ def test_the_server(said: dict[str, str], wrong: dict[str, str]) -> None:
     found = server(Draft(), said)[1]
     assert found.keys() == wrong.keys()
     assert all(found[key].startswith(wrong[key]) for key in wrong)
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ("mail.isp.example", ("mail.isp.example", "")),
+        ("mail.isp.example, port 587", ("mail.isp.example", "587")),
+        ("mail.isp.example:465", ("mail.isp.example", "465")),
+        ("mail.isp.example 25", ("mail.isp.example", "25")),
+        ("mail.isp.example, Port: 587", ("mail.isp.example", "587")),
+        ("mail.isp.example、ポート番号：587", ("mail.isp.example", "587")),
+        ("192.168.0.2:2525", ("192.168.0.2", "2525")),
+        ("2001:db8::25", ("2001:db8::25", "")),
+        ("gmail.com:587", ("", "")),
+    ],
+)
+def test_a_port_behind_the_name_is_taken_apart(said: str, place: tuple[str, str]) -> None:
+    """As providers' pages write it; on both pages."""
+    draft, wrong = server(Draft(), {"host": said})
+    assert ((draft.host, draft.port), wrong) == (place, {})
+    if draft.host:
+        other = server(Draft(), {"host": "mail.other.example"})[0]
+        changed = account(other, TypedSecrets(), {**SAID, "username": USERS[UserForm.ADDRESS], "host": said, "port": ""})[0]
+        assert (changed.host, changed.port) == place
+
+
+def test_a_name_without_a_dot_is_doubted_once() -> None:
+    """A machine in the LAN may have such a name; a provider's server has not."""
+    draft = server(Draft(), {"host": "mail.isp.example"})[0]
+    said = {**SAID, "username": USERS[UserForm.ADDRESS], "host": "kita-net"}
+    draft, secrets, wrong = account(draft, TypedSecrets(), said)
+    assert wrong == {"host": DOTLESS}
+    draft, _, wrong = account(draft, secrets, said)
+    assert (draft.host, wrong) == ("kita-net", {})
 
 
 def test_another_provider_begins_anew() -> None:

@@ -21,6 +21,13 @@
     return document.execCommand("copy");
   };
   document.documentElement.classList.add("scripted");
+  addEventListener("click", (event) => {
+    const button = event.target.closest?.("[data-show]"), field = button && document.getElementById(button.dataset.show);
+    if (!field) return;
+    const hidden = field.type === "password";
+    field.type = hidden ? "text" : "password";
+    button.setAttribute("aria-pressed", hidden);
+  });
   addEventListener("click", async (event) => {
     const button = event.target.closest?.("[data-copy]"), node = button && document.getElementById(button.dataset.copy);
     if (!node) return;
@@ -35,6 +42,15 @@
     fetch(login.dataset.next, {headers: {accept: "text/html"}, cache: "no-store"}).then((answer) => {
       if (answer.ok && !new URL(answer.url).pathname.endsWith("/login")) location.replace(login.dataset.next);
     }).catch(() => {});
+  }
+  // Set-up has ended, and the relay starts in its place: whoever asks waits until it is there.
+  const written = document.getElementById("written");
+  if (written) {
+    const next = written.dataset.next, pause = 4000;
+    history.replaceState(null, "", next);  // a reload must not send the form again
+    const go = () => fetch(next, {headers: {accept: "text/html"}, cache: "no-store"})
+      .then(() => location.replace(next)).catch(() => setTimeout(go, pause));
+    setTimeout(go, pause);
   }
   const live = document.getElementById("live");
   if (!live) return;

@@ -6,8 +6,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "logged_out": ("You are logged out.", "ログアウトしました。"),
     "password": ("Password", "パスワード"),
     "password_where": (
-        "It is the password of this page, as the relay's configuration says: web.password_file or RELAY_WEB_PASSWORD.",
-        "このページ用のパスワードです。リレーの設定（web.password_file または RELAY_WEB_PASSWORD）で決めたものです。",
+        "It is the one that you chose, or wrote down, in set-up. Forgotten? It is in the file `web.secret` beside the relay's "
+        "`config.yaml`, or where its settings say: `web.password_file`, `web.password` or `RELAY_WEB_PASSWORD`.",
+        "初期設定で決めた（または控えた）パスワードです。忘れた場合は、リレーの`config.yaml`と同じフォルダーの`web.secret`、"
+        "または設定の`web.password_file`、`web.password`、`RELAY_WEB_PASSWORD`をご確認ください。",
     ),
     "no_password": ("Type the password first.", "パスワードを入力してください。"),
     "password_wrong": ("This is not the password.", "パスワードが違います。"),
@@ -30,12 +32,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     "untried": ("No sent mail is on record yet.", "送信の記録はまだありません。"),
     "begin": ("Point a device here", "デバイスの設定"),
     "begin_type": (
-        "In the device's mail settings, type this as its SMTP server. No encryption and no login are needed.",
-        "デバイスのメール設定で、SMTPサーバーに次を入力します。暗号化とログインは不要です。",
+        "In the device's mail settings, type this as its SMTP server. No encryption and no login are needed. "
+        "The sender's address may be any: the relay corrects it.",
+        "デバイスのメール設定で、SMTPサーバーに次を入力します。暗号化とログインは不要です。"
+        "差出人アドレスは何でも構いません。リレーが正しいものに直します。",
     ),
     "begin_type_strict": (
-        "In the device's mail settings, type this as its SMTP server. It wants encryption or a login, as shown below.",
-        "デバイスのメール設定で、SMTPサーバーに次を入力します。この受付口には暗号化またはログインの設定があります。",
+        "In the device's mail settings, type this as its SMTP server. It wants encryption or a login, as shown below. "
+        "The sender's address may be any: the relay corrects it.",
+        "デバイスのメール設定で、SMTPサーバーに次を入力します。この受付口には暗号化またはログインの設定があります。"
+        "差出人アドレスは何でも構いません。リレーが正しいものに直します。",
     ),
     "server_address": ("Server (address)", "サーバー（アドレス）"),
     "server_port": ("Port", "ポート"),

@@ -46,11 +46,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Choose a provider, or name a server below.",
         "プロバイダーを選ぶか、下にサーバー名を入力してください。",
     ),
-    "setup_other_server": ("Another server (name it below)", "その他のサーバー（下に名前を入力）"),
-    "setup_host": ("Server's name", "サーバー名"),
+    "setup_other_server": (
+        "My provider is not in this list (name its server below)",
+        "一覧にないプロバイダー（下にサーバー名を入力）",
+    ),
+    "setup_host": ("Outgoing mail server (SMTP), e.g. mail.example.jp", "送信メールサーバー（SMTP）　例：mail.example.jp"),
     "setup_host_hint": (
-        "For another server, and where a provider gives each customer one. Else leave it empty.",
-        "その他のサーバーの場合と、契約ごとにサーバーが異なるプロバイダーの場合のみ入力します。それ以外は空欄で構いません。",
+        "Where your provider is not in the list, or gives each customer a server of their own. Else leave it empty.",
+        "プロバイダーが一覧にない場合と、契約ごとにサーバーが異なる場合のみ入力します。それ以外は空欄で構いません。",
     ),
     "setup_host_other": (
         "Only where your contract names another server than usual.",
@@ -67,6 +70,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "setup_account_title": ("Your account: {name}", "アカウント（{name}）"),
     "setup_look_again": ("Something does not fit yet.", "入力内容をご確認ください。"),
     "setup_wrong": ("This does not fit:", "入力内容が正しくありません："),
+    "setup_dotless": (
+        "A mail server's name has dots, as in mail.example.jp; your provider's page on e-mail programs has it. "
+        "If this one really has none, continue once more.",
+        "メールサーバーの名前には通常「.」が含まれます（例：mail.example.jp）。プロバイダーの「メールソフトの設定」をご確認ください。"
+        "この名前で正しければ、もう一度「次へ」を押してください。",
+    ),
     "setup_empty": ("This is needed.", "入力してください。"),
     "setup_short": ("At least {n} characters.", "{n}文字以上にしてください。"),
     "setup_kept": (
@@ -87,6 +96,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "An app password or key, not the one that you log in with yourself.",
         "ご自身のログイン用ではなく、アプリパスワードまたはキーを入力します。",
     ),
+    "show": ("Show", "表示"),
+    "show_what": ("Show: {what}", "{what}を表示"),
     "setup_app_link": ("Make one at {name}", "{name}で発行する"),
     "setup_sign_in_instead": ("Sign in with {name} instead of a password", "パスワードの代わりに{name}でサインインする"),
     "setup_sign_in_yes": (
@@ -113,8 +124,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "setup_sender": ("Sender", "差出人アドレス"),
     "setup_sender_hint": (
-        "The address that the account may send as, if the user name is none.",
-        "ユーザー名がメールアドレスでない場合に、送信に使えるアドレスを入力します。",
+        "Only if your user name is not a mail address: the address that the account may send as.",
+        "ユーザー名がメールアドレスでない場合のみ、送信に使えるアドレスを入力します。",
     ),
     "setup_sender_verified": ("An address that is verified at the provider.", "プロバイダーで認証済みのアドレスです。"),
     "setup_notices": ("Who is told when mail fails", "送信失敗の通知先"),
@@ -133,6 +144,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "setup_try_title": ("Try it before it counts", "保存する前の動作確認"),
     "setup_made_password": ("The password for this page", "この管理ページのパスワード"),
     "setup_made_why": ("Note it down now: it is shown only here.", "ここでしか表示されません。必ず控えてください。"),
+    "setup_made_again": (
+        "Have you noted down the password for this page?",
+        "この管理ページのパスワードは控えましたか？",
+    ),
     "setup_sign_in_title": ("Sign in with {name}", "{name}でのサインイン"),
     "setup_signed_in": ("{name} has agreed.", "{name}の承認が済みました。"),
     "setup_device": (
@@ -179,5 +194,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "setup_devices": ("Devices connect to", "機器の接続先"),
     "setup_finish_now": ("Write the settings and start", "設定を保存して開始する"),
+    "setup_written": ("Saved. The relay is starting …", "保存しました。リレーを起動しています…"),
+    "setup_written_then": (
+        "In a moment this page leads to the log-in by itself. If it still does not after a minute, the relay's log says why.",
+        "まもなくログイン画面に自動的に移ります。1分待っても移らない場合は、リレーのログで原因をご確認ください。",
+    ),
+    "setup_to_log_in": ("Go to the log-in now", "今すぐログイン画面へ"),
     "setup_not_written": ("The settings could not be written: {trouble}", "設定を保存できませんでした：{trouble}"),
 }
