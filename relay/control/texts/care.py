@@ -67,7 +67,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "login_paste": ("Address that the browser ended at", "ブラウザーの最後のアドレス"),
     "login_finish": ("Finish", "完了"),
     "login_granted": ("The consent is here, and in force.", "同意を受け取りました。すでに有効です。"),
-    "login_refused": ("There is no consent. The provider says:", "同意は得られませんでした。プロバイダーの応答:"),
+    "consent_refused": ("There is no consent. The provider says:", "同意は得られませんでした。プロバイダーの応答:"),
     "login_expired": (
         "Nobody gave the consent in time. Start again.",
         "時間内に同意がありませんでした。もう一度始めてください。",
