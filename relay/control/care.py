@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from typing import TYPE_CHECKING, Any, Protocol
 
 from relay import events
-from relay.control.handing_in import BY_HAND, address_of, handed_in
+from relay.control.handing_in import BY_HAND, NoAddress, address_of, handed_in
 from relay.control.queue_admin import BadOrder, QueueAdmin
 from relay.inbound.admission import Recipients, Throttle
 from relay.inbound.device_rules import recipients_of
@@ -77,7 +77,7 @@ class Tests:
             raise BadOrder(f"no upstream is named {via[:80]!r}; there are {', '.join(self._desk.upstreams)}")
         named = to.strip() or self.usual
         if not named or len(named) > _LONGEST_ADDRESS:
-            raise BadOrder("to: an address is needed")
+            raise NoAddress("to: an address is needed")
         recipient = address_of("to", named)
         sender = routing.notices_to or recipient
         recipients = (recipient,) if via else _by_rules(recipient, sender, routing)

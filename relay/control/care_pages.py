@@ -12,6 +12,7 @@ from starlette.routing import Route
 from relay.control.api import TooLong
 from relay.control.care import Care, TooManyTests
 from relay.control.care_api import may_edit
+from relay.control.handing_in import NoAddress
 from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.control.queue_admin import BadOrder
 from relay.control.status import RelayStatus
@@ -74,7 +75,7 @@ class CarePages:
     async def test(
         self, request: Request, *, code: int = 200, fault: str = "", to: str | None = None, via: str = ""
     ) -> Response:
-        tests, names = (await self._care()).tests, self._watch.desk.upstreams
+        tests, names = (await self._care()).tests, self._watch.desk.offered
         meant = tests.usual if to is None else to
         via = via if via in names else request.query_params.get("via", "")
         return await self._maker.page(request, "test.html", code, to=meant, via=via, upstreams=names, fault=fault)
@@ -84,6 +85,8 @@ class CarePages:
         tests = (await self._care()).tests
         try:
             queue_id = await tests.send(to, via)
+        except NoAddress:
+            return await self.test(request, code=400, fault="no_address", to=to, via=via)
         except BadOrder as error:
             return await self.test(request, code=400, fault=str(error), to=to, via=via)
         except TooManyTests:
@@ -140,6 +143,5 @@ class CarePages:
         except Exception:
             return await self._maker.page(request, "error.html", 503, key="settings_away")
         sections = [(name, list(rows)) for name, rows in groupby(found["settings"], lambda row: row["section"])]
-        return await self._maker.page(
-            request, "settings.html", code, found=found, sections=sections, draft=draft, last=care.editor.last
-        )
+        saved, care.editor.last = None if draft else care.editor.last, None  # once, and not above what was not saved
+        return await self._maker.page(request, "settings.html", code, found=found, sections=sections, draft=draft, last=saved)

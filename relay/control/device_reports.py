@@ -3,17 +3,21 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.control.views import sound, stamp
 from relay.mail.device import Device, device_of
 from relay.mail.envelope import Origin
 from relay.mail.reply import Fault
+from relay.networks import group_of, on_internet
 from relay.outbound.storms import quiet_until
 from relay.spool.entry import Heard, Postponed, TrailLine
 
 _MOST = 20  # kinds of repairs and quirks that are shown
+_NEWEST = 3  # of those whose address may not submit
+_RECENT = timedelta(days=1)
 DIGESTS = 10
 """Of one device that are shown, the latest."""
 _NO_NAMES = frozenset({"localhost", "null", "yes", "no", "on", "off", "true", "false"})
@@ -35,6 +39,35 @@ def overview(devices: Sequence[Device], heard: Iterable[Heard], expected: Expect
     taken = set(by_name)
     latest = sorted(strangers.items(), key=lambda found: max(one.last for one in found[1]), reverse=True)
     return sound({"known": known, "unknown": [_stranger(client, mail, taken) for client, mail in latest]})
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Clients whose address may not submit, the last first: (client, last_seen) of the newest, and how many there are.
+
+    `near`: one of them is none of the Internet's, so it is no stranger who tries every door.
+    """
+
+    newest: tuple[tuple[str, str], ...]
+    number: int
+    near: bool
+
+    @property
+    def clients(self) -> tuple[str, ...]:
+        return tuple(client for client, _ in self.newest)
+
+
+def turned_away(seen: Iterable[Mapping[str, Any]], now: datetime) -> TurnedAway | None:
+    """Of the status's `devices`, the last first, those of the last day; None if there are none.
+
+    All addresses of an IPv6 network count as one: a stranger has as many as they like.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for one in seen:
+        if one["outside"] and now - datetime.fromisoformat(one["last_seen"]) < _RECENT:
+            found.setdefault(group_of(one["client"]), (one["client"], one["last_seen"]))
+    near = not all(on_internet(client) for client, _ in found.values())
+    return TurnedAway(tuple(found.values())[:_NEWEST], len(found), near) if found else None
 
 
 def mail_of(device: Device, devices: Sequence[Device], heard: Iterable[Heard]) -> list[Heard]:

@@ -34,12 +34,16 @@ def handed_in(
     return entry, TrailLine(at, "accepted", f"handed in on this machine, {entry.size} octets", details)
 
 
+class NoAddress(BadOrder):
+    """What was typed is no address with a domain."""
+
+
 def address_of(key: str, text: str) -> Address:
-    """Raises BadOrder for what is no address with a domain."""
+    """Raises NoAddress."""
     try:
         found = parse_address(text)
     except BadAddress as error:
-        raise BadOrder(f"{key}: {error}") from None
+        raise NoAddress(f"{key}: {error}") from None
     if not found.qualified:
-        raise BadOrder(f"{key}: {text} has no domain")
+        raise NoAddress(f"{key}: {text} has no domain")
     return found

@@ -46,6 +46,7 @@ class PageMaker:
             "form": _SEAL.token(_sealed(request, fresh)),
             "in_session": request.scope.get(KNOWN) == "session",
             "done": self._done(request, t),
+            "in_vain": request.query_params.get("done") in ("none", "unticked"),
         }
         html = await asyncio.to_thread(rendering.printed, template, values)  # a device that is talking must not wait for a page
         answer = HTMLResponse(

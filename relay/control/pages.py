@@ -11,6 +11,7 @@ from starlette.routing import Route
 from relay.container import look_around
 from relay.control import graph, rendering, tcp, timeline
 from relay.control.api import TooLong
+from relay.control.device_reports import turned_away
 from relay.control.first_steps import place_for_devices
 from relay.control.page_maker import PageMaker, StaleForm, first_of
 from relay.control.queue_admin import BadOrder
@@ -43,14 +44,15 @@ class Pages:
         status, tally = await self._watch.status(), await self._desk.tally()
         hours, findings = (await self._desk.history())["hours"], self._watch.findings()
         relayed_day = sum(hour["relayed"] for hour in hours[-24:])
-        stories = await self._desk.stories(None, LATEST)
+        stories, away = await self._desk.stories(None, LATEST), turned_away(status["devices"], self._watch.now())
         return await self.maker.page(
             request,
             "home.html",
             status=status,
             tally=tally,
             relayed_day=relayed_day,
-            glance=glance(status, tally, relayed_day, findings, tried=was_tried(tally, hours)),
+            glance=glance(status, tally, relayed_day, findings, tried=was_tried(tally, hours), away=away),
+            away=away,
             begin=None if stories else place_for_devices(status.get("listening", ()), *whereabouts(request)),
             graph=graph.draw(hours, viewers_zone(request)),
             stories=stories,
@@ -72,11 +74,19 @@ class Pages:
             states=states,
             repairs=timeline.repairs_of(story["trail"]),
             kept=self._watch.content() and bool(states - {"relayed"}),
-            upstreams=self._desk.upstreams,
+            gone=states == {"relayed"},
+            upstreams=self._desk.offered,
         )
 
     async def devices(self, request: Request) -> Response:
-        return await self.maker.page(request, "devices.html", **await self._watch.known_devices())
+        status = await self._watch.status()
+        return await self.maker.page(
+            request,
+            "devices.html",
+            **await self._watch.known_devices(),
+            away=turned_away(status["devices"], self._watch.now()),
+            begin=place_for_devices(status.get("listening", ()), *whereabouts(request)),
+        )
 
     async def device(self, request: Request) -> Response:
         found = await self._watch.device(request.path_params["name"])

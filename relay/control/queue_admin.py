@@ -40,12 +40,20 @@ _QUICK, _SHARE = 0.015, 20  # seconds; what takes longer to count is counted ane
 
 
 class QueueAdmin:
-    """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it."""
+    """Looks at a spool and steers it.  `wake` is called after an order that makes work due: True if for all of it.
+
+    `known` are the upstreams, `unused` those of them that no route names.
+    """
 
     def __init__(
-        self, spool: Spool, now: Callable[[], datetime], known: Callable[[], frozenset[str]], wake: Callable[[bool], None]
+        self,
+        spool: Spool,
+        now: Callable[[], datetime],
+        known: Callable[[], frozenset[str]],
+        wake: Callable[[bool], None],
+        unused: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
-        self._spool, self._now, self._known, self._wake = spool, now, known, wake
+        self._spool, self._now, self._known, self._wake, self._unused = spool, now, known, wake, unused
         self._history: dict[str, Any] | None = None
         self._history_at = datetime.min.replace(tzinfo=UTC)
         self._tally: dict[str, Any] | None = None
@@ -59,6 +67,11 @@ class QueueAdmin:
     def upstreams(self) -> list[str]:
         """Names that a release may go by."""
         return sorted(self._known())
+
+    @property
+    def offered(self) -> list[str]:
+        """Those that the configuration uses: a person is not asked about others."""
+        return sorted(self._known() - self._unused())
 
     async def queue(self, states: frozenset[State] | None, limit: int = MOST_LISTED, skip: int = 0) -> dict[str, Any]:
         """The list as a whole."""

@@ -63,7 +63,7 @@ class SearchPages:
             state=asked.states_said[0] if len(asked.states_said) == 1 else "",
             attention=ATTENTION,
             tally=tally,
-            upstreams=self._desk.upstreams,
+            upstreams=self._desk.offered,
         )
 
     async def matching(self, request: Request) -> Response:

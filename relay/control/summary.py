@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
+from relay.control.device_reports import TurnedAway
 from relay.networks import with_port
 
 
@@ -38,14 +39,19 @@ def glance(
     findings: Sequence[Mapping[str, Any]],
     *,
     tried: bool = True,
+    away: TurnedAway | None = None,
 ) -> Glance:
-    """`relayed_day`: what went out in the last 24 hours.  `tried`: an upstream was asked at least once."""
+    """`relayed_day`: what went out in the last 24 hours.  `tried`: an upstream was asked at least once.
+
+    Strangers of the Internet that were turned away are told of, but all may be well.
+    """
     wrong = [*_unheard(tally), *_upstreams(status), *_certificates(status), *_silent(status), *_failed(tally)]
     wrong += _findings(findings)
     reasons = zip_longest(status["why"], status.get("trouble", ()), fillvalue="")
     trouble = [Sentence(f"trouble_{name}" if name else "", {"why": why}, words=str(why)) for why, name in reasons]
-    level = "trouble" if trouble else "look" if wrong else "well" if tried else "untried"
-    return Glance(level, (*trouble, *wrong, *_calm(tally, relayed_day)))
+    refused = [Sentence("turned_away", {"n": away.number, "who": ", ".join(away.clients)}, link="#refused")] if away else []
+    level = "trouble" if trouble else "look" if wrong or (away and away.near) else "well" if tried else "untried"
+    return Glance(level, (*trouble, *wrong, *refused, *_calm(tally, relayed_day)))
 
 
 def was_tried(tally: Mapping[str, Any], hours: Sequence[Mapping[str, Any]]) -> bool:

@@ -121,7 +121,7 @@ class Services:
         )
         self._silence = MissingDevices(self._spool.heard, self.notifier.alarm, parts.now)
         self._check_up = CheckUp(parts.subject, aside)
-        self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again)
+        self.desk = QueueAdmin(self._spool, parts.now, self._names, parts.try_again, self._unused)
         self.show_content = config.web.content
         self._watch = RelayStatus(
             self.desk,
@@ -223,6 +223,11 @@ class Services:
 
     def _names(self) -> frozenset[str]:
         return frozenset(self._config.all_upstreams)
+
+    def _unused(self) -> frozenset[str]:
+        """`mx` is always there, and few use it."""
+        config = self._config
+        return frozenset({config.direct.name}).difference(config.notices.via, *(route.via for route in config.routes))
 
     def _advise(self, answer: Answer, upstream: str) -> Advice:
         return judge(answer, self._config.all_upstreams.get(upstream)).advice

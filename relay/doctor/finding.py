@@ -10,7 +10,7 @@ PAGE = "docs/findings.md"
 _NAMES = """
     configuration clock spool-not-writable spool-alien spool-damaged spool-content spool-full spool-tight
     spool-slow spool-no-volume port-taken port-forbidden listen-address listener
-    nat check-up resolver upstream-name upstream-port op25b
+    nat check-up resolver resolver-records upstream-name upstream-port op25b
     upstream-down upstream-unreachable upstream-mute upstream-refuses address-refused upstream-hello
     tls tls-mode tls-not-offered tls-trust tls-name tls-expired
     tls-soon tls-old tls-pin tls-ca-file tls-none tls-unverified

@@ -35,6 +35,7 @@ from relay.doctor.upstream_probe import UpstreamProbe, unfinished
 from relay.mail.address import is_public
 from relay.mail.reply import Answer, Fault, Reply, Stage
 from relay.upstream.authenticate import Token, no_token
+from relay.upstream.connect import places
 from relay.upstream.settings import Folder, GraphMailbox, PushService, SmtpServer, Upstream
 
 Tell = Callable[[str], None]
@@ -137,8 +138,17 @@ async def gather_cheaply(subject: Subject, world: World) -> Facts:
     finally:
         await look.close()
     consents = await _consents(subject, world)
-    own = own_direct_domains(subject)
-    return Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents, dkim=dkim, direct=own)
+    named = await _all_named(subject, world) if dns.trouble else False
+    known = Facts(here, dns.trouble, dns.invented, (), dns.domains, dns.ways, consents=consents, dkim=dkim)
+    return replace(known, direct=own_direct_domains(subject), named=named)
+
+
+async def _all_named(subject: Subject, world: World) -> bool:
+    """Whether the name of every upstream's server has an address."""
+    smtp = [one.smtp for one in _of_kind(subject, SmtpServer)]
+    asked = (places(one.host, one.port, world.dns_patience) for one in smtp)
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    return bool(found) and not any(isinstance(one, BaseException) for one in found)
 
 
 async def _dkim(subject: Subject, look: DnsLookup, world: World) -> tuple[DkimFacts, ...]:

@@ -22,7 +22,7 @@ class Facts:
     """Everything that is known.  `resolver` is why the DNS knows no real name, "" if it does; `consents` as in consent_age.
 
     `invented` is what the resolver said of a name that does not exist, "" if it said so.  `direct` are the user's own
-    domains whose mail goes by `mx`.
+    domains whose mail goes by `mx`.  `named`: no upstream was asked, but all their servers' names have addresses.
     """
 
     host: HostFacts
@@ -39,6 +39,12 @@ class Facts:
     mailboxes: tuple[MailboxFacts, ...] = ()
     dkim: tuple[DkimFacts, ...] = ()
     direct: tuple[str, ...] = ()
+    named: bool = False
+
+    @property
+    def upstreams_found(self) -> bool:
+        """Whether the servers of all upstreams have addresses, so that no mail waits for the DNS."""
+        return self.named or (bool(self.upstreams) and all(one.addresses for one in self.upstreams))
 
 
 def judge(facts: Facts, subject: Subject) -> list[Finding]:
@@ -93,6 +99,13 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         ]
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
+    unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()
+    if facts.upstreams_found and not subject.uses_mx:
+        cause = "The servers of the upstreams are found, so mail goes out; SPF, DMARC and MX records cannot be looked up."
+        cure = (
+            "Nothing, if this machine may not ask the Internet's DNS. Else set `dns: {nameservers: [...]}` to one that answers."
+        )
+        return [warning("resolver-records", asked, cause, cure, facts.resolver, *unseen)]
     if subject.nameservers:
         lost = "mail by mx cannot be delivered, and " if subject.uses_mx else ""
         cause = f"DNS does not work at these nameservers, so {lost}SPF, DMARC and MX records cannot be looked up."
@@ -105,5 +118,4 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
         by = ", ".join(named + ["mx"] * subject.uses_mx) or "any upstream that is named by host"
         cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
         cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
-    unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()
     return [problem("resolver", asked, cause, cure, facts.resolver, *unseen)]

@@ -114,11 +114,15 @@ def client_group(address: HostAddress) -> str:
     return str(address) if address.version == 4 else str(IPv6Network((int(address) >> 64 << 64, 64)))
 
 
+class OutsideNetworks(Reply):
+    """Nothing is wrong but the client's address."""
+
+
 def admit_client(client: HostAddress, listener: Listener) -> Reply | None:
     """None if this address may submit here, else the reply at connect."""
     if any(client in network for network in listener.networks):
         return None
-    return Reply(554, "5.7.1", f"{client} may not submit here; to allow it, add its network to {NETWORKS}")
+    return OutsideNetworks(554, "5.7.1", f"{client} may not submit here; to allow it, add its network to {NETWORKS}")
 
 
 def admit_origin(client: HostAddress, user: str, listener: Listener, masks: Iterable[HostAddress] = ()) -> Reply | None:

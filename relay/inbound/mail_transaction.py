@@ -13,6 +13,7 @@ from relay.inbound.admission import (
     ListenAuth,
     Listener,
     ListenTls,
+    OutsideNetworks,
     admit_origin,
     admit_size,
     expand,
@@ -268,7 +269,7 @@ class MailTransaction(Connection):
         quirks = [*self._quirks, *self.envelope.quirks]
         device = self._state.devices.saw(self._client, self._state.now(), helo, quirks, self._user)
         device.refused += 1
-        device.last_refusal = str(reply)
+        device.last_refusal, device.outside = str(reply), isinstance(reply, OutsideNetworks)
         self._state.tell(self._client, reply, self.envelope.device)
         fields |= {"helo": helo, "listener": self._listener.name, "code": f"{reply.code} {reply.status}"}
         events.note("refused", str(reply), client=self._client, **fields)

@@ -15,6 +15,7 @@ _QUIRKS = 32
 class SeenClient:
     """One client address.  `helo`, `users` (who logged in) and `quirks` keep the order in which they were first seen.
 
+    `outside`: it was not let in when it came last, since its address is in none of the listener's networks.
     `origins` has when each HELO name came last, and with which login; behind one address there may be several devices.
     """
 
@@ -27,6 +28,7 @@ class SeenClient:
     messages: int = 0
     refused: int = 0
     last_refusal: str = ""
+    outside: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -39,6 +41,7 @@ class SeenClient:
             "messages": self.messages,
             "refused": self.refused,
             "last_refusal": self.last_refusal,
+            "outside": self.outside,
         }
 
 
@@ -49,12 +52,12 @@ class SeenClients:
         self._clients: dict[str, SeenClient] = {}
 
     def saw(self, client: str, now: datetime, helo: str = "", quirks: Iterable[str] = (), user: str = "") -> SeenClient:
-        """Notes that a device spoke.  The caller counts messages and refusals in what is returned."""
+        """Notes that a device spoke.  The caller notes messages and refusals in what is returned."""
         device = self._clients.pop(client, None) or SeenClient(client, now)
         self._clients[client] = device  # the last in the dict is the one seen last
         if len(self._clients) > _KNOWN:
             del self._clients[next(iter(self._clients))]
-        device.last_seen = now
+        device.last_seen, device.outside = now, False
         device.origins.pop((helo, user), None)
         device.origins[helo, user] = now
         if len(device.origins) > _ORIGINS:

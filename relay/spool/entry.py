@@ -188,10 +188,10 @@ class Order:
     """An operator's order.  `queue_ids` None means every message it can apply to; `via` goes with RELEASE.
 
     RETRY: queued recipients are due now; if by hand, the delays begin anew.  HOLD: queued -> held.  RELEASE: held, failed,
-    expired or (of named messages) merged -> queued, due now (by `via` if given); of all messages, not those that ended with
-    their digest.  REMOVE deletes the message with its trail; what an unsent digest stands for has failed then.
-    ACKNOWLEDGE: a person has seen a failure that nobody could be told of.  The trail shows orders that a person gave
-    (`by_hand`).
+    expired or (of named messages) merged -> queued, due now, by `via` or else by the routes, whatever was ordered before; of
+    all messages, not those that ended with their digest.  REMOVE deletes the message with its trail; what an unsent digest
+    stands for has failed then.  ACKNOWLEDGE: a person has seen a failure that nobody could be told of.  The trail shows
+    orders that a person gave (`by_hand`).
 
     `named` False: a search found them, so what is left out of an order for all is left out.  `sought` are the states that
     were searched for (None: any): what waits in another one is neither removed nor released by `via`.

@@ -111,7 +111,12 @@ def test_a_setting_is_mended(ward: Ward, browser: Browser) -> None:
         fresh.send_keys(text.replace('"port": 9', f'"port": {wrong}', 1))
         if browser.all("#live a"):
             browser.click("button", "Check")
-        browser.shows("a port from 1 to 65535" if wrong == "65536" else "No mistakes.", "#said")
+            where = "#told" if wrong == "65536" else "#said"  # after the form was sent, mistakes stand at the top
+        else:
+            where = "#said"
+        browser.shows("a port from 1 to 65535" if wrong == "65536" else "No mistakes.", where)
+        if wrong == "65536":
+            browser.shows('"port": 65536', f"{where} .line-said")
     browser.picture(PICTURES / "settings.png")
     browser.click("button.main", "Save and reload")
     browser.shows("The new settings are in force.", ".done")

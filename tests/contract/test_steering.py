@@ -59,6 +59,17 @@ async def test_release_via_brings_back_what_failed(two, clock):
     assert (await two.tally()).unfinished == 2
 
 
+async def test_release_as_routed_drops_an_earlier_order(two, clock):
+    """What was sent by another upstream in vain goes by its routes again; trying again alone keeps the order."""
+    await two.order(Order(Action.RELEASE, (A,), via="gmail"), clock())
+    assert {r.via for r in (await two.entry(A)).recipients} == {"gmail"}
+    await two.order(Order(Action.RETRY, (A,)), clock())
+    assert {r.via for r in (await two.entry(A)).recipients} == {"gmail"}
+    await two.order(Order(Action.HOLD, (A,)), clock())
+    await two.order(Order(Action.RELEASE, (A,)), clock())
+    assert {r.via for r in (await two.entry(A)).recipients} == {""}
+
+
 async def test_remove_deletes_the_message_with_its_trail(two, clock):
     """Nothing of it is found any more; the other one stays."""
     assert await two.order(Order(Action.REMOVE, (A,)), clock()) == 1

@@ -194,7 +194,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 if action is Action.HOLD:
                     kept.recipients[key] = replace(r, state=State.HELD)
                 else:
-                    order = via if action is Action.RELEASE and via else r.via
+                    order = via if action is Action.RELEASE else r.via
                     attempts = 0 if action is Action.RETRY else r.attempts  # by hand: the shortest delay again
                     kept.recipients[key] = replace(r, state=State.QUEUED, due_at=now, via=order, attempts=attempts)
             self.sum_up(kept)

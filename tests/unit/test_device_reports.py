@@ -5,7 +5,17 @@ from ipaddress import ip_network
 
 import pytest
 
-from relay.control.device_reports import DIGESTS, kind_of, mail_of, overview, portrait, postponed, shown
+from relay.control.device_reports import (
+    DIGESTS,
+    TurnedAway,
+    kind_of,
+    mail_of,
+    overview,
+    portrait,
+    postponed,
+    shown,
+    turned_away,
+)
 from relay.control.reports import device_views
 from relay.inbound.seen_clients import SeenClients
 from relay.mail.address import Address
@@ -163,3 +173,21 @@ def test_equal_repairs_are_counted_together(note: str, kind: str) -> None:
 
 def test_a_device_is_shown_by_what_it_is_known_by() -> None:
     assert shown(NAS) == "10.0.0.2"
+
+
+def test_who_was_turned_away_is_told_briefly() -> None:
+    """The newest few and how many; not who was let in since, nor what is long ago; a stranger's network counts once."""
+    seen = SeenClients()
+    assert turned_away(seen.as_json(), NOW) is None
+    for client, hours in (("192.0.2.9", 30), ("203.0.114.1", 5), ("2400:4050::1", 4), ("2400:4050::2", 3), ("192.168.0.7", 2)):
+        seen.saw(client, NOW - timedelta(hours=hours)).outside = True
+    told = turned_away(seen.as_json(), NOW)
+    assert told == TurnedAway((*told.newest,), 3, near=True)
+    assert told.clients == ("192.168.0.7", "2400:4050::2", "203.0.114.1")
+    seen.saw("192.168.0.7", NOW)  # its network was added
+    told = turned_away(seen.as_json(), NOW)
+    assert (told.number, told.near) == (2, False)
+    for number in range(1, 200):
+        seen.saw(f"203.0.114.{number}", NOW).outside = True
+    told = turned_away(seen.as_json(), NOW)
+    assert (told.number, len(told.newest), told.clients[0]) == (200, 3, "203.0.114.199")

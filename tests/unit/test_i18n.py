@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.control.i18n import Texts, language_of
-from relay.control.texts import TEXTS
+from relay.control.texts import TEXTS, access, care, content, messages, search, setup
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 TEMPLATES = sorted((Path(__file__).parents[2] / "relay" / "control" / "templates").glob("*.html"))
@@ -41,6 +41,13 @@ def test_both_languages_take_the_same_values(key: str) -> None:
     singular, _, plural = english.partition("|")
     fields = {tuple(sorted(set(re.findall(r"\{(\w+)\}", one)))) for one in (singular, plural or singular, japanese)}
     assert len(fields) == 1
+
+
+def test_no_key_stands_twice() -> None:
+    """Else the overview says what the words of another page are: a refused password was once told as a refused consent."""
+    parts = (access, care, content, messages, search, setup)
+    assert sum(len(part.TEXTS) for part in parts) == len(TEXTS)
+    assert Texts("en")("login_refused", name="isp", until="10:20") == "isp refused the login and is paused until 10:20."
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda file: file.name)

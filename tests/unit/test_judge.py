@@ -183,6 +183,17 @@ def test_a_dead_resolver_speaks_of_the_upstreams_first() -> None:
     assert "mail by mx cannot be delivered" in told.cause
 
 
+def test_a_dead_resolver_is_a_warning_where_upstreams_are_found() -> None:
+    """Mail goes out; with `mx`, or with one upstream that is not found, it does not."""
+    there, lost = UpstreamFacts(ISP, addresses=("192.0.2.25",)), UpstreamFacts(ISP, name_trouble="no answer")
+    for facts in (Facts(HERE, "no answer", upstreams=(there,)), Facts(HERE, "no answer", named=True)):
+        for subject in (SUBJECT, replace(SUBJECT, nameservers=("192.0.2.1",))):
+            assert ("resolver-records", "warning") in names(facts, subject)
+        straight = replace(SUBJECT, routes=(Route(via=("mx",)),))
+        assert ("resolver", "problem") in names(facts, straight)
+    assert ("resolver", "problem") in names(Facts(HERE, "no answer", upstreams=(there, lost)))
+
+
 def test_a_dead_resolver_says_that_no_record_was_looked_at() -> None:
     """A key is there and nothing is said of its record: that must not look as if all were well."""
     key = DkimKey("own.example", "relay", "own.pem")

@@ -1,7 +1,9 @@
 """Whether all is well, in words."""
 
+from dataclasses import replace
 from typing import Any
 
+from relay.control.device_reports import TurnedAway
 from relay.control.summary import glance, was_tried
 
 UP = {"name": "isp", "resting_until": None, "login_refused": False}
@@ -94,3 +96,12 @@ def test_a_certificate_that_cannot_be_used_wants_a_look() -> None:
     assert said(found)[:2] == ["certificate_bad", "certificate_bad"]
     none = {**UP, "certificate_trouble": "y", "certificate_in_use": False}
     assert said(glance(status(none), tally(), 1, []))[0] == "certificate_none"
+
+
+def test_who_was_turned_away_is_told_of() -> None:
+    """A device of the LAN needs somebody; strangers of the Internet try every door, and all is well."""
+    near = TurnedAway((("192.0.2.2", "2026-11-22T10:00:00Z"),), 1, near=True)
+    found = glance(status(), tally(), 7, [], away=near)
+    assert (found.level, said(found)[0], found.sentences[0].values) == ("look", "turned_away", {"n": 1, "who": "192.0.2.2"})
+    found = glance(status(), tally(), 7, [], away=replace(near, near=False))
+    assert (found.level, said(found)[0]) == ("well", "turned_away")

@@ -162,6 +162,8 @@
     item.append(link, ": ");
     if (one.path) item.append(make("code", one.path), ": ");
     item.append(one.text);
+    const line = text.value.split("\n")[one.line - 1];
+    if (line !== undefined) item.append(make("pre", line, "line-said"));
     return item;
   };
 
@@ -185,6 +187,7 @@
       const parts = [mistakes.length ? list("mistakes", mistakes.map(mistake)) : make("p", form.dataset.fine, "fine")];
       if (remarks.length) parts.push(list("remarks", remarks.map((words) => make("li", words))));
       said.replaceChildren(...parts);
+      document.getElementById("told")?.remove();  // of the draft before
     } catch (error) {
       if (error.name !== "AbortError") said.replaceChildren(make("p", form.dataset.away, "fine"));
     }

@@ -53,6 +53,34 @@ TEXTS: dict[str, tuple[str, str]] = {
     "copy": ("Copy", "コピー"),
     "copy_what": ("Copy {what}", "{what}をコピー"),
     "copied": ("Copied", "コピーしました"),
+    "begin_sender": ("Sender", "差出人"),
+    "begin_any_sender": (
+        "Any address. The relay puts in its own where the provider asks for that.",
+        "どのアドレスでもかまいません。プロバイダーが求める場合は、リレーが置き換えます。",
+    ),
+    "turned_away": (
+        "{n} device tried to send and was refused: its address, {who}, may not send here. Is it yours?"
+        "|{n} devices tried to send and were refused: their addresses may not send here. The last were {who}. Are they yours?",
+        "{n}台のデバイスが送信しようとして拒否されました（直近: {who}）。許可されていないアドレスです。"
+        "お使いのデバイスですか？",
+    ),
+    "turned_away_title": ("Refused for their address", "アドレスのため拒否されたデバイス"),
+    "turned_away_ours": (
+        "If one is your device: in the settings, write its line below `listen`. Where there is a line `networks` already, add"
+        " the address to that.",
+        "お使いのデバイスの場合: 設定の `listen` の下に、そのデバイスの行を書いてください。"
+        "すでに `networks` の行があれば、そこにアドレスを追加します。",
+    ),
+    "turned_away_keep": (
+        "Leave `private` in the list: it stands for your home network, and without it your other devices are refused. In a"
+        " compose file without settings it is `RELAY_NETWORKS`, with blanks between the addresses.",
+        "`private` は消さないでください。家庭内・社内のネットワークを表し、なくなると他のデバイスが拒否されます。"
+        "設定ファイルのない compose では `RELAY_NETWORKS` に空白区切りで書きます。",
+    ),
+    "turned_away_strangers": (
+        "If you do not know it: nothing needs to be done. It was refused rightly, and this is gone a day after its last try.",
+        "心当たりがない場合は、何もする必要はありません。正しく拒否されています。最後の試行から1日でこの表示は消えます。",
+    ),
     "begin_then": (
         "Then let the device send a test message. It will appear on this page.",
         "続いてデバイスからテストメールを送ると、このページに表示されます。",

@@ -31,6 +31,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "test_to": ("To", "宛先"),
     "test_via": ("By", "送信先サーバー"),
     "test_send": ("Send the test", "テストを送信"),
+    "no_address": (
+        "This is not a mail address. Example: taro@example.jp.",
+        "メールアドレスではありません。例: taro@example.jp",
+    ),
     "too_many": ("Too many tests within a minute. Wait a little.", "テストが多すぎます。少し待ってください。"),
     "spool_full": ("The spool is full.", "スプールがいっぱいです。"),
     # sign-in
@@ -67,7 +71,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "login_paste": ("Address that the browser ended at", "ブラウザーの最後のアドレス"),
     "login_finish": ("Finish", "完了"),
     "login_granted": ("The consent is here, and in force.", "同意を受け取りました。すでに有効です。"),
-    "login_refused": ("There is no consent. The provider says:", "同意は得られませんでした。プロバイダーの応答:"),
+    "consent_refused": ("There is no consent. The provider says:", "同意は得られませんでした。プロバイダーの応答:"),
     "login_expired": (
         "Nobody gave the consent in time. Start again.",
         "時間内に同意がありませんでした。もう一度始めてください。",
@@ -91,12 +95,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "今は設定を表示できません。少し待ってからもう一度お試しください。",
     ),
     "edit_settings": ("Edit", "編集"),
-    "edit_how": (
-        "`(hidden-1)` stands for a secret that is kept. Leave it where it is, or type a new value in its place. Saving keeps"
-        " the old file beside the new one.",
-        "`(hidden-1)` は表示されない秘密の値です。そのままにすると値は保持され、書き換えると新しい値になります。"
-        "保存すると以前のファイルも残ります。",
+    "edit_hidden": (
+        "`(hidden-1)` stands for a secret that is kept. Leave it where it is, or type a new value in its place.",
+        "`(hidden-1)` は表示されない秘密の値です。そのままにすると値は保持され、書き換えると新しい値になります。",
     ),
+    "edit_how": ("Saving keeps the old file beside the new one.", "保存すると以前のファイルも残ります。"),
     "settings_text": ("Text of the file", "ファイルの内容"),
     "check": ("Check", "確認"),
     "save_reload": ("Save and reload", "保存して反映"),

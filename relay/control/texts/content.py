@@ -3,6 +3,10 @@
 TEXTS: dict[str, tuple[str, str]] = {
     "content": ("Content", "本文"),
     "look_at_it": ("Look at the message", "メッセージの内容を見る"),
+    "content_deleted": (
+        "The content is deleted after delivery.",
+        "本文は配信後に削除されます。",
+    ),
     "look_is_told": (
         "That somebody looked is noted in the trail of this message.",
         "閲覧したことは、このメッセージの経過に記録されます。",

@@ -168,6 +168,39 @@ TEXTS: dict[str, tuple[str, str]] = {
     "failed": ("failed", "失敗"),
     "expired": ("given up", "断念"),
     "merged": ("merged", "まとめ済み"),
+    "states_mean": ("What these words mean", "用語の説明"),
+    "queued_is": (
+        "It waits for its next attempt, which comes by itself.",
+        "次の試行を待っています（自動的に行われます）。",
+    ),
+    "held_is": (
+        "A person has stopped it. It waits until it is released.",
+        "手動で止められています。送信を再開するまで待ちます。",
+    ),
+    "relayed_is": (
+        "An upstream has taken it.",
+        "送信先サーバーが受け取りました。",
+    ),
+    "failed_is": (
+        "An upstream refused it for good, or nothing can be done by itself. It is kept for a while and can be sent again.",
+        "送信先サーバーに拒否されるなどして、送れませんでした。しばらく保管され、再送できます。",
+    ),
+    "expired_is": (
+        "It was tried for as long as the settings say, in vain. It is kept for a while and can be sent again.",
+        "設定された期間試しましたが、送れませんでした。しばらく保管され、再送できます。",
+    ),
+    "merged_is": (
+        "It is part of a digest: one message that stands for many of a device.",
+        "ダイジェスト（デバイスの多数のメッセージを1通にまとめたもの）に含まれています。",
+    ),
+    "release_is": (
+        "Lets go what is held.",
+        "保留したメッセージの送信を再開します。",
+    ),
+    "send_again_is": (
+        "Sends what has failed or was given up once more.",
+        "失敗または断念したメッセージをもう一度送ります。",
+    ),
     "quiet_until": ("quiet hours of the device, until {when}", "デバイスの静音時間中（{when}まで）"),
     "for_digest": ("waits for a digest, due by {when}", "ダイジェスト待ち（遅くとも{when}）"),
     "for_digest_with": (

@@ -2,6 +2,7 @@
 
 TEXTS: dict[str, tuple[str, str]] = {
     "search": ("Search", "検索"),
+    "search_in": ("Subject, address, device", "件名、アドレス、デバイス"),
     "search_go": ("Search", "検索"),
     "search_state": ("State", "状態"),
     "search_more": ("More to search by", "詳しい条件"),

@@ -258,9 +258,8 @@ def _change(db: Connection, order: Order, messages: list[int], states: list[str]
     elif order.action is Action.ACKNOWLEDGE:
         change = ""
     else:
-        change = (
-            "state = 'queued', due_at = %(now)s, merged_into = '', via = CASE %(via)s::text WHEN '' THEN via ELSE %(via)s END"
-        )
+        change = "state = 'queued', due_at = %(now)s, merged_into = ''"
+        change += ", via = %(via)s" if order.action is Action.RELEASE else ""
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
             change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     via = plain(order.via) if order.action is Action.RELEASE else ""

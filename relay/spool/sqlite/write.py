@@ -251,7 +251,8 @@ def _change(db: sqlite3.Connection, order: Order, now: datetime) -> None:
     if order.action is Action.HOLD:
         change = "state = 'held'"
     else:
-        change = "state = 'queued', due_at = :now, merged_into = '', via = CASE :via WHEN '' THEN via ELSE :via END"
+        change = "state = 'queued', due_at = :now, merged_into = ''"
+        change += ", via = :via" if order.action is Action.RELEASE else ""
         if order.action is Action.RETRY and (order.by_hand or order.queue_ids is None):
             change += ", attempts = 0"  # a retry by hand must not make the next delay longer
     db.execute(
