@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,77 @@ def test_a_release_builds_what_every_change_builds() -> None:
 def test_scripts_are_shell(script: Path) -> None:
     done = run("sh", "-n", str(script))
     assert done.returncode == 0, done.stderr
+
+
+STUB = """#!/bin/sh
+# Stands for docker, cosign and gh: writes down what it was asked, and gives what the scripts go on with.
+for word; do printf '%s\\n' "$word"; done >"$SAID/$(basename "$0").$(ls "$SAID" | wc -l)"
+case "$(basename "$0") $1" in
+    "docker buildx")
+        while [ "$1" != --metadata-file ]; do shift; done
+        echo '{"containerimage.digest": "sha256:0a1b"}' >"$2" ;;
+    "docker create") echo box ;;
+    "docker cp")
+        mkdir -p "$3"
+        printf 'Package: libssl3\\nArchitecture: amd64\\nVersion: 3.0\\n' >"$3/libssl3" ;;
+esac
+"""
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[tuple[str, list[str]]]]:
+    """What the programs of a release were asked, in order."""
+    (tmp_path / "said").mkdir()
+    (tmp_path / "bin").mkdir()
+    for name in ("docker", "cosign", "gh"):
+        (tmp_path / "bin" / name).write_text(STUB)
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("SAID", str(tmp_path / "said"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+
+    def calls() -> list[tuple[str, list[str]]]:
+        files = sorted((tmp_path / "said").iterdir(), key=lambda file: int(file.suffix[1:]))
+        return [(file.stem, file.read_text().splitlines()) for file in files]
+
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("version", "tags"), [("v1.2.3", {"1.2.3", "1.2", "latest"}), ("v1.2.3-rc1", {"1.2.3-rc1"})], ids=["release", "candidate"]
+)
+def test_an_image_is_published_signed_and_described(
+    version: str, tags: set[str], tmp_path: Path, said: Callable[[], list[tuple[str, list[str]]]]
+) -> None:
+    """Three processors; by its digest, what was pushed is signed, and attested with the bill that the release's page gets."""
+    done = run("sh", "packaging/publish-image.sh", "registry.example/relay", version, str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    pushed = "registry.example/relay@sha256:0a1b"
+    assert done.stdout.splitlines()[-1] == pushed
+    (_, build), *_, (signer, signing), (attester, attesting) = said()
+    assert build[build.index("--platform") + 1] == "linux/amd64,linux/arm64,linux/arm/v7"
+    assert {build[place + 1] for place, word in enumerate(build) if word == "--tag"} == {
+        f"registry.example/relay:{tag}" for tag in tags
+    }
+    assert f"VERSION={version[1:]}" in build
+    assert (signer, signing) == ("cosign", ["sign", "--yes", pushed])
+    bill = tmp_path / "out" / "relay-image.cdx.json"
+    assert (attester, attesting[0], attesting[-1]) == ("cosign", "attest", pushed)
+    assert attesting[attesting.index("--predicate") + 1] == str(bill)
+    assert {"libssl3", "aiosmtpd"} <= {one["name"] for one in json.loads(bill.read_text())["components"]}
+
+
+def test_the_page_of_a_release_has_its_notes_and_every_file(
+    tmp_path: Path, said: Callable[[], list[tuple[str, list[str]]]]
+) -> None:
+    files = [tmp_path / "files" / name for name in ("dist/a.whl", "files/b.deb", "image/relay-image.cdx.json")]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    done = run("sh", "packaging/release-page.sh", f"v{relay.__version__}", str(tmp_path / "files"))
+    assert done.returncode == 0, done.stderr
+    [(program, words)] = said()
+    assert (program, words[:3]) == ("gh", ["release", "create", f"v{relay.__version__}"])
+    assert words[-3:] == list(map(str, files))
 
 
 def test_the_bill_of_materials(tmp_path: Path) -> None:
