@@ -100,22 +100,20 @@ def _resolver(facts: Facts, subject: Subject) -> list[Finding]:
     if not facts.resolver:
         return [fine("resolver", asked, "answers")] if facts.domains or facts.uplink else []
     unseen = ("what is published for DKIM, SPF and DMARC was not looked at",) if subject.dkim else ()
+    cure = (
+        "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or remove it to use "
+        "/etc/resolv.conf."
+        if subject.nameservers
+        else "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
+    )
     if facts.upstreams_found and not subject.uses_mx:
         cause = "The servers of the upstreams are found, so mail goes out; SPF, DMARC and MX records cannot be looked up."
-        cure = (
-            "Nothing, if this machine may not ask the Internet's DNS. Else set `dns: {nameservers: [...]}` to one that answers."
-        )
         return [warning("resolver-records", asked, cause, cure, facts.resolver, *unseen)]
     if subject.nameservers:
         lost = "mail by mx cannot be delivered, and " if subject.uses_mx else ""
         cause = f"DNS does not work at these nameservers, so {lost}SPF, DMARC and MX records cannot be looked up."
-        cure = (
-            "Set `dns: {nameservers: [...]}` to one that answers (often the router: 192.168.0.1:53), or remove it to use "
-            "/etc/resolv.conf."
-        )
     else:
         named = [f"{one.upstream.name} ({one.upstream.smtp.host})" for one in facts.upstreams if one.name_trouble]
         by = ", ".join(named + ["mx"] * subject.uses_mx) or "any upstream that is named by host"
         cause = f"Mail by {by} waits, since the server cannot be found: DNS does not work on this machine."
-        cure = "Repair /etc/resolv.conf (Docker: `dns:` in compose.yaml)."
     return [problem("resolver", asked, cause, cure, facts.resolver, *unseen)]
