@@ -1,6 +1,8 @@
 """Large content in files beside the database: where it is, what becomes of it, and what is said when it is not there."""
 
 import asyncio
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +16,7 @@ from relay.spool import open_spool
 from relay.spool.contract import ContentDamaged, LeaseLost, SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, State
 from relay.spool.rows import blocks
-from relay.spool.sqlite import write
+from relay.spool.sqlite import content_files, write
 from relay.spool.sqlite.content import SMALL
 from relay.spool.sqlite.invariants import check_invariants
 from relay.spool.sqlite.recover import save
@@ -210,3 +212,40 @@ async def test_what_comes_after_the_end_is_refused(path, clock):
     assert names(path) == ["1.part"]
     await (await opened(path, clock)).close()
     assert names(path) == []
+
+
+async def test_content_that_could_not_be_synced_is_never_kept(spool, path, clock, monkeypatch):
+    """The kernel takes what a failed sync lost for clean, so the next sync of the file succeeds and proves nothing."""
+    real, failed = os.fdatasync, []
+
+    def fails_once(file: int) -> None:
+        if not failed and os.readlink(f"/proc/self/fd/{file}").endswith(".part"):
+            failed.append(file)
+            raise OSError(errno.EIO, "Input/output error")
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", fails_once)
+    arriving, content = spool.arrive(), bytes(9_000_000)
+    with pytest.raises(SpoolBroken, match="Input/output error"):
+        await arriving.add([content])
+    with pytest.raises(SpoolBroken, match="could not be written"):
+        await spool.commit(replace(an_entry(A, clock(), content=content), content=arriving))
+    assert await spool.entries() == []
+
+
+async def test_content_that_was_dropped_is_never_kept(spool, path, clock, monkeypatch):
+    """A second try with the same content would store a message without it."""
+    arriving = spool.arrive()
+    await arriving.add([LARGE])
+    entry = replace(an_entry(A, clock(), content=LARGE), content=arriving)
+    with monkeypatch.context() as broken:
+        broken.setattr(content_files, "_sync_folder", _no_disk)
+        with pytest.raises(SpoolBroken, match="Input/output error"):
+            await spool.commit(entry)
+    with pytest.raises(SpoolBroken, match="dropped"):
+        await spool.commit(entry)
+    assert await spool.entries() == []
+
+
+def _no_disk(folder: Path) -> None:
+    raise OSError(errno.EIO, "Input/output error", str(folder))

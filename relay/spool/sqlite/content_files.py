@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -82,7 +82,10 @@ class _Folder:
 
 
 class ContentFile:
-    """The content of one message while it is written.  The methods block, and may be called by any thread."""
+    """The content of one message while it is written.  The methods block, and may be called by any thread.
+
+    After one error it is never good again: the kernel takes what a failed sync lost for clean, and the next sync succeeds.
+    """
 
     def __init__(self, folder: _Folder, message: int) -> None:
         self._folder = folder
@@ -95,20 +98,19 @@ class ContentFile:
         self.octets = 0
 
     def write(self, content: list[bytes]) -> None:
-        """Empties the list.  Raises OSError; does nothing once it was closed."""
-        with self._lock:
-            if not self._over:
-                self._append(content)
-                if self.octets - self._synced >= _SYNCED_EVERY:
-                    os.fdatasync(self._opened().fileno())
-                    self._synced = self.octets
-
-    def finish(self, content: list[bytes]) -> None:
-        """Writes the last octets; durable when it returns.  Raises OSError."""
-        with self._lock:
-            if self._over:
-                return
+        """Empties the list.  Raises OSError; SpoolBroken once it was closed."""
+        with self._lock, self._over_after_an_error():
             self._append(content)
+            if self.octets - self._synced >= _SYNCED_EVERY:
+                os.fdatasync(self._opened().fileno())
+                self._synced = self.octets
+
+    def finish(self, content: list[bytes], size: int) -> None:
+        """Writes the last octets; all `size` of them are durable when it returns.  Raises OSError, SpoolBroken."""
+        with self._lock, self._over_after_an_error():
+            self._append(content)
+            if self.octets != size:
+                raise SpoolBroken(f"{self._begun} has {self.octets} octets instead of {size}")
             os.fsync(self._opened().fileno())
             crash_points.passed("content-written")
             self._close()
@@ -127,6 +129,17 @@ class ContentFile:
         for place in (self._begun, self._named):
             with suppress(OSError):  # else it is swept
                 place.unlink()
+
+    @contextmanager
+    def _over_after_an_error(self) -> Iterator[None]:
+        if self._over:
+            raise SpoolBroken(f"{self._begun} was closed, or could not be written")
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                self._close()
+            raise
 
     def _append(self, content: list[bytes]) -> None:
         file = self._opened()
@@ -246,7 +259,7 @@ class ContentFiles:
     def close(self) -> None:
         """Blocks until what is on its way is done."""
         self._threads.shutdown()
-        for file in self._arriving.values():
+        for file in list(self._arriving.values()):  # a session that is not over yet may still begin one
             file.close()
         self._remove()
 

@@ -77,9 +77,11 @@ class SqliteStreaming:
         self._promise(0)
 
     async def finish(self) -> None:
-        """All of it is durable, under its name.  Raises like `add`."""
+        """All of it is durable, under its name.  Raises like `add`, and SpoolBroken for what was dropped."""
+        if self._over:
+            raise SpoolBroken("content is to be kept that was dropped")
         waiting, self._waiting = self._waiting, []
-        await self._run(lambda file: file.finish(waiting))
+        await self._run(lambda file: file.finish(waiting, self.size))
 
     async def _run(self, work: Callable[[ContentFile], None]) -> None:
         file = self._file = self._file or self._files.begin(self.message)
