@@ -123,6 +123,45 @@ async def test_a_file_that_memory_does_not_know_is_found(spool, clock):
     assert 1 in spool._files
 
 
+async def test_a_commit_that_failed_but_is_in_the_log_keeps_its_file(spool, path, clock, monkeypatch):
+    """The device heard 451, the row is there all the same: the file stays, is counted once, and goes when it is relayed."""
+    real = spool._writer._durable
+
+    def fails_once(db: sqlite3.Connection) -> None:
+        monkeypatch.undo()
+        real(db)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(spool._writer, "_durable", fails_once)
+    with pytest.raises(SpoolBroken, match="disk I/O error"):
+        await spool.commit(an_entry(A, clock(), content=LARGE))
+    await spool._writer.write(lambda db: None)  # behind what the refusal left to be done
+    assert (1 in spool._files, spool._files.octets) == (True, len(LARGE))
+    assert await read(spool, A) == LARGE
+    await relay_one(spool, clock)
+    await asyncio.to_thread(spool._files._remove)
+    assert names(path) == []
+
+
+async def test_a_sweep_looks_only_at_what_it_does_not_know(spool, path, clock):
+    """No commit can be written meanwhile, and there may be a hundred thousand files."""
+    for number in range(20):
+        await spool.commit(an_entry(f"m{number:013d}", clock(), content=LARGE))
+    (folder(path) / "99.eml").write_bytes(b"?")
+    (folder(path) / "99.part").write_bytes(b"?")
+    asked: list[str] = []
+
+    def sweep(db: sqlite3.Connection) -> None:
+        db.set_trace_callback(asked.append)
+        try:
+            spool._sweep_files(db)
+        finally:
+            db.set_trace_callback(None)
+
+    await spool._writer.look(sweep)
+    assert (len(asked), len(names(path))) == (1, 20)
+
+
 async def test_what_no_row_knows_of_is_swept_at_the_start(path, clock):
     """Only what is named as the relay names it; content that is wanted stays."""
     spool = await opened(path, clock)

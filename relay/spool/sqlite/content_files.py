@@ -36,15 +36,19 @@ def place_of(spool: Path, message: int) -> Path:
 
 def sizes(spool: Path) -> dict[int, int]:
     """Octets of each complete file by its message.  Raises OSError."""
+    octets: dict[int, int] = {}
     with suppress(FileNotFoundError), os.scandir(folder_of(spool)) as found:
-        return {int(one.name[: -len(_NAMED)]): one.stat().st_size for one in found if _is_ours(one.name, _NAMED)}
-    return {}
+        for one in found:
+            if _is_ours(one.name, _NAMED):
+                with suppress(FileNotFoundError):  # it went meanwhile: the others are there
+                    octets[int(one.name[: -len(_NAMED)])] = one.stat().st_size
+    return octets
 
 
 def unknown(spool: Path, known: Collection[int]) -> list[str]:
     """Names in the folder that are no content of these messages, sorted.  Raises OSError."""
-    with suppress(FileNotFoundError):
-        return sorted({one.name for one in folder_of(spool).iterdir()} - {f"{message}{_NAMED}" for message in known})
+    with suppress(FileNotFoundError), os.scandir(folder_of(spool)) as found:
+        return sorted({one.name for one in found} - {f"{message}{_NAMED}" for message in known})
     return []
 
 
@@ -232,13 +236,15 @@ class ContentFiles:
         names, removed = unknown(self.spool, ()), 0
         spared, known = arriving(), {}  # after the names: who is not among them has a row by now, or never will
         for name in names:
-            place = folder_of(self.spool) / name
-            if not (_is_ours(name, _NAMED) or _is_ours(name, _BEGUN)) or (message := int(place.stem)) in spared:
+            named = _is_ours(name, _NAMED)
+            if not (named or _is_ours(name, _BEGUN)) or (message := int(name.partition(".")[0])) in spared:
                 continue
-            if place.suffix == _NAMED and db.execute(_WANTED, {"message": message}).fetchone():
-                known[message] = place.stat().st_size
+            if named and message in self._sizes:
+                continue  # no query and no look at the file: nobody can commit meanwhile, and there may be very many
+            if named and (row := db.execute(_WANTED, {"message": message}).fetchone()):
+                known[message] = row[0]
             else:
-                place.unlink(missing_ok=True)
+                (folder_of(self.spool) / name).unlink(missing_ok=True)
                 removed += 1
         if removed:
             _sync_folder(folder_of(self.spool))  # a number may be used again only when its file is gone for good
@@ -265,5 +271,6 @@ class ContentFiles:
 
 
 _WANTED = (
-    "SELECT 1 FROM message WHERE id = :message AND kept AND NOT EXISTS (SELECT 1 FROM content WHERE content.message = :message)"
+    "SELECT size FROM message WHERE id = :message AND kept"
+    " AND NOT EXISTS (SELECT 1 FROM content WHERE content.message = :message)"
 )

@@ -103,5 +103,8 @@ class SqliteStreaming:
             self._writer.leave(Job(self._drop_unclaimed, owed=True))  # behind the commit, if there is one
 
     def _drop_unclaimed(self, db: sqlite3.Connection) -> None:
-        if not db.execute("SELECT 1 FROM message WHERE id = ?", (self.message,)).fetchone():
+        found = db.execute("SELECT kept FROM message WHERE id = ?", (self.message,)).fetchone()
+        if found and found[0]:
+            self._files.keep(self.message, self.size)
+        else:
             self._files.drop(self.message)
