@@ -162,6 +162,26 @@ async def test_a_sweep_looks_only_at_what_it_does_not_know(spool, path, clock):
     assert (len(asked), len(names(path))) == (1, 20)
 
 
+async def test_a_symbolic_link_leads_to_the_same_spool(path, clock, tmp_path):
+    """Its files, its log and its lock are where the database is, by whatever name it is opened."""
+    spool = await opened(path, clock)
+    await spool.commit(an_entry(A, clock(), content=LARGE))
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with pytest.raises(SpoolBroken, match="another relay"):
+        await opened(link, clock)
+    await spool.close()
+    assert (file_facts(link).content_lost, file_facts(link).content_unknown) == ((), ())
+    spool = await opened(link, clock)
+    assert await read(spool, A) == LARGE
+    await spool.commit(an_entry(B, clock(), content=LARGE))
+    await spool.close()
+    assert names(path) == ["1.eml", "2.eml"]
+    assert {one.amiss for one in save(link, tmp_path / "out")} == {""}
+    assert check_invariants(link) == []
+
+
 async def test_what_no_row_knows_of_is_swept_at_the_start(path, clock):
     """Only what is named as the relay names it; content that is wanted stays."""
     spool = await opened(path, clock)
