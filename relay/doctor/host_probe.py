@@ -11,6 +11,7 @@ from relay.doctor.host import ListenerFacts
 from relay.doctor.subject import Subject
 from relay.inbound.admission import Listener, ListenTls
 from relay.spool.contract import SpoolSettings
+from relay.spool.sqlite.connections import in_truth
 
 _LISTEN = "0A"
 _BIND_SERVICE = 10  # CAP_NET_BIND_SERVICE, capabilities(7)
@@ -53,7 +54,7 @@ def _may_be_granted(root: Path) -> bool:
 def _daemon(settings: SpoolSettings) -> int:
     """The pid in the spool's lock file, 0 if there is none."""
     try:
-        return int(Path(f"{settings.file}.lock").read_text(encoding="ascii").strip() or 0)
+        return int(Path(f"{in_truth(settings.file)}.lock").read_text(encoding="ascii").strip() or 0) if settings.file else 0
     except (OSError, ValueError):
         return 0
 

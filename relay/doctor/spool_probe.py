@@ -7,6 +7,7 @@ from pathlib import Path
 
 from relay.doctor.spool import SpoolFacts
 from relay.other_user import nearest, other_user
+from relay.spool.sqlite.connections import in_truth
 from relay.spool.sqlite.schema import content_amiss, damage
 
 _SQLITE = b"SQLite format 3\0"
@@ -16,6 +17,7 @@ _EXAMINED = 4.0  # seconds at most for the inside of the file: the doctor has ot
 
 def file_facts(path: Path, root: Path = Path("/")) -> SpoolFacts:
     """Whether a spool can live there."""
+    path = in_truth(path)
     trouble, slow = _written(path.parent)
     if not trouble and os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         trouble = f"{path} may not be read and written by this user"

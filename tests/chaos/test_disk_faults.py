@@ -87,7 +87,7 @@ def test_a_medium_that_fails_and_heals(fault: str, tmp_path: Path, ledger: Ledge
             upstream.wait_for(1)
             eventually(lambda: not aftermath(relay.spool).queued)
             with breaking(relay.pid):
-                during = [device.send() for _ in range(3)]
+                during = [device.send(octets) for octets in (400_000, 300, 400_000)]
                 eventually(lambda: push.about(told), 20, relay.said)
             assert [reply[:3] for reply in during] == ["452"] * 3
             eventually(lambda: device.send().startswith("250"), 20, relay.said)

@@ -1,6 +1,8 @@
 """Large content in files beside the database: where it is, what becomes of it, and what is said when it is not there."""
 
 import asyncio
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +16,7 @@ from relay.spool import open_spool
 from relay.spool.contract import ContentDamaged, LeaseLost, SpoolBroken, SpoolSettings
 from relay.spool.entry import Action, Order, State
 from relay.spool.rows import blocks
-from relay.spool.sqlite import write
+from relay.spool.sqlite import content_files, write
 from relay.spool.sqlite.content import SMALL
 from relay.spool.sqlite.invariants import check_invariants
 from relay.spool.sqlite.recover import save
@@ -121,6 +123,65 @@ async def test_a_file_that_memory_does_not_know_is_found(spool, clock):
     assert 1 in spool._files
 
 
+async def test_a_commit_that_failed_but_is_in_the_log_keeps_its_file(spool, path, clock, monkeypatch):
+    """The device heard 451, the row is there all the same: the file stays, is counted once, and goes when it is relayed."""
+    real = spool._writer._durable
+
+    def fails_once(db: sqlite3.Connection) -> None:
+        monkeypatch.undo()
+        real(db)
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(spool._writer, "_durable", fails_once)
+    with pytest.raises(SpoolBroken, match="disk I/O error"):
+        await spool.commit(an_entry(A, clock(), content=LARGE))
+    await spool._writer.write(lambda db: None)  # behind what the refusal left to be done
+    assert (1 in spool._files, spool._files.octets) == (True, len(LARGE))
+    assert await read(spool, A) == LARGE
+    await relay_one(spool, clock)
+    await asyncio.to_thread(spool._files._remove)
+    assert names(path) == []
+
+
+async def test_a_sweep_looks_only_at_what_it_does_not_know(spool, path, clock):
+    """No commit can be written meanwhile, and there may be a hundred thousand files."""
+    for number in range(20):
+        await spool.commit(an_entry(f"m{number:013d}", clock(), content=LARGE))
+    (folder(path) / "99.eml").write_bytes(b"?")
+    (folder(path) / "99.part").write_bytes(b"?")
+    asked: list[str] = []
+
+    def sweep(db: sqlite3.Connection) -> None:
+        db.set_trace_callback(asked.append)
+        try:
+            spool._sweep_files(db)
+        finally:
+            db.set_trace_callback(None)
+
+    await spool._writer.look(sweep)
+    assert (len(asked), len(names(path))) == (1, 20)
+
+
+async def test_a_symbolic_link_leads_to_the_same_spool(path, clock, tmp_path):
+    """Its files, its log and its lock are where the database is, by whatever name it is opened."""
+    spool = await opened(path, clock)
+    await spool.commit(an_entry(A, clock(), content=LARGE))
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    with pytest.raises(SpoolBroken, match="another relay"):
+        await opened(link, clock)
+    await spool.close()
+    assert (file_facts(link).content_lost, file_facts(link).content_unknown) == ((), ())
+    spool = await opened(link, clock)
+    assert await read(spool, A) == LARGE
+    await spool.commit(an_entry(B, clock(), content=LARGE))
+    await spool.close()
+    assert names(path) == ["1.eml", "2.eml"]
+    assert {one.amiss for one in save(link, tmp_path / "out")} == {""}
+    assert check_invariants(link) == []
+
+
 async def test_what_no_row_knows_of_is_swept_at_the_start(path, clock):
     """Only what is named as the relay names it; content that is wanted stays."""
     spool = await opened(path, clock)
@@ -210,3 +271,40 @@ async def test_what_comes_after_the_end_is_refused(path, clock):
     assert names(path) == ["1.part"]
     await (await opened(path, clock)).close()
     assert names(path) == []
+
+
+async def test_content_that_could_not_be_synced_is_never_kept(spool, path, clock, monkeypatch):
+    """The kernel takes what a failed sync lost for clean, so the next sync of the file succeeds and proves nothing."""
+    real, failed = os.fdatasync, []
+
+    def fails_once(file: int) -> None:
+        if not failed and os.readlink(f"/proc/self/fd/{file}").endswith(".part"):
+            failed.append(file)
+            raise OSError(errno.EIO, "Input/output error")
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", fails_once)
+    arriving, content = spool.arrive(), bytes(9_000_000)
+    with pytest.raises(SpoolBroken, match="Input/output error"):
+        await arriving.add([content])
+    with pytest.raises(SpoolBroken, match="could not be written"):
+        await spool.commit(replace(an_entry(A, clock(), content=content), content=arriving))
+    assert await spool.entries() == []
+
+
+async def test_content_that_was_dropped_is_never_kept(spool, path, clock, monkeypatch):
+    """A second try with the same content would store a message without it."""
+    arriving = spool.arrive()
+    await arriving.add([LARGE])
+    entry = replace(an_entry(A, clock(), content=LARGE), content=arriving)
+    with monkeypatch.context() as broken:
+        broken.setattr(content_files, "_sync_folder", _no_disk)
+        with pytest.raises(SpoolBroken, match="Input/output error"):
+            await spool.commit(entry)
+    with pytest.raises(SpoolBroken, match="dropped"):
+        await spool.commit(entry)
+    assert await spool.entries() == []
+
+
+def _no_disk(folder: Path) -> None:
+    raise OSError(errno.EIO, "Input/output error", str(folder))

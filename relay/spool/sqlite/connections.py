@@ -55,6 +55,11 @@ def translated(path: Path) -> Iterator[None]:
         raise SpoolBroken(f"{error.filename or path}: {error.strerror or error}") from error
 
 
+def in_truth(path: Path) -> Path:
+    """Where a symbolic link leads: SQLite has its log there, so the lock and the content belong there, too."""
+    return Path(os.path.realpath(path))
+
+
 def free_octets(path: Path) -> int:
     """What the file system has left for us beside `path`; -1 if it cannot tell."""
     try:

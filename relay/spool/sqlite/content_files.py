@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -36,15 +36,19 @@ def place_of(spool: Path, message: int) -> Path:
 
 def sizes(spool: Path) -> dict[int, int]:
     """Octets of each complete file by its message.  Raises OSError."""
+    octets: dict[int, int] = {}
     with suppress(FileNotFoundError), os.scandir(folder_of(spool)) as found:
-        return {int(one.name[: -len(_NAMED)]): one.stat().st_size for one in found if _is_ours(one.name, _NAMED)}
-    return {}
+        for one in found:
+            if _is_ours(one.name, _NAMED):
+                with suppress(FileNotFoundError):  # it went meanwhile: the others are there
+                    octets[int(one.name[: -len(_NAMED)])] = one.stat().st_size
+    return octets
 
 
 def unknown(spool: Path, known: Collection[int]) -> list[str]:
     """Names in the folder that are no content of these messages, sorted.  Raises OSError."""
-    with suppress(FileNotFoundError):
-        return sorted({one.name for one in folder_of(spool).iterdir()} - {f"{message}{_NAMED}" for message in known})
+    with suppress(FileNotFoundError), os.scandir(folder_of(spool)) as found:
+        return sorted({one.name for one in found} - {f"{message}{_NAMED}" for message in known})
     return []
 
 
@@ -82,7 +86,10 @@ class _Folder:
 
 
 class ContentFile:
-    """The content of one message while it is written.  The methods block, and may be called by any thread."""
+    """The content of one message while it is written.  The methods block, and may be called by any thread.
+
+    After one error it is never good again: the kernel takes what a failed sync lost for clean, and the next sync succeeds.
+    """
 
     def __init__(self, folder: _Folder, message: int) -> None:
         self._folder = folder
@@ -95,20 +102,19 @@ class ContentFile:
         self.octets = 0
 
     def write(self, content: list[bytes]) -> None:
-        """Empties the list.  Raises OSError; does nothing once it was closed."""
-        with self._lock:
-            if not self._over:
-                self._append(content)
-                if self.octets - self._synced >= _SYNCED_EVERY:
-                    os.fdatasync(self._opened().fileno())
-                    self._synced = self.octets
-
-    def finish(self, content: list[bytes]) -> None:
-        """Writes the last octets; durable when it returns.  Raises OSError."""
-        with self._lock:
-            if self._over:
-                return
+        """Empties the list.  Raises OSError; SpoolBroken once it was closed."""
+        with self._lock, self._over_after_an_error():
             self._append(content)
+            if self.octets - self._synced >= _SYNCED_EVERY:
+                os.fdatasync(self._opened().fileno())
+                self._synced = self.octets
+
+    def finish(self, content: list[bytes], size: int) -> None:
+        """Writes the last octets; all `size` of them are durable when it returns.  Raises OSError, SpoolBroken."""
+        with self._lock, self._over_after_an_error():
+            self._append(content)
+            if self.octets != size:
+                raise SpoolBroken(f"{self._begun} has {self.octets} octets instead of {size}")
             os.fsync(self._opened().fileno())
             crash_points.passed("content-written")
             self._close()
@@ -127,6 +133,17 @@ class ContentFile:
         for place in (self._begun, self._named):
             with suppress(OSError):  # else it is swept
                 place.unlink()
+
+    @contextmanager
+    def _over_after_an_error(self) -> Iterator[None]:
+        if self._over:
+            raise SpoolBroken(f"{self._begun} was closed, or could not be written")
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                self._close()
+            raise
 
     def _append(self, content: list[bytes]) -> None:
         file = self._opened()
@@ -219,13 +236,15 @@ class ContentFiles:
         names, removed = unknown(self.spool, ()), 0
         spared, known = arriving(), {}  # after the names: who is not among them has a row by now, or never will
         for name in names:
-            place = folder_of(self.spool) / name
-            if not (_is_ours(name, _NAMED) or _is_ours(name, _BEGUN)) or (message := int(place.stem)) in spared:
+            named = _is_ours(name, _NAMED)
+            if not (named or _is_ours(name, _BEGUN)) or (message := int(name.partition(".")[0])) in spared:
                 continue
-            if place.suffix == _NAMED and db.execute(_WANTED, {"message": message}).fetchone():
-                known[message] = place.stat().st_size
+            if named and message in self._sizes:
+                continue  # no query and no look at the file: nobody can commit meanwhile, and there may be very many
+            if named and (row := db.execute(_WANTED, {"message": message}).fetchone()):
+                known[message] = row[0]
             else:
-                place.unlink(missing_ok=True)
+                (folder_of(self.spool) / name).unlink(missing_ok=True)
                 removed += 1
         if removed:
             _sync_folder(folder_of(self.spool))  # a number may be used again only when its file is gone for good
@@ -246,11 +265,12 @@ class ContentFiles:
     def close(self) -> None:
         """Blocks until what is on its way is done."""
         self._threads.shutdown()
-        for file in self._arriving.values():
+        for file in list(self._arriving.values()):  # a session that is not over yet may still begin one
             file.close()
         self._remove()
 
 
 _WANTED = (
-    "SELECT 1 FROM message WHERE id = :message AND kept AND NOT EXISTS (SELECT 1 FROM content WHERE content.message = :message)"
+    "SELECT size FROM message WHERE id = :message AND kept"
+    " AND NOT EXISTS (SELECT 1 FROM content WHERE content.message = :message)"
 )

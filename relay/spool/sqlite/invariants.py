@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from relay.spool.rows import unpacked
-from relay.spool.sqlite.connections import reader, translated
+from relay.spool.sqlite.connections import in_truth, reader, translated
 from relay.spool.sqlite.content_files import sizes, unknown
 
 _BROKEN_IF_FOUND = {
@@ -56,7 +56,7 @@ def check_invariants(path: Path | str) -> list[str]:
     In an open spool 4 may seem broken by content that waits for its removal, and 5 by a large message that is being
     accepted; opening a spool mends what a crash left of either.
     """
-    place = Path(path)
+    place = in_truth(Path(path))
     with translated(place), closing(reader(place)) as db:
         files = sizes(place)
         db.create_function("in_file", 1, files.get)

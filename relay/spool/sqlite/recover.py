@@ -17,7 +17,7 @@ from relay.other_user import as_other_user
 from relay.spool.contract import SpoolBroken
 from relay.spool.entry import Recipient, State, StoredEntry
 from relay.spool.rows import ADDED, BLOCK, MESSAGE_ADDED, MESSAGE_COLUMNS, RECIPIENT_COLUMNS, row_entry, row_recipient, unpacked
-from relay.spool.sqlite.connections import Lock
+from relay.spool.sqlite.connections import Lock, in_truth
 from relay.spool.sqlite.content_files import place_of, sizes
 from relay.spool.sqlite.schema import MIGRATIONS, PAGE, prepare
 
@@ -58,6 +58,7 @@ def save(spool: Path, directory: Path) -> list[RecoveredMessage]:
         raise SpoolBroken(f"{spool}: {error.strerror}{as_other_user(spool)}") from error
     except OSError as error:
         raise SpoolBroken(f"{spool}: there is no such spool") from error
+    spool = in_truth(spool)
     lock = Lock(spool)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from relay.spool.rows import as_stored, row_entry
 from relay.spool.sqlite import read, wal, write
 from relay.spool.sqlite.claim_ahead import TOGETHER, ClaimAhead
 from relay.spool.sqlite.commit import ENOUGH_TO_SETTLE, SqliteCommit
-from relay.spool.sqlite.connections import Lock, Room, translated
+from relay.spool.sqlite.connections import Lock, Room, in_truth, translated
 from relay.spool.sqlite.content import ContentCache, SqliteContent
 from relay.spool.sqlite.content_files import ContentFiles
 from relay.spool.sqlite.jobs import Job, is_quick
@@ -69,6 +69,7 @@ class SqliteSpool(SqliteQueries, SqliteStorms, SqliteTransfer, WaitsForWork):
     @classmethod
     async def open(cls, path: Path, settings: SpoolSettings, now: Callable[[], datetime]) -> "SqliteSpool":
         """Takes the lock, makes or migrates the file, sweeps what a crash left.  Raises SpoolBroken, SpoolFull."""
+        path = in_truth(path)
         lock = Lock(path)
         try:
             await asyncio.to_thread(prepare, path)

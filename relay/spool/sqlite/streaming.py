@@ -77,9 +77,11 @@ class SqliteStreaming:
         self._promise(0)
 
     async def finish(self) -> None:
-        """All of it is durable, under its name.  Raises like `add`."""
+        """All of it is durable, under its name.  Raises like `add`, and SpoolBroken for what was dropped."""
+        if self._over:
+            raise SpoolBroken("content is to be kept that was dropped")
         waiting, self._waiting = self._waiting, []
-        await self._run(lambda file: file.finish(waiting))
+        await self._run(lambda file: file.finish(waiting, self.size))
 
     async def _run(self, work: Callable[[ContentFile], None]) -> None:
         file = self._file = self._file or self._files.begin(self.message)
@@ -101,5 +103,8 @@ class SqliteStreaming:
             self._writer.leave(Job(self._drop_unclaimed, owed=True))  # behind the commit, if there is one
 
     def _drop_unclaimed(self, db: sqlite3.Connection) -> None:
-        if not db.execute("SELECT 1 FROM message WHERE id = ?", (self.message,)).fetchone():
+        found = db.execute("SELECT kept FROM message WHERE id = ?", (self.message,)).fetchone()
+        if found and found[0]:
+            self._files.keep(self.message, self.size)
+        else:
             self._files.drop(self.message)
