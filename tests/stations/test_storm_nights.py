@@ -73,7 +73,6 @@ class Whole:
 @asynccontextmanager
 async def whole(monkeypatch: pytest.MonkeyPatch, now: datetime, manners: dict[str, Any]) -> AsyncIterator[Whole]:
     clock = Clock(now)
-    monkeypatch.setattr("relay.daemon.relay.utcnow", clock)
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -81,7 +80,7 @@ async def whole(monkeypatch: pytest.MonkeyPatch, now: datetime, manners: dict[st
             async with ScriptedUpstream() as isp:
                 upstreams = {"isp": {"host": "127.0.0.1", "port": isp.port, "tls": "none", "rewrite": "never"}}
                 devices = {"cam": {"client": "127.0.0.1", **manners}}
-                async with relay_at_home(Path(directory), {"upstreams": upstreams, "devices": devices}) as relay:
+                async with relay_at_home(Path(directory), {"upstreams": upstreams, "devices": devices}, clock) as relay:
                     device = await Device.connect(relay.inbound.bound[0])
                     await device.reply()
                     await device.dialog((b"EHLO cam\r\n", "250"))

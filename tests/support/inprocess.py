@@ -3,27 +3,30 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from relay import config
-from relay.daemon import Relay
+from relay.daemon import Relay, utcnow
 from tests.support.device import Device
 from tests.support.running import defaults
 from tests.support.waiting import until
 
 
 @asynccontextmanager
-async def relay_at_home(directory: Path, settings: Mapping[str, Any]) -> AsyncIterator[Relay]:
+async def relay_at_home(
+    directory: Path, settings: Mapping[str, Any], now: Callable[[], datetime] = utcnow
+) -> AsyncIterator[Relay]:
     """What the settings leave out gets what a test wants, as in tests/support/running.py."""
     file = directory / "config.yaml"
     (directory / "spool").mkdir(exist_ok=True)
     file.write_text(json.dumps({**defaults(directory), "log": {"format": "json", "level": "error"}, **settings}))
     loaded = config.load(file, os.environ)
     assert loaded.config is not None, "\n".join(map(str, loaded.mistakes))
-    relay = Relay(loaded.config, reload=lambda: config.load(file, os.environ))
+    relay = Relay(loaded.config, reload=lambda: config.load(file, os.environ), now=now)
     task = asyncio.create_task(relay.run())
     started = asyncio.create_task(relay.started.wait())
     await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
