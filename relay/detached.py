@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -26,6 +27,12 @@ def environment(*also: str, **set_to: str) -> dict[str, str]:
     """What a process that we start gets of ours: nothing that may be a secret.  `also`: beginnings of more names."""
     kept = {name: value for name, value in os.environ.items() if name in _FOR_CHILDREN or (also and name.startswith(also))}
     return {**kept, **set_to}
+
+
+def give_way() -> None:
+    """Devices and their mail go first.  Under a filter that forbids it, as the systemd unit's, the process stays as it is."""
+    with suppress(OSError):
+        os.nice(10)
 
 
 async def apart(work: Callable[[], T]) -> T:

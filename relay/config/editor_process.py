@@ -26,6 +26,7 @@ from relay.config.loader import load, load_text
 from relay.config.located import LARGEST, Mistake, Place, parse
 from relay.config.origins import origins
 from relay.config.replacing import Changed, hindrance, replace
+from relay.detached import give_way
 
 LARGEST_DRAFT = 200_000
 """Octets of a text that can be edited here."""
@@ -192,7 +193,7 @@ def _stamp(octets: bytes, kept: list[Span]) -> str:
 def main() -> None:
     signal.alarm(_ALONE)
     answers, sys.stdout = sys.stdout, sys.stderr
-    os.nice(10)  # devices and their mail go first
+    give_way()
     said = json.dumps(answer(pickle.loads(sys.stdin.buffer.read())))  # noqa: S301 - from the relay itself
     answers.write(said)
     answers.flush()

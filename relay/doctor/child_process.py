@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relay.detached import AbandonableThreads, environment
+from relay.detached import AbandonableThreads, environment, give_way
 from relay.doctor.subject import Subject
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ WHOLE_PATIENCE = 120.0
 _ALONE = int(WHOLE_PATIENCE) + 10
 """Seconds after which the process ends by itself: a relay that died cannot end it."""
 
-_NICE = 10  # devices and their mail go first
 _LONGEST_LINE = 4_000_000  # octets of all findings
 
 _SOURCE = Path(__file__).parents[2]
@@ -115,7 +114,7 @@ def main() -> None:
 
     tokens = Tokens(subject.state_dir, lambda: datetime.now(UTC), safe=open_safe(subject.spool))
     if "whole" in sys.argv[1:]:
-        os.nice(_NICE)
+        give_way()
         asyncio.run(_examine_wholly(subject, World(token=tokens.get, consents=tokens.standings), tell))
     else:
         tell(asyncio.run(examined(subject, World(consents=tokens.standings))))

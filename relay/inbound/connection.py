@@ -19,8 +19,7 @@ from relay.inbound.content_pace import ContentPace
 from relay.inbound.dialect import is_tls_hello
 from relay.inbound.end_of_data import LineEnd
 
-READ_AHEAD = 64 * 1024
-"""Octets in the buffer above which reading pauses; one more read may come on top."""
+READ_AHEAD = 64 * 1024  # octets in the buffer above which reading pauses; one more read may come on top
 WIDE = 256 * 1024  # octets of one read, while content is awaited: each read costs more than what it brings
 TLS_BUFFER = 32 * 1024
 """The read buffer of each TLS connection; asyncio would take 256 KiB and more."""
@@ -173,6 +172,7 @@ class Connection(smtp.SMTP, asyncio.BufferedProtocol):
             self._unexpected_error(error)
         finally:
             self._hang_up()
+            self._buffer.clear()  # the session is part of a cycle, which the collector may leave for long
 
     async def _converse(self) -> None:
         raise NotImplementedError

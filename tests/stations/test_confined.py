@@ -5,6 +5,7 @@ import smtplib
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -22,6 +23,15 @@ asked = argparse.Namespace(config=sys.argv[1])
 print(json.dumps(asyncio.run(aside(subject_of(load_config(asked).config)))))
 """
 
+WHOLE = CHECK_UP.replace("import aside", "import whole").replace(
+    "print(json.dumps(asyncio.run(aside(subject_of(load_config(asked).config)))))",
+    """
+told = []
+asyncio.run(whole(subject_of(load_config(asked).config), told.append))
+print(json.dumps(told[-1]["findings"]))
+""",
+)
+
 
 def under(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*confined(), *words], cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
@@ -35,10 +45,11 @@ def test_the_filter_forbids_what_the_unit_forbids() -> None:
 
 
 @pytest.mark.timeout(120)
-def test_the_check_up_is_made(tmp_path: Path) -> None:
-    """The daily look in a process of its own comes back with findings."""
+@pytest.mark.parametrize("program", [CHECK_UP, WHOLE], ids=["daily", "whole"])
+def test_the_check_up_is_made(tmp_path: Path, program: str) -> None:
+    """The daily look in a process of its own comes back with findings; so does the one that a person asks for."""
     relay = RelayProcess(tmp_path, {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none"}}})
-    done = under(sys.executable, "-c", CHECK_UP, str(relay.config_file))
+    done = under(sys.executable, "-c", program, str(relay.config_file))
     assert done.returncode == 0, done.stderr
     findings = json.loads(done.stdout.splitlines()[-1])
     assert findings
@@ -47,7 +58,7 @@ def test_the_check_up_is_made(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_mail_is_relayed(tmp_path: Path) -> None:
-    """Started, a certificate made, a message taken and relayed, the status page opened, stopped."""
+    """Started, a certificate made, a message taken and relayed, the status page and the settings opened, stopped."""
     with sink(tmp_path / "sink") as upstream:
         smarthost = {"host": "127.0.0.1", "port": upstream.port, "tls": "none", "sender": "nas@isp.example"}
         relay = RelayProcess(tmp_path, {"upstreams": {"sink": smarthost}, "web": {"address": "127.0.0.1:0"}})
@@ -59,6 +70,8 @@ def test_mail_is_relayed(tmp_path: Path) -> None:
             upstream.wait_for(1)
             assert relay.command("health").returncode == 0
             assert relay.queue("--all")
+            with urlopen(f"http://{relay.events('started')[-1]['web']}/api/settings", timeout=60) as settings:
+                assert json.load(settings)["settings"]
         finally:
             assert relay.stop() == 0
         assert relay.events("broken") == []

@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
+import os
 import re
+import socket
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -191,3 +194,27 @@ def test_a_hundred_uploads_at_once_cost_little_memory(tmp_path, tls):
         assert [reply[:3] for reply in replies] == ["250"] * 100
         status = Path(f"/proc/{relay.pid}/status").read_text()
         assert int(re.search(r"VmHWM:\s+(\d+)", status)[1]) < 120_000  # kB
+
+
+def test_sessions_that_ended_keep_no_memory(tmp_path):
+    """What noisy clients leave unread is given back at once: their sessions are in cycles, which are collected late."""
+
+    def noise(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), 30) as client, suppress(OSError):
+            client.sendall(os.urandom(200_000))
+            while client.recv(1000):
+                pass
+
+    with (
+        running(tmp_path, {"upstreams": {"isp": {"host": "127.0.0.1", "port": 9, "tls": "none"}}}) as relay,
+        ThreadPoolExecutor(8) as clients,
+    ):
+        list(clients.map(noise, [relay.port] * 40))  # what is loaded once
+        before = resident(relay.pid)
+        list(clients.map(noise, [relay.port] * 600))
+        assert resident(relay.pid) - before < 4_000
+
+
+def resident(pid: int) -> int:
+    """kB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
