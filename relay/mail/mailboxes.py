@@ -19,7 +19,7 @@ _QUOTED = rf'"{_PLAIN}(?:(?:=(?!\?)|\\[ -~]){_PLAIN})*"'
 _ENCODED = r"=\?[!->@-~]{1,40}+\?[BbQq]\?[!->@-~]{0,400}+\?="
 _WHOLE = rf"{_ENCODED}(?=[ \t<,;:\"]|\Z)"
 _SIGNS = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]"
-_WORD = rf"(?:(?!=){_SIGNS}++|{_QUOTED}|{_WHOLE}|(?!{_WHOLE}){_SIGNS}++)"
+_WORD = rf"(?:(?!=){_SIGNS}++|{_QUOTED}|{_WHOLE}|(?!{_WHOLE})={_SIGNS}*+)"
 _ADDR = rf"(?:{_ATOM}++(?:\.{_ATOM}++)*|{_QUOTED})@(?:{_ATOM}++(?:\.{_ATOM}++)*(?<!')|\[[0-9A-Za-z:.-]++\])"
 _COMMENT = r"(?:[ \t]*+\([^()\\\r\n]*+\))?"
 _PHRASE = rf"{_WORD}(?:[ \t]++{_WORD})*"
