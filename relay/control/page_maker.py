@@ -129,6 +129,10 @@ class Show:
         """A finding of this name in general, in the language of the page; empty where its own words are enough."""
         return translated.finding(name, self._t.language)
 
+    def rule(self, name: str) -> tuple[str, ...]:
+        """Cause and remedy of this rule for replies, in the language of the page; empty where its own words are enough."""
+        return translated.rule(name, self._t.language)
+
     def told(self, line: Mapping[str, Any]) -> str:
         """A line of the trail in words."""
         return retold(line, self._zone)

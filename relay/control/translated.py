@@ -12,12 +12,17 @@ _TEXTS = Path(__file__).parent / "texts"
 
 def advice(line: Mapping[str, Any], language: str) -> str:
     """A line of the trail that advises, in words."""
-    name, rule = str(line.get("name", "")), _rules().get(str(line.get("name", "")))
-    if language != "ja" or rule is None:  # an older relay's line has no name
+    name, known = str(line.get("name", "")), _rules().get(str(line.get("name", "")))
+    if language != "ja" or known is None:  # an older relay's line has no name
         return str(line["text"])
-    cause, remedy = _table("advice_ja.tsv")[name]
-    (done,) = _table("advice_ja.tsv")[f"{line['fate']}/{rule.blame.value}"]
+    cause, remedy = rule(name, language)
+    (done,) = _table("advice_ja.tsv")[f"{line['fate']}/{known.blame.value}"]
     return f"{cause}{done}{remedy}詳細：docs/advice.md#{name}"
+
+
+def rule(name: str, language: str) -> tuple[str, ...]:
+    """Cause and remedy of such a reply; empty in English, which has them in the rule itself."""
+    return _table("advice_ja.tsv").get(name, ()) if language == "ja" else ()
 
 
 def finding(name: str, language: str) -> tuple[str, ...]:
@@ -27,7 +32,7 @@ def finding(name: str, language: str) -> tuple[str, ...]:
 
 @cache
 def _rules() -> dict[str, Rule]:
-    return {rule.name: rule for rule in RULES}
+    return {one.name: one for one in RULES}
 
 
 @cache

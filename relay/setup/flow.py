@@ -20,7 +20,7 @@ from relay.doctor.finding import Finding, Grade
 from relay.doctor.subject import Subject
 from relay.mail.address import Address, parse_address
 from relay.mail.reply import Answer, Stage
-from relay.outbound.replies import judge
+from relay.outbound.replies import Advice, judge
 from relay.setup import answers, form
 from relay.setup.consent import SetupConsent, TokensInMemory
 from relay.setup.draft import Draft, as_yaml
@@ -75,12 +75,12 @@ class DraftExamination:
 
 
 class TrialMail:
-    """One test mail on its way.  `answer` is what the server said at its end; `advice` its cause and what helps."""
+    """One test mail on its way.  `answer` is what the server said at its end; `advice` what that means."""
 
     def __init__(self, config: Config, upstream: Upstream, recipient: Address, safe: TokensInMemory) -> None:
         self.to, self.upstream = str(recipient), upstream.name
         self.answer: Answer | None = None
-        self.advice: tuple[str, str] = ("", "")
+        self.advice: Advice | None = None
         self.trouble, self.took, self._began = "", 0.0, time.monotonic()
         self.task = asyncio.create_task(self._run(config, upstream, recipient, safe))
 
@@ -106,8 +106,7 @@ class TrialMail:
             await tokens.close()
             self.took = max(time.monotonic() - self._began, 0.1)
         if self.answer is not None and not self.answer.reply.positive:
-            advice = judge(self.answer, upstream).advice
-            self.advice = advice.cause, advice.remedy
+            self.advice = judge(self.answer, upstream).advice
 
 
 class SetupFlow:

@@ -3,6 +3,7 @@
 program or browser ──HTTP──> relay run ──> sink, token server
 """
 
+import html
 import json
 import re
 import socket
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from relay.control import translated
 from tests.stations.test_oauth_login import where_the_browser_ends
 from tests.support.care import Forms, by_token, ended_consent, served
 from tests.support.loaded import loaded, telling
@@ -94,7 +96,11 @@ def test_an_examination_is_one_whoever_asks_and_costs_the_relay_nothing(world: W
     shown = forms.page("/doctor")
     assert "docs/findings.md#login-oauth" in shown
     assert not [line for line in _children(relay) if "whole" in line]
-    assert "診断" in Forms(relay, PASSWORD, "ja").page("/doctor")
+    japanese = Forms(relay, PASSWORD, "ja").page("/doctor")
+    [told] = translated.finding("login-oauth", "ja")
+    assert f"<p><bdi>m365</bdi>：{told.partition('`')[0]}" in japanese
+    assert f'<bdi lang="en">{html.escape(oauth[0]["cause"].partition("`")[0])}' in japanese
+    assert "</bdi>：" not in japanese.partition('<details id="fine"')[2], "it says what is amiss"
 
 
 def _children(relay: RelayProcess) -> list[str]:

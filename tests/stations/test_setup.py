@@ -21,7 +21,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from relay.control import translated
 from relay.control.access import HEADERS
+from relay.control.i18n import Texts
+from relay.mail.reply import Answer, Reply, Stage
+from relay.outbound.replies import judge
 from relay.setup.code import HOUR, open_code
 from tests.support.oauth import Stub, provider
 from tests.support.setting_up import Person, SetupProcess, in_a_thread, setting_up
@@ -49,12 +53,12 @@ def account(isp: ScriptedUpstream, **other: str) -> dict[str, str]:
     return {**usual, "port": str(isp.port), "tls": "none", **other}
 
 
-def answered(relay: SetupProcess, isp: ScriptedUpstream, **other: str) -> Person:
+def answered(relay: SetupProcess, isp: ScriptedUpstream, language: str = "en", **other: str) -> Person:
     """A person who has come as far as the last page."""
-    person = Person(relay.place)
+    person = Person(relay.place, language)
     person.send("/code", code=relay.code)
     person.send("/server", host="127.0.0.1")
-    assert "Try it before it counts" in person.send("/account", **account(isp, **other))
+    assert Texts(language)("setup_try_title") in person.send("/account", **account(isp, **other))
     return person
 
 
@@ -474,12 +478,20 @@ def test_a_sign_in_that_is_declined_can_be_tried_by_link(relay: SetupProcess, st
         assert f"{USER} has agreed." in person.text
 
 
-def test_in_japanese(relay: SetupProcess) -> None:
-    """The person's language from the first page on."""
+def test_in_japanese(relay: SetupProcess, isp: ScriptedUpstream) -> None:
+    """The person's language from the first page on, to what a refusal and a finding mean."""
     person = Person(relay.place, "ja")
     assert "このリレーの管理者ですか" in person.look()
     assert "どのプロバイダーから" in person.send("/code", code=relay.code)
     assert "アプリパスワード" in person.text
+    person = answered(relay, isp, "ja", password="wrong wrong")
+    person.send("/test", to=USER)
+    assert "535 5.7.8 bad user name or password" in person.until("bad user name")
+    assert "ユーザー名とパスワードを受け付けません" in person.text
+    assert judge(Answer(Stage.AUTH, Reply(535, "5.7.8", "no"))).advice.cause not in person.text
+    person.until(Texts("ja")("setup_look_anew"))
+    [told] = translated.finding("login", "ja")
+    assert f"：{told}" in person.text
 
 
 def test_where_nothing_can_be_kept(tmp_path: Path) -> None:
