@@ -209,6 +209,13 @@ def test_what_a_release_hands_out(tmp_path: Path) -> None:
         assert values
         assert yaml.safe_load(values.read())["image"]["repository"] == "registry.example/house/relay"
         assert {"relay/Chart.yaml", "relay/values.schema.json", "relay/templates/workload.yaml"} <= set(chart.getnames())
+    [service] = read(folder / "compose.yaml")["services"].values()
+    assert service == {**{key: value for key, value in COMPOSE["services"]["relay"].items() if key != "build"}, "image": image}
+    assert "(https://git.example/relay/blob/HEAD/docs/first-start.md)" in (folder / "compose.yaml").read_text()
+    app = folder / "home-assistant"
+    assert read(app / "config.yaml")["version"] == relay.__version__
+    assert (app / "Dockerfile").read_text().startswith((ROOT / "Dockerfile").read_text())
+    assert (app / "relay" / "__init__.py").read_bytes() == (ROOT / "relay" / "__init__.py").read_bytes()
     texts = [
         file.read_text(encoding="utf-8") for file in folder.rglob("*") if file.suffix in (".yaml", ".yml", ".json", ".xml")
     ]
