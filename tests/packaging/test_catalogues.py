@@ -84,6 +84,7 @@ def test_without_an_answer_the_page_asks(file: Path, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     [service] = yaml.safe_load(filled(file.read_text(encoding="utf-8"), ENGINE))["services"].values()
     environ = {**service["environment"], "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}
+    assert {type(value) for value in environ.values()} == {str}, "an empty answer must not become YAML's null"
     assert wanted(False, environ)
     assert missing(None, environ)
     place = find_place(None, environ)
