@@ -15,12 +15,14 @@ cp -R packaging/casaos "$out/casaos/Apps/LanMailRelay"
 cp -R packaging/runtipi "$out/runtipi/apps/lan-mail-relay"
 cp packaging/home-assistant/icon.png "$out/casaos/Apps/LanMailRelay/icon.png"
 cp packaging/unraid.xml "$out/unraid.xml"
+sed -e '/^    build: /d' -e "s,\(docs/[a-z-]*\.md\),$url/blob/HEAD/\1," compose.yaml >"$out/compose.yaml"
 cp -R packaging/helm "$out/relay"
 find "$out" -type f ! -name '*.png' ! -name '*.jpg' -exec sed -i \
     -e "s,https://lan-mail-relay\.invalid,$url,g" \
     -e "s,\(image: \|<Repository>\)relay:[a-z0-9.]*,\1$image:$version," \
     -e "s,repository: relay\$,repository: $image," \
     -e "s,repository: \"\" # .*,repository: $image," {} +
+packaging/make-addon.sh "$out/home-assistant" >/dev/null # built on the machine: it pulls no image of ours
 pack() { # pack ARCHIVE FOLDER NAME
     tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -C "$2" -cf - "$3" | gzip -9n >"$1"
 }

@@ -16,41 +16,48 @@ pytestmark = pytest.mark.timeout(2400)
 LOOK = """
 import urllib.error, urllib.request
 try:
-    urllib.request.urlopen("http://127.0.0.1:8025/")
+    print(urllib.request.urlopen("http://127.0.0.1:8025/").status)
 except urllib.error.HTTPError as refused:
     print(refused.code)
 """
 
 
-def casaos() -> tuple[str, Mapping[str, str]]:
+def casaos(answers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     [service] = read(CASAOS)["services"].values()
-    return service["user"], {**service["environment"], **ANSWERS, "TZ": "Asia/Tokyo"}
+    return service["user"], {**service["environment"], **answers, "TZ": "Asia/Tokyo"}
 
 
-def runtipi() -> tuple[str, Mapping[str, str]]:
+def runtipi(answers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
     defaults = {field["env_variable"]: field["default"] for field in FORM["form_fields"] if "default" in field}
-    text = filled(RUNTIPI.read_text(encoding="utf-8"), {**defaults, **ANSWERS, **ENGINE})
+    text = filled(RUNTIPI.read_text(encoding="utf-8"), {**defaults, **answers, **ENGINE})
     [service] = yaml.safe_load(text)["services"].values()
     return service["user"], service["environment"]
 
 
-def of_truenas() -> tuple[str, Mapping[str, str]]:
-    service = rendered(answered(truenas("questions.yaml")["questions"], {"relay": {**GIVEN["relay"], "web_password": "page"}}))
+def of_truenas(answers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    given = {"relay": {**GIVEN["relay"], "web_password": "page"}} if answers else {}
+    service = rendered(answered(truenas("questions.yaml")["questions"], given))
     return service["user"], service["environment"]
 
 
+@pytest.mark.parametrize(("answers", "said", "page"), [(ANSWERS, "started", 401), ({}, "opened", 200)], ids=["filled", "empty"])
 @pytest.mark.parametrize("catalogue", [casaos, runtipi, of_truenas], ids=["casaos", "runtipi", "truenas"])
-def test_it_starts_with_its_own_values(catalogue, tmp_path: Path) -> None:
-    """As its user, on its ports, with the page; the state in a folder of that user, as each catalogue makes one."""
+def test_it_starts_with_its_own_values(catalogue, answers, said, page, tmp_path: Path) -> None:
+    """As its user, with the page; filled in it listens, left empty it shows the code of set-up.
+
+    The state is in a folder of that user, as each catalogue makes one.
+    """
     image, _ = built_image()
-    user, environment = catalogue()
+    user, environment = catalogue(answers)
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     os.chown(state, *map(int, user.split(":")))
     options = ("--network=none", "--user", user)
     with Container(image, mounts={str(state): "/var/lib/relay"}, environment=environment, options=options) as relay:
-        assert relay.wait_for("started")[0]["listening"] == ["0.0.0.0:2525"]
+        [event] = relay.wait_for(said)
+        assert (event.get("listening") == ["0.0.0.0:2525"]) is bool(answers)
+        assert bool(event.get("code")) is not bool(answers)
         healthy = relay.exec("relay", "health")
         assert healthy.returncode == 0, healthy.stderr
-        assert relay.exec("python3", "-c", LOOK).stdout == "401\n"
+        assert relay.exec("python3", "-c", LOOK).stdout == f"{page}\n"
         assert relay.stop() == 0

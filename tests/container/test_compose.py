@@ -1,4 +1,6 @@
-"""README's first minutes with nothing but the compose file: an empty folder, one secret, `docker compose up`, a delivered mail.
+"""README's first minutes in an empty folder with the compose file alone: `docker compose up`.
+
+As shipped, the page asks for the code that the log shows.  With the settings filled in and one secret, mail is delivered.
 
 a device in the LAN ──published port 2525──▶ Docker's bridge ──▶ the relay ──TLS, login──▶ an upstream at this machine
 
@@ -8,6 +10,7 @@ A real Docker Engine, started for this test in a network namespace of its own; t
 import hashlib
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import sys
@@ -61,6 +64,16 @@ on_device ip addr add "$DEVICE/24" dev eth0
 on_device ip link set eth0 up
 (cd "$ROOT" && exec "$PYTHON" -m tests.container.upstream_with_login "$LAN" "$PORT" "$USER_NAME" "$PASSWORD" "$TAKEN") &
 
+docker compose -f shipped.yaml up -d --wait --wait-timeout 120 >&2
+docker compose -f shipped.yaml ps --format '{{.Health}}'
+docker compose -f shipped.yaml logs --no-log-prefix relay | grep -c '"code": ".*"event": "opened"'
+on_device "$PYTHON" - <<'PYTHON'
+import urllib.request
+with urllib.request.urlopen("http://192.168.77.1:8025/", timeout=30) as page:
+    print(page.status, 'name="code"' in page.read().decode())
+PYTHON
+docker compose -f shipped.yaml down -v >&2
+
 printf '%s\n' "$PASSWORD" | install -m 400 -o 65532 /dev/stdin relay-password.txt
 docker compose up -d --wait --wait-timeout 120 >&2
 docker compose ps --format '{{.Health}}'
@@ -76,8 +89,8 @@ docker compose exec -T relay relay queue list --all >&2
 
 
 def edited() -> str:
-    """compose.yaml with its marked settings changed as a person would: a host with a certificate of its own."""
-    text = (ROOT / "compose.yaml").read_text(encoding="utf-8")
+    """compose.yaml with its marked settings filled in as a person would: a host with a certificate of its own."""
+    text = re.sub(r"(?m)^( *)#~ ", r"\1", (ROOT / "compose.yaml").read_text(encoding="utf-8"))
     fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate())).hexdigest()
     server = f'RELAY_HOST: "{LAN}"\n      RELAY_PORT: "{PORT}"\n      RELAY_UPSTREAM_FINGERPRINT: "{fingerprint}"'
     for pattern, new in (
@@ -97,12 +110,13 @@ def certificate() -> str:
 
 
 def test_an_empty_folder_and_one_secret_deliver_a_mail(tmp_path: Path) -> None:
-    """Healthy after `up`; the README's test message and a device's mail arrive, by TLS and with the secret's login."""
+    """As shipped, the page waits for its code.  Filled in, the test message and a device's mail arrive, with its login."""
     image, _ = built_image()
     folder, tar, taken = tmp_path / "empty", tmp_path / "relay.tar", tmp_path / "taken"
     folder.mkdir()
     taken.touch()
     (folder / "compose.yaml").write_text(edited(), encoding="utf-8")
+    shutil.copy(ROOT / "compose.yaml", folder / "shipped.yaml")
     for words in (("tag", image, "relay:latest"), ("save", "-q", "--format", "docker-archive", "-o", str(tar), "relay:latest")):
         done = podman(*words, seconds=300)
         assert done.returncode == 0, done.stderr
@@ -115,6 +129,6 @@ def test_an_empty_folder_and_one_secret_deliver_a_mail(tmp_path: Path) -> None:
     command = ["unshare", "--net", "--mount", "--propagation", "private", "bash", "-c", FIRST_MINUTES]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout == "healthy\n"
+    assert done.stdout == "healthy\n1\n200 True\nhealthy\n"
     lines = taken.read_text(encoding="utf-8").splitlines()
     assert sorted(lines) == [f"{USER} A test from the relay", f"{USER} from the NAS"]

@@ -18,8 +18,9 @@ import pytest
 import yaml
 
 import relay
-from relay.config import load
-from relay.config.environment import NAMES
+from relay.config import load, missing
+from relay.config.environment import NAMES, SETUP
+from relay.setup.place import find_place, wanted
 from tests.support.tools import checker
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +30,7 @@ CASAOS = PACKAGING / "casaos" / "docker-compose.yml"
 RUNTIPI = PACKAGING / "runtipi" / "docker-compose.yml"
 FORM = json.loads((PACKAGING / "runtipi" / "config.json").read_text(encoding="utf-8"))
 ANSWERS = {
+    "RELAY_PROVIDER": "gmail",
     "RELAY_USERNAME": "taro@gmail.com",
     "RELAY_PASSWORD": "secret",
     "RELAY_NOTICES_TO": "taro@gmail.com",
@@ -55,7 +57,8 @@ def filled(text: str, variables: Mapping[str, str]) -> str:
 
 def configured(environment: Mapping[str, str]) -> Any:
     environ = {name: value for name, value in environment.items() if name != "TZ"}
-    assert environ.keys() <= set(NAMES)
+    assert environ.keys() <= {*NAMES, SETUP}
+    assert not missing(None, environ)
     loaded = load(None, environ, machine_name="nas")
     assert [str(mistake) for mistake in loaded.mistakes] == []
     assert loaded.config
@@ -73,6 +76,20 @@ def test_it_is_as_locked_down_as_compose_yaml(file: Path) -> None:
     assert [mount.split(":")[-1] for mount in service["volumes"]] == ["/var/lib/relay"]
     assert service["image"] == f"relay:{relay.__version__}"
     assert not {"build", "privileged", "devices", "cap_add"} & service.keys()
+
+
+@pytest.mark.parametrize("file", [CASAOS, RUNTIPI], ids=["casaos", "runtipi"])
+def test_without_an_answer_the_page_asks(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set-up is on, there is no configuration, and set-up takes what is said; its page is where the catalogue opens it."""
+    monkeypatch.chdir(tmp_path)
+    [service] = yaml.safe_load(filled(file.read_text(encoding="utf-8"), ENGINE))["services"].values()
+    environ = {**service["environment"], "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}
+    assert {type(value) for value in environ.values()} == {str}, "an empty answer must not become YAML's null"
+    assert wanted(False, environ)
+    assert missing(None, environ)
+    place = find_place(None, environ)
+    assert place.base.web.address == "0.0.0.0:8025"
+    assert not place.own_password
 
 
 @pytest.mark.parametrize("file", [CASAOS, RUNTIPI], ids=["casaos", "runtipi"])
@@ -110,12 +127,13 @@ def test_casaos_has_its_fields() -> None:
 
 
 def test_casaos_makes_a_relay() -> None:
-    """With the account and the passwords filled in; without, each is named."""
+    """With the account and the passwords filled in; with half of it, what is left out is named."""
     [service] = read(CASAOS)["services"].values()
     config = configured({**service["environment"], **ANSWERS})
     assert [listener.name for listener in config.listeners] == ["0.0.0.0:2525"]
     assert config.web.address == "0.0.0.0:8025"
-    loaded = load(None, {name: value for name, value in service["environment"].items() if name != "TZ"}, machine_name="nas")
+    half = {**service["environment"], "RELAY_PROVIDER": "gmail", "RELAY_USERNAME": "taro@gmail.com"}
+    loaded = load(None, {name: value for name, value in half.items() if name != "TZ"}, machine_name="nas")
     assert "RELAY_PASSWORD" in " ".join(map(str, loaded.mistakes))
     assert "RELAY_WEB_PASSWORD" in " ".join(map(str, loaded.remarks))
 
@@ -150,9 +168,9 @@ def test_runtipi_has_its_fields() -> None:
 
 
 def test_runtipi_makes_a_relay() -> None:
-    """With what must be answered, and with all of it."""
-    needed = {field["env_variable"] for field in FORM["form_fields"] if field["required"]}
-    assert needed == ANSWERS.keys()
+    """No answer is forced; with the account, and with all of it."""
+    assert not [field["env_variable"] for field in FORM["form_fields"] if field["required"]]
+    assert {field["env_variable"] for field in FORM["form_fields"]} > ANSWERS.keys()
     defaults = {field["env_variable"]: field["default"] for field in FORM["form_fields"] if "default" in field}
     for more in ({}, {"RELAY_PROVIDER": "", "RELAY_HOST": "mail.isp.example", "RELAY_NETWORKS": "private 172.18.0.1"}):
         text = filled(RUNTIPI.read_text(encoding="utf-8"), {**defaults, **ANSWERS, **ENGINE, **more})
@@ -192,6 +210,13 @@ def test_what_a_release_hands_out(tmp_path: Path) -> None:
         assert values
         assert yaml.safe_load(values.read())["image"]["repository"] == "registry.example/house/relay"
         assert {"relay/Chart.yaml", "relay/values.schema.json", "relay/templates/workload.yaml"} <= set(chart.getnames())
+    [service] = read(folder / "compose.yaml")["services"].values()
+    assert service == {**{key: value for key, value in COMPOSE["services"]["relay"].items() if key != "build"}, "image": image}
+    assert "(https://git.example/relay/blob/HEAD/docs/first-start.md)" in (folder / "compose.yaml").read_text()
+    app = folder / "home-assistant"
+    assert read(app / "config.yaml")["version"] == relay.__version__
+    assert (app / "Dockerfile").read_text().startswith((ROOT / "Dockerfile").read_text())
+    assert (app / "relay" / "__init__.py").read_bytes() == (ROOT / "relay" / "__init__.py").read_bytes()
     texts = [
         file.read_text(encoding="utf-8") for file in folder.rglob("*") if file.suffix in (".yaml", ".yml", ".json", ".xml")
     ]

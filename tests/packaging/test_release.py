@@ -112,6 +112,16 @@ def test_a_release_builds_what_every_change_builds() -> None:
     assert publishing == set()
 
 
+def test_a_release_has_the_compose_file_and_the_catalogues() -> None:
+    """Beside wheel, package and bill of materials; the page's script takes every file of the folder."""
+    [files] = [
+        step["with"]["path"]
+        for name, step in steps()
+        if name == "release:build" and step.get("with", {}).get("name") == "files"
+    ]
+    assert {"build/catalogues.tar.gz", "build/catalogues/compose.yaml"} < set(files.split())
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "packaging").glob("*.sh")), ids=lambda path: path.name)
 def test_scripts_are_shell(script: Path) -> None:
     done = run("sh", "-n", str(script))

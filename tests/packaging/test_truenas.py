@@ -17,15 +17,17 @@ import pytest
 import yaml
 
 import relay
-from relay.config import load
-from relay.config.environment import NAMES
+from relay.config import load, missing
+from relay.config.environment import NAMES, SETUP
+from relay.setup.place import find_place, wanted
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "packaging" / "truenas"
 SERVICE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]["relay"]
 TYPES = {"string": str, "int": int, "boolean": bool, "dict": dict, "list": list, "hostpath": str}
 KEYS = {"type", "default", "required", "private", "hidden", "min", "max", "enum", "show_if", "attrs", "items", "$ref"}
-GIVEN = {"relay": {"username": "taro@gmail.com", "password": "pass $word", "notices_to": "taro@gmail.com"}}
+ACCOUNT = {"provider": "gmail", "username": "taro@gmail.com", "password": "pass $word", "notices_to": "taro@gmail.com"}
+GIVEN = {"relay": ACCOUNT}
 
 
 def read(name: str) -> Any:
@@ -123,7 +125,8 @@ def rendered(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def configured(service: Mapping[str, Any]) -> Any:
     environ = {name: value for name, value in service["environment"].items() if name != "TZ"}
-    assert environ.keys() <= {*NAMES, "RELAY_CONFIG_YAML"}
+    assert environ.keys() <= {*NAMES, SETUP, "RELAY_CONFIG_YAML"}
+    assert not missing(None, environ)
     loaded = load(None, environ, machine_name="truenas")
     assert [str(mistake) for mistake in loaded.mistakes] == []
     assert loaded.config
@@ -189,6 +192,28 @@ def test_the_form_alone_makes_a_relay() -> None:
     assert service["health"] == [["use_built_in"]]
     assert service["mounts"] == ["/var/lib/relay", "/tmp"]
     assert service["depends"] == [["add_dependency", "permissions", "service_completed_successfully"]]
+
+
+def test_without_an_answer_the_page_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is filled in: set-up is on, there is no configuration, and the page is opened where the form says."""
+    monkeypatch.chdir(tmp_path)
+    service = rendered(answered(read("questions.yaml")["questions"], {"network": {"web_port": {"port_number": 8080}}}))
+    environ = {**service["environment"], "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}
+    assert wanted(False, environ)
+    assert missing(None, environ)
+    place = find_place(None, environ)
+    assert place.base.web.address == "0.0.0.0:8080"
+    assert not place.own_password
+    assert service["ports"] == [8080, 2525]
+    assert [portal[0] for portal in service["portals"]] == ["add"]
+
+
+def test_a_server_named_by_a_variable_of_one_s_own_needs_no_page() -> None:
+    """It is no set-up then, and the page's empty password is remarked, no mistake."""
+    variables = {"RELAY_UPSTREAM_PROVIDER": "gmail", "RELAY_UPSTREAM_USERNAME": "taro@gmail.com", "RELAY_PASSWORD": "x"}
+    envs = [{"name": name, "value": value} for name, value in variables.items()]
+    service = rendered(answered(read("questions.yaml")["questions"], {"relay": {"additional_envs": envs}}))
+    assert not configured(service).web.address
 
 
 def test_every_answer_is_heard() -> None:

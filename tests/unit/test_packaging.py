@@ -16,6 +16,10 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_TEXT = (ROOT / "compose.yaml").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
 SERVICE = COMPOSE["services"]["relay"]
+FILLED_TEXT = re.sub(r"(?m)^( *)#~ ", r"\1", COMPOSE_TEXT)
+FILLED = yaml.safe_load(FILLED_TEXT)
+"""compose.yaml with its settings, instead of set-up in the browser."""
+FOUR = {"RELAY_PROVIDER", "RELAY_USERNAME", "RELAY_PASSWORD_FILE", "RELAY_NOTICES_TO"}
 UNIT = (ROOT / "packaging" / "relay.service").read_text(encoding="utf-8")
 
 
@@ -74,18 +78,40 @@ def test_the_appliance_is_locked_down():
     assert list(COMPOSE["volumes"]) == ["spool"]
 
 
+def test_as_shipped_the_page_asks_for_everything(tmp_path, monkeypatch):
+    """No account is filled in, no file wanted; set-up is on, and where the page's password is empty it is chosen there."""
+    from relay.config import missing
+    from relay.setup.place import find_place, wanted
+
+    monkeypatch.chdir(tmp_path)
+    environment = {**SERVICE["environment"], "RELAY_WEB_PASSWORD": "", "RELAY_SPOOL": f"sqlite:{tmp_path}/spool.db"}
+    assert wanted(False, environment)
+    assert missing(None, environment)
+    assert "secrets" not in COMPOSE
+    assert "secrets" not in SERVICE
+    place = find_place(None, environment)
+    assert place.target == tmp_path / "config.yaml"
+    assert not place.own_password
+    assert place.references["web.address"] == '"${RELAY_WEB}"'
+    assert find_place(None, {**environment, "RELAY_WEB_PASSWORD": "chosen"}).own_password
+
+
 def test_four_settings_are_enough(tmp_path):
-    """As it stands, compose.yaml configures a relay; every variable in it, commented ones too, is one of ours."""
-    from relay.config import load
+    """Filled in, compose.yaml configures a relay without set-up; every variable in it, commented ones too, is one of ours."""
+    from relay.config import load, missing
 
     secret = tmp_path / "password"
     secret.write_text("app password\n")
-    environment = {**SERVICE["environment"], "RELAY_PASSWORD_FILE": str(secret)}
+    said = FILLED["services"]["relay"]["environment"]
+    assert said.keys() - SERVICE["environment"].keys() == FOUR
+    environment = {**said, "RELAY_PASSWORD_FILE": str(secret)}
+    assert not missing(None, environment)
     loaded = load(None, environment, machine_name="0123456789ab")
     assert loaded.mistakes == ()
     assert {f"{one.host}:{one.port}" for one in loaded.config.listeners} == {"0.0.0.0:2525"}
-    assert SERVICE["environment"]["RELAY_PASSWORD_FILE"] == "/run/secrets/password"
-    assert list(COMPOSE["secrets"]) == ["password"]
+    assert said["RELAY_PASSWORD_FILE"] == "/run/secrets/password"
+    assert FILLED["secrets"] == {"password": {"file": "./relay-password.txt"}}
+    assert FILLED["services"]["relay"]["secrets"] == ["password"]
     assert set(re.findall(r"\bRELAY_[A-Z_]+", COMPOSE_TEXT)) <= {*NAMES, SETUP}
 
 
@@ -94,7 +120,7 @@ def test_the_page_is_on_behind_a_password():
     from relay.config import load
 
     assert "8025:8025" in SERVICE["ports"]
-    environment = {**SERVICE["environment"], "RELAY_PASSWORD": "x", "RELAY_PASSWORD_FILE": ""}
+    environment = {**FILLED["services"]["relay"]["environment"], "RELAY_PASSWORD": "x", "RELAY_PASSWORD_FILE": ""}
     assert environment["RELAY_WEB"] == "0.0.0.0:8025"
     assert environment["RELAY_WEB_PASSWORD"] == "${RELAY_WEB_PASSWORD:-}", "compose fills it in; it is empty if nobody did"
     without = load(None, {**environment, "RELAY_WEB_PASSWORD": ""}, machine_name="0123456789ab")
@@ -103,8 +129,17 @@ def test_the_page_is_on_behind_a_password():
     assert any("RELAY_WEB_PASSWORD is empty" in str(remark) for remark in without.remarks)
     loaded = load(None, {**environment, "RELAY_WEB_PASSWORD": "chosen"}, machine_name="0123456789ab")
     assert loaded.config.web.password.reveal() == "chosen"
-    for variant in ("# RELAY_WEB_PASSWORD_FILE: /run/secrets/web", "# - web", "# web:"):
-        assert variant in COMPOSE_TEXT
+
+
+def test_the_page_s_password_may_be_a_secret_too():
+    """Its variants are comments, which stand right among the uncommented secrets."""
+    text = FILLED_TEXT
+    for variant in ("# RELAY_WEB_PASSWORD_FILE: /run/secrets/web", "# - web", "# web:", "#   file: ./relay-web-password.txt"):
+        assert text.count(variant) == 1
+        text = text.replace(variant, variant.replace("# ", "", 1))
+    file = yaml.safe_load(text)
+    assert file["services"]["relay"]["secrets"] == ["password", "web"]
+    assert file["secrets"]["web"] == {"file": "./relay-web-password.txt"}
 
 
 @pytest.mark.parametrize(
