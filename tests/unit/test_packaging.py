@@ -167,6 +167,8 @@ def test_the_variants_are_there(variant):
         "ProtectSystem=strict",
         "CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
         "SystemCallFilter=@system-service",
+        "SystemCallFilter=~@privileged @resources",
+        "LimitCORE=0",
     ],
 )
 def test_the_unit_is_a_sandbox(line):
