@@ -73,6 +73,7 @@ def scene(tmp_path: Path, week: Path) -> Iterator[Scene]:
             "hostname": "relay.home.example",
             "upstreams": {"isp": {**upstream(strict), "limits": {"per_day": 500}}, "gmail": upstream(second.port)},
             "routes": [{"via": ["isp"]}],
+            "devices": {"nas": {"helo": "nas"}},
             "web": {"address": "127.0.0.1:0"},
             "retry": {"delays": ["1h"], "rest": ["1h"]},
         }

@@ -17,11 +17,16 @@ from tests.browser.conftest import Scene
 from tests.browser.test_person import submit
 from tests.support.browser import Browser, chromium
 from tests.support.running import running
+from tests.support.setting_up import in_a_thread, setting_up
+from tests.support.upstream import ScriptedUpstream
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
 FORMS = ((1280, False), (360, True))
 """Width in CSS pixels, and whether it is dark."""
-PAGES = ("/", "/messages", "/messages/ID", "/messages?state=failed", "/devices", "/devices/nas", "/nowhere")
+MESSAGES = ("/messages", "/messages?state=failed", "/messages?q=mains&said=no", "/messages/matching?action=release&q=mains")
+MESSAGE = ("/messages/ID", "/messages/ID/content", "/messages/ID/changes")
+CARE = ("/doctor", "/test", "/sign-in", "/settings")
+PAGES = ("/", *MESSAGES, *MESSAGE, "/devices", "/devices/nas", *CARE, "/nowhere")
 
 SMALL_TARGETS = """
 const boxes = [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, summary")]
@@ -64,6 +69,17 @@ def violations(browser: Browser) -> list[str]:
     return [*said, *(f"target-size: {one}" for one in browser.run(SMALL_TARGETS))]
 
 
+def looked_at(browser: Browser, where: str) -> list[str]:
+    """What is wrong with the page that is open, in every form and with all of it unfolded."""
+    browser.run("for (const one of document.querySelectorAll('details')) one.open = true;")
+    wrong = []
+    for width, dark in FORMS:
+        browser.sized(width, 900, dark=dark)
+        wrong += [f"{where} at {width}{' dark' if dark else ''}: {one}" for one in violations(browser)]
+        assert browser.run("return document.documentElement.scrollWidth") <= width, where
+    return wrong
+
+
 @pytest.fixture(scope="module", params=["en", "ja"])
 def reader(request: pytest.FixtureRequest) -> Iterator[Browser]:
     with chromium(languages=request.param) as one:
@@ -83,6 +99,8 @@ def test_every_page_in_every_form(scene: Scene, reader: Browser) -> None:
             reader.sized(width, 900, dark=dark)
             reader.open(scene.page + path.replace("ID", queue_id))
             assert reader.run("return document.documentElement.lang") == reader.language
+            code = reader.run("return performance.getEntriesByType('navigation')[0].responseStatus")
+            assert code == (404 if path == "/nowhere" else 200), path
             wrong += [f"{path} at {width}{' dark' if dark else ''}: {one}" for one in violations(reader)]
             assert reader.run("return document.documentElement.scrollWidth") <= width, path
     assert not wrong, "\n".join(wrong)
@@ -118,6 +136,43 @@ def test_the_log_in_and_the_first_steps(tmp_path: Path, reader: Browser) -> None
             assert reader.run("return document.documentElement.scrollWidth") <= width
             reader.click(".logout button")
             reader.find("#password")
+
+
+def test_set_up(tmp_path: Path, reader: Browser) -> None:
+    """Every page, and those that show a wrong code, a field that is left out, findings and a refusal."""
+    users = {"taro@isp.example": "right"}
+    with setting_up(tmp_path) as relay, in_a_thread(ScriptedUpstream(users=users, require_auth=True)) as isp:
+        reader.open(f"http://{relay.place}/")
+        wrong = looked_at(reader, "code")
+        reader.find("#code").send_keys("nonsense", Keys.ENTER)
+        reader.find("[aria-invalid=true]")
+        wrong += looked_at(reader, "wrong code")
+        reader.find("#code").clear()
+        reader.find("#code").send_keys(relay.code, Keys.ENTER)
+        reader.find("#provider")
+        wrong += looked_at(reader, "server")
+        reader.find("#host").send_keys("127.0.0.1", Keys.ENTER)
+        reader.find("#username")
+        wrong += looked_at(reader, "account")
+        reader.click("button.main")
+        reader.find("[aria-invalid=true]")
+        wrong += looked_at(reader, "mistaken account")
+        typed = {"username": "taro@isp.example", "password": "wrong", "notices_to": "taro@isp.example", "port": str(isp.port)}
+        for name, text in typed.items():
+            reader.find(f"#{name}").clear()
+            reader.find(f"#{name}").send_keys(text)
+        reader.click("#tls option", "none")
+        reader.click("button.main")
+        reader.find("#finish-title")
+        reader.until(lambda: reader.all("#doctor button"), "the doctor does not end")
+        reader.click("#test button")
+        reader.find("#test .advice")
+        wrong += looked_at(reader, "try")
+        reader.click("form[action='/finish'] button")
+        reader.find("#written")
+        wrong += looked_at(reader, "written")
+        reader.find("#login")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_messages_are_named_by_their_subjects(scene: Scene, scripted: Browser) -> None:

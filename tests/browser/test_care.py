@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import PICTURES
-from tests.support.browser import Browser
+from tests.browser.test_accessible import looked_at
+from tests.support.browser import Browser, chromium
 from tests.support.care import by_token, ended_consent, served
 from tests.support.oauth import Stub, provider
 from tests.support.running import RelayProcess, running
@@ -126,18 +128,45 @@ def test_a_setting_is_mended(ward: Ward, browser: Browser) -> None:
     eventually(lambda: "A test from the relay" in [one.header("Subject") for one in ward.isp.taken()])
 
 
-def test_it_is_to_be_used_on_a_phone_by_keyboard_and_in_japanese(ward: Ward, scripted: Browser) -> None:
-    """360 points wide, nothing sticks out; every field has a label, every button a name."""
-    scripted.sized(360, 740)
-    for path in ("/doctor", "/test", "/sign-in", "/settings"):
-        enter(scripted, ward.page + path)
-        scripted.shows("relay.home.example")
-        assert scripted.run("return document.documentElement.scrollWidth") <= 360, path
-        unnamed = scripted.run(
-            "return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
-            ".filter((one) => !one.labels.length).map((one) => one.outerHTML)"
-        )
-        assert unnamed == [], path
-        assert (
-            scripted.run("return [...document.querySelectorAll('button')].filter((one) => !one.textContent.trim()).length") == 0
-        )
+SAID = {
+    "en": {
+        "/doctor": "connects, logs in, sends nothing",
+        "/test": "Sends a short message and follows it to its end",
+        "/sign-in": "Upstreams that want a person's consent",
+        "/settings": "All of it is in force.",
+    },
+    "ja": {
+        "/doctor": "接続とログインだけを行い、メールは送りません。",
+        "/test": "短いメールを送信し、次のページで最後まで経過を確認できます。",
+        "/sign-in": "パスワードの代わりに本人の同意が必要な送信先です。",
+        "/settings": "すべて有効です。",
+    },
+}
+"""A sentence of each page."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_it_is_to_be_used_on_a_phone_by_keyboard_and_in_japanese(ward: Ward, language: str) -> None:
+    """Tab and Return begin the examination.  Nothing sticks out, every field has a label, every button a name; axe agrees."""
+    with chromium(languages=language) as browser:
+        browser.sized(360, 740)
+        enter(browser, f"{ward.page}/doctor")
+        for _ in range(30):
+            browser.press(Keys.TAB)
+            if browser.run("return document.activeElement.matches('#examination button')"):
+                break
+        browser.press(Keys.RETURN)
+        browser.until(lambda: browser.all("#fine") and not browser.all("#examination .progress"), "it does not end")
+        assert browser.all("#examination .findings", "使えるOAuthトークンがありません" if language == "ja" else "The consent")
+        for path, sentence in SAID[language].items():
+            browser.open(ward.page + path)
+            browser.shows(sentence, "main")
+            assert browser.run("return document.documentElement.lang") == language
+            unnamed = browser.run(
+                "return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]"
+                ".filter((one) => !one.labels.length).map((one) => one.outerHTML)"
+            )
+            assert unnamed == [], path
+            nameless = "return [...document.querySelectorAll('button')].filter((one) => !one.textContent.trim()).length"
+            assert browser.run(nameless) == 0, path
+            assert looked_at(browser, path) == []

@@ -25,6 +25,7 @@ def typed(text: str) -> set[str]:
 def test_every_rule_is_told_in_japanese(rule: Rule) -> None:
     """Cause and remedy, with the settings and commands of the English."""
     cause, remedy = translated._table("advice_ja.tsv")[rule.name]
+    assert (translated.rule(rule.name, "ja"), translated.rule(rule.name, "en")) == ((cause, remedy), ())
     assert (typed(cause), typed(remedy)) == (typed(rule.cause), typed(rule.remedy))
     assert re.search("[ぁ-ん]", cause) and re.search("[ぁ-ん]", remedy)
 

@@ -1,11 +1,13 @@
 """Whose time is shown: the viewer's on the page, that of TZ on the command line."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from relay.cli.common import local_time
 from relay.control.i18n import Texts
 from relay.control.page_maker import Show
 from relay.control.views import retold, trail_view
@@ -60,6 +62,19 @@ def test_a_page_has_one_zone() -> None:
     assert show.zone == "Times are those of Asia/Tokyo (UTC+09:00)."
     assert show.minutes_east == 540
     assert "2026-11-23 00:00:00 UTC+09:00" in show.told(deferred())
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("Asia/Tokyo", "2026-11-22 19:20:30 JST"), ("America/New_York", "2026-11-22 05:20:30 EST")]
+)
+def test_the_command_line_has_the_zone_of_tz(zone: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And says which behind the time."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        told = local_time("2026-11-22T10:20:30Z")
+    time.tzset()
+    assert told == shown
 
 
 def deferred() -> dict[str, Any]:
