@@ -53,7 +53,8 @@ class Field:
     def value(self) -> bytes:
         """The text after the colon, unfolded, without blanks at its ends; the whole line if it is no field."""
         rest = self.raw.partition(b":")[2] if self.name else self.raw
-        return _FOLD.sub(b"", rest).strip() if b"\n " in rest or b"\n\t" in rest else rest.strip()
+        bare = rest.strip()
+        return _FOLD.sub(b"", bare) if b"\n" in bare else bare
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Field) and self.raw == other.raw
