@@ -24,6 +24,7 @@ _WORD = re.compile(_BEGIN + rb"[^?]{0,2000}\?=")
 _TORN = re.compile(_BEGIN + rb"(?=[^?]{0,2000}\?=)([!->@-~]*+[^!-~][^?]*)\?=")
 _CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
+_WHOLE = re.compile(_ONE)
 _SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
 _TORN_IN = re.compile(rb"[^!-~]")
 _BLANK = re.compile(rb"[ \t]+")
@@ -88,7 +89,8 @@ def decode_words(text: str) -> str:
 def mend_words(raw: bytes) -> bytes:
     """Repairs encoded-words in a field's value that have folds, blanks or raw octets inside, or whose end is missing."""
     name, colon, value = raw.partition(b":")
-    value = _CUT.sub(_closed, _TORN.sub(_mended, value), count=1)
+    if b"=?" in _WHOLE.sub(b"", value):
+        value = _CUT.sub(_closed, _TORN.sub(_mended, value), count=1)
     return name + colon + (_SPLIT.sub(_joined, value) if value.count(b"?=") > 1 else value)
 
 
