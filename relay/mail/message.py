@@ -127,9 +127,10 @@ def replaced(fields: tuple[Field, ...], new: Field, *, absent: int | None = None
 
     If there is none, the new field goes to the place `absent`, by default the end.
     """
-    otherwise = len(fields) if absent is None else absent
-    place = next((place for place, field in enumerate(fields) if field.name == new.name), otherwise)
-    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
+    names = [field.name for field in fields]
+    place = names.index(new.name) if new.name in names else len(fields) if absent is None else absent
+    others = [field for field in fields if field.name != new.name]
+    return (*others[:place], new, *others[place:])
 
 
 @dataclass(frozen=True, slots=True)
