@@ -54,6 +54,7 @@ class ScannedPart:
     rest: bool = False
     sample: bytes = b""
     wide: str = ""
+    wanted: int = 0  # octets of the sample
 
 
 @dataclass(slots=True)
@@ -140,15 +141,14 @@ def _enter(seen: BodyScan, event: PartHead) -> None:
 
 
 def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
-    text = part.kind.text
-    if text and not part.size and (is_identity(part.encoding) or part.encoding == "base64"):
-        part.wide = wide_codec(block, part.kind.charset, coded=part.encoding == "base64")
+    if not part.size:
+        _begin(part, block)
     clean = crlf(block) if seen.bare_ends and not part.wide else block
     if clean is not block or (part.wide and seen.bare_ends):
         part.bare_ends = True
     if not part.wide and b"\0" in clean:
         part.nul = True
-        seen.nul = seen.nul or text or part.encoding in ("base64", "quoted-printable")
+        seen.nul = seen.nul or part.kind.text or part.encoding in ("base64", "quoted-printable")
         clean = clean.replace(b"\0", b"")
     part.size += len(clean)
     if not part.eight_bit and not clean.isascii():
@@ -157,9 +157,15 @@ def _look(part: ScannedPart, block: bytes, seen: BodyScan) -> None:
         part.escapes = True
     if not part.long_lines and len(clean) > LINE_LIMIT:
         part.long_lines = _has_long_line(clean)
-    limit = _SAMPLE if text else _GLANCE if part.encoding == "base64" else 0
-    if len(part.sample) < limit:
-        part.sample += clean[: limit - len(part.sample)]
+    if len(part.sample) < part.wanted:
+        part.sample += clean[: part.wanted - len(part.sample)]
+
+
+def _begin(part: ScannedPart, block: bytes) -> None:
+    text, coded = part.kind.text, part.encoding == "base64"
+    part.wanted = _SAMPLE if text else _GLANCE if coded else 0
+    if text and (coded or is_identity(part.encoding)):
+        part.wide = wide_codec(block, part.kind.charset, coded=coded)
 
 
 def _has_long_line(octets: bytes) -> bool:

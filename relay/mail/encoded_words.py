@@ -15,13 +15,16 @@ LINE_LIMIT = 998
 
 _WIDTH = 76
 _WORD_OCTETS = 42  # 56 characters of base64: with =?utf-8?B??= a word of 68, which leaves room for a short name
-_ENCODED = re.compile(r"=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=")
+_ENCODED = re.compile(r"(=\?([!-)+->@-~]{1,40})(?:\*[!->@-~]{0,20})?\?([bBqQ])\?([!->@-~]{0,2000})\?=)")
+"""Groups: the word as it is written, its charset, its encoding, and its text in code; so a word is a row of these four."""
+
 _IN_PHRASE = re.compile(r"=\?[!#-'*+0-9A-Z^_`a-z{}~-]{1,40}\?(?:[bB]\?[A-Za-z0-9+/=]*|[qQ]\?[A-Za-z0-9!*+/=_-]*)\?=")
 _BEGIN = rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?"
 _WORD = re.compile(_BEGIN + rb"[^?]{0,2000}\?=")
 _TORN = re.compile(_BEGIN + rb"(?=[^?]{0,2000}\?=)([!->@-~]*+[^!-~][^?]*)\?=")
 _CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
+_WHOLE = re.compile(_ONE)
 _SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
 _TORN_IN = re.compile(rb"[^!-~]")
 _BLANK = re.compile(rb"[ \t]+")
@@ -70,24 +73,24 @@ def decode_words(text: str) -> str:
     if "=?" not in text:
         return text
     out: list[str] = []
-    run: list[re.Match[str]] = []
-    end = 0
-    for match in _ENCODED.finditer(text):
-        between = text[end : match.start()]
+    run: list[list[str]] = []
+    pieces = _ENCODED.split(text)
+    for place in range(0, len(pieces) - 1, 5):
+        between = pieces[place]
         if run and between != " " and between.strip(" \t\r\n"):
             out.append(_decoded(run))
             run = []
         if not run:
             out.append(between)
-        run.append(match)
-        end = match.end()
-    return "".join(out) + _decoded(run) + text[end:]
+        run.append(pieces[place + 1 : place + 5])
+    return "".join(out) + _decoded(run) + pieces[-1]
 
 
 def mend_words(raw: bytes) -> bytes:
     """Repairs encoded-words in a field's value that have folds, blanks or raw octets inside, or whose end is missing."""
     name, colon, value = raw.partition(b":")
-    value = _CUT.sub(_closed, _TORN.sub(_mended, value), count=1)
+    if b"=?" in _WHOLE.sub(b"", value):
+        value = _CUT.sub(_closed, _TORN.sub(_mended, value), count=1)
     return name + colon + (_SPLIT.sub(_joined, value) if value.count(b"?=") > 1 else value)
 
 
@@ -107,7 +110,7 @@ def _closed(match: re.Match[bytes]) -> bytes:
 
 def _joined(match: re.Match[bytes]) -> bytes:
     """Joins words in a row if a character was cut in two between them."""
-    words = list(_ENCODED.finditer(match[0].decode("ascii")))
+    words = _ENCODED.findall(match[0].decode("ascii"))
     charsets = {word[1].lower() for word in words}
     encodings = {word[2].lower() for word in words}
     if len(charsets) > 1 or len(encodings) > 1:
@@ -157,7 +160,7 @@ def is_encoded(text: str) -> bool:
     return sound and not hides_controls(text)
 
 
-def _decoded(run: list[re.Match[str]]) -> str:
+def _decoded(run: list[list[str]]) -> str:
     """The text of encoded-words in a row."""
     octets = [word_octets(word[2], word[3]) for word in run]
     if len(run) > 1 and (together := _in_utf8(octets, {word[1] for word in run})):
@@ -194,7 +197,7 @@ def hides_controls(text: str) -> bool:
     """Whether an encoded-word holds a control character, which some readers obey.  ESC is allowed, for ISO-2022."""
     if "=?" not in text:
         return False
-    return any(_HIDDEN.search(word_octets(word[2], word[3]) or b"") for word in _ENCODED.finditer(text))
+    return any(_HIDDEN.search(word_octets(word[2], word[3]) or b"") for word in _ENCODED.findall(text))
 
 
 def readable(text: str) -> str:

@@ -261,9 +261,11 @@ class _Reader:
 
     def remove(self, lines: list[bytes]) -> None:
         """M29: keeps lines that are no fields in an X-Removed-Line field, one for all lines in a row."""
-        if not self.units or self.units[-1][0] != _REMOVED:
-            self.units.append([_REMOVED])
-        self.units[-1] += [b" ", b"\r\n ".join([line.strip(b" \t\r\n") for line in lines]), b"\r\n"]
+        text = b"\r\n ".join([line.strip(b" \t\r\n") for line in lines])
+        if self.units and self.units[-1][0] == _REMOVED:
+            self.units[-1] += [b" ", text, b"\r\n"]
+        else:
+            self.units.append([_REMOVED, b" ", text, b"\r\n"])
         self._note("moved a header line without a colon to X-Removed-Line")
 
     def _goes_on(self) -> bool:

@@ -117,7 +117,7 @@ def with_commas(text: str) -> str | None:
         return None
     parts = [part.strip() for part in re.split(r"[,;\r\n]+", text)]
     joined = ", ".join(part for part in parts if part)
-    return joined if count_regular(joined.encode("ascii")) else None
+    return joined if joined != text and count_regular(joined.encode("ascii")) else None
 
 
 def read_mailboxes(text: str) -> list[Mailbox]:

@@ -53,7 +53,8 @@ class Field:
     def value(self) -> bytes:
         """The text after the colon, unfolded, without blanks at its ends; the whole line if it is no field."""
         rest = self.raw.partition(b":")[2] if self.name else self.raw
-        return _FOLD.sub(b"", rest).strip() if b"\n " in rest or b"\n\t" in rest else rest.strip()
+        bare = rest.strip()
+        return _FOLD.sub(b"", bare) if b"\n" in bare else bare
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Field) and self.raw == other.raw
@@ -126,9 +127,10 @@ def replaced(fields: tuple[Field, ...], new: Field, *, absent: int | None = None
 
     If there is none, the new field goes to the place `absent`, by default the end.
     """
-    otherwise = len(fields) if absent is None else absent
-    place = next((place for place, field in enumerate(fields) if field.name == new.name), otherwise)
-    return (*fields[:place], new, *(field for field in fields[place:] if field.name != new.name))
+    names = [field.name for field in fields]
+    place = names.index(new.name) if new.name in names else len(fields) if absent is None else absent
+    others = [field for field in fields if field.name != new.name]
+    return (*others[:place], new, *others[place:])
 
 
 @dataclass(frozen=True, slots=True)

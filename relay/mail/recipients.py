@@ -21,6 +21,7 @@ from relay.mail.repair_context import Change, Fields, RepairCase
 _LISTS = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc"})
 _SINGLE = frozenset({"sender", "resent-from", "resent-sender"})
 _ADDRESSED = _LISTS | _SINGLE | {"bcc", "resent-bcc"}
+_RECIPIENTS = frozenset({"to", "cc", "bcc"})
 _MERGED = frozenset({"to", "cc", "reply-to"})
 _ONCE = frozenset(
     {"sender", "subject", "in-reply-to", "references", "mime-version", "content-type", "content-transfer-encoding"}
@@ -120,7 +121,7 @@ def _meant(field: Field) -> bool:
 
 def repair_recipients(fields: Fields, case: RepairCase) -> Change:
     """Adds a To field: RFC 5322 s3.6 needs none, many servers do (RFC 6409 s8).  The envelope's recipients stay private."""
-    if any(field.name in ("to", "cc", "bcc") for field in fields) or "to" in case.sealed:
+    if not _RECIPIENTS.isdisjoint([field.name for field in fields]) or "to" in case.sealed:
         return fields, ()
     return (*fields, Field.of("To", "undisclosed-recipients:;")), ("added To: the device named nobody in the header",)
 
