@@ -154,7 +154,9 @@ class Household:
         home.rename(aside)  # what is still open belongs to the dead
         home.mkdir(mode=0o700)
         for file in aside.iterdir():
-            if file.suffix not in (".lock", ".sock") and not file.name.endswith("-shm"):
+            if file.is_dir():  # of content, whose files are synced before their rows
+                shutil.copytree(file, home / file.name)
+            elif file.suffix not in (".lock", ".sock") and not file.name.endswith("-shm"):
                 shutil.copyfile(file, home / file.name)
         if power:
             self._boots += 1
