@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from quopri import decodestring
 
 from relay.mail.body_scan import CONTROLS, ScannedPart, is_never_wide
-from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, is_utf8, vote
+from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_latin_utf8, is_likely, is_utf8, vote
 from relay.mail.charset_names import codec_of, is_name, is_registered, readings, written
 
 NOTHING = frozenset(
@@ -58,9 +58,10 @@ def _missing(part: ScannedPart, octets: bytes, voted: str) -> str:
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if (inner := inner_charset(octets)) and fits(octets, inner):
         return inner
-    if is_utf8(octets) or damaged_utf8(octets):
+    guess = voted if fits(octets, voted) else "cp1252"
+    if is_utf8(octets) or damaged_utf8(octets) or is_latin_utf8(octets, guess):
         return "utf-8"
-    return _label(octets, voted if fits(octets, voted) else "cp1252")
+    return _label(octets, guess)
 
 
 def _is_escaped(octets: bytes) -> bool:
