@@ -15,6 +15,8 @@ NOTHING = frozenset(
 )
 """Labels that say nothing about octets over 127."""
 
+_DEFAULTS = ("iso8859-1", "cp1252", "iso8859-15")  # what pages name without a thought, and any octets fit
+
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
 _CUT_ESCAPE = re.compile(rb"\x1b[$(]?(?:\r\n)?\Z")
@@ -42,6 +44,9 @@ def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback
         return ""
     if is_utf8(octets):
         return "utf-8" if not octets.isascii() else "ISO-2022-JP" if _is_escaped(octets) else "us-ascii"
+    inner = inner_charset(octets)
+    if codec_of(inner) not in ("", codec_of(said), *_DEFAULTS) and fits(octets, inner):
+        return inner
     for pieces in ([octets], [octets, *raw]):
         guess = vote(pieces, (*fallback, "cp1252"))
         if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
@@ -152,6 +157,8 @@ def _last_alone(octets: bytes) -> int:
 def _is_false(octets: bytes, said: str) -> bool:
     """Whether the octets prove a registered label wrong: they are surely UTF-8, or cannot be text in that charset."""
     codec = codec_of(said)
+    if octets.startswith(b"\xef\xbb\xbf") and is_utf8(octets):
+        return codec != "utf-8"
     if codec == "utf-8":
         return not is_utf8(octets) and not damaged_utf8(octets, said=True)
     if codec.startswith(("utf-16", "utf-32")):
