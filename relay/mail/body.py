@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from relay.mail.body_plan import CODED, PartPlan, Recode, Terms, plan_body
 from relay.mail.body_scan import BodyScan, ScannedPart, scan_body
 from relay.mail.charset import BALLOTS, ballots, elect, fits, is_utf8
-from relay.mail.charset_labels import NOTHING, inner_charset, is_doubtful, sample_of
+from relay.mail.charset_labels import NOTHING, holds_text, inner_charset, is_doubtful, sample_of
 from relay.mail.charset_names import codec_of
 from relay.mail.encoded_words import named_charsets
 from relay.mail.line_ends import blocks
@@ -162,8 +162,8 @@ def mend(examined: Examined, fields: Fields, terms: Terms) -> Mended:
 
 
 def _is_file_with_nul(part: ScannedPart) -> bool:
-    """Its NULs may be meant: whatever was said of its type, it was not text."""
-    return part.nul and part.kind.said and not part.kind.kind.startswith("text/")
+    """Its NULs may be meant: whatever was said of its type, it was not text; or nothing was, and it does not look like it."""
+    return part.nul and (not part.kind.kind.startswith("text/") if part.kind.said else not holds_text(part))
 
 
 def _is_right(seen: BodyScan, plans: Mapping[int, PartPlan]) -> bool:

@@ -26,11 +26,14 @@ _EUC_KANA = re.compile(rb"[\x00-\x7f]*(?:\x8e[\xa1-\xdf][\x00-\x7f]*){2,}")
 _C1 = re.compile(rb"[\x80-\x9f]")
 _SEGMENT = re.compile(rb"\x1b(\$[@B]|\([BJI])([^\x1b]*)")
 _WOUND = re.compile("\ufffd+")
-_TORN = re.compile(rb"([\xc2-\xf4][\x80-\xbf]{0,2})[ \t]+(?=[\x80-\xbf])")
+_TORN = re.compile(rb"([\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})[ \t]+(?=[\x80-\xbf])")
 """A UTF-8 character that a fold cut in two."""
 _NO_BEGIN = bytes({*range(256)} - {*range(0xC2, 0xF5)})  # octets that do not begin a UTF-8 character of several
 _CUT = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
 """A UTF-8 character without its end, at the end."""
+_LETTER = re.compile(rb"[\xc2-\xc5][\x80-\xbf]")
+"""A letter of Europe's Latin alphabets in UTF-8; each of them takes two octets there."""
+_LATIN = frozenset({"cp1252", "iso8859-1", "iso8859-15", "cp1250", "iso8859-2", "cp1254", "iso8859-9", "cp1257"})
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 
 
@@ -50,7 +53,7 @@ def _decode(octets: bytes, charset: str) -> str:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    if damaged_utf8(octets) or (charset == "utf-8" and is_cut_utf8(octets)):
+    if damaged_utf8(octets) or (charset == "utf-8" and is_cut_utf8(octets)) or is_latin_utf8(octets, charset):
         return _TORN.sub(rb"\1", octets).decode("utf-8", "replace")
     text = read(octets, charset)
     return octets.decode("cp1252" if fits(octets, "cp1252") else "latin-1") if text is None else text
@@ -73,6 +76,15 @@ def is_cut_utf8(octets: bytes) -> bool:
     """Whether it is UTF-8 that ends inside a character: proof enough where the message says UTF-8 of its text."""
     rest = _CUT.sub(b"", octets)
     return not rest.isascii() and is_utf8(rest)
+
+
+def is_latin_utf8(octets: bytes, guess: str) -> bool:
+    """Whether text that was guessed to be in a charset of Latin letters is damaged UTF-8: it has more letters than wounds.
+
+    A letter read in such a charset is a capital and a sign, which hardly ever stand together.
+    """
+    letters = len(_LETTER.findall(octets)) if codec_of(guess) in _LATIN else 0
+    return letters > 1 and letters > _TORN.sub(rb"\1", octets).decode("utf-8", "replace").count("\ufffd")
 
 
 def _mostly_utf8(octets: bytes, most: int) -> bool:

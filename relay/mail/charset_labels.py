@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from quopri import decodestring
 
 from relay.mail.body_scan import CONTROLS, ScannedPart, is_never_wide
-from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_likely, is_utf8, vote
+from relay.mail.charset import ESCAPED, damaged_utf8, effort, fits, is_latin_utf8, is_likely, is_utf8, vote
 from relay.mail.charset_names import codec_of, is_name, is_registered, readings, written
 
 NOTHING = frozenset(
     {"", "us-ascii", "ascii", "ansi_x3.4-1968", "646", "7bit", "8bit", "default", "unknown", "unknown-8bit", "none"}
 )
 """Labels that say nothing about octets over 127."""
+
+_DEFAULTS = ("iso8859-1", "cp1252", "iso8859-15")  # what pages name without a thought, and any octets fit
 
 _MULTIBYTE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}|[\xc2-\xdf][\x80-\xbf]")
 _WIDE = re.compile(rb"[\xe0-\xef][\x80-\xbf]{2}")
@@ -42,6 +44,9 @@ def label_for(part: ScannedPart, voted: str, raw: Sequence[bytes] = (), fallback
         return ""
     if is_utf8(octets):
         return "utf-8" if not octets.isascii() else "ISO-2022-JP" if _is_escaped(octets) else "us-ascii"
+    inner = inner_charset(octets)
+    if codec_of(inner) not in ("", codec_of(said), *_DEFAULTS) and fits(octets, inner):
+        return inner
     for pieces in ([octets], [octets, *raw]):
         guess = vote(pieces, (*fallback, "cp1252"))
         if codec_of(guess) != codec_of(said) and fits(octets, guess) and is_likely(octets, guess):
@@ -58,9 +63,10 @@ def _missing(part: ScannedPart, octets: bytes, voted: str) -> str:
         return "us-ascii" if part.kind.said and "charset" in part.kind.params and not is_name(said) else ""
     if (inner := inner_charset(octets)) and fits(octets, inner):
         return inner
-    if is_utf8(octets) or damaged_utf8(octets):
+    guess = voted if fits(octets, voted) else "cp1252"
+    if is_utf8(octets) or damaged_utf8(octets) or is_latin_utf8(octets, guess):
         return "utf-8"
-    return _label(octets, voted if fits(octets, voted) else "cp1252")
+    return _label(octets, guess)
 
 
 def _is_escaped(octets: bytes) -> bool:
@@ -151,6 +157,8 @@ def _last_alone(octets: bytes) -> int:
 def _is_false(octets: bytes, said: str) -> bool:
     """Whether the octets prove a registered label wrong: they are surely UTF-8, or cannot be text in that charset."""
     codec = codec_of(said)
+    if octets.startswith(b"\xef\xbb\xbf") and is_utf8(octets):
+        return codec != "utf-8"
     if codec == "utf-8":
         return not is_utf8(octets) and not damaged_utf8(octets, said=True)
     if codec.startswith(("utf-16", "utf-32")):

@@ -22,7 +22,11 @@ _IN_PHRASE = re.compile(r"=\?[!#-'*+0-9A-Z^_`a-z{}~-]{1,40}\?(?:[bB]\?[A-Za-z0-9
 _BEGIN = rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})(\*[!->@-~]{0,20})?\?([bBqQ])\?"
 _WORD = re.compile(_BEGIN + rb"[^?]{0,2000}\?=")
 _TORN = re.compile(_BEGIN + rb"(?=[^?]{0,2000}\?=)([!->@-~]*+[^!-~][^?]*)\?=")
-_CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})([ \t\r\n]{0,80})\Z")
+_CUT = re.compile(rb"=\?([!#-'+0-9A-Z^_`a-z{}~.:-]{1,40})\?([bBqQ])\?([!->@-~\x80-\xff]{4,2000})\??([ \t\r\n]{0,80})\Z")
+_SOFT_BREAK = re.compile(rb"=[ \t\r]*\n[ \t]*(?![ \t]|[0-9A-F]{2})")
+"""The end of a line in quoted-printable (RFC 2045 s6.7), which no encoded-word has; PHP puts it there."""
+_CUT_SHIFT = re.compile(rb"\x1b\$[@B][!-~]*\n[!-~\n]*\x1b\([BJ]")
+"""ISO-2022-JP where a word ends among kanji and another one goes on; a line feed stands between words."""
 _ONE = rb"=\?[!#-'+0-9A-Z^_`a-z{}~.:*-]{1,60}\?[bBqQ]\?[!->@-~]{0,2000}\?="
 _WHOLE = re.compile(_ONE)
 _SPLIT = re.compile(_ONE + rb"(?:[ \t\r\n]{1,80}" + _ONE + rb"){1,200}")
@@ -117,11 +121,18 @@ def _joined(match: re.Match[bytes]) -> bytes:
         return match[0]
     [charset], [encoding] = charsets, encodings
     pieces = [word_octets(encoding, word[3]) for word in words]
-    if (all(pieces) and _in_utf8(pieces, charsets)) or all(_text_of(charset, one) for one in pieces):
+    if (all(pieces) and _in_utf8(pieces, charsets)) or (
+        all(_text_of(charset, one) for one in pieces) and not _is_cut_shift(charset, pieces)
+    ):
         return match[0]
     together = b"".join(one or b"" for one in pieces)
     text = _text_of(charset, together) or _text_of(charset, word_octets(encoding, "".join(word[3] for word in words)))
     return _folded_word(text) if text else match[0]
+
+
+def _is_cut_shift(charset: str, pieces: list[bytes | None]) -> bool:
+    known = b"\n".join(one or b"" for one in pieces)
+    return b"\x1b$" in known and charset.lower().startswith("iso-2022-jp") and _CUT_SHIFT.search(known) is not None
 
 
 def _folded_word(text: str) -> bytes:
@@ -133,6 +144,7 @@ def _mended(match: re.Match[bytes]) -> bytes:
     if not is_registered(charset.decode("ascii")):
         return match[0]
     if b"\n" in coded:
+        coded = _SOFT_BREAK.sub(b"", coded) if encoding in b"qQ" else coded
         coded = b"".join([line.strip(b" \t\r") for line in coded.split(b"\n")])
     if encoding in b"bB":
         coded = _RAW.sub(b"", _BLANK.sub(b"", coded))  # RFC 2045 s6.8: what is not of the alphabet is ignored
@@ -166,7 +178,7 @@ def _decoded(run: list[list[str]]) -> str:
     if len(run) > 1 and (together := _in_utf8(octets, {word[1] for word in run})):
         return together.decode()
     texts = [_text_of(word[1], one) for word, one in zip(run, octets, strict=True)]
-    if all(text is not None for text in texts):
+    if all(text is not None for text in texts) and not (len(run) > 1 and _is_cut_shift(run[0][1], octets)):
         return "".join(text or "" for text in texts)
     said = ""
     for charset, group in groupby(run, lambda word: word[1].lower()):

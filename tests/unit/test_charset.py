@@ -3,6 +3,7 @@
 import pytest
 
 from relay.mail.charset import ballots, decode, elect, vote
+from tests.support.letters import RIGHT, repaired, text_of
 
 FALLBACK = ("utf-8", "cp932", "euc-jp", "latin-1")
 JAPANESE = [
@@ -149,3 +150,33 @@ def test_a_label_lends_proof_to_short_utf8_that_is_damaged() -> None:
     assert decode(latin, elect(ballots([latin], said=True), FALLBACK)) == "Café"
     octets = "カメラ".encode()
     assert decode(octets[:4] + b" " + octets[4:], "utf-8") == "カメラ"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (b"St\xc3\xb6rung K\xc3\xbcche ge\xc3", "Störung Küche ge\ufffd"),
+        (b"T\xc3\xbcre im Flur gepr\xc3\xbcft \xb0", "Türe im Flur geprüft \ufffd"),
+        (b"D\xc3\xa9tection acc\xc3\xa8s arri\xc3", "Détection accès arri\ufffd"),
+        (b"Detecci\xc3\xb3n en la c\xc3\xa1mara del sal\xc3", "Detección en la cámara del sal\ufffd"),
+        (b"R\xc3\xb6relse uppt\xc3\xa4ckt vid d\xc3", "Rörelse upptäckt vid d\ufffd"),
+        ("Próba połączenia się nie powiodła".encode()[:-2], "Próba połączenia się nie powiod\ufffd"),
+        ("Příliš žluťoučký kůň".encode()[:-1], "Příliš žluťoučký ků\ufffd"),
+        (b"K\xc3\xbcche w\xc3\xa4rmer, T\xc3 \xbcr", "Küche wärmer, Tür"),
+        ("Тревога ".encode() + b"\xb0", "Тревога \ufffd"),
+        ("Движение сейчас ".encode() + b"\xb0", "Движение сейчас \ufffd"),
+    ],
+)
+def test_damaged_utf8_of_europe_is_utf8(text: bytes, read: str) -> None:
+    """More whole letters than wounds tell; a blank between whole characters and a stray octet stays."""
+    assert decode(text, vote([text], FALLBACK)) == read
+    assert text_of(repaired(RIGHT + b"\r\n" + text + b"\r\n").message).rstrip("\n") == text.decode("utf-8", "replace").rstrip()
+
+
+@pytest.mark.parametrize(
+    "text", ["GRÜßE, Ã¶l", "Â° und Ä° und ü und ö", "ÇAĞRI: KAPI AÇIK", "GÅ «VÄ»", "RĂŞINĂ, ŢARĂ", "Château — été"]
+)
+@pytest.mark.parametrize("charset", ["latin-1", "cp1252", "cp1254", "cp1250"])
+def test_capitals_and_signs_of_europe_are_not_utf8(text: str, charset: str) -> None:
+    octets = text.encode(charset, "ignore")
+    assert decode(octets, charset) == octets.decode(charset)

@@ -208,6 +208,7 @@ def test_written_dates_are_exact():
             ("UTC\u22125", -5),
         ),
         *(("GMT Daylight Time", 1), ("GMT Standard Time", 0), ("W. Europe Daylight Time", 2), ("Tokyo Standard Time", 9)),
+        *(("+0800CST", 8), ("+0900JST", 9), ("-0600CST", -6), ("+09:00jst", 9), ("+0530IST", 5.5), ("+0100 CET", 1)),
         *(("Central European Summer Time", 2), ("Pacific Standard Time", -8), ("China Standard Time", 8), ("CST", -6)),
     ],
 )

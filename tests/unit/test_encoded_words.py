@@ -168,6 +168,17 @@ def test_the_width_can_be_told() -> None:
         (b"=?utf-8?B?44GC\xef\xbb\xbf 44GE?= ok", "あい ok"),
         (b"=?UTF-8?B?44GC44GE44G", "あい"),
         (b"=?utf-8?Q?T=C3=BCr_=C", "Tür"),
+        (b"=?utf-8?B?5rip5bqm?", "温度"),
+        (b"=?utf-8?Q?T=C3=BCr_offen?\r\n", "Tür offen"),
+        (b"=?utf-8?B?5rip5bqm?= =?utf-8?B?5rip5bqm?", "温度温度"),
+        (b"=?utf-8?Q?T=C3=BCr ... noch =\r\n l=C3=A4nger?=", "Tür ... noch länger"),
+        (b"=?utf-8?Q?T=C3=BCr_noch_=\r\n\t=C3=A4nger?=", "Tür noch änger"),
+        (b"=?utf-8?Q?T=\r\n C3=BCr?=", "Tür"),
+        (b"=?utf-8?Q?T=C3=\r\n =BCr?=", "Tür"),
+        (b"=?utf-8?q?T=C3=BCr offen =\r\n ?=", "Tür offen"),
+        (b"=?utf-8?B?5rip5bqm5rip5bqmMQ=\r\n =?=", "温度温度1"),
+        (b"=?ISO-2022-JP?B?GyRCMUFFWQ==?= =?ISO-2022-JP?B?MDs+bxsoQg==?=", "荏度飴常"),
+        (b"=?iso-2022-jp?B?GyRCMQ==?=\r\n =?iso-2022-jp?B?QUVZ?=\r\n =?iso-2022-jp?B?MDs+bxsoQg==?= ok", "荏度飴常 ok"),
     ],
 )
 def test_torn_words_become_whole(raw: bytes, said: str) -> None:
@@ -178,13 +189,27 @@ def test_torn_words_become_whole(raw: bytes, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"=?utf-8?Q?ok?= a b", b"=?klingon?Q?a b?=", b"=?utf-8?B?44GC?= =?utf-8?B?44GE?=", b"what =? is?="]
+    "raw",
+    [
+        *(b"=?utf-8?Q?ok?= a b", b"=?klingon?Q?a b?=", b"=?utf-8?B?44GC?= =?utf-8?B?44GE?=", b"what =? is?="),
+        *(b"what is =?", b"=?utf-8?B??", b"=?klingon?B?44GC?", b"=?utf-8?Q?ok?= ok?"),
+        b"=?ISO-2022-JP?B?GyRCMUFFWRsoQg==?= =?ISO-2022-JP?B?GyRCMDs+bxsoQg==?=",
+        b"=?ISO-2022-JP?B?GyRCMUFFWQ==?= =?ISO-2022-JP?B?GyRCMDs+bxsoQg==?=",
+        b"=?ISO-2022-JP?B?GyRCMUFFWQ==?= =?ISO-2022-JP?B?U2VydmVy?=",
+    ],
 )
 def test_what_is_no_torn_word_stays(raw: bytes) -> None:
     """Whole words, and what looks a little like one; the name of a field is none, whatever it looks like."""
     assert mend_words(b"Subject: " + raw) == b"Subject: " + raw
     assert mend_words(b"=?utf-8?q?a: " + raw) == b"=?utf-8?q?a: " + raw
     assert mend_words(b"=?utf-8?q?!!!:\r\n") == b"=?utf-8?q?!!!:\r\n"
+
+
+def test_words_that_end_among_kanji_are_read_together() -> None:
+    """As mail of Japan was cut in two; one that only lacks its end is read alone."""
+    cut = "=?ISO-2022-JP?B?GyRCMUFFWQ==?="
+    assert decode_words(f"{cut} =?ISO-2022-JP?B?MDs+bxsoQg==?= =?utf-8?Q?ok?=") == "荏度飴常ok"
+    assert decode_words(f"{cut} =?ISO-2022-JP?B?U2VydmVy?=") == "荏度Server"
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,24 @@ def test_nul_octets_go_from_text():
     assert text_of(repaired(RIGHT + b"\r\nvolt\0age\0\r\n").message) == "voltage\n"
 
 
+@pytest.mark.parametrize(
+    "said", [b"Content-Disposition: attachment; filename=x\r\n", b"Content-Type: application/zip\r\n", b""]
+)
+@pytest.mark.parametrize(
+    "file", [b"PK\x03\x04\n\n\0\0ab\0\xff\x80", b"\0\1\2\3\x80\0" * 9, b"\x1f\x8b\x08\0\0\0\0\0\0\x03", b"MM\0*\0\0\0\x08"]
+)
+def test_a_file_keeps_its_nuls_whether_it_has_a_type_or_not(said: bytes, file: bytes) -> None:
+    """Its octets tell that it is none of text; what is text beside it still loses them."""
+    sent = leaves(repaired(mixed(b"\r\nvolt\0age", said + b"\r\n" + file)).message)
+    assert [part.get_payload(decode=True) for part in sent] == [b"voltage", file]
+
+
+@pytest.mark.parametrize("said", [b"", b"Content-Disposition: inline\r\n", b"Content-Type: text/plain\r\n"])
+def test_nul_octets_go_from_text_without_a_type(said: bytes) -> None:
+    sent = leaves(repaired(mixed(said + b"\r\nvolt\0age of phase\0 one is low")).message)
+    assert sent[0].get_content().strip() == "voltage of phase one is low"
+
+
 @pytest.mark.parametrize("kind", [b"application/pdf", b"text/plain"])
 @pytest.mark.parametrize(("encoding", "coded"), [(b"base64", b"\0JVBE\0RjE=\0"), (b"quoted-printable", b"=\00025PD=46\0001")])
 def test_nul_octets_go_from_what_is_encoded(kind, encoding, coded):
