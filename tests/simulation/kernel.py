@@ -181,7 +181,9 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     async def create_connection(self, factory: Any, *_: Any, sock: Any = None, ssl: Any = None, **__: Any) -> Any:  # type: ignore[override]
         assert sock is not None and not ssl, "only connected sockets, and no TLS"
-        return sock.transport, sock.transport.take(self, factory())
+        protocol = sock.transport.take(self, factory())
+        await asyncio.sleep(0)  # as asyncio does: when this returns, the protocol knows its transport
+        return sock.transport, protocol
 
     async def create_server(self, factory: Any, *_: Any, sock: Any = None, **__: Any) -> Any:  # type: ignore[override]
         return self.network.listen(self, factory, sock)

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -163,8 +163,14 @@ class Person:
         return self.text
 
     def until(self, text: str, path: str = "/try", seconds: float = 60) -> str:
-        """Looks again and again, as the page does by itself."""
-        return eventually(lambda: self.text if text in self.look(path) else "", seconds, lambda: f"no {text!r} in: {self.text}")
+        """Looks again and again, as the page does by itself; who comes while set-up gives the port to the relay comes again."""
+
+        def look() -> str:
+            with suppress(ConnectionResetError):
+                return self.text if text in self.look(path) else ""
+            return ""
+
+        return eventually(look, seconds, lambda: f"no {text!r} in: {self.text}")
 
     def ask(self, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None) -> int:
         """One request; its status."""

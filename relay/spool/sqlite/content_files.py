@@ -79,7 +79,7 @@ class _Folder:
 
     def make(self) -> None:
         with self._lock:
-            if not (self._sure and self.path.is_dir()):
+            if not (self._sure and os.path.isdir(self.path)):
                 self.path.mkdir(mode=0o700, exist_ok=True)
                 _sync_folder(self.path.parent)
                 self._sure = True
