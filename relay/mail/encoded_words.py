@@ -248,7 +248,7 @@ def fold(name: str, value: str, width: int = _WIDTH) -> bytes:
     """
     if not value.isprintable():
         value = _CONTROL.sub(" ", value)
-    if len(name) + len(value) < width - 1 and value[:1] not in (" ", "\t", "") and value[-1:] not in (" ", "\t"):
+    if len(name) + len(value) < width - 1 and value[:1] not in " \t" and value[-1:] not in " \t":
         return f"{name}: {value}\r\n".encode("utf-8", "replace")
     lines: list[str] = []
     line = f"{name}:"

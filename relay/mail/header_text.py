@@ -11,6 +11,7 @@ from relay.mail.repair_context import Change, Fields, RepairCase
 
 _CONTROLS = bytes({*range(32), 127} - {*b"\t\r\n\x1b"})
 _NO_CONTROLS = bytes({*range(256)} - {*_CONTROLS})
+_NO_CONTROLS_OR_ESCAPE = _NO_CONTROLS.replace(b"\x1b", b"")
 _PLAIN = bytes({*b"\t\r\n", *range(32, 127)})
 _LONG = re.compile(rb"(?<![^\r\n])[^\r\n]{999}")
 _BLANK_FOLD = re.compile(rb"\r\n[ \t]+(?=\r\n)")
@@ -87,7 +88,7 @@ def repair_raw_text(fields: Fields, case: RepairCase) -> Change:
 
 def _is_utf8_address(field: Field) -> bool:
     """An address field that needs SMTPUTF8 (RFC 6531); address fields were repaired before."""
-    return field.name in _ADDRESSED and not field.raw.translate(None, _NO_CONTROLS)
+    return field.name in _ADDRESSED and not field.raw.translate(None, _NO_CONTROLS_OR_ESCAPE)
 
 
 def _in_ascii(field: Field, label: str, case: RepairCase) -> Field:
@@ -157,8 +158,12 @@ def folded(field: Field) -> Field:
     return Field(fold(label, encode_word(text)))
 
 
-def can_be_folded(field: Field) -> bool:
-    """Whether blanks allow lines of at most 998 octets; else the field cannot be sent without a change of its words."""
+def can_be_sent(field: Field) -> bool:
+    """Whether it has no control octets or escape sequences, and blanks allow lines of at most 998 octets.  Else the field
+    cannot be sent without a change of its words.
+    """
+    if field.raw.translate(None, _NO_CONTROLS_OR_ESCAPE):
+        return False
     return not (_has_long_line(field.raw) and _has_long_line(_at_blanks(field)))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from relay.mail.body import examine, mend, terms_for
 from relay.mail.header_reader import read_header
 from relay.mail.header_text import (
-    can_be_folded,
+    can_be_sent,
     repair_blank_folds,
     repair_controls,
     repair_false_label,
@@ -100,5 +100,5 @@ def sealed_names(fields: Fields) -> frozenset[str]:
             names.update(match[1].decode("ascii", "replace").lower().split(":") if match else ())
     if not names:
         return frozenset()
-    lost = {field.name for field in fields if field.name in names and not can_be_folded(field)}
+    lost = {field.name for field in fields if field.name in names and not can_be_sent(field)}
     return frozenset(names - lost | names & {"dkim-signature"})

@@ -87,6 +87,7 @@ def test_any_octets_become_a_sendable_letter(content):
 @settings(max_examples=300, deadline=None)
 @given(CONTENT)
 @example(b"DKIM-Signature:\n=?utf?q?!!!:\n\x00")
+@example(b"DKIM-Signature: h=from\nFrom: \x1b$BFrom: NAS <nas@nas.example.test>\n\n")
 @example(b"To:=?!?q?=00@?=\rTo:!")
 def test_repair_is_done_once(content):
     """A repaired letter that comes again gets a Received field and nothing else."""

@@ -259,6 +259,18 @@ def test_a_signed_letter_keeps_what_is_signed():
     assert result.eight_bit
 
 
+@pytest.mark.parametrize("utf8", [False, True])
+@pytest.mark.parametrize("author", [b"\x1b$BFrom: NAS", b"\x1b$B4F;k%5!<%P\x1bFrom: NAS", b"NAS\x07", b"\x80"])
+def test_a_signed_field_that_cannot_be_sent_is_mended_as_any_other(author, utf8):
+    """Escape sequences, control and 8-bit octets go, which ends the signature; the address stays, and all is right then."""
+    content = SIGNED + RIGHT.replace(b"NAS Status <", author + b" <") + b"\r\nx\r\n"
+    sent = octets(repaired(content, about(utf8=utf8)).message)
+    assert_sendable(sent)
+    assert b"<nas@nas.example.test>" in sent or b"From: nas@nas.example.test" in sent
+    again = repaired(sent, about(utf8=utf8))
+    assert (without_trace(again.message), again.notes) == (sent, ())
+
+
 def test_an_address_that_needs_smtputf8_stays_where_it_was_asked_for():
     """Else the name stays and the address is the envelope's."""
     content = RIGHT.replace(b"NAS Status <nas@nas.example.test>", "装置 <装置@example.jp>".encode()) + b"\r\nx\r\n"
