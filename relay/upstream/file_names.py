@@ -154,7 +154,7 @@ def _cleaned(text: str) -> str:
     """One line of characters that may stand in a name, without dots and blanks at its ends; not yet cut."""
     if len(text) > _LONGEST_SAID:
         text = text[: _LONGEST_SAID - 100] + text[-100:]
-    shown = "".join(_sign(char) for char in unicodedata.normalize("NFC", text))
+    shown = unicodedata.normalize("NFC", "".join(map(_sign, text)))  # last: what stood between letter and accent is gone
     name = " ".join(_FORBIDDEN.sub("_", shown).split()).lstrip(". ").rstrip(". ")
     return f"_{name}" if _DEVICES.match(name) else name
 

@@ -38,6 +38,7 @@ def test_a_file_name_is_one_safe_name(said, extension):
 
 
 @given(ANY)
+@example("A\b\u0300")
 def test_what_is_safe_stays(said):
     """Made safe twice is made safe once: a repeated try finds its own file."""
     once = safe_name(said)
